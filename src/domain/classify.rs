@@ -1,0 +1,140 @@
+//! From an answer to a verdict: the order of the rules and the built-in table, as pure functions.
+//!
+//! The order is: nothing sent, no complete answer, `in_progress`, the file's `classify` rules (first match),
+//! then for a 2xx `accepted` and `success`, then the [built-in table](by_status).
+
+use super::outcome::Verdict;
+
+/// The shape of an answer, as far as the table looks at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Nothing reached the provider.
+    NotSent,
+    /// Something reached the provider and no complete answer came back.
+    Incomplete,
+    /// A complete answer.
+    Answered {
+        /// The HTTP status.
+        status: u16,
+        /// Whether it carried a `Retry-After` that can be read.
+        retry_after: bool,
+    },
+}
+
+/// What the provider file's conditions say about a complete answer. `None` means that the file does not have the condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Conditions {
+    /// The verdict of the first `classify` rule that matched.
+    pub rule: Option<Verdict>,
+    /// Whether our own first call is still running at the provider (`idempotency.in_progress`).
+    pub in_progress: bool,
+    /// Whether `response.accepted` holds.
+    pub accepted: Option<bool>,
+    /// Whether `response.success` holds.
+    pub success: Option<bool>,
+}
+
+/// What an answer means.
+#[must_use]
+pub fn classify(shape: Shape, conditions: Conditions) -> Verdict {
+    let (status, retry_after) = match shape {
+        Shape::NotSent => return Verdict::Transient,
+        Shape::Incomplete => return Verdict::Unknown,
+        Shape::Answered { status, retry_after } => (status, retry_after),
+    };
+    if conditions.in_progress {
+        return Verdict::Transient;
+    }
+    if let Some(verdict) = conditions.rule {
+        return verdict;
+    }
+    if !(200..300).contains(&status) {
+        return by_status(status, retry_after);
+    }
+    match (conditions.accepted, conditions.success) {
+        (Some(true), _) => Verdict::Waiting,
+        (_, Some(false)) => Verdict::Unknown,
+        (_, Some(true) | None) => Verdict::Completed,
+    }
+}
+
+/// The built-in table for statuses that no rule of the provider file speaks of (RFC 9110, section 15).
+///
+/// A status that a proxy or an overloaded server may send *after* the provider acted is unknown, not transient.
+#[must_use]
+pub fn by_status(status: u16, retry_after: bool) -> Verdict {
+    match status {
+        200..=299 => Verdict::Completed,
+        425 | 429 => Verdict::Transient,
+        503 if retry_after => Verdict::Transient,
+        408 | 500 | 502 | 503 | 504 => Verdict::Unknown,
+        _ => Verdict::Rejected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: u16) -> Shape {
+        Shape::Answered { status, retry_after: false }
+    }
+
+    #[test]
+    fn the_built_in_table_reads_every_status() {
+        let table: &[(&[u16], bool, Verdict)] = &[
+            (&[200, 201, 202, 204, 299], false, Verdict::Completed),
+            (&[425, 429], false, Verdict::Transient),
+            (&[429, 503], true, Verdict::Transient),
+            (&[408, 500, 502, 503, 504], false, Verdict::Unknown),
+            (&[408, 500, 502, 504], true, Verdict::Unknown),
+            (
+                &[501, 505, 301, 302, 307, 308, 400, 401, 402, 403, 404, 409, 410, 422, 100, 599],
+                false,
+                Verdict::Rejected,
+            ),
+        ];
+        for (statuses, retry_after, expected) in table {
+            for &status in *statuses {
+                let shape = Shape::Answered { status, retry_after: *retry_after };
+                assert_eq!(classify(shape, Conditions::default()), *expected, "{status} retry_after={retry_after}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_complete_answer_no_condition_is_asked() {
+        let all =
+            Conditions { rule: Some(Verdict::Completed), in_progress: true, accepted: Some(true), success: Some(true) };
+        assert_eq!(classify(Shape::NotSent, all), Verdict::Transient);
+        assert_eq!(classify(Shape::Incomplete, all), Verdict::Unknown);
+    }
+
+    #[test]
+    fn conditions_are_asked_in_order() {
+        let table = [
+            // status, rule, in_progress, accepted, success, expected
+            (409, Some(Verdict::Declined), true, None, None, Verdict::Transient),
+            (200, Some(Verdict::Declined), false, Some(true), Some(true), Verdict::Declined),
+            (500, Some(Verdict::Completed), false, None, None, Verdict::Completed),
+            (200, None, false, Some(true), Some(true), Verdict::Waiting),
+            (200, None, false, Some(false), Some(true), Verdict::Completed),
+            (200, None, false, None, Some(true), Verdict::Completed),
+            (200, None, false, None, Some(false), Verdict::Unknown),
+            (200, None, false, Some(false), Some(false), Verdict::Unknown),
+            (202, None, false, Some(false), None, Verdict::Completed),
+        ];
+        for (status, rule, in_progress, accepted, success, expected) in table {
+            let conditions = Conditions { rule, in_progress, accepted, success };
+            assert_eq!(classify(answered(status), conditions), expected, "{status} {conditions:?}");
+        }
+    }
+
+    #[test]
+    fn success_and_accepted_speak_only_of_a_2xx() {
+        for status in [302, 404, 500] {
+            let conditions = Conditions { accepted: Some(true), success: Some(true), ..Conditions::default() };
+            assert_eq!(classify(answered(status), conditions), by_status(status, false), "{status}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The command a core application publishes, and every rule by which it is read.
+//!
+//! Decoding never loses sight of the command: what is wrong with a message is told together with whatever identity could
+//! be read from it, so that a `failed` event reaches the publisher.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::command_id::CommandId;
+use super::name::{Name, excerpt};
+use super::outcome::Failure;
+
+/// The largest command body, in bytes.
+pub const MAX_BODY: usize = 1 << 20;
+
+/// The word for "whichever provider the type's route names".
+pub const ANY: &str = "any";
+
+/// A command as it stands in a message body: UTF-8 JSON, published persistent to the exchange `ferry.commands` under the
+/// routing key `<type>.<provider>.<operation>`. `null` is absent; fields that start with `x_` are ignored; any other unknown field is refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "ferryd command")]
+pub struct CommandBody {
+    /// Unique over all publishers. Absent: the AMQP property `message_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<CommandId>,
+    /// The provider's type, such as `payment`, `shipping` or `notification`.
+    pub r#type: Name,
+    /// The configured provider; `any` or absent where a route for the type exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Name>,
+    /// Whose credentials to use. Absent: `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Name>,
+    /// What the provider is to do.
+    pub operation: Name,
+    /// Echoed in every event. Absent: the AMQP property `correlation_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// No attempt starts before this time (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// No attempt starts after this time (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// What the operation needs; checked against the operation's JSON Schema.
+    #[serde(default)]
+    pub payload: Map<String, Value>,
+    /// Strings echoed in every event.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A command whose every field has been read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Command {
+    /// Its id.
+    pub id: CommandId,
+    /// The provider's type.
+    pub kind: Name,
+    /// The provider as written; `None` for `any`.
+    pub provider: Option<Name>,
+    /// Whose credentials to use.
+    pub account: Name,
+    /// What to do.
+    pub operation: Name,
+    /// Echoed in events.
+    pub reference: Option<String>,
+    /// No attempt before this.
+    pub not_before: Option<Timestamp>,
+    /// No attempt after this.
+    pub expires_at: Option<Timestamp>,
+    /// The operation's input.
+    pub payload: Map<String, Value>,
+    /// Echoed in events.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A command's identity, as echoed in events and dead letters. What could not be read from a broken message is absent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Identity {
+    /// The command's id; one derived from the content where a message has none.
+    pub id: CommandId,
+    /// The provider's type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<Name>,
+    /// The provider that was called or would have been.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Name>,
+    /// The account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Name>,
+    /// The operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Name>,
+    /// The publisher's reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The publisher's metadata.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// What decoding looks at besides the body.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Envelope<'a> {
+    /// The routing key the command was published under; `None` where it is no longer known and already checked.
+    pub routing_key: Option<&'a str>,
+    /// The AMQP property `message_id`.
+    pub message_id: Option<&'a str>,
+    /// The AMQP property `correlation_id`.
+    pub correlation_id: Option<&'a str>,
+}
+
+/// A message that is no command: what is wrong, and whose it seems to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invalid {
+    /// Whatever could be read.
+    pub identity: Box<Identity>,
+    /// Code and message for the event.
+    pub failure: Failure,
+}
+
+impl Command {
+    /// Reads a command.
+    ///
+    /// # Errors
+    /// [`Invalid`] with one of the codes `too_large`, `not_json`, `invalid_field`, `missing_id`, `key_mismatch`.
+    pub fn decode(body: &[u8], envelope: Envelope<'_>) -> Result<Self, Invalid> {
+        if body.len() > MAX_BODY {
+            let message = format!("the body has {} bytes; at most {MAX_BODY} are taken", body.len());
+            return Err(Invalid::new(Identity::glean(&Value::Null, body, envelope), "too_large", message));
+        }
+        let value: Value = serde_json::from_slice(body).map_err(|error| {
+            let message = format!("the body is not UTF-8 JSON: {error}");
+            Invalid::new(Identity::glean(&Value::Null, body, envelope), "not_json", message)
+        })?;
+        let identity = Identity::glean(&value, body, envelope);
+        Self::from_value(value, envelope).map_err(|(code, message)| Invalid::new(identity, code, message))
+    }
+
+    fn from_value(value: Value, envelope: Envelope<'_>) -> Result<Self, (&'static str, String)> {
+        let body: CommandBody = serde_path_to_error::deserialize(normalise(value)).map_err(|error| {
+            let path = error.path().to_string();
+            let place = if path == "." { String::new() } else { format!("`{path}`: ") };
+            ("invalid_field", format!("{place}{}", error.inner()))
+        })?;
+        let id = match (&body.id, envelope.message_id) {
+            (Some(id), _) => id.clone(),
+            (None, Some(text)) => text
+                .parse()
+                .map_err(|error| ("missing_id", format!("no `id`, and the property message_id: {error}")))?,
+            (None, None) => {
+                return Err(("missing_id", "neither the field `id` nor the property message_id is there".to_owned()));
+            }
+        };
+        let provider = body.provider.filter(|name| name.as_str() != ANY);
+        if let Some(key) = envelope.routing_key {
+            let word = provider.as_ref().map_or(ANY, Name::as_str);
+            let expected = format!("{}.{word}.{}", body.r#type, body.operation);
+            if key != expected {
+                let message = format!("published under `{}`, but the body says `{expected}`", excerpt(key));
+                return Err(("key_mismatch", message));
+            }
+        }
+        Ok(Self {
+            id,
+            kind: body.r#type,
+            provider,
+            account: body.account.unwrap_or_else(default_account),
+            operation: body.operation,
+            reference: body.reference.or_else(|| envelope.correlation_id.map(str::to_owned)),
+            not_before: body.not_before,
+            expires_at: body.expires_at,
+            payload: body.payload,
+            metadata: body.metadata,
+        })
+    }
+
+    /// What events echo, with the provider that is really called.
+    #[must_use]
+    pub fn identity(&self, provider: &Name) -> Identity {
+        Identity {
+            id: self.id.clone(),
+            r#type: Some(self.kind.clone()),
+            provider: Some(provider.clone()),
+            account: Some(self.account.clone()),
+            operation: Some(self.operation.clone()),
+            reference: self.reference.clone(),
+            metadata: self.metadata.clone(),
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a constant, held by a test")]
+fn default_account() -> Name {
+    "default".parse().expect("a valid name")
+}
+
+/// Drops `null` and `x_…` fields, and reads `[]` as `{}` where a map belongs: what PHP writes for an empty map.
+fn normalise(value: Value) -> Value {
+    let Value::Object(fields) = value else { return value };
+    let kept = fields.into_iter().filter(|(name, value)| !value.is_null() && !name.starts_with("x_"));
+    let mapped = kept.map(|(name, value)| {
+        let empty_list = matches!(&value, Value::Array(items) if items.is_empty());
+        let is_map = name == "payload" || name == "metadata";
+        (name, if is_map && empty_list { Value::Object(Map::new()) } else { value })
+    });
+    Value::Object(mapped.collect())
+}
+
+impl Invalid {
+    fn new(identity: Identity, code: &str, message: String) -> Self {
+        Self { identity: Box::new(identity), failure: Failure::new(code, message) }
+    }
+}
+
+impl Identity {
+    /// Reads whatever identity a message shows, from its fields first and its routing key second. Never fails.
+    #[must_use]
+    pub fn glean(value: &Value, body: &[u8], envelope: Envelope<'_>) -> Self {
+        let text = |field: &str| value.get(field).and_then(Value::as_str);
+        let name = |field: &str| text(field).and_then(|text| text.parse::<Name>().ok());
+        let words: Vec<&str> = envelope.routing_key.map(|key| key.split('.').collect()).unwrap_or_default();
+        let word = |index: usize| (words.len() == 3).then(|| words[index].parse::<Name>().ok()).flatten();
+        let not_any = |name: Name| (name.as_str() != ANY).then_some(name);
+        let metadata = value.get("metadata").and_then(Value::as_object).into_iter().flatten();
+        let id = text("id").or(envelope.message_id).and_then(|id| id.parse().ok());
+        Self {
+            id: id.unwrap_or_else(|| CommandId::of_unidentified(body)),
+            r#type: name("type").or_else(|| word(0)),
+            provider: name("provider").or_else(|| word(1)).and_then(not_any),
+            account: name("account"),
+            operation: name("operation").or_else(|| word(2)),
+            reference: text("reference").or(envelope.correlation_id).map(str::to_owned),
+            metadata: metadata.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

@@ -1,0 +1,166 @@
+//! A command that ferryd gave up on, kept whole for an operator, and what a replay of it starts from.
+//!
+//! The message body and properties stay as they were published; what ferryd knows travels beside them in one header.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::command::Identity;
+use super::key::IdempotencyKey;
+use super::lifecycle::{Kind, key_deadline};
+use super::outcome::Failure;
+use super::progress::{Attempted, Progress};
+
+/// What ferryd knows of a dead letter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadLetter {
+    /// Which command, as far as it could be read.
+    pub command: Identity,
+    /// Why it was given up.
+    pub kind: Kind,
+    /// The provider's error code, or ferryd's own word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// For people.
+    pub message: String,
+    /// The status of the last answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// The generation that failed.
+    pub generation: u32,
+    /// The number of its last call; 0 where none was planned.
+    pub attempt: u32,
+    /// The key its calls were made under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The digest of the request sent under the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Whether some call may have acted.
+    pub unknown: bool,
+    /// When the first request was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_sent: Option<Timestamp>,
+    /// For how long the provider remembers the key, in seconds; absent where the operation takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_retention_s: Option<u64>,
+    /// The command's own expiry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// The calls that were made, oldest first; of a long history the middle is left out.
+    pub history: Vec<Attempted>,
+    /// When the first call failed.
+    pub first_failed_at: Timestamp,
+    /// When it was given up.
+    pub dead_lettered_at: Timestamp,
+    /// The routing key the command was published under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing_key: Option<String>,
+    /// The host that gave it up.
+    pub host: String,
+    /// The version of ferryd there.
+    pub version: String,
+}
+
+/// Where and when a command was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The routing key the command was published under, where known.
+    pub routing_key: Option<String>,
+    /// The host.
+    pub host: String,
+    /// The version of ferryd.
+    pub version: String,
+    /// The time.
+    pub at: Timestamp,
+}
+
+/// How a replay treats what the dead letter alone does not allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReplayOptions {
+    /// Send under a new key although an earlier call may have acted: the decision of a named person.
+    pub force_new_key: bool,
+    /// A new expiry for a command that has expired.
+    pub extend_to: Option<Timestamp>,
+}
+
+/// Why a dead letter is not replayed as asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayRefusal {
+    /// Its `expires_at` has passed.
+    #[error("it has expired; give it more time with --extend")]
+    Expired,
+    /// A call may have acted and can't be repeated under its key.
+    #[error(
+        "an earlier call may have acted and can't be repeated under its key; look it up at the provider, then use --force-new-key with --by and --reason"
+    )]
+    MayHaveActed,
+    /// The message is no command, so a replay can't do better.
+    #[error("the message itself is wrong and would fail again; discard it, and let its publisher send a correct one")]
+    NotACommand,
+}
+
+impl DeadLetter {
+    /// The record of a command given up as `kind`.
+    #[must_use]
+    pub fn new(command: Identity, kind: Kind, failure: Failure, progress: &Progress, place: Place) -> Self {
+        Self {
+            command,
+            kind,
+            code: failure.code,
+            message: failure.message,
+            http_status: failure.http_status,
+            generation: progress.generation,
+            attempt: progress.attempt,
+            key: progress.key.as_ref().map(ToString::to_string),
+            digest: progress.digest.clone(),
+            unknown: progress.unknown || kind == Kind::Unresolved,
+            first_sent: progress.first_sent,
+            key_retention_s: None,
+            expires_at: None,
+            history: progress.history.clone(),
+            first_failed_at: progress.history.first().map_or(place.at, |call| call.at),
+            dead_lettered_at: place.at,
+            routing_key: place.routing_key,
+            host: place.host,
+            version: place.version,
+        }
+    }
+
+    /// The start of the next generation: under the old key while the outcome is unknown, under a new one when it is
+    /// certain that nothing happened.
+    ///
+    /// # Errors
+    /// [`ReplayRefusal`] where sending again is pointless or not safe.
+    pub fn replay(&self, now: Timestamp, options: ReplayOptions) -> Result<Progress, ReplayRefusal> {
+        if self.command.operation.is_none() || self.command.r#type.is_none() {
+            return Err(ReplayRefusal::NotACommand);
+        }
+        let expiry = options.extend_to.or(self.expires_at);
+        if expiry.is_some_and(|expiry| now > expiry) {
+            return Err(ReplayRefusal::Expired);
+        }
+        let mut progress = Progress::of_generation(self.generation + 1, now);
+        if !self.unknown || options.force_new_key {
+            return Ok(progress);
+        }
+        let (Some(key), Some(first_sent), Some(retention)) = (&self.key, self.first_sent, self.key_retention_s) else {
+            return Err(ReplayRefusal::MayHaveActed);
+        };
+        if now > key_deadline(first_sent, Duration::from_secs(retention)) {
+            return Err(ReplayRefusal::MayHaveActed);
+        }
+        progress.key = Some(IdempotencyKey::from_header(key));
+        progress.first_sent = Some(first_sent);
+        progress.digest.clone_from(&self.digest);
+        progress.unknown = true;
+        Ok(progress)
+    }
+}
+
+#[cfg(test)]
+#[path = "dead_letter_tests.rs"]
+mod tests;

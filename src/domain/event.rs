@@ -1,0 +1,268 @@
+//! What ferryd publishes about a command: `CloudEvents` 1.0, structured mode, on the exchange `ferry.events`.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::command::Identity;
+use super::lifecycle::{Kind, State};
+use super::name::Name;
+use super::outcome::{Failure, Party, Success};
+
+/// The content type of an event (`CloudEvents` AMQP and JSON format specifications).
+pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// The word in routing keys for a part of a broken command that could not be read.
+const UNKNOWN_WORD: &str = "unknown";
+
+/// An event, ready to be published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "ferryd event")]
+pub struct Event {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// `<command>/<generation>/<attempt>/<state>`: the same for every copy, so that a subscriber drops repeats by it.
+    pub id: String,
+    /// `/ferryd/<provider>`.
+    pub source: String,
+    /// `ferry.command.<state>`.
+    pub r#type: String,
+    /// The command's id.
+    pub subject: String,
+    /// When it happened.
+    pub time: Timestamp,
+    /// Always `application/json`.
+    pub datacontenttype: String,
+    /// The command's W3C trace context, where it carried one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// Goes with `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
+    /// What happened.
+    pub data: EventData,
+}
+
+/// What happened to a command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EventData {
+    /// Which command.
+    pub command: Identity,
+    /// The state it is in now.
+    pub state: State,
+    /// 0 for the command as published; each replay starts the next.
+    pub generation: u32,
+    /// The call this is about, from 1; 0 where no call was planned.
+    pub attempt: u32,
+    /// Grows along a command's way: an event with a lower number than one already seen is late.
+    pub sequence: u64,
+    /// Whether nothing can follow: true for `completed`, and for `failed` without a dead letter.
+    pub r#final: bool,
+    /// The mapped result, of `completed` and `waiting`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+    /// Why it failed, of `failed`; the last failure, of `pending`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<EventError>,
+    /// The provider's own id for what it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_reference: Option<String>,
+    /// Who has to act, of `waiting`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<Party>,
+    /// When the next call is due, of `pending`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<Timestamp>,
+    /// What went wrong beside the operation, such as result fields that could not be mapped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+}
+
+/// Why a command failed, or an attempt did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EventError {
+    /// The kind of failure; absent where the command goes on. Subscribers must tolerate new words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// The provider's code, or ferryd's own word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// For people.
+    pub message: String,
+    /// More from the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+    /// The status of the provider's answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// Whether the command was kept as a dead letter for an operator.
+    pub dead_lettered: bool,
+}
+
+/// Where on its way a command is when something happens to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The generation.
+    pub generation: u32,
+    /// The call this is about.
+    pub attempt: u32,
+    /// When it happened.
+    pub at: Timestamp,
+}
+
+/// What happened, with just the data that belongs to it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Happening {
+    /// The command waits for its next attempt.
+    Pending {
+        /// When that is due.
+        due: Timestamp,
+        /// What the last attempt came to.
+        failure: Failure,
+    },
+    /// A call is about to be made.
+    Processing,
+    /// The provider accepted.
+    Waiting(Success, Party),
+    /// Done.
+    Completed(Success),
+    /// Failed.
+    Failed(Kind, Failure),
+}
+
+impl Happening {
+    /// The state this leads to.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self {
+            Self::Pending { .. } => State::Pending,
+            Self::Processing => State::Processing,
+            Self::Waiting(..) => State::Waiting,
+            Self::Completed(_) => State::Completed,
+            Self::Failed(..) => State::Failed,
+        }
+    }
+}
+
+/// A number that grows along a command's way: generation first, attempt second, state last. Below 2^53 for the first
+/// 2^30 generations of 2^20 attempts, so that JavaScript reads it exactly.
+#[must_use]
+pub fn sequence(generation: u32, attempt: u32, state: State) -> u64 {
+    let rank = match state {
+        State::Pending => 0,
+        State::Processing => 1,
+        State::Waiting => 2,
+        State::Failed => 3,
+        State::Completed => 4,
+    };
+    ((u64::from(generation) << 20) + u64::from(attempt.min((1 << 20) - 1))) * 8 + rank
+}
+
+impl Event {
+    /// The event that tells of `happening`.
+    #[must_use]
+    pub fn new(command: Identity, moment: Moment, happening: Happening, trace: Trace) -> Self {
+        let state = happening.state();
+        let Moment { generation, attempt, at } = moment;
+        let mut data = EventData {
+            state,
+            generation,
+            attempt,
+            sequence: sequence(generation, attempt, state),
+            r#final: false,
+            result: None,
+            error: None,
+            provider_reference: None,
+            waiting_for: None,
+            next_attempt_at: None,
+            warnings: Vec::new(),
+            occurred_at: at,
+            command,
+        };
+        data.fill(happening);
+        let id = &data.command.id;
+        Self {
+            specversion: "1.0".to_owned(),
+            id: format!("{id}/{generation}/{attempt}/{}", state.as_str()),
+            source: format!("/ferryd/{}", word(data.command.provider.as_ref())),
+            r#type: format!("ferry.command.{}", state.as_str()),
+            subject: id.to_string(),
+            time: at,
+            datacontenttype: "application/json".to_owned(),
+            traceparent: trace.parent,
+            tracestate: trace.state,
+            data,
+        }
+    }
+
+    /// `<type>.<provider>.<operation>.<state>`.
+    #[must_use]
+    pub fn routing_key(&self) -> String {
+        let Identity { r#type, provider, operation, .. } = &self.data.command;
+        let words =
+            [word(r#type.as_ref()), word(provider.as_ref()), word(operation.as_ref()), self.data.state.as_str()];
+        words.join(".")
+    }
+}
+
+impl EventData {
+    fn fill(&mut self, happening: Happening) {
+        match happening {
+            Happening::Processing => {}
+            Happening::Pending { due, failure } => {
+                self.next_attempt_at = Some(due);
+                self.fail(None, failure);
+            }
+            Happening::Waiting(success, party) => {
+                self.waiting_for = Some(party);
+                self.succeed(success);
+            }
+            Happening::Completed(success) => {
+                self.r#final = true;
+                self.succeed(success);
+            }
+            Happening::Failed(kind, failure) => {
+                self.r#final = !kind.dead_letters();
+                self.fail(Some(kind), failure);
+            }
+        }
+    }
+
+    fn succeed(&mut self, success: Success) {
+        self.result = success.result;
+        self.provider_reference = success.provider_reference;
+        self.warnings = success.warnings;
+    }
+
+    fn fail(&mut self, kind: Option<Kind>, failure: Failure) {
+        self.provider_reference = failure.provider_reference;
+        self.error = Some(EventError {
+            kind,
+            code: failure.code,
+            message: failure.message,
+            details: failure.details,
+            http_status: failure.http_status,
+            dead_lettered: kind.is_some_and(Kind::dead_letters),
+        });
+    }
+}
+
+/// The W3C trace context a command carried in its headers, passed on untouched.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trace {
+    /// `traceparent`.
+    pub parent: Option<String>,
+    /// `tracestate`.
+    pub state: Option<String>,
+}
+
+fn word(name: Option<&Name>) -> &str {
+    name.map_or(UNKNOWN_WORD, Name::as_str)
+}
+
+#[cfg(test)]
+#[path = "event_tests.rs"]
+mod tests;

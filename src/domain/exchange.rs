@@ -1,0 +1,92 @@
+//! One HTTP exchange as plain data: the request an adapter describes and the answer the transport brings back.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use url::Url;
+
+use super::outcome::Failure;
+
+/// A request method that providers use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// Read something.
+    Get,
+    /// Do something.
+    Post,
+    /// Replace something.
+    Put,
+    /// Change something.
+    Patch,
+    /// Remove something.
+    Delete,
+}
+
+impl Method {
+    /// The method as it stands in the request line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// A request, described but not sent.
+///
+/// It holds secrets (in headers, perhaps in the URL or body), so it has no readable `Debug`; the exchange log masks it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The whole URL, its host fixed by the provider's `base_url`.
+    pub url: Url,
+    /// Header names in lower case, with their values.
+    pub headers: Vec<(String, String)>,
+    /// The encoded body; empty for none.
+    pub body: Bytes,
+    /// How long the whole exchange may take.
+    pub timeout: Duration,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({} {}, {} body bytes)", self.method.as_str(), self.url.path(), self.body.len())
+    }
+}
+
+/// A provider's complete answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Header names in lower case, with their values; what is not UTF-8 is replaced.
+    pub headers: Vec<(String, String)>,
+    /// The body, not over the response cap.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// The first value of a header, its name given in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// Nothing of the request reached the provider: DNS, connect or TLS failed.
+    NotSent(Failure),
+    /// The request, or a part of it, was sent, and no complete answer came.
+    Incomplete(Failure),
+    /// A complete answer.
+    Reply(Reply),
+}

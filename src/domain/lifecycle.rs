@@ -1,0 +1,289 @@
+//! What follows from what is known: the state machine of a command.
+//!
+//! [`before_call`] decides whether a call may be made at all, [`after_call`] what its outcome leads to. Both are pure:
+//! time and randomness are arguments. `docs/LIFECYCLE.md` draws the machine.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::outcome::{Failure, Outcome, Party, Success};
+use super::progress::Progress;
+use super::retry::{RetryPolicy, Rung};
+
+/// The states a command passes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Queued, or waiting for its next attempt.
+    Pending,
+    /// A call is being made.
+    Processing,
+    /// Accepted by the provider, finishes later.
+    Waiting,
+    /// Ended without the wanted effect, or nobody knows; see [`Kind`].
+    Failed,
+    /// Ended with the wanted effect.
+    Completed,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Processing, Self::Waiting, Self::Failed, Self::Completed];
+
+    /// The word for this state in events and routing keys.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Waiting => "waiting",
+            Self::Failed => "failed",
+            Self::Completed => "completed",
+        }
+    }
+
+    /// Whether a command's way ends here, as far as ferryd goes on by itself.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Failed | Self::Completed)
+    }
+
+    /// The states that may come next.
+    #[must_use]
+    pub fn next(self) -> &'static [Self] {
+        match self {
+            Self::Pending => &[Self::Processing, Self::Failed],
+            Self::Processing => &[Self::Pending, Self::Waiting, Self::Failed, Self::Completed],
+            Self::Waiting => &[Self::Failed, Self::Completed],
+            // A dead letter can be replayed, or superseded by a late answer.
+            Self::Failed => &[Self::Pending, Self::Completed],
+            Self::Completed => &[],
+        }
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The provider's business "no": a final answer, no dead letter.
+    Declined,
+    /// The command itself is wrong.
+    Invalid,
+    /// A technical refusal by the provider.
+    Rejected,
+    /// The attempts are used up.
+    Unavailable,
+    /// `expires_at` passed before the next attempt.
+    Expired,
+    /// Nobody knows whether the provider acted.
+    Unresolved,
+    /// Withdrawn before it was sent.
+    Cancelled,
+    /// Handling the message failed in ferryd itself.
+    Poison,
+    /// An operator gave the command up for good.
+    Discarded,
+}
+
+impl Kind {
+    /// Every kind, for command lines and documentation.
+    pub const ALL: [Self; 9] = [
+        Self::Declined,
+        Self::Invalid,
+        Self::Rejected,
+        Self::Unavailable,
+        Self::Expired,
+        Self::Unresolved,
+        Self::Cancelled,
+        Self::Poison,
+        Self::Discarded,
+    ];
+
+    /// The word for this kind.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Declined => "declined",
+            Self::Invalid => "invalid",
+            Self::Rejected => "rejected",
+            Self::Unavailable => "unavailable",
+            Self::Expired => "expired",
+            Self::Unresolved => "unresolved",
+            Self::Cancelled => "cancelled",
+            Self::Poison => "poison",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// Whether a command that failed so is kept as a dead letter for an operator.
+    #[must_use]
+    pub fn dead_letters(self) -> bool {
+        !matches!(self, Self::Declined | Self::Cancelled | Self::Discarded)
+    }
+}
+
+impl std::str::FromStr for Kind {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|kind| kind.as_str()).collect();
+            format!("unknown kind `{word}`; known are {}", known.join(", "))
+        })
+    }
+}
+
+/// What bounds a command's attempts.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Schedule and `give_up_after`.
+    pub policy: RetryPolicy,
+    /// How long the provider remembers an idempotency key; `None` where the operation takes none.
+    pub key_retention: Option<Duration>,
+    /// No attempt starts before this.
+    pub not_before: Option<Timestamp>,
+    /// No attempt starts after this.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Whether a call may be made now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Admission {
+    /// Make the call.
+    Call,
+    /// Too early: wait on this rung and ask again.
+    Park(Rung),
+    /// Too late, or not safe: the command fails without this call.
+    GiveUp(Kind, Failure),
+}
+
+/// What the outcome of a call leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// The command is completed.
+    Complete(Success),
+    /// The command waits for the provider or the customer.
+    Wait(Success, Party),
+    /// Try again after this rung.
+    Retry {
+        /// The delay queue to wait on.
+        rung: Rung,
+        /// When the next attempt is due.
+        due: Timestamp,
+        /// What this attempt came to.
+        failure: Failure,
+    },
+    /// The command has failed.
+    GiveUp(Kind, Failure),
+}
+
+/// Decides whether a call may be made at `now`.
+#[must_use]
+pub fn before_call(progress: &Progress, limits: &Limits, now: Timestamp) -> Admission {
+    let give_up = |kind, failure| Admission::GiveUp(unless_unknown(progress, kind), failure);
+    if progress.unknown {
+        match limits.key_retention {
+            None => {
+                let text =
+                    "an earlier call may have acted, and the operation has no idempotency key to repeat it under";
+                return give_up(Kind::Unresolved, last_failure(progress, "unknown_outcome", text));
+            }
+            Some(retention) if past_key(progress, retention, now) => {
+                let text =
+                    "an earlier call may have acted, and the provider may have forgotten its idempotency key by now";
+                return give_up(Kind::Unresolved, last_failure(progress, "key_expired", text));
+            }
+            Some(_) => {}
+        }
+    }
+    if limits.expires_at.is_some_and(|expiry| now > expiry) {
+        return give_up(Kind::Expired, Failure::new("expired", "`expires_at` passed before this attempt could start"));
+    }
+    if progress.attempt > 1 && now > after(progress.since, limits.policy.give_up_after) {
+        return give_up(Kind::Unavailable, last_failure(progress, "give_up_after", "`give_up_after` has passed"));
+    }
+    match limits.not_before {
+        Some(start) if start > now => Admission::Park(Rung::at_most(until(now, start))),
+        _ => Admission::Call,
+    }
+}
+
+/// Decides what the outcome of the call just made leads to. `progress` is that of the call; an unknown outcome is
+/// already marked in it (see [`mark`]). `random` is uniform in `[0, 1)`.
+#[must_use]
+pub fn after_call(outcome: Outcome, progress: &Progress, limits: &Limits, now: Timestamp, random: f64) -> Decision {
+    let (failure, hint) = match outcome {
+        Outcome::Completed(success) => return Decision::Complete(success),
+        Outcome::Waiting(success, party) => return Decision::Wait(success, party),
+        Outcome::Declined(failure) => return Decision::GiveUp(Kind::Declined, failure),
+        Outcome::Rejected(failure) => return Decision::GiveUp(unless_unknown(progress, Kind::Rejected), failure),
+        Outcome::Transient(failure, hint) => (failure, hint),
+        Outcome::Unknown(failure) if limits.key_retention.is_none() => {
+            return Decision::GiveUp(Kind::Unresolved, failure);
+        }
+        Outcome::Unknown(failure) => (failure, None),
+    };
+    let hint = hint.map(|hint| Duration::from_secs(hint.seconds_from(now)));
+    let Some(rung) = limits.policy.next(progress.attempt, hint, random) else {
+        return Decision::GiveUp(unless_unknown(progress, Kind::Unavailable), failure);
+    };
+    let due = after(now, rung.duration());
+    if limits.expires_at.is_some_and(|expiry| due > expiry) {
+        return Decision::GiveUp(unless_unknown(progress, Kind::Expired), failure);
+    }
+    let key_gone = progress.unknown && limits.key_retention.is_some_and(|retention| past_key(progress, retention, due));
+    if key_gone || due > after(progress.since, limits.policy.give_up_after) {
+        return Decision::GiveUp(unless_unknown(progress, Kind::Unavailable), failure);
+    }
+    Decision::Retry { rung, due, failure }
+}
+
+/// Notes in `progress` that a call came to `outcome`: an unknown one sticks to the generation.
+pub fn mark(progress: &mut Progress, outcome: &Outcome) {
+    progress.unknown |= matches!(outcome, Outcome::Unknown(_));
+}
+
+/// Until when a call may be repeated under the key first sent at `first_sent`: an hour before the provider forgets it
+/// (half the time where it remembers less than two hours), because clocks differ and a call takes time.
+#[must_use]
+pub fn key_deadline(first_sent: Timestamp, retention: Duration) -> Timestamp {
+    let margin = Duration::from_hours(1).min(retention / 2);
+    after(first_sent, retention.checked_sub(margin).unwrap())
+}
+
+fn past_key(progress: &Progress, retention: Duration, at: Timestamp) -> bool {
+    progress.first_sent.is_some_and(|first_sent| at > key_deadline(first_sent, retention))
+}
+
+/// An ending that would claim to know is `unresolved` after an unknown outcome.
+fn unless_unknown(progress: &Progress, kind: Kind) -> Kind {
+    if progress.unknown { Kind::Unresolved } else { kind }
+}
+
+/// A failure found before a call, with what the last call said.
+fn last_failure(progress: &Progress, code: &str, text: &str) -> Failure {
+    match progress.history.last() {
+        Some(last) => {
+            let said = last.message.as_deref().or(last.code.as_deref()).unwrap_or("no message");
+            let message = format!("{text}; attempt {} ended {}: {said}", last.attempt, last.outcome.as_str());
+            Failure { http_status: last.http_status, ..Failure::new(code, message) }
+        }
+        None => Failure::new(code, text),
+    }
+}
+
+fn after(start: Timestamp, delay: Duration) -> Timestamp {
+    start.saturating_add(SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
+}
+
+fn until(now: Timestamp, later: Timestamp) -> Duration {
+    Duration::try_from(later.duration_since(now)).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "lifecycle_tests.rs"]
+mod tests;

@@ -1,0 +1,17 @@
+//! The pure core: what a command is, what an answer means, what follows from it.
+//!
+//! Nothing in here does I/O, reads a clock or draws random numbers, and nothing knows of tokio, lapin, reqwest or axum;
+//! `tests/it/architecture.rs` holds this. So every decision about other people's money is a function from values to values.
+
+pub mod classify;
+pub mod command;
+pub mod command_id;
+pub mod dead_letter;
+pub mod event;
+pub mod exchange;
+pub mod key;
+pub mod lifecycle;
+pub mod name;
+pub mod outcome;
+pub mod progress;
+pub mod retry;

@@ -1,0 +1,2 @@
+//! ferryd
+fn main() {}

@@ -1,0 +1,124 @@
+//! Providers: the outside services ferryd calls, each described by a TOML file.
+//!
+//! An [`Adapter`] describes the request of a call and interprets the answer to it. It is pure and synchronous: it opens no
+//! connection, reads no clock, and everything it needs is handed to it. [`crate::transport`] does the I/O.
+
+pub mod registry;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::domain::command::Command;
+use crate::domain::exchange::{Answer, Request};
+use crate::domain::key::IdempotencyKey;
+use crate::domain::name::Name;
+use crate::domain::outcome::{Failure, Outcome};
+use crate::domain::retry::RetryPolicy;
+
+/// Describes requests to one provider and interprets its answers.
+///
+/// No method has a default: an adapter that forgets one does not compile.
+pub trait Adapter: Send + Sync {
+    /// Describes the request of a call.
+    ///
+    /// # Errors
+    /// The failure, of kind `invalid`, where the command does not hold what the request needs. Nothing has been sent then.
+    fn request(&self, call: &Call<'_>) -> Result<Request, Failure>;
+
+    /// Says what came of the call.
+    fn interpret(&self, call: &Call<'_>, answer: &Answer) -> Outcome;
+}
+
+/// One call to be made: what a request is rendered from.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The command; its operation exists at this provider, its payload matches the operation's schema.
+    pub command: &'a Command,
+    /// The key, at operations that take one.
+    pub key: Option<&'a IdempotencyKey>,
+    /// The generation.
+    pub generation: u32,
+    /// The number of the call within the generation, from 1.
+    pub attempt: u32,
+}
+
+/// One configured provider.
+pub struct Provider {
+    /// Its name: a word of routing keys and queue names.
+    pub name: Name,
+    /// Its type.
+    pub kind: Name,
+    /// Knows its protocol.
+    pub adapter: Arc<dyn Adapter>,
+    /// What it can do.
+    pub operations: BTreeMap<Name, Operation>,
+    /// How it is reached.
+    pub http: HttpSettings,
+    /// The most calls at the same time, and so the prefetch of its queue.
+    pub max_in_flight: u16,
+    /// The most bytes of commands being worked on at the same time.
+    pub max_bytes_in_flight: usize,
+    /// What the exchange log shows.
+    pub log: LogSettings,
+    /// Every secret of this provider, so that the exchange log can mask it wherever it appears.
+    pub secrets: Vec<SecretString>,
+}
+
+/// What a provider can do.
+pub struct Operation {
+    /// How calls are made repeatable; `None` where the provider offers nothing.
+    pub idempotency: Option<Idempotency>,
+    /// How often and how long it is tried.
+    pub retry: RetryPolicy,
+    /// Checks a payload; says what is wrong, one line for each fault.
+    pub payload: PayloadSchema,
+    /// Whether an operator accepted that an operation without idempotency may be called twice when a delivery is repeated.
+    pub accept_duplicates: bool,
+}
+
+/// A provider's promise to act once under one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Idempotency {
+    /// For how long it remembers a key.
+    pub retention: Duration,
+    /// The most characters of a key.
+    pub max_length: Option<usize>,
+}
+
+/// How a provider is reached over HTTPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// PEM file of the authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The most time for DNS, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// The largest response body that is read, in bytes.
+    pub response_cap: usize,
+}
+
+/// What the exchange log shows of a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Whether bodies are logged at all.
+    pub bodies: bool,
+    /// Names of fields whose values are masked, at any depth of a body and in the query.
+    pub mask: Vec<String>,
+}
+
+/// The JSON Schema of an operation's payload.
+pub struct PayloadSchema {
+    #[expect(dead_code, reason = "read once payloads are checked")]
+    validator: Option<jsonschema::Validator>,
+}
+
+impl PayloadSchema {
+    /// A schema that takes every payload.
+    #[must_use]
+    pub fn any() -> Self {
+        Self { validator: None }
+    }
+}
