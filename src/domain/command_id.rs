@@ -30,9 +30,9 @@ impl CommandId {
     /// message is reported under the same id.
     #[must_use]
     pub fn of_unidentified(body: &[u8]) -> Self {
-        let digest = Sha256::digest(body);
-        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("unidentified:{hex}"))
+        let mut half = [0; 16];
+        half.copy_from_slice(&Sha256::digest(body)[..16]);
+        Self(format!("unidentified:{:032x}", u128::from_be_bytes(half)))
     }
 }
 

@@ -252,7 +252,7 @@ pub fn mark(progress: &mut Progress, outcome: &Outcome) {
 #[must_use]
 pub fn key_deadline(first_sent: Timestamp, retention: Duration) -> Timestamp {
     let margin = Duration::from_hours(1).min(retention / 2);
-    after(first_sent, retention.checked_sub(margin).unwrap())
+    after(first_sent, retention.saturating_sub(margin))
 }
 
 fn past_key(progress: &Progress, retention: Duration, at: Timestamp) -> bool {
