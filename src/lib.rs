@@ -3,3 +3,5 @@
 pub mod amqp;
 pub mod domain;
 pub mod provider;
+//pub mod sandbox;
+pub mod transport;
