@@ -1,4 +1,5 @@
 //! ferryd carries integration commands from a core application to outside providers, and their answers back.
 
+pub mod config;
 pub mod domain;
 pub mod provider;
