@@ -1,7 +1,7 @@
 //! ferryd carries integration commands from a core application to outside providers, and their answers back.
 
 pub mod amqp;
+pub mod config;
 pub mod domain;
 pub mod provider;
-//pub mod sandbox;
 pub mod transport;

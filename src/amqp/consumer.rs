@@ -24,14 +24,11 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What becomes of deliveries.
 pub trait Handler: Send + Sync + 'static {
-    /// Takes a delivery on; must not block.
+    /// Takes a delivery on; must not block. Some still come while consuming is being stopped.
     fn take(&self, delivery: Delivery);
 
-    /// Takes a delivery that arrived while consuming was already being stopped.
-    fn give_back(&self, delivery: Delivery);
-
-    /// The queue is being consumed.
-    fn attached(&self) {}
+    /// The queue is being consumed, for the first time or again.
+    fn attached(&self);
 }
 
 /// Consumes `queue` with a prefetch until `stop` is cancelled, handing every delivery to `handler`.
@@ -116,7 +113,7 @@ async fn feed(
     let _ = tokio::time::timeout(CANCEL_TIMEOUT, cancelled).await;
     // What the broker had already pushed still sits in the buffer. The channel stays open: acks need it.
     while let Some(Some(Ok(delivery))) = futures_util::FutureExt::now_or_never(consumer.next()) {
-        handler.give_back(delivery);
+        handler.take(delivery);
     }
     End::Stopped
 }
