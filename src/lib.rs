@@ -2,6 +2,9 @@
 
 pub mod amqp;
 pub mod config;
+pub mod daemon;
 pub mod domain;
+pub mod failpoint;
+pub mod pipeline;
 pub mod provider;
 pub mod transport;
