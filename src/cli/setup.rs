@@ -32,7 +32,8 @@ impl Setup {
         self.registry.iter().map(AsRef::as_ref).collect()
     }
 
-    /// What keeps the daemon from serving these providers although each file is right by itself: one line for each fault.
+    /// What keeps the daemon from serving these providers although each file is right by itself: one line for each
+    /// fault.
     #[must_use]
     pub fn refusals(&self) -> Vec<String> {
         self.providers().into_iter().flat_map(refused).collect()

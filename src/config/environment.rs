@@ -45,7 +45,8 @@ pub(super) fn of_process() -> Result<Environment, ConfigError> {
 
 /// The settings among the variables, and the variables that look like settings and are none.
 ///
-/// Settings are those with `__`, `FERRYD_PREFIX` and `FERRYD_LOG`. Others are left alone, because container platforms set
+/// Settings are those with `__`, `FERRYD_PREFIX` and `FERRYD_LOG`. Others are left alone, because container
+/// platforms set
 /// variables such as `FERRYD_SERVICE_HOST` by themselves; but one with `_` where `__` belongs is refused.
 pub(super) fn overrides(environment: &Environment) -> (Vec<Override>, Vec<Fault>) {
     let known = serde_json::to_value(Config::default()).unwrap_or_default();
