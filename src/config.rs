@@ -110,9 +110,10 @@ impl Config {
     fn find(path: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
         let named = environment.get("FERRYD_CONFIG").filter(|path| !path.is_empty());
         let default = Path::new(DEFAULT_PATH);
-        path.map(Path::to_owned)
-            .or_else(|| named.map(PathBuf::from))
-            .or_else(|| default.exists().then(|| default.into()))
+        path.map(Path::to_owned).or_else(|| named.map(PathBuf::from)).or_else(|| {
+            // What cannot be looked at is read all the same, so that it is not passed over in silence.
+            default.try_exists().unwrap_or(true).then(|| default.into())
+        })
     }
 
     /// Reads a configuration from the path and text of a file and from environment variables, and from nothing else

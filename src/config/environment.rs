@@ -53,7 +53,12 @@ pub(super) fn overrides(environment: &Environment) -> (Vec<Override>, Vec<Fault>
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     let ours = environment.iter().filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)));
     for (name, rest, value) in ours.filter(|(_, _, value)| !value.is_empty()) {
+        let is_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         let key = match rest {
+            _ if rest.contains("__") && !rest.chars().all(is_key) => {
+                faults.push(fault(name, "is no setting: write capitals, digits and underscores only"));
+                continue;
+            }
             "LOG" => "log.filter".to_owned(),
             _ if rest == "PREFIX" || rest.contains("__") => rest.to_lowercase().replace("__", "."),
             _ => {
