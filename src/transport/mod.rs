@@ -3,7 +3,7 @@
 //! [`http`] sends a request and says what certainly did and did not happen, [`mask`] takes secrets out of text, and
 //! [`exchange_log`] writes one record of each exchange.
 
-//pub mod exchange_log;
+pub mod exchange_log;
 mod failure;
 pub mod http;
-//pub mod mask;
+pub mod mask;
