@@ -119,7 +119,7 @@ fn spellings(c: char, text: &[u8], at: usize) -> [Option<usize>; 3] {
         None => [None; 3],
         Some(b'\\' | b'%') if c == '\\' => backslashes(text, at),
         Some(b'\\') => [escaped(c, text, at), None, None],
-        Some(b'%') => [literal(c, text, at), percent_encoded(c, text, at), escaped(c, text, at)],
+        Some(b'%') => [percent_encoded(c, text, at), literal(c, text, at), escaped(c, text, at)],
         Some(b'&') => [entity(c, text, at), literal(c, text, at), None],
         Some(b'+') if c == ' ' => [Some(at + 1), None, None],
         Some(_) => [literal(c, text, at), None, None],
