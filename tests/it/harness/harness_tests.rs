@@ -74,6 +74,7 @@ async fn a_killed_node_keeps_what_it_confirmed_and_a_subscriber_comes_back() {
     declare_quorum_queue(&broker, "orders").await;
     let events = broker.events().await;
     broker.publish("", "orders", b"1", persistent()).await;
+    node.settle().await;
     let pid = node.pid();
     node.kill9().await;
     assert!(TcpStream::connect(("127.0.0.1", node.port("amqp"))).await.is_err());
