@@ -45,7 +45,7 @@ use crate::domain::progress::Attempted;
 use crate::domain::retry::Rung;
 use crate::failpoint::{Failpoint, hit};
 use crate::provider::{Call, Idempotency, Operation};
-use crate::transport::exchange_log;
+use crate::transport::exchange_log::{self, StepLabel};
 
 /// The rung a delivery waits on when its provider is busy.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -244,8 +244,21 @@ impl Pipeline {
     }
 
     fn log_exchange(&self, lane: &Lane, order: &Order, request: &Request, answer: &Answer, elapsed: Duration) {
-        let _ = (lane, order, request, answer, elapsed, self.log_body_cap);
-        let _ = exchange_log::record;
+        let Order { command, parcel } = order;
+        let step = StepLabel {
+            command: &command.id,
+            provider: &lane.provider.name,
+            operation: &command.operation,
+            generation: parcel.travel.progress.generation,
+            attempt: parcel.travel.progress.attempt,
+        };
+        let sensitive = lane
+            .provider
+            .operations
+            .get(&command.operation)
+            .map(|operation| operation.payload.sensitive_values(&command.payload));
+        let mask = lane.mask.with_values(&sensitive.unwrap_or_default()).capped_at(self.log_body_cap);
+        exchange_log::record(&step, request, answer, elapsed, &mask, lane.provider.log.bodies);
     }
 }
 

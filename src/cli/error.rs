@@ -23,11 +23,20 @@ pub enum CommandError {
         /// The names there are.
         known: String,
     },
+    /// The daemon cannot be set up.
+    #[error(transparent)]
+    Daemon(#[from] crate::daemon::SetupError),
+    /// The broker's address cannot be read by the AMQP client.
+    #[error("amqp.uri: {0}")]
+    AmqpUri(String),
+    /// Logging cannot be set up.
+    #[error(transparent)]
+    Telemetry(#[from] crate::telemetry::TelemetryError),
     /// The command has printed what is wrong itself.
     #[error("failed as told")]
     Told(Exit),
-    /// Nothing can be printed.
-    #[error("cannot write to the standard output: {0}")]
+    /// The operating system refuses, mostly because nothing can be printed.
+    #[error("failed on input or output: {0}")]
     Output(#[from] io::Error),
 }
 
@@ -42,9 +51,9 @@ impl CommandError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Providers(_) => Exit::Configuration,
+            Self::Config(_) | Self::Providers(_) | Self::Daemon(_) | Self::AmqpUri(_) => Exit::Configuration,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-            Self::NoProvider { .. } | Self::Output(_) => Exit::Failed,
+            Self::NoProvider { .. } | Self::Telemetry(_) | Self::Output(_) => Exit::Failed,
             Self::Told(exit) => *exit,
         }
     }

@@ -11,6 +11,7 @@ pub mod exit;
 mod fixture;
 pub mod output;
 mod provider;
+pub mod run;
 mod schema;
 pub mod setup;
 
@@ -39,6 +40,8 @@ pub struct Cli {
 /// What ferryd can be asked for.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the daemon: carry commands until told to stop
+    Run(run::Run),
     /// Read the configuration and every provider file, and say what they amount to or what is wrong
     Check(check::Check),
     /// Look at the configured providers
@@ -58,6 +61,7 @@ impl Cli {
     pub fn run(self, out: &mut Output) -> Result<(), CommandError> {
         let config = self.config.as_deref();
         match self.command {
+            Command::Run(command) => command.run(config),
             Command::Check(command) => command.run(config, out),
             Command::Provider(command) => command.run(config, out),
             Command::Schema(command) => command.run(out),

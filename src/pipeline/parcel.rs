@@ -186,8 +186,6 @@ fn check<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation,
             format!("provider `{name}` has no operation `{}`; it has {}", command.operation, known.join(", "));
         return Err(Failure::new("unknown_operation", message));
     };
-    match operation.payload.check(&command.payload) {
-        Ok(()) => Ok(operation),
-        Err(faults) => Err(Failure::new("invalid_payload", faults.join("; "))),
-    }
+    let faults = operation.payload.check(&command.payload);
+    if faults.is_empty() { Ok(operation) } else { Err(Failure::new("invalid_payload", faults.join("; "))) }
 }
