@@ -3,7 +3,17 @@
 //! An [`Adapter`] describes the request of a call and interprets the answer to it. It is pure and synchronous: it opens no
 //! connection, reads no clock, and everything it needs is handed to it. [`crate::transport`] does the I/O.
 
+pub mod catalog;
+mod fault;
+#[cfg(test)]
+mod fixture;
+mod parse;
+mod payload;
 pub mod registry;
+mod rest;
+mod shape;
+mod source;
+mod suggest;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,6 +22,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+pub use self::fault::FileError;
+pub use self::parse::file_schema;
+pub use self::payload::{PayloadSchema, SchemaError};
 use crate::domain::command::Command;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::key::IdempotencyKey;
@@ -109,16 +122,7 @@ pub struct LogSettings {
     pub mask: Vec<String>,
 }
 
-/// The JSON Schema of an operation's payload.
-pub struct PayloadSchema {
-    #[expect(dead_code, reason = "read once payloads are checked")]
-    validator: Option<jsonschema::Validator>,
-}
-
-impl PayloadSchema {
-    /// A schema that takes every payload.
-    #[must_use]
-    pub fn any() -> Self {
-        Self { validator: None }
-    }
-}
+#[cfg(test)]
+mod catalog_tests;
+#[cfg(test)]
+mod file_error_tests;
