@@ -1,5 +1,7 @@
 //! The texts that the author of a wrong file reads.
 
+use std::fmt::Write as _;
+
 use super::fixture::{lines, parse};
 
 const GOOD: &str = r#"name = "shop"
@@ -77,7 +79,7 @@ fn every_wrong_file_is_refused_with_line_key_and_remedy() {
     ];
     let mut text = String::new();
     for (from, to) in table {
-        text.push_str(&format!("# {}\n{}\n", to.replace('\n', " | "), errors(from, to)));
+        writeln!(text, "# {}\n{}", to.replace('\n', " | "), errors(from, to)).unwrap();
     }
     insta::assert_snapshot!(text);
 }

@@ -35,7 +35,7 @@ pub(super) fn acting(operation: &str) -> Provider {
 
 /// The texts of errors.
 pub(super) fn lines(errors: &[FileError]) -> String {
-    errors.iter().map(|error| format!("{error}\n")).collect()
+    errors.iter().flat_map(|error| [error.to_string(), "\n".to_owned()]).collect()
 }
 
 /// A command for an operation.

@@ -125,4 +125,6 @@ pub struct LogSettings {
 #[cfg(test)]
 mod catalog_tests;
 #[cfg(test)]
+mod docs_tests;
+#[cfg(test)]
 mod file_error_tests;

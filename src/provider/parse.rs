@@ -54,7 +54,9 @@ fn catalog_source(value: &Json, root: &Place<'_>) -> Result<Option<Source>, ()> 
         return Err(());
     };
     Source::parse(&format!("catalog/{name}.toml"), text).map(Some).map_err(|errors| {
-        errors.iter().for_each(|error| root.key("use").refuse(error.to_string()));
+        for error in errors {
+            root.key("use").refuse(error.to_string());
+        }
     })
 }
 

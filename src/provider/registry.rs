@@ -27,7 +27,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Reads every `*.toml` file of a folder. `routes` names the provider for commands of a type that name none.
+    /// Reads every `*.toml` file of a folder but hidden ones. `routes` names the provider for commands of a type that name none.
     ///
     /// # Errors
     /// Every fault found in every file, each with file, line where known, key and what to write instead.
@@ -105,7 +105,8 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).map_err(refuse)? {
         let path = entry.map_err(refuse)?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") && path.is_file() {
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == "toml") && path.is_file() {
             files.push(path);
         }
     }

@@ -25,7 +25,7 @@ fn named(name: &str) -> String {
 
 #[test]
 fn every_toml_file_of_a_folder_is_a_provider() {
-    let files = [("b.toml", named("two")), ("a.toml", named("one")), ("notes.txt", "no provider".to_owned())];
+    let files = [("b.toml", named("two")), ("a.toml", named("one")), ("notes.txt", "no provider".to_owned()), (".#c.toml", "=".to_owned())];
     let registry = load(&files, &[("payment", "two")]).map_err(|errors| lines(&errors)).unwrap();
     let names: Vec<_> = registry.iter().map(|provider| provider.name.to_string()).collect();
     assert_eq!(names, ["one", "two"]);
@@ -45,13 +45,13 @@ fn every_fault_of_every_file_is_told_in_the_order_of_the_files() {
 
 #[test]
 fn twins_and_routes_to_nowhere_are_refused() {
-    let table: [(&[(&str, String)], &[(&str, &str)], &str); 3] = [
-        (&[("a.toml", named("one")), ("b.toml", named("one"))], &[], "`one` is also the name in"),
-        (&[("a.toml", named("one"))], &[("payment", "two")], "leads to `two`, which no file here describes"),
-        (&[("a.toml", named("one"))], &[("shipping", "one")], "leads to `one`, which is of type `payment`"),
+    let table = [
+        (vec![("a.toml", named("one")), ("b.toml", named("one"))], vec![], "`one` is also the name in"),
+        (vec![("a.toml", named("one"))], vec![("payment", "two")], "leads to `two`, which no file here describes"),
+        (vec![("a.toml", named("one"))], vec![("shipping", "one")], "leads to `one`, which is of type `payment`"),
     ];
     for (files, routes, expected) in table {
-        let errors = load(files, routes).map(|_| ()).unwrap_err();
+        let errors = load(&files, &routes).map(|_| ()).unwrap_err();
         assert!(lines(&errors).contains(expected), "{}", lines(&errors));
     }
 }

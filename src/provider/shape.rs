@@ -31,7 +31,7 @@ impl<'s> Shape<'s> {
             place.drop_value(format!("is {}; write {}", article(value), description(wanted)));
             return false;
         }
-        self.fits_words(schema, value, place)
+        fits_words(schema, value, place)
             && fits_range(schema, value, place)
             && match value {
                 Json::Object(entries) => self.fits_entries(schema, entries, place),
@@ -71,26 +71,20 @@ impl<'s> Shape<'s> {
         }
     }
 
-    fn fits_words(&self, schema: &Json, value: &Json, place: &Place<'_>) -> bool {
-        let words = words(schema);
-        words.is_empty() || word_fits(&words, value, place)
-    }
-
     fn fits_entries(&self, schema: &'s Json, entries: &mut Map<String, Json>, place: &Place<'_>) -> bool {
         let known = schema.get("properties").and_then(Json::as_object);
         let others = schema.get("additionalProperties");
         entries.retain(|key, value| {
             let place = place.key(key);
-            match (known.and_then(|known| known.get(key)), others) {
-                (Some(schema), _) => self.fits(schema, value, &place),
-                (None, Some(Json::Bool(false))) => {
+            match known.and_then(|known| known.get(key)).or(others) {
+                None => true,
+                Some(Json::Bool(false)) => {
                     let keys = || known.into_iter().flat_map(Map::keys).map(String::as_str);
                     let hint = suggest::nearest(key, keys()).unwrap_or_else(|| suggest::one_of(keys()));
                     place.refuse(format!("unknown key; {hint}"));
                     false
                 }
-                (None, Some(schema)) => self.fits(schema, value, &place),
-                (None, None) => true,
+                Some(schema) => self.fits(schema, value, &place),
             }
         });
         let required = schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
@@ -117,6 +111,11 @@ impl<'s> Shape<'s> {
 fn words(schema: &Json) -> Vec<&str> {
     let listed = schema.get("enum").and_then(Json::as_array).into_iter().flatten();
     schema.get("const").into_iter().chain(listed).filter_map(Json::as_str).collect()
+}
+
+fn fits_words(schema: &Json, value: &Json, place: &Place<'_>) -> bool {
+    let words = words(schema);
+    words.is_empty() || word_fits(&words, value, place)
 }
 
 fn word_fits(words: &[&str], value: &Json, place: &Place<'_>) -> bool {

@@ -86,17 +86,18 @@ impl Body {
 }
 
 /// The variables of an answer, over those of the request.
-pub(super) fn scope(request: Scope, reply: &Reply, body: &Body) -> Scope {
+pub(super) fn scope(request: &Scope, reply: &Reply, body: &Body) -> Scope {
     let mut headers = serde_json::Map::new();
     for (name, value) in &reply.headers {
         headers.entry(name.clone()).or_insert_with(|| Json::String(value.clone()));
     }
     let body = body.0.as_ref().map_or_else(|| unreadable("the answer has no body that can be read"), from_json);
-    request
-        .with("status", reply.status.into())
-        .with("headers", from_json(&Json::Object(headers)))
-        .with("text", String::from_utf8_lossy(&reply.body).as_ref().into())
-        .with("body", body)
+    request.with([
+        ("status", reply.status.into()),
+        ("headers", from_json(&Json::Object(headers))),
+        ("text", String::from_utf8_lossy(&reply.body).as_ref().into()),
+        ("body", body),
+    ])
 }
 
 impl Reading {
@@ -125,7 +126,7 @@ impl Reading {
 
     fn success(&self, reply: &Reply, scope: &Scope, secrets: &Secrets) -> Success {
         let mut warnings = Vec::new();
-        let result = self.result.as_ref().and_then(|tree| mapped(tree, "result", scope, &mut warnings));
+        let result = self.result.as_ref().and_then(|tree| mapped(tree, "result", scope, OnFault::Note(&mut warnings)));
         let provider_reference = match self.reference.as_ref().map(|text| text.string(scope)) {
             Some(Err(error)) => {
                 warnings.push(format!("reference: {error}"));
@@ -162,7 +163,8 @@ impl Reading {
             .or_else(|| body.text_at("/message"))
             .unwrap_or_else(|| reason(reply.status));
         let details = self.errors.iter().filter_map(|mapping| mapping.details.as_ref());
-        let details = details.filter_map(|tree| mapped(tree, "details", scope, &mut Vec::new())).next();
+        let details =
+            details.filter_map(|tree| mapped(tree, "details", scope, OnFault::LeaveOut)).find(|value| !is_empty(value));
         let reference = first(self.reference.as_ref(), scope);
         Failure {
             code: Some(capped(&secrets.scrub(&code))),
@@ -179,8 +181,16 @@ fn first<'t>(texts: impl IntoIterator<Item = &'t Text>, scope: &Scope) -> Option
     texts.into_iter().find_map(|text| text.string(scope).ok()?.filter(|text| !text.is_empty()))
 }
 
-fn mapped(tree: &Tree, name: &str, scope: &Scope, warnings: &mut Vec<String>) -> Option<Json> {
-    tree.json(scope, &KeyPath::default().key(name), &mut OnFault::Note(warnings)).ok().flatten()
+fn mapped(tree: &Tree, name: &str, scope: &Scope, mut on_fault: OnFault<'_>) -> Option<Json> {
+    tree.json(scope, &KeyPath::default().key(name), &mut on_fault).ok().flatten()
+}
+
+fn is_empty(value: &Json) -> bool {
+    match value {
+        Json::Object(entries) => entries.is_empty(),
+        Json::Array(items) => items.is_empty(),
+        other => other.is_null(),
+    }
 }
 
 /// A text, or the texts of a list.

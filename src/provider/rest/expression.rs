@@ -222,10 +222,10 @@ impl Scope {
         Self { variables, root }
     }
 
-    /// The same scope and one variable more.
-    pub(super) fn with(&self, name: &str, value: Value) -> Self {
+    /// The same scope and these variables more.
+    pub(super) fn with<const N: usize>(&self, more: [(&str, Value); N]) -> Self {
         let mut variables = self.variables.clone();
-        variables.insert(name.to_owned(), value);
+        variables.extend(more.map(|(name, value)| (name.to_owned(), value)));
         Self::new(variables)
     }
 }

@@ -50,7 +50,7 @@ pub(in crate::provider) struct ProviderFile {
     pub(super) max_bytes_in_flight: Option<NonZeroUsize>,
     /// PEM file of the authorities to trust instead of the system's; relative to this file.
     pub(super) ca_file: Option<String>,
-    /// Whether `base_url` may be plain HTTP to this machine (127.0.0.0/8, ::1, localhost). Default: false.
+    /// Whether `base_url` may be plain HTTP to this machine (`127.0.0.0/8`, `::1`, `localhost`). Default: false.
     #[serde(default)]
     pub(super) allow_insecure_loopback: bool,
     /// How often and how long commands are tried. Default: the daemon's setting.

@@ -62,7 +62,7 @@ impl Adapter for Rest {
             Answer::Incomplete(failure) => Outcome::Unknown(failure.clone()),
             Answer::Reply(reply) => {
                 let body = Body::read(reply);
-                let scope = answer::scope(self.scope(call), reply, &body);
+                let scope = answer::scope(&self.scope(call), reply, &body);
                 operation.reading.outcome(reply, &body, &scope, &self.secrets)
             }
         }

@@ -67,10 +67,9 @@ impl BaseUrl {
         }
         let url = Url::parse(text).map_err(|_| BaseUrlError::NotAnAddress)?;
         match url.scheme() {
-            "https" => {}
             "http" if !is_loopback(&url) => return Err(BaseUrlError::Insecure),
             "http" if !allow_insecure_loopback => return Err(BaseUrlError::Loopback),
-            "http" => {}
+            "https" | "http" => {}
             other => return Err(BaseUrlError::Scheme(other.to_owned())),
         }
         if url.host().is_none() {

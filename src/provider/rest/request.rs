@@ -70,9 +70,9 @@ impl RequestTemplate {
         let method = method(file, &at);
         let path = path(file, known, &at);
         let query = file.query.clone().map(Json::Object);
-        let query = compiled(query.as_ref(), known, &at.key("query"));
+        let query = query.map(|query| Tree::compile(&query, known, &at.key("query")));
         let headers = header::compile(&file.headers, known, &at.key("headers"));
-        let body = compiled(operation.body.as_ref(), known, &place.key("body"));
+        let body = operation.body.as_ref().map(|body| Tree::compile(body, known, &place.key("body")));
         if operation.body.is_some() && method == Some(Method::Get) {
             place.key("body").refuse("a GET has no body; write the values as `request.query`, or another method");
         }
@@ -86,9 +86,9 @@ impl RequestTemplate {
         Some(Self {
             method: method?,
             path: path?,
-            query: query?,
+            query: query.flatten(),
             headers,
-            body: body?,
+            body: body.flatten(),
             encoding: file.encoding.unwrap_or_default(),
             lists: file.lists.unwrap_or_default(),
             key,
@@ -172,13 +172,6 @@ fn tree(tree: Option<&Tree>, name: &str, scope: &Scope) -> Result<Option<Json>, 
     let Some(tree) = tree else { return Ok(None) };
     let key = KeyPath::default().key(name);
     tree.json(scope, &key, &mut OnFault::Fail).map_err(|error| Failure::new("invalid_request", error.to_string()))
-}
-
-fn compiled(value: Option<&Json>, known: &Known<'_>, place: &Place<'_>) -> Option<Option<Tree>> {
-    match value {
-        None => Some(None),
-        Some(value) => Tree::compile(value, known, place).map(Some),
-    }
 }
 
 fn method(file: &RequestFile, at: &Place<'_>) -> Option<Method> {

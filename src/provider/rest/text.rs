@@ -125,12 +125,11 @@ fn closing(text: &str) -> Option<usize> {
             (Some(_), _) if escaped => escaped = false,
             (Some(_), '\\') => escaped = true,
             (Some(open), _) if c == open => quote = None,
-            (Some(_), _) => {}
             (None, '\'' | '"') => quote = Some(c),
             (None, '{') => depth += 1,
             (None, '}') if depth > 0 => depth -= 1,
             (None, '}') if text[at..].starts_with("}}") => return Some(at),
-            (None, _) => {}
+            _ => {}
         }
     }
     None

@@ -43,6 +43,8 @@ pub(super) enum OnFault<'a> {
     Fail,
     /// The leaf is null, and the list says which.
     Note(&'a mut Vec<String>),
+    /// The leaf is left out.
+    LeaveOut,
 }
 
 impl Tree {
@@ -102,7 +104,7 @@ impl Tree {
                 };
                 let mut mapped = Vec::new();
                 for (n, value) in list.into_iter().enumerate() {
-                    mapped.extend(item.json(&scope.with(name, value), &key.item(n), faults)?);
+                    mapped.extend(item.json(&scope.with([(name, value)]), &key.item(n), faults)?);
                 }
                 Ok(Some(Json::Array(mapped)))
             }
@@ -114,6 +116,7 @@ impl OnFault<'_> {
     fn settle(&mut self, value: Result<Option<Json>, EvalError>, key: &KeyPath) -> Result<Option<Json>, TreeError> {
         match (value, self) {
             (Ok(value), _) => Ok(value),
+            (Err(_), OnFault::LeaveOut) => Ok(None),
             (Err(error), OnFault::Fail) => Err(TreeError { key: key.clone(), error }),
             (Err(error), OnFault::Note(warnings)) => {
                 warnings.push(format!("{key}: {error}"));
