@@ -4,7 +4,7 @@ use std::io;
 
 use super::exit::Exit;
 use crate::config::ConfigError;
-use crate::provider::registry::FileError;
+use crate::provider::FileError;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
