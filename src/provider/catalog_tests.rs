@@ -147,6 +147,22 @@ fn every_catalog_file_asks_only_for_its_secrets() {
 }
 
 #[test]
+fn a_file_goes_over_the_catalogs_key_by_key() {
+    let text = "use = \"stripe\"\nname = \"stripe-eu\"\nheaders = { X-More = \"1\" }\nsecrets = { api_key = \"sk_eu_1\" }\n\
+                [operations.charge]\ntimeout = \"45s\"\nbody = { description = \"fixed\", amount = \"{{ none }}\" }\n";
+    let provider = parse(text).map_err(|errors| lines(&errors)).unwrap();
+    let request = request_under(&provider, "charge", &json!({"amount": 1, "currency": "eur"}), Some("k")).unwrap();
+    let form = pairs(&request.body);
+    assert!(form.contains(&("description".to_owned(), "fixed".to_owned())), "{form:?}");
+    assert!(form.iter().all(|(name, _)| name != "amount"), "{form:?}");
+    let names: Vec<_> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["authorization", "content-type", "idempotency-key", "stripe-version", "x-more"]);
+    assert_eq!(request.timeout.as_secs(), 45);
+    assert_eq!(provider.name.as_str(), "stripe-eu");
+    assert!(provider.operations.contains_key(&"refund".parse().unwrap()));
+}
+
+#[test]
 fn a_charge_carries_its_command_in_the_metadata() {
     let payload = json!({"amount": 1, "currency": "EUR", "metadata": {"order": "7"}});
     let request = request_under(&provider("stripe"), "charge", &payload, None).unwrap();

@@ -30,7 +30,7 @@ impl Provider {
         let faults = Faults::default();
         let mut value = own.value().clone();
         shape::prune(&SCHEMA, &mut value, &faults.place());
-        let Ok(below) = catalog_source(&value, &faults.place()) else { return Err(faults.located(&[&own])) };
+        let Ok(below) = catalog_source(&value, file, &faults.place()) else { return Err(faults.located(&[&own])) };
         if let Some(below) = &below {
             value = source::merge(below.value().clone(), &value);
         }
@@ -46,14 +46,14 @@ impl Provider {
 }
 
 /// The file of the catalog that `use` names; an error where there is none of that name.
-fn catalog_source(value: &Json, root: &Place<'_>) -> Result<Option<Source>, ()> {
+fn catalog_source(value: &Json, file: &str, root: &Place<'_>) -> Result<Option<Source>, ()> {
     let Some(name) = value.get("use").and_then(Json::as_str) else { return Ok(None) };
     let Some(text) = catalog::source(name) else {
         let hint = suggest::nearest(name, catalog::names()).unwrap_or_else(|| suggest::one_of(catalog::names()));
         root.key("use").refuse(format!("`{name}` is not in the catalog; {hint}"));
         return Err(());
     };
-    Source::parse(&format!("catalog/{name}.toml"), text).map(Some).map_err(|errors| {
+    Source::parse(&format!("{file}, from catalog/{name}.toml"), text).map(Some).map_err(|errors| {
         for error in errors {
             root.key("use").refuse(error.to_string());
         }

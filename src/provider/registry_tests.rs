@@ -25,7 +25,12 @@ fn named(name: &str) -> String {
 
 #[test]
 fn every_toml_file_of_a_folder_is_a_provider() {
-    let files = [("b.toml", named("two")), ("a.toml", named("one")), ("notes.txt", "no provider".to_owned()), (".#c.toml", "=".to_owned())];
+    let files = [
+        ("b.toml", named("two")),
+        ("a.toml", named("one")),
+        ("notes.txt", "no provider".to_owned()),
+        (".#c.toml", "=".to_owned()),
+    ];
     let registry = load(&files, &[("payment", "two")]).map_err(|errors| lines(&errors)).unwrap();
     let names: Vec<_> = registry.iter().map(|provider| provider.name.to_string()).collect();
     assert_eq!(names, ["one", "two"]);

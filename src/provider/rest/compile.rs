@@ -63,7 +63,9 @@ pub(in crate::provider) fn compile(
     };
     let (operations, rest) = operations(file, shared.as_ref(), &inherited, &root.key("operations"));
     let name = name?;
-    let adapter = Rest { name: name.clone(), shared: shared?, secrets: secrets.clone(), operations: rest };
+    let values = secrets.values().cloned().collect();
+    let secret_variable = secrets.variable();
+    let adapter = Rest { name: name.clone(), shared: shared?, secrets, secret_variable, operations: rest };
     Some(Provider {
         name,
         kind: kind?,
@@ -73,7 +75,7 @@ pub(in crate::provider) fn compile(
         max_in_flight: file.max_in_flight.map_or(around.defaults.max_in_flight, Into::into),
         max_bytes_in_flight: file.max_bytes_in_flight.map_or(around.defaults.max_bytes_in_flight, Into::into),
         log: log_settings(file),
-        secrets: secrets.values().cloned().collect(),
+        secrets: values,
     })
 }
 

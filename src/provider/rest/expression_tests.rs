@@ -129,3 +129,35 @@ fn an_expression_that_would_run_for_ever_runs_out_of_fuel() {
     let source = "range(9999) | map('string') | map('upper') | map('lower') | map('title') | join('x') | list | length";
     assert!(json_of(&format!("{source} + {source} + {source} + {source} + {source} + {source}")).is_err());
 }
+
+#[test]
+fn the_largest_payload_has_fuel_enough_and_an_endless_text_does_not() {
+    let large = "ä".repeat(500_000);
+    let payload = from_json(&json!({ "text": large, "list": vec![json!({"sku": "x"}); 20_000] }));
+    let scope = Scope::new([("payload".to_owned(), payload)].into());
+    for source in
+        ["payload.text | upper", "payload | tojson", "payload.list | map(attribute='sku') | join(',')", "payload"]
+    {
+        let value = compile(source).unwrap().json(&scope);
+        assert!(value.is_ok(), "{source}: {:?}", value.err());
+    }
+    assert!(json_of("'x' * 100000000").is_err());
+}
+
+#[test]
+fn every_documented_filter_exists() {
+    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PROVIDERS.md")).unwrap();
+    let listed = document.split("Those of minijinja: `").nth(1).unwrap().split('`').next().unwrap();
+    let unknown: Vec<&str> = listed.split_whitespace().filter(|name| !is_known(name, "filter")).collect();
+    assert_eq!(unknown, Vec::<&str>::new());
+    assert!(is_known("decimal", "filter") && is_known("merge", "filter") && !is_known("nothing", "filter"));
+}
+
+#[test]
+fn an_error_never_quotes_the_value() {
+    for source in ["payload.name | int", "payload.name | round", "payload.name + 1", "payload.name | map(payload.name)"]
+    {
+        let error = compile(source).unwrap().json(&scope()).unwrap_err().to_string();
+        assert!(!error.contains("Ann"), "{error}");
+    }
+}

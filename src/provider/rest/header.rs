@@ -46,6 +46,9 @@ pub(super) enum NoHeader {
     /// The value has line breaks or other characters that are not visible ASCII.
     #[error("the value has characters other than visible ASCII and spaces, which a header cannot carry")]
     Invisible,
+    /// A user name with a colon, at which it would be cut.
+    #[error("the user name has a colon, which RFC 7617 does not allow")]
+    Colon,
     /// The value is empty where it authorises.
     #[error("the value is empty, so the request would not be authorised")]
     Empty,
@@ -125,11 +128,15 @@ impl Auth {
         value(match self {
             Self::Bearer(token) => format!("Bearer {}", filled(token, scope)?),
             Self::Basic(username, password) => {
+                let username = filled(username, scope)?;
+                if username.contains(':') {
+                    return Err(NoHeader::Colon);
+                }
                 let password = match password {
                     Text::Constant(text) => text.clone(),
                     text => filled(text, scope)?,
                 };
-                format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{password}", filled(username, scope)?)))
+                format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
             }
             Self::Header(_, text) => filled(text, scope)?,
         })

@@ -36,6 +36,8 @@ struct Rest {
     name: Name,
     shared: Shared,
     secrets: Secrets,
+    /// The secrets as expressions see them, made once.
+    secret_variable: Value,
     operations: BTreeMap<Name, RestOperation>,
 }
 
@@ -92,7 +94,7 @@ impl Rest {
             ("command", from_json(&described)),
             ("metadata", Value::from(minijinja::value::Serde(&command.metadata))),
             ("account", from_json(&json!({ "name": command.account }))),
-            ("secrets", self.secrets.variable()),
+            ("secrets", self.secret_variable.clone()),
             ("key", key),
         ];
         Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())

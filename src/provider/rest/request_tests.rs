@@ -122,13 +122,15 @@ fn a_command_from_which_no_request_can_be_made_is_refused_with_the_place_and_wit
 }
 
 #[test]
-fn an_empty_secret_does_not_authorise() {
+fn what_cannot_authorise_is_not_sent() {
     let auths = [
         r#"{ scheme = "bearer", token = "{{ payload.gone }}" }"#,
         r#"{ scheme = "bearer", token = "{{ payload.empty }}" }"#,
         r#"{ scheme = "basic", username = "{{ payload.empty }}", password = "x" }"#,
         r#"{ scheme = "basic", username = "x", password = "{{ payload.empty }}" }"#,
         r#"{ scheme = "header", name = "X-Key", value = "{{ payload.empty }}" }"#,
+        r#"{ scheme = "basic", username = "a:b", password = "x" }"#,
+        r#"{ scheme = "bearer", token = "two\nlines" }"#,
     ];
     for auth in auths {
         let text = format!(
