@@ -109,6 +109,7 @@ struct DescribedOperation {
     name: String,
     /// How long the provider remembers an idempotency key; absent where it takes none.
     key_retention: Option<String>,
+    reads: bool,
     accept_duplicates: bool,
     retry: Schedule,
 }
@@ -172,6 +173,7 @@ impl DescribedOperation {
         Self {
             name: name.to_string(),
             key_retention: retention,
+            reads: operation.reads,
             accept_duplicates: operation.accept_duplicates,
             retry: Schedule::of(&operation.retry),
         }
@@ -180,6 +182,7 @@ impl DescribedOperation {
     fn cells(&self) -> [String; 6] {
         let key = match (&self.key_retention, self.accept_duplicates) {
             (Some(retention), _) => format!("for {retention}"),
+            (None, _) if self.reads => "not needed, it only reads".to_owned(),
             (None, false) => "none".to_owned(),
             (None, true) => "none, duplicates accepted".to_owned(),
         };

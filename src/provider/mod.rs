@@ -90,6 +90,8 @@ pub struct Operation {
     pub retry: RetryPolicy,
     /// Checks a payload; says what is wrong, one line for each fault.
     pub payload: PayloadSchema,
+    /// Whether its request only asks for something (GET): whatever came of it, it may be made again (RFC 9110, 9.2.1).
+    pub reads: bool,
     /// Whether an operator accepted that an operation without idempotency may be called twice when a delivery is repeated.
     pub accept_duplicates: bool,
 }
