@@ -2,5 +2,5 @@
 
 pub mod domain;
 pub mod provider;
-//pub mod sandbox;
+pub mod sandbox;
 pub mod transport;

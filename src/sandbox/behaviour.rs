@@ -68,7 +68,9 @@ impl Behaviour {
         let text = text(value).ok_or("give a text, a number or a boolean")?;
         match field {
             "id" => self.id = Some(text),
-            "latency" => self.latency = humantime::parse_duration(&text).map_err(|_| "give a duration such as 250ms")?,
+            "latency" => {
+                self.latency = humantime::parse_duration(&text).map_err(|_| "give a duration such as 250ms")?
+            }
             "status" => self.status = Some(status(&text).ok_or("give a status from 200 to 599")?),
             "retry_after" => self.retry_after = Some(text),
             "hang" => self.fault = Some(hang(&text).ok_or("give before_answer or mid_body")?),
@@ -186,7 +188,8 @@ mod tests {
 
     #[test]
     fn a_payload_that_asks_nothing_gets_the_default_behaviour() {
-        for payload in [json!(null), json!([1]), json!({"sandbox": null}), json!({"Body": "{\"sandbox\":{\"status\":500}}"})]
+        for payload in
+            [json!(null), json!([1]), json!({"sandbox": null}), json!({"Body": "{\"sandbox\":{\"status\":500}}"})]
         {
             assert_eq!(Behaviour::of(&payload), Ok(Behaviour::default()), "{payload}");
         }

@@ -26,7 +26,9 @@ pub enum CertificateError {
         source: io::Error,
     },
     /// Files of an earlier start can't be used.
-    #[error("the sandbox's certificate in {dir} cannot be used ({reason}): remove its *.pem files, and new ones are made")]
+    #[error(
+        "the sandbox's certificate in {dir} cannot be used ({reason}): remove its *.pem files, and new ones are made"
+    )]
     Unusable {
         /// The folder.
         dir: PathBuf,

@@ -1,4 +1,5 @@
 //! The integration tests: one binary, so that it links once.
 
 mod https;
+mod sandbox;
 mod tls_server;
