@@ -68,9 +68,7 @@ impl Behaviour {
         let text = text(value).ok_or("give a text, a number or a boolean")?;
         match field {
             "id" => self.id = Some(text),
-            "latency" => {
-                self.latency = humantime::parse_duration(&text).map_err(|_| "give a duration such as 250ms")?
-            }
+            "latency" => self.latency = duration(&text).ok_or("give a duration such as 250ms")?,
             "status" => self.status = Some(status(&text).ok_or("give a status from 200 to 599")?),
             "retry_after" => self.retry_after = Some(text),
             "hang" => self.fault = Some(hang(&text).ok_or("give before_answer or mid_body")?),
@@ -104,6 +102,10 @@ fn text(value: &Value) -> Option<String> {
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
         _ => None,
     }
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text).ok()
 }
 
 fn status(text: &str) -> Option<u16> {

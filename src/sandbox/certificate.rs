@@ -43,7 +43,7 @@ pub enum CertificateError {
 /// A certificate for this machine, in PEM. The key that signed it is gone, so the authority vouches for nothing else.
 pub(super) struct Certificate {
     pub(super) ca: String,
-    certificate: String,
+    server: String,
     key: String,
 }
 
@@ -53,12 +53,12 @@ impl Certificate {
         let Some(dir) = dir else { return Ok(Self::make()?) };
         let [ca, certificate, key] = files(dir);
         if [&ca, &certificate, &key].iter().all(|path| path.exists()) {
-            return Ok(Self { ca: read(&ca)?, certificate: read(&certificate)?, key: read(&key)? });
+            return Ok(Self { ca: read(&ca)?, server: read(&certificate)?, key: read(&key)? });
         }
         let made = Self::make()?;
         std::fs::create_dir_all(dir).map_err(|source| CertificateError::File { path: dir.to_owned(), source })?;
         write(&key, &made.key, 0o600)?;
-        write(&certificate, &made.certificate, 0o644)?;
+        write(&certificate, &made.server, 0o644)?;
         write(&ca, &made.ca, 0o644)?;
         Ok(made)
     }
@@ -73,7 +73,7 @@ impl Certificate {
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
         let key = KeyPair::generate()?;
         let certificate = CertificateParams::new(NAMES.map(str::to_owned))?.signed_by(&key, &authority)?;
-        Ok(Self { ca: authority.pem(), certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(Self { ca: authority.pem(), server: certificate.pem(), key: key.serialize_pem() })
     }
 
     /// What a TLS server needs; `dir` is named in errors.
@@ -82,7 +82,7 @@ impl Certificate {
             dir: dir.unwrap_or_else(|| Path::new("memory")).to_owned(),
             reason,
         };
-        let chain = CertificateDer::from_pem_slice(self.certificate.as_bytes()).map_err(|e| unusable(e.to_string()))?;
+        let chain = CertificateDer::from_pem_slice(self.server.as_bytes()).map_err(|e| unusable(e.to_string()))?;
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|e| unusable(e.to_string()))?;
         ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()

@@ -73,7 +73,7 @@ impl Setup {
     async fn wait_until(&self, what: &str, condition: impl Fn(&CallsSnapshot) -> bool) {
         let start = Instant::now();
         while !condition(&self.sandbox.calls()) {
-            assert!(start.elapsed() < Duration::from_secs(60), "{what}: {:?}", self.sandbox.calls().concurrent);
+            assert!(start.elapsed() < Duration::from_mins(1), "{what}: {:?}", self.sandbox.calls().concurrent);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -82,7 +82,7 @@ impl Setup {
 fn trusting(dir: &Path) -> Http {
     let settings = HttpSettings {
         ca_file: Some(dir.join("ca.pem")),
-        connect_timeout: Duration::from_secs(60),
+        connect_timeout: Duration::from_mins(1),
         response_cap: 1 << 20,
     };
     Http::new(&settings).unwrap()

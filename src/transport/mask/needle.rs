@@ -75,7 +75,7 @@ impl Needles {
 
     fn longest_at(&self, text: &str, at: usize, byte: u8) -> Option<Range<usize>> {
         let candidates = self.starting[usize::from(byte)].iter().map(|&index| &self.needles[index]);
-        candidates.filter_map(|needle| needle.span_at(text, at)).max_by_key(|span| span.len())
+        candidates.filter_map(|needle| needle.span_at(text, at)).max_by_key(ExactSizeIterator::len)
     }
 }
 
