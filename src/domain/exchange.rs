@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::outcome::Failure;
@@ -53,6 +54,23 @@ pub struct Request {
     pub body: Bytes,
     /// How long the whole exchange may take.
     pub timeout: Duration,
+}
+
+impl Request {
+    /// A digest of what is asked: method, URL and body. Headers are left out, because credentials may rotate between two
+    /// attempts that ask for the same.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for part in [self.method.as_str().as_bytes(), self.url.as_str().as_bytes()] {
+            hash.update(part);
+            hash.update([0]);
+        }
+        hash.update(&self.body);
+        let mut half = [0; 16];
+        half.copy_from_slice(&hash.finalize()[..16]);
+        format!("{:032x}", u128::from_be_bytes(half))
+    }
 }
 
 impl fmt::Debug for Request {

@@ -1,0 +1,321 @@
+//! The link to the broker: two connections, kept alive for ever.
+//!
+//! A supervisor connects, declares the topology and hands out a [`Session`]; when either connection fails, both are
+//! dropped and a new session begins, after an endless jittered back-off. There are two connections because a broker that
+//! is short of memory stops reading from connections that publish, and acks must get through all the same.
+//!
+//! [`Broker::publish`] returns when the broker has confirmed, across as many sessions as that takes. A message can be
+//! published more than once by that; it is never lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{Channel, Confirmation, Connection};
+use rand::RngExt as _;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::connection::AmqpSettings;
+use super::declare;
+use super::error::BrokerError;
+use super::message::Message;
+use super::topology::Topology;
+
+/// The longest pause between two attempts to connect, and the pause after a refused publish.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+const REFUSED_PAUSE: Duration = Duration::from_millis(500);
+/// How often a connection's own word for its state is read, should an event about its end be missed.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a goodbye to the broker may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A handle on the link; cheap to clone.
+#[derive(Clone)]
+pub struct Broker {
+    sessions: watch::Receiver<Option<Arc<Session>>>,
+    settings: Arc<AmqpSettings>,
+    topology: Arc<Topology>,
+    stop: CancellationToken,
+}
+
+/// One life of the link.
+pub struct Session {
+    /// Counts the sessions of this process, from 1.
+    pub number: u64,
+    consuming: Connection,
+    publishing: Connection,
+    confirms: Channel,
+    unconfirmed: Semaphore,
+    blocked: watch::Receiver<bool>,
+    over: CancellationToken,
+}
+
+impl Broker {
+    /// Starts the supervisor. It returns at once and connects in the background; it ends when `stop` is cancelled.
+    #[must_use]
+    pub fn start(settings: AmqpSettings, topology: Topology, stop: CancellationToken) -> (Self, JoinHandle<()>) {
+        let (sender, sessions) = watch::channel(None);
+        let broker = Self { sessions, settings: Arc::new(settings), topology: Arc::new(topology), stop };
+        let supervisor = tokio::spawn(broker.clone().supervise(sender));
+        (broker, supervisor)
+    }
+
+    async fn supervise(self, sender: watch::Sender<Option<Arc<Session>>>) {
+        let mut number = 0;
+        let mut failures = 0;
+        while !self.stop.is_cancelled() {
+            let opened = tokio::select! {
+                opened = Session::open(&self.settings, &self.topology, number + 1) => opened,
+                () = self.stop.cancelled() => break,
+            };
+            match opened {
+                Ok(session) => {
+                    number += 1;
+                    failures = 0;
+                    let session = Arc::new(session);
+                    info!(session = number, broker = %self.settings.address(), "connected");
+                    sender.send_replace(Some(Arc::clone(&session)));
+                    session.watch(&self.stop).await;
+                    sender.send_replace(None);
+                    session.close().await;
+                }
+                Err(error) => {
+                    failures += 1;
+                    let pause = pause_after(failures, rand::rng().random());
+                    warn!(%error, failures, pause_ms = pause.as_millis(), "failed to connect to the broker; trying again");
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = self.stop.cancelled() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// The current session, or the next one; `None` once ferryd is stopping.
+    pub async fn session(&self) -> Option<Arc<Session>> {
+        let mut sessions = self.sessions.clone();
+        loop {
+            if let Some(session) = sessions.borrow_and_update().as_ref().filter(|session| !session.over.is_cancelled())
+            {
+                return Some(Arc::clone(session));
+            }
+            tokio::select! {
+                changed = sessions.changed() => changed.ok()?,
+                () = self.stop.cancelled() => return None,
+            }
+        }
+    }
+
+    /// Whether a session is up just now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.sessions.borrow().as_ref().is_some_and(|session| !session.over.is_cancelled())
+    }
+
+    /// Declares the topology again, for a queue that was deleted under a running daemon.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where the broker refuses or is lost.
+    pub async fn declare_again(&self, session: &Session) -> Result<(), BrokerError> {
+        declare::declare(&session.consuming, &self.topology).await.map(drop)
+    }
+
+    /// Publishes a message and waits for the broker's confirm, through outages of any length.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`] when ferryd stops before the confirm came.
+    pub async fn publish(&self, message: &Message) -> Result<(), BrokerError> {
+        loop {
+            let Some(session) = self.session().await else { return Err(BrokerError::Stopping) };
+            match session.publish(message, self.settings.publish_timeout).await {
+                Ok(()) => return Ok(()),
+                Err(Refused::ByBroker) => {
+                    warn!(exchange = %message.exchange, "the broker refused a message (queue full?); publishing it again");
+                    tokio::time::sleep(REFUSED_PAUSE).await;
+                }
+                Err(Refused::SessionLost(reason)) => session.end(&reason),
+            }
+        }
+    }
+
+    /// Publishes a message once, without waiting for anything: for answers that are best effort.
+    pub async fn publish_once(&self, message: &Message) {
+        let Some(session) = self.sessions.borrow().clone() else { return };
+        let _ = session.publish(message, self.settings.publish_timeout).await;
+    }
+}
+
+/// Why a publish has to be made again.
+enum Refused {
+    /// The broker answered with a nack.
+    ByBroker,
+    /// The session can't be used any more.
+    SessionLost(String),
+}
+
+impl Session {
+    async fn open(settings: &AmqpSettings, topology: &Topology, number: u64) -> Result<Self, BrokerError> {
+        let consuming = settings.connect("consume").await?;
+        let publishing = settings.connect("publish").await?;
+        let setting_up = async {
+            declare::declare(&consuming, topology).await?;
+            let confirms = publishing.create_channel().await.map_err(BrokerError::during("open a channel"))?;
+            let confirmed = confirms.confirm_select(ConfirmSelectOptions::default()).await;
+            confirmed.map_err(BrokerError::during("ask for publisher confirms"))?;
+            Ok(confirms)
+        };
+        let action = || "declare the topology".to_owned();
+        let after = settings.connect_timeout;
+        let confirms = tokio::time::timeout(after, setting_up)
+            .await
+            .unwrap_or_else(|_| Err(BrokerError::Timeout { action: action(), after }))?;
+        let (blocking, blocked) = watch::channel(false);
+        let over = CancellationToken::new();
+        listen(&consuming, None, over.clone());
+        listen(&publishing, Some(blocking), over.clone());
+        let unconfirmed = Semaphore::new(settings.max_unconfirmed);
+        Ok(Self { number, consuming, publishing, confirms, unconfirmed, blocked, over })
+    }
+
+    /// Waits until the session is over or ferryd stops.
+    async fn watch(&self, stop: &CancellationToken) {
+        let mut ticks = tokio::time::interval(STATUS_INTERVAL);
+        while !stop.is_cancelled() && !self.over.is_cancelled() {
+            tokio::select! {
+                () = self.over.cancelled() => {}
+                () = stop.cancelled() => {}
+                _ = ticks.tick() => {
+                    if !(self.consuming.status().connected() && self.publishing.status().connected()) {
+                        self.end("a connection is closed");
+                    }
+                }
+            }
+        }
+        self.over.cancel();
+    }
+
+    /// Ends the session; the supervisor opens the next.
+    pub fn end(&self, reason: &str) {
+        if !self.over.is_cancelled() {
+            warn!(session = self.number, reason, "the session with the broker is over");
+            self.over.cancel();
+        }
+    }
+
+    /// Resolves when the session is over.
+    pub async fn ended(&self) {
+        self.over.cancelled().await;
+    }
+
+    /// A new channel for consuming.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where the connection is lost.
+    pub async fn consuming_channel(&self) -> Result<Channel, BrokerError> {
+        tokio::select! {
+            channel = self.consuming.create_channel() => channel.map_err(BrokerError::during("open a channel")),
+            () = self.ended() => Err(BrokerError::Stopping),
+        }
+    }
+
+    async fn publish(&self, message: &Message, timeout: Duration) -> Result<(), Refused> {
+        let lost = |error: lapin::Error| Refused::SessionLost(error.to_string());
+        let publishing = async {
+            let Ok(_permit) = self.unconfirmed.acquire().await else {
+                return Err(Refused::SessionLost("closed".to_owned()));
+            };
+            let Message { exchange, routing_key, properties, body } = message;
+            let options = BasicPublishOptions::default();
+            let sent =
+                self.confirms.basic_publish(exchange.clone(), routing_key.clone(), options, body, properties.clone());
+            match sent.await.map_err(lost)?.await.map_err(lost)? {
+                Confirmation::Ack(_) => Ok(()),
+                Confirmation::Nack(_) => Err(Refused::ByBroker),
+                Confirmation::NotRequested => Err(Refused::SessionLost("publisher confirms are off".to_owned())),
+            }
+        };
+        tokio::select! {
+            confirmed = publishing => confirmed,
+            () = self.stalled(timeout) => Err(Refused::SessionLost("no confirm from the broker in time".to_owned())),
+            () = self.ended() => Err(Refused::SessionLost("the session ended".to_owned())),
+        }
+    }
+
+    /// Resolves when `timeout` has passed in one piece without the broker blocking publishers. While it blocks them
+    /// (a memory or disk alarm), confirms may take for ever, and publishing again would only add copies.
+    async fn stalled(&self, timeout: Duration) {
+        let mut blocked = self.blocked.clone();
+        loop {
+            if blocked.wait_for(|blocked| !blocked).await.is_err() {
+                return self.ended().await;
+            }
+            if tokio::time::timeout(timeout, blocked.wait_for(|blocked| *blocked)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn close(&self) {
+        let goodbye = async {
+            for connection in [&self.publishing, &self.consuming] {
+                let _ = connection.close(200, "bye".into()).await;
+            }
+        };
+        // A dead peer does not answer; the socket is dropped then.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+    }
+}
+
+/// Follows a connection's events until its session is over.
+fn listen(connection: &Connection, blocking: Option<watch::Sender<bool>>, over: CancellationToken) {
+    let mut events = connection.events_listener();
+    tokio::spawn(async move {
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = over.cancelled() => return,
+            };
+            match event {
+                Some(lapin::Event::ConnectionBlocked(reason)) => {
+                    warn!(reason, "the broker blocks publishers; waiting");
+                    blocking.as_ref().map(|blocking| blocking.send_replace(true));
+                }
+                Some(lapin::Event::ConnectionUnblocked) => {
+                    info!("the broker takes messages again");
+                    blocking.as_ref().map(|blocking| blocking.send_replace(false));
+                }
+                Some(lapin::Event::Error(error)) => {
+                    warn!(%error, "a connection to the broker failed");
+                    return over.cancel();
+                }
+                Some(_) => {}
+                None => return over.cancel(),
+            }
+        }
+    });
+}
+
+/// The pause after so many failures in a row: doubling from 0.25 s to 15 s, of which `random` (in `[0, 1)`) takes up to half.
+fn pause_after(failures: u32, random: f64) -> Duration {
+    let doubled = Duration::from_millis(250).saturating_mul(1 << failures.saturating_sub(1).min(10));
+    doubled.min(LONGEST_PAUSE).mul_f64(1.0 - random / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_never_vanish() {
+        for (failures, random, millis) in
+            [(1, 0.0, 250), (1, 0.5, 187), (2, 0.0, 500), (7, 0.0, 15_000), (u32::MAX, 0.0, 15_000)]
+        {
+            assert_eq!(pause_after(failures, random).as_millis(), millis, "{failures} {random}");
+        }
+    }
+}

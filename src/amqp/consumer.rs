@@ -1,0 +1,119 @@
+//! Consuming a queue for as long as ferryd runs.
+//!
+//! A consumer ends for many reasons: a lost connection, a closed channel, a deleted queue, the broker's consumer timeout.
+//! Whatever it was, the queue is declared again where it is gone and consumed again on a new channel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::message::Delivery;
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Consumer};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::broker::{Broker, Session};
+use super::error::BrokerError;
+
+/// The pause before a queue is consumed again on a session that is still up.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long the broker may take to end a consumer.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What becomes of deliveries.
+pub trait Handler: Send + Sync + 'static {
+    /// Takes a delivery on; must not block. Some still come while consuming is being stopped.
+    fn take(&self, delivery: Delivery);
+
+    /// The queue is being consumed, for the first time or again.
+    fn attached(&self);
+}
+
+/// Consumes `queue` with a prefetch until `stop` is cancelled, handing every delivery to `handler`.
+///
+/// Returns the channel of the deliveries that are still being worked on: it has to be kept until they are acked, because
+/// the broker takes them back when it is closed.
+pub async fn consume(
+    broker: Broker,
+    queue: ShortString,
+    prefetch: u16,
+    handler: Arc<dyn Handler>,
+    stop: CancellationToken,
+) -> Option<Channel> {
+    loop {
+        let session = tokio::select! {
+            session = broker.session() => session?,
+            () = stop.cancelled() => return None,
+        };
+        let attached = tokio::select! {
+            attached = attach(&session, &queue, prefetch) => attached,
+            () = session.ended() => continue,
+        };
+        match attached {
+            Ok((channel, consumer)) => {
+                handler.attached();
+                match feed(&session, &channel, consumer, handler.as_ref(), &stop).await {
+                    End::Stopped => return Some(channel),
+                    End::SessionOver => continue,
+                    End::ConsumerLost => warn!(%queue, "the consumer was cancelled; consuming again"),
+                }
+            }
+            Err(error) => debug!(%queue, %error, "failed to consume"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = stop.cancelled() => return None,
+        }
+        if let Err(error) = broker.declare_again(&session).await {
+            debug!(%queue, %error, "failed to declare the topology again");
+        }
+    }
+}
+
+/// Why feeding ended.
+enum End {
+    Stopped,
+    SessionOver,
+    ConsumerLost,
+}
+
+async fn attach(session: &Session, queue: &ShortString, prefetch: u16) -> Result<(Channel, Consumer), BrokerError> {
+    let channel = session.consuming_channel().await?;
+    let action = || format!("consume {queue}");
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(BrokerError::during(action()))?;
+    let tag = ShortString::from("");
+    let consuming = channel.basic_consume(queue.clone(), tag, BasicConsumeOptions::default(), FieldTable::default());
+    let consumer = consuming.await.map_err(BrokerError::during(action()))?;
+    Ok((channel, consumer))
+}
+
+async fn feed(
+    session: &Session,
+    channel: &Channel,
+    mut consumer: Consumer,
+    handler: &dyn Handler,
+    stop: &CancellationToken,
+) -> End {
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            () = session.ended() => return End::SessionOver,
+            next = consumer.next() => next,
+        };
+        match next {
+            Some(Ok(delivery)) => handler.take(delivery),
+            Some(Err(error)) => debug!(%error, "a consumer failed"),
+            None => return End::ConsumerLost,
+        }
+    }
+    let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+    let _ = tokio::time::timeout(CANCEL_TIMEOUT, cancelled).await;
+    // What the broker had already pushed still sits in the buffer. The channel stays open: acks need it.
+    while let Some(Some(Ok(delivery))) = futures_util::FutureExt::now_or_never(consumer.next()) {
+        handler.take(delivery);
+    }
+    End::Stopped
+}

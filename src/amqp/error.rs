@@ -1,0 +1,44 @@
+//! What can go wrong between ferryd and the broker.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why the broker could not be reached or used.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The broker or the network refused.
+    #[error("{action}: {source}")]
+    Amqp {
+        /// What was being done.
+        action: String,
+        /// What lapin says.
+        source: lapin::Error,
+    },
+    /// The broker did not answer in time.
+    #[error("{action}: no answer from the broker within {} s", after.as_secs())]
+    Timeout {
+        /// What was being done.
+        action: String,
+        /// For how long.
+        after: Duration,
+    },
+    /// A TLS file can't be used.
+    #[error("{path}: {message}", path = path.display())]
+    TlsFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and what to do.
+        message: String,
+    },
+    /// ferryd is stopping.
+    #[error("ferryd is stopping")]
+    Stopping,
+}
+
+impl BrokerError {
+    /// Wraps lapin's error with what was being done.
+    pub(crate) fn during(action: impl Into<String>) -> impl FnOnce(lapin::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Amqp { action, source }
+    }
+}

@@ -1,0 +1,202 @@
+//! What ferryd writes beside a command that it publishes itself: how far it has come, in headers of its own.
+//!
+//! The names start with `ferry-` and not with `x-`, because the broker acts on its own `x-` headers: a kept `x-death`
+//! makes it take a retry for a cycle and drop the message. Everything the broker or a publisher added that would change
+//! where or for how long a copy lives is taken out of every republished message; see [`carried`].
+//!
+//! A version reads what the versions before and after it wrote: unknown headers are ignored, missing ones have a meaning.
+
+use jiff::Timestamp;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+use super::message::{number, put_text, text};
+use crate::domain::event::Trace;
+use crate::domain::key::IdempotencyKey;
+use crate::domain::progress::Progress;
+
+const KIND: &str = "ferry-kind";
+const GENERATION: &str = "ferry-generation";
+const ATTEMPT: &str = "ferry-attempt";
+const SINCE: &str = "ferry-since";
+const KEY: &str = "ferry-key";
+const FIRST_SENT: &str = "ferry-first-sent";
+const UNKNOWN: &str = "ferry-unknown";
+const DIGEST: &str = "ferry-digest";
+const HISTORY: &str = "ferry-history";
+const HOP: &str = "ferry-hop";
+const EXTENDED_TO: &str = "ferry-expires-at";
+const ROUTING_KEY: &str = "ferry-routing-key";
+/// What ferryd knows of a dead letter, as JSON.
+pub const DEAD: &str = "ferry-dead";
+
+/// The most bytes of a publisher's headers that are kept: properties and headers of a message must fit one frame,
+/// 128 KiB by default, together with ferryd's own.
+const LARGEST_HEADERS: usize = 64 * 1024;
+
+/// Why a command is on its way through a queue of ferryd's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Waits for its next attempt.
+    Retry,
+    /// Waits without having spent an attempt.
+    Park,
+    /// An operator's replay of a dead letter.
+    Replay,
+}
+
+impl Kind {
+    /// The word in the header, and the first word of the routing key where there is no rung.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Park => "park",
+            Self::Replay => "replay",
+        }
+    }
+}
+
+/// What travels beside a command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Travel {
+    /// How far it has come.
+    pub progress: Progress,
+    /// How often ferryd has republished it: copies of one message share the number, its continuation has the next.
+    pub hop: u32,
+    /// The routing key it was published under.
+    pub routing_key: Option<String>,
+    /// An expiry set by an operator's replay, in place of the command's own.
+    pub extended_to: Option<Timestamp>,
+}
+
+impl Travel {
+    /// Writes everything into a header table.
+    pub fn write(&self, kind: Kind, headers: &mut FieldTable) {
+        let Progress { generation, attempt, since, key, first_sent, unknown, digest, history } = &self.progress;
+        let mut put = |name, value: AMQPValue| {
+            headers.insert(ShortString::from(name), value);
+        };
+        put(GENERATION, AMQPValue::LongLongInt((*generation).into()));
+        put(ATTEMPT, AMQPValue::LongLongInt((*attempt).into()));
+        put(HOP, AMQPValue::LongLongInt(self.hop.into()));
+        put(UNKNOWN, AMQPValue::Boolean(*unknown));
+        put_text(headers, KIND, kind.as_str());
+        put_text(headers, SINCE, &since.to_string());
+        // A history is plain data; it always has a JSON form.
+        put_text(headers, HISTORY, &serde_json::to_string(history).unwrap_or_default());
+        let optional = [
+            (KEY, key.as_ref().map(ToString::to_string)),
+            (FIRST_SENT, first_sent.map(|time| time.to_string())),
+            (DIGEST, digest.clone()),
+            (ROUTING_KEY, self.routing_key.clone()),
+            (EXTENDED_TO, self.extended_to.map(|time| time.to_string())),
+        ];
+        for (name, value) in optional {
+            if let Some(value) = value {
+                put_text(headers, name, &value);
+            }
+        }
+    }
+
+    /// Reads what [`write`](Self::write) wrote. `None` where it is not all there: such a message must not be taken for new.
+    #[must_use]
+    pub fn read(headers: Option<&FieldTable>) -> Option<Self> {
+        let time = |name| text(headers, name).map(|text| text.parse::<Timestamp>().ok());
+        let progress = Progress {
+            generation: u32::try_from(number(headers, GENERATION)?).ok()?,
+            attempt: u32::try_from(number(headers, ATTEMPT)?).ok()?,
+            since: time(SINCE)??,
+            key: text(headers, KEY).map(IdempotencyKey::from_header),
+            first_sent: optional(time(FIRST_SENT))?,
+            unknown: matches!(headers?.inner().get(UNKNOWN)?, AMQPValue::Boolean(true)),
+            digest: text(headers, DIGEST).map(str::to_owned),
+            history: text(headers, HISTORY).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
+        };
+        let routing_key = text(headers, ROUTING_KEY).map(str::to_owned);
+        let hop = number(headers, HOP).and_then(|hop| u32::try_from(hop).ok()).unwrap_or_default();
+        Some(Self { progress, hop, routing_key, extended_to: optional(time(EXTENDED_TO))? })
+    }
+}
+
+/// Turns "present but unreadable" into a failure, and "absent" into nothing.
+fn optional(time: Option<Option<Timestamp>>) -> Option<Option<Timestamp>> {
+    match time {
+        Some(None) => None,
+        Some(Some(time)) => Some(Some(time)),
+        None => Some(None),
+    }
+}
+
+/// The properties of a copy of a message that ferryd publishes: those of the original, persistent, without what would
+/// misroute, expire or refuse the copy.
+///
+/// Taken out: `expiration` (it would end the wait early), `user_id` (the broker refuses another user's), `CC` and `BCC`
+/// (they would route copies elsewhere), the broker's own `x-death…` and delivery counts, ferryd's own headers, and the
+/// publisher's, trace context aside, where they are so large that ferryd's would not fit beside them.
+#[must_use]
+pub fn carried(original: &BasicProperties) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    let theirs = original.headers().as_ref();
+    let large = theirs.is_some_and(|table| size_of_table(table) > LARGEST_HEADERS);
+    for (name, value) in theirs.iter().flat_map(|headers| headers.inner()) {
+        let trace = matches!(name.as_str(), "traceparent" | "tracestate");
+        if !is_stripped(name.as_str()) && (trace || !large) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    let mut copy = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
+    let fields = original.clone();
+    macro_rules! keep {
+        ($($field:ident => $with:ident),*) => {
+            $(if let Some(value) = fields.$field() { copy = copy.$with(value.clone()); })*
+        };
+    }
+    keep!(
+        content_type => with_content_type, content_encoding => with_content_encoding, priority => with_priority,
+        correlation_id => with_correlation_id, reply_to => with_reply_to, message_id => with_message_id,
+        timestamp => with_timestamp, kind => with_type, app_id => with_app_id
+    );
+    copy
+}
+
+/// About how many bytes a table takes in a frame.
+fn size_of_table(table: &FieldTable) -> usize {
+    table.inner().iter().map(|(name, value)| name.as_str().len() + 2 + size_of_value(value)).sum()
+}
+
+fn size_of_value(value: &AMQPValue) -> usize {
+    match value {
+        AMQPValue::LongString(text) => text.as_bytes().len() + 4,
+        AMQPValue::ByteArray(bytes) => bytes.as_slice().len() + 4,
+        AMQPValue::FieldTable(table) => size_of_table(table) + 4,
+        AMQPValue::FieldArray(items) => items.as_slice().iter().map(size_of_value).sum::<usize>() + 4,
+        _ => 9,
+    }
+}
+
+fn is_stripped(name: &str) -> bool {
+    const PREFIXES: [&str; 4] = ["ferry-", "x-death", "x-first-death-", "x-last-death-"];
+    matches!(name, "CC" | "BCC" | "x-delivery-count" | "x-acquired-count")
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The W3C trace context of a message.
+#[must_use]
+pub fn trace(properties: &BasicProperties) -> Trace {
+    let get = |name| text(properties.headers().as_ref(), name).map(str::to_owned);
+    Trace { parent: get("traceparent"), state: get("tracestate") }
+}
+
+/// When the broker took a message, by its own stamp or the publisher's; a lower bound for when it can first have been sent.
+#[must_use]
+pub fn stamped_at(properties: &BasicProperties) -> Option<Timestamp> {
+    let millis = number(properties.headers().as_ref(), "timestamp_in_ms");
+    let by_broker = millis.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    let by_publisher = || Timestamp::from_second(i64::try_from((*properties.timestamp())?).ok()?).ok();
+    by_broker.or_else(by_publisher)
+}
+
+#[cfg(test)]
+#[path = "headers_tests.rs"]
+mod tests;

@@ -1,0 +1,115 @@
+use std::time::Duration;
+
+use lapin::types::LongString;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::outcome::{Failure, Outcome};
+use crate::domain::progress::Attempted;
+
+fn travel(unknown: bool, key: Option<&str>) -> Travel {
+    let mut progress = Progress::of_generation(2, Timestamp::from_second(1_800_000_000).unwrap());
+    progress.attempt = 3;
+    progress.unknown = unknown;
+    progress.key = key.map(IdempotencyKey::from_header);
+    progress.first_sent = key.map(|_| Timestamp::from_millisecond(1_800_000_000_123).unwrap());
+    progress.record(Attempted::new(
+        2,
+        progress.since,
+        Duration::from_millis(12),
+        &Outcome::Unknown(Failure::new("timeout", "no answer")),
+    ));
+    Travel { progress, hop: 7, routing_key: Some("payment.stripe.charge".to_owned()), extended_to: None }
+}
+
+#[test]
+fn progress_survives_the_way_through_a_queue() {
+    for travel in [travel(true, Some("k")), travel(false, None)] {
+        let mut headers = FieldTable::default();
+        travel.write(Kind::Retry, &mut headers);
+        assert_eq!(Travel::read(Some(&headers)).unwrap(), travel);
+    }
+}
+
+#[test]
+fn a_header_that_is_missing_or_broken_where_money_depends_on_it_makes_the_whole_unreadable() {
+    for name in [GENERATION, ATTEMPT, SINCE, UNKNOWN] {
+        let mut headers = FieldTable::default();
+        travel(true, Some("k")).write(Kind::Retry, &mut headers);
+        let without: FieldTable = headers
+            .inner()
+            .iter()
+            .filter(|(key, _)| key.as_str() != name)
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect::<std::collections::BTreeMap<_, _>>()
+            .into();
+        assert_eq!(Travel::read(Some(&without)), None, "{name}");
+    }
+    let mut headers = FieldTable::default();
+    travel(true, Some("k")).write(Kind::Retry, &mut headers);
+    put_text(&mut headers, FIRST_SENT, "yesterday");
+    assert_eq!(Travel::read(Some(&headers)), None);
+    assert_eq!(Travel::read(None), None);
+}
+
+#[test]
+fn a_copy_keeps_what_is_the_publishers_and_loses_what_would_misroute_or_expire_it() {
+    let mut headers = FieldTable::default();
+    let long = |text: &str| AMQPValue::LongString(LongString::from(text));
+    for name in ["traceparent", "tenant", "x-mine"] {
+        headers.insert(name.into(), long("kept"));
+    }
+    for name in ["CC", "BCC", "x-death", "x-first-death-queue", "x-last-death-reason", "x-delivery-count", "ferry-key"]
+    {
+        headers.insert(name.into(), long("stripped"));
+    }
+    let original = BasicProperties::default()
+        .with_message_id("m".into())
+        .with_correlation_id("c".into())
+        .with_reply_to("r".into())
+        .with_content_type("application/json".into())
+        .with_expiration("1000".into())
+        .with_user_id("shop".into())
+        .with_delivery_mode(1)
+        .with_headers(headers);
+    let copy = carried(&original);
+    let kept: Vec<_> = copy.headers().as_ref().unwrap().inner().keys().map(ToString::to_string).collect();
+    assert_eq!(kept, ["tenant", "traceparent", "x-mine"]);
+    assert_eq!((copy.expiration(), copy.user_id(), *copy.delivery_mode()), (&None, &None, Some(2)));
+    assert_eq!(copy.message_id().as_ref().unwrap().as_str(), "m");
+    assert_eq!(copy.reply_to().as_ref().unwrap().as_str(), "r");
+    assert_eq!(copy.correlation_id().as_ref().unwrap().as_str(), "c");
+}
+
+#[test]
+fn headers_too_large_to_travel_beside_ferryds_own_are_left_out_but_for_the_trace() {
+    let mut headers = FieldTable::default();
+    headers.insert("traceparent".into(), AMQPValue::LongString(LongString::from("00-a-b-01")));
+    headers.insert("large".into(), AMQPValue::LongString(LongString::from("x".repeat(LARGEST_HEADERS))));
+    let copy = carried(&BasicProperties::default().with_headers(headers));
+    let kept: Vec<_> = copy.headers().as_ref().unwrap().inner().keys().map(ToString::to_string).collect();
+    assert_eq!(kept, ["traceparent"]);
+}
+
+#[test]
+fn the_brokers_stamp_wins_over_the_publishers() {
+    let publisher = BasicProperties::default().with_timestamp(1_700_000_000);
+    assert_eq!(stamped_at(&publisher).unwrap().as_second(), 1_700_000_000);
+    let mut headers = FieldTable::default();
+    headers.insert("timestamp_in_ms".into(), AMQPValue::LongLongInt(1_800_000_000_000));
+    assert_eq!(stamped_at(&publisher.with_headers(headers)).unwrap().as_second(), 1_800_000_000);
+    assert_eq!(stamped_at(&BasicProperties::default()), None);
+}
+
+proptest! {
+    #[test]
+    fn reading_any_header_values_never_panics(value in ".{0,40}", integer in any::<i64>()) {
+        let mut headers = FieldTable::default();
+        travel(true, Some("k")).write(Kind::Retry, &mut headers);
+        for name in [SINCE, HISTORY, FIRST_SENT, EXTENDED_TO] {
+            put_text(&mut headers, name, &value);
+        }
+        headers.insert(GENERATION.into(), AMQPValue::LongLongInt(integer));
+        let _ = Travel::read(Some(&headers));
+    }
+}

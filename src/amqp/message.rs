@@ -1,0 +1,60 @@
+//! A message on its way to the broker.
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+
+/// A persistent message, ready to be published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// The exchange; empty for the default exchange.
+    pub exchange: ShortString,
+    /// The routing key.
+    pub routing_key: ShortString,
+    /// Properties and headers.
+    pub properties: BasicProperties,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// A text that does not fit AMQP's short string: more than 255 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}…` is longer than the 255 bytes AMQP takes there")]
+pub struct TooLong(String);
+
+/// A text as AMQP's short string.
+///
+/// # Errors
+/// [`TooLong`] above 255 bytes.
+pub fn short(text: &str) -> Result<ShortString, TooLong> {
+    ShortString::try_new(text).map_err(|_| TooLong(text.chars().take(40).collect()))
+}
+
+/// Puts a text into a header table.
+pub fn put_text(headers: &mut FieldTable, name: &'static str, value: &str) {
+    headers.insert(ShortString::from(name), AMQPValue::LongString(LongString::from(value)));
+}
+
+/// Reads a text from a header table.
+#[must_use]
+pub fn text<'a>(headers: Option<&'a FieldTable>, name: &str) -> Option<&'a str> {
+    match headers?.inner().get(name)? {
+        AMQPValue::LongString(value) => std::str::from_utf8(value.as_bytes()).ok(),
+        AMQPValue::ShortString(value) => Some(value.as_str()),
+        _ => None,
+    }
+}
+
+/// Reads a whole number from a header table, whatever width its publisher chose.
+#[must_use]
+pub fn number(headers: Option<&FieldTable>, name: &str) -> Option<i64> {
+    match *headers?.inner().get(name)? {
+        AMQPValue::ShortShortInt(value) => Some(value.into()),
+        AMQPValue::ShortShortUInt(value) => Some(value.into()),
+        AMQPValue::ShortInt(value) => Some(value.into()),
+        AMQPValue::ShortUInt(value) => Some(value.into()),
+        AMQPValue::LongInt(value) => Some(value.into()),
+        AMQPValue::LongUInt(value) => Some(value.into()),
+        AMQPValue::LongLongInt(value) => Some(value),
+        _ => None,
+    }
+}

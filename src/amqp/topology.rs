@@ -1,0 +1,359 @@
+//! Every exchange, queue and binding ferryd uses, as data: declared at start, printed by `ferryd topology export`.
+//!
+//! Queue arguments are constants of a queue's name, because RabbitMQ refuses to change them. What operators tune
+//! (lengths, retention) belongs in policies. `docs/ARCHITECTURE.md` draws the picture.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::name::Name;
+use crate::domain::retry::Rung;
+
+/// A delivery limit that is never reached: looking at a dead letter counts as a delivery.
+const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
+
+/// How often a command is delivered before the broker takes it for poison. A lost connection counts for every
+/// prefetched message, so this leaves room for a bad day.
+const COMMAND_DELIVERY_LIMIT: i64 = 50;
+
+/// The names of ferryd's exchanges and queues, all under one prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names(Name);
+
+impl Names {
+    /// The names under a prefix.
+    #[must_use]
+    pub fn new(prefix: Name) -> Self {
+        Self(prefix)
+    }
+
+    fn name(&self, rest: &str) -> String {
+        format!("{}.{rest}", self.0)
+    }
+
+    /// Where the core application publishes commands.
+    #[must_use]
+    pub fn commands(&self) -> String {
+        self.name("commands")
+    }
+
+    /// A provider's queue of commands.
+    #[must_use]
+    pub fn commands_of(&self, provider: &Name) -> String {
+        self.name(&format!("commands.{provider}"))
+    }
+
+    /// Where commands are published to wait for their next attempt.
+    #[must_use]
+    pub fn retry(&self) -> String {
+        self.name("retry")
+    }
+
+    /// The delay queue of a rung.
+    #[must_use]
+    pub fn retry_of(&self, rung: Rung) -> String {
+        self.name(&format!("retry.{}", rung.name()))
+    }
+
+    /// Where commands come back to their provider's queue, from the ladder and from replays.
+    #[must_use]
+    pub fn redeliver(&self) -> String {
+        self.name("redeliver")
+    }
+
+    /// Where dead letters are published.
+    #[must_use]
+    pub fn dead(&self) -> String {
+        self.name("dead")
+    }
+
+    /// A provider's queue of dead letters.
+    #[must_use]
+    pub fn dead_of(&self, provider: &Name) -> String {
+        self.name(&format!("dead.{provider}"))
+    }
+
+    /// Exchange and queue of dead letters that belong to no provider.
+    #[must_use]
+    pub fn dead_other(&self) -> String {
+        self.name("dead.other")
+    }
+
+    /// Exchange and queue of messages that were delivered too often.
+    #[must_use]
+    pub fn poison(&self) -> String {
+        self.name("poison")
+    }
+
+    /// Exchange and queue of messages that fit no binding.
+    #[must_use]
+    pub fn unroutable(&self) -> String {
+        self.name("unroutable")
+    }
+
+    /// Where ferryd publishes events.
+    #[must_use]
+    pub fn events(&self) -> String {
+        self.name("events")
+    }
+
+    /// Whether a queue or exchange name is under the prefix: a `reply_to` must not be.
+    #[must_use]
+    pub fn owns(&self, name: &str) -> bool {
+        name.strip_prefix(self.0.as_str()).is_some_and(|rest| rest.starts_with('.'))
+    }
+}
+
+/// The kind of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExchangeKind {
+    /// Routes by pattern.
+    Topic,
+    /// Routes by equality.
+    Direct,
+    /// Routes to every binding.
+    Fanout,
+}
+
+impl ExchangeKind {
+    /// The word for it in AMQP.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Topic => "topic",
+            Self::Direct => "direct",
+            Self::Fanout => "fanout",
+        }
+    }
+}
+
+/// A durable exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    /// Its name.
+    pub name: String,
+    /// How it routes.
+    pub kind: ExchangeKind,
+    /// Where messages go that fit no binding; without one they are dropped.
+    pub alternate: Option<String>,
+}
+
+/// The value of a queue argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Argument {
+    /// A whole number.
+    Number(i64),
+    /// A text.
+    Text(String),
+}
+
+/// A durable quorum queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// Its name.
+    pub name: String,
+    /// Its `x-` arguments.
+    pub arguments: BTreeMap<&'static str, Argument>,
+}
+
+/// From an exchange to a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The exchange.
+    pub exchange: String,
+    /// The queue.
+    pub queue: String,
+    /// The binding key.
+    pub key: String,
+}
+
+/// A subscriber's queue on the events exchange, declared so that it exists before the first event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscriber {
+    /// The queue's name.
+    pub queue: String,
+    /// Its binding keys, such as `payment.#`.
+    pub bindings: Vec<String>,
+}
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Topology {
+    /// The exchanges.
+    pub exchanges: Vec<Exchange>,
+    /// The queues.
+    pub queues: Vec<Queue>,
+    /// The bindings.
+    pub bindings: Vec<Binding>,
+}
+
+impl Topology {
+    /// The topology for a set of providers, routes (type to provider) and subscribers.
+    #[must_use]
+    pub fn new<'a>(
+        names: &Names,
+        providers: impl IntoIterator<Item = &'a Name>,
+        routes: impl IntoIterator<Item = (&'a Name, &'a Name)>,
+        subscribers: &[Subscriber],
+    ) -> Self {
+        let mut topology = Self::default();
+        topology.add_exchanges(names);
+        topology.add_shared_queues(names);
+        for provider in providers {
+            topology.add_provider(names, provider);
+        }
+        for (kind, provider) in routes {
+            topology.bind(names.commands(), names.commands_of(provider), format!("{kind}.any.#"));
+        }
+        for Subscriber { queue, bindings } in subscribers {
+            topology.queue(queue.clone(), NO_DELIVERY_LIMIT, []);
+            for key in bindings {
+                topology.bind(names.events(), queue.clone(), key.clone());
+            }
+        }
+        topology
+    }
+
+    fn add_exchanges(&mut self, names: &Names) {
+        let exchange = |name, kind, alternate| Exchange { name, kind, alternate };
+        self.exchanges = vec![
+            exchange(names.unroutable(), ExchangeKind::Fanout, None),
+            exchange(names.dead_other(), ExchangeKind::Fanout, None),
+            exchange(names.poison(), ExchangeKind::Fanout, None),
+            exchange(names.commands(), ExchangeKind::Topic, Some(names.unroutable())),
+            exchange(names.retry(), ExchangeKind::Topic, Some(names.unroutable())),
+            exchange(names.redeliver(), ExchangeKind::Topic, Some(names.unroutable())),
+            exchange(names.dead(), ExchangeKind::Direct, Some(names.dead_other())),
+            exchange(names.events(), ExchangeKind::Topic, None),
+        ];
+    }
+
+    fn add_shared_queues(&mut self, names: &Names) {
+        for name in [names.unroutable(), names.dead_other(), names.poison()] {
+            self.queue(name.clone(), NO_DELIVERY_LIMIT, []);
+            self.bind(name.clone(), name, String::new());
+        }
+        for rung in Rung::all() {
+            let name = names.retry_of(rung);
+            let ttl = i64::try_from(rung.duration().as_millis()).unwrap_or(i64::MAX);
+            let mut arguments = dead_letters_to(names.redeliver()).to_vec();
+            arguments.push(("x-message-ttl", Argument::Number(ttl)));
+            self.queue(name.clone(), NO_DELIVERY_LIMIT, arguments);
+            self.bind(names.retry(), name, format!("{}.*", rung.name()));
+        }
+    }
+
+    fn add_provider(&mut self, names: &Names, provider: &Name) {
+        let commands = names.commands_of(provider);
+        self.queue(commands.clone(), COMMAND_DELIVERY_LIMIT, dead_letters_to(names.poison()));
+        self.bind(names.commands(), commands.clone(), format!("*.{provider}.#"));
+        self.bind(names.redeliver(), commands, format!("*.{provider}"));
+        let dead = names.dead_of(provider);
+        self.queue(dead.clone(), NO_DELIVERY_LIMIT, []);
+        self.bind(names.dead(), dead, provider.to_string());
+    }
+
+    fn queue(&mut self, name: String, limit: i64, more: impl IntoIterator<Item = (&'static str, Argument)>) {
+        let mut arguments = BTreeMap::from([
+            ("x-queue-type", Argument::Text("quorum".to_owned())),
+            ("x-delivery-limit", Argument::Number(limit)),
+        ]);
+        arguments.extend(more);
+        self.queues.push(Queue { name, arguments });
+    }
+
+    fn bind(&mut self, exchange: String, queue: String, key: String) {
+        self.bindings.push(Binding { exchange, queue, key });
+    }
+
+    /// The part of RabbitMQ's definitions format that describes this topology in `vhost`
+    /// (<https://www.rabbitmq.com/docs/definitions>).
+    #[must_use]
+    pub fn definitions(&self, vhost: &str) -> Value {
+        let exchange = |exchange: &Exchange| {
+            let arguments = exchange.alternate.iter().map(|name| ("alternate-exchange".to_owned(), json!(name)));
+            json!({
+                "name": exchange.name, "vhost": vhost, "type": exchange.kind.as_str(), "durable": true,
+                "auto_delete": false, "internal": false, "arguments": arguments.collect::<Map<_, _>>(),
+            })
+        };
+        let queue = |queue: &Queue| {
+            let arguments = queue.arguments.iter().map(|(name, value)| ((*name).to_owned(), value.to_json()));
+            json!({
+                "name": queue.name, "vhost": vhost, "durable": true, "auto_delete": false,
+                "arguments": arguments.collect::<Map<_, _>>(),
+            })
+        };
+        let binding = |binding: &Binding| {
+            json!({
+                "source": binding.exchange, "vhost": vhost, "destination": binding.queue, "destination_type": "queue",
+                "routing_key": binding.key, "arguments": {},
+            })
+        };
+        json!({
+            "exchanges": self.exchanges.iter().map(exchange).collect::<Vec<_>>(),
+            "queues": self.queues.iter().map(queue).collect::<Vec<_>>(),
+            "bindings": self.bindings.iter().map(binding).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Argument {
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Number(number) => json!(number),
+            Self::Text(text) => json!(text),
+        }
+    }
+}
+
+/// The arguments of a queue whose dead-lettering must not lose a message: the broker keeps it until the target confirms.
+fn dead_letters_to(exchange: String) -> [(&'static str, Argument); 3] {
+    [
+        ("x-dead-letter-exchange", Argument::Text(exchange)),
+        ("x-dead-letter-strategy", Argument::Text("at-least-once".to_owned())),
+        ("x-overflow", Argument::Text("reject-publish".to_owned())),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topology() -> Topology {
+        let names = Names::new("ferry".parse().unwrap());
+        let [stripe, payment]: [Name; 2] = ["stripe", "payment"].map(|name| name.parse().unwrap());
+        let subscriber = Subscriber { queue: "shop.events".to_owned(), bindings: vec!["payment.#".to_owned()] };
+        Topology::new(&names, [&stripe], [(&payment, &stripe)], &[subscriber])
+    }
+
+    #[test]
+    fn the_topology_is_the_documented_one() {
+        insta::assert_json_snapshot!(topology().definitions("/"));
+    }
+
+    #[test]
+    fn everything_bound_exists_and_every_dead_letter_exchange_catches_what_it_cannot_route() {
+        let topology = topology();
+        let exchange = |name: &str| topology.exchanges.iter().find(|exchange| exchange.name == name);
+        for binding in &topology.bindings {
+            assert!(exchange(&binding.exchange).is_some(), "{binding:?}");
+            assert!(topology.queues.iter().any(|queue| queue.name == binding.queue), "{binding:?}");
+        }
+        for queue in &topology.queues {
+            let Some(Argument::Text(target)) = queue.arguments.get("x-dead-letter-exchange") else { continue };
+            let target = exchange(target).unwrap();
+            assert!(target.kind == ExchangeKind::Fanout || target.alternate.is_some(), "{queue:?}");
+        }
+    }
+
+    #[test]
+    fn every_queue_is_a_quorum_queue_with_a_delivery_limit_and_without_a_length() {
+        for queue in topology().queues {
+            assert_eq!(queue.arguments["x-queue-type"], Argument::Text("quorum".to_owned()), "{}", queue.name);
+            assert!(queue.arguments.contains_key("x-delivery-limit"), "{}", queue.name);
+            assert!(!queue.arguments.keys().any(|name| name.starts_with("x-max-length")), "{}", queue.name);
+        }
+    }
+}

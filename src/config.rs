@@ -1,0 +1,151 @@
+//! The daemon's settings: defaults, a TOML file and the environment, in this order, parsed into domain types.
+//!
+//! The file is the one given with `--config`, else `$FERRYD_CONFIG`, else `/etc/ferryd/ferryd.toml` where that
+//! exists. Every
+//! key can be set by an environment variable too: `FERRYD_`, then the key in capitals with `__` between its levels,
+//! such as
+//! `FERRYD_AMQP__URI`. An empty variable counts as unset. Lists are separated by commas. `FERRYD_LOG` is short for
+//! `FERRYD_LOG__FILTER`. `deploy/ferryd.example.toml` explains every key.
+
+mod amqp_uri;
+mod check;
+mod environment;
+mod fault;
+pub mod human;
+mod layers;
+mod placeholder;
+mod sections;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use amqp_uri::{AmqpUri, InvalidAmqpUri};
+pub use fault::{ConfigError, Fault};
+pub use sections::{Amqp, Events, Filter, Format, InvalidFilter, Log, Providers, Retry, Shutdown, Subscriber};
+
+use crate::domain::name::Name;
+use crate::domain::retry::RetryPolicy;
+use crate::provider::registry::Defaults;
+use layers::Layers;
+
+/// The file that is read where none is named, if it exists.
+pub const DEFAULT_PATH: &str = "/etc/ferryd/ferryd.toml";
+
+/// Environment variables, by name.
+pub type Environment = BTreeMap<String, String>;
+
+/// All settings of the daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "ferryd configuration")]
+pub struct Config {
+    /// The first word of every exchange and queue name. Default `ferry`. Environment: `FERRYD_PREFIX`.
+    pub prefix: Name,
+    /// The broker.
+    pub amqp: Amqp,
+    /// The provider files, and what they may leave out.
+    pub providers: Providers,
+    /// How often commands are tried, where the provider file does not say.
+    pub retry: Retry,
+    /// The provider for commands of a type that name none: `payment = "stripe"`. Default: no routes.
+    /// Environment: `FERRYD_ROUTES__PAYMENT` for the type `payment`.
+    pub routes: BTreeMap<Name, Name>,
+    /// What is published about commands.
+    pub events: Events,
+    /// How the daemon ends.
+    pub shutdown: Shutdown,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            prefix: default_prefix(),
+            amqp: Amqp::default(),
+            providers: Providers::default(),
+            retry: Retry::default(),
+            routes: BTreeMap::new(),
+            events: Events::default(),
+            shutdown: Shutdown::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a constant, held by a test")]
+fn default_prefix() -> Name {
+    "ferry".parse().expect("a valid name")
+}
+
+impl Config {
+    /// Reads the configuration of this process: the file at `path`, or the one that is found without it, and the
+    /// environment.
+    ///
+    /// # Errors
+    /// Every fault found, each with file and line or variable, key, value and what to write instead.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let environment = environment::of_process()?;
+        match Self::find(path, &environment) {
+            None => Self::from_parts(None, &environment),
+            Some(path) => {
+                let text = std::fs::read_to_string(&path).map_err(|error| ConfigError::unreadable(&path, &error))?;
+                Self::from_parts(Some((&path, &text)), &environment)
+            }
+        }
+    }
+
+    /// The file that [`Config::load`] reads; `None` where there is none and the defaults and the environment say
+    /// everything.
+    ///
+    /// # Errors
+    /// Where `$FERRYD_CONFIG` is not UTF-8.
+    pub fn file(path: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
+        Ok(Self::find(path, &environment::of_process()?))
+    }
+
+    fn find(path: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
+        let named = environment.get("FERRYD_CONFIG").filter(|path| !path.is_empty());
+        let default = Path::new(DEFAULT_PATH);
+        path.map(Path::to_owned).or_else(|| named.map(PathBuf::from)).or_else(|| {
+            // What cannot be looked at is read all the same, so that it is not passed over in silence.
+            default.try_exists().unwrap_or(true).then(|| default.into())
+        })
+    }
+
+    /// Reads a configuration from the path and text of a file and from environment variables, and from nothing else
+    /// but the
+    /// files that `${file:…}` names.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn from_parts(file: Option<(&Path, &str)>, environment: &Environment) -> Result<Self, ConfigError> {
+        let mut layers = Layers::new(file, environment)?;
+        let mut config = layers.read();
+        layers.place_paths(&mut config);
+        layers.finish(config)
+    }
+
+    /// What provider files may leave out.
+    #[must_use]
+    pub fn provider_defaults(&self) -> Defaults {
+        Defaults {
+            retry: RetryPolicy::from(&self.retry),
+            max_in_flight: self.providers.max_in_flight,
+            max_bytes_in_flight: self.providers.max_bytes_in_flight,
+        }
+    }
+
+    /// The JSON Schema of the file, so that editors complete it.
+    #[must_use]
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(Self)
+    }
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

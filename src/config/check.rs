@@ -1,0 +1,131 @@
+//! Rules about settings that their types do not hold.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{Amqp, Config, Events, Retry, Subscriber, human};
+use crate::domain::command::MAX_BODY;
+use crate::domain::lifecycle::State;
+use crate::domain::name::Name;
+use crate::domain::retry::Rung;
+
+/// A key, and what is wrong with it.
+type Broken = (String, String);
+
+/// The second words of ferryd's own queues. `events` is free: that is what subscribers' queues are for.
+const OWN_QUEUES: [&str; 10] =
+    ["commands", "retry", "redeliver", "dead", "poison", "unroutable", "control", "callbacks", "ledger", "exchanges"];
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Every rule that the configuration breaks.
+pub(super) fn broken(config: &Config) -> Vec<Broken> {
+    let mut broken = amqp(&config.amqp);
+    broken.extend(providers(config));
+    broken.extend(retry(&config.retry));
+    broken.extend(events(&config.events, &config.prefix));
+    broken
+}
+
+fn rule(key: &str, message: impl Into<String>) -> Broken {
+    (key.to_owned(), message.into())
+}
+
+fn amqp(amqp: &Amqp) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    if amqp.heartbeat.subsec_nanos() != 0 || !(SECOND..=Duration::from_hours(1)).contains(&amqp.heartbeat) {
+        broken.push(rule("amqp.heartbeat", "write whole seconds from 1s to 1h"));
+    }
+    for (key, timeout) in
+        [("amqp.connect_timeout", amqp.connect_timeout), ("amqp.publish_timeout", amqp.publish_timeout)]
+    {
+        broken.extend(within(key, timeout, Duration::from_millis(100)..=Duration::from_mins(10)));
+    }
+    if amqp.max_unconfirmed == 0 {
+        broken.push(rule("amqp.max_unconfirmed", "write a whole number from 1 to 65535"));
+    }
+    broken.extend(certificates(amqp));
+    broken
+}
+
+fn certificates(amqp: &Amqp) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let files = [
+        ("amqp.ca_file", &amqp.ca_file),
+        ("amqp.client_cert_file", &amqp.client_cert_file),
+        ("amqp.client_key_file", &amqp.client_key_file),
+    ];
+    for (key, _) in files.iter().filter(|(_, file)| file.is_some() && !amqp.uri.is_tls()) {
+        broken.push(rule(key, "has no effect without TLS: write amqps:// in amqp.uri, or leave this out"));
+    }
+    match (&amqp.client_cert_file, &amqp.client_key_file) {
+        (Some(_), None) => broken.push(rule("amqp.client_cert_file", "needs amqp.client_key_file too")),
+        (None, Some(_)) => broken.push(rule("amqp.client_key_file", "needs amqp.client_cert_file too")),
+        (None, None) if amqp.uri.is_external() => broken.push(rule(
+            "amqp.uri",
+            "asks for auth_mechanism=external, which needs amqp.client_cert_file and amqp.client_key_file",
+        )),
+        _ => {}
+    }
+    broken
+}
+
+fn providers(config: &Config) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    if config.providers.max_in_flight == 0 {
+        broken.push(rule("providers.max_in_flight", "write a whole number from 1 to 65535"));
+    }
+    if config.providers.max_bytes_in_flight < MAX_BODY {
+        let least = human::format_size(MAX_BODY);
+        broken.push(rule("providers.max_bytes_in_flight", format!("write at least {least}, the largest command")));
+    }
+    broken
+}
+
+fn retry(retry: &Retry) -> Vec<Broken> {
+    let rungs = Rung::SHORTEST.duration()..=Rung::LONGEST.duration();
+    let mut broken: Vec<_> =
+        retry.schedule.iter().filter_map(|&delay| within("retry.schedule", delay, rungs.clone())).collect();
+    if retry.give_up_after < SECOND {
+        broken.push(rule("retry.give_up_after", "write at least 1s"));
+    }
+    broken
+}
+
+fn within(key: &str, duration: Duration, range: RangeInclusive<Duration>) -> Option<Broken> {
+    let [least, given, most] = [*range.start(), duration, *range.end()].map(human::format_duration);
+    (!range.contains(&duration)).then(|| rule(key, format!("{given} is not possible: write {least} to {most}")))
+}
+
+fn events(events: &Events, prefix: &Name) -> Vec<Broken> {
+    let missing = [State::Completed, State::Failed].into_iter().filter(|state| !events.states.contains(state));
+    let mut broken: Vec<_> = missing
+        .map(|state| rule("events.states", format!("add `{}`: the end of a command is always told", state.as_str())))
+        .collect();
+    for (index, subscriber) in events.subscribers.iter().enumerate() {
+        let key = format!("events.subscribers[{index}]");
+        broken.extend(subscribed(&key, subscriber, prefix));
+        if events.subscribers[..index].iter().any(|earlier| earlier.queue == subscriber.queue) {
+            broken.push((format!("{key}.queue"), "is there twice: write all its bindings in one entry".to_owned()));
+        }
+    }
+    broken
+}
+
+fn subscribed(key: &str, Subscriber { queue, bindings }: &Subscriber, prefix: &Name) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    if !(1..=255).contains(&queue.len()) || queue.starts_with("amq.") {
+        let message = "write a queue name of 1 to 255 bytes that does not begin with `amq.`";
+        broken.push((format!("{key}.queue"), message.to_owned()));
+    }
+    let second = queue.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_prefix('.')?.split('.').next());
+    if second.is_some_and(|word| OWN_QUEUES.contains(&word)) {
+        let message = format!("is a queue of ferryd's own: write another name, such as {prefix}.events.shop");
+        broken.push((format!("{key}.queue"), message));
+    }
+    if bindings.is_empty() || bindings.iter().any(|binding| !(1..=255).contains(&binding.len())) {
+        let message = "write at least one binding key of 1 to 255 bytes, such as \"payment.#\"";
+        broken.push((format!("{key}.bindings"), message.to_owned()));
+    }
+    broken
+}

@@ -1,0 +1,209 @@
+//! Durations and sizes as people write them: `30s`, `64MiB`.
+
+use std::time::Duration;
+
+const DURATION_HELP: &str = "is no duration: write a number and a unit, such as \"500ms\", \"30s\", \"5m\" or \"2h\"";
+const SIZE_HELP: &str = "is no size: write a number and a unit, such as \"512KiB\" or \"64MiB\"";
+
+/// Units of sizes, in bytes. A longer unit comes before a shorter one that it ends with.
+const SIZES: [(&str, u64); 7] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+];
+
+/// Why a text is no duration or no size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotHuman(&'static str);
+
+/// Reads a duration: numbers with the units `ms`, `s`, `m`, `h`, `d`, one after the other: `90s`, `1.5h`, `1h 30m`.
+///
+/// # Errors
+/// Where the text is anything else.
+pub fn parse_duration(text: &str) -> Result<Duration, NotHuman> {
+    humantime::parse_duration(text.trim()).map_err(|_| NotHuman(DURATION_HELP))
+}
+
+/// Writes a duration in the largest unit that holds it exactly, days left out: `90s`, `24h`.
+#[must_use]
+pub fn format_duration(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    if milliseconds == 0 {
+        return "0s".to_owned();
+    }
+    for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
+        if milliseconds >= size && milliseconds.is_multiple_of(size) {
+            return format!("{}{unit}", milliseconds / size);
+        }
+    }
+    format!("{milliseconds}ms")
+}
+
+/// Reads a size in bytes: a whole number with one of the units `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB`, `GB`, or none
+/// for bytes.
+///
+/// # Errors
+/// Where the text is anything else, or the number is too large for this machine.
+pub fn parse_size(text: &str) -> Result<usize, NotHuman> {
+    let text = text.trim();
+    let unit = SIZES.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
+    let (number, unit) = unit.unwrap_or((text, 1));
+    let number: Option<u64> = number.trim_end().parse().ok();
+    let bytes = number.and_then(|number| number.checked_mul(unit));
+    bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or(NotHuman(SIZE_HELP))
+}
+
+/// Writes a size in the largest binary unit that holds it exactly: `64MiB`.
+#[must_use]
+pub fn format_size(bytes: usize) -> String {
+    for (unit, size) in [("GiB", 1_usize << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if bytes >= size && bytes.is_multiple_of(size) {
+            return format!("{}{unit}", bytes / size);
+        }
+    }
+    format!("{bytes}B")
+}
+
+/// For serde: a [`Duration`] as text.
+pub mod duration {
+    use super::{Duration, format_duration, parse_duration};
+    use schemars::{Schema, SchemaGenerator, json_schema};
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Where the text is no duration.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Only those of the serializer.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format_duration(*duration))
+    }
+
+    /// Its JSON Schema.
+    #[must_use]
+    pub fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": r"^([0-9]+(\.[0-9]+)? *(ms|s|m|h|d) *)+$" })
+    }
+}
+
+/// For serde: a list of [`Duration`]s as texts.
+pub mod durations {
+    use super::{Duration, format_duration, parse_duration};
+    use schemars::{Schema, SchemaGenerator, json_schema};
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Where one of the texts is no duration.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+        let read = |text: String| {
+            parse_duration(&text).map_err(|error| D::Error::custom(format_args!("the entry `{text}` {error}")))
+        };
+        Vec::<String>::deserialize(deserializer)?.into_iter().map(read).collect()
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Only those of the serializer.
+    pub fn serialize<S: Serializer>(durations: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(durations.iter().map(|duration| format_duration(*duration)))
+    }
+
+    /// Its JSON Schema.
+    #[must_use]
+    pub fn schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "items": super::duration::schema(generator) })
+    }
+}
+
+/// For serde: a size in bytes as text.
+pub mod size {
+    use super::{format_size, parse_size};
+    use schemars::{Schema, SchemaGenerator, json_schema};
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Where the text is no size.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+        parse_size(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Only those of the serializer.
+    pub fn serialize<S: Serializer>(bytes: &usize, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format_size(*bytes))
+    }
+
+    /// Its JSON Schema.
+    #[must_use]
+    pub fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "integer"], "pattern": "^[0-9]+ *(B|KiB|MiB|GiB|kB|MB|GB)?$", "minimum": 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sizes_are_read_with_binary_and_decimal_units() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("17", 17),
+            ("17B", 17),
+            ("4KiB", 4_096),
+            ("64 MiB", 67_108_864),
+            ("2kB", 2_000),
+            ("1MB", 1_000_000),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MiB", "-1", "1.5MiB", "1 XB", "1kib", "99999999999999999999", "99999999999GiB"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_in_their_largest_exact_unit() {
+        for (seconds, text) in [(5, "5s"), (90, "90s"), (120, "2m"), (5_400, "90m"), (86_400, "24h")] {
+            assert_eq!(format_duration(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(format_duration(Duration::from_millis(1_500)), "1500ms");
+        assert_eq!(format_duration(Duration::ZERO), "0s");
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in ["", "10", "s", "-1s", "5 parsecs", "soon"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(milliseconds in 0_u64..10_000_000_000, bytes in 0_usize..1 << 40) {
+            let duration = Duration::from_millis(milliseconds);
+            prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
+            prop_assert_eq!(parse_size(&format_size(bytes)), Ok(bytes));
+        }
+    }
+}

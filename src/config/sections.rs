@@ -1,0 +1,274 @@
+//! The sections of the configuration, one struct each.
+//!
+//! Every field states its unit, its default and its environment variable; these texts are the JSON Schema's
+//! descriptions too.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use super::amqp_uri::AmqpUri;
+use super::human;
+use crate::domain::lifecycle::State;
+use crate::domain::retry::RetryPolicy;
+
+/// How the broker is reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Amqp {
+    /// The broker's address, `amqp://` or `amqps://`. May hold `${env:NAME}` and `${file:/path}`; a value that is
+    /// put into the middle of the address is percent-encoded.
+    /// `?auth_mechanism=external` takes the user from the client certificate.
+    /// Default `amqp://guest:guest@127.0.0.1:5672/%2f`. Environment: `FERRYD_AMQP__URI`.
+    pub uri: AmqpUri,
+    /// PEM file of the authorities to trust instead of the system's, for `amqps`. Default: the system's.
+    /// Environment: `FERRYD_AMQP__CA_FILE`.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the client certificate with its chain; goes with `client_key_file`. Default: none. Environment:
+    /// `FERRYD_AMQP__CLIENT_CERT_FILE`.
+    pub client_cert_file: Option<PathBuf>,
+    /// PEM file (PKCS #8) of the client certificate's key. Default: none. Environment:
+    /// `FERRYD_AMQP__CLIENT_KEY_FILE`.
+    pub client_key_file: Option<PathBuf>,
+    /// A connection on which nothing was heard for about two of these is given up. Whole seconds, 1 s to 1 h.
+    /// Default `10s`. Environment: `FERRYD_AMQP__HEARTBEAT`.
+    #[serde(with = "human::duration")]
+    #[schemars(schema_with = "human::duration::schema")]
+    pub heartbeat: Duration,
+    /// The most time for TCP, TLS and AMQP handshakes together. Default `10s`. Environment:
+    /// `FERRYD_AMQP__CONNECT_TIMEOUT`.
+    #[serde(with = "human::duration")]
+    #[schemars(schema_with = "human::duration::schema")]
+    pub connect_timeout: Duration,
+    /// The most time from publishing a message to the broker's confirm. Default `10s`. Environment:
+    /// `FERRYD_AMQP__PUBLISH_TIMEOUT`.
+    #[serde(with = "human::duration")]
+    #[schemars(schema_with = "human::duration::schema")]
+    pub publish_timeout: Duration,
+    /// The most messages that are published and not yet confirmed, 1 to 65535. Default 1000. Environment:
+    /// `FERRYD_AMQP__MAX_UNCONFIRMED`.
+    #[schemars(range(min = 1))]
+    pub max_unconfirmed: u16,
+}
+
+impl Default for Amqp {
+    fn default() -> Self {
+        Self {
+            uri: AmqpUri::default(),
+            ca_file: None,
+            client_cert_file: None,
+            client_key_file: None,
+            heartbeat: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            publish_timeout: Duration::from_secs(10),
+            max_unconfirmed: 1_000,
+        }
+    }
+}
+
+/// Where the provider files are, and what they may leave out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Providers {
+    /// The folder of the provider files, `*.toml`; relative to the configuration file. Default `providers`.
+    /// Environment: `FERRYD_PROVIDERS__DIR`.
+    pub dir: PathBuf,
+    /// The most calls at the same time at one provider, 1 to 65535. Default 64. Environment:
+    /// `FERRYD_PROVIDERS__MAX_IN_FLIGHT`.
+    #[schemars(range(min = 1))]
+    pub max_in_flight: u16,
+    /// The most bytes of commands being worked on at the same time at one provider, at least `1MiB`. Default `64MiB`.
+    /// Environment: `FERRYD_PROVIDERS__MAX_BYTES_IN_FLIGHT`.
+    #[serde(with = "human::size")]
+    #[schemars(schema_with = "human::size::schema")]
+    pub max_bytes_in_flight: usize,
+}
+
+impl Default for Providers {
+    fn default() -> Self {
+        Self { dir: "providers".into(), max_in_flight: 64, max_bytes_in_flight: 64 << 20 }
+    }
+}
+
+/// How often and for how long commands are tried, where the provider file does not say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retry {
+    /// The wanted delay after each failed attempt, 1 s to 12 h each; there is one attempt more than entries.
+    /// Default `5s 30s 2m 10m 30m 2h 6h`. Environment: `FERRYD_RETRY__SCHEDULE`, separated by commas.
+    #[serde(with = "human::durations")]
+    #[schemars(schema_with = "human::durations::schema")]
+    pub schedule: Vec<Duration>,
+    /// No attempt starts later than this after the first. Default `24h`. Environment: `FERRYD_RETRY__GIVE_UP_AFTER`.
+    #[serde(with = "human::duration")]
+    #[schemars(schema_with = "human::duration::schema")]
+    pub give_up_after: Duration,
+    /// Whether a neighbouring delay is taken at random, so that retries of one outage do not come back together.
+    /// Default true. Environment: `FERRYD_RETRY__JITTER`.
+    pub jitter: bool,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        let RetryPolicy { schedule, give_up_after, jitter } = RetryPolicy::default();
+        Self { schedule, give_up_after, jitter }
+    }
+}
+
+impl From<&Retry> for RetryPolicy {
+    fn from(retry: &Retry) -> Self {
+        Self { schedule: retry.schedule.clone(), give_up_after: retry.give_up_after, jitter: retry.jitter }
+    }
+}
+
+/// What is published about commands, and who is waiting for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Events {
+    /// The states of which an event is published: of `pending`, `processing`, `waiting`, `completed`, `failed`; the
+    /// last two always.
+    /// Default `waiting`, `completed`, `failed`. Environment: `FERRYD_EVENTS__STATES`, separated by commas.
+    #[serde(deserialize_with = "states")]
+    pub states: Vec<State>,
+    /// Queues that are declared and bound to the events before the first one is published. Default: none.
+    /// Environment: none.
+    pub subscribers: Vec<Subscriber>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { states: vec![State::Waiting, State::Completed, State::Failed], subscribers: Vec::new() }
+    }
+}
+
+fn states<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<State>, D::Error> {
+    let state = |word: String| {
+        let known = State::ALL.into_iter().find(|state| state.as_str() == word);
+        known.ok_or_else(|| {
+            let words = State::ALL.map(State::as_str).join(", ");
+            D::Error::custom(format_args!("the entry `{word}` is no state: write some of {words}"))
+        })
+    };
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(state).collect()
+}
+
+/// A queue for a subscriber of events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Subscriber {
+    /// The queue's name, 1 to 255 bytes.
+    #[schemars(length(min = 1, max = 255))]
+    pub queue: String,
+    /// The binding keys, such as `payment.#` or `*.stripe.*.failed`: `*` stands for one word, `#` for any number of
+    /// words.
+    #[schemars(length(min = 1))]
+    pub bindings: Vec<String>,
+}
+
+/// How the daemon ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shutdown {
+    /// How long calls under way may go on after SIGTERM or SIGINT; what is not finished then is given back to the
+    /// broker.
+    /// Default `30s`. Environment: `FERRYD_SHUTDOWN__GRACE`.
+    #[serde(with = "human::duration")]
+    #[schemars(schema_with = "human::duration::schema")]
+    pub grace: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(30) }
+    }
+}
+
+/// What is logged to the standard error, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `human` for people, `json` for machines (one object a line), `auto` for people on a terminal and machines
+    /// elsewhere.
+    /// Default `auto`. Environment: `FERRYD_LOG__FORMAT`.
+    #[serde(deserialize_with = "format")]
+    pub format: Format,
+    /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`, `off`), or levels by target such as
+    /// `info,ferryd::amqp=debug`.
+    /// Default `info`. Environment: `FERRYD_LOG`, which comes before `FERRYD_LOG__FILTER`.
+    pub filter: Filter,
+    /// Whether every request to a provider and its answer are logged, masked. Default true. Environment:
+    /// `FERRYD_LOG__EXCHANGES`.
+    pub exchanges: bool,
+    /// The most bytes of a request's or answer's body that are logged. Default `4KiB`. Environment:
+    /// `FERRYD_LOG__BODY_CAP`.
+    #[serde(with = "human::size")]
+    #[schemars(schema_with = "human::size::schema")]
+    pub body_cap: usize,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: Format::default(), filter: Filter::default(), exchanges: true, body_cap: 4 << 10 }
+    }
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// For people on a terminal, for machines elsewhere.
+    #[default]
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Format, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "auto" => Ok(Format::Auto),
+        "human" => Ok(Format::Human),
+        "json" => Ok(Format::Json),
+        _ => Err(D::Error::custom("is no log format: write auto, human or json")),
+    }
+}
+
+/// Directives of `tracing_subscriber::EnvFilter`, known to be readable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+pub struct Filter(String);
+
+/// Why a text is no [`Filter`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "is no log filter: write a level (error, warn, info, debug, trace, off), or target=level pairs with commas between them"
+)]
+pub struct InvalidFilter;
+
+impl Filter {
+    /// The directives as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
+impl TryFrom<String> for Filter {
+    type Error = InvalidFilter;
+
+    fn try_from(text: String) -> Result<Self, InvalidFilter> {
+        match tracing_subscriber::EnvFilter::try_new(&text) {
+            Ok(_) => Ok(Self(text)),
+            Err(_) => Err(InvalidFilter),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Named places in the pipeline at which tests let the daemon die.
+//!
+//! Only builds with the feature `failpoints` know them; in all others [`hit`] is nothing.
+
+/// A place that tests can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failpoint {
+    /// The command has been read.
+    Decoded,
+    /// The call is admitted and about to be rendered.
+    Admitted,
+    /// The request is rendered and about to be sent.
+    Rendered,
+    /// The answer has come.
+    Answered,
+    /// The answer is being interpreted.
+    Interpreting,
+    /// It is decided what follows; nothing is published.
+    Decided,
+    /// The first of several messages is confirmed.
+    PartlyPublished,
+    /// Every message is confirmed; the delivery is not acked.
+    Published,
+    /// The delivery is acked.
+    Acked,
+}
+
+impl Failpoint {
+    /// Every failpoint.
+    pub const ALL: [Self; 9] = [
+        Self::Decoded,
+        Self::Admitted,
+        Self::Rendered,
+        Self::Answered,
+        Self::Interpreting,
+        Self::Decided,
+        Self::PartlyPublished,
+        Self::Published,
+        Self::Acked,
+    ];
+
+    /// The name in `FERRYD_FAILPOINT`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decoded => "decoded",
+            Self::Admitted => "admitted",
+            Self::Rendered => "rendered",
+            Self::Answered => "answered",
+            Self::Interpreting => "interpreting",
+            Self::Decided => "decided",
+            Self::PartlyPublished => "partly_published",
+            Self::Published => "published",
+            Self::Acked => "acked",
+        }
+    }
+}
+
+/// Passes a failpoint.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+pub fn hit(_: Failpoint) {}
+
+/// Passes a failpoint: dies or panics there if `FERRYD_FAILPOINT` says so, as `<name>=kill`, `<name>=panic`, or
+/// `<name>=kill:<n>` for the n-th time.
+#[cfg(feature = "failpoints")]
+pub fn hit(point: Failpoint) {
+    armed::hit(point);
+}
+
+#[cfg(feature = "failpoints")]
+mod armed {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::Failpoint;
+
+    struct Armed {
+        name: String,
+        action: String,
+        left: AtomicU64,
+    }
+
+    static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+
+    fn read() -> Option<Armed> {
+        let text = std::env::var("FERRYD_FAILPOINT").ok()?;
+        let (name, action) = text.split_once('=')?;
+        let (action, times) = action.split_once(':').unwrap_or((action, "1"));
+        let left = AtomicU64::new(times.parse().ok()?);
+        Some(Armed { name: name.to_owned(), action: action.to_owned(), left })
+    }
+
+    #[expect(clippy::panic, reason = "a panic is what the test asks for")]
+    pub(super) fn hit(point: Failpoint) {
+        let Some(armed) = ARMED.get_or_init(read) else { return };
+        if armed.name != point.name() || armed.left.fetch_sub(1, Ordering::SeqCst) != 1 {
+            return;
+        }
+        match armed.action.as_str() {
+            "panic" => panic!("failpoint {}", armed.name),
+            _ => die(),
+        }
+    }
+
+    /// As by `kill -9`: nothing is flushed, closed or unwound.
+    fn die() {
+        let pid = std::process::id().to_string();
+        let _ = std::process::Command::new("kill").args(["-9", &pid]).status();
+        std::process::abort();
+    }
+}

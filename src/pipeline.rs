@@ -1,0 +1,287 @@
+//! The way of one command, top to bottom.
+//!
+//! ```text
+//! delivery → read → known already? → admit → may it be called? → request → transport → interpret → decide
+//!          → publish and confirm → ack
+//! ```
+//!
+//! Nothing else in ferryd does these steps. The order is the guarantee: no effect is told before it is decided, and no
+//! delivery is acked before every message that follows from it is confirmed by the broker. If the process dies anywhere,
+//! the delivery comes back; whatever may have been sent by then counts as *unknown*, never as new.
+
+pub mod in_flight;
+pub mod lane;
+pub mod outbox;
+pub mod parcel;
+pub mod stray;
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+use lapin::Acker;
+use lapin::message::Delivery;
+use lapin::options::BasicAckOptions;
+use rand::RngExt as _;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use self::in_flight::{Claim, Entry, InFlight, Step};
+use self::lane::{Lane, NotAdmitted};
+use self::outbox::{Effects, Outbox};
+use self::parcel::{Order, Parcel, Refusal};
+use crate::amqp::broker::Broker;
+use crate::amqp::error::BrokerError;
+use crate::amqp::message::Message;
+use crate::amqp::topology::Names;
+use crate::domain::event::Happening;
+use crate::domain::exchange::{Answer, Request};
+use crate::domain::key::IdempotencyKey;
+use crate::domain::lifecycle::{self, Admission, Decision, Kind};
+use crate::domain::outcome::{Failure, Outcome};
+use crate::domain::progress::Attempted;
+use crate::domain::retry::Rung;
+use crate::failpoint::{Failpoint, hit};
+use crate::provider::{Call, Idempotency, Operation};
+use crate::transport::exchange_log;
+
+/// The rung a delivery waits on when its provider is busy.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// What every lane shares.
+pub struct Pipeline {
+    /// The link to the broker.
+    pub broker: Broker,
+    /// The names of the topology.
+    pub names: Names,
+    /// Writes what is published.
+    pub outbox: Outbox,
+    /// What this process is doing.
+    pub in_flight: InFlight,
+    /// The most bytes of a body in the exchange log.
+    pub log_body_cap: usize,
+    /// No new work is begun once this is cancelled.
+    pub stop: CancellationToken,
+}
+
+impl Pipeline {
+    /// Carries one delivery to its end: everything that follows from it is published and confirmed, and it is acked.
+    pub async fn carry(&self, lane: &Lane, delivery: Delivery) {
+        let acker = delivery.acker.clone();
+        let copy = delivery.redelivered || delivery.exchange.as_str() != self.names.commands();
+        let mut order = match Order::read(&delivery, &lane.provider, &self.names, Timestamp::now()) {
+            Ok(order) => order,
+            Err(refusal) => return self.refuse(lane, *refusal, acker).await,
+        };
+        drop(delivery);
+        hit(Failpoint::Decoded);
+        let claim = match self.in_flight.enter(Step::new(&order.command.id, &order.parcel.travel), acker, copy) {
+            Entry::Begun(claim) => claim,
+            Entry::Joined => return,
+            Entry::Ended(acker) => return ack([acker]).await,
+        };
+        let permit = lane.admit(order.parcel.body.len(), &self.stop).await;
+        let effects = match &permit {
+            Err(NotAdmitted::Stopping) => self.outbox.give_back(&order.parcel),
+            Err(NotAdmitted::Busy) => self.outbox.park(&order.parcel, Rung::at_least(BUSY_WAIT)),
+            Ok(_) => {
+                let attempt = AssertUnwindSafe(self.attempt(lane, &mut order)).catch_unwind().await;
+                attempt.unwrap_or_else(|_| self.poisoned(lane, &order))
+            }
+        };
+        self.settle(&effects, claim).await;
+        drop(permit);
+        self.reply(effects).await;
+    }
+
+    /// Makes the next call of a command, if it may be made, and says what follows.
+    async fn attempt(&self, lane: &Lane, order: &mut Order) -> Effects {
+        let Some(operation) = lane.provider.operations.get(&order.command.operation) else {
+            return self.poisoned(lane, order);
+        };
+        let limits = order.limits(operation);
+        match lifecycle::before_call(order.progress(), &limits, Timestamp::now()) {
+            Admission::Call => {}
+            Admission::Park(rung) => return self.outbox.park(&order.parcel, rung),
+            Admission::GiveUp(kind, failure) => return self.fail(order, kind, failure, operation.idempotency),
+        }
+        hit(Failpoint::Admitted);
+        let request = match self.request(lane, order, operation) {
+            Ok(request) => request,
+            Err((kind, failure)) => return self.fail(order, kind, failure, operation.idempotency),
+        };
+        if let Some(event) = self.outbox.tell(&order.parcel, Happening::Processing, Timestamp::now())
+            && self.broker.publish(&event).await.is_err()
+        {
+            return self.outbox.give_back(&order.parcel);
+        }
+        hit(Failpoint::Rendered);
+        let outcome = self.call(lane, order, &request).await;
+        lifecycle::mark(order.progress_mut(), &outcome);
+        let decision =
+            lifecycle::after_call(outcome, order.progress(), &limits, Timestamp::now(), rand::rng().random());
+        hit(Failpoint::Decided);
+        self.follow(order, decision, operation.idempotency)
+    }
+
+    /// Describes the request, under the generation's key, and notes what is about to be sent.
+    fn request(&self, lane: &Lane, order: &mut Order, operation: &Operation) -> Result<Request, (Kind, Failure)> {
+        if let Some(Idempotency { max_length, .. }) = operation.idempotency {
+            let generation = order.progress().generation;
+            let key = IdempotencyKey::for_generation(&order.command.id, generation, max_length);
+            order.progress_mut().key.get_or_insert(key);
+        }
+        let request = lane.provider.adapter.request(&call_of(order)).map_err(|failure| (Kind::Invalid, failure))?;
+        let digest = request.digest();
+        let progress = order.progress_mut();
+        match &progress.digest {
+            Some(sent) if progress.key.is_some() && *sent != digest => {
+                let message = "the request would differ from the one already sent under this idempotency key; \
+                               the provider file was changed in between";
+                let kind = if progress.unknown { Kind::Unresolved } else { Kind::Rejected };
+                return Err((kind, Failure::new("request_changed", message)));
+            }
+            _ => progress.digest = Some(digest),
+        }
+        progress.first_sent.get_or_insert(Timestamp::now());
+        Ok(request)
+    }
+
+    /// Sends the request, logs the exchange and interprets the answer.
+    async fn call(&self, lane: &Lane, order: &mut Order, request: &Request) -> Outcome {
+        let (started, clock) = (Timestamp::now(), Instant::now());
+        let answer = lane.http.send(request).await;
+        let elapsed = clock.elapsed();
+        hit(Failpoint::Answered);
+        self.log_exchange(lane, order, request, &answer, elapsed);
+        let interpret = || {
+            hit(Failpoint::Interpreting);
+            lane.provider.adapter.interpret(&call_of(order), &answer)
+        };
+        // Whatever goes wrong in here goes wrong after sending: nobody knows then whether the provider acted.
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(interpret)).unwrap_or_else(|_| {
+            Outcome::Unknown(Failure::new("panic", "interpreting the answer failed in ferryd itself; see its log"))
+        });
+        let attempt = order.progress().attempt;
+        order.progress_mut().record(Attempted::new(attempt, started, elapsed, &outcome));
+        outcome
+    }
+
+    /// Turns a decision into what is to be published.
+    fn follow(&self, order: &mut Order, decision: Decision, idempotency: Option<Idempotency>) -> Effects {
+        let now = Timestamp::now();
+        let happening = match decision {
+            Decision::Complete(success) => Happening::Completed(success),
+            Decision::Wait(success, party) => Happening::Waiting(success, party),
+            Decision::GiveUp(kind, failure) => Happening::Failed(kind, failure),
+            Decision::Retry { rung, due, failure } => {
+                return self.outbox.retry(&mut order.parcel, rung, due, failure, now);
+            }
+        };
+        log_ending(&order.parcel, &happening);
+        self.outbox.end(&order.parcel, happening, idempotency, now)
+    }
+
+    fn fail(&self, order: &Order, kind: Kind, failure: Failure, idempotency: Option<Idempotency>) -> Effects {
+        let happening = Happening::Failed(kind, failure);
+        log_ending(&order.parcel, &happening);
+        self.outbox.end(&order.parcel, happening, idempotency, Timestamp::now())
+    }
+
+    /// Gives a message up whose handling panicked. Once something may have been sent, its outcome is unknown.
+    fn poisoned(&self, lane: &Lane, order: &Order) -> Effects {
+        let operation = lane.provider.operations.get(&order.command.operation);
+        let sent = order.progress().first_sent.is_some();
+        let kind = if sent { Kind::Unresolved } else { Kind::Poison };
+        let failure = Failure::new("panic", "handling the command failed in ferryd itself; see its log");
+        self.fail(order, kind, failure, operation.and_then(|operation| operation.idempotency))
+    }
+
+    /// Gives up what is no valid command for its provider.
+    async fn refuse(&self, lane: &Lane, refusal: Refusal, acker: Acker) {
+        let Refusal { parcel, kind, failure } = refusal;
+        let operation = parcel.identity.operation.as_ref().and_then(|name| lane.provider.operations.get(name));
+        let happening = Happening::Failed(kind, failure);
+        log_ending(&parcel, &happening);
+        let idempotency = operation.and_then(|operation| operation.idempotency);
+        let effects = self.outbox.end(&parcel, happening, idempotency, Timestamp::now());
+        if self.publish(&effects).await.is_ok() {
+            ack([acker]).await;
+        }
+        self.reply(effects).await;
+    }
+
+    /// Publishes what follows and, once all of it is confirmed, acks the delivery and every copy of it that joined.
+    async fn settle(&self, effects: &Effects, claim: Claim) {
+        if self.publish(effects).await.is_err() {
+            debug!("stopped before everything was confirmed; the delivery comes back");
+            return;
+        }
+        hit(Failpoint::Published);
+        ack(claim.finish()).await;
+        hit(Failpoint::Acked);
+    }
+
+    /// Answers whoever asked for it with `reply_to`: best effort, and after the ack.
+    async fn reply(&self, effects: Effects) {
+        if let Some(reply) = effects.reply {
+            self.broker.publish_once(&reply).await;
+        }
+    }
+
+    async fn publish(&self, effects: &Effects) -> Result<(), BrokerError> {
+        let publish = |message: &'_ Message| {
+            let message = message.clone();
+            async move {
+                self.broker.publish(&message).await?;
+                hit(Failpoint::PartlyPublished);
+                Ok(())
+            }
+        };
+        try_join_all(effects.messages.iter().map(publish)).await.map(drop)
+    }
+
+    fn log_exchange(&self, lane: &Lane, order: &Order, request: &Request, answer: &Answer, elapsed: Duration) {
+        let _ = (lane, order, request, answer, elapsed, self.log_body_cap);
+        let _ = exchange_log::record;
+    }
+}
+
+/// The call an order is at.
+fn call_of(order: &Order) -> Call<'_> {
+    let progress = order.progress();
+    Call {
+        command: &order.command,
+        key: progress.key.as_ref(),
+        generation: progress.generation,
+        attempt: progress.attempt,
+    }
+}
+
+/// Acks deliveries. An ack that can't be sent is no fault: the delivery comes back and is recognised.
+async fn ack(ackers: impl IntoIterator<Item = Acker>) {
+    for acker in ackers {
+        match acker.ack(BasicAckOptions::default()).await {
+            Ok(true) => {}
+            Ok(false) => debug!("a delivery was taken back before its ack; its copy will be recognised"),
+            Err(error) => debug!(%error, "failed to ack a delivery; its copy will be recognised"),
+        }
+    }
+}
+
+fn log_ending(parcel: &Parcel, happening: &Happening) {
+    let command = parcel.identity.id.as_str();
+    let provider = parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str());
+    let attempt = parcel.travel.progress.attempt;
+    match happening {
+        Happening::Failed(kind @ (Kind::Poison | Kind::Unresolved), failure) => {
+            error!(command.id = command, provider, attempt, kind = kind.as_str(), reason = %failure.message, "command failed");
+        }
+        Happening::Failed(kind, failure) => {
+            warn!(command.id = command, provider, attempt, kind = kind.as_str(), reason = %failure.message, "command failed");
+        }
+        other => info!(command.id = command, provider, attempt, state = other.state().as_str(), "command ended"),
+    }
+}

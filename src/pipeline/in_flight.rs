@@ -1,0 +1,190 @@
+//! What this process is doing and has lately done, so that a repeated delivery of the same step starts nothing.
+//!
+//! When the link to the broker fails, every unacked message is delivered again while its work still runs here. The copy
+//! joins the running work and is acked with it. So a broker restart makes no call twice and nothing unknown.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lapin::Acker;
+
+use crate::amqp::headers::Travel;
+use crate::domain::command_id::CommandId;
+
+/// How many ended steps are remembered, for acks that were lost.
+const REMEMBERED: usize = 16_384;
+
+/// One message of one command: every copy of it is the same step, which must not run twice. Its continuation, even one
+/// that only waits, is another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Step {
+    command: CommandId,
+    generation: u32,
+    attempt: u32,
+    hop: u32,
+}
+
+impl Step {
+    /// The step a command is at.
+    #[must_use]
+    pub fn new(command: &CommandId, travel: &Travel) -> Self {
+        let Travel { progress, hop, .. } = travel;
+        Self { command: command.clone(), generation: progress.generation, attempt: progress.attempt, hop: *hop }
+    }
+}
+
+/// The steps of this process.
+#[derive(Debug, Clone, Default)]
+pub struct InFlight(Arc<Mutex<Steps>>);
+
+#[derive(Debug, Default)]
+struct Steps {
+    running: HashMap<Step, Vec<Acker>>,
+    ended: HashSet<Step>,
+    order: VecDeque<Step>,
+}
+
+/// What entering a step came to.
+#[derive(Debug)]
+pub enum Entry {
+    /// The step is the caller's.
+    Begun(Claim),
+    /// The step is running; the delivery will be acked with it.
+    Joined,
+    /// The step has ended; the delivery is to be acked now.
+    Ended(Acker),
+}
+
+/// The right to run a step. Dropped without [`finish`](Claim::finish), the step counts as not run.
+#[derive(Debug)]
+pub struct Claim {
+    steps: InFlight,
+    step: Option<Step>,
+    own: Vec<Acker>,
+}
+
+impl InFlight {
+    /// Enters a step. `copy` says that the delivery is a repeated one or a continuation; a fresh command that only has
+    /// the same id as a running one is worked on by itself.
+    #[must_use]
+    pub fn enter(&self, step: Step, acker: Acker, copy: bool) -> Entry {
+        let mut steps = self.lock();
+        if steps.ended.contains(&step) && copy {
+            return Entry::Ended(acker);
+        }
+        match steps.running.get_mut(&step) {
+            Some(ackers) if copy => {
+                ackers.push(acker);
+                Entry::Joined
+            }
+            Some(_) => Entry::Begun(Claim { steps: self.clone(), step: None, own: vec![acker] }),
+            None => {
+                steps.running.insert(step.clone(), vec![acker]);
+                Entry::Begun(Claim { steps: self.clone(), step: Some(step), own: Vec::new() })
+            }
+        }
+    }
+
+    /// How many steps are running.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.lock().running.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Steps> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claim {
+    /// Ends the step and returns every delivery to be acked. Copies that come later are dropped.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Acker> {
+        let mut ackers = std::mem::take(&mut self.own);
+        let Some(step) = self.step.take() else { return ackers };
+        let mut steps = self.steps.lock();
+        ackers.extend(steps.running.remove(&step).unwrap_or_default());
+        if steps.ended.insert(step.clone()) {
+            steps.order.push_back(step);
+            if steps.order.len() > REMEMBERED {
+                let oldest = steps.order.pop_front();
+                oldest.map(|step| steps.ended.remove(&step));
+            }
+        }
+        ackers
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(step) = self.step.take() {
+            self.steps.lock().running.remove(&step);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use lapin::message::Delivery;
+
+    use crate::domain::progress::Progress;
+
+    use super::*;
+
+    fn acker(tag: u64) -> Acker {
+        Delivery::mock(tag, "".into(), "".into(), true, Vec::new()).acker
+    }
+
+    fn step(hop: u32) -> Step {
+        let progress = Progress::fresh(Timestamp::UNIX_EPOCH);
+        Step::new(&"order-1".parse().unwrap(), &Travel { progress, hop, routing_key: None, extended_to: None })
+    }
+
+    fn begin(steps: &InFlight, step: Step, tag: u64, copy: bool) -> Claim {
+        match steps.enter(step, acker(tag), copy) {
+            Entry::Begun(claim) => claim,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_repeated_delivery_joins_the_running_step_and_is_acked_with_it() {
+        let steps = InFlight::default();
+        let claim = begin(&steps, step(1), 1, false);
+        assert!(matches!(steps.enter(step(1), acker(2), true), Entry::Joined));
+        assert_eq!(claim.finish().len(), 2);
+        assert!(matches!(steps.enter(step(1), acker(3), true), Entry::Ended(_)));
+        assert!(matches!(steps.enter(step(2), acker(4), true), Entry::Begun(_)));
+    }
+
+    #[test]
+    fn a_fresh_command_under_a_known_id_is_worked_on_by_itself() {
+        let steps = InFlight::default();
+        let first = begin(&steps, step(1), 1, false);
+        let second = begin(&steps, step(1), 2, false);
+        assert_eq!((second.finish().len(), first.finish().len()), (1, 1));
+        let again = begin(&steps, step(1), 3, false);
+        assert_eq!(again.finish().len(), 1);
+    }
+
+    #[test]
+    fn a_step_that_was_dropped_can_be_entered_again() {
+        let steps = InFlight::default();
+        drop(begin(&steps, step(1), 2, true));
+        assert_eq!(begin(&steps, step(1), 3, true).finish().len(), 1);
+        assert_eq!(steps.running(), 0);
+    }
+
+    #[test]
+    fn only_so_many_ended_steps_are_remembered() {
+        let steps = InFlight::default();
+        for hop in 0..u32::try_from(REMEMBERED).unwrap() + 10 {
+            let _ = begin(&steps, step(hop), 1, false).finish();
+        }
+        assert!(matches!(steps.enter(step(9), acker(1), true), Entry::Begun(_)));
+        assert!(matches!(steps.enter(step(10), acker(1), true), Entry::Ended(_)));
+        let steps = steps.lock();
+        assert_eq!((steps.ended.len(), steps.order.len()), (REMEMBERED, REMEMBERED));
+    }
+}

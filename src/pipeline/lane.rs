@@ -1,0 +1,81 @@
+//! The bulkhead: everything one provider has of its own, so that its trouble stays its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::provider::Provider;
+use crate::transport::http::{Http, HttpSetupError};
+use crate::transport::mask::Mask;
+
+/// The longest time a delivery waits unacked for its turn; then it is parked, because an unacked delivery blocks the
+/// queue and, after half an hour, closes the channel.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// One provider with its connections and its limits.
+pub struct Lane {
+    /// The provider.
+    pub provider: Arc<Provider>,
+    /// Its HTTPS connections.
+    pub http: Http,
+    /// Its secrets, to be kept out of the log.
+    pub mask: Mask,
+    calls: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    bytes_total: u32,
+}
+
+/// The right to be worked on; given back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    _call: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
+/// Why a delivery was not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// ferryd is stopping.
+    Stopping,
+    /// The lane was full for too long.
+    Busy,
+}
+
+impl Lane {
+    /// Sets a lane up for a provider.
+    ///
+    /// # Errors
+    /// [`HttpSetupError`] where the provider's TLS settings can't be used.
+    pub fn new(provider: Arc<Provider>) -> Result<Self, HttpSetupError> {
+        let bytes_total = u32::try_from(provider.max_bytes_in_flight).unwrap_or(u32::MAX >> 3).min(u32::MAX >> 3);
+        Ok(Self {
+            http: Http::new(&provider.http)?,
+            mask: Mask::new(&provider.secrets, &provider.log.mask),
+            calls: Arc::new(Semaphore::new(usize::from(provider.max_in_flight))),
+            bytes: Arc::new(Semaphore::new(bytes_total as usize)),
+            bytes_total,
+            provider,
+        })
+    }
+
+    /// Waits for a turn for a command of `size` bytes. One larger than the lane's whole budget takes all of it.
+    ///
+    /// # Errors
+    /// [`NotAdmitted`]: stopping, or too full for too long.
+    pub async fn admit(&self, size: usize, stop: &CancellationToken) -> Result<Permit, NotAdmitted> {
+        let size = u32::try_from(size).unwrap_or(u32::MAX).min(self.bytes_total);
+        let turn = async {
+            let call = Arc::clone(&self.calls).acquire_owned().await.ok()?;
+            let bytes = Arc::clone(&self.bytes).acquire_many_owned(size).await.ok()?;
+            Some(Permit { _call: call, _bytes: bytes })
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(NotAdmitted::Stopping),
+            permit = turn => permit.ok_or(NotAdmitted::Stopping),
+            () = tokio::time::sleep(LONGEST_WAIT) => Err(NotAdmitted::Busy),
+        }
+    }
+}

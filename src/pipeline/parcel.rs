@@ -1,0 +1,193 @@
+//! From a delivery to something that can be worked on.
+//!
+//! A [`Parcel`] is any message with whatever identity it shows; an [`Order`] is a parcel that holds a valid command for
+//! its provider. What arrives on the commands exchange is fresh, whatever its headers claim; what arrives from ferryd's
+//! own exchanges is a continuation and must say how far it has come.
+
+use jiff::Timestamp;
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use serde_json::Value;
+
+use crate::amqp::headers::{self, Travel};
+use crate::amqp::topology::Names;
+use crate::domain::command::{Command, Envelope, Identity, Invalid};
+use crate::domain::event::Trace;
+use crate::domain::key::IdempotencyKey;
+use crate::domain::lifecycle::{Kind, Limits};
+use crate::domain::outcome::Failure;
+use crate::domain::progress::Progress;
+use crate::provider::{Idempotency, Operation, Provider};
+
+/// A message that ferryd has to answer for.
+#[derive(Debug, Clone)]
+pub struct Parcel {
+    /// As it was published.
+    pub body: Vec<u8>,
+    /// As they were published, with whatever the broker added.
+    pub properties: BasicProperties,
+    /// Whose it is, as far as can be told.
+    pub identity: Identity,
+    /// How far it has come.
+    pub travel: Travel,
+    /// Its trace context.
+    pub trace: Trace,
+    /// No attempt starts after this.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A valid command for one provider.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The message it came in.
+    pub parcel: Parcel,
+    /// What it says.
+    pub command: Command,
+}
+
+/// A parcel that is given up without a call.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The message.
+    pub parcel: Parcel,
+    /// Why.
+    pub kind: Kind,
+    /// What is wrong.
+    pub failure: Failure,
+}
+
+impl Parcel {
+    /// Takes a message as it is, with the identity it shows.
+    #[must_use]
+    pub fn of_stray(delivery: &Delivery, names: &Names, now: Timestamp) -> Self {
+        let (travel, _) = travel(delivery, names, now);
+        let value = serde_json::from_slice(&delivery.data).unwrap_or(Value::Null);
+        let identity = Identity::glean(&value, &delivery.data, envelope(delivery, travel.routing_key.as_deref()));
+        Self::new(delivery, identity, travel)
+    }
+
+    fn new(delivery: &Delivery, identity: Identity, travel: Travel) -> Self {
+        Self {
+            body: delivery.data.clone(),
+            properties: delivery.properties.clone(),
+            identity,
+            expires_at: travel.extended_to,
+            travel,
+            trace: headers::trace(&delivery.properties),
+        }
+    }
+
+    /// Assumes that a request may have been sent which this message does not tell of: its holder died, or the broker
+    /// gave the delivery to another. The key that was used then can only have been this generation's.
+    pub fn assume_sent(&mut self, idempotency: Option<Idempotency>) {
+        let Progress { generation, key, first_sent, unknown, .. } = &mut self.travel.progress;
+        *unknown = true;
+        if let Some(Idempotency { max_length, .. }) = idempotency {
+            key.get_or_insert_with(|| IdempotencyKey::for_generation(&self.identity.id, *generation, max_length));
+            *first_sent = first_sent.or_else(|| headers::stamped_at(&self.properties));
+        }
+    }
+}
+
+impl Order {
+    /// Reads a delivery on a provider's queue.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the message is no valid command for this provider, or a continuation that can't be understood.
+    pub fn read(delivery: &Delivery, provider: &Provider, names: &Names, now: Timestamp) -> Result<Self, Box<Refusal>> {
+        let (travel, understood) = travel(delivery, names, now);
+        let key = travel.routing_key.clone();
+        let refuse = |identity: Identity, travel: Travel, kind, failure| {
+            let mut parcel = Parcel::new(delivery, identity, travel);
+            parcel.identity.provider = Some(provider.name.clone());
+            Box::new(Refusal { parcel, kind, failure })
+        };
+        let command = match Command::decode(&delivery.data, envelope(delivery, key.as_deref())) {
+            Ok(command) => command,
+            Err(Invalid { identity, failure }) => return Err(refuse(*identity, travel, Kind::Invalid, failure)),
+        };
+        let identity = command.identity(&provider.name);
+        if !understood {
+            let failure =
+                Failure::new("unreadable_headers", "the message came back without saying how far it had come");
+            return Err(refuse(identity, travel, Kind::Unresolved, failure));
+        }
+        match check(&command, provider) {
+            Err(failure) => Err(refuse(identity, travel, Kind::Invalid, failure)),
+            Ok(operation) => {
+                let mut parcel = Parcel::new(delivery, identity, travel);
+                parcel.expires_at = parcel.expires_at.or(command.expires_at);
+                if delivery.redelivered {
+                    parcel.assume_sent(operation.idempotency);
+                }
+                Ok(Self { parcel, command })
+            }
+        }
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.parcel.travel.progress
+    }
+
+    /// How far it has come, to note more.
+    pub fn progress_mut(&mut self) -> &mut Progress {
+        &mut self.parcel.travel.progress
+    }
+
+    /// What bounds its attempts.
+    #[must_use]
+    pub fn limits(&self, operation: &Operation) -> Limits {
+        Limits {
+            policy: operation.retry.clone(),
+            key_retention: operation.idempotency.map(|idempotency| idempotency.retention),
+            not_before: self.command.not_before,
+            expires_at: self.parcel.expires_at,
+        }
+    }
+}
+
+/// How far a message has come, and whether that could be told.
+fn travel(delivery: &Delivery, names: &Names, now: Timestamp) -> (Travel, bool) {
+    let own = delivery.exchange.as_str() == names.redeliver() || delivery.exchange.as_str() == names.retry();
+    let read = own.then(|| Travel::read(delivery.properties.headers().as_ref())).flatten();
+    let understood = read.is_some() || !own;
+    let routing_key = (!own).then(|| delivery.routing_key.to_string());
+    let fresh = || Travel { progress: Progress::fresh(now), hop: 0, routing_key, extended_to: None };
+    (read.unwrap_or_else(fresh), understood)
+}
+
+fn envelope<'a>(delivery: &'a Delivery, routing_key: Option<&'a str>) -> Envelope<'a> {
+    Envelope {
+        routing_key,
+        message_id: delivery.properties.message_id().as_ref().map(|id| id.as_str()),
+        correlation_id: delivery.properties.correlation_id().as_ref().map(|id| id.as_str()),
+    }
+}
+
+/// Checks a command against the provider it arrived at.
+fn check<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation, Failure> {
+    let Provider { name, kind, operations, .. } = provider;
+    if command.kind != *kind {
+        let message = format!("provider `{name}` is of type `{kind}`, not `{}`", command.kind);
+        return Err(Failure::new("type_mismatch", message));
+    }
+    if command.provider.as_ref().is_some_and(|named| named != name) {
+        return Err(Failure::new("key_mismatch", format!("arrived on the queue of provider `{name}`")));
+    }
+    if command.account.as_str() != "default" {
+        let message = format!("provider `{name}` has no account `{}`", command.account);
+        return Err(Failure::new("unknown_account", message));
+    }
+    let Some(operation) = operations.get(&command.operation) else {
+        let known: Vec<_> = operations.keys().map(ToString::to_string).collect();
+        let message =
+            format!("provider `{name}` has no operation `{}`; it has {}", command.operation, known.join(", "));
+        return Err(Failure::new("unknown_operation", message));
+    };
+    match operation.payload.check(&command.payload) {
+        Ok(()) => Ok(operation),
+        Err(faults) => Err(Failure::new("invalid_payload", faults.join("; "))),
+    }
+}

@@ -1,0 +1,125 @@
+//! Messages that no provider's lane carries: those that fit no binding, and those the broker delivered too often.
+//!
+//! Each ends as an event and a dead letter; none loops, none vanishes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lapin::message::Delivery;
+
+use super::outbox::Effects;
+use super::parcel::Parcel;
+use super::{Pipeline, ack, log_ending};
+use crate::domain::command::ANY;
+use crate::domain::event::Happening;
+use crate::domain::lifecycle::Kind;
+use crate::domain::name::Name;
+use crate::domain::outcome::Failure;
+use crate::provider::registry::Registry;
+use crate::provider::{Idempotency, Provider};
+
+/// The pause before a message is sent on to a queue that was missing a moment ago.
+const MISSING_QUEUE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Handles strays, one at a time.
+pub struct Strays {
+    /// Publishes and acks.
+    pub pipeline: Arc<Pipeline>,
+    /// The providers there are.
+    pub registry: Arc<Registry>,
+}
+
+impl Strays {
+    /// Ends a message that fits no binding; or sends it on, where only its provider's queue was missing for a while.
+    pub async fn unroutable(&self, delivery: Delivery) {
+        let names = &self.pipeline.names;
+        let mut parcel = Parcel::of_stray(&delivery, names, Timestamp::now());
+        let words: Vec<&str> = delivery.routing_key.as_str().split('.').collect();
+        if let Some(provider) = words.get(1).and_then(|word| self.provider(words[0], word)) {
+            return self.send_on(&delivery, parcel, provider).await;
+        }
+        let fresh = delivery.exchange.as_str() == names.commands();
+        let (kind, failure) = if fresh {
+            // Its dead letter belongs to no provider, even if the body names one that exists.
+            parcel.identity.provider = words.get(1).and_then(|word| word.parse().ok());
+            (Kind::Invalid, self.unknown_provider(words[0], words.get(1).copied().unwrap_or_default()))
+        } else {
+            let kind = if parcel.travel.progress.unknown { Kind::Unresolved } else { Kind::Unavailable };
+            (kind, Failure::new("provider_removed", "the provider was removed while the command waited"))
+        };
+        self.end(delivery, &parcel, kind, failure, None).await;
+    }
+
+    /// Ends a message that was delivered so often that something in it must be breaking its consumers.
+    pub async fn poison(&self, delivery: Delivery) {
+        let mut parcel = Parcel::of_stray(&delivery, &self.pipeline.names, Timestamp::now());
+        let words: Vec<&str> = delivery.routing_key.as_str().split('.').collect();
+        let provider = words.get(1).and_then(|word| self.provider(words[0], word));
+        let operation = parcel.identity.operation.clone();
+        let operation = provider.zip(operation.as_ref()).and_then(|(provider, name)| provider.operations.get(name));
+        let idempotency = operation.and_then(|operation| operation.idempotency);
+        parcel.assume_sent(idempotency);
+        if let Some(provider) = provider {
+            parcel.identity.provider = Some(provider.name.clone());
+        }
+        let failure = Failure::new("delivery_limit", "delivered too often without an end; see the log for what breaks");
+        self.end(delivery, &parcel, Kind::Poison, failure, idempotency).await;
+    }
+
+    /// The provider a routing key speaks of.
+    fn provider(&self, kind: &str, word: &str) -> Option<&Provider> {
+        let name = |word: &str| word.parse::<Name>().ok();
+        let provider = if word == ANY { self.registry.route(&name(kind)?) } else { self.registry.get(&name(word)?) };
+        provider.map(Arc::as_ref)
+    }
+
+    fn unknown_provider(&self, kind: &str, word: &str) -> Failure {
+        if word == ANY {
+            return Failure::new("no_route", format!("no route says which provider takes commands of type `{kind}`"));
+        }
+        let known: Vec<_> = self.registry.iter().map(|provider| provider.name.to_string()).collect();
+        let message = format!("no provider `{word}` is configured; there are: {}", known.join(", "));
+        Failure::new("unknown_provider", message)
+    }
+
+    /// Declares the topology again and sends the message to the provider's queue.
+    ///
+    /// A repeated delivery may have been sent on before, and what was sent on may have been carried out.
+    async fn send_on(&self, delivery: &Delivery, mut parcel: Parcel, provider: &Provider) {
+        let Pipeline { broker, outbox, .. } = self.pipeline.as_ref();
+        tokio::time::sleep(MISSING_QUEUE_PAUSE).await;
+        if let Some(session) = broker.session().await
+            && let Err(error) = broker.declare_again(&session).await
+        {
+            tracing::warn!(provider = %provider.name, %error, "failed to declare the queue of a message that fits no binding");
+        }
+        parcel.identity.provider = Some(provider.name.clone());
+        if delivery.redelivered {
+            let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
+            parcel.assume_sent(operation.and_then(|operation| operation.idempotency));
+        }
+        self.finish(delivery, outbox.give_back(&parcel)).await;
+    }
+
+    async fn end(
+        &self,
+        delivery: Delivery,
+        parcel: &Parcel,
+        kind: Kind,
+        failure: Failure,
+        idempotency: Option<Idempotency>,
+    ) {
+        let happening = Happening::Failed(kind, failure);
+        log_ending(parcel, &happening);
+        let effects = self.pipeline.outbox.end(parcel, happening, idempotency, Timestamp::now());
+        self.finish(&delivery, effects).await;
+    }
+
+    async fn finish(&self, delivery: &Delivery, effects: Effects) {
+        if self.pipeline.publish(&effects).await.is_ok() {
+            ack([delivery.acker.clone()]).await;
+        }
+        self.pipeline.reply(effects).await;
+    }
+}

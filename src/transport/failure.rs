@@ -1,0 +1,115 @@
+//! What an error of the HTTP client says about the one question that matters: may the provider have seen the request?
+//!
+//! Only errors that certainly came before the first byte of the request become [`Answer::NotSent`]; what is in doubt is
+//! [`Answer::Incomplete`]. The client repeats a request by itself in one case only: it found its pooled connection closed
+//! before it had written anything.
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use crate::domain::exchange::Answer;
+use crate::domain::outcome::Failure;
+
+/// The request itself can't be sent, whatever the network does.
+pub(super) fn unsendable(why: impl Into<String>) -> Answer {
+    Answer::NotSent(Failure::new("request", why))
+}
+
+/// No complete answer within the total timeout; the request may be out.
+pub(super) fn timed_out(timeout: Duration) -> Answer {
+    let timeout = humantime::format_duration(timeout);
+    Answer::Incomplete(Failure::new("timeout", format!("no complete answer within {timeout}")))
+}
+
+/// The body of an answer is larger than what is read.
+pub(super) fn too_large(status: u16, cap: usize) -> Answer {
+    partial(status, "too_large", format!("the body of the answer is larger than {cap} bytes (`response_cap`)"))
+}
+
+/// An error before an answer began.
+pub(super) fn before_answer(error: &reqwest::Error) -> Answer {
+    if error.is_builder() {
+        return unsendable(describe(error));
+    }
+    if error.is_connect() {
+        return Answer::NotSent(Failure::new(connect_code(error), describe(error)));
+    }
+    let code = match code_after_sending(error) {
+        "truncated" => "closed",
+        code => code,
+    };
+    Answer::Incomplete(Failure::new(code, describe(error)))
+}
+
+/// An error within the body of an answer.
+pub(super) fn within_body(status: u16, error: &reqwest::Error) -> Answer {
+    partial(status, code_after_sending(error), describe(error))
+}
+
+fn partial(status: u16, code: &str, message: String) -> Answer {
+    Answer::Incomplete(Failure { http_status: Some(status), ..Failure::new(code, message) })
+}
+
+fn connect_code(error: &reqwest::Error) -> &'static str {
+    let in_tls = |cause: &(dyn Error + 'static)| {
+        cause.is::<rustls::Error>() || io_kind(cause).is_some_and(|kind| kind == ErrorKind::UnexpectedEof)
+    };
+    if error.is_dns() {
+        "dns"
+    } else if error.is_timeout() {
+        "connect_timeout"
+    } else if causes(error).any(in_tls) {
+        "tls"
+    } else {
+        "connect"
+    }
+}
+
+fn code_after_sending(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() { "timeout" } else { causes(error).find_map(code_of_cause).unwrap_or("connection") }
+}
+
+fn code_of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    if cause.is::<rustls::Error>() {
+        return Some("tls");
+    }
+    match cause.downcast_ref::<hyper::Error>() {
+        Some(error) if error.is_parse() => return Some("protocol"),
+        Some(error) if error.is_incomplete_message() => return Some("truncated"),
+        _ => {}
+    }
+    match io_kind(cause)? {
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => Some("reset"),
+        ErrorKind::UnexpectedEof => Some("truncated"),
+        ErrorKind::InvalidData | ErrorKind::InvalidInput => Some("protocol"),
+        _ => None,
+    }
+}
+
+fn io_kind(cause: &(dyn Error + 'static)) -> Option<ErrorKind> {
+    // An error that only wraps another is judged by that other one.
+    cause.downcast_ref::<io::Error>().filter(|error| !wraps_typed(error)).map(io::Error::kind)
+}
+
+fn wraps_typed(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>() || inner.is::<hyper::Error>())
+}
+
+/// The error and what caused it, outermost first. Unlike `source()` it does not skip the error inside an [`io::Error`].
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    })
+}
+
+/// The causes in words. The client's own wrappers say nothing more, and would name the URL, which may hold a secret.
+fn describe(error: &reqwest::Error) -> String {
+    let mut parts: Vec<String> = causes(error)
+        .filter(|cause| !cause.is::<reqwest::Error>() && !cause.is::<hyper_util::client::legacy::Error>())
+        .map(ToString::to_string)
+        .collect();
+    parts.dedup();
+    if parts.is_empty() { "the request could not be sent".to_owned() } else { parts.join(": ") }
+}

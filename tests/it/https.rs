@@ -1,0 +1,481 @@
+//! The transport against real servers: only HTTPS, and certainty about what was sent.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ferryd::domain::exchange::{Answer, Method, Reply, Request};
+use ferryd::domain::outcome::Failure;
+use ferryd::provider::HttpSettings;
+use ferryd::transport::http::{Http, HttpSetupError};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::tls_server::{Authority, Stream, TlsServer, read_request, reset, write};
+
+const CAP: usize = 64 * 1024;
+
+fn settings(ca_file: &Path) -> HttpSettings {
+    HttpSettings { ca_file: Some(ca_file.to_owned()), connect_timeout: Duration::from_secs(2), response_cap: CAP }
+}
+
+fn http(ca_file: &Path) -> Http {
+    Http::new(&settings(ca_file)).unwrap()
+}
+
+fn post(url: &str) -> Request {
+    Request {
+        method: Method::Post,
+        url: url.parse().unwrap(),
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: r#"{"amount":1099}"#.into(),
+        timeout: Duration::from_secs(10),
+    }
+}
+
+fn at(address: SocketAddr) -> Request {
+    post(&format!("https://localhost:{}/charges", address.port()))
+}
+
+fn within(timeout: Duration, address: SocketAddr) -> Request {
+    Request { timeout, ..at(address) }
+}
+
+/// Starts a server and sends it one request.
+async fn exchange<F, Fut>(serve: F) -> Answer
+where
+    F: Fn(Stream) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + Send,
+{
+    let authority = Authority::new();
+    let server = TlsServer::start(authority.issue("localhost"), serve).await;
+    http(authority.file()).send(&at(server.address)).await
+}
+
+fn not_sent(answer: Answer) -> Failure {
+    match answer {
+        Answer::NotSent(failure) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn incomplete(answer: Answer) -> Failure {
+    match answer {
+        Answer::Incomplete(failure) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reply(answer: Answer) -> Reply {
+    match answer {
+        Answer::Reply(reply) => reply,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn code(failure: &Failure) -> &str {
+    failure.code.as_deref().unwrap()
+}
+
+async fn answer_ok(mut stream: Stream) {
+    while read_request(&mut stream).await.is_some() {
+        write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nX-Id: 7\r\n\r\n{}").await;
+    }
+}
+
+#[tokio::test]
+async fn a_complete_answer_comes_back_as_it_was_sent() {
+    let reply = reply(exchange(answer_ok).await);
+    assert_eq!((reply.status, reply.body.as_ref(), reply.header("x-id")), (200, b"{}".as_ref(), Some("7")));
+}
+
+#[tokio::test]
+async fn a_request_carries_what_it_describes_and_nothing_that_would_change_the_answer() {
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let authority = Authority::new();
+    let server = TlsServer::start(authority.issue("localhost"), move |mut stream| {
+        let sender = sender.clone();
+        async move {
+            sender.send(read_request(&mut stream).await.unwrap()).unwrap();
+            write(&mut stream, "HTTP/1.1 204 No Content\r\n\r\n").await;
+        }
+    })
+    .await;
+    let http = http(authority.file());
+    let mut request = at(server.address);
+    assert_eq!(reply(http.send(&request).await).status, 204);
+    let text = seen.recv().await.unwrap();
+    let port = server.address.port();
+    assert!(text.starts_with("POST /charges HTTP/1.1\r\n"), "{text}");
+    for line in [
+        format!("host: localhost:{port}"),
+        "content-type: application/json".to_owned(),
+        "content-length: 15".to_owned(),
+        format!("user-agent: ferryd/{}", env!("CARGO_PKG_VERSION")),
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line} is missing in {text}");
+    }
+    assert!(!text.contains("accept-encoding"), "{text}");
+
+    request.headers = vec![("user-agent".to_owned(), "shop/1".to_owned())];
+    request.body = Vec::new().into();
+    http.send(&request).await;
+    let text = seen.recv().await.unwrap();
+    assert!(text.contains("user-agent: shop/1\r\n") && text.contains("content-length: 0\r\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_is_not_followed() {
+    let authority = Authority::new();
+    let elsewhere = TlsServer::start(authority.issue("localhost"), answer_ok).await;
+    let location = format!("https://localhost:{}/", elsewhere.address.port());
+    let server = TlsServer::start(authority.issue("localhost"), move |mut stream| {
+        let head = format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+        async move {
+            read_request(&mut stream).await;
+            write(&mut stream, &head).await;
+        }
+    })
+    .await;
+    assert_eq!(reply(http(authority.file()).send(&at(server.address)).await).status, 307);
+    assert_eq!(elsewhere.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_prove_who_it_is_gets_no_request() {
+    let authority = Authority::new();
+    let cases = [
+        ("unknown authority", Authority::new().issue("localhost"), "UnknownIssuer"),
+        ("wrong host name", authority.issue("other.example"), "not valid for name"),
+        ("expired", authority.issue_expired("localhost"), "expired"),
+    ];
+    for (case, identity, reason) in cases {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&requests);
+        let server = TlsServer::start(identity, move |mut stream| {
+            let counter = Arc::clone(&counter);
+            async move {
+                if read_request(&mut stream).await.is_some() {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        })
+        .await;
+        let failure = not_sent(http(authority.file()).send(&at(server.address)).await);
+        assert_eq!(code(&failure), "tls", "{case}: {failure:?}");
+        assert!(failure.message.contains(reason), "{case}: {failure:?}");
+        assert_eq!((server.connections(), requests.load(Ordering::SeqCst)), (1, 0), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_private_authority_is_not_trusted_unless_it_is_named() {
+    let authority = Authority::new();
+    let server = TlsServer::start(authority.issue("localhost"), answer_ok).await;
+    // The system's authorities, where there are any: a machine without them can't even set up.
+    match Http::new(&HttpSettings { ca_file: None, ..settings(authority.file()) }) {
+        Ok(http) => assert_eq!(code(&not_sent(http.send(&at(server.address)).await)), "tls"),
+        Err(error) => assert!(matches!(error, HttpSetupError::Tls(_)), "{error}"),
+    }
+}
+
+/// The versions that a `ClientHello` offers (RFC 8446, section 4.2.1).
+fn offered_versions(hello: &[u8]) -> Vec<u16> {
+    let number = |at: usize| usize::from(u16::from_be_bytes([hello[at], hello[at + 1]]));
+    let session = 5 + 4 + 2 + 32;
+    let ciphers = session + 1 + usize::from(hello[session]);
+    let compression = ciphers + 2 + number(ciphers);
+    let mut at = compression + 1 + usize::from(hello[compression]) + 2;
+    while number(at) != 43 {
+        at += 4 + number(at + 2);
+    }
+    let list = &hello[at + 5..at + 5 + usize::from(hello[at + 4])];
+    list.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
+}
+
+#[tokio::test]
+async fn tls_below_1_2_is_neither_offered_nor_taken() {
+    // A ServerHello that chooses TLS 1.1, and the alert of a server that knows nothing newer.
+    let mut hello_1_1 = vec![22, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];
+    hello_1_1.extend([7; 32]);
+    hello_1_1.extend([0, 0xc0, 0x13, 0]);
+    for answer in [hello_1_1, vec![21, 3, 1, 0, 2, 2, 70]] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let mut hello = vec![0; 5];
+            tcp.read_exact(&mut hello).await.unwrap();
+            hello.resize(5 + usize::from(u16::from_be_bytes([hello[3], hello[4]])), 0);
+            tcp.read_exact(&mut hello[5..]).await.unwrap();
+            tcp.write_all(&answer).await.unwrap();
+            let mut rest = Vec::new();
+            let _ = tcp.read_to_end(&mut rest).await;
+            // What follows is at most one alert: nothing of the request.
+            (offered_versions(&hello), rest.len())
+        });
+        let failure = not_sent(http(Authority::new().file()).send(&at(address)).await);
+        assert_eq!(code(&failure), "tls", "{failure:?}");
+        let (versions, rest) = server.await.unwrap();
+        assert!(versions.iter().all(|version| [0x0303, 0x0304].contains(version)), "{versions:04x?}");
+        assert!(!versions.is_empty() && rest <= 7, "{versions:04x?}, {rest} more bytes");
+    }
+}
+
+#[tokio::test]
+async fn what_fails_before_the_request_is_certainly_not_sent() {
+    let http = http(Authority::new().file());
+    let refused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let garbage = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let speaks_no_tls = garbage.local_addr().unwrap();
+    let closes = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closes_at_once = closes.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut tcp, _) = garbage.accept().await.unwrap();
+            let _ = tcp.write_all(b"220 mail.example ESMTP\r\n").await;
+        }
+    });
+    tokio::spawn(async move {
+        loop {
+            drop(closes.accept().await.unwrap());
+        }
+    });
+    for (url, expected) in [
+        (format!("https://{refused}/"), &["connect"][..]),
+        ("https://name.invalid/".to_owned(), &["dns"]),
+        (format!("https://{speaks_no_tls}/"), &["tls"]),
+        // Whether the close is seen as an end or a reset depends on who was quicker.
+        (format!("https://{closes_at_once}/"), &["tls", "connect"]),
+        ("http://provider.example/".to_owned(), &["request"]),
+        ("ftp://localhost/".to_owned(), &["request"]),
+    ] {
+        let failure = not_sent(http.send(&post(&url)).await);
+        assert!(expected.contains(&code(&failure)), "{url}: {failure:?}");
+        assert!(!failure.message.is_empty(), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_hangs_before_the_request_is_a_connect_timeout() {
+    // The kernel completes TCP for a listener that never accepts; the handshake of TLS hangs.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = Authority::new();
+    let settings = HttpSettings { connect_timeout: Duration::from_millis(200), ..settings(authority.file()) };
+    let http = Http::new(&settings).unwrap();
+    let failure = not_sent(http.send(&at(listener.local_addr().unwrap())).await);
+    assert_eq!(code(&failure), "connect_timeout", "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_header_that_cannot_be_sent_stops_the_request_and_its_value_is_not_repeated() {
+    let http = http(Authority::new().file());
+    for (name, value) in [
+        ("bad name", "hidden"),
+        ("x-note", "hidden\r\nx-more: 1"),
+        ("x-note", "hidden\0"),
+        ("content-length", "9"),
+        ("Transfer-Encoding", "chunked"),
+        ("host", "hidden.example"),
+    ] {
+        let mut request = post("https://localhost:1/");
+        request.headers.push((name.to_owned(), value.to_owned()));
+        let failure = not_sent(http.send(&request).await);
+        assert_eq!(code(&failure), "request", "{name}");
+        assert!(!failure.message.contains("hidden"), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_the_request_and_hangs_leaves_it_unknown() {
+    let authority = Authority::new();
+    let server = TlsServer::start(authority.issue("localhost"), |mut stream| async move {
+        read_request(&mut stream).await;
+        std::future::pending().await
+    })
+    .await;
+    let request = within(Duration::from_millis(300), server.address);
+    let failure = incomplete(http(authority.file()).send(&request).await);
+    assert_eq!((code(&failure), failure.message.as_str()), ("timeout", "no complete answer within 300ms"));
+}
+
+#[tokio::test]
+async fn an_answer_that_never_ends_is_cut_off_by_the_total_timeout() {
+    let authority = Authority::new();
+    let server = TlsServer::start(authority.issue("localhost"), |mut stream| async move {
+        read_request(&mut stream).await;
+        write(&mut stream, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        while write(&mut stream, "1\r\n.\r\n").await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let start = Instant::now();
+    let request = within(Duration::from_millis(500), server.address);
+    assert_eq!(code(&incomplete(http(authority.file()).send(&request).await)), "timeout");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_unknown_and_says_how() {
+    let partial_head = "HTTP/1.1 200 OK\r\ncontent-le";
+    let partial_body = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"id\":";
+    let partial_chunk = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n20\r\n{\"id\":";
+    let until_close = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"id\":";
+    for (sent, reset_it, expected, status) in [
+        ("", false, "closed", None),
+        ("", true, "reset", None),
+        (partial_head, false, "closed", None),
+        (partial_head, true, "reset", None),
+        (partial_body, false, "truncated", Some(200)),
+        (partial_chunk, false, "truncated", Some(200)),
+        (until_close, false, "truncated", Some(200)),
+        ("no HTTP at all\r\n\r\n", false, "protocol", None),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", false, "protocol", Some(200)),
+    ] {
+        let failure = incomplete(
+            exchange(move |mut stream| async move {
+                read_request(&mut stream).await;
+                write(&mut stream, sent).await;
+                if reset_it {
+                    reset(stream);
+                }
+            })
+            .await,
+        );
+        assert_eq!((code(&failure), failure.http_status), (expected, status), "{sent:?} {reset_it}: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reset_in_the_middle_of_a_body_is_unknown() {
+    let answer = exchange(|mut stream| async move {
+        read_request(&mut stream).await;
+        write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await;
+        reset(stream);
+    })
+    .await;
+    // The status is known or not, as the reset overtakes what was received before it.
+    assert_eq!(code(&incomplete(answer)), "reset");
+}
+
+#[tokio::test]
+async fn an_answer_over_the_cap_is_not_read_to_its_end() {
+    let announced = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", CAP + 1);
+    let failure = incomplete(
+        exchange(move |mut stream| {
+            let announced = announced.clone();
+            async move {
+                read_request(&mut stream).await;
+                // The body never comes: the announcement is enough.
+                write(&mut stream, &announced).await;
+                std::future::pending().await
+            }
+        })
+        .await,
+    );
+    assert_eq!((code(&failure), failure.http_status), ("too_large", Some(200)));
+
+    let written = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&written);
+    let failure = incomplete(
+        exchange(move |mut stream| {
+            let counter = Arc::clone(&counter);
+            async move {
+                read_request(&mut stream).await;
+                write(&mut stream, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+                let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+                while write(&mut stream, &chunk).await {
+                    counter.fetch_add(0x1000, Ordering::SeqCst);
+                }
+            }
+        })
+        .await,
+    );
+    assert_eq!(code(&failure), "too_large");
+    assert!(written.load(Ordering::SeqCst) > CAP);
+}
+
+#[tokio::test]
+async fn an_answer_exactly_at_the_cap_is_whole() {
+    for framing in ["content-length: 65536\r\n\r\n", "transfer-encoding: chunked\r\n\r\n10000\r\n"] {
+        let reply = reply(
+            exchange(move |mut stream| async move {
+                read_request(&mut stream).await;
+                let body = "x".repeat(CAP);
+                write(&mut stream, &format!("HTTP/1.1 200 OK\r\n{framing}{body}\r\n0\r\n\r\n")).await;
+            })
+            .await,
+        );
+        assert_eq!(reply.body.len(), CAP, "{framing}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_lost_on_a_used_connection_is_unknown_and_not_repeated() {
+    let authority = Authority::new();
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&requests);
+    let server = TlsServer::start(authority.issue("localhost"), move |mut stream| {
+        let counter = Arc::clone(&counter);
+        async move {
+            while read_request(&mut stream).await.is_some() {
+                if counter.fetch_add(1, Ordering::SeqCst) == 1 {
+                    return;
+                }
+                write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            }
+        }
+    })
+    .await;
+    let http = http(authority.file());
+    reply(http.send(&at(server.address)).await);
+    assert_eq!(code(&incomplete(http.send(&at(server.address)).await)), "closed");
+    assert_eq!((server.connections(), requests.load(Ordering::SeqCst)), (1, 2));
+}
+
+#[tokio::test]
+async fn a_connection_closed_while_unused_never_makes_a_request_count_as_not_sent() {
+    let authority = Authority::new();
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&requests);
+    let server = TlsServer::start(authority.issue("localhost"), move |mut stream| {
+        let counter = Arc::clone(&counter);
+        async move {
+            read_request(&mut stream).await;
+            counter.fetch_add(1, Ordering::SeqCst);
+            // Closes although it promised to stay.
+            write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let http = http(authority.file());
+    let mut replies = 0;
+    for _ in 0..50 {
+        match http.send(&at(server.address)).await {
+            Answer::Reply(_) => replies += 1,
+            Answer::Incomplete(failure) => assert!(["closed", "reset"].contains(&code(&failure)), "{failure:?}"),
+            Answer::NotSent(failure) => panic!("{failure:?}"),
+        }
+    }
+    assert!(replies > 0);
+    assert_eq!(requests.load(Ordering::SeqCst), replies);
+}
+
+#[test]
+fn a_ca_file_that_cannot_be_used_is_named_with_what_to_do() {
+    let authority = Authority::new();
+    let path = authority.file().to_owned();
+    let missing = path.with_extension("missing");
+    let error = Http::new(&settings(&missing)).unwrap_err().to_string();
+    assert!(error.contains(missing.to_str().unwrap()) && error.contains("leave ca_file out"), "{error}");
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for content in ["", "no PEM", broken, "-----BEGIN CERTIFICATE-----\n***\n-----END CERTIFICATE-----\n"] {
+        std::fs::write(&path, content).unwrap();
+        let error = Http::new(&settings(&path)).unwrap_err().to_string();
+        assert!(error.contains(path.to_str().unwrap()) && error.contains("BEGIN CERTIFICATE"), "{content}: {error}");
+    }
+}

@@ -1,0 +1,149 @@
+//! Real TLS servers that behave as badly as a test wants.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+/// A connection whose handshake is done.
+pub type Stream = tokio_rustls::server::TlsStream<TcpStream>;
+
+/// A private certificate authority, its certificate in a file.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    file: NamedTempFile,
+}
+
+/// A server certificate with its key.
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Told apart by name, as authorities are: one of the same name would be a forger with a bad signature.
+        params.distinguished_name.push(DnType::CommonName, format!("authority {}", uuid::Uuid::new_v4()));
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let file = NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), issuer.pem()).unwrap();
+        Self { issuer, file }
+    }
+
+    pub fn file(&self) -> &Path {
+        self.file.path()
+    }
+
+    pub fn issue(&self, name: &str) -> Identity {
+        self.sign(CertificateParams::new([name.to_owned()]).unwrap())
+    }
+
+    pub fn issue_expired(&self, name: &str) -> Identity {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
+        self.sign(params)
+    }
+
+    fn sign(&self, params: CertificateParams) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Identity { chain: vec![certificate.der().clone()], key: key.serialize_der().try_into().unwrap() }
+    }
+}
+
+/// A TLS server; it ends when dropped.
+pub struct TlsServer {
+    pub address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl TlsServer {
+    /// Serves every connection with `serve`, each in a task of its own.
+    pub async fn start<F, Fut>(identity: Identity, serve: F) -> Self
+    where
+        F: Fn(Stream) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = ()> + Send,
+    {
+        let acceptor = acceptor(identity);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&connections);
+        let task = tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                counter.fetch_add(1, Ordering::SeqCst);
+                let (acceptor, serve) = (acceptor.clone(), serve.clone());
+                tokio::spawn(async move {
+                    // A client that refuses the certificate ends the handshake: that is what some tests are about.
+                    if let Ok(stream) = acceptor.accept(tcp).await {
+                        serve(stream).await;
+                    }
+                });
+            }
+        });
+        Self { address, connections, task }
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for TlsServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn acceptor(identity: Identity) -> TlsAcceptor {
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(identity.chain, identity.key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// Reads one request, head and body; `None` where the client closed before its end.
+pub async fn read_request(stream: &mut Stream) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        let mut buffer = [0; 4096];
+        let count = stream.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
+        text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        if let Some((head, body)) = text.split_once("\r\n\r\n")
+            && body.len() >= content_length(head)
+        {
+            return Some(text);
+        }
+    }
+}
+
+fn content_length(head: &str) -> usize {
+    head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap())
+}
+
+/// Writes text and flushes it; a client that left is not a fault of the server.
+pub async fn write(stream: &mut Stream, text: &str) -> bool {
+    stream.write_all(text.as_bytes()).await.is_ok() && stream.flush().await.is_ok()
+}
+
+/// Ends the connection with a TCP reset.
+pub fn reset(stream: Stream) {
+    stream.get_ref().0.set_zero_linger().unwrap();
+    drop(stream);
+}
