@@ -3,5 +3,7 @@
 #[cfg(test)]
 #[expect(dead_code, reason = "a kit for tests to come: not every part has its user yet")]
 mod harness;
+#[cfg(test)]
 mod https;
+#[cfg(test)]
 mod tls_server;
