@@ -96,8 +96,14 @@ impl Config {
     }
 
     /// The file that [`Config::load`] reads; `None` where there is none and the defaults and the environment say everything.
-    #[must_use]
-    pub fn find(path: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
+    ///
+    /// # Errors
+    /// Where `$FERRYD_CONFIG` is not UTF-8.
+    pub fn file(path: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
+        Ok(Self::find(path, &environment::of_process()?))
+    }
+
+    fn find(path: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
         let named = environment.get("FERRYD_CONFIG").filter(|path| !path.is_empty());
         let default = Path::new(DEFAULT_PATH);
         path.map(Path::to_owned)

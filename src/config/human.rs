@@ -21,7 +21,7 @@ const SIZES: [(&str, u64); 7] = [
 #[error("{0}")]
 pub struct NotHuman(&'static str);
 
-/// Reads a duration: whole numbers with the units `ms`, `s`, `m`, `h`, `d`, one after the other: `90s`, `1h 30m`.
+/// Reads a duration: numbers with the units `ms`, `s`, `m`, `h`, `d`, one after the other: `90s`, `1.5h`, `1h 30m`.
 ///
 /// # Errors
 /// Where the text is anything else.
@@ -33,6 +33,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, NotHuman> {
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
+    if milliseconds == 0 {
+        return "0s".to_owned();
+    }
     for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
         if milliseconds >= size && milliseconds.is_multiple_of(size) {
             return format!("{}{unit}", milliseconds / size);
@@ -90,7 +93,7 @@ pub mod duration {
     /// Its JSON Schema.
     #[must_use]
     pub fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": r"^([0-9]+ *(ms|s|m|h|d) *)+$" })
+        json_schema!({ "type": "string", "pattern": r"^([0-9]+(\.[0-9]+)? *(ms|s|m|h|d) *)+$" })
     }
 }
 
@@ -144,7 +147,6 @@ pub mod size {
     ///
     /// # Errors
     /// Only those of the serializer.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
     pub fn serialize<S: Serializer>(bytes: &usize, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format_size(*bytes))
     }
@@ -185,12 +187,12 @@ mod tests {
             assert_eq!(format_duration(Duration::from_secs(seconds)), text);
         }
         assert_eq!(format_duration(Duration::from_millis(1_500)), "1500ms");
-        assert_eq!(format_duration(Duration::ZERO), "0ms");
+        assert_eq!(format_duration(Duration::ZERO), "0s");
     }
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "10", "s", "-1s", "1.5s", "soon"] {
+        for text in ["", "10", "s", "-1s", "5 parsecs", "soon"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

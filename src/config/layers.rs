@@ -64,7 +64,7 @@ impl<'a> Layers<'a> {
             match builder.clone().set_override(key, value) {
                 Ok(with) => builder = with,
                 Err(_) => {
-                    self.faults.push(environment::fault(variable, "is no setting: see deploy/ferryd.example.toml"))
+                    self.faults.push(environment::fault(variable, "is no setting: see deploy/ferryd.example.toml"));
                 }
             }
         }
@@ -148,20 +148,24 @@ impl<'a> Layers<'a> {
 
     fn fault(&self, steps: &[Step], value: Option<String>, message: String) -> Fault {
         let key = join(steps);
-        let place = match (self.variable(&key), &self.file) {
-            (Some(variable), _) => Place::Variable(variable.to_owned()),
-            (None, None) => Place::Default,
-            (None, Some(file)) => file.place(steps),
+        let written = self.file.as_ref().and_then(|file| file.place(steps));
+        let place = match self.variable(&key) {
+            Some(variable) => Place::Variable(variable.to_owned()),
+            None => written.or_else(|| self.variable_below(&key)).unwrap_or(Place::Default),
         };
         Fault { place, key, value, message }
     }
 
-    /// The variable that set a key, or something above or below it.
+    /// The variable that set a key, or a list or table that holds it.
     fn variable(&self, key: &str) -> Option<&str> {
-        let related =
-            |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-        let setting = self.overrides.iter().rev().find(|setting| related(key, &setting.key));
-        setting.map(|setting| setting.variable.as_str())
+        let holds = |setting: &&Override| is_within(key, &setting.key);
+        self.overrides.iter().rev().find(holds).map(|setting| setting.variable.as_str())
+    }
+
+    /// The variable that set something within a table which nothing else speaks of.
+    fn variable_below(&self, key: &str) -> Option<Place> {
+        let setting = self.overrides.iter().find(|setting| is_within(&setting.key, key))?;
+        Some(Place::Variable(setting.variable.clone()))
     }
 
     /// A value as the fault shows it: only texts, numbers and truth values, and no secrets.
@@ -196,9 +200,11 @@ impl<'a> Source<'a> {
     }
 
     /// The line of a key, or of the innermost table around it that is written in the file.
-    fn place(&self, steps: &[Step]) -> Place {
-        let Some((Step::Key(first), rest)) = steps.split_first() else { return Place::File(self.path.to_owned()) };
-        let Some((key, value)) = self.table.get_key_value(first.as_str()) else { return Place::Default };
+    fn place(&self, steps: &[Step]) -> Option<Place> {
+        let Some((Step::Key(first), rest)) = steps.split_first() else {
+            return Some(Place::File(self.path.to_owned()));
+        };
+        let (key, value) = self.table.get_key_value(first.as_str())?;
         let (mut start, mut value) = (key.span().start, value.get_ref());
         for step in rest {
             let inner = match (value, step) {
@@ -211,8 +217,13 @@ impl<'a> Source<'a> {
             let Some((span, found)) = inner else { break };
             (start, value) = (span.start, found.get_ref());
         }
-        Place::Line(self.path.to_owned(), line_of(self.text, start))
+        Some(Place::Line(self.path.to_owned(), line_of(self.text, start)))
     }
+}
+
+/// Whether a key is another one, or lies in the table or list of that name.
+fn is_within(key: &str, outer: &str) -> bool {
+    key.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -238,7 +249,7 @@ fn join(steps: &[Step]) -> String {
     let mut key = String::new();
     for step in steps {
         match step {
-            Step::Index(index) => key.push_str(&format!("[{index}]")),
+            Step::Index(index) => key.extend(["[", &index.to_string(), "]"]),
             Step::Key(word) if key.is_empty() => key.push_str(word),
             Step::Key(word) => key.extend([".", word]),
         }
@@ -277,6 +288,10 @@ fn explain(error: &config::ConfigError) -> (String, bool) {
     match error {
         config::ConfigError::At { error, .. } => explain(error),
         config::ConfigError::Type { expected, .. } => (expectation(expected), true),
+        config::ConfigError::NotFound(key) => {
+            let last = key.rsplit(['.', ']']).next().unwrap_or(key);
+            (format!("needs the key `{last}` too"), true)
+        }
         other => {
             let text = other.to_string();
             let rest = text.split_once(", expected ").map(|(_, rest)| rest.trim_start_matches("one of "));
@@ -294,7 +309,7 @@ fn explain(error: &config::ConfigError) -> (String, bool) {
 
 fn expectation(expected: &str) -> String {
     match expected {
-        "an unsigned 16 bit integer" => "write a whole number from 0 to 65535".to_owned(),
+        "an integer" | "an unsigned 16 bit integer" => "write a whole number from 1 to 65535".to_owned(),
         "a boolean" => "write true or false".to_owned(),
         "a sequence" => "write a list, [\"…\", \"…\"]".to_owned(),
         "a map" => "write a table".to_owned(),

@@ -3,6 +3,7 @@
 //! An [`Adapter`] describes the request of a call and interprets the answer to it. It is pure and synchronous: it opens no
 //! connection, reads no clock, and everything it needs is handed to it. [`crate::transport`] does the I/O.
 
+pub mod duplicates;
 pub mod registry;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,30 @@
+//! `ferryd completions`: a completion script for a shell.
+
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+
+use super::error::CommandError;
+use super::output::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  ferryd completions bash > /etc/bash_completion.d/ferryd
+  ferryd completions zsh > ~/.zfunc/_ferryd
+  ferryd completions fish > ~/.config/fish/completions/ferryd.fish";
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+impl Completions {
+    pub(super) fn run(self, out: &mut Output) -> Result<(), CommandError> {
+        // Into memory first: the generator panics where it cannot write, as into a pipe that was closed.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut super::Cli::command(), "ferryd", &mut script);
+        Ok(std::io::Write::write_all(out, &script)?)
+    }
+}

@@ -1,0 +1,42 @@
+//! Exit codes, a part of the contract with scripts.
+
+use std::process::ExitCode;
+
+/// What `--help` says about them.
+pub(super) const HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed; the standard error says why
+  2  the command line is wrong
+  3  the configuration or a provider file is wrong
+  4  the broker cannot be reached
+  5  what was waited for did not come in time
+
+Environment:
+  FERRYD_CONFIG        the configuration file
+  FERRYD_LOG           what is logged, such as info or debug; comes before log.filter
+  FERRYD_SECTION__KEY  any setting, such as FERRYD_AMQP__URI
+  NO_COLOR             no colours";
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed in a way that has no code of its own.
+    Failed = 1,
+    /// The command line is wrong. clap uses this code itself.
+    Usage = 2,
+    /// The configuration or a provider file is wrong.
+    Configuration = 3,
+    /// The broker cannot be reached.
+    Broker = 4,
+    /// What was waited for did not come in time.
+    Timeout = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

@@ -1,0 +1,85 @@
+//! Providers and a place to print to, for the tests of commands.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::output::Output;
+use crate::domain::exchange::{Answer, Request};
+use crate::domain::name::Name;
+use crate::domain::outcome::{Failure, Outcome};
+use crate::domain::retry::RetryPolicy;
+use crate::provider::{Adapter, Call, HttpSettings, Idempotency, LogSettings, Operation, PayloadSchema, Provider};
+
+/// Nothing is called in these tests.
+struct NeverCalled;
+
+impl Adapter for NeverCalled {
+    fn request(&self, _: &Call<'_>) -> Result<Request, Failure> {
+        unreachable!("nothing is called")
+    }
+
+    fn interpret(&self, _: &Call<'_>, _: &Answer) -> Outcome {
+        unreachable!("nothing is called")
+    }
+}
+
+/// Moves money: `charge` with a key, `payout` without, `tip` without and accepted.
+pub(super) fn payments() -> Provider {
+    let short = RetryPolicy { schedule: vec![Duration::from_secs(5); 3], ..RetryPolicy::default() };
+    let cut = RetryPolicy { give_up_after: Duration::from_mins(10), jitter: false, ..RetryPolicy::default() };
+    let operations = [
+        ("charge", operation(true, false, RetryPolicy::default())),
+        ("payout", operation(false, false, short)),
+        ("tip", operation(false, true, cut)),
+    ];
+    provider("stripe", "payment", operations)
+}
+
+/// Sends messages without a key.
+pub(super) fn messages() -> Provider {
+    let once = RetryPolicy { schedule: Vec::new(), ..RetryPolicy::default() };
+    provider("twilio", "notification", [("send_sms", operation(false, false, once))])
+}
+
+fn operation(key: bool, accept_duplicates: bool, retry: RetryPolicy) -> Operation {
+    let idempotency = key.then_some(Idempotency { retention: Duration::from_hours(24), max_length: None });
+    Operation { idempotency, retry, payload: PayloadSchema::any(), accept_duplicates }
+}
+
+fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operation); N]) -> Provider {
+    let name_of = |text: &str| text.parse::<Name>().unwrap();
+    let operations: BTreeMap<_, _> = operations.map(|(name, operation)| (name_of(name), operation)).into();
+    Provider {
+        name: name_of(name),
+        kind: name_of(kind),
+        adapter: Arc::new(NeverCalled),
+        operations,
+        http: HttpSettings { ca_file: None, connect_timeout: Duration::from_secs(10), response_cap: 1 << 20 },
+        max_in_flight: 64,
+        max_bytes_in_flight: 64 << 20,
+        log: LogSettings { bodies: true, mask: vec!["cvc".to_owned()] },
+        secrets: vec!["sk_live_hunter2".into()],
+    }
+}
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is printed, without colours.
+pub(super) fn printed(print: impl FnOnce(&mut Output)) -> String {
+    let buffer = Buffer::default();
+    print(&mut Output::plain(buffer.clone()));
+    String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+}

@@ -1,0 +1,71 @@
+//! The command line: one file a command.
+//!
+//! Each command reads its arguments, does its work, and prints to the [`Output`] it is given. What goes wrong is a
+//! [`CommandError`], which knows its [`Exit`] code; only `main` prints it and ends the process.
+
+mod check;
+mod completions;
+pub mod error;
+pub mod exit;
+#[cfg(test)]
+mod fixture;
+pub mod output;
+mod provider;
+mod schema;
+pub mod setup;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub use error::CommandError;
+pub use exit::Exit;
+pub use output::Output;
+
+const CONFIG_HELP: &str = "The configuration file [default: $FERRYD_CONFIG, else /etc/ferryd/ferryd.toml if it exists]";
+
+/// Carries integration commands from RabbitMQ to HTTPS providers, and carries the answers back.
+#[derive(Debug, Parser)]
+#[command(name = "ferryd", version, max_term_width = 110, after_help = exit::HELP)]
+pub struct Cli {
+    /// The configuration file; without it the one that [`Config::load`](crate::config::Config::load) finds.
+    #[arg(long, global = true, value_name = "FILE", help = CONFIG_HELP)]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What ferryd can be asked for.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read the configuration and every provider file, and say what they amount to or what is wrong
+    Check(check::Check),
+    /// Look at the configured providers
+    #[command(subcommand)]
+    Provider(provider::Provider),
+    /// Print a JSON Schema, for editors and other programs
+    Schema(schema::Schema),
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// Whatever the command failed with.
+    pub fn run(self, out: &mut Output) -> Result<(), CommandError> {
+        let config = self.config.as_deref();
+        match self.command {
+            Command::Check(command) => command.run(config, out),
+            Command::Provider(command) => command.run(config, out),
+            Command::Schema(command) => command.run(out),
+            Command::Completions(command) => command.run(out),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "cli_tests.rs"]
+mod tests;

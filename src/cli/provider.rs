@@ -1,0 +1,218 @@
+//! `ferryd provider`: what is configured about providers, and when a failed call is really made again.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::error::CommandError;
+use super::output::{Output, Table};
+use super::setup::Setup;
+use crate::config::human::{format_duration, format_size};
+use crate::domain::retry::RetryPolicy;
+use crate::provider::{self, Operation};
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  ferryd provider list
+  ferryd provider list --json | jq -r '.[].name'";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  ferryd provider show stripe
+  ferryd provider show stripe --json | jq '.operations[].retry'
+
+The delays are those of the queues that failed commands wait in. With jitter a delay may be
+that of the next shorter or longer queue. Secrets are never shown.";
+
+/// Look at the configured providers.
+#[derive(Debug, Subcommand)]
+pub enum Provider {
+    /// List every provider
+    #[command(after_help = LIST_EXAMPLES)]
+    List(List),
+    /// Show one provider: its operations, limits and the real retry schedule
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(Show),
+}
+
+/// The arguments of `list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The arguments of `show`.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The provider's name
+    name: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Provider {
+    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+        let setup = Setup::load(config)?;
+        match self {
+            Self::List(List { json }) => list(&setup, json, out),
+            Self::Show(Show { name, json }) => show(&setup, &name, json, out),
+        }
+    }
+}
+
+fn list(setup: &Setup, json: bool, out: &mut Output) -> Result<(), CommandError> {
+    let providers: Vec<_> = setup.registry.iter().map(|provider| Described::new(provider)).collect();
+    if json {
+        return Ok(out.json(&providers)?);
+    }
+    let mut table = Table::new(["PROVIDER", "TYPE", "IN FLIGHT", "OPERATIONS"]);
+    for provider in &providers {
+        let operations: Vec<_> = provider.operations.iter().map(|operation| operation.name.as_str()).collect();
+        table.row([&provider.name, &provider.r#type, &provider.max_in_flight.to_string(), &operations.join(", ")]);
+    }
+    Ok(out.table(&table)?)
+}
+
+fn show(setup: &Setup, name: &str, json: bool, out: &mut Output) -> Result<(), CommandError> {
+    let Some(provider) = setup.registry.iter().find(|provider| provider.name.as_str() == name) else {
+        let names: Vec<_> = setup.registry.iter().map(|provider| provider.name.as_str()).collect();
+        let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        return Err(CommandError::NoProvider { name: name.to_owned(), known });
+    };
+    let described = Described::new(provider);
+    if json { Ok(out.json(&described)?) } else { described.print(out) }
+}
+
+/// What may be shown of a provider.
+#[derive(Debug, Serialize)]
+pub(super) struct Described {
+    name: String,
+    r#type: String,
+    max_in_flight: u16,
+    max_bytes_in_flight: usize,
+    connect_timeout: String,
+    response_cap: usize,
+    ca_file: Option<String>,
+    log_bodies: bool,
+    log_mask: Vec<String>,
+    operations: Vec<DescribedOperation>,
+}
+
+/// What may be shown of an operation.
+#[derive(Debug, Serialize)]
+struct DescribedOperation {
+    name: String,
+    /// How long the provider remembers an idempotency key; absent where it takes none.
+    key_retention: Option<String>,
+    accept_duplicates: bool,
+    retry: Schedule,
+}
+
+/// When calls are made while each one fails.
+#[derive(Debug, Serialize)]
+struct Schedule {
+    attempts: usize,
+    delays: Vec<&'static str>,
+    jitter: bool,
+    /// From the first attempt to the last.
+    span: String,
+    give_up_after: String,
+}
+
+impl Described {
+    pub(super) fn new(provider: &provider::Provider) -> Self {
+        let operation = |(name, operation): (&_, &Operation)| DescribedOperation::new(name, operation);
+        Self {
+            name: provider.name.to_string(),
+            r#type: provider.kind.to_string(),
+            max_in_flight: provider.max_in_flight,
+            max_bytes_in_flight: provider.max_bytes_in_flight,
+            connect_timeout: format_duration(provider.http.connect_timeout),
+            response_cap: provider.http.response_cap,
+            ca_file: provider.http.ca_file.as_ref().map(|path| path.display().to_string()),
+            log_bodies: provider.log.bodies,
+            log_mask: provider.log.mask.clone(),
+            operations: provider.operations.iter().map(operation).collect(),
+        }
+    }
+
+    pub(super) fn print(&self, out: &mut Output) -> Result<(), CommandError> {
+        let mask = if self.log_mask.is_empty() { "nothing more".to_owned() } else { self.log_mask.join(", ") };
+        out.heading(&self.name)?;
+        for (key, value) in [
+            ("type", self.r#type.as_str()),
+            ("calls at a time", &self.max_in_flight.to_string()),
+            ("bytes at a time", &format_size(self.max_bytes_in_flight)),
+            ("connect timeout", &self.connect_timeout),
+            ("response cap", &format_size(self.response_cap)),
+            ("trusts", self.ca_file.as_deref().unwrap_or("the system's authorities")),
+            ("logs bodies", if self.log_bodies { "yes" } else { "no" }),
+            ("masks", &mask),
+        ] {
+            out.line(format!("  {key:18}{value}"))?;
+        }
+        out.line("")?;
+        let mut table =
+            Table::new(["OPERATION", "IDEMPOTENCY KEY", "ATTEMPTS", "DELAYS", "ALL WITHIN", "GIVEN UP AFTER"]);
+        for operation in &self.operations {
+            table.row(operation.cells());
+        }
+        Ok(out.table(&table)?)
+    }
+}
+
+impl DescribedOperation {
+    fn new(name: &impl ToString, operation: &Operation) -> Self {
+        let retention = operation.idempotency.map(|idempotency| format_duration(idempotency.retention));
+        Self {
+            name: name.to_string(),
+            key_retention: retention,
+            accept_duplicates: operation.accept_duplicates,
+            retry: Schedule::of(&operation.retry),
+        }
+    }
+
+    fn cells(&self) -> [String; 6] {
+        let key = match (&self.key_retention, self.accept_duplicates) {
+            (Some(retention), _) => format!("for {retention}"),
+            (None, false) => "none".to_owned(),
+            (None, true) => "none, duplicates accepted".to_owned(),
+        };
+        let Schedule { attempts, delays, jitter, span, give_up_after } = &self.retry;
+        let jitter = if *jitter && !delays.is_empty() { " ± jitter" } else { "" };
+        let delays = if delays.is_empty() { "-".to_owned() } else { delays.join(" ") };
+        let delays = format!("{delays}{jitter}");
+        [self.name.clone(), key, attempts.to_string(), delays, span.clone(), give_up_after.clone()]
+    }
+}
+
+impl Schedule {
+    /// The rungs that the policy really takes, as far as `give_up_after` lets it, calls themselves taking no time.
+    fn of(policy: &RetryPolicy) -> Self {
+        let (mut delays, mut span) = (Vec::new(), Duration::ZERO);
+        for failed in 1.. {
+            let Some(rung) = policy.next(failed, None, 0.5) else { break };
+            if span + rung.duration() > policy.give_up_after {
+                break;
+            }
+            span += rung.duration();
+            delays.push(rung.name());
+        }
+        Self {
+            attempts: delays.len() + 1,
+            delays,
+            jitter: policy.jitter,
+            span: humantime::format_duration(span).to_string(),
+            give_up_after: format_duration(policy.give_up_after),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "provider_tests.rs"]
+mod tests;

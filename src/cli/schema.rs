@@ -1,0 +1,45 @@
+//! `ferryd schema`: the JSON Schemas of what other programs and people write for ferryd or read from it.
+
+use clap::{Args, ValueEnum};
+
+use super::error::CommandError;
+use super::output::Output;
+use crate::schema;
+
+const EXAMPLES: &str = "\
+Examples:
+  ferryd schema config > ferryd.schema.json
+  ferryd schema event | jq '.properties.data'
+
+An editor completes ferryd.toml with this as its first line:
+  #:schema ./ferryd.schema.json";
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Schema {
+    /// Of what
+    of: Subject,
+}
+
+/// What there are schemas of.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Subject {
+    /// The configuration file
+    Config,
+    /// A command's body, as a core application publishes it
+    Command,
+    /// An event, as subscribers read it
+    Event,
+}
+
+impl Schema {
+    pub(super) fn run(self, out: &mut Output) -> Result<(), CommandError> {
+        let schema = match self.of {
+            Subject::Config => schema::config(),
+            Subject::Command => schema::command(),
+            Subject::Event => schema::event(),
+        };
+        Ok(out.json(&schema)?)
+    }
+}
