@@ -5,14 +5,22 @@
 
 mod check;
 mod completions;
+mod dead;
+mod desk;
 pub mod error;
+mod event_line;
+mod events;
 pub mod exit;
 #[cfg(test)]
 mod fixture;
+mod interrupt;
 pub mod output;
+mod progress;
 mod provider;
+mod publish;
 mod schema;
 pub mod setup;
+mod topology;
 
 use std::path::PathBuf;
 
@@ -41,6 +49,16 @@ pub struct Cli {
 pub enum Command {
     /// Read the configuration and every provider file, and say what they amount to or what is wrong
     Check(check::Check),
+    /// Publish commands, and wait for their ends
+    Publish(publish::Publish),
+    /// Follow events as they are published
+    Events(events::Events),
+    /// Look at dead letters, replay or discard them
+    #[command(subcommand)]
+    Dead(dead::Dead),
+    /// Print or declare the exchanges, queues and bindings that ferryd works with
+    #[command(subcommand)]
+    Topology(topology::Topology),
     /// Look at the configured providers
     #[command(subcommand)]
     Provider(provider::Provider),
@@ -59,6 +77,10 @@ impl Cli {
         let config = self.config.as_deref();
         match self.command {
             Command::Check(command) => command.run(config, out),
+            Command::Publish(command) => command.run(config, out),
+            Command::Events(command) => command.run(config, out),
+            Command::Dead(command) => command.run(config, out),
+            Command::Topology(command) => command.run(config, out),
             Command::Provider(command) => command.run(config, out),
             Command::Schema(command) => command.run(out),
             Command::Completions(command) => command.run(out),
