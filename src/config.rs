@@ -1,7 +1,9 @@
 //! The daemon's settings: defaults, a TOML file and the environment, in this order, parsed into domain types.
 //!
-//! The file is the one given with `--config`, else `$FERRYD_CONFIG`, else `/etc/ferryd/ferryd.toml` where that exists. Every
-//! key can be set by an environment variable too: `FERRYD_`, then the key in capitals with `__` between its levels, such as
+//! The file is the one given with `--config`, else `$FERRYD_CONFIG`, else `/etc/ferryd/ferryd.toml` where that
+//! exists. Every
+//! key can be set by an environment variable too: `FERRYD_`, then the key in capitals with `__` between its levels,
+//! such as
 //! `FERRYD_AMQP__URI`. An empty variable counts as unset. Lists are separated by commas. `FERRYD_LOG` is short for
 //! `FERRYD_LOG__FILTER`. `deploy/ferryd.example.toml` explains every key.
 
@@ -80,7 +82,8 @@ fn default_prefix() -> Name {
 }
 
 impl Config {
-    /// Reads the configuration of this process: the file at `path`, or the one that is found without it, and the environment.
+    /// Reads the configuration of this process: the file at `path`, or the one that is found without it, and the
+    /// environment.
     ///
     /// # Errors
     /// Every fault found, each with file and line or variable, key, value and what to write instead.
@@ -95,7 +98,8 @@ impl Config {
         }
     }
 
-    /// The file that [`Config::load`] reads; `None` where there is none and the defaults and the environment say everything.
+    /// The file that [`Config::load`] reads; `None` where there is none and the defaults and the environment say
+    /// everything.
     ///
     /// # Errors
     /// Where `$FERRYD_CONFIG` is not UTF-8.
@@ -106,12 +110,14 @@ impl Config {
     fn find(path: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
         let named = environment.get("FERRYD_CONFIG").filter(|path| !path.is_empty());
         let default = Path::new(DEFAULT_PATH);
-        path.map(Path::to_owned)
-            .or_else(|| named.map(PathBuf::from))
-            .or_else(|| default.exists().then(|| default.into()))
+        path.map(Path::to_owned).or_else(|| named.map(PathBuf::from)).or_else(|| {
+            // What cannot be looked at is read all the same, so that it is not passed over in silence.
+            default.try_exists().unwrap_or(true).then(|| default.into())
+        })
     }
 
-    /// Reads a configuration from the path and text of a file and from environment variables, and from nothing else but the
+    /// Reads a configuration from the path and text of a file and from environment variables, and from nothing else
+    /// but the
     /// files that `${file:…}` names.
     ///
     /// # Errors

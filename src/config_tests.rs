@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::lifecycle::State;
+use proptest::prelude::*;
 use std::time::Duration;
 
 const PATH: &str = "/etc/ferryd/ferryd.toml";
@@ -207,4 +208,53 @@ fn provider_files_get_their_defaults() {
     let defaults = config.provider_defaults();
     assert_eq!((defaults.max_in_flight, defaults.max_bytes_in_flight), (9, 2 << 20));
     assert_eq!(defaults.retry, RetryPolicy::default());
+}
+
+proptest! {
+    #[test]
+    fn reading_never_panics(
+        keys in proptest::collection::vec(("(FERRYD_)?[A-Z_.0-9\\[\\]-]{0,20}", ".{0,20}"), 0..4),
+        text in "(\\[?\\[?(amqp|events|retry|prefix|subscribers|uri|schedule|routes)\\]{0,2}( = (1|true|\\[\\]|'x'|'5s'|\\{\\}))?\n){0,5}",
+    ) {
+        let environment = keys.into_iter().collect();
+        if let Err(error) = Config::from_parts(Some((Path::new(PATH), &text)), &environment) {
+            prop_assert!(!error.lines().is_empty());
+        }
+    }
+}
+
+const EXAMPLE: &str = include_str!("../deploy/ferryd.example.toml");
+
+#[test]
+fn the_example_says_what_the_defaults_are() {
+    let config = Config::from_parts(Some((Path::new("ferryd.example.toml"), EXAMPLE)), &Environment::new()).unwrap();
+    assert_eq!(config, Config::default());
+}
+
+#[test]
+fn the_example_has_every_key_and_no_other() {
+    let mut known = Vec::new();
+    for (section, value) in serde_json::to_value(Config::default()).unwrap().as_object().unwrap() {
+        let keys = value.as_object().into_iter().flat_map(serde_json::Map::keys);
+        known.extend(keys.map(|key| format!("{section}.{key}")));
+    }
+    known.extend(["prefix".to_owned(), "routes.payment".to_owned()]);
+    let mut found = keys_of(EXAMPLE);
+    known.sort();
+    found.sort();
+    assert_eq!(found, known);
+}
+
+/// The keys of an example, those that are commented out too.
+fn keys_of(text: &str) -> Vec<String> {
+    let (mut section, mut keys) = (String::new(), Vec::new());
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = format!("{name}.");
+        }
+        let setting = line.strip_prefix("# ").unwrap_or(line).split_once(" = ");
+        let is_word = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        keys.extend(setting.filter(|(key, _)| is_word(key)).map(|(key, _)| format!("{section}{key}")));
+    }
+    keys
 }

@@ -77,21 +77,23 @@ impl Pipeline {
         };
         drop(delivery);
         hit(Failpoint::Decoded);
-        let claim = match self.in_flight.enter(Step::new(&order.command.id, order.progress()), acker, copy) {
+        let claim = match self.in_flight.enter(Step::new(&order.command.id, &order.parcel.travel), acker, copy) {
             Entry::Begun(claim) => claim,
             Entry::Joined => return,
             Entry::Ended(acker) => return ack([acker]).await,
         };
-        let effects = match lane.admit(order.parcel.body.len(), &self.stop).await {
+        let permit = lane.admit(order.parcel.body.len(), &self.stop).await;
+        let effects = match &permit {
             Err(NotAdmitted::Stopping) => self.outbox.give_back(&order.parcel),
             Err(NotAdmitted::Busy) => self.outbox.park(&order.parcel, Rung::at_least(BUSY_WAIT)),
-            Ok(_permit) => {
+            Ok(_) => {
                 let attempt = AssertUnwindSafe(self.attempt(lane, &mut order)).catch_unwind().await;
-                let effects = attempt.unwrap_or_else(|_| self.poisoned(lane, &order));
-                return self.settle(effects, claim).await;
+                attempt.unwrap_or_else(|_| self.poisoned(lane, &order))
             }
         };
-        self.settle(effects, claim).await;
+        self.settle(&effects, claim).await;
+        drop(permit);
+        self.reply(effects).await;
     }
 
     /// Makes the next call of a command, if it may be made, and says what follows.
@@ -208,20 +210,24 @@ impl Pipeline {
         if self.publish(&effects).await.is_ok() {
             ack([acker]).await;
         }
+        self.reply(effects).await;
     }
 
     /// Publishes what follows and, once all of it is confirmed, acks the delivery and every copy of it that joined.
-    async fn settle(&self, effects: Effects, claim: Claim) {
-        if self.publish(&effects).await.is_err() {
+    async fn settle(&self, effects: &Effects, claim: Claim) {
+        if self.publish(effects).await.is_err() {
             debug!("stopped before everything was confirmed; the delivery comes back");
             return;
         }
         hit(Failpoint::Published);
-        ack(claim.finish(effects.ends_step)).await;
+        ack(claim.finish()).await;
         hit(Failpoint::Acked);
+    }
+
+    /// Answers whoever asked for it with `reply_to`: best effort, and after the ack.
+    async fn reply(&self, effects: Effects) {
         if let Some(reply) = effects.reply {
-            let broker = self.broker.clone();
-            tokio::spawn(async move { broker.publish_once(&reply).await });
+            self.broker.publish_once(&reply).await;
         }
     }
 

@@ -51,6 +51,17 @@ mod tests {
     }
 
     #[test]
+    fn names_and_ids_are_held_to_their_alphabet() {
+        let validator = jsonschema::validator_for(&command()).unwrap();
+        for (id, kind, valid) in
+            [("order-1", "payment", true), ("order 1", "payment", false), ("order-1", "Pay", false)]
+        {
+            let command = json!({ "id": id, "type": kind, "operation": "charge" });
+            assert_eq!(validator.is_valid(&command), valid, "{command}");
+        }
+    }
+
+    #[test]
     fn a_command_takes_fields_of_the_publishers_own_and_no_others() {
         let validator = jsonschema::validator_for(&command()).unwrap();
         let command = |field: &str| json!({ "type": "payment", "operation": "charge", field: 1 });

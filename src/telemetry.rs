@@ -1,6 +1,7 @@
 //! The log: where it goes, in which form, and what is left out.
 //!
-//! It goes to the standard error, one line an event, with the time in UTC (RFC 3339). Standard output is for what a command
+//! It goes to the standard error, one line an event, with the time in UTC (RFC 3339). Standard output is for what a
+//! command
 //! prints.
 
 use std::io::IsTerminal as _;

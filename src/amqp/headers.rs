@@ -24,10 +24,15 @@ const FIRST_SENT: &str = "ferry-first-sent";
 const UNKNOWN: &str = "ferry-unknown";
 const DIGEST: &str = "ferry-digest";
 const HISTORY: &str = "ferry-history";
+const HOP: &str = "ferry-hop";
 const EXTENDED_TO: &str = "ferry-expires-at";
 const ROUTING_KEY: &str = "ferry-routing-key";
 /// What ferryd knows of a dead letter, as JSON.
 pub const DEAD: &str = "ferry-dead";
+
+/// The most bytes of a publisher's headers that are kept: properties and headers of a message must fit one frame,
+/// 128 KiB by default, together with ferryd's own.
+const LARGEST_HEADERS: usize = 64 * 1024;
 
 /// Why a command is on its way through a queue of ferryd's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +62,8 @@ impl Kind {
 pub struct Travel {
     /// How far it has come.
     pub progress: Progress,
+    /// How often ferryd has republished it: copies of one message share the number, its continuation has the next.
+    pub hop: u32,
     /// The routing key it was published under.
     pub routing_key: Option<String>,
     /// An expiry set by an operator's replay, in place of the command's own.
@@ -72,6 +79,7 @@ impl Travel {
         };
         put(GENERATION, AMQPValue::LongLongInt((*generation).into()));
         put(ATTEMPT, AMQPValue::LongLongInt((*attempt).into()));
+        put(HOP, AMQPValue::LongLongInt(self.hop.into()));
         put(UNKNOWN, AMQPValue::Boolean(*unknown));
         put_text(headers, KIND, kind.as_str());
         put_text(headers, SINCE, &since.to_string());
@@ -106,7 +114,8 @@ impl Travel {
             history: text(headers, HISTORY).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
         };
         let routing_key = text(headers, ROUTING_KEY).map(str::to_owned);
-        Some(Self { progress, routing_key, extended_to: optional(time(EXTENDED_TO))? })
+        let hop = number(headers, HOP).and_then(|hop| u32::try_from(hop).ok()).unwrap_or_default();
+        Some(Self { progress, hop, routing_key, extended_to: optional(time(EXTENDED_TO))? })
     }
 }
 
@@ -123,12 +132,16 @@ fn optional(time: Option<Option<Timestamp>>) -> Option<Option<Timestamp>> {
 /// misroute, expire or refuse the copy.
 ///
 /// Taken out: `expiration` (it would end the wait early), `user_id` (the broker refuses another user's), `CC` and `BCC`
-/// (they would route copies elsewhere), the broker's own `x-death…` and delivery counts, and ferryd's own headers.
+/// (they would route copies elsewhere), the broker's own `x-death…` and delivery counts, ferryd's own headers, and the
+/// publisher's, trace context aside, where they are so large that ferryd's would not fit beside them.
 #[must_use]
 pub fn carried(original: &BasicProperties) -> BasicProperties {
     let mut headers = FieldTable::default();
-    for (name, value) in original.headers().iter().flat_map(|headers| headers.inner()) {
-        if !is_stripped(name.as_str()) {
+    let theirs = original.headers().as_ref();
+    let large = theirs.is_some_and(|table| size_of_table(table) > LARGEST_HEADERS);
+    for (name, value) in theirs.iter().flat_map(|headers| headers.inner()) {
+        let trace = matches!(name.as_str(), "traceparent" | "tracestate");
+        if !is_stripped(name.as_str()) && (trace || !large) {
             headers.insert(name.clone(), value.clone());
         }
     }
@@ -145,6 +158,21 @@ pub fn carried(original: &BasicProperties) -> BasicProperties {
         timestamp => with_timestamp, kind => with_type, app_id => with_app_id
     );
     copy
+}
+
+/// About how many bytes a table takes in a frame.
+fn size_of_table(table: &FieldTable) -> usize {
+    table.inner().iter().map(|(name, value)| name.as_str().len() + 2 + size_of_value(value)).sum()
+}
+
+fn size_of_value(value: &AMQPValue) -> usize {
+    match value {
+        AMQPValue::LongString(text) => text.as_bytes().len() + 4,
+        AMQPValue::ByteArray(bytes) => bytes.as_slice().len() + 4,
+        AMQPValue::FieldTable(table) => size_of_table(table) + 4,
+        AMQPValue::FieldArray(items) => items.as_slice().iter().map(size_of_value).sum::<usize>() + 4,
+        _ => 9,
+    }
 }
 
 fn is_stripped(name: &str) -> bool {

@@ -19,7 +19,7 @@ fn travel(unknown: bool, key: Option<&str>) -> Travel {
         Duration::from_millis(12),
         &Outcome::Unknown(Failure::new("timeout", "no answer")),
     ));
-    Travel { progress, routing_key: Some("payment.stripe.charge".to_owned()), extended_to: None }
+    Travel { progress, hop: 7, routing_key: Some("payment.stripe.charge".to_owned()), extended_to: None }
 }
 
 #[test]
@@ -79,6 +79,16 @@ fn a_copy_keeps_what_is_the_publishers_and_loses_what_would_misroute_or_expire_i
     assert_eq!(copy.message_id().as_ref().unwrap().as_str(), "m");
     assert_eq!(copy.reply_to().as_ref().unwrap().as_str(), "r");
     assert_eq!(copy.correlation_id().as_ref().unwrap().as_str(), "c");
+}
+
+#[test]
+fn headers_too_large_to_travel_beside_ferryds_own_are_left_out_but_for_the_trace() {
+    let mut headers = FieldTable::default();
+    headers.insert("traceparent".into(), AMQPValue::LongString(LongString::from("00-a-b-01")));
+    headers.insert("large".into(), AMQPValue::LongString(LongString::from("x".repeat(LARGEST_HEADERS))));
+    let copy = carried(&BasicProperties::default().with_headers(headers));
+    let kept: Vec<_> = copy.headers().as_ref().unwrap().inner().keys().map(ToString::to_string).collect();
+    assert_eq!(kept, ["traceparent"]);
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Check {
 
 impl Report {
     fn of(file: Option<PathBuf>, config: &Config, providers: &[&Provider]) -> Self {
-        let faults: Vec<_> = providers.iter().flat_map(|provider| setup::refused(provider)).collect();
+        let faults = setup::refusals(config, providers);
         Self {
             ok: faults.is_empty(),
             file,

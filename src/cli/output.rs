@@ -84,7 +84,8 @@ impl Table {
         Self { headings: headings.into_iter().collect(), rows: Vec::new() }
     }
 
-    /// Adds a row: a cell for each heading. Control characters in it are shown, not obeyed, because cells may hold what
+    /// Adds a row: a cell for each heading. Control characters in it are shown, not obeyed, because cells may hold
+    /// what
     /// others wrote.
     pub fn row(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) {
         self.rows.push(cells.into_iter().map(|cell| visible(cell.as_ref())).collect());

@@ -32,10 +32,10 @@ impl Setup {
         self.registry.iter().map(AsRef::as_ref).collect()
     }
 
-    /// What keeps the daemon from serving these providers although each file is right by itself: one line for each fault.
+    /// What keeps the daemon from serving although each file is right by itself: one line for each fault.
     #[must_use]
     pub fn refusals(&self) -> Vec<String> {
-        self.providers().into_iter().flat_map(refused).collect()
+        refusals(&self.config, &self.providers())
     }
 
     /// Reads everything, and refuses what the daemon would not serve.
@@ -49,12 +49,27 @@ impl Setup {
     }
 }
 
-/// Where money may be moved twice and nobody accepted that.
-pub(super) fn refused(provider: &Provider) -> Vec<String> {
+/// What is wrong between files: payments that may be made twice, and routes that lead nowhere.
+pub(super) fn refusals(config: &Config, providers: &[&Provider]) -> Vec<String> {
+    let mut faults: Vec<_> = providers.iter().flat_map(|provider| unsafe_payments(provider)).collect();
+    for (kind, name) in &config.routes {
+        let fault = match providers.iter().find(|provider| provider.name == *name) {
+            None => "there is no such provider; write the name of a configured one".to_owned(),
+            Some(provider) if provider.kind != *kind => {
+                format!("this provider is of the type `{}`; write one of the type `{kind}`", provider.kind)
+            }
+            Some(_) => continue,
+        };
+        faults.push(format!("routes.{kind} = \"{name}\": {fault}"));
+    }
+    faults
+}
+
+fn unsafe_payments(provider: &Provider) -> Vec<String> {
     let text = |operation| {
         format!(
-            "provider {}: operations.{operation}: moves money and has no idempotency key, so a command that the broker copies may be paid \
-             twice; write `idempotency`, or `accept_duplicates = true` to accept that",
+            "provider {}: operations.{operation}: moves money and has no idempotency key, so a command that the broker \
+             copies may be paid twice; write `idempotency`, or `accept_duplicates = true` to accept that",
             provider.name
         )
     };
@@ -80,15 +95,31 @@ mod tests {
     #[test]
     fn payments_that_may_be_made_twice_are_refused_and_the_rest_is_warned_of() {
         let (payments, messages) = (fixture::payments(), fixture::messages());
+        let config = Config::default();
         let table = [
-            (refused(&payments), Some("provider stripe: operations.payout: moves money")),
+            (refusals(&config, &[&payments]), Some("provider stripe: operations.payout: moves money")),
             (warnings(&payments), Some("provider stripe: operations.tip: has no idempotency key")),
-            (refused(&messages), None),
+            (refusals(&config, &[&messages]), None),
             (warnings(&messages), Some("provider twilio: operations.send_sms: has no idempotency key")),
         ];
         for (lines, start) in table {
             assert_eq!(lines.len(), usize::from(start.is_some()), "{lines:?}");
             assert!(lines.iter().zip(start).all(|(line, start)| line.starts_with(start)), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_route_leads_to_a_provider_of_its_type() {
+        let messages = fixture::messages();
+        for (kind, name, fault) in [
+            ("notification", "twilio", None),
+            ("notification", "sendgrid", Some("no such provider")),
+            ("payment", "twilio", Some("of the type `notification`")),
+        ] {
+            let routes = [(kind.parse().unwrap(), name.parse().unwrap())].into();
+            let found = refusals(&Config { routes, ..Config::default() }, &[&messages]);
+            assert_eq!(found.len(), usize::from(fault.is_some()), "{found:?}");
+            assert!(found.iter().zip(fault).all(|(line, fault)| line.contains(fault)), "{found:?}");
         }
     }
 }

@@ -96,8 +96,9 @@ impl TryFrom<String> for AmqpUri {
     }
 }
 
+/// Without the password, unless it is the one that every fresh installation has.
 fn redact(mut url: url::Url) -> String {
-    if url.password().is_some() {
+    if url.password().is_some_and(|password| password != "guest") {
         // Fails only for addresses without a host, which are refused before.
         url.set_password(Some("***")).ok();
     }

@@ -45,14 +45,20 @@ pub(super) fn of_process() -> Result<Environment, ConfigError> {
 
 /// The settings among the variables, and the variables that look like settings and are none.
 ///
-/// Settings are those with `__`, `FERRYD_PREFIX` and `FERRYD_LOG`. Others are left alone, because container platforms set
+/// Settings are those with `__`, `FERRYD_PREFIX` and `FERRYD_LOG`. Others are left alone, because container
+/// platforms set
 /// variables such as `FERRYD_SERVICE_HOST` by themselves; but one with `_` where `__` belongs is refused.
 pub(super) fn overrides(environment: &Environment) -> (Vec<Override>, Vec<Fault>) {
     let known = serde_json::to_value(Config::default()).unwrap_or_default();
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     let ours = environment.iter().filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)));
     for (name, rest, value) in ours.filter(|(_, _, value)| !value.is_empty()) {
+        let is_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         let key = match rest {
+            _ if rest.contains("__") && !rest.chars().all(is_key) => {
+                faults.push(fault(name, "is no setting: write capitals, digits and underscores only"));
+                continue;
+            }
             "LOG" => "log.filter".to_owned(),
             _ if rest == "PREFIX" || rest.contains("__") => rest.to_lowercase().replace("__", "."),
             _ => {

@@ -44,7 +44,8 @@ pub fn format_duration(duration: Duration) -> String {
     format!("{milliseconds}ms")
 }
 
-/// Reads a size in bytes: a whole number with one of the units `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB`, `GB`, or none for bytes.
+/// Reads a size in bytes: a whole number with one of the units `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB`, `GB`, or none
+/// for bytes.
 ///
 /// # Errors
 /// Where the text is anything else, or the number is too large for this machine.

@@ -74,7 +74,8 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// Reads the settings. Whatever is wrong is noted and replaced by its default, so that one reading finds every fault.
+    /// Reads the settings. Whatever is wrong is noted and replaced by its default, so that one reading finds every
+    /// fault.
     pub(super) fn read(&mut self) -> Config {
         self.expand();
         loop {
@@ -109,7 +110,8 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// Lets relative paths of the file, and of the defaults, start at the file's folder. Those of the environment start at
+    /// Lets relative paths of the file, and of the defaults, start at the file's folder. Those of the environment
+    /// start at
     /// the working directory.
     pub(super) fn place_paths(&self, config: &mut Config) {
         let Some(folder) = self.file.as_ref().map(Source::folder) else { return };
@@ -273,7 +275,8 @@ fn find_mut<'v>(value: &'v mut Value, steps: &[Step]) -> Option<&'v mut Value> {
     })
 }
 
-/// Takes a value out; of a list the whole list, so that the places of its other entries stay true. Whether it was there.
+/// Takes a value out; of a list the whole list, so that the places of its other entries stay true. Whether it was
+/// there.
 fn remove(root: &mut Value, steps: &[Step]) -> bool {
     let keys: Vec<_> = steps.iter().take_while(|step| matches!(step, Step::Key(_))).cloned().collect();
     let Some((Step::Key(last), parents)) = keys.split_last() else { return false };

@@ -8,7 +8,8 @@ use super::Environment;
 
 /// Puts the values in the place of every `${…}` of an address.
 ///
-/// Where the placeholder is the whole text, its value is taken as it is; in the middle it is percent-encoded, so that a
+/// Where the placeholder is the whole text, its value is taken as it is; in the middle it is percent-encoded, so
+/// that a
 /// password may hold `@` or `/`. One line break at the end of a file is dropped. Relative paths start at `base`.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! The sections of the configuration, one struct each.
 //!
-//! Every field states its unit, its default and its environment variable; these texts are the JSON Schema's descriptions too.
+//! Every field states its unit, its default and its environment variable; these texts are the JSON Schema's
+//! descriptions too.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,29 +19,37 @@ use crate::domain::retry::RetryPolicy;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Amqp {
-    /// The broker's address, `amqp://` or `amqps://`. May hold `${env:NAME}` and `${file:/path}`; a value that is put into the middle of the address is percent-encoded.
+    /// The broker's address, `amqp://` or `amqps://`. May hold `${env:NAME}` and `${file:/path}`; a value that is
+    /// put into the middle of the address is percent-encoded.
     /// `?auth_mechanism=external` takes the user from the client certificate.
     /// Default `amqp://guest:guest@127.0.0.1:5672/%2f`. Environment: `FERRYD_AMQP__URI`.
     pub uri: AmqpUri,
-    /// PEM file of the authorities to trust instead of the system's, for `amqps`. Default: the system's. Environment: `FERRYD_AMQP__CA_FILE`.
+    /// PEM file of the authorities to trust instead of the system's, for `amqps`. Default: the system's.
+    /// Environment: `FERRYD_AMQP__CA_FILE`.
     pub ca_file: Option<PathBuf>,
-    /// PEM file of the client certificate with its chain; goes with `client_key_file`. Default: none. Environment: `FERRYD_AMQP__CLIENT_CERT_FILE`.
+    /// PEM file of the client certificate with its chain; goes with `client_key_file`. Default: none. Environment:
+    /// `FERRYD_AMQP__CLIENT_CERT_FILE`.
     pub client_cert_file: Option<PathBuf>,
-    /// PEM file (PKCS #8) of the client certificate's key. Default: none. Environment: `FERRYD_AMQP__CLIENT_KEY_FILE`.
+    /// PEM file (PKCS #8) of the client certificate's key. Default: none. Environment:
+    /// `FERRYD_AMQP__CLIENT_KEY_FILE`.
     pub client_key_file: Option<PathBuf>,
-    /// A connection on which nothing was heard for about two of these is given up. Whole seconds, 1 s to 1 h. Default `10s`. Environment: `FERRYD_AMQP__HEARTBEAT`.
+    /// A connection on which nothing was heard for about two of these is given up. Whole seconds, 1 s to 1 h.
+    /// Default `10s`. Environment: `FERRYD_AMQP__HEARTBEAT`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
     pub heartbeat: Duration,
-    /// The most time for TCP, TLS and AMQP handshakes together. Default `10s`. Environment: `FERRYD_AMQP__CONNECT_TIMEOUT`.
+    /// The most time for TCP, TLS and AMQP handshakes together. Default `10s`. Environment:
+    /// `FERRYD_AMQP__CONNECT_TIMEOUT`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
     pub connect_timeout: Duration,
-    /// The most time from publishing a message to the broker's confirm. Default `10s`. Environment: `FERRYD_AMQP__PUBLISH_TIMEOUT`.
+    /// The most time from publishing a message to the broker's confirm. Default `10s`. Environment:
+    /// `FERRYD_AMQP__PUBLISH_TIMEOUT`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
     pub publish_timeout: Duration,
-    /// The most messages that are published and not yet confirmed, 1 to 65535. Default 1000. Environment: `FERRYD_AMQP__MAX_UNCONFIRMED`.
+    /// The most messages that are published and not yet confirmed, 1 to 65535. Default 1000. Environment:
+    /// `FERRYD_AMQP__MAX_UNCONFIRMED`.
     #[schemars(range(min = 1))]
     pub max_unconfirmed: u16,
 }
@@ -79,9 +88,11 @@ impl From<&Amqp> for AmqpSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Providers {
-    /// The folder of the provider files, `*.toml`; relative to the configuration file. Default `providers`. Environment: `FERRYD_PROVIDERS__DIR`.
+    /// The folder of the provider files, `*.toml`; relative to the configuration file. Default `providers`.
+    /// Environment: `FERRYD_PROVIDERS__DIR`.
     pub dir: PathBuf,
-    /// The most calls at the same time at one provider, 1 to 65535. Default 64. Environment: `FERRYD_PROVIDERS__MAX_IN_FLIGHT`.
+    /// The most calls at the same time at one provider, 1 to 65535. Default 64. Environment:
+    /// `FERRYD_PROVIDERS__MAX_IN_FLIGHT`.
     #[schemars(range(min = 1))]
     pub max_in_flight: u16,
     /// The most bytes of commands being worked on at the same time at one provider, at least `1MiB`. Default `64MiB`.
@@ -132,11 +143,13 @@ impl From<&Retry> for RetryPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Events {
-    /// The states of which an event is published: of `pending`, `processing`, `waiting`, `completed`, `failed`; the last two always.
+    /// The states of which an event is published: of `pending`, `processing`, `waiting`, `completed`, `failed`; the
+    /// last two always.
     /// Default `waiting`, `completed`, `failed`. Environment: `FERRYD_EVENTS__STATES`, separated by commas.
     #[serde(deserialize_with = "states")]
     pub states: Vec<State>,
-    /// Queues that are declared and bound to the events before the first one is published. Default: none. Environment: none.
+    /// Queues that are declared and bound to the events before the first one is published. Default: none.
+    /// Environment: none.
     pub subscribers: Vec<Subscriber>,
 }
 
@@ -164,7 +177,8 @@ pub struct Subscriber {
     /// The queue's name, 1 to 255 bytes.
     #[schemars(length(min = 1, max = 255))]
     pub queue: String,
-    /// The binding keys, such as `payment.#` or `*.stripe.*.failed`: `*` stands for one word, `#` for any number of words.
+    /// The binding keys, such as `payment.#` or `*.stripe.*.failed`: `*` stands for one word, `#` for any number of
+    /// words.
     #[schemars(length(min = 1))]
     pub bindings: Vec<String>,
 }
@@ -173,7 +187,8 @@ pub struct Subscriber {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
-    /// How long calls under way may go on after SIGTERM or SIGINT; what is not finished then is given back to the broker.
+    /// How long calls under way may go on after SIGTERM or SIGINT; what is not finished then is given back to the
+    /// broker.
     /// Default `30s`. Environment: `FERRYD_SHUTDOWN__GRACE`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
@@ -190,15 +205,20 @@ impl Default for Shutdown {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// `human` for people, `json` for machines (one object a line), `auto` for people on a terminal and machines elsewhere.
+    /// `human` for people, `json` for machines (one object a line), `auto` for people on a terminal and machines
+    /// elsewhere.
     /// Default `auto`. Environment: `FERRYD_LOG__FORMAT`.
+    #[serde(deserialize_with = "format")]
     pub format: Format,
-    /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`, `off`), or levels by target such as `info,ferryd::amqp=debug`.
+    /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`, `off`), or levels by target such as
+    /// `info,ferryd::amqp=debug`.
     /// Default `info`. Environment: `FERRYD_LOG`, which comes before `FERRYD_LOG__FILTER`.
     pub filter: Filter,
-    /// Whether every request to a provider and its answer are logged, masked. Default true. Environment: `FERRYD_LOG__EXCHANGES`.
+    /// Whether every request to a provider and its answer are logged, masked. Default true. Environment:
+    /// `FERRYD_LOG__EXCHANGES`.
     pub exchanges: bool,
-    /// The most bytes of a request's or answer's body that are logged. Default `4KiB`. Environment: `FERRYD_LOG__BODY_CAP`.
+    /// The most bytes of a request's or answer's body that are logged. Default `4KiB`. Environment:
+    /// `FERRYD_LOG__BODY_CAP`.
     #[serde(with = "human::size")]
     #[schemars(schema_with = "human::size::schema")]
     pub body_cap: usize,
@@ -212,7 +232,7 @@ impl Default for Log {
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase", try_from = "String")]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// For people on a terminal, for machines elsewhere.
     #[default]
@@ -223,16 +243,12 @@ pub enum Format {
     Json,
 }
 
-impl TryFrom<String> for Format {
-    type Error = String;
-
-    fn try_from(word: String) -> Result<Self, String> {
-        match word.as_str() {
-            "auto" => Ok(Self::Auto),
-            "human" => Ok(Self::Human),
-            "json" => Ok(Self::Json),
-            _ => Err("is no log format: write auto, human or json".to_owned()),
-        }
+fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Format, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "auto" => Ok(Format::Auto),
+        "human" => Ok(Format::Human),
+        "json" => Ok(Format::Json),
+        _ => Err(D::Error::custom("is no log format: write auto, human or json")),
     }
 }
 

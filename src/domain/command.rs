@@ -243,6 +243,19 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// The same identity without a reference or metadata too large for a header. The message body has them whole.
+    #[must_use]
+    pub fn shortened(mut self) -> Self {
+        const MOST: usize = 4 * 1024;
+        if self.metadata.iter().map(|(name, value)| name.len() + value.len() + 6).sum::<usize>() > MOST {
+            self.metadata.clear();
+        }
+        self.reference = self.reference.filter(|reference| reference.len() <= MOST);
+        self
+    }
+}
+
 #[cfg(test)]
 #[path = "command_tests.rs"]
 mod tests;

@@ -12,7 +12,8 @@ use super::name::excerpt;
 /// A command's id: 1 to 128 of `A-Z a-z 0-9 . _ : -`, unique over all publishers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct CommandId(#[schemars(regex(pattern = r"^[A-Za-z0-9._:-]{1,128}$"))] String);
+#[schemars(extend("pattern" = "^[A-Za-z0-9._:-]{1,128}$"))]
+pub struct CommandId(String);
 
 /// Why a text is not a [`CommandId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

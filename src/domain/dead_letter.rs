@@ -108,10 +108,10 @@ impl DeadLetter {
     #[must_use]
     pub fn new(command: Identity, kind: Kind, failure: Failure, progress: &Progress, place: Place) -> Self {
         Self {
-            command,
+            command: command.shortened(),
             kind,
-            code: failure.code,
-            message: failure.message,
+            code: failure.code.map(|code| shortened(&code)),
+            message: shortened(&failure.message),
             http_status: failure.http_status,
             generation: progress.generation,
             attempt: progress.attempt,
@@ -159,6 +159,11 @@ impl DeadLetter {
         progress.unknown = true;
         Ok(progress)
     }
+}
+
+/// The most characters of a text: the record travels in a header, which must fit a frame.
+fn shortened(text: &str) -> String {
+    text.chars().take(2_000).collect()
 }
 
 #[cfg(test)]

@@ -54,6 +54,17 @@ fn what_is_no_command_cannot_be_replayed() {
 }
 
 #[test]
+fn a_record_always_fits_a_header() {
+    let mut identity = letter(Kind::Invalid).command;
+    identity.reference = Some("r".repeat(100_000));
+    identity.metadata.insert("m".repeat(100_000), "v".to_owned());
+    let place = Place { routing_key: None, host: "h".to_owned(), version: "v".to_owned(), at: at(10) };
+    let failure = Failure::new(&"c".repeat(100_000), "m".repeat(100_000));
+    let letter = DeadLetter::new(identity, Kind::Invalid, failure, &Progress::fresh(at(0)), place);
+    assert!(serde_json::to_string(&letter).unwrap().len() < 32 * 1024);
+}
+
+#[test]
 fn a_record_survives_its_header() {
     let letter = letter(Kind::Rejected);
     let json = serde_json::to_string(&letter).unwrap();

@@ -14,7 +14,8 @@ pub const MAX_NAME_LEN: usize = 63;
 /// Names become words of AMQP routing keys, so they hold no dot, and parts of queue names, so they are short.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct Name(#[schemars(regex(pattern = r"^[a-z][a-z0-9_-]{0,62}$"))] String);
+#[schemars(extend("pattern" = "^[a-z][a-z0-9_-]{0,62}$"))]
+pub struct Name(String);
 
 /// Why a text is not a [`Name`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

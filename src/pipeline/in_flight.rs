@@ -3,30 +3,33 @@
 //! When the link to the broker fails, every unacked message is delivered again while its work still runs here. The copy
 //! joins the running work and is acked with it. So a broker restart makes no call twice and nothing unknown.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lapin::Acker;
 
+use crate::amqp::headers::Travel;
 use crate::domain::command_id::CommandId;
-use crate::domain::progress::Progress;
 
 /// How many ended steps are remembered, for acks that were lost.
 const REMEMBERED: usize = 16_384;
 
-/// One call of one command: the unit that must not run twice.
+/// One message of one command: every copy of it is the same step, which must not run twice. Its continuation, even one
+/// that only waits, is another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Step {
     command: CommandId,
     generation: u32,
     attempt: u32,
+    hop: u32,
 }
 
 impl Step {
     /// The step a command is at.
     #[must_use]
-    pub fn new(command: &CommandId, progress: &Progress) -> Self {
-        Self { command: command.clone(), generation: progress.generation, attempt: progress.attempt }
+    pub fn new(command: &CommandId, travel: &Travel) -> Self {
+        let Travel { progress, hop, .. } = travel;
+        Self { command: command.clone(), generation: progress.generation, attempt: progress.attempt, hop: *hop }
     }
 }
 
@@ -37,7 +40,7 @@ pub struct InFlight(Arc<Mutex<Steps>>);
 #[derive(Debug, Default)]
 struct Steps {
     running: HashMap<Step, Vec<Acker>>,
-    ended: HashMap<Step, ()>,
+    ended: HashSet<Step>,
     order: VecDeque<Step>,
 }
 
@@ -66,7 +69,7 @@ impl InFlight {
     #[must_use]
     pub fn enter(&self, step: Step, acker: Acker, copy: bool) -> Entry {
         let mut steps = self.lock();
-        if steps.ended.contains_key(&step) && copy {
+        if steps.ended.contains(&step) && copy {
             return Entry::Ended(acker);
         }
         match steps.running.get_mut(&step) {
@@ -94,15 +97,14 @@ impl InFlight {
 }
 
 impl Claim {
-    /// Ends the step and returns every delivery to be acked. `remember` says that copies which come later are to be
-    /// dropped; not so when the command waits and comes back to the same step.
+    /// Ends the step and returns every delivery to be acked. Copies that come later are dropped.
     #[must_use]
-    pub fn finish(mut self, remember: bool) -> Vec<Acker> {
+    pub fn finish(mut self) -> Vec<Acker> {
         let mut ackers = std::mem::take(&mut self.own);
         let Some(step) = self.step.take() else { return ackers };
         let mut steps = self.steps.lock();
         ackers.extend(steps.running.remove(&step).unwrap_or_default());
-        if remember && steps.ended.insert(step.clone(), ()).is_none() {
+        if steps.ended.insert(step.clone()) {
             steps.order.push_back(step);
             if steps.order.len() > REMEMBERED {
                 let oldest = steps.order.pop_front();
@@ -126,16 +128,17 @@ mod tests {
     use jiff::Timestamp;
     use lapin::message::Delivery;
 
+    use crate::domain::progress::Progress;
+
     use super::*;
 
     fn acker(tag: u64) -> Acker {
         Delivery::mock(tag, "".into(), "".into(), true, Vec::new()).acker
     }
 
-    fn step(attempt: u32) -> Step {
-        let mut progress = Progress::fresh(Timestamp::UNIX_EPOCH);
-        progress.attempt = attempt;
-        Step::new(&"order-1".parse().unwrap(), &progress)
+    fn step(hop: u32) -> Step {
+        let progress = Progress::fresh(Timestamp::UNIX_EPOCH);
+        Step::new(&"order-1".parse().unwrap(), &Travel { progress, hop, routing_key: None, extended_to: None })
     }
 
     fn begin(steps: &InFlight, step: Step, tag: u64, copy: bool) -> Claim {
@@ -150,7 +153,7 @@ mod tests {
         let steps = InFlight::default();
         let claim = begin(&steps, step(1), 1, false);
         assert!(matches!(steps.enter(step(1), acker(2), true), Entry::Joined));
-        assert_eq!(claim.finish(true).len(), 2);
+        assert_eq!(claim.finish().len(), 2);
         assert!(matches!(steps.enter(step(1), acker(3), true), Entry::Ended(_)));
         assert!(matches!(steps.enter(step(2), acker(4), true), Entry::Begun(_)));
     }
@@ -160,28 +163,28 @@ mod tests {
         let steps = InFlight::default();
         let first = begin(&steps, step(1), 1, false);
         let second = begin(&steps, step(1), 2, false);
-        assert_eq!((second.finish(true).len(), first.finish(true).len()), (1, 1));
+        assert_eq!((second.finish().len(), first.finish().len()), (1, 1));
         let again = begin(&steps, step(1), 3, false);
-        assert_eq!(again.finish(true).len(), 1);
+        assert_eq!(again.finish().len(), 1);
     }
 
     #[test]
-    fn a_step_that_waits_or_was_dropped_can_be_entered_again() {
+    fn a_step_that_was_dropped_can_be_entered_again() {
         let steps = InFlight::default();
-        assert_eq!(begin(&steps, step(1), 1, false).finish(false).len(), 1);
         drop(begin(&steps, step(1), 2, true));
-        assert_eq!(begin(&steps, step(1), 3, true).finish(true).len(), 1);
+        assert_eq!(begin(&steps, step(1), 3, true).finish().len(), 1);
         assert_eq!(steps.running(), 0);
     }
 
     #[test]
     fn only_so_many_ended_steps_are_remembered() {
         let steps = InFlight::default();
-        for attempt in 0..u32::try_from(REMEMBERED).unwrap() + 10 {
-            let _ = begin(&steps, step(attempt), 1, false).finish(true);
+        for hop in 0..u32::try_from(REMEMBERED).unwrap() + 10 {
+            let _ = begin(&steps, step(hop), 1, false).finish();
         }
         assert!(matches!(steps.enter(step(9), acker(1), true), Entry::Begun(_)));
         assert!(matches!(steps.enter(step(10), acker(1), true), Entry::Ended(_)));
-        assert_eq!(steps.lock().ended.len(), steps.lock().order.len());
+        let steps = steps.lock();
+        assert_eq!((steps.ended.len(), steps.order.len()), (REMEMBERED, REMEMBERED));
     }
 }

@@ -7,7 +7,7 @@ use lapin::BasicProperties;
 use lapin::types::{FieldTable, ShortString};
 
 use super::parcel::Parcel;
-use crate::amqp::headers::{self, DEAD};
+use crate::amqp::headers::{self, DEAD, Travel};
 use crate::amqp::message::{Message, put_text};
 use crate::amqp::topology::Names;
 use crate::domain::dead_letter::{DeadLetter, Place};
@@ -32,8 +32,6 @@ pub struct Effects {
     pub messages: Vec<Message>,
     /// The answer to `reply_to`: best effort.
     pub reply: Option<Message>,
-    /// Whether the step has ended, so that further copies of its message are dropped. Not so for one that waits.
-    pub ends_step: bool,
 }
 
 impl Outbox {
@@ -71,7 +69,7 @@ impl Outbox {
         if published {
             messages.push(self.event(&event));
         }
-        Effects { messages, reply, ends_step: true }
+        Effects { messages, reply }
     }
 
     /// The effects of a retry: the continuation on its rung, and the `pending` event of the next attempt.
@@ -80,23 +78,23 @@ impl Outbox {
         parcel.travel.progress.attempt += 1;
         let mut messages = vec![self.wait(parcel, headers::Kind::Retry, rung)];
         messages.extend(self.tell(parcel, Happening::Pending { due, failure }, now));
-        Effects { messages, reply: None, ends_step: true }
+        Effects { messages, reply: None }
     }
 
     /// The effects of waiting without having spent an attempt.
     #[must_use]
     pub fn park(&self, parcel: &Parcel, rung: Rung) -> Effects {
         let messages = vec![self.wait(parcel, headers::Kind::Park, rung)];
-        Effects { messages, reply: None, ends_step: false }
+        Effects { messages, reply: None }
     }
 
-    /// The effects of giving a delivery back that was not started: it goes to the end of its own queue, and is not
-    /// taken for redelivered.
+    /// The effects of giving a delivery back that was not started: it goes to the end of its provider's queue, and is
+    /// not taken for redelivered.
     #[must_use]
     pub fn give_back(&self, parcel: &Parcel) -> Effects {
         let key = format!("back.{}", provider_word(parcel));
         let message = self.continuation(parcel, headers::Kind::Park, self.names.redeliver(), key);
-        Effects { messages: vec![message], reply: None, ends_step: false }
+        Effects { messages: vec![message], reply: None }
     }
 
     fn wait(&self, parcel: &Parcel, kind: headers::Kind, rung: Rung) -> Message {
@@ -107,7 +105,8 @@ impl Outbox {
     fn continuation(&self, parcel: &Parcel, kind: headers::Kind, exchange: String, key: String) -> Message {
         let mut properties = headers::carried(&parcel.properties);
         let mut table = properties.headers().clone().unwrap_or_default();
-        parcel.travel.write(kind, &mut table);
+        let travel = Travel { hop: parcel.travel.hop + 1, ..parcel.travel.clone() };
+        travel.write(kind, &mut table);
         properties = properties.with_headers(table);
         Message { exchange: short(&exchange), routing_key: short(&key), properties, body: parcel.body.clone() }
     }

@@ -96,8 +96,7 @@ impl Order {
     /// [`Refusal`]: the message is no valid command for this provider, or a continuation that can't be understood.
     pub fn read(delivery: &Delivery, provider: &Provider, names: &Names, now: Timestamp) -> Result<Self, Box<Refusal>> {
         let (travel, understood) = travel(delivery, names, now);
-        let fresh = delivery.exchange.as_str() == names.commands();
-        let key = if fresh || !understood { travel.routing_key.clone() } else { None };
+        let key = travel.routing_key.clone();
         let refuse = |identity: Identity, travel: Travel, kind, failure| {
             let mut parcel = Parcel::new(delivery, identity, travel);
             parcel.identity.provider = Some(provider.name.clone());
@@ -155,7 +154,7 @@ fn travel(delivery: &Delivery, names: &Names, now: Timestamp) -> (Travel, bool) 
     let read = own.then(|| Travel::read(delivery.properties.headers().as_ref())).flatten();
     let understood = read.is_some() || !own;
     let routing_key = (!own).then(|| delivery.routing_key.to_string());
-    let fresh = || Travel { progress: Progress::fresh(now), routing_key, extended_to: None };
+    let fresh = || Travel { progress: Progress::fresh(now), hop: 0, routing_key, extended_to: None };
     (read.unwrap_or_else(fresh), understood)
 }
 

@@ -11,8 +11,6 @@ use lapin::message::Delivery;
 use super::outbox::Effects;
 use super::parcel::Parcel;
 use super::{Pipeline, ack, log_ending};
-use crate::amqp::headers::{self};
-use crate::amqp::message::Message;
 use crate::domain::command::ANY;
 use crate::domain::event::Happening;
 use crate::domain::lifecycle::Kind;
@@ -39,7 +37,7 @@ impl Strays {
         let mut parcel = Parcel::of_stray(&delivery, names, Timestamp::now());
         let words: Vec<&str> = delivery.routing_key.as_str().split('.').collect();
         if let Some(provider) = words.get(1).and_then(|word| self.provider(words[0], word)) {
-            return self.send_on(&delivery, &parcel, provider).await;
+            return self.send_on(&delivery, parcel, provider).await;
         }
         let fresh = delivery.exchange.as_str() == names.commands();
         let (kind, failure) = if fresh {
@@ -85,30 +83,23 @@ impl Strays {
         Failure::new("unknown_provider", message)
     }
 
-    /// Declares the topology again and publishes the message as it came.
-    async fn send_on(&self, delivery: &Delivery, parcel: &Parcel, provider: &Provider) {
-        let Pipeline { broker, names, .. } = self.pipeline.as_ref();
+    /// Declares the topology again and sends the message to the provider's queue.
+    ///
+    /// A repeated delivery may have been sent on before, and what was sent on may have been carried out.
+    async fn send_on(&self, delivery: &Delivery, mut parcel: Parcel, provider: &Provider) {
+        let Pipeline { broker, outbox, .. } = self.pipeline.as_ref();
         tokio::time::sleep(MISSING_QUEUE_PAUSE).await;
         if let Some(session) = broker.session().await
             && let Err(error) = broker.declare_again(&session).await
         {
             tracing::warn!(provider = %provider.name, %error, "failed to declare the queue of a message that fits no binding");
         }
-        let mut properties = headers::carried(&delivery.properties);
-        let continuation = delivery.exchange.as_str() != names.commands();
-        if continuation {
-            let mut table = properties.headers().clone().unwrap_or_default();
-            parcel.travel.write(headers::Kind::Park, &mut table);
-            properties = properties.with_headers(table);
+        parcel.identity.provider = Some(provider.name.clone());
+        if delivery.redelivered {
+            let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
+            parcel.assume_sent(operation.and_then(|operation| operation.idempotency));
         }
-        let message = Message {
-            exchange: delivery.exchange.clone(),
-            routing_key: delivery.routing_key.clone(),
-            properties,
-            body: delivery.data.clone(),
-        };
-        let effects = Effects { messages: vec![message], reply: None, ends_step: false };
-        self.finish(delivery, effects).await;
+        self.finish(delivery, outbox.give_back(&parcel)).await;
     }
 
     async fn end(
@@ -128,9 +119,7 @@ impl Strays {
     async fn finish(&self, delivery: &Delivery, effects: Effects) {
         if self.pipeline.publish(&effects).await.is_ok() {
             ack([delivery.acker.clone()]).await;
-            if let Some(reply) = effects.reply {
-                self.pipeline.broker.publish_once(&reply).await;
-            }
         }
+        self.pipeline.reply(effects).await;
     }
 }

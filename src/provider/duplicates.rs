@@ -1,7 +1,9 @@
 //! What a second copy of a command does at an operation.
 //!
-//! A provider that offers no idempotency key acts on every call. ferryd never repeats such a call by itself after an outcome
-//! nobody knows, and takes a message that the broker marks as delivered before for such an outcome. But a crash of the broker
+//! A provider that offers no idempotency key acts on every call. ferryd never repeats such a call by itself after
+//! an outcome
+//! nobody knows, and takes a message that the broker marks as delivered before for such an outcome. But a crash of
+//! the broker
 //! can leave two copies of a message that look alike, and nothing tells the second one from a new command.
 
 use super::{Operation, Provider};

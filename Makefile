@@ -1,0 +1,39 @@
+# `make` prints this list. CI calls the same targets as a person.
+.DEFAULT_GOAL := help
+.PHONY: help build fmt lint check doc test chaos clean
+
+CARGO ?= cargo
+SCRIPTS := rabbitmq/node .ci/run
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build ferryd (target/debug/ferryd)
+	$(CARGO) build --locked
+
+fmt: ## Format the code
+	$(CARGO) fmt
+
+lint: ## Formatting, lints, documentation and scripts; changes nothing
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --all-features
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not installed: scripts not checked"; fi
+
+doc: ## Build the API documentation (target/doc)
+	$(CARGO) doc --locked --no-deps
+
+test: ## All tests, on a RabbitMQ node of their own (installed when missing)
+	rabbitmq/node install
+	$(CARGO) test --locked --features failpoints
+
+chaos: ## Only the tests that kill daemon and broker
+	rabbitmq/node install
+	$(CARGO) test --locked --features failpoints --test it -- chaos::
+
+check: lint test ## Everything that CI checks
+
+clean: ## Remove what was built, and the private node with its data
+	rabbitmq/node stop
+	rm -rf .run
+	$(CARGO) clean

@@ -1,0 +1,77 @@
+//! Finds what looks like the number of a payment card (ISO/IEC 7812-1): 13 to 19 digits, perhaps grouped, with a right
+//! check digit.
+
+use std::ops::Range;
+
+const LENGTHS: std::ops::RangeInclusive<usize> = 13..=19;
+
+/// Where card-like numbers are; spans may overlap.
+pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
+    if text.bytes().filter(u8::is_ascii_digit).count() < *LENGTHS.start() {
+        return Vec::new();
+    }
+    let bytes = text.as_bytes();
+    let mut spans = Vec::new();
+    // `%20` is a space to one reader and the end of a percentage to another: read it both ways.
+    for percent_encoded in [false, true] {
+        let mut chain = Vec::new();
+        let mut at = 0;
+        while at < bytes.len() {
+            let digits = bytes[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if digits > 0 {
+                chain.push(at..at + digits);
+                at += digits;
+            }
+            let gap = separator(&bytes[at..], percent_encoded);
+            if digits == 0 || gap == 0 {
+                numbers_in(bytes, &chain, &mut spans);
+                chain.clear();
+            }
+            at += if gap > 0 { gap } else { usize::from(digits == 0).max(skip(&bytes[at..], percent_encoded)) };
+        }
+        numbers_in(bytes, &chain, &mut spans);
+    }
+    spans
+}
+
+/// The length of a separator of digit groups, 0 for none.
+fn separator(rest: &[u8], percent_encoded: bool) -> usize {
+    match rest {
+        [b' ' | b'-' | b'+' | b'.', ..] => 1,
+        [b'%', b'2', b'0' | b'd' | b'D' | b'b' | b'B', ..] if percent_encoded => 3,
+        _ => 0,
+    }
+}
+
+/// The length of an encoded character, which is not made of digits; 0 for none.
+fn skip(rest: &[u8], percent_encoded: bool) -> usize {
+    match rest {
+        [b'%', a, b, ..] if percent_encoded && a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => 3,
+        _ => 0,
+    }
+}
+
+/// Card-like numbers made of neighbouring groups of a chain.
+fn numbers_in(text: &[u8], chain: &[Range<usize>], spans: &mut Vec<Range<usize>>) {
+    for first in 0..chain.len() {
+        let mut length = 0;
+        for last in first..chain.len() {
+            length += chain[last].len();
+            if length > *LENGTHS.end() {
+                break;
+            }
+            if LENGTHS.contains(&length) && luhn(chain[first..=last].iter().flat_map(|group| &text[group.clone()])) {
+                spans.push(chain[first].start..chain[last].end);
+            }
+        }
+    }
+}
+
+/// Whether the last digit is the check digit of the others.
+fn luhn<'a>(digits: impl DoubleEndedIterator<Item = &'a u8>) -> bool {
+    let weighted = digits.rev().enumerate().map(|(index, digit)| {
+        let digit = u32::from(digit - b'0') * if index % 2 == 0 { 1 } else { 2 };
+        digit / 10 + digit % 10
+    });
+    weighted.sum::<u32>() % 10 == 0
+}

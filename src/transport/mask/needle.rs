@@ -1,0 +1,231 @@
+//! Finds texts that must not be seen, however they were written down on their way into a request or answer.
+
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+/// Characters and the ways XML writes them.
+const ENTITIES: [(char, &str); 9] = [
+    ('&', "&amp;"),
+    ('<', "&lt;"),
+    ('>', "&gt;"),
+    ('"', "&quot;"),
+    ('"', "&#34;"),
+    ('"', "&#x22;"),
+    ('\'', "&apos;"),
+    ('\'', "&#39;"),
+    ('\'', "&#x27;"),
+];
+
+/// Characters and the letters that stand for them after a backslash (RFC 8259, section 7).
+const CONTROLS: [(char, u8); 5] = [('\n', b'n'), ('\r', b'r'), ('\t', b't'), ('\u{8}', b'b'), ('\u{c}', b'f')];
+
+/// How many bytes of backslashes are taken as the escaping of one character: five layers of it. Without a limit an answer
+/// of backslashes alone would be read over and over.
+const LONGEST_RUN: usize = 32;
+
+/// Texts to find.
+#[derive(Default)]
+pub(super) struct Needles {
+    needles: Vec<Needle>,
+    /// For each byte, the needles whose occurrence may start with it; empty where there are no needles at all.
+    starting: Vec<Vec<usize>>,
+}
+
+struct Needle {
+    chars: Vec<char>,
+    /// Whether it is the inside of a base64 text, all of which is to be covered.
+    base64: bool,
+}
+
+impl Needles {
+    /// Finds each text as it is, percent-encoded, escaped for JSON or XML, in any mixture of these.
+    pub(super) fn plain<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::of(texts.into_iter().map(|text| Needle::new(text, false)).collect())
+    }
+
+    /// As [`Needles::plain`], and wherever each text is within something that was encoded as base64.
+    pub(super) fn with_base64<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
+        let forms = |text: &'a str| {
+            let cores = base64_cores(text.as_bytes()).into_iter().map(|core| Needle::new(&core, true));
+            std::iter::once(Needle::new(text, false)).chain(cores)
+        };
+        Self::of(texts.into_iter().flat_map(forms).collect())
+    }
+
+    fn of(needles: Vec<Needle>) -> Self {
+        let mut starting = vec![Vec::new(); if needles.is_empty() { 0 } else { 256 }];
+        for (index, needle) in needles.iter().enumerate() {
+            for byte in needle.first_bytes() {
+                starting[usize::from(byte)].push(index);
+            }
+        }
+        Self { needles, starting }
+    }
+
+    /// Where the texts are; spans may overlap.
+    pub(super) fn spans(&self, text: &str) -> Vec<Range<usize>> {
+        if self.needles.is_empty() {
+            return Vec::new();
+        }
+        let found = |(at, byte): (usize, &u8)| self.longest_at(text, at, *byte);
+        text.as_bytes().iter().enumerate().filter_map(found).collect()
+    }
+
+    fn longest_at(&self, text: &str, at: usize, byte: u8) -> Option<Range<usize>> {
+        let candidates = self.starting[usize::from(byte)].iter().map(|&index| &self.needles[index]);
+        candidates.filter_map(|needle| needle.span_at(text, at)).max_by_key(|span| span.len())
+    }
+}
+
+impl Needle {
+    fn new(text: &str, base64: bool) -> Self {
+        let mut chars: Vec<char> = text.trim().chars().collect();
+        // Escaping turns backslashes into more of them: one stands for any number.
+        chars.dedup_by(|a, b| *a == '\\' && *b == '\\');
+        Self { chars, base64 }
+    }
+
+    fn first_bytes(&self) -> Vec<u8> {
+        let first = self.chars.first().copied().unwrap_or_default();
+        let mut bytes = vec![first.encode_utf8(&mut [0; 4]).as_bytes()[0], b'\\', b'%', b'&', b'+'];
+        bytes.sort_unstable();
+        bytes.dedup();
+        bytes
+    }
+
+    fn span_at(&self, text: &str, at: usize) -> Option<Range<usize>> {
+        let end = end_of(&self.chars, text.as_bytes(), at)?;
+        Some(if self.base64 { whole_base64(text, at..end) } else { at..end })
+    }
+}
+
+/// Where the characters end that start at `at`, in any of their spellings.
+fn end_of(mut chars: &[char], text: &[u8], mut at: usize) -> Option<usize> {
+    while let Some((&first, rest)) = chars.split_first() {
+        // Where one character has several spellings, the right one is that which the next character follows.
+        let followed =
+            |end: &usize| rest.first().is_none_or(|&next| spellings(next, text, *end).iter().any(Option::is_some));
+        at = spellings(first, text, at).into_iter().flatten().find(followed)?;
+        chars = rest;
+    }
+    Some(at)
+}
+
+/// The ends of the spellings of a character that are there at `at`.
+fn spellings(c: char, text: &[u8], at: usize) -> [Option<usize>; 3] {
+    match text.get(at) {
+        None => [None; 3],
+        Some(b'\\' | b'%') if c == '\\' => backslashes(text, at),
+        Some(b'\\') => [escaped(c, text, at), None, None],
+        Some(b'%') => [percent_encoded(c, text, at), literal(c, text, at), escaped(c, text, at)],
+        Some(b'&') => [entity(c, text, at), literal(c, text, at), None],
+        Some(b'+') if c == ' ' => [Some(at + 1), None, None],
+        Some(_) => [literal(c, text, at), None, None],
+    }
+}
+
+fn literal(c: char, text: &[u8], at: usize) -> Option<usize> {
+    let mut buffer = [0; 4];
+    let bytes = c.encode_utf8(&mut buffer).as_bytes();
+    text[at..].starts_with(bytes).then_some(at + bytes.len())
+}
+
+/// A run of backslashes, in any spelling: all of it, or all but the one that escapes what follows, or the plain ones.
+fn backslashes(text: &[u8], at: usize) -> [Option<usize>; 3] {
+    let end = after_backslashes(text, at);
+    let plain = at + text[at..end].iter().take_while(|byte| **byte == b'\\').count();
+    let all_but_one = end > at + 1 && text[end - 1] == b'\\';
+    [(end > at).then_some(end), all_but_one.then(|| end - 1), (plain > at && plain < end).then_some(plain)]
+}
+
+fn after_backslashes(text: &[u8], mut at: usize) -> usize {
+    let start = at;
+    while at < start + LONGEST_RUN {
+        let rest = &text[at..];
+        at = match rest {
+            [b'\\', b'u', b'0', b'0', b'5', b'c' | b'C', ..] => at + 6,
+            [b'\\', ..] => at + 1,
+            [b'%', ..] => match percent_encoded('\\', text, at) {
+                Some(end) => end,
+                None => return at,
+            },
+            _ => return at,
+        };
+    }
+    at
+}
+
+fn escaped(c: char, text: &[u8], start: usize) -> Option<usize> {
+    let at = after_backslashes(text, start);
+    let letter = CONTROLS.iter().find(|(control, _)| *control == c).map(|(_, letter)| *letter);
+    match *text.get(at).filter(|_| at > start)? {
+        b'u' if let Some(end) = unicode_escape(c, text, at) => Some(end),
+        byte if Some(byte) == letter => Some(at + 1),
+        _ => literal(c, text, at).or_else(|| percent_encoded(c, text, at)),
+    }
+}
+
+/// `uXXXX`, or two of them for characters beyond the first 65,536.
+fn unicode_escape(c: char, text: &[u8], mut at: usize) -> Option<usize> {
+    for (index, unit) in c.encode_utf16(&mut [0; 2]).iter().enumerate() {
+        if index > 0 {
+            at = after_backslashes(text, at);
+        }
+        let digits = text.get(at..at + 5)?.strip_prefix(b"u")?;
+        if u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16) != Ok(*unit) {
+            return None;
+        }
+        at += 5;
+    }
+    Some(at)
+}
+
+/// `%XX` for each byte, also where the percent sign was encoded once more.
+fn percent_encoded(c: char, text: &[u8], mut at: usize) -> Option<usize> {
+    for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+        at += text.get(at..)?.strip_prefix(b"%").map(|_| 1)?;
+        let layers = text[at..].chunks_exact(2).take(LONGEST_RUN).take_while(|pair| *pair == b"25").count();
+        at += if byte == b'%' { 0 } else { 2 * layers };
+        if hex(text.get(at..)?)? != byte {
+            return None;
+        }
+        at += 2;
+    }
+    Some(at)
+}
+
+fn hex(text: &[u8]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(text.get(..2)?).ok()?, 16).ok()
+}
+
+fn entity(c: char, text: &[u8], at: usize) -> Option<usize> {
+    let there = |entity: &str| text[at..].starts_with(entity.as_bytes());
+    ENTITIES.iter().find(|(of, entity)| *of == c && there(entity)).map(|(_, entity)| at + entity.len())
+}
+
+/// What a text looks like inside base64, at each of its three alignments and in both alphabets: without the characters
+/// at its edges, which depend on its neighbours.
+fn base64_cores(text: &[u8]) -> Vec<String> {
+    let mut cores = Vec::new();
+    for before in 0..3 {
+        let padded = [&[0; 2][..before], text].concat();
+        let inside = (before * 8).div_ceil(6)..padded.len() * 8 / 6;
+        for alphabet in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            cores.push(alphabet.encode(&padded)[inside.clone()].to_owned());
+        }
+    }
+    cores.sort_unstable();
+    cores.dedup();
+    cores
+}
+
+/// The span with all that may belong to the same base64 text.
+fn whole_base64(text: &str, span: Range<usize>) -> Range<usize> {
+    let belongs = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=_-%".contains(byte);
+    let bytes = text.as_bytes();
+    let before = bytes[..span.start].iter().rev().take_while(|byte| belongs(byte)).count();
+    let after = bytes[span.end..].iter().take_while(|byte| belongs(byte)).count();
+    span.start - before..span.end + after
+}

@@ -1,0 +1,12 @@
+//! What integration tests are made of: a RabbitMQ node, a virtual host of it per test, a proxy that breaks the way to
+//! it, ferryd as a process, and a core application.
+
+pub(crate) mod broker;
+pub(crate) mod daemon;
+pub(crate) mod events;
+pub(crate) mod node;
+pub(crate) mod tcp_proxy;
+pub(crate) mod vhost;
+pub(crate) mod wait;
+
+mod harness_tests;

@@ -1,0 +1,115 @@
+//! A TCP proxy that stalls, cuts and refuses connections when told to.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// What becomes of the bytes of every connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Moving,
+    /// Connections stay, and new ones are accepted; nothing arrives.
+    Stalled,
+}
+
+/// A proxy in front of one address. It ends when dropped.
+pub(crate) struct TcpProxy {
+    address: SocketAddr,
+    target: SocketAddr,
+    flow: watch::Sender<Flow>,
+    /// The listener and, inside it, all connections. `None` while connections are refused.
+    serving: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl TcpProxy {
+    /// A proxy to `target`.
+    pub(crate) async fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (flow, _) = watch::channel(Flow::Moving);
+        let proxy = Self { address, target, flow, serving: Mutex::default() };
+        proxy.serve(listener);
+        proxy
+    }
+
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stalls: what was sent is not delivered, and nobody is told.
+    pub(crate) fn pause(&self) {
+        self.flow.send_replace(Flow::Stalled);
+    }
+
+    /// Everything moves again, and connections are accepted again.
+    pub(crate) async fn resume(&self) {
+        self.flow.send_replace(Flow::Moving);
+        if self.serving.lock().unwrap().is_none() {
+            self.serve(TcpListener::bind(self.address).await.unwrap());
+        }
+    }
+
+    /// Closes every connection; new ones are served.
+    pub(crate) async fn cut(&self) {
+        self.refuse().await;
+        self.serve(TcpListener::bind(self.address).await.unwrap());
+    }
+
+    /// Closes every connection and refuses new ones, until [`TcpProxy::resume`].
+    pub(crate) async fn refuse(&self) {
+        let serving = self.serving.lock().unwrap().take();
+        if let Some(serving) = serving {
+            serving.abort();
+            let _aborted = serving.await;
+        }
+    }
+
+    fn serve(&self, listener: TcpListener) {
+        let (target, flow) = (self.target, self.flow.subscribe());
+        let serving = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                connections.spawn(connect(client, target, flow.clone()));
+            }
+        });
+        *self.serving.lock().unwrap() = Some(serving);
+    }
+}
+
+impl Drop for TcpProxy {
+    fn drop(&mut self) {
+        if let Some(serving) = self.serving.lock().unwrap().take() {
+            serving.abort();
+        }
+    }
+}
+
+/// Moves bytes both ways until either side closes. A client of a dead target is closed at once.
+async fn connect(client: TcpStream, target: SocketAddr, mut flow: watch::Receiver<Flow>) {
+    if flow.wait_for(|flow| *flow == Flow::Moving).await.is_err() {
+        return;
+    }
+    if let Ok(server) = TcpStream::connect(target).await {
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = server.into_split();
+        tokio::select! {
+            () = pump(from_client, to_server, flow.clone()) => {}
+            () = pump(from_server, to_client, flow) => {}
+        }
+    }
+}
+
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut flow: watch::Receiver<Flow>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        if flow.wait_for(|flow| *flow == Flow::Moving).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! A virtual host per test, so that tests share a node and nothing else.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::node::Control;
+
+static CREATED: AtomicU32 = AtomicU32::new(0);
+
+/// A virtual host, deleted with all its queues when dropped: hundreds of idle quorum queues would slow the node.
+pub(crate) struct Vhost {
+    name: String,
+    port: u16,
+    control: Control,
+}
+
+impl Vhost {
+    pub(super) async fn create(control: Control, port: u16) -> Self {
+        let name = format!("test{}", CREATED.fetch_add(1, Ordering::Relaxed));
+        control
+            .eval(&format!(
+                r#"ok = rabbit_vhost:add(<<"{name}">>, <<"ferry">>), ok = rabbit_auth_backend_internal:set_permissions(
+                   <<"ferry">>, <<"{name}">>, <<".*">>, <<".*">>, <<".*">>, <<"ferry">>)"#
+            ))
+            .await;
+        Self { name, port, control }
+    }
+
+    /// Where clients connect.
+    pub(crate) fn uri(&self) -> String {
+        self.uri_at(SocketAddr::from(([127, 0, 0, 1], self.port)))
+    }
+
+    /// The same by way of another address: a proxy's.
+    pub(crate) fn uri_at(&self, address: SocketAddr) -> String {
+        format!("amqp://ferry:ferry@{address}/{}", self.name)
+    }
+
+    /// The node's own address: what a proxy leads to.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+}
+
+impl Drop for Vhost {
+    fn drop(&mut self) {
+        self.control.eval_detached(&format!(r#"rabbit_vhost:delete(<<"{}">>, <<"ferry">>)"#, self.name));
+    }
+}
