@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
 
+mod handshake;
 #[cfg(test)]
 #[expect(dead_code, reason = "a kit for tests to come: not every part has its user yet")]
 mod harness;
-mod handshake;
 mod https;
 mod sandbox;
 mod tls_server;
