@@ -86,7 +86,7 @@ impl Replay {
         let options = ReplayOptions { force_new_key: self.force_new_key.is_some(), extend_to: extended_to };
         let progress = letter.replay(now, options).map_err(|refusal| refusal.to_string())?;
         let routing_key = dead.envelope().routing_key.map(str::to_owned);
-        let travel = Travel { progress, routing_key, extended_to: extended_to.or(letter.expires_at) };
+        let travel = Travel { progress, hop: 0, routing_key, extended_to: extended_to.or(letter.expires_at) };
         let mut properties = headers::carried(&dead.properties);
         let mut table = properties.headers().clone().unwrap_or_default();
         travel.write(headers::Kind::Replay, &mut table);

@@ -6,4 +6,6 @@ mod harness;
 #[cfg(test)]
 mod https;
 #[cfg(test)]
+mod operator;
+#[cfg(test)]
 mod tls_server;
