@@ -16,10 +16,12 @@ use ferryd::domain::outcome::Failure;
 use ferryd::domain::progress::Progress;
 use ferryd::operator::Operator;
 use futures_util::StreamExt as _;
-use futures_util::future::join_all;
 use jiff::Timestamp;
+use lapin::BasicProperties;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+};
 use lapin::types::FieldTable;
 use serde_json::json;
 
@@ -54,31 +56,32 @@ impl Bench {
         let setup = Setup::new(&vhost.uri(), "")
             .provider("stripe", &provider("stripe"))
             .provider("twilio", &provider("twilio"));
-        let operator =
-            Operator { amqp: settings(&vhost.uri()), names: Names::new("ferry".parse().unwrap()) };
+        let operator = Operator { amqp: settings(&vhost.uri()), names: Names::new("ferry".parse().unwrap()) };
         Self { broker: Broker::connect(&vhost.uri()).await, operator, setup, vhost }
     }
 
     /// Puts dead letters into their queues, in this order.
     pub(super) async fn bury(&self, letters: impl IntoIterator<Item = DeadLetter>) {
-        let publishing = letters.into_iter().map(|letter| self.bury_one(letter));
-        join_all(publishing).await;
-    }
-
-    async fn bury_one(&self, letter: DeadLetter) {
-        let provider = letter.command.provider.as_ref().map_or("unknown", |name| name.as_str()).to_owned();
-        let mut headers = FieldTable::default();
-        put_text(&mut headers, DEAD, &serde_json::to_string(&letter).unwrap());
-        put_text(&mut headers, "tenant", "eu-1");
-        let properties = persistent().with_headers(headers).with_correlation_id("c-1".into());
-        self.broker.publish("ferry.dead", &provider, body(&letter).as_bytes(), properties).await;
+        let channel = self.broker.channel().await;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        let mut confirms = Vec::new();
+        for letter in letters {
+            let provider = letter.command.provider.as_ref().map_or("unknown", |name| name.as_str());
+            let (body, options) = (body(&letter), BasicPublishOptions::default());
+            let publishing =
+                channel.basic_publish("ferry.dead".into(), provider.into(), options, body.as_bytes(), buried(&letter));
+            confirms.push(publishing.await.unwrap());
+        }
+        for confirm in confirms {
+            assert!(confirm.await.unwrap().is_ack());
+        }
     }
 
     /// Takes everything out of a queue, in its order.
     pub(super) async fn drain(&self, queue: &str) -> Vec<Delivery> {
         let depth = self.broker.depth(queue).await.unwrap() as usize;
         let channel = self.broker.channel().await;
-        channel.basic_qos(1000, lapin::options::BasicQosOptions::default()).await.unwrap();
+        channel.basic_qos(1000, BasicQosOptions::default()).await.unwrap();
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
         let mut consumer = channel.basic_consume(queue.into(), "drain".into(), options, arguments).await.unwrap();
         let mut deliveries = Vec::with_capacity(depth);
@@ -88,6 +91,8 @@ impl Bench {
             delivery.ack(BasicAckOptions::default()).await.unwrap();
             deliveries.push(delivery);
         }
+        // What came after is given back.
+        channel.close(200, "done".into()).await.unwrap();
         deliveries
     }
 
@@ -141,6 +146,14 @@ impl Ended {
     pub(super) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
+}
+
+/// The properties of a dead letter.
+pub(super) fn buried(letter: &DeadLetter) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    put_text(&mut headers, DEAD, &serde_json::to_string(letter).unwrap());
+    put_text(&mut headers, "tenant", "eu-1");
+    persistent().with_headers(headers).with_correlation_id("c-1".into())
 }
 
 /// The broker at `uri`.

@@ -87,12 +87,16 @@ async fn events_are_lines_for_people_and_json_for_machines() {
     bench.tell(&failed).await;
 
     let line = people.line().await;
-    let parts = ["order-1", "failed", "stripe.charge", "g2#1", "unavailable timeout: no \\u{1b}[31manswer (dead-lettered)"];
+    let parts =
+        ["order-1", "failed", "stripe.charge", "g2#1", "unavailable timeout: no \\u{1b}[31manswer (dead-lettered)"];
     for part in parts {
         assert!(line.contains(part), "{part}: {line}");
     }
     assert!(machines.line().await.contains("sms-1"));
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&machines.line().await).unwrap(), serde_json::to_value(&failed).unwrap());
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&machines.line().await).unwrap(),
+        serde_json::to_value(&failed).unwrap()
+    );
 
     kill(Pid::from_raw(people.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
     assert_eq!(people.code().await, Some(0));

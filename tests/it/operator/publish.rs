@@ -77,7 +77,8 @@ async fn an_unreachable_broker_has_a_code_of_its_own() {
 /// Publishes with `--wait` while a daemon stands in that answers with `end`.
 async fn wait_for(end: Option<Happening>) -> (super::bench::Ended, Option<Event>) {
     let bench = Bench::new().await;
-    let arguments = [&CHARGE[..], &["--wait", "--json", "--timeout", if end.is_some() { "30s" } else { "1s" }]].concat();
+    let arguments =
+        [&CHARGE[..], &["--wait", "--json", "--timeout", if end.is_some() { "30s" } else { "1s" }]].concat();
     let daemon = async {
         let arrived = async || (bench.broker.depth(QUEUE).await == Some(1)).then_some(());
         eventually(Duration::from_secs(20), "the command is there", arrived).await;

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::bench::{Bench, body, id, letter, letter_of, numbered, travel};
+use super::bench::{Bench, body, buried, id, letter, letter_of, numbered, travel};
 use crate::harness::broker::persistent;
 use crate::harness::wait::eventually;
 
@@ -132,10 +132,7 @@ async fn what_cannot_be_replayed_stays_and_says_why() {
 async fn a_command_for_a_provider_that_was_added_later_can_be_replayed() {
     let bench = Bench::new().await;
     let unknown = letter_of("late", "payment", "twilio", "charge", Kind::Invalid);
-    let mut headers = lapin::types::FieldTable::default();
-    ferryd::amqp::message::put_text(&mut headers, "ferry-dead", &serde_json::to_string(&unknown).unwrap());
-    let properties = persistent().with_headers(headers);
-    bench.broker.publish("ferry.dead", "not-there-yet", body(&unknown).as_bytes(), properties).await;
+    bench.broker.publish("ferry.dead", "not-there-yet", body(&unknown).as_bytes(), buried(&unknown)).await;
     let ended = bench.ferryd(&["dead", "replay", "late"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(bench.ids("ferry.commands.twilio").await, ["late"]);
