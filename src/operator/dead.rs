@@ -176,7 +176,3 @@ impl From<&Dead> for Listed {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "dead_tests.rs"]
-mod tests;

@@ -3,7 +3,7 @@
 use ferryd::domain::lifecycle::Kind;
 use ferryd::operator::dead::{Filter, WantedKind};
 use ferryd::operator::scan::scan;
-use ferryd::operator::walk::{Walk, remove};
+use ferryd::operator::walk::Walk;
 
 use super::bench::{Bench, body, id, letter, letter_of, numbered};
 use crate::harness::broker::persistent;
@@ -54,7 +54,7 @@ async fn what_is_removed_from_the_middle_leaves_the_rest_in_order() {
     while let Some(delivery) = walk.next().await.unwrap() {
         assert_eq!(id(&delivery), ids[index]);
         if gone(index) {
-            remove(&delivery, QUEUE).await.unwrap();
+            walk.remove(&delivery).await.unwrap();
         }
         index += 1;
     }
