@@ -3,7 +3,6 @@ use serde_json::json;
 use super::*;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::event::{Happening, Moment, Trace};
-use crate::domain::lifecycle::Kind;
 use crate::domain::outcome::{Failure, Success};
 
 fn told(generation: u32, happening: Happening) -> String {

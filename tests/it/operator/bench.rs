@@ -178,7 +178,7 @@ pub(super) fn letter_of(id: &str, kind: &str, provider: &str, operation: &str, w
     let provider = provider.parse().unwrap();
     let body = json!({ "id": id, "type": kind, "provider": provider, "operation": operation }).to_string();
     let identity = Command::decode(body.as_bytes(), Envelope::default()).unwrap().identity(&provider);
-    let at = Timestamp::now() - Duration::from_secs(3600);
+    let at = Timestamp::now() - Duration::from_hours(1);
     let routing_key = Some(format!("{kind}.{provider}.{operation}"));
     let place = Place { routing_key, host: "h".to_owned(), version: "0.1.0".to_owned(), at };
     DeadLetter::new(identity, why, Failure::new("timeout", "no answer"), &Progress::fresh(at), place)

@@ -44,7 +44,7 @@ async fn a_replay_is_cut_off_at_its_start() {
     let bench = Bench::new().await;
     let ids = numbered("order", 40);
     bench.bury(ids.iter().map(|id| letter(id))).await;
-    let later = Timestamp::now() + Duration::from_secs(60);
+    let later = Timestamp::now() + Duration::from_mins(1);
     bench.bury([DeadLetter { dead_lettered_at: later, ..letter("later") }]).await;
     // A provider that is still down: whatever is replayed fails at once and comes back.
     let daemon = async {
@@ -86,7 +86,7 @@ async fn only_what_is_meant_is_replayed_and_the_rest_keeps_its_order() {
 #[tokio::test]
 async fn what_cannot_be_replayed_stays_and_says_why() {
     let bench = Bench::new().await;
-    let past = Timestamp::now() - Duration::from_secs(60);
+    let past = Timestamp::now() - Duration::from_mins(1);
     bench
         .bury([
             DeadLetter { expires_at: Some(past), ..letter("expired") },
