@@ -8,4 +8,6 @@ mod handshake;
 mod harness;
 mod https;
 mod sandbox;
+#[cfg(test)]
+mod operator;
 mod tls_server;
