@@ -4,7 +4,7 @@ use std::io;
 
 use super::exit::Exit;
 use crate::config::ConfigError;
-use crate::provider::registry::FileError;
+use crate::provider::FileError;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,15 @@ pub enum CommandError {
         /// The names there are.
         known: String,
     },
+    /// What was asked for cannot be done as it was asked.
+    #[error("{0}")]
+    Refused(String),
+    /// The sandbox cannot be started.
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::SandboxError),
+    /// The broker cannot be reached, or refuses.
+    #[error(transparent)]
+    Broker(#[from] crate::amqp::error::BrokerError),
     /// The daemon cannot be set up.
     #[error(transparent)]
     Daemon(#[from] crate::daemon::SetupError),
@@ -53,7 +62,10 @@ impl CommandError {
         match self {
             Self::Config(_) | Self::Providers(_) | Self::Daemon(_) | Self::AmqpUri(_) => Exit::Configuration,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-            Self::NoProvider { .. } | Self::Telemetry(_) | Self::Output(_) => Exit::Failed,
+            Self::Broker(_) => Exit::Broker,
+            Self::NoProvider { .. } | Self::Refused(_) | Self::Sandbox(_) | Self::Telemetry(_) | Self::Output(_) => {
+                Exit::Failed
+            }
             Self::Told(exit) => *exit,
         }
     }

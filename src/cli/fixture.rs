@@ -45,7 +45,7 @@ pub(super) fn messages() -> Provider {
 
 fn operation(key: bool, accept_duplicates: bool, retry: RetryPolicy) -> Operation {
     let idempotency = key.then_some(Idempotency { retention: Duration::from_hours(24), max_length: None });
-    Operation { idempotency, retry, payload: PayloadSchema::any(), accept_duplicates }
+    Operation { idempotency, retry, payload: PayloadSchema::any(), reads: false, accept_duplicates }
 }
 
 fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operation); N]) -> Provider {

@@ -12,8 +12,10 @@ mod fixture;
 pub mod output;
 mod provider;
 pub mod run;
+mod sandbox;
 mod schema;
 pub mod setup;
+mod try_provider;
 
 use std::path::PathBuf;
 
@@ -47,6 +49,8 @@ pub enum Command {
     /// Look at the configured providers
     #[command(subcommand)]
     Provider(provider::Provider),
+    /// Run a local provider over HTTPS, for demonstrations and tests
+    Sandbox(sandbox::Sandbox),
     /// Print a JSON Schema, for editors and other programs
     Schema(schema::Schema),
     /// Print a completion script for a shell
@@ -64,6 +68,7 @@ impl Cli {
             Command::Run(command) => command.run(config),
             Command::Check(command) => command.run(config, out),
             Command::Provider(command) => command.run(config, out),
+            Command::Sandbox(command) => command.run(out),
             Command::Schema(command) => command.run(out),
             Command::Completions(command) => command.run(out),
         }

@@ -1,4 +1,6 @@
-//! The integration tests, in one binary: real RabbitMQ, real TLS, real sockets, all on 127.0.0.1.
+//! The integration tests, in one binary that links once: real RabbitMQ, real TLS, real sockets, all on 127.0.0.1.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
 
 mod architecture;
 mod documents;
@@ -6,4 +8,5 @@ mod documents;
 #[expect(dead_code, reason = "a kit for tests to come: not every part has its user yet")]
 mod harness;
 mod https;
+mod sandbox;
 mod tls_server;
