@@ -125,7 +125,8 @@ fn the_printed_table_of_statuses_is_the_built_in_one() {
         first = status + 1;
     }
     assert_holds("docs/LIFECYCLE.md", &rows);
-    let [not_sent, incomplete] = [Shape::NotSent, Shape::Incomplete].map(|shape| classify(shape, Conditions::default()));
+    let [not_sent, incomplete] =
+        [Shape::NotSent, Shape::Incomplete].map(|shape| classify(shape, Conditions::default()));
     assert_eq!((not_sent, incomplete), (Verdict::Transient, Verdict::Unknown));
 }
 

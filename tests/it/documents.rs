@@ -89,7 +89,8 @@ fn links_within_the_repository_lead_somewhere() {
             let (file, fragment) = link.split_once('#').unwrap_or((&link, ""));
             let own = root().join(&document);
             let target: PathBuf = if file.is_empty() { own } else { own.parent().unwrap().join(file) };
-            let there = target.exists() && (fragment.is_empty() || anchors(&target).iter().any(|found| found == fragment));
+            let there =
+                target.exists() && (fragment.is_empty() || anchors(&target).iter().any(|found| found == fragment));
             followed += 1;
             if !there {
                 dead.push(format!("{document}: {link}"));
