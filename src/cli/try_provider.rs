@@ -42,7 +42,7 @@ pub struct Try {
 struct Shown {
     method: &'static str,
     url: String,
-    headers: String,
+    headers: Value,
     body: String,
 }
 
@@ -103,14 +103,17 @@ impl Shown {
         Self {
             method: request.method.as_str(),
             url: mask.url(&request.url),
-            headers: mask.headers(&request.headers),
+            // The mask prints them as a JSON object.
+            headers: serde_json::from_str(&mask.headers(&request.headers)).unwrap_or_default(),
             body: mask.body(content_type, &request.body),
         }
     }
 
     fn print(&self, out: &mut Output) -> Result<(), CommandError> {
         out.line(format!("{} {}", self.method, self.url))?;
-        out.line(&self.headers)?;
+        for (name, value) in self.headers.as_object().into_iter().flatten() {
+            out.line(format!("{name}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))?;
+        }
         if !self.body.is_empty() {
             out.line("")?;
             out.line(&self.body)?;

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use url::Url;
 
 pub use self::fault::FileError;
 pub use self::parse::file_schema;
@@ -70,6 +71,8 @@ pub struct Provider {
     pub adapter: Arc<dyn Adapter>,
     /// What it can do.
     pub operations: BTreeMap<Name, Operation>,
+    /// Where it is.
+    pub base_url: Url,
     /// How it is reached.
     pub http: HttpSettings,
     /// The most calls at the same time, and so the prefetch of its queue.

@@ -7,6 +7,7 @@ mod documents;
 #[cfg(test)]
 #[expect(dead_code, reason = "a kit for tests to come: not every part has its user yet")]
 mod harness;
+mod handshake;
 mod https;
 mod sandbox;
 mod tls_server;
