@@ -130,19 +130,28 @@ fn the_printed_table_of_statuses_is_the_built_in_one() {
     assert_eq!((not_sent, incomplete), (Verdict::Transient, Verdict::Unknown));
 }
 
+/// Where a command stands when an outcome comes.
+#[derive(Clone, Copy)]
+enum Standing {
+    AttemptsLeft,
+    NoAttemptLeft,
+    Expiring,
+    WithoutKey,
+}
+
 /// What an outcome leads to, in the words of the document.
-fn follows(outcome: &Outcome, last: bool, expiring: bool, with_key: bool, unknown_before: bool) -> String {
+fn follows(outcome: &Outcome, standing: Standing, unknown_before: bool) -> String {
     let start = Timestamp::from_second(1_800_000_000).unwrap();
     let mut progress = Progress::fresh(start);
     progress.first_sent = Some(start);
     progress.unknown = unknown_before;
-    progress.attempt = if last { 8 } else { 1 };
+    progress.attempt = if matches!(standing, Standing::NoAttemptLeft) { 8 } else { 1 };
     mark(&mut progress, outcome);
     let limits = Limits {
         policy: RetryPolicy::default(),
-        key_retention: with_key.then_some(Duration::from_hours(24)),
+        key_retention: (!matches!(standing, Standing::WithoutKey)).then_some(Duration::from_hours(24)),
         not_before: None,
-        expires_at: expiring.then_some(start),
+        expires_at: matches!(standing, Standing::Expiring).then_some(start),
     };
     match after_call(outcome.clone(), &progress, &limits, start, 0.5) {
         Decision::Complete(_) => "completed".to_owned(),
@@ -154,23 +163,23 @@ fn follows(outcome: &Outcome, last: bool, expiring: bool, with_key: bool, unknow
 
 #[test]
 fn the_printed_decisions_are_those_of_the_code() {
+    use Standing::{AttemptsLeft, Expiring, NoAttemptLeft, WithoutKey};
     let transient = Outcome::Transient(Failure::default(), None);
     let unknown = Outcome::Unknown(Failure::default());
     let table = [
-        // name, outcome, last attempt, expiring, with a key
-        ("completed", Outcome::Completed(Success::default()), false, false, true),
-        ("waiting", Outcome::Waiting(Success::default(), Party::Provider), false, false, true),
-        ("declined", Outcome::Declined(Failure::default()), false, false, true),
-        ("rejected", Outcome::Rejected(Failure::default()), false, false, true),
-        ("transient, attempts left", transient.clone(), false, false, true),
-        ("transient, no attempt left", transient.clone(), true, false, true),
-        ("transient, next attempt after `expires_at`", transient, false, true, true),
-        ("unknown with a key, attempts left", unknown.clone(), false, false, true),
-        ("unknown with a key, no attempt left", unknown.clone(), true, false, true),
-        ("unknown without a key", unknown, false, false, false),
+        ("completed", Outcome::Completed(Success::default()), AttemptsLeft),
+        ("waiting", Outcome::Waiting(Success::default(), Party::Provider), AttemptsLeft),
+        ("declined", Outcome::Declined(Failure::default()), AttemptsLeft),
+        ("rejected", Outcome::Rejected(Failure::default()), AttemptsLeft),
+        ("transient, attempts left", transient.clone(), AttemptsLeft),
+        ("transient, no attempt left", transient.clone(), NoAttemptLeft),
+        ("transient, next attempt after `expires_at`", transient, Expiring),
+        ("unknown with a key, attempts left", unknown.clone(), AttemptsLeft),
+        ("unknown with a key, no attempt left", unknown.clone(), NoAttemptLeft),
+        ("unknown without a key", unknown, WithoutKey),
     ];
-    let rows = table.map(|(name, outcome, last, expiring, with_key)| {
-        let [no, yes] = [false, true].map(|before| follows(&outcome, last, expiring, with_key, before));
+    let rows = table.map(|(name, outcome, standing)| {
+        let [no, yes] = [false, true].map(|before| follows(&outcome, standing, before));
         format!("| {name} | {no} | {yes} |")
     });
     assert_holds("docs/LIFECYCLE.md", &rows);
@@ -227,5 +236,18 @@ fn the_table_of_crashes_has_a_row_for_every_step() {
     for point in Failpoint::ALL {
         let row = format!("\n| `{}` |", point.name());
         assert!(text.contains(&row), "{row}");
+    }
+}
+
+#[test]
+fn the_module_map_names_every_module() {
+    let text = read("docs/ARCHITECTURE.md");
+    let map = text.split("\nsrc/\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let is_test = name.ends_with("_tests.rs") || name == "snapshots";
+        let shown = if entry.path().is_dir() { format!("{name}/") } else { name.clone() };
+        assert!(is_test || map.contains(&shown), "{shown}");
     }
 }

@@ -4,10 +4,10 @@
 
 mod architecture;
 mod documents;
+mod handshake;
 #[cfg(test)]
 #[expect(dead_code, reason = "a kit for tests to come: not every part has its user yet")]
 mod harness;
-mod handshake;
 mod https;
 mod sandbox;
 mod tls_server;
