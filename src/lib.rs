@@ -8,6 +8,7 @@ pub mod domain;
 pub mod failpoint;
 pub mod pipeline;
 pub mod provider;
+pub mod sandbox;
 pub mod schema;
 pub mod telemetry;
 pub mod transport;

@@ -1,4 +1,4 @@
-//! The only outbound I/O besides RabbitMQ: requests to providers, and the record of them.
+//! The only outbound I/O besides the broker: requests to providers, and the record of them.
 //!
 //! [`http`] sends a request and says what certainly did and did not happen, [`mask`] takes secrets out of text, and
 //! [`exchange_log`] writes one record of each exchange.

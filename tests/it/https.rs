@@ -294,7 +294,7 @@ async fn a_server_that_takes_the_request_and_hangs_leaves_it_unknown() {
     let authority = Authority::new();
     let server = TlsServer::start(authority.issue("localhost"), |mut stream| async move {
         read_request(&mut stream).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let request = within(Duration::from_millis(300), server.address);
@@ -372,7 +372,7 @@ async fn an_answer_over_the_cap_is_not_read_to_its_end() {
                 read_request(&mut stream).await;
                 // The body never comes: the announcement is enough.
                 write(&mut stream, &announced).await;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         })
         .await,

@@ -1,7 +1,10 @@
 //! The integration tests, in one binary: real RabbitMQ, real TLS, real sockets, all on 127.0.0.1.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
+
 #[cfg(test)]
 #[expect(dead_code, reason = "a kit for tests to come: not every part has its user yet")]
 mod harness;
 mod https;
+mod sandbox;
 mod tls_server;
