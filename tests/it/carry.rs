@@ -100,7 +100,7 @@ async fn a_lost_answer_at_an_operation_without_a_key_is_never_asked_for_again() 
         case(send("late", json!({"status": 408})), "unresolved", "http_408", 1, 0),
         case(send("hanging", json!({"hang": "before_answer"})), "unresolved", "timeout", 1, 0),
         case(send("stalled", json!({"hang": "mid_body"})), "unresolved", "timeout", 1, 1),
-        case(send("reset", json!({"reset": true})), "unresolved", "no_answer", 1, 0),
+        case(send("reset", json!({"reset": true})), "unresolved", "reset", 1, 0),
         case(send("truncated", json!({"truncate": true})), "unresolved", "truncated", 1, 1),
         case(send("huge", json!({"huge": true})), "unresolved", "too_large", 1, 1),
     ];

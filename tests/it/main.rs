@@ -5,9 +5,13 @@
 #[cfg(test)]
 mod carry;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 #[expect(dead_code, reason = "a kit for tests to come: not every part has its user yet")]
 mod harness;
 mod https;
+#[cfg(test)]
+mod invalid;
 #[cfg(test)]
 mod rig;
 mod sandbox;
