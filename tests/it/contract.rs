@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use lapin::BasicProperties;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -45,10 +45,10 @@ fn whole(message: &Message) -> Value {
     json!({
         "exchange": message.exchange,
         "routing_key": message.routing_key,
-        "content_type": properties.content_type().as_ref().map(|text| text.as_str()),
+        "content_type": properties.content_type().as_ref().map(ShortString::as_str),
         "delivery_mode": properties.delivery_mode(),
-        "message_id": properties.message_id().as_ref().map(|text| text.as_str()),
-        "type": properties.kind().as_ref().map(|text| text.as_str()),
+        "message_id": properties.message_id().as_ref().map(ShortString::as_str),
+        "type": properties.kind().as_ref().map(ShortString::as_str),
         "headers": headers.map_or(0, |headers| headers.inner().len()),
         "traceparent": text("traceparent"),
         "tracestate": text("tracestate"),

@@ -101,7 +101,11 @@ async fn whatever_is_wrong_with_a_message_is_told_once_kept_whole_and_not_sent()
     }
     for (reference, case) in &cases {
         let event = rig.events.first(SOON, |event| word(event, "data.command.reference") == reference).await;
-        assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), ("invalid", case.code), "{event:#}");
+        assert_eq!(
+            (word(&event, "data.error.kind"), word(&event, "data.error.code")),
+            ("invalid", case.code),
+            "{event:#}"
+        );
         assert_eq!((&event["data"]["final"], &event["data"]["error"]["dead_lettered"]), (&json!(false), &json!(true)));
         assert!(!word(&event, "data.error.message").is_empty());
     }

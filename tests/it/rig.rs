@@ -1,6 +1,8 @@
 //! What most tests of one command's way begin with: a virtual host, the sandbox, the provider files that lead to it,
 //! and a subscriber that sees every event.
 
+#![expect(clippy::needless_pass_by_value, reason = "`json!(…)` reads best as it is")]
+
 use std::time::Duration;
 
 use ferryd::domain::retry::Rung;
@@ -12,10 +14,9 @@ use crate::harness::daemon::{Daemon, Setup};
 use crate::harness::events::Events;
 use crate::harness::node::Node;
 use crate::harness::vhost::Vhost;
-use crate::harness::wait::eventually;
 
 /// More than any step of these tests takes on a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// The secret of the sandbox's provider files; it must never be seen anywhere.
 pub(crate) const SECRET: &str = "sk-sandbox-51Hq8";
@@ -37,6 +38,8 @@ pub(crate) struct File<'a> {
     pub(crate) keys: &'a str,
     /// Tables of further operations.
     pub(crate) operations: &'a str,
+    /// Whether connecting and answering may take long.
+    pub(crate) unhurried: bool,
 }
 
 impl Rig {
@@ -117,12 +120,6 @@ impl Rig {
             assert_eq!(self.broker.depth(&format!("ferry.{queue}")).await, Some(0), "{queue}");
         }
     }
-
-    /// Waits until the sandbox has been called this often for a command.
-    pub(crate) async fn await_calls(&self, id: &str, calls: u64) {
-        let called = async || (self.calls(id).calls >= calls).then_some(());
-        eventually(SOON, &format!("{id} is called {calls} times"), called).await;
-    }
 }
 
 /// A command for `acme` and the operation with an idempotency key; `sandbox` says how the provider behaves.
@@ -161,7 +158,8 @@ pub(crate) fn dead(message: &Message) -> Value {
 }
 
 fn provider_file(name: &str, port: u16, file: &File<'_>) -> String {
-    let File { keys, operations } = file;
+    let File { keys, operations, unhurried } = file;
+    let (connect, whole) = if *unhurried { ("25s", "10m") } else { ("1s", "2s") };
     format!(
         r#"
 name = "{name}"
@@ -171,7 +169,7 @@ base_url = "https://localhost:{port}"
 ca_file = "../ca.pem"
 auth = {{ scheme = "bearer", token = "{{{{ secrets.api_key }}}}" }}
 secrets = {{ api_key = "{SECRET}" }}
-connect_timeout = "1s"
+connect_timeout = "{connect}"
 accept_duplicates = true
 {keys}
 
@@ -179,7 +177,7 @@ accept_duplicates = true
 request = {{ method = "POST", path = "/{name}/charges" }}
 idempotency = {{ header = "Idempotency-Key", retention = "24h", in_progress = "status == 409" }}
 retry = {{ schedule = ["1s", "1s", "1s"], jitter = false }}
-timeout = "2s"
+timeout = "{whole}"
 [operations.charge.body]
 id = "{{{{ command.id }}}}"
 amount = "{{{{ payload.amount }}}}"
@@ -197,7 +195,7 @@ accepted = "body.status == 'processing'"
 [operations.send]
 request = {{ method = "POST", path = "/{name}/messages" }}
 retry = {{ schedule = ["1s", "1s", "1s"], jitter = false }}
-timeout = "2s"
+timeout = "{whole}"
 [operations.send.body]
 id = "{{{{ command.id }}}}"
 sandbox = "{{{{ payload.sandbox }}}}"
