@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
 
 #[cfg(test)]
+mod carry;
+#[cfg(test)]
 #[expect(dead_code, reason = "a kit for tests to come: not every part has its user yet")]
 mod harness;
 mod https;
+#[cfg(test)]
+mod rig;
 mod sandbox;
 mod tls_server;
