@@ -1,4 +1,4 @@
-//! The integration tests, in one binary: real RabbitMQ, real TLS, real sockets, all on 127.0.0.1.
+//! The integration tests, in one binary that links once: real RabbitMQ, real TLS, real sockets, all on 127.0.0.1.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
 
