@@ -4,11 +4,23 @@
 
 #[cfg(test)]
 mod carry;
+#[cfg(all(test, feature = "failpoints"))]
+mod chaos;
+#[cfg(all(test, feature = "failpoints"))]
+mod crash;
 #[cfg(test)]
 #[expect(dead_code, reason = "a kit for tests to come: not every part has its user yet")]
 mod harness;
 mod https;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
+mod outage;
+#[cfg(test)]
+mod link;
+#[cfg(test)]
 mod rig;
 mod sandbox;
+#[cfg(test)]
+mod shutdown;
 mod tls_server;
