@@ -9,6 +9,7 @@ pub mod failpoint;
 pub mod operator;
 pub mod pipeline;
 pub mod provider;
+pub mod sandbox;
 pub mod schema;
 pub mod telemetry;
 pub mod transport;

@@ -45,7 +45,7 @@ use crate::domain::progress::Attempted;
 use crate::domain::retry::Rung;
 use crate::failpoint::{Failpoint, hit};
 use crate::provider::{Call, Idempotency, Operation};
-use crate::transport::exchange_log;
+use crate::transport::exchange_log::{self, StepLabel};
 
 /// The rung a delivery waits on when its provider is busy.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -108,7 +108,7 @@ impl Pipeline {
             Admission::GiveUp(kind, failure) => return self.fail(order, kind, failure, operation.idempotency),
         }
         hit(Failpoint::Admitted);
-        let request = match self.request(lane, order, operation) {
+        let request = match Self::request(lane, order, operation) {
             Ok(request) => request,
             Err((kind, failure)) => return self.fail(order, kind, failure, operation.idempotency),
         };
@@ -118,7 +118,7 @@ impl Pipeline {
             return self.outbox.give_back(&order.parcel);
         }
         hit(Failpoint::Rendered);
-        let outcome = self.call(lane, order, &request).await;
+        let outcome = self.call(lane, operation, order, &request).await;
         lifecycle::mark(order.progress_mut(), &outcome);
         let decision =
             lifecycle::after_call(outcome, order.progress(), &limits, Timestamp::now(), rand::rng().random());
@@ -127,7 +127,7 @@ impl Pipeline {
     }
 
     /// Describes the request, under the generation's key, and notes what is about to be sent.
-    fn request(&self, lane: &Lane, order: &mut Order, operation: &Operation) -> Result<Request, (Kind, Failure)> {
+    fn request(lane: &Lane, order: &mut Order, operation: &Operation) -> Result<Request, (Kind, Failure)> {
         if let Some(Idempotency { max_length, .. }) = operation.idempotency {
             let generation = order.progress().generation;
             let key = IdempotencyKey::for_generation(&order.command.id, generation, max_length);
@@ -150,7 +150,7 @@ impl Pipeline {
     }
 
     /// Sends the request, logs the exchange and interprets the answer.
-    async fn call(&self, lane: &Lane, order: &mut Order, request: &Request) -> Outcome {
+    async fn call(&self, lane: &Lane, operation: &Operation, order: &mut Order, request: &Request) -> Outcome {
         let (started, clock) = (Timestamp::now(), Instant::now());
         let answer = lane.http.send(request).await;
         let elapsed = clock.elapsed();
@@ -164,6 +164,7 @@ impl Pipeline {
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(interpret)).unwrap_or_else(|_| {
             Outcome::Unknown(Failure::new("panic", "interpreting the answer failed in ferryd itself; see its log"))
         });
+        let outcome = if operation.reads { outcome.of_read() } else { outcome };
         let attempt = order.progress().attempt;
         order.progress_mut().record(Attempted::new(attempt, started, elapsed, &outcome));
         outcome
@@ -244,8 +245,21 @@ impl Pipeline {
     }
 
     fn log_exchange(&self, lane: &Lane, order: &Order, request: &Request, answer: &Answer, elapsed: Duration) {
-        let _ = (lane, order, request, answer, elapsed, self.log_body_cap);
-        let _ = exchange_log::record;
+        let Order { command, parcel } = order;
+        let step = StepLabel {
+            command: &command.id,
+            provider: &lane.provider.name,
+            operation: &command.operation,
+            generation: parcel.travel.progress.generation,
+            attempt: parcel.travel.progress.attempt,
+        };
+        let sensitive = lane
+            .provider
+            .operations
+            .get(&command.operation)
+            .map(|operation| operation.payload.sensitive_values(&command.payload));
+        let mask = lane.mask.with_values(&sensitive.unwrap_or_default()).capped_at(self.log_body_cap);
+        exchange_log::record(&step, request, answer, elapsed, &mask, lane.provider.log.bodies);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::domain::command_id::CommandId;
 use crate::operator::OperatorError;
 use crate::operator::publish::NoCommand;
 use crate::operator::queues::NamesError;
-use crate::provider::registry::FileError;
+use crate::provider::FileError;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,18 @@ pub enum CommandError {
         /// The names there are.
         known: String,
     },
+    /// What was asked for cannot be done as it was asked.
+    #[error("{0}")]
+    Refused(String),
+    /// The sandbox cannot be started.
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::SandboxError),
+    /// The daemon cannot be set up.
+    #[error(transparent)]
+    Daemon(#[from] crate::daemon::SetupError),
+    /// Logging cannot be set up.
+    #[error(transparent)]
+    Telemetry(#[from] crate::telemetry::TelemetryError),
     /// The broker, or what was asked of it.
     #[error(transparent)]
     Operator(#[from] OperatorError),
@@ -76,8 +88,8 @@ pub enum CommandError {
     /// The command has printed what is wrong itself.
     #[error("failed as told")]
     Told(Exit),
-    /// Nothing can be printed.
-    #[error("cannot write to the standard output: {0}")]
+    /// The operating system refuses, mostly because nothing can be printed.
+    #[error("failed on input or output: {0}")]
     Output(#[from] io::Error),
 }
 
@@ -92,11 +104,14 @@ impl CommandError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Providers(_) | Self::Names(_) => Exit::Configuration,
+            Self::Config(_) | Self::Providers(_) | Self::Names(_) | Self::Daemon(_) => Exit::Configuration,
             Self::Operator(OperatorError::Broker(_)) => Exit::Broker,
             Self::NotEnded { .. } => Exit::Timeout,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::NoProvider { .. }
+            | Self::Refused(_)
+            | Self::Sandbox(_)
+            | Self::Telemetry(_)
             | Self::Operator(_)
             | Self::Partly { .. }
             | Self::NoCommand(_)

@@ -52,6 +52,7 @@ impl Events {
         desk.runtime.block_on(async {
             let stop = interrupt::token().map_err(CommandError::Runtime)?;
             let first = Follow::open(&desk.operator, &self.bindings).await?;
+            complain(&format!("following {}", self.bindings.join(", ")));
             self.follow(&desk.operator, first, &stop, out).await
         })
     }

@@ -18,9 +18,12 @@ pub mod output;
 mod progress;
 mod provider;
 mod publish;
+pub mod run;
+mod sandbox;
 mod schema;
 pub mod setup;
 mod topology;
+mod try_provider;
 
 use std::path::PathBuf;
 
@@ -47,6 +50,8 @@ pub struct Cli {
 /// What ferryd can be asked for.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the daemon: carry commands until told to stop
+    Run(run::Run),
     /// Read the configuration and every provider file, and say what they amount to or what is wrong
     Check(check::Check),
     /// Publish commands, and wait for their ends
@@ -62,6 +67,8 @@ pub enum Command {
     /// Look at the configured providers
     #[command(subcommand)]
     Provider(provider::Provider),
+    /// Run a local provider over HTTPS, for demonstrations and tests
+    Sandbox(sandbox::Sandbox),
     /// Print a JSON Schema, for editors and other programs
     Schema(schema::Schema),
     /// Print a completion script for a shell
@@ -76,12 +83,14 @@ impl Cli {
     pub fn run(self, out: &mut Output) -> Result<(), CommandError> {
         let config = self.config.as_deref();
         match self.command {
+            Command::Run(command) => command.run(config),
             Command::Check(command) => command.run(config, out),
             Command::Publish(command) => command.run(config, out),
             Command::Events(command) => command.run(config, out),
             Command::Dead(command) => command.run(config, out),
             Command::Topology(command) => command.run(config, out),
             Command::Provider(command) => command.run(config, out),
+            Command::Sandbox(command) => command.run(out),
             Command::Schema(command) => command.run(out),
             Command::Completions(command) => command.run(out),
         }

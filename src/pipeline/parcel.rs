@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
+use lapin::types::ShortString;
 use serde_json::Value;
 
 use crate::amqp::headers::{self, Travel};
@@ -79,10 +80,13 @@ impl Parcel {
 
     /// Assumes that a request may have been sent which this message does not tell of: its holder died, or the broker
     /// gave the delivery to another. The key that was used then can only have been this generation's.
-    pub fn assume_sent(&mut self, idempotency: Option<Idempotency>) {
+    pub fn assume_sent(&mut self, operation: Option<&Operation>) {
+        if operation.is_some_and(|operation| operation.reads) {
+            return;
+        }
         let Progress { generation, key, first_sent, unknown, .. } = &mut self.travel.progress;
         *unknown = true;
-        if let Some(Idempotency { max_length, .. }) = idempotency {
+        if let Some(Idempotency { max_length, .. }) = operation.and_then(|operation| operation.idempotency) {
             key.get_or_insert_with(|| IdempotencyKey::for_generation(&self.identity.id, *generation, max_length));
             *first_sent = first_sent.or_else(|| headers::stamped_at(&self.properties));
         }
@@ -118,7 +122,7 @@ impl Order {
                 let mut parcel = Parcel::new(delivery, identity, travel);
                 parcel.expires_at = parcel.expires_at.or(command.expires_at);
                 if delivery.redelivered {
-                    parcel.assume_sent(operation.idempotency);
+                    parcel.assume_sent(Some(operation));
                 }
                 Ok(Self { parcel, command })
             }
@@ -161,8 +165,8 @@ fn travel(delivery: &Delivery, names: &Names, now: Timestamp) -> (Travel, bool) 
 fn envelope<'a>(delivery: &'a Delivery, routing_key: Option<&'a str>) -> Envelope<'a> {
     Envelope {
         routing_key,
-        message_id: delivery.properties.message_id().as_ref().map(|id| id.as_str()),
-        correlation_id: delivery.properties.correlation_id().as_ref().map(|id| id.as_str()),
+        message_id: delivery.properties.message_id().as_ref().map(ShortString::as_str),
+        correlation_id: delivery.properties.correlation_id().as_ref().map(ShortString::as_str),
     }
 }
 
@@ -186,8 +190,6 @@ fn check<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation,
             format!("provider `{name}` has no operation `{}`; it has {}", command.operation, known.join(", "));
         return Err(Failure::new("unknown_operation", message));
     };
-    match operation.payload.check(&command.payload) {
-        Ok(()) => Ok(operation),
-        Err(faults) => Err(Failure::new("invalid_payload", faults.join("; "))),
-    }
+    let faults = operation.payload.check(&command.payload);
+    if faults.is_empty() { Ok(operation) } else { Err(Failure::new("invalid_payload", faults.join("; "))) }
 }

@@ -59,7 +59,7 @@ impl Strays {
         let operation = parcel.identity.operation.clone();
         let operation = provider.zip(operation.as_ref()).and_then(|(provider, name)| provider.operations.get(name));
         let idempotency = operation.and_then(|operation| operation.idempotency);
-        parcel.assume_sent(idempotency);
+        parcel.assume_sent(operation);
         if let Some(provider) = provider {
             parcel.identity.provider = Some(provider.name.clone());
         }
@@ -97,7 +97,7 @@ impl Strays {
         parcel.identity.provider = Some(provider.name.clone());
         if delivery.redelivered {
             let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
-            parcel.assume_sent(operation.and_then(|operation| operation.idempotency));
+            parcel.assume_sent(operation);
         }
         self.finish(delivery, outbox.give_back(&parcel)).await;
     }

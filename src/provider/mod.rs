@@ -3,8 +3,18 @@
 //! An [`Adapter`] describes the request of a call and interprets the answer to it. It is pure and synchronous: it opens no
 //! connection, reads no clock, and everything it needs is handed to it. [`crate::transport`] does the I/O.
 
+pub mod catalog;
 pub mod duplicates;
+mod fault;
+#[cfg(test)]
+mod fixture;
+mod parse;
+mod payload;
 pub mod registry;
+mod rest;
+mod shape;
+mod source;
+mod suggest;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,7 +22,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use url::Url;
 
+pub use self::fault::FileError;
+pub use self::parse::file_schema;
+pub use self::payload::{PayloadSchema, SchemaError};
 use crate::domain::command::Command;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::key::IdempotencyKey;
@@ -57,6 +71,8 @@ pub struct Provider {
     pub adapter: Arc<dyn Adapter>,
     /// What it can do.
     pub operations: BTreeMap<Name, Operation>,
+    /// Where it is.
+    pub base_url: Url,
     /// How it is reached.
     pub http: HttpSettings,
     /// The most calls at the same time, and so the prefetch of its queue.
@@ -77,6 +93,8 @@ pub struct Operation {
     pub retry: RetryPolicy,
     /// Checks a payload; says what is wrong, one line for each fault.
     pub payload: PayloadSchema,
+    /// Whether its request only asks for something (GET): whatever came of it, it may be made again (RFC 9110, 9.2.1).
+    pub reads: bool,
     /// Whether an operator accepted that an operation without idempotency may be called twice when a delivery is repeated.
     pub accept_duplicates: bool,
 }
@@ -110,25 +128,9 @@ pub struct LogSettings {
     pub mask: Vec<String>,
 }
 
-/// The JSON Schema of an operation's payload.
-pub struct PayloadSchema {
-    #[expect(dead_code, reason = "read once payloads are checked")]
-    validator: Option<jsonschema::Validator>,
-}
-
-impl PayloadSchema {
-    /// A schema that takes every payload.
-    #[must_use]
-    pub fn any() -> Self {
-        Self { validator: None }
-    }
-
-    /// Checks a payload.
-    ///
-    /// # Errors
-    /// Every fault, a line each.
-    pub fn check(&self, payload: &serde_json::Map<String, serde_json::Value>) -> Result<(), Vec<String>> {
-        let _ = payload;
-        Ok(())
-    }
-}
+#[cfg(test)]
+mod catalog_tests;
+#[cfg(test)]
+mod docs_tests;
+#[cfg(test)]
+mod file_error_tests;

@@ -1,10 +1,11 @@
 //! The closed set of configured providers, read once at start.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Provider;
+use super::{FileError, Provider};
 use crate::domain::name::Name;
 use crate::domain::retry::RetryPolicy;
 
@@ -25,20 +26,51 @@ pub struct Registry {
     routes: BTreeMap<Name, Name>,
 }
 
-/// What is wrong with a provider file, for the person who wrote it.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct FileError {
-    message: String,
-}
-
 impl Registry {
-    /// Reads every `*.toml` file of a folder. `routes` names the provider for commands of a type that name none.
+    /// Reads every `*.toml` file of a folder but hidden ones. `routes` names the provider for commands of a type that name none.
     ///
     /// # Errors
     /// Every fault found in every file, each with file, line where known, key and what to write instead.
-    pub fn load(_dir: &Path, _defaults: &Defaults, routes: BTreeMap<Name, Name>) -> Result<Self, Vec<FileError>> {
-        Ok(Self { providers: BTreeMap::new(), routes })
+    pub fn load(dir: &Path, defaults: &Defaults, routes: BTreeMap<Name, Name>) -> Result<Self, Vec<FileError>> {
+        let mut errors = Vec::new();
+        let mut providers: Vec<(String, Provider)> = Vec::new();
+        for path in files(dir).map_err(|error| vec![error])? {
+            let shown = path.display().to_string();
+            let text = fs::read_to_string(&path)
+                .map_err(|error| vec![FileError::of_file(&shown, None, format!("cannot be read: {error}"))]);
+            match text.and_then(|text| Provider::parse(&text, &shown, defaults)) {
+                Ok(provider) => providers.push((shown, provider)),
+                Err(faults) => errors.extend(faults),
+            }
+        }
+        errors.extend(twins(&providers));
+        let registry = Self::new(providers.into_iter().map(|(_, provider)| provider), routes);
+        if errors.is_empty() {
+            errors.extend(registry.wrong_routes(dir));
+        }
+        if errors.is_empty() { Ok(registry) } else { Err(errors) }
+    }
+
+    /// A registry of these providers.
+    #[must_use]
+    pub fn new(providers: impl IntoIterator<Item = Provider>, routes: BTreeMap<Name, Name>) -> Self {
+        let providers = providers.into_iter().map(|provider| (provider.name.clone(), Arc::new(provider)));
+        Self { providers: providers.collect(), routes }
+    }
+
+    /// Routes that lead to no provider, or to one of another type.
+    fn wrong_routes(&self, dir: &Path) -> Vec<FileError> {
+        let folder = dir.display().to_string();
+        let problem = |(kind, name): (&Name, &Name)| match self.get(name) {
+            None => {
+                Some(format!("the route of type `{kind}` leads to `{name}`, which no file here describes; add one"))
+            }
+            Some(provider) if provider.kind != *kind => {
+                Some(format!("the route of type `{kind}` leads to `{name}`, which is of type `{}`", provider.kind))
+            }
+            Some(_) => None,
+        };
+        self.routes().filter_map(problem).map(|message| FileError::of_file(&folder, None, message)).collect()
     }
 
     /// A provider by name.
@@ -63,3 +95,38 @@ impl Registry {
         self.providers.values()
     }
 }
+
+/// The provider files of a folder, sorted.
+fn files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let refuse = |error: std::io::Error| {
+        let message = format!("the folder of provider files cannot be read ({error}); create it");
+        FileError::of_file(&dir.display().to_string(), None, message)
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).map_err(refuse)? {
+        let path = entry.map_err(refuse)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == "toml") && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Providers that two files describe under one name.
+fn twins(providers: &[(String, Provider)]) -> Vec<FileError> {
+    let mut seen: BTreeMap<&Name, &str> = BTreeMap::new();
+    let mut errors = Vec::new();
+    for (file, provider) in providers {
+        if let Some(first) = seen.insert(&provider.name, file) {
+            let message = format!("`{}` is also the name in {first}; write another `name`", provider.name);
+            errors.push(FileError::of_file(file, None, message));
+        }
+    }
+    errors
+}
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

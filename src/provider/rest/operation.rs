@@ -1,0 +1,234 @@
+//! Compiles the table of one operation.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::RestOperation;
+use super::answer::{ErrorMapping, Reading, Rule};
+use super::expression::{Condition, Known};
+use super::file::{ErrorFile, IdempotencyFile, OperationFile, ResponseFile, RetryFile, RuleFile};
+use super::request::{KeySlot, RequestTemplate, Shared, key_slot};
+use super::text::Text;
+use super::tree::Tree;
+use crate::domain::exchange::Method;
+use crate::domain::key::SHORTENED_LENGTH;
+use crate::domain::retry::{RetryPolicy, Rung};
+use crate::provider::fault::Place;
+use crate::provider::payload::PayloadSchema;
+use crate::provider::{Idempotency, Operation};
+
+/// The longest time that one exchange may take.
+const LONGEST_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// What an operation takes over from its provider.
+pub(super) struct Inherited<'f> {
+    /// The variables that requests may name.
+    pub(super) in_request: Known<'f>,
+    /// The variables that answers may name.
+    pub(super) in_answer: Known<'f>,
+    /// Where relative paths begin.
+    pub(super) folder: &'f Path,
+    /// The most time for connecting.
+    pub(super) connect_timeout: Duration,
+    /// The most time for an exchange.
+    pub(super) timeout: Duration,
+    /// How often commands are tried.
+    pub(super) retry: RetryPolicy,
+    /// Whether repeated calls were accepted.
+    pub(super) accept_duplicates: bool,
+    /// The provider's rules.
+    pub(super) rules: &'f [RuleFile],
+    /// Where the provider's errors are.
+    pub(super) error: Option<&'f ErrorFile>,
+    /// The whole file.
+    pub(super) root: Place<'f>,
+}
+
+/// Compiles an operation.
+pub(super) fn compile(
+    file: &OperationFile,
+    shared: Option<&Shared>,
+    from: &Inherited<'_>,
+    place: &Place<'_>,
+) -> Option<(Operation, RestOperation)> {
+    let (idempotency, key) = match &file.idempotency {
+        Some(table) => idempotency(table, &place.key("idempotency")).unzip(),
+        None => (None, None),
+    };
+    let timeout = timeout(file.timeout.as_deref(), from.timeout, from.connect_timeout, &place.key("timeout"));
+    let retry = retry(file.retry.as_ref(), &from.retry, &place.key("retry"));
+    let request = RequestTemplate::compile(file, key.clone(), timeout, &from.in_request, place);
+    if let (Some(request), Some(shared)) = (&request, shared) {
+        refuse_rivals(request, key.as_ref(), shared, place);
+    }
+    let reading = reading(file, from, place);
+    let payload = payload(file, from.folder, place);
+    let accept_duplicates = file.accept_duplicates.unwrap_or(from.accept_duplicates);
+    let reads = file.request.as_ref().is_some_and(|request| request.method == Some(Method::Get));
+    let operation = Operation { idempotency, retry, payload: payload?, reads, accept_duplicates };
+    Some((operation, RestOperation { request: request?, reading }))
+}
+
+/// Refuses headers that two parts of the file would set.
+fn refuse_rivals(request: &RequestTemplate, key: Option<&KeySlot>, shared: &Shared, place: &Place<'_>) {
+    let auth = shared.auth.as_ref().map(super::header::Auth::header);
+    let key = match key {
+        Some(KeySlot::Header(name)) => Some(name.as_str()),
+        _ => None,
+    };
+    for name in request.header_names() {
+        if Some(name) == auth {
+            place.key("request").key("headers").refuse(format!("`{name}` is set by `auth`; leave it out"));
+        }
+    }
+    for name in request.header_names().chain(shared.headers.keys().map(String::as_str)) {
+        if Some(name) == key {
+            place
+                .key("idempotency")
+                .key("header")
+                .refuse(format!("`{name}` is also among `headers`; leave it out there"));
+        }
+    }
+    if key.is_some() && key == auth {
+        place.key("idempotency").key("header").refuse("is the header of `auth`; write the provider's header for keys");
+    }
+}
+
+fn idempotency(file: &IdempotencyFile, place: &Place<'_>) -> Option<(Idempotency, KeySlot)> {
+    let slot = key_slot(file, place);
+    let retention = duration(&file.retention, &place.key("retention"));
+    if file.max_length.is_some_and(|length| length < SHORTENED_LENGTH) {
+        place.key("max_length").refuse(format!(
+            "a shortened key has {SHORTENED_LENGTH} characters; write at least {SHORTENED_LENGTH}, or leave `idempotency` out"
+        ));
+    }
+    Some((Idempotency { retention: retention?, max_length: file.max_length }, slot?))
+}
+
+/// A duration above zero.
+pub(super) fn duration(text: &str, place: &Place<'_>) -> Option<Duration> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Some(duration),
+        Ok(_) => {
+            place.refuse("is no time at all; write a duration such as `30s`");
+            None
+        }
+        Err(_) => {
+            place.refuse(format!("`{text}` is not a duration; write one such as `30s`, `2m` or `24h`"));
+            None
+        }
+    }
+}
+
+/// The timeout of an exchange: given or inherited, above the connect timeout, at most ten minutes.
+pub(super) fn timeout(given: Option<&str>, inherited: Duration, connect: Duration, place: &Place<'_>) -> Duration {
+    let Some(timeout) = given.and_then(|text| duration(text, place)) else { return inherited };
+    if timeout > LONGEST_TIMEOUT {
+        place.refuse("is longer than a call may take; write at most `10m`");
+    }
+    if timeout <= connect {
+        let connect = humantime::format_duration(connect);
+        place.refuse(format!("is not above `connect_timeout` ({connect}); write more, or lower `connect_timeout`"));
+    }
+    timeout
+}
+
+/// A retry policy: what is given over what is inherited.
+pub(super) fn retry(file: Option<&RetryFile>, inherited: &RetryPolicy, place: &Place<'_>) -> RetryPolicy {
+    let mut policy = inherited.clone();
+    let Some(file) = file else { return policy };
+    if let Some(schedule) = &file.schedule {
+        let at = place.key("schedule");
+        let longest = Rung::LONGEST;
+        let delay = |(n, text): (usize, &String)| {
+            let delay = duration(text, &at.item(n))?;
+            if delay > longest.duration() {
+                at.item(n).refuse(format!("is longer than a delay can be; write at most `{}`", longest.name()));
+            }
+            Some(delay)
+        };
+        policy.schedule = schedule.iter().enumerate().filter_map(delay).collect();
+    }
+    if let Some(limit) = file.give_up_after.as_ref().and_then(|text| duration(text, &place.key("give_up_after"))) {
+        policy.give_up_after = limit;
+    }
+    policy.jitter = file.jitter.unwrap_or(policy.jitter);
+    policy
+}
+
+fn payload(file: &OperationFile, folder: &Path, place: &Place<'_>) -> Option<PayloadSchema> {
+    match (&file.payload, &file.payload_file) {
+        (None, None) => Some(PayloadSchema::any()),
+        (Some(schema), None) => {
+            let schema = serde_json::Value::Object(schema.clone());
+            place.key("payload").check(PayloadSchema::compile(schema))
+        }
+        (None, Some(path)) => place.key("payload_file").check(PayloadSchema::read(&folder.join(path))),
+        (Some(_), Some(_)) => {
+            place.key("payload_file").refuse("stands beside `payload`; keep one of them");
+            None
+        }
+    }
+}
+
+fn reading(file: &OperationFile, from: &Inherited<'_>, place: &Place<'_>) -> Reading {
+    let at = place.key("response");
+    let none = ResponseFile::default();
+    let response = file.response.as_ref().unwrap_or(&none);
+    let known = &from.in_answer;
+    let text = |key: &str, source: Option<&String>| at.key(key).check(Text::compile(source?, known));
+    let condition = |key: &str, source: Option<&String>| at.key(key).check(Condition::compile(source?, known));
+    let in_progress = file.idempotency.as_ref().and_then(|table| {
+        let place = place.key("idempotency").key("in_progress");
+        place.check(Condition::compile(table.in_progress.as_ref()?, known))
+    });
+    let mut rules = compiled_rules(&file.classify, known, &place.key("classify"));
+    rules.extend(compiled_rules(from.rules, known, &from.root.key("classify")));
+    let of_operation = response.error.as_ref().map(|error| error_mapping(error, known, &at.key("error")));
+    let root = from.root.key("response").key("error");
+    let of_provider = from.error.map(|error| error_mapping(error, known, &root));
+    let warnings = response.warnings.iter().enumerate();
+    Reading {
+        rules,
+        in_progress,
+        accepted: condition("accepted", response.accepted.as_ref()),
+        success: condition("success", response.success.as_ref()),
+        reference: text("reference", response.reference.as_ref()),
+        result: response.result.as_ref().and_then(|tree| Tree::compile(tree, known, &at.key("result"))),
+        warnings: warnings
+            .filter_map(|(n, source)| at.key("warnings").item(n).check(Text::compile(source, known)))
+            .collect(),
+        waiting_for: waiting_for(response.waiting_for.as_ref(), known, &at.key("waiting_for")),
+        errors: of_operation.into_iter().chain(of_provider).collect(),
+    }
+}
+
+fn waiting_for(source: Option<&String>, known: &Known<'_>, place: &Place<'_>) -> Option<Text> {
+    let text = place.check(Text::compile(source?, known))?;
+    match &text {
+        Text::Constant(word) if word != "provider" && word != "customer" => {
+            place.refuse(format!("`{word}` is not known; write `provider`, `customer` or an expression"));
+            None
+        }
+        _ => Some(text),
+    }
+}
+
+fn compiled_rules(rules: &[RuleFile], known: &Known<'_>, place: &Place<'_>) -> Vec<Rule> {
+    let compile = |(n, rule): (usize, &RuleFile)| {
+        let place = place.item(n);
+        let when = place.key("when").check(Condition::compile(&rule.when, known));
+        let code = rule.code.as_ref().and_then(|code| place.key("code").check(Text::compile(code, known)));
+        Some(Rule { when: when?, verdict: rule.r#as.into(), code })
+    };
+    rules.iter().enumerate().filter_map(compile).collect()
+}
+
+fn error_mapping(file: &ErrorFile, known: &Known<'_>, place: &Place<'_>) -> ErrorMapping {
+    let text = |key: &str, source: Option<&String>| place.key(key).check(Text::compile(source?, known));
+    ErrorMapping {
+        code: text("code", file.code.as_ref()),
+        message: text("message", file.message.as_ref()),
+        details: file.details.as_ref().and_then(|tree| Tree::compile(tree, known, &place.key("details"))),
+    }
+}

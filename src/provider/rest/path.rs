@@ -1,0 +1,232 @@
+//! Where a request goes: the fixed address of a provider, and paths that cannot leave it.
+
+use std::net::IpAddr;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use url::{Host, Url};
+
+use super::expression::{EvalError, ExpressionError, Known, Scope};
+use super::text::{self, Part};
+
+/// What is encoded of a value: everything but the unreserved characters (RFC 3986, section 2.3).
+const OF_VALUES: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What is encoded of the path in the file: everything but what may stand in a segment (RFC 3986, section 3.3).
+const OF_FILE: &AsciiSet = &OF_VALUES
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+
+/// Why an address is not a `base_url`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BaseUrlError {
+    /// It holds an expression.
+    #[error("an expression cannot choose the host; write the address itself, such as `https://api.example.com`")]
+    Expression,
+    /// It is no URL with a host.
+    #[error("is not an address; write one such as `https://api.example.com`")]
+    NotAnAddress,
+    /// Plain HTTP to another machine.
+    #[error("`http` would send secrets and personal data in the clear; write `https://…`")]
+    Insecure,
+    /// Plain HTTP to this machine.
+    #[error("plain HTTP to this machine has to be allowed; write `https://…` or `allow_insecure_loopback = true`")]
+    Loopback,
+    /// Another scheme.
+    #[error("`{0}` is not spoken; write `https://…`")]
+    Scheme(String),
+    /// User information, query or fragment.
+    #[error("has a {part}; {remedy}")]
+    Part {
+        /// What it has.
+        part: &'static str,
+        /// Where that belongs.
+        remedy: &'static str,
+    },
+}
+
+/// The fixed address of a provider.
+#[derive(Debug, Clone)]
+pub(super) struct BaseUrl(Url);
+
+impl BaseUrl {
+    /// The address.
+    pub(super) fn as_url(&self) -> &Url {
+        &self.0
+    }
+
+    /// Reads an address.
+    pub(super) fn parse(text: &str, allow_insecure_loopback: bool) -> Result<Self, BaseUrlError> {
+        if text.contains("{{") {
+            return Err(BaseUrlError::Expression);
+        }
+        let url = Url::parse(text).map_err(|_| BaseUrlError::NotAnAddress)?;
+        match url.scheme() {
+            "http" if !is_loopback(&url) => return Err(BaseUrlError::Insecure),
+            "http" if !allow_insecure_loopback => return Err(BaseUrlError::Loopback),
+            "https" | "http" => {}
+            other => return Err(BaseUrlError::Scheme(other.to_owned())),
+        }
+        if url.host().is_none() {
+            return Err(BaseUrlError::NotAnAddress);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(BaseUrlError::Part { part: "user or password", remedy: "write them under `auth`" });
+        }
+        if url.query().is_some() {
+            return Err(BaseUrlError::Part { part: "query", remedy: "write it as `request.query` of an operation" });
+        }
+        if url.fragment().is_some() {
+            return Err(BaseUrlError::Part { part: "fragment", remedy: "leave out `#` and what follows" });
+        }
+        Ok(Self(url))
+    }
+
+    /// The address with an encoded path behind it; `None` where the path would lead elsewhere.
+    pub(super) fn join(&self, path: &str) -> Option<Url> {
+        let whole = format!("{}{path}", self.0.path().trim_end_matches('/'));
+        let mut url = self.0.clone();
+        url.set_path(&whole);
+        (url.path() == whole).then_some(url)
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+/// What is wrong with a path as it stands in the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PathError {
+    /// It does not begin with a slash.
+    #[error("does not begin with `/`; write one such as `/v1/charges`")]
+    Relative,
+    /// It holds a character that has a meaning in a URL.
+    #[error("`{0}` cannot stand in a path; {1}")]
+    Character(char, &'static str),
+    /// It has an empty or a dot segment.
+    #[error("the segment `{0}` leads elsewhere; leave it out")]
+    Segment(String),
+    /// An expression is wrong.
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
+}
+
+/// Why a command has no path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoPath {
+    /// A value is missing.
+    #[error(transparent)]
+    Value(#[from] EvalError),
+    /// A value is empty or a dot.
+    #[error("a segment is empty, `.` or `..`, which would lead elsewhere")]
+    Segment,
+}
+
+/// The path of an operation. Each of its segments stays one segment, whatever is filled in.
+#[derive(Debug)]
+pub(super) struct PathTemplate(Vec<Vec<Part>>);
+
+impl PathTemplate {
+    /// Compiles a path.
+    pub(super) fn compile(source: &str, known: &Known<'_>) -> Result<Self, PathError> {
+        if !source.starts_with('/') {
+            return Err(PathError::Relative);
+        }
+        let mut segments: Vec<Vec<Part>> = Vec::new();
+        for part in text::parts(source, known)? {
+            match part {
+                Part::Literal(ref literal) => push_literal(literal, &mut segments)?,
+                Part::Expression(_) => {
+                    if let Some(segment) = segments.last_mut() {
+                        segment.push(part);
+                    }
+                }
+            }
+        }
+        let last = segments.len().saturating_sub(1);
+        for (n, segment) in segments.iter().enumerate() {
+            check_segment(segment, n == last)?;
+        }
+        Ok(Self(segments))
+    }
+
+    /// The encoded path of a command.
+    pub(super) fn render(&self, scope: &Scope) -> Result<String, NoPath> {
+        let mut path = String::new();
+        for segment in &self.0 {
+            path.push('/');
+            path.push_str(&render_segment(segment, scope)?);
+        }
+        Ok(path)
+    }
+}
+
+fn push_literal(literal: &str, segments: &mut Vec<Vec<Part>>) -> Result<(), PathError> {
+    for c in literal.chars() {
+        let remedy = match c {
+            '?' => "write the query as `request.query`",
+            '#' | '\\' => "leave it out",
+            '%' => "write the character itself; it is encoded when the request is built",
+            _ if c.is_control() => "leave it out",
+            _ => continue,
+        };
+        return Err(PathError::Character(c, remedy));
+    }
+    for (n, piece) in literal.split('/').enumerate() {
+        if n > 0 {
+            segments.push(Vec::new());
+        }
+        if let Some(segment) = segments.last_mut().filter(|_| !piece.is_empty()) {
+            segment.push(Part::Literal(piece.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses empty and dot segments; only the last may be empty, for a path that ends with a slash.
+fn check_segment(segment: &[Part], is_last: bool) -> Result<(), PathError> {
+    match segment {
+        [] if !is_last => Err(PathError::Segment(String::new())),
+        [Part::Literal(text)] if is_dots(text) => Err(PathError::Segment(text.clone())),
+        _ => Ok(()),
+    }
+}
+
+fn render_segment(segment: &[Part], scope: &Scope) -> Result<String, NoPath> {
+    let mut plain = String::new();
+    let mut encoded = String::new();
+    for part in segment {
+        let (text, set) = match part {
+            Part::Literal(text) => (text.clone(), OF_FILE),
+            Part::Expression(expression) => (text::inserted(expression, scope)?, OF_VALUES),
+        };
+        encoded.extend(utf8_percent_encode(&text, set));
+        plain.push_str(&text);
+    }
+    let filled_in = segment.iter().any(|part| matches!(part, Part::Expression(_)));
+    if filled_in && (plain.is_empty() || is_dots(&plain)) { Err(NoPath::Segment) } else { Ok(encoded) }
+}
+
+fn is_dots(segment: &str) -> bool {
+    matches!(segment, "." | "..")
+}
+
+#[cfg(test)]
+#[path = "path_tests.rs"]
+mod tests;

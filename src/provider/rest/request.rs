@@ -1,0 +1,215 @@
+//! From a command to a request: the template of an operation, compiled and filled in.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value as Json;
+
+use super::encode;
+use super::expression::{Known, Scope};
+use super::file::{Encoding, IdempotencyFile, Lists, OperationFile, RequestFile};
+use super::header::{self, Auth};
+use super::path::{BaseUrl, PathTemplate};
+use super::text::Text;
+use super::tree::{OnFault, Tree};
+use crate::domain::exchange::{Method, Request};
+use crate::domain::key::IdempotencyKey;
+use crate::domain::outcome::Failure;
+use crate::provider::fault::{KeyPath, Place};
+
+/// Where the idempotency key goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum KeySlot {
+    /// A header, in lower case.
+    Header(String),
+    /// A field of the body.
+    Field(String),
+}
+
+/// What every operation of a provider shares.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// The fixed address.
+    pub(super) base_url: BaseUrl,
+    /// How requests are authorised.
+    pub(super) auth: Option<Auth>,
+    /// Headers of every request, by lower-case name.
+    pub(super) headers: BTreeMap<String, Text>,
+}
+
+/// The request of an operation, compiled.
+#[derive(Debug)]
+pub(super) struct RequestTemplate {
+    method: Method,
+    path: PathTemplate,
+    query: Option<Tree>,
+    headers: BTreeMap<String, Text>,
+    body: Option<Tree>,
+    encoding: Encoding,
+    lists: Lists,
+    key: Option<KeySlot>,
+    timeout: Duration,
+}
+
+impl RequestTemplate {
+    /// Compiles the request of an operation, which stands at `place`.
+    pub(super) fn compile(
+        operation: &OperationFile,
+        key: Option<KeySlot>,
+        timeout: Duration,
+        known: &Known<'_>,
+        place: &Place<'_>,
+    ) -> Option<Self> {
+        let at = place.key("request");
+        let Some(file) = &operation.request else {
+            at.refuse(r#"is missing; write request = { method = "POST", path = "/…" }"#);
+            return None;
+        };
+        let method = method(file, &at);
+        let path = path(file, known, &at);
+        let query = file.query.clone().map(Json::Object);
+        let query = query.map(|query| Tree::compile(&query, known, &at.key("query")));
+        let headers = header::compile(&file.headers, known, &at.key("headers"));
+        let body = operation.body.as_ref().map(|body| Tree::compile(body, known, &place.key("body")));
+        if operation.body.is_some() && method == Some(Method::Get) {
+            place.key("body").refuse("a GET has no body; write the values as `request.query`, or another method");
+        }
+        let form = file.encoding == Some(Encoding::Form);
+        if form && !matches!(&operation.body, None | Some(Json::Object(_) | Json::String(_))) {
+            place.key("body").refuse("a form is a map; write a table of fields");
+        }
+        if matches!(key, Some(KeySlot::Field(_))) && !matches!(operation.body, Some(Json::Object(_))) {
+            place.key("idempotency").key("field").refuse("there is no body with fields; write `header`, or a `body`");
+        }
+        Some(Self {
+            method: method?,
+            path: path?,
+            query: query.flatten(),
+            headers,
+            body: body.flatten(),
+            encoding: file.encoding.unwrap_or_default(),
+            lists: file.lists.unwrap_or_default(),
+            key,
+            timeout,
+        })
+    }
+
+    /// The headers that the file states for this operation.
+    pub(super) fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.headers.keys().map(String::as_str)
+    }
+
+    /// The request of a command.
+    pub(super) fn render(
+        &self,
+        shared: &Shared,
+        scope: &Scope,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Request, Failure> {
+        let path = self.path.render(scope).map_err(|error| invalid("request.path", &error))?;
+        let mut url = shared.base_url.join(&path).ok_or_else(|| invalid("request.path", &"leads out of `base_url`"))?;
+        if let Some(query) = tree(self.query.as_ref(), "query", scope)? {
+            let pairs = encode::pairs(&query, self.lists);
+            if !pairs.is_empty() {
+                url.query_pairs_mut().extend_pairs(pairs);
+            }
+        }
+        let body = self.body(scope, key)?;
+        let headers = self.headers(shared, scope, key, !body.is_empty())?;
+        Ok(Request { method: self.method, url, headers, body, timeout: self.timeout })
+    }
+
+    fn body(&self, scope: &Scope, key: Option<&IdempotencyKey>) -> Result<Bytes, Failure> {
+        let Some(mut value) = tree(self.body.as_ref(), "body", scope)? else { return Ok(Bytes::new()) };
+        if let (Some(KeySlot::Field(field)), Some(key)) = (&self.key, key) {
+            let fields =
+                value.as_object_mut().ok_or_else(|| invalid("body", &"is no map, so it cannot hold the key"))?;
+            fields.insert(field.clone(), key.as_str().into());
+        }
+        if self.encoding == Encoding::Form && !value.is_object() {
+            return Err(invalid("body", &"is no map, as a form has to be"));
+        }
+        Ok(encode::body(&value, self.encoding, self.lists))
+    }
+
+    fn headers(
+        &self,
+        shared: &Shared,
+        scope: &Scope,
+        key: Option<&IdempotencyKey>,
+        has_body: bool,
+    ) -> Result<Vec<(String, String)>, Failure> {
+        let mut headers = BTreeMap::new();
+        if has_body {
+            headers.insert("content-type".to_owned(), encode::content_type(self.encoding).to_owned());
+        }
+        for (name, text) in shared.headers.iter().chain(&self.headers) {
+            let refuse = |error: &dyn fmt::Display| invalid(&format!("header {name}"), error);
+            match text.string(scope).map_err(|error| refuse(&error))? {
+                Some(value) => headers.insert(name.clone(), header::value(value).map_err(|error| refuse(&error))?),
+                None => headers.remove(name),
+            };
+        }
+        if let (Some(KeySlot::Header(name)), Some(key)) = (&self.key, key) {
+            let value = header::value(key.to_string());
+            headers.insert(name.clone(), value.map_err(|error| invalid("idempotency key", &error))?);
+        }
+        if let Some(auth) = &shared.auth {
+            headers.insert(auth.header().to_owned(), auth.value(scope).map_err(|error| invalid("auth", &error))?);
+        }
+        Ok(headers.into_iter().collect())
+    }
+}
+
+/// The failure of a command from which no request can be made.
+fn invalid(place: &str, problem: &dyn fmt::Display) -> Failure {
+    Failure::new("invalid_request", format!("{place}: {problem}"))
+}
+
+fn tree(tree: Option<&Tree>, name: &str, scope: &Scope) -> Result<Option<Json>, Failure> {
+    let Some(tree) = tree else { return Ok(None) };
+    let key = KeyPath::default().key(name);
+    tree.json(scope, &key, &mut OnFault::Fail).map_err(|error| Failure::new("invalid_request", error.to_string()))
+}
+
+fn method(file: &RequestFile, at: &Place<'_>) -> Option<Method> {
+    if file.method.is_none() {
+        at.key("method").refuse("is missing; write one of `GET`, `POST`, `PUT`, `PATCH`, `DELETE`");
+    }
+    file.method
+}
+
+fn path(file: &RequestFile, known: &Known<'_>, at: &Place<'_>) -> Option<PathTemplate> {
+    let at = at.key("path");
+    let Some(path) = &file.path else {
+        at.refuse("is missing; write one such as `/v1/charges`");
+        return None;
+    };
+    at.check(PathTemplate::compile(path, known))
+}
+
+/// Where the key of an operation goes: exactly one of `header` and `field`.
+pub(super) fn key_slot(file: &IdempotencyFile, place: &Place<'_>) -> Option<KeySlot> {
+    match (&file.header, &file.field) {
+        (Some(name), None) => place.key("header").check(header::name(name)).map(KeySlot::Header),
+        (None, Some(field)) if field.is_empty() => {
+            place.key("field").refuse("is empty; write the name of a field of the body");
+            None
+        }
+        (None, Some(field)) => Some(KeySlot::Field(field.clone())),
+        (Some(_), Some(_)) => {
+            place.refuse("has both `header` and `field`; keep the one that the provider reads");
+            None
+        }
+        (None, None) => {
+            place.refuse(r#"does not say where the key goes; write header = "Idempotency-Key" or field = "…""#);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

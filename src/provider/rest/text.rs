@@ -1,0 +1,140 @@
+//! Texts with expressions in them: `"{{ payload.amount }}"`, `"order {{ command.reference }}"`.
+
+use serde_json::Value as Json;
+
+use super::expression::{EvalError, Expression, ExpressionError, Known, Scope};
+use crate::domain::name::excerpt;
+
+/// A text of a provider file, compiled.
+#[derive(Debug)]
+pub(super) enum Text {
+    /// No expression in it.
+    Constant(String),
+    /// One expression and nothing else: its value keeps its type.
+    Expression(Expression),
+    /// Expressions within a text: always a text.
+    Mixed(Vec<Part>),
+}
+
+/// A piece of a mixed text.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// As it stands in the file.
+    Literal(String),
+    /// To be filled in.
+    Expression(Expression),
+}
+
+impl Text {
+    /// Compiles a text.
+    pub(super) fn compile(source: &str, known: &Known<'_>) -> Result<Self, ExpressionError> {
+        let mut parts = parts(source, known)?;
+        Ok(match parts.len() {
+            0 => Self::Constant(String::new()),
+            1 => match parts.remove(0) {
+                Part::Literal(text) => Self::Constant(text),
+                Part::Expression(expression) => Self::Expression(expression),
+            },
+            _ => Self::Mixed(parts),
+        })
+    }
+
+    /// Its value; `None` where it is to be left out.
+    pub(super) fn json(&self, scope: &Scope) -> Result<Option<Json>, EvalError> {
+        match self {
+            Self::Constant(text) => Ok(Some(Json::String(text.clone()))),
+            Self::Expression(expression) => expression.json(scope),
+            Self::Mixed(parts) => mixed(parts, scope).map(|text| Some(Json::String(text))),
+        }
+    }
+
+    /// Its value as text; `None` where it is to be left out.
+    pub(super) fn string(&self, scope: &Scope) -> Result<Option<String>, EvalError> {
+        match self {
+            Self::Constant(text) => Ok(Some(text.clone())),
+            Self::Expression(expression) => match expression.json(scope)? {
+                None | Some(Json::Null) => Ok(None),
+                Some(value) => scalar(&value).map(Some).ok_or_else(|| not_scalar(expression)),
+            },
+            Self::Mixed(parts) => mixed(parts, scope).map(Some),
+        }
+    }
+}
+
+/// A text, number or truth value as text; `None` for anything else.
+pub(super) fn scalar(value: &Json) -> Option<String> {
+    match value {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(number.to_string()),
+        Json::Bool(truth) => Some(truth.to_string()),
+        Json::Null | Json::Array(_) | Json::Object(_) => None,
+    }
+}
+
+/// The value of an expression within a text, where there has to be one.
+pub(super) fn inserted(expression: &Expression, scope: &Scope) -> Result<String, EvalError> {
+    match expression.json(scope)? {
+        None | Some(Json::Null) => Err(expression.error("has no value")),
+        Some(value) => scalar(&value).ok_or_else(|| not_scalar(expression)),
+    }
+}
+
+fn not_scalar(expression: &Expression) -> EvalError {
+    expression.error("is a list or a map, which cannot stand in a text; pick a field of it or use `| tojson`")
+}
+
+fn mixed(parts: &[Part], scope: &Scope) -> Result<String, EvalError> {
+    let texts = parts.iter().map(|part| match part {
+        Part::Literal(text) => Ok(text.clone()),
+        Part::Expression(expression) => inserted(expression, scope),
+    });
+    texts.collect()
+}
+
+/// Splits a text at its `{{ … }}`.
+pub(super) fn parts(source: &str, known: &Known<'_>) -> Result<Vec<Part>, ExpressionError> {
+    for statement in ["{%", "{#"] {
+        if source.contains(statement) {
+            return Err(ExpressionError::Statement(statement));
+        }
+    }
+    let mut parts = Vec::new();
+    let mut rest = source;
+    while let Some(open) = rest.find("{{") {
+        if open > 0 {
+            parts.push(Part::Literal(rest[..open].to_owned()));
+        }
+        let inner = &rest[open + 2..];
+        let close = closing(inner).ok_or_else(|| ExpressionError::Open(excerpt(&rest[open..])))?;
+        parts.push(Part::Expression(Expression::compile(&inner[..close], known)?));
+        rest = &inner[close + 2..];
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Literal(rest.to_owned()));
+    }
+    Ok(parts)
+}
+
+/// Where the `}}` is that closes an expression: not within a string or a map of the expression.
+fn closing(text: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut depth = 0_usize;
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), _) if c == open => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '{') => depth += 1,
+            (None, '}') if depth > 0 => depth -= 1,
+            (None, '}') if text[at..].starts_with("}}") => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;

@@ -1,0 +1,191 @@
+//! The text of a provider file as a tree of values, with the line of each key.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Number, Value as Json};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::{FileError, KeyPath};
+
+/// Tables that one file states whole: parts of two auth schemes or two idempotency rules do not mix.
+const STATED_WHOLE: [&str; 2] = ["auth", "idempotency"];
+
+/// A parsed file.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    name: String,
+    lines: HashMap<KeyPath, usize>,
+    value: Json,
+}
+
+impl Source {
+    /// Reads TOML.
+    ///
+    /// # Errors
+    /// Every place where the text is no TOML, or holds what JSON does not have.
+    pub(super) fn parse(name: &str, text: &str) -> Result<Self, Vec<FileError>> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let at = LineNumbers::of(text);
+        let mut faults: Vec<FileError> = errors
+            .iter()
+            .map(|error| {
+                let line = error.span().map(|span| at.line(span.start));
+                FileError::of_file(name, line, format!("not TOML: {}", error.message().replace('\n', ", ")))
+            })
+            .collect();
+        let mut reader = Reader { name, at, lines: HashMap::new(), faults: Vec::new() };
+        let value = reader.table(table.get_ref(), &KeyPath::default());
+        if faults.is_empty() {
+            faults = reader.faults;
+        }
+        if faults.is_empty() { Ok(Self { name: name.to_owned(), lines: reader.lines, value }) } else { Err(faults) }
+    }
+
+    /// The file's name, as errors show it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The whole file.
+    pub(super) fn value(&self) -> &Json {
+        &self.value
+    }
+
+    /// The line of a key, from 1.
+    pub(super) fn line(&self, key: &KeyPath) -> Option<usize> {
+        self.lines.get(key).copied()
+    }
+}
+
+/// Puts the values of a file over those of the file it builds on: tables key by key, everything else whole.
+pub(super) fn merge(below: Json, above: &Json) -> Json {
+    let (Json::Object(mut below), Json::Object(above)) = (below, above) else { return above.clone() };
+    for (rival, other) in [("payload", "payload_file"), ("payload_file", "payload")] {
+        if above.contains_key(rival) {
+            below.shift_remove(other);
+        }
+    }
+    for (key, value) in above {
+        let merged = match below.get_mut(key) {
+            Some(known) if !STATED_WHOLE.contains(&key.as_str()) => merge(known.take(), value),
+            _ => value.clone(),
+        };
+        below.insert(key.clone(), merged);
+    }
+    Json::Object(below)
+}
+
+/// Where each line of a text begins.
+struct LineNumbers(Vec<usize>);
+
+impl LineNumbers {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        1 + self.0.partition_point(|&end| end < offset)
+    }
+}
+
+struct Reader<'a> {
+    name: &'a str,
+    at: LineNumbers,
+    lines: HashMap<KeyPath, usize>,
+    faults: Vec<FileError>,
+}
+
+impl Reader<'_> {
+    fn table(&mut self, table: &DeTable<'_>, place: &KeyPath) -> Json {
+        let mut map = Map::new();
+        for (key, value) in table {
+            let inner = place.key(key.get_ref());
+            self.lines.insert(inner.clone(), self.at.line(key.span().start));
+            map.insert(key.get_ref().to_string(), self.value(value, &inner));
+        }
+        Json::Object(map)
+    }
+
+    fn value(&mut self, value: &Spanned<DeValue<'_>>, place: &KeyPath) -> Json {
+        match value.get_ref() {
+            DeValue::String(text) => Json::String(text.to_string()),
+            DeValue::Boolean(truth) => Json::Bool(*truth),
+            DeValue::Datetime(time) => Json::String(time.to_string()),
+            DeValue::Table(table) => self.table(table, place),
+            DeValue::Array(items) => {
+                let mut list = Vec::new();
+                for (n, item) in items.iter().enumerate() {
+                    let inner = place.item(n);
+                    self.lines.insert(inner.clone(), self.at.line(item.span().start));
+                    list.push(self.value(item, &inner));
+                }
+                Json::Array(list)
+            }
+            DeValue::Integer(integer) => {
+                let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(Json::from);
+                self.number(number, "an integer of more than 64 bits", value, place)
+            }
+            DeValue::Float(float) => {
+                let number = float.as_str().parse().ok().and_then(Number::from_f64).map(Json::Number);
+                self.number(number, "a number that JSON does not have", value, place)
+            }
+        }
+    }
+
+    fn number(&mut self, number: Option<Json>, what: &str, value: &Spanned<DeValue<'_>>, place: &KeyPath) -> Json {
+        number.unwrap_or_else(|| {
+            let line = self.at.line(value.span().start);
+            self.faults.push(FileError::of_file(self.name, Some(line), format!("{place}: {what}; write it as text")));
+            Json::Null
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_key_knows_its_line_and_every_value_its_type() {
+        let text = "a = 1\n[b.c]\nd = 20.2\n\"e.f\" = { g = true }\n[[h]]\ni = 9007199254740993\n[[h]]\ni = -1\n";
+        let source = Source::parse("x.toml", text).unwrap();
+        let expected = json!({"a": 1, "b": {"c": {"d": 20.2, "e.f": {"g": true}}},
+            "h": [{"i": 9_007_199_254_740_993_i64}, {"i": -1}]});
+        assert_eq!(*source.value(), expected);
+        let b = KeyPath::default().key("b").key("c");
+        let h = KeyPath::default().key("h");
+        let table = [
+            (KeyPath::default().key("a"), Some(1)),
+            (b.clone(), Some(2)),
+            (b.key("d"), Some(3)),
+            (b.key("e.f").key("g"), Some(4)),
+            (h.item(0).key("i"), Some(6)),
+            (h.item(1).key("i"), Some(8)),
+            (b.key("missing"), None),
+        ];
+        for (key, line) in table {
+            assert_eq!(source.line(&key), line, "{key}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_toml_is_refused_with_its_lines() {
+        for (text, line) in
+            [("a = 1\nb =\n", 2), ("a = 1\na = 2\n", 2), ("a = nan", 1), ("\na = 99999999999999999999", 2)]
+        {
+            let errors = Source::parse("x.toml", text).unwrap_err();
+            assert_eq!(errors.first().and_then(FileError::line), Some(line), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_goes_over_the_one_it_builds_on_key_by_key() {
+        let below =
+            json!({"a": {"b": 1, "c": 2}, "list": [1, 2], "auth": {"scheme": "bearer", "token": "t"}, "payload": {}});
+        let above = json!({"a": {"b": 9}, "list": [3], "auth": {"scheme": "basic"}, "payload_file": "x.json"});
+        let merged = json!({"a": {"b": 9, "c": 2}, "list": [3], "auth": {"scheme": "basic"}, "payload_file": "x.json"});
+        assert_eq!(merge(below, &above), merged);
+    }
+}

@@ -1,0 +1,182 @@
+//! What the sandbox remembers: who called how often, what was acted upon, and the answers it gave under keys.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Calls since the start or the last reset.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallsSnapshot {
+    /// Requests received, except those about calls.
+    pub total: u64,
+    /// How often something was done: money moved, a message sent.
+    pub acted: u64,
+    /// Requests being worked on or hanging now.
+    pub concurrent: u64,
+    /// The most requests at the same time.
+    pub max_concurrent: u64,
+    /// Requests by path.
+    pub paths: BTreeMap<String, u64>,
+    /// Calls by idempotency key.
+    pub keys: BTreeMap<String, Calls>,
+    /// Calls by `sandbox.id`, or else by the body's `id` or `reference`.
+    pub ids: BTreeMap<String, Calls>,
+}
+
+/// Calls that belong together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calls {
+    /// Requests received.
+    pub calls: u64,
+    /// How often something was done; more than 1 under one key is the provider's fault, without a key the caller's.
+    pub acted: u64,
+}
+
+/// Who called: what failures and acts are counted by.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Caller {
+    pub(super) path: String,
+    pub(super) key: Option<String>,
+    pub(super) id: Option<String>,
+}
+
+impl Caller {
+    /// The name by which failures are counted.
+    fn name(&self) -> &str {
+        self.key.as_deref().or(self.id.as_deref()).unwrap_or(&self.path)
+    }
+}
+
+/// A complete answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Given {
+    pub(super) status: u16,
+    pub(super) body: Bytes,
+}
+
+/// What is known under a key.
+enum Kept {
+    /// The first call still runs.
+    Running(Fingerprint),
+    /// It was answered.
+    Done(Fingerprint, Given),
+}
+
+/// Identifies a request's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    pub(super) fn of(path: &str, body: &[u8]) -> Self {
+        Self(Sha256::new().chain_update(path).chain_update([0]).chain_update(body).finalize().into())
+    }
+}
+
+/// What a key says about a call.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// The call is the first, or the first after failed ones.
+    Ours,
+    /// The first call still runs.
+    InUse,
+    /// Another request was sent under the key.
+    OtherRequest,
+    /// The answer has been given already.
+    Known(Given),
+}
+
+/// Everything that is counted and remembered.
+#[derive(Default)]
+pub(super) struct Memory {
+    counted: CallsSnapshot,
+    kept: HashMap<String, Kept>,
+    failures: HashMap<String, u32>,
+    issued: u64,
+}
+
+impl Memory {
+    /// Notes a request that came in.
+    pub(super) fn arrived(&mut self, caller: &Caller) {
+        let counted = &mut self.counted;
+        counted.total += 1;
+        counted.concurrent += 1;
+        counted.max_concurrent = counted.max_concurrent.max(counted.concurrent);
+        *counted.paths.entry(caller.path.clone()).or_default() += 1;
+        for calls in self.calls_of(caller) {
+            calls.calls += 1;
+        }
+    }
+
+    /// Notes that a request is over, answered or not.
+    pub(super) fn left(&mut self) {
+        self.counted.concurrent = self.counted.concurrent.saturating_sub(1);
+    }
+
+    /// Notes that something was done, and gives it a number.
+    pub(super) fn acted(&mut self, caller: &Caller) -> u64 {
+        self.counted.acted += 1;
+        for calls in self.calls_of(caller) {
+            calls.acted += 1;
+        }
+        self.issued += 1;
+        self.issued
+    }
+
+    fn calls_of(&mut self, caller: &Caller) -> impl Iterator<Item = &mut Calls> {
+        let key = caller.key.clone().map(|key| self.counted.keys.entry(key).or_default());
+        let id = caller.id.clone().map(|id| self.counted.ids.entry(id).or_default());
+        key.into_iter().chain(id)
+    }
+
+    /// Takes a key for a call.
+    pub(super) fn claim(&mut self, key: &str, request: Fingerprint) -> Claim {
+        match self.kept.get(key) {
+            Some(Kept::Running(first) | Kept::Done(first, _)) if *first != request => Claim::OtherRequest,
+            Some(Kept::Running(_)) => Claim::InUse,
+            Some(Kept::Done(_, given)) => Claim::Known(given.clone()),
+            None => {
+                self.kept.insert(key.to_owned(), Kept::Running(request));
+                Claim::Ours
+            }
+        }
+    }
+
+    /// Keeps the answer of a key for calls to come.
+    pub(super) fn keep(&mut self, key: &str, given: &Given) {
+        if let Some(kept) = self.kept.get_mut(key) {
+            let (Kept::Running(first) | Kept::Done(first, _)) = *kept;
+            *kept = Kept::Done(first, given.clone());
+        }
+    }
+
+    /// Gives a key back that was not answered for good.
+    pub(super) fn release(&mut self, key: &str) {
+        if matches!(self.kept.get(key), Some(Kept::Running(_))) {
+            self.kept.remove(key);
+        }
+    }
+
+    /// Whether this call is one of the first `times` of its caller, which fail.
+    pub(super) fn fails(&mut self, caller: &Caller, times: u32) -> bool {
+        let failed = self.failures.entry(caller.name().to_owned()).or_default();
+        let fails = *failed < times;
+        *failed += u32::from(fails);
+        fails
+    }
+
+    /// What was counted.
+    pub(super) fn snapshot(&self) -> CallsSnapshot {
+        self.counted.clone()
+    }
+
+    /// Forgets everything but the requests that are still there.
+    pub(super) fn reset(&mut self) {
+        let concurrent = self.counted.concurrent;
+        *self = Self::default();
+        self.counted.concurrent = concurrent;
+        self.counted.max_concurrent = concurrent;
+    }
+}

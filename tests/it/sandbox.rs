@@ -1,0 +1,304 @@
+//! The sandbox, called over real HTTPS by the daemon's own transport.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ferryd::domain::exchange::{Answer, Method, Reply, Request};
+use ferryd::provider::HttpSettings;
+use ferryd::sandbox::{Calls, CallsSnapshot, Sandbox, SandboxError, SandboxOptions};
+use ferryd::transport::http::Http;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+fn loopback() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+/// A sandbox with a client that trusts it.
+struct Setup {
+    sandbox: Sandbox,
+    http: Http,
+    dir: TempDir,
+}
+
+impl Setup {
+    async fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let options = SandboxOptions { bind: loopback(), dir: Some(dir.path().to_owned()) };
+        let sandbox = Sandbox::start(options).await.unwrap();
+        Self { sandbox, http: trusting(dir.path()), dir }
+    }
+
+    fn request(&self, key: &str, body: &Value) -> Request {
+        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        if !key.is_empty() {
+            headers.push(("idempotency-key".to_owned(), key.to_owned()));
+        }
+        Request {
+            method: Method::Post,
+            url: format!("https://localhost:{}/v1/charges", self.sandbox.addr().port()).parse().unwrap(),
+            headers,
+            body: body.to_string().into(),
+            timeout: Duration::from_secs(20),
+        }
+    }
+
+    async fn answer(&self, key: &str, body: Value) -> Answer {
+        self.http.send(&self.request(key, &body)).await
+    }
+
+    async fn reply(&self, key: &str, body: Value) -> Reply {
+        match self.answer(key, body).await {
+            Answer::Reply(reply) => reply,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn status(&self, key: &str, body: Value) -> u16 {
+        self.reply(key, body).await.status
+    }
+
+    /// The code with which a call ended that brought no answer.
+    async fn lost(&self, key: &str, sandbox: Value, timeout: Duration) -> String {
+        let request = self.request(key, &json!({ "sandbox": sandbox }));
+        match self.http.send(&Request { timeout, ..request }).await {
+            Answer::Incomplete(failure) => failure.code.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn wait_until(&self, what: &str, condition: impl Fn(&CallsSnapshot) -> bool) {
+        let start = Instant::now();
+        while !condition(&self.sandbox.calls()) {
+            assert!(start.elapsed() < Duration::from_mins(1), "{what}: {:?}", self.sandbox.calls().concurrent);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn trusting(dir: &Path) -> Http {
+    let settings = HttpSettings {
+        ca_file: Some(dir.join("ca.pem")),
+        connect_timeout: Duration::from_mins(1),
+        response_cap: 1 << 20,
+    };
+    Http::new(&settings).unwrap()
+}
+
+fn body_of(reply: &Reply) -> Value {
+    serde_json::from_slice(&reply.body).unwrap()
+}
+
+#[tokio::test]
+async fn a_call_succeeds_and_is_echoed_and_counted() {
+    let setup = Setup::new().await;
+    let sent = json!({"amount": 1099, "reference": "order-1"});
+    let reply = setup.reply("k1", sent.clone()).await;
+    assert_eq!(reply.status, 200);
+    let expected = json!({"id": "sb_1", "status": "succeeded", "amount": 1099, "request": sent});
+    assert_eq!(body_of(&reply), expected);
+    let calls = setup.sandbox.calls();
+    let once = Calls { calls: 1, acted: 1 };
+    assert_eq!((calls.total, calls.acted, calls.paths["/v1/charges"]), (1, 1, 1));
+    assert_eq!((calls.keys["k1"], calls.ids["order-1"]), (once, once));
+}
+
+#[tokio::test]
+async fn the_counters_are_told_and_reset_over_https() {
+    let setup = Setup::new().await;
+    setup.status("k1", json!({})).await;
+    let mut request = setup.request("", &json!({}));
+    request.url.set_path("/sandbox/calls");
+    request.body = Vec::new().into();
+    request.method = Method::Get;
+    let Answer::Reply(told) = setup.http.send(&request).await else { panic!("no answer") };
+    let told: CallsSnapshot = serde_json::from_slice(&told.body).unwrap();
+    assert_eq!((told.total, told.keys["k1"].calls, told.max_concurrent), (1, 1, 1));
+    request.method = Method::Delete;
+    assert!(matches!(setup.http.send(&request).await, Answer::Reply(Reply { status: 204, .. })));
+    assert_eq!(setup.sandbox.calls(), CallsSnapshot::default());
+}
+
+#[tokio::test]
+async fn a_key_acts_once_and_repeats_its_answer() {
+    let setup = Setup::new().await;
+    let first = setup.reply("k1", json!({"amount": 1})).await;
+    assert_eq!(setup.reply("k1", json!({"amount": 1})).await.body, first.body);
+    let other = setup.reply("k1", json!({"amount": 2})).await;
+    assert_eq!((other.status, &body_of(&other)["error"]["code"]), (400, &json!("idempotency_error")));
+    assert_eq!(setup.sandbox.calls().keys["k1"], Calls { calls: 3, acted: 1 });
+    setup.status("", json!({"id": "no-key"})).await;
+    setup.status("", json!({"id": "no-key"})).await;
+    assert_eq!(setup.sandbox.calls().ids["no-key"], Calls { calls: 2, acted: 2 });
+}
+
+#[tokio::test]
+async fn a_call_under_a_key_that_still_runs_is_a_conflict_even_after_its_client_left() {
+    let setup = Setup::new().await;
+    let slow = json!({"latency": "2s"});
+    assert_eq!(setup.lost("k1", slow.clone(), Duration::from_millis(300)).await, "timeout");
+    let again = setup.reply("k1", json!({ "sandbox": slow })).await;
+    assert_eq!((again.status, &body_of(&again)["error"]["code"]), (409, &json!("idempotency_in_use")));
+    setup.wait_until("the slow call ends", |calls| calls.acted == 1 && calls.concurrent == 0).await;
+    assert_eq!(setup.status("k1", json!({ "sandbox": slow })).await, 200);
+    assert_eq!(setup.sandbox.calls().keys["k1"], Calls { calls: 3, acted: 1 });
+}
+
+#[tokio::test]
+async fn statuses_declines_and_acceptance_come_as_asked() {
+    let setup = Setup::new().await;
+    for (asked, status, pointer, word, acted) in [
+        (json!({"status": 503, "retry_after": 2}), 503, "/error/code", "sandbox", 0),
+        (json!({"status": 422}), 422, "/error/code", "sandbox", 0),
+        (json!({"status": 201}), 201, "/status", "succeeded", 1),
+        (json!({"decline": true}), 402, "/error/code", "card_declined", 0),
+        (json!({"decline": "insufficient_funds"}), 402, "/error/code", "insufficient_funds", 0),
+        (json!({"accepted": true}), 202, "/status", "processing", 1),
+        (json!({"latency": "1ms"}), 200, "/status", "succeeded", 1),
+        (json!({"stauts": 1}), 400, "/error/code", "sandbox", 0),
+    ] {
+        let before = setup.sandbox.calls().acted;
+        let reply = setup.reply("", json!({ "sandbox": asked })).await;
+        assert_eq!(reply.status, status, "{asked}");
+        assert_eq!(body_of(&reply).pointer(pointer), Some(&json!(word)), "{asked}");
+        assert_eq!(setup.sandbox.calls().acted - before, acted, "{asked}");
+        assert_eq!(reply.header("retry-after"), asked.get("retry_after").map(|_| "2"), "{asked}");
+    }
+    let date = "Wed, 21 Oct 2099 07:28:00 GMT";
+    let reply = setup.reply("", json!({"sandbox": {"status": 429, "retry_after": date}})).await;
+    assert_eq!(reply.header("retry-after"), Some(date));
+}
+
+#[tokio::test]
+async fn a_refusal_is_kept_under_its_key_and_a_failure_is_not() {
+    let setup = Setup::new().await;
+    for (status, kept) in [(422, true), (402, true), (429, false), (409, false), (500, false), (503, false)] {
+        let key = format!("k{status}");
+        let asked = json!({"sandbox": {"status": status}});
+        assert_eq!(setup.status(&key, asked).await, status);
+        // Another request under the key is noticed only where the first was kept.
+        assert_eq!(setup.status(&key, json!({})).await, if kept { 400 } else { 200 }, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn calls_fail_so_many_times_and_then_succeed() {
+    let setup = Setup::new().await;
+    for (key, asked, statuses) in [
+        ("k1", json!({"fail_times": 2}), [503, 503, 200, 200]),
+        ("k2", json!({"fail_times": 1, "status": 429, "retry_after": 1}), [429, 200, 200, 200]),
+        ("", json!({"fail_times": 1, "id": "x"}), [503, 200, 200, 200]),
+        ("k3", json!({"fail_times": 1, "decline": true}), [503, 402, 402, 402]),
+    ] {
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.push(setup.status(key, json!({ "sandbox": asked })).await);
+        }
+        assert_eq!(seen, statuses, "{asked}");
+    }
+    let calls = setup.sandbox.calls();
+    assert_eq!((calls.keys["k1"].acted, calls.keys["k2"].acted, calls.ids["x"].acted), (1, 1, 3));
+}
+
+#[tokio::test]
+async fn answers_get_lost_in_every_way() {
+    let setup = Setup::new().await;
+    let (long, short) = (Duration::from_secs(20), Duration::from_millis(400));
+    for (asked, timeout, code, acted) in [
+        (json!({"hang": "before_answer"}), short, "timeout", 0),
+        (json!({"hang": "mid_body"}), short, "timeout", 1),
+        (json!({"reset": true}), long, "reset", 0),
+        (json!({"truncate": true}), long, "truncated", 1),
+        (json!({"huge": true}), long, "too_large", 1),
+        (json!({"reset": true, "act_then_fail": true}), long, "reset", 1),
+        (json!({"hang": "before_answer", "act_then_fail": true}), short, "timeout", 1),
+    ] {
+        let before = setup.sandbox.calls().acted;
+        assert_eq!(setup.lost("", asked.clone(), timeout).await, code, "{asked}");
+        assert_eq!(setup.sandbox.calls().acted - before, acted, "{asked}");
+    }
+    setup.wait_until("clients left", |calls| calls.concurrent == 0).await;
+}
+
+#[tokio::test]
+async fn a_provider_that_acted_and_did_not_say_so_says_so_when_asked_again_under_the_key() {
+    let setup = Setup::new().await;
+    let asked = json!({"sandbox": {"act_then_fail": true}});
+    assert_eq!(setup.status("k1", asked.clone()).await, 500);
+    assert_eq!(setup.status("k1", asked.clone()).await, 200);
+    assert_eq!(setup.sandbox.calls().keys["k1"], Calls { calls: 2, acted: 1 });
+    let truncated = json!({"truncate": true});
+    assert_eq!(setup.lost("k2", truncated.clone(), Duration::from_secs(20)).await, "truncated");
+    assert_eq!(setup.status("k2", json!({ "sandbox": truncated })).await, 200);
+    assert_eq!(setup.sandbox.calls().keys["k2"].acted, 1);
+}
+
+#[tokio::test]
+async fn form_fields_and_json_text_in_metadata_are_understood() {
+    let setup = Setup::new().await;
+    for body in ["sandbox[status]=418", "metadata[sandbox]=%7B%22status%22%3A418%7D", "Body=sandbox[status]=418"] {
+        let mut request = setup.request("", &json!({}));
+        request.headers = vec![("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())];
+        request.body = body.into();
+        let Answer::Reply(reply) = setup.http.send(&request).await else { panic!("{body}") };
+        assert_eq!(reply.status, if body.starts_with("Body") { 200 } else { 418 }, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_certificate_stays_over_restarts_and_its_key_is_private() {
+    let setup = Setup::new().await;
+    let ca = setup.sandbox.ca_pem().to_owned();
+    let dir = setup.dir.path().to_owned();
+    assert_eq!(std::fs::read_to_string(dir.join("ca.pem")).unwrap(), ca);
+    let mode = std::fs::metadata(dir.join("server-key.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let address = setup.sandbox.addr();
+    setup.status("", json!({})).await;
+    setup.sandbox.shutdown().await;
+
+    let again = Sandbox::start(SandboxOptions { bind: address, dir: Some(dir.clone()) }).await.unwrap();
+    assert_eq!((again.ca_pem(), again.addr()), (ca.as_str(), address));
+    let setup = Setup { sandbox: again, http: setup.http, dir: setup.dir };
+    assert_eq!(setup.status("", json!({})).await, 200);
+
+    let taken = Sandbox::start(SandboxOptions { bind: address, dir: None }).await;
+    assert!(matches!(taken, Err(SandboxError::Listen { .. })));
+    std::fs::write(dir.join("server-key.pem"), "no key").unwrap();
+    let broken = Sandbox::start(SandboxOptions { bind: loopback(), dir: Some(dir.clone()) }).await;
+    let message = broken.err().unwrap().to_string();
+    assert!(message.contains(dir.to_str().unwrap()) && message.contains("remove"), "{message}");
+}
+
+#[tokio::test]
+async fn every_name_of_this_machine_is_certified() {
+    let setup = Setup::new().await;
+    let port = setup.sandbox.addr().port();
+    for host in ["localhost", "127.0.0.1"] {
+        let mut request = setup.request("", &json!({}));
+        request.url = format!("https://{host}:{port}/").parse().unwrap();
+        assert!(matches!(setup.http.send(&request).await, Answer::Reply(_)), "{host}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_calls_hang_at_once_beside_one_that_is_answered() {
+    const HANGING: usize = 400;
+    let setup = std::sync::Arc::new(Setup::new().await);
+    let hang = |number: usize| {
+        let setup = std::sync::Arc::clone(&setup);
+        tokio::spawn(
+            async move { setup.answer(&format!("k{number}"), json!({"sandbox": {"hang": "before_answer"}})).await },
+        )
+    };
+    let hanging: Vec<_> = (0..HANGING).map(hang).collect();
+    setup.wait_until("all hang", |calls| calls.concurrent == HANGING as u64).await;
+    assert_eq!(setup.status("", json!({})).await, 200);
+    assert_eq!(setup.sandbox.calls().max_concurrent, HANGING as u64 + 1);
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
+    join_all(hanging).await;
+    setup.wait_until("all left", |calls| calls.concurrent == 0).await;
+}
