@@ -9,7 +9,7 @@ mod handshake;
 #[expect(dead_code, reason = "a kit for tests to come: not every part has its user yet")]
 mod harness;
 mod https;
-mod sandbox;
 #[cfg(test)]
 mod operator;
+mod sandbox;
 mod tls_server;
