@@ -31,8 +31,6 @@ const SILENCE: Duration = Duration::from_millis(200);
 const STUCK: Duration = Duration::from_secs(20);
 /// How long a queue may take to have a page back.
 const GIVING_BACK: Duration = Duration::from_secs(2);
-/// The broker closes the channel of a consumer that holds a message for 30 minutes; a walk ends well before.
-const LONGEST: Duration = Duration::from_mins(10);
 
 /// A walk through one queue, from its head to where its tail was at the start.
 pub struct Walk {
@@ -84,10 +82,10 @@ impl Walk {
         self.left = self.left.min(most);
     }
 
-    /// Whether the walk has held messages for so long that it should end and a new one begin.
+    /// For how long the walk has been holding messages.
     #[must_use]
-    pub fn is_long(&self) -> bool {
-        self.began.elapsed() > LONGEST
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// The next message, which stays in the queue unless it is [removed](Self::remove). `None` at the end.

@@ -38,6 +38,10 @@ impl Following {
         tokio::time::timeout(PATIENCE, self.out.recv()).await.unwrap().unwrap()
     }
 
+    async fn notice(&mut self) -> String {
+        tokio::time::timeout(PATIENCE, self.err.recv()).await.unwrap().unwrap()
+    }
+
     async fn code(&mut self) -> Option<i32> {
         eventually(PATIENCE, "it ends", async || self.child.try_wait().unwrap()).await.code()
     }
@@ -133,8 +137,9 @@ async fn following_goes_on_after_the_broker_was_lost_and_says_what_may_be_missin
     let setup = Setup::new(&bench.vhost.uri_at(proxy.address()), "");
     let mut following = Following::start(&setup, &[]);
     subscribed(&bench, &mut following, "before").await;
+    assert_eq!(following.notice().await, "ferryd: following #");
     proxy.cut().await;
-    let warning = tokio::time::timeout(PATIENCE, following.err.recv()).await.unwrap().unwrap();
+    let warning = following.notice().await;
     assert!(warning.contains("lost the broker") && warning.contains("missed"), "{warning}");
     subscribed(&bench, &mut following, "after").await;
 }

@@ -8,9 +8,13 @@ use ferryd::domain::dead_letter::DeadLetter;
 use ferryd::domain::event::Happening;
 use ferryd::domain::lifecycle::Kind;
 use ferryd::domain::outcome::{Failure, Success};
+use ferryd::operator::clear::{Job, Tally};
+use ferryd::operator::dead::Filter;
+use ferryd::operator::replay::Replay;
 use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio_util::sync::CancellationToken;
 
 use super::bench::{Bench, body, buried, id, letter, letter_of, numbered, travel};
 use crate::harness::broker::persistent;
@@ -168,6 +172,29 @@ async fn a_canary_that_completes_lets_the_rest_go() {
     let (ended, replayed, dead) = canary(Happening::Completed(Success::default())).await;
     assert_eq!((ended.code, &ended.json()["done"]), (Some(0), &3.into()), "{ended:?}");
     assert_eq!((replayed.join(""), dead.len()), ("abc".to_owned(), 0));
+}
+
+#[tokio::test]
+async fn a_long_replay_that_gives_back_what_it_holds_goes_on_where_it_was() {
+    let bench = Bench::new().await;
+    let unknown = |id: &str| DeadLetter { unknown: true, ..letter(id) };
+    bench.bury([unknown("a"), letter("b"), letter("c"), unknown("d"), letter("e"), unknown("f")]).await;
+    let job = Job {
+        queues: vec![DEAD.to_owned()],
+        filter: Filter::default(),
+        start: Timestamp::now(),
+        rate: None,
+        dry_run: false,
+        longest_hold: Duration::ZERO,
+        stop: CancellationToken::new(),
+    };
+    let mut replaying = Replay::default().begin(&bench.operator).await.unwrap();
+    let mut tally = Tally::default();
+    job.run(&bench.operator, &mut replaying, &mut tally, |_| {}).await.unwrap();
+    let refused: Vec<_> = tally.refused.iter().map(|refused| refused.id.as_str()).collect();
+    assert_eq!((tally.done, refused), (3, vec!["a", "d", "f"]));
+    assert_eq!(bench.ids(COMMANDS).await, ["b", "c", "e"]);
+    assert_eq!(bench.ids(DEAD).await, ["a", "d", "f"]);
 }
 
 /// A slow replay of everything.
