@@ -71,12 +71,11 @@ impl Pipeline {
     pub async fn carry(&self, lane: &Lane, delivery: Delivery) {
         let acker = delivery.acker.clone();
         let copy = delivery.redelivered || delivery.exchange.as_str() != self.names.commands();
-        let mut order = match Order::read(&delivery, &lane.provider, &self.names, Timestamp::now()) {
+        let mut order = match self.read(lane, &delivery) {
             Ok(order) => order,
             Err(refusal) => return self.refuse(lane, *refusal, acker).await,
         };
         drop(delivery);
-        hit(Failpoint::Decoded);
         let claim = match self.in_flight.enter(Step::new(&order.command.id, &order.parcel.travel), acker, copy) {
             Entry::Begun(claim) => claim,
             Entry::Joined => return,
@@ -94,6 +93,14 @@ impl Pipeline {
         self.settle(&effects, claim).await;
         drop(permit);
         self.reply(effects).await;
+    }
+
+    /// Reads a delivery. One that makes the reading itself panic is given up like any other that can't be read.
+    fn read(&self, lane: &Lane, delivery: &Delivery) -> Result<Order, Box<Refusal>> {
+        let now = Timestamp::now();
+        let read = || Order::read(delivery, &lane.provider, &self.names, now).inspect(|_| hit(Failpoint::Decoded));
+        std::panic::catch_unwind(AssertUnwindSafe(read))
+            .unwrap_or_else(|_| Err(Refusal::unreadable(delivery, &lane.provider, &self.names, now, panicked())))
     }
 
     /// Makes the next call of a command, if it may be made, and says what follows.
@@ -196,8 +203,7 @@ impl Pipeline {
         let operation = lane.provider.operations.get(&order.command.operation);
         let sent = order.progress().first_sent.is_some();
         let kind = if sent { Kind::Unresolved } else { Kind::Poison };
-        let failure = Failure::new("panic", "handling the command failed in ferryd itself; see its log");
-        self.fail(order, kind, failure, operation.and_then(|operation| operation.idempotency))
+        self.fail(order, kind, panicked(), operation.and_then(|operation| operation.idempotency))
     }
 
     /// Gives up what is no valid command for its provider.
@@ -261,6 +267,10 @@ impl Pipeline {
         let mask = lane.mask.with_values(&sensitive.unwrap_or_default()).capped_at(self.log_body_cap);
         exchange_log::record(&step, request, answer, elapsed, &mask, lane.provider.log.bodies);
     }
+}
+
+fn panicked() -> Failure {
+    Failure::new("panic", "handling the command failed in ferryd itself; see its log")
 }
 
 /// The call an order is at.

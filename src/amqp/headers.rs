@@ -176,6 +176,18 @@ fn is_stripped(name: &str) -> bool {
         || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Whether the broker dead-lettered a message because its publisher's `expiration` had passed, and not because it had been
+/// delivered too often. Told by the latest entry of `x-death`, which is the broker's own.
+#[must_use]
+pub fn died_of_age(properties: &BasicProperties) -> bool {
+    let deaths = properties.headers().as_ref().and_then(|headers| headers.inner().get("x-death"));
+    let Some(AMQPValue::FieldArray(deaths)) = deaths else { return false };
+    match deaths.as_slice().first() {
+        Some(AMQPValue::FieldTable(latest)) => text(Some(latest), "reason") == Some("expired"),
+        _ => false,
+    }
+}
+
 /// The W3C trace context of a message.
 #[must_use]
 pub fn trace(properties: &BasicProperties) -> Trace {

@@ -113,3 +113,24 @@ proptest! {
         let _ = Travel::read(Some(&headers));
     }
 }
+
+#[test]
+fn only_the_latest_death_says_whether_a_message_died_of_age() {
+    let death = |reason: &str| {
+        let mut entry = FieldTable::default();
+        put_text(&mut entry, "reason", reason);
+        AMQPValue::FieldTable(entry)
+    };
+    for (reasons, aged) in [
+        (["expired", "delivery_limit"].as_slice(), true),
+        (&["delivery_limit", "expired"], false),
+        (&["rejected"], false),
+        (&[], false),
+    ] {
+        let deaths: Vec<_> = reasons.iter().map(|reason| death(reason)).collect();
+        let mut headers = FieldTable::default();
+        headers.insert("x-death".into(), AMQPValue::FieldArray(deaths.into()));
+        assert_eq!(died_of_age(&BasicProperties::default().with_headers(headers)), aged, "{reasons:?}");
+    }
+    assert!(!died_of_age(&BasicProperties::default()));
+}

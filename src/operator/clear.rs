@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dead::{Dead, Filter};
 use super::sender::Sender;
-use super::walk::{Walk, remove};
+use super::walk::Walk;
 use super::{Operator, OperatorError};
 use crate::amqp::message::Message;
 
@@ -173,7 +173,7 @@ impl Work<'_> {
         while let Some(delivery) = self.next(walk).await? {
             let dead = Dead::read(self.queue, &delivery);
             if let Some(message) = self.judge(&dead, remedy).await? {
-                if !self.replace(&delivery, &message).await? {
+                if !self.replace(walk, &delivery, &message).await? {
                     break;
                 }
                 self.tally.done += 1;
@@ -231,7 +231,12 @@ impl Work<'_> {
     }
 
     /// Publishes, then removes; not at all once the job is to stop.
-    async fn replace(&mut self, delivery: &Delivery, message: &Message) -> Result<bool, OperatorError> {
+    async fn replace(
+        &mut self,
+        walk: &mut Walk,
+        delivery: &Delivery,
+        message: &Message,
+    ) -> Result<bool, OperatorError> {
         if let Some(ticks) = self.ticks.as_mut() {
             tokio::select! {
                 biased;
@@ -240,7 +245,7 @@ impl Work<'_> {
             }
         }
         self.sender.send(message).await?;
-        remove(delivery, self.queue).await?;
+        walk.remove(delivery).await?;
         Ok(true)
     }
 }

@@ -57,6 +57,26 @@ pub struct Refusal {
     pub failure: Failure,
 }
 
+impl Refusal {
+    /// Gives up a delivery on a provider's queue that could not be read to its end.
+    #[must_use]
+    pub fn unreadable(
+        delivery: &Delivery,
+        provider: &Provider,
+        names: &Names,
+        now: Timestamp,
+        failure: Failure,
+    ) -> Box<Self> {
+        let mut parcel = Parcel::of_stray(delivery, names, now);
+        parcel.identity.provider = Some(provider.name.clone());
+        if delivery.redelivered {
+            let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
+            parcel.assume_sent(operation.and_then(|operation| operation.idempotency));
+        }
+        Box::new(Self { parcel, kind: Kind::Poison, failure })
+    }
+}
+
 impl Parcel {
     /// Takes a message as it is, with the identity it shows.
     #[must_use]

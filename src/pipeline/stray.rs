@@ -11,6 +11,7 @@ use lapin::message::Delivery;
 use super::outbox::Effects;
 use super::parcel::Parcel;
 use super::{Pipeline, ack, log_ending};
+use crate::amqp::headers;
 use crate::domain::command::ANY;
 use crate::domain::event::Happening;
 use crate::domain::lifecycle::Kind;
@@ -21,6 +22,10 @@ use crate::provider::{Idempotency, Provider};
 
 /// The pause before a message is sent on to a queue that was missing a moment ago.
 const MISSING_QUEUE_PAUSE: Duration = Duration::from_millis(500);
+
+const TOO_OFTEN: &str = "delivered too often without an end; see the log for what breaks";
+const TOO_OLD: &str = "the message's own `expiration` passed in the queue, perhaps not before it was taken up once; \
+                       write `expires_at` into the command instead, which ferryd itself heeds";
 
 /// Handles strays, one at a time.
 pub struct Strays {
@@ -51,7 +56,8 @@ impl Strays {
         self.end(delivery, &parcel, kind, failure, None).await;
     }
 
-    /// Ends a message that was delivered so often that something in it must be breaking its consumers.
+    /// Ends a message that the broker took out of a provider's queue: delivered so often that something in it must be
+    /// breaking its consumers, or too old by its publisher's `expiration`.
     pub async fn poison(&self, delivery: Delivery) {
         let mut parcel = Parcel::of_stray(&delivery, &self.pipeline.names, Timestamp::now());
         let words: Vec<&str> = delivery.routing_key.as_str().split('.').collect();
@@ -59,12 +65,17 @@ impl Strays {
         let operation = parcel.identity.operation.clone();
         let operation = provider.zip(operation.as_ref()).and_then(|(provider, name)| provider.operations.get(name));
         let idempotency = operation.and_then(|operation| operation.idempotency);
-        parcel.assume_sent(operation);
         if let Some(provider) = provider {
             parcel.identity.provider = Some(provider.name.clone());
         }
-        let failure = Failure::new("delivery_limit", "delivered too often without an end; see the log for what breaks");
-        self.end(delivery, &parcel, Kind::Poison, failure, idempotency).await;
+        // The broker does not say whether anybody held it before.
+        parcel.assume_sent(operation);
+        let (kind, failure) = if headers::died_of_age(&delivery.properties) {
+            (Kind::Unresolved, Failure::new("expiration", TOO_OLD))
+        } else {
+            (Kind::Poison, Failure::new("delivery_limit", TOO_OFTEN))
+        };
+        self.end(delivery, &parcel, kind, failure, idempotency).await;
     }
 
     /// The provider a routing key speaks of.

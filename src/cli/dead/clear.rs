@@ -78,7 +78,7 @@ pub struct Discard {
     #[command(flatten)]
     how: How,
     /// Who decided it
-    #[arg(long, value_name = "NAME", env = "USER", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, value_parser = NonEmptyStringValueParser::new())]
     by: String,
     /// Why
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]

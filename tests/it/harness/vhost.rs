@@ -36,6 +36,19 @@ impl Vhost {
         format!("amqp://ferry:ferry@{address}/{}", self.name)
     }
 
+    /// Another user who may do everything in this virtual host; returns where that user connects.
+    pub(crate) async fn user(&self, name: &str) -> String {
+        let (vhost, user) = (&self.name, format!("{name}-{}", self.name));
+        self.control
+            .eval(&format!(
+                r#"ok = rabbit_auth_backend_internal:add_user(<<"{user}">>, <<"{user}">>, <<"ferry">>),
+                   ok = rabbit_auth_backend_internal:set_permissions(
+                   <<"{user}">>, <<"{vhost}">>, <<".*">>, <<".*">>, <<".*">>, <<"ferry">>)"#
+            ))
+            .await;
+        format!("amqp://{user}:{user}@{}/{vhost}", self.address())
+    }
+
     /// The node's own address: what a proxy leads to.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))

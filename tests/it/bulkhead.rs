@@ -1,0 +1,70 @@
+//! One provider's trouble stays its own.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::daemon::Daemon;
+use crate::harness::wait::eventually;
+use crate::rig::{File, Rig, SOON, command, word};
+
+/// Two providers, of which one takes `most` calls at a time; and that many calls hanging at it, with `more` waiting.
+async fn hanging(most: u64, more: u64) -> (Rig, Daemon) {
+    let keys = format!("max_in_flight = {most}");
+    let slow = File { keys: &keys, unhurried: true, ..File::default() };
+    let rig = Rig::with("[shutdown]\ngrace = \"1s\"", &[("slow", slow), ("acme", File::default())]).await;
+    let daemon = rig.start().await;
+    let commands: Vec<_> = (0..most + more)
+        .map(|number| command("slow", "send", &format!("slow-{number}"), json!({"hang": "before_answer"})))
+        .collect();
+    assert_eq!(rig.broker.publish_commands(&commands).await.len(), commands.len());
+    let what = format!("{most} calls hang");
+    eventually(SOON, &what, async || (rig.sandbox.calls().concurrent >= most).then_some(())).await;
+    (rig, daemon)
+}
+
+/// Carries commands to the healthy provider, with retries for some of them.
+async fn carry_others(rig: &Rig) {
+    let others: Vec<_> = (0..30)
+        .map(|number| {
+            let behaviour = if number % 10 == 0 { json!({"status": 429, "fail_times": 1}) } else { json!({}) };
+            command("acme", "charge", &format!("other-{number}"), behaviour)
+        })
+        .collect();
+    rig.broker.publish_commands(&others).await;
+    for other in &others {
+        assert_eq!(word(&rig.terminal(word(other, "id")).await, "data.state"), "completed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hanging_provider_holds_up_nobody_else_and_gets_no_more_calls_than_it_may() {
+    let (rig, daemon) = hanging(3, 40).await;
+    carry_others(&rig).await;
+    let calls = rig.sandbox.calls();
+    assert_eq!((calls.paths["/slow/messages"], calls.concurrent), (3, 3));
+    assert_eq!(rig.broker.depth("ferry.commands.slow").await, Some(40), "the rest waits at the broker");
+    // What hangs is given back when the grace is over, and the process ends all the same.
+    daemon.sigterm();
+    assert!(daemon.wait(SOON).await.success());
+    rig.broker.await_depth("ferry.commands.slow", 43).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_calls_can_hang_at_one_provider_while_another_is_served() {
+    const MANY: u64 = 1_000;
+    let (rig, daemon) = hanging(MANY, 0).await;
+    carry_others(&rig).await;
+    assert_eq!(rig.sandbox.calls().paths["/slow/messages"], MANY);
+    // The provider breaks down: nobody knows what it did, and nothing is sent again.
+    let Rig { sandbox, broker, events, vhost: _vhost, setup: _setup, .. } = rig;
+    sandbox.shutdown().await;
+    broker.await_depth("ferry.dead.slow", u32::try_from(MANY).unwrap()).await;
+    eventually(Duration::from_secs(30), "every command has its event", async || {
+        let failed = events.all().iter().filter(|event| word(event, "data.error.kind") == "unresolved").count();
+        (failed == usize::try_from(MANY).unwrap()).then_some(())
+    })
+    .await;
+    daemon.sigterm();
+    assert!(daemon.wait(SOON).await.success());
+}

@@ -1,0 +1,71 @@
+//! The daemon's log tells of every exchange, and of no secret.
+
+use serde_json::{Value, json};
+
+use crate::rig::{File, Rig, SECRET, and, command, exchanges, word};
+
+const OPERATIONS: &str = r#"
+[operations.pay]
+request = { method = "POST", path = "/pay", query = { token = "{{ secrets.api_key }}", tenant = "eu" }, headers = { X-Trace = "{{ command.id }}" } }
+idempotency = { header = "Idempotency-Key", retention = "24h" }
+retry = { schedule = ["1s"], jitter = false }
+body = "{{ payload }}"
+[operations.pay.payload]
+type = "object"
+properties = { iban = { type = "string", x-sensitive = true } }
+"#;
+
+const CARD: &str = "4242424242424242";
+const IBAN: &str = "DE02120300000000202051";
+const PIN: &str = "pin-9317";
+
+fn payment(provider: &str, id: &str) -> Value {
+    let payload = json!({
+        "note": format!("card {CARD}"), "iban": IBAN, "pin": PIN, "amount": 1099,
+        "sandbox": {"status": 429, "fail_times": 1},
+    });
+    and(command(provider, "pay", id, json!({})), json!({ "payload": payload }))
+}
+
+#[tokio::test]
+async fn every_exchange_is_one_record_and_no_secret_is_in_the_log() {
+    let masking = File { keys: "log = { mask = [\"pin\"] }", operations: OPERATIONS, ..File::default() };
+    let silent = File { keys: "log = { bodies = false }", operations: OPERATIONS, ..File::default() };
+    let rig = Rig::with("", &[("acme", masking), ("silent", silent)]).await.env("FERRYD_LOG", "debug");
+    let daemon = rig.start().await;
+    for provider in ["acme", "silent"] {
+        assert_eq!(word(&rig.carry(&payment(provider, provider)).await, "data.state"), "completed");
+    }
+    rig.finish(&daemon).await;
+
+    let records = exchanges(&daemon, "acme");
+    let told: Vec<_> = records.iter().map(|record| (&record["attempt"], &record["response.status"])).collect();
+    assert_eq!(told, [(&json!(1), &json!(429)), (&json!(2), &json!(200))]);
+    for record in &records {
+        assert_eq!((word(record, "provider"), word(record, "operation"), word(record, "sent")), ("acme", "pay", "yes"));
+        assert_eq!((&record["http.request.method"], &record["generation"]), (&json!("POST"), &json!(0)));
+        assert!(record["duration_ms"].is_u64());
+        assert!(record["url"].as_str().unwrap().ends_with("/pay?token=***&tenant=eu"), "{record:#}");
+        let headers = record["request.headers"].as_str().unwrap();
+        assert!(headers.contains(r#""authorization":"***""#) && headers.contains(r#""idempotency-key":"acme""#));
+        let body: Value = serde_json::from_str(record["request.body"].as_str().unwrap()).unwrap();
+        assert_eq!((&body["amount"], &body["iban"], &body["pin"]), (&json!(1099), &json!("***"), &json!("***")));
+        assert!(!record["response.body"].as_str().unwrap().is_empty());
+    }
+    for record in exchanges(&daemon, "silent") {
+        assert!(record.get("request.body").is_none() && record.get("response.body").is_none(), "{record:#}");
+    }
+    let log = daemon.log_text();
+    for secret in [SECRET, CARD, IBAN, PIN] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
+
+#[tokio::test]
+async fn records_of_exchanges_can_be_switched_off() {
+    let rig = Rig::new("[log]\nexchanges = false").await;
+    let daemon = rig.start().await;
+    assert_eq!(word(&rig.carry(&command("acme", "send", "quiet", json!({}))).await, "data.state"), "completed");
+    rig.finish(&daemon).await;
+    assert!(exchanges(&daemon, "quiet").is_empty());
+}

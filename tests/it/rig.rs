@@ -1,0 +1,228 @@
+//! What most tests of one command's way begin with: a virtual host, the sandbox, the provider files that lead to it,
+//! and a subscriber that sees every event.
+
+#![expect(clippy::needless_pass_by_value, reason = "`json!(…)` reads best as it is")]
+
+use std::time::Duration;
+
+use ferryd::domain::retry::Rung;
+use ferryd::sandbox::{Calls, Sandbox, SandboxOptions};
+use serde_json::{Value, json};
+
+use crate::harness::broker::{Broker, Message};
+use crate::harness::daemon::{Daemon, Setup};
+use crate::harness::events::Events;
+use crate::harness::node::Node;
+use crate::harness::vhost::Vhost;
+
+/// More than any step of these tests takes on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_mins(1);
+
+/// The secret of the sandbox's provider files; it must never be seen anywhere.
+pub(crate) const SECRET: &str = "sk-sandbox-51Hq8";
+
+/// The way from a core application to the sandbox and back, but for the daemon.
+pub(crate) struct Rig {
+    pub(crate) broker: Broker,
+    pub(crate) events: Events,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) setup: Setup,
+    pub(crate) vhost: Vhost,
+    providers: Vec<String>,
+}
+
+/// What a provider file of the sandbox says beyond the operations that all of them have.
+#[derive(Default)]
+pub(crate) struct File<'a> {
+    /// Keys of the provider, one a line.
+    pub(crate) keys: &'a str,
+    /// Tables of further operations.
+    pub(crate) operations: &'a str,
+    /// Whether connecting and answering may take long.
+    pub(crate) unhurried: bool,
+}
+
+impl Rig {
+    /// A rig with the provider `acme` of type `payment`, and `config` as the daemon's configuration.
+    pub(crate) async fn new(config: &str) -> Self {
+        Self::with(config, &[("acme", File::default())]).await
+    }
+
+    /// A rig with providers of type `payment` by these names, all of them the same sandbox.
+    pub(crate) async fn with(config: &str, providers: &[(&str, File<'_>)]) -> Self {
+        let vhost = Node::shared().await.vhost().await;
+        let options = SandboxOptions { bind: "127.0.0.1:0".parse().unwrap(), dir: None };
+        let sandbox = Sandbox::start(options).await.unwrap();
+        let mut setup = Setup::new(&vhost.uri(), config).file("ca.pem", sandbox.ca_pem());
+        for (name, file) in providers {
+            setup = setup.provider(name, &provider_file(name, sandbox.addr().port(), file));
+        }
+        let broker = Broker::connect(&vhost.uri()).await;
+        let events = broker.events().await;
+        let providers = providers.iter().map(|(name, _)| (*name).to_owned()).collect();
+        Self { broker, events, sandbox, setup, vhost, providers }
+    }
+
+    /// Adds a variable to the daemon's environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.setup = self.setup.env(name, value);
+        self
+    }
+
+    /// Adds a provider that is not the sandbox.
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
+        self.setup = self.setup.provider(name, text);
+        self.providers.push(name.to_owned());
+        self
+    }
+
+    /// Starts a daemon.
+    pub(crate) async fn start(&self) -> Daemon {
+        self.setup.start_ready().await
+    }
+
+    /// Publishes a command.
+    pub(crate) async fn publish(&self, command: &Value) {
+        self.broker.publish_command(command).await;
+    }
+
+    /// Publishes a command and waits for the event that ends it.
+    pub(crate) async fn carry(&self, command: &Value) -> Value {
+        self.publish(command).await;
+        self.terminal(command["id"].as_str().unwrap()).await
+    }
+
+    /// Waits for the event that ends a command.
+    pub(crate) async fn terminal(&self, id: &str) -> Value {
+        self.events.terminal(id, SOON).await
+    }
+
+    /// The calls that were made for a command.
+    pub(crate) fn calls(&self, id: &str) -> Calls {
+        self.sandbox.calls().ids.get(id).copied().unwrap_or_default()
+    }
+
+    /// The dead letters of a provider, once there are as many.
+    pub(crate) async fn dead_letters(&self, provider: &str, count: u32) -> Vec<Message> {
+        let queue = format!("ferry.dead.{provider}");
+        self.broker.await_depth(&queue, count).await;
+        self.broker.peek(&queue).await
+    }
+
+    /// Ends the daemon in good order, and shows that no message is left but dead letters.
+    pub(crate) async fn finish(&self, daemon: &Daemon) {
+        daemon.sigterm();
+        assert!(daemon.wait(SOON).await.success());
+        let shared = ["poison", "unroutable"].map(str::to_owned).into_iter();
+        let rungs = Rung::all().map(|rung| format!("retry.{}", rung.name()));
+        let lanes = self.providers.iter().map(|name| format!("commands.{name}"));
+        for queue in shared.chain(rungs).chain(lanes) {
+            assert_eq!(self.broker.depth(&format!("ferry.{queue}")).await, Some(0), "{queue}");
+        }
+    }
+}
+
+/// A command for `acme` and the operation with an idempotency key; `sandbox` says how the provider behaves.
+pub(crate) fn charge(id: &str, sandbox: Value) -> Value {
+    command("acme", "charge", id, sandbox)
+}
+
+/// A command for `acme` and the operation without an idempotency key.
+pub(crate) fn send(id: &str, sandbox: Value) -> Value {
+    command("acme", "send", id, sandbox)
+}
+
+/// A command for any provider of the sandbox.
+pub(crate) fn command(provider: &str, operation: &str, id: &str, sandbox: Value) -> Value {
+    json!({
+        "id": id, "type": "payment", "provider": provider, "operation": operation,
+        "payload": { "amount": 1099, "sandbox": sandbox },
+    })
+}
+
+/// A command with further fields.
+pub(crate) fn and(mut command: Value, fields: Value) -> Value {
+    command.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    command
+}
+
+/// The text at a path of an event, such as `data.error.kind`; empty where there is none.
+pub(crate) fn word<'a>(event: &'a Value, path: &str) -> &'a str {
+    path.split('.').try_fold(event, |value, step| value.get(step)).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// What ferryd knows of a dead letter.
+pub(crate) fn dead(message: &Message) -> Value {
+    let headers = message.properties.headers().as_ref();
+    serde_json::from_str(ferryd::amqp::message::text(headers, "ferry-dead").unwrap()).unwrap()
+}
+
+fn provider_file(name: &str, port: u16, file: &File<'_>) -> String {
+    let File { keys, operations, unhurried } = file;
+    let (connect, whole) = if *unhurried { ("25s", "10m") } else { ("1s", "2s") };
+    format!(
+        r#"
+name = "{name}"
+type = "payment"
+protocol = "rest"
+base_url = "https://localhost:{port}"
+ca_file = "../ca.pem"
+auth = {{ scheme = "bearer", token = "{{{{ secrets.api_key }}}}" }}
+secrets = {{ api_key = "{SECRET}" }}
+connect_timeout = "{connect}"
+accept_duplicates = true
+{keys}
+
+[operations.charge]
+request = {{ method = "POST", path = "/{name}/charges" }}
+idempotency = {{ header = "Idempotency-Key", retention = "24h", in_progress = "status == 409" }}
+retry = {{ schedule = ["1s", "1s", "1s"], jitter = false }}
+timeout = "{whole}"
+[operations.charge.body]
+id = "{{{{ command.id }}}}"
+amount = "{{{{ payload.amount }}}}"
+sandbox = "{{{{ payload.sandbox }}}}"
+[operations.charge.payload]
+type = "object"
+required = ["amount"]
+properties = {{ amount = {{ type = "integer", minimum = 1 }} }}
+[operations.charge.response]
+reference = "{{{{ body.id }}}}"
+result = {{ id = "{{{{ body.id }}}}", status = "{{{{ body.status }}}}", amount = "{{{{ body.amount }}}}" }}
+success = "body.status == 'succeeded'"
+accepted = "body.status == 'processing'"
+
+[operations.send]
+request = {{ method = "POST", path = "/{name}/messages" }}
+retry = {{ schedule = ["1s", "1s", "1s"], jitter = false }}
+timeout = "{whole}"
+[operations.send.body]
+id = "{{{{ command.id }}}}"
+sandbox = "{{{{ payload.sandbox }}}}"
+
+{operations}
+
+[[classify]]
+when = "status == 402 and body.error.code == 'blocked'"
+as = "rejected"
+
+[[classify]]
+when = "status == 402"
+as = "declined"
+code = "{{{{ body.error.code }}}}"
+"#
+    )
+}
+
+/// Puts `[…]` in the place of what differs from run to run, each given by its JSON pointer; all must be there.
+pub(crate) fn redact(mut value: Value, pointers: &[&str]) -> Value {
+    for pointer in pointers {
+        *value.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} is missing")) = json!("[…]");
+    }
+    value
+}
+
+/// The records of the exchanges of a command, from the daemon's log.
+pub(crate) fn exchanges(daemon: &Daemon, id: &str) -> Vec<Value> {
+    daemon.logs(|line| line["target"] == "ferryd::exchange" && line["command.id"] == id)
+}
