@@ -71,7 +71,7 @@ impl Refusal {
         parcel.identity.provider = Some(provider.name.clone());
         if delivery.redelivered {
             let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
-            parcel.assume_sent(operation.and_then(|operation| operation.idempotency));
+            parcel.assume_sent(operation);
         }
         Box::new(Self { parcel, kind: Kind::Poison, failure })
     }

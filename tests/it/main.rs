@@ -1,30 +1,32 @@
 //! The integration tests, in one binary that links once: real RabbitMQ, real TLS, real sockets, all on 127.0.0.1.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests fail like tests")]
 
-mod architecture;
-mod documents;
-mod handshake;
-#[cfg(test)]
-#[expect(dead_code, reason = "a kit for tests to come: not every part has its user yet")]
-mod harness;
 mod amqps;
+mod architecture;
 mod bulkhead;
 mod carry;
+#[cfg(feature = "failpoints")]
+mod chaos;
 mod contract;
+#[cfg(feature = "failpoints")]
+mod crash;
+mod documents;
 mod exchange_log;
+mod handshake;
+#[expect(dead_code, reason = "a kit for tests to come: not every part has its user yet")]
+mod harness;
 mod headers;
 mod https;
-#[cfg(test)]
 mod invalid;
-#[cfg(test)]
+mod link;
+mod load;
+mod operator;
+mod outage;
 mod poison;
-#[cfg(test)]
 mod removed;
-#[cfg(test)]
 mod rig;
 mod sandbox;
-#[cfg(test)]
-mod operator;
 mod schedule;
+mod shutdown;
 mod tls_server;
