@@ -254,3 +254,29 @@ fn the_readmes_first_provider_file_is_the_example() {
     let example = read("docs/examples/providers/courier.toml");
     assert!(read("README.md").contains(&format!("```toml provider\n{example}```")));
 }
+
+#[test]
+fn the_printed_exit_codes_are_those_of_the_help() {
+    let help = Cli::command().get_after_help().unwrap().to_string();
+    let codes = help.lines().skip_while(|line| *line != "Exit codes:").skip(1).take_while(|line| !line.is_empty());
+    let rows: Vec<_> = codes.filter_map(|line| line.trim().split_once("  ")).collect();
+    assert!(rows.len() > 4, "{help}");
+    let text = read("docs/OPERATIONS.md");
+    for (code, meaning) in rows {
+        let row = format!("\n| {code} | {} |", meaning.trim());
+        assert!(text.contains(&row), "{row}");
+    }
+}
+
+#[test]
+fn the_fields_of_an_exchange_record_are_all_explained() {
+    let name = "ferryd__transport__exchange_log__tests__an_exchange_is_one_record_with_everything_secret_masked.snap";
+    let snapshot = read(&format!("src/transport/snapshots/{name}"));
+    let records: Vec<serde_json::Map<String, serde_json::Value>> =
+        serde_json::from_str(snapshot.splitn(3, "---").nth(2).unwrap()).unwrap();
+    let text = read("docs/OPERATIONS.md");
+    let fields = records[0].keys().filter(|field| !matches!(field.as_str(), "message" | "target"));
+    for field in fields {
+        assert!(text.contains(&format!("`{field}`")), "{field}");
+    }
+}
