@@ -201,7 +201,7 @@ impl Pipeline {
     /// Gives a message up whose handling panicked. Once something may have been sent, its outcome is unknown.
     fn poisoned(&self, lane: &Lane, order: &Order) -> Effects {
         let operation = lane.provider.operations.get(&order.command.operation);
-        let sent = order.progress().first_sent.is_some();
+        let sent = order.progress().first_sent.is_some() && !operation.is_some_and(|operation| operation.reads);
         let kind = if sent { Kind::Unresolved } else { Kind::Poison };
         self.fail(order, kind, panicked(), operation.and_then(|operation| operation.idempotency))
     }
