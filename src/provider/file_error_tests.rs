@@ -38,6 +38,7 @@ fn the_good_file_is_taken() {
 fn every_wrong_file_is_refused_with_line_key_and_remedy() {
     let table = [
         ("name = \"shop\"", "name = \"My Shop\""),
+        ("name = \"shop\"", "name = \"other\""),
         ("name = \"shop\"", "nmae = \"shop\""),
         ("protocol = \"rest\"", "protocol = \"soap\""),
         ("protocol = \"rest\"\n", ""),
