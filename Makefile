@@ -1,15 +1,28 @@
 # `make` prints this list. CI calls the same targets as a person.
 .DEFAULT_GOAL := help
-.PHONY: help build fmt lint check doc test chaos clean
+.PHONY: help demo build up down fmt lint check doc test chaos clean
 
 CARGO ?= cargo
-SCRIPTS := rabbitmq/node .ci/run
+SCRIPTS := rabbitmq/node demo/stage .ci/run
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build ferryd (target/debug/ferryd)
 	$(CARGO) build --locked
+
+demo: ## Play a story: payments, shipments and messages through RabbitMQ, ferryd and a provider over HTTPS
+	rabbitmq/node install
+	$(CARGO) build --locked
+	demo/stage play
+
+up: ## Start RabbitMQ, a provider and ferryd, and leave them running to play with
+	rabbitmq/node install
+	$(CARGO) build --locked
+	demo/stage up
+
+down: ## Stop what `make up` started
+	demo/stage down
 
 fmt: ## Format the code
 	$(CARGO) fmt
@@ -33,7 +46,7 @@ chaos: ## Only the tests that kill daemon and broker
 
 check: lint test ## Everything that CI checks
 
-clean: ## Remove what was built, and the private node with its data
-	rabbitmq/node stop
+clean: ## Remove what was built, and the set-up of `make up` with its data
+	demo/stage down
 	rm -rf .run
 	$(CARGO) clean

@@ -6,6 +6,7 @@ pub mod config;
 pub mod daemon;
 pub mod domain;
 pub mod failpoint;
+pub mod operator;
 pub mod pipeline;
 pub mod provider;
 pub mod sandbox;

@@ -115,7 +115,7 @@ impl Pipeline {
             Admission::GiveUp(kind, failure) => return self.fail(order, kind, failure, operation.idempotency),
         }
         hit(Failpoint::Admitted);
-        let request = match self.request(lane, order, operation) {
+        let request = match Self::request(lane, order, operation) {
             Ok(request) => request,
             Err((kind, failure)) => return self.fail(order, kind, failure, operation.idempotency),
         };
@@ -125,7 +125,7 @@ impl Pipeline {
             return self.outbox.give_back(&order.parcel);
         }
         hit(Failpoint::Rendered);
-        let outcome = self.call(lane, order, &request).await;
+        let outcome = self.call(lane, operation, order, &request).await;
         lifecycle::mark(order.progress_mut(), &outcome);
         let decision =
             lifecycle::after_call(outcome, order.progress(), &limits, Timestamp::now(), rand::rng().random());
@@ -134,7 +134,7 @@ impl Pipeline {
     }
 
     /// Describes the request, under the generation's key, and notes what is about to be sent.
-    fn request(&self, lane: &Lane, order: &mut Order, operation: &Operation) -> Result<Request, (Kind, Failure)> {
+    fn request(lane: &Lane, order: &mut Order, operation: &Operation) -> Result<Request, (Kind, Failure)> {
         if let Some(Idempotency { max_length, .. }) = operation.idempotency {
             let generation = order.progress().generation;
             let key = IdempotencyKey::for_generation(&order.command.id, generation, max_length);
@@ -157,7 +157,7 @@ impl Pipeline {
     }
 
     /// Sends the request, logs the exchange and interprets the answer.
-    async fn call(&self, lane: &Lane, order: &mut Order, request: &Request) -> Outcome {
+    async fn call(&self, lane: &Lane, operation: &Operation, order: &mut Order, request: &Request) -> Outcome {
         let (started, clock) = (Timestamp::now(), Instant::now());
         let answer = lane.http.send(request).await;
         let elapsed = clock.elapsed();
@@ -171,6 +171,7 @@ impl Pipeline {
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(interpret)).unwrap_or_else(|_| {
             Outcome::Unknown(Failure::new("panic", "interpreting the answer failed in ferryd itself; see its log"))
         });
+        let outcome = if operation.reads { outcome.of_read() } else { outcome };
         let attempt = order.progress().attempt;
         order.progress_mut().record(Attempted::new(attempt, started, elapsed, &outcome));
         outcome

@@ -8,12 +8,13 @@
 //! published more than once by that; it is never lost.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::StreamExt as _;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, Connection};
-use rand::RngExt as _;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,8 +26,9 @@ use super::error::BrokerError;
 use super::message::Message;
 use super::topology::Topology;
 
-/// The longest pause between two attempts to connect, and the pause after a refused publish.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// The shortest and the longest pause between two attempts to connect.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+/// The pause after a publish that the broker refused.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 /// How often a connection's own word for its state is read, should an event about its end be missed.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,6 +53,9 @@ pub struct Session {
     confirms: Channel,
     unconfirmed: Semaphore,
     blocked: watch::Receiver<bool>,
+    opened: Instant,
+    /// Milliseconds from `opened` to the latest confirm.
+    confirmed: AtomicU64,
     over: CancellationToken,
 }
 
@@ -66,7 +71,7 @@ impl Broker {
 
     async fn supervise(self, sender: watch::Sender<Option<Arc<Session>>>) {
         let mut number = 0;
-        let mut failures = 0;
+        let mut waits = pauses();
         while !self.stop.is_cancelled() {
             let opened = tokio::select! {
                 opened = Session::open(&self.settings, &self.topology, number + 1) => opened,
@@ -75,7 +80,7 @@ impl Broker {
             match opened {
                 Ok(session) => {
                     number += 1;
-                    failures = 0;
+                    waits = pauses();
                     let session = Arc::new(session);
                     info!(session = number, broker = %self.settings.address(), "connected");
                     sender.send_replace(Some(Arc::clone(&session)));
@@ -84,9 +89,8 @@ impl Broker {
                     session.close().await;
                 }
                 Err(error) => {
-                    failures += 1;
-                    let pause = pause_after(failures, rand::rng().random());
-                    warn!(%error, failures, pause_ms = pause.as_millis(), "failed to connect to the broker; trying again");
+                    let pause = waits.next().unwrap_or(PAUSES.1);
+                    warn!(%error, pause_ms = pause.as_millis(), "failed to connect to the broker; trying again");
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         () = self.stop.cancelled() => {}
@@ -135,7 +139,7 @@ impl Broker {
             match session.publish(message, self.settings.publish_timeout).await {
                 Ok(()) => return Ok(()),
                 Err(Refused::ByBroker) => {
-                    warn!(exchange = %message.exchange, "the broker refused a message (queue full?); publishing it again");
+                    warn!(exchange = %message.exchange, "the broker did not take a message (a queue that is full or has no leader?); publishing it again");
                     tokio::time::sleep(REFUSED_PAUSE).await;
                 }
                 Err(Refused::SessionLost(reason)) => session.end(&reason),
@@ -152,7 +156,7 @@ impl Broker {
 
 /// Why a publish has to be made again.
 enum Refused {
-    /// The broker answered with a nack.
+    /// The broker answered with a nack, or not at all while it answered others.
     ByBroker,
     /// The session can't be used any more.
     SessionLost(String),
@@ -162,24 +166,25 @@ impl Session {
     async fn open(settings: &AmqpSettings, topology: &Topology, number: u64) -> Result<Self, BrokerError> {
         let consuming = settings.connect("consume").await?;
         let publishing = settings.connect("publish").await?;
+        declare::declare(&consuming, topology).await?;
         let setting_up = async {
-            declare::declare(&consuming, topology).await?;
             let confirms = publishing.create_channel().await.map_err(BrokerError::during("open a channel"))?;
             let confirmed = confirms.confirm_select(ConfirmSelectOptions::default()).await;
             confirmed.map_err(BrokerError::during("ask for publisher confirms"))?;
             Ok(confirms)
         };
-        let action = || "declare the topology".to_owned();
         let after = settings.connect_timeout;
-        let confirms = tokio::time::timeout(after, setting_up)
-            .await
-            .unwrap_or_else(|_| Err(BrokerError::Timeout { action: action(), after }))?;
+        let confirms = tokio::time::timeout(after, setting_up).await.unwrap_or_else(|_| {
+            let action = "ask for publisher confirms".to_owned();
+            Err(BrokerError::Timeout { action, after })
+        })?;
         let (blocking, blocked) = watch::channel(false);
         let over = CancellationToken::new();
         listen(&consuming, None, over.clone());
         listen(&publishing, Some(blocking), over.clone());
         let unconfirmed = Semaphore::new(settings.max_unconfirmed);
-        Ok(Self { number, consuming, publishing, confirms, unconfirmed, blocked, over })
+        let (opened, confirmed) = (Instant::now(), AtomicU64::new(0));
+        Ok(Self { number, consuming, publishing, confirms, unconfirmed, blocked, opened, confirmed, over })
     }
 
     /// Waits until the session is over or ferryd stops.
@@ -233,7 +238,9 @@ impl Session {
             let options = BasicPublishOptions::default();
             let sent =
                 self.confirms.basic_publish(exchange.clone(), routing_key.clone(), options, body, properties.clone());
-            match sent.await.map_err(lost)?.await.map_err(lost)? {
+            let confirmation = sent.await.map_err(lost)?.await.map_err(lost)?;
+            self.confirmed.fetch_max(self.age(), Ordering::Relaxed);
+            match confirmation {
                 Confirmation::Ack(_) => Ok(()),
                 Confirmation::Nack(_) => Err(Refused::ByBroker),
                 Confirmation::NotRequested => Err(Refused::SessionLost("publisher confirms are off".to_owned())),
@@ -241,8 +248,24 @@ impl Session {
         };
         tokio::select! {
             confirmed = publishing => confirmed,
-            () = self.stalled(timeout) => Err(Refused::SessionLost("no confirm from the broker in time".to_owned())),
+            () = self.stalled(timeout) => Err(self.overdue(timeout)),
             () = self.ended() => Err(Refused::SessionLost("the session ended".to_owned())),
+        }
+    }
+
+    /// Milliseconds since the session was opened.
+    fn age(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// What a confirm that did not come in time means. Where others came meanwhile, one queue is in trouble, such as one
+    /// without a leader, and the rest must not suffer from it.
+    fn overdue(&self, timeout: Duration) -> Refused {
+        let since = self.age().saturating_sub(self.confirmed.load(Ordering::Relaxed));
+        if u128::from(since) < timeout.as_millis() {
+            Refused::ByBroker
+        } else {
+            Refused::SessionLost("no confirm from the broker in time".to_owned())
         }
     }
 
@@ -300,10 +323,11 @@ fn listen(connection: &Connection, blocking: Option<watch::Sender<bool>>, over: 
     });
 }
 
-/// The pause after so many failures in a row: doubling from 0.25 s to 15 s, of which `random` (in `[0, 1)`) takes up to half.
-fn pause_after(failures: u32, random: f64) -> Duration {
-    let doubled = Duration::from_millis(250).saturating_mul(1 << failures.saturating_sub(1).min(10));
-    doubled.min(LONGEST_PAUSE).mul_f64(1.0 - random / 2.0)
+/// The pauses between attempts to connect: doubling from 0.25 s to 15 s, without an end. Each is prolonged at random by up
+/// to its own length, so that instances do not come back together.
+fn pauses() -> impl Iterator<Item = Duration> {
+    let (shortest, longest) = PAUSES;
+    ExponentialBuilder::new().with_min_delay(shortest).with_max_delay(longest).with_jitter().without_max_times().build()
 }
 
 #[cfg(test)]
@@ -311,11 +335,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_a_bound_and_never_vanish() {
-        for (failures, random, millis) in
-            [(1, 0.0, 250), (1, 0.5, 187), (2, 0.0, 500), (7, 0.0, 15_000), (u32::MAX, 0.0, 15_000)]
-        {
-            assert_eq!(pause_after(failures, random).as_millis(), millis, "{failures} {random}");
+    fn pauses_grow_to_a_bound_and_never_end() {
+        let (shortest, longest) = PAUSES;
+        for (failures, pause) in pauses().take(1_000).enumerate() {
+            let least = shortest.saturating_mul(1 << failures.min(10)).min(longest);
+            assert!(pause >= least && pause <= least * 2, "{failures}: {pause:?}");
         }
     }
 }

@@ -31,6 +31,7 @@ impl AmqpSettings {
     #[must_use]
     pub fn address(&self) -> String {
         let AMQPUri { scheme, authority, vhost, .. } = &self.uri;
+        let vhost = vhost.replace('/', "%2f");
         format!("{scheme}://{}:{}/{vhost}", authority.host, authority.port)
     }
 

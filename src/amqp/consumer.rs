@@ -19,6 +19,8 @@ use super::error::BrokerError;
 
 /// The pause before a queue is consumed again on a session that is still up.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long the broker may take to begin a consumer: a queue without a leader never answers.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the broker may take to end a consumer.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -47,8 +49,10 @@ pub async fn consume(
             session = broker.session() => session?,
             () = stop.cancelled() => return None,
         };
+        let attaching = tokio::time::timeout(ATTACH_TIMEOUT, attach(&session, &queue, prefetch));
+        let late = |_| Err(BrokerError::Timeout { action: format!("consume {queue}"), after: ATTACH_TIMEOUT });
         let attached = tokio::select! {
-            attached = attach(&session, &queue, prefetch) => attached,
+            attached = attaching => attached.unwrap_or_else(late),
             () = session.ended() => continue,
         };
         match attached {
@@ -60,7 +64,7 @@ pub async fn consume(
                     End::ConsumerLost => warn!(%queue, "the consumer was cancelled; consuming again"),
                 }
             }
-            Err(error) => debug!(%queue, %error, "failed to consume"),
+            Err(error) => warn!(%queue, %error, "failed to consume; trying again"),
         }
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}

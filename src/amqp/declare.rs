@@ -1,75 +1,117 @@
 //! Declaring a topology on a broker.
 
+use std::time::Duration;
+
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, Connection, ErrorKind};
 use tracing::warn;
 
 use super::error::BrokerError;
-use super::topology::{Argument, Exchange, Queue, Topology};
+use super::topology::{Argument, Binding, Exchange, Queue, Topology};
 
 /// The reply code for "exists with other arguments" (AMQP 0-9-1, `precondition-failed`).
 const PRECONDITION_FAILED: u16 = 406;
+
+/// How long the broker may take to declare one thing: a queue without a leader never answers.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How declaring went.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Declared {
     /// What exists with other arguments than ferryd would give it, and is used as it is.
     pub different: Vec<String>,
+    /// What the broker did not answer for.
+    pub unanswered: Vec<String>,
 }
 
 /// Declares everything of a topology that is not there yet.
 ///
 /// A queue or exchange that exists with other arguments is used as it is, with a warning: refusing to run would turn an
-/// operator's experiment into an outage.
+/// operator's experiment into an outage. One that the broker does not answer for is left for later, because one queue in
+/// trouble must not keep the others from being served.
 ///
 /// # Errors
 /// [`BrokerError`] where the broker refuses for another reason, or is lost.
 pub async fn declare(connection: &Connection, topology: &Topology) -> Result<Declared, BrokerError> {
-    let mut declared = Declared::default();
-    let mut channel = open(connection).await?;
-    for exchange in &topology.exchanges {
-        if let Err(error) = declare_exchange(&channel, exchange, false).await {
-            channel = reopen_after(connection, error, &exchange.name).await?;
-            declared.note(&exchange.name);
-            let action = format!("look for exchange {}", exchange.name);
-            declare_exchange(&channel, exchange, true).await.map_err(BrokerError::during(action))?;
-        }
+    let mut declarer = Declarer { connection, channel: open(connection).await?, declared: Declared::default() };
+    let exchanges = topology.exchanges.iter().map(Thing::Exchange);
+    for thing in exchanges.chain(topology.queues.iter().map(Thing::Queue)) {
+        declarer.declare(thing).await?;
     }
-    for queue in &topology.queues {
-        if let Err(error) = declare_queue(&channel, queue, false).await {
-            channel = reopen_after(connection, error, &queue.name).await?;
-            declared.note(&queue.name);
-            let action = format!("look for queue {}", queue.name);
-            declare_queue(&channel, queue, true).await.map_err(BrokerError::during(action))?;
-        }
-    }
-    for binding in &topology.bindings {
-        let action = format!("bind queue {} to {} under `{}`", binding.queue, binding.exchange, binding.key);
-        let [queue, exchange, key] = [&binding.queue, &binding.exchange, &binding.key].map(|name| short(name));
-        let bound = channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await;
-        bound.map_err(BrokerError::during(action))?;
+    for binding in topology.bindings.iter().filter(|binding| !declarer.declared.unanswered.contains(&binding.queue)) {
+        bind(&declarer.channel, binding).await?;
     }
     // The channel was for this alone; if closing fails, the connection is lost, and the next user of it finds out.
-    let _ = channel.close(200, short("declared")).await;
-    Ok(declared)
+    let _ = declarer.channel.close(200, short("declared")).await;
+    Ok(declarer.declared)
 }
 
-impl Declared {
-    fn note(&mut self, name: &str) {
+/// Declares one thing after the other, on a new channel after each refusal.
+struct Declarer<'a> {
+    connection: &'a Connection,
+    channel: Channel,
+    declared: Declared,
+}
+
+impl Declarer<'_> {
+    async fn declare(&mut self, thing: Thing<'_>) -> Result<(), BrokerError> {
+        let name = thing.name();
+        let Ok(answer) = tokio::time::timeout(TIMEOUT, thing.declare(&self.channel, false)).await else {
+            warn!(name, "the broker does not answer for it (a queue without a leader?); trying again later");
+            self.declared.unanswered.push(name.to_owned());
+            self.channel = open(self.connection).await?;
+            return Ok(());
+        };
+        let Err(error) = answer else { return Ok(()) };
+        if !is_precondition_failed(&error) {
+            return Err(BrokerError::during(format!("declare {name}"))(error));
+        }
+        // The refusal has closed the channel.
+        self.channel = open(self.connection).await?;
         warn!(name, "exists with other arguments than ferryd's; used as it is (see `ferryd topology export`)");
-        self.different.push(name.to_owned());
+        self.declared.different.push(name.to_owned());
+        thing.declare(&self.channel, true).await.map_err(BrokerError::during(format!("look for {name}")))
     }
+}
+
+/// What can be declared.
+#[derive(Clone, Copy)]
+enum Thing<'a> {
+    Exchange(&'a Exchange),
+    Queue(&'a Queue),
+}
+
+impl<'a> Thing<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Self::Exchange(exchange) => &exchange.name,
+            Self::Queue(queue) => &queue.name,
+        }
+    }
+
+    async fn declare(self, channel: &Channel, passive: bool) -> Result<(), lapin::Error> {
+        match self {
+            Self::Exchange(exchange) => declare_exchange(channel, exchange, passive).await,
+            Self::Queue(queue) => declare_queue(channel, queue, passive).await,
+        }
+    }
+}
+
+fn is_precondition_failed(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == PRECONDITION_FAILED)
 }
 
 async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
     connection.create_channel().await.map_err(BrokerError::during("open a channel"))
 }
 
-/// A refusal closes the channel. For a difference in arguments a new one is opened; anything else is passed on.
-async fn reopen_after(connection: &Connection, error: lapin::Error, name: &str) -> Result<Channel, BrokerError> {
-    let precondition = matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == PRECONDITION_FAILED);
-    if precondition { open(connection).await } else { Err(BrokerError::during(format!("declare {name}"))(error)) }
+async fn bind(channel: &Channel, binding: &Binding) -> Result<(), BrokerError> {
+    let Binding { exchange, queue, key } = binding;
+    let action = format!("bind queue {queue} to {exchange} under `{key}`");
+    let [queue, exchange, key] = [queue, exchange, key].map(|name| short(name));
+    let bound = channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await;
+    bound.map_err(BrokerError::during(action))
 }
 
 async fn declare_exchange(channel: &Channel, exchange: &Exchange, passive: bool) -> Result<(), lapin::Error> {

@@ -102,30 +102,25 @@ impl Travel {
     /// Reads what [`write`](Self::write) wrote. `None` where it is not all there: such a message must not be taken for new.
     #[must_use]
     pub fn read(headers: Option<&FieldTable>) -> Option<Self> {
-        let time = |name| text(headers, name).map(|text| text.parse::<Timestamp>().ok());
         let progress = Progress {
             generation: u32::try_from(number(headers, GENERATION)?).ok()?,
             attempt: u32::try_from(number(headers, ATTEMPT)?).ok()?,
-            since: time(SINCE)??,
+            since: time(headers, SINCE).ok()??,
             key: text(headers, KEY).map(IdempotencyKey::from_header),
-            first_sent: optional(time(FIRST_SENT))?,
+            first_sent: time(headers, FIRST_SENT).ok()?,
             unknown: matches!(headers?.inner().get(UNKNOWN)?, AMQPValue::Boolean(true)),
             digest: text(headers, DIGEST).map(str::to_owned),
             history: text(headers, HISTORY).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
         };
         let routing_key = text(headers, ROUTING_KEY).map(str::to_owned);
         let hop = number(headers, HOP).and_then(|hop| u32::try_from(hop).ok()).unwrap_or_default();
-        Some(Self { progress, hop, routing_key, extended_to: optional(time(EXTENDED_TO))? })
+        Some(Self { progress, hop, routing_key, extended_to: time(headers, EXTENDED_TO).ok()? })
     }
 }
 
-/// Turns "present but unreadable" into a failure, and "absent" into nothing.
-fn optional(time: Option<Option<Timestamp>>) -> Option<Option<Timestamp>> {
-    match time {
-        Some(None) => None,
-        Some(Some(time)) => Some(Some(time)),
-        None => Some(None),
-    }
+/// A time, which may be absent but not unreadable.
+fn time(headers: Option<&FieldTable>, name: &str) -> Result<Option<Timestamp>, jiff::Error> {
+    text(headers, name).map(str::parse).transpose()
 }
 
 /// The properties of a copy of a message that ferryd publishes: those of the original, persistent, without what would

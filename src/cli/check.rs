@@ -8,24 +8,31 @@ use serde::Serialize;
 use super::error::CommandError;
 use super::output::{Output, Table};
 use super::setup::{self, Setup};
+use crate::amqp::connection::AmqpSettings;
 use crate::config::Config;
 use crate::provider::Provider;
+use crate::transport::handshake::handshake;
 
 const EXAMPLES: &str = "\
 Examples:
   ferryd check
   ferryd check --config ./ferryd.toml
+  ferryd check --connect
   ferryd check --json | jq -r '.warnings[]'
 
-Nothing is connected to. Ends with 3 where something is wrong.";
+Without --connect nothing is connected to. With it the broker is logged in to, and TCP and TLS are tried with every
+provider; no provider is called. Ends with 3 where something is wrong, with 4 where something cannot be reached.";
 
 /// The arguments.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Check {
-    /// Print JSON: `ok`, `file`, `broker`, `providers`, `warnings`, `faults`
+    /// Print JSON: `ok`, `file`, `broker`, `providers`, `warnings`, `faults`, `reached`
     #[arg(long)]
     json: bool,
+    /// Also try the broker, and TLS with every provider
+    #[arg(long)]
+    connect: bool,
 }
 
 /// What was found.
@@ -39,6 +46,18 @@ struct Report {
     providers: Vec<Found>,
     warnings: Vec<String>,
     faults: Vec<String>,
+    /// What was tried with `--connect`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reached: Vec<Reached>,
+}
+
+/// How reaching the broker or a provider went.
+#[derive(Debug, Serialize)]
+struct Reached {
+    what: String,
+    address: String,
+    /// Why not; absent where it was reached.
+    error: Option<String>,
 }
 
 /// A provider, in short.
@@ -53,7 +72,13 @@ impl Check {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let file = Config::file(config)?;
         let report = match Setup::load(config) {
-            Ok(setup) => Report::of(file, &setup.config, &setup.providers()),
+            Ok(setup) => {
+                let mut report = Report::of(file, &setup.config, &setup.providers());
+                if self.connect {
+                    report.reach(&setup)?;
+                }
+                report
+            }
             Err(error) if self.json => Report { file, faults: error.lines(), ..Report::default() },
             Err(error) => return Err(error),
         };
@@ -63,6 +88,9 @@ impl Check {
             report.print(out)?;
         }
         match (report.ok, self.json) {
+            (true, _) if report.reached.iter().any(|reached| reached.error.is_some()) => {
+                Err(CommandError::Told(super::Exit::Broker))
+            }
             (true, _) => Ok(()),
             (false, true) => Err(CommandError::Told(super::Exit::Configuration)),
             (false, false) => Err(CommandError::Providers(report.faults)),
@@ -80,7 +108,28 @@ impl Report {
             providers: providers.iter().map(|provider| Found::of(provider)).collect(),
             warnings: providers.iter().flat_map(|provider| setup::warnings(provider)).collect(),
             faults,
+            reached: Vec::new(),
         }
+    }
+
+    /// Tries everything that the daemon would connect to.
+    fn reach(&mut self, setup: &Setup) -> Result<(), CommandError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        self.reached = runtime.block_on(async {
+            let amqp = AmqpSettings::from(&setup.config.amqp);
+            let error = amqp.connect("check").await.err().map(|error| error.to_string());
+            let mut reached = vec![Reached { what: "broker".to_owned(), address: amqp.address(), error }];
+            for provider in setup.registry.iter() {
+                let error = handshake(&provider.base_url, &provider.http).await.err().map(|error| error.to_string());
+                reached.push(Reached {
+                    what: provider.name.to_string(),
+                    address: provider.base_url.to_string(),
+                    error,
+                });
+            }
+            reached
+        });
+        Ok(())
     }
 
     fn print(&self, out: &mut Output) -> Result<(), CommandError> {
@@ -100,7 +149,15 @@ impl Report {
         for warning in &self.warnings {
             out.line(format!("warning: {warning}"))?;
         }
-        if self.ok {
+        if !self.reached.is_empty() {
+            out.line("")?;
+            let mut table = Table::new(["TRIED", "AT", "RESULT"]);
+            for Reached { what, address, error } in &self.reached {
+                table.row([what.as_str(), address, error.as_deref().unwrap_or("reached")]);
+            }
+            out.table(&table)?;
+        }
+        if self.ok && self.reached.iter().all(|reached| reached.error.is_none()) {
             out.line("\nall is well")?;
         }
         Ok(())

@@ -1,9 +1,16 @@
 //! What a command can fail with.
 
 use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::exit::Exit;
 use crate::config::ConfigError;
+use crate::config::human::format_duration;
+use crate::domain::command_id::CommandId;
+use crate::operator::OperatorError;
+use crate::operator::publish::NoCommand;
+use crate::operator::queues::NamesError;
 use crate::provider::FileError;
 
 /// Why a command did not do what it was asked for.
@@ -23,15 +30,61 @@ pub enum CommandError {
         /// The names there are.
         known: String,
     },
+    /// What was asked for cannot be done as it was asked.
+    #[error("{0}")]
+    Refused(String),
+    /// The sandbox cannot be started.
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::SandboxError),
     /// The daemon cannot be set up.
     #[error(transparent)]
     Daemon(#[from] crate::daemon::SetupError),
-    /// The broker's address cannot be read by the AMQP client.
-    #[error("amqp.uri: {0}")]
-    AmqpUri(String),
     /// Logging cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] crate::telemetry::TelemetryError),
+    /// The broker, or what was asked of it.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// Some commands were published, and then no more.
+    #[error("{published} of {all} commands were published, then: {source}")]
+    Partly {
+        /// How many are published, in the order they were given.
+        published: usize,
+        /// How many were given.
+        all: usize,
+        /// Why it ended there.
+        source: OperatorError,
+    },
+    /// What is to be published is no command.
+    #[error("nothing was published: {0}")]
+    NoCommand(#[from] NoCommand),
+    /// A file can't be read.
+    #[error("{}: failed to read: {source}", path.display())]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Commands that were waited for had not ended in time.
+    #[error("not ended within {}: {count} ({some}); `ferryd events --until-terminal ID` goes on waiting", format_duration(*after))]
+    NotEnded {
+        /// How many.
+        count: usize,
+        /// Some of them.
+        some: String,
+        /// For how long was waited.
+        after: Duration,
+    },
+    /// There is no such dead letter.
+    #[error("there is no dead letter of command `{0}`; see `ferryd dead list`")]
+    NotDead(CommandId),
+    /// The names of the providers can't be read.
+    #[error(transparent)]
+    Names(#[from] NamesError),
+    /// The system does not give what a command needs to run.
+    #[error("cannot run: {0}")]
+    Runtime(io::Error),
     /// The command has printed what is wrong itself.
     #[error("failed as told")]
     Told(Exit),
@@ -51,9 +104,21 @@ impl CommandError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Providers(_) | Self::Daemon(_) | Self::AmqpUri(_) => Exit::Configuration,
+            Self::Config(_) | Self::Providers(_) | Self::Names(_) | Self::Daemon(_) => Exit::Configuration,
+            Self::Operator(OperatorError::Broker(_)) => Exit::Broker,
+            Self::NotEnded { .. } => Exit::Timeout,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-            Self::NoProvider { .. } | Self::Telemetry(_) | Self::Output(_) => Exit::Failed,
+            Self::NoProvider { .. }
+            | Self::Refused(_)
+            | Self::Sandbox(_)
+            | Self::Telemetry(_)
+            | Self::Operator(_)
+            | Self::Partly { .. }
+            | Self::NoCommand(_)
+            | Self::Input { .. }
+            | Self::NotDead(_)
+            | Self::Runtime(_)
+            | Self::Output(_) => Exit::Failed,
             Self::Told(exit) => *exit,
         }
     }

@@ -45,7 +45,7 @@ pub(super) fn messages() -> Provider {
 
 fn operation(key: bool, accept_duplicates: bool, retry: RetryPolicy) -> Operation {
     let idempotency = key.then_some(Idempotency { retention: Duration::from_hours(24), max_length: None });
-    Operation { idempotency, retry, payload: PayloadSchema::any(), accept_duplicates }
+    Operation { idempotency, retry, payload: PayloadSchema::any(), reads: false, accept_duplicates }
 }
 
 fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operation); N]) -> Provider {
@@ -56,6 +56,7 @@ fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operatio
         kind: name_of(kind),
         adapter: Arc::new(NeverCalled),
         operations,
+        base_url: "https://api.example.com".parse().unwrap(),
         http: HttpSettings { ca_file: None, connect_timeout: Duration::from_secs(10), response_cap: 1 << 20 },
         max_in_flight: 64,
         max_bytes_in_flight: 64 << 20,

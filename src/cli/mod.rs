@@ -5,15 +5,25 @@
 
 mod check;
 mod completions;
+mod dead;
+mod desk;
 pub mod error;
+mod event_line;
+mod events;
 pub mod exit;
 #[cfg(test)]
 mod fixture;
+mod interrupt;
 pub mod output;
+mod progress;
 mod provider;
+mod publish;
 pub mod run;
+mod sandbox;
 mod schema;
 pub mod setup;
+mod topology;
+mod try_provider;
 
 use std::path::PathBuf;
 
@@ -44,9 +54,21 @@ pub enum Command {
     Run(run::Run),
     /// Read the configuration and every provider file, and say what they amount to or what is wrong
     Check(check::Check),
+    /// Publish commands, and wait for their ends
+    Publish(publish::Publish),
+    /// Follow events as they are published
+    Events(events::Events),
+    /// Look at dead letters, replay or discard them
+    #[command(subcommand)]
+    Dead(dead::Dead),
+    /// Print or declare the exchanges, queues and bindings that ferryd works with
+    #[command(subcommand)]
+    Topology(topology::Topology),
     /// Look at the configured providers
     #[command(subcommand)]
     Provider(provider::Provider),
+    /// Run a local provider over HTTPS, for demonstrations and tests
+    Sandbox(sandbox::Sandbox),
     /// Print a JSON Schema, for editors and other programs
     Schema(schema::Schema),
     /// Print a completion script for a shell
@@ -63,7 +85,12 @@ impl Cli {
         match self.command {
             Command::Run(command) => command.run(config),
             Command::Check(command) => command.run(config, out),
+            Command::Publish(command) => command.run(config, out),
+            Command::Events(command) => command.run(config, out),
+            Command::Dead(command) => command.run(config, out),
+            Command::Topology(command) => command.run(config, out),
             Command::Provider(command) => command.run(config, out),
+            Command::Sandbox(command) => command.run(out),
             Command::Schema(command) => command.run(out),
             Command::Completions(command) => command.run(out),
         }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::error::CommandError;
 use super::output::{Output, Table};
 use super::setup::Setup;
+use super::try_provider::{self, Try};
 use crate::config::human::{format_duration, format_size};
 use crate::domain::retry::RetryPolicy;
 use crate::provider::{self, Operation};
@@ -35,6 +36,9 @@ pub enum Provider {
     /// Show one provider: its operations, limits and the real retry schedule
     #[command(after_help = SHOW_EXAMPLES)]
     Show(Show),
+    /// Render the request of an operation for a payload, secrets masked, nothing sent
+    #[command(after_help = try_provider::EXAMPLES)]
+    Try(Try),
 }
 
 /// The arguments of `list`.
@@ -61,6 +65,7 @@ impl Provider {
         match self {
             Self::List(List { json }) => list(&setup, json, out),
             Self::Show(Show { name, json }) => show(&setup, &name, json, out),
+            Self::Try(command) => command.run(&setup, out),
         }
     }
 }
@@ -79,12 +84,7 @@ fn list(setup: &Setup, json: bool, out: &mut Output) -> Result<(), CommandError>
 }
 
 fn show(setup: &Setup, name: &str, json: bool, out: &mut Output) -> Result<(), CommandError> {
-    let Some(provider) = setup.registry.iter().find(|provider| provider.name.as_str() == name) else {
-        let names: Vec<_> = setup.registry.iter().map(|provider| provider.name.as_str()).collect();
-        let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        return Err(CommandError::NoProvider { name: name.to_owned(), known });
-    };
-    let described = Described::new(provider);
+    let described = Described::new(setup.provider(name)?);
     if json { Ok(out.json(&described)?) } else { described.print(out) }
 }
 
@@ -109,6 +109,7 @@ struct DescribedOperation {
     name: String,
     /// How long the provider remembers an idempotency key; absent where it takes none.
     key_retention: Option<String>,
+    reads: bool,
     accept_duplicates: bool,
     retry: Schedule,
 }
@@ -172,6 +173,7 @@ impl DescribedOperation {
         Self {
             name: name.to_string(),
             key_retention: retention,
+            reads: operation.reads,
             accept_duplicates: operation.accept_duplicates,
             retry: Schedule::of(&operation.retry),
         }
@@ -180,6 +182,7 @@ impl DescribedOperation {
     fn cells(&self) -> [String; 6] {
         let key = match (&self.key_retention, self.accept_duplicates) {
             (Some(retention), _) => format!("for {retention}"),
+            (None, _) if self.reads => "not needed, it only reads".to_owned(),
             (None, false) => "none".to_owned(),
             (None, true) => "none, duplicates accepted".to_owned(),
         };

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use lapin::uri::AMQPUri;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +13,7 @@ use super::error::CommandError;
 use super::setup::Setup;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::topology::{Names, Subscriber};
-use crate::config::{Amqp, Config};
+use crate::config::Config;
 
 use crate::daemon;
 use crate::telemetry;
@@ -55,7 +54,7 @@ async fn serve(setup: Setup) -> Result<(), CommandError> {
     let stop = CancellationToken::new();
     let grace = config.shutdown.grace;
     let signals = tokio::spawn(follow_signals(stop.clone(), grace)?);
-    let amqp = amqp_settings(&config.amqp)?;
+    let amqp = AmqpSettings::from(&config.amqp);
     // Ready means that the configuration is good and the daemon runs. Were it to mean "connected", a broker that is
     // down would make systemd end a daemon whose job it is to wait for it.
     notify(&[NotifyState::Ready]);
@@ -77,23 +76,6 @@ fn daemon_setup(config: Config, registry: crate::provider::registry::Registry, a
         grace: config.shutdown.grace,
         log_body_cap: config.log.body_cap,
     }
-}
-
-/// What the link to the broker needs to know.
-///
-/// # Errors
-/// An address that the AMQP client does not read.
-pub fn amqp_settings(amqp: &Amqp) -> Result<AmqpSettings, CommandError> {
-    let mut uri: AMQPUri = amqp.uri.expose().parse().map_err(CommandError::AmqpUri)?;
-    uri.query.heartbeat = Some(u16::try_from(amqp.heartbeat.as_secs()).unwrap_or(u16::MAX));
-    Ok(AmqpSettings {
-        uri,
-        ca_file: amqp.ca_file.clone(),
-        client_cert: amqp.client_cert_file.clone().zip(amqp.client_key_file.clone()),
-        connect_timeout: amqp.connect_timeout,
-        publish_timeout: amqp.publish_timeout,
-        max_unconfirmed: usize::from(amqp.max_unconfirmed),
-    })
 }
 
 /// The first signal asks for an orderly end, the second for an end at once.

@@ -32,6 +32,20 @@ impl Setup {
         self.registry.iter().map(AsRef::as_ref).collect()
     }
 
+    /// A provider by the name a person gave.
+    ///
+    /// # Errors
+    /// There is none; the error names those there are.
+    pub fn provider(&self, name: &str) -> Result<&Provider, CommandError> {
+        self.registry.iter().map(AsRef::as_ref).find(|provider: &&Provider| provider.name.as_str() == name).ok_or_else(
+            || {
+                let names: Vec<_> = self.registry.iter().map(|provider| provider.name.as_str()).collect();
+                let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                CommandError::NoProvider { name: name.to_owned(), known }
+            },
+        )
+    }
+
     /// What keeps the daemon from serving although each file is right by itself: one line for each fault.
     #[must_use]
     pub fn refusals(&self) -> Vec<String> {

@@ -19,8 +19,7 @@ const PARAMETERS: [&str; 3] = ["auth_mechanism", "channel_max", "frame_max"];
 pub struct AmqpUri {
     text: SecretString,
     redacted: String,
-    tls: bool,
-    external: bool,
+    parsed: AMQPUri,
 }
 
 /// Why a text is no [`AmqpUri`]. It never quotes the text.
@@ -55,16 +54,22 @@ impl AmqpUri {
         self.text.expose_secret()
     }
 
+    /// The address in its parts, with its password.
+    #[must_use]
+    pub fn parts(&self) -> &AMQPUri {
+        &self.parsed
+    }
+
     /// Whether the connection is encrypted.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        self.tls
+        self.parsed.scheme == AMQPScheme::AMQPS
     }
 
     /// Whether the broker takes the user from the client's certificate (`?auth_mechanism=external`).
     #[must_use]
     pub fn is_external(&self) -> bool {
-        self.external
+        self.parsed.query.auth_mechanism == Some(SASLMechanism::External)
     }
 }
 
@@ -87,12 +92,7 @@ impl TryFrom<String> for AmqpUri {
         if parsed.vhost.is_empty() {
             return Err(InvalidAmqpUri::EmptyVhost);
         }
-        Ok(Self {
-            redacted: redact(url),
-            tls: parsed.scheme == AMQPScheme::AMQPS,
-            external: parsed.query.auth_mechanism == Some(SASLMechanism::External),
-            text: text.into(),
-        })
+        Ok(Self { redacted: redact(url), parsed, text: text.into() })
     }
 }
 

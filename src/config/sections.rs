@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::amqp_uri::AmqpUri;
 use super::human;
+use crate::amqp::connection::AmqpSettings;
 use crate::domain::lifecycle::State;
 use crate::domain::retry::RetryPolicy;
 
@@ -64,6 +65,21 @@ impl Default for Amqp {
             connect_timeout: Duration::from_secs(10),
             publish_timeout: Duration::from_secs(10),
             max_unconfirmed: 1_000,
+        }
+    }
+}
+
+impl From<&Amqp> for AmqpSettings {
+    fn from(amqp: &Amqp) -> Self {
+        let mut uri = amqp.uri.parts().clone();
+        uri.query.heartbeat = u16::try_from(amqp.heartbeat.as_secs()).ok();
+        Self {
+            uri,
+            ca_file: amqp.ca_file.clone(),
+            client_cert: amqp.client_cert_file.clone().zip(amqp.client_key_file.clone()),
+            connect_timeout: amqp.connect_timeout,
+            publish_timeout: amqp.publish_timeout,
+            max_unconfirmed: amqp.max_unconfirmed.into(),
         }
     }
 }

@@ -140,6 +140,15 @@ impl Outcome {
         }
     }
 
+    /// The outcome of a call that only asked for something: it did not act, whatever became of it.
+    #[must_use]
+    pub fn of_read(self) -> Self {
+        match self {
+            Self::Unknown(failure) => Self::Transient(failure, None),
+            other => other,
+        }
+    }
+
     /// Why the call did not end well; `None` for a completed or waiting one.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {

@@ -12,7 +12,7 @@ use crate::transport::mask::Mask;
 
 /// The longest time a delivery waits unacked for its turn; then it is parked, because an unacked delivery blocks the
 /// queue and, after half an hour, closes the channel.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// One provider with its connections and its limits.
 pub struct Lane {

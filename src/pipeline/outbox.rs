@@ -44,7 +44,7 @@ impl Outbox {
     /// The effects of something that happened and changes nothing about the delivery, such as the start of a call.
     #[must_use]
     pub fn tell(&self, parcel: &Parcel, happening: Happening, now: Timestamp) -> Option<Message> {
-        self.states.contains(&happening.state()).then(|| self.event(&self.happened(parcel, happening, now)))
+        self.states.contains(&happening.state()).then(|| self.event(&Self::happened(parcel, happening, now)))
     }
 
     /// The effects of an ending: the event, the reply, and the dead letter where the kind leaves one.
@@ -64,7 +64,7 @@ impl Outbox {
         }
         let terminal = happening.state().is_terminal();
         let published = self.states.contains(&happening.state());
-        let event = self.happened(parcel, happening, now);
+        let event = Self::happened(parcel, happening, now);
         let reply = if terminal { self.reply(parcel, &event) } else { None };
         if published {
             messages.push(self.event(&event));
@@ -93,22 +93,22 @@ impl Outbox {
     #[must_use]
     pub fn give_back(&self, parcel: &Parcel) -> Effects {
         let key = format!("back.{}", provider_word(parcel));
-        let message = self.continuation(parcel, headers::Kind::Park, self.names.redeliver(), key);
+        let message = Self::continuation(parcel, headers::Kind::Park, &self.names.redeliver(), &key);
         Effects { messages: vec![message], reply: None }
     }
 
     fn wait(&self, parcel: &Parcel, kind: headers::Kind, rung: Rung) -> Message {
         let key = format!("{}.{}", rung.name(), provider_word(parcel));
-        self.continuation(parcel, kind, self.names.retry(), key)
+        Self::continuation(parcel, kind, &self.names.retry(), &key)
     }
 
-    fn continuation(&self, parcel: &Parcel, kind: headers::Kind, exchange: String, key: String) -> Message {
+    fn continuation(parcel: &Parcel, kind: headers::Kind, exchange: &str, key: &str) -> Message {
         let mut properties = headers::carried(&parcel.properties);
         let mut table = properties.headers().clone().unwrap_or_default();
         let travel = Travel { hop: parcel.travel.hop + 1, ..parcel.travel.clone() };
         travel.write(kind, &mut table);
         properties = properties.with_headers(table);
-        Message { exchange: short(&exchange), routing_key: short(&key), properties, body: parcel.body.clone() }
+        Message { exchange: short(exchange), routing_key: short(key), properties, body: parcel.body.clone() }
     }
 
     fn dead_letter(
@@ -143,7 +143,7 @@ impl Outbox {
         }
     }
 
-    fn happened(&self, parcel: &Parcel, happening: Happening, at: Timestamp) -> Event {
+    fn happened(parcel: &Parcel, happening: Happening, at: Timestamp) -> Event {
         let progress = &parcel.travel.progress;
         let moment = Moment { generation: progress.generation, attempt: progress.attempt, at };
         Event::new(parcel.identity.clone(), moment, happening, parcel.trace.clone())

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
+use lapin::types::ShortString;
 use serde_json::Value;
 
 use crate::amqp::headers::{self, Travel};
@@ -70,7 +71,7 @@ impl Refusal {
         parcel.identity.provider = Some(provider.name.clone());
         if delivery.redelivered {
             let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
-            parcel.assume_sent(operation.and_then(|operation| operation.idempotency));
+            parcel.assume_sent(operation);
         }
         Box::new(Self { parcel, kind: Kind::Poison, failure })
     }
@@ -99,10 +100,13 @@ impl Parcel {
 
     /// Assumes that a request may have been sent which this message does not tell of: its holder died, or the broker
     /// gave the delivery to another. The key that was used then can only have been this generation's.
-    pub fn assume_sent(&mut self, idempotency: Option<Idempotency>) {
+    pub fn assume_sent(&mut self, operation: Option<&Operation>) {
+        if operation.is_some_and(|operation| operation.reads) {
+            return;
+        }
         let Progress { generation, key, first_sent, unknown, .. } = &mut self.travel.progress;
         *unknown = true;
-        if let Some(Idempotency { max_length, .. }) = idempotency {
+        if let Some(Idempotency { max_length, .. }) = operation.and_then(|operation| operation.idempotency) {
             key.get_or_insert_with(|| IdempotencyKey::for_generation(&self.identity.id, *generation, max_length));
             *first_sent = first_sent.or_else(|| headers::stamped_at(&self.properties));
         }
@@ -138,7 +142,7 @@ impl Order {
                 let mut parcel = Parcel::new(delivery, identity, travel);
                 parcel.expires_at = parcel.expires_at.or(command.expires_at);
                 if delivery.redelivered {
-                    parcel.assume_sent(operation.idempotency);
+                    parcel.assume_sent(Some(operation));
                 }
                 Ok(Self { parcel, command })
             }
@@ -181,8 +185,8 @@ fn travel(delivery: &Delivery, names: &Names, now: Timestamp) -> (Travel, bool) 
 fn envelope<'a>(delivery: &'a Delivery, routing_key: Option<&'a str>) -> Envelope<'a> {
     Envelope {
         routing_key,
-        message_id: delivery.properties.message_id().as_ref().map(|id| id.as_str()),
-        correlation_id: delivery.properties.correlation_id().as_ref().map(|id| id.as_str()),
+        message_id: delivery.properties.message_id().as_ref().map(ShortString::as_str),
+        correlation_id: delivery.properties.correlation_id().as_ref().map(ShortString::as_str),
     }
 }
 

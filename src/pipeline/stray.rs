@@ -69,7 +69,7 @@ impl Strays {
             parcel.identity.provider = Some(provider.name.clone());
         }
         // The broker does not say whether anybody held it before.
-        parcel.assume_sent(idempotency);
+        parcel.assume_sent(operation);
         let (kind, failure) = if headers::died_of_age(&delivery.properties) {
             (Kind::Unresolved, Failure::new("expiration", TOO_OLD))
         } else {
@@ -108,7 +108,7 @@ impl Strays {
         parcel.identity.provider = Some(provider.name.clone());
         if delivery.redelivered {
             let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
-            parcel.assume_sent(operation.and_then(|operation| operation.idempotency));
+            parcel.assume_sent(operation);
         }
         self.finish(delivery, outbox.give_back(&parcel)).await;
     }

@@ -15,7 +15,7 @@ const PAYMENT: &str = "payment";
 /// How a second copy of a command ends at an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repetition {
-    /// The provider acts once: it takes an idempotency key.
+    /// The provider acts once, because it takes an idempotency key; or not at all, because it is only asked.
     Safe,
     /// The provider may be called twice. The operator accepted that, or no money is moved.
     Tolerated,
@@ -26,7 +26,7 @@ pub enum Repetition {
 /// How a second copy of a command ends at an operation of a provider of this type.
 #[must_use]
 pub fn repetition(kind: &Name, operation: &Operation) -> Repetition {
-    if operation.idempotency.is_some() {
+    if operation.idempotency.is_some() || operation.reads {
         Repetition::Safe
     } else if operation.accept_duplicates || kind.as_str() != PAYMENT {
         Repetition::Tolerated
@@ -66,6 +66,7 @@ mod tests {
                 idempotency,
                 retry: RetryPolicy::default(),
                 payload: PayloadSchema::any(),
+                reads: false,
                 accept_duplicates,
             };
             let kind: Name = kind.parse().unwrap();

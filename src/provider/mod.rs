@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use url::Url;
 
 pub use self::fault::FileError;
 pub use self::parse::file_schema;
@@ -70,6 +71,8 @@ pub struct Provider {
     pub adapter: Arc<dyn Adapter>,
     /// What it can do.
     pub operations: BTreeMap<Name, Operation>,
+    /// Where it is.
+    pub base_url: Url,
     /// How it is reached.
     pub http: HttpSettings,
     /// The most calls at the same time, and so the prefetch of its queue.
@@ -90,6 +93,8 @@ pub struct Operation {
     pub retry: RetryPolicy,
     /// Checks a payload; says what is wrong, one line for each fault.
     pub payload: PayloadSchema,
+    /// Whether its request only asks for something (GET): whatever came of it, it may be made again (RFC 9110, 9.2.1).
+    pub reads: bool,
     /// Whether an operator accepted that an operation without idempotency may be called twice when a delivery is repeated.
     pub accept_duplicates: bool,
 }

@@ -5,5 +5,6 @@
 
 pub mod exchange_log;
 mod failure;
+pub mod handshake;
 pub mod http;
 pub mod mask;

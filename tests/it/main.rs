@@ -1,4 +1,4 @@
-//! The integration tests, in one binary: real RabbitMQ, real TLS, real sockets, all on 127.0.0.1.
+//! The integration tests, in one binary that links once: real RabbitMQ, real TLS, real sockets, all on 127.0.0.1.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
 
@@ -12,6 +12,7 @@ mod carry;
 mod contract;
 #[cfg(test)]
 mod exchange_log;
+mod handshake;
 #[cfg(test)]
 #[expect(dead_code, reason = "a kit for tests to come: not every part has its user yet")]
 mod harness;

@@ -65,12 +65,15 @@ pub(in crate::provider) fn compile(
     let name = name?;
     let values = secrets.values().cloned().collect();
     let secret_variable = secrets.variable();
-    let adapter = Rest { name: name.clone(), shared: shared?, secrets, secret_variable, operations: rest };
+    let shared = shared?;
+    let base_url = shared.base_url.as_url().clone();
+    let adapter = Rest { name: name.clone(), shared, secrets, secret_variable, operations: rest };
     Some(Provider {
         name,
         kind: kind?,
         adapter: Arc::new(adapter),
         operations,
+        base_url,
         http,
         max_in_flight: file.max_in_flight.map_or(around.defaults.max_in_flight, Into::into),
         max_bytes_in_flight: file.max_bytes_in_flight.map_or(around.defaults.max_bytes_in_flight, Into::into),

@@ -10,6 +10,7 @@ use super::file::{ErrorFile, IdempotencyFile, OperationFile, ResponseFile, Retry
 use super::request::{KeySlot, RequestTemplate, Shared, key_slot};
 use super::text::Text;
 use super::tree::Tree;
+use crate::domain::exchange::Method;
 use crate::domain::key::SHORTENED_LENGTH;
 use crate::domain::retry::{RetryPolicy, Rung};
 use crate::provider::fault::Place;
@@ -63,7 +64,8 @@ pub(super) fn compile(
     let reading = reading(file, from, place);
     let payload = payload(file, from.folder, place);
     let accept_duplicates = file.accept_duplicates.unwrap_or(from.accept_duplicates);
-    let operation = Operation { idempotency, retry, payload: payload?, accept_duplicates };
+    let reads = file.request.as_ref().is_some_and(|request| request.method == Some(Method::Get));
+    let operation = Operation { idempotency, retry, payload: payload?, reads, accept_duplicates };
     Some((operation, RestOperation { request: request?, reading }))
 }
 

@@ -60,6 +60,11 @@ pub(super) enum BaseUrlError {
 pub(super) struct BaseUrl(Url);
 
 impl BaseUrl {
+    /// The address.
+    pub(super) fn as_url(&self) -> &Url {
+        &self.0
+    }
+
     /// Reads an address.
     pub(super) fn parse(text: &str, allow_insecure_loopback: bool) -> Result<Self, BaseUrlError> {
         if text.contains("{{") {

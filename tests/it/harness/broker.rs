@@ -15,7 +15,7 @@ use super::events::Events;
 use super::wait::eventually;
 
 const PERSISTENT: u8 = 2;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A connection to a virtual host. After the broker was killed, make another.
 pub(crate) struct Broker {

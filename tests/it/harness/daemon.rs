@@ -84,18 +84,21 @@ impl Setup {
     }
 }
 
+/// The lines of a log, each as text and as JSON; null where it is not JSON.
+type Log = Arc<watch::Sender<Vec<(String, Value)>>>;
+
 /// A running ferryd. Killed when dropped; its log is printed when the test has failed.
 pub(crate) struct Daemon {
     child: Mutex<Child>,
     pid: Pid,
-    log: Arc<watch::Sender<Vec<String>>>,
+    log: Log,
 }
 
 impl Daemon {
     fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
-        let log = Arc::new(watch::Sender::new(Vec::new()));
+        let log = Log::default();
         collect(child.stdout.take().unwrap(), &log);
         collect(child.stderr.take().unwrap(), &log);
         Self { child: Mutex::new(child), pid, log }
@@ -135,12 +138,12 @@ impl Daemon {
 
     /// The lines of the log so far that match.
     pub(crate) fn logs(&self, matches: impl Fn(&Value) -> bool) -> Vec<Value> {
-        matching(&self.log.borrow(), &matches).collect()
+        matching(&self.log.borrow(), &matches).cloned().collect()
     }
 
     /// All that was written to the log, as it is.
     pub(crate) fn log_text(&self) -> String {
-        self.log.borrow().join("\n")
+        self.log.borrow().iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join("\n")
     }
 
     /// Asks the daemon to end.
@@ -175,16 +178,17 @@ impl Drop for Daemon {
     }
 }
 
-/// The lines that are JSON and match.
-fn matching(lines: &[String], matches: &impl Fn(&Value) -> bool) -> impl Iterator<Item = Value> {
-    lines.iter().filter_map(|line| serde_json::from_str(line).ok()).filter(|line| matches(line))
+/// The lines that match.
+fn matching<'a>(lines: &'a [(String, Value)], matches: &impl Fn(&Value) -> bool) -> impl Iterator<Item = &'a Value> {
+    lines.iter().map(|(_, json)| json).filter(|json| matches(json))
 }
 
-fn collect(output: impl Read + Send + 'static, log: &Arc<watch::Sender<Vec<String>>>) {
+fn collect(output: impl Read + Send + 'static, log: &Log) {
     let log = Arc::clone(log);
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
-            log.send_modify(|lines| lines.push(line));
+            let json = serde_json::from_str(&line).unwrap_or_default();
+            log.send_modify(|lines| lines.push((line, json)));
         }
     });
 }

@@ -49,10 +49,8 @@ impl Events {
     pub(crate) async fn first(&self, deadline: Duration, matches: impl Fn(&Value) -> bool) -> Value {
         let mut seen = self.seen.subscribe();
         let found = timeout(deadline, seen.wait_for(|events| events.iter().any(&matches))).await;
-        match found {
-            Ok(events) => events.unwrap().iter().find(|event| matches(event)).unwrap().clone(),
-            Err(_) => panic!("no such event within {deadline:?}; seen: {:#?}", self.all()),
-        }
+        let Ok(events) = found else { panic!("no such event within {deadline:?}; seen: {:#?}", self.all()) };
+        events.unwrap().iter().find(|event| matches(event)).unwrap().clone()
     }
 
     /// The events of one command.

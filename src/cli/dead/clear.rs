@@ -1,0 +1,196 @@
+//! `ferryd dead replay` and `ferryd dead discard`.
+
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{ArgGroup, Args};
+use jiff::Timestamp;
+
+use super::super::desk::Desk;
+use super::super::error::CommandError;
+use super::super::exit::Exit;
+use super::super::interrupt;
+use super::super::output::{Output, Table};
+use super::super::progress::Progress;
+use super::Which;
+use crate::config::human::parse_duration;
+use crate::operator::clear::{Job, Rate, Remedy, Tally};
+use crate::operator::{Decision, OperatorError, discard, replay};
+
+pub(super) const REPLAY_EXAMPLES: &str = "\
+Examples:
+  ferryd dead replay shop.order-1001.charge
+  ferryd dead replay --provider stripe --kind unavailable --canary --rate 20
+  ferryd dead replay --all --dry-run
+  ferryd dead replay --provider twilio --kind expired --extend 1h
+  ferryd dead replay shop.order-7.payout --force-new-key --by ann --reason 'not at the bank, ticket 4711'
+
+A replay starts the command's next generation. It looks only at what was given up before it
+started. Each dead letter is removed after its replay was confirmed by the broker: interrupted or
+killed, it loses nothing. Ctrl-C or SIGTERM ends it between two messages, a second one at once.
+A call that may have acted is repeated only under its old key, while the provider remembers it.
+
+Ends with 1 where some were refused, the first one failed again, or it was interrupted.";
+
+pub(super) const DISCARD_EXAMPLES: &str = "\
+Examples:
+  ferryd dead discard shop.order-1001.charge --reason 'order was cancelled'
+  ferryd dead discard --provider twilio --older-than 7d --reason 'too late to send' --by ann
+  ferryd dead discard --all --reason 'test data' --dry-run
+
+Each command ends with a final `failed` event of kind `discarded` that tells who and why; then
+its dead letter is removed. Interrupted or killed, it loses nothing.";
+
+/// The arguments of `replay`.
+#[derive(Debug, Args)]
+#[command(group = which())]
+pub struct Replay {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    how: How,
+    /// Send one first, wait for its end, and go on only where it completed or the provider accepted it
+    #[arg(long)]
+    canary: bool,
+    /// How long to wait for the end of the first
+    #[arg(long, requires = "canary", value_parser = parse_duration, default_value = "2m")]
+    canary_timeout: Duration,
+    /// Give commands that have expired so much more time from now
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    extend: Option<Duration>,
+    /// Send again under a new key even what may have acted: it may be done twice
+    #[arg(long, requires_all = ["by", "reason"])]
+    force_new_key: bool,
+    /// Who decided to force a new key
+    #[arg(long, value_name = "NAME", requires = "force_new_key", value_parser = NonEmptyStringValueParser::new())]
+    by: Option<String>,
+    /// Why a new key is right
+    #[arg(long, value_name = "TEXT", requires = "force_new_key", value_parser = NonEmptyStringValueParser::new())]
+    reason: Option<String>,
+}
+
+/// The arguments of `discard`.
+#[derive(Debug, Args)]
+#[command(group = which())]
+pub struct Discard {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    how: How,
+    /// Who decided it
+    #[arg(long, value_name = "NAME", env = "USER", value_parser = NonEmptyStringValueParser::new())]
+    by: String,
+    /// Why
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+struct How {
+    /// All there are
+    #[arg(long)]
+    all: bool,
+    /// At most so many a second
+    #[arg(long, value_name = "N")]
+    rate: Option<Rate>,
+    /// Change nothing, only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON: `done`, `others`, `later`, `refused`, `stopped`
+    #[arg(long)]
+    json: bool,
+}
+
+/// Something must say which dead letters: nobody replays everything by accident.
+fn which() -> ArgGroup {
+    ArgGroup::new("meant")
+        .args(["all", "ids", "provider", "operation", "kind", "older_than", "newer_than"])
+        .multiple(true)
+        .required(true)
+}
+
+impl Replay {
+    pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
+        let Self { which, how, canary, canary_timeout, extend, force_new_key, by, reason } = self;
+        let decision = by.zip(reason).map(|(by, reason)| Decision { by, reason });
+        let replay = replay::Replay {
+            extend,
+            force_new_key: decision.filter(|_| force_new_key),
+            canary: (canary && !how.dry_run).then_some(canary_timeout),
+            routes: desk.config.routes.clone().into_iter().collect(),
+        };
+        desk.runtime.block_on(async {
+            let mut replaying = replay.begin(&desk.operator).await?;
+            let done = how.clear(which, "replayed", desk, &mut replaying, out).await;
+            replaying.close().await;
+            done
+        })
+    }
+}
+
+impl Discard {
+    pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
+        let Self { which, how, by, reason } = self;
+        let mut discard = discard::Discard::new(&desk.operator, Decision { by, reason });
+        desk.runtime.block_on(how.clear(which, "discarded", desk, &mut discard, out))
+    }
+}
+
+impl How {
+    async fn clear(
+        self,
+        which: Which,
+        word: &'static str,
+        desk: &Desk,
+        remedy: &mut impl Remedy,
+        out: &mut Output,
+    ) -> Result<(), CommandError> {
+        let filter = which.filter();
+        let named = !filter.ids.is_empty();
+        let job = Job {
+            queues: desk.dead_queues(filter.provider.as_ref())?,
+            filter,
+            start: Timestamp::now(),
+            rate: self.rate,
+            dry_run: self.dry_run,
+            stop: interrupt::token().map_err(CommandError::Runtime)?,
+        };
+        let (mut tally, mut progress) = (Tally::default(), Progress::new(word));
+        let result = job.run(&desk.operator, remedy, &mut tally, |tally| progress.tell(tally.done)).await;
+        drop(progress);
+        if self.json {
+            out.json(&tally)?;
+        } else {
+            print(&tally, word, self.dry_run, out)?;
+        }
+        let nothing = named && tally.done == 0 && tally.refused.is_empty();
+        verdict(result, nothing, &tally)
+    }
+}
+
+fn verdict(result: Result<(), OperatorError>, nothing: bool, tally: &Tally) -> Result<(), CommandError> {
+    result?;
+    let well = tally.refused.is_empty() && tally.stopped.is_none() && !nothing;
+    if well { Ok(()) } else { Err(CommandError::Told(Exit::Failed)) }
+}
+
+fn print(tally: &Tally, word: &str, dry_run: bool, out: &mut Output) -> Result<(), CommandError> {
+    let Tally { done, others, later, refused, stopped } = tally;
+    let would = if dry_run { "would be " } else { "" };
+    out.line(format!(
+        "{done} {would}{word}, {} refused, {others} not meant, {later} newer than this job",
+        refused.len()
+    ))?;
+    if !refused.is_empty() {
+        out.line("")?;
+        let mut table = Table::new(["REFUSED", "QUEUE", "WHY"]);
+        for refused in refused {
+            table.row([&refused.id, &refused.queue, &refused.reason]);
+        }
+        out.table(&table)?;
+    }
+    if let Some(stopped) = stopped {
+        out.line(format!("stopped: {stopped}"))?;
+    }
+    Ok(())
+}

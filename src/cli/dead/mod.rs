@@ -1,0 +1,77 @@
+//! `ferryd dead`: the commands that ferryd gave up on.
+
+mod clear;
+mod list;
+mod show;
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::desk::Desk;
+use super::error::CommandError;
+use super::output::Output;
+use crate::config::human::parse_duration;
+use crate::domain::command_id::CommandId;
+use crate::domain::name::Name;
+use crate::operator::dead::{Filter, WantedKind};
+
+/// Look at the commands that ferryd gave up on, send them again, or give them up for good.
+#[derive(Debug, Subcommand)]
+pub enum Dead {
+    /// List dead letters, which stay as they are
+    #[command(after_help = list::EXAMPLES)]
+    List(list::List),
+    /// Show all that is known of a command's dead letter, which stays as it is
+    #[command(after_help = show::EXAMPLES)]
+    Show(show::Show),
+    /// Send commands to their providers again
+    #[command(after_help = clear::REPLAY_EXAMPLES)]
+    Replay(clear::Replay),
+    /// Give commands up for good, and tell their publishers
+    #[command(after_help = clear::DISCARD_EXAMPLES)]
+    Discard(clear::Discard),
+}
+
+impl Dead {
+    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+        let desk = Desk::open(config)?;
+        match self {
+            Self::List(list) => list.run(&desk, out),
+            Self::Show(show) => show.run(&desk, out),
+            Self::Replay(replay) => replay.run(&desk, out),
+            Self::Discard(discard) => discard.run(&desk, out),
+        }
+    }
+}
+
+/// Which dead letters; everything given must hold.
+#[derive(Debug, Clone, Args)]
+struct Which {
+    /// Ids of commands
+    #[arg(value_name = "ID")]
+    ids: Vec<CommandId>,
+    /// Only those of this provider, which need not be configured any more
+    #[arg(long)]
+    provider: Option<Name>,
+    /// Only those of this operation
+    #[arg(long)]
+    operation: Option<Name>,
+    /// Only those given up as this: invalid, rejected, unavailable, expired, unresolved, poison; or unreadable
+    #[arg(long)]
+    kind: Option<WantedKind>,
+    /// Only those given up longer ago than this, such as 2h
+    #[arg(long, value_name = "AGE", value_parser = parse_duration)]
+    older_than: Option<Duration>,
+    /// Only those given up within this time
+    #[arg(long, value_name = "AGE", value_parser = parse_duration)]
+    newer_than: Option<Duration>,
+}
+
+impl Which {
+    fn filter(self) -> Filter {
+        let Self { ids, provider, operation, kind, older_than, newer_than } = self;
+        Filter { ids: ids.into_iter().collect(), provider, operation, kind, older_than, newer_than }
+    }
+}

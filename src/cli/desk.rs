@@ -1,0 +1,42 @@
+//! What the commands that talk to the broker begin with.
+
+use std::path::Path;
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::error::CommandError;
+use crate::amqp::connection::AmqpSettings;
+use crate::amqp::topology::Names;
+use crate::config::Config;
+use crate::domain::name::Name;
+use crate::operator::Operator;
+use crate::operator::queues::{dead_queues, provider_names};
+
+/// The configuration, where it leads to, and something to run on.
+pub(super) struct Desk {
+    pub(super) config: Config,
+    pub(super) operator: Operator,
+    /// Two threads: a reader that does not read must not keep heartbeats from being sent.
+    pub(super) runtime: Runtime,
+}
+
+impl Desk {
+    pub(super) fn open(path: Option<&Path>) -> Result<Self, CommandError> {
+        let config = Config::load(path)?;
+        let names = Names::new(config.prefix.clone());
+        let operator = Operator { amqp: AmqpSettings::from(&config.amqp), names };
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        Ok(Self { config, operator, runtime: runtime.map_err(CommandError::Runtime)? })
+    }
+
+    /// The names of the configured providers.
+    pub(super) fn providers(&self) -> Result<Vec<Name>, CommandError> {
+        Ok(provider_names(&self.config.providers.dir)?)
+    }
+
+    /// The queues of dead letters; only those that can hold some of `provider`, if that is given.
+    pub(super) fn dead_queues(&self, provider: Option<&Name>) -> Result<Vec<String>, CommandError> {
+        let providers = if provider.is_some() { Vec::new() } else { self.providers()? };
+        Ok(dead_queues(&self.operator.names, &providers, provider))
+    }
+}

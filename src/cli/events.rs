@@ -1,0 +1,131 @@
+//! `ferryd events`: what happens, as it happens.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::desk::Desk;
+use super::error::CommandError;
+use super::event_line;
+use super::interrupt;
+use super::output::Output;
+use crate::domain::command_id::CommandId;
+use crate::operator::follow::{Follow, Followed};
+use crate::operator::{Operator, OperatorError};
+
+const EXAMPLES: &str = "\
+Examples:
+  ferryd events
+  ferryd events --binding 'payment.#' --binding '*.twilio.*.failed'
+  ferryd events --json | jq -r 'select(.data.state == \"failed\") | .subject'
+  ferryd events --until-terminal shop.order-1001.charge
+
+A binding is matched against <type>.<provider>.<operation>.<state>: `*` stands for one word, `#`
+for any number of words. Events from before the start are not shown. Ctrl-C ends it with code 0.";
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Events {
+    /// Which events, as a binding key of a topic exchange; may be given more than once
+    #[arg(long = "binding", value_name = "KEY", default_value = "#")]
+    bindings: Vec<String>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// End after so many events
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// End when this command has ended; with code 1 where it failed
+    #[arg(long, value_name = "ID")]
+    until_terminal: Option<CommandId>,
+}
+
+impl Events {
+    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+        let desk = Desk::open(config)?;
+        desk.runtime.block_on(async {
+            let stop = interrupt::token().map_err(CommandError::Runtime)?;
+            let first = Follow::open(&desk.operator, &self.bindings).await?;
+            complain(&format!("following {}", self.bindings.join(", ")));
+            self.follow(&desk.operator, first, &stop, out).await
+        })
+    }
+
+    async fn follow(
+        &self,
+        operator: &Operator,
+        first: Follow,
+        stop: &CancellationToken,
+        out: &mut Output,
+    ) -> Result<(), CommandError> {
+        let mut follow = first;
+        let mut seen = 0;
+        loop {
+            let next = tokio::select! {
+                next = follow.next() => next,
+                () = stop.cancelled() => break,
+            };
+            let Ok(followed) = next else {
+                complain("lost the broker; connecting again: events that are published meanwhile are missed");
+                match self.again(operator, stop).await {
+                    Some(again) => follow = again,
+                    None => return Ok(()),
+                }
+                complain("connected again");
+                continue;
+            };
+            self.print(&followed, out)?;
+            seen += 1;
+            if let Some(ended) = self.ends_with(&followed) {
+                follow.close().await;
+                return ended;
+            }
+            if self.count.is_some_and(|count| seen >= count) {
+                break;
+            }
+        }
+        follow.close().await;
+        Ok(())
+    }
+
+    /// A new subscription as soon as there can be one; `None` once interrupted.
+    async fn again(&self, operator: &Operator, stop: &CancellationToken) -> Option<Follow> {
+        let subscribing = async {
+            loop {
+                let opened: Result<Follow, OperatorError> = Follow::open(operator, &self.bindings).await;
+                match opened {
+                    Ok(follow) => return follow,
+                    Err(_) => tokio::time::sleep(PAUSE).await,
+                }
+            }
+        };
+        tokio::select! {
+            follow = subscribing => Some(follow),
+            () = stop.cancelled() => None,
+        }
+    }
+
+    fn print(&self, followed: &Followed, out: &mut Output) -> Result<(), CommandError> {
+        out.line(if self.json { followed.json().to_string() } else { event_line::line(followed) })?;
+        Ok(out.flush()?)
+    }
+
+    /// How the command that is waited for ended, where this tells it.
+    fn ends_with(&self, followed: &Followed) -> Option<Result<(), CommandError>> {
+        let Followed::Event(event, _) = followed else { return None };
+        let awaited = Some(&event.data.command.id) == self.until_terminal.as_ref();
+        (awaited && event.data.state.is_terminal()).then(|| super::publish::code_for(event))
+    }
+}
+
+/// Tells a person something beside what is printed.
+fn complain(text: &str) {
+    // There is nowhere left to say that nothing can be said.
+    let _ = writeln!(std::io::stderr(), "ferryd: {text}");
+}

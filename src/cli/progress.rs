@@ -1,0 +1,42 @@
+//! How far a long command has come, on the standard error: a line that stays up to date on a terminal, else one line for
+//! every thousand.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+const ON_TERMINAL: Duration = Duration::from_millis(100);
+const EVERY: u64 = 1_000;
+
+/// Counts what is done.
+pub(super) struct Progress {
+    what: &'static str,
+    terminal: bool,
+    shown: Option<Instant>,
+}
+
+impl Progress {
+    pub(super) fn new(what: &'static str) -> Self {
+        Self { what, terminal: std::io::stderr().is_terminal(), shown: None }
+    }
+
+    /// Tells that so many are done.
+    pub(super) fn tell(&mut self, done: u64) {
+        let mut stderr = std::io::stderr();
+        // Whoever does not want to see it does not have to.
+        if self.terminal && self.shown.is_none_or(|shown| shown.elapsed() > ON_TERMINAL) {
+            self.shown = Some(Instant::now());
+            let _ = write!(stderr, "\r{} {done} ", self.what);
+        } else if !self.terminal && done.is_multiple_of(EVERY) {
+            let _ = writeln!(stderr, "{} {done}", self.what);
+        }
+    }
+}
+
+impl Drop for Progress {
+    /// Takes the line off the terminal again.
+    fn drop(&mut self) {
+        if self.shown.is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `ferryd sandbox`: a local provider over HTTPS, for demonstrations and tests.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::error::CommandError;
+use super::output::Output;
+use crate::sandbox::{Sandbox as Provider, SandboxOptions};
+
+const EXAMPLES: &str = r#"Examples:
+  ferryd sandbox --dir /tmp/sandbox
+  curl --cacert /tmp/sandbox/ca.pem https://localhost:8443/v1/charges --json '{"amount":1099}'
+  curl --cacert /tmp/sandbox/ca.pem https://localhost:8443/sandbox/calls
+
+Any path and method is a call. The payload's field `sandbox` says how it ends, as JSON or as sandbox[…] of a form:
+  {"latency":"250ms"}                      answers late
+  {"status":503,"retry_after":2}           answers so
+  {"fail_times":2}                         fails twice for each idempotency key, then succeeds
+  {"decline":true}                         402, card_declined
+  {"accepted":true}                        202, processing
+  {"hang":"before_answer"}, {"hang":"mid_body"}, {"reset":true}, {"truncate":true}, {"huge":true}
+  {"act_then_fail":true}                   acts, but answers 500
+
+A repeated Idempotency-Key gets the first answer again, like at a good provider."#;
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Sandbox {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
+    bind: SocketAddr,
+    /// The folder that keeps the certificate; the authority to trust is its ca.pem
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Print where it listens as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Sandbox {
+    pub(super) fn run(self, out: &mut Output) -> Result<(), CommandError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let options = SandboxOptions { bind: self.bind, dir: self.dir.clone() };
+            let sandbox = Provider::start(options).await?;
+            self.announce(&sandbox, out)?;
+            let mut term = signal(SignalKind::terminate())?;
+            let mut int = signal(SignalKind::interrupt())?;
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            sandbox.shutdown().await;
+            Ok(())
+        })
+    }
+
+    fn announce(&self, sandbox: &Provider, out: &mut Output) -> Result<(), CommandError> {
+        let url = format!("https://localhost:{}", sandbox.addr().port());
+        let ca_file = self.dir.as_ref().map(|dir| dir.join("ca.pem").display().to_string());
+        if self.json {
+            out.json(&serde_json::json!({ "url": url, "ca_file": ca_file }))?;
+        } else {
+            out.line(format!("listening at {url}"))?;
+            match ca_file {
+                Some(path) => out.line(format!("trust {path}"))?,
+                None => out.line(sandbox.ca_pem())?,
+            }
+        }
+        Ok(std::io::Write::flush(out)?)
+    }
+}

@@ -1,0 +1,101 @@
+//! `ferryd topology`: the exchanges, queues and bindings that ferryd works with.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::desk::Desk;
+use super::error::CommandError;
+use super::output::Output;
+use crate::amqp::declare::{Declared, declare};
+use crate::amqp::topology::{self, Subscriber};
+use crate::operator::OperatorError;
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  ferryd topology export > ferryd-definitions.json
+  ferryd topology export --vhost / | jq '.queues[].name'
+
+The form is that of RabbitMQ's definitions: `rabbitmqctl import_definitions` reads it.";
+
+const APPLY_EXAMPLES: &str = "\
+Examples:
+  ferryd topology apply
+  ferryd topology apply --json | jq '.different'
+
+`ferryd run` does the same at its start. What exists with other arguments is left as it is and listed.";
+
+/// The exchanges, queues and bindings that ferryd works with.
+#[derive(Debug, Subcommand)]
+pub enum Topology {
+    /// Print them as RabbitMQ definitions, without connecting
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(Export),
+    /// Declare on the broker what is not there yet
+    #[command(after_help = APPLY_EXAMPLES)]
+    Apply(Apply),
+}
+
+/// The arguments of `export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The virtual host to write; without it, that of `amqp.uri`
+    #[arg(long)]
+    vhost: Option<String>,
+}
+
+/// The arguments of `apply`.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// Print JSON: `exchanges`, `queues`, `bindings` (how many), `different` (names)
+    #[arg(long)]
+    json: bool,
+}
+
+impl Topology {
+    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+        let desk = Desk::open(config)?;
+        let topology = configured(&desk)?;
+        match self {
+            Self::Export(Export { vhost }) => {
+                let vhost = vhost.unwrap_or_else(|| desk.operator.amqp.uri.vhost.clone());
+                Ok(out.json(&topology.definitions(&vhost))?)
+            }
+            Self::Apply(Apply { json }) => {
+                let declared = desk.runtime.block_on(apply(&desk, &topology))?;
+                print(&topology, &declared, json, out)
+            }
+        }
+    }
+}
+
+fn configured(desk: &Desk) -> Result<topology::Topology, CommandError> {
+    let providers = desk.providers()?;
+    let subscribers = desk.config.events.subscribers.iter();
+    let subscribers: Vec<_> = subscribers
+        .map(|subscriber| Subscriber { queue: subscriber.queue.clone(), bindings: subscriber.bindings.clone() })
+        .collect();
+    Ok(topology::Topology::new(&desk.operator.names, &providers, &desk.config.routes, &subscribers))
+}
+
+async fn apply(desk: &Desk, topology: &topology::Topology) -> Result<Declared, OperatorError> {
+    let connection = desk.operator.amqp.connect("topology").await?;
+    let declared = declare(&connection, topology).await?;
+    let _ = connection.close(200, "done".into()).await;
+    Ok(declared)
+}
+
+fn print(topology: &topology::Topology, declared: &Declared, json: bool, out: &mut Output) -> Result<(), CommandError> {
+    let (exchanges, queues, bindings) = (topology.exchanges.len(), topology.queues.len(), topology.bindings.len());
+    let different = &declared.different;
+    if json {
+        let report = json!({ "exchanges": exchanges, "queues": queues, "bindings": bindings, "different": different });
+        return Ok(out.json(&report)?);
+    }
+    out.line(format!("{exchanges} exchanges, {queues} queues and {bindings} bindings are there"))?;
+    for name in different {
+        out.line(format!("`{name}` has other arguments than ferryd would give it, and was left as it is"))?;
+    }
+    Ok(())
+}

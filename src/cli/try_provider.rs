@@ -1,0 +1,123 @@
+//! `ferryd provider try`: the request an operation makes of a payload, with nothing sent.
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::error::CommandError;
+use super::output::Output;
+use super::setup::Setup;
+use crate::domain::command::{Command, Envelope};
+use crate::domain::exchange::Request;
+use crate::domain::key::IdempotencyKey;
+use crate::provider::{Call, Operation, Provider};
+use crate::transport::mask::Mask;
+
+pub(super) const EXAMPLES: &str = r#"Examples:
+  ferryd provider try stripe charge --payload '{"amount":1099,"currency":"eur"}'
+  ferryd provider try twilio send_sms --payload @sms.json --json
+
+Nothing is sent. Secrets and sensitive fields are masked, so the request can be shown to others."#;
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub struct Try {
+    /// The provider's name
+    name: String,
+    /// The operation
+    operation: String,
+    /// The payload as JSON; @FILE reads it from a file
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    payload: String,
+    /// The id of the command that is pretended
+    #[arg(long, value_name = "ID", default_value = "try-1")]
+    id: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A request as it may be shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    method: &'static str,
+    url: String,
+    headers: Value,
+    body: String,
+}
+
+impl Try {
+    pub(super) fn run(self, setup: &Setup, out: &mut Output) -> Result<(), CommandError> {
+        let provider = setup.provider(&self.name)?;
+        let command = self.command(provider)?;
+        let operation = provider.operations.get(&command.operation).ok_or_else(|| {
+            let known: Vec<_> = provider.operations.keys().map(ToString::to_string).collect();
+            CommandError::Refused(format!(
+                "provider `{}` has no operation `{}`; it has {}",
+                self.name,
+                self.operation,
+                known.join(", ")
+            ))
+        })?;
+        let faults = operation.payload.check(&command.payload);
+        if !faults.is_empty() {
+            return Err(CommandError::Refused(format!(
+                "the payload does not match the operation's schema: {}",
+                faults.join("; ")
+            )));
+        }
+        let shown = show(provider, operation, &command)?;
+        if self.json { Ok(out.json(&shown)?) } else { shown.print(out) }
+    }
+
+    fn command(&self, provider: &Provider) -> Result<Command, CommandError> {
+        let text = match self.payload.strip_prefix('@') {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|error| CommandError::Refused(format!("{path}: {error}")))?
+            }
+            None => self.payload.clone(),
+        };
+        let payload: Value = serde_json::from_str(&text)
+            .map_err(|error| CommandError::Refused(format!("--payload is no JSON: {error}")))?;
+        let body = json!({
+            "id": self.id, "type": provider.kind, "provider": provider.name, "operation": self.operation, "payload": payload,
+        });
+        Command::decode(body.to_string().as_bytes(), Envelope::default())
+            .map_err(|invalid| CommandError::Refused(invalid.failure.message))
+    }
+}
+
+fn show(provider: &Provider, operation: &Operation, command: &Command) -> Result<Shown, CommandError> {
+    let key = operation.idempotency.map(|keys| IdempotencyKey::for_generation(&command.id, 0, keys.max_length));
+    let call = Call { command, key: key.as_ref(), generation: 0, attempt: 1 };
+    let request = provider.adapter.request(&call).map_err(|failure| CommandError::Refused(failure.message))?;
+    let sensitive = operation.payload.sensitive_values(&command.payload);
+    let mask = Mask::new(&provider.secrets, &provider.log.mask).with_values(&sensitive).capped_at(usize::MAX);
+    Ok(Shown::of(&request, &mask))
+}
+
+impl Shown {
+    fn of(request: &Request, mask: &Mask) -> Self {
+        let content_type =
+            request.headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
+        Self {
+            method: request.method.as_str(),
+            url: mask.url(&request.url),
+            // The mask prints them as a JSON object.
+            headers: serde_json::from_str(&mask.headers(&request.headers)).unwrap_or_default(),
+            body: mask.body(content_type, &request.body),
+        }
+    }
+
+    fn print(&self, out: &mut Output) -> Result<(), CommandError> {
+        out.line(format!("{} {}", self.method, self.url))?;
+        for (name, value) in self.headers.as_object().into_iter().flatten() {
+            out.line(format!("{name}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))?;
+        }
+        if !self.body.is_empty() {
+            out.line("")?;
+            out.line(&self.body)?;
+        }
+        Ok(())
+    }
+}

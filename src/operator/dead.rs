@@ -1,0 +1,182 @@
+//! A dead letter as an operator sees it, and which of them are meant.
+
+use std::collections::HashSet;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::amqp::headers::DEAD;
+use crate::amqp::message::text;
+use crate::domain::command::{Envelope, Identity};
+use crate::domain::command_id::CommandId;
+use crate::domain::dead_letter::DeadLetter;
+use crate::domain::lifecycle::Kind;
+use crate::domain::name::Name;
+
+/// The word for the kind of a dead letter without a record.
+const UNREADABLE: &str = "unreadable";
+
+/// A message in a queue of dead letters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dead {
+    /// The queue it lies in.
+    pub queue: String,
+    /// What ferryd wrote down about it; `None` where that is missing or can't be read.
+    pub letter: Option<DeadLetter>,
+    /// Which command it is; read from the message itself where there is no record.
+    pub identity: Identity,
+    /// The original's properties, and the broker's additions.
+    pub properties: BasicProperties,
+    /// The original's body.
+    pub body: Vec<u8>,
+}
+
+impl Dead {
+    /// Reads a delivery. Never fails: whatever lies in the queue can be listed and discarded.
+    #[must_use]
+    pub fn read(queue: &str, delivery: &Delivery) -> Self {
+        let Delivery { properties, data, .. } = delivery;
+        let record = text(properties.headers().as_ref(), DEAD);
+        let letter: Option<DeadLetter> = record.and_then(|json| serde_json::from_str(json).ok());
+        let identity = letter.as_ref().map_or_else(
+            || Identity::glean(&serde_json::from_slice(data).unwrap_or(Value::Null), data, envelope(properties, None)),
+            |letter| letter.command.clone(),
+        );
+        Self { queue: queue.to_owned(), letter, identity, properties: properties.clone(), body: data.clone() }
+    }
+
+    /// The word for why it was given up.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.letter.as_ref().map_or(UNREADABLE, |letter| letter.kind.as_str())
+    }
+
+    /// What decoding the original looks at besides its body. The routing key of a continuation is none of a command's.
+    #[must_use]
+    pub fn envelope(&self) -> Envelope<'_> {
+        let key = self.letter.as_ref().and_then(|letter| letter.routing_key.as_deref());
+        envelope(&self.properties, key.filter(|key| key.split('.').count() == 3))
+    }
+}
+
+fn envelope<'a>(properties: &'a BasicProperties, routing_key: Option<&'a str>) -> Envelope<'a> {
+    Envelope {
+        routing_key,
+        message_id: properties.message_id().as_ref().map(|id| id.as_str()),
+        correlation_id: properties.correlation_id().as_ref().map(|id| id.as_str()),
+    }
+}
+
+/// Which kind of dead letter is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WantedKind {
+    /// One whose record says so.
+    Recorded(Kind),
+    /// One without a readable record.
+    Unreadable,
+}
+
+impl FromStr for WantedKind {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        if word == UNREADABLE { Ok(Self::Unreadable) } else { word.parse().map(Self::Recorded) }
+    }
+}
+
+/// Which dead letters are meant. Everything given must hold; nothing given means all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// Command ids, of which one must be its own.
+    pub ids: HashSet<CommandId>,
+    /// The provider.
+    pub provider: Option<Name>,
+    /// The operation.
+    pub operation: Option<Name>,
+    /// Why it was given up.
+    pub kind: Option<WantedKind>,
+    /// Given up longer ago than this.
+    pub older_than: Option<Duration>,
+    /// Given up within this time.
+    pub newer_than: Option<Duration>,
+}
+
+impl Filter {
+    /// Whether it means every dead letter.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether it means this one. A dead letter without a record has no age.
+    #[must_use]
+    pub fn matches(&self, dead: &Dead, now: Timestamp) -> bool {
+        let age = dead.letter.as_ref().map(|letter| age(letter, now));
+        let named = |wanted: &Option<Name>, name: &Option<Name>| wanted.is_none() || wanted == name;
+        let kind = dead.letter.as_ref().map_or(WantedKind::Unreadable, |letter| WantedKind::Recorded(letter.kind));
+        (self.ids.is_empty() || self.ids.contains(&dead.identity.id))
+            && named(&self.provider, &dead.identity.provider)
+            && named(&self.operation, &dead.identity.operation)
+            && self.kind.is_none_or(|wanted| wanted == kind)
+            && self.older_than.is_none_or(|least| age.is_some_and(|age| age > least))
+            && self.newer_than.is_none_or(|most| age.is_some_and(|age| age <= most))
+    }
+}
+
+/// How long ago a command was given up. Clocks differ: a time still to come counts as now.
+#[must_use]
+pub fn age(letter: &DeadLetter, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(letter.dead_lettered_at)).unwrap_or_default()
+}
+
+/// A line of a list of dead letters.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Listed {
+    /// The queue it lies in.
+    pub queue: String,
+    /// Which command.
+    pub command: Identity,
+    /// Why it was given up; `unreadable` where there is no record.
+    pub kind: &'static str,
+    /// The provider's error code, or ferryd's own word.
+    pub code: Option<String>,
+    /// For people.
+    pub message: Option<String>,
+    /// The status of the last answer.
+    pub http_status: Option<u16>,
+    /// The generation that failed.
+    pub generation: Option<u32>,
+    /// The number of its last call.
+    pub attempt: Option<u32>,
+    /// Whether some call may have acted.
+    pub unknown: Option<bool>,
+    /// When it was given up.
+    pub dead_lettered_at: Option<Timestamp>,
+}
+
+impl From<&Dead> for Listed {
+    fn from(dead: &Dead) -> Self {
+        let letter = dead.letter.as_ref();
+        Self {
+            queue: dead.queue.clone(),
+            command: dead.identity.clone(),
+            kind: dead.kind(),
+            code: letter.and_then(|letter| letter.code.clone()),
+            message: letter.map(|letter| letter.message.clone()),
+            http_status: letter.and_then(|letter| letter.http_status),
+            generation: letter.map(|letter| letter.generation),
+            attempt: letter.map(|letter| letter.attempt),
+            unknown: letter.map(|letter| letter.unknown),
+            dead_lettered_at: letter.map(|letter| letter.dead_lettered_at),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "dead_tests.rs"]
+mod tests;

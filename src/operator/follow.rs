@@ -1,0 +1,151 @@
+//! Following events with a queue of one's own.
+
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::{Channel, Connection, Consumer};
+use serde_json::Value;
+
+use super::error::is_not_found;
+use super::{Operator, OperatorError};
+use crate::amqp::error::BrokerError;
+use crate::amqp::message::short;
+use crate::domain::event::Event;
+
+/// How many events wait in memory for whoever reads.
+const PREFETCH: u16 = 500;
+/// How many wait at the broker for a reader that has stopped, such as a pager; the oldest are dropped then.
+const MOST_WAITING: i64 = 100_000;
+
+/// A subscription to events. Its queue is gone with its connection.
+pub struct Follow {
+    connection: Connection,
+    consumer: Consumer,
+}
+
+/// Something published to the events' exchange.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Followed {
+    /// An event.
+    Event(Box<Event>, Value),
+    /// Something else, from another version or another hand.
+    Other {
+        /// Its routing key.
+        routing_key: String,
+        /// Its JSON form; a text where it is none.
+        body: Value,
+    },
+}
+
+impl Follow {
+    /// Subscribes to what the binding keys match. What is published after this returns is seen.
+    ///
+    /// # Errors
+    /// [`OperatorError::Broker`], [`OperatorError::NoExchange`].
+    pub async fn open(operator: &Operator, bindings: &[String]) -> Result<Self, OperatorError> {
+        let connection = operator.amqp.connect("operator-follow").await?;
+        let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
+        let queue = declare(&channel).await.map_err(BrokerError::during("declare a queue for events"))?;
+        for binding in bindings {
+            let exchange = operator.names.events();
+            let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+            let bound = channel.queue_bind(queue.clone(), short(&exchange)?, short(binding)?, options, arguments).await;
+            bound.map_err(|error| {
+                if is_not_found(&error) {
+                    return OperatorError::NoExchange { exchange, address: operator.amqp.address() };
+                }
+                BrokerError::during(format!("bind events under `{binding}`"))(error).into()
+            })?;
+        }
+        let consumer = consume(&channel, queue).await.map_err(BrokerError::during("consume events"))?;
+        Ok(Self { connection, consumer })
+    }
+
+    /// The next thing published. Safe to be dropped while it waits.
+    ///
+    /// # Errors
+    /// [`OperatorError::SubscriptionLost`].
+    pub async fn next(&mut self) -> Result<Followed, OperatorError> {
+        let Some(Ok(delivery)) = self.consumer.next().await else { return Err(OperatorError::SubscriptionLost) };
+        // Nobody else can get it, so a lost ack means nothing but the end of the subscription, which is told next.
+        let _ = delivery.acker.ack(BasicAckOptions::default()).await;
+        Ok(read(delivery.routing_key.to_string(), &delivery.data))
+    }
+
+    /// The next event of state `waiting`, `completed` or `failed` that `wanted` accepts.
+    ///
+    /// # Errors
+    /// [`OperatorError::SubscriptionLost`].
+    pub async fn until(&mut self, mut wanted: impl FnMut(&Event) -> bool) -> Result<Box<Event>, OperatorError> {
+        loop {
+            if let Followed::Event(event, _) = self.next().await?
+                && wanted(&event)
+            {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Ends the subscription.
+    pub async fn close(self) {
+        let _ = self.connection.close(200, "done".into()).await;
+    }
+}
+
+impl Followed {
+    /// When it happened, where it says so.
+    #[must_use]
+    pub fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Event(event, _) => Some(event.time),
+            Self::Other { body, .. } => body.get("time")?.as_str()?.parse().ok(),
+        }
+    }
+
+    /// All of it, as it was published.
+    #[must_use]
+    pub fn json(&self) -> &Value {
+        match self {
+            Self::Event(_, json) | Self::Other { body: json, .. } => json,
+        }
+    }
+}
+
+fn read(routing_key: String, data: &[u8]) -> Followed {
+    let body: Value =
+        serde_json::from_slice(data).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()));
+    match serde_json::from_value::<Event>(body.clone()) {
+        Ok(event) => Followed::Event(Box::new(event), body),
+        Err(_) => Followed::Other { routing_key, body },
+    }
+}
+
+async fn declare(channel: &Channel) -> Result<ShortString, lapin::Error> {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString(LongString::from("classic")));
+    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MOST_WAITING));
+    let options = QueueDeclareOptions::exclusive().auto_delete();
+    Ok(channel.queue_declare(ShortString::from(""), options, arguments).await?.name().clone())
+}
+
+async fn consume(channel: &Channel, queue: ShortString) -> Result<Consumer, lapin::Error> {
+    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    channel.basic_consume(queue, ShortString::from(""), options, arguments).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_event_is_told_as_it_is() {
+        let body = br#"{"type":"ferry.callback.received","time":"2026-11-01T00:00:00Z"}"#;
+        let followed = read("a.b".to_owned(), body);
+        assert!(matches!(&followed, Followed::Other { routing_key, .. } if routing_key == "a.b"));
+        assert_eq!(followed.at(), "2026-11-01T00:00:00Z".parse().ok());
+        let followed = read("a.b".to_owned(), b"\xff no JSON");
+        assert_eq!(followed.json(), "\u{fffd} no JSON");
+    }
+}

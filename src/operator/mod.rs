@@ -1,0 +1,42 @@
+//! What people do by hand over AMQP: publish commands, follow events, look at dead letters, replay and discard them.
+//!
+//! None of it needs a running daemon, and all of it may be killed at any moment: a message is removed only after what
+//! takes its place was confirmed by the broker.
+
+pub mod clear;
+pub mod dead;
+pub mod discard;
+pub mod error;
+pub mod follow;
+pub mod properties;
+pub mod publish;
+pub mod queues;
+pub mod replay;
+pub mod scan;
+pub mod sender;
+pub mod walk;
+
+use serde::Serialize;
+
+use crate::amqp::connection::AmqpSettings;
+use crate::amqp::topology::Names;
+
+pub use error::OperatorError;
+
+/// Where an operator works: a broker, and the names of ferryd's exchanges and queues there.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// The broker.
+    pub amqp: AmqpSettings,
+    /// The names.
+    pub names: Names,
+}
+
+/// Who decided something that ferryd would not do by itself, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// The person.
+    pub by: String,
+    /// The reason.
+    pub reason: String,
+}

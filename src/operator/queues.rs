@@ -1,0 +1,104 @@
+//! Which queues hold dead letters, and which providers there are to go by.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::amqp::topology::Names;
+use crate::domain::name::Name;
+
+/// The queues that can hold dead letters of `providers`, or of the one that is `wanted`, which need not be configured any
+/// more. The last is the queue of dead letters that belong to no provider.
+#[must_use]
+pub fn dead_queues(names: &Names, providers: &[Name], wanted: Option<&Name>) -> Vec<String> {
+    let mut queues: Vec<String> = match wanted {
+        Some(provider) => vec![names.dead_of(provider)],
+        None => providers.iter().map(|provider| names.dead_of(provider)).collect(),
+    };
+    queues.push(names.dead_other());
+    queues.dedup();
+    queues
+}
+
+/// Why a folder of provider files does not tell its providers' names.
+#[derive(Debug, thiserror::Error)]
+pub enum NamesError {
+    /// The folder or a file can't be read.
+    #[error("{path}: failed to read: {source}", path = path.display())]
+    Unreadable {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file does not tell a name.
+    #[error("{path}: {message}", path = path.display())]
+    Unnamed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// The names in the provider files of a folder, sorted, and nothing else of them: an operator's shell need not have the
+/// secrets that the daemon has. A file whose name is not `name` is named after its file.
+///
+/// # Errors
+/// [`NamesError`] at the first file that can't be used.
+pub fn provider_names(dir: &Path) -> Result<Vec<Name>, NamesError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| NamesError::Unreadable { path, source }
+    };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(unreadable(dir))? {
+        let path = entry.map_err(unreadable(dir))?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = fs::read_to_string(&path).map_err(unreadable(&path))?;
+            names.push(name_in(&path, &text).map_err(|message| NamesError::Unnamed { path, message })?);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn name_in(path: &Path, text: &str) -> Result<Name, String> {
+    let table: toml::Table = toml::from_str(text).map_err(|error| format!("is no TOML: {}", error.message()))?;
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let name = table.get("name").map_or(Some(stem), toml::Value::as_str);
+    name.ok_or("`name` is no text")?.parse().map_err(|error| format!("`name`: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn names_are_read_without_the_secrets_of_the_files() {
+        let dir = tempfile::tempdir().unwrap();
+        for (file, text) in [
+            ("b.toml", "name = \"stripe\"\nsecrets = { key = \"${env:NOT_SET}\" }"),
+            ("twilio.toml", "use = \"twilio\""),
+            ("notes.txt", "no provider"),
+        ] {
+            fs::write(dir.path().join(file), text).unwrap();
+        }
+        assert_eq!(provider_names(dir.path()).unwrap(), [name("stripe"), name("twilio")]);
+        fs::write(dir.path().join("c.toml"), "name = \"No Name\"").unwrap();
+        let error = provider_names(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("c.toml: `name`: `No Name` is not a name"), "{error}");
+    }
+
+    #[test]
+    fn a_wanted_provider_need_not_be_configured() {
+        let names = Names::new(name("ferry"));
+        let configured = [name("stripe"), name("twilio")];
+        let all = ["ferry.dead.stripe", "ferry.dead.twilio", "ferry.dead.other"];
+        assert_eq!(dead_queues(&names, &configured, None), all);
+        assert_eq!(dead_queues(&names, &configured, Some(&name("gone"))), ["ferry.dead.gone", "ferry.dead.other"]);
+    }
+}

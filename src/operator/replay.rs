@@ -1,0 +1,183 @@
+//! Replaying dead letters: each goes back to its provider's queue as the start of its next generation.
+//!
+//! It goes straight to the provider, past the commands' exchange, because it is a continuation and not a new command. A
+//! dead letter that belongs to no provider, such as one for a provider that was not configured, goes to the provider its
+//! record or routing key names, once that provider has a queue.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use lapin::{Channel, Connection};
+
+use super::clear::{Remedy, Verdict};
+use super::dead::Dead;
+use super::follow::Follow;
+use super::walk::depth;
+use super::{Decision, Operator, OperatorError};
+use crate::amqp::error::BrokerError;
+use crate::amqp::headers::{self, Travel};
+use crate::amqp::message::{Message, put_text, short};
+use crate::domain::command::{ANY, Command};
+use crate::domain::dead_letter::{DeadLetter, ReplayOptions};
+use crate::domain::lifecycle::State;
+use crate::domain::name::Name;
+
+const BY: &str = "ferry-by";
+const REASON: &str = "ferry-reason";
+
+/// How dead letters are replayed.
+#[derive(Debug, Clone, Default)]
+pub struct Replay {
+    /// More time for commands that have expired, from now.
+    pub extend: Option<Duration>,
+    /// Who takes it on to send again what may have acted, under a new key.
+    pub force_new_key: Option<Decision>,
+    /// Send one first, wait at most so long for its end, and go on only if that is a good one.
+    pub canary: Option<Duration>,
+    /// The provider for commands of a type that name none.
+    pub routes: HashMap<Name, Name>,
+}
+
+/// Replays under way.
+pub struct Replaying {
+    replay: Replay,
+    operator: Operator,
+    asking: (Connection, Channel),
+    has_queue: HashMap<Name, bool>,
+    canary: Option<(Follow, Duration)>,
+}
+
+impl Replay {
+    /// Connects; with a canary, also subscribes to its end.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn begin(self, operator: &Operator) -> Result<Replaying, OperatorError> {
+        let connection = operator.amqp.connect("operator-replay").await?;
+        let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
+        let canary = match self.canary {
+            Some(patience) => {
+                let states = [State::Waiting, State::Completed, State::Failed];
+                let bindings = states.map(|state| format!("#.{}", state.as_str()));
+                Some((Follow::open(operator, &bindings).await?, patience))
+            }
+            None => None,
+        };
+        let asking = (connection, channel);
+        Ok(Replaying { replay: self, operator: operator.clone(), asking, has_queue: HashMap::new(), canary })
+    }
+
+    /// The message that starts the next generation of a dead letter at `provider`.
+    ///
+    /// # Errors
+    /// Why it is not replayed, for people.
+    fn continuation(
+        &self,
+        operator: &Operator,
+        dead: &Dead,
+        letter: &DeadLetter,
+        provider: &Name,
+        now: Timestamp,
+    ) -> Result<Message, String> {
+        let expired = letter.expires_at.is_some_and(|expiry| now > expiry);
+        let extension = self.extend.filter(|_| expired).and_then(|extend| SignedDuration::try_from(extend).ok());
+        let extended_to = extension.and_then(|extension| now.checked_add(extension).ok());
+        let options = ReplayOptions { force_new_key: self.force_new_key.is_some(), extend_to: extended_to };
+        let progress = letter.replay(now, options).map_err(|refusal| refusal.to_string())?;
+        let routing_key = dead.envelope().routing_key.map(str::to_owned);
+        let travel = Travel { progress, hop: 0, routing_key, extended_to: extended_to.or(letter.expires_at) };
+        let mut properties = headers::carried(&dead.properties);
+        let mut table = properties.headers().clone().unwrap_or_default();
+        travel.write(headers::Kind::Replay, &mut table);
+        if let Some(Decision { by, reason }) = &self.force_new_key {
+            put_text(&mut table, BY, by);
+            put_text(&mut table, REASON, reason);
+        }
+        properties = properties.with_headers(table);
+        let key = format!("{}.{provider}", headers::Kind::Replay.as_str());
+        let [exchange, routing_key] = [operator.names.redeliver(), key].map(|name| short(&name));
+        let too_long = |error: crate::amqp::message::TooLong| error.to_string();
+        let (exchange, routing_key) = (exchange.map_err(too_long)?, routing_key.map_err(too_long)?);
+        Ok(Message { exchange, routing_key, properties, body: dead.body.clone() })
+    }
+
+    /// The provider a dead letter goes back to: the one that was called, else the one it was published for.
+    fn provider(&self, dead: &Dead) -> Option<Name> {
+        let word = || dead.envelope().routing_key?.split('.').nth(1)?.parse::<Name>().ok();
+        let named = dead.identity.provider.clone().or_else(word).filter(|name| name.as_str() != ANY);
+        named.or_else(|| self.routes.get(dead.identity.r#type.as_ref()?).cloned())
+    }
+}
+
+impl Remedy for Replaying {
+    async fn instead(&mut self, dead: &Dead) -> Result<Verdict, OperatorError> {
+        let Some(letter) = &dead.letter else {
+            return refuse("its record can't be read; publish the command anew, then discard this");
+        };
+        if let Err(invalid) = Command::decode(&dead.body, dead.envelope()) {
+            return refuse(format!("the message itself is wrong and would fail again: {}", invalid.failure.message));
+        }
+        let Some(provider) = self.replay.provider(dead) else {
+            return refuse("it names no provider, and no route says which takes its type");
+        };
+        if !self.has_queue(&provider).await? {
+            return refuse(format!("provider `{provider}` has no queue; configure it and start ferryd first"));
+        }
+        match self.replay.continuation(&self.operator, dead, letter, &provider, Timestamp::now()) {
+            Ok(message) => Ok(Verdict::Publish(Box::new(message))),
+            Err(reason) => refuse(reason),
+        }
+    }
+
+    async fn done(&mut self, dead: &Dead) -> Result<Option<String>, OperatorError> {
+        let Some((mut follow, patience)) = self.canary.take() else { return Ok(None) };
+        let id = &dead.identity.id;
+        let generation = dead.letter.as_ref().map_or(0, |letter| letter.generation + 1);
+        let end = follow.until(|event| {
+            let told = matches!(event.data.state, State::Waiting | State::Completed | State::Failed);
+            told && event.data.command.id == *id && event.data.generation >= generation
+        });
+        let Ok(end) = tokio::time::timeout(patience, end).await else {
+            let text = format!("the first one, `{id}`, has not ended within {} s", patience.as_secs());
+            return Ok(Some(format!("{text}; see `ferryd events --until-terminal {id}`, the rest was not touched")));
+        };
+        let end = end?;
+        follow.close().await;
+        let Some(error) = end.data.error.filter(|_| end.data.state == State::Failed) else { return Ok(None) };
+        let kind = error.kind.map_or("failed", |kind| kind.as_str());
+        Ok(Some(format!("the first one, `{id}`, failed again ({kind}): {}; the rest was not touched", error.message)))
+    }
+}
+
+impl Replaying {
+    async fn has_queue(&mut self, provider: &Name) -> Result<bool, OperatorError> {
+        if let Some(known) = self.has_queue.get(provider) {
+            return Ok(*known);
+        }
+        let (connection, channel) = &mut self.asking;
+        let there = depth(channel, &short(&self.operator.names.commands_of(provider))?).await?.is_some();
+        if !there {
+            // The broker closes a channel that asks for what is not there.
+            *channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
+        }
+        self.has_queue.insert(provider.clone(), there);
+        Ok(there)
+    }
+
+    /// Says goodbye to the broker.
+    pub async fn close(self) {
+        let _ = self.asking.0.close(200, "done".into()).await;
+        if let Some((follow, _)) = self.canary {
+            follow.close().await;
+        }
+    }
+}
+
+fn refuse(reason: impl Into<String>) -> Result<Verdict, OperatorError> {
+    Ok(Verdict::Refuse(reason.into()))
+}
+
+#[cfg(test)]
+#[path = "replay_tests.rs"]
+mod tests;
