@@ -141,7 +141,8 @@ impl Pipeline {
             let key = IdempotencyKey::for_generation(&order.command.id, generation, max_length);
             order.progress_mut().key.get_or_insert(key);
         }
-        let request = lane.provider.adapter.request(&call_of(order)).map_err(|failure| (Kind::Invalid, failure))?;
+        let request = lane.provider.adapter.request(&call_of(order));
+        let request = request.map_err(|failure| (lifecycle::unfit(order.progress()), failure))?;
         let digest = request.digest();
         let progress = order.progress_mut();
         match &progress.digest {
