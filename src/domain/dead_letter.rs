@@ -31,7 +31,7 @@ pub struct DeadLetter {
     pub http_status: Option<u16>,
     /// The generation that failed.
     pub generation: u32,
-    /// The number of its last call; 0 where none was planned.
+    /// The call it failed at, from 1: the last one made, or the one that was to come.
     pub attempt: u32,
     /// The key its calls were made under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
