@@ -20,7 +20,7 @@ const CARD: &str = "4242424242424242";
 const IBAN: &str = "DE02120300000000202051";
 const PIN: &str = "pin-9317";
 
-fn payment(provider: &str, id: &str, sandbox: Value) -> Value {
+fn payment(provider: &str, id: &str, sandbox: &Value) -> Value {
     let payload = json!({
         "note": format!("card {CARD}"), "iban": IBAN, "pin": PIN, "amount": 1099, "sandbox": sandbox,
     });
@@ -35,12 +35,15 @@ async fn every_exchange_is_one_record_and_no_secret_is_in_the_log() {
     let daemon = rig.start().await;
     for provider in ["acme", "silent"] {
         assert_eq!(
-            word(&rig.carry(&payment(provider, provider, json!({"status": 429, "fail_times": 1}))).await, "data.state"),
+            word(
+                &rig.carry(&payment(provider, provider, &json!({"status": 429, "fail_times": 1}))).await,
+                "data.state"
+            ),
             "completed"
         );
     }
     // A provider that quotes what it was sent.
-    let quoting = payment("acme", "quoting", json!({"decline": format!("no account {IBAN}, card {CARD}")}));
+    let quoting = payment("acme", "quoting", &json!({"decline": format!("no account {IBAN}, card {CARD}")}));
     let event = rig.carry(&quoting).await;
     assert!(word(&event, "data.error.message").contains(IBAN), "{event:#}");
     rig.finish(&daemon).await;
