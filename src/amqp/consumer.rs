@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
@@ -70,13 +70,19 @@ pub async fn consume(
             () = tokio::time::sleep(PAUSE) => {}
             () = stop.cancelled() => return None,
         }
-        if let Err(error) = broker.declare_again(&session).await {
+        let declared = tokio::select! {
+            declared = broker.declare_again(&session) => declared,
+            () = session.ended() => continue,
+            () = stop.cancelled() => return None,
+        };
+        if let Err(error) = declared {
             debug!(%queue, %error, "failed to declare the topology again");
         }
     }
 }
 
 /// Why feeding ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Stopped,
     SessionOver,
@@ -100,11 +106,11 @@ async fn feed(
     handler: &dyn Handler,
     stop: &CancellationToken,
 ) -> End {
-    loop {
+    let end = loop {
         let next = tokio::select! {
             biased;
-            () = stop.cancelled() => break,
-            () = session.ended() => return End::SessionOver,
+            () = stop.cancelled() => break End::Stopped,
+            () = session.ended() => break End::SessionOver,
             next = consumer.next() => next,
         };
         match next {
@@ -112,12 +118,18 @@ async fn feed(
             Some(Err(error)) => debug!(%error, "a consumer failed"),
             None => return End::ConsumerLost,
         }
+    };
+    if end == End::Stopped {
+        let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+        let _ = tokio::time::timeout(CANCEL_TIMEOUT, cancelled).await;
     }
-    let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
-    let _ = tokio::time::timeout(CANCEL_TIMEOUT, cancelled).await;
-    // What the broker had already pushed still sits in the buffer. The channel stays open: acks need it.
-    while let Some(Some(Ok(delivery))) = futures_util::FutureExt::now_or_never(consumer.next()) {
-        handler.take(delivery);
+    // What the broker had already pushed still sits in the buffer. Stopping gives it back, on the channel that stays
+    // open. After a lost session it comes again, marked as delivered before: whoever has not taken it then does not
+    // know that it was never begun.
+    while let Some(Some(next)) = consumer.next().now_or_never() {
+        if let Ok(delivery) = next {
+            handler.take(delivery);
+        }
     }
-    End::Stopped
+    end
 }

@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::output::visible;
 use crate::domain::event::{Event, EventData};
-use crate::domain::lifecycle::State;
+use crate::domain::lifecycle::{Kind, State};
 use crate::operator::follow::Followed;
 
 /// The most characters of a result or message.
@@ -56,7 +56,7 @@ fn style(state: State) -> Style {
 
 fn came_of_it(data: &EventData) -> String {
     if let Some(error) = &data.error {
-        let kind = error.kind.map(|kind| kind.as_str());
+        let kind = error.kind.map(Kind::as_str);
         let words: Vec<_> = kind.into_iter().chain(error.code.as_deref()).collect();
         let dead = if error.dead_lettered { " (dead-lettered)" } else { "" };
         return excerpt(&format!("{}: {}{dead}", words.join(" "), error.message));

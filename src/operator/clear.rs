@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dead::{Dead, Filter};
 use super::sender::Sender;
-use super::walk::{Walk, remove};
+use super::walk::Walk;
 use super::{Operator, OperatorError};
 use crate::amqp::message::Message;
 
@@ -36,6 +36,10 @@ pub enum Verdict {
     Refuse(String),
 }
 
+/// For how long a job holds messages before it gives them back and begins anew behind what it has removed. The broker
+/// closes the channel of a consumer that holds a message for 30 minutes.
+pub const LONGEST_HOLD: Duration = Duration::from_mins(10);
+
 /// What to clear, and how.
 pub struct Job {
     /// The queues, in this order.
@@ -48,6 +52,8 @@ pub struct Job {
     pub rate: Option<Rate>,
     /// Change nothing, only tell what would be done.
     pub dry_run: bool,
+    /// For how long messages are held; [`LONGEST_HOLD`].
+    pub longest_hold: Duration,
     /// Ends the job between two messages.
     pub stop: CancellationToken,
 }
@@ -170,10 +176,11 @@ impl Work<'_> {
         remedy: &mut impl Remedy,
         progress: &mut (impl FnMut(&Tally) + Send),
     ) -> Result<Round, OperatorError> {
+        let done_before = self.tally.done;
         while let Some(delivery) = self.next(walk).await? {
             let dead = Dead::read(self.queue, &delivery);
             if let Some(message) = self.judge(&dead, remedy).await? {
-                if !self.replace(&delivery, &message).await? {
+                if !self.replace(walk, &delivery, &message).await? {
                     break;
                 }
                 self.tally.done += 1;
@@ -183,7 +190,9 @@ impl Work<'_> {
             if self.tally.stopped.is_some() {
                 return Ok(Round::Stopped);
             }
-            if walk.is_long() && !self.job.dry_run {
+            // A round that removed nothing would only repeat itself.
+            let removed = self.tally.done > done_before && !self.job.dry_run;
+            if removed && walk.age() > self.job.longest_hold {
                 return Ok(Round::Again);
             }
         }
@@ -231,7 +240,12 @@ impl Work<'_> {
     }
 
     /// Publishes, then removes; not at all once the job is to stop.
-    async fn replace(&mut self, delivery: &Delivery, message: &Message) -> Result<bool, OperatorError> {
+    async fn replace(
+        &mut self,
+        walk: &mut Walk,
+        delivery: &Delivery,
+        message: &Message,
+    ) -> Result<bool, OperatorError> {
         if let Some(ticks) = self.ticks.as_mut() {
             tokio::select! {
                 biased;
@@ -240,7 +254,7 @@ impl Work<'_> {
             }
         }
         self.sender.send(message).await?;
-        remove(delivery, self.queue).await?;
+        walk.remove(delivery).await?;
         Ok(true)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
+use lapin::types::ShortString;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -67,8 +68,8 @@ impl Dead {
 fn envelope<'a>(properties: &'a BasicProperties, routing_key: Option<&'a str>) -> Envelope<'a> {
     Envelope {
         routing_key,
-        message_id: properties.message_id().as_ref().map(|id| id.as_str()),
-        correlation_id: properties.correlation_id().as_ref().map(|id| id.as_str()),
+        message_id: properties.message_id().as_ref().map(ShortString::as_str),
+        correlation_id: properties.correlation_id().as_ref().map(ShortString::as_str),
     }
 }
 
@@ -176,7 +177,3 @@ impl From<&Dead> for Listed {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "dead_tests.rs"]
-mod tests;

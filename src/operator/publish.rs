@@ -67,22 +67,22 @@ pub fn read(
     loop {
         let before = values.byte_offset();
         let gap = text[before..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        line += text[counted..before + gap].iter().filter(|byte| **byte == b'\n').count();
+        line += text[counted..before + gap].split(|byte| *byte == b'\n').count() - 1;
         counted = before + gap;
         match values.next() {
             None => return Ok(commands),
             Some(Err(error)) => return Err(NoCommand::NotJson { line, message: format!("is not JSON: {error}") }),
             Some(Ok(_)) => {
                 let body = &text[before + gap..values.byte_offset()];
-                commands.push(Outgoing::check(names, body, line, now, new_id())?);
+                commands.push(Outgoing::check(names, body, line, now, &new_id())?);
             }
         }
     }
 }
 
 impl Outgoing {
-    fn check(names: &Names, body: &[u8], line: usize, now: Timestamp, new_id: String) -> Result<Self, NoCommand> {
-        let envelope = Envelope { message_id: Some(&new_id), ..Envelope::default() };
+    fn check(names: &Names, body: &[u8], line: usize, now: Timestamp, new_id: &str) -> Result<Self, NoCommand> {
+        let envelope = Envelope { message_id: Some(new_id), ..Envelope::default() };
         let command =
             Command::decode(body, envelope).map_err(|invalid| NoCommand::Invalid { line, failure: invalid.failure })?;
         let provider = command.provider.as_ref().map_or(ANY, Name::as_str);

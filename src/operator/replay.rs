@@ -113,20 +113,23 @@ impl Replay {
 impl Remedy for Replaying {
     async fn instead(&mut self, dead: &Dead) -> Result<Verdict, OperatorError> {
         let Some(letter) = &dead.letter else {
-            return refuse("its record can't be read; publish the command anew, then discard this");
+            return Ok(refuse("its record can't be read; publish the command anew, then discard this"));
         };
         if let Err(invalid) = Command::decode(&dead.body, dead.envelope()) {
-            return refuse(format!("the message itself is wrong and would fail again: {}", invalid.failure.message));
+            return Ok(refuse(format!(
+                "the message itself is wrong and would fail again: {}",
+                invalid.failure.message
+            )));
         }
         let Some(provider) = self.replay.provider(dead) else {
-            return refuse("it names no provider, and no route says which takes its type");
+            return Ok(refuse("it names no provider, and no route says which takes its type"));
         };
         if !self.has_queue(&provider).await? {
-            return refuse(format!("provider `{provider}` has no queue; configure it and start ferryd first"));
+            return Ok(refuse(format!("provider `{provider}` has no queue; configure it and start ferryd first")));
         }
         match self.replay.continuation(&self.operator, dead, letter, &provider, Timestamp::now()) {
             Ok(message) => Ok(Verdict::Publish(Box::new(message))),
-            Err(reason) => refuse(reason),
+            Err(reason) => Ok(refuse(reason)),
         }
     }
 
@@ -174,8 +177,8 @@ impl Replaying {
     }
 }
 
-fn refuse(reason: impl Into<String>) -> Result<Verdict, OperatorError> {
-    Ok(Verdict::Refuse(reason.into()))
+fn refuse(reason: impl Into<String>) -> Verdict {
+    Verdict::Refuse(reason.into())
 }
 
 #[cfg(test)]

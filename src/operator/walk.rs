@@ -3,17 +3,19 @@
 //! Looking at a message with `basic.get` and putting it back moves it to the tail. A walk instead holds everything it has
 //! passed unacked, and lets go of it all at once at its end: what was not removed lies there in the order it had.
 //!
-//! A consumer holds at most 65,535 messages, and whatever is prefetched lies in memory. So a walk goes page by page: a
-//! consumer that has delivered its page is cancelled, keeps its hold, and the next one goes on behind it. At the end the
+//! A consumer holds at most 65,535 messages, and whatever it holds lies in memory. So a walk goes page by page: a consumer
+//! takes exactly one page, is cancelled, and keeps its hold; the next one goes on behind it. Nothing of a page is removed
+//! before its consumer is cancelled, because a delivery that crosses a cancel is put back out of order. At the end the
 //! pages are given back from first to last.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Connection, Consumer};
+use lapin::{Channel, Connection};
 
 use super::error::is_not_found;
 use super::{Operator, OperatorError};
@@ -27,33 +29,28 @@ const PAGES: u32 = 200;
 const SILENCE: Duration = Duration::from_millis(200);
 /// After this silence of a queue that says it has, something is wrong.
 const STUCK: Duration = Duration::from_secs(20);
-/// The broker closes the channel of a consumer that holds a message for 30 minutes; a walk ends well before.
-const LONGEST: Duration = Duration::from_mins(10);
+/// How long a queue may take to have a page back.
+const GIVING_BACK: Duration = Duration::from_secs(2);
 
 /// A walk through one queue, from its head to where its tail was at the start.
 pub struct Walk {
     connection: Connection,
     asking: Channel,
     queue: ShortString,
-    page_size: u16,
+    page_size: u32,
     pages: Vec<Page>,
+    /// What of the last page was not passed yet.
+    ahead: VecDeque<Delivery>,
     left: u32,
     began: Instant,
 }
 
-/// A stretch of the queue, held by one channel.
+/// A stretch of the queue.
 struct Page {
+    /// Its hold ends with this.
     channel: Channel,
-    state: State,
-}
-
-enum State {
-    /// More may come; so many have come.
-    Open(Consumer, u16),
-    /// Cancelled; what the broker had sent until then still comes.
-    Closing(Consumer),
-    /// All of it has been passed.
-    Held,
+    /// How many messages it holds.
+    held: u32,
 }
 
 impl Walk {
@@ -69,8 +66,9 @@ impl Walk {
             let _ = connection.close(200, "done".into()).await;
             return Ok(None);
         };
-        let page_size = u16::try_from((left / PAGES).clamp(*PAGE.start(), *PAGE.end())).unwrap_or(u16::MAX);
-        Ok(Some(Self { connection, asking, queue, page_size, pages: Vec::new(), left, began: Instant::now() }))
+        let page_size = (left / PAGES).clamp(*PAGE.start(), *PAGE.end());
+        let (pages, ahead, began) = (Vec::new(), VecDeque::new(), Instant::now());
+        Ok(Some(Self { connection, asking, queue, page_size, pages, ahead, left, began }))
     }
 
     /// How many messages are ahead: those in the queue at the start, less those passed.
@@ -84,37 +82,43 @@ impl Walk {
         self.left = self.left.min(most);
     }
 
-    /// Whether the walk has held messages for so long that it should end and a new one begin.
+    /// For how long the walk has been holding messages.
     #[must_use]
-    pub fn is_long(&self) -> bool {
-        self.began.elapsed() > LONGEST
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
     }
 
-    /// The next message, which stays in the queue unless it is [removed](remove). `None` at the end.
+    /// The next message, which stays in the queue unless it is [removed](Self::remove). `None` at the end.
     ///
     /// # Errors
     /// [`OperatorError::HoldLost`] where the broker took everything back, [`OperatorError::Stuck`].
     pub async fn next(&mut self) -> Result<Option<Delivery>, OperatorError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        if self.ahead.is_empty() {
+            self.turn_page().await?;
+        }
+        self.left -= 1;
+        Ok(self.ahead.pop_front())
+    }
+
+    /// Takes hold of the next stretch; of none where other consumers have taken the rest.
+    async fn turn_page(&mut self) -> Result<(), OperatorError> {
+        let most = self.page_size.min(self.left);
+        let channel = open(&self.connection).await?;
+        let during = || BrokerError::during(format!("consume queue {}", self.queue));
+        let prefetch = u16::try_from(most).unwrap_or(u16::MAX);
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(during())?;
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let consuming = channel.basic_consume(self.queue.clone(), ShortString::from(""), options, arguments);
+        let mut consumer = consuming.await.map_err(during())?;
         let mut silent_since = Instant::now();
-        while self.left > 0 {
-            let lost = || OperatorError::HoldLost { queue: self.queue.to_string() };
-            let page = match self.pages.last_mut() {
-                Some(page) if !matches!(page.state, State::Held) => page,
-                _ => {
-                    let page = self.open_page().await?;
-                    self.pages.push(page);
-                    continue;
-                }
-            };
-            match tokio::time::timeout(SILENCE, page.next()).await {
-                Ok(Some(Ok(delivery))) => {
-                    self.left -= 1;
-                    page.count(self.page_size).await.map_err(|_| lost())?;
-                    return Ok(Some(delivery));
-                }
-                Ok(None) if matches!(page.state, State::Closing(_)) => page.state = State::Held,
-                Ok(None | Some(Err(_))) => return Err(lost()),
-                Err(_) if depth(&self.asking, &self.queue).await?.unwrap_or(0) == 0 => return Ok(None),
+        while self.ahead.len() < most as usize {
+            match tokio::time::timeout(SILENCE, consumer.next()).await {
+                Ok(Some(Ok(delivery))) => self.ahead.push_back(delivery),
+                Ok(None | Some(Err(_))) => return Err(self.lost()),
+                Err(_) if depth(&self.asking, &self.queue).await?.unwrap_or(0) == 0 => break,
                 Err(_) if silent_since.elapsed() > STUCK => {
                     return Err(OperatorError::Stuck { queue: self.queue.to_string(), after: STUCK });
                 }
@@ -122,70 +126,59 @@ impl Walk {
             }
             silent_since = Instant::now();
         }
-        Ok(None)
+        channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await.map_err(|_| self.lost())?;
+        self.pages.push(Page { channel, held: u32::try_from(self.ahead.len()).unwrap_or(u32::MAX) });
+        Ok(())
     }
 
-    async fn open_page(&self) -> Result<Page, OperatorError> {
-        let channel = open(&self.connection).await?;
-        let during = || BrokerError::during(format!("consume queue {}", self.queue));
-        channel.basic_qos(self.page_size, BasicQosOptions::default()).await.map_err(during())?;
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let consuming = channel.basic_consume(self.queue.clone(), ShortString::from(""), options, arguments);
-        let consumer = consuming.await.map_err(during())?;
-        Ok(Page { channel, state: State::Open(consumer, 0) })
+    fn lost(&self) -> OperatorError {
+        OperatorError::HoldLost { queue: self.queue.to_string() }
+    }
+
+    /// Removes the message that [`next`](Self::next) gave last, for good. What takes its place must have been confirmed.
+    ///
+    /// # Errors
+    /// [`OperatorError::HoldLost`]: the message is in the queue again.
+    pub async fn remove(&mut self, delivery: &Delivery) -> Result<(), OperatorError> {
+        if !matches!(delivery.acker.ack(BasicAckOptions::default()).await, Ok(true)) {
+            return Err(self.lost());
+        }
+        if let Some(page) = self.pages.last_mut() {
+            page.held = page.held.saturating_sub(1);
+        }
+        Ok(())
     }
 
     /// Lets go of everything that was not removed, in order, and closes the connection.
     ///
     /// # Errors
     /// [`OperatorError::HoldLost`]: a removal may not have reached the broker.
-    pub async fn end(mut self) -> Result<(), OperatorError> {
-        let lost = |_| OperatorError::HoldLost { queue: self.queue.to_string() };
-        // No consumer may stand ready to take what the first pages give back.
-        if let Some(page) = self.pages.last_mut() {
-            page.cancel().await.map_err(lost)?;
-        }
+    pub async fn end(self) -> Result<(), OperatorError> {
+        let mut patience = Some(GIVING_BACK);
         for page in &self.pages {
-            page.channel.close(200, "done".into()).await.map_err(lost)?;
+            let before = depth(&self.asking, &self.queue).await?.unwrap_or(0);
+            page.channel.close(200, "done".into()).await.map_err(|_| self.lost())?;
+            // The broker says that the channel is closed before the queue has its messages back.
+            if let Some(most) = patience
+                && !self.is_back(before.saturating_add(page.held), most).await?
+            {
+                patience = None;
+            }
         }
         let _ = self.connection.close(200, "done".into()).await;
         Ok(())
     }
-}
 
-/// Removes a message for good. What takes its place must have been confirmed before.
-///
-/// # Errors
-/// [`OperatorError::HoldLost`]: the message is in the queue again.
-pub async fn remove(delivery: &Delivery, queue: &str) -> Result<(), OperatorError> {
-    match delivery.acker.ack(BasicAckOptions::default()).await {
-        Ok(true) => Ok(()),
-        Ok(false) | Err(_) => Err(OperatorError::HoldLost { queue: queue.to_owned() }),
-    }
-}
-
-impl Page {
-    async fn next(&mut self) -> Option<Result<Delivery, lapin::Error>> {
-        match &mut self.state {
-            State::Open(consumer, _) | State::Closing(consumer) => consumer.next().await,
-            State::Held => None,
+    /// Waits until the queue holds so many messages; not for ever, because others may be taking them.
+    async fn is_back(&self, expected: u32, most: Duration) -> Result<bool, OperatorError> {
+        let start = Instant::now();
+        while start.elapsed() < most {
+            match depth(&self.asking, &self.queue).await? {
+                Some(depth) if depth < expected => tokio::time::sleep(Duration::from_millis(1)).await,
+                _ => return Ok(true),
+            }
         }
-    }
-
-    /// Counts a delivery; a page that is full takes no more.
-    async fn count(&mut self, most: u16) -> Result<(), lapin::Error> {
-        let State::Open(_, taken) = &mut self.state else { return Ok(()) };
-        *taken += 1;
-        if *taken < most { Ok(()) } else { self.cancel().await }
-    }
-
-    async fn cancel(&mut self) -> Result<(), lapin::Error> {
-        if let State::Open(consumer, _) = std::mem::replace(&mut self.state, State::Held) {
-            let tag = consumer.tag();
-            self.state = State::Closing(consumer);
-            self.channel.basic_cancel(tag, BasicCancelOptions::default()).await?;
-        }
-        Ok(())
+        Ok(false)
     }
 }
 

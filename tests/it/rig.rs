@@ -50,7 +50,12 @@ impl Rig {
 
     /// A rig with providers of type `payment` by these names, all of them the same sandbox.
     pub(crate) async fn with(config: &str, providers: &[(&str, File<'_>)]) -> Self {
-        let vhost = Node::shared().await.vhost().await;
+        Self::on(Node::shared().await, config, providers).await
+    }
+
+    /// The same on a node of the test's own.
+    pub(crate) async fn on(node: &Node, config: &str, providers: &[(&str, File<'_>)]) -> Self {
+        let vhost = node.vhost().await;
         let options = SandboxOptions { bind: "127.0.0.1:0".parse().unwrap(), dir: None };
         let sandbox = Sandbox::start(options).await.unwrap();
         let mut setup = Setup::new(&vhost.uri(), config).file("ca.pem", sandbox.ca_pem());
@@ -79,6 +84,13 @@ impl Rig {
     /// Starts a daemon.
     pub(crate) async fn start(&self) -> Daemon {
         self.setup.start_ready().await
+    }
+
+    /// Declares the topology without a daemon, so that commands can wait for one.
+    pub(crate) async fn declare(&self) {
+        let mut apply = self.setup.command(&["topology", "apply"]);
+        let output = tokio::task::spawn_blocking(move || apply.output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Publishes a command.

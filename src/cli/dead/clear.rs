@@ -14,7 +14,7 @@ use super::super::output::{Output, Table};
 use super::super::progress::Progress;
 use super::Which;
 use crate::config::human::parse_duration;
-use crate::operator::clear::{Job, Rate, Remedy, Tally};
+use crate::operator::clear::{Job, LONGEST_HOLD, Rate, Remedy, Tally};
 use crate::operator::{Decision, OperatorError, discard, replay};
 
 pub(super) const REPLAY_EXAMPLES: &str = "\
@@ -78,7 +78,7 @@ pub struct Discard {
     #[command(flatten)]
     how: How,
     /// Who decided it
-    #[arg(long, value_name = "NAME", env = "USER", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, value_parser = NonEmptyStringValueParser::new())]
     by: String,
     /// Why
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
@@ -153,6 +153,7 @@ impl How {
             start: Timestamp::now(),
             rate: self.rate,
             dry_run: self.dry_run,
+            longest_hold: LONGEST_HOLD,
             stop: interrupt::token().map_err(CommandError::Runtime)?,
         };
         let (mut tally, mut progress) = (Tally::default(), Progress::new(word));

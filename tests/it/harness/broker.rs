@@ -102,6 +102,13 @@ impl Broker {
         declared.ok().map(|queue| queue.message_count())
     }
 
+    /// How many consumers a queue has, those of connections included that only the broker takes for alive.
+    pub(crate) async fn consumers(&self, queue: &str) -> u32 {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let declared = self.channel().await.queue_declare(queue.into(), passive, FieldTable::default()).await;
+        declared.unwrap().consumer_count()
+    }
+
     /// Waits until a queue holds this many messages.
     pub(crate) async fn await_depth(&self, queue: &str, depth: u32) {
         let what = format!("{queue} holds {depth} messages");

@@ -62,10 +62,22 @@ impl Setup {
 
     /// Starts `ferryd run` without waiting for anything.
     pub(crate) fn start(&self) -> Daemon {
+        Daemon::spawn(self.run())
+    }
+
+    fn run(&self) -> Command {
         // The daemon must not outlive a test process that is killed; `setpriv` becomes ferryd, so the pid is ferryd's.
         let mut wrapper = Command::new("setpriv");
         wrapper.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_ferryd")]);
-        Daemon::spawn(self.prepare(wrapper, &["run"]))
+        self.prepare(wrapper, &["run"])
+    }
+
+    /// Starts `ferryd run` so that it dies or panics at a failpoint, such as `decoded=kill:3`.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn start_armed(&self, failpoint: &str) -> Daemon {
+        let mut run = self.run();
+        run.env("FERRYD_FAILPOINT", failpoint);
+        Daemon::spawn(run)
     }
 
     /// Starts `ferryd run` and waits until all its consumers are attached.

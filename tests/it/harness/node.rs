@@ -107,6 +107,11 @@ impl Node {
         self.control.run("stop").await;
     }
 
+    /// Evaluates an Erlang expression in the node.
+    pub(crate) async fn eval(&self, expression: &str) -> String {
+        self.control.eval(expression).await
+    }
+
     /// Lets the node believe that it has used up its memory: it then blocks every connection that publishes.
     pub(crate) async fn set_memory_alarm(&self, on: bool) {
         let limit = if on { "{absolute, 1}" } else { "{absolute, \"1GB\"}" };

@@ -1,0 +1,75 @@
+//! The daemon is killed: at every step of a command's way, and while a provider works.
+
+use std::os::unix::process::ExitStatusExt as _;
+
+use ferryd::failpoint::Failpoint;
+use futures_util::{StreamExt as _, stream};
+
+use crate::harness::wait::eventually;
+use crate::load::Load;
+use crate::rig::{File, Rig, SOON};
+
+/// How many commands can be in flight, and so become unresolved, when a daemon dies.
+const IN_FLIGHT: usize = 6;
+
+/// How many virtual hosts are worked on at the same time.
+const SIDE_BY_SIDE: usize = 3;
+
+async fn rig() -> Rig {
+    let file = File { keys: "max_in_flight = 6", ..File::default() };
+    let rig = Rig::with("", &[("acme", file)]).await;
+    rig.declare().await;
+    rig
+}
+
+/// Twenty commands wait, a daemon dies at its `nth` pass of a failpoint, and another carries on.
+async fn die_at(point: Failpoint, nth: usize) {
+    let rig = rig().await;
+    let mut load = Load::new(point.name(), 2, "20ms");
+    load.publish(&rig.broker).await;
+    assert_eq!(load.len(), 20);
+    let killed = rig.setup.start_armed(&format!("{}=kill:{nth}", point.name()));
+    assert_eq!(killed.wait(SOON).await.signal(), Some(9), "{point:?}: {}", killed.log_text());
+    let successor = rig.setup.start();
+    let unresolved = load.verify(&rig).await;
+    assert!(unresolved.len() <= IN_FLIGHT, "{point:?}: {unresolved:?}");
+    rig.finish(&successor).await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_dies_at_any_step_loses_nothing_and_nothing_is_acted_upon_twice() {
+    let deaths = Failpoint::ALL.into_iter().flat_map(|point| [(point, 1), (point, 5)]);
+    let deaths: Vec<()> =
+        stream::iter(deaths).map(|(point, nth)| die_at(point, nth)).buffer_unordered(SIDE_BY_SIDE).collect().await;
+    assert_eq!(deaths.len(), 2 * Failpoint::ALL.len());
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_killed_while_the_provider_works_loses_nothing() {
+    let rig = rig().await;
+    let mut load = Load::new("held", 2, "700ms");
+    load.publish(&rig.broker).await;
+    let killed = rig.setup.start();
+    let working = async || (rig.sandbox.calls().concurrent == IN_FLIGHT as u64).then_some(());
+    eventually(SOON, "the provider works", working).await;
+    killed.kill9();
+    let successor = rig.setup.start();
+    let unresolved = load.verify(&rig).await;
+    // Of the six that were in flight, three were at the operation without a key.
+    assert_eq!(unresolved.len(), 3, "{unresolved:?}");
+    rig.finish(&successor).await;
+}
+
+#[tokio::test]
+async fn what_may_have_been_sent_before_a_crash_becomes_a_dead_letter_for_a_person() {
+    let rig = rig().await;
+    rig.publish(&crate::rig::send("sent", serde_json::json!({}))).await;
+    let killed = rig.setup.start_armed("answered=kill");
+    assert_eq!(killed.wait(SOON).await.signal(), Some(9));
+    let successor = rig.setup.start();
+    let event = rig.terminal("sent").await;
+    assert_eq!(crate::rig::word(&event, "data.error.kind"), "unresolved", "{event:#}");
+    assert_eq!(rig.calls("sent").calls, 1);
+    rig.dead_letters("acme", 1).await;
+    rig.finish(&successor).await;
+}

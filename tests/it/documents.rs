@@ -1,0 +1,282 @@
+//! The documentation is true where a test can tell: its links lead somewhere, its commands exist, its files are read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory as _;
+use clap::error::ErrorKind;
+use ferryd::cli::Cli;
+use ferryd::config::{Config, Environment};
+use ferryd::domain::command::{Command, Envelope};
+use ferryd::domain::event::{Event, sequence};
+use ferryd::provider::registry::Registry;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The text of a file of the repository.
+pub(crate) fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// Every Markdown file, by its path in the repository.
+fn documents() -> Vec<String> {
+    let mut found = Vec::new();
+    for folder in [".", "docs", "docs/adr"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path.strip_prefix(root()).unwrap().display().to_string().replace("./", ""));
+            }
+        }
+    }
+    assert!(found.len() > 10, "{found:?}");
+    found
+}
+
+/// A fenced block: what stands behind its fence, and its lines.
+struct Block {
+    document: String,
+    info: String,
+    text: String,
+}
+
+fn blocks() -> Vec<Block> {
+    let mut found = Vec::new();
+    for document in documents() {
+        let text = read(&document);
+        for (index, part) in text.split("\n```").enumerate() {
+            if index % 2 == 1 {
+                let (info, text) = part.split_once('\n').unwrap_or((part, ""));
+                let block =
+                    Block { document: document.clone(), info: info.trim().to_owned(), text: format!("{text}\n") };
+                found.push(block);
+            }
+        }
+    }
+    found
+}
+
+/// A document without its fenced blocks.
+fn prose(text: &str) -> String {
+    text.split("\n```").step_by(2).collect()
+}
+
+/// The anchor that hosts of Markdown make of a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase().replace(' ', "-");
+    kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+}
+
+fn anchors(path: &Path) -> Vec<String> {
+    let text = prose(&fs::read_to_string(path).unwrap());
+    text.lines().filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').map(anchor)).collect()
+}
+
+/// The targets of a text's links within the repository.
+fn links(text: &str) -> Vec<String> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:")).map(str::to_owned).collect()
+}
+
+#[test]
+fn links_within_the_repository_lead_somewhere() {
+    let mut dead = Vec::new();
+    let mut followed = 0;
+    for document in documents() {
+        for link in links(&prose(&read(&document))) {
+            let (file, fragment) = link.split_once('#').unwrap_or((&link, ""));
+            let own = root().join(&document);
+            let target: PathBuf = if file.is_empty() { own } else { own.parent().unwrap().join(file) };
+            let there =
+                target.exists() && (fragment.is_empty() || anchors(&target).iter().any(|found| found == fragment));
+            followed += 1;
+            if !there {
+                dead.push(format!("{document}: {link}"));
+            }
+        }
+    }
+    assert!(followed > 20, "{followed}");
+    assert_eq!(dead, Vec::<String>::new());
+}
+
+/// Splits a line as a shell would, as far as our examples need it: quotes, and an end at `|`, `>`, `;`, `&` or `#`.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, '|' | '>' | ';' | '&') => break,
+            (None, '#') if word.is_none() => break,
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// The command lines of ferryd in the shell blocks: of each line, from the word `ferryd` on.
+fn command_lines() -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
+    for block in blocks().into_iter().filter(|block| matches!(block.info.as_str(), "sh" | "console")) {
+        for line in block.text.replace("\\\n", " ").lines() {
+            for part in line.trim_start_matches("$ ").split(" | ") {
+                let words = words(part);
+                if let Some(start) = words.iter().position(|word| word == "ferryd") {
+                    let leading = words[..start].iter().all(|word| word.contains('=') || word == "sudo");
+                    if leading {
+                        found.push((format!("{}: {line}", block.document), words[start..].to_vec()));
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Commands named in a sentence, `ferryd dead list`: their words without options.
+fn named_commands() -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
+    for document in documents() {
+        let text = prose(&read(&document));
+        for name in text.split('`').skip(1).step_by(2).filter(|code| code.starts_with("ferryd ")) {
+            found.push((format!("{document}: {name}"), words(name)));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_command_line_in_the_documentation_is_understood() {
+    let lines = command_lines();
+    assert!(lines.len() > 5, "{}", lines.len());
+    let wrong = lines.into_iter().filter_map(|(place, words)| {
+        let error = Cli::command().try_get_matches_from(words).err()?;
+        let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+        (!help).then(|| format!("{place}: {:?}", error.kind()))
+    });
+    assert_eq!(wrong.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn every_command_named_in_the_documentation_exists() {
+    let wrong = named_commands().into_iter().filter(|(_, words)| {
+        let kind = Cli::command().try_get_matches_from(words).err().map(|error| error.kind());
+        matches!(kind, Some(ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument))
+    });
+    assert_eq!(wrong.map(|(place, _)| place).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn every_make_target_in_the_documentation_exists() {
+    let makefile = read("Makefile");
+    for document in documents() {
+        let text = read(&document);
+        for (at, command) in text.match_indices("make ") {
+            let rest = &text[at + command.len()..];
+            let target = rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
+            let starts_line_or_code = matches!(text[..at].chars().last(), Some('`' | '\n'));
+            let known = makefile.contains(&format!("\n{target}:"));
+            assert!(known || target.is_empty() || !starts_line_or_code, "{document}: make {target}");
+        }
+    }
+}
+
+/// Puts a value in the place of every `${…}`, because a test has no such files or variables.
+fn with_secrets(text: &str) -> String {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        filled.push_str(before);
+        filled.push_str("secret");
+        rest = after.split_once('}').map_or("", |(_, after)| after);
+    }
+    filled + rest
+}
+
+#[test]
+fn configurations_and_provider_files_in_the_documentation_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let defaults = Config::default().provider_defaults();
+    let mut providers: Vec<_> = blocks().into_iter().filter(|block| block.info == "toml provider").collect();
+    providers.push(Block {
+        document: "deploy/providers/stripe.toml".to_owned(),
+        info: String::new(),
+        text: read("deploy/providers/stripe.toml"),
+    });
+    assert!(providers.len() > 1);
+    for (number, block) in providers.iter().enumerate() {
+        let folder = dir.path().join(number.to_string());
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("provider.toml"), with_secrets(&block.text)).unwrap();
+        let registry = Registry::load(&folder, &defaults, [].into());
+        let faults = registry.as_ref().err().map(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(faults, None, "{}", block.document);
+        assert_eq!(registry.ok().map(|registry| registry.iter().count()), Some(1), "{}", block.document);
+    }
+    let configurations: Vec<_> = blocks().into_iter().filter(|block| block.info == "toml config").collect();
+    assert!(!configurations.is_empty());
+    for block in configurations {
+        let text = with_secrets(&block.text);
+        let config = Config::from_parts(Some((Path::new("ferryd.toml"), &text)), &Environment::new());
+        assert_eq!(config.map(drop).map_err(|error| error.to_string()), Ok(()), "{}", block.document);
+    }
+}
+
+#[test]
+fn commands_and_events_in_the_documentation_are_of_their_form() {
+    let of = |info: &str| blocks().into_iter().filter(move |block| block.info == info).collect::<Vec<_>>();
+    let (commands, events) = (of("json command"), of("json event"));
+    assert!(!commands.is_empty() && !events.is_empty());
+    for block in commands {
+        let command = Command::decode(block.text.as_bytes(), Envelope::default());
+        assert_eq!(command.map(drop).map_err(|invalid| invalid.failure), Ok(()), "{}", block.document);
+    }
+    for block in events {
+        let event: Event = serde_json::from_str(&block.text).unwrap();
+        let data = &event.data;
+        let state = data.state.as_str();
+        let id = format!("{}/{}/{}/{state}", data.command.id, data.generation, data.attempt);
+        assert_eq!((event.id.as_str(), event.subject.as_str()), (id.as_str(), data.command.id.as_str()));
+        assert_eq!(event.r#type, format!("ferry.command.{state}"));
+        assert_eq!(data.sequence, sequence(data.generation, data.attempt, data.state));
+    }
+}
+
+#[test]
+fn the_readmes_first_provider_file_is_the_example() {
+    let example = read("docs/examples/providers/courier.toml");
+    assert!(read("README.md").contains(&format!("```toml provider\n{example}```")));
+}
+
+#[test]
+fn the_printed_exit_codes_are_those_of_the_help() {
+    let help = Cli::command().get_after_help().unwrap().to_string();
+    let codes = help.lines().skip_while(|line| *line != "Exit codes:").skip(1).take_while(|line| !line.is_empty());
+    let rows: Vec<_> = codes.filter_map(|line| line.trim().split_once("  ")).collect();
+    assert!(rows.len() > 4, "{help}");
+    let text = read("docs/OPERATIONS.md");
+    for (code, meaning) in rows {
+        let row = format!("\n| {code} | {} |", meaning.trim());
+        assert!(text.contains(&row), "{row}");
+    }
+}
+
+#[test]
+fn the_fields_of_an_exchange_record_are_all_explained() {
+    let name = "ferryd__transport__exchange_log__tests__an_exchange_is_one_record_with_everything_secret_masked.snap";
+    let snapshot = read(&format!("src/transport/snapshots/{name}"));
+    let records: Vec<serde_json::Map<String, serde_json::Value>> =
+        serde_json::from_str(snapshot.splitn(3, "---").nth(2).unwrap()).unwrap();
+    let text = read("docs/OPERATIONS.md");
+    let fields = records[0].keys().filter(|field| !matches!(field.as_str(), "message" | "target"));
+    for field in fields {
+        assert!(text.contains(&format!("`{field}`")), "{field}");
+    }
+}

@@ -1,0 +1,217 @@
+//! A virtual host with ferryd's topology, dead letters to put there, and ferryd's command line.
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use ferryd::amqp::connection::AmqpSettings;
+use ferryd::amqp::declare::declare;
+use ferryd::amqp::headers::{DEAD, Travel};
+use ferryd::amqp::message::put_text;
+use ferryd::amqp::topology::{Names, Topology};
+use ferryd::domain::command::{Command, Envelope};
+use ferryd::domain::dead_letter::{DeadLetter, Place};
+use ferryd::domain::event::{Event, Happening, Moment, Trace};
+use ferryd::domain::lifecycle::Kind;
+use ferryd::domain::outcome::Failure;
+use ferryd::domain::progress::Progress;
+use ferryd::operator::Operator;
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+};
+use lapin::types::FieldTable;
+use serde_json::json;
+
+use crate::harness::broker::{Broker, persistent};
+use crate::harness::daemon::Setup;
+use crate::harness::node::Node;
+use crate::harness::vhost::Vhost;
+
+/// Where the commands of a test work.
+pub(super) struct Bench {
+    pub(super) broker: Broker,
+    pub(super) operator: Operator,
+    pub(super) setup: Setup,
+    pub(super) vhost: Vhost,
+}
+
+impl Bench {
+    /// With the topology of the providers `stripe` and `twilio`.
+    pub(super) async fn new() -> Self {
+        let bench = Self::bare().await;
+        let providers = ["stripe", "twilio"].map(|name| name.parse().unwrap());
+        let topology = Topology::new(&bench.operator.names, &providers, [], &[]);
+        let connection = bench.operator.amqp.connect("test").await.unwrap();
+        declare(&connection, &topology).await.unwrap();
+        bench
+    }
+
+    /// An empty virtual host.
+    pub(super) async fn bare() -> Self {
+        let vhost = Node::shared().await.vhost().await;
+        let provider = |name: &str| format!("name = \"{name}\"\n");
+        let setup = Setup::new(&vhost.uri(), "")
+            .provider("stripe", &provider("stripe"))
+            .provider("twilio", &provider("twilio"));
+        let operator = Operator { amqp: settings(&vhost.uri()), names: Names::new("ferry".parse().unwrap()) };
+        Self { broker: Broker::connect(&vhost.uri()).await, operator, setup, vhost }
+    }
+
+    /// Puts dead letters into their queues, in this order.
+    pub(super) async fn bury(&self, letters: impl IntoIterator<Item = DeadLetter>) {
+        let channel = self.broker.channel().await;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        let mut confirms = Vec::new();
+        for letter in letters {
+            let provider = letter.command.provider.as_ref().map_or("unknown", |name| name.as_str());
+            let (body, options) = (body(&letter), BasicPublishOptions::default());
+            let publishing =
+                channel.basic_publish("ferry.dead".into(), provider.into(), options, body.as_bytes(), buried(&letter));
+            confirms.push(publishing.await.unwrap());
+        }
+        for confirm in confirms {
+            assert!(confirm.await.unwrap().is_ack());
+        }
+    }
+
+    /// Takes everything out of a queue, in its order.
+    pub(super) async fn drain(&self, queue: &str) -> Vec<Delivery> {
+        let depth = self.broker.depth(queue).await.unwrap() as usize;
+        let channel = self.broker.channel().await;
+        channel.basic_qos(1000, BasicQosOptions::default()).await.unwrap();
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let mut consumer = channel.basic_consume(queue.into(), "drain".into(), options, arguments).await.unwrap();
+        let mut deliveries = Vec::with_capacity(depth);
+        while deliveries.len() < depth {
+            let next = tokio::time::timeout(Duration::from_secs(20), consumer.next()).await;
+            let delivery = next.unwrap().unwrap().unwrap();
+            delivery.ack(BasicAckOptions::default()).await.unwrap();
+            deliveries.push(delivery);
+        }
+        // What came after is given back.
+        channel.close(200, "done".into()).await.unwrap();
+        deliveries
+    }
+
+    /// The ids of the commands in a queue, which is empty then.
+    pub(super) async fn ids(&self, queue: &str) -> Vec<String> {
+        self.drain(queue).await.iter().map(id).collect()
+    }
+
+    /// Runs ferryd to its end.
+    pub(super) async fn ferryd(&self, arguments: &[&str]) -> Ended {
+        self.ferryd_reading(arguments, "").await
+    }
+
+    /// Runs ferryd to its end with a standard input.
+    pub(super) async fn ferryd_reading(&self, arguments: &[&str], input: &str) -> Ended {
+        let mut command = self.setup.command(arguments);
+        let input = input.to_owned();
+        let run = tokio::task::spawn_blocking(move || {
+            let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+            let mut child = child.unwrap();
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+            child.wait_with_output().unwrap()
+        });
+        Ended::from(run.await.unwrap())
+    }
+
+    /// Publishes an event as the daemon would.
+    pub(super) async fn tell(&self, event: &Event) {
+        let body = serde_json::to_vec(event).unwrap();
+        self.broker.publish("ferry.events", &event.routing_key(), &body, persistent()).await;
+    }
+}
+
+/// What a command printed, and its exit code.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) code: Option<i32>,
+    pub(super) out: String,
+    pub(super) err: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+impl Ended {
+    /// What was printed, as JSON.
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// The properties of a dead letter.
+pub(super) fn buried(letter: &DeadLetter) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    put_text(&mut headers, DEAD, &serde_json::to_string(letter).unwrap());
+    put_text(&mut headers, "tenant", "eu-1");
+    persistent().with_headers(headers).with_correlation_id("c-1".into())
+}
+
+/// The broker at `uri`.
+pub(super) fn settings(uri: &str) -> AmqpSettings {
+    AmqpSettings {
+        uri: uri.parse().unwrap(),
+        ca_file: None,
+        client_cert: None,
+        connect_timeout: Duration::from_secs(10),
+        publish_timeout: Duration::from_secs(10),
+        max_unconfirmed: 100,
+    }
+}
+
+/// A dead letter of a charge at stripe that nobody answered, given up an hour ago.
+pub(super) fn letter(id: &str) -> DeadLetter {
+    letter_of(id, "payment", "stripe", "charge", Kind::Unavailable)
+}
+
+/// A dead letter, given up an hour ago.
+pub(super) fn letter_of(id: &str, kind: &str, provider: &str, operation: &str, why: Kind) -> DeadLetter {
+    let provider = provider.parse().unwrap();
+    let body = json!({ "id": id, "type": kind, "provider": provider, "operation": operation }).to_string();
+    let identity = Command::decode(body.as_bytes(), Envelope::default()).unwrap().identity(&provider);
+    let at = Timestamp::now() - Duration::from_hours(1);
+    let routing_key = Some(format!("{kind}.{provider}.{operation}"));
+    let place = Place { routing_key, host: "h".to_owned(), version: "0.1.0".to_owned(), at };
+    DeadLetter::new(identity, why, Failure::new("timeout", "no answer"), &Progress::fresh(at), place)
+}
+
+/// The body of the command that a dead letter is about.
+pub(super) fn body(letter: &DeadLetter) -> String {
+    let command = &letter.command;
+    json!({
+        "id": command.id, "type": command.r#type, "provider": command.provider, "operation": command.operation,
+        "payload": { "amount": 1099 },
+    })
+    .to_string()
+}
+
+/// The id of the command in a message.
+pub(super) fn id(delivery: &Delivery) -> String {
+    let body: serde_json::Value = serde_json::from_slice(&delivery.data).unwrap();
+    body["id"].as_str().unwrap().to_owned()
+}
+
+/// How far the command in a message has come.
+pub(super) fn travel(delivery: &Delivery) -> Travel {
+    Travel::read(delivery.properties.headers().as_ref()).unwrap()
+}
+
+/// The event of something that happened to a command.
+pub(super) fn event(letter: &DeadLetter, generation: u32, happening: Happening) -> Event {
+    let moment = Moment { generation, attempt: 1, at: Timestamp::now() };
+    Event::new(letter.command.clone(), moment, happening, Trace::default())
+}
+
+/// `prefix-0`, `prefix-1`, and so on.
+pub(super) fn numbered(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{prefix}-{number}")).collect()
+}

@@ -1,0 +1,118 @@
+//! The broker dies, is down, or runs out of memory, and the daemon lives on.
+
+use std::time::Duration;
+
+use lapin::options::BasicPublishOptions;
+use serde_json::json;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::harness::broker::Broker;
+use crate::harness::node::Node;
+use crate::harness::wait::eventually;
+use crate::load::Load;
+use crate::rig::{File, Rig, SOON, send};
+
+/// How long the broker is down.
+const OUTAGE: Duration = Duration::from_secs(20);
+
+async fn rig(node: &Node) -> Rig {
+    let file = File { keys: "max_in_flight = 24", ..File::default() };
+    Rig::on(node, "", &[("acme", file)]).await
+}
+
+async fn provider_works(rig: &Rig, calls: u64) {
+    let working = async || (rig.sandbox.calls().concurrent >= calls).then_some(());
+    eventually(SOON, "the provider works", working).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_is_killed_three_times_under_load_loses_nothing_and_makes_nothing_unknown() {
+    let node = Node::private().await;
+    let rig = rig(&node).await;
+    let daemon = rig.setup.start_ready().await;
+    node.settle().await;
+    let mut loads = Vec::new();
+    for kill in 1..=3 {
+        let broker = Broker::connect_eventually(&rig.vhost.uri()).await;
+        let mut before = Load::new(&format!("before-{kill}"), 6, "400ms");
+        before.publish(&broker).await;
+        assert_eq!(before.len(), 60);
+        provider_works(&rig, 12).await;
+        let mut during = Load::new(&format!("during-{kill}"), 20, "10ms");
+        tokio::join!(during.publish(&broker), node.kill9());
+        node.start().await;
+        loads.extend([before, during]);
+    }
+    for load in &loads {
+        // No daemon died: it knows every delivery that comes again for one that it works on or has ended.
+        assert_eq!(load.verify(&rig).await, Vec::<String>::new());
+    }
+    assert!(daemon.exit_status().is_none());
+}
+
+#[tokio::test]
+async fn a_broker_that_is_down_for_a_while_is_waited_for_by_old_and_new_daemons() {
+    let node = Node::private().await;
+    let rig = rig(&node).await;
+    let old = rig.setup.start_ready().await;
+    node.settle().await;
+    let mut load = Load::new("before", 3, "700ms");
+    load.publish(&rig.broker).await;
+    assert_eq!(load.len(), 30);
+    provider_works(&rig, 20).await;
+    let end = Instant::now() + OUTAGE;
+    node.stop().await;
+    let new = rig.setup.start();
+    new.wait_for_log(SOON, |line| line["failures"].as_u64() >= Some(4)).await;
+    assert!(old.exit_status().is_none() && new.exit_status().is_none());
+    sleep_until(end).await;
+    node.start().await;
+    new.wait_ready().await;
+    load.verify(&rig).await;
+    let broker = Broker::connect_eventually(&rig.vhost.uri()).await;
+    let mut after = Load::new("after", 3, "10ms");
+    after.publish(&broker).await;
+    assert_eq!(after.len(), 30);
+    assert_eq!(after.verify(&rig).await, Vec::<String>::new());
+    let both = async || (broker.consumers("ferry.commands.acme").await == 2).then_some(());
+    eventually(SOON, "both daemons consume", both).await;
+}
+
+#[tokio::test]
+async fn a_memory_alarm_holds_everything_and_repeats_nothing() {
+    let node = Node::private().await;
+    let rig = rig(&node).await;
+    let daemon = rig.setup.start_ready().await;
+    let mut load = Load::new("held", 4, "1s");
+    load.publish(&rig.broker).await;
+    assert_eq!(load.len(), 40);
+    provider_works(&rig, 20).await;
+    node.set_memory_alarm(true).await;
+    daemon.wait_for_log(SOON, |line| line["message"] == "the broker blocks publishers; waiting").await;
+    // A publish takes 10 s to be given up where nothing is blocked; this one has to wait for as long as it takes.
+    let early = rig.events.first(Duration::from_secs(12), |event| event["subject"] == "held-39");
+    assert!(timeout(Duration::from_secs(11), early).await.is_err(), "an event passed the alarm");
+    node.set_memory_alarm(false).await;
+    assert_eq!(load.verify(&rig).await, Vec::<String>::new());
+    let mut ids: Vec<_> = rig.events.all().iter().map(|event| event["id"].to_string()).collect();
+    let told = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), told, "an event was told twice");
+    assert_eq!(daemon.logs(|line| line["message"] == "connected").len(), 1, "the link was given up");
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_holds_nothing_up() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    let properties = crate::harness::broker::persistent().with_reply_to("core.gone".into());
+    let command = send("asked", json!({}));
+    let channel = rig.broker.channel().await;
+    let (key, options) = ("payment.acme.send", BasicPublishOptions::default());
+    let body = command.to_string();
+    channel.basic_publish("ferry.commands".into(), key.into(), options, body.as_bytes(), properties).await.unwrap();
+    rig.terminal("asked").await;
+    rig.finish(&daemon).await;
+}
