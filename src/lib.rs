@@ -1,4 +1,24 @@
 //! ferryd carries integration commands from a core application to outside providers, and their answers back.
+//!
+//! The story of one command: the core application publishes it to RabbitMQ and goes on. [`amqp`] delivers it to the lane of
+//! its provider, where [`pipeline`] reads it, asks [`domain`] whether a call may be made, has the [`provider`]'s adapter
+//! describe the request, sends it through [`transport`], has the adapter interpret the answer, and lets [`domain`] decide
+//! what follows. Everything that follows, an event, a retry, a dead letter, is published and confirmed; only then is the
+//! delivery acked. Whatever may have reached a provider without a known end is *unknown*, and never sent again where that
+//! could act twice.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`domain`] | commands, outcomes, decisions, events: pure functions and types, no I/O |
+//! | [`pipeline`] | the way of one command, top to bottom; the lanes and what they publish |
+//! | [`provider`] | provider files, adapters, the catalog |
+//! | [`transport`] | HTTPS, the exchange log and its masking |
+//! | [`amqp`] | topology, the link to the broker, publishing, consuming, headers |
+//! | [`daemon`] | from a configuration to running lanes, and back down |
+//! | [`operator`] | publishing, following, and dead letters, for people |
+//! | [`cli`], [`config`], [`telemetry`], [`schema`] | the program around it |
+//! | [`sandbox`] | a provider for demonstrations and tests |
+//! | [`failpoint`] | places at which tests let the daemon die |
 
 pub mod amqp;
 pub mod cli;

@@ -202,7 +202,8 @@ impl Pipeline {
 
     /// Gives a message up whose handling panicked. Once something may have been sent, its outcome is unknown.
     fn poisoned(&self, lane: &Lane, order: &Order) -> Effects {
-        let sent = order.progress().first_sent.is_some();
+        let operation = lane.provider.operations.get(&order.command.operation);
+        let sent = order.progress().first_sent.is_some() && !operation.is_some_and(|operation| operation.reads);
         let kind = if sent { Kind::Unresolved } else { Kind::Poison };
         self.end(lane, order, Happening::Failed(kind, panicked()))
     }

@@ -24,7 +24,7 @@ pub struct Amqp {
     /// `?auth_mechanism=external` takes the user from the client certificate.
     /// Default `amqp://guest:guest@127.0.0.1:5672/%2f`. Environment: `FERRYD_AMQP__URI`.
     pub uri: AmqpUri,
-    /// PEM file of the authorities to trust instead of the system's, for `amqps`. Default: the system's.
+    /// PEM file of the authorities to trust besides the system's, for `amqps`. Default: none.
     /// Environment: `FERRYD_AMQP__CA_FILE`.
     pub ca_file: Option<PathBuf>,
     /// PEM file of the client certificate with its chain; goes with `client_key_file`. Default: none. Environment:

@@ -31,7 +31,7 @@ pub struct DeadLetter {
     pub http_status: Option<u16>,
     /// The generation that failed.
     pub generation: u32,
-    /// The call it failed at, from 1: the last one made, or the one that was to come.
+    /// The number of its last call; where none was made, the one that would have been next.
     pub attempt: u32,
     /// The key its calls were made under.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -53,7 +53,7 @@ pub struct EventData {
     pub state: State,
     /// 0 for the command as published; each replay starts the next.
     pub generation: u32,
-    /// The call this is about, from 1: the last one made, or the one that was to come.
+    /// The call this is about, from 1; where none was made, the one that would have been next.
     pub attempt: u32,
     /// Grows along a command's way: an event with a lower number than one already seen is late.
     pub sequence: u64,

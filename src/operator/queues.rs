@@ -41,7 +41,7 @@ pub enum NamesError {
 }
 
 /// The names in the provider files of a folder, sorted, and nothing else of them: an operator's shell need not have the
-/// secrets that the daemon has. A file whose name is not `name` is named after its file.
+/// secrets that the daemon has. A file without `name` has that of the catalog's file it uses.
 ///
 /// # Errors
 /// [`NamesError`] at the first file that can't be used.
@@ -55,18 +55,17 @@ pub fn provider_names(dir: &Path) -> Result<Vec<Name>, NamesError> {
         let path = entry.map_err(unreadable(dir))?.path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             let text = fs::read_to_string(&path).map_err(unreadable(&path))?;
-            names.push(name_in(&path, &text).map_err(|message| NamesError::Unnamed { path, message })?);
+            names.push(name_in(&text).map_err(|message| NamesError::Unnamed { path, message })?);
         }
     }
     names.sort();
     Ok(names)
 }
 
-fn name_in(path: &Path, text: &str) -> Result<Name, String> {
+fn name_in(text: &str) -> Result<Name, String> {
     let table: toml::Table = toml::from_str(text).map_err(|error| format!("is no TOML: {}", error.message()))?;
-    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let name = table.get("name").map_or(Some(stem), toml::Value::as_str);
-    name.ok_or("`name` is no text")?.parse().map_err(|error| format!("`name`: {error}"))
+    let name = table.get("name").or_else(|| table.get("use")).ok_or("`name` is missing")?;
+    name.as_str().ok_or("`name` is no text")?.parse().map_err(|error| format!("`name`: {error}"))
 }
 
 #[cfg(test)]
@@ -82,7 +81,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for (file, text) in [
             ("b.toml", "name = \"stripe\"\nsecrets = { key = \"${env:NOT_SET}\" }"),
-            ("twilio.toml", "use = \"twilio\""),
+            ("messages.toml", "use = \"twilio\""),
             ("notes.txt", "no provider"),
         ] {
             fs::write(dir.path().join(file), text).unwrap();

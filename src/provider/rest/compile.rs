@@ -15,6 +15,7 @@ use super::path::BaseUrl;
 use super::request::Shared;
 use super::secret::{self, Secrets};
 use super::{Rest, RestOperation};
+use crate::domain::command::ANY;
 use crate::domain::name::Name;
 use crate::provider::fault::Place;
 use crate::provider::registry::Defaults;
@@ -40,6 +41,9 @@ pub(in crate::provider) fn compile(
     root: &Place<'_>,
 ) -> Option<Provider> {
     let name = stated_name(file.name.as_deref(), "name", r#"name = "stripe""#, root);
+    if name.as_ref().is_some_and(|name| TAKEN.contains(&name.as_str())) {
+        root.key("name").refuse("is taken: routing keys and queues use the word for something else; write another");
+    }
     let kind = stated_name(file.r#type.as_deref(), "type", r#"type = "payment""#, root);
     if file.protocol.is_none() {
         root.key("protocol").refuse(r#"is missing; write protocol = "rest""#);
@@ -81,6 +85,9 @@ pub(in crate::provider) fn compile(
         secrets: values,
     })
 }
+
+/// Words that stand in routing keys and queue names for something else than a provider.
+const TAKEN: [&str; 3] = [ANY, "other", "unknown"];
 
 fn stated_name(text: Option<&str>, key: &str, example: &str, root: &Place<'_>) -> Option<Name> {
     let place = root.key(key);
