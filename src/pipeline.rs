@@ -46,6 +46,7 @@ use crate::domain::retry::Rung;
 use crate::failpoint::{Failpoint, hit};
 use crate::provider::{Call, Idempotency, Operation};
 use crate::transport::exchange_log::{self, StepLabel};
+use crate::transport::mask::Mask;
 
 /// The rung a delivery waits on when its provider is busy.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -112,12 +113,12 @@ impl Pipeline {
         match lifecycle::before_call(order.progress(), &limits, Timestamp::now()) {
             Admission::Call => {}
             Admission::Park(rung) => return self.outbox.park(&order.parcel, rung),
-            Admission::GiveUp(kind, failure) => return self.fail(order, kind, failure, operation.idempotency),
+            Admission::GiveUp(kind, failure) => return self.end(lane, order, Happening::Failed(kind, failure)),
         }
         hit(Failpoint::Admitted);
         let request = match Self::request(lane, order, operation) {
             Ok(request) => request,
-            Err((kind, failure)) => return self.fail(order, kind, failure, operation.idempotency),
+            Err((kind, failure)) => return self.end(lane, order, Happening::Failed(kind, failure)),
         };
         if let Some(event) = self.outbox.tell(&order.parcel, Happening::Processing, Timestamp::now())
             && self.broker.publish(&event).await.is_err()
@@ -130,7 +131,7 @@ impl Pipeline {
         let decision =
             lifecycle::after_call(outcome, order.progress(), &limits, Timestamp::now(), rand::rng().random());
         hit(Failpoint::Decided);
-        self.follow(order, decision, operation.idempotency)
+        self.follow(lane, order, decision)
     }
 
     /// Describes the request, under the generation's key, and notes what is about to be sent.
@@ -140,7 +141,8 @@ impl Pipeline {
             let key = IdempotencyKey::for_generation(&order.command.id, generation, max_length);
             order.progress_mut().key.get_or_insert(key);
         }
-        let request = lane.provider.adapter.request(&call_of(order)).map_err(|failure| (Kind::Invalid, failure))?;
+        let request = lane.provider.adapter.request(&call_of(order));
+        let request = request.map_err(|failure| (lifecycle::unfit(order.progress()), failure))?;
         let digest = request.digest();
         let progress = order.progress_mut();
         match &progress.digest {
@@ -178,23 +180,23 @@ impl Pipeline {
     }
 
     /// Turns a decision into what is to be published.
-    fn follow(&self, order: &mut Order, decision: Decision, idempotency: Option<Idempotency>) -> Effects {
-        let now = Timestamp::now();
+    fn follow(&self, lane: &Lane, order: &mut Order, decision: Decision) -> Effects {
         let happening = match decision {
             Decision::Complete(success) => Happening::Completed(success),
             Decision::Wait(success, party) => Happening::Waiting(success, party),
             Decision::GiveUp(kind, failure) => Happening::Failed(kind, failure),
             Decision::Retry { rung, due, failure } => {
-                return self.outbox.retry(&mut order.parcel, rung, due, failure, now);
+                return self.outbox.retry(&mut order.parcel, rung, due, failure, Timestamp::now());
             }
         };
-        log_ending(&order.parcel, &happening);
-        self.outbox.end(&order.parcel, happening, idempotency, now)
+        self.end(lane, order, happening)
     }
 
-    fn fail(&self, order: &Order, kind: Kind, failure: Failure, idempotency: Option<Idempotency>) -> Effects {
-        let happening = Happening::Failed(kind, failure);
-        log_ending(&order.parcel, &happening);
+    /// Ends a command here: tells the log, and says what is to be published.
+    fn end(&self, lane: &Lane, order: &Order, happening: Happening) -> Effects {
+        let operation = lane.provider.operations.get(&order.command.operation);
+        log_ending(&order.parcel, &happening, || mask_of(lane, order));
+        let idempotency = operation.and_then(|operation| operation.idempotency);
         self.outbox.end(&order.parcel, happening, idempotency, Timestamp::now())
     }
 
@@ -203,7 +205,7 @@ impl Pipeline {
         let operation = lane.provider.operations.get(&order.command.operation);
         let sent = order.progress().first_sent.is_some() && !operation.is_some_and(|operation| operation.reads);
         let kind = if sent { Kind::Unresolved } else { Kind::Poison };
-        self.fail(order, kind, panicked(), operation.and_then(|operation| operation.idempotency))
+        self.end(lane, order, Happening::Failed(kind, panicked()))
     }
 
     /// Gives up what is no valid command for its provider.
@@ -211,7 +213,7 @@ impl Pipeline {
         let Refusal { parcel, kind, failure } = refusal;
         let operation = parcel.identity.operation.as_ref().and_then(|name| lane.provider.operations.get(name));
         let happening = Happening::Failed(kind, failure);
-        log_ending(&parcel, &happening);
+        log_ending(&parcel, &happening, || lane.mask.clone());
         let idempotency = operation.and_then(|operation| operation.idempotency);
         let effects = self.outbox.end(&parcel, happening, idempotency, Timestamp::now());
         if self.publish(&effects).await.is_ok() {
@@ -259,18 +261,21 @@ impl Pipeline {
             generation: parcel.travel.progress.generation,
             attempt: parcel.travel.progress.attempt,
         };
-        let sensitive = lane
-            .provider
-            .operations
-            .get(&command.operation)
-            .map(|operation| operation.payload.sensitive_values(&command.payload));
-        let mask = lane.mask.with_values(&sensitive.unwrap_or_default()).capped_at(self.log_body_cap);
+        let mask = mask_of(lane, order).capped_at(self.log_body_cap);
         exchange_log::record(&step, request, answer, elapsed, &mask, lane.provider.log.bodies);
     }
 }
 
 fn panicked() -> Failure {
     Failure::new("panic", "handling the command failed in ferryd itself; see its log")
+}
+
+/// What must not be read in the log about a command.
+fn mask_of(lane: &Lane, order: &Order) -> Mask {
+    let Order { command, .. } = order;
+    let operation = lane.provider.operations.get(&command.operation);
+    let sensitive = operation.map(|operation| operation.payload.sensitive_values(&command.payload));
+    lane.mask.with_values(&sensitive.unwrap_or_default())
 }
 
 /// The call an order is at.
@@ -295,17 +300,19 @@ async fn ack(ackers: impl IntoIterator<Item = Acker>) {
     }
 }
 
-fn log_ending(parcel: &Parcel, happening: &Happening) {
+/// Tells the log how a command ended. A provider may quote in its messages what it was sent, so they are masked.
+fn log_ending(parcel: &Parcel, happening: &Happening, mask: impl FnOnce() -> Mask) {
     let command = parcel.identity.id.as_str();
     let provider = parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str());
     let attempt = parcel.travel.progress.attempt;
-    match happening {
-        Happening::Failed(kind @ (Kind::Poison | Kind::Unresolved), failure) => {
-            error!(command.id = command, provider, attempt, kind = kind.as_str(), reason = %failure.message, "command failed");
-        }
-        Happening::Failed(kind, failure) => {
-            warn!(command.id = command, provider, attempt, kind = kind.as_str(), reason = %failure.message, "command failed");
-        }
-        other => info!(command.id = command, provider, attempt, state = other.state().as_str(), "command ended"),
+    let Happening::Failed(kind, failure) = happening else {
+        let state = happening.state().as_str();
+        return info!(command.id = command, provider, attempt, state, "command ended");
+    };
+    let (kind, reason) = (*kind, mask().text(&failure.message));
+    if matches!(kind, Kind::Poison | Kind::Unresolved) {
+        error!(command.id = command, provider, attempt, kind = kind.as_str(), reason, "command failed");
+    } else {
+        warn!(command.id = command, provider, attempt, kind = kind.as_str(), reason, "command failed");
     }
 }

@@ -242,6 +242,14 @@ pub fn after_call(outcome: Outcome, progress: &Progress, limits: &Limits, now: T
     Decision::Retry { rung, due, failure }
 }
 
+/// The kind of failure of a command that can't be called any more as its provider is configured now. Only one that was
+/// never called can be its publisher's mistake; the others were fit once, and end with their outcome so far.
+#[must_use]
+pub fn unfit(progress: &Progress) -> Kind {
+    let kind = if progress.history.is_empty() { Kind::Invalid } else { Kind::Unavailable };
+    unless_unknown(progress, kind)
+}
+
 /// Notes in `progress` that a call came to `outcome`: an unknown one sticks to the generation.
 pub fn mark(progress: &mut Progress, outcome: &Outcome) {
     progress.unknown |= matches!(outcome, Outcome::Unknown(_));

@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::outcome::RetryAfter;
+use crate::domain::progress::Attempted;
 
 const HOUR: u64 = 3600;
 
@@ -123,6 +124,25 @@ fn an_unknown_outcome_sticks() {
     assert!(progress.unknown);
     mark(&mut progress, &Outcome::Transient(failure(), None));
     assert!(progress.unknown);
+}
+
+#[test]
+fn what_was_called_once_is_never_its_publishers_mistake() {
+    let called = |unknown| {
+        let mut progress = progress(2, unknown);
+        let outcome = Outcome::Transient(failure(), None);
+        progress.record(Attempted::new(1, at(0), Duration::ZERO, &outcome));
+        progress
+    };
+    let table = [
+        (progress(1, false), Kind::Invalid),
+        (progress(1, true), Kind::Unresolved),
+        (called(false), Kind::Unavailable),
+        (called(true), Kind::Unresolved),
+    ];
+    for (progress, kind) in table {
+        assert_eq!(unfit(&progress), kind, "{progress:?}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::amqp::topology::Names;
 use crate::domain::command::{Command, Envelope, Identity, Invalid};
 use crate::domain::event::Trace;
 use crate::domain::key::IdempotencyKey;
-use crate::domain::lifecycle::{Kind, Limits};
+use crate::domain::lifecycle::{self, Kind, Limits};
 use crate::domain::outcome::Failure;
 use crate::domain::progress::Progress;
 use crate::provider::{Idempotency, Operation, Provider};
@@ -137,7 +137,15 @@ impl Order {
             return Err(refuse(identity, travel, Kind::Unresolved, failure));
         }
         match check(&command, provider) {
-            Err(failure) => Err(refuse(identity, travel, Kind::Invalid, failure)),
+            Err(failure) => {
+                let mut refusal = refuse(identity, travel, Kind::Invalid, failure);
+                if delivery.redelivered {
+                    // The provider file may have been changed since; it may have been sent by the old one.
+                    refusal.parcel.assume_sent(provider.operations.get(&command.operation));
+                }
+                refusal.kind = lifecycle::unfit(&refusal.parcel.travel.progress);
+                Err(refusal)
+            }
             Ok(operation) => {
                 let mut parcel = Parcel::new(delivery, identity, travel);
                 parcel.expires_at = parcel.expires_at.or(command.expires_at);

@@ -19,6 +19,7 @@ use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 use crate::provider::registry::Registry;
 use crate::provider::{Idempotency, Provider};
+use crate::transport::mask::Mask;
 
 /// The pause before a message is sent on to a queue that was missing a moment ago.
 const MISSING_QUEUE_PAUSE: Duration = Duration::from_millis(500);
@@ -122,7 +123,7 @@ impl Strays {
         idempotency: Option<Idempotency>,
     ) {
         let happening = Happening::Failed(kind, failure);
-        log_ending(parcel, &happening);
+        log_ending(parcel, &happening, || Mask::new(&[], &[]));
         let effects = self.pipeline.outbox.end(parcel, happening, idempotency, Timestamp::now());
         self.finish(&delivery, effects).await;
     }

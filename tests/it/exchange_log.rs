@@ -10,6 +10,7 @@ request = { method = "POST", path = "/pay", query = { token = "{{ secrets.api_ke
 idempotency = { header = "Idempotency-Key", retention = "24h" }
 retry = { schedule = ["1s"], jitter = false }
 body = "{{ payload }}"
+response = { error = { message = "{{ body.error.code }}" } }
 [operations.pay.payload]
 type = "object"
 properties = { iban = { type = "string", x-sensitive = true } }
@@ -19,10 +20,9 @@ const CARD: &str = "4242424242424242";
 const IBAN: &str = "DE02120300000000202051";
 const PIN: &str = "pin-9317";
 
-fn payment(provider: &str, id: &str) -> Value {
+fn payment(provider: &str, id: &str, sandbox: &Value) -> Value {
     let payload = json!({
-        "note": format!("card {CARD}"), "iban": IBAN, "pin": PIN, "amount": 1099,
-        "sandbox": {"status": 429, "fail_times": 1},
+        "note": format!("card {CARD}"), "iban": IBAN, "pin": PIN, "amount": 1099, "sandbox": sandbox,
     });
     and(command(provider, "pay", id, json!({})), json!({ "payload": payload }))
 }
@@ -34,8 +34,18 @@ async fn every_exchange_is_one_record_and_no_secret_is_in_the_log() {
     let rig = Rig::with("", &[("acme", masking), ("silent", silent)]).await.env("FERRYD_LOG", "debug");
     let daemon = rig.start().await;
     for provider in ["acme", "silent"] {
-        assert_eq!(word(&rig.carry(&payment(provider, provider)).await, "data.state"), "completed");
+        assert_eq!(
+            word(
+                &rig.carry(&payment(provider, provider, &json!({"status": 429, "fail_times": 1}))).await,
+                "data.state"
+            ),
+            "completed"
+        );
     }
+    // A provider that quotes what it was sent.
+    let quoting = payment("acme", "quoting", &json!({"decline": format!("no account {IBAN}, card {CARD}")}));
+    let event = rig.carry(&quoting).await;
+    assert!(word(&event, "data.error.message").contains(IBAN), "{event:#}");
     rig.finish(&daemon).await;
 
     let records = exchanges(&daemon, "acme");

@@ -1,12 +1,13 @@
-//! Commands that still wait when their provider is taken out of the configuration.
+//! Commands that still wait when their provider is changed or taken out of the configuration.
 
 use std::fs;
 
+use lapin::options::{BasicGetOptions, BasicNackOptions};
 use serde_json::json;
 
 use crate::rig::{File, Rig, SOON, command, dead, word};
 
-/// Long enough that the provider is gone before the next attempt.
+/// Long enough that the provider is another before the next attempt.
 const OPERATIONS: &str = r#"
 [operations.pay]
 request = { method = "POST", path = "/pay" }
@@ -45,4 +46,55 @@ async fn what_waits_for_a_removed_provider_ends_with_its_outcome_so_far() {
     assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), ("invalid", "unknown_provider"));
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
+}
+
+/// Rewrites a provider file.
+fn edit(rig: &Rig, provider: &str, change: impl Fn(String) -> String) {
+    let path = rig.setup.path().join(format!("providers/{provider}.toml"));
+    fs::write(&path, change(fs::read_to_string(&path).unwrap())).unwrap();
+}
+
+/// Delivers the only message of a queue once, to somebody who gives it back.
+async fn deliver_once(rig: &Rig, queue: &str) {
+    rig.broker.await_depth(queue, 1).await;
+    let channel = rig.broker.channel().await;
+    let got = channel.basic_get(queue.into(), BasicGetOptions::default()).await.unwrap().unwrap();
+    let again = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+    got.delivery.acker.nack(again).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_for_a_provider_that_no_longer_fits_it_ends_with_its_outcome_so_far() {
+    let providers = ["fewer", "stricter", "broken"];
+    let pay = || File { operations: OPERATIONS, ..File::default() };
+    let rig = Rig::with("", &providers.map(|name| (name, pay()))).await;
+    let daemon = rig.start().await;
+    for provider in providers {
+        rig.publish(&command(provider, "pay", &format!("{provider}-not-acted"), json!({"status": 429}))).await;
+        rig.publish(&command(provider, "pay", &format!("{provider}-perhaps-acted"), json!({"status": 500}))).await;
+    }
+    rig.broker.await_depth("ferry.retry.5s", 6).await;
+    daemon.sigterm();
+    assert!(daemon.wait(SOON).await.success());
+    edit(&rig, "fewer", |text| text.replace("operations.pay", "operations.paid"));
+    edit(&rig, "stricter", |text| text + "\n[operations.pay.payload]\nrequired = [\"iban\"]\n");
+    edit(&rig, "broken", |text| text.replace("{{ command.id }}", "order {{ payload.number }}"));
+
+    let daemon = rig.start().await;
+    for (provider, code) in providers.into_iter().zip(["unknown_operation", "invalid_payload", "invalid_request"]) {
+        for (end, kind) in [("not-acted", "unavailable"), ("perhaps-acted", "unresolved")] {
+            let event = rig.terminal(&format!("{provider}-{end}")).await;
+            assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), (kind, code), "{event:#}");
+        }
+        let event = rig.carry(&command(provider, "pay", &format!("{provider}-fresh"), json!({}))).await;
+        assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), ("invalid", code), "{event:#}");
+    }
+    rig.finish(&daemon).await;
+
+    // Somebody had it before, perhaps a ferryd that still knew the operation.
+    rig.publish(&command("fewer", "pay", "held-before", json!({}))).await;
+    deliver_once(&rig, "ferry.commands.fewer").await;
+    let daemon = rig.start().await;
+    assert_eq!(word(&rig.terminal("held-before").await, "data.error.kind"), "unresolved");
+    rig.finish(&daemon).await;
 }
