@@ -24,7 +24,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::in_flight::InFlight;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::outbox::Outbox;
-use crate::pipeline::stray::Strays;
+use crate::pipeline::stray::{Stray, Strays};
 use crate::provider::registry::Registry;
 use crate::transport::http::HttpSetupError;
 
@@ -144,8 +144,8 @@ fn start_consumers(
     let strays = Arc::new(Strays { pipeline: Arc::clone(pipeline), registry });
     let names = &pipeline.names;
     let mut routes: Vec<(String, u16, Route)> = vec![
-        (names.unroutable(), 1, Route::Unroutable(Arc::clone(&strays))),
-        (names.poison(), 1, Route::Poison(strays)),
+        (names.unroutable(), 1, Route::Strays(Arc::clone(&strays), Stray::Unroutable)),
+        (names.poison(), 1, Route::Strays(strays, Stray::Poison)),
     ];
     for lane in lanes {
         let queue = names.commands_of(&lane.provider.name);
@@ -164,8 +164,7 @@ fn start_consumers(
 /// Where the deliveries of a queue go.
 enum Route {
     Lane(Arc<Pipeline>, Arc<Lane>),
-    Unroutable(Arc<Strays>),
-    Poison(Arc<Strays>),
+    Strays(Arc<Strays>, Stray),
 }
 
 struct Dispatch {
@@ -183,13 +182,9 @@ impl Handler for Dispatch {
                 let (pipeline, lane) = (Arc::clone(pipeline), Arc::clone(lane));
                 self.work.spawn(async move { pipeline.carry(&lane, delivery).await });
             }
-            Route::Unroutable(strays) => {
-                let strays = Arc::clone(strays);
-                self.work.spawn(async move { strays.unroutable(delivery).await });
-            }
-            Route::Poison(strays) => {
-                let strays = Arc::clone(strays);
-                self.work.spawn(async move { strays.poison(delivery).await });
+            Route::Strays(strays, stray) => {
+                let (strays, stray) = (Arc::clone(strays), *stray);
+                self.work.spawn(async move { strays.take(stray, delivery).await });
             }
         }
     }

@@ -91,9 +91,10 @@ impl Pipeline {
                 attempt.unwrap_or_else(|_| self.poisoned(lane, &order))
             }
         };
-        self.settle(&effects, claim).await;
-        drop(permit);
-        self.reply(effects).await;
+        if self.settle(&effects, claim).await {
+            drop(permit);
+            self.reply(effects).await;
+        }
     }
 
     /// Reads a delivery. One that makes the reading itself panic is given up like any other that can't be read.
@@ -218,19 +219,20 @@ impl Pipeline {
         let effects = self.outbox.end(&parcel, happening, idempotency, Timestamp::now());
         if self.publish(&effects).await.is_ok() {
             ack([acker]).await;
+            self.reply(effects).await;
         }
-        self.reply(effects).await;
     }
 
     /// Publishes what follows and, once all of it is confirmed, acks the delivery and every copy of it that joined.
-    async fn settle(&self, effects: &Effects, claim: Claim) {
+    /// `false` when ferryd stops before that; the delivery comes back then.
+    async fn settle(&self, effects: &Effects, claim: Claim) -> bool {
         if self.publish(effects).await.is_err() {
-            debug!("stopped before everything was confirmed; the delivery comes back");
-            return;
+            return false;
         }
         hit(Failpoint::Published);
         ack(claim.finish()).await;
         hit(Failpoint::Acked);
+        true
     }
 
     /// Answers whoever asked for it with `reply_to`: best effort, and after the ack.
@@ -253,6 +255,9 @@ impl Pipeline {
     }
 
     fn log_exchange(&self, lane: &Lane, order: &Order, request: &Request, answer: &Answer, elapsed: Duration) {
+        if !tracing::enabled!(target: exchange_log::TARGET, tracing::Level::INFO) {
+            return;
+        }
         let Order { command, parcel } = order;
         let step = StepLabel {
             command: &command.id,

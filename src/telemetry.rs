@@ -58,7 +58,8 @@ fn style(format: Format, terminal: bool, no_color: bool) -> Style {
 }
 
 fn filter(log: &Log) -> Result<EnvFilter, ParseError> {
-    let filter = EnvFilter::try_new(log.filter.as_str())?;
+    // lapin logs every lost connection as errors of its own. ferryd handles them, and says so once.
+    let filter = EnvFilter::try_new(format!("lapin=off,{}", log.filter.as_str()))?;
     if log.exchanges {
         return Ok(filter);
     }

@@ -27,7 +27,7 @@ use super::message::Message;
 use super::topology::Topology;
 
 /// The shortest and the longest pause between two attempts to connect.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 /// The pause after a publish that the broker refused.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 /// How often a connection's own word for its state is read, should an event about its end be missed.
@@ -71,7 +71,7 @@ impl Broker {
 
     async fn supervise(self, sender: watch::Sender<Option<Arc<Session>>>) {
         let mut number = 0;
-        let mut waits = pauses();
+        let mut waits = (1..).zip(pauses());
         while !self.stop.is_cancelled() {
             let opened = tokio::select! {
                 opened = Session::open(&self.settings, &self.topology, number + 1) => opened,
@@ -80,7 +80,7 @@ impl Broker {
             match opened {
                 Ok(session) => {
                     number += 1;
-                    waits = pauses();
+                    waits = (1..).zip(pauses());
                     let session = Arc::new(session);
                     info!(session = number, broker = %self.settings.address(), "connected");
                     sender.send_replace(Some(Arc::clone(&session)));
@@ -89,8 +89,8 @@ impl Broker {
                     session.close().await;
                 }
                 Err(error) => {
-                    let pause = waits.next().unwrap_or(PAUSES.1);
-                    warn!(%error, pause_ms = pause.as_millis(), "failed to connect to the broker; trying again");
+                    let (failures, pause) = waits.next().unwrap_or((u64::MAX, PAUSES.1));
+                    warn!(%error, failures, pause_ms = pause.as_millis(), "failed to connect to the broker; trying again");
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         () = self.stop.cancelled() => {}
@@ -323,7 +323,7 @@ fn listen(connection: &Connection, blocking: Option<watch::Sender<bool>>, over: 
     });
 }
 
-/// The pauses between attempts to connect: doubling from 0.25 s to 15 s, without an end. Each is prolonged at random by up
+/// The pauses between attempts to connect: doubling from 0.25 s to 10 s, without an end. Each is prolonged at random by up
 /// to its own length, so that instances do not come back together.
 fn pauses() -> impl Iterator<Item = Duration> {
     let (shortest, longest) = PAUSES;

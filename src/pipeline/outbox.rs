@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 use lapin::BasicProperties;
+use lapin::message::Delivery;
 use lapin::types::{FieldTable, ShortString};
 
 use super::parcel::Parcel;
@@ -109,6 +110,15 @@ impl Outbox {
         travel.write(kind, &mut table);
         properties = properties.with_headers(table);
         Message { exchange: short(exchange), routing_key: short(key), properties, body: parcel.body.clone() }
+    }
+
+    /// The effects of giving up a message of which nothing can be told: a dead letter without a record.
+    #[must_use]
+    pub fn bury(&self, delivery: &Delivery) -> Effects {
+        let properties = headers::carried(&delivery.properties);
+        let (exchange, routing_key) = (short(&self.names.dead()), short("unknown"));
+        let message = Message { exchange, routing_key, properties, body: delivery.data.clone() };
+        Effects { messages: vec![message], reply: None }
     }
 
     fn dead_letter(

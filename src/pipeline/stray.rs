@@ -2,11 +2,14 @@
 //!
 //! Each ends as an event and a dead letter; none loops, none vanishes.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use lapin::message::Delivery;
+use tracing::{error, warn};
 
 use super::outbox::Effects;
 use super::parcel::Parcel;
@@ -36,14 +39,37 @@ pub struct Strays {
     pub registry: Arc<Registry>,
 }
 
+/// Where a stray came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stray {
+    /// It fits no binding.
+    Unroutable,
+    /// The broker took it out of a provider's queue.
+    Poison,
+}
+
 impl Strays {
+    /// Ends a stray, or sends it on. One whose handling panics is kept as a dead letter as it is.
+    pub async fn take(&self, stray: Stray, delivery: Delivery) {
+        let handling = async {
+            match stray {
+                Stray::Unroutable => self.unroutable(&delivery).await,
+                Stray::Poison => self.poison(&delivery).await,
+            }
+        };
+        if AssertUnwindSafe(handling).catch_unwind().await.is_err() {
+            error!(?stray, "handling a stray message failed in ferryd itself; it is kept as a dead letter as it is");
+            self.finish(&delivery, self.pipeline.outbox.bury(&delivery)).await;
+        }
+    }
+
     /// Ends a message that fits no binding; or sends it on, where only its provider's queue was missing for a while.
-    pub async fn unroutable(&self, delivery: Delivery) {
+    async fn unroutable(&self, delivery: &Delivery) {
         let names = &self.pipeline.names;
-        let mut parcel = Parcel::of_stray(&delivery, names, Timestamp::now());
+        let mut parcel = Parcel::of_stray(delivery, names, Timestamp::now());
         let words: Vec<&str> = delivery.routing_key.as_str().split('.').collect();
         if let Some(provider) = words.get(1).and_then(|word| self.provider(words[0], word)) {
-            return self.send_on(&delivery, parcel, provider).await;
+            return self.send_on(delivery, parcel, provider).await;
         }
         let fresh = delivery.exchange.as_str() == names.commands();
         let (kind, failure) = if fresh {
@@ -59,8 +85,8 @@ impl Strays {
 
     /// Ends a message that the broker took out of a provider's queue: delivered so often that something in it must be
     /// breaking its consumers, or too old by its publisher's `expiration`.
-    pub async fn poison(&self, delivery: Delivery) {
-        let mut parcel = Parcel::of_stray(&delivery, &self.pipeline.names, Timestamp::now());
+    async fn poison(&self, delivery: &Delivery) {
+        let mut parcel = Parcel::of_stray(delivery, &self.pipeline.names, Timestamp::now());
         let words: Vec<&str> = delivery.routing_key.as_str().split('.').collect();
         let provider = words.get(1).and_then(|word| self.provider(words[0], word));
         let operation = parcel.identity.operation.clone();
@@ -95,16 +121,18 @@ impl Strays {
         Failure::new("unknown_provider", message)
     }
 
-    /// Declares the topology again and sends the message to the provider's queue.
+    /// Sends the message to the provider's queue. One that comes back from there has to wait until the queue is declared.
     ///
     /// A repeated delivery may have been sent on before, and what was sent on may have been carried out.
     async fn send_on(&self, delivery: &Delivery, mut parcel: Parcel, provider: &Provider) {
         let Pipeline { broker, outbox, .. } = self.pipeline.as_ref();
-        tokio::time::sleep(MISSING_QUEUE_PAUSE).await;
-        if let Some(session) = broker.session().await
-            && let Err(error) = broker.declare_again(&session).await
-        {
-            tracing::warn!(provider = %provider.name, %error, "failed to declare the queue of a message that fits no binding");
+        if parcel.travel.hop > 0 {
+            tokio::time::sleep(MISSING_QUEUE_PAUSE).await;
+            if let Some(session) = broker.session().await
+                && let Err(error) = broker.declare_again(&session).await
+            {
+                warn!(provider = %provider.name, %error, "failed to declare the queue of a message that fits no binding");
+            }
         }
         parcel.identity.provider = Some(provider.name.clone());
         if delivery.redelivered {
@@ -116,7 +144,7 @@ impl Strays {
 
     async fn end(
         &self,
-        delivery: Delivery,
+        delivery: &Delivery,
         parcel: &Parcel,
         kind: Kind,
         failure: Failure,
@@ -125,13 +153,13 @@ impl Strays {
         let happening = Happening::Failed(kind, failure);
         log_ending(parcel, &happening, || Mask::new(&[], &[]));
         let effects = self.pipeline.outbox.end(parcel, happening, idempotency, Timestamp::now());
-        self.finish(&delivery, effects).await;
+        self.finish(delivery, effects).await;
     }
 
     async fn finish(&self, delivery: &Delivery, effects: Effects) {
         if self.pipeline.publish(&effects).await.is_ok() {
             ack([delivery.acker.clone()]).await;
+            self.pipeline.reply(effects).await;
         }
-        self.pipeline.reply(effects).await;
     }
 }
