@@ -4,11 +4,13 @@ use clap::{Args, ValueEnum};
 
 use super::error::CommandError;
 use super::output::Output;
+use crate::provider::file_schema;
 use crate::schema;
 
 const EXAMPLES: &str = "\
 Examples:
   ferryd schema config > ferryd.schema.json
+  ferryd schema provider > provider.schema.json
   ferryd schema event | jq '.properties.data'
 
 An editor completes ferryd.toml with this as its first line:
@@ -27,6 +29,8 @@ pub struct Schema {
 enum Subject {
     /// The configuration file
     Config,
+    /// A provider file
+    Provider,
     /// A command's body, as a core application publishes it
     Command,
     /// An event, as subscribers read it
@@ -37,6 +41,7 @@ impl Schema {
     pub(super) fn run(self, out: &mut Output) -> Result<(), CommandError> {
         let schema = match self.of {
             Subject::Config => schema::config(),
+            Subject::Provider => file_schema().clone(),
             Subject::Command => schema::command(),
             Subject::Event => schema::event(),
         };
