@@ -40,9 +40,9 @@ test: ## All tests, on a RabbitMQ node of their own (installed when missing)
 	rabbitmq/node install
 	$(CARGO) test --locked --features failpoints
 
-chaos: ## Only the tests that kill daemon and broker
+chaos: ## Kill daemons and brokers, many times at random moments (minutes; FERRYD_CHAOS_KILLS=60)
 	rabbitmq/node install
-	$(CARGO) test --locked --features failpoints --test it -- chaos::
+	$(CARGO) test --locked --features failpoints --test it -- --include-ignored chaos:: crash:: outage:: link:: shutdown::
 
 check: lint test ## Everything that CI checks
 

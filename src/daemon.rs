@@ -99,6 +99,7 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
         in_flight: InFlight::default(),
         log_body_cap,
         stop: stop.clone(),
+        detached: CancellationToken::new(),
     });
     let work = TaskTracker::new();
     let mut consumers = start_consumers(&pipeline, registry, lanes, &work)?;
@@ -110,6 +111,7 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
         while let Some(channel) = consumers.join_next().await {
             channels.extend(channel.ok().flatten());
         }
+        pipeline.detached.cancel();
         work.close();
         work.wait().await;
     });

@@ -65,6 +65,8 @@ pub struct Pipeline {
     pub log_body_cap: usize,
     /// No new work is begun once this is cancelled.
     pub stop: CancellationToken,
+    /// Nothing is consumed any more once this is cancelled, which follows `stop`.
+    pub detached: CancellationToken,
 }
 
 impl Pipeline {
@@ -84,7 +86,12 @@ impl Pipeline {
         };
         let permit = lane.admit(order.parcel.body.len(), &self.stop).await;
         let effects = match &permit {
-            Err(NotAdmitted::Stopping) => self.outbox.give_back(&order.parcel),
+            Err(NotAdmitted::Stopping) => {
+                // Given back earlier, it would be delivered here again, and a delivery that crosses the end of consuming
+                // is lost to this process: the broker then hands it to the next as one that may have been begun.
+                self.detached.cancelled().await;
+                self.outbox.give_back(&order.parcel)
+            }
             Err(NotAdmitted::Busy) => self.outbox.park(&order.parcel, Rung::at_least(BUSY_WAIT)),
             Ok(_) => {
                 let attempt = AssertUnwindSafe(self.attempt(lane, &mut order)).catch_unwind().await;

@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::StreamExt as _;
+use futures_util::future::join;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation, Connection};
+use lapin::protocol::AMQPErrorKind;
+use lapin::{Channel, Confirmation, Connection, ErrorKind};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::connection::AmqpSettings;
 use super::declare;
@@ -284,11 +286,8 @@ impl Session {
     }
 
     async fn close(&self) {
-        let goodbye = async {
-            for connection in [&self.publishing, &self.consuming] {
-                let _ = connection.close(200, "bye".into()).await;
-            }
-        };
+        // Both at once: over a stalled network the goodbye to one takes all the time there is.
+        let goodbye = join(self.publishing.close(200, "bye".into()), self.consuming.close(200, "bye".into()));
         // A dead peer does not answer; the socket is dropped then.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
     }
@@ -312,6 +311,9 @@ fn listen(connection: &Connection, blocking: Option<watch::Sender<bool>>, over: 
                     info!("the broker takes messages again");
                     blocking.as_ref().map(|blocking| blocking.send_replace(false));
                 }
+                Some(lapin::Event::Error(error)) if is_of_a_channel(&error) => {
+                    debug!(%error, "the broker closed a channel");
+                }
                 Some(lapin::Event::Error(error)) => {
                     warn!(%error, "a connection to the broker failed");
                     return over.cancel();
@@ -321,6 +323,11 @@ fn listen(connection: &Connection, blocking: Option<watch::Sender<bool>>, over: 
             }
         }
     });
+}
+
+/// Whether the broker closed only a channel (a "soft error" of AMQP 0-9-1): whoever uses it finds out by itself.
+fn is_of_a_channel(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if matches!(error.kind(), AMQPErrorKind::Soft(_)))
 }
 
 /// The pauses between attempts to connect: doubling from 0.25 s to 10 s, without an end. Each is prolonged at random by up

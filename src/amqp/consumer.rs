@@ -17,7 +17,8 @@ use tracing::{debug, warn};
 use super::broker::{Broker, Session};
 use super::error::BrokerError;
 
-/// The pause before a queue is consumed again on a session that is still up.
+/// The pause before a queue is declared and consumed again on a session that is still up. RabbitMQ 3.10 confuses a
+/// deleted queue with one that is declared at once under its name: its old consumer is then counted, but gets nothing.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long the broker may take to begin a consumer: a queue without a leader never answers.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
@@ -61,7 +62,7 @@ pub async fn consume(
                 match feed(&session, &channel, consumer, handler.as_ref(), &stop).await {
                     End::Stopped => return Some(channel),
                     End::SessionOver => continue,
-                    End::ConsumerLost => warn!(%queue, "the consumer was cancelled; consuming again"),
+                    End::ConsumerLost => warn!(%queue, "the consumer is gone; consuming again"),
                 }
             }
             Err(error) => warn!(%queue, %error, "failed to consume; trying again"),

@@ -1,1 +1,44 @@
+//! Daemons are killed at random moments, many times. Takes minutes: `make chaos` runs it.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::load::{Load, file};
+use crate::rig::Rig;
+
+/// How often a daemon is killed, unless `FERRYD_CHAOS_KILLS` says otherwise.
+const KILLS: usize = 60;
+
+/// How many commands can be in flight, and so become unresolved, when a daemon dies.
+const IN_FLIGHT: usize = 8;
+
+/// The longest life of a daemon.
+const LIFE: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+#[ignore = "takes minutes; `make chaos` runs it"]
+async fn daemons_that_are_killed_at_random_moments_lose_nothing_and_nothing_is_acted_upon_twice() {
+    let kills = std::env::var("FERRYD_CHAOS_KILLS").map_or(KILLS, |number| number.parse().unwrap());
+    let rig = Rig::with("", &file("max_in_flight = 8")).await;
+    rig.declare().await;
+    let (mut loads, mut unresolved) = (Vec::new(), 0);
+    for kill in 1..=kills {
+        let mut load = Load::new(&format!("load-{kill}"), 2, "50ms");
+        load.publish(&rig.broker).await;
+        assert_eq!(load.len(), 20);
+        loads.push(load);
+        let daemon = rig.setup.start();
+        // The moment is the thing that is tested: anywhere between before the first connection and well under way.
+        sleep(LIFE.mul_f64(rand::random())).await;
+        daemon.kill9();
+        assert!(!daemon.log_text().contains("panicked"), "{}", daemon.log_text());
+    }
+    let last = rig.setup.start();
+    for load in &loads {
+        unresolved += load.verify(&rig).await.len();
+    }
+    eprintln!("{kills} kills, {} commands, {unresolved} unresolved", kills * 20);
+    assert!(unresolved <= kills * IN_FLIGHT);
+    rig.finish(&last).await;
+}

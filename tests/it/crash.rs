@@ -4,10 +4,11 @@ use std::os::unix::process::ExitStatusExt as _;
 
 use ferryd::failpoint::Failpoint;
 use futures_util::{StreamExt as _, stream};
+use serde_json::json;
 
 use crate::harness::wait::eventually;
-use crate::load::Load;
-use crate::rig::{File, Rig, SOON};
+use crate::load::{Load, file, tell};
+use crate::rig::{Rig, SOON, word};
 
 /// How many commands can be in flight, and so become unresolved, when a daemon dies.
 const IN_FLIGHT: usize = 6;
@@ -16,8 +17,7 @@ const IN_FLIGHT: usize = 6;
 const SIDE_BY_SIDE: usize = 3;
 
 async fn rig() -> Rig {
-    let file = File { keys: "max_in_flight = 6", ..File::default() };
-    let rig = Rig::with("", &[("acme", file)]).await;
+    let rig = Rig::with("", &file("max_in_flight = 6")).await;
     rig.declare().await;
     rig
 }
@@ -63,12 +63,12 @@ async fn a_daemon_that_is_killed_while_the_provider_works_loses_nothing() {
 #[tokio::test]
 async fn what_may_have_been_sent_before_a_crash_becomes_a_dead_letter_for_a_person() {
     let rig = rig().await;
-    rig.publish(&crate::rig::send("sent", serde_json::json!({}))).await;
+    rig.publish(&tell("sent", json!({}))).await;
     let killed = rig.setup.start_armed("answered=kill");
     assert_eq!(killed.wait(SOON).await.signal(), Some(9));
     let successor = rig.setup.start();
     let event = rig.terminal("sent").await;
-    assert_eq!(crate::rig::word(&event, "data.error.kind"), "unresolved", "{event:#}");
+    assert_eq!(word(&event, "data.error.kind"), "unresolved", "{event:#}");
     assert_eq!(rig.calls("sent").calls, 1);
     rig.dead_letters("acme", 1).await;
     rig.finish(&successor).await;

@@ -1,1 +1,173 @@
+//! The link between daemon and broker fails in part: it stalls, a queue goes, the broker closes a channel.
 
+use std::time::Duration;
+
+use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use serde_json::json;
+
+use crate::harness::daemon::Daemon;
+use crate::harness::node::Node;
+use crate::harness::tcp_proxy::TcpProxy;
+use crate::harness::wait::eventually;
+use crate::load::{Load, file, pay, tell};
+use crate::rig::{File, Rig, SOON, word};
+
+const QUEUE: &str = "ferry.commands.acme";
+
+/// How many commands are in flight at most.
+const IN_FLIGHT: usize = 12;
+
+async fn rig() -> Rig {
+    Rig::with("", &file("max_in_flight = 12")).await
+}
+
+async fn provider_works(rig: &Rig, calls: u64) {
+    let working = async || (rig.sandbox.calls().concurrent >= calls).then_some(());
+    eventually(SOON, "the provider works", working).await;
+}
+
+async fn consumers(rig: &Rig, count: u32) {
+    let what = format!("the queue has {count} consumers");
+    eventually(SOON, &what, async || (rig.broker.consumers(QUEUE).await == count).then_some(())).await;
+}
+
+async fn session_lost(daemon: &Daemon) {
+    let lost = |text: &str| {
+        text.contains("the session with the broker is over") || text.contains("connection to the broker failed")
+    };
+    daemon.wait_for_log(SOON, |line| line["message"].as_str().is_some_and(lost)).await;
+}
+
+/// A stall that the daemon notices by what the settings say, within seconds.
+async fn stall(settings: [(&str, &str); 2]) {
+    let mut rig = rig().await;
+    let proxy = TcpProxy::to(rig.vhost.address()).await;
+    let uri = rig.vhost.uri_at(proxy.address());
+    for (name, value) in [("FERRYD_AMQP__URI", uri.as_str())].into_iter().chain(settings) {
+        rig = rig.env(name, value);
+    }
+    let daemon = rig.start().await;
+    let mut load = Load::new("stalled", 3, "300ms");
+    load.publish(&rig.broker).await;
+    assert_eq!(load.len(), 30);
+    provider_works(&rig, 10).await;
+    proxy.pause();
+    session_lost(&daemon).await;
+    proxy.resume().await;
+    // What the stall swallowed was delivered once, as far as the broker knows: at most what can be in flight.
+    let unresolved = load.verify(&rig).await;
+    assert!(unresolved.len() <= IN_FLIGHT, "{unresolved:?}");
+    // No connection is left behind that the broker takes for alive, and that holds deliveries for ever.
+    consumers(&rig, 1).await;
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_stall_that_withholds_confirms_is_survived() {
+    stall([("FERRYD_AMQP__PUBLISH_TIMEOUT", "1s"), ("FERRYD_AMQP__HEARTBEAT", "60s")]).await;
+}
+
+#[tokio::test]
+async fn a_stall_that_withholds_heartbeats_is_survived() {
+    stall([("FERRYD_AMQP__PUBLISH_TIMEOUT", "60s"), ("FERRYD_AMQP__HEARTBEAT", "1s")]).await;
+}
+
+#[tokio::test]
+async fn cut_connections_make_nothing_unknown_that_the_daemon_works_on() {
+    let rig = rig().await;
+    let proxy = TcpProxy::to(rig.vhost.address()).await;
+    let uri = rig.vhost.uri_at(proxy.address());
+    let rig = rig.env("FERRYD_AMQP__URI", &uri);
+    let daemon = rig.start().await;
+    for cut in 1..=3 {
+        // As many as can be in flight: all of them have arrived when all are being called.
+        let commands: Vec<_> =
+            (0..IN_FLIGHT).map(|number| tell(&format!("{cut}-{number}"), json!({"latency": "1s"}))).collect();
+        assert_eq!(rig.broker.publish_commands(&commands).await.len(), IN_FLIGHT);
+        provider_works(&rig, IN_FLIGHT as u64).await;
+        proxy.cut().await;
+        for command in &commands {
+            let id = word(command, "id");
+            assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed");
+            assert_eq!(rig.calls(id).calls, 1, "{id}");
+        }
+    }
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_deleted_queue_is_declared_again_and_what_was_published_meanwhile_is_carried() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    rig.publish(&pay("held", json!({"latency": "1s"}))).await;
+    provider_works(&rig, 1).await;
+    rig.broker.delete_queue(QUEUE).await;
+    let mut load = Load::new("meanwhile", 2, "10ms");
+    load.publish(&rig.broker).await;
+    assert_eq!(load.len(), 20);
+    assert_eq!(load.verify(&rig).await, Vec::<String>::new());
+    assert_eq!(word(&rig.terminal("held").await, "data.state"), "completed");
+    consumers(&rig, 1).await;
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn deleted_exchanges_and_delay_queues_come_back_with_the_next_session() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    let channel = rig.broker.channel().await;
+    for exchange in ["ferry.retry", "ferry.dead", "ferry.redeliver"] {
+        channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await.unwrap();
+    }
+    rig.broker.delete_queue("ferry.retry.1s").await;
+    let mut load = Load::new("gone", 1, "10ms");
+    load.publish(&rig.broker).await;
+    assert_eq!(load.len(), 10);
+    load.verify(&rig).await;
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_channel_that_the_broker_closes_for_a_long_hold_is_opened_again_and_the_call_is_made_once() {
+    let node = Node::private().await;
+    // The broker closes a channel that holds a delivery for half an hour; this one does it after a second.
+    let impatient = "[application:set_env(rabbit, Key, Value) || \
+                     {Key, Value} <- [{consumer_timeout, 1000}, {channel_tick_interval, 500}]]";
+    node.eval(impatient).await;
+    let rig = Rig::on(&node, "", &file("max_in_flight = 12")).await;
+    let daemon = rig.start().await;
+    let commands = [tell("told", json!({"latency": "4s"})), pay("paid", json!({"latency": "4s"}))];
+    assert_eq!(rig.broker.publish_commands(&commands).await.len(), 2);
+    let again = |line: &serde_json::Value| line["message"] == "the consumer is gone; consuming again";
+    daemon.wait_for_log(SOON, again).await;
+    for id in ["told", "paid"] {
+        assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed");
+        assert_eq!(rig.calls(id).calls, 1, "{id}");
+    }
+    assert_eq!(daemon.logs(|line| line["message"] == "connected").len(), 1, "only the channel was closed");
+    consumers(&rig, 1).await;
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn what_exists_with_other_arguments_is_used_as_it_is_with_a_warning() {
+    let rig = Rig::with("", &[("acme", File::default())]).await;
+    let channel = rig.broker.channel().await;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(7));
+    channel.queue_declare(QUEUE.into(), QueueDeclareOptions::durable(), arguments).await.unwrap();
+    // Without the alternate exchange that ferryd gives it.
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let kind = lapin::ExchangeKind::Topic;
+    channel.exchange_declare("ferry.commands".into(), kind, durable, FieldTable::default()).await.unwrap();
+    let daemon = rig.start().await;
+    for name in [QUEUE, "ferry.commands"] {
+        let warned = |line: &serde_json::Value| line["level"] == "WARN" && line["name"] == name;
+        daemon.wait_for_log(Duration::from_secs(1), warned).await;
+    }
+    let event = rig.carry(&crate::rig::charge("as-it-is", json!({}))).await;
+    assert_eq!(word(&event, "data.state"), "completed");
+    rig.finish(&daemon).await;
+}

@@ -5,36 +5,57 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::harness::broker::Broker;
-use crate::rig::{Rig, charge, send, word};
+use crate::rig::{File, Rig, command, word};
 
 /// What becomes of a command where nothing dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sort {
     /// Completes at once, at an operation with an idempotency key.
-    Charge,
+    Pay,
     /// Completes at its second call, under the same key.
-    ChargeAgain,
+    PayAgain,
     /// The provider's business "no".
     Declined,
     /// Completes at once, at an operation without a key.
-    Send,
+    Tell,
     /// Is refused once, and certainly not acted upon; completes at its second call.
-    SendAgain,
+    TellAgain,
 }
 
 /// One round of a load.
 const ROUND: [Sort; 10] = [
-    Sort::Charge,
-    Sort::Send,
-    Sort::ChargeAgain,
-    Sort::Send,
-    Sort::Charge,
-    Sort::SendAgain,
+    Sort::Pay,
+    Sort::Tell,
+    Sort::PayAgain,
+    Sort::Tell,
+    Sort::Pay,
+    Sort::TellAgain,
     Sort::Declined,
-    Sort::Charge,
-    Sort::Send,
-    Sort::Charge,
+    Sort::Pay,
+    Sort::Tell,
+    Sort::Pay,
 ];
+
+/// Two operations, one with an idempotency key and one without, with time enough on a busy machine.
+const OPERATIONS: &str = r#"
+[operations.pay]
+request = { method = "POST", path = "/acme/pay" }
+idempotency = { header = "Idempotency-Key", retention = "24h", in_progress = "status == 409" }
+retry = { schedule = ["1s", "1s", "1s", "1s", "1s", "1s"], jitter = false }
+timeout = "40s"
+body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
+
+[operations.tell]
+request = { method = "POST", path = "/acme/tell" }
+retry = { schedule = ["1s", "1s", "1s"], jitter = false }
+timeout = "40s"
+body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
+"#;
+
+/// The provider file that a load needs, with further keys of the provider.
+pub(crate) fn file(keys: &str) -> [(&str, File<'_>); 1] {
+    [("acme", File { keys, operations: OPERATIONS, ..File::default() })]
+}
 
 /// Commands for `acme`.
 pub(crate) struct Load {
@@ -85,6 +106,16 @@ impl Load {
     }
 }
 
+/// A command for the operation with an idempotency key.
+pub(crate) fn pay(id: &str, sandbox: Value) -> Value {
+    command("acme", "pay", id, sandbox)
+}
+
+/// A command for the operation without one.
+pub(crate) fn tell(id: &str, sandbox: Value) -> Value {
+    command("acme", "tell", id, sandbox)
+}
+
 /// How one command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -96,11 +127,11 @@ use Verdict::{AsPlanned, Unresolved};
 impl Sort {
     fn command(self, id: &str, latency: &str) -> Value {
         match self {
-            Self::Charge => charge(id, json!({"latency": latency})),
-            Self::ChargeAgain => charge(id, json!({"latency": latency, "fail_times": 1})),
-            Self::Declined => charge(id, json!({"latency": latency, "decline": "card_declined"})),
-            Self::Send => send(id, json!({"latency": latency})),
-            Self::SendAgain => send(id, json!({"latency": latency, "fail_times": 1, "status": 429})),
+            Self::Pay => pay(id, json!({"latency": latency})),
+            Self::PayAgain => pay(id, json!({"latency": latency, "fail_times": 1})),
+            Self::Declined => pay(id, json!({"latency": latency, "decline": "card_declined"})),
+            Self::Tell => tell(id, json!({"latency": latency})),
+            Self::TellAgain => tell(id, json!({"latency": latency, "fail_times": 1, "status": 429})),
         }
     }
 
@@ -111,8 +142,8 @@ impl Sort {
         let last = events.iter().max_by_key(sequence).unwrap();
         let told = format!("{self:?} {id}: {calls:?}\n{events:#?}");
         assert!(calls.acted <= 1, "acted twice: {told}");
-        assert!(self != Self::Send || calls.calls <= 1, "called twice without a key: {told}");
-        let keyless = matches!(self, Self::Send | Self::SendAgain);
+        assert!(self != Self::Tell || calls.calls <= 1, "called twice without a key: {told}");
+        let keyless = matches!(self, Self::Tell | Self::TellAgain);
         if !keyless {
             let key = rig.sandbox.calls().keys.get(id).copied();
             assert_eq!(key, Some(calls), "not every call had the one key: {told}");

@@ -14,7 +14,6 @@ mod crash;
 mod documents;
 mod exchange_log;
 mod handshake;
-#[expect(dead_code, reason = "a kit for tests to come: not every part has its user yet")]
 mod harness;
 mod headers;
 mod https;

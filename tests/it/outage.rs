@@ -9,15 +9,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::harness::broker::Broker;
 use crate::harness::node::Node;
 use crate::harness::wait::eventually;
-use crate::load::Load;
-use crate::rig::{File, Rig, SOON, send};
+use crate::load::{Load, file};
+use crate::rig::{Rig, SOON, send};
 
 /// How long the broker is down.
 const OUTAGE: Duration = Duration::from_secs(20);
 
 async fn rig(node: &Node) -> Rig {
-    let file = File { keys: "max_in_flight = 24", ..File::default() };
-    Rig::on(node, "", &[("acme", file)]).await
+    Rig::on(node, "", &file("max_in_flight = 24")).await
 }
 
 async fn provider_works(rig: &Rig, calls: u64) {
@@ -25,8 +24,16 @@ async fn provider_works(rig: &Rig, calls: u64) {
     eventually(SOON, "the provider works", working).await;
 }
 
+/// No daemon died: each knows every delivery that comes again for one that it works on or has ended. What the broker marked
+/// as delivered and never got out, though, nobody can tell from what another instance had begun.
+async fn nothing_known_became_unknown(rig: &Rig, load: &Load) {
+    for id in load.verify(rig).await {
+        assert_eq!(rig.calls(&id).calls, 0, "{id} was known: {:#?}", rig.events.of(&id));
+    }
+}
+
 #[tokio::test]
-async fn a_broker_that_is_killed_three_times_under_load_loses_nothing_and_makes_nothing_unknown() {
+async fn a_broker_that_is_killed_three_times_under_load_loses_nothing_and_makes_nothing_known_unknown() {
     let node = Node::private().await;
     let rig = rig(&node).await;
     let daemon = rig.setup.start_ready().await;
@@ -44,8 +51,7 @@ async fn a_broker_that_is_killed_three_times_under_load_loses_nothing_and_makes_
         loads.extend([before, during]);
     }
     for load in &loads {
-        // No daemon died: it knows every delivery that comes again for one that it works on or has ended.
-        assert_eq!(load.verify(&rig).await, Vec::<String>::new());
+        nothing_known_became_unknown(&rig, load).await;
     }
     assert!(daemon.exit_status().is_none());
 }
@@ -63,12 +69,12 @@ async fn a_broker_that_is_down_for_a_while_is_waited_for_by_old_and_new_daemons(
     let end = Instant::now() + OUTAGE;
     node.stop().await;
     let new = rig.setup.start();
-    new.wait_for_log(SOON, |line| line["failures"].as_u64() >= Some(4)).await;
+    new.wait_for_logs(4, SOON, |line| line["message"] == "failed to connect to the broker; trying again").await;
     assert!(old.exit_status().is_none() && new.exit_status().is_none());
     sleep_until(end).await;
     node.start().await;
     new.wait_ready().await;
-    load.verify(&rig).await;
+    nothing_known_became_unknown(&rig, &load).await;
     let broker = Broker::connect_eventually(&rig.vhost.uri()).await;
     let mut after = Load::new("after", 3, "10ms");
     after.publish(&broker).await;
