@@ -1,6 +1,6 @@
 # `make` prints this list. CI calls the same targets as a person.
 .DEFAULT_GOAL := help
-.PHONY: help build fmt lint check doc test chaos clean
+.PHONY: help build fmt lint check doc test chaos bench clean
 
 CARGO ?= cargo
 SCRIPTS := rabbitmq/node .ci/run
@@ -30,6 +30,10 @@ test: ## All tests, on a RabbitMQ node of their own (installed when missing)
 chaos: ## Only the tests that kill daemon and broker
 	rabbitmq/node install
 	$(CARGO) test --locked --features failpoints --test it -- chaos::
+
+bench: ## Throughput, latency and memory beside a minimal consumer (about 15 min; BENCH=--quick: seconds)
+	rabbitmq/node install
+	$(CARGO) bench --locked --bench carry -- $(BENCH)
 
 check: lint test ## Everything that CI checks
 
