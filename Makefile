@@ -31,7 +31,7 @@ chaos: ## Only the tests that kill daemon and broker
 	rabbitmq/node install
 	$(CARGO) test --locked --features failpoints --test it -- chaos::
 
-bench: ## Throughput, latency and memory beside a minimal consumer (about 15 min; BENCH=--quick: seconds)
+bench: ## Throughput, latency and memory beside a minimal consumer (about 9 min; BENCH=--quick: half a minute)
 	rabbitmq/node install
 	$(CARGO) bench --locked --bench carry -- $(BENCH)
 
