@@ -1,6 +1,6 @@
 # `make` prints this list. CI calls the same targets as a person.
 .DEFAULT_GOAL := help
-.PHONY: help demo build up down fmt lint check doc test chaos clean
+.PHONY: help build demo up down fmt lint doc test chaos bench check clean
 
 CARGO ?= cargo
 SCRIPTS := rabbitmq/node demo/stage .ci/run
@@ -43,6 +43,10 @@ test: ## All tests, on a RabbitMQ node of their own (installed when missing)
 chaos: ## Kill daemons and brokers, many times at random moments (minutes; FERRYD_CHAOS_KILLS=60)
 	rabbitmq/node install
 	$(CARGO) test --locked --features failpoints --test it -- --include-ignored chaos:: crash:: outage:: link:: shutdown::
+
+bench: ## Throughput, latency and memory beside a minimal consumer (about 9 min; BENCH=--quick: half a minute)
+	rabbitmq/node install
+	$(CARGO) bench --locked --bench carry -- $(BENCH)
 
 check: lint test ## Everything that CI checks
 

@@ -255,16 +255,17 @@ pub fn mark(progress: &mut Progress, outcome: &Outcome) {
     progress.unknown |= matches!(outcome, Outcome::Unknown(_));
 }
 
+/// Whether a call at `at` would come too late to be a repetition. It would where nobody can say when the key was first used.
+fn past_key(progress: &Progress, retention: Duration, at: Timestamp) -> bool {
+    progress.first_sent.is_none_or(|first_sent| at > key_deadline(first_sent, retention))
+}
+
 /// Until when a call may be repeated under the key first sent at `first_sent`: an hour before the provider forgets it
 /// (half the time where it remembers less than two hours), because clocks differ and a call takes time.
 #[must_use]
 pub fn key_deadline(first_sent: Timestamp, retention: Duration) -> Timestamp {
     let margin = Duration::from_hours(1).min(retention / 2);
     after(first_sent, retention.saturating_sub(margin))
-}
-
-fn past_key(progress: &Progress, retention: Duration, at: Timestamp) -> bool {
-    progress.first_sent.is_some_and(|first_sent| at > key_deadline(first_sent, retention))
 }
 
 /// An ending that would claim to know is `unresolved` after an unknown outcome.

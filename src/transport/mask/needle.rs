@@ -105,9 +105,17 @@ impl Needle {
 ///
 /// All readings are followed side by side: `%255C` may be an encoded `%5C` as well as a backslash encoded twice.
 fn end_of(chars: &[char], text: &[u8], at: usize) -> Option<usize> {
-    let (&first, rest) = chars.split_first()?;
+    // What is written as it is has only one reading, and most text is.
+    let (mut start, mut chars) = (at, chars);
+    while let [c, rest @ ..] = chars
+        && text.get(start).is_some_and(|byte| !b"\\%&+".contains(byte))
+    {
+        start = literal(*c, text, start)?;
+        chars = rest;
+    }
+    let Some((&first, rest)) = chars.split_first() else { return (start > at).then_some(start) };
     let (mut ends, mut next) = (Vec::new(), Vec::new());
-    spell(first, text, at, &mut ends);
+    spell(first, text, start, &mut ends);
     for &c in rest {
         ends.drain(..).for_each(|at| spell(c, text, at, &mut next));
         next.sort_unstable();

@@ -1,0 +1,94 @@
+//! The core application of the bench: publishes commands and takes their events.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::try_join_all;
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, QueuePurgeOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, PublisherConfirm};
+use serde_json::{Value, json};
+
+use crate::Fault;
+use crate::contender::{EVENTS, QUEUE};
+
+/// No command takes so long, whatever else the machine does.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How many commands are published before their confirms are awaited.
+const BATCH: usize = 500;
+
+/// The link of the core application.
+pub(crate) struct Client {
+    _connection: Connection,
+    channel: Channel,
+    events: Consumer,
+}
+
+impl Client {
+    /// Connects, and consumes the events.
+    pub(crate) async fn connect(uri: &str) -> Result<Self, Fault> {
+        let connection = Connection::connect(uri, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let consuming = connection.create_channel().await?;
+        consuming.basic_qos(1_000, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let events = consuming.basic_consume(EVENTS.into(), "".into(), options, FieldTable::default()).await?;
+        Ok(Self { _connection: connection, channel, events })
+    }
+
+    /// Publishes a command. The broker's confirm is still to be awaited.
+    pub(crate) async fn publish(&self, id: &str, sandbox: &Value) -> Result<PublisherConfirm, Fault> {
+        let properties = BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
+        let options = BasicPublishOptions::default();
+        let (exchange, key) = ("ferry.commands".into(), "payment.bench.charge".into());
+        Ok(self.channel.basic_publish(exchange, key, options, command(id, sandbox).as_bytes(), properties).await?)
+    }
+
+    /// Publishes commands, and returns when the broker has all of them.
+    pub(crate) async fn publish_all(&self, ids: &[String], sandbox: &Value) -> Result<(), Fault> {
+        for batch in ids.chunks(BATCH) {
+            let mut confirms = Vec::with_capacity(batch.len());
+            for id in batch {
+                confirms.push(self.publish(id, sandbox).await?);
+            }
+            try_join_all(confirms).await?;
+        }
+        Ok(())
+    }
+
+    /// The command whose event comes next.
+    pub(crate) async fn completed(&mut self) -> Result<String, Fault> {
+        let event = tokio::time::timeout(PATIENCE, self.events.next()).await?.ok_or("the events ended")??;
+        let id = event.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
+        match id.split_once('/') {
+            Some((command, way)) if way.ends_with("completed") => Ok(command.to_owned()),
+            _ => Err(format!("a command did not complete: {}", String::from_utf8_lossy(&event.data)).into()),
+        }
+    }
+
+    /// Throws away the commands that are left.
+    pub(crate) async fn purge(&self) -> Result<(), Fault> {
+        self.channel.queue_purge(QUEUE.into(), QueuePurgeOptions::default()).await?;
+        Ok(())
+    }
+}
+
+/// A command of about 300 bytes.
+fn command(id: &str, sandbox: &Value) -> String {
+    let mut command = json!({
+        "id": id, "type": "payment", "provider": "bench", "operation": "charge", "reference": "order-1001",
+        "payload": {
+            "amount": 1099, "currency": "eur", "customer": "cus_9s6XKzkNRiz8i3",
+            "description": "Two tickets for the ferry of tomorrow morning"
+        },
+        "metadata": { "tenant": "eu-1", "shop": "harbour" }
+    });
+    if !sandbox.is_null() {
+        command["payload"]["sandbox"] = sandbox.clone();
+    }
+    command.to_string()
+}

@@ -1,0 +1,122 @@
+//! Who is measured, and how each is started.
+
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
+
+use crate::Fault;
+use crate::place::{FERRYD, Place};
+use crate::process::Process;
+
+/// The queue both consume.
+pub(crate) const QUEUE: &str = "ferry.commands.bench";
+/// The queue that both their events reach.
+pub(crate) const EVENTS: &str = "bench.events";
+
+const CONFIGURATION: &str = r##"
+[[events.subscribers]]
+queue = "bench.events"
+bindings = ["#"]
+"##;
+
+/// Who carries the commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Contender {
+    /// The least code that does it.
+    Minimal,
+    /// ferryd as it comes; its log goes to a file.
+    Ferryd,
+    /// ferryd without the log of requests and answers.
+    FerrydUnlogged,
+}
+
+impl Contender {
+    /// In the order in which they take turns.
+    pub(crate) const ALL: [Self; 3] = [Self::Minimal, Self::Ferryd, Self::FerrydUnlogged];
+
+    /// As the report calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Minimal => "minimal consumer",
+            Self::Ferryd => "ferryd",
+            Self::FerrydUnlogged => "ferryd, log.exchanges = false",
+        }
+    }
+
+    /// Starts it with at most `in_flight` calls at the same time.
+    pub(crate) fn start(self, place: &Place, in_flight: u16) -> Result<Process, Fault> {
+        let mut command = match self {
+            Self::Minimal => minimal(place, in_flight)?,
+            Self::Ferryd | Self::FerrydUnlogged => daemon(place, in_flight)?,
+        };
+        if self == Self::FerrydUnlogged {
+            command.env("FERRYD_LOG__EXCHANGES", "false");
+        }
+        let log = File::create(place.dir.join("contender.log"))?;
+        Process::spawn(command.stdout(Stdio::null()).stderr(log))
+    }
+}
+
+/// Declares the topology, with the queue for events.
+pub(crate) fn declare(place: &Place) -> Result<(), Fault> {
+    configure(place, 64)?;
+    let mut command = Command::new(FERRYD);
+    command.args(["topology", "apply", "--config"]).arg(place.dir.join("ferryd.toml"));
+    let output = command.env("FERRYD_AMQP__URI", &place.amqp_uri).output()?;
+    let failure = || String::from_utf8_lossy(&output.stderr).into_owned().into();
+    if output.status.success() { Ok(()) } else { Err(failure()) }
+}
+
+fn minimal(place: &Place, in_flight: u16) -> Result<Command, Fault> {
+    let program = std::env::current_exe()?;
+    let mut command = Process::command(program.to_str().ok_or("the path of this program is not UTF-8")?);
+    command.args(["minimal", "--queue", QUEUE, "--amqp-uri", &place.amqp_uri, "--url", &place.url]);
+    command.arg("--prefetch").arg(in_flight.to_string()).arg("--ca-file").arg(place.ca_file());
+    Ok(command)
+}
+
+fn daemon(place: &Place, in_flight: u16) -> Result<Command, Fault> {
+    configure(place, in_flight)?;
+    let mut command = Process::command(FERRYD);
+    command.args(["run", "--config"]).arg(place.dir.join("ferryd.toml"));
+    command.env("FERRYD_AMQP__URI", &place.amqp_uri);
+    Ok(command)
+}
+
+fn configure(place: &Place, in_flight: u16) -> Result<(), Fault> {
+    let (url, ca_file) = (&place.url, place.ca_file());
+    let provider = format!(
+        r#"
+name = "bench"
+type = "payment"
+protocol = "rest"
+base_url = "{url}"
+ca_file = "{ca_file}"
+max_in_flight = {in_flight}
+auth = {{ scheme = "bearer", token = "{{{{ secrets.api_key }}}}" }}
+
+[secrets]
+api_key = "sk_bench_51H8x2KZvq0"
+
+[operations.charge]
+request = {{ method = "POST", path = "/v1/charges", encoding = "json" }}
+idempotency = {{ header = "Idempotency-Key", retention = "24h" }}
+timeout = "5m"
+
+[operations.charge.body]
+amount = "{{{{ payload.amount }}}}"
+currency = "{{{{ payload.currency }}}}"
+customer = "{{{{ payload.customer }}}}"
+description = "{{{{ payload.description }}}}"
+sandbox = "{{{{ payload.sandbox }}}}"
+
+[operations.charge.response]
+reference = "{{{{ body.id }}}}"
+result = {{ id = "{{{{ body.id }}}}", status = "{{{{ body.status }}}}" }}
+success = "body.status == 'succeeded'"
+"#,
+        ca_file = ca_file.display(),
+    );
+    fs::create_dir_all(place.dir.join("providers"))?;
+    fs::write(place.dir.join("ferryd.toml"), CONFIGURATION)?;
+    Ok(fs::write(place.dir.join("providers/bench.toml"), provider)?)
+}

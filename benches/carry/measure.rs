@@ -1,0 +1,159 @@
+//! The three questions.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use crate::Fault;
+use crate::client::Client;
+use crate::contender::{Contender, declare};
+use crate::place::Place;
+use crate::process::Process;
+
+/// The first commands of a steady rate are not counted: connections are being opened.
+const WARM_UP: u32 = 2;
+
+/// As many calls are begun at once; all 4,000 handshakes together would measure patience, not memory.
+const WAVE: usize = 250;
+
+/// How long a wave of calls may take to reach the provider.
+const REACHED_WITHIN: Duration = Duration::from_mins(1);
+
+/// How a queue was drained.
+pub(crate) struct Drained {
+    /// Commands per second, from the first event to the last.
+    pub(crate) per_second: f64,
+    /// Processor time of the contender for each command.
+    pub(crate) cpu: Duration,
+}
+
+/// What calls in flight cost.
+pub(crate) struct Held {
+    /// The most memory ever resident, in bytes.
+    pub(crate) peak: u64,
+    /// The same with no call in flight.
+    pub(crate) idle: u64,
+}
+
+/// A place with its core application.
+pub(crate) struct Bench {
+    place: Place,
+    client: Client,
+    calls: reqwest::Client,
+    published: u64,
+}
+
+impl Bench {
+    /// Declares the topology and connects.
+    pub(crate) async fn new(place: Place) -> Result<Self, Fault> {
+        declare(&place)?;
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let ca = reqwest::Certificate::from_pem_bundle(&std::fs::read(place.ca_file())?)?;
+        let calls = reqwest::Client::builder().tls_certs_only(ca).build()?;
+        Ok(Self { client: Client::connect(&place.amqp_uri).await?, place, calls, published: 0 })
+    }
+
+    /// How fast a contender drains `count` commands.
+    pub(crate) async fn drain(&mut self, contender: Contender, prefetch: u16, count: usize) -> Result<Drained, Fault> {
+        eprintln!("  {}: draining {count} commands, prefetch {prefetch}", contender.name());
+        let ids = self.ids(count);
+        self.client.publish_all(&ids, &Value::Null).await?;
+        let process = contender.start(&self.place, prefetch)?;
+        let mut open: HashSet<String> = ids.into_iter().collect();
+        open.remove(&self.client.completed().await?);
+        let (begun, cpu) = (Instant::now(), process.cpu()?);
+        let counted = u32::try_from(open.len())?;
+        while !open.is_empty() {
+            open.remove(&self.client.completed().await?);
+        }
+        let (took, cpu) = (begun.elapsed(), process.cpu()?.saturating_sub(cpu));
+        process.stop()?;
+        Ok(Drained { per_second: f64::from(counted) / took.as_secs_f64(), cpu: cpu / counted })
+    }
+
+    /// How long commands take from publish to event, in ascending order, at `rate` a second.
+    pub(crate) async fn latency(
+        &mut self,
+        contender: Contender,
+        rate: u32,
+        seconds: u32,
+    ) -> Result<Vec<Duration>, Fault> {
+        eprintln!("  {}: {rate} commands a second for {seconds} s", contender.name());
+        let process = self.started(contender, 64).await?;
+        let ids = self.ids((rate * (seconds + WARM_UP)) as usize);
+        let mut ticks = interval_at(Instant::now(), Duration::from_secs(1) / rate);
+        // A late tick counts from when it was due: else a stall would hide the commands it held up.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let mut open = HashMap::new();
+        let mut waiting = ids.iter();
+        let mut latencies = Vec::new();
+        while waiting.len() > 0 || !open.is_empty() {
+            tokio::select! {
+                due = ticks.tick(), if waiting.len() > 0 => {
+                    let Some(id) = waiting.next() else { continue };
+                    open.insert(id.clone(), due);
+                    let confirm = self.client.publish(id, &Value::Null).await?;
+                    tokio::spawn(confirm);
+                }
+                id = self.client.completed() => {
+                    latencies.extend(open.remove(&id?).map(|due: Instant| (due, due.elapsed())));
+                }
+            }
+        }
+        process.stop()?;
+        latencies.sort_by_key(|(due, _)| *due);
+        let mut counted: Vec<_> = latencies.into_iter().skip((rate * WARM_UP) as usize).map(|(_, took)| took).collect();
+        counted.sort();
+        Ok(counted)
+    }
+
+    /// How much memory a contender needs with `in_flight` calls that the provider does not answer.
+    pub(crate) async fn memory(&mut self, contender: Contender, in_flight: u16) -> Result<Held, Fault> {
+        eprintln!("  {}: {in_flight} calls in flight", contender.name());
+        let process = self.started(contender, in_flight).await?;
+        let idle = process.peak_memory()?;
+        let ids = self.ids(in_flight.into());
+        let mut reached = 0;
+        for wave in ids.chunks(WAVE) {
+            reached += wave.len() as u64;
+            self.client.publish_all(wave, &json!({ "hang": "before_answer" })).await?;
+            timeout(REACHED_WITHIN, self.hanging(|hanging| hanging >= reached)).await??;
+        }
+        let held = Held { peak: process.peak_memory()?, idle };
+        drop(process);
+        // What was in flight comes back to the queue with the lost connection, which the provider notices too.
+        timeout(REACHED_WITHIN, self.hanging(|hanging| hanging == 0)).await??;
+        self.client.purge().await?;
+        Ok(held)
+    }
+
+    /// A contender that has carried its first command.
+    async fn started(&mut self, contender: Contender, in_flight: u16) -> Result<Process, Fault> {
+        let process = contender.start(&self.place, in_flight)?;
+        let first = self.ids(1);
+        self.client.publish_all(&first, &Value::Null).await?;
+        while self.client.completed().await? != first[0] {}
+        Ok(process)
+    }
+
+    /// Waits until the number of calls that hang at the provider is as wanted.
+    async fn hanging(&self, wanted: impl Fn(u64) -> bool) -> Result<(), Fault> {
+        loop {
+            let answer = self.calls.get(format!("{}/sandbox/calls", self.place.url)).send().await?;
+            let counted: Value = serde_json::from_slice(&answer.bytes().await?)?;
+            if wanted(counted["concurrent"].as_u64().unwrap_or_default()) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Ids that were not used before.
+    fn ids(&mut self, count: usize) -> Vec<String> {
+        let from = self.published;
+        self.published += count as u64;
+        (from..self.published).map(|number| format!("bench.{number}.charge")).collect()
+    }
+}

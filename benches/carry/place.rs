@@ -1,0 +1,86 @@
+//! Where it all happens: a folder, a RabbitMQ node and a sandbox of the run's own.
+
+use std::fs;
+use std::io::BufReader;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::Fault;
+use crate::process::Process;
+
+/// The program that is measured, of the same build.
+pub(crate) const FERRYD: &str = env!("CARGO_BIN_EXE_ferryd");
+
+const NODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rabbitmq/node");
+
+/// Waits for the end of the bench, then stops the node and removes the folder.
+///
+/// A pipe tells it: the kernel closes our end however we end, by Ctrl-C or `kill -9` too.
+const KEEPER: &str = r#"cat >/dev/null; "$0" stop --dir "$1/node"; rm -rf "$1""#;
+
+/// What both contenders work with.
+pub(crate) struct Place {
+    /// The folder; removed at the end.
+    pub(crate) dir: PathBuf,
+    /// The broker.
+    pub(crate) amqp_uri: String,
+    /// The provider.
+    pub(crate) url: String,
+    _sandbox: Process,
+    keeper: Child,
+}
+
+impl Place {
+    /// Starts node and sandbox.
+    pub(crate) fn start() -> Result<Self, Fault> {
+        let dir = tempfile::Builder::new().prefix("ferryd-bench-").tempdir()?.keep();
+        let keeper = Command::new("sh")
+            .args(["-c", KEEPER, NODE])
+            .arg(&dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            // Ctrl-C in a terminal goes to the whole process group: the keeper must outlive it.
+            .process_group(0)
+            .spawn()?;
+        let (sandbox, url) = sandbox(&dir)?;
+        let mut place = Self { dir, amqp_uri: String::new(), url, _sandbox: sandbox, keeper };
+        place.amqp_uri = place.start_node()?;
+        Ok(place)
+    }
+
+    /// The authority that signed the provider's certificate.
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        self.dir.join("sandbox/ca.pem")
+    }
+
+    fn start_node(&self) -> Result<String, Fault> {
+        let mut command = Command::new(NODE);
+        let output = command.args(["start", "--memory-limit", "4GB", "--dir"]).arg(self.dir.join("node")).output()?;
+        let printed = String::from_utf8(output.stdout)?;
+        let uri = printed.lines().last().filter(|_| output.status.success());
+        Ok(uri.ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())?.to_owned())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+fn sandbox(dir: &Path) -> Result<(Process, String), Fault> {
+    let mut command = Process::command(FERRYD);
+    command.args(["sandbox", "--json", "--bind", "127.0.0.1:0", "--dir"]).arg(dir.join("sandbox"));
+    let log = fs::File::create(dir.join("sandbox.log"))?;
+    let mut process = Process::spawn(command.stdout(Stdio::piped()).stderr(log))?;
+    let stdout = process.child().stdout.take().ok_or("the sandbox has no output")?;
+    // It goes on running after these words: reading to the end would never end.
+    let mut told = serde_json::Deserializer::from_reader(BufReader::new(stdout)).into_iter::<Value>();
+    let told = told.next().ok_or("the sandbox ended at once; is `setpriv` missing?")??;
+    let url = told["url"].as_str().ok_or("the sandbox does not say where it listens")?.to_owned();
+    Ok((process, url))
+}

@@ -1,0 +1,66 @@
+//! Processes that end with the bench, and what they use.
+
+use std::fs;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::Fault;
+
+/// Linux counts a process's time for others in hundredths of a second, whatever its own clock does.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A child process; killed when dropped.
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// A command line of a process that the kernel kills with the bench: `setpriv` becomes the program.
+    pub(crate) fn command(program: &str) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", program]);
+        command
+    }
+
+    /// Starts a command line made by [`Process::command`].
+    pub(crate) fn spawn(command: &mut Command) -> Result<Self, Fault> {
+        Ok(Self(command.spawn()?))
+    }
+
+    /// What it has printed so far is read from here.
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.0
+    }
+
+    /// The processor time it has used so far.
+    pub(crate) fn cpu(&self) -> Result<Duration, Fault> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+        // The second field is the name in parentheses; user and system time are the 14th and 15th.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |at: usize| -> Result<u32, Fault> { Ok(fields.get(at).ok_or("no such field")?.parse()?) };
+        Ok(TICK * (ticks(11)? + ticks(12)?))
+    }
+
+    /// The most memory it ever had resident, in bytes.
+    pub(crate) fn peak_memory(&self) -> Result<u64, Fault> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("the process is gone")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn stop(mut self) -> Result<(), Fault> {
+        kill(Pid::from_raw(i32::try_from(self.0.id())?), Signal::SIGTERM)?;
+        self.0.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail for a process that has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,108 @@
+//! What was measured, as a table and as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::contender::Contender;
+use crate::measure::{Drained, Held};
+
+/// The percentiles that are shown, in hundredths.
+const PERCENTILES: [(&str, usize); 4] = [("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)];
+
+/// Values of one kind by contender, one for each round.
+type Rounds = BTreeMap<Contender, Vec<f64>>;
+
+/// Everything that was measured: a title, then what it is measured in, then values.
+#[derive(Default)]
+pub(crate) struct Report(BTreeMap<String, Vec<(&'static str, Rounds)>>);
+
+impl Report {
+    /// Notes a drained queue.
+    pub(crate) fn drained(&mut self, contender: Contender, prefetch: u16, drained: &Drained) {
+        let title = format!("1. draining a full queue, prefetch {prefetch:>3}");
+        self.note(&title, "commands/s", contender, drained.per_second);
+        self.note(&title, "cpu µs each", contender, drained.cpu.as_secs_f64() * 1e6);
+    }
+
+    /// Notes latencies, in ascending order.
+    pub(crate) fn answered(&mut self, contender: Contender, latencies: &[Duration]) {
+        for (name, hundredths) in PERCENTILES {
+            let at = (latencies.len() * hundredths).div_ceil(100).saturating_sub(1);
+            let millis = latencies.get(at).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3);
+            self.note("2. from publish to event at a steady rate, ms", name, contender, millis);
+        }
+    }
+
+    /// Notes memory.
+    pub(crate) fn held(&mut self, contender: Contender, held: &Held) {
+        let title = "3. resident memory with all calls in flight, MiB";
+        self.note(title, "peak", contender, mebibytes(held.peak));
+        self.note(title, "idle", contender, mebibytes(held.idle));
+    }
+
+    fn note(&mut self, title: &str, unit: &'static str, contender: Contender, value: f64) {
+        let columns = self.0.entry(title.to_owned()).or_default();
+        let at = columns.iter().position(|(known, _)| *known == unit).unwrap_or_else(|| {
+            columns.push((unit, Rounds::new()));
+            columns.len() - 1
+        });
+        columns[at].1.entry(contender).or_default().push(value);
+    }
+
+    /// Everything, by title, unit and contender.
+    pub(crate) fn json(&self) -> Value {
+        let column = |(unit, rounds): &(&str, Rounds)| {
+            let values = rounds.iter().map(|(contender, values)| {
+                let shown = json!({ "rounds": values, "median": median(values), "ratio": ratio(rounds, *contender) });
+                (contender.name().to_owned(), shown)
+            });
+            ((*unit).to_owned(), Value::Object(values.collect()))
+        };
+        let titled = self.0.iter().map(|(title, columns)| (title.clone(), columns.iter().map(column).collect()));
+        Value::Object(titled.collect())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (title, columns) in &self.0 {
+            writeln!(f, "\n{title}")?;
+            write!(f, "{:30}", "")?;
+            columns.iter().try_for_each(|(unit, _)| write!(f, "{unit:>14}{:>8}", "ratio"))?;
+            writeln!(f)?;
+            for contender in Contender::ALL {
+                write!(f, "{:30}", contender.name())?;
+                for (_, rounds) in columns {
+                    let value = rounds.get(&contender).map_or(f64::NAN, |values| median(values));
+                    write!(f, "{value:>14.1}{:>8.2}", ratio(rounds, contender))?;
+                }
+                writeln!(f)?;
+            }
+        }
+        writeln!(
+            f,
+            "\nmiddle values of all rounds; a ratio is the middle one of ferryd / minimal consumer within a round"
+        )
+    }
+}
+
+/// To the minimal consumer, within each round: what else the machine did then fell on both.
+fn ratio(rounds: &Rounds, contender: Contender) -> f64 {
+    let of = |contender| rounds.get(&contender).map(Vec::as_slice).unwrap_or_default();
+    let ratios: Vec<f64> = of(contender).iter().zip(of(Contender::Minimal)).map(|(own, base)| own / base).collect();
+    median(&ratios)
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
