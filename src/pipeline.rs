@@ -34,7 +34,6 @@ use self::outbox::{Effects, Outbox};
 use self::parcel::{Order, Parcel, Refusal};
 use crate::amqp::broker::Broker;
 use crate::amqp::error::BrokerError;
-use crate::amqp::message::Message;
 use crate::amqp::topology::Names;
 use crate::domain::event::Happening;
 use crate::domain::exchange::{Answer, Request};
@@ -250,15 +249,15 @@ impl Pipeline {
     }
 
     async fn publish(&self, effects: &Effects) -> Result<(), BrokerError> {
-        let publish = |message: &'_ Message| {
-            let message = message.clone();
-            async move {
-                self.broker.publish(&message).await?;
-                hit(Failpoint::PartlyPublished);
-                Ok(())
-            }
+        let publish = async |message| {
+            self.broker.publish(message).await?;
+            hit(Failpoint::PartlyPublished);
+            Ok(())
         };
-        try_join_all(effects.messages.iter().map(publish)).await.map(drop)
+        match effects.messages.as_slice() {
+            [message] => publish(message).await,
+            messages => try_join_all(messages.iter().map(publish)).await.map(drop),
+        }
     }
 
     fn log_exchange(&self, lane: &Lane, order: &Order, request: &Request, answer: &Answer, elapsed: Duration) {

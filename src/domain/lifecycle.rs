@@ -255,9 +255,10 @@ pub fn mark(progress: &mut Progress, outcome: &Outcome) {
     progress.unknown |= matches!(outcome, Outcome::Unknown(_));
 }
 
-/// Whether a call at `at` would come too late to be a repetition. It would where nobody can say when the key was first used.
+/// Whether a call at `at` would come too late to be a repetition. Where nothing says when the key was first used, it counts
+/// from now on.
 fn past_key(progress: &Progress, retention: Duration, at: Timestamp) -> bool {
-    progress.first_sent.is_none_or(|first_sent| at > key_deadline(first_sent, retention))
+    progress.first_sent.is_some_and(|first_sent| at > key_deadline(first_sent, retention))
 }
 
 /// Until when a call may be repeated under the key first sent at `first_sent`: an hour before the provider forgets it

@@ -103,7 +103,7 @@ fn calls_are_admitted_only_when_safe_and_in_time() {
         (progress(1, true), limits(None), 1, "unresolved"),
         (progress(2, true), limits(Some(24 * HOUR)), 60, "call"),
         (progress(2, true), limits(Some(24 * HOUR)), 23 * 3600 + 1, "unresolved"),
-        (Progress { first_sent: None, ..progress(1, true) }, limits(Some(24 * HOUR)), 1, "unresolved"),
+        (Progress { first_sent: None, ..progress(1, true) }, limits(Some(24 * HOUR)), 1, "call"),
         (progress(2, false), limits(None), 24 * 3600 + 1, "unavailable"),
         (progress(1, false), limits(None), 24 * 3600 + 1, "call"),
         (progress(1, false), expiring.clone(), 10, "call"),
