@@ -182,6 +182,7 @@ impl Handler for Dispatch {
         match &self.route {
             Route::Lane(pipeline, lane) => {
                 let (pipeline, lane) = (Arc::clone(pipeline), Arc::clone(lane));
+                let delivery = Box::new(delivery);
                 self.work.spawn(async move { pipeline.carry(&lane, delivery).await });
             }
             Route::Strays(strays, stray) => {

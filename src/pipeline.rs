@@ -70,12 +70,12 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Carries one delivery to its end: everything that follows from it is published and confirmed, and it is acked.
-    pub async fn carry(&self, lane: &Lane, delivery: Delivery) {
+    pub async fn carry(&self, lane: &Lane, delivery: Box<Delivery>) {
         let acker = delivery.acker.clone();
         let copy = delivery.redelivered || delivery.exchange.as_str() != self.names.commands();
         let mut order = match self.read(lane, &delivery) {
             Ok(order) => order,
-            Err(refusal) => return self.refuse(lane, *refusal, acker).await,
+            Err(refusal) => return Box::pin(self.refuse(lane, refusal, acker)).await,
         };
         drop(delivery);
         let claim = match self.in_flight.enter(Step::new(&order.command.id, &order.parcel.travel), acker, copy) {
@@ -104,9 +104,14 @@ impl Pipeline {
     }
 
     /// Reads a delivery. One that makes the reading itself panic is given up like any other that can't be read.
-    fn read(&self, lane: &Lane, delivery: &Delivery) -> Result<Order, Box<Refusal>> {
+    fn read(&self, lane: &Lane, delivery: &Delivery) -> Result<Box<Order>, Box<Refusal>> {
         let now = Timestamp::now();
-        let read = || Order::read(delivery, &lane.provider, &self.names, now).inspect(|_| hit(Failpoint::Decoded));
+        // On the heap, like the delivery: thousands of them wait in futures, which would hold them more than once.
+        let read = || {
+            let order = Order::read(delivery, &lane.provider, &self.names, now)?;
+            hit(Failpoint::Decoded);
+            Ok(Box::new(order))
+        };
         std::panic::catch_unwind(AssertUnwindSafe(read))
             .unwrap_or_else(|_| Err(Refusal::unreadable(delivery, &lane.provider, &self.names, now, panicked())))
     }
@@ -216,8 +221,8 @@ impl Pipeline {
     }
 
     /// Gives up what is no valid command for its provider.
-    async fn refuse(&self, lane: &Lane, refusal: Refusal, acker: Acker) {
-        let Refusal { parcel, kind, failure } = refusal;
+    async fn refuse(&self, lane: &Lane, refusal: Box<Refusal>, acker: Acker) {
+        let Refusal { parcel, kind, failure } = *refusal;
         let operation = parcel.identity.operation.as_ref().and_then(|name| lane.provider.operations.get(name));
         let happening = Happening::Failed(kind, failure);
         log_ending(&parcel, &happening, || lane.mask.clone());
@@ -255,7 +260,7 @@ impl Pipeline {
             Ok(())
         };
         match effects.messages.as_slice() {
-            [message] => publish(message).await,
+            [message] => Box::pin(publish(message)).await,
             messages => try_join_all(messages.iter().map(publish)).await.map(drop),
         }
     }
