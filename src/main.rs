@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use ferryd::cli::{Cli, CommandError, Exit, Output};
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 
-/// Thousands of short-lived buffers of all sizes, on several threads: the system's allocator spends a tenth of the time on
-/// them, and keeps more memory (see `docs/BENCHMARKS.md`).
+/// Thousands of short-lived buffers of all sizes, on several threads: the system's allocator takes a fifth of ferryd's time
+/// for them (see `docs/BENCHMARKS.md`).
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let mut out = Output::stdout();
