@@ -130,6 +130,9 @@ impl Mask {
         let Some(text) = readable(body).filter(|_| !kind.starts_with("multipart/")) else {
             return format!("[{} bytes]", body.len());
         };
+        if self.nothing_to_hide(text) {
+            return self.cut(text.to_owned());
+        }
         let masked = match self.json(text) {
             Some(json) => self.text(&json),
             None if kind.starts_with("application/x-www-form-urlencoded") => self.text(&self.pairs(body)),
@@ -139,6 +142,15 @@ impl Mask {
             None => self.text(text),
         };
         self.cut(masked)
+    }
+
+    /// Whether a text shows at a glance that there is nothing in it to mask, which holds for most bodies and spares taking
+    /// them apart. Where a value may be spelled in other ways than it is written (escapes, exponents, numbers among the
+    /// hidden values), or fields are masked by name, no glance is enough.
+    fn nothing_to_hide(&self, text: &str) -> bool {
+        let plain = !text.contains(['\\', '%', '&', '+']) && !text.as_bytes().windows(2).any(is_exponent);
+        let hides = |hidden: &String| hidden.parse::<f64>().is_ok() || text.contains(hidden.as_str());
+        plain && self.fields.is_empty() && !self.wholes().any(hides) && self.text(text) == text
     }
 
     fn header(&self, name: &str, value: &str) -> String {
@@ -244,6 +256,11 @@ impl Mask {
         let (kept, rest) = text.split_at(text.floor_char_boundary(self.cap));
         format!("{kept}… [{} more bytes]", rest.len())
     }
+}
+
+/// Whether a digit and what follows it may be the beginning of an exponent.
+fn is_exponent(pair: &[u8]) -> bool {
+    pair[0].is_ascii_digit() && matches!(pair[1], b'e' | b'E')
 }
 
 fn whole(texts: &[&str]) -> HashSet<String> {
