@@ -161,6 +161,12 @@ pub fn sequence(generation: u32, attempt: u32, state: State) -> u64 {
     ((u64::from(generation) << 20) + u64::from(attempt.min((1 << 20) - 1))) * 8 + rank
 }
 
+/// The attempt in a [`sequence`].
+#[must_use]
+pub fn attempt_of(sequence: u64) -> u32 {
+    u32::try_from((sequence >> 3) & ((1 << 20) - 1)).unwrap_or(u32::MAX)
+}
+
 impl Event {
     /// The event that tells of `happening`.
     #[must_use]

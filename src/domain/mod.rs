@@ -10,6 +10,7 @@ pub mod dead_letter;
 pub mod event;
 pub mod exchange;
 pub mod key;
+pub mod ledger;
 pub mod lifecycle;
 pub mod name;
 pub mod outcome;

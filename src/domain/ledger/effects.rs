@@ -1,0 +1,48 @@
+//! What is to be published once a record counts, written down in the record itself.
+//!
+//! Whoever finds a decision whose effects nobody is known to have published publishes them from the record, so that they
+//! are the same whoever does it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::event::Event;
+
+/// What follows from a decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Effects {
+    /// What happened.
+    pub event: Event,
+    /// Whether the event is published; ends always are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told: bool,
+    /// The message itself, sent on: a continuation, or a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Carried>,
+}
+
+/// Where the message of a command goes next. Its body and its publisher's properties are those of the delivery, which
+/// comes back until it is acked, so they are not written down again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Carried {
+    /// The exchange.
+    pub exchange: String,
+    /// The routing key.
+    pub routing_key: String,
+    /// ferryd's own headers.
+    pub headers: BTreeMap<String, HeaderValue>,
+}
+
+/// A value in a header of ferryd's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum HeaderValue {
+    /// Yes or no.
+    Flag(bool),
+    /// A whole number.
+    Number(i64),
+    /// A text.
+    Text(String),
+}
