@@ -315,11 +315,17 @@ impl Case {
                 Phase::Started { by, guard: Guard::Claim(ttl_ms) } => {
                     return Ruling::Claimed { claim: *by, ttl_ms: *ttl_ms };
                 }
-                Phase::Started { guard: Guard::Key, .. } => case.unknown = true,
+                // Under the same key a call may be repeated at once; a mere copy of the message does not need to.
+                Phase::Started { by, guard: Guard::Key(ttl_ms) }
+                    if !started.redelivered && started.waited_out != Some(*by) =>
+                {
+                    return Ruling::Claimed { claim: *by, ttl_ms: *ttl_ms };
+                }
+                Phase::Started { guard: Guard::Key(_), .. } => case.unknown = true,
                 Phase::TakenOver => return Ruling::Counts(Granted { unknown: true, replies: Vec::new() }),
                 Phase::Open | Phase::Started { guard: Guard::Harmless, .. } | Phase::Decided { .. } => {}
             }
-        } else if matches!(&case.phase, Phase::Started { guard: Guard::Key | Guard::Claim(_), .. } | Phase::TakenOver) {
+        } else if matches!(&case.phase, Phase::Started { guard: Guard::Key(_) | Guard::Claim(_), .. } | Phase::TakenOver) {
             case.unknown = true;
         }
         case.begin(id, at, started);

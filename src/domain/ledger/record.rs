@@ -165,8 +165,9 @@ pub enum Reason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Guard {
-    /// The provider, by an idempotency key.
-    Key,
+    /// The provider, by an idempotency key. A copy of the message waits so many milliseconds for whoever was first, to spare
+    /// the provider a call.
+    Key(u64),
     /// The ledger: the first to start a step has it to itself for so many milliseconds.
     Claim(u64),
     /// Nothing: the call only reads.
@@ -188,6 +189,12 @@ pub struct Started {
     pub recorded: bool,
     /// What keeps the call from acting twice.
     pub guard: Guard,
+    /// Whether the broker had given the message to somebody before, who may have died.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redelivered: bool,
+    /// The start of the same step that this message has waited for in vain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited_out: Option<RecordId>,
     /// Whether, by what the message says, an earlier call may have acted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,
