@@ -23,6 +23,7 @@ use crate::domain::lifecycle::State;
 use crate::pipeline::Pipeline;
 use crate::pipeline::in_flight::InFlight;
 use crate::pipeline::lane::Lane;
+use crate::pipeline::memory::Memory;
 use crate::pipeline::outbox::Outbox;
 use crate::pipeline::stray::{Stray, Strays};
 use crate::provider::registry::Registry;
@@ -96,6 +97,7 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
         outbox: Outbox::new(names.clone(), states, host),
         names,
         broker,
+        memory: Memory::Messages,
         in_flight: InFlight::default(),
         log_body_cap,
         stop: stop.clone(),

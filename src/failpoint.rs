@@ -9,14 +9,18 @@ pub enum Failpoint {
     Decoded,
     /// The call is admitted and about to be rendered.
     Admitted,
+    /// It is on record that the call begins.
+    Begun,
     /// The request is rendered and about to be sent.
     Rendered,
     /// The answer has come.
     Answered,
     /// The answer is being interpreted.
     Interpreting,
-    /// It is decided what follows; nothing is published.
+    /// It is decided what follows; nothing is on record.
     Decided,
+    /// The decision is on record; nothing is published.
+    Concluded,
     /// The first of several messages is confirmed.
     PartlyPublished,
     /// Every message is confirmed; the delivery is not acked.
@@ -27,13 +31,15 @@ pub enum Failpoint {
 
 impl Failpoint {
     /// Every failpoint.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Decoded,
         Self::Admitted,
+        Self::Begun,
         Self::Rendered,
         Self::Answered,
         Self::Interpreting,
         Self::Decided,
+        Self::Concluded,
         Self::PartlyPublished,
         Self::Published,
         Self::Acked,
@@ -45,10 +51,12 @@ impl Failpoint {
         match self {
             Self::Decoded => "decoded",
             Self::Admitted => "admitted",
+            Self::Begun => "begun",
             Self::Rendered => "rendered",
             Self::Answered => "answered",
             Self::Interpreting => "interpreting",
             Self::Decided => "decided",
+            Self::Concluded => "concluded",
             Self::PartlyPublished => "partly_published",
             Self::Published => "published",
             Self::Acked => "acked",

@@ -26,6 +26,7 @@ pub mod config;
 pub mod daemon;
 pub mod domain;
 pub mod failpoint;
+pub mod ledger;
 pub mod operator;
 pub mod pipeline;
 pub mod provider;

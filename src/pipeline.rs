@@ -1,16 +1,20 @@
 //! The way of one command, top to bottom.
 //!
 //! ```text
-//! delivery → read → known already? → admit → may it be called? → request → transport → interpret → decide
-//!          → publish and confirm → ack
+//! delivery → read → known already? → admit → may it be called? → request → *started* → transport → interpret → decide
+//!          → *finished* → publish and confirm → ack → *settled*
 //! ```
 //!
-//! Nothing else in ferryd does these steps. The order is the guarantee: no effect is told before it is decided, and no
-//! delivery is acked before every message that follows from it is confirmed by the broker. If the process dies anywhere,
-//! the delivery comes back; whatever may have been sent by then counts as *unknown*, never as new.
+//! Nothing else in ferryd does these steps. The words in stars are records in the ledger, and the order is the guarantee:
+//! no call is made before it is on record that it begins, no effect is told before it is on record that it was decided,
+//! and no delivery is acked before every message that follows from it is confirmed by the broker. If the process dies
+//! anywhere, the delivery comes back, and the record says how far it had come. [`memory`] asks the ledger, [`conclude`]
+//! puts decisions down and does what they come to.
 
+pub mod conclude;
 pub mod in_flight;
 pub mod lane;
+pub mod memory;
 pub mod outbox;
 pub mod parcel;
 pub mod stray;
@@ -19,18 +23,19 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use lapin::Acker;
 use lapin::message::Delivery;
-use lapin::options::BasicAckOptions;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use self::in_flight::{Claim, Entry, InFlight, Step};
+use self::conclude::Verdict;
+use self::in_flight::{Entry, InFlight, Step};
 use self::lane::{Lane, NotAdmitted};
-use self::outbox::{Effects, Outbox};
+use self::memory::{Begun, Memory};
+use self::outbox::{Outbox, Outgoing};
 use self::parcel::{Order, Parcel, Refusal};
 use crate::amqp::broker::Broker;
 use crate::amqp::error::BrokerError;
@@ -38,6 +43,7 @@ use crate::amqp::topology::Names;
 use crate::domain::event::Happening;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::key::IdempotencyKey;
+use crate::domain::ledger::record::Reason;
 use crate::domain::lifecycle::{self, Admission, Decision, Kind};
 use crate::domain::outcome::{Failure, Outcome};
 use crate::domain::progress::Attempted;
@@ -56,6 +62,8 @@ pub struct Pipeline {
     pub broker: Broker,
     /// The names of the topology.
     pub names: Names,
+    /// What is known of commands beyond their messages.
+    pub memory: Memory,
     /// Writes what is published.
     pub outbox: Outbox,
     /// What this process is doing.
@@ -84,23 +92,36 @@ impl Pipeline {
             Entry::Ended(acker) => return ack([acker]).await,
         };
         let permit = lane.admit(order.parcel.body.len(), &self.stop).await;
-        let effects = match &permit {
+        let outgoing = match &permit {
             Err(NotAdmitted::Stopping) => {
                 // Given back earlier, it would be delivered here again, and a delivery that crosses the end of consuming
                 // is lost to this process: the broker then hands it to the next as one that may have been begun.
                 self.detached.cancelled().await;
-                self.outbox.give_back(&order.parcel)
+                if self.memory.ledger().is_some() {
+                    // The record says that it was not begun; it need not lose its place in the queue.
+                    return requeue(claim.finish()).await;
+                }
+                Ok(self.outbox.give_back(&order.parcel))
             }
-            Err(NotAdmitted::Busy) => self.outbox.park(&order.parcel, Rung::at_least(BUSY_WAIT)),
+            Err(NotAdmitted::Busy) => self.wait(&mut order, Rung::at_least(BUSY_WAIT), Reason::Busy).await,
             Ok(_) => {
                 let attempt = AssertUnwindSafe(self.attempt(lane, &mut order)).catch_unwind().await;
-                attempt.unwrap_or_else(|_| self.poisoned(lane, &order))
+                match attempt {
+                    Ok(outgoing) => outgoing,
+                    Err(_) => self.poisoned(lane, &mut order).await,
+                }
             }
         };
-        if self.settle(&effects, claim).await {
-            drop(permit);
-            self.reply(effects).await;
+        // Where ferryd stops before it may tell anything, the delivery comes back.
+        let Ok(outgoing) = outgoing else { return };
+        if self.publish(&outgoing).await.is_err() {
+            return;
         }
+        hit(Failpoint::Published);
+        ack(claim.finish()).await;
+        hit(Failpoint::Acked);
+        drop(permit);
+        self.settled(&order.parcel, outgoing).await;
     }
 
     /// Reads a delivery. One that makes the reading itself panic is given up like any other that can't be read.
@@ -117,25 +138,39 @@ impl Pipeline {
     }
 
     /// Makes the next call of a command, if it may be made, and says what follows.
-    async fn attempt(&self, lane: &Lane, order: &mut Order) -> Effects {
+    async fn attempt(&self, lane: &Lane, order: &mut Order) -> Result<Outgoing, BrokerError> {
         let Some(operation) = lane.provider.operations.get(&order.command.operation) else {
-            return self.poisoned(lane, order);
+            return self.poisoned(lane, order).await;
         };
+        self.memory.recall(&mut order.parcel, Some(operation));
+        let opening = order.opening();
+        if let Some(next) = self.memory.glance(&order.parcel, &opening) {
+            return self.instead(&mut order.parcel, &opening, operation.idempotency, next).await;
+        }
         let limits = order.limits(operation);
         match lifecycle::before_call(order.progress(), &limits, Timestamp::now()) {
             Admission::Call => {}
-            Admission::Park(rung) => return self.outbox.park(&order.parcel, rung),
-            Admission::GiveUp(kind, failure) => return self.end(lane, order, Happening::Failed(kind, failure)),
+            Admission::Park(rung) => return self.wait(order, rung, Reason::Early).await,
+            Admission::GiveUp(kind, failure) => {
+                return self.end(lane, order, Happening::Failed(kind, failure)).await;
+            }
         }
         hit(Failpoint::Admitted);
         let request = match Self::request(lane, order, operation) {
             Ok(request) => request,
-            Err((kind, failure)) => return self.end(lane, order, Happening::Failed(kind, failure)),
+            Err((kind, failure)) => return self.end(lane, order, Happening::Failed(kind, failure)).await,
         };
-        if let Some(event) = self.outbox.tell(&order.parcel, Happening::Processing, Timestamp::now())
-            && self.broker.publish(&event).await.is_err()
-        {
-            return self.outbox.give_back(&order.parcel);
+        match self.memory.begin(&mut order.parcel, operation, opening.clone(), &request).await? {
+            Begun::Yes { unknown } => {
+                hit(Failpoint::Begun);
+                order.progress_mut().unknown |= unknown;
+            }
+            Begun::No(next) => {
+                return self.instead(&mut order.parcel, &opening, operation.idempotency, next).await;
+            }
+        }
+        if let Some(event) = self.outbox.tell(&order.parcel, Happening::Processing, Timestamp::now()) {
+            self.broker.publish(&event).await?;
         }
         hit(Failpoint::Rendered);
         let outcome = self.call(lane, operation, order, &request).await;
@@ -143,7 +178,17 @@ impl Pipeline {
         let decision =
             lifecycle::after_call(outcome, order.progress(), &limits, Timestamp::now(), rand::rng().random());
         hit(Failpoint::Decided);
-        self.follow(lane, order, decision)
+        self.follow(lane, order, decision).await
+    }
+
+    /// Lets a command wait without a call.
+    async fn wait(&self, order: &mut Order, rung: Rung, reason: Reason) -> Result<Outgoing, BrokerError> {
+        let opening = order.opening();
+        let until = order.command.not_before.filter(|_| reason == Reason::Early);
+        match self.memory.wait(&mut order.parcel, opening.clone(), reason, until).await? {
+            None => Ok(self.outbox.park(&order.parcel, rung)),
+            Some(next) => self.instead(&mut order.parcel, &opening, None, next).await,
+        }
     }
 
     /// Describes the request, under the generation's key, and notes what is about to be sent.
@@ -192,77 +237,80 @@ impl Pipeline {
     }
 
     /// Turns a decision into what is to be published.
-    fn follow(&self, lane: &Lane, order: &mut Order, decision: Decision) -> Effects {
+    async fn follow(&self, lane: &Lane, order: &mut Order, decision: Decision) -> Result<Outgoing, BrokerError> {
         let happening = match decision {
             Decision::Complete(success) => Happening::Completed(success),
             Decision::Wait(success, party) => Happening::Waiting(success, party),
             Decision::GiveUp(kind, failure) => Happening::Failed(kind, failure),
             Decision::Retry { rung, due, failure } => {
-                return self.outbox.retry(&mut order.parcel, rung, due, failure, Timestamp::now());
+                let opening = order.opening();
+                return self.conclude(&mut order.parcel, opening, Verdict::Retry { rung, due, failure }).await;
             }
         };
-        self.end(lane, order, happening)
+        self.end(lane, order, happening).await
     }
 
     /// Ends a command here: tells the log, and says what is to be published.
-    fn end(&self, lane: &Lane, order: &Order, happening: Happening) -> Effects {
-        let operation = lane.provider.operations.get(&order.command.operation);
+    async fn end(&self, lane: &Lane, order: &mut Order, happening: Happening) -> Result<Outgoing, BrokerError> {
         log_ending(&order.parcel, &happening, || mask_of(lane, order));
-        let idempotency = operation.and_then(|operation| operation.idempotency);
-        self.outbox.end(&order.parcel, happening, idempotency, Timestamp::now())
+        let idempotency = idempotency_of(lane, &order.parcel);
+        let opening = order.opening();
+        self.conclude(&mut order.parcel, opening, Verdict::End(happening, idempotency)).await
     }
 
     /// Gives a message up whose handling panicked. Once something may have been sent, its outcome is unknown.
-    fn poisoned(&self, lane: &Lane, order: &Order) -> Effects {
+    async fn poisoned(&self, lane: &Lane, order: &mut Order) -> Result<Outgoing, BrokerError> {
         let operation = lane.provider.operations.get(&order.command.operation);
         let sent = order.progress().first_sent.is_some() && !operation.is_some_and(|operation| operation.reads);
         let kind = if sent { Kind::Unresolved } else { Kind::Poison };
-        self.end(lane, order, Happening::Failed(kind, panicked()))
+        self.end(lane, order, Happening::Failed(kind, panicked())).await
     }
 
     /// Gives up what is no valid command for its provider.
     async fn refuse(&self, lane: &Lane, refusal: Box<Refusal>, acker: Acker) {
-        let Refusal { parcel, kind, failure } = *refusal;
-        let operation = parcel.identity.operation.as_ref().and_then(|name| lane.provider.operations.get(name));
+        let Refusal { mut parcel, mut kind, failure, perhaps_sent } = *refusal;
+        if perhaps_sent {
+            let operation = parcel.identity.operation.as_ref().and_then(|name| lane.provider.operations.get(name));
+            self.memory.recall_all(&mut parcel, operation);
+        }
+        if kind == Kind::Invalid {
+            kind = lifecycle::unfit(&parcel.travel.progress);
+        }
         let happening = Happening::Failed(kind, failure);
         log_ending(&parcel, &happening, || lane.mask.clone());
-        let idempotency = operation.and_then(|operation| operation.idempotency);
-        let effects = self.outbox.end(&parcel, happening, idempotency, Timestamp::now());
-        if self.publish(&effects).await.is_ok() {
+        let idempotency = idempotency_of(lane, &parcel);
+        self.give_up(parcel, happening, idempotency, acker).await;
+    }
+
+    /// Ends a message as it is.
+    async fn give_up(&self, mut parcel: Parcel, happening: Happening, idempotency: Option<Idempotency>, acker: Acker) {
+        let opening = parcel.opening();
+        let outgoing = self.conclude(&mut parcel, opening, Verdict::End(happening, idempotency)).await;
+        let Ok(outgoing) = outgoing else { return };
+        if self.publish(&outgoing).await.is_ok() {
             ack([acker]).await;
-            self.reply(effects).await;
+            self.settled(&parcel, outgoing).await;
         }
     }
 
-    /// Publishes what follows and, once all of it is confirmed, acks the delivery and every copy of it that joined.
-    /// `false` when ferryd stops before that; the delivery comes back then.
-    async fn settle(&self, effects: &Effects, claim: Claim) -> bool {
-        if self.publish(effects).await.is_err() {
-            return false;
+    /// Puts down that everything that follows is published, and answers whoever asked for it with `reply_to`: best
+    /// effort, and after the ack.
+    async fn settled(&self, parcel: &Parcel, outgoing: Outgoing) {
+        if let Some(finished) = outgoing.settles {
+            self.memory.settle(&parcel.identity.id, finished);
         }
-        hit(Failpoint::Published);
-        ack(claim.finish()).await;
-        hit(Failpoint::Acked);
-        true
-    }
-
-    /// Answers whoever asked for it with `reply_to`: best effort, and after the ack.
-    async fn reply(&self, effects: Effects) {
-        if let Some(reply) = effects.reply {
-            self.broker.publish_once(&reply).await;
+        for reply in &outgoing.replies {
+            self.broker.publish_once(reply).await;
         }
     }
 
-    async fn publish(&self, effects: &Effects) -> Result<(), BrokerError> {
-        let publish = async |message| {
+    /// Publishes messages one after the other, each confirmed.
+    async fn publish(&self, outgoing: &Outgoing) -> Result<(), BrokerError> {
+        for message in &outgoing.messages {
             self.broker.publish(message).await?;
             hit(Failpoint::PartlyPublished);
-            Ok(())
-        };
-        match effects.messages.as_slice() {
-            [message] => Box::pin(publish(message)).await,
-            messages => try_join_all(messages.iter().map(publish)).await.map(drop),
         }
+        Ok(())
     }
 
     fn log_exchange(&self, lane: &Lane, order: &Order, request: &Request, answer: &Answer, elapsed: Duration) {
@@ -294,6 +342,11 @@ fn mask_of(lane: &Lane, order: &Order) -> Mask {
     lane.mask.with_values(&sensitive.unwrap_or_default())
 }
 
+fn idempotency_of(lane: &Lane, parcel: &Parcel) -> Option<Idempotency> {
+    let operation = parcel.identity.operation.as_ref().and_then(|name| lane.provider.operations.get(name));
+    operation.and_then(|operation| operation.idempotency)
+}
+
 /// The call an order is at.
 fn call_of(order: &Order) -> Call<'_> {
     let progress = order.progress();
@@ -312,6 +365,16 @@ async fn ack(ackers: impl IntoIterator<Item = Acker>) {
             Ok(true) => {}
             Ok(false) => debug!("a delivery was taken back before its ack; its copy will be recognised"),
             Err(error) => debug!(%error, "failed to ack a delivery; its copy will be recognised"),
+        }
+    }
+}
+
+/// Gives deliveries back as they came.
+async fn requeue(ackers: impl IntoIterator<Item = Acker>) {
+    for acker in ackers {
+        let again = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+        if let Err(error) = acker.nack(again).await {
+            debug!(%error, "failed to give a delivery back; the broker takes it back with the connection");
         }
     }
 }

@@ -6,13 +6,17 @@
 //!
 //! A version reads what the versions before and after it wrote: unknown headers are ignored, missing ones have a meaning.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
-use super::message::{number, put_text, text};
+use super::message::{number, text};
 use crate::domain::event::Trace;
 use crate::domain::key::IdempotencyKey;
+use crate::domain::ledger::effects::HeaderValue;
+use crate::domain::ledger::record::RecordId;
 use crate::domain::progress::Progress;
 
 const KIND: &str = "ferry-kind";
@@ -26,6 +30,8 @@ const DIGEST: &str = "ferry-digest";
 const HISTORY: &str = "ferry-history";
 const HOP: &str = "ferry-hop";
 const EXTENDED_TO: &str = "ferry-expires-at";
+const RECORDED: &str = "ferry-recorded";
+const CLAIM: &str = "ferry-claim";
 const ROUTING_KEY: &str = "ferry-routing-key";
 /// What ferryd knows of a dead letter, as JSON.
 pub const DEAD: &str = "ferry-dead";
@@ -68,38 +74,49 @@ pub struct Travel {
     pub routing_key: Option<String>,
     /// An expiry set by an operator's replay, in place of the command's own.
     pub extended_to: Option<Timestamp>,
+    /// Whether the ledger knew the command when it was sent on.
+    pub recorded: bool,
+    /// The start of the same step that it has waited for in vain.
+    pub waited_out: Option<RecordId>,
 }
 
 impl Travel {
-    /// Writes everything into a header table.
-    pub fn write(&self, kind: Kind, headers: &mut FieldTable) {
-        let Progress { generation, attempt, since, key, first_sent, unknown, digest, history } = &self.progress;
-        let mut put = |name, value: AMQPValue| {
-            headers.insert(ShortString::from(name), value);
-        };
-        put(GENERATION, AMQPValue::LongLongInt((*generation).into()));
-        put(ATTEMPT, AMQPValue::LongLongInt((*attempt).into()));
-        put(HOP, AMQPValue::LongLongInt(self.hop.into()));
-        put(UNKNOWN, AMQPValue::Boolean(*unknown));
-        put_text(headers, KIND, kind.as_str());
-        put_text(headers, SINCE, &since.to_string());
-        // A history is plain data; it always has a JSON form.
-        put_text(headers, HISTORY, &serde_json::to_string(history).unwrap_or_default());
-        let optional = [
-            (KEY, key.as_ref().map(ToString::to_string)),
-            (FIRST_SENT, first_sent.map(|time| time.to_string())),
-            (DIGEST, digest.clone()),
-            (ROUTING_KEY, self.routing_key.clone()),
-            (EXTENDED_TO, self.extended_to.map(|time| time.to_string())),
-        ];
-        for (name, value) in optional {
-            if let Some(value) = value {
-                put_text(headers, name, &value);
-            }
-        }
+    /// Of a message as published, taken up at `now`.
+    #[must_use]
+    pub fn fresh(now: Timestamp) -> Self {
+        let progress = Progress::fresh(now);
+        Self { progress, hop: 0, routing_key: None, extended_to: None, recorded: false, waited_out: None }
     }
 
-    /// Reads what [`write`](Self::write) wrote. `None` where it is not all there: such a message must not be taken for new.
+    /// Everything as headers.
+    #[must_use]
+    pub fn headers(&self, kind: Kind) -> BTreeMap<String, HeaderValue> {
+        let Progress { generation, attempt, since, key, first_sent, unknown, digest, history } = &self.progress;
+        let text = |text: &dyn ToString| HeaderValue::Text(text.to_string());
+        let all = [
+            (KIND, text(&kind.as_str())),
+            (GENERATION, HeaderValue::Number((*generation).into())),
+            (ATTEMPT, HeaderValue::Number((*attempt).into())),
+            (HOP, HeaderValue::Number(self.hop.into())),
+            (UNKNOWN, HeaderValue::Flag(*unknown)),
+            (RECORDED, HeaderValue::Flag(self.recorded)),
+            (SINCE, text(since)),
+            // A history is plain data; it always has a JSON form.
+            (HISTORY, HeaderValue::Text(serde_json::to_string(history).unwrap_or_default())),
+        ];
+        let some = [
+            (KEY, key.as_ref().map(|key| text(key))),
+            (FIRST_SENT, first_sent.map(|time| text(&time))),
+            (DIGEST, digest.as_ref().map(|digest| text(digest))),
+            (ROUTING_KEY, self.routing_key.as_ref().map(|key| text(key))),
+            (EXTENDED_TO, self.extended_to.map(|time| text(&time))),
+            (CLAIM, self.waited_out.map(|claim| text(&claim))),
+        ];
+        let some = some.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        all.into_iter().chain(some).map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// Reads what [`headers`](Self::headers) says. `None` where it is not all there: such a message must not be taken for new.
     #[must_use]
     pub fn read(headers: Option<&FieldTable>) -> Option<Self> {
         let progress = Progress {
@@ -114,8 +131,26 @@ impl Travel {
         };
         let routing_key = text(headers, ROUTING_KEY).map(str::to_owned);
         let hop = number(headers, HOP).and_then(|hop| u32::try_from(hop).ok()).unwrap_or_default();
-        Some(Self { progress, hop, routing_key, extended_to: time(headers, EXTENDED_TO).ok()? })
+        let recorded = matches!(headers?.inner().get(RECORDED), Some(AMQPValue::Boolean(true)));
+        let waited_out = text(headers, CLAIM).and_then(|claim| claim.parse().ok());
+        let extended_to = time(headers, EXTENDED_TO).ok()?;
+        Some(Self { progress, hop, routing_key, extended_to, recorded, waited_out })
     }
+}
+
+/// Puts headers of ferryd's own beside those of a publisher.
+#[must_use]
+pub fn with_own(properties: BasicProperties, own: &BTreeMap<String, HeaderValue>) -> BasicProperties {
+    let mut table = properties.headers().clone().unwrap_or_default();
+    for (name, value) in own {
+        let value = match value {
+            HeaderValue::Flag(flag) => AMQPValue::Boolean(*flag),
+            HeaderValue::Number(number) => AMQPValue::LongLongInt(*number),
+            HeaderValue::Text(text) => AMQPValue::LongString(LongString::from(text.as_str())),
+        };
+        table.insert(ShortString::try_new(name.as_str()).unwrap_or_default(), value);
+    }
+    properties.with_headers(table)
 }
 
 /// A time, which may be absent but not unreadable.

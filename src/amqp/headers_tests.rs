@@ -4,6 +4,7 @@ use lapin::types::LongString;
 use proptest::prelude::*;
 
 use super::*;
+use crate::amqp::message::put_text;
 use crate::domain::outcome::{Failure, Outcome};
 use crate::domain::progress::Attempted;
 
@@ -19,23 +20,26 @@ fn travel(unknown: bool, key: Option<&str>) -> Travel {
         Duration::from_millis(12),
         &Outcome::Unknown(Failure::new("timeout", "no answer")),
     ));
-    Travel { progress, hop: 7, routing_key: Some("payment.stripe.charge".to_owned()), extended_to: None }
+    let routing_key = Some("payment.stripe.charge".to_owned());
+    let waited_out = key.map(|_| "6f3c9f2e-7d0b-4c55-9a31-f0e25d7a61c4.12".parse().unwrap());
+    Travel { progress, hop: 7, routing_key, extended_to: None, recorded: unknown, waited_out }
+}
+
+fn written(travel: &Travel) -> FieldTable {
+    with_own(BasicProperties::default(), &travel.headers(Kind::Retry)).headers().clone().unwrap()
 }
 
 #[test]
 fn progress_survives_the_way_through_a_queue() {
     for travel in [travel(true, Some("k")), travel(false, None)] {
-        let mut headers = FieldTable::default();
-        travel.write(Kind::Retry, &mut headers);
-        assert_eq!(Travel::read(Some(&headers)).unwrap(), travel);
+        assert_eq!(Travel::read(Some(&written(&travel))).unwrap(), travel);
     }
 }
 
 #[test]
 fn a_header_that_is_missing_or_broken_where_money_depends_on_it_makes_the_whole_unreadable() {
     for name in [GENERATION, ATTEMPT, SINCE, UNKNOWN] {
-        let mut headers = FieldTable::default();
-        travel(true, Some("k")).write(Kind::Retry, &mut headers);
+        let headers = written(&travel(true, Some("k")));
         let without: FieldTable = headers
             .inner()
             .iter()
@@ -45,8 +49,7 @@ fn a_header_that_is_missing_or_broken_where_money_depends_on_it_makes_the_whole_
             .into();
         assert_eq!(Travel::read(Some(&without)), None, "{name}");
     }
-    let mut headers = FieldTable::default();
-    travel(true, Some("k")).write(Kind::Retry, &mut headers);
+    let mut headers = written(&travel(true, Some("k")));
     put_text(&mut headers, FIRST_SENT, "yesterday");
     assert_eq!(Travel::read(Some(&headers)), None);
     assert_eq!(Travel::read(None), None);
@@ -104,8 +107,7 @@ fn the_brokers_stamp_wins_over_the_publishers() {
 proptest! {
     #[test]
     fn reading_any_header_values_never_panics(value in ".{0,40}", integer in any::<i64>()) {
-        let mut headers = FieldTable::default();
-        travel(true, Some("k")).write(Kind::Retry, &mut headers);
+        let mut headers = written(&travel(true, Some("k")));
         for name in [SINCE, HISTORY, FIRST_SENT, EXTENDED_TO] {
             put_text(&mut headers, name, &value);
         }

@@ -207,11 +207,15 @@ impl Event {
     /// `<type>.<provider>.<operation>.<state>`.
     #[must_use]
     pub fn routing_key(&self) -> String {
-        let Identity { r#type, provider, operation, .. } = &self.data.command;
-        let words =
-            [word(r#type.as_ref()), word(provider.as_ref()), word(operation.as_ref()), self.data.state.as_str()];
-        words.join(".")
+        routing_key(&self.data.command, self.data.state.as_str())
     }
+}
+
+/// The routing key of an event about a command: `<type>.<provider>.<operation>.<last>`.
+#[must_use]
+pub fn routing_key(command: &Identity, last: &str) -> String {
+    let Identity { r#type, provider, operation, .. } = command;
+    [word(r#type.as_ref()), word(provider.as_ref()), word(operation.as_ref()), last].join(".")
 }
 
 impl EventData {

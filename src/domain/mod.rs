@@ -6,6 +6,7 @@
 pub mod classify;
 pub mod command;
 pub mod command_id;
+pub mod conflict;
 pub mod dead_letter;
 pub mod event;
 pub mod exchange;

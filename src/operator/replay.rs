@@ -17,9 +17,10 @@ use super::walk::depth;
 use super::{Decision, Operator, OperatorError};
 use crate::amqp::error::BrokerError;
 use crate::amqp::headers::{self, Travel};
-use crate::amqp::message::{Message, put_text, short};
+use crate::amqp::message::{Message, short};
 use crate::domain::command::{ANY, Command};
 use crate::domain::dead_letter::{DeadLetter, ReplayOptions};
+use crate::domain::ledger::effects::HeaderValue;
 use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
 
@@ -86,15 +87,13 @@ impl Replay {
         let options = ReplayOptions { force_new_key: self.force_new_key.is_some(), extend_to: extended_to };
         let progress = letter.replay(now, options).map_err(|refusal| refusal.to_string())?;
         let routing_key = dead.envelope().routing_key.map(str::to_owned);
-        let travel = Travel { progress, hop: 0, routing_key, extended_to: extended_to.or(letter.expires_at) };
-        let mut properties = headers::carried(&dead.properties);
-        let mut table = properties.headers().clone().unwrap_or_default();
-        travel.write(headers::Kind::Replay, &mut table);
+        let extended_to = extended_to.or(letter.expires_at);
+        let travel = Travel { progress, routing_key, extended_to, ..Travel::fresh(now) };
+        let mut own = travel.headers(headers::Kind::Replay);
         if let Some(Decision { by, reason }) = &self.force_new_key {
-            put_text(&mut table, BY, by);
-            put_text(&mut table, REASON, reason);
+            own.extend([(BY, by), (REASON, reason)].map(|(name, text)| (name.to_owned(), HeaderValue::Text(text.clone()))));
         }
-        properties = properties.with_headers(table);
+        let properties = headers::with_own(headers::carried(&dead.properties), &own);
         let key = format!("{}.{provider}", headers::Kind::Replay.as_str());
         let [exchange, routing_key] = [operator.names.redeliver(), key].map(|name| short(&name));
         let too_long = |error: crate::amqp::message::TooLong| error.to_string();

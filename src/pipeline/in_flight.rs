@@ -128,8 +128,6 @@ mod tests {
     use jiff::Timestamp;
     use lapin::message::Delivery;
 
-    use crate::domain::progress::Progress;
-
     use super::*;
 
     fn acker(tag: u64) -> Acker {
@@ -137,8 +135,8 @@ mod tests {
     }
 
     fn step(hop: u32) -> Step {
-        let progress = Progress::fresh(Timestamp::UNIX_EPOCH);
-        Step::new(&"order-1".parse().unwrap(), &Travel { progress, hop, routing_key: None, extended_to: None })
+        let travel = Travel { hop, ..Travel::fresh(Timestamp::UNIX_EPOCH) };
+        Step::new(&"order-1".parse().unwrap(), &travel)
     }
 
     fn begin(steps: &InFlight, step: Step, tag: u64, copy: bool) -> Claim {

@@ -11,8 +11,11 @@ use super::parcel::Parcel;
 use crate::amqp::headers::{self, DEAD, Travel};
 use crate::amqp::message::{Message, put_text};
 use crate::amqp::topology::Names;
+use crate::domain::conflict::ConflictEvent;
 use crate::domain::dead_letter::{DeadLetter, Place};
 use crate::domain::event::{CONTENT_TYPE, Event, Happening, Moment};
+use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
+use crate::domain::ledger::record::{Asked, RecordId};
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::outcome::Failure;
 use crate::domain::retry::Rung;
@@ -28,11 +31,20 @@ pub struct Outbox {
 
 /// What is to be published before a delivery is acked.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Effects {
-    /// Must be confirmed before the ack.
+pub struct Outgoing {
+    /// Must be confirmed before the ack, one after the other.
     pub messages: Vec<Message>,
-    /// The answer to `reply_to`: best effort.
-    pub reply: Option<Message>,
+    /// Answers to `reply_to`: best effort.
+    pub replies: Vec<Message>,
+    /// The decision in the ledger that these follow from, which is settled once they are confirmed.
+    pub settles: Option<RecordId>,
+}
+
+impl Outgoing {
+    /// Nothing but a message.
+    fn message(message: Message) -> Self {
+        Self { messages: vec![message], ..Self::default() }
+    }
 }
 
 impl Outbox {
@@ -42,83 +54,120 @@ impl Outbox {
         Self { names, states: states.into_iter().collect(), host }
     }
 
-    /// The effects of something that happened and changes nothing about the delivery, such as the start of a call.
+    /// The event of something that happened and changes nothing about the delivery, such as the start of a call.
     #[must_use]
     pub fn tell(&self, parcel: &Parcel, happening: Happening, now: Timestamp) -> Option<Message> {
-        self.states.contains(&happening.state()).then(|| self.event(&Self::happened(parcel, happening, now)))
+        let told = self.states.contains(&happening.state());
+        told.then(|| self.event(&happened(parcel, parcel.travel.progress.attempt, happening, now)))
     }
 
-    /// The effects of an ending: the event, the reply, and the dead letter where the kind leaves one.
+    /// What follows from an ending: the event, and the dead letter where the kind leaves one. The event tells of `attempt`.
     #[must_use]
-    pub fn end(
+    pub fn ending(
         &self,
         parcel: &Parcel,
+        attempt: u32,
         happening: Happening,
         idempotency: Option<Idempotency>,
         now: Timestamp,
     ) -> Effects {
-        let mut messages = Vec::new();
-        if let Happening::Failed(kind, failure) = &happening
-            && kind.dead_letters()
-        {
-            messages.push(self.dead_letter(parcel, *kind, failure.clone(), idempotency, now));
-        }
-        let terminal = happening.state().is_terminal();
-        let published = self.states.contains(&happening.state());
-        let event = Self::happened(parcel, happening, now);
-        let reply = if terminal { self.reply(parcel, &event) } else { None };
-        if published {
-            messages.push(self.event(&event));
-        }
-        Effects { messages, reply }
+        let carried = match &happening {
+            Happening::Failed(kind, failure) if kind.dead_letters() => {
+                Some(self.dead_letter(parcel, *kind, failure.clone(), idempotency, now))
+            }
+            _ => None,
+        };
+        let told = self.states.contains(&happening.state());
+        Effects { event: happened(parcel, attempt, happening, now), told, carried }
     }
 
-    /// The effects of a retry: the continuation on its rung, and the `pending` event of the next attempt.
+    /// What follows from a retry: the continuation on its rung, and the `pending` event of the next attempt.
     #[must_use]
-    pub fn retry(&self, parcel: &mut Parcel, rung: Rung, due: Timestamp, failure: Failure, now: Timestamp) -> Effects {
-        parcel.travel.progress.attempt += 1;
-        let mut messages = vec![self.wait(parcel, headers::Kind::Retry, rung)];
-        messages.extend(self.tell(parcel, Happening::Pending { due, failure }, now));
-        Effects { messages, reply: None }
+    pub fn retry(&self, parcel: &Parcel, rung: Rung, due: Timestamp, failure: Failure, now: Timestamp) -> Effects {
+        let mut travel = parcel.travel.clone();
+        travel.progress.attempt += 1;
+        travel.waited_out = None;
+        let attempt = travel.progress.attempt;
+        let happening = Happening::Pending { due, failure };
+        let told = self.states.contains(&happening.state());
+        let carried = self.waiting(parcel, travel, headers::Kind::Retry, rung);
+        Effects { event: happened(parcel, attempt, happening, now), told, carried: Some(carried) }
     }
 
-    /// The effects of waiting without having spent an attempt.
+    /// The messages of a decision. They are the same whoever makes them, as long as the delivery is a copy of the same
+    /// message.
     #[must_use]
-    pub fn park(&self, parcel: &Parcel, rung: Rung) -> Effects {
-        let messages = vec![self.wait(parcel, headers::Kind::Park, rung)];
-        Effects { messages, reply: None }
+    pub fn outgoing(&self, parcel: &Parcel, effects: &Effects, replies: &[Asked]) -> Outgoing {
+        let Effects { event, told, carried } = effects;
+        let carried = carried.as_ref().map(|carried| sent_on(parcel, carried));
+        let event_message = told.then(|| self.event(event));
+        let ends = event.data.state.is_terminal();
+        // A dead letter is there before its event. An event is told before the continuation, which shows that it was.
+        let messages = if ends { [carried, event_message] } else { [event_message, carried] };
+        let replies = if ends { self.replies(Some(parcel), event, replies) } else { Vec::new() };
+        Outgoing { messages: messages.into_iter().flatten().collect(), replies, settles: None }
     }
 
-    /// The effects of giving a delivery back that was not started: it goes to the end of its provider's queue, and is
+    /// The event of an end told again, to a publisher who sent the command again.
+    #[must_use]
+    pub fn answer(&self, parcel: &Parcel, event: &Event) -> Outgoing {
+        let messages = vec![self.event(event)];
+        Outgoing { messages, replies: self.replies(Some(parcel), event, &[]), settles: None }
+    }
+
+    /// The messages of a decision that leaves the delivery alone: its event, and the answers to those who asked.
+    #[must_use]
+    pub fn announcement(&self, event: &Event, replies: &[Asked]) -> Outgoing {
+        Outgoing { messages: vec![self.event(event)], replies: self.replies(None, event, replies), settles: None }
+    }
+
+    /// What follows from something that contradicts what is known.
+    #[must_use]
+    pub fn conflict(&self, parcel: &Parcel, conflict: &ConflictEvent) -> Outgoing {
+        let message = |exchange, key| {
+            let trace = (conflict.traceparent.as_deref(), conflict.tracestate.as_deref());
+            // An event is plain data; it always has a JSON form.
+            let body = serde_json::to_vec(conflict).unwrap_or_default();
+            cloud_event(&conflict.r#type, &conflict.id, trace, body, exchange, key)
+        };
+        let replies = self.asker(parcel).map(|asked| addressed(&asked, |queue| message(ShortString::default(), queue)));
+        let told = message(short(&self.names.events()), short(&conflict.routing_key()));
+        Outgoing { messages: vec![told], replies: replies.into_iter().collect(), settles: None }
+    }
+
+    /// What follows from waiting without having spent an attempt.
+    #[must_use]
+    pub fn park(&self, parcel: &Parcel, rung: Rung) -> Outgoing {
+        let carried = self.waiting(parcel, parcel.travel.clone(), headers::Kind::Park, rung);
+        Outgoing::message(sent_on(parcel, &carried))
+    }
+
+    /// What follows from giving a delivery back that was not started: it goes to the end of its provider's queue, and is
     /// not taken for redelivered.
     #[must_use]
-    pub fn give_back(&self, parcel: &Parcel) -> Effects {
+    pub fn give_back(&self, parcel: &Parcel) -> Outgoing {
         let key = format!("back.{}", provider_word(parcel));
-        let message = Self::continuation(parcel, headers::Kind::Park, &self.names.redeliver(), &key);
-        Effects { messages: vec![message], reply: None }
+        let carried = continuation(parcel.travel.clone(), headers::Kind::Park, self.names.redeliver(), key);
+        Outgoing::message(sent_on(parcel, &carried))
     }
 
-    fn wait(&self, parcel: &Parcel, kind: headers::Kind, rung: Rung) -> Message {
-        let key = format!("{}.{}", rung.name(), provider_word(parcel));
-        Self::continuation(parcel, kind, &self.names.retry(), &key)
-    }
-
-    fn continuation(parcel: &Parcel, kind: headers::Kind, exchange: &str, key: &str) -> Message {
-        let mut properties = headers::carried(&parcel.properties);
-        let mut table = properties.headers().clone().unwrap_or_default();
-        let travel = Travel { hop: parcel.travel.hop + 1, ..parcel.travel.clone() };
-        travel.write(kind, &mut table);
-        properties = properties.with_headers(table);
-        Message { exchange: short(exchange), routing_key: short(key), properties, body: parcel.body.clone() }
-    }
-
-    /// The effects of giving up a message of which nothing can be told: a dead letter without a record.
+    /// The delivery itself, sent on as a decision says.
     #[must_use]
-    pub fn bury(&self, delivery: &Delivery) -> Effects {
+    pub fn carried(&self, parcel: &Parcel, carried: &Carried) -> Message {
+        sent_on(parcel, carried)
+    }
+
+    fn waiting(&self, parcel: &Parcel, travel: Travel, kind: headers::Kind, rung: Rung) -> Carried {
+        let key = format!("{}.{}", rung.name(), provider_word(parcel));
+        continuation(travel, kind, self.names.retry(), key)
+    }
+
+    /// What follows from giving up a message of which nothing can be told: a dead letter without a record.
+    #[must_use]
+    pub fn bury(&self, delivery: &Delivery) -> Outgoing {
         let properties = headers::carried(&delivery.properties);
         let (exchange, routing_key) = (short(&self.names.dead()), short("unknown"));
-        let message = Message { exchange, routing_key, properties, body: delivery.data.clone() };
-        Effects { messages: vec![message], reply: None }
+        Outgoing::message(Message { exchange, routing_key, properties, body: delivery.data.clone() })
     }
 
     fn dead_letter(
@@ -128,7 +177,7 @@ impl Outbox {
         failure: Failure,
         idempotency: Option<Idempotency>,
         at: Timestamp,
-    ) -> Message {
+    ) -> Carried {
         let place = Place {
             routing_key: parcel.travel.routing_key.clone(),
             host: self.host.clone(),
@@ -141,65 +190,95 @@ impl Outbox {
             expires_at: parcel.expires_at,
             ..DeadLetter::new(parcel.identity.clone(), kind, failure, progress, place)
         };
-        let properties = headers::carried(&parcel.properties);
-        let mut table = properties.headers().clone().unwrap_or_default();
         // A dead letter is plain data; it always has a JSON form.
-        put_text(&mut table, DEAD, &serde_json::to_string(&letter).unwrap_or_default());
-        Message {
-            exchange: short(&self.names.dead()),
-            routing_key: short(provider_word(parcel)),
-            properties: properties.with_headers(table),
-            body: parcel.body.clone(),
+        let letter = HeaderValue::Text(serde_json::to_string(&letter).unwrap_or_default());
+        Carried {
+            exchange: self.names.dead(),
+            routing_key: provider_word(parcel).to_owned(),
+            headers: [(DEAD.to_owned(), letter)].into(),
         }
-    }
-
-    fn happened(parcel: &Parcel, happening: Happening, at: Timestamp) -> Event {
-        let progress = &parcel.travel.progress;
-        let moment = Moment { generation: progress.generation, attempt: progress.attempt, at };
-        Event::new(parcel.identity.clone(), moment, happening, parcel.trace.clone())
     }
 
     fn event(&self, event: &Event) -> Message {
         event_message(event, short(&self.names.events()), short(&event.routing_key()))
     }
 
-    /// The event for `reply_to`. A queue of ferryd's own is no place for it: whoever may publish a command could
-    /// otherwise write there.
-    fn reply(&self, parcel: &Parcel, event: &Event) -> Option<Message> {
-        let queue = parcel
-            .properties
-            .reply_to()
-            .clone()
-            .filter(|queue| !queue.as_str().is_empty() && !self.names.owns(queue.as_str()))?;
-        let mut message = event_message(event, ShortString::default(), queue);
-        if let Some(correlation) = parcel.properties.correlation_id().clone() {
-            message.properties = message.properties.with_correlation_id(correlation);
-        }
-        Some(message)
+    /// Who asked for an answer with `reply_to`. A queue of ferryd's own is no place for it: whoever may publish a command
+    /// could otherwise write there.
+    #[must_use]
+    pub fn asker(&self, parcel: &Parcel) -> Option<Asked> {
+        let reply_to = parcel.properties.reply_to().as_ref()?.as_str();
+        let allowed = !reply_to.is_empty() && !self.names.owns(reply_to);
+        let correlation_id = parcel.properties.correlation_id().as_ref().map(ToString::to_string);
+        allowed.then(|| Asked { reply_to: reply_to.to_owned(), correlation_id })
     }
+
+    /// The answers to the publisher of `parcel` and to everybody else who asked.
+    fn replies(&self, parcel: Option<&Parcel>, event: &Event, others: &[Asked]) -> Vec<Message> {
+        let own = parcel.and_then(|parcel| self.asker(parcel));
+        let others = others.iter().filter(|other| own.as_ref() != Some(other)).cloned();
+        let reply = |asked: Asked| addressed(&asked, |queue| event_message(event, ShortString::default(), queue));
+        own.clone().into_iter().chain(others).map(reply).collect()
+    }
+}
+
+/// A message for the queue of somebody who asked.
+fn addressed(asked: &Asked, message: impl FnOnce(ShortString) -> Message) -> Message {
+    let mut message = message(short(&asked.reply_to));
+    if let Some(correlation) = &asked.correlation_id {
+        message.properties = message.properties.with_correlation_id(short(correlation));
+    }
+    message
+}
+
+fn continuation(travel: Travel, kind: headers::Kind, exchange: String, routing_key: String) -> Carried {
+    let travel = Travel { hop: travel.hop + 1, ..travel };
+    Carried { exchange, routing_key, headers: travel.headers(kind) }
+}
+
+/// The delivery itself, sent on.
+fn sent_on(parcel: &Parcel, carried: &Carried) -> Message {
+    let Carried { exchange, routing_key, headers } = carried;
+    let properties = headers::with_own(headers::carried(&parcel.properties), headers);
+    Message { exchange: short(exchange), routing_key: short(routing_key), properties, body: parcel.body.clone() }
+}
+
+fn happened(parcel: &Parcel, attempt: u32, happening: Happening, at: Timestamp) -> Event {
+    let moment = Moment { generation: parcel.travel.progress.generation, attempt, at };
+    Event::new(parcel.identity.clone(), moment, happening, parcel.trace.clone())
 }
 
 /// An event as a message.
 #[must_use]
 pub fn event_message(event: &Event, exchange: ShortString, routing_key: ShortString) -> Message {
+    let trace = (event.traceparent.as_deref(), event.tracestate.as_deref());
+    // An event is plain data; it always has a JSON form.
+    let body = serde_json::to_vec(event).unwrap_or_default();
+    cloud_event(&event.r#type, &event.id, trace, body, exchange, routing_key)
+}
+
+/// A `CloudEvents` event in structured mode.
+fn cloud_event(
+    kind: &str,
+    id: &str,
+    (parent, state): (Option<&str>, Option<&str>),
+    body: Vec<u8>,
+    exchange: ShortString,
+    routing_key: ShortString,
+) -> Message {
+    let mut headers = FieldTable::default();
+    for (name, value) in [("traceparent", parent), ("tracestate", state)] {
+        if let Some(value) = value {
+            put_text(&mut headers, name, value);
+        }
+    }
     let properties = BasicProperties::default()
         .with_delivery_mode(2)
         .with_content_type(ShortString::from(CONTENT_TYPE))
-        .with_type(short(&event.r#type))
-        .with_message_id(short(&event.id))
-        .with_headers(traced(event));
-    // An event is plain data; it always has a JSON form.
-    Message { exchange, routing_key, properties, body: serde_json::to_vec(event).unwrap_or_default() }
-}
-
-fn traced(event: &Event) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in [("traceparent", &event.traceparent), ("tracestate", &event.tracestate)] {
-        if let Some(value) = value {
-            put_text(&mut table, name, value);
-        }
-    }
-    table
+        .with_type(short(kind))
+        .with_message_id(short(id))
+        .with_headers(headers);
+    Message { exchange, routing_key, properties, body }
 }
 
 fn provider_word(parcel: &Parcel) -> &str {

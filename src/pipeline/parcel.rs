@@ -15,7 +15,9 @@ use crate::amqp::topology::Names;
 use crate::domain::command::{Command, Envelope, Identity, Invalid};
 use crate::domain::event::Trace;
 use crate::domain::key::IdempotencyKey;
-use crate::domain::lifecycle::{self, Kind, Limits};
+use crate::domain::ledger::case::{Case, Phase};
+use crate::domain::ledger::record::{Guard, Opening, Step};
+use crate::domain::lifecycle::{Kind, Limits};
 use crate::domain::outcome::Failure;
 use crate::domain::progress::Progress;
 use crate::provider::{Idempotency, Operation, Provider};
@@ -35,6 +37,10 @@ pub struct Parcel {
     pub trace: Trace,
     /// No attempt starts after this.
     pub expires_at: Option<Timestamp>,
+    /// Whether it came from a publisher, and not from ferryd itself.
+    pub fresh: bool,
+    /// Whether the broker had given it to somebody before.
+    pub redelivered: bool,
 }
 
 /// A valid command for one provider.
@@ -55,6 +61,8 @@ pub struct Refusal {
     pub kind: Kind,
     /// What is wrong.
     pub failure: Failure,
+    /// Whether it may have been fit once, and a request sent: the provider file may have been changed since.
+    pub perhaps_sent: bool,
 }
 
 impl Refusal {
@@ -69,11 +77,7 @@ impl Refusal {
     ) -> Box<Self> {
         let mut parcel = Parcel::of_stray(delivery, names, now);
         parcel.identity.provider = Some(provider.name.clone());
-        if delivery.redelivered {
-            let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
-            parcel.assume_sent(operation);
-        }
-        Box::new(Self { parcel, kind: Kind::Poison, failure })
+        Box::new(Self { parcel, kind: Kind::Poison, failure, perhaps_sent: true })
     }
 }
 
@@ -95,6 +99,64 @@ impl Parcel {
             expires_at: travel.extended_to,
             travel,
             trace: headers::trace(&delivery.properties),
+            fresh: false,
+            redelivered: delivery.redelivered,
+        }
+        .marked_fresh()
+    }
+
+    /// A message is fresh until the ledger knows it; so is one that was only sent on to where it belongs.
+    fn marked_fresh(mut self) -> Self {
+        let Travel { progress, recorded, .. } = &self.travel;
+        self.fresh = !recorded && progress.generation == 0 && progress.attempt == 1;
+        self
+    }
+
+    /// Which command it is, for the ledger: by its content where it is a valid command, else by its bytes.
+    #[must_use]
+    pub fn opening(&self) -> Opening {
+        let envelope = Envelope {
+            routing_key: self.travel.routing_key.as_deref().filter(|key| key.split('.').count() == 3),
+            message_id: self.properties.message_id().as_ref().map(ShortString::as_str),
+            correlation_id: None,
+        };
+        match Command::decode(&self.body, envelope) {
+            Ok(command) => self.opening_of(&command),
+            Err(_) => Opening::of_refused(&self.identity, &self.body),
+        }
+    }
+
+    fn opening_of(&self, command: &Command) -> Opening {
+        let provider = self.identity.provider.as_ref().or(command.provider.as_ref());
+        provider.map_or_else(
+            || Opening::of_refused(&self.identity, &self.body),
+            |provider| Opening { identity: self.identity.clone().shortened(), ..Opening::of(command, provider) },
+        )
+    }
+
+    /// The step it is at.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        let Progress { generation, attempt, .. } = self.travel.progress;
+        Step { generation, attempt }
+    }
+
+    /// Adds what the ledger knows of the command's calls to what the message tells.
+    pub fn recall(&mut self, case: &Case) {
+        let progress = &mut self.travel.progress;
+        if case.step.generation != progress.generation {
+            return;
+        }
+        // A call under a key that nobody answers for may be repeated at once, and may have acted. One that was claimed is
+        // left to the ledger.
+        let abandoned = matches!(case.phase, Phase::Started { guard: Guard::Key(_), .. });
+        progress.unknown |= case.unknown || abandoned;
+        progress.first_sent = case.first_sent.or(progress.first_sent);
+        if case.key.is_some() {
+            progress.key.clone_from(&case.key);
+        }
+        if case.digest.is_some() {
+            progress.digest.clone_from(&case.digest);
         }
     }
 
@@ -121,37 +183,26 @@ impl Order {
     pub fn read(delivery: &Delivery, provider: &Provider, names: &Names, now: Timestamp) -> Result<Self, Box<Refusal>> {
         let (travel, understood) = travel(delivery, names, now);
         let key = travel.routing_key.clone();
-        let refuse = |identity: Identity, travel: Travel, kind, failure| {
+        let refuse = |identity: Identity, travel: Travel, kind, failure, perhaps_sent| {
             let mut parcel = Parcel::new(delivery, identity, travel);
             parcel.identity.provider = Some(provider.name.clone());
-            Box::new(Refusal { parcel, kind, failure })
+            Box::new(Refusal { parcel, kind, failure, perhaps_sent })
         };
         let command = match Command::decode(&delivery.data, envelope(delivery, key.as_deref())) {
             Ok(command) => command,
-            Err(Invalid { identity, failure }) => return Err(refuse(*identity, travel, Kind::Invalid, failure)),
+            Err(Invalid { identity, failure }) => return Err(refuse(*identity, travel, Kind::Invalid, failure, false)),
         };
         let identity = command.identity(&provider.name);
         if !understood {
             let failure =
                 Failure::new("unreadable_headers", "the message came back without saying how far it had come");
-            return Err(refuse(identity, travel, Kind::Unresolved, failure));
+            return Err(refuse(identity, travel, Kind::Unresolved, failure, false));
         }
         match check(&command, provider) {
-            Err(failure) => {
-                let mut refusal = refuse(identity, travel, Kind::Invalid, failure);
-                if delivery.redelivered {
-                    // The provider file may have been changed since; it may have been sent by the old one.
-                    refusal.parcel.assume_sent(provider.operations.get(&command.operation));
-                }
-                refusal.kind = lifecycle::unfit(&refusal.parcel.travel.progress);
-                Err(refusal)
-            }
-            Ok(operation) => {
+            Err(failure) => Err(refuse(identity, travel, Kind::Invalid, failure, true)),
+            Ok(_) => {
                 let mut parcel = Parcel::new(delivery, identity, travel);
                 parcel.expires_at = parcel.expires_at.or(command.expires_at);
-                if delivery.redelivered {
-                    parcel.assume_sent(Some(operation));
-                }
                 Ok(Self { parcel, command })
             }
         }
@@ -161,6 +212,12 @@ impl Order {
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.parcel.travel.progress
+    }
+
+    /// Which command it is, for the ledger.
+    #[must_use]
+    pub fn opening(&self) -> Opening {
+        self.parcel.opening_of(&self.command)
     }
 
     /// How far it has come, to note more.
@@ -186,7 +243,7 @@ fn travel(delivery: &Delivery, names: &Names, now: Timestamp) -> (Travel, bool) 
     let read = own.then(|| Travel::read(delivery.properties.headers().as_ref())).flatten();
     let understood = read.is_some() || !own;
     let routing_key = (!own).then(|| delivery.routing_key.to_string());
-    let fresh = || Travel { progress: Progress::fresh(now), hop: 0, routing_key, extended_to: None };
+    let fresh = || Travel { routing_key, ..Travel::fresh(now) };
     (read.unwrap_or_else(fresh), understood)
 }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use lapin::message::Delivery;
 use tracing::{error, warn};
 
-use super::outbox::Effects;
+use super::outbox::Outgoing;
 use super::parcel::Parcel;
 use super::{Pipeline, ack, log_ending};
 use crate::amqp::headers;
@@ -80,7 +80,7 @@ impl Strays {
             let kind = if parcel.travel.progress.unknown { Kind::Unresolved } else { Kind::Unavailable };
             (kind, Failure::new("provider_removed", "the provider was removed while the command waited"))
         };
-        self.end(delivery, &parcel, kind, failure, None).await;
+        self.end(delivery, parcel, kind, failure, None).await;
     }
 
     /// Ends a message that the broker took out of a provider's queue: delivered so often that something in it must be
@@ -96,13 +96,14 @@ impl Strays {
             parcel.identity.provider = Some(provider.name.clone());
         }
         // The broker does not say whether anybody held it before.
-        parcel.assume_sent(operation);
+        parcel.redelivered = true;
+        self.pipeline.memory.recall_all(&mut parcel, operation);
         let (kind, failure) = if headers::died_of_age(&delivery.properties) {
             (Kind::Unresolved, Failure::new("expiration", TOO_OLD))
         } else {
             (Kind::Poison, Failure::new("delivery_limit", TOO_OFTEN))
         };
-        self.end(delivery, &parcel, kind, failure, idempotency).await;
+        self.end(delivery, parcel, kind, failure, idempotency).await;
     }
 
     /// The provider a routing key speaks of.
@@ -135,31 +136,27 @@ impl Strays {
             }
         }
         parcel.identity.provider = Some(provider.name.clone());
-        if delivery.redelivered {
-            let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
-            parcel.assume_sent(operation);
-        }
+        let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
+        self.pipeline.memory.recall(&mut parcel, operation);
         self.finish(delivery, outbox.give_back(&parcel)).await;
     }
 
     async fn end(
         &self,
         delivery: &Delivery,
-        parcel: &Parcel,
+        parcel: Parcel,
         kind: Kind,
         failure: Failure,
         idempotency: Option<Idempotency>,
     ) {
         let happening = Happening::Failed(kind, failure);
-        log_ending(parcel, &happening, || Mask::new(&[], &[]));
-        let effects = self.pipeline.outbox.end(parcel, happening, idempotency, Timestamp::now());
-        self.finish(delivery, effects).await;
+        log_ending(&parcel, &happening, || Mask::new(&[], &[]));
+        self.pipeline.give_up(parcel, happening, idempotency, delivery.acker.clone()).await;
     }
 
-    async fn finish(&self, delivery: &Delivery, effects: Effects) {
-        if self.pipeline.publish(&effects).await.is_ok() {
+    async fn finish(&self, delivery: &Delivery, outgoing: Outgoing) {
+        if self.pipeline.publish(&outgoing).await.is_ok() {
             ack([delivery.acker.clone()]).await;
-            self.pipeline.reply(effects).await;
         }
     }
 }

@@ -196,6 +196,13 @@ impl Case {
         }
     }
 
+    /// Whether a call of this generation may have acted without its end being known by now.
+    #[must_use]
+    pub fn may_have_acted(&self) -> bool {
+        let calling = matches!(&self.phase, Phase::Started { guard, .. } if *guard != Guard::Harmless);
+        self.unknown || calling || self.phase == Phase::TakenOver
+    }
+
     /// Whether the effects of its latest decision are not known to be published.
     #[must_use]
     pub fn unsettled(&self) -> Option<Decided> {
@@ -206,6 +213,20 @@ impl Case {
             }
             _ => None,
         }
+    }
+
+    /// What a message of `step` would come to, where nothing is left to begin. What it says stays true: a command that has
+    /// gone on does not go back.
+    #[must_use]
+    pub fn glance(&self, fresh: bool, opening: &Opening, step: Step) -> Option<Ruling> {
+        // A later generation may be on record further on than this has been read.
+        if self.blocked.is_some() || step.generation > self.step.generation {
+            return None;
+        }
+        if self.is_other(fresh, Some(opening)) {
+            return Some(Ruling::OtherContent);
+        }
+        self.passed(step)
     }
 
     fn unopened() -> Self {

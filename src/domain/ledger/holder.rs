@@ -40,6 +40,8 @@ pub enum Next {
     Answer(Box<Event>),
     /// Note who else waits for the end, then ack.
     Ask,
+    /// Ask for the step again a little later.
+    Again,
     /// Ack.
     Drop,
     /// Tell that the id is known with another content, then ack.

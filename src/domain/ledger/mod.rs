@@ -14,5 +14,6 @@
 pub mod case;
 pub mod effects;
 pub mod holder;
+pub mod opening;
 pub mod record;
 pub mod ruling;

@@ -1,0 +1,125 @@
+//! What ferryd publishes when something contradicts what it knows of a command: the event `ferry.command.conflict`.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::command::Identity;
+use super::event::{Event, Trace, routing_key};
+use super::lifecycle::State;
+
+/// The last word of its routing key and of its type.
+const WORD: &str = "conflict";
+
+/// A `CloudEvents` 1.0 event about a contradiction. The command that is known by the id is not touched by it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "ferryd conflict event")]
+pub struct ConflictEvent {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// The same for every copy.
+    pub id: String,
+    /// `/ferryd/<provider>`.
+    pub source: String,
+    /// Always `ferry.command.conflict`.
+    pub r#type: String,
+    /// The command's id.
+    pub subject: String,
+    /// When it was noticed.
+    pub time: Timestamp,
+    /// Always `application/json`.
+    pub datacontenttype: String,
+    /// The trace context of the message that contradicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// Goes with `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
+    /// What contradicts what.
+    pub data: ConflictData,
+}
+
+/// What contradicts what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConflictData {
+    /// The command, as the message that contradicts names it.
+    pub command: Identity,
+    /// What was contradicted.
+    pub conflict: Conflict,
+    /// For people.
+    pub message: String,
+    /// The id of the event that stands, where the command has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands: Option<String>,
+    /// The state that the contradicting answer would have led to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contradicted_by: Option<State>,
+}
+
+/// What was contradicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Conflict {
+    /// A command came under an id that is known with another content. It was not carried out.
+    Content,
+    /// The provider gave an answer that contradicts the one by which the command has ended.
+    Answer,
+}
+
+impl ConflictEvent {
+    /// Of a command that came under an id known with another content; `content` is its digest.
+    #[must_use]
+    pub fn of_content(command: Identity, content: &str, trace: Trace, at: Timestamp) -> Self {
+        let id = format!("{}/conflict/{}", command.id, content.replace(':', "-"));
+        let data = ConflictData {
+            conflict: Conflict::Content,
+            message: "a command with this id and another content came before; this one is not carried out: \
+                      publish it under an id of its own"
+                .to_owned(),
+            stands: None,
+            contradicted_by: None,
+            command,
+        };
+        Self::new(id, data, trace, at)
+    }
+
+    /// Of an answer that contradicts how the command ended.
+    #[must_use]
+    pub fn of_answer(answer: &Event, stands: &Event) -> Self {
+        let message = format!(
+            "a later answer of the provider leads to `{}`, but the command has ended as `{}`; look it up at the provider",
+            answer.data.state.as_str(),
+            stands.data.state.as_str(),
+        );
+        let data = ConflictData {
+            conflict: Conflict::Answer,
+            message,
+            stands: Some(stands.id.clone()),
+            contradicted_by: Some(answer.data.state),
+            command: answer.data.command.clone(),
+        };
+        let trace = Trace { parent: answer.traceparent.clone(), state: answer.tracestate.clone() };
+        Self::new(format!("{}/conflict", answer.id), data, trace, answer.time)
+    }
+
+    fn new(id: String, data: ConflictData, trace: Trace, at: Timestamp) -> Self {
+        Self {
+            specversion: "1.0".to_owned(),
+            id,
+            source: format!("/ferryd/{}", data.command.provider.as_ref().map_or("unknown", |name| name.as_str())),
+            r#type: format!("ferry.command.{WORD}"),
+            subject: data.command.id.to_string(),
+            time: at,
+            datacontenttype: "application/json".to_owned(),
+            traceparent: trace.parent,
+            tracestate: trace.state,
+            data,
+        }
+    }
+
+    /// `<type>.<provider>.<operation>.conflict`.
+    #[must_use]
+    pub fn routing_key(&self) -> String {
+        routing_key(&self.data.command, WORD)
+    }
+}

@@ -1,0 +1,241 @@
+//! From a decision to what is published: put down, ruled on, and only then told.
+//!
+//! Without a ledger a decision is its own ruling.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::error;
+
+use super::memory::record;
+use super::{Pipeline, log_ending};
+use super::outbox::Outgoing;
+use super::parcel::Parcel;
+use crate::amqp::error::BrokerError;
+use crate::domain::conflict::ConflictEvent;
+use crate::domain::event::{Event, Happening};
+use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::holder::Next;
+use crate::domain::ledger::record::{By, Fact, Finished, Opening, Person, Reason};
+use crate::domain::ledger::ruling::{Decided, Ruling};
+use crate::domain::lifecycle::Kind;
+use crate::domain::outcome::Failure;
+use crate::domain::retry::Rung;
+use crate::failpoint::{Failpoint, hit};
+use crate::ledger::{Ledger, Ruled};
+use crate::provider::Idempotency;
+use crate::transport::mask::Mask;
+
+/// How long a message waits for a version of ferryd that understands what the ledger holds about its command.
+const FOREIGN_WAIT: Duration = Duration::from_mins(5);
+
+/// What was decided about a message.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// Its command ends, or waits for the provider.
+    End(Happening, Option<Idempotency>),
+    /// It is tried again.
+    Retry {
+        /// The rung it waits on.
+        rung: Rung,
+        /// When the next attempt is due.
+        due: Timestamp,
+        /// What this one came to.
+        failure: Failure,
+    },
+}
+
+impl Verdict {
+    /// The same about a command of which it turned out that nobody knows whether it acted.
+    fn unresolved(self) -> Self {
+        let idempotency = if let Self::End(_, idempotency) = self { idempotency } else { None };
+        Self::End(Happening::Failed(Kind::Unresolved, unanswered()), idempotency)
+    }
+
+    fn cancelled(person: &Person) -> Self {
+        Self::End(Happening::Failed(Kind::Cancelled, cancelled(person)), None)
+    }
+}
+
+/// Why nobody knows what became of a call.
+pub(super) fn unanswered() -> Failure {
+    let text = "a call was begun, and whoever made it never said what came of it; the provider may have acted";
+    Failure::new("unanswered", text)
+}
+
+/// Why a command was cancelled.
+#[must_use]
+pub fn cancelled(person: &Person) -> Failure {
+    Failure::new("cancelled", format!("cancelled {person}"))
+}
+
+impl Pipeline {
+    /// What follows from a decision about a message.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`]: nothing may be told; the message comes back.
+    pub(super) async fn conclude(
+        &self,
+        parcel: &mut Parcel,
+        opening: Opening,
+        verdict: Verdict,
+    ) -> Result<Outgoing, BrokerError> {
+        let attempt = parcel.travel.progress.attempt;
+        let outgoing = match self.memory.ledger() {
+            Some(ledger) => self.put_down(ledger, parcel, opening, verdict).await?,
+            None => self.outbox.outgoing(parcel, &self.effects(parcel, &verdict, attempt), &[]),
+        };
+        hit(Failpoint::Concluded);
+        Ok(outgoing)
+    }
+
+    fn effects(&self, parcel: &Parcel, verdict: &Verdict, attempt: u32) -> Effects {
+        let now = Timestamp::now();
+        match verdict.clone() {
+            Verdict::End(happening, idempotency) => self.outbox.ending(parcel, attempt, happening, idempotency, now),
+            Verdict::Retry { rung, due, failure } => self.outbox.retry(parcel, rung, due, failure, now),
+        }
+    }
+
+    async fn put_down(
+        &self,
+        ledger: &Ledger,
+        parcel: &mut Parcel,
+        opening: Opening,
+        mut verdict: Verdict,
+    ) -> Result<Outgoing, BrokerError> {
+        parcel.travel.recorded = true;
+        let mut attempt = parcel.travel.progress.attempt;
+        loop {
+            let effects = self.effects(parcel, &verdict, attempt);
+            let known = ledger.case(&parcel.identity.id).is_some_and(|case| case.opening.is_some());
+            let content = (!known || parcel.fresh).then(|| opening.clone());
+            let finished = finished(parcel, content, effects.clone());
+            let Ruled { id, ruling, .. } = ledger.append(record(parcel, Fact::Finished(Box::new(finished)))).await?;
+            match ruling {
+                Ruling::Counts(granted) => {
+                    let outgoing = self.outbox.outgoing(parcel, &effects, &granted.replies);
+                    return Ok(Outgoing { settles: Some(id), ..outgoing });
+                }
+                Ruling::Outrun { attempt: least } => attempt = least,
+                Ruling::Unknown => {
+                    parcel.travel.progress.unknown = true;
+                    verdict = verdict.unresolved();
+                }
+                Ruling::Cancelled(person) => verdict = Verdict::cancelled(&person),
+                Ruling::OtherContent => return Ok(self.other_content(parcel, &opening, &effects)),
+                Ruling::Contradicts(stands) => return Ok(self.contradiction(parcel, &effects.event, &stands)),
+                Ruling::Unsettled(decided) => return Ok(self.from_record(parcel, &decided)),
+                Ruling::Ended(event) if parcel.fresh => return Ok(self.outbox.answer(parcel, &event)),
+                Ruling::Blocked(kind) => return Ok(self.foreign(parcel, &kind)),
+                Ruling::Ended(_) | Ruling::Passed | Ruling::Claimed { .. } | Ruling::TooLate(_) => {
+                    return Ok(Outgoing::default());
+                }
+            }
+        }
+    }
+
+    /// What is done about a message instead of a call.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`].
+    pub(super) async fn instead(
+        &self,
+        parcel: &mut Parcel,
+        opening: &Opening,
+        idempotency: Option<Idempotency>,
+        mut next: Next,
+    ) -> Result<Outgoing, BrokerError> {
+        loop {
+            match next {
+                // Never a call from here: whoever may make one has been told so.
+                Next::Unknown | Next::Call { .. } => {
+                    parcel.travel.progress.unknown = true;
+                    let happening = Happening::Failed(Kind::Unresolved, unanswered());
+                    log_ending(parcel, &happening, || Mask::new(&[], &[]));
+                    return self.conclude(parcel, opening.clone(), Verdict::End(happening, idempotency)).await;
+                }
+                Next::Cancel(person) => {
+                    return self.conclude(parcel, opening.clone(), Verdict::cancelled(&person)).await;
+                }
+                Next::TakeOver(claim) => next = self.memory.take_over(parcel, claim).await?,
+                Next::WaitOut { claim, ttl_ms } => {
+                    if let Some(asked) = self.outbox.asker(parcel).filter(|_| parcel.fresh) {
+                        self.memory.ask(parcel, asked).await?;
+                    }
+                    parcel.travel.waited_out = Some(claim);
+                    parcel.travel.recorded = true;
+                    return Ok(self.outbox.park(parcel, Rung::at_least(Duration::from_millis(ttl_ms))));
+                }
+                Next::Again => match self.memory.wait(parcel, opening.clone(), Reason::Busy, None).await? {
+                    None => return Ok(self.outbox.park(parcel, Rung::SHORTEST)),
+                    Some(instead) => next = instead,
+                },
+                Next::Ask => match self.outbox.asker(parcel) {
+                    None => return Ok(Outgoing::default()),
+                    Some(asked) => match self.memory.ask(parcel, asked).await? {
+                        None => return Ok(Outgoing::default()),
+                        Some(instead) => next = instead,
+                    },
+                },
+                Next::Publish(decided) => return Ok(self.from_record(parcel, &decided)),
+                Next::Answer(event) => return Ok(self.outbox.answer(parcel, &event)),
+                Next::Drop => return Ok(Outgoing::default()),
+                Next::Conflict => {
+                    let event = content_conflict(parcel, opening);
+                    return Ok(self.outbox.conflict(parcel, &event));
+                }
+                Next::Wait(kind) => return Ok(self.foreign(parcel, &kind)),
+            }
+        }
+    }
+
+    /// What somebody decided and is not known to have published.
+    fn from_record(&self, parcel: &Parcel, decided: &Decided) -> Outgoing {
+        let Decided { by, effects, replies } = decided;
+        Outgoing { settles: Some(*by), ..self.outbox.outgoing(parcel, effects, replies) }
+    }
+
+    /// A message that is no valid command is kept for an operator even under an id that is another's.
+    fn other_content(&self, parcel: &Parcel, opening: &Opening, effects: &Effects) -> Outgoing {
+        let conflict = self.outbox.conflict(parcel, &content_conflict(parcel, opening));
+        let kept = effects.carried.as_ref().map(|carried| self.outbox.carried(parcel, carried));
+        Outgoing { messages: kept.into_iter().chain(conflict.messages).collect(), ..conflict }
+    }
+
+    fn contradiction(&self, parcel: &Parcel, answer: &Event, stands: &Event) -> Outgoing {
+        error!(
+            command.id = answer.subject, answer = answer.data.state.as_str(), stands = stands.data.state.as_str(),
+            "a provider's answer contradicts how its command has ended"
+        );
+        let conflict = self.outbox.conflict(parcel, &ConflictEvent::of_answer(answer, stands));
+        Outgoing { replies: Vec::new(), ..conflict }
+    }
+
+    fn foreign(&self, parcel: &mut Parcel, kind: &str) -> Outgoing {
+        parcel.travel.recorded = true;
+        error!(
+            command.id = parcel.identity.id.as_str(), kind,
+            "the ledger holds a record about this command that this version of ferryd does not understand; the command \
+             waits for a later version"
+        );
+        self.outbox.park(parcel, Rung::at_least(FOREIGN_WAIT))
+    }
+}
+
+fn content_conflict(parcel: &Parcel, opening: &Opening) -> ConflictEvent {
+    ConflictEvent::of_content(parcel.identity.clone(), &opening.content, parcel.trace.clone(), Timestamp::now())
+}
+
+fn finished(parcel: &Parcel, opening: Option<Opening>, effects: Effects) -> Finished {
+    let progress = &parcel.travel.progress;
+    Finished {
+        step: parcel.step(),
+        opening,
+        fresh: parcel.fresh,
+        call: progress.history.last().filter(|call| call.attempt == progress.attempt).cloned(),
+        unknown: progress.unknown,
+        by: By::Holder,
+        effects,
+    }
+}

@@ -1,0 +1,213 @@
+//! What ferryd remembers of a command beyond the message in its hands: all that the ledger says, or nothing.
+//!
+//! Without the ledger a message that the broker had given to somebody before may have been sent by them, and there is
+//! nobody to ask. With it, what was begun is on record before it is sent, and its place in the record decides who may.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::parcel::Parcel;
+use crate::amqp::error::BrokerError;
+use crate::domain::command_id::CommandId;
+use crate::domain::exchange::Request;
+use crate::domain::ledger::case::Case;
+use crate::domain::ledger::holder::{Held, Next, next};
+use crate::domain::ledger::record::{
+    Asked, Fact, Guard, Opened, Opening, Reason, Record, RecordId, Released, Settled, Started, TakenOver,
+};
+use crate::domain::ledger::ruling::Ruling;
+use crate::ledger::{Ledger, Ruled};
+use crate::provider::Operation;
+
+/// What ferryd remembers by.
+#[derive(Clone)]
+pub enum Memory {
+    /// The ledger.
+    Ledger {
+        /// The ledger.
+        ledger: Ledger,
+        /// How much longer a claim holds than a call may take.
+        slack: Duration,
+    },
+    /// Nothing but the messages themselves.
+    Messages,
+}
+
+/// Whether a call may be made.
+#[derive(Debug)]
+pub enum Begun {
+    /// It may; its start is on record where there is a ledger.
+    Yes {
+        /// Whether an earlier call of the generation may have acted.
+        unknown: bool,
+    },
+    /// It may not; this is to be done instead.
+    No(Next),
+}
+
+impl Memory {
+    /// The ledger, where there is one.
+    #[must_use]
+    pub fn ledger(&self) -> Option<&Ledger> {
+        match self {
+            Self::Ledger { ledger, .. } => Some(ledger),
+            Self::Messages => None,
+        }
+    }
+
+    /// What is on record of a command.
+    #[must_use]
+    pub fn case(&self, id: &CommandId) -> Option<Arc<Case>> {
+        self.ledger().and_then(|ledger| ledger.case(id))
+    }
+
+    /// Adds to what a message tells of its calls what is known besides.
+    pub fn recall(&self, parcel: &mut Parcel, operation: Option<&Operation>) {
+        match self {
+            Self::Ledger { ledger, .. } => {
+                if let Some(case) = ledger.case(&parcel.identity.id) {
+                    parcel.recall(&case);
+                }
+            }
+            Self::Messages if parcel.redelivered => parcel.assume_sent(operation),
+            Self::Messages => {}
+        }
+    }
+
+    /// The same for a message that is given up without asking for its step: whatever was begun counts.
+    pub fn recall_all(&self, parcel: &mut Parcel, operation: Option<&Operation>) {
+        self.recall(parcel, operation);
+        if let Some(case) = self.case(&parcel.identity.id).filter(|case| case.step.generation == parcel.step().generation) {
+            parcel.travel.progress.unknown |= case.may_have_acted();
+        }
+    }
+
+    /// What is to be done with a message for which nothing is left to begin, as far as can be told without asking: it is
+    /// a copy, or its command has ended.
+    #[must_use]
+    pub fn glance(&self, parcel: &Parcel, opening: &Opening) -> Option<Next> {
+        let case = self.case(&parcel.identity.id)?;
+        let ruling = case.glance(parcel.fresh, opening, parcel.step())?;
+        Some(next(held(parcel), Guard::Harmless, ruling))
+    }
+
+    /// Puts down that a message is going to wait without a call, so that what comes back is known. Says what is to be
+    /// done instead, if anything.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`].
+    pub async fn wait(
+        &self,
+        parcel: &mut Parcel,
+        opening: Opening,
+        reason: Reason,
+        until: Option<Timestamp>,
+    ) -> Result<Option<Next>, BrokerError> {
+        let Self::Ledger { ledger, .. } = self else { return Ok(None) };
+        let opened = Opened { opening, step: parcel.step(), fresh: parcel.fresh, reason, until };
+        let Ruled { ruling, .. } = ledger.append(record(parcel, Fact::Opened(opened))).await?;
+        parcel.travel.recorded = true;
+        Ok(match ruling {
+            Ruling::Counts(_) => None,
+            ruling => Some(next(held(parcel), Guard::Harmless, ruling)),
+        })
+    }
+
+    /// Asks whether the call of a message may be made, and puts down that it begins.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`].
+    pub async fn begin(
+        &self,
+        parcel: &mut Parcel,
+        operation: &Operation,
+        opening: Opening,
+        request: &Request,
+    ) -> Result<Begun, BrokerError> {
+        let Self::Ledger { ledger, slack } = self else {
+            return Ok(Begun::Yes { unknown: parcel.travel.progress.unknown });
+        };
+        let guard = guard(operation, request.timeout + *slack);
+        let started = Started {
+            step: parcel.step(),
+            opening: ledger.case(&parcel.identity.id).is_none().then_some(opening),
+            fresh: parcel.fresh,
+            recorded: parcel.travel.recorded,
+            guard,
+            redelivered: parcel.redelivered,
+            waited_out: parcel.travel.waited_out,
+            unknown: parcel.travel.progress.unknown,
+            key: parcel.travel.progress.key.clone(),
+            digest: request.digest(),
+            first_sent: parcel.travel.progress.first_sent,
+        };
+        let Ruled { id, ruling, age } = ledger.append(record(parcel, Fact::Started(Box::new(started)))).await?;
+        parcel.travel.recorded = true;
+        match next(held(parcel), guard, ruling) {
+            // Begun later, the call might still run when another takes the step over.
+            Next::Call { .. } if matches!(guard, Guard::Claim(_)) && age > *slack / 2 => {
+                self.release(parcel, id).await?;
+                Ok(Begun::No(Next::Again))
+            }
+            Next::Call { unknown } => Ok(Begun::Yes { unknown }),
+            instead => Ok(Begun::No(instead)),
+        }
+    }
+
+    async fn release(&self, parcel: &Parcel, started: RecordId) -> Result<(), BrokerError> {
+        let Some(ledger) = self.ledger() else { return Ok(()) };
+        ledger.append(record(parcel, Fact::Released(Released { started }))).await.map(drop)
+    }
+
+    /// Puts down that a claim was waited out, and says what is to be done about the message now.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`].
+    pub async fn take_over(&self, parcel: &Parcel, claim: RecordId) -> Result<Next, BrokerError> {
+        let Some(ledger) = self.ledger() else { return Ok(Next::Unknown) };
+        let Ruled { ruling, .. } = ledger.append(record(parcel, Fact::TakenOver(TakenOver { claim }))).await?;
+        Ok(next(held(parcel), Guard::Claim(0), ruling))
+    }
+
+    /// Puts down that somebody waits for the end of a command that another message carries; says how it ended, if it has.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`].
+    pub async fn ask(&self, parcel: &Parcel, asked: Asked) -> Result<Option<Next>, BrokerError> {
+        let Some(ledger) = self.ledger() else { return Ok(None) };
+        let Ruled { ruling, .. } = ledger.append(record(parcel, Fact::Asked(asked))).await?;
+        Ok(match ruling {
+            Ruling::Ended(event) => Some(Next::Answer(event)),
+            _ => None,
+        })
+    }
+
+    /// Puts down, at leisure, that what follows from a decision is published.
+    pub fn settle(&self, command: &CommandId, finished: RecordId) {
+        if let Some(ledger) = self.ledger() {
+            let fact = Fact::Settled(Settled { finished });
+            ledger.note(Record { at: Timestamp::now(), command: command.clone(), fact });
+        }
+    }
+}
+
+/// A record about the command of a message.
+pub(super) fn record(parcel: &Parcel, fact: Fact) -> Record {
+    Record { at: Timestamp::now(), command: parcel.identity.id.clone(), fact }
+}
+
+pub(super) fn held(parcel: &Parcel) -> Held {
+    Held { fresh: parcel.fresh, waited_out: parcel.travel.waited_out }
+}
+
+/// What keeps a call of an operation from acting twice; a claim holds for `ttl`.
+fn guard(operation: &Operation, ttl: Duration) -> Guard {
+    let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+    match operation.idempotency {
+        _ if operation.reads => Guard::Harmless,
+        Some(_) => Guard::Key(ttl_ms),
+        None => Guard::Claim(ttl_ms),
+    }
+}
