@@ -11,7 +11,9 @@
 //! anywhere, the delivery comes back, and the record says how far it had come. [`memory`] asks the ledger, [`conclude`]
 //! puts decisions down and does what they come to.
 
+pub mod cancel;
 pub mod conclude;
+pub mod control;
 pub mod in_flight;
 pub mod lane;
 pub mod memory;
@@ -143,7 +145,7 @@ impl Pipeline {
             return self.poisoned(lane, order).await;
         };
         self.memory.recall(&mut order.parcel, Some(operation));
-        let opening = order.opening();
+        let opening = self.outbox.opening(&order.parcel, order.opening());
         if let Some(next) = self.memory.glance(&order.parcel, &opening) {
             return self.instead(&mut order.parcel, &opening, operation.idempotency, next).await;
         }
@@ -183,7 +185,7 @@ impl Pipeline {
 
     /// Lets a command wait without a call.
     async fn wait(&self, order: &mut Order, rung: Rung, reason: Reason) -> Result<Outgoing, BrokerError> {
-        let opening = order.opening();
+        let opening = self.outbox.opening(&order.parcel, order.opening());
         let until = order.command.not_before.filter(|_| reason == Reason::Early);
         match self.memory.wait(&mut order.parcel, opening.clone(), reason, until).await? {
             None => Ok(self.outbox.park(&order.parcel, rung)),
@@ -243,7 +245,7 @@ impl Pipeline {
             Decision::Wait(success, party) => Happening::Waiting(success, party),
             Decision::GiveUp(kind, failure) => Happening::Failed(kind, failure),
             Decision::Retry { rung, due, failure } => {
-                let opening = order.opening();
+                let opening = self.outbox.opening(&order.parcel, order.opening());
                 return self.conclude(&mut order.parcel, opening, Verdict::Retry { rung, due, failure }).await;
             }
         };
@@ -254,7 +256,7 @@ impl Pipeline {
     async fn end(&self, lane: &Lane, order: &mut Order, happening: Happening) -> Result<Outgoing, BrokerError> {
         log_ending(&order.parcel, &happening, || mask_of(lane, order));
         let idempotency = idempotency_of(lane, &order.parcel);
-        let opening = order.opening();
+        let opening = self.outbox.opening(&order.parcel, order.opening());
         self.conclude(&mut order.parcel, opening, Verdict::End(happening, idempotency)).await
     }
 
@@ -284,7 +286,7 @@ impl Pipeline {
 
     /// Ends a message as it is.
     async fn give_up(&self, mut parcel: Parcel, happening: Happening, idempotency: Option<Idempotency>, acker: Acker) {
-        let opening = parcel.opening();
+        let opening = self.outbox.opening(&parcel, parcel.opening());
         let outgoing = self.conclude(&mut parcel, opening, Verdict::End(happening, idempotency)).await;
         let Ok(outgoing) = outgoing else { return };
         if self.publish(&outgoing).await.is_ok() {

@@ -15,7 +15,7 @@ use crate::domain::conflict::ConflictEvent;
 use crate::domain::dead_letter::{DeadLetter, Place};
 use crate::domain::event::{CONTENT_TYPE, Event, Happening, Moment};
 use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
-use crate::domain::ledger::record::{Asked, RecordId};
+use crate::domain::ledger::record::{Asked, Opening, RecordId};
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::outcome::Failure;
 use crate::domain::retry::Rung;
@@ -201,6 +201,12 @@ impl Outbox {
 
     fn event(&self, event: &Event) -> Message {
         event_message(event, short(&self.names.events()), short(&event.routing_key()))
+    }
+
+    /// Which command a message is, for the ledger, with whoever asked for an answer.
+    #[must_use]
+    pub fn opening(&self, parcel: &Parcel, opening: Opening) -> Opening {
+        Opening { asked: self.asker(parcel), ..opening }
     }
 
     /// Who asked for an answer with `reply_to`. A queue of ferryd's own is no place for it: whoever may publish a command

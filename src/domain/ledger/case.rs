@@ -247,8 +247,18 @@ impl Case {
         }
     }
 
-    fn opened(opening: Opening, step: Step) -> Self {
-        Self { opening: Some(opening), step, ..Self::unopened() }
+    fn opened(opening: Option<&Opening>, step: Step) -> Self {
+        let mut case = Self { step, ..Self::unopened() };
+        case.identify(opening);
+        case
+    }
+
+    /// Takes on an identity, where none is known yet.
+    fn identify(&mut self, opening: Option<&Opening>) {
+        if let (None, Some(opening)) = (&self.opening, opening) {
+            self.replies.extend(opening.asked.clone());
+            self.opening = Some(opening.clone());
+        }
     }
 
     fn known(slot: &mut Option<Self>, then: impl FnOnce(&mut Self) -> Ruling) -> Ruling {
@@ -265,7 +275,7 @@ impl Case {
     fn open(slot: &mut Option<Self>, at: Timestamp, opened: &Opened) -> Ruling {
         let Opened { opening, step, fresh, reason, until } = opened;
         let new = slot.is_none();
-        let case = slot.get_or_insert_with(|| Self::opened(opening.clone(), *step));
+        let case = slot.get_or_insert_with(|| Self::opened(Some(opening), *step));
         if case.is_other(*fresh, Some(opening)) {
             return Ruling::OtherContent;
         }
@@ -294,7 +304,7 @@ impl Case {
     /// Takes on the identity of a command of which nothing was known but a wish to cancel it.
     fn adopt(&mut self, opening: Option<&Opening>, step: Step) -> Option<Ruling> {
         if self.opening.is_none() {
-            self.opening = opening.cloned();
+            self.identify(opening);
             self.step = step;
         }
         match (&self.cancel, &self.ending, &self.phase) {
@@ -310,11 +320,7 @@ impl Case {
             None => {
                 // A message that says the ledger knew it, and a ledger that does not: what became of its calls is lost.
                 let lost = *recorded && started.guard != Guard::Harmless;
-                let case = Self { unknown: lost, ..Self::unopened() };
-                let case = slot.insert(case);
-                case.opening.clone_from(opening);
-                case.step = *step;
-                case
+                slot.insert(Self { unknown: lost, ..Self::opened(opening.as_ref(), *step) })
             }
         };
         if case.is_other(*fresh, opening.as_ref()) {
@@ -461,8 +467,8 @@ impl Case {
                 return Ruling::TooLate(too_late);
             }
         }
-        let case = slot.get_or_insert_with(|| Self::opened(opening.clone(), step));
-        case.opening.get_or_insert_with(|| opening.clone());
+        let case = slot.get_or_insert_with(|| Self::opened(Some(opening), step));
+        case.identify(Some(opening));
         (case.step, case.phase, case.ending) = (step, Phase::Open, None);
         case.unknown = *unknown;
         case.key.clone_from(key);
@@ -488,15 +494,13 @@ impl Case {
             if matches!(by, By::Canceller(_)) {
                 return Ruling::Passed;
             }
-            let case = slot.insert(Self { opening: opening.clone(), step: *step, ..Self::unopened() });
+            let case = slot.insert(Self::opened(opening.as_ref(), *step));
             return case.decide(id, at, finished);
         };
         if case.is_other(*fresh, opening.as_ref()) {
             return Ruling::OtherContent;
         }
-        if case.opening.is_none() {
-            case.opening.clone_from(opening);
-        }
+        case.identify(opening.as_ref());
         let refusal = match by {
             By::Holder => case.refuse_holder(finished),
             By::Canceller(_) => case.refuse_canceller(),

@@ -27,13 +27,13 @@ impl Opening {
         let content = Content { r#type: kind, provider, account, operation, payload };
         // A command was read from JSON; it always has a canonical form.
         let canonical = serde_json_canonicalizer::to_vec(&content).unwrap_or_default();
-        Self { identity: command.identity(provider).shortened(), content: digest(&canonical) }
+        Self { identity: command.identity(provider).shortened(), content: digest(&canonical), asked: None }
     }
 
     /// Of a message that is no valid command: the same message again is the same.
     #[must_use]
     pub fn of_refused(identity: &Identity, body: &[u8]) -> Self {
-        Self { identity: identity.clone().shortened(), content: format!("raw:{}", digest(body)) }
+        Self { identity: identity.clone().shortened(), content: format!("raw:{}", digest(body)), asked: None }
     }
 }
 

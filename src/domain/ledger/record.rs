@@ -129,6 +129,9 @@ pub struct Opening {
     pub identity: Identity,
     /// A digest of its content: two commands with the same id and the same content are one.
     pub content: String,
+    /// Where its publisher waits for the end, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
 }
 
 /// See [`Fact::Opened`].

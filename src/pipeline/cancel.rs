@@ -1,0 +1,142 @@
+//! Cancelling a command that was not sent yet.
+//!
+//! The ledger decides between a cancel and a call: the one that stands first in it holds. A command that the ledger does
+//! not know yet, because it still waits in its queue, is cancelled when it is taken up.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Pipeline;
+use super::conclude::cancelled;
+use super::outbox::Outgoing;
+use crate::amqp::error::BrokerError;
+use crate::domain::command_id::CommandId;
+use crate::domain::event::{Event, Happening, Moment, Trace};
+use crate::domain::ledger::case::Case;
+use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::record::{By, CancelWished, Fact, Finished, Opening, Person, Record, RecordId};
+use crate::domain::ledger::ruling::{Ruling, TooLate};
+use crate::domain::lifecycle::{Kind, State};
+use crate::ledger::{Ledger, Ruled};
+
+/// What came of a wish to cancel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Cancellation {
+    /// The command has failed, for good, and was never carried out.
+    Cancelled,
+    /// The command is not known yet. It will be cancelled when it is taken up, if it ever is.
+    Noted,
+    /// It is too late, for this reason.
+    TooLate {
+        /// The reason.
+        reason: TooLate,
+    },
+    /// There is no ledger, and nothing else knows what was sent.
+    NoLedger,
+}
+
+/// What one look at a case came to.
+enum Tried {
+    Done(Cancellation),
+    /// Something happened to the command meanwhile.
+    Again(u32),
+}
+
+impl Pipeline {
+    /// Cancels a command, and returns when its end is published.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`]; the command may be cancelled all the same.
+    pub async fn cancel(&self, id: &CommandId, person: &Person) -> Result<Cancellation, BrokerError> {
+        let Some(ledger) = self.memory.ledger() else { return Ok(Cancellation::NoLedger) };
+        let mut least_attempt = 0;
+        loop {
+            let case = ledger.case(id);
+            let tried = match case.as_deref().and_then(|case| Some((case, case.opening.as_ref()?))) {
+                Some((case, opening)) => self.cancel_known(ledger, case, opening, person, least_attempt).await?,
+                None => wish(ledger, id, person).await?,
+            };
+            match tried {
+                Tried::Done(cancellation) => return Ok(cancellation),
+                Tried::Again(attempt) => least_attempt = attempt,
+            }
+        }
+    }
+
+    async fn cancel_known(
+        &self,
+        ledger: &Ledger,
+        case: &Case,
+        opening: &Opening,
+        person: &Person,
+        least_attempt: u32,
+    ) -> Result<Tried, BrokerError> {
+        let event = event(case, opening, person, least_attempt);
+        let finished = Finished {
+            step: case.step,
+            opening: None,
+            fresh: false,
+            call: None,
+            unknown: false,
+            by: By::Canceller(person.clone()),
+            effects: Effects { event: event.clone(), told: true, carried: None },
+        };
+        let fact = Fact::Finished(Box::new(finished));
+        let id = &opening.identity.id;
+        let Ruled { id: record, ruling, .. } = ledger.append(Record { at: event.time, command: id.clone(), fact }).await?;
+        Ok(Tried::Done(match ruling {
+            Ruling::Counts(granted) => {
+                self.announce(id, record, self.outbox.announcement(&event, &granted.replies)).await?;
+                Cancellation::Cancelled
+            }
+            Ruling::Unsettled(decided) if is_cancelled(&decided.effects.event) => {
+                let outgoing = self.outbox.announcement(&decided.effects.event, &decided.replies);
+                self.announce(id, decided.by, outgoing).await?;
+                Cancellation::Cancelled
+            }
+            Ruling::Ended(event) if is_cancelled(&event) => Cancellation::Cancelled,
+            Ruling::Unsettled(decided) => too_late(&decided.effects.event),
+            Ruling::Ended(event) => too_late(&event),
+            Ruling::TooLate(reason) => Cancellation::TooLate { reason },
+            Ruling::Outrun { attempt } => return Ok(Tried::Again(attempt)),
+            Ruling::Blocked(_) => Cancellation::TooLate { reason: TooLate::Unknown },
+            _ => return Ok(Tried::Again(least_attempt)),
+        }))
+    }
+
+    async fn announce(&self, id: &CommandId, record: RecordId, outgoing: Outgoing) -> Result<(), BrokerError> {
+        self.publish(&outgoing).await?;
+        self.memory.settle(id, record);
+        for reply in &outgoing.replies {
+            self.broker.publish_once(reply).await;
+        }
+        Ok(())
+    }
+}
+
+async fn wish(ledger: &Ledger, id: &CommandId, person: &Person) -> Result<Tried, BrokerError> {
+    let fact = Fact::CancelWished(CancelWished { person: person.clone() });
+    let Ruled { ruling, .. } = ledger.append(Record { at: Timestamp::now(), command: id.clone(), fact }).await?;
+    Ok(match ruling {
+        Ruling::Counts(_) => Tried::Done(Cancellation::Noted),
+        Ruling::Blocked(_) => Tried::Done(Cancellation::TooLate { reason: TooLate::Unknown }),
+        _ => Tried::Again(0),
+    })
+}
+
+fn event(case: &Case, opening: &Opening, person: &Person, least_attempt: u32) -> Event {
+    let (generation, attempt) = (case.step.generation, case.step.attempt.max(least_attempt));
+    let moment = Moment { generation, attempt, at: Timestamp::now() };
+    let happening = Happening::Failed(Kind::Cancelled, cancelled(person));
+    Event::new(opening.identity.clone(), moment, happening, Trace::default())
+}
+
+fn is_cancelled(event: &Event) -> bool {
+    event.data.error.as_ref().and_then(|error| error.kind) == Some(Kind::Cancelled)
+}
+
+fn too_late(event: &Event) -> Cancellation {
+    let reason = if event.data.state == State::Completed { TooLate::Completed } else { TooLate::Failed };
+    Cancellation::TooLate { reason }
+}
