@@ -5,10 +5,12 @@
 mod amqps;
 mod architecture;
 mod bulkhead;
+mod cancel;
 mod carry;
 #[cfg(feature = "failpoints")]
 mod chaos;
 mod contract;
+mod copies;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod documents;

@@ -28,7 +28,12 @@ impl Setup {
     /// A configuration file with `config` as its text; the broker's URI is given by the environment.
     pub(crate) fn new(amqp_uri: &str, config: &str) -> Self {
         let setup = Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
-        setup.file("ferryd.toml", config).env("FERRYD_AMQP__URI", amqp_uri)
+        setup
+            .file("ferryd.toml", config)
+            .env("FERRYD_AMQP__URI", amqp_uri)
+            .env("FERRYD_LEDGER__DIR", "state")
+            .env("FERRYD_LEDGER__CLAIM_SLACK", "1s")
+            .env("FERRYD_API__BIND", "127.0.0.1:0")
     }
 
     /// Adds a provider file.
