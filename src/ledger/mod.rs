@@ -1,4 +1,7 @@
-//! stub
+//! The ledger: what happened to every command.
+
+pub mod index;
+
 use std::sync::Arc;
 use std::time::Duration;
 use crate::amqp::error::BrokerError;
