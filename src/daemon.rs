@@ -20,7 +20,7 @@ use crate::amqp::consumer::{Handler, consume};
 use crate::amqp::message::{TooLong, short};
 use crate::amqp::topology::{Names, Subscriber, Topology};
 use crate::domain::lifecycle::State;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, control};
 use crate::pipeline::in_flight::InFlight;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::memory::Memory;
@@ -28,6 +28,9 @@ use crate::pipeline::outbox::Outbox;
 use crate::pipeline::stray::{Stray, Strays};
 use crate::provider::registry::Registry;
 use crate::transport::http::HttpSetupError;
+
+/// How many words to ferryd are heeded at the same time.
+const CONTROL_PREFETCH: u16 = 16;
 
 /// Everything the daemon runs on, checked.
 pub struct Setup {
@@ -150,6 +153,7 @@ fn start_consumers(
     let mut routes: Vec<(String, u16, Route)> = vec![
         (names.unroutable(), 1, Route::Strays(Arc::clone(&strays), Stray::Unroutable)),
         (names.poison(), 1, Route::Strays(strays, Stray::Poison)),
+        (names.control(), CONTROL_PREFETCH, Route::Control(Arc::clone(pipeline))),
     ];
     for lane in lanes {
         let queue = names.commands_of(&lane.provider.name);
@@ -169,6 +173,7 @@ fn start_consumers(
 enum Route {
     Lane(Arc<Pipeline>, Arc<Lane>),
     Strays(Arc<Strays>, Stray),
+    Control(Arc<Pipeline>),
 }
 
 struct Dispatch {
@@ -190,6 +195,9 @@ impl Handler for Dispatch {
             Route::Strays(strays, stray) => {
                 let (strays, stray) = (Arc::clone(strays), *stray);
                 self.work.spawn(async move { strays.take(stray, delivery).await });
+            }
+            Route::Control(pipeline) => {
+                self.work.spawn(control::take(Arc::clone(pipeline), delivery));
             }
         }
     }

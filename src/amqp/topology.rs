@@ -99,6 +99,12 @@ impl Names {
         self.name("unroutable")
     }
 
+    /// Exchange and queue of words to ferryd itself.
+    #[must_use]
+    pub fn control(&self) -> String {
+        self.name("control")
+    }
+
     /// Where ferryd publishes events.
     #[must_use]
     pub fn events(&self) -> String {
@@ -253,6 +259,7 @@ impl Topology {
             exchange(names.unroutable(), ExchangeKind::Fanout, None),
             exchange(names.dead_other(), ExchangeKind::Fanout, None),
             exchange(names.poison(), ExchangeKind::Fanout, None),
+            exchange(names.control(), ExchangeKind::Fanout, None),
             exchange(names.commands(), ExchangeKind::Topic, Some(names.unroutable())),
             exchange(names.retry(), ExchangeKind::Topic, Some(names.unroutable())),
             exchange(names.redeliver(), ExchangeKind::Topic, Some(names.unroutable())),
@@ -262,7 +269,7 @@ impl Topology {
     }
 
     fn add_shared_queues(&mut self, names: &Names) {
-        for name in [names.unroutable(), names.dead_other(), names.poison()] {
+        for name in [names.unroutable(), names.dead_other(), names.poison(), names.control()] {
             self.queue(name.clone(), NO_DELIVERY_LIMIT, []);
             self.bind(name.clone(), name, String::new());
         }
