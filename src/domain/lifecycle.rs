@@ -55,11 +55,12 @@ impl State {
     #[must_use]
     pub fn next(self) -> &'static [Self] {
         match self {
-            Self::Pending => &[Self::Processing, Self::Failed],
+            // A call that was given up for lost may answer while the next one is still pending.
+            Self::Pending => &[Self::Processing, Self::Failed, Self::Completed],
             Self::Processing => &[Self::Pending, Self::Waiting, Self::Failed, Self::Completed],
             Self::Waiting => &[Self::Failed, Self::Completed],
-            // A dead letter can be replayed, or superseded by a late answer.
-            Self::Failed => &[Self::Pending, Self::Completed],
+            // A dead letter can be replayed, resolved or discarded, or superseded by a late answer.
+            Self::Failed => &[Self::Pending, Self::Failed, Self::Completed],
             Self::Completed => &[],
         }
     }
