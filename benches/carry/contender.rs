@@ -25,19 +25,22 @@ pub(crate) enum Contender {
     Minimal,
     /// ferryd as it comes; its log goes to a file.
     Ferryd,
+    /// ferryd without its memory of commands.
+    FerrydForgetful,
     /// ferryd without the log of requests and answers.
     FerrydUnlogged,
 }
 
 impl Contender {
     /// In the order in which they take turns.
-    pub(crate) const ALL: [Self; 3] = [Self::Minimal, Self::Ferryd, Self::FerrydUnlogged];
+    pub(crate) const ALL: [Self; 4] = [Self::Minimal, Self::Ferryd, Self::FerrydForgetful, Self::FerrydUnlogged];
 
     /// As the report calls it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Minimal => "minimal consumer",
             Self::Ferryd => "ferryd",
+            Self::FerrydForgetful => "ferryd, ledger.enabled = false",
             Self::FerrydUnlogged => "ferryd, log.exchanges = false",
         }
     }
@@ -46,10 +49,12 @@ impl Contender {
     pub(crate) fn start(self, place: &Place, in_flight: u16) -> Result<Process, Fault> {
         let mut command = match self {
             Self::Minimal => minimal(place, in_flight)?,
-            Self::Ferryd | Self::FerrydUnlogged => daemon(place, in_flight)?,
+            Self::Ferryd | Self::FerrydForgetful | Self::FerrydUnlogged => daemon(place, in_flight)?,
         };
-        if self == Self::FerrydUnlogged {
-            command.env("FERRYD_LOG__EXCHANGES", "false");
+        match self {
+            Self::FerrydForgetful => drop(command.env("FERRYD_LEDGER__ENABLED", "false")),
+            Self::FerrydUnlogged => drop(command.env("FERRYD_LOG__EXCHANGES", "false")),
+            Self::Minimal | Self::Ferryd => {}
         }
         let log = File::create(place.dir.join("contender.log"))?;
         Process::spawn(command.stdout(Stdio::null()).stderr(log))
@@ -78,7 +83,8 @@ fn daemon(place: &Place, in_flight: u16) -> Result<Command, Fault> {
     configure(place, in_flight)?;
     let mut command = Process::command(FERRYD);
     command.args(["run", "--config"]).arg(place.dir.join("ferryd.toml"));
-    command.env("FERRYD_AMQP__URI", &place.amqp_uri);
+    command.env("FERRYD_AMQP__URI", &place.amqp_uri).env("FERRYD_LEDGER__DIR", place.dir.join("state"));
+    command.env("FERRYD_API__BIND", "127.0.0.1:0");
     Ok(command)
 }
 
