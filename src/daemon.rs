@@ -3,13 +3,15 @@
 //! Down means: stop consuming, give back what was not started, let what is in flight finish within the grace, flush every
 //! confirm, close the connections.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lapin::Channel;
 use lapin::message::Delivery;
-use tokio::task::JoinSet;
+use lapin::types::ShortString;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -20,6 +22,8 @@ use crate::amqp::consumer::{Handler, consume};
 use crate::amqp::message::{TooLong, short};
 use crate::amqp::topology::{Names, Subscriber, Topology};
 use crate::domain::lifecycle::State;
+use crate::ledger::index::{Index, IndexError};
+use crate::ledger::{Ledger, LedgerSettings};
 use crate::pipeline::{Pipeline, control};
 use crate::pipeline::in_flight::InFlight;
 use crate::pipeline::lane::Lane;
@@ -48,6 +52,19 @@ pub struct Setup {
     pub grace: Duration,
     /// The most bytes of a body in the exchange log.
     pub log_body_cap: usize,
+    /// How commands are remembered; `None` for not at all.
+    pub ledger: Option<LedgerSetup>,
+}
+
+/// How commands are remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerSetup {
+    /// The folder of the index.
+    pub dir: PathBuf,
+    /// For how long commands that have ended are remembered.
+    pub retention: Duration,
+    /// How much longer a claim holds than a call may take.
+    pub slack: Duration,
 }
 
 /// Why the daemon could not start.
@@ -64,6 +81,9 @@ pub enum SetupError {
     /// A queue's name is too long.
     #[error("queue name {0}; choose a shorter `prefix` or provider name")]
     QueueName(#[from] TooLong),
+    /// The ledger's index can't be kept.
+    #[error("ledger.dir: {0}")]
+    Index(#[from] IndexError),
 }
 
 /// How the daemon ended.
@@ -90,46 +110,91 @@ impl Setup {
 /// [`SetupError`] before anything is connected.
 pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupError> {
     let topology = setup.topology();
-    let Setup { amqp, names, registry, states, grace, log_body_cap, .. } = setup;
+    let Setup { amqp, names, registry, states, grace, log_body_cap, ledger, .. } = setup;
     let registry = Arc::new(registry);
     let lanes = lanes(&registry)?;
+    let key = names.ledger_key(&amqp.address());
+    let index = ledger.as_ref().map(|ledger| Index::open(&ledger.dir, &key)).transpose()?;
     let hang_up = CancellationToken::new();
     let (broker, link) = Broker::start(amqp, topology, hang_up.clone());
+    let (memory, keeping) = remember(&broker, &names, ledger.zip(index), &hang_up);
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let pipeline = Arc::new(Pipeline {
         outbox: Outbox::new(names.clone(), states, host),
         names,
         broker,
-        memory: Memory::Messages,
+        memory,
         in_flight: InFlight::default(),
         log_body_cap,
         stop: stop.clone(),
         detached: CancellationToken::new(),
     });
     let work = TaskTracker::new();
-    let mut consumers = start_consumers(&pipeline, registry, lanes, &work)?;
+    let consumed = consumed(&pipeline, registry, lanes, &work)?;
+    let mut serving = tokio::spawn(serve(Arc::clone(&pipeline), consumed, stop.clone()));
     stop.cancelled().await;
     info!(in_flight = pipeline.in_flight.running(), grace_s = grace.as_secs(), "stopping: no new work is taken");
-    // Channels are kept until their deliveries are acked: closing one gives its unacked deliveries back.
-    let mut channels: Vec<Channel> = Vec::new();
     let drained = tokio::time::timeout(grace, async {
-        while let Some(channel) = consumers.join_next().await {
-            channels.extend(channel.ok().flatten());
-        }
+        // Channels are kept until their deliveries are acked: closing one gives its unacked deliveries back.
+        let channels: Vec<Channel> = (&mut serving).await.unwrap_or_default();
         pipeline.detached.cancel();
         work.close();
         work.wait().await;
+        channels
     });
-    let ending = if drained.await.is_ok() { Ending::Drained } else { Ending::Overrun };
+    let drained = drained.await;
+    let ending = if drained.is_ok() { Ending::Drained } else { Ending::Overrun };
     if ending == Ending::Overrun {
         let left = pipeline.in_flight.running();
         warn!(in_flight = left, "the grace ran out; the broker will deliver what was left again");
     }
     hang_up.cancel();
+    for task in keeping {
+        let _ = task.await;
+    }
     // The link says goodbye to the broker, which is also when the last acks are flushed.
     let _ = link.await;
     info!("stopped");
     Ok(ending)
+}
+
+/// Begins to remember, where that is wanted.
+fn remember(
+    broker: &Broker,
+    names: &Names,
+    ledger: Option<(LedgerSetup, Index)>,
+    stop: &CancellationToken,
+) -> (Memory, Vec<JoinHandle<()>>) {
+    let Some((LedgerSetup { retention, slack, .. }, index)) = ledger else { return (Memory::Messages, Vec::new()) };
+    let settings = LedgerSettings { retention, ..LedgerSettings::default() };
+    let (ledger, tasks) = Ledger::start(broker.clone(), names, index, settings, stop.clone());
+    (Memory::Ledger { ledger, slack }, tasks)
+}
+
+/// Consumes while decisions can be made, and returns the channels of the deliveries that are still being worked on.
+async fn serve(pipeline: Arc<Pipeline>, consumed: Vec<Consumed>, stop: CancellationToken) -> Vec<Channel> {
+    let mut channels = Vec::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return channels,
+            () = pipeline.memory.ready() => {}
+        }
+        let pause = stop.child_token();
+        let mut consumers = JoinSet::new();
+        for Consumed { queue, prefetch, dispatch } in consumed.iter().cloned() {
+            consumers.spawn(consume(pipeline.broker.clone(), queue, prefetch, dispatch, pause.clone()));
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = pipeline.memory.lost() => {
+                warn!("the ledger does not get on; no commands are taken until it does");
+                pause.cancel();
+            }
+        }
+        while let Some(channel) = consumers.join_next().await {
+            channels.extend(channel.ok().flatten());
+        }
+    }
 }
 
 fn lanes(registry: &Registry) -> Result<Vec<Arc<Lane>>, SetupError> {
@@ -140,14 +205,20 @@ fn lanes(registry: &Registry) -> Result<Vec<Arc<Lane>>, SetupError> {
     registry.iter().map(lane).collect()
 }
 
-type Consumers = JoinSet<Option<Channel>>;
+/// A queue that is consumed.
+#[derive(Clone)]
+struct Consumed {
+    queue: ShortString,
+    prefetch: u16,
+    dispatch: Arc<Dispatch>,
+}
 
-fn start_consumers(
+fn consumed(
     pipeline: &Arc<Pipeline>,
     registry: Arc<Registry>,
     lanes: Vec<Arc<Lane>>,
     work: &TaskTracker,
-) -> Result<Consumers, SetupError> {
+) -> Result<Vec<Consumed>, SetupError> {
     let strays = Arc::new(Strays { pipeline: Arc::clone(pipeline), registry });
     let names = &pipeline.names;
     let mut routes: Vec<(String, u16, Route)> = vec![
@@ -160,13 +231,12 @@ fn start_consumers(
         routes.push((queue, lane.provider.max_in_flight, Route::Lane(Arc::clone(pipeline), lane)));
     }
     let missing = Arc::new(AtomicUsize::new(routes.len()));
-    let mut consumers = JoinSet::new();
-    for (queue, prefetch, route) in routes {
+    let consumed = |(queue, prefetch, route): (String, u16, Route)| {
         let once = AtomicUsize::new(1);
-        let handler = Arc::new(Dispatch { route, work: work.clone(), missing: Arc::clone(&missing), once });
-        consumers.spawn(consume(pipeline.broker.clone(), short(&queue)?, prefetch, handler, pipeline.stop.clone()));
-    }
-    Ok(consumers)
+        let dispatch = Arc::new(Dispatch { route, work: work.clone(), missing: Arc::clone(&missing), once });
+        Ok(Consumed { queue: short(&queue)?, prefetch, dispatch })
+    };
+    routes.into_iter().map(consumed).collect()
 }
 
 /// Where the deliveries of a queue go.

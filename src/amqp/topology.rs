@@ -123,6 +123,12 @@ impl Names {
         self.name("exchanges")
     }
 
+    /// What tells the ledger of these names at a broker from every other.
+    #[must_use]
+    pub fn ledger_key(&self, address: &str) -> String {
+        format!("{address} {}", self.0)
+    }
+
     /// Whether a queue or exchange name is under the prefix: a `reply_to` must not be.
     #[must_use]
     pub fn owns(&self, name: &str) -> bool {

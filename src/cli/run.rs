@@ -14,8 +14,8 @@ use super::setup::Setup;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::topology::{Names, Subscriber};
 use crate::config::Config;
-
-use crate::daemon;
+use crate::daemon::{self, LedgerSetup};
+use crate::provider::registry::Registry;
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
@@ -55,17 +55,30 @@ async fn serve(setup: Setup) -> Result<(), CommandError> {
     let grace = config.shutdown.grace;
     let signals = tokio::spawn(follow_signals(stop.clone(), grace)?);
     let amqp = AmqpSettings::from(&config.amqp);
+    let ledger = ledger_setup(&config)?;
     // Ready means that the configuration is good and the daemon runs. Were it to mean "connected", a broker that is
     // down would make systemd end a daemon whose job it is to wait for it.
     notify(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(watchdog());
-    let ended = daemon::run(daemon_setup(config, registry, amqp), stop).await;
+    let ended = daemon::run(daemon_setup(config, registry, amqp, ledger), stop).await;
     watchdog.abort();
     signals.abort();
     ended.map(drop).map_err(CommandError::from)
 }
 
-fn daemon_setup(config: Config, registry: crate::provider::registry::Registry, amqp: AmqpSettings) -> daemon::Setup {
+/// How commands are remembered, unless they are not to be.
+fn ledger_setup(config: &Config) -> Result<Option<LedgerSetup>, CommandError> {
+    let crate::config::Ledger { enabled, retention, claim_slack, .. } = config.ledger;
+    let dir = config.ledger_folder()?;
+    Ok(enabled.then_some(LedgerSetup { dir, retention, slack: claim_slack }))
+}
+
+fn daemon_setup(
+    config: Config,
+    registry: Registry,
+    amqp: AmqpSettings,
+    ledger: Option<LedgerSetup>,
+) -> daemon::Setup {
     let subscriber = |entry: crate::config::Subscriber| Subscriber { queue: entry.queue, bindings: entry.bindings };
     daemon::Setup {
         amqp,
@@ -75,6 +88,7 @@ fn daemon_setup(config: Config, registry: crate::provider::registry::Registry, a
         subscribers: config.events.subscribers.into_iter().map(subscriber).collect(),
         grace: config.shutdown.grace,
         log_body_cap: config.log.body_cap,
+        ledger,
     }
 }
 

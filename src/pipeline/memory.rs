@@ -18,7 +18,7 @@ use crate::domain::ledger::record::{
     Asked, Fact, Guard, Opened, Opening, Reason, Record, RecordId, Released, Settled, Started, TakenOver,
 };
 use crate::domain::ledger::ruling::Ruling;
-use crate::ledger::{Ledger, Ruled};
+use crate::ledger::{Health, Ledger, Ruled};
 use crate::provider::Operation;
 
 /// What ferryd remembers by.
@@ -54,6 +54,22 @@ impl Memory {
         match self {
             Self::Ledger { ledger, .. } => Some(ledger),
             Self::Messages => None,
+        }
+    }
+
+    /// Resolves once decisions can be made: everything that is on record has been read.
+    pub async fn ready(&self) {
+        if let Some(ledger) = self.ledger() {
+            // The sender lives as long as the ledger.
+            let _ = ledger.health().wait_for(|health| *health == Health::CaughtUp).await;
+        }
+    }
+
+    /// Resolves when no decisions can be made any more.
+    pub async fn lost(&self) {
+        match self.ledger() {
+            Some(ledger) => drop(ledger.health().wait_for(|health| *health != Health::CaughtUp).await.map(drop)),
+            None => std::future::pending().await,
         }
     }
 
