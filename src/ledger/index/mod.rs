@@ -13,9 +13,14 @@
 mod changes;
 mod error;
 mod facet;
+mod forget;
+mod page;
+mod query;
 mod readers;
+mod row;
 mod schema;
 mod slot;
+mod summary;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -29,8 +34,12 @@ use uuid::Uuid;
 
 pub use self::changes::{Changes, Checkpoint, KeptLine};
 pub use self::error::IndexError;
+pub use self::page::{Cursor, InvalidCursor, MAX_PAGE, Page};
+pub use self::query::Filter;
 use self::readers::Readers;
+pub use self::row::Row;
 use self::slot::Slot;
+pub use self::summary::{Counts, Group};
 use self::writer::Writer;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
@@ -182,6 +191,42 @@ impl Index {
         self.write(|writer| writer.save(changes, now))
     }
 
+    /// A page of the commands that are meant, newest first: at most `limit`, and at most [`MAX_PAGE`]. A command keeps its
+    /// place, so going from page to page meets each one once, whatever is added or changes meanwhile.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, IndexError> {
+        self.snapshot(|conn| query::list(conn, filter, after, limit))
+    }
+
+    /// The dead letters that are meant, grouped by how they failed, the most frequent first.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn groups(&self, filter: &Filter) -> Result<Vec<Group>, IndexError> {
+        self.snapshot(|conn| summary::groups(conn, filter))
+    }
+
+    /// How many commands there are.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn counts(&self) -> Result<Counts, IndexError> {
+        self.snapshot(summary::counts)
+    }
+
+    /// Forgets commands that are over since before `older_than`, some of them: call it again until it returns 0, and let
+    /// others write in between. Dead letters stay. Also forgets writers and rulings of that age.
+    ///
+    /// # Errors
+    /// As of [`save`](Self::save).
+    pub fn forget(&self, older_than: Timestamp) -> Result<usize, IndexError> {
+        let older_than = older_than.as_millisecond();
+        let over = self.read(|conn| forget::find(conn, older_than))?;
+        self.write(|writer| writer.forget(&over, older_than))
+    }
+
     /// Makes the file anew, with nothing in it.
     ///
     /// # Errors
@@ -209,6 +254,14 @@ impl Index {
 
     fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, IndexError>) -> Result<T, IndexError> {
         self.readers.read(&self.path, read).inspect_err(|error| self.note(error))
+    }
+
+    /// Reads several things as they were at one moment.
+    fn snapshot<T>(&self, read: impl FnOnce(&Connection) -> Result<T, IndexError>) -> Result<T, IndexError> {
+        self.read(|conn| {
+            let moment = conn.unchecked_transaction()?;
+            read(&moment)
+        })
     }
 
     fn note(&self, error: &IndexError) {

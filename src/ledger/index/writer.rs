@@ -8,6 +8,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionB
 use super::changes::{Changes, KeptLine};
 use super::error::IndexError;
 use super::facet::{Facet, Facets};
+use super::forget::{self, Over};
 use super::schema;
 use super::slot::Slot;
 use crate::domain::command_id::CommandId;
@@ -54,6 +55,13 @@ impl Writer {
             self.facets = Facets::load(&self.conn).unwrap_or_default();
         }
         saved.map_err(IndexError::from)
+    }
+
+    /// Forgets commands that were found to be over.
+    pub fn forget(&mut self, over: &[Over], older_than: i64) -> Result<usize, IndexError> {
+        let forgotten = forget::forget(&mut self.conn, over, older_than)?;
+        self.facets = Facets::load(&self.conn)?;
+        Ok(forgotten)
     }
 
     fn try_save(&mut self, changes: &Changes, now: Timestamp) -> rusqlite::Result<()> {
@@ -114,6 +122,8 @@ struct Upserts<'a> {
     name: CachedStatement<'a>,
     /// By how much the count of each facet changes.
     counts: HashMap<i64, i64>,
+    /// When the oldest of the new commands was first heard of.
+    oldest: Option<i64>,
 }
 
 impl<'a> Upserts<'a> {
@@ -127,6 +137,7 @@ impl<'a> Upserts<'a> {
             change_body: conn.prepare_cached("UPDATE bodies SET body = ?2 WHERE seq = ?1")?,
             name: conn.prepare_cached("UPDATE commands SET reference = ?2 WHERE seq = ?1")?,
             counts: HashMap::new(),
+            oldest: None,
         })
     }
 
@@ -139,6 +150,8 @@ impl<'a> Upserts<'a> {
             self.add.execute((id.as_str(), facet, updated, reference))?;
             self.add_body.execute((self.conn.last_insert_rowid(), json(case)))?;
             *self.counts.entry(facet).or_default() += 1;
+            let created = case.history.first().map_or(now, |first| first.at.as_millisecond());
+            self.oldest = Some(self.oldest.map_or(created, |oldest| oldest.min(created)));
             return Ok(());
         };
         let seq: i64 = seq;
@@ -158,6 +171,11 @@ impl<'a> Upserts<'a> {
         let mut count = self.conn.prepare_cached("UPDATE facets SET count = count + ?2 WHERE facet = ?1")?;
         for change in self.counts.iter().filter(|(_, by)| **by != 0) {
             count.execute(change)?;
+        }
+        const OLDEST: &str = "INSERT INTO meta (name, value) VALUES ('oldest', ?1) \
+                              ON CONFLICT DO UPDATE SET value = min(value, excluded.value)";
+        if let Some(oldest) = self.oldest {
+            self.conn.prepare_cached(OLDEST)?.execute([oldest])?;
         }
         Ok(())
     }

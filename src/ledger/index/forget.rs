@@ -1,0 +1,62 @@
+//! Letting go of what is over, a little at a time, so that nobody waits for it.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error::IndexError;
+
+/// The most commands that are forgotten in one go.
+pub(super) const CHUNK: usize = 500;
+
+/// A command that is over, and where it was when it was looked for.
+pub(super) struct Over {
+    seq: i64,
+    facet: i64,
+}
+
+/// Commands that are over since before `older_than`, oldest first. A dead letter is not over: somebody has to decide about
+/// it. A wish to cancel a command that never came is.
+pub(super) fn find(conn: &Connection, older_than: i64) -> Result<Vec<Over>, IndexError> {
+    const FACETS: &str = "SELECT facet FROM facets WHERE count > 0 AND NOT dead AND
+        (state IN ('completed', 'failed') OR (state = 'pending' AND type IS NULL AND provider IS NULL))";
+    const OLD: &str = "SELECT seq FROM commands INDEXED BY commands_by_facet WHERE facet = ?1 AND updated < ?2 \
+                       ORDER BY seq LIMIT ?3";
+    let mut over = Vec::new();
+    let facets: Vec<i64> = conn.prepare_cached(FACETS)?.query_map((), |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut old = conn.prepare_cached(OLD)?;
+    for facet in facets {
+        let most = i64::try_from(CHUNK - over.len()).unwrap_or(0);
+        for seq in old.query_map((facet, older_than, most), |row| row.get(0))? {
+            over.push(Over { seq: seq?, facet });
+        }
+    }
+    Ok(over)
+}
+
+/// Forgets commands, unless they have changed, and what else nobody has asked for since before `older_than`. Returns how many
+/// commands it was.
+pub(super) fn forget(conn: &mut Connection, over: &[Over], older_than: i64) -> rusqlite::Result<usize> {
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut counts: HashMap<i64, i64> = HashMap::new();
+    let mut command = tx.prepare_cached("DELETE FROM commands WHERE seq = ?1 AND facet = ?2 AND updated < ?3")?;
+    let mut body = tx.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?;
+    for Over { seq, facet } in over {
+        if command.execute((seq, facet, older_than))? == 1 {
+            body.execute([seq])?;
+            *counts.entry(*facet).or_default() += 1;
+        }
+    }
+    let mut less = tx.prepare_cached("UPDATE facets SET count = count - ?2 WHERE facet = ?1")?;
+    for count in &counts {
+        less.execute(count)?;
+    }
+    drop((command, body, less));
+    tx.execute("DELETE FROM facets WHERE count = 0", ())?;
+    // A process that writes nothing for so long has ended, and repeats nothing.
+    tx.execute("DELETE FROM writers WHERE seen < ?1", [older_than])?;
+    tx.execute("DELETE FROM rulings WHERE at < ?1", [older_than])?;
+    tx.execute("UPDATE meta SET value = max(value, ?1) WHERE name = 'oldest'", [older_than])?;
+    tx.commit()?;
+    Ok(usize::try_from(counts.values().sum::<i64>()).unwrap_or(0))
+}

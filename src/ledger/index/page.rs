@@ -1,0 +1,87 @@
+//! Pages of a list, and where the next one begins.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rusqlite::{Connection, OptionalExtension as _};
+use serde::{Serialize, Serializer};
+
+use super::error::IndexError;
+use super::row::Row;
+use super::schema;
+use crate::domain::command_id::CommandId;
+use crate::domain::name::excerpt;
+
+/// The most rows of a page.
+pub const MAX_PAGE: usize = 1_000;
+
+/// A page of a list, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Page {
+    /// The commands.
+    pub rows: Vec<Row>,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<Cursor>,
+}
+
+/// A place in a list: behind one command. As a text it means nothing to whoever passes it on, and goes into a URL as it is.
+///
+/// It holds in every instance's index, and after one was made anew, as long as that command is known there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    seq: i64,
+    /// Which file the place belongs to.
+    epoch: String,
+    id: CommandId,
+}
+
+/// A text that is no cursor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no place in a list: pass on the `next` of the page before, as it is")]
+pub struct InvalidCursor(String);
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}.{}.{}", self.seq, self.epoch, self.id)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let read = || {
+            let mut parts = text.splitn(3, '.');
+            let seq = i64::from_str_radix(parts.next()?, 16).ok()?;
+            let epoch = parts.next()?.to_owned();
+            Some(Self { seq, epoch, id: parts.next()?.parse().ok()? })
+        };
+        read().ok_or_else(|| InvalidCursor(excerpt(text)))
+    }
+}
+
+impl Serialize for Cursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Cursor {
+    /// The place behind a command.
+    pub(super) fn behind(conn: &Connection, seq: i64, id: CommandId) -> Result<Self, IndexError> {
+        Ok(Self { seq, epoch: epoch(conn)?, id })
+    }
+
+    /// The command in this file behind which the page begins; `None` where it is not known here any more.
+    pub(super) fn seq(&self, conn: &Connection) -> Result<Option<i64>, IndexError> {
+        if self.epoch == epoch(conn)? {
+            return Ok(Some(self.seq));
+        }
+        let mut find = conn.prepare_cached("SELECT seq FROM commands WHERE id = ?1")?;
+        Ok(find.query_row([self.id.as_str()], |row| row.get(0)).optional()?)
+    }
+}
+
+fn epoch(conn: &Connection) -> Result<String, IndexError> {
+    Ok(schema::meta(conn, "epoch")?.unwrap_or_default())
+}

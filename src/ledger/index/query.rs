@@ -1,0 +1,234 @@
+//! Which commands are meant, and finding them, newest first.
+//!
+//! Whatever is asked for, no query looks at the bodies of commands that it does not return.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use rusqlite::{CachedStatement, Connection, Params, Row as SqlRow, named_params};
+
+use super::error::IndexError;
+use super::facet::shortened;
+use super::page::{Cursor, MAX_PAGE, Page};
+use super::parsed;
+use super::row::Row;
+use crate::domain::command_id::CommandId;
+use crate::domain::lifecycle::{Kind, State};
+use crate::domain::name::Name;
+
+/// With more facets than this it is cheaper to go through all commands than to look at each facet.
+const MANY_FACETS: usize = 2_000;
+
+/// Which commands are meant. Everything given must hold; nothing given means all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// Command ids, of which one must be its own; none given means any.
+    pub ids: Vec<CommandId>,
+    /// The type.
+    pub r#type: Option<Name>,
+    /// The provider.
+    pub provider: Option<Name>,
+    /// The account.
+    pub account: Option<Name>,
+    /// The operation.
+    pub operation: Option<Name>,
+    /// The publisher's reference.
+    pub reference: Option<String>,
+    /// The state it is in.
+    pub state: Option<State>,
+    /// Why it failed.
+    pub kind: Option<Kind>,
+    /// The provider's code, or ferryd's own word.
+    pub code: Option<String>,
+    /// The status of the answer that ended it.
+    pub http_status: Option<u16>,
+    /// The generation it is in.
+    pub generation: Option<u32>,
+    /// Last changed before this. A dead letter last changed when it was given up.
+    pub older_than: Option<Timestamp>,
+    /// Last changed at this time or after it.
+    pub newer_than: Option<Timestamp>,
+    /// Only dead letters.
+    pub dead: bool,
+}
+
+impl Filter {
+    /// Whether it means every command.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether it asks for anything that commands have in common.
+    fn has_facet(&self) -> bool {
+        let rest = Self { ids: Vec::new(), reference: None, older_than: None, newer_than: None, ..self.clone() };
+        !rest.is_empty()
+    }
+
+    /// The first and the last time of the last change, in milliseconds.
+    fn span(&self) -> (i64, i64) {
+        let ms = |time: Timestamp| time.as_millisecond();
+        (self.newer_than.map_or(i64::MIN, ms), self.older_than.map_or(i64::MAX, |time| ms(time) - 1))
+    }
+}
+
+/// A command that is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    pub seq: i64,
+    pub facet: i64,
+    pub updated: i64,
+}
+
+impl Found {
+    fn read(row: &SqlRow<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { seq: row.get(0)?, facet: row.get(1)?, updated: row.get(2)? })
+    }
+}
+
+/// One page of the commands that are meant.
+pub(super) fn list(
+    conn: &Connection,
+    filter: &Filter,
+    after: Option<&Cursor>,
+    limit: usize,
+) -> Result<Page, IndexError> {
+    let limit = limit.clamp(1, MAX_PAGE);
+    let below = match after {
+        None => i64::MAX,
+        Some(cursor) => match cursor.seq(conn)? {
+            Some(seq) => seq,
+            None => return Ok(Page { rows: Vec::new(), next: None }),
+        },
+    };
+    let found = search(conn, filter, below, limit + 1)?;
+    let mut body = conn.prepare_cached("SELECT id, body FROM commands JOIN bodies USING (seq) WHERE seq = ?1")?;
+    let mut rows = Vec::with_capacity(found.len().min(limit));
+    for Found { seq, .. } in found.iter().take(limit) {
+        let row = body.query_row([seq], |row| Ok((row.get::<_, String>(0)?, parsed(row.get_ref(1)?.as_bytes()?))))?;
+        let id = row.0.parse().map_err(|_| IndexError::Damaged(format!("`{}` is no command id", row.0)))?;
+        rows.push(Row::new(id, row.1?));
+    }
+    let next = match (found.get(limit), rows.last()) {
+        (Some(_), Some(last)) => Some(Cursor::behind(conn, found[limit - 1].seq, last.id.clone())?),
+        _ => None,
+    };
+    Ok(Page { rows, next })
+}
+
+/// The newest `want` commands that are meant, of those older than `below`.
+pub(super) fn search(conn: &Connection, filter: &Filter, below: i64, want: usize) -> Result<Vec<Found>, IndexError> {
+    let facets = if filter.has_facet() { Some(facets(conn, filter)?) } else { None };
+    let (first, last) = filter.span();
+    let fits = |found: &Found| {
+        facets.as_ref().is_none_or(|facets| facets.contains_key(&found.facet))
+            && (first..=last).contains(&found.updated)
+    };
+    if !filter.ids.is_empty() {
+        return by_ids(conn, filter, below, want, fits);
+    }
+    if let Some(reference) = &filter.reference {
+        const BY_REFERENCE: &str =
+            "SELECT seq, facet, updated FROM commands WHERE reference = ?1 AND seq < ?2 ORDER BY seq DESC";
+        return walk(conn.prepare_cached(BY_REFERENCE)?, (reference, below), want, fits);
+    }
+    let timed = filter.older_than.is_some() || filter.newer_than.is_some();
+    let facets = match &facets {
+        None if timed => Some(self::facets(conn, &Filter::default())?),
+        facets => facets.clone(),
+    };
+    match facets {
+        Some(facets) if facets.len() <= MANY_FACETS => by_facets(conn, &facets, (first, last), below, want),
+        _ => {
+            const ALL: &str = "SELECT seq, facet, updated FROM commands WHERE seq < ?1 ORDER BY seq DESC";
+            walk(conn.prepare_cached(ALL)?, [below], want, fits)
+        }
+    }
+}
+
+/// Goes through commands, newest first, until enough of them fit.
+fn walk(
+    mut all: CachedStatement<'_>,
+    params: impl Params,
+    want: usize,
+    fits: impl Fn(&Found) -> bool,
+) -> Result<Vec<Found>, IndexError> {
+    let mut rows = all.query(params)?;
+    let mut found = Vec::new();
+    while found.len() < want
+        && let Some(row) = rows.next()?
+    {
+        found.extend(Some(Found::read(row)?).filter(&fits));
+    }
+    Ok(found)
+}
+
+fn by_ids(
+    conn: &Connection,
+    filter: &Filter,
+    below: i64,
+    want: usize,
+    fits: impl Fn(&Found) -> bool,
+) -> Result<Vec<Found>, IndexError> {
+    const BY_ID: &str = "SELECT seq, facet, updated FROM commands \
+                         WHERE id = ?1 AND seq < ?2 AND (?3 IS NULL OR reference = ?3)";
+    let mut found = Vec::new();
+    for id in &filter.ids {
+        let by_id = conn.prepare_cached(BY_ID)?;
+        found.extend(walk(by_id, (id.as_str(), below, &filter.reference), 1, &fits)?);
+    }
+    Ok(newest(found, want))
+}
+
+/// Takes the newest of each facet, and of those the newest.
+fn by_facets(
+    conn: &Connection,
+    facets: &HashMap<i64, i64>,
+    span: (i64, i64),
+    below: i64,
+    want: usize,
+) -> Result<Vec<Found>, IndexError> {
+    const BY_FACET: &str = "SELECT seq, facet, updated FROM commands INDEXED BY commands_by_facet \
+                            WHERE facet = ?1 AND seq < ?2 AND updated BETWEEN ?3 AND ?4 ORDER BY seq DESC LIMIT ?5";
+    let mut by_facet = conn.prepare_cached(BY_FACET)?;
+    let most = i64::try_from(want).unwrap_or(i64::MAX);
+    let mut found = Vec::new();
+    for facet in facets.keys() {
+        let newest = by_facet.query_map((facet, below, span.0, span.1, most), Found::read)?;
+        for one in newest {
+            found.push(one?);
+        }
+    }
+    Ok(newest(found, want))
+}
+
+fn newest(mut found: Vec<Found>, want: usize) -> Vec<Found> {
+    found.sort_unstable_by_key(|found| std::cmp::Reverse(found.seq));
+    found.dedup();
+    found.truncate(want);
+    found
+}
+
+/// The facets at which a command can be that is meant, and how many are there.
+fn facets(conn: &Connection, filter: &Filter) -> Result<HashMap<i64, i64>, IndexError> {
+    const MATCHING: &str = "SELECT facet, count FROM facets WHERE count > 0
+        AND (:type IS NULL OR type = :type) AND (:provider IS NULL OR provider = :provider)
+        AND (:account IS NULL OR account = :account) AND (:operation IS NULL OR operation = :operation)
+        AND (:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)
+        AND (:code IS NULL OR code = :code) AND (:http_status IS NULL OR http_status = :http_status)
+        AND (:generation IS NULL OR generation = :generation) AND (NOT :dead OR dead)";
+    let mut matching = conn.prepare_cached(MATCHING)?;
+    let params = named_params! {
+        ":type": filter.r#type.as_ref().map(Name::as_str),
+        ":provider": filter.provider.as_ref().map(Name::as_str),
+        ":account": filter.account.as_ref().map(Name::as_str),
+        ":operation": filter.operation.as_ref().map(Name::as_str),
+        ":state": filter.state.map(State::as_str),
+        ":kind": filter.kind.map(Kind::as_str),
+        ":code": filter.code.as_deref().map(shortened),
+        ":http_status": filter.http_status,
+        ":generation": filter.generation,
+        ":dead": filter.dead,
+    };
+    Ok(matching.query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
+}

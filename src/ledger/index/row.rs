@@ -1,0 +1,110 @@
+//! A command in a line of a list.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::domain::command_id::CommandId;
+use crate::domain::ledger::case::Case;
+use crate::domain::lifecycle::{Kind, State};
+use crate::domain::name::Name;
+
+/// The longest message in a row, in characters.
+const MAX_MESSAGE: usize = 200;
+
+/// A command in short. What is not known is absent: of a command that was only wished to be cancelled there is no name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// Its id.
+    pub id: CommandId,
+    /// The provider's type.
+    pub r#type: Option<Name>,
+    /// The provider.
+    pub provider: Option<Name>,
+    /// The account.
+    pub account: Option<Name>,
+    /// The operation.
+    pub operation: Option<Name>,
+    /// The publisher's reference.
+    pub reference: Option<String>,
+    /// The state it is in.
+    pub state: State,
+    /// Why it failed.
+    pub kind: Option<Kind>,
+    /// The provider's code, or ferryd's own word.
+    pub code: Option<String>,
+    /// The last thing that was said about it, for people.
+    pub message: Option<String>,
+    /// The status of the answer that ended it.
+    pub http_status: Option<u16>,
+    /// 0 for a command as published; each replay starts the next.
+    pub generation: u32,
+    /// The call it is at, or would make next.
+    pub attempt: u32,
+    /// The provider's own id for what it did.
+    pub provider_reference: Option<String>,
+    /// Whether it is kept as a dead letter.
+    pub dead: bool,
+    /// When it was first heard of.
+    pub created_at: Option<Timestamp>,
+    /// When it last changed.
+    pub updated_at: Option<Timestamp>,
+    /// When it ended, if it has.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Row {
+    /// What is known of a command, in short.
+    #[must_use]
+    pub fn new(id: CommandId, case: Case) -> Self {
+        let (state, dead) = (case.state(), case.ending.as_ref().is_some_and(|ending| ending.is_dead()));
+        let identity = case.opening.map(|opening| opening.identity);
+        let (created_at, last) = (case.history.first().map(|first| first.at), case.history.last());
+        let detail = last.and_then(|last| last.detail.clone());
+        let mut row = Self {
+            id,
+            r#type: None,
+            provider: None,
+            account: None,
+            operation: None,
+            reference: None,
+            state,
+            kind: None,
+            code: None,
+            message: None,
+            http_status: None,
+            generation: case.step.generation,
+            attempt: case.step.attempt,
+            provider_reference: None,
+            dead,
+            created_at,
+            updated_at: last.map(|last| last.at),
+            ended_at: case.ending.as_ref().map(|ending| ending.event.data.occurred_at),
+        };
+        if let Some(identity) = identity {
+            (row.r#type, row.provider) = (identity.r#type, identity.provider);
+            (row.account, row.operation) = (identity.account, identity.operation);
+            row.reference = identity.reference;
+        }
+        match case.ending.map(|ending| ending.event.data) {
+            Some(data) => {
+                row.provider_reference = data.provider_reference;
+                if let Some(error) = data.error {
+                    (row.kind, row.code, row.http_status) = (error.kind, error.code, error.http_status);
+                    row.message = Some(short(error.message));
+                }
+            }
+            // Of an accepted command the history tells under which name.
+            None if state == State::Waiting => row.provider_reference = detail,
+            None => row.message = detail.map(short),
+        }
+        row
+    }
+}
+
+fn short(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_MESSAGE) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
