@@ -7,4 +7,5 @@ pub mod declare;
 pub mod error;
 pub mod headers;
 pub mod message;
+pub mod stream;
 pub mod topology;

@@ -1,38 +1,244 @@
-//! The ledger: what happened to every command.
+//! The ledger as it is kept: a stream of records at the broker, and an index of what they come to on this host's disk.
+//!
+//! ```text
+//! append ──► outbox ──► writer ──► stream ──► follower ──► view ──► index
+//!    ▲                                           │
+//!    └────────────────── ruling ─────────────────┘
+//! ```
+//!
+//! The stream is the truth. Every instance reads all of it and comes to the same rulings. Whoever appends a record gets the
+//! ruling on it when it is read back, which says three things at once: it is kept, everything before it is known here, and
+//! what it comes to.
 
+mod batch;
+mod follower;
+mod health;
 pub mod index;
+mod outbox;
+mod store;
+mod view;
+mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use jiff::Timestamp;
+use lapin::types::ShortString;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+use uuid::Uuid;
+
+pub use self::health::{Health, Progress};
+use self::follower::Follower;
+use self::health::Pulse;
+use self::index::Index;
+use self::outbox::Outbox;
+use self::store::Store;
+use crate::amqp::broker::Broker;
 use crate::amqp::error::BrokerError;
+use crate::amqp::stream::{Place, Stream};
+use crate::amqp::topology::Names;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::{Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
-/// stub
-#[derive(Clone)]
-pub struct Ledger;
-/// stub
+
+/// How patient the ledger is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerSettings {
+    /// For how long commands that have ended are remembered.
+    pub retention: Duration,
+    /// How long what was confirmed may take to be read back before the stream is read anew; the patience of a barrier too.
+    pub read_back: Duration,
+    /// How long what was appended may take to be read back before no decision should be made any more.
+    pub lagging_after: Duration,
+    /// How often a marker is appended where nothing else is, so that a silent stream is noticed.
+    pub heartbeat: Duration,
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        Self {
+            retention: Duration::from_hours(60 * 24),
+            read_back: Duration::from_secs(5),
+            lagging_after: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What a record came to.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ruled {
-    /// stub
+    /// The record's name.
     pub id: RecordId,
-    /// stub
+    /// What it comes to.
     pub ruling: Ruling,
-    /// stub
+    /// The time from the call of [`append`](Ledger::append) to its return, by a clock that never jumps.
     pub age: Duration,
 }
+
+/// A handle on the ledger; cheap to clone.
+#[derive(Clone)]
+pub struct Ledger(Arc<Parts>);
+
+struct Parts {
+    outbox: Arc<Outbox>,
+    store: Arc<Store>,
+    pulse: Arc<Pulse>,
+    settings: LedgerSettings,
+    stop: CancellationToken,
+}
+
 impl Ledger {
-    /// stub
-    /// # Errors
-    /// stub
-    pub async fn append(&self, _record: Record) -> Result<Ruled, BrokerError> {
-        Err(BrokerError::Stopping)
-    }
-    /// stub
-    pub fn note(&self, _record: Record) {}
-    /// stub
+    /// Starts writing and reading. Returns at once; [`health`](Self::health) says when everything is known.
     #[must_use]
-    pub fn case(&self, _id: &CommandId) -> Option<Arc<Case>> {
-        None
+    pub fn start(
+        broker: Broker,
+        names: &Names,
+        index: Index,
+        settings: LedgerSettings,
+        stop: CancellationToken,
+    ) -> (Self, Vec<JoinHandle<()>>) {
+        let parts = Parts {
+            outbox: Arc::new(Outbox::new(Uuid::now_v7())),
+            store: Arc::new(Store::new(Arc::new(index), settings.retention)),
+            pulse: Arc::new(Pulse::new()),
+            settings,
+            // Of our own, to be cancelled where the link ends for good.
+            stop: stop.child_token(),
+        };
+        // Names of the topology are short by construction.
+        let stream = ShortString::try_new(names.ledger()).unwrap_or_default();
+        let tasks = parts.spawn(broker, stream, stop);
+        (Self(Arc::new(parts)), tasks)
+    }
+
+    /// Appends a record and waits for what it comes to, through outages of any length. Dropped before that, it may or may
+    /// not have appended it.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`] when ferryd stops first.
+    pub async fn append(&self, record: Record) -> Result<Ruled, BrokerError> {
+        let Parts { outbox, stop, .. } = self.0.as_ref();
+        let begun = Instant::now();
+        let line = record.encode();
+        let (waiter, ruled) = oneshot::channel();
+        let appending = async {
+            let permit = outbox.room(line.len()).await;
+            outbox.append(record, line, waiter, permit);
+            ruled.await
+        };
+        tokio::select! {
+            biased;
+            ruled = appending => {
+                let (id, ruling) = ruled.map_err(|_| BrokerError::Stopping)?;
+                Ok(Ruled { id, ruling, age: begun.elapsed() })
+            }
+            () = stop.cancelled() => Err(BrokerError::Stopping),
+        }
+    }
+
+    /// Appends a record that nobody waits for, with the next batch. It may be lost when ferryd dies, or when too many wait.
+    pub fn note(&self, record: Record) {
+        if let Err(dropped) = self.0.outbox.note(record)
+            && dropped.is_power_of_two()
+        {
+            warn!(dropped, "too much waits to be noted in the ledger; the newest is dropped");
+        }
+    }
+
+    /// Waits until everything is known that was in the ledger when this was called, through outages of any length.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`] when ferryd stops first.
+    pub async fn barrier(&self) -> Result<(), BrokerError> {
+        let Parts { outbox, settings, stop, .. } = self.0.as_ref();
+        let passing = async {
+            loop {
+                let marker = outbox.mark(Timestamp::now());
+                if timeout(settings.read_back, outbox.read_back(marker)).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = passing => Ok(()),
+            () = stop.cancelled() => Err(BrokerError::Stopping),
+        }
+    }
+
+    /// What is known of a command here and now; others may have appended more.
+    #[must_use]
+    pub fn case(&self, id: &CommandId) -> Option<Arc<Case>> {
+        let store = &self.0.store;
+        if let Some(case) = store.lock().view.get(id) {
+            return Some(Arc::clone(case));
+        }
+        let found = store.index.case(id).inspect_err(|error| warn!(%error, "failed to read the ledger's index"));
+        found.ok().flatten().map(Arc::new)
+    }
+
+    /// Whether decisions may be made by what is known here.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.0.pulse.subscribe()
+    }
+
+    /// For questions about many commands; see [`flush`](Self::flush).
+    #[must_use]
+    pub fn index(&self) -> &Arc<Index> {
+        &self.0.store.index
+    }
+
+    /// Waits until everything that is known now is in the index.
+    pub async fn flush(&self) {
+        tokio::select! {
+            () = self.0.store.flush() => {}
+            () = self.0.stop.cancelled() => {}
+        }
+    }
+}
+
+impl Parts {
+    fn spawn(&self, broker: Broker, stream: ShortString, stopping: CancellationToken) -> Vec<JoinHandle<()>> {
+        let follower = Follower {
+            stream: Stream::new(broker.clone(), stream.clone(), Place::First),
+            outbox: Arc::clone(&self.outbox),
+            store: Arc::clone(&self.store),
+            pulse: Arc::clone(&self.pulse),
+            patience: self.settings.read_back,
+            stop: self.stop.clone(),
+            expected: None,
+            progress: Progress::default(),
+        };
+        let (outbox, stop) = (Arc::clone(&self.outbox), self.stop.clone());
+        let writing = async move { writer::write(&broker, &outbox, &stream, &stop).await };
+        let (pulse, outbox, settings) = (Arc::clone(&self.pulse), Arc::clone(&self.outbox), self.settings);
+        let watching = async move { pulse.watch(&outbox, settings, stopping).await };
+        vec![tokio::spawn(writing), tokio::spawn(follower.follow()), tokio::spawn(watching), self.save()]
+    }
+
+    /// The thread that saves; it ends after the follower. Not one of the runtime's, which would wait for it without end.
+    fn save(&self) -> JoinHandle<()> {
+        let store = Arc::clone(&self.store);
+        let (ended, end) = oneshot::channel();
+        let saving = std::thread::Builder::new().name("ledger-index".to_owned()).spawn(move || {
+            store.run();
+            drop(ended);
+            drop(store);
+        });
+        if let Err(error) = saving {
+            error!(%error, "failed to start the thread that saves the ledger's index");
+            self.stop.cancel();
+        }
+        tokio::spawn(async move {
+            // It only ends by being dropped.
+            let _: Result<(), _> = end.await;
+        })
     }
 }

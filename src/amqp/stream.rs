@@ -1,0 +1,257 @@
+//! Reading a stream over AMQP 0-9-1, from a place in it, for as long as ferryd runs.
+//!
+//! A stream keeps what was read, and every reader has its own place. Prefetch and acks are only what paces the broker
+//! (<https://www.rabbitmq.com/docs/streams>). Whatever ends a reader, a lost session, a closed channel, a deleted stream,
+//! the next one goes on where it was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::{BasicProperties, Channel, Consumer};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
+
+use super::broker::{Broker, Session};
+use super::error::BrokerError;
+use super::message::number;
+
+/// How many messages the broker sends ahead. They lie in memory here, and a message of the ledger has up to 256 KiB.
+const PREFETCH: u16 = 256;
+/// After how many messages the broker is told that there is room again.
+const ACK_EVERY: u16 = 64;
+/// The pause before a stream that could not be read is tried again on a session that is still up.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long the broker may take to begin a reader: a stream without a leader never answers.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the broker may take to end a reader.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The header in which the broker tells a message's place.
+const OFFSET: &str = "x-stream-offset";
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// With the oldest message that is kept.
+    First,
+    /// With the newest chunk, which has one message or more.
+    Last,
+    /// With the message at this offset, or the next that there is.
+    Offset(u64),
+    /// With the chunk of this time, in seconds since 1970.
+    Time(u64),
+}
+
+impl Place {
+    fn argument(self) -> AMQPValue {
+        let word = |word: &str| AMQPValue::LongString(LongString::from(word));
+        match self {
+            Self::First => word("first"),
+            Self::Last => word("last"),
+            Self::Offset(offset) => AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX)),
+            Self::Time(seconds) => AMQPValue::Timestamp(seconds),
+        }
+    }
+}
+
+/// A message of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its place. Offsets grow, and have gaps.
+    pub offset: u64,
+    /// Its properties.
+    pub properties: BasicProperties,
+    /// Its body.
+    pub data: Vec<u8>,
+}
+
+/// A stream that is being read.
+pub struct Stream {
+    broker: Broker,
+    queue: ShortString,
+    place: Place,
+    reader: Option<Reader>,
+}
+
+struct Reader {
+    session: Arc<Session>,
+    channel: Channel,
+    consumer: Consumer,
+    unacked: u16,
+    latest: Option<lapin::Acker>,
+    since: Instant,
+}
+
+impl Stream {
+    /// A reader of the stream `queue` that begins at `place`.
+    #[must_use]
+    pub fn new(broker: Broker, queue: ShortString, place: Place) -> Self {
+        Self { broker, queue, place, reader: None }
+    }
+
+    /// The next message, through outages of any length; `None` once ferryd is stopping. May be cancelled and called again.
+    pub async fn next(&mut self) -> Option<Entry> {
+        loop {
+            if !self.is_attached() {
+                self.attach().await?;
+            }
+            if let Some(entry) = self.read().await {
+                return Some(entry);
+            }
+        }
+    }
+
+    /// Whether there is a reader on the broker's side.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    /// For how long there has been one.
+    #[must_use]
+    pub fn attached_for(&self) -> Duration {
+        self.reader.as_ref().map_or(Duration::ZERO, |reader| reader.since.elapsed())
+    }
+
+    /// Lets the next reading begin at another place.
+    pub fn reposition(&mut self, place: Place) {
+        self.detach();
+        self.place = place;
+    }
+
+    /// Begins reading, through outages of any length; `None` once ferryd is stopping.
+    pub async fn attach(&mut self) -> Option<()> {
+        self.detach();
+        loop {
+            let session = self.broker.session().await?;
+            let attaching = timeout(ATTACH_TIMEOUT, Reader::attach(&session, &self.queue, self.place));
+            let late = |_| {
+                let action = format!("read stream {}", self.queue);
+                Err(BrokerError::Timeout { action, after: ATTACH_TIMEOUT })
+            };
+            let attached = tokio::select! {
+                attached = attaching => attached.unwrap_or_else(late),
+                () = session.ended() => continue,
+            };
+            match attached {
+                Ok(reader) => {
+                    self.reader = Some(reader);
+                    return Some(());
+                }
+                Err(error) => warn!(stream = %self.queue, %error, "failed to read a stream; trying again"),
+            }
+            self.declare_again(&session).await;
+        }
+    }
+
+    /// After a pause, for a stream that was deleted.
+    async fn declare_again(&self, session: &Session) {
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = session.ended() => return,
+        }
+        let declared = tokio::select! {
+            declared = self.broker.declare_again(session) => declared,
+            () = session.ended() => return,
+        };
+        if let Err(error) = declared {
+            debug!(stream = %self.queue, %error, "failed to declare the topology again");
+        }
+    }
+
+    /// The next message of this reader; `None` where it has ended. May be cancelled and called again.
+    pub async fn read(&mut self) -> Option<Entry> {
+        let reader = self.reader.as_mut()?;
+        let Some(entry) = reader.next().await else {
+            debug!(stream = %self.queue, "the reader of a stream is gone");
+            self.detach();
+            return None;
+        };
+        self.place = Place::Offset(entry.offset.saturating_add(1));
+        Some(entry)
+    }
+
+    /// Whether the stream holds a message at this offset or beyond it. `None` where nobody can tell just now.
+    pub async fn reaches(&self, offset: u64, patience: Duration) -> Option<bool> {
+        let session = timeout(patience, self.broker.session()).await.ok()??;
+        let mut reader = timeout(patience, Reader::attach(&session, &self.queue, Place::Last)).await.ok()?.ok()?;
+        let reached = loop {
+            match timeout(patience, reader.next()).await {
+                Ok(Some(entry)) if entry.offset >= offset => break Some(true),
+                Ok(Some(_)) => {}
+                Ok(None) => break None,
+                Err(_) => break Some(false),
+            }
+        };
+        reader.close();
+        reached
+    }
+
+    fn detach(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.close();
+        }
+    }
+}
+
+impl Reader {
+    async fn attach(session: &Arc<Session>, queue: &ShortString, place: Place) -> Result<Self, BrokerError> {
+        let channel = session.consuming_channel().await?;
+        let action = || format!("read stream {queue}");
+        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.map_err(BrokerError::during(action()))?;
+        let mut arguments = FieldTable::default();
+        arguments.insert(OFFSET.into(), place.argument());
+        let consuming = channel.basic_consume(queue.clone(), "".into(), BasicConsumeOptions::default(), arguments);
+        let consumer = consuming.await.map_err(BrokerError::during(action()))?;
+        let (session, since) = (Arc::clone(session), Instant::now());
+        Ok(Self { session, channel, consumer, unacked: 0, latest: None, since })
+    }
+
+    async fn next(&mut self) -> Option<Entry> {
+        loop {
+            if self.unacked >= ACK_EVERY {
+                self.ack().await?;
+            }
+            let Delivery { properties, data, acker, .. } = tokio::select! {
+                biased;
+                next = self.consumer.next() => next?.ok()?,
+                () = self.session.ended() => return None,
+            };
+            self.unacked += 1;
+            self.latest = Some(acker);
+            match number(properties.headers().as_ref(), OFFSET).and_then(|offset| u64::try_from(offset).ok()) {
+                Some(offset) => return Some(Entry { offset, properties, data }),
+                None => warn!("a message without an offset: the queue is no stream; delete it, and ferryd makes a new one"),
+            }
+        }
+    }
+
+    /// Makes room for more; `None` where the session is over.
+    async fn ack(&mut self) -> Option<()> {
+        if let Some(acker) = &self.latest {
+            let multiple = BasicAckOptions { multiple: true };
+            tokio::select! {
+                acked = acker.ack(multiple) => { acked.ok()?; }
+                () = self.session.ended() => return None,
+            }
+        }
+        self.unacked = 0;
+        Some(())
+    }
+
+    /// Gives the channel back to the broker, in the background.
+    fn close(self) {
+        let Self { session, channel, consumer, .. } = self;
+        tokio::spawn(async move {
+            let closed = timeout(CLOSE_TIMEOUT, channel.close(200, "done".into()));
+            tokio::select! {
+                _ = closed => {}
+                () = session.ended() => {}
+            }
+            drop(consumer);
+        });
+    }
+}

@@ -1,0 +1,108 @@
+//! A batch of records as a message of the stream: lines of JSON in the body, the writer and the number of the first line
+//! beside it.
+
+use jiff::Timestamp;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::amqp::message::{Message, number};
+
+/// The content type of a batch.
+const CONTENT_TYPE: &str = "application/x-ndjson";
+/// The number of the first line, of that writer.
+const FIRST: &str = "ferry-first";
+/// Delivery mode 2 (AMQP 0-9-1, basic properties).
+const PERSISTENT: u8 = 2;
+
+/// Some records of one writer, in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// The number of the first.
+    pub first: u64,
+    /// The number of the last.
+    pub last: u64,
+    /// The lines.
+    pub body: Vec<u8>,
+}
+
+/// Where the lines of a message come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Source {
+    /// Who wrote them.
+    pub writer: Uuid,
+    /// The number of the first line.
+    pub first: u64,
+}
+
+impl Batch {
+    /// The message that carries it.
+    pub fn into_message(self, stream: ShortString, writer: Uuid, at: Timestamp) -> Message {
+        let mut headers = FieldTable::default();
+        headers.insert(FIRST.into(), AMQPValue::LongLongInt(i64::try_from(self.first).unwrap_or(i64::MAX)));
+        let id = ShortString::try_new(writer.to_string()).unwrap_or_default();
+        let properties = BasicProperties::default()
+            .with_content_type(CONTENT_TYPE.into())
+            .with_delivery_mode(PERSISTENT)
+            .with_message_id(id)
+            .with_timestamp(u64::try_from(at.as_second()).unwrap_or_default())
+            .with_headers(headers);
+        Message { exchange: ShortString::default(), routing_key: stream, properties, body: self.body }
+    }
+}
+
+impl Source {
+    /// Reads it from a message; `None` where nobody that writes the ledger sent it.
+    pub fn of(properties: &BasicProperties) -> Option<Self> {
+        let writer = properties.message_id().as_ref()?.as_str().parse().ok()?;
+        let first = number(properties.headers().as_ref(), FIRST)?;
+        Some(Self { writer, first: u64::try_from(first).ok()? })
+    }
+}
+
+/// The lines of a body.
+pub(super) fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    body.split(|byte| *byte == b'\n')
+}
+
+/// What tells a message from any other that could be at its place.
+pub(super) fn fingerprint(source: Option<Source>, body: &[u8]) -> u64 {
+    let mut hash = Sha256::new();
+    if let Some(Source { writer, first }) = source {
+        hash.update(writer.as_bytes());
+        hash.update(first.to_be_bytes());
+    }
+    hash.update(body);
+    let mut start = [0; 8];
+    start.copy_from_slice(&hash.finalize()[..8]);
+    u64::from_be_bytes(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_read_as_it_was_written() {
+        let writer = Uuid::from_u128(7);
+        let batch = Batch { first: 41, last: 42, body: b"{}\n{}".to_vec() };
+        let message = batch.into_message("ferry.ledger".into(), writer, Timestamp::UNIX_EPOCH);
+        assert_eq!((message.exchange.as_str(), message.routing_key.as_str()), ("", "ferry.ledger"));
+        assert_eq!(Source::of(&message.properties), Some(Source { writer, first: 41 }));
+        assert_eq!(lines(&message.body).collect::<Vec<_>>(), [b"{}", b"{}"]);
+    }
+
+    #[test]
+    fn what_somebody_else_published_has_no_source() {
+        assert_eq!(Source::of(&BasicProperties::default()), None);
+        assert_eq!(Source::of(&BasicProperties::default().with_message_id("m-1".into())), None);
+    }
+
+    #[test]
+    fn two_batches_with_the_same_lines_are_told_apart() {
+        let at = |first| fingerprint(Some(Source { writer: Uuid::from_u128(7), first }), b"{}");
+        assert_ne!(at(1), at(2));
+        assert_eq!(at(1), at(1));
+    }
+}

@@ -1,0 +1,255 @@
+//! The view and the thread that saves it to the index.
+//!
+//! Saving has a thread and a connection of its own, so that applying records never waits for a commit. What changes while
+//! one transaction runs is the next one.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+use tracing::{error, warn};
+
+use super::index::{Index, IndexError};
+use super::view::{Reached, Taken, View};
+
+/// How long changes may wait for company: a command that is carried out in this time is saved once.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long to wait after the index refused something that may pass, such as a full disk.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often it is looked for commands that are over for long.
+const FORGET_EVERY: Duration = Duration::from_mins(10);
+
+/// What is known, and its way to the disk.
+pub(super) struct Store {
+    pub index: Arc<Index>,
+    state: Mutex<State>,
+    work: Condvar,
+    saved: watch::Sender<u64>,
+    cleared: watch::Sender<u64>,
+    damaged: Notify,
+    retention: Duration,
+}
+
+/// The view, and what the saving thread is asked for.
+#[derive(Default)]
+pub(super) struct State {
+    pub view: View,
+    /// Whether somebody waits for what is unsaved.
+    hurry: bool,
+    /// Whether the thread sleeps until something changes.
+    idle: bool,
+    /// Whether the index can't be used before it is cleared.
+    damaged: bool,
+    /// How often it was asked to be cleared.
+    clears: u64,
+    ending: bool,
+}
+
+enum Work {
+    Save(Taken),
+    Clear(u64),
+    Forget,
+    End,
+}
+
+impl Store {
+    /// Nothing is known yet.
+    pub fn new(index: Arc<Index>, retention: Duration) -> Self {
+        let (saved, _) = watch::channel(0);
+        let (cleared, _) = watch::channel(0);
+        let (state, work, damaged) = (Mutex::default(), Condvar::new(), Notify::new());
+        Self { index, state, work, saved, cleared, damaged, retention }
+    }
+
+    /// The view; hold it briefly.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a message is applied, so that what it changed can be saved.
+    pub fn reach(&self, reached: Reached) {
+        let mut state = self.lock();
+        state.view.reach(reached);
+        let wake = state.idle || state.view.is_laden();
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits until there is room for more changes, or the index is found damaged.
+    pub async fn room(&self) {
+        let mut saved = self.saved.subscribe();
+        loop {
+            {
+                let state = self.lock();
+                if !state.view.is_full() || state.damaged {
+                    return;
+                }
+            }
+            self.work.notify_one();
+            // The sender lives as long as this.
+            let _ = saved.changed().await;
+        }
+    }
+
+    /// Waits until everything that is known now is in the index.
+    pub async fn flush(&self) {
+        let number = {
+            let mut state = self.lock();
+            if !state.view.is_changed() && !state.view.is_saving() {
+                return;
+            }
+            state.hurry |= state.view.is_changed();
+            state.view.taken + u64::from(state.view.is_changed())
+        };
+        self.work.notify_one();
+        let _ = self.saved.subscribe().wait_for(|saved| *saved >= number).await;
+    }
+
+    /// Resolves when the index is found damaged.
+    pub async fn damaged(&self) {
+        loop {
+            self.damaged.notified().await;
+            // Unless somebody else found it so too, and has cleared it.
+            if self.lock().damaged {
+                return;
+            }
+        }
+    }
+
+    /// Forgets everything, on disk too.
+    pub async fn clear(&self) {
+        let number = {
+            let mut state = self.lock();
+            state.view.reset();
+            state.clears += 1;
+            state.clears
+        };
+        self.work.notify_one();
+        let _ = self.cleared.subscribe().wait_for(|cleared| *cleared >= number).await;
+    }
+
+    /// Lets the thread end once everything is saved.
+    pub fn end(&self) {
+        self.lock().ending = true;
+        self.work.notify_one();
+    }
+
+    /// What the thread does.
+    pub fn run(&self) {
+        let mut forget = Instant::now() + FORGET_EVERY;
+        loop {
+            match self.next(forget) {
+                Work::Save(taken) => self.save(taken),
+                Work::Clear(number) => self.clear_index(number),
+                Work::Forget => forget = Instant::now() + self.forget(),
+                Work::End => return,
+            }
+        }
+    }
+
+    fn next(&self, forget: Instant) -> Work {
+        let mut state = self.lock();
+        let mut since = None;
+        loop {
+            if state.clears > *self.cleared.borrow() {
+                return Work::Clear(state.clears);
+            }
+            let changed = state.view.is_changed() && !state.damaged;
+            if state.ending && !changed {
+                return Work::End;
+            }
+            let waited = since.get_or_insert_with(Instant::now).elapsed();
+            if changed && (state.hurry || state.ending || state.view.is_laden() || waited >= PAUSE) {
+                state.hurry = false;
+                if let Some(taken) = state.view.take() {
+                    return Work::Save(taken);
+                }
+            }
+            let until_forgetting = forget.saturating_duration_since(Instant::now());
+            if until_forgetting.is_zero() && !state.damaged {
+                return Work::Forget;
+            }
+            if changed {
+                state = self.wait(state, PAUSE.saturating_sub(waited));
+            } else {
+                (state.idle, since) = (true, None);
+                state = self.wait(state, until_forgetting.max(PAUSE));
+                state.idle = false;
+            }
+        }
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
+        self.work.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn save(&self, taken: Taken) {
+        let changes = taken.changes();
+        loop {
+            let error = match self.index.save(&changes, Timestamp::now()) {
+                Ok(()) => {
+                    drop(changes);
+                    let number = taken.number;
+                    self.lock().view.saved(taken);
+                    self.saved.send_replace(number);
+                    return;
+                }
+                Err(error) => error,
+            };
+            if error.is_damaged() {
+                return self.give_up(&error);
+            }
+            warn!(%error, "failed to save to the ledger's index; trying again");
+            if self.interrupted() {
+                return;
+            }
+        }
+    }
+
+    /// The index is damaged: whoever reads the stream clears it and begins anew.
+    fn give_up(&self, error: &IndexError) {
+        warn!(%error, "the ledger's index is made anew from the stream");
+        self.lock().damaged = true;
+        self.damaged.notify_one();
+        self.saved.send_modify(|_| ());
+    }
+
+    /// Forgets some of the commands that are over for long. Returns when to go on.
+    fn forget(&self) -> Duration {
+        let older_than = Timestamp::now() - self.retention;
+        match self.index.forget(older_than) {
+            Ok(0) => FORGET_EVERY,
+            Ok(_) => PAUSE,
+            Err(error) => {
+                warn!(%error, "failed to forget what is over in the ledger's index");
+                FORGET_EVERY
+            }
+        }
+    }
+
+    /// Waits a moment; whether what is being tried should be left.
+    fn interrupted(&self) -> bool {
+        let state = self.wait(self.lock(), RETRY);
+        state.ending || state.clears > *self.cleared.borrow()
+    }
+
+    fn clear_index(&self, number: u64) {
+        while let Err(error) = self.index.clear() {
+            error!(%error, "failed to make the ledger's index anew; trying again");
+            let state = self.wait(self.lock(), RETRY);
+            if state.ending {
+                break;
+            }
+        }
+        let mut state = self.lock();
+        state.damaged = false;
+        let taken = state.view.taken;
+        drop(state);
+        self.cleared.send_replace(number);
+        // Whoever waited for what was forgotten waits for nothing.
+        self.saved.send_replace(taken);
+    }
+}

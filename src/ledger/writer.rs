@@ -1,0 +1,70 @@
+//! Sends batches, one after the other.
+//!
+//! A batch is published again, with the same numbers, until it is confirmed; readers skip repeats. Only then comes the next,
+//! so a copy that was stuck in a dead connection can never put an old batch behind a new one unnoticed.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lapin::types::ShortString;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::batch::Batch;
+use super::outbox::Outbox;
+use crate::amqp::broker::Broker;
+
+/// How long ferryd, once it stops, goes on trying to write what it noted.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Whether writing goes on.
+enum Sent {
+    Confirmed,
+    GivenUp,
+}
+
+/// Sends what is queued until `stop`, and then what is left.
+pub(super) async fn write(broker: &Broker, outbox: &Outbox, stream: &ShortString, stop: &CancellationToken) {
+    loop {
+        let batch = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            batch = outbox.batch() => batch,
+        };
+        if let Sent::GivenUp = send(broker, outbox, stream, batch, stop).await {
+            return;
+        }
+    }
+    let rest = async {
+        while let Some(batch) = outbox.rest() {
+            if let Sent::GivenUp = send(broker, outbox, stream, batch, stop).await {
+                return;
+            }
+        }
+    };
+    if timeout(GRACE, rest).await.is_err() {
+        debug!("stopped before everything noted for the ledger was written");
+    }
+}
+
+async fn send(
+    broker: &Broker,
+    outbox: &Outbox,
+    stream: &ShortString,
+    batch: Batch,
+    stop: &CancellationToken,
+) -> Sent {
+    let last = batch.last;
+    let message = batch.into_message(stream.clone(), outbox.writer, Timestamp::now());
+    let out_of_time = async {
+        stop.cancelled().await;
+        sleep(GRACE).await;
+    };
+    tokio::select! {
+        published = broker.publish(&message) => if published.is_err() { return Sent::GivenUp },
+        () = out_of_time => return Sent::GivenUp,
+    }
+    outbox.confirm(last);
+    Sent::Confirmed
+}
