@@ -14,6 +14,7 @@
 //! | [`provider`] | provider files, adapters, the catalog |
 //! | [`transport`] | HTTPS, the exchange log and its masking |
 //! | [`amqp`] | topology, the link to the broker, publishing, consuming, headers |
+//! | [`ledger`] | the streams that remember: decisions, and what was said to providers |
 //! | [`daemon`] | from a configuration to running lanes, and back down |
 //! | [`operator`] | publishing, following, and dead letters, for people |
 //! | [`cli`], [`config`], [`telemetry`], [`schema`] | the program around it |
@@ -26,6 +27,7 @@ pub mod config;
 pub mod daemon;
 pub mod domain;
 pub mod failpoint;
+pub mod ledger;
 pub mod operator;
 pub mod pipeline;
 pub mod provider;
