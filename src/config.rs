@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use amqp_uri::{AmqpUri, InvalidAmqpUri};
 pub use fault::{ConfigError, Fault};
-pub use sections::{Amqp, Events, Filter, Format, InvalidFilter, Log, Providers, Retry, Shutdown, Subscriber};
+pub use sections::{Amqp, Events, Filter, Format, InvalidFilter, Ledger, Log, Providers, Retry, Shutdown, Subscriber};
 
 use crate::domain::name::Name;
 use crate::domain::retry::RetryPolicy;
@@ -55,6 +55,8 @@ pub struct Config {
     pub routes: BTreeMap<Name, Name>,
     /// What is published about commands.
     pub events: Events,
+    /// The record of what happened to each command.
+    pub ledger: Ledger,
     /// How the daemon ends.
     pub shutdown: Shutdown,
     /// What is logged, and how.
@@ -70,6 +72,7 @@ impl Default for Config {
             retry: Retry::default(),
             routes: BTreeMap::new(),
             events: Events::default(),
+            ledger: Ledger::default(),
             shutdown: Shutdown::default(),
             log: Log::default(),
         }
@@ -127,6 +130,14 @@ impl Config {
         let mut config = layers.read();
         layers.place_paths(&mut config);
         layers.finish(config)
+    }
+
+    /// The folder of the ledger's index, for this process.
+    ///
+    /// # Errors
+    /// Where a variable of ferryd's is not UTF-8.
+    pub fn ledger_folder(&self) -> Result<PathBuf, ConfigError> {
+        Ok(self.ledger.folder(&environment::of_process()?))
     }
 
     /// What provider files may leave out.

@@ -64,6 +64,25 @@ fn paths_of_the_file_start_at_its_folder_and_those_of_the_environment_at_the_wor
 }
 
 #[test]
+fn the_index_of_the_ledger_is_kept_where_services_and_people_keep_their_state() {
+    let folder = |text: &str, variables: &[(&str, &str)]| {
+        let config = read(text, variables).unwrap();
+        config.ledger.folder(&environment(variables)).display().to_string()
+    };
+    let home = ("HOME", "/home/ann");
+    for (text, variables, expected) in [
+        ("", vec![], "/var/lib/ferryd"),
+        ("", vec![home], "/home/ann/.local/state/ferryd"),
+        ("", vec![home, ("XDG_STATE_HOME", "/state")], "/state/ferryd"),
+        ("", vec![home, ("STATE_DIRECTORY", "/var/lib/private/ferryd:/other")], "/var/lib/private/ferryd"),
+        ("[ledger]\ndir = 'index'", vec![home], "/etc/ferryd/index"),
+        ("[ledger]\ndir = 'index'", vec![("FERRYD_LEDGER__DIR", "here")], "here"),
+    ] {
+        assert_eq!(folder(text, &variables), expected);
+    }
+}
+
+#[test]
 fn the_password_of_the_broker_may_stand_elsewhere() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("password"), "p@ss\n").unwrap();
@@ -128,6 +147,9 @@ max_bytes_in_flight = "4KiB"
 [retry]
 schedule = ["5s", "13h", "10ms"]
 give_up_after = "0s"
+[ledger]
+retention = "1d"
+claim_slack = "1ms"
 [events]
 states = ["waiting"]
 subscribers = [

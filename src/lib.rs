@@ -14,7 +14,7 @@
 //! | [`provider`] | provider files, adapters, the catalog |
 //! | [`transport`] | HTTPS, the exchange log and its masking |
 //! | [`amqp`] | topology, the link to the broker, publishing, consuming, headers |
-//! | [`ledger`] | the streams that remember: decisions, and what was said to providers |
+//! | [`ledger`] | what is known of every command: the index over the stream |
 //! | [`daemon`] | from a configuration to running lanes, and back down |
 //! | [`operator`] | publishing, following, and dead letters, for people |
 //! | [`cli`], [`config`], [`telemetry`], [`schema`] | the program around it |

@@ -1,7 +1,8 @@
 //! Every exchange, queue and binding ferryd uses, as data: declared at start, printed by `ferryd topology export`.
 //!
 //! Queue arguments are constants of a queue's name, because RabbitMQ refuses to change them. What operators tune
-//! (lengths, retention) belongs in policies. `docs/ARCHITECTURE.md` draws the picture.
+//! (lengths, retention) belongs in policies, which a client can't declare: the definitions hold those of the streams.
+//! `docs/ARCHITECTURE.md` draws the picture.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,12 @@ const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// How often a command is delivered before the broker takes it for poison. A lost connection counts for every
 /// prefetched message, so this leaves room for a bad day.
 const COMMAND_DELIVERY_LIMIT: i64 = 50;
+
+/// For how long the ledger is kept, in RabbitMQ's form: `ledger.retention` in the configuration has to match it.
+const LEDGER_MAX_AGE: &str = "60D";
+
+/// For how long the bodies of requests and answers are kept.
+const EXCHANGES_MAX_AGE: &str = "7D";
 
 /// The names of ferryd's exchanges and queues, all under one prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +105,18 @@ impl Names {
         self.name("events")
     }
 
+    /// The stream of decisions.
+    #[must_use]
+    pub fn ledger(&self) -> String {
+        self.name("ledger")
+    }
+
+    /// The stream of requests and answers.
+    #[must_use]
+    pub fn exchanges(&self) -> String {
+        self.name("exchanges")
+    }
+
     /// Whether a queue or exchange name is under the prefix: a `reply_to` must not be.
     #[must_use]
     pub fn owns(&self, name: &str) -> bool {
@@ -148,7 +167,7 @@ pub enum Argument {
     Text(String),
 }
 
-/// A durable quorum queue.
+/// A durable queue: a quorum queue or a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
     /// Its name.
@@ -177,6 +196,15 @@ pub struct Subscriber {
     pub bindings: Vec<String>,
 }
 
+/// What the broker does with the queues of a name, set by operators and not by clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The queue, which gives the policy its name.
+    pub queue: String,
+    /// For how long its messages are kept, such as `60D`.
+    pub max_age: &'static str,
+}
+
 /// All of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Topology {
@@ -186,6 +214,8 @@ pub struct Topology {
     pub queues: Vec<Queue>,
     /// The bindings.
     pub bindings: Vec<Binding>,
+    /// The policies: printed, never declared.
+    pub policies: Vec<Policy>,
 }
 
 impl Topology {
@@ -200,6 +230,8 @@ impl Topology {
         let mut topology = Self::default();
         topology.add_exchanges(names);
         topology.add_shared_queues(names);
+        topology.add_stream(names.ledger(), LEDGER_MAX_AGE);
+        topology.add_stream(names.exchanges(), EXCHANGES_MAX_AGE);
         for provider in providers {
             topology.add_provider(names, provider);
         }
@@ -242,6 +274,13 @@ impl Topology {
             self.queue(name.clone(), NO_DELIVERY_LIMIT, arguments);
             self.bind(names.retry(), name, format!("{}.*", rung.name()));
         }
+    }
+
+    /// A stream is published to by the default exchange, under its own name.
+    fn add_stream(&mut self, name: String, max_age: &'static str) {
+        let arguments = BTreeMap::from([("x-queue-type", Argument::Text("stream".to_owned()))]);
+        self.queues.push(Queue { name: name.clone(), arguments });
+        self.policies.push(Policy { queue: name, max_age });
     }
 
     fn add_provider(&mut self, names: &Names, provider: &Name) {
@@ -291,10 +330,18 @@ impl Topology {
                 "routing_key": binding.key, "arguments": {},
             })
         };
+        let policy = |policy: &Policy| {
+            let pattern = format!("^{}$", policy.queue.replace('.', "\\."));
+            json!({
+                "vhost": vhost, "name": policy.queue, "pattern": pattern, "apply-to": "queues", "priority": 0,
+                "definition": { "max-age": policy.max_age },
+            })
+        };
         json!({
             "exchanges": self.exchanges.iter().map(exchange).collect::<Vec<_>>(),
             "queues": self.queues.iter().map(queue).collect::<Vec<_>>(),
             "bindings": self.bindings.iter().map(binding).collect::<Vec<_>>(),
+            "policies": self.policies.iter().map(policy).collect::<Vec<_>>(),
         })
     }
 }
@@ -349,11 +396,20 @@ mod tests {
     }
 
     #[test]
-    fn every_queue_is_a_quorum_queue_with_a_delivery_limit_and_without_a_length() {
+    fn every_queue_is_a_quorum_queue_with_a_delivery_limit_or_a_stream_and_none_has_a_length() {
         for queue in topology().queues {
-            assert_eq!(queue.arguments["x-queue-type"], Argument::Text("quorum".to_owned()), "{}", queue.name);
-            assert!(queue.arguments.contains_key("x-delivery-limit"), "{}", queue.name);
-            assert!(!queue.arguments.keys().any(|name| name.starts_with("x-max-length")), "{}", queue.name);
+            let stream = queue.name == "ferry.ledger" || queue.name == "ferry.exchanges";
+            let kind = if stream { "stream" } else { "quorum" };
+            assert_eq!(queue.arguments["x-queue-type"], Argument::Text(kind.to_owned()), "{}", queue.name);
+            assert_eq!(queue.arguments.contains_key("x-delivery-limit"), !stream, "{}", queue.name);
+            assert!(!queue.arguments.keys().any(|name| name.starts_with("x-max")), "{}", queue.name);
         }
+    }
+
+    #[test]
+    fn only_streams_have_a_policy_and_it_fits_nothing_but_their_name() {
+        let definitions = topology().definitions("/");
+        let patterns: Vec<_> = definitions["policies"].as_array().unwrap().iter().map(|policy| &policy["pattern"]).collect();
+        assert_eq!(patterns, ["^ferry\\.ledger$", "^ferry\\.exchanges$"]);
     }
 }

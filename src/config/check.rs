@@ -24,6 +24,21 @@ pub(super) fn broken(config: &Config) -> Vec<Broken> {
     broken.extend(providers(config));
     broken.extend(retry(&config.retry));
     broken.extend(events(&config.events, &config.prefix));
+    broken.extend(ledger(config));
+    broken
+}
+
+/// How much longer than the last attempt a command is remembered at least.
+const REMEMBERED: Duration = Duration::from_hours(48);
+
+fn ledger(config: &Config) -> Vec<Broken> {
+    let slack = SECOND..=Duration::from_mins(10);
+    let mut broken: Vec<_> = within("ledger.claim_slack", config.ledger.claim_slack, slack).into_iter().collect();
+    let least = config.retry.give_up_after.saturating_add(REMEMBERED);
+    if config.ledger.retention < least {
+        let least = human::format_duration(least);
+        broken.push(rule("ledger.retention", format!("write at least {least}: two days more than retry.give_up_after")));
+    }
     broken
 }
 

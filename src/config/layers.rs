@@ -121,6 +121,7 @@ impl<'a> Layers<'a> {
             ("amqp.client_cert_file", amqp.client_cert_file.as_mut()),
             ("amqp.client_key_file", amqp.client_key_file.as_mut()),
             ("providers.dir", Some(&mut config.providers.dir)),
+            ("ledger.dir", config.ledger.dir.as_mut()),
         ];
         for (key, path) in files {
             if let Some(path) = path.filter(|_| self.variable(key).is_none()) {

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::amqp_uri::AmqpUri;
-use super::human;
+use super::{Environment, human};
 use crate::amqp::connection::AmqpSettings;
 use crate::domain::lifecycle::State;
 use crate::domain::retry::RetryPolicy;
@@ -181,6 +181,50 @@ pub struct Subscriber {
     /// words.
     #[schemars(length(min = 1))]
     pub bindings: Vec<String>,
+}
+
+/// The record of what happened to each command: a stream of the broker, and an index of it on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ledger {
+    /// Whether there is one. Default true. Environment: `FERRYD_LEDGER__ENABLED`.
+    pub enabled: bool,
+    /// The folder of the index, which is made anew from the stream where it is missing; relative to the configuration
+    /// file.
+    /// Default `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/ferryd`, else `$HOME/.local/state/ferryd`, else
+    /// `/var/lib/ferryd`. Environment: `FERRYD_LEDGER__DIR`.
+    pub dir: Option<PathBuf>,
+    /// How long commands that have ended are remembered, at least two days more than `retry.give_up_after`. The policy of
+    /// the stream has to keep it for as long (`max-age`).
+    /// Default `60d`. Environment: `FERRYD_LEDGER__RETENTION`.
+    #[serde(with = "human::duration")]
+    #[schemars(schema_with = "human::duration::schema")]
+    pub retention: Duration,
+    /// How much longer than the whole timeout of an operation without idempotency key one instance has a call of it to
+    /// itself, 1 s to 10 min. Default `15s`. Environment: `FERRYD_LEDGER__CLAIM_SLACK`.
+    #[serde(with = "human::duration")]
+    #[schemars(schema_with = "human::duration::schema")]
+    pub claim_slack: Duration,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        let retention = Duration::from_hours(60 * 24);
+        Self { enabled: true, dir: None, retention, claim_slack: Duration::from_secs(15) }
+    }
+}
+
+impl Ledger {
+    /// The folder of the index, for a process with these environment variables.
+    #[must_use]
+    pub fn folder(&self, environment: &Environment) -> PathBuf {
+        let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+        // systemd separates several folders by colons.
+        let given = || variable("STATE_DIRECTORY").and_then(|folders| folders.split(':').next()).map(PathBuf::from);
+        let state = || variable("XDG_STATE_HOME").map(|folder| PathBuf::from(folder).join("ferryd"));
+        let home = || variable("HOME").map(|folder| PathBuf::from(folder).join(".local/state/ferryd"));
+        self.dir.clone().or_else(given).or_else(state).or_else(home).unwrap_or_else(|| "/var/lib/ferryd".into())
+    }
 }
 
 /// How the daemon ends.

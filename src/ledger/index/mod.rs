@@ -1,0 +1,233 @@
+//! What the ledger says of every command, on disk, so that it need not be read from its beginning at each start, and can be
+//! asked.
+//!
+//! The stream is the truth; the index is what reading it came to, up to its [`Checkpoint`]. Commands, numbers of writers and
+//! the checkpoint are saved in one transaction, so the index is never ahead of itself or behind. It may be lost at any time:
+//! a file that is missing, damaged, another version's or another ledger's is made anew, empty, and filled from the stream.
+//!
+//! Each instance has a file of its own, in a [slot](Index::open); others may read it as [guests](Index::guest).
+//!
+//! Everything here waits for the disk. Looking up [one command](Index::case) takes microseconds; keep the rest off the
+//! threads that serve connections.
+
+mod changes;
+mod error;
+mod facet;
+mod readers;
+mod schema;
+mod slot;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _};
+use tracing::warn;
+use uuid::Uuid;
+
+pub use self::changes::{Changes, Checkpoint, KeptLine};
+pub use self::error::IndexError;
+use self::readers::Readers;
+use self::slot::Slot;
+use self::writer::Writer;
+use crate::domain::command_id::CommandId;
+use crate::domain::ledger::case::Case;
+use crate::domain::ledger::record::RecordId;
+use crate::domain::ledger::ruling::Ruling;
+
+/// An index, this instance's or another's.
+pub struct Index {
+    key: String,
+    path: PathBuf,
+    owner: Option<Owner>,
+    readers: Readers,
+    /// Whether a reader found the file damaged; whoever writes next is told.
+    damaged: AtomicBool,
+}
+
+/// What only the instance has whose index it is.
+struct Owner {
+    slot: Slot,
+    /// `None` where the file could not be made anew.
+    writer: Mutex<Option<Writer>>,
+}
+
+impl Owner {
+    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index {
+    /// Opens the index of this instance in `dir`: the first that no other instance has. `key` names the ledger: the broker's
+    /// address and the prefix.
+    ///
+    /// # Errors
+    /// The directory can't be used, or every slot in it is taken. Never because of what lies there.
+    pub fn open(dir: &Path, key: &str) -> Result<Self, IndexError> {
+        let slot = Slot::take(dir, key, slot::SLOTS)?;
+        let slot = slot.ok_or_else(|| IndexError::NoSlot { dir: dir.to_owned(), slots: slot::SLOTS })?;
+        Self::own(slot, key)
+    }
+
+    /// The first index in `dir`, unless another instance has it: then there is one to be a [guest](Self::guest) of.
+    ///
+    /// # Errors
+    /// The directory can't be used.
+    pub fn open_first(dir: &Path, key: &str) -> Result<Option<Self>, IndexError> {
+        Slot::take(dir, key, 1)?.map(|slot| Self::own(slot, key)).transpose()
+    }
+
+    fn own(slot: Slot, key: &str) -> Result<Self, IndexError> {
+        let now = Timestamp::now();
+        let writer = Writer::open(&slot, key, now).or_else(|why| {
+            warn!(file = %slot.path.display(), %why, "the index can't be used and is made anew from the ledger");
+            slot.delete()?;
+            Writer::open(&slot, key, now)
+        })?;
+        let (path, owner) = (slot.path.clone(), Owner { slot, writer: Mutex::new(Some(writer)) });
+        Ok(Self::new(key, path, Some(owner)))
+    }
+
+    /// Reads the first index in `dir`, which another instance has. A guest sees what that instance has saved.
+    ///
+    /// # Errors
+    /// [`IndexError::NoHost`]: there is none, or another version of ferryd made it.
+    pub fn guest(dir: &Path, key: &str) -> Result<Self, IndexError> {
+        let index = Self::new(key, slot::path(dir, key, 0), None);
+        let no_host = |why| IndexError::NoHost { path: index.path.clone(), why };
+        if !index.path.exists() {
+            return Err(no_host("no instance has an index here".to_owned()));
+        }
+        match index.read(|conn| schema::check(conn, key))? {
+            Some(why) => Err(no_host(why)),
+            None => Ok(index),
+        }
+    }
+
+    fn new(key: &str, path: PathBuf, owner: Option<Owner>) -> Self {
+        Self { key: key.to_owned(), path, owner, readers: Readers::default(), damaged: AtomicBool::new(false) }
+    }
+
+    /// Whether this is another instance's index.
+    #[must_use]
+    pub fn is_guest(&self) -> bool {
+        self.owner.is_none()
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How far the stream has been applied; `None` where nothing was.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, IndexError> {
+        let number =
+            |conn: &Connection, name: &str| schema::meta::<i64>(conn, name).map(|found| found.map(i64::cast_unsigned));
+        self.read(|conn| {
+            let (offset, hash) = (number(conn, "offset")?, number(conn, "hash")?);
+            Ok(offset.zip(hash).map(|(offset, hash)| Checkpoint { offset, hash }))
+        })
+    }
+
+    /// The highest number applied of each writer.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn writers(&self) -> Result<Vec<(Uuid, u64)>, IndexError> {
+        self.read(|conn| {
+            let mut all = conn.prepare_cached("SELECT writer, number FROM writers")?;
+            let read =
+                |row: &rusqlite::Row<'_>| Ok((Uuid::from_bytes(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned()));
+            Ok(all.query_map((), read)?.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// What is known of a command.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn case(&self, id: &CommandId) -> Result<Option<Case>, IndexError> {
+        const BODY: &str = "SELECT body FROM bodies WHERE seq = (SELECT seq FROM commands WHERE id = ?1)";
+        self.read(|conn| {
+            let mut body = conn.prepare_cached(BODY)?;
+            Ok(body.query_row([id.as_str()], |row| Ok(parsed(row.get_ref(0)?.as_bytes()?))).optional()?.transpose()?)
+        })
+    }
+
+    /// What became of a record for which a person waits, if it has been read.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn ruling(&self, id: &RecordId) -> Result<Option<Ruling>, IndexError> {
+        self.read(|conn| {
+            let mut find = conn.prepare_cached("SELECT ruling FROM rulings WHERE writer = ?1 AND number = ?2")?;
+            let key = (id.writer.as_bytes(), id.number.cast_signed());
+            Ok(find.query_row(key, |row| Ok(parsed(row.get_ref(0)?.as_bytes()?))).optional()?.transpose()?)
+        })
+    }
+
+    /// Saves all of `changes`, or nothing.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`]: [clear](Self::clear) it and read the stream from its beginning. Else `SQLite` refuses, and
+    /// the same may be saved again later.
+    pub fn save(&self, changes: &Changes, now: Timestamp) -> Result<(), IndexError> {
+        self.write(|writer| writer.save(changes, now))
+    }
+
+    /// Makes the file anew, with nothing in it.
+    ///
+    /// # Errors
+    /// The file can't be deleted or made; may be tried again.
+    pub fn clear(&self) -> Result<(), IndexError> {
+        let owner = self.owner.as_ref().ok_or(IndexError::Guest)?;
+        let mut writer = owner.writer();
+        let mut readers = self.readers.hold();
+        readers.leave();
+        drop(writer.take());
+        owner.slot.delete()?;
+        *writer = Some(Writer::open(&owner.slot, &self.key, Timestamp::now())?);
+        self.damaged.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn write<T>(&self, write: impl FnOnce(&mut Writer) -> Result<T, IndexError>) -> Result<T, IndexError> {
+        let mut writer = self.owner.as_ref().ok_or(IndexError::Guest)?.writer();
+        if self.damaged.load(Ordering::Relaxed) {
+            return Err(IndexError::Damaged("a reader found it so".to_owned()));
+        }
+        let writer = writer.as_mut().ok_or_else(|| IndexError::Damaged("it could not be made anew".to_owned()))?;
+        write(writer).inspect_err(|error| self.note(error))
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, IndexError>) -> Result<T, IndexError> {
+        self.readers.read(&self.path, read).inspect_err(|error| self.note(error))
+    }
+
+    fn note(&self, error: &IndexError) {
+        self.damaged.fetch_or(error.is_damaged(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.readers.hold().leave();
+        let Some(owner) = &self.owner else { return };
+        // The last connection to close moves everything into the database.
+        drop(owner.writer().take());
+        if let Err(error) = owner.slot.mark_closed() {
+            warn!(file = %self.path.display(), %error, "the index can't be marked as closed, and may be made anew at the next start");
+        }
+    }
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, IndexError> {
+    serde_json::from_slice(json).map_err(|error| IndexError::Damaged(error.to_string()))
+}

@@ -1,0 +1,58 @@
+//! The connections that read: as many as there are readers at a time.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+
+use super::error::IndexError;
+use super::schema;
+
+/// How many connections are kept open for the next reader.
+const IDLE: usize = 8;
+
+/// Connections, given out one reader each.
+#[derive(Default)]
+pub(super) struct Readers(Mutex<Pool>);
+
+/// What is not given out.
+#[derive(Default)]
+pub(super) struct Pool {
+    idle: Vec<Connection>,
+    /// Counts the files there were; a connection to an earlier one is not taken back.
+    file: u64,
+}
+
+impl Pool {
+    /// Lets go of the file.
+    pub fn leave(&mut self) {
+        self.idle.clear();
+        self.file += 1;
+    }
+}
+
+impl Readers {
+    /// Keeps new readers out while the guard lives.
+    pub fn hold(&self) -> MutexGuard<'_, Pool> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads. A connection that met an error is not used again.
+    pub fn read<T>(
+        &self,
+        path: &Path,
+        read: impl FnOnce(&Connection) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
+        let (conn, file) = {
+            let mut pool = self.hold();
+            let idle = pool.idle.pop();
+            (idle.map_or_else(|| schema::connect_reader(path), Ok)?, pool.file)
+        };
+        let found = read(&conn)?;
+        let mut pool = self.hold();
+        if pool.file == file && pool.idle.len() < IDLE {
+            pool.idle.push(conn);
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,130 @@
+//! The tables, and opening them.
+//!
+//! What commands are filtered by has few different values, and the combinations that occur are few as well: `facets` lists
+//! them, with how many commands are at each. A command points at its facet, and one index, by facet and place, answers
+//! every combination of filters; more indexes would make each write dearer. The tables that are gone through are narrow:
+//! what is known of a command in full lies apart in `bodies`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use uuid::Uuid;
+
+use super::error::IndexError;
+
+/// The version of the tables and of what lies in `bodies`. A file of another version is made anew.
+pub(super) const VERSION: i32 = 1;
+
+/// Marks a file as an index of ferryd ("frry").
+const APPLICATION: i32 = 0x6672_7279;
+
+/// How long a connection waits for another's lock.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// How many pages the `-wal` file holds before they are moved to the database: about 64 MB.
+const WAL_PAGES: i64 = 16_000;
+
+const TABLES: &str = "
+CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+CREATE TABLE facets (
+  facet INTEGER PRIMARY KEY,
+  count INTEGER NOT NULL,
+  type TEXT, provider TEXT, account TEXT, operation TEXT,
+  state TEXT NOT NULL, kind TEXT, code TEXT, http_status INTEGER,
+  generation INTEGER NOT NULL, dead INTEGER NOT NULL
+) STRICT;
+CREATE TABLE commands (
+  seq INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  facet INTEGER NOT NULL,
+  updated INTEGER NOT NULL,
+  reference TEXT
+) STRICT;
+CREATE INDEX commands_by_facet ON commands (facet, seq, updated);
+CREATE INDEX commands_by_reference ON commands (reference) WHERE reference IS NOT NULL;
+CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
+CREATE TABLE writers (writer BLOB PRIMARY KEY, number INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE rulings (
+  writer BLOB NOT NULL, number INTEGER NOT NULL, ruling TEXT NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY (writer, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE unreadable (
+  nr INTEGER PRIMARY KEY, writer BLOB NOT NULL, number INTEGER NOT NULL, line BLOB NOT NULL, why TEXT NOT NULL
+) STRICT;
+";
+
+/// Opens a database to write to it.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY)?;
+    conn.pragma_update(None, "journal_mode", "wal")?;
+    conn.pragma_update(None, "synchronous", "normal")?;
+    conn.pragma_update(None, "cache_size", -65_536)?;
+    conn.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
+    conn.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    Ok(conn)
+}
+
+/// Opens a database to read it, beside whoever writes to it.
+pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY)?;
+    conn.pragma_update(None, "cache_size", -16_384)?;
+    // The last one to close moves what is in the `-wal` file, which is the owner's to do; and by then that name may belong to
+    // a new database.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.set_prepared_statement_cache_capacity(32);
+    Ok(conn)
+}
+
+/// Fills an empty database.
+pub(super) fn create(conn: &mut Connection, key: &str) -> rusqlite::Result<()> {
+    let tx = conn.transaction()?;
+    tx.execute_batch(TABLES)?;
+    let mut meta = tx.prepare("INSERT INTO meta (name, value) VALUES (?1, ?2)")?;
+    meta.execute(("key", key))?;
+    meta.execute(("epoch", &Uuid::new_v4().simple().to_string()[..8]))?;
+    drop(meta);
+    tx.pragma_update(None, "application_id", APPLICATION)?;
+    tx.pragma_update(None, "user_version", VERSION)?;
+    tx.commit()
+}
+
+/// What is wrong with a database that was opened, if anything; an empty one only lacks its tables.
+pub(super) fn check(conn: &Connection, key: &str) -> Result<Option<String>, IndexError> {
+    let number = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    if number("application_id")? != APPLICATION {
+        return Ok(Some("it is no index of ferryd".to_owned()));
+    }
+    let version = number("user_version")?;
+    if version != VERSION {
+        return Ok(Some(format!("its version is {version}, and this program's is {VERSION}")));
+    }
+    let known: Option<String> = meta(conn, "key")?;
+    if known.as_deref() != Some(key) {
+        let known = known.unwrap_or_default();
+        return Ok(Some(format!("it belongs to the ledger `{known}`, not to `{key}`")));
+    }
+    Ok(None)
+}
+
+/// Whether nothing was ever written to a database.
+pub(super) fn is_empty(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get::<_, i64>(0)).map(|tables| tables == 0)
+}
+
+/// A value that is kept once.
+pub(super) fn meta<T: rusqlite::types::FromSql>(conn: &Connection, name: &str) -> rusqlite::Result<Option<T>> {
+    let mut find = conn.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
+    find.query_row([name], |row| row.get(0)).optional()
+}
+
+/// Keeps a value.
+pub(super) fn set_meta(conn: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
+    let mut set = conn.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?;
+    set.execute((name, value)).map(|_| ())
+}

@@ -1,0 +1,164 @@
+//! Writing to the index: one transaction for whatever was applied since the last one.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionBehavior};
+
+use super::changes::{Changes, KeptLine};
+use super::error::IndexError;
+use super::facet::{Facet, Facets};
+use super::schema;
+use super::slot::Slot;
+use crate::domain::command_id::CommandId;
+use crate::domain::ledger::case::Case;
+
+/// How many unreadable lines are kept, the latest, and how much of each, in bytes. All are counted.
+const KEPT_LINES: i64 = 1_000;
+const KEPT_BYTES: usize = 4_096;
+
+/// The one connection that writes.
+pub(super) struct Writer {
+    conn: Connection,
+    facets: Facets,
+}
+
+impl Writer {
+    /// Opens the database of a slot, or fills it where it is new.
+    pub fn open(slot: &Slot, key: &str, now: Timestamp) -> Result<Self, IndexError> {
+        let at_file = |source| IndexError::at(&slot.path)(source);
+        slot.prepare()?;
+        if let Some(why) = slot.missing().map_err(at_file)? {
+            return Err(IndexError::Damaged(why.to_owned()));
+        }
+        let mut conn = schema::connect(&slot.path)?;
+        if schema::is_empty(&conn)? {
+            schema::create(&mut conn, key)?;
+        }
+        if let Some(why) = schema::check(&conn, key)? {
+            return Err(IndexError::Damaged(why));
+        }
+        let facets = Facets::load(&conn)?;
+        Upserts::prepare(&conn)?;
+        // Not before something was written is there a `-wal` file to be missed.
+        schema::set_meta(&conn, "opened", now.as_millisecond())?;
+        slot.mark_open().map_err(at_file)?;
+        Ok(Self { conn, facets })
+    }
+
+    /// Saves all of `changes`, or nothing.
+    pub fn save(&mut self, changes: &Changes, now: Timestamp) -> Result<(), IndexError> {
+        let saved = self.try_save(changes, now);
+        if saved.is_err() {
+            // What was added to them is not in the database.
+            self.facets = Facets::load(&self.conn).unwrap_or_default();
+        }
+        saved.map_err(IndexError::from)
+    }
+
+    fn try_save(&mut self, changes: &Changes, now: Timestamp) -> rusqlite::Result<()> {
+        let Changes { cases, writers, rulings, unreadable, checkpoint } = changes;
+        let at = now.as_millisecond();
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut upserts = Upserts::prepare(&tx)?;
+        for (id, case) in cases {
+            upserts.put(&mut self.facets, id, case, at)?;
+        }
+        upserts.finish()?;
+        let mut seen =
+            tx.prepare_cached("INSERT OR REPLACE INTO writers (writer, number, seen) VALUES (?1, ?2, ?3)")?;
+        for (writer, number) in writers {
+            seen.execute((writer.as_bytes(), number.cast_signed(), at))?;
+        }
+        let mut ruled =
+            tx.prepare_cached("INSERT OR REPLACE INTO rulings (writer, number, ruling, at) VALUES (?1, ?2, ?3, ?4)")?;
+        for (id, ruling) in rulings {
+            ruled.execute((id.writer.as_bytes(), id.number.cast_signed(), json(ruling), at))?;
+        }
+        drop((seen, ruled));
+        keep_aside(&tx, unreadable)?;
+        schema::set_meta(&tx, "offset", checkpoint.offset.cast_signed())?;
+        schema::set_meta(&tx, "hash", checkpoint.hash.cast_signed())?;
+        tx.commit()
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    // Plain data; it always has a JSON form.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn keep_aside(conn: &Connection, lines: &[KeptLine]) -> rusqlite::Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let mut keep = conn.prepare_cached("INSERT INTO unreadable (writer, number, line, why) VALUES (?1, ?2, ?3, ?4)")?;
+    for KeptLine { id, line, why } in lines {
+        let start = &line[..line.len().min(KEPT_BYTES)];
+        keep.execute((id.writer.as_bytes(), id.number.cast_signed(), start, why))?;
+    }
+    // The numbers go on, so the highest tells how many there ever were.
+    let mut drop_old =
+        conn.prepare_cached("DELETE FROM unreadable WHERE nr <= (SELECT max(nr) FROM unreadable) - ?1")?;
+    drop_old.execute([KEPT_LINES]).map(|_| ())
+}
+
+/// The statements that save a command, prepared once for many.
+struct Upserts<'a> {
+    conn: &'a Connection,
+    find: CachedStatement<'a>,
+    add: CachedStatement<'a>,
+    add_body: CachedStatement<'a>,
+    change: CachedStatement<'a>,
+    change_body: CachedStatement<'a>,
+    name: CachedStatement<'a>,
+    /// By how much the count of each facet changes.
+    counts: HashMap<i64, i64>,
+}
+
+impl<'a> Upserts<'a> {
+    fn prepare(conn: &'a Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            conn,
+            find: conn.prepare_cached("SELECT seq, facet, updated FROM commands WHERE id = ?1")?,
+            add: conn.prepare_cached("INSERT INTO commands (id, facet, updated, reference) VALUES (?1, ?2, ?3, ?4)")?,
+            add_body: conn.prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?,
+            change: conn.prepare_cached("UPDATE commands SET facet = ?2, updated = ?3 WHERE seq = ?1")?,
+            change_body: conn.prepare_cached("UPDATE bodies SET body = ?2 WHERE seq = ?1")?,
+            name: conn.prepare_cached("UPDATE commands SET reference = ?2 WHERE seq = ?1")?,
+            counts: HashMap::new(),
+        })
+    }
+
+    fn put(&mut self, facets: &mut Facets, id: &CommandId, case: &Case, now: i64) -> rusqlite::Result<()> {
+        let facet = facets.number(self.conn, Facet::of(case))?;
+        let updated = case.history.last().map_or(now, |last| last.at.as_millisecond());
+        let reference = case.opening.as_ref().and_then(|opening| opening.identity.reference.as_deref());
+        let known = self.find.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        let Some((seq, old_facet, old_updated)) = known.optional()? else {
+            self.add.execute((id.as_str(), facet, updated, reference))?;
+            self.add_body.execute((self.conn.last_insert_rowid(), json(case)))?;
+            *self.counts.entry(facet).or_default() += 1;
+            return Ok(());
+        };
+        let seq: i64 = seq;
+        if (old_facet, old_updated) != (facet, updated) {
+            self.change.execute((seq, facet, updated))?;
+            *self.counts.entry(old_facet).or_default() -= 1;
+            *self.counts.entry(facet).or_default() += 1;
+        }
+        if case.cancel.is_some() {
+            // It may have been known by a wish to cancel it, before anything else of it was.
+            self.name.execute((seq, reference))?;
+        }
+        self.change_body.execute((seq, json(case))).map(|_| ())
+    }
+
+    fn finish(self) -> rusqlite::Result<()> {
+        let mut count = self.conn.prepare_cached("UPDATE facets SET count = count + ?2 WHERE facet = ?1")?;
+        for change in self.counts.iter().filter(|(_, by)| **by != 0) {
+            count.execute(change)?;
+        }
+        Ok(())
+    }
+}
