@@ -13,6 +13,7 @@ mod contract;
 mod crash;
 mod documents;
 mod exchange_log;
+mod exchanges;
 mod handshake;
 mod harness;
 mod headers;
