@@ -11,12 +11,14 @@
 //! what it comes to.
 
 mod batch;
+pub mod exchanges;
 mod follower;
 mod health;
 pub mod index;
 mod outbox;
 mod store;
 mod view;
+mod watchers;
 mod writer;
 
 use std::sync::Arc;
