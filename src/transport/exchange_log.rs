@@ -4,10 +4,12 @@
 //! stream of exchanges are written from that.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::Level;
 
@@ -41,7 +43,7 @@ pub struct StepLabel<'a> {
 }
 
 /// One exchange, masked: what was sent to a provider, and what came of it. Later versions may add fields.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Exchange<'a> {
     /// When the call began, by the clock of the host that made it.
     pub at: Timestamp,
@@ -72,13 +74,14 @@ pub struct Exchange<'a> {
 }
 
 /// A masked request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Asked<'a> {
     /// The method.
     pub method: Method,
     /// The URL, its query decoded.
     pub url: Cow<'a, str>,
     /// The headers.
+    #[schemars(with = "BTreeMap<String, String>")]
     pub headers: Headers<'a>,
     /// The body as text, perhaps cut; none where the provider's bodies are not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,12 +92,13 @@ pub struct Asked<'a> {
 }
 
 /// A masked answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Answered<'a> {
     /// The HTTP status.
     pub status: u16,
     /// The headers; none where the answer ended before it was complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub headers: Option<Headers<'a>>,
     /// The body as text, perhaps cut; none where the provider's bodies are not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,7 +109,7 @@ pub struct Answered<'a> {
 }
 
 /// Why there is no complete answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fault<'a> {
     /// A word for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,7 +119,7 @@ pub struct Fault<'a> {
 }
 
 /// Whether a request reached the provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sent {
     /// Certainly not.
