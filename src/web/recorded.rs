@@ -80,7 +80,7 @@ impl Recorded {
 }
 
 /// What a command is that was put down; `None` where it is to be published.
-fn follow(ruling: Ruling) -> Option<Submitted> {
+pub(super) fn follow(ruling: Ruling) -> Option<Submitted> {
     match ruling {
         // A cancelled one is ended by whoever takes it from the queue.
         Ruling::Counts(_) | Ruling::Cancelled(_) => None,

@@ -140,3 +140,7 @@ async fn connection(
     requests.as_mut().graceful_shutdown();
     let _ = tokio::time::timeout(farewell, requests).await;
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;
