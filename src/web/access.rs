@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::uri::Authority;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use schemars::JsonSchema;
@@ -136,7 +137,7 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let Needs::Token(role) = needs else { return next.run(request).await };
-    let caller = match tokens.admit(role, request.headers(), request.uri().authority().map(|host| host.as_str())) {
+    let caller = match tokens.admit(role, request.headers(), request.uri().authority().map(Authority::as_str)) {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };

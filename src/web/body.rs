@@ -26,13 +26,10 @@ pub(super) async fn json(request: Request) -> Result<Bytes, Problem> {
     if length.is_some_and(|length| length > MAX_BODY as u64) {
         return Err(too_large());
     }
-    match tokio::time::timeout(PATIENCE, read(request)).await {
-        Ok(body) => body,
-        Err(_) => {
-            let detail = format!("send the body within {} s", PATIENCE.as_secs());
-            Err(hang_up(Problem::new(Kind::RequestTimeout, detail)))
-        }
-    }
+    tokio::time::timeout(PATIENCE, read(request)).await.unwrap_or_else(|_| {
+        let detail = format!("send the body within {} s", PATIENCE.as_secs());
+        Err(hang_up(Problem::new(Kind::RequestTimeout, detail)))
+    })
 }
 
 async fn read(request: Request) -> Result<Bytes, Problem> {

@@ -1,5 +1,6 @@
-//! The description of the API for clients: OpenAPI 3.1, made from the routes and the types.
+//! The description of the API for clients: `OpenAPI` 3.1, made from the routes and the types.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use axum::Json;
@@ -207,8 +208,8 @@ fn answers(route: Route, schemas: &mut Schemas) -> Map<String, Value> {
         Route::Livez => add("200", json_of("It is.", schemas.answered::<Health>())),
         Route::Readyz => add("200", json_of("It can.", schemas.answered::<Health>())),
         Route::Submit => {
-            add("200", ended(schemas.answered::<Event>()));
-            add("202", under_way(schemas.answered::<Receipt>()))
+            add("200", ended(&schemas.answered::<Event>()));
+            add("202", under_way(&schemas.answered::<Receipt>()))
         }
         Route::Commands | Route::DeadLetters => add("200", json_of("A page.", schemas.answered::<CommandPage>())),
         Route::Command => add("200", json_of("The command.", schemas.answered::<CommandStory>())),
@@ -224,7 +225,7 @@ fn answers(route: Route, schemas: &mut Schemas) -> Map<String, Value> {
     answers
 }
 
-fn ended(schema: Value) -> Value {
+fn ended(schema: &Value) -> Value {
     json!({
         "description": "The command has ended: the event that says how.",
         "headers": headers(),
@@ -232,7 +233,7 @@ fn ended(schema: Value) -> Value {
     })
 }
 
-fn under_way(schema: Value) -> Value {
+fn under_way(schema: &Value) -> Value {
     json!({
         "description": "The command is on its way.",
         "headers": headers(),
@@ -251,7 +252,7 @@ fn headers() -> Value {
 /// What can be wrong, by status.
 fn problems(route: Route, schemas: &mut Schemas) -> Map<String, Value> {
     let schema = schemas.answered::<ProblemBody>();
-    let mut by_status: std::collections::BTreeMap<u16, Vec<Kind>> = std::collections::BTreeMap::new();
+    let mut by_status: BTreeMap<u16, Vec<Kind>> = BTreeMap::new();
     for kind in Kind::ALL.into_iter().filter(|kind| can_be(*kind, route)) {
         by_status.entry(kind.status().as_u16()).or_default().push(kind);
     }
@@ -273,7 +274,7 @@ fn can_be(kind: Kind, route: Route) -> bool {
         Kind::NotFound | Kind::MethodNotAllowed => false,
         Kind::Unauthorized | Kind::WrongHost => route.needs() != Needs::Nothing,
         Kind::Forbidden => route.needs() == Needs::Token(Role::Operate),
-        Kind::InvalidRequest => is_list || is_one || writes,
+        Kind::InvalidRequest | Kind::Internal => is_list || is_one || writes,
         Kind::UnknownCommand => is_one,
         Kind::RequestTimeout
         | Kind::OtherContent
@@ -282,12 +283,10 @@ fn can_be(kind: Kind, route: Route) -> bool {
         | Kind::InvalidCommand
         | Kind::NewerVersion => route == Route::Submit,
         Kind::TooLate => route == Route::Cancel,
-        Kind::Internal => is_list || is_one || writes,
         Kind::NoLedger => is_list || is_one || route == Route::Cancel,
         Kind::CatchingUp => is_list || is_one || writes || route == Route::Readyz,
-        Kind::BrokerAway | Kind::NotConfirmed => is_one || writes || route == Route::Readyz,
+        Kind::BrokerAway | Kind::NotConfirmed | Kind::Stopping => is_one || writes || route == Route::Readyz,
         Kind::Busy => matches!(route, Route::Submit | Route::Exchanges),
-        Kind::Stopping => is_one || writes || route == Route::Readyz,
     }
 }
 

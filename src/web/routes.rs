@@ -109,7 +109,6 @@ impl Route {
 }
 
 /// The API.
-#[must_use]
 pub fn router(desk: Desk) -> Router {
     let mut router = Router::new();
     for route in Route::ALL {
