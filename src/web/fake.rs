@@ -76,6 +76,11 @@ impl Fake {
         ruling
     }
 
+    /// Lets the ledger hold something about a command that is not understood.
+    pub fn block(&self, command: &CommandId, kind: &str) {
+        Case::block(self.cases.lock().unwrap().entry(command.clone()).or_default(), kind);
+    }
+
     /// Lets a command complete.
     pub fn complete(&self, body: &str) {
         let command = Command::decode(body.as_bytes(), Envelope::default()).unwrap();

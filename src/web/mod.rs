@@ -172,7 +172,13 @@ impl From<Failed> for Problem {
 }
 
 #[cfg(test)]
+mod client;
+
+#[cfg(test)]
 mod fake;
+
+#[cfg(test)]
+mod submit_tests;
 
 #[cfg(test)]
 mod web_tests;

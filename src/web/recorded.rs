@@ -67,7 +67,7 @@ impl Recorded {
         answer.map_err(|error| Failed::Index(error.to_string()))?.map_err(|error| Failed::Index(error.to_string()))
     }
 
-    /// Puts a command down, and says what the ledger makes of it; `None` where it is to be published.
+    /// Puts a command down, and says what is known of it; `None` where it is to be published.
     async fn put_down(&self, submission: &Submission) -> Result<Option<Submitted>, Failed> {
         let Ok(ledger) = self.ledger() else { return Ok(None) };
         let Submission { command, provider, .. } = submission;
@@ -75,7 +75,9 @@ impl Recorded {
         let step = Step { generation: 0, attempt: 1 };
         let opened = Opened { opening, step, fresh: true, reason: Reason::Submitted, until: None };
         let record = Record { at: Timestamp::now(), command: command.id.clone(), fact: Fact::Opened(opened) };
-        Ok(follow(ledger.append(record).await?.ruling))
+        let known = follow(ledger.append(record).await?.ruling);
+        let taken_up = || ledger.case(&command.id).is_some_and(|case| is_taken_up(&case)).then_some(Submitted::UnderWay);
+        Ok(known.or_else(taken_up))
     }
 }
 
@@ -98,6 +100,12 @@ pub(super) fn follow(ruling: Ruling) -> Option<Submitted> {
         | Ruling::Outrun { .. }
         | Ruling::TooLate(_) => Some(Submitted::UnderWay),
     }
+}
+
+/// Whether somebody has had the message of a command in hand, so that there is one. Before that it may never have been
+/// published: whoever put the command down may have died.
+fn is_taken_up(case: &Case) -> bool {
+    case.history.iter().any(|transition| !matches!(transition.reason.as_str(), "submitted" | "cancel_wished"))
 }
 
 fn message(names: &Names, submission: Submission) -> Result<Message, TooLong> {

@@ -1,139 +1,20 @@
-//! The API through its router: what it answers to whom.
+//! What the API answers to whom.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
-use super::Desk;
 use super::access::{Needs, Role, Tokens};
+use super::client::{Api, COMMAND, OPERATOR, READER, bearer, path_of, request, tokens};
 use super::commands::Standing;
-use super::fake::Fake;
 use super::openapi;
-use super::problem::MEDIA_TYPE;
-use super::routes::{Route, router};
-use crate::config::{ApiToken, Environment};
+use super::routes::Route;
 use crate::domain::command_id::CommandId;
-use crate::domain::ledger::record::{CancelWished, Fact, Person};
+use crate::domain::ledger::record::Person;
 use crate::domain::ledger::ruling::TooLate;
 use crate::domain::lifecycle::State;
 use crate::pipeline::cancel::Cancellation;
-use crate::provider::Provider;
-use crate::provider::registry::Registry;
-
-const OPERATOR: &str = "operator-0123456789";
-const READER: &str = "reader-0123456789ab";
-
-const COMMAND: &str =
-    r#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","payload":{"amount":1,"currency":"eur"}}"#;
-
-const PROVIDER: &str = r#"
-name = "stripe"
-type = "payment"
-protocol = "rest"
-base_url = "https://api.example.com"
-[operations.charge]
-request = { method = "POST", path = "/v1/charges" }
-idempotency = { header = "Idempotency-Key", retention = "24h" }
-payload = { type = "object", required = ["amount"], properties = { amount = { type = "integer" }, currency = { type = "string" } } }
-"#;
-
-fn registry() -> Registry {
-    let defaults = crate::config::Config::from_parts(None, &Environment::new()).unwrap().provider_defaults();
-    Registry::new([Provider::parse(PROVIDER, "stripe.toml", &defaults).unwrap()], std::collections::BTreeMap::new())
-}
-
-fn tokens() -> Tokens {
-    let token = |name: &str, role, token: &str| ApiToken { name: name.parse().unwrap(), role, token: token.into() };
-    Tokens::new(&[token("shop", Role::Operate, OPERATOR), token("graph", Role::Read, READER)])
-}
-
-/// The API, what is behind it, and its end.
-struct Api {
-    router: Router,
-    fake: Arc<Fake>,
-    stop: CancellationToken,
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Value,
-}
-
-impl Answer {
-    /// Status and kind of a problem.
-    fn problem(&self) -> (u16, &str) {
-        assert_eq!(self.headers["content-type"], MEDIA_TYPE, "{}", self.body);
-        let kind = self.body["type"].as_str().unwrap().strip_prefix("urn:ferryd:problem:").unwrap();
-        assert_eq!(self.body["status"], self.status.as_u16());
-        (self.status.as_u16(), kind)
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-}
-
-impl Api {
-    fn with(tokens: Tokens, ledger: bool) -> Self {
-        let (fake, stop) = (Arc::new(Fake::new(ledger)), CancellationToken::new());
-        let desk = Desk::new(Arc::clone(&fake) as Arc<_>, Arc::new(registry()), tokens, stop.clone());
-        Self { router: router(desk), fake, stop }
-    }
-
-    fn new() -> Self {
-        Self::with(tokens(), true)
-    }
-
-    async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        assert_eq!(parts.headers["cache-control"], "no-store");
-        let bytes = to_bytes(body, 1 << 20).await.unwrap();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
-        Answer { status: parts.status, headers: parts.headers, body }
-    }
-
-    /// As an operator.
-    async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let authorization = bearer(OPERATOR);
-        let headers = [&[("authorization", authorization.as_str())], headers].concat();
-        self.send(request(method, path, &headers, body)).await
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.ask(Method::GET, path, &[], "").await
-    }
-
-    async fn post(&self, body: &str, headers: &[(&str, &str)]) -> Answer {
-        let json = [("content-type", "application/json")];
-        self.ask(Method::POST, "/v1/commands", &[&json, headers].concat(), body).await
-    }
-}
-
-fn bearer(token: &str) -> String {
-    format!("Bearer {token}")
-}
-
-fn request(method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Request<Body> {
-    let mut request = Request::builder().method(method).uri(path);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    request.body(Body::from(body.to_owned())).unwrap()
-}
-
-/// A path of a route that names a command that exists.
-fn path_of(route: Route) -> String {
-    route.path().replace("{id}", "order-1")
-}
 
 #[tokio::test]
 async fn who_has_which_token_may_use_which_route() {
@@ -221,121 +102,6 @@ async fn a_request_that_does_not_fit_is_told_what_is_wrong() {
     assert_eq!(other.header("allow").map(|allow| allow.contains("POST")), Some(true), "{:?}", other.headers);
 }
 
-#[tokio::test]
-async fn what_no_provider_would_take_is_refused_before_it_is_published() {
-    let api = Api::new();
-    let with = |changes: Value| {
-        let mut command: Value = serde_json::from_str(COMMAND).unwrap();
-        command.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        command.to_string()
-    };
-    for (body, code) in [
-        ("{".to_owned(), "not_json"),
-        ("[]".to_owned(), "invalid_field"),
-        (with(json!({ "id": null })), "missing_id"),
-        (with(json!({ "colour": "red" })), "invalid_field"),
-        (with(json!({ "provider": "easypost" })), "unknown_provider"),
-        (with(json!({ "provider": "any" })), "no_route"),
-        (with(json!({ "type": "shipping" })), "type_mismatch"),
-        (with(json!({ "account": "eu" })), "unknown_account"),
-        (with(json!({ "operation": "dance" })), "unknown_operation"),
-        (with(json!({ "payload": { "currency": 7 } })), "invalid_payload"),
-    ] {
-        let answer = api.post(&body, &[]).await;
-        assert_eq!(answer.problem(), (422, "invalid-command"), "{body}");
-        assert_eq!(answer.body["code"], code, "{body}");
-        let faults = answer.body["faults"].as_array().unwrap().len();
-        assert_eq!(faults, if code == "invalid_payload" { 2 } else { 1 }, "{}", answer.body);
-    }
-    assert_eq!(api.fake.published(), 0);
-}
-
-#[tokio::test]
-async fn a_command_is_published_as_it_was_sent_and_its_receipt_says_where_to_ask() {
-    let api = Api::new();
-    let spaced = format!(" {COMMAND}\n");
-    let answer = api.post(&spaced, &[("traceparent", "00-a-b-01"), ("tracestate", "x=y")]).await;
-    assert_eq!(answer.status, StatusCode::ACCEPTED);
-    assert_eq!(answer.header("location"), Some("/v1/commands/order-1"));
-    assert_eq!(answer.header("preference-applied"), None);
-    assert_eq!(answer.body, json!({ "id": "order-1", "location": "/v1/commands/order-1" }));
-    {
-        let published = api.fake.published.lock().unwrap();
-        assert_eq!((&published[0].body[..], published[0].provider.as_str()), (spaced.as_bytes(), "stripe"));
-        assert_eq!(published[0].trace.parent.as_deref(), Some("00-a-b-01"));
-    }
-    let story = api.get("/v1/commands/order-1").await.body;
-    assert_eq!((&story["state"], &story["provider"]), (&json!("pending"), &json!("stripe")));
-    assert_eq!(story["timeline"][0]["reason"], "submitted");
-}
-
-#[tokio::test]
-async fn the_same_command_has_the_same_answer_and_another_under_its_id_is_refused() {
-    let api = Api::new();
-    let other = COMMAND.replace("\"amount\":1", "\"amount\":2");
-    for _ in 0..2 {
-        assert_eq!(api.post(COMMAND, &[]).await.status, StatusCode::ACCEPTED);
-        assert_eq!(api.post(&other, &[]).await.problem(), (409, "other-content"));
-    }
-    api.fake.complete(COMMAND);
-    let published = api.fake.published();
-    for _ in 0..2 {
-        let answer = api.post(COMMAND, &[]).await;
-        assert_eq!((answer.status, &answer.body["data"]["state"]), (StatusCode::OK, &json!("completed")));
-        assert_eq!(answer.header("content-type"), Some("application/cloudevents+json"));
-        assert_eq!(api.post(&other, &[]).await.problem(), (409, "other-content"));
-    }
-    assert_eq!(api.fake.published(), published);
-    assert_eq!(api.get("/v1/commands/order-1").await.body["event"]["data"]["state"], "completed");
-}
-
-#[tokio::test]
-async fn a_command_whose_cancel_came_first_is_published_to_be_ended() {
-    let api = Api::new();
-    let person = Person { by: "ann".to_owned(), reason: None };
-    api.fake.rule(&"order-1".parse().unwrap(), Fact::CancelWished(CancelWished { person }));
-    assert_eq!(api.get("/v1/commands/order-1").await.body["cancel"], json!({ "by": "ann" }));
-    assert_eq!(api.post(COMMAND, &[]).await.status, StatusCode::ACCEPTED);
-    assert_eq!(api.fake.published(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_may_wait_for_the_end() {
-    for (prefer, ends_after, status, applied, took) in [
-        ("wait=10", 3, 200, Some("wait=10"), 3),
-        ("wait=10", 30, 202, Some("wait=10"), 10),
-        ("wait=600", 3600, 202, Some("wait=60"), 60),
-        ("wait=soon", 30, 202, None, 0),
-        ("", 30, 202, None, 0),
-    ] {
-        let api = Api::new();
-        let fake = Arc::clone(&api.fake);
-        let ending = tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(ends_after)).await;
-            fake.complete(COMMAND);
-        });
-        let began = tokio::time::Instant::now();
-        let answer = api.post(COMMAND, &[("prefer", prefer)]).await;
-        assert_eq!((answer.status.as_u16(), answer.header("preference-applied")), (status, applied), "{prefer}");
-        assert_eq!(began.elapsed().as_secs(), took, "{prefer}");
-        assert_eq!(answer.header("location"), Some("/v1/commands/order-1"));
-        ending.abort();
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn whoever_waits_when_ferryd_stops_is_told_so_far() {
-    let api = Api::new();
-    let stop = api.stop.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        stop.cancel();
-    });
-    let began = tokio::time::Instant::now();
-    assert_eq!(api.post(COMMAND, &[("prefer", "wait=60")]).await.status, StatusCode::ACCEPTED);
-    assert_eq!(began.elapsed().as_secs(), 1);
-}
-
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_broker_that_is_away() {
     let api = Api::new();
@@ -363,27 +129,6 @@ async fn nobody_waits_for_a_broker_that_is_away() {
     }
     api.fake.stand(Standing::Ready);
     assert_eq!(api.get("/readyz").await.body, json!({ "status": "ready" }));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_broker_that_does_not_confirm_is_not_waited_for_long() {
-    let api = Api::new();
-    api.fake.hangs.store(true, Ordering::SeqCst);
-    let began = tokio::time::Instant::now();
-    let answer = api.post(COMMAND, &[("prefer", "wait=60")]).await;
-    assert_eq!(answer.problem(), (503, "not-confirmed"));
-    assert!(answer.body["detail"].as_str().unwrap().contains("the same id"));
-    assert_eq!(began.elapsed().as_secs(), 2);
-    let answer = api.ask(Method::DELETE, "/v1/commands/order-1", &[], "").await;
-    assert_eq!(answer.problem(), (503, "not-confirmed"));
-    // What is handed in and not confirmed has a bound.
-    let large = COMMAND.replace("\"eur\"", &format!("\"{}\"", "x".repeat(1_000_000)));
-    let mut busy = 0;
-    for _ in 0..70 {
-        let answer = api.post(&large, &[]).await;
-        busy += usize::from(answer.problem().1 == "busy");
-    }
-    assert!((1..10).contains(&busy), "{busy}");
 }
 
 #[tokio::test]
