@@ -96,7 +96,10 @@ pub(super) async fn exchanges(State(desk): State<Desk>, path: IdPath) -> Result<
 }
 
 /// `GET /v1/commands`
-pub(super) async fn commands(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Result<Json<CommandPage>, Problem> {
+pub(super) async fn commands(
+    State(desk): State<Desk>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<CommandPage>, Problem> {
     let mut query = Query::read(query.as_deref())?;
     let dead = query.dead()?;
     page(&desk, query, dead).await

@@ -21,8 +21,7 @@ use crate::provider::registry::Registry;
 pub(super) const OPERATOR: &str = "operator-0123456789";
 pub(super) const READER: &str = "reader-0123456789ab";
 
-pub(super) const COMMAND: &str =
-    r#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","payload":{"amount":1,"currency":"eur"}}"#;
+pub(super) const COMMAND: &str = r#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","payload":{"amount":1,"currency":"eur"}}"#;
 
 const PROVIDER: &str = r#"
 name = "stripe"

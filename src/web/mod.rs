@@ -65,7 +65,10 @@ pub struct Desk {
 }
 
 fn no_ledger() -> Problem {
-    Problem::new(Kind::NoLedger, "without the ledger nobody knows what became of a command: set `ledger.enabled = true`")
+    Problem::new(
+        Kind::NoLedger,
+        "without the ledger nobody knows what became of a command: set `ledger.enabled = true`",
+    )
 }
 
 impl Desk {
@@ -96,9 +99,10 @@ impl Desk {
         self.require_caught_up()?;
         match self.commands.standing() {
             Standing::Ready | Standing::CatchingUp(_) => Ok(()),
-            Standing::BrokerAway => {
-                Err(Problem::new(Kind::BrokerAway, "ferryd has no connection to RabbitMQ and goes on trying; ask again"))
-            }
+            Standing::BrokerAway => Err(Problem::new(
+                Kind::BrokerAway,
+                "ferryd has no connection to RabbitMQ and goes on trying; ask again",
+            )),
             Standing::Lagging => {
                 let detail = "what ferryd writes to the ledger does not come back; ask again";
                 Err(Problem::new(Kind::NotConfirmed, detail))
@@ -161,7 +165,10 @@ impl From<Failed> for Problem {
             Failed::Busy => Self::new(Kind::Busy, "too many requests of this sort are under way; ask again"),
             Failed::Broker(reason) => {
                 warn!(reason, "a request to the API failed at the broker");
-                Self::new(Kind::BrokerAway, "RabbitMQ did not do what it was asked for; see ferryd's log, and ask again")
+                Self::new(
+                    Kind::BrokerAway,
+                    "RabbitMQ did not do what it was asked for; see ferryd's log, and ask again",
+                )
             }
             Failed::Index(reason) => {
                 error!(reason, "a request to the API failed at the ledger's index");

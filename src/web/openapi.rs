@@ -148,7 +148,9 @@ fn words(route: Route) -> (&'static str, &'static str, String) {
             "Show what was said to the provider, and what it answered",
             "Masked, and cut where long. Kept for as long as the stream of exchanges keeps it. The search takes up to 10 s.",
         ),
-        Route::DeadLetters => ("listDeadLetters", "List dead letters", "Newest first. Everything that is given must hold."),
+        Route::DeadLetters => {
+            ("listDeadLetters", "List dead letters", "Newest first. Everything that is given must hold.")
+        }
         Route::Groups => ("groupDeadLetters", "Count dead letters by how they failed", "The most frequent first."),
         Route::OpenApi => ("openapi", "Describe the API", "This document."),
     };
@@ -199,9 +201,7 @@ fn parameters(route: Route) -> Vec<Value> {
 }
 
 fn answers(route: Route, schemas: &mut Schemas) -> Map<String, Value> {
-    let json_of = |description: &str, schema: Value| {
-        json!({ "description": description, "content": { "application/json": { "schema": schema } } })
-    };
+    let json_of = |description: &str, schema: Value| json!({ "description": description, "content": { "application/json": { "schema": schema } } });
     let mut answers = Map::new();
     let mut add = |status: &str, answer: Value| answers.insert(status.to_owned(), answer);
     match route {

@@ -107,7 +107,9 @@ impl Kind {
             Self::CatchingUp => ("catching-up", S::SERVICE_UNAVAILABLE, "the ledger is still being read"),
             Self::NotConfirmed => ("not-confirmed", S::SERVICE_UNAVAILABLE, "the broker did not answer in time"),
             Self::Busy => ("busy", S::SERVICE_UNAVAILABLE, "too much is asked at once"),
-            Self::NewerVersion => ("newer-version", S::SERVICE_UNAVAILABLE, "this version can't decide about the command"),
+            Self::NewerVersion => {
+                ("newer-version", S::SERVICE_UNAVAILABLE, "this version can't decide about the command")
+            }
             Self::Stopping => ("stopping", S::SERVICE_UNAVAILABLE, "ferryd is stopping"),
         }
     }

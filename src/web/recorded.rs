@@ -76,7 +76,8 @@ impl Recorded {
         let opened = Opened { opening, step, fresh: true, reason: Reason::Submitted, until: None };
         let record = Record { at: Timestamp::now(), command: command.id.clone(), fact: Fact::Opened(opened) };
         let known = follow(ledger.append(record).await?.ruling);
-        let taken_up = || ledger.case(&command.id).is_some_and(|case| is_taken_up(&case)).then_some(Submitted::UnderWay);
+        let taken_up =
+            || ledger.case(&command.id).is_some_and(|case| is_taken_up(&case)).then_some(Submitted::UnderWay);
         Ok(known.or_else(taken_up))
     }
 }
@@ -157,7 +158,8 @@ impl Commands for Recorded {
             if let Some(known) = self.put_down(&submission).await? {
                 return Ok(known);
             }
-            let message = message(&self.pipeline.names, submission).map_err(|error| Failed::Broker(error.to_string()))?;
+            let message =
+                message(&self.pipeline.names, submission).map_err(|error| Failed::Broker(error.to_string()))?;
             self.pipeline.broker.publish(&message).await?;
             Ok(Submitted::UnderWay)
         }

@@ -104,7 +104,8 @@ async fn stopping_closes_idle_connections_and_takes_no_more() {
 async fn a_request_that_hangs_does_not_hold_up_the_end() {
     let running = start(Limits { farewell: Duration::from_millis(200), ..Limits::default() });
     let mut tcp = connect(&running).await;
-    let head = "POST /v1/commands HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
+    let head =
+        "POST /v1/commands HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
     tcp.write_all(head.as_bytes()).await.unwrap();
     running.stop.cancel();
     tokio::time::timeout(WITHIN, running.serving).await.expect("it ends").unwrap();

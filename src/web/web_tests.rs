@@ -112,7 +112,15 @@ async fn nobody_waits_for_a_broker_that_is_away() {
     for (standing, posted, deleted, unheard, known, listed, ready) in [
         (Standing::BrokerAway, away, away, away, 200, 200, away),
         (Standing::CatchingUp(7), reading, reading, reading, 503, 503, reading),
-        (Standing::Lagging, (503, "not-confirmed"), (503, "not-confirmed"), (503, "not-confirmed"), 200, 200, (503, "not-confirmed")),
+        (
+            Standing::Lagging,
+            (503, "not-confirmed"),
+            (503, "not-confirmed"),
+            (503, "not-confirmed"),
+            200,
+            200,
+            (503, "not-confirmed"),
+        ),
         (Standing::Stopping, (503, "stopping"), (503, "stopping"), (503, "stopping"), 200, 200, (503, "stopping")),
     ] {
         api.fake.stand(standing);
@@ -144,7 +152,9 @@ async fn a_cancel_says_what_came_of_it() {
     let api = Api::new();
     let id: CommandId = "order-1".parse().unwrap();
     let path = "/v1/commands/order-1?reason=order%20withdrawn";
-    for (cancellation, status, outcome) in [(Cancellation::Cancelled, 200, "cancelled"), (Cancellation::Noted, 202, "noted")] {
+    for (cancellation, status, outcome) in
+        [(Cancellation::Cancelled, 200, "cancelled"), (Cancellation::Noted, 202, "noted")]
+    {
         *api.fake.cancellation.lock().unwrap() = cancellation;
         let answer = api.ask(Method::DELETE, path, &[], "").await;
         assert_eq!((answer.status.as_u16(), answer.body), (status, json!({ "id": "order-1", "outcome": outcome })));

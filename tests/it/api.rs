@@ -83,7 +83,11 @@ async fn a_command_goes_its_whole_way_by_the_api() {
 
     let story = client.get(&answer.headers["location"]).await.body;
     let reasons: Vec<_> = story["timeline"].as_array().unwrap().iter().map(|step| word(step, "reason")).collect();
-    assert_eq!((word(&story, "state"), reasons[..2].to_vec()), ("completed", vec!["submitted", "started"]), "{story:#}");
+    assert_eq!(
+        (word(&story, "state"), reasons[..2].to_vec()),
+        ("completed", vec!["submitted", "started"]),
+        "{story:#}"
+    );
     let again = client.post(&command).await;
     assert_eq!((again.status, &again.body), (200, &answer.body));
     let other = client.post(&and(command.clone(), json!({"payload": {"amount": 1}}))).await;
@@ -220,7 +224,8 @@ async fn stopping_ends_requests_that_wait_and_loses_none_that_was_taken() {
     let command = and(charge("order-1", json!({})), json!({"not_before": soon.to_string()}));
     let waiting = client.with("prefer", "wait=60");
     let asked = tokio::spawn(async move { waiting.post(&command).await.status });
-    eventually(SOON, "it is known", async || (client.get("/v1/commands/order-1").await.status == 200).then_some(())).await;
+    eventually(SOON, "it is known", async || (client.get("/v1/commands/order-1").await.status == 200).then_some(()))
+        .await;
     daemon.sigterm();
     assert_eq!(timeout(SOON, asked).await.unwrap().unwrap(), 202);
     assert!(daemon.wait(SOON).await.success());
