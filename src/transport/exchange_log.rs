@@ -75,6 +75,7 @@ pub struct Exchange<'a> {
 
 /// A masked request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ExchangeRequest")]
 pub struct Asked<'a> {
     /// The method.
     pub method: Method,
@@ -93,6 +94,7 @@ pub struct Asked<'a> {
 
 /// A masked answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ExchangeResponse")]
 pub struct Answered<'a> {
     /// The HTTP status.
     pub status: u16,
@@ -110,6 +112,7 @@ pub struct Answered<'a> {
 
 /// Why there is no complete answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ExchangeError")]
 pub struct Fault<'a> {
     /// A word for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,6 +124,7 @@ pub struct Fault<'a> {
 /// Whether a request reached the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "ExchangeSent")]
 pub enum Sent {
     /// Certainly not.
     No,

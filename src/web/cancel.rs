@@ -35,6 +35,7 @@ pub(super) struct Cancelled {
 /// What came of a wish to cancel.
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "CancelOutcome")]
 enum Outcome {
     /// The command has failed, for good, and was never carried out.
     Cancelled,

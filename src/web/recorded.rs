@@ -213,3 +213,7 @@ impl From<BrokerError> for Failed {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "recorded_tests.rs"]
+mod tests;

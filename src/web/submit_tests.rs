@@ -166,3 +166,17 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let answer = api.send(Request::from_parts(parts, body)).await;
     assert_eq!((answer.problem(), answer.header("connection")), ((408, "request-timeout"), Some("close")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn not_everybody_may_wait_at_the_same_time() {
+    let api = Arc::new(Api::new());
+    for number in 0..256 {
+        let (api, command) = (Arc::clone(&api), COMMAND.replace("order-1", &format!("order-1-{number}")));
+        tokio::spawn(async move { api.post(&command, &[("prefer", "wait=60")]).await.status });
+    }
+    while api.fake.published() < 256 {
+        tokio::task::yield_now().await;
+    }
+    let answer = api.post(COMMAND, &[("prefer", "wait=60")]).await;
+    assert_eq!((answer.status, answer.header("preference-applied")), (StatusCode::ACCEPTED, None));
+}

@@ -14,6 +14,7 @@ const MAX_MESSAGE: usize = 200;
 
 /// A command in short. What is not known is absent: of a command that was only wished to be cancelled there is no name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "CommandRow")]
 pub struct Row {
     /// Its id.
     pub id: CommandId,

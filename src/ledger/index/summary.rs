@@ -28,6 +28,7 @@ pub struct Counts {
 
 /// Dead letters that failed alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterGroup")]
 pub struct Group {
     /// The provider.
     pub provider: Option<String>,
