@@ -215,6 +215,36 @@ async fn a_command_that_was_taken_up_is_not_published_again() {
 }
 
 #[tokio::test]
+async fn of_two_commands_with_one_id_at_two_instances_one_is_carried() {
+    let rig = Rig::new("").await;
+    let daemons = [rig.start().await, rig.start().await];
+    let clients = [Client::of(&daemons[0]).await, Client::of(&daemons[1]).await];
+    for client in &clients {
+        client.wait_ready().await;
+    }
+    for round in 0..20 {
+        let id = format!("race-{round}");
+        let command = |amount| and(send(&id, json!({})), json!({"payload": {"amount": amount, "sandbox": {}}}));
+        let (one, other) = (command(1), command(2));
+        let (first, second) = tokio::join!(clients[0].post(&one), clients[1].post(&other));
+        let (loser, refused, taken) =
+            if first.status == 409 { (&first, &one, &other) } else { (&second, &other, &one) };
+        assert_eq!([first.status, second.status].iter().filter(|status| **status == 409).count(), 1, "{}", loser.body);
+        // Either instance tells both of them the same.
+        for client in &clients {
+            assert_eq!(client.post(refused).await.status, 409);
+            assert_eq!(client.with("prefer", "wait=30").post(taken).await.status, 200);
+            assert_eq!(client.get(&format!("/v1/commands/{id}")).await.body["state"], "completed");
+        }
+        assert_eq!(rig.calls(&id).calls, 1);
+    }
+    let [first, second] = daemons;
+    first.sigterm();
+    assert!(first.wait(SOON).await.success());
+    rig.finish(&second).await;
+}
+
+#[tokio::test]
 async fn stopping_ends_requests_that_wait_and_loses_none_that_was_taken() {
     let rig = Rig::new("").await;
     let daemon = rig.start().await;
