@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -38,22 +39,27 @@ impl Client {
     }
 
     async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
-        let mut tcp = TcpStream::connect(self.address).await.unwrap();
+        self.try_ask(method, path, body).await.expect("an answer")
+    }
+
+    /// `None` where the connection ends before the answer does.
+    async fn try_ask(&self, method: &str, path: &str, body: &str) -> Option<Answer> {
+        let mut tcp = TcpStream::connect(self.address).await.ok()?;
         let Self { address, headers } = self;
         let length = body.len();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n\
              content-length: {length}\r\n{headers}\r\n{body}"
         );
-        tcp.write_all(request.as_bytes()).await.unwrap();
+        tcp.write_all(request.as_bytes()).await.ok()?;
         let mut answer = String::new();
-        timeout(SOON, tcp.read_to_string(&mut answer)).await.unwrap().unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        timeout(SOON, tcp.read_to_string(&mut answer)).await.unwrap().ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
         let mut lines = head.lines();
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
         let body = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
-        Answer { status, headers: lines.filter_map(header).collect(), body }
+        Some(Answer { status, headers: lines.filter_map(header).collect(), body })
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -242,6 +248,45 @@ async fn of_two_commands_with_one_id_at_two_instances_one_is_carried() {
     first.sigterm();
     assert!(first.wait(SOON).await.success());
     rig.finish(&second).await;
+}
+
+#[tokio::test]
+async fn a_command_that_was_answered_with_202_ends_though_ferryd_is_killed() {
+    let rig = Rig::new("").await;
+    let mut answered = Vec::new();
+    for round in 0..4 {
+        let daemon = rig.start().await;
+        let client = Client::of(&daemon).await;
+        client.wait_ready().await;
+        let count = AtomicUsize::new(0);
+        let posts = (0..200).map(|number| {
+            let command = charge(&format!("order-{round}-{number}"), json!({}));
+            async {
+                let answer = client.try_ask("POST", "/v1/commands", &command.to_string()).await;
+                // In the middle of the others.
+                if count.fetch_add(1, Ordering::SeqCst) == 40 * round {
+                    daemon.kill9();
+                }
+                (command, answer.is_some_and(|answer| answer.status < 300))
+            }
+        });
+        answered.extend(futures_util::future::join_all(posts).await);
+    }
+    let daemon = rig.start().await;
+    let client = Client::of(&daemon).await;
+    client.wait_ready().await;
+    let unanswered = answered.iter().filter(|(_, taken)| !taken).count();
+    assert!((1..answered.len()).contains(&unanswered), "{unanswered}");
+    for (command, taken) in &answered {
+        // Who got no answer asks again.
+        if !taken {
+            assert!(client.post(command).await.status < 300, "{command}");
+        }
+        let id = word(command, "id");
+        assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed");
+        assert_eq!(rig.calls(id).acted, 1, "{id}");
+    }
+    rig.finish(&daemon).await;
 }
 
 #[tokio::test]
