@@ -39,7 +39,7 @@ impl Client {
     }
 
     async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
-        self.try_ask(method, path, body).await.expect("an answer")
+        self.try_ask(method, path, body).await.unwrap()
     }
 
     /// `None` where the connection ends before the answer does.
