@@ -14,6 +14,7 @@ mod fault;
 pub mod human;
 mod layers;
 mod placeholder;
+mod secret;
 mod sections;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,10 @@ use serde::{Deserialize, Serialize};
 
 pub use amqp_uri::{AmqpUri, InvalidAmqpUri};
 pub use fault::{ConfigError, Fault};
-pub use sections::{Amqp, Events, Filter, Format, InvalidFilter, Ledger, Log, Providers, Retry, Shutdown, Subscriber};
+pub use secret::Secret;
+pub use sections::{
+    Amqp, Api, ApiToken, Events, Filter, Format, InvalidFilter, Ledger, Log, Providers, Retry, Shutdown, Subscriber,
+};
 
 use crate::domain::name::Name;
 use crate::domain::retry::RetryPolicy;
@@ -57,6 +61,8 @@ pub struct Config {
     pub events: Events,
     /// The record of what happened to each command.
     pub ledger: Ledger,
+    /// The HTTP API beside the queue.
+    pub api: Api,
     /// How the daemon ends.
     pub shutdown: Shutdown,
     /// What is logged, and how.
@@ -73,6 +79,7 @@ impl Default for Config {
             routes: BTreeMap::new(),
             events: Events::default(),
             ledger: Ledger::default(),
+            api: Api::default(),
             shutdown: Shutdown::default(),
             log: Log::default(),
         }

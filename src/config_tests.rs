@@ -280,3 +280,61 @@ fn keys_of(text: &str) -> Vec<String> {
     }
     keys
 }
+
+#[test]
+fn the_tokens_of_the_api_may_stand_elsewhere_and_are_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("graph"), "graph-0123456789ab\n").unwrap();
+    let text = r#"
+[api]
+bind = "0.0.0.0:8420"
+[[api.tokens]]
+name = "shop"
+role = "operate"
+token = "${env:SHOP_TOKEN}"
+[[api.tokens]]
+name = "graph"
+role = "read"
+token = "${file:graph}"
+"#;
+    let path = dir.path().join("ferryd.toml");
+    let variables = environment(&[("SHOP_TOKEN", "shop+0123456789/ab=")]);
+    let config = Config::from_parts(Some((&path, text)), &variables).unwrap();
+    let tokens: Vec<_> = config.api.tokens.iter().map(|token| (token.name.as_str(), token.token.expose())).collect();
+    assert_eq!(tokens, [("shop", "shop+0123456789/ab="), ("graph", "graph-0123456789ab")]);
+    let shown = format!("{config:?} {}", serde_json::to_string(&config).unwrap());
+    assert!(shown.contains("[secret]") && !shown.contains("0123456789"), "{shown}");
+}
+
+#[test]
+fn an_api_that_others_can_reach_needs_tokens_that_can_not_be_guessed() {
+    let token = |name: &str, token: &str| format!("[[api.tokens]]\nname = '{name}'\nrole = 'read'\ntoken = '{token}'\n");
+    let good = "0123456789abcdef";
+    for (text, fault) in [
+        (String::new(), None),
+        ("[api]\nbind = '0.0.0.0:8420'".to_owned(), Some("api.bind = \"0.0.0.0:8420\": can be reached")),
+        ("[api]\nbind = '192.168.0.7:80'".to_owned(), Some("api.bind")),
+        ("[api]\nbind = '[::]:80'".to_owned(), Some("api.bind")),
+        ("[api]\nbind = '0.0.0.0:8420'\nenabled = false".to_owned(), None),
+        ("[api]\nbind = '[::1]:80'".to_owned(), None),
+        ("[api]\nbind = '127.3.2.1:0'".to_owned(), None),
+        ("[api]\nbind = 'localhost:80'".to_owned(), Some("write an IP address and a port")),
+        (format!("[api]\nbind = '0.0.0.0:8420'\n{}", token("a", good)), None),
+        (token("a", "hunter2"), Some("api.tokens[0].token: has to be 16 to 512 characters")),
+        (token("a", "hunter2 hunter2 hunter2"), Some("api.tokens[0].token")),
+        (token("a", &"x".repeat(513)), Some("api.tokens[0].token")),
+        (token("A", good), Some("api.tokens[0].name")),
+        (token("a", good).replace("read", "write"), Some("api.tokens[0].role: is no role: write read or operate")),
+        (token("a", good) + &token("a", "fedcba9876543210"), Some("api.tokens[1].name")),
+        (token("a", good) + &token("b", good), Some("api.tokens[1].token: is the token of another")),
+        (token("a", "${env:NONE}"), Some("api.tokens[0].token: needs the environment variable NONE")),
+        (token("a", good).replace("token =", "tokn ="), Some("api.tokens[0].tokn")),
+    ] {
+        let found = read(&text, &[]).map_or_else(|error| error.lines(), |_| Vec::new());
+        assert_eq!(found.is_empty(), fault.is_none(), "{text}: {found:?}");
+        assert!(fault.is_none_or(|fault| found.iter().any(|line| line.contains(fault))), "{text}: {found:?}");
+        assert!(!found.concat().contains("hunter2") && !found.concat().contains(good), "{found:?}");
+    }
+    let config = read("", &[("FERRYD_API__BIND", "127.0.0.1:0"), ("FERRYD_API__ENABLED", "false")]).unwrap();
+    assert_eq!((config.api.bind.port(), config.api.enabled), (0, false));
+}

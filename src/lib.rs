@@ -15,6 +15,7 @@
 //! | [`transport`] | HTTPS, the exchange log and its masking |
 //! | [`amqp`] | topology, the link to the broker, publishing, consuming, headers |
 //! | [`ledger`] | what is known of every command: the index over the stream |
+//! | [`web`] | the HTTP API beside the queue |
 //! | [`daemon`] | from a configuration to running lanes, and back down |
 //! | [`operator`] | publishing, following, and dead letters, for people |
 //! | [`cli`], [`config`], [`telemetry`], [`schema`] | the program around it |
@@ -35,3 +36,4 @@ pub mod sandbox;
 pub mod schema;
 pub mod telemetry;
 pub mod transport;
+pub mod web;

@@ -6,6 +6,7 @@ use super::error::CommandError;
 use super::output::Output;
 use crate::provider::file_schema;
 use crate::schema;
+use crate::web::openapi;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,6 +36,8 @@ enum Subject {
     Command,
     /// An event, as subscribers read it
     Event,
+    /// The HTTP API
+    Openapi,
 }
 
 impl Schema {
@@ -44,6 +47,7 @@ impl Schema {
             Subject::Provider => file_schema().clone(),
             Subject::Command => schema::command(),
             Subject::Event => schema::event(),
+            Subject::Openapi => openapi::document(),
         };
         Ok(out.json(&schema)?)
     }

@@ -12,7 +12,10 @@ use super::{Config, Environment, check, placeholder};
 use crate::domain::name::excerpt;
 
 /// Keys whose values are never shown, and may hold `${…}`.
-const SECRETS: [&str; 1] = ["amqp.uri"];
+const SECRETS: [&str; 2] = ["amqp.uri", TOKENS];
+
+/// A list of tables, each with a secret `token`.
+const TOKENS: &str = "api.tokens";
 
 /// The file and the environment, and what is wrong with them.
 pub(super) struct Layers<'a> {
@@ -93,9 +96,19 @@ impl<'a> Layers<'a> {
         }
     }
 
+    /// The places of secrets that may hold `${…}`.
+    fn secrets(&self) -> Vec<Vec<Step>> {
+        let tokens = find(&self.merged, &parse_steps(TOKENS)).and_then(|value| match &value.kind {
+            ValueKind::Array(list) => Some(list.len()),
+            _ => None,
+        });
+        let token = |index| parse_steps(&format!("{TOKENS}[{index}].token"));
+        let one = SECRETS.iter().filter(|key| **key != TOKENS).map(|key| parse_steps(key));
+        one.chain((0..tokens.unwrap_or_default()).map(token)).collect()
+    }
+
     fn expand(&mut self) {
-        for key in SECRETS {
-            let steps: Vec<_> = key.split('.').map(|step| Step::Key(step.to_owned())).collect();
+        for steps in self.secrets() {
             let Some(Value { kind: ValueKind::String(text), .. }) = find_mut(&mut self.merged, &steps) else {
                 continue;
             };

@@ -268,6 +268,8 @@ impl Follower {
         }
         let outcome = state.view.change(command, loaded, bytes, change);
         state.view.applied(id);
+        drop(state);
+        self.store.watchers.tell(command);
         Ok(outcome)
     }
 

@@ -11,12 +11,14 @@
 //! what it comes to.
 
 mod batch;
+pub mod exchanges;
 mod follower;
 mod health;
 pub mod index;
 mod outbox;
 mod store;
 mod view;
+mod watchers;
 mod writer;
 
 use std::sync::Arc;
@@ -42,6 +44,7 @@ use crate::amqp::error::BrokerError;
 use crate::amqp::stream::{Place, Stream};
 use crate::amqp::topology::Names;
 use crate::domain::command_id::CommandId;
+use crate::domain::event::Event;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::{Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
@@ -181,6 +184,23 @@ impl Ledger {
         }
         let found = store.index.case(id).inspect_err(|error| warn!(%error, "failed to read the ledger's index"));
         found.ok().flatten().map(Arc::new)
+    }
+
+    /// Waits until a command has ended, and says how: as of the first time that it is found to have ended.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`] when ferryd stops first.
+    pub async fn ended(&self, id: &CommandId) -> Result<Event, BrokerError> {
+        let mut watch = self.0.store.watchers.watch(id);
+        loop {
+            if let Some(event) = self.case(id).and_then(|case| Some(case.ending.as_ref()?.event.clone())) {
+                return Ok(event);
+            }
+            tokio::select! {
+                () = watch.news() => {}
+                () = self.0.stop.cancelled() => return Err(BrokerError::Stopping),
+            }
+        }
     }
 
     /// Whether decisions may be made by what is known here.

@@ -12,6 +12,7 @@ use tracing::{error, warn};
 
 use super::index::{Index, IndexError};
 use super::view::{Reached, Taken, View};
+use super::watchers::Watchers;
 
 /// How long changes may wait for company: a command that is carried out in this time is saved once.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -23,6 +24,8 @@ const FORGET_EVERY: Duration = Duration::from_mins(10);
 /// What is known, and its way to the disk.
 pub(super) struct Store {
     pub index: Arc<Index>,
+    /// Who waits for news.
+    pub watchers: Arc<Watchers>,
     state: Mutex<State>,
     work: Condvar,
     saved: watch::Sender<u64>,
@@ -59,7 +62,7 @@ impl Store {
         let (saved, _) = watch::channel(0);
         let (cleared, _) = watch::channel(0);
         let (state, work, damaged) = (Mutex::default(), Condvar::new(), Notify::new());
-        Self { index, state, work, saved, cleared, damaged, retention }
+        Self { index, watchers: Arc::default(), state, work, saved, cleared, damaged, retention }
     }
 
     /// The view; hold it briefly.

@@ -256,7 +256,7 @@ fn envelope<'a>(delivery: &'a Delivery, routing_key: Option<&'a str>) -> Envelop
 }
 
 /// Checks a command against the provider it arrived at.
-fn check<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation, Failure> {
+pub(crate) fn check<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation, Failure> {
     let Provider { name, kind, operations, .. } = provider;
     if command.kind != *kind {
         let message = format!("provider `{name}` is of type `{kind}`, not `{}`", command.kind);

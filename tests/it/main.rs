@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests fail like tests")]
 
 mod amqps;
+mod api;
 mod architecture;
 mod bulkhead;
 mod cancel;
@@ -15,6 +16,7 @@ mod copies;
 mod crash;
 mod documents;
 mod exchange_log;
+mod exchanges;
 mod handshake;
 mod harness;
 mod headers;

@@ -12,12 +12,13 @@
 //! knows, gives way to it, and so does any other dead letter to `completed` and to a person's word.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::effects::Effects;
 use super::record::{
-    Asked, By, CancelWished, Fact, Finished, Guard, Opened, Opening, Person, Reason, Record, RecordId, Released, Replayed,
-    Settled, Started, Step, TakenOver,
+    Asked, By, CancelWished, Fact, Finished, Guard, Opened, Opening, Person, Reason, Record, RecordId, Released,
+    Replayed, Settled, Started, Step, TakenOver,
 };
 use super::ruling::{Decided, Granted, Ruling, TooLate};
 use crate::domain::event::{Event, EventData, attempt_of, sequence};
@@ -102,7 +103,7 @@ pub struct Ending {
 }
 
 /// Something that happened to a command.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Transition {
     /// When, by the clock of whoever did it.
     pub at: Timestamp,

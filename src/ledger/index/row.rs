@@ -1,6 +1,7 @@
 //! A command in a line of a list.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::domain::command_id::CommandId;
@@ -12,7 +13,8 @@ use crate::domain::name::Name;
 const MAX_MESSAGE: usize = 200;
 
 /// A command in short. What is not known is absent: of a command that was only wished to be cancelled there is no name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "CommandRow")]
 pub struct Row {
     /// Its id.
     pub id: CommandId,

@@ -7,10 +7,11 @@ const LENGTHS: std::ops::RangeInclusive<usize> = 13..=19;
 
 /// Where card-like numbers are; spans may overlap.
 pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
-    if text.bytes().filter(u8::is_ascii_digit).count() < *LENGTHS.start() {
-        return Vec::new();
-    }
     let bytes = text.as_bytes();
+    if has_a_long_run(bytes) { all_spans(bytes) } else { Vec::new() }
+}
+
+fn all_spans(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
     // `%20` is a space to one reader and the end of a percentage to another: read it both ways.
     for percent_encoded in [false, true] {
@@ -32,6 +33,24 @@ pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
         numbers_in(bytes, &chain, &mut spans);
     }
     spans
+}
+
+/// Whether anywhere so many digits as the shortest number has are parted by nothing but what may be a separator, which holds
+/// for few texts. The letters of encoded separators count as such wherever they are.
+fn has_a_long_run(bytes: &[u8]) -> bool {
+    let digits = |part: &[u8]| part.iter().map(|byte| usize::from(byte.is_ascii_digit())).sum::<usize>();
+    if digits(bytes) < *LENGTHS.start() {
+        return false;
+    }
+    let mut run = 0;
+    bytes.iter().any(|byte| {
+        match byte {
+            b'0'..=b'9' => run += 1,
+            b' ' | b'-' | b'+' | b'.' | b'%' | b'b' | b'B' | b'd' | b'D' => {}
+            _ => run = 0,
+        }
+        run >= *LENGTHS.start()
+    })
 }
 
 /// The length of a separator of digit groups, 0 for none.
@@ -74,4 +93,20 @@ fn luhn<'a>(digits: impl DoubleEndedIterator<Item = &'a u8>) -> bool {
         digit / 10 + digit % 10
     });
     weighted.sum::<u32>() % 10 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_passed_over_at_a_glance_holds_no_number(text in r"([0-9]{1,9}|[ +.%-]|%2[0dDbB]|[a-f]|%[0-9a-f]{2}|é){0,14}") {
+            if !has_a_long_run(text.as_bytes()) {
+                prop_assert!(all_spans(text.as_bytes()).is_empty());
+            }
+        }
+    }
 }

@@ -1,0 +1,95 @@
+//! Those who wait for news of single commands.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::domain::command_id::CommandId;
+
+/// Everybody who waits, by command.
+#[derive(Default)]
+pub(super) struct Watchers {
+    waiting: Mutex<HashMap<CommandId, watch::Sender<()>>>,
+    /// How many commands are waited for, so that applying a record costs nothing where there are none.
+    count: AtomicUsize,
+}
+
+/// One who waits. Stops waiting when dropped.
+pub(super) struct Watch {
+    id: CommandId,
+    news: watch::Receiver<()>,
+    all: Arc<Watchers>,
+}
+
+impl Watchers {
+    fn lock(&self) -> MutexGuard<'_, HashMap<CommandId, watch::Sender<()>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to wait for news of a command. What is looked up after this is not older than the first news.
+    pub fn watch(self: &Arc<Self>, id: &CommandId) -> Watch {
+        let mut waiting = self.lock();
+        let news = waiting.entry(id.clone()).or_insert_with(|| watch::channel(()).0).subscribe();
+        self.count.store(waiting.len(), Ordering::SeqCst);
+        Watch { id: id.clone(), news, all: Arc::clone(self) }
+    }
+
+    /// Tells that something became known of a command.
+    pub fn tell(&self, id: &CommandId) {
+        if self.count.load(Ordering::SeqCst) > 0
+            && let Some(sender) = self.lock().get(id)
+        {
+            sender.send_replace(());
+        }
+    }
+}
+
+impl Watch {
+    /// Resolves at the next news, or at once where there were some since the last time.
+    pub async fn news(&mut self) {
+        // The sender stays as long as somebody waits.
+        let _ = self.news.changed().await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut waiting = self.all.lock();
+        if waiting.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
+            waiting.remove(&self.id);
+        }
+        self.all.count.store(waiting.len(), Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn news_reach_whoever_waits_for_that_command_even_if_they_come_first() {
+        let watchers = Arc::new(Watchers::default());
+        let [one, other] = ["a", "b"].map(|id| id.parse::<CommandId>().unwrap());
+        let (mut first, mut second) = (watchers.watch(&one), watchers.watch(&one));
+        watchers.tell(&other);
+        assert!(first.news().now_or_never().is_none());
+        watchers.tell(&one);
+        assert!(first.news().now_or_never().is_some() && second.news().now_or_never().is_some());
+        assert!(first.news().now_or_never().is_none());
+    }
+
+    #[test]
+    fn nothing_is_kept_once_nobody_waits() {
+        let watchers = Arc::new(Watchers::default());
+        let id: CommandId = "a".parse().unwrap();
+        let (first, second) = (watchers.watch(&id), watchers.watch(&id));
+        drop(first);
+        assert_eq!(watchers.count.load(Ordering::SeqCst), 1);
+        drop(second);
+        assert_eq!((watchers.count.load(Ordering::SeqCst), watchers.lock().len()), (0, 0));
+    }
+}

@@ -1,0 +1,156 @@
+//! Asking for commands, dead letters and exchanges.
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Desk;
+use super::commands::Failed;
+use super::problem::{Kind, Problem};
+use super::query::{Asked, Query};
+use crate::domain::command_id::CommandId;
+use crate::domain::event::Event;
+use crate::domain::ledger::case::{Case, Transition};
+use crate::domain::ledger::record::Person;
+use crate::ledger::exchanges::Found;
+use crate::ledger::index::{Cursor, Group, Page, Row};
+use crate::transport::exchange_log::Exchange;
+
+/// Where the id of a command stands in a path.
+type IdPath = Result<Path<String>, PathRejection>;
+
+/// What is known of a command.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CommandStory {
+    #[serde(flatten)]
+    row: Row,
+    /// Whether a call of this generation may have acted without its end being known.
+    unknown: bool,
+    /// Who wished it cancelled before it came, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel: Option<Person>,
+    /// The event that told its end, if it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<Event>,
+    /// What happened to it, oldest first. Of very many steps the first and the latest are kept.
+    timeline: Vec<Transition>,
+}
+
+/// A page of commands, newest first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CommandPage {
+    /// The commands.
+    commands: Vec<Row>,
+    /// The `cursor` of the next page; null on the last one.
+    #[schemars(with = "Option<String>")]
+    next: Option<Cursor>,
+}
+
+/// Dead letters that failed alike, the most frequent first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DeadLetterGroups {
+    /// The groups.
+    groups: Vec<Group>,
+}
+
+/// What was said to the provider about a command.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CommandExchanges {
+    /// The exchanges, by generation and attempt.
+    exchanges: Vec<Exchange<'static>>,
+    /// Whether all of the time was searched: a search ends after 10 s, or 8 MiB of exchanges.
+    complete: bool,
+}
+
+impl CommandStory {
+    fn new(id: CommandId, case: Case) -> Self {
+        let (unknown, cancel, timeline) = (case.may_have_acted(), case.cancel.clone(), case.history.clone());
+        let event = case.ending.as_ref().map(|ending| ending.event.clone());
+        Self { row: Row::new(id, case), unknown, cancel, event, timeline }
+    }
+}
+
+/// The id in a path.
+pub(super) fn parse_id(path: IdPath) -> Result<CommandId, Problem> {
+    let refuse = |why: String| Problem::new(Kind::InvalidRequest, format!("the path holds no command id: {why}"));
+    let Path(id) = path.map_err(|rejection| refuse(rejection.body_text()))?;
+    id.parse().map_err(|error: <CommandId as std::str::FromStr>::Err| refuse(error.to_string()))
+}
+
+/// `GET /v1/commands/{id}`
+pub(super) async fn command(State(desk): State<Desk>, path: IdPath) -> Result<Json<CommandStory>, Problem> {
+    let id = parse_id(path)?;
+    let case = find(&desk, &id).await?;
+    Ok(Json(CommandStory::new(id, case)))
+}
+
+/// `GET /v1/commands/{id}/exchanges`
+pub(super) async fn exchanges(State(desk): State<Desk>, path: IdPath) -> Result<Json<CommandExchanges>, Problem> {
+    let id = parse_id(path)?;
+    let case = find(&desk, &id).await?;
+    let Found { exchanges, complete } = desk.commands.exchanges(&id, &case).await?;
+    Ok(Json(CommandExchanges { exchanges, complete }))
+}
+
+/// `GET /v1/commands`
+pub(super) async fn commands(
+    State(desk): State<Desk>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<CommandPage>, Problem> {
+    let mut query = Query::read(query.as_deref())?;
+    let dead = query.dead()?;
+    page(&desk, query, dead).await
+}
+
+/// `GET /v1/dead-letters`
+pub(super) async fn dead_letters(
+    State(desk): State<Desk>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<CommandPage>, Problem> {
+    page(&desk, Query::read(query.as_deref())?, true).await
+}
+
+/// `GET /v1/dead-letters/groups`
+pub(super) async fn groups(
+    State(desk): State<Desk>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<DeadLetterGroups>, Problem> {
+    let mut query = Query::read(query.as_deref())?;
+    let filter = query.filter(Timestamp::now())?;
+    query.finish()?;
+    require_known(&desk)?;
+    let groups = desk.commands.groups(filter).await?;
+    Ok(Json(DeadLetterGroups { groups }))
+}
+
+async fn page(desk: &Desk, mut query: Query, dead: bool) -> Result<Json<CommandPage>, Problem> {
+    let Asked { mut filter, after, limit } = query.page(Timestamp::now())?;
+    query.finish()?;
+    require_known(desk)?;
+    filter.dead = dead;
+    let Page { rows, next } = desk.commands.list(filter, after, limit).await?;
+    Ok(Json(CommandPage { commands: rows, next }))
+}
+
+/// What was known before an outage can be told during it, but not what is still being read.
+fn require_known(desk: &Desk) -> Result<(), Problem> {
+    desk.require_ledger()?;
+    desk.require_caught_up()
+}
+
+async fn find(desk: &Desk, id: &CommandId) -> Result<Case, Problem> {
+    require_known(desk)?;
+    match desk.commands.case(id).await {
+        Ok(Some(case)) => Ok(case.as_ref().clone()),
+        Ok(None) => Err(Problem::new(Kind::UnknownCommand, format!("nothing is known of a command `{id}`"))),
+        // It may be known by now, but nobody can be asked.
+        Err(Failed::Broker(_)) => {
+            desk.require_ready()?;
+            Err(Problem::new(Kind::NotConfirmed, format!("nothing is known of a command `{id}` so far; ask again")))
+        }
+        Err(failed) => Err(failed.into()),
+    }
+}

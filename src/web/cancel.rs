@@ -1,0 +1,91 @@
+//! Cancelling a command: `DELETE /v1/commands/{id}`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Desk;
+use super::access::Caller;
+use super::ask::parse_id;
+use super::problem::{Kind, Problem};
+use super::query::Query;
+use crate::domain::command_id::CommandId;
+use crate::domain::ledger::record::Person;
+use crate::domain::ledger::ruling::TooLate;
+use crate::domain::name::excerpt;
+use crate::pipeline::cancel::Cancellation;
+
+/// The longest reason, in bytes: it stands in the record, in the event and in every list.
+const MAX_REASON: usize = 512;
+
+/// The answer where a command is, or is going to be, cancelled.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Cancelled {
+    /// The command.
+    id: CommandId,
+    /// What came of it.
+    outcome: Outcome,
+}
+
+/// What came of a wish to cancel.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "CancelOutcome")]
+enum Outcome {
+    /// The command has failed, for good, and was never carried out.
+    Cancelled,
+    /// The command is not known yet. It will be cancelled when it is taken up, if it ever is.
+    Noted,
+}
+
+/// Cancels a command that was not sent to its provider yet.
+pub(super) async fn cancel(
+    State(desk): State<Desk>,
+    Extension(caller): Extension<Caller>,
+    path: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let id = parse_id(path)?;
+    let mut query = Query::read(query.as_deref())?;
+    let reason = query.text("reason").filter(|reason| !reason.is_empty());
+    query.finish()?;
+    if reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON) {
+        let detail = format!("the parameter `reason` is longer than {MAX_REASON} bytes");
+        return Err(Problem::new(Kind::InvalidRequest, detail));
+    }
+    desk.require_ledger()?;
+    desk.require_ready()?;
+    let person = Person { by: format!("api:{}", caller.name()), reason };
+    let (commands, wanted) = (Arc::clone(&desk.commands), id.clone());
+    let cancelling = async move { commands.cancel(&wanted, &person).await };
+    match desk.promptly(cancelling, "the command may be cancelled all the same").await? {
+        Cancellation::Cancelled => Ok(answer(StatusCode::OK, id, Outcome::Cancelled)),
+        Cancellation::Noted => Ok(answer(StatusCode::ACCEPTED, id, Outcome::Noted)),
+        Cancellation::TooLate { reason } => Err(too_late(&id, reason)),
+        Cancellation::NoLedger => Err(super::no_ledger()),
+    }
+}
+
+fn answer(status: StatusCode, id: CommandId, outcome: Outcome) -> Response {
+    (status, Json(Cancelled { id, outcome })).into_response()
+}
+
+fn too_late(id: &CommandId, reason: TooLate) -> Problem {
+    let why = match reason {
+        TooLate::InFlight => "a call to its provider is under way",
+        TooLate::Unknown => "a call was made, and nobody knows whether it acted",
+        TooLate::Accepted => "its provider has accepted it",
+        TooLate::Completed => "it has completed",
+        TooLate::Failed => "it has failed",
+        TooLate::Replayed => "it has been sent again",
+        TooLate::NotDead => "it is not a dead letter",
+    };
+    // A reason is a word, which always has a JSON form.
+    let word = serde_json::to_value(reason).unwrap_or_default();
+    Problem::new(Kind::TooLate, format!("`{}`: {why}", excerpt(id.as_str()))).with("reason", word)
+}

@@ -1,0 +1,126 @@
+//! The API through its router, and somebody who asks it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::Desk;
+use super::access::{Role, Tokens};
+use super::fake::Fake;
+use super::problem::MEDIA_TYPE;
+use super::routes::{Route, router};
+use crate::config::{ApiToken, Environment};
+use crate::provider::Provider;
+use crate::provider::registry::Registry;
+
+pub(super) const OPERATOR: &str = "operator-0123456789";
+pub(super) const READER: &str = "reader-0123456789ab";
+
+pub(super) const COMMAND: &str = r#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","payload":{"amount":1,"currency":"eur"}}"#;
+
+const PROVIDER: &str = r#"
+name = "stripe"
+type = "payment"
+protocol = "rest"
+base_url = "https://api.example.com"
+[operations.charge]
+request = { method = "POST", path = "/v1/charges" }
+idempotency = { header = "Idempotency-Key", retention = "24h" }
+payload = { type = "object", required = ["amount"], properties = { amount = { type = "integer" }, currency = { type = "string" } } }
+"#;
+
+fn registry() -> Registry {
+    let defaults = crate::config::Config::from_parts(None, &Environment::new()).unwrap().provider_defaults();
+    Registry::new([Provider::parse(PROVIDER, "stripe.toml", &defaults).unwrap()], std::collections::BTreeMap::new())
+}
+
+pub(super) fn tokens() -> Tokens {
+    let token = |name: &str, role, token: &str| ApiToken { name: name.parse().unwrap(), role, token: token.into() };
+    Tokens::new(&[token("shop", Role::Operate, OPERATOR), token("graph", Role::Read, READER)])
+}
+
+/// The API, what is behind it, and its end.
+pub(super) struct Api {
+    router: Router,
+    pub fake: Arc<Fake>,
+    pub stop: CancellationToken,
+}
+
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    /// Status and kind of a problem.
+    pub fn problem(&self) -> (u16, &str) {
+        assert_eq!(self.headers["content-type"], MEDIA_TYPE, "{}", self.body);
+        let kind = self.body["type"].as_str().unwrap().strip_prefix("urn:ferryd:problem:").unwrap();
+        assert_eq!(self.body["status"], self.status.as_u16());
+        (self.status.as_u16(), kind)
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+impl Api {
+    pub fn with(tokens: Tokens, ledger: bool) -> Self {
+        let (fake, stop) = (Arc::new(Fake::new(ledger)), CancellationToken::new());
+        let desk = Desk::new(Arc::clone(&fake) as Arc<_>, Arc::new(registry()), tokens, stop.clone());
+        Self { router: router(desk), fake, stop }
+    }
+
+    pub fn new() -> Self {
+        Self::with(tokens(), true)
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        assert_eq!(parts.headers["cache-control"], "no-store");
+        let bytes = to_bytes(body, 1 << 20).await.unwrap();
+        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// As an operator.
+    pub async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let authorization = bearer(OPERATOR);
+        let headers = [&[("authorization", authorization.as_str())], headers].concat();
+        self.send(request(method, path, &headers, body)).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, &[], "").await
+    }
+
+    pub async fn post(&self, body: &str, headers: &[(&str, &str)]) -> Answer {
+        let json = [("content-type", "application/json")];
+        self.ask(Method::POST, "/v1/commands", &[&json, headers].concat(), body).await
+    }
+}
+
+pub(super) fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+pub(super) fn request(method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::from(body.to_owned())).unwrap()
+}
+
+/// A path of a route that names a command that exists.
+pub(super) fn path_of(route: Route) -> String {
+    route.path().replace("{id}", "order-1")
+}

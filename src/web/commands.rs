@@ -1,0 +1,107 @@
+//! What the API needs of the rest of ferryd.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::domain::command::Command;
+use crate::domain::command_id::CommandId;
+use crate::domain::event::{Event, Trace};
+use crate::domain::ledger::case::Case;
+use crate::domain::ledger::record::Person;
+use crate::domain::name::Name;
+use crate::ledger::exchanges::Found;
+use crate::ledger::index::{Cursor, Filter, Group, Page};
+use crate::pipeline::cancel::Cancellation;
+
+/// Commands: publishing, cancelling, and asking for them.
+pub trait Commands: Send + Sync {
+    /// Whether anything can be decided just now.
+    fn standing(&self) -> Standing;
+
+    /// Whether there is a ledger. Without one only [`standing`](Self::standing) and [`submit`](Self::submit) say anything.
+    fn has_ledger(&self) -> bool;
+
+    /// Takes a command, and publishes it unless it is known already.
+    fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Submitted, Failed>>;
+
+    /// Waits for the end of a command.
+    fn ended<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Event, Failed>>;
+
+    /// Cancels a command.
+    fn cancel<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<Cancellation, Failed>>;
+
+    /// What is known of a command, of all that was in the ledger when this is called.
+    fn case<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Option<Arc<Case>>, Failed>>;
+
+    /// A page of commands.
+    fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>>;
+
+    /// The dead letters, by how they failed.
+    fn groups(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Group>, Failed>>;
+
+    /// What was said to the provider about a command, and what it answered.
+    fn exchanges<'a>(&'a self, id: &'a CommandId, case: &'a Case) -> BoxFuture<'a, Result<Found, Failed>>;
+}
+
+/// Whether anything can be decided just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Yes.
+    Ready,
+    /// No: the broker can't be reached.
+    BrokerAway,
+    /// No: the ledger is being read; so many records so far.
+    CatchingUp(u64),
+    /// No: what is written to the ledger does not come back.
+    Lagging,
+    /// No: ferryd is stopping.
+    Stopping,
+}
+
+/// A command that was found right.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submission {
+    /// What it says.
+    pub command: Command,
+    /// The provider that is going to be called.
+    pub provider: Name,
+    /// As it was sent; this is published.
+    pub body: Bytes,
+    /// The trace it belongs to.
+    pub trace: Trace,
+}
+
+/// What became of a command that was handed in.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Submitted {
+    /// It is on its way, or was already.
+    UnderWay,
+    /// It has ended.
+    Ended(Box<Event>),
+    /// Its id is taken by another.
+    OtherContent,
+    /// A newer version wrote this kind of record about it, which must not be passed over.
+    Blocked(String),
+}
+
+/// Why nothing can be said.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// ferryd is stopping.
+    #[error("ferryd is stopping")]
+    Stopping,
+    /// There is no ledger.
+    #[error("there is no ledger")]
+    NoLedger,
+    /// The broker did not do what it was asked for.
+    #[error("the broker: {0}")]
+    Broker(String),
+    /// Too many ask for the same.
+    #[error("too many ask for this at once")]
+    Busy,
+    /// The index can't be read.
+    #[error("{0}")]
+    Index(String),
+}

@@ -1,0 +1,196 @@
+//! Commands for tests: a ledger in memory with the real rulings, and a broker that does as it is told.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::commands::{Commands, Failed, Standing, Submission, Submitted};
+use super::recorded::follow;
+use crate::domain::command::{Command, Envelope};
+use crate::domain::command_id::CommandId;
+use crate::domain::event::{Event, Happening, Moment, Trace};
+use crate::domain::ledger::case::Case;
+use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::record::{By, Fact, Finished, Opened, Opening, Person, Reason, Record, RecordId, Step};
+use crate::domain::ledger::ruling::Ruling;
+use crate::domain::outcome::Success;
+use crate::ledger::exchanges::Found;
+use crate::ledger::index::{Cursor, Filter, Group, Page, Row};
+use crate::pipeline::cancel::Cancellation;
+
+const FIRST: Step = Step { generation: 0, attempt: 1 };
+
+pub(super) struct Fake {
+    pub standing: Mutex<Standing>,
+    pub ledger: bool,
+    /// Nothing is confirmed any more.
+    pub hangs: AtomicBool,
+    /// Handling a request panics.
+    pub panics: AtomicBool,
+    pub published: Mutex<Vec<Submission>>,
+    pub cancelled: Mutex<Vec<(CommandId, Person)>>,
+    pub cancellation: Mutex<Cancellation>,
+    pub filters: Mutex<Vec<Filter>>,
+    cases: Mutex<HashMap<CommandId, Option<Case>>>,
+    number: AtomicU64,
+    news: watch::Sender<()>,
+}
+
+impl Fake {
+    pub fn new(ledger: bool) -> Self {
+        Self {
+            standing: Mutex::new(Standing::Ready),
+            ledger,
+            hangs: AtomicBool::default(),
+            panics: AtomicBool::default(),
+            published: Mutex::default(),
+            cancelled: Mutex::default(),
+            cancellation: Mutex::new(Cancellation::Cancelled),
+            filters: Mutex::default(),
+            cases: Mutex::default(),
+            number: AtomicU64::new(1),
+            news: watch::channel(()).0,
+        }
+    }
+
+    pub fn stand(&self, standing: Standing) {
+        *self.standing.lock().unwrap() = standing;
+    }
+
+    pub fn published(&self) -> usize {
+        self.published.lock().unwrap().len()
+    }
+
+    /// Appends to the ledger.
+    pub fn rule(&self, command: &CommandId, fact: Fact) -> Ruling {
+        let id = RecordId { writer: Uuid::nil(), number: self.number.fetch_add(1, Ordering::SeqCst) };
+        let record = Record { at: Timestamp::UNIX_EPOCH, command: command.clone(), fact };
+        let ruling = Case::rule(self.cases.lock().unwrap().entry(command.clone()).or_default(), id, &record);
+        self.news.send_replace(());
+        ruling
+    }
+
+    /// Lets the ledger hold something about a command that is not understood.
+    pub fn block(&self, command: &CommandId, kind: &str) {
+        Case::block(self.cases.lock().unwrap().entry(command.clone()).or_default(), kind);
+    }
+
+    /// Lets a command complete.
+    pub fn complete(&self, body: &str) {
+        let command = Command::decode(body.as_bytes(), Envelope::default()).unwrap();
+        let opening = Opening::of(&command, &"stripe".parse().unwrap());
+        let moment = Moment { generation: 0, attempt: 1, at: Timestamp::UNIX_EPOCH };
+        let happening = Happening::Completed(Success::default());
+        let event = Event::new(opening.identity.clone(), moment, happening, Trace::default());
+        let finished = Finished {
+            step: FIRST,
+            opening: Some(opening),
+            fresh: true,
+            call: None,
+            unknown: false,
+            by: By::Holder,
+            effects: Effects { event, told: true, carried: None },
+        };
+        assert!(matches!(self.rule(&command.id, Fact::Finished(Box::new(finished))), Ruling::Counts(_)));
+    }
+
+    fn find(&self, id: &CommandId) -> Option<Case> {
+        self.cases.lock().unwrap().get(id).cloned().flatten()
+    }
+
+    async fn confirm(&self) {
+        assert!(!self.panics.load(Ordering::SeqCst), "told to panic");
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Commands for Fake {
+    fn standing(&self) -> Standing {
+        *self.standing.lock().unwrap()
+    }
+
+    fn has_ledger(&self) -> bool {
+        self.ledger
+    }
+
+    fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Submitted, Failed>> {
+        async move {
+            self.confirm().await;
+            if self.ledger {
+                let Submission { command, provider, .. } = &submission;
+                let opening = Opening::of(command, provider);
+                let opened = Opened { opening, step: FIRST, fresh: true, reason: Reason::Submitted, until: None };
+                if let Some(known) = follow(self.rule(&command.id, Fact::Opened(opened))) {
+                    return Ok(known);
+                }
+            }
+            self.published.lock().unwrap().push(submission);
+            Ok(Submitted::UnderWay)
+        }
+        .boxed()
+    }
+
+    fn ended<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Event, Failed>> {
+        async move {
+            let mut news = self.news.subscribe();
+            loop {
+                if let Some(ending) = self.find(id).and_then(|case| case.ending) {
+                    return Ok(ending.event);
+                }
+                news.changed().await.unwrap();
+            }
+        }
+        .boxed()
+    }
+
+    fn cancel<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<Cancellation, Failed>> {
+        async move {
+            self.confirm().await;
+            self.cancelled.lock().unwrap().push((id.clone(), person.clone()));
+            Ok(self.cancellation.lock().unwrap().clone())
+        }
+        .boxed()
+    }
+
+    fn case<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Option<Arc<Case>>, Failed>> {
+        async move {
+            self.confirm().await;
+            match self.find(id) {
+                Some(case) => Ok(Some(Arc::new(case))),
+                None if self.standing() == Standing::Ready => Ok(None),
+                None => Err(Failed::Broker("away".to_owned())),
+            }
+        }
+        .boxed()
+    }
+
+    fn list(&self, filter: Filter, _: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>> {
+        async move {
+            self.filters.lock().unwrap().push(filter);
+            let cases = self.cases.lock().unwrap();
+            let rows = cases.iter().filter_map(|(id, case)| Some(Row::new(id.clone(), case.clone()?)));
+            Ok(Page { rows: rows.take(limit).collect(), next: None })
+        }
+        .boxed()
+    }
+
+    fn groups(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Group>, Failed>> {
+        async move {
+            self.filters.lock().unwrap().push(filter);
+            Err(Failed::Index("disk full at /secret/place".to_owned()))
+        }
+        .boxed()
+    }
+
+    fn exchanges<'a>(&'a self, _: &'a CommandId, _: &'a Case) -> BoxFuture<'a, Result<Found, Failed>> {
+        async { Ok(Found { exchanges: Vec::new(), complete: true }) }.boxed()
+    }
+}

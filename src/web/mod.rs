@@ -1,0 +1,191 @@
+//! The HTTP API beside the queue: publish a command and wait for its end, ask for commands, cancel them.
+//!
+//! It decides nothing by itself. A command that is handed in is put down in the ledger first, and what the ledger makes of it
+//! at its place is the answer: new, known, ended, or another under the same id. Then it is published like any other, and
+//! carried by whoever takes it from the queue.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`routes`] | every path, with what it needs |
+//! | [`access`] | tokens, roles, and requests that are meant for this machine |
+//! | `submit`, `cancel`, `ask`, `live` | what the routes do |
+//! | [`commands`], [`recorded`] | what they need of the rest of ferryd, and the rest of ferryd |
+//! | [`problem`] | every error |
+//! | [`server`] | connections, their limits and their end |
+//! | [`openapi`] | the description for clients |
+
+pub mod access;
+mod ask;
+mod body;
+mod cancel;
+pub mod commands;
+mod live;
+pub mod openapi;
+pub mod prefer;
+pub mod problem;
+mod query;
+pub mod recorded;
+pub mod routes;
+pub mod server;
+mod submit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, warn};
+
+use self::access::Tokens;
+use self::commands::{Commands, Failed, Standing, Submission, Submitted};
+use self::problem::{Kind, Problem};
+use crate::domain::command_id::CommandId;
+use crate::domain::event::Event;
+use crate::provider::registry::Registry;
+
+/// How long the broker may take to confirm what a request asks for.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The most bytes of commands that were handed in and are not confirmed.
+const MAX_SUBMITTED: usize = 64 << 20;
+/// The most requests that wait for the end of a command. They hold connections that others need.
+const MAX_WAITING: usize = 256;
+
+/// What all requests share; cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    commands: Arc<dyn Commands>,
+    registry: Arc<Registry>,
+    tokens: Tokens,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    room: Arc<Semaphore>,
+    seats: Arc<Semaphore>,
+}
+
+fn no_ledger() -> Problem {
+    Problem::new(
+        Kind::NoLedger,
+        "without the ledger nobody knows what became of a command: set `ledger.enabled = true`",
+    )
+}
+
+impl Desk {
+    /// A desk for these commands. Requests do not wait for anything once `stop` is cancelled.
+    #[must_use]
+    pub fn new(commands: Arc<dyn Commands>, registry: Arc<Registry>, tokens: Tokens, stop: CancellationToken) -> Self {
+        let (room, seats) = (Arc::new(Semaphore::new(MAX_SUBMITTED)), Arc::new(Semaphore::new(MAX_WAITING)));
+        Self { commands, registry, tokens, stop, tasks: TaskTracker::new(), room, seats }
+    }
+
+    fn require_ledger(&self) -> Result<(), Problem> {
+        if self.commands.has_ledger() { Ok(()) } else { Err(no_ledger()) }
+    }
+
+    /// What is told is not older than when ferryd started.
+    fn require_caught_up(&self) -> Result<(), Problem> {
+        match self.commands.standing() {
+            Standing::CatchingUp(records) => {
+                let detail = format!("ferryd reads what the ledger says, {records} records so far; ask again");
+                Err(Problem::new(Kind::CatchingUp, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Something can be decided.
+    fn require_ready(&self) -> Result<(), Problem> {
+        self.require_caught_up()?;
+        match self.commands.standing() {
+            Standing::Ready | Standing::CatchingUp(_) => Ok(()),
+            Standing::BrokerAway => Err(Problem::new(
+                Kind::BrokerAway,
+                "ferryd has no connection to RabbitMQ and goes on trying; ask again",
+            )),
+            Standing::Lagging => {
+                let detail = "what ferryd writes to the ledger does not come back; ask again";
+                Err(Problem::new(Kind::NotConfirmed, detail))
+            }
+            Standing::Stopping => Err(Failed::Stopping.into()),
+        }
+    }
+
+    /// Does something that goes on even where the client leaves, or is answered before it is done. `unless` says what that
+    /// means for the client.
+    async fn promptly<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Failed>> + Send + 'static,
+        unless: &str,
+    ) -> Result<T, Problem> {
+        match timeout(PATIENCE, self.tasks.spawn(work)).await {
+            Ok(Ok(done)) => done.map_err(Problem::from),
+            Ok(Err(_)) => Err(Problem::new(Kind::Internal, "ferryd failed; see its log")),
+            Err(_) => {
+                let detail = format!("RabbitMQ did not confirm within {} s; {unless}", PATIENCE.as_secs());
+                Err(Problem::new(Kind::NotConfirmed, detail))
+            }
+        }
+    }
+
+    async fn take(&self, submission: Submission) -> Result<Submitted, Problem> {
+        let bytes = u32::try_from(submission.body.len().max(1)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);
+        let room = room.map_err(|_| Problem::from(Failed::Busy))?;
+        let commands = Arc::clone(&self.commands);
+        let submitting = async move {
+            let submitted = commands.submit(submission).await;
+            drop(room);
+            submitted
+        };
+        let unless = "the command may be carried out all the same; send it again under the same id, which is safe";
+        self.promptly(submitting, unless).await
+    }
+
+    /// A seat for somebody who waits, where there is a ledger to wait for and one is free.
+    fn waiting_room(&self) -> Option<OwnedSemaphorePermit> {
+        let seat = || Arc::clone(&self.seats).try_acquire_owned().ok();
+        self.commands.has_ledger().then(seat).flatten()
+    }
+
+    /// Waits for the end of a command.
+    async fn ended(&self, id: &CommandId, until: Instant) -> Option<Event> {
+        tokio::select! {
+            ended = timeout_at(until, self.commands.ended(id)) => ended.ok()?.ok(),
+            () = self.stop.cancelled() => None,
+        }
+    }
+}
+
+impl From<Failed> for Problem {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Stopping => Self::new(Kind::Stopping, "ask another instance, or this one once it runs again"),
+            Failed::NoLedger => no_ledger(),
+            Failed::Busy => Self::new(Kind::Busy, "too many requests of this sort are under way; ask again"),
+            Failed::Broker(reason) => {
+                warn!(reason, "a request to the API failed at the broker");
+                Self::new(
+                    Kind::BrokerAway,
+                    "RabbitMQ did not do what it was asked for; see ferryd's log, and ask again",
+                )
+            }
+            Failed::Index(reason) => {
+                error!(reason, "a request to the API failed at the ledger's index");
+                Self::new(Kind::Internal, "the ledger's index can't be read; see ferryd's log")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod client;
+
+#[cfg(test)]
+mod fake;
+
+#[cfg(test)]
+mod submit_tests;
+
+#[cfg(test)]
+mod web_tests;

@@ -1,0 +1,265 @@
+//! What the API answers when it does not do what it was asked for: problem details (RFC 9457).
+
+use axum::Json;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// The media type of problems.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// Everything that can be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A parameter, a header or the path can't be read.
+    InvalidRequest,
+    /// There is no token, or none that is known.
+    Unauthorized,
+    /// The token does not allow it.
+    Forbidden,
+    /// There is nothing under this path.
+    NotFound,
+    /// The command is not known.
+    UnknownCommand,
+    /// The path knows other methods.
+    MethodNotAllowed,
+    /// The body did not come in time.
+    RequestTimeout,
+    /// The id is taken, by a command with another content.
+    OtherContent,
+    /// The command can't be cancelled any more.
+    TooLate,
+    /// The body is larger than a command may be.
+    TooLarge,
+    /// The body is of another type than JSON.
+    UnsupportedMediaType,
+    /// The request is meant for another host.
+    WrongHost,
+    /// The body is no command that could be carried out.
+    InvalidCommand,
+    /// ferryd failed.
+    Internal,
+    /// It needs the ledger, which is switched off.
+    NoLedger,
+    /// The broker can't be reached.
+    BrokerAway,
+    /// The ledger is not known up to now.
+    CatchingUp,
+    /// What was written did not come back in time.
+    NotConfirmed,
+    /// Too much is asked at once.
+    Busy,
+    /// A newer version of ferryd has said something about the command that this one does not understand.
+    NewerVersion,
+    /// ferryd is stopping.
+    Stopping,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 21] = [
+        Self::InvalidRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::UnknownCommand,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::OtherContent,
+        Self::TooLate,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::WrongHost,
+        Self::InvalidCommand,
+        Self::Internal,
+        Self::NoLedger,
+        Self::BrokerAway,
+        Self::CatchingUp,
+        Self::NotConfirmed,
+        Self::Busy,
+        Self::NewerVersion,
+        Self::Stopping,
+    ];
+
+    /// The last word of its URI, the status that goes with it, and its title.
+    fn row(self) -> (&'static str, StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::InvalidRequest => ("invalid-request", S::BAD_REQUEST, "the request can't be read"),
+            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "a token is needed"),
+            Self::Forbidden => ("forbidden", S::FORBIDDEN, "the token does not allow this"),
+            Self::NotFound => ("not-found", S::NOT_FOUND, "there is nothing under this path"),
+            Self::UnknownCommand => ("unknown-command", S::NOT_FOUND, "the command is not known"),
+            Self::MethodNotAllowed => ("method-not-allowed", S::METHOD_NOT_ALLOWED, "the path knows other methods"),
+            Self::RequestTimeout => ("request-timeout", S::REQUEST_TIMEOUT, "the body did not come in time"),
+            Self::OtherContent => ("other-content", S::CONFLICT, "the id is taken by another command"),
+            Self::TooLate => ("too-late", S::CONFLICT, "the command can't be cancelled any more"),
+            Self::TooLarge => ("too-large", S::PAYLOAD_TOO_LARGE, "the body is too large"),
+            Self::UnsupportedMediaType => ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "the body is not JSON"),
+            Self::WrongHost => ("wrong-host", S::MISDIRECTED_REQUEST, "the request is meant for another host"),
+            Self::InvalidCommand => ("invalid-command", S::UNPROCESSABLE_ENTITY, "the command can't be carried out"),
+            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "ferryd failed"),
+            Self::NoLedger => ("no-ledger", S::NOT_IMPLEMENTED, "this needs the ledger"),
+            Self::BrokerAway => ("broker-away", S::SERVICE_UNAVAILABLE, "the broker can't be reached"),
+            Self::CatchingUp => ("catching-up", S::SERVICE_UNAVAILABLE, "the ledger is still being read"),
+            Self::NotConfirmed => ("not-confirmed", S::SERVICE_UNAVAILABLE, "the broker did not answer in time"),
+            Self::Busy => ("busy", S::SERVICE_UNAVAILABLE, "too much is asked at once"),
+            Self::NewerVersion => {
+                ("newer-version", S::SERVICE_UNAVAILABLE, "this version can't decide about the command")
+            }
+            Self::Stopping => ("stopping", S::SERVICE_UNAVAILABLE, "ferryd is stopping"),
+        }
+    }
+
+    /// The last word of its URI.
+    #[must_use]
+    pub fn slug(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The status of its answers.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        self.row().1
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    /// After how many seconds it may have passed.
+    fn retry_after(self) -> Option<u16> {
+        match self {
+            Self::BrokerAway | Self::NotConfirmed | Self::Busy => Some(2),
+            Self::CatchingUp | Self::Stopping => Some(5),
+            Self::NewerVersion => Some(60),
+            _ => None,
+        }
+    }
+}
+
+/// A problem, as it is answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    /// What is wrong.
+    pub kind: Kind,
+    detail: String,
+    more: Map<String, Value>,
+    headers: HeaderMap,
+}
+
+/// A problem (RFC 9457). Some kinds have more fields.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct ProblemBody {
+    /// `urn:ferryd:problem:` and the kind of problem.
+    r#type: String,
+    /// The same in words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong with this request, and what to do.
+    detail: String,
+    /// Of `invalid-command`: the code that the event of kind `invalid` would have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// Of `invalid-command`: everything that is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    faults: Option<Vec<String>>,
+    /// Of `too-late`: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(flatten)]
+    #[schemars(skip)]
+    more: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem of this kind; `detail` says what is wrong here, and what to do.
+    #[must_use]
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let mut headers = HeaderMap::new();
+        if let Some(seconds) = kind.retry_after() {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if kind == Kind::Unauthorized {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"ferryd\""));
+        }
+        if kind == Kind::Forbidden {
+            let challenge = "Bearer realm=\"ferryd\", error=\"insufficient_scope\", scope=\"operate\"";
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        Self { kind, detail: detail.into(), more: Map::new(), headers }
+    }
+
+    /// With one field more.
+    #[must_use]
+    pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(field.to_owned(), value.into());
+        self
+    }
+
+    /// With a header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Self { kind, detail, more, headers } = self;
+        let (slug, status, title) = kind.row();
+        let body = ProblemBody {
+            r#type: format!("urn:ferryd:problem:{slug}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail,
+            code: None,
+            faults: None,
+            reason: None,
+            more,
+        };
+        let media_type = [(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))];
+        (status, headers, media_type, Json(body)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use axum::body::to_bytes;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_problem_says_its_kind_in_a_uri_in_words_and_as_a_status() {
+        for kind in Kind::ALL {
+            let response = Problem::new(kind, "so it is").with("code", "x").into_response();
+            assert_eq!(response.status(), kind.status());
+            assert_eq!(response.headers()[CONTENT_TYPE], MEDIA_TYPE);
+            let unavailable = kind.status() == StatusCode::SERVICE_UNAVAILABLE;
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), unavailable, "{kind:?}");
+            let body: Value = serde_json::from_slice(&to_bytes(response.into_body(), 4096).await.unwrap()).unwrap();
+            let expected = json!({
+                "type": format!("urn:ferryd:problem:{}", kind.slug()), "title": kind.title(),
+                "status": kind.status().as_u16(), "detail": "so it is", "code": "x",
+            });
+            assert_eq!(body, expected);
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_uri_of_its_own() {
+        let slugs: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.slug()).collect();
+        assert_eq!(slugs.len(), Kind::ALL.len());
+    }
+}

@@ -1,0 +1,219 @@
+//! Commands as they are: on record in the ledger, and carried by the pipeline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use lapin::BasicProperties;
+use lapin::types::FieldTable;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::commands::{Commands, Failed, Standing, Submission, Submitted};
+use crate::amqp::connection::AmqpSettings;
+use crate::amqp::error::BrokerError;
+use crate::amqp::message::{Message, TooLong, put_text, short};
+use crate::amqp::topology::Names;
+use crate::domain::command::ANY;
+use crate::domain::command_id::CommandId;
+use crate::domain::event::Event;
+use crate::domain::ledger::case::{Case, Transition};
+use crate::domain::ledger::record::{Fact, Opened, Opening, Person, Reason, Record, Step};
+use crate::domain::ledger::ruling::Ruling;
+use crate::domain::name::Name;
+use crate::ledger::exchanges::{Found, Window, find};
+use crate::ledger::index::{Cursor, Filter, Group, Index, IndexError, Page};
+use crate::ledger::{Health, Ledger};
+use crate::pipeline::Pipeline;
+use crate::pipeline::cancel::Cancellation;
+
+/// How long an answer waits for what was written a moment ago.
+const FRESHNESS: Duration = Duration::from_secs(2);
+/// How many searches for exchanges run at the same time; each has a connection to the broker.
+const MAX_SEARCHES: usize = 4;
+/// Persistent, as AMQP calls it.
+const PERSISTENT: u8 = 2;
+
+/// Commands as the pipeline and its ledger know them.
+pub struct Recorded {
+    pipeline: Arc<Pipeline>,
+    amqp: AmqpSettings,
+    searches: Semaphore,
+}
+
+impl Recorded {
+    /// Of this pipeline; `amqp` is for searches over a connection of their own.
+    #[must_use]
+    pub fn new(pipeline: Arc<Pipeline>, amqp: AmqpSettings) -> Self {
+        Self { pipeline, amqp, searches: Semaphore::new(MAX_SEARCHES) }
+    }
+
+    fn ledger(&self) -> Result<&Ledger, Failed> {
+        self.pipeline.memory.ledger().ok_or(Failed::NoLedger)
+    }
+
+    /// Asks the index, with what is known now in it, off the threads that serve connections.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Index) -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, Failed> {
+        let ledger = self.ledger()?;
+        // Where the disk is that slow, a somewhat older answer is better than none.
+        let _ = timeout(FRESHNESS, ledger.flush()).await;
+        let index = Arc::clone(ledger.index());
+        let answer = tokio::task::spawn_blocking(move || question(&index)).await;
+        answer.map_err(|error| Failed::Index(error.to_string()))?.map_err(|error| Failed::Index(error.to_string()))
+    }
+
+    /// Puts a command down, and says what is known of it; `None` where it is to be published.
+    async fn put_down(&self, submission: &Submission) -> Result<Option<Submitted>, Failed> {
+        let Ok(ledger) = self.ledger() else { return Ok(None) };
+        let Submission { command, provider, .. } = submission;
+        let opening = Opening::of(command, provider);
+        let step = Step { generation: 0, attempt: 1 };
+        let opened = Opened { opening, step, fresh: true, reason: Reason::Submitted, until: None };
+        let record = Record { at: Timestamp::now(), command: command.id.clone(), fact: Fact::Opened(opened) };
+        let known = follow(ledger.append(record).await?.ruling);
+        let taken_up =
+            || ledger.case(&command.id).is_some_and(|case| is_taken_up(&case)).then_some(Submitted::UnderWay);
+        Ok(known.or_else(taken_up))
+    }
+}
+
+/// What a command is that was put down; `None` where it is to be published.
+pub(super) fn follow(ruling: Ruling) -> Option<Submitted> {
+    match ruling {
+        // A cancelled one is ended by whoever takes it from the queue.
+        Ruling::Counts(_) | Ruling::Cancelled(_) => None,
+        Ruling::OtherContent => Some(Submitted::OtherContent),
+        Ruling::Ended(event) => Some(Submitted::Ended(event)),
+        Ruling::Unsettled(decided) if decided.effects.event.data.state.is_terminal() => {
+            Some(Submitted::Ended(Box::new(decided.effects.event)))
+        }
+        Ruling::Blocked(kind) => Some(Submitted::Blocked(kind)),
+        Ruling::Claimed { .. }
+        | Ruling::Unsettled(_)
+        | Ruling::Unknown
+        | Ruling::Passed
+        | Ruling::Contradicts(_)
+        | Ruling::Outrun { .. }
+        | Ruling::TooLate(_) => Some(Submitted::UnderWay),
+    }
+}
+
+/// Whether somebody has had the message of a command in hand, so that there is one. Before that it may never have been
+/// published: whoever put the command down may have died.
+fn is_taken_up(case: &Case) -> bool {
+    case.history.iter().any(|transition| !matches!(transition.reason.as_str(), "submitted" | "cancel_wished"))
+}
+
+fn message(names: &Names, submission: Submission) -> Result<Message, TooLong> {
+    let Submission { command, body, trace, .. } = submission;
+    let provider = command.provider.as_ref().map_or(ANY, Name::as_str);
+    let key = format!("{}.{provider}.{}", command.kind, command.operation);
+    let mut headers = FieldTable::default();
+    for (name, value) in [("traceparent", trace.parent), ("tracestate", trace.state)] {
+        if let Some(value) = value {
+            put_text(&mut headers, name, &value);
+        }
+    }
+    let properties = BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_content_type("application/json".into())
+        .with_message_id(short(command.id.as_str())?)
+        .with_timestamp(u64::try_from(Timestamp::now().as_second()).unwrap_or_default())
+        .with_headers(headers);
+    Ok(Message { exchange: short(&names.commands())?, routing_key: short(&key)?, properties, body: body.into() })
+}
+
+/// When a command was called, by its history.
+fn windows(case: &Case) -> Vec<Window> {
+    let started = |transition: &Transition| transition.reason == "started";
+    let next = |index: usize| case.history.get(index + 1).map_or_else(Timestamp::now, |next| next.at);
+    let calls = case.history.iter().enumerate().filter(|(_, transition)| started(transition));
+    calls.map(|(index, transition)| Window { from: transition.at, to: next(index).max(transition.at) }).collect()
+}
+
+impl Commands for Recorded {
+    fn standing(&self) -> Standing {
+        let health = || self.pipeline.memory.ledger().map(|ledger| *ledger.health().borrow());
+        match (self.pipeline.stop.is_cancelled(), health()) {
+            (true, _) => Standing::Stopping,
+            // Told first: it lasts longer, and what is being read is of no use before.
+            (_, Some(Health::CatchingUp(progress))) => Standing::CatchingUp(progress.records),
+            _ if !self.pipeline.broker.is_connected() => Standing::BrokerAway,
+            (_, Some(Health::Lagging)) => Standing::Lagging,
+            (_, Some(Health::CaughtUp) | None) => Standing::Ready,
+        }
+    }
+
+    fn has_ledger(&self) -> bool {
+        self.pipeline.memory.ledger().is_some()
+    }
+
+    fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Submitted, Failed>> {
+        async move {
+            if let Some(known) = self.put_down(&submission).await? {
+                return Ok(known);
+            }
+            let message =
+                message(&self.pipeline.names, submission).map_err(|error| Failed::Broker(error.to_string()))?;
+            self.pipeline.broker.publish(&message).await?;
+            Ok(Submitted::UnderWay)
+        }
+        .boxed()
+    }
+
+    fn ended<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Event, Failed>> {
+        async move { Ok(self.ledger()?.ended(id).await?) }.boxed()
+    }
+
+    fn cancel<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<Cancellation, Failed>> {
+        async move { Ok(self.pipeline.cancel(id, person).await?) }.boxed()
+    }
+
+    fn case<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Option<Arc<Case>>, Failed>> {
+        async move {
+            let ledger = self.ledger()?;
+            if let Some(case) = ledger.case(id) {
+                return Ok(Some(case));
+            }
+            // Another instance may have put it down just now.
+            let barrier = timeout(FRESHNESS, ledger.barrier()).await;
+            barrier.map_err(|_| Failed::Broker("the ledger did not answer in time".to_owned()))??;
+            Ok(ledger.case(id))
+        }
+        .boxed()
+    }
+
+    fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>> {
+        self.ask(move |index| index.list(&filter, after.as_ref(), limit)).boxed()
+    }
+
+    fn groups(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Group>, Failed>> {
+        self.ask(move |index| index.groups(&filter)).boxed()
+    }
+
+    fn exchanges<'a>(&'a self, id: &'a CommandId, case: &'a Case) -> BoxFuture<'a, Result<Found, Failed>> {
+        async move {
+            let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
+            Ok(find(&self.amqp, &self.pipeline.names.exchanges(), id, &windows(case)).await?)
+        }
+        .boxed()
+    }
+}
+
+impl From<BrokerError> for Failed {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::Stopping => Self::Stopping,
+            other => Self::Broker(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "recorded_tests.rs"]
+mod tests;

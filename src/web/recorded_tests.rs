@@ -1,0 +1,108 @@
+use lapin::types::ShortString;
+
+use crate::amqp::message::text;
+use crate::domain::command::{Command, Envelope};
+use crate::domain::event::{Event, Happening, Moment, Trace};
+use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::record::RecordId;
+use crate::domain::ledger::ruling::{Decided, Granted, TooLate};
+use crate::domain::lifecycle::State;
+use crate::domain::outcome::{Failure, Success};
+
+use super::*;
+
+fn submission(provider: &str) -> Submission {
+    let body = format!(r#"{{"id":"order-1","type":"payment","provider":"{provider}","operation":"charge"}}"#);
+    let command = Command::decode(body.as_bytes(), Envelope::default()).unwrap();
+    let trace = Trace { parent: Some("00-a-b-01".to_owned()), state: Some("x=y".to_owned()) };
+    Submission { command, provider: "stripe".parse().unwrap(), body: body.into(), trace }
+}
+
+fn event(happening: Happening) -> Event {
+    let submission = submission("stripe");
+    let moment = Moment { generation: 0, attempt: 1, at: Timestamp::UNIX_EPOCH };
+    Event::new(submission.command.identity(&submission.provider), moment, happening, Trace::default())
+}
+
+#[test]
+fn a_submitted_command_is_a_message_like_any_other() {
+    let names = Names::new("ferry".parse().unwrap());
+    for (provider, key) in [("stripe", "payment.stripe.charge"), ("any", "payment.any.charge")] {
+        let submission = submission(provider);
+        let body = submission.body.clone();
+        let message = message(&names, submission).unwrap();
+        assert_eq!((message.exchange.as_str(), message.routing_key.as_str()), ("ferry.commands", key));
+        assert_eq!(message.body, body);
+        let headers = message.properties.headers().as_ref();
+        assert_eq!((text(headers, "traceparent"), text(headers, "tracestate")), (Some("00-a-b-01"), Some("x=y")));
+        let envelope = Envelope { routing_key: Some(key), ..Envelope::default() };
+        assert!(Command::decode(&message.body, envelope).is_ok(), "its lane takes it");
+        assert_eq!(*message.properties.delivery_mode(), Some(PERSISTENT));
+        assert_eq!(message.properties.message_id().as_ref().map(ShortString::as_str), Some("order-1"));
+    }
+}
+
+#[test]
+fn the_ledger_decides_what_becomes_of_a_command() {
+    let by = RecordId { writer: uuid::Uuid::nil(), number: 1 };
+    let completed = || event(Happening::Completed(Success::default()));
+    let unsettled = |event: Event| {
+        let effects = Effects { event, told: true, carried: None };
+        Ruling::Unsettled(Box::new(Decided { by, effects, replies: Vec::new() }))
+    };
+    let ended = || Some(Submitted::Ended(Box::new(completed())));
+    let retry = event(Happening::Pending { due: Timestamp::UNIX_EPOCH, failure: Failure::new("timeout", "no answer") });
+    assert_eq!(retry.data.state, State::Pending);
+    for (ruling, expected) in [
+        (Ruling::Counts(Granted::default()), None),
+        (Ruling::Cancelled(Person { by: "ann".to_owned(), reason: None }), None),
+        (Ruling::Ended(Box::new(completed())), ended()),
+        (unsettled(completed()), ended()),
+        (unsettled(retry), Some(Submitted::UnderWay)),
+        (Ruling::Passed, Some(Submitted::UnderWay)),
+        (Ruling::Claimed { claim: by, ttl_ms: 1 }, Some(Submitted::UnderWay)),
+        (Ruling::OtherContent, Some(Submitted::OtherContent)),
+        (Ruling::Blocked("frozen".to_owned()), Some(Submitted::Blocked("frozen".to_owned()))),
+        (Ruling::TooLate(TooLate::Failed), Some(Submitted::UnderWay)),
+    ] {
+        assert_eq!(follow(ruling.clone()), expected, "{ruling:?}");
+    }
+}
+
+fn case(history: &[(&str, i64)]) -> Case {
+    let transition = |(reason, second): &(&str, i64)| Transition {
+        at: Timestamp::from_second(*second).unwrap(),
+        state: State::Pending,
+        step: Step { generation: 0, attempt: 1 },
+        reason: (*reason).to_owned(),
+        detail: None,
+    };
+    let mut slot = None;
+    Case::block(&mut slot, "x");
+    Case { history: history.iter().map(transition).collect(), ..slot.unwrap() }
+}
+
+#[test]
+fn a_command_is_taken_up_once_somebody_had_its_message_in_hand() {
+    for (history, taken_up) in [
+        (&[][..], false),
+        (&[("submitted", 1)], false),
+        (&[("cancel_wished", 1), ("submitted", 2)], false),
+        (&[("submitted", 1), ("early", 2)], true),
+        (&[("submitted", 1), ("started", 2)], true),
+        (&[("started", 1), ("timeout", 2), ("submitted", 3)], true),
+    ] {
+        assert_eq!(is_taken_up(&case(history)), taken_up, "{history:?}");
+    }
+}
+
+#[test]
+fn exchanges_are_looked_for_where_calls_were_made() {
+    let history = [("submitted", 1), ("started", 10), ("timeout", 12), ("started", 70), ("completed", 71)];
+    let spans: Vec<_> =
+        windows(&case(&history)).iter().map(|window| (window.from.as_second(), window.to.as_second())).collect();
+    assert_eq!(spans, [(10, 12), (70, 71)]);
+    let running = windows(&case(&[("started", 10)]));
+    assert!(running[0].to > Timestamp::from_second(1_000_000).unwrap(), "a call that runs is looked for until now");
+    assert!(windows(&case(&[("submitted", 1)])).is_empty());
+}

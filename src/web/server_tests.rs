@@ -1,0 +1,136 @@
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::provider::registry::Registry;
+use crate::web::access::Tokens;
+use crate::web::fake::Fake;
+
+const WITHIN: Duration = Duration::from_secs(20);
+
+/// A running API.
+struct Running {
+    address: SocketAddr,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+fn start(limits: Limits) -> Running {
+    let stop = CancellationToken::new();
+    let registry = Arc::new(Registry::new([], std::collections::BTreeMap::new()));
+    let desk = Desk::new(Arc::new(Fake::new(true)), registry, Tokens::default(), stop.clone());
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.address();
+    Running { address, stop, serving: tokio::spawn(listener.serve(desk, limits)) }
+}
+
+async fn connect(running: &Running) -> TcpStream {
+    TcpStream::connect(running.address).await.unwrap()
+}
+
+/// Sends a text and reads until the answer holds `until`, or the connection ends.
+async fn say(tcp: &mut TcpStream, text: &str, until: &str) -> String {
+    tcp.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let reading = async {
+        while !String::from_utf8_lossy(&answer).contains(until) {
+            // A reset is an end, too.
+            if tcp.read_buf(&mut answer).await.unwrap_or(0) == 0 {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(WITHIN, reading).await.expect("an answer or an end");
+    String::from_utf8(answer).unwrap()
+}
+
+const ALIVE: &str = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+#[tokio::test]
+async fn a_taken_address_is_told_with_what_to_do() {
+    let first = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let error = Listener::bind(first.address()).unwrap_err().to_string();
+    assert!(error.contains(&first.address().to_string()) && error.contains("`api.bind`"), "{error}");
+}
+
+#[tokio::test]
+async fn one_connection_serves_many_requests_until_it_is_old() {
+    let running = start(Limits { age: Duration::from_millis(300), ..Limits::default() });
+    let mut tcp = connect(&running).await;
+    for _ in 0..2 {
+        assert!(say(&mut tcp, ALIVE, "alive").await.starts_with("HTTP/1.1 200"));
+    }
+    assert_eq!(say(&mut tcp, "", "never").await, "");
+}
+
+#[tokio::test]
+async fn whoever_sends_nothing_or_half_a_head_is_disconnected() {
+    let running = start(Limits { head: Duration::from_millis(200), ..Limits::default() });
+    for text in ["", "GET /livez HTTP/1.1\r\nhost: lo"] {
+        let mut tcp = connect(&running).await;
+        assert!(!say(&mut tcp, text, "never").await.contains("200 OK"), "{text}");
+    }
+    // After an answer, too.
+    let mut tcp = connect(&running).await;
+    assert!(say(&mut tcp, ALIVE, "never").await.contains("alive"));
+}
+
+#[tokio::test]
+async fn more_connections_than_the_limit_wait_for_their_turn() {
+    let running = start(Limits { connections: 1, ..Limits::default() });
+    let mut first = connect(&running).await;
+    assert!(say(&mut first, ALIVE, "alive").await.contains("200 OK"));
+    let mut second = connect(&running).await;
+    second.write_all(ALIVE.as_bytes()).await.unwrap();
+    let mut byte = [0];
+    let early = tokio::time::timeout(Duration::from_millis(200), second.read(&mut byte)).await;
+    assert!(early.is_err(), "served beyond the limit");
+    drop(first);
+    assert!(say(&mut second, "", "alive").await.contains("200 OK"));
+}
+
+#[tokio::test]
+async fn stopping_closes_idle_connections_and_takes_no_more() {
+    let running = start(Limits::default());
+    let mut idle = connect(&running).await;
+    assert!(say(&mut idle, ALIVE, "alive").await.contains("200 OK"));
+    running.stop.cancel();
+    tokio::time::timeout(WITHIN, running.serving).await.expect("it ends").unwrap();
+    assert_eq!(say(&mut idle, "", "never").await, "");
+    assert!(TcpStream::connect(running.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_request_that_hangs_does_not_hold_up_the_end() {
+    let running = start(Limits { farewell: Duration::from_millis(200), ..Limits::default() });
+    let mut tcp = connect(&running).await;
+    let head =
+        "POST /v1/commands HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
+    tcp.write_all(head.as_bytes()).await.unwrap();
+    running.stop.cancel();
+    tokio::time::timeout(WITHIN, running.serving).await.expect("it ends").unwrap();
+}
+
+#[tokio::test]
+async fn a_body_without_an_announced_length_is_cut_off_at_its_limit() {
+    let running = start(Limits::default());
+    let mut tcp = connect(&running).await;
+    let head = "POST /v1/commands HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    tcp.write_all(head.as_bytes()).await.unwrap();
+    let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+    let (mut reading, mut writing) = tcp.split();
+    let sending = async {
+        // The server ends it.
+        while writing.write_all(chunk.as_bytes()).await.is_ok() {}
+    };
+    let mut answer = [0; 12];
+    let read = async { reading.read_exact(&mut answer).await.map(|_| ()) };
+    tokio::select! {
+        () = sending => {}
+        read = read => read.unwrap(),
+        () = tokio::time::sleep(WITHIN) => panic!("not cut off"),
+    }
+    if answer != [0; 12] {
+        assert_eq!(&answer, b"HTTP/1.1 413");
+    }
+}

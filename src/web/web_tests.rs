@@ -1,0 +1,217 @@
+//! What the API answers to whom.
+
+use std::sync::atomic::Ordering;
+
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::access::{Needs, Role, Tokens};
+use super::client::{Api, COMMAND, OPERATOR, READER, bearer, path_of, request, tokens};
+use super::commands::Standing;
+use super::openapi;
+use super::routes::Route;
+use crate::domain::command_id::CommandId;
+use crate::domain::ledger::record::Person;
+use crate::domain::ledger::ruling::TooLate;
+use crate::domain::lifecycle::State;
+use crate::pipeline::cancel::Cancellation;
+
+#[tokio::test]
+async fn who_has_which_token_may_use_which_route() {
+    let api = Api::new();
+    let refused = [None, Some("Bearer wrong"), Some("Bearer "), Some("Basic b3BlcmF0b3I6eA=="), Some(OPERATOR)];
+    for route in Route::ALL {
+        let send = async |authorization: Option<&str>| {
+            let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+            api.send(request(route.method(), &path_of(route), &headers, "")).await
+        };
+        let open = route.needs() == Needs::Nothing;
+        let mut bodies = Vec::new();
+        for authorization in refused {
+            let answer = send(authorization).await;
+            assert_eq!(answer.status == StatusCode::UNAUTHORIZED, !open, "{route:?} {authorization:?}");
+            if !open {
+                assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"ferryd\""));
+                assert_eq!(answer.problem(), (401, "unauthorized"));
+                bodies.push(answer.body);
+            }
+        }
+        bodies.dedup();
+        assert!(bodies.len() <= 1, "a wrong token is told from a missing one: {bodies:?}");
+        let reading = send(Some(&bearer(READER))).await;
+        assert_eq!(reading.status == StatusCode::FORBIDDEN, route.needs() == Needs::Token(Role::Operate), "{route:?}");
+        let operating = send(Some(&bearer(OPERATOR))).await;
+        assert!(![401, 403].contains(&operating.status.as_u16()), "{route:?} {}", operating.status);
+    }
+    assert_eq!(api.fake.published(), 0);
+}
+
+#[tokio::test]
+async fn without_tokens_only_requests_meant_for_this_machine_are_answered() {
+    let api = Api::with(Tokens::default(), true);
+    for (hosts, status) in [
+        (&["localhost:8420"][..], 200),
+        (&["127.0.0.1:8420"], 200),
+        (&["[::1]:8420"], 200),
+        (&["evil.example:8420"], 421),
+        (&["localhost:8420", "evil.example"], 421),
+        (&[], 421),
+    ] {
+        let headers: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+        let answer = api.send(request(Method::GET, "/v1/commands", &headers, "")).await;
+        assert_eq!(answer.status.as_u16(), status, "{hosts:?}");
+        let alive = api.send(request(Method::GET, "/livez", &headers, "")).await;
+        assert_eq!(alive.status.as_u16(), 200);
+    }
+    let absolute = request(Method::GET, "http://evil.example/v1/commands", &[("host", "localhost")], "");
+    assert_eq!(api.send(absolute).await.problem(), (421, "wrong-host"));
+    let cancel = request(Method::DELETE, "/v1/commands/order-1", &[("host", "localhost")], "");
+    assert_eq!(api.send(cancel).await.status.as_u16(), 200);
+    assert_eq!(api.fake.cancelled.lock().unwrap()[0].1.by, "api:anybody");
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_fit_is_told_what_is_wrong() {
+    let api = Api::new();
+    let large = format!("{{\"id\":\"{}\"}}", "x".repeat(1 << 20));
+    let json = ("content-type", "application/json");
+    for (method, path, headers, body, problem) in [
+        (Method::GET, "/nothing", &[][..], "", (404, "not-found")),
+        (Method::GET, "/v1/commands/", &[], "", (404, "not-found")),
+        (Method::PUT, "/v1/commands", &[], "", (405, "method-not-allowed")),
+        (Method::POST, "/livez", &[], "", (405, "method-not-allowed")),
+        (Method::OPTIONS, "/v1/commands", &[], "", (405, "method-not-allowed")),
+        (Method::POST, "/v1/commands", &[], COMMAND, (415, "unsupported-media-type")),
+        (Method::POST, "/v1/commands", &[("content-type", "text/plain")], COMMAND, (415, "unsupported-media-type")),
+        (Method::POST, "/v1/commands", &[json], &large, (413, "too-large")),
+        (Method::POST, "/v1/commands", &[json, ("content-length", "9999999")], "", (413, "too-large")),
+        (Method::GET, "/v1/commands/no%20id", &[], "", (400, "invalid-request")),
+        (Method::GET, "/v1/commands/%ff", &[], "", (400, "invalid-request")),
+        (Method::GET, "/v1/commands?colour=red", &[], "", (400, "invalid-request")),
+        (Method::GET, "/v1/dead-letters?dead=true", &[], "", (400, "invalid-request")),
+        (Method::DELETE, "/v1/commands/order-1?why=x", &[], "", (400, "invalid-request")),
+        (Method::GET, "/v1/commands/unheard-of", &[], "", (404, "unknown-command")),
+        (Method::GET, "/v1/commands/unheard-of/exchanges", &[], "", (404, "unknown-command")),
+        (Method::GET, "/v1/dead-letters/groups", &[], "", (500, "internal")),
+    ] {
+        let answer = api.ask(method.clone(), path, headers, body).await;
+        assert_eq!(answer.problem(), problem, "{method} {path}");
+        assert!(!answer.body.to_string().contains("/secret/place"));
+    }
+    let other = api.ask(Method::PUT, "/v1/commands", &[], "").await;
+    assert_eq!(other.header("allow").map(|allow| allow.contains("POST")), Some(true), "{:?}", other.headers);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_broker_that_is_away() {
+    let api = Api::new();
+    assert_eq!(api.post(COMMAND, &[]).await.status, StatusCode::ACCEPTED);
+    let unknown = "/v1/commands/unheard-of";
+    let away = (503, "broker-away");
+    let reading = (503, "catching-up");
+    for (standing, posted, deleted, unheard, known, listed, ready) in [
+        (Standing::BrokerAway, away, away, away, 200, 200, away),
+        (Standing::CatchingUp(7), reading, reading, reading, 503, 503, reading),
+        (
+            Standing::Lagging,
+            (503, "not-confirmed"),
+            (503, "not-confirmed"),
+            (503, "not-confirmed"),
+            200,
+            200,
+            (503, "not-confirmed"),
+        ),
+        (Standing::Stopping, (503, "stopping"), (503, "stopping"), (503, "stopping"), 200, 200, (503, "stopping")),
+    ] {
+        api.fake.stand(standing);
+        let answer = api.post(COMMAND, &[("prefer", "wait=60")]).await;
+        assert_eq!(answer.problem(), posted, "{standing:?}");
+        assert!(answer.header("retry-after").is_some(), "{standing:?}");
+        let answer = api.ask(Method::DELETE, "/v1/commands/order-1", &[], "").await;
+        assert_eq!(answer.problem(), deleted, "{standing:?}");
+        assert_eq!(api.get(unknown).await.problem(), unheard, "{standing:?}");
+        assert_eq!(api.get("/v1/commands/order-1").await.status, known, "{standing:?}");
+        assert_eq!(api.get("/v1/commands").await.status, listed, "{standing:?}");
+        assert_eq!(api.get("/readyz").await.problem(), ready, "{standing:?}");
+        assert_eq!(api.get("/livez").await.body, json!({ "status": "alive" }));
+    }
+    api.fake.stand(Standing::Ready);
+    assert_eq!(api.get("/readyz").await.body, json!({ "status": "ready" }));
+}
+
+#[tokio::test]
+async fn a_panic_is_an_answer_too() {
+    let api = Api::new();
+    api.fake.panics.store(true, Ordering::SeqCst);
+    assert_eq!(api.get("/v1/commands/order-1").await.problem(), (500, "internal"));
+    assert_eq!(api.post(COMMAND, &[]).await.problem(), (500, "internal"));
+}
+
+#[tokio::test]
+async fn a_cancel_says_what_came_of_it() {
+    let api = Api::new();
+    let id: CommandId = "order-1".parse().unwrap();
+    let path = "/v1/commands/order-1?reason=order%20withdrawn";
+    for (cancellation, status, outcome) in
+        [(Cancellation::Cancelled, 200, "cancelled"), (Cancellation::Noted, 202, "noted")]
+    {
+        *api.fake.cancellation.lock().unwrap() = cancellation;
+        let answer = api.ask(Method::DELETE, path, &[], "").await;
+        assert_eq!((answer.status.as_u16(), answer.body), (status, json!({ "id": "order-1", "outcome": outcome })));
+    }
+    let person = Person { by: "api:shop".to_owned(), reason: Some("order withdrawn".to_owned()) };
+    assert_eq!(api.fake.cancelled.lock().unwrap()[0], (id, person));
+    *api.fake.cancellation.lock().unwrap() = Cancellation::TooLate { reason: TooLate::InFlight };
+    let answer = api.ask(Method::DELETE, path, &[], "").await;
+    assert_eq!((answer.problem(), &answer.body["reason"]), ((409, "too-late"), &json!("in_flight")));
+}
+
+#[tokio::test]
+async fn lists_pass_on_what_they_are_filtered_by() {
+    let api = Api::new();
+    api.post(COMMAND, &[]).await;
+    let page = api.get("/v1/commands?provider=stripe&state=pending").await.body;
+    assert_eq!((&page["commands"][0]["id"], &page["next"]), (&json!("order-1"), &Value::Null));
+    api.get("/v1/dead-letters?code=card_declined").await;
+    let filters = api.fake.filters.lock().unwrap();
+    assert_eq!((filters[0].state, filters[0].dead), (Some(State::Pending), false));
+    assert_eq!((filters[1].code.as_deref(), filters[1].dead), (Some("card_declined"), true));
+}
+
+#[tokio::test]
+async fn without_a_ledger_commands_can_be_published_and_nothing_else() {
+    let api = Api::with(tokens(), false);
+    for _ in 0..2 {
+        let answer = api.post(COMMAND, &[("prefer", "wait=60")]).await;
+        assert_eq!((answer.status, answer.header("preference-applied")), (StatusCode::ACCEPTED, None));
+    }
+    assert_eq!(api.fake.published(), 2);
+    for route in Route::ALL {
+        let answer = api.ask(route.method(), &path_of(route), &[("content-type", "application/json")], COMMAND).await;
+        let works = matches!(route, Route::Livez | Route::Readyz | Route::Submit | Route::OpenApi);
+        if works {
+            assert!(answer.status.is_success(), "{route:?} {}", answer.body);
+        } else {
+            assert_eq!(answer.problem(), (501, "no-ledger"), "{route:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_description_knows_every_route_and_no_other() {
+    let api = Api::new();
+    let document = openapi::document();
+    assert_eq!(api.get("/openapi.json").await.body, document);
+    let mut described = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            described += 1;
+            let method: Method = method.to_uppercase().parse().unwrap();
+            assert!(Route::ALL.iter().any(|route| route.method() == method && route.path() == path), "{method} {path}");
+            let answer = api.ask(method.clone(), &path.replace("{id}", "order-1"), &[], "").await;
+            let missing = ["not-found", "method-not-allowed"].map(|slug| json!(format!("urn:ferryd:problem:{slug}")));
+            assert!(!missing.contains(&answer.body["type"]), "{method} {path}");
+        }
+    }
+    assert_eq!(described, Route::ALL.len());
+}
