@@ -32,6 +32,10 @@ use crate::pipeline::outbox::Outbox;
 use crate::pipeline::stray::{Stray, Strays};
 use crate::provider::registry::Registry;
 use crate::transport::http::HttpSetupError;
+use crate::web::Desk;
+use crate::web::access::Tokens;
+use crate::web::recorded::Recorded;
+use crate::web::server::{Limits, Listener};
 
 /// How many words to ferryd are heeded at the same time.
 const CONTROL_PREFETCH: u16 = 16;
@@ -54,6 +58,16 @@ pub struct Setup {
     pub log_body_cap: usize,
     /// How commands are remembered; `None` for not at all.
     pub ledger: Option<LedgerSetup>,
+    /// The HTTP API; `None` for none.
+    pub api: Option<ApiSetup>,
+}
+
+/// The HTTP API, which already listens.
+pub struct ApiSetup {
+    /// Where.
+    pub listener: Listener,
+    /// Who may use it.
+    pub tokens: Tokens,
 }
 
 /// How commands are remembered.
@@ -110,13 +124,13 @@ impl Setup {
 /// [`SetupError`] before anything is connected.
 pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupError> {
     let topology = setup.topology();
-    let Setup { amqp, names, registry, states, grace, log_body_cap, ledger, .. } = setup;
+    let Setup { amqp, names, registry, states, grace, log_body_cap, ledger, api, .. } = setup;
     let registry = Arc::new(registry);
     let lanes = lanes(&registry)?;
     let key = names.ledger_key(&amqp.address());
     let index = ledger.as_ref().map(|ledger| Index::open(&ledger.dir, &key)).transpose()?;
     let hang_up = CancellationToken::new();
-    let (broker, link) = Broker::start(amqp, topology, hang_up.clone());
+    let (broker, link) = Broker::start(amqp.clone(), topology, hang_up.clone());
     let (memory, keeping) = remember(&broker, &names, ledger.zip(index), &hang_up);
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let pipeline = Arc::new(Pipeline {
@@ -129,6 +143,7 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
         stop: stop.clone(),
         detached: CancellationToken::new(),
     });
+    let api = api.map(|api| tokio::spawn(answer(api, amqp, Arc::clone(&pipeline), Arc::clone(&registry))));
     let work = TaskTracker::new();
     let consumed = consumed(&pipeline, registry, lanes, &work)?;
     let mut serving = tokio::spawn(serve(Arc::clone(&pipeline), consumed, stop.clone()));
@@ -140,6 +155,9 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
         pipeline.detached.cancel();
         work.close();
         work.wait().await;
+        if let Some(api) = api {
+            let _ = api.await;
+        }
         channels
     });
     let drained = drained.await;
@@ -156,6 +174,14 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
     let _ = link.await;
     info!("stopped");
     Ok(ending)
+}
+
+/// Answers over HTTP until ferryd stops.
+async fn answer(api: ApiSetup, amqp: AmqpSettings, pipeline: Arc<Pipeline>, registry: Arc<Registry>) {
+    let ApiSetup { listener, tokens } = api;
+    let stop = pipeline.stop.clone();
+    let desk = Desk::new(Arc::new(Recorded::new(pipeline, amqp)), registry, tokens, stop);
+    listener.serve(desk, Limits::default()).await;
 }
 
 /// Begins to remember, where that is wanted.

@@ -39,6 +39,9 @@ pub enum CommandError {
     /// The daemon cannot be set up.
     #[error(transparent)]
     Daemon(#[from] crate::daemon::SetupError),
+    /// The API's address can't be listened at.
+    #[error(transparent)]
+    Listen(#[from] crate::web::server::ListenError),
     /// Logging cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] crate::telemetry::TelemetryError),
@@ -104,7 +107,7 @@ impl CommandError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Providers(_) | Self::Names(_) | Self::Daemon(_) => Exit::Configuration,
+            Self::Config(_) | Self::Providers(_) | Self::Names(_) | Self::Daemon(_) | Self::Listen(_) => Exit::Configuration,
             Self::Operator(OperatorError::Broker(_)) => Exit::Broker,
             Self::NotEnded { .. } => Exit::Timeout,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,

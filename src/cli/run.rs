@@ -14,9 +14,11 @@ use super::setup::Setup;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::topology::{Names, Subscriber};
 use crate::config::Config;
-use crate::daemon::{self, LedgerSetup};
+use crate::daemon::{self, ApiSetup, LedgerSetup};
 use crate::provider::registry::Registry;
 use crate::telemetry;
+use crate::web::access::Tokens;
+use crate::web::server::Listener;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,11 +58,12 @@ async fn serve(setup: Setup) -> Result<(), CommandError> {
     let signals = tokio::spawn(follow_signals(stop.clone(), grace)?);
     let amqp = AmqpSettings::from(&config.amqp);
     let ledger = ledger_setup(&config)?;
+    let api = api_setup(&config)?;
     // Ready means that the configuration is good and the daemon runs. Were it to mean "connected", a broker that is
     // down would make systemd end a daemon whose job it is to wait for it.
     notify(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(watchdog());
-    let ended = daemon::run(daemon_setup(config, registry, amqp, ledger), stop).await;
+    let ended = daemon::run(daemon_setup(config, registry, amqp, ledger, api), stop).await;
     watchdog.abort();
     signals.abort();
     ended.map(drop).map_err(CommandError::from)
@@ -73,11 +76,19 @@ fn ledger_setup(config: &Config) -> Result<Option<LedgerSetup>, CommandError> {
     Ok(enabled.then_some(LedgerSetup { dir, retention, slack: claim_slack }))
 }
 
+/// Begins to listen, unless nobody is to be answered. Needs a runtime.
+fn api_setup(config: &Config) -> Result<Option<ApiSetup>, CommandError> {
+    let api = &config.api;
+    let listening = || Ok(ApiSetup { listener: Listener::bind(api.bind)?, tokens: Tokens::new(&api.tokens) });
+    api.enabled.then(listening).transpose()
+}
+
 fn daemon_setup(
     config: Config,
     registry: Registry,
     amqp: AmqpSettings,
     ledger: Option<LedgerSetup>,
+    api: Option<ApiSetup>,
 ) -> daemon::Setup {
     let subscriber = |entry: crate::config::Subscriber| Subscriber { queue: entry.queue, bindings: entry.bindings };
     daemon::Setup {
@@ -89,6 +100,7 @@ fn daemon_setup(
         grace: config.shutdown.grace,
         log_body_cap: config.log.body_cap,
         ledger,
+        api,
     }
 }
 
