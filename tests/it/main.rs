@@ -20,6 +20,7 @@ mod harness;
 mod headers;
 mod https;
 mod invalid;
+mod ledger;
 mod link;
 mod load;
 mod operator;
