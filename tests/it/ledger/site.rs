@@ -49,6 +49,7 @@ impl Instance {
 
     /// Starts one.
     pub(super) fn begin(uri: &str, dir: &Path, settings: LedgerSettings) -> Self {
+        let _ = tracing_subscriber::fmt().with_env_filter("info,ferryd=debug").with_test_writer().try_init();
         let names = Names::new("ferry".parse().unwrap());
         let stop = CancellationToken::new();
         let index = Index::open(dir, uri).unwrap();
