@@ -92,7 +92,7 @@ impl Slot {
                 _ => {}
             }
         }
-        Ok(())
+        self.mark(CLOSED).map_err(IndexError::at(&self.path))
     }
 
     /// What the files themselves show to be missing, before anybody has opened them. Must not be called while a connection
