@@ -312,3 +312,6 @@ mod healing_tests;
 
 #[cfg(test)]
 mod query_tests;
+
+#[cfg(test)]
+mod scale_tests;
