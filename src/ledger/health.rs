@@ -1,6 +1,7 @@
 //! Whether decisions may be made by what is known here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -42,6 +43,7 @@ pub struct Progress {
 /// What health is judged by.
 pub(super) struct Pulse {
     health: watch::Sender<Health>,
+    progress: Mutex<Progress>,
     /// Our own record with whose number we have caught up.
     goal: AtomicU64,
     began: Instant,
@@ -56,7 +58,8 @@ impl Pulse {
     pub fn new() -> Self {
         let (health, _) = watch::channel(Health::CatchingUp(Progress::default()));
         let (goal, latest) = (AtomicU64::new(u64::MAX), AtomicU64::new(0));
-        Self { health, goal, began: Instant::now(), latest, stuck: Notify::new() }
+        let (progress, stuck) = (Mutex::default(), Notify::new());
+        Self { health, progress, goal, began: Instant::now(), latest, stuck }
     }
 
     /// Follows what is judged.
@@ -83,6 +86,7 @@ impl Pulse {
 
     /// Notes progress.
     pub fn progress(&self, progress: Progress) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
         self.health.send_if_modified(|health| match health {
             Health::CatchingUp(known) if *known != progress => {
                 *known = progress;
@@ -90,6 +94,11 @@ impl Pulse {
             }
             _ => false,
         });
+    }
+
+    /// How far reading has come.
+    pub fn reached(&self) -> Progress {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that our own record of this number was read back.

@@ -209,6 +209,12 @@ impl Ledger {
         self.0.pulse.subscribe()
     }
 
+    /// How far reading has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.0.pulse.reached()
+    }
+
     /// For questions about many commands; see [`flush`](Self::flush).
     #[must_use]
     pub fn index(&self) -> &Arc<Index> {

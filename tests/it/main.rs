@@ -22,6 +22,7 @@ mod harness;
 mod headers;
 mod https;
 mod invalid;
+mod ledger;
 mod link;
 mod load;
 mod operator;

@@ -182,6 +182,21 @@ impl Index {
         })
     }
 
+    /// The lines that could not be read, as far as they are kept, the latest first.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn unreadable(&self) -> Result<Vec<KeptLine>, IndexError> {
+        self.read(|conn| {
+            let mut all = conn.prepare_cached("SELECT writer, number, line, why FROM unreadable ORDER BY nr DESC")?;
+            let read = |row: &rusqlite::Row<'_>| {
+                let (writer, number) = (Uuid::from_bytes(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned());
+                Ok(KeptLine { id: RecordId { writer, number }, line: row.get(2)?, why: row.get(3)? })
+            };
+            Ok(all.query_map((), read)?.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// Saves all of `changes`, or nothing.
     ///
     /// # Errors
@@ -284,3 +299,19 @@ impl Drop for Index {
 fn parsed<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, IndexError> {
     serde_json::from_slice(json).map_err(|error| IndexError::Damaged(error.to_string()))
 }
+
+#[cfg(test)]
+mod fixture;
+
+#[cfg(test)]
+#[path = "index_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+mod healing_tests;
+
+#[cfg(test)]
+mod query_tests;
+
+#[cfg(test)]
+mod scale_tests;

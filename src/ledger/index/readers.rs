@@ -1,5 +1,6 @@
 //! The connections that read: as many as there are readers at a time.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,15 +20,22 @@ pub(super) struct Readers(Mutex<Pool>);
 #[derive(Default)]
 pub(super) struct Pool {
     idle: Vec<Connection>,
-    /// Counts the files there were; a connection to an earlier one is not taken back.
+    /// Which file they read; a connection to another is not taken back.
     file: u64,
 }
 
 impl Pool {
+    /// Lets go of the file, unless it is `file`.
+    fn turn_to(&mut self, file: u64) {
+        if self.file != file {
+            self.idle.clear();
+            self.file = file;
+        }
+    }
+
     /// Lets go of the file.
     pub fn leave(&mut self) {
-        self.idle.clear();
-        self.file += 1;
+        self.turn_to(0);
     }
 }
 
@@ -45,6 +53,8 @@ impl Readers {
     ) -> Result<T, IndexError> {
         let (conn, file) = {
             let mut pool = self.hold();
+            // The owner of the index, here or in another process, may have made the file anew.
+            pool.turn_to(std::fs::metadata(path).map_err(IndexError::at(path))?.ino());
             let idle = pool.idle.pop();
             (idle.map_or_else(|| schema::connect_reader(path), Ok)?, pool.file)
         };

@@ -92,7 +92,7 @@ impl Slot {
                 _ => {}
             }
         }
-        Ok(())
+        self.mark(CLOSED).map_err(IndexError::at(&self.path))
     }
 
     /// What the files themselves show to be missing, before anybody has opened them. Must not be called while a connection
@@ -149,5 +149,38 @@ impl Slot {
         lock.set_len(0)?;
         lock.rewind()?;
         lock.write_all(word)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // A process that is just being started holds a copy of every open file for a moment, and with it the lock.
+        let _ = self.lock.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn a_slot_is_free_at_once_even_while_a_child_process_starts() {
+        let dir = TempDir::new().unwrap();
+        let slot = Slot::take(dir.path(), "key", 1).unwrap().unwrap();
+        let copy = slot.lock.try_clone().unwrap();
+        assert!(Slot::take(dir.path(), "key", 1).unwrap().is_none());
+        drop(slot);
+        assert!(Slot::take(dir.path(), "key", 1).unwrap().is_some());
+        drop(copy);
+    }
+
+    #[test]
+    fn ledgers_share_no_file() {
+        let dir = Path::new("/var/lib/ferryd");
+        assert_eq!(path(dir, "a", 3), path(dir, "a", 3));
+        assert_ne!(path(dir, "a", 0), path(dir, "b", 0));
+        assert_ne!(path(dir, "a", 0), path(dir, "a", 1));
     }
 }

@@ -1,0 +1,143 @@
+//! Indexes and streams that are lost, damaged or exchanged.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ferryd::domain::ledger::ruling::Ruling;
+use ferryd::ledger::Health;
+use tempfile::TempDir;
+
+use super::site::{Instance, completed, impatient, started};
+use crate::harness::broker::Broker;
+use crate::harness::node::Node;
+use crate::harness::vhost::Vhost;
+use crate::harness::wait::eventually;
+use crate::rig::SOON;
+
+const COMMANDS: usize = 300;
+
+/// A stream with commands in it, and the index of an instance that has ended.
+async fn left() -> (Vhost, TempDir) {
+    let vhost = Node::shared().await.vhost().await;
+    let dir = tempfile::tempdir().unwrap();
+    let one = Instance::start(&vhost.uri(), dir.path()).await;
+    for number in 0..COMMANDS {
+        one.append(started(&format!("c-{number}"))).await;
+    }
+    one.stop().await;
+    (vhost, dir)
+}
+
+async fn knows_everything_after(change: impl FnOnce(&Path)) {
+    let (vhost, dir) = left().await;
+    change(dir.path());
+    let again = Instance::start(&vhost.uri(), dir.path()).await;
+    assert!(again.records() > COMMANDS as u64, "{} records were read", again.records());
+    for number in 0..COMMANDS {
+        assert!(again.case(&format!("c-{number}")).is_some(), "{number}");
+    }
+    again.stop().await;
+}
+
+fn databases(dir: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let found: Vec<_> = paths.filter(|path| path.extension().is_some_and(|end| end == "sqlite3")).collect();
+    assert!(!found.is_empty());
+    found
+}
+
+#[tokio::test]
+async fn a_deleted_index_is_made_anew() {
+    knows_everything_after(|dir| {
+        fs::remove_dir_all(dir).unwrap();
+        fs::create_dir(dir).unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_corrupt_index_is_made_anew() {
+    knows_everything_after(|dir| {
+        for path in databases(dir) {
+            let mut bytes = fs::read(&path).unwrap();
+            let from = 4096.min(bytes.len());
+            bytes[from..].fill(0xa5);
+            fs::write(&path, bytes).unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_index_of_another_stream_is_made_anew() {
+    let (vhost, dir) = left().await;
+    let broker = Broker::connect(&vhost.uri()).await;
+    broker.delete_queue("ferry.ledger").await;
+    let fresh = tempfile::tempdir().unwrap();
+    let other = Instance::start(&vhost.uri(), fresh.path()).await;
+    for number in 0..2 * COMMANDS {
+        other.append(started(&format!("other-{number}"))).await;
+    }
+    let again = Instance::start(&vhost.uri(), dir.path()).await;
+    assert!(again.case("c-1").is_none());
+    assert!(again.case("other-1").is_some());
+    again.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn an_index_that_is_ahead_of_the_stream_is_made_anew() {
+    let (vhost, dir) = left().await;
+    Broker::connect(&vhost.uri()).await.delete_queue("ferry.ledger").await;
+    let again = Instance::begin(&vhost.uri(), dir.path(), impatient());
+    again.caught_up().await;
+    assert!(again.case("c-1").is_none());
+    assert!(matches!(again.append(started("c-1")).await.ruling, Ruling::Counts(_)));
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_deleted_under_a_running_instance_loses_no_record_that_is_waited_for() {
+    let vhost = Node::shared().await.vhost().await;
+    let dir = tempfile::tempdir().unwrap();
+    let one = Instance::begin(&vhost.uri(), dir.path(), impatient());
+    one.caught_up().await;
+    one.append(started("gone")).await;
+    Broker::connect(&vhost.uri()).await.delete_queue("ferry.ledger").await;
+    // Confirmed by the broker, which has nowhere to put it.
+    let ruled = one.append(started("kept")).await;
+    assert!(matches!(ruled.ruling, Ruling::Counts(_)), "{ruled:?}");
+    let kept = async || (one.case("kept").is_some() && one.case("gone").is_none()).then_some(());
+    eventually(SOON, "the new stream is all that is known", kept).await;
+    one.healthy(Health::CaughtUp).await;
+    one.stop().await;
+}
+
+#[tokio::test]
+async fn an_index_that_breaks_under_a_running_instance_is_made_anew() {
+    let vhost = Node::shared().await.vhost().await;
+    let dir = tempfile::tempdir().unwrap();
+    let one = Instance::start(&vhost.uri(), dir.path()).await;
+    for number in 0..COMMANDS {
+        one.append(started(&format!("c-{number}"))).await;
+    }
+    one.ledger.flush().await;
+    for path in databases(dir.path()) {
+        for file in [path.clone(), PathBuf::from(format!("{}-wal", path.display()))] {
+            let length = fs::metadata(&file).unwrap().len();
+            fs::write(&file, vec![0xa5; usize::try_from(length).unwrap()]).unwrap();
+        }
+    }
+    let mut number = 0;
+    let intact = async || {
+        number += 1;
+        one.append(completed(&format!("c-{}", number % COMMANDS))).await;
+        tokio::time::timeout(Duration::from_secs(5), one.ledger.flush()).await.ok()?;
+        let counted = one.ledger.index().counts().ok()?;
+        (counted.states.values().sum::<u64>() >= COMMANDS as u64).then_some(())
+    };
+    eventually(SOON, "the index is whole again", intact).await;
+    assert!(one.case("c-299").is_some());
+    one.stop().await;
+}

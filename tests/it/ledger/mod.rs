@@ -1,0 +1,7 @@
+//! The ledger on a real broker: order, races, outages, and indexes that are lost.
+
+mod loss;
+mod measure;
+mod order;
+mod outage;
+mod site;

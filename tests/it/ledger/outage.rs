@@ -1,0 +1,118 @@
+//! The broker dies, is down, or can't be reached, under a load of records.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ferryd::domain::ledger::ruling::Ruling;
+use ferryd::ledger::Health;
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+
+use super::site::{Instance, completed, impatient, started};
+use crate::harness::node::Node;
+use crate::harness::tcp_proxy::TcpProxy;
+use crate::harness::wait::eventually;
+use crate::rig::SOON;
+
+const APPENDERS: usize = 32;
+const LONG: Duration = Duration::from_mins(3);
+
+/// Commands that are begun and completed one after the other, until told to stop; returns which.
+async fn load(instance: &Instance, name: usize, mut stop: mpsc::Receiver<()>) -> Vec<String> {
+    let mut done = Vec::new();
+    while stop.try_recv() == Err(mpsc::error::TryRecvError::Empty) {
+        let id = format!("load-{name}-{}", done.len());
+        let start = tokio::time::timeout(LONG, instance.ledger.append(started(&id))).await.unwrap().unwrap();
+        // A record that was lost or applied twice would be a repeat or a claim of somebody else's.
+        assert!(matches!(start.ruling, Ruling::Counts(_)), "{id}: {start:?}");
+        let end = tokio::time::timeout(LONG, instance.ledger.append(completed(&id))).await.unwrap().unwrap();
+        assert!(matches!(end.ruling, Ruling::Counts(_)), "{id}: {end:?}");
+        done.push(id);
+    }
+    done
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_killed_under_load_loses_and_doubles_no_record() {
+    let node = Node::private().await;
+    let vhost = node.vhost().await;
+    let dir = tempfile::tempdir().unwrap();
+    let one = Instance::start(&vhost.uri(), dir.path()).await;
+    let two = Instance::start(&vhost.uri(), dir.path()).await;
+    one.append(started("settles")).await;
+    node.settle().await;
+    let (stops, loads): (Vec<_>, Vec<_>) = (0..APPENDERS)
+        .map(|name| {
+            let (stop, stopped) = mpsc::channel(1);
+            (stop, load(if name % 2 == 0 { &one } else { &two }, name, stopped))
+        })
+        .unzip();
+    let killing = async {
+        for kill in 0..3 {
+            let begun = one.records();
+            let working = async || (one.records() > begun + 2_000).then_some(());
+            eventually(LONG, "the load goes on", working).await;
+            node.kill9().await;
+            node.start().await;
+            eprintln!("kill {kill}: {} records", one.records());
+        }
+        let begun = one.records();
+        eventually(LONG, "the load goes on", async || (one.records() > begun + 2_000).then_some(())).await;
+        drop(stops);
+    };
+    let (done, ()) = tokio::join!(join_all(loads), killing);
+    let done: Vec<_> = done.into_iter().flatten().collect();
+    one.ledger.barrier().await.unwrap();
+    two.ledger.barrier().await.unwrap();
+    // A third that reads everything from the beginning comes to the same.
+    let fresh = tempfile::tempdir().unwrap();
+    let three = Instance::start(&vhost.uri(), fresh.path()).await;
+    three.ledger.barrier().await.unwrap();
+    let cases: HashMap<_, _> = done.iter().map(|id| (id, one.case(id).unwrap())).collect();
+    assert!(cases.len() > 3_000, "{}", cases.len());
+    for (id, case) in cases {
+        assert_eq!(case.history.len(), 2, "{id}: {case:?}");
+        assert_eq!(two.case(id).as_ref(), Some(&case));
+        assert_eq!(three.case(id).as_ref(), Some(&case));
+    }
+    for instance in [one, two, three] {
+        instance.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_cannot_be_reached_is_lagging_until_it_can() {
+    let vhost = Node::shared().await.vhost().await;
+    let proxy = TcpProxy::to(vhost.address()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let one = Instance::begin(&vhost.uri_at(proxy.address()), dir.path(), impatient());
+    one.caught_up().await;
+    // Nobody appends anything, and still it is noticed.
+    proxy.refuse().await;
+    one.healthy(Health::Lagging).await;
+    let waiting = one.append(started("waits"));
+    let recovering = async {
+        proxy.resume().await;
+        one.caught_up().await;
+    };
+    let (ruled, ()) = tokio::join!(waiting, recovering);
+    assert!(matches!(ruled.ruling, Ruling::Counts(_)), "{ruled:?}");
+    proxy.cut().await;
+    assert!(matches!(one.append(completed("waits")).await.ruling, Ruling::Counts(_)));
+    one.stop().await;
+}
+
+#[tokio::test]
+async fn a_stalled_link_holds_a_barrier_until_it_moves() {
+    let vhost = Node::shared().await.vhost().await;
+    let proxy = TcpProxy::to(vhost.address()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let one = Instance::begin(&vhost.uri_at(proxy.address()), dir.path(), impatient());
+    one.caught_up().await;
+    proxy.pause();
+    let early = tokio::time::timeout(Duration::from_secs(3), one.ledger.barrier()).await;
+    assert!(early.is_err(), "a barrier passed a link that does not move");
+    proxy.resume().await;
+    tokio::time::timeout(SOON, one.ledger.barrier()).await.unwrap().unwrap();
+    one.stop().await;
+}

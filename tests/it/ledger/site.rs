@@ -1,0 +1,174 @@
+//! Instances of the ledger in this process, on a broker of the test's choice, and records to append.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferryd::amqp::broker::Broker;
+use ferryd::amqp::connection::AmqpSettings;
+use ferryd::amqp::topology::{Names, Topology};
+use ferryd::domain::command::{Command, Envelope, Identity};
+use ferryd::domain::command_id::CommandId;
+use ferryd::domain::event::{Event, Happening, Moment, Trace};
+use ferryd::domain::ledger::case::Case;
+use ferryd::domain::ledger::effects::Effects;
+use ferryd::domain::ledger::record::{
+    By, Fact, Finished, Guard, Opening, Record, RecordId, Settled, Started, Step,
+};
+use ferryd::domain::outcome::Success;
+use ferryd::ledger::index::Index;
+use ferryd::ledger::{Health, Ledger, LedgerSettings, Ruled};
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::rig::SOON;
+
+/// One instance. Ends when dropped; [`stop`](Self::stop) waits for it.
+pub(super) struct Instance {
+    pub(super) ledger: Ledger,
+    pub(super) stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Instance {
+    /// Starts one, and waits until it knows everything.
+    pub(super) async fn start(uri: &str, dir: &Path) -> Self {
+        Self::start_within(uri, dir, SOON).await
+    }
+
+    /// The same, where there is much to know.
+    pub(super) async fn start_within(uri: &str, dir: &Path, patience: Duration) -> Self {
+        let instance = Self::begin(uri, dir, LedgerSettings::default());
+        let mut health = instance.ledger.health();
+        let caught_up = health.wait_for(|health| *health == Health::CaughtUp);
+        assert!(tokio::time::timeout(patience, caught_up).await.is_ok(), "not caught up within {patience:?}");
+        instance
+    }
+
+    /// Starts one.
+    pub(super) fn begin(uri: &str, dir: &Path, settings: LedgerSettings) -> Self {
+        let _ = tracing_subscriber::fmt().with_env_filter("info,ferryd=debug").with_test_writer().try_init();
+        let names = Names::new("ferry".parse().unwrap());
+        let stop = CancellationToken::new();
+        let index = Index::open(dir, uri).unwrap();
+        let topology = Topology::new(&names, [], [], &[]);
+        let (broker, link) = Broker::start(amqp(uri), topology, stop.clone());
+        let (ledger, mut tasks) = Ledger::start(broker, &names, index, settings, stop.clone());
+        tasks.push(link);
+        Self { ledger, stop, tasks }
+    }
+
+    /// Waits until it knows everything.
+    pub(super) async fn caught_up(&self) {
+        self.healthy(Health::CaughtUp).await;
+    }
+
+    /// Waits for this health.
+    pub(super) async fn healthy(&self, wanted: Health) {
+        let mut health = self.ledger.health();
+        let judged = tokio::time::timeout(SOON, health.wait_for(|health| *health == wanted)).await;
+        assert!(judged.is_ok(), "not {wanted:?} but {:?}", *self.ledger.health().borrow());
+    }
+
+    /// Appends a record and returns what it came to.
+    pub(super) async fn append(&self, record: Record) -> Ruled {
+        tokio::time::timeout(SOON, self.ledger.append(record)).await.expect("a ruling").unwrap()
+    }
+
+    /// How many records it has read.
+    pub(super) fn records(&self) -> u64 {
+        self.ledger.progress().records
+    }
+
+    /// What is known of a command.
+    pub(super) fn case(&self, id: &str) -> Option<Arc<Case>> {
+        self.ledger.case(&id.parse().unwrap())
+    }
+
+    /// Ends it, and with it its hold on the index.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+    }
+}
+
+/// Settings under which everything is noticed soon.
+pub(super) fn impatient() -> LedgerSettings {
+    LedgerSettings {
+        read_back: Duration::from_secs(1),
+        lagging_after: Duration::from_secs(2),
+        heartbeat: Duration::from_millis(500),
+        ..LedgerSettings::default()
+    }
+}
+
+fn amqp(uri: &str) -> AmqpSettings {
+    AmqpSettings {
+        uri: uri.parse().unwrap(),
+        ca_file: None,
+        client_cert: None,
+        connect_timeout: Duration::from_secs(10),
+        publish_timeout: Duration::from_secs(10),
+        max_unconfirmed: 1000,
+    }
+}
+
+pub(super) fn identity(id: &str) -> Identity {
+    let body = json!({ "id": id, "type": "payment", "provider": "acme", "operation": "charge", "reference": id });
+    let provider = "acme".parse().unwrap();
+    Command::decode(body.to_string().as_bytes(), Envelope::default()).unwrap().identity(&provider)
+}
+
+fn record(id: &str, fact: Fact) -> Record {
+    Record { at: Timestamp::now(), command: id.parse::<CommandId>().unwrap(), fact }
+}
+
+const FIRST: Step = Step { generation: 0, attempt: 1 };
+
+/// Somebody begins the first call of a command that has no key.
+pub(super) fn started(id: &str) -> Record {
+    let opening = Opening { identity: identity(id), content: "c0ffee".repeat(10) };
+    let started = Started {
+        step: FIRST,
+        opening: Some(opening),
+        fresh: true,
+        recorded: false,
+        guard: Guard::Claim(45_000),
+        unknown: false,
+        key: None,
+        digest: "d16e57".repeat(10),
+        first_sent: None,
+    };
+    record(id, Fact::Started(Box::new(started)))
+}
+
+/// The first call of a command has completed it.
+pub(super) fn completed(id: &str) -> Record {
+    let moment = Moment { generation: 0, attempt: 1, at: Timestamp::now() };
+    let success = Success {
+        result: Some(json!({ "id": format!("ch_{id}"), "status": "succeeded", "amount": 1099 })),
+        provider_reference: Some(format!("ch_{id}")),
+        warnings: Vec::new(),
+        http_status: Some(200),
+    };
+    let event = Event::new(identity(id), moment, Happening::Completed(success), Trace::default());
+    let finished = Finished {
+        step: FIRST,
+        opening: None,
+        fresh: true,
+        call: None,
+        unknown: false,
+        by: By::Holder,
+        effects: Effects { event, told: true, carried: None },
+    };
+    record(id, Fact::Finished(Box::new(finished)))
+}
+
+/// What followed from a decision is published.
+pub(super) fn settled(id: &str, finished: RecordId) -> Record {
+    record(id, Fact::Settled(Settled { finished }))
+}
