@@ -1,0 +1,289 @@
+//! What an instance does, one effect at a time.
+
+use ferryd::domain::lifecycle::{Admission, Decision, Limits, after_call, before_call, mark};
+use ferryd::domain::outcome::{Failure, Outcome, Success};
+use ferryd::domain::progress::Progress;
+use ferryd::domain::retry::RetryPolicy;
+use jiff::Timestamp;
+
+use crate::ledger::{By, Carried, Effects, Failed, Finish, Guard, Id, Ledger, Plan, Rec, Said, Start, Step, Told, What, is_fresh};
+use crate::world::{At, Instance, Job, Kind, Message, World};
+use crate::{Mistake, Setup};
+
+/// What a call comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Completed,
+    Declined,
+    Transient,
+    Rejected,
+    /// No answer, and the provider acted or not.
+    Unknown(bool),
+}
+
+/// One step of one instance: everything it needs to know.
+pub struct Turn<'a> {
+    pub setup: &'a Setup,
+    pub ledger: &'a mut Ledger,
+    pub world: &'a mut World,
+    /// Whose turn it is.
+    pub who: usize,
+}
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// What a held command says of itself.
+#[derive(Clone, Copy)]
+struct Parcel {
+    step: Step,
+    recorded: bool,
+    content: u8,
+    unknown: bool,
+    key: Option<u8>,
+    waited_out: Option<Id>,
+}
+
+impl Turn<'_> {
+    fn me(&mut self) -> &mut Instance {
+        &mut self.world.instances[self.who]
+    }
+
+    fn goes(&mut self, at: At) {
+        self.me().at = at;
+    }
+
+    fn send(&mut self, record: Rec) {
+        let id = self.world.free_id(self.ledger);
+        self.world.transit.push((id, record));
+        self.goes(At::Sent(id, record));
+    }
+
+    fn held(&mut self) -> Option<Kind> {
+        self.me().message.map(|message| message.kind)
+    }
+
+    fn parcel(&mut self) -> Parcel {
+        match self.held() {
+            Some(Kind::Command { step, recorded, content, unknown, key, waited_out }) => {
+                Parcel { step, recorded, content, unknown, key, waited_out }
+            }
+            other => panic!("no command is held: {other:?}"),
+        }
+    }
+
+    fn key(&mut self) -> Option<u8> {
+        let Parcel { key, step, .. } = self.parcel();
+        (self.setup.guard == Guard::Key).then(|| key.unwrap_or(step.generation))
+    }
+
+    /// A message has come.
+    pub fn take(&mut self, message: Message) {
+        *self.me() = Instance { message: Some(message), linked: true, late: false, at: At::Idle };
+        match message.kind {
+            Kind::Command { .. } => self.admit(message.redelivered),
+            Kind::Dead { generation, unknown, key, job } => self.operate(generation, unknown, key, job),
+            Kind::Cancel => self.decide_beside(By::Canceller, What::Failed(Failed::Cancelled)),
+            Kind::Callback(what) => self.decide_beside(By::Holder, what),
+        }
+    }
+
+    fn limits(&self, generation: u8) -> Limits {
+        let pauses = usize::from(self.setup.attempts - 1);
+        let hour = std::time::Duration::from_hours(1);
+        Limits {
+            policy: RetryPolicy { schedule: vec![hour / 60; pauses], give_up_after: 24 * hour, jitter: false },
+            key_retention: (self.setup.guard == Guard::Key).then_some(24 * hour),
+            not_before: None,
+            expires_at: (self.world.expired && generation == 0).then(|| NOW - std::time::Duration::from_secs(1)),
+        }
+    }
+
+    fn progress(&mut self, unknown: bool) -> Progress {
+        let Parcel { step, .. } = self.parcel();
+        let mut progress = Progress::of_generation(step.generation.into(), NOW);
+        progress.attempt = step.attempt.into();
+        progress.unknown = unknown;
+        progress.first_sent = Some(NOW);
+        progress
+    }
+
+    fn admit(&mut self, redelivered: bool) {
+        let Parcel { step, recorded, content, unknown, key: _, waited_out } = self.parcel();
+        let progress = self.progress(unknown);
+        match before_call(&progress, &self.limits(step.generation), NOW) {
+            Admission::Call => {
+                let (guard, key) = (self.setup.guard, self.key());
+                let start = Start { step, guard, content, recorded, redelivered, waited_out, unknown, key };
+                self.send(Rec::Started(start));
+            }
+            Admission::GiveUp(kind, _) => self.give_up(Failed::of(kind), false, unknown),
+            Admission::Park(_) => panic!("nothing comes too early here"),
+        }
+    }
+
+    fn give_up(&mut self, why: Failed, called: bool, unknown: bool) {
+        let step = self.parcel().step;
+        let unknown = unknown || why == Failed::Unresolved;
+        let dead = Carried::Dead { generation: step.generation, unknown, key: self.key() };
+        let carried = if why.kind().dead_letters() { dead } else { Carried::Nothing };
+        self.finish(Effects { event: Told { step, what: What::Failed(why) }, carried }, called, unknown);
+    }
+
+    fn finish(&mut self, effects: Effects, called: bool, unknown: bool) {
+        let Parcel { step, content, recorded, .. } = self.parcel();
+        self.send(Rec::Finished(Finish { step, content, recorded, called, unknown, by: By::Holder, effects }));
+    }
+
+    /// A decision by somebody who does not hold the command: it is about the step the command is at.
+    fn decide_beside(&mut self, by: By, what: What) {
+        let view = self.ledger.view(self.world.case);
+        let effects = Effects { event: Told { step: view.step, what }, carried: Carried::Nothing };
+        let (step, unknown) = (view.step, view.unknown);
+        self.send(Rec::Finished(Finish { step, content: 0, recorded: true, called: false, unknown, by, effects }));
+    }
+
+    fn operate(&mut self, generation: u8, unknown: bool, key: Option<u8>, job: Option<Job>) {
+        let fresh = Rec::Replayed { from: generation, unknown: false, key: None, forced: unknown };
+        match job {
+            Some(Job::Discard) => self.decide_beside(By::Operator, What::Failed(Failed::Discarded)),
+            Some(Job::Replay) if unknown => self.send(Rec::Replayed { from: generation, unknown, key, forced: false }),
+            _ => self.send(fresh),
+        }
+    }
+
+    /// The record it has appended is read: what now?
+    pub fn read(&mut self, id: Id, record: Rec, ruling: u16) {
+        let said = self.ledger.said(ruling);
+        match record {
+            Rec::Started(_) if self.me().late && matches!(said, Said::Counts { .. }) => self.send(Rec::Released(id)),
+            Rec::Started(_) => self.follow(id, ruling),
+            Rec::Released(_) => self.after_release(said),
+            Rec::TakenOver(_) if matches!(said, Said::Counts { .. }) => self.give_up(Failed::Unresolved, false, true),
+            Rec::TakenOver(_) => self.follow(id, ruling),
+            Rec::Finished(finish) => self.after_finish(id, finish, ruling, said),
+            Rec::CancelWished if said == Said::Passed => {
+                self.decide_beside(By::Canceller, What::Failed(Failed::Cancelled));
+            }
+            Rec::Replayed { from, unknown, key, .. } => self.after_replay(from, unknown, key, said),
+            Rec::Asked => match said {
+                Said::Ended(event) => self.goes(At::Event { by: None, effects: bare(event) }),
+                _ => self.goes(At::Ack { by: None }),
+            },
+            Rec::CancelWished | Rec::Settled(_) => self.goes(At::Ack { by: None }),
+        }
+    }
+
+    /// Does what the protocol says about a held message.
+    fn follow(&mut self, id: Id, ruling: u16) {
+        let Parcel { step, recorded, waited_out, .. } = self.parcel();
+        let fresh = is_fresh(recorded, step);
+        match self.ledger.plan(ruling, fresh, waited_out, self.setup.guard) {
+            Plan::Call { unknown } => self.call(id, unknown),
+            Plan::Unknown if self.setup.mistake == Some(Mistake::CallsAfterUnknown) => self.call(id, true),
+            Plan::Unknown => self.give_up(Failed::Unresolved, false, true),
+            Plan::WaitOut(claim) => self.forward(Some(claim)),
+            Plan::TakeOver(claim) => self.send(Rec::TakenOver(claim)),
+            Plan::Publish(by, effects) => self.publish(Some(by), effects),
+            Plan::Answer(event) => self.publish(None, bare(event)),
+            Plan::Ask => self.send(Rec::Asked),
+            Plan::Drop | Plan::Conflict => self.goes(At::Ack { by: None }),
+            Plan::Cancel => self.give_up(Failed::Cancelled, false, false),
+        }
+    }
+
+    pub fn call(&mut self, start: Id, unknown: bool) {
+        let (step, guard, key) = (self.parcel().step, self.setup.guard, self.key());
+        self.world.seen.call(step, guard, key);
+        self.goes(At::Calling { start, unknown, acted: false });
+    }
+
+    /// The message is sent on as it is, to be looked at later.
+    fn forward(&mut self, waited_out: Option<Id>) {
+        let Parcel { step, content, unknown, key, .. } = self.parcel();
+        self.goes(At::Forward(Kind::Command { step, recorded: true, content, unknown, key, waited_out }));
+    }
+
+    fn publish(&mut self, by: Option<Id>, effects: Effects) {
+        if self.setup.mistake == Some(Mistake::AcksFirst) {
+            self.me().linked = false;
+        }
+        self.goes(At::Event { by, effects });
+    }
+
+    fn after_release(&mut self, said: Said) {
+        match said {
+            Said::Counts { .. } => self.forward(None),
+            _ => self.goes(At::Ack { by: None }),
+        }
+    }
+
+    fn after_finish(&mut self, id: Id, finish: Finish, ruling: u16, said: Said) {
+        let command = matches!(self.held(), Some(Kind::Command { .. }));
+        match said {
+            Said::Counts { .. } => self.publish(Some(id), finish.effects),
+            Said::Outrun(attempt) => {
+                let mut again = finish;
+                again.effects.event.step.attempt = attempt;
+                self.send(Rec::Finished(again));
+            }
+            Said::Unsettled(by, effects) if command => self.publish(Some(by), effects),
+            Said::Unknown if command => self.give_up(Failed::Unresolved, finish.called, true),
+            Said::Claimed if command => self.follow(id, ruling),
+            Said::Passed if finish.by == By::Canceller => self.send(Rec::CancelWished),
+            // It was sent again meanwhile: the answer is about the generation there is now.
+            Said::Passed if !command && finish.by == By::Holder => self.decide_beside(By::Holder, finish.effects.event.what),
+            _ => self.goes(At::Ack { by: None }),
+        }
+    }
+
+    fn after_replay(&mut self, from: u8, unknown: bool, key: Option<u8>, said: Said) {
+        let step = Step { generation: from + 1, attempt: 1 };
+        let view = self.ledger.view(self.world.case);
+        let begun = said == Said::TooLate && view.step == step && view.ending.is_none();
+        let (unknown, key) = match said {
+            Said::Counts { .. } => (unknown, key),
+            // Whoever began this may have died before the message was out: once more, as the ledger has it.
+            _ if begun && self.setup.mistake != Some(Mistake::DropsReplayed) => (view.unknown, view.key),
+            _ => return self.goes(At::Ack { by: None }),
+        };
+        self.goes(At::Forward(Kind::Command { step, recorded: true, content: 0, unknown, key, waited_out: None }));
+    }
+
+    /// The call has ended.
+    pub fn answered(&mut self, unknown: bool, answer: Answer) {
+        let (step, key) = (self.parcel().step, self.key());
+        match answer {
+            Answer::Completed | Answer::Unknown(true) => self.world.seen.act(key, What::Completed),
+            Answer::Declined => self.world.seen.act(key, What::Failed(Failed::Declined)),
+            Answer::Transient | Answer::Rejected | Answer::Unknown(false) => {}
+        }
+        if matches!(answer, Answer::Unknown(_)) && key.is_none() {
+            self.world.seen.lose(step.generation);
+        }
+        let outcome = match answer {
+            Answer::Completed => Outcome::Completed(Success::default()),
+            Answer::Declined => Outcome::Declined(Failure::default()),
+            Answer::Transient => Outcome::Transient(Failure::default(), None),
+            Answer::Rejected => Outcome::Rejected(Failure::default()),
+            Answer::Unknown(_) => Outcome::Unknown(Failure::default()),
+        };
+        let mut progress = self.progress(unknown);
+        mark(&mut progress, &outcome);
+        let unknown = progress.unknown;
+        match after_call(outcome, &progress, &self.limits(step.generation), NOW, 0.5) {
+            Decision::Complete(_) => self.finish(bare(Told { step, what: What::Completed }), true, unknown),
+            Decision::GiveUp(kind, _) => self.give_up(Failed::of(kind), true, unknown),
+            Decision::Retry { .. } => {
+                let next = Step { attempt: step.attempt + 1, ..step };
+                let carried = Carried::Next { step: next, unknown, key };
+                self.finish(Effects { event: Told { step: next, what: What::Pending }, carried }, true, unknown);
+            }
+            Decision::Wait(..) => panic!("nobody waits here"),
+        }
+    }
+}
+
+/// The effects of an event alone.
+pub fn bare(event: Told) -> Effects {
+    Effects { event, carried: Carried::Nothing }
+}

@@ -1,0 +1,341 @@
+//! The ledger as the model sees it: small copies of the real records, and the real [`Case::rule`] behind a memory.
+//!
+//! A state of the model must be small and comparable, and a record is long. So the model speaks in short forms, which are
+//! turned into real records when they are ruled on, and what the real code says of them is remembered: the same record
+//! in the same place is ruled on once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ferryd::domain::command::{Command, Envelope, Identity};
+use ferryd::domain::event::{Event, Happening, Moment, Trace};
+use ferryd::domain::key::IdempotencyKey;
+use ferryd::domain::ledger::case::{Case, Phase};
+use ferryd::domain::ledger::effects::{self, HeaderValue};
+use ferryd::domain::ledger::holder::{Held, Next, next};
+use ferryd::domain::ledger::record as real;
+use ferryd::domain::ledger::ruling::{Decided, Ruling};
+use ferryd::domain::lifecycle::{Kind, State};
+use ferryd::domain::outcome::{Failure, Party, Success};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+#[path = "translate.rs"]
+mod translate;
+
+pub use translate::is_fresh;
+use translate::{record_id, short_decided, short_event, short_id, short_key, short_step};
+
+/// Names a record while anything refers to it.
+pub type Id = u8;
+
+/// One call.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Step {
+    pub generation: u8,
+    pub attempt: u8,
+}
+
+impl std::fmt::Debug for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.generation, self.attempt)
+    }
+}
+
+/// What an event tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum What {
+    Pending,
+    Waiting,
+    Completed,
+    Failed(Failed),
+}
+
+/// Why a command failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Failed {
+    Declined,
+    Rejected,
+    Unavailable,
+    Expired,
+    Unresolved,
+    Cancelled,
+    Discarded,
+}
+
+/// An event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Told {
+    pub step: Step,
+    pub what: What,
+}
+
+/// The message that is sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Carried {
+    Nothing,
+    Next { step: Step, unknown: bool, key: Option<u8> },
+    Dead { generation: u8, unknown: bool, key: Option<u8> },
+}
+
+/// What follows from a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Effects {
+    pub event: Told,
+    pub carried: Carried,
+}
+
+/// Who decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum By {
+    Holder,
+    Canceller,
+    Operator,
+}
+
+/// What keeps calls from acting twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Guard {
+    Key,
+    Claim,
+    Harmless,
+}
+
+/// A start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Start {
+    pub step: Step,
+    pub guard: Guard,
+    pub content: u8,
+    pub recorded: bool,
+    pub redelivered: bool,
+    pub waited_out: Option<Id>,
+    pub unknown: bool,
+    pub key: Option<u8>,
+}
+
+/// A decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Finish {
+    pub step: Step,
+    pub content: u8,
+    pub recorded: bool,
+    pub called: bool,
+    pub unknown: bool,
+    pub by: By,
+    pub effects: Effects,
+}
+
+/// A record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rec {
+    Started(Start),
+    Released(Id),
+    TakenOver(Id),
+    Finished(Finish),
+    Settled(Id),
+    CancelWished,
+    /// `forced`: a named person sends it again although it may have acted.
+    Replayed { from: u8, unknown: bool, key: Option<u8>, forced: bool },
+    Asked,
+}
+
+/// A ruling, as far as it is not left to [`next`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    Counts { unknown: bool },
+    Claimed,
+    Unsettled(Id, Effects),
+    Ended(Told),
+    Unknown,
+    Passed,
+    OtherContent,
+    Cancelled,
+    Contradicts,
+    Outrun(u8),
+    TooLate,
+}
+
+/// What to do next, in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    Call { unknown: bool },
+    Unknown,
+    WaitOut(Id),
+    TakeOver(Id),
+    Publish(Id, Effects),
+    Answer(Told),
+    Ask,
+    Drop,
+    Conflict,
+    Cancel,
+}
+
+/// What the model looks at of a case.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// The records the case refers to, as bits.
+    pub ids: u64,
+    pub step: Step,
+    pub unknown: bool,
+    pub key: Option<u8>,
+    pub ending: Option<Told>,
+    pub dead: bool,
+    /// The decision whose effects are not known to be published.
+    pub unsettled: Option<(Id, Effects)>,
+}
+
+/// The real code, and what it said so far.
+pub struct Ledger {
+    cases: Vec<Option<Case>>,
+    views: Vec<View>,
+    known: HashMap<String, u16>,
+    rulings: Vec<Ruling>,
+    said: Vec<Said>,
+    ruled: HashMap<String, u16>,
+    memory: HashMap<(u16, Id, Rec), (u16, u16)>,
+    plans: HashMap<(u16, bool, Option<Id>, Guard), Plan>,
+    /// A fault put in on purpose: the highest number told is forgotten.
+    forgets_told: bool,
+}
+
+impl Ledger {
+    pub fn new(forgets_told: bool) -> Self {
+        let mut ledger = Self {
+            cases: Vec::new(),
+            views: Vec::new(),
+            known: HashMap::new(),
+            rulings: Vec::new(),
+            said: Vec::new(),
+            ruled: HashMap::new(),
+            memory: HashMap::new(),
+            plans: HashMap::new(),
+            forgets_told,
+        };
+        ledger.keep(None);
+        ledger
+    }
+
+    /// How many different cases came up.
+    pub fn cases(&self) -> usize {
+        self.cases.len()
+    }
+
+    pub fn view(&self, case: u16) -> View {
+        self.views[usize::from(case)]
+    }
+
+    pub fn said(&self, ruling: u16) -> Said {
+        self.said[usize::from(ruling)]
+    }
+
+    /// The case after a record, and the record's ruling.
+    pub fn rule(&mut self, case: u16, id: Id, record: Rec) -> (u16, u16) {
+        if let Some(known) = self.memory.get(&(case, id, record)) {
+            return *known;
+        }
+        let mut slot = self.cases[usize::from(case)].clone();
+        if let Some(case) = slot.as_mut().filter(|_| self.forgets_told) {
+            case.told = 0;
+        }
+        let ruling = Case::rule(&mut slot, record_id(id), &record.real());
+        let result = (self.keep(slot), self.keep_ruling(ruling));
+        self.memory.insert((case, id, record), result);
+        result
+    }
+
+    /// What the holder of a message does with a ruling.
+    pub fn plan(&mut self, ruling: u16, fresh: bool, waited_out: Option<Id>, guard: Guard) -> Plan {
+        let rulings = &self.rulings;
+        *self.plans.entry((ruling, fresh, waited_out, guard)).or_insert_with(|| {
+            let held = Held { fresh, waited_out: waited_out.map(record_id) };
+            plan(next(held, guard.real(), rulings[usize::from(ruling)].clone()))
+        })
+    }
+
+    fn keep(&mut self, mut slot: Option<Case>) -> u16 {
+        if let Some(case) = &mut slot {
+            // Only the last entry decides anything: the state of a settled case.
+            let last = case.history.pop();
+            case.history = last.into_iter().collect();
+        }
+        let text = serde_json::to_string(&slot).unwrap();
+        let fresh = u16::try_from(self.cases.len()).unwrap();
+        let case = *self.known.entry(text).or_insert(fresh);
+        if case == fresh {
+            self.views.push(view(slot.as_ref()));
+            self.cases.push(slot);
+        }
+        case
+    }
+
+    fn keep_ruling(&mut self, ruling: Ruling) -> u16 {
+        let fresh = u16::try_from(self.rulings.len()).unwrap();
+        let index = *self.ruled.entry(format!("{ruling:?}")).or_insert(fresh);
+        if index == fresh {
+            self.said.push(said(&ruling));
+            self.rulings.push(ruling);
+        }
+        index
+    }
+}
+
+fn view(case: Option<&Case>) -> View {
+    let first = Step { generation: 0, attempt: 1 };
+    let Some(case) = case else {
+        return View { ids: 0, step: first, unknown: false, key: None, ending: None, dead: false, unsettled: None };
+    };
+    let by = match &case.phase {
+        Phase::Started { by, .. } | Phase::Decided { by, .. } => Some(*by),
+        Phase::Open | Phase::TakenOver => None,
+    };
+    let ended = case.ending.as_ref().map(|ending| ending.by);
+    let ids = by.into_iter().chain(ended).fold(0, |ids, id| ids | 1 << short_id(id));
+    View {
+        ids,
+        step: short_step(case.step),
+        unknown: case.unknown,
+        key: case.key.as_ref().map(short_key),
+        ending: case.ending.as_ref().map(|ending| short_event(&ending.event)),
+        dead: case.ending.as_ref().is_some_and(ferryd::domain::ledger::case::Ending::is_dead),
+        unsettled: case.unsettled().map(|decided| short_decided(&decided)),
+    }
+}
+
+fn said(ruling: &Ruling) -> Said {
+    match ruling {
+        Ruling::Counts(granted) => Said::Counts { unknown: granted.unknown },
+        Ruling::Claimed { .. } => Said::Claimed,
+        Ruling::Unsettled(decided) => {
+            let (by, effects) = short_decided(decided);
+            Said::Unsettled(by, effects)
+        }
+        Ruling::Ended(event) => Said::Ended(short_event(event)),
+        Ruling::Unknown => Said::Unknown,
+        Ruling::Passed => Said::Passed,
+        Ruling::OtherContent => Said::OtherContent,
+        Ruling::Cancelled(_) => Said::Cancelled,
+        Ruling::Contradicts(_) => Said::Contradicts,
+        Ruling::Outrun { attempt } => Said::Outrun(u8::try_from(*attempt).unwrap()),
+        Ruling::TooLate(_) => Said::TooLate,
+        Ruling::Blocked(kind) => panic!("nothing is blocked here: {kind}"),
+    }
+}
+
+fn plan(next: Next) -> Plan {
+    match next {
+        Next::Call { unknown } => Plan::Call { unknown },
+        Next::Unknown => Plan::Unknown,
+        Next::WaitOut { claim, .. } => Plan::WaitOut(short_id(claim)),
+        Next::TakeOver(claim) => Plan::TakeOver(short_id(claim)),
+        Next::Publish(decided) => {
+            let (by, effects) = short_decided(&decided);
+            Plan::Publish(by, effects)
+        }
+        Next::Answer(event) => Plan::Answer(short_event(&event)),
+        Next::Ask => Plan::Ask,
+        Next::Drop => Plan::Drop,
+        Next::Conflict => Plan::Conflict,
+        Next::Cancel(_) => Plan::Cancel,
+        Next::Wait(kind) => panic!("nothing is blocked here: {kind}"),
+    }
+}

@@ -1,0 +1,230 @@
+//! Between the short forms of the model and the real types.
+
+use super::*;
+
+const AT: Timestamp = Timestamp::UNIX_EPOCH;
+
+pub fn record_id(id: Id) -> real::RecordId {
+    real::RecordId { writer: Uuid::nil(), number: id.into() }
+}
+
+pub fn short_id(id: real::RecordId) -> Id {
+    u8::try_from(id.number).unwrap()
+}
+
+fn person() -> real::Person {
+    real::Person { by: "somebody".to_owned(), reason: None }
+}
+
+fn key(number: u8) -> IdempotencyKey {
+    IdempotencyKey::from_header(&number.to_string())
+}
+
+pub fn short_key(key: &IdempotencyKey) -> u8 {
+    key.as_str().parse().unwrap()
+}
+
+fn step(step: Step) -> real::Step {
+    real::Step { generation: step.generation.into(), attempt: step.attempt.into() }
+}
+
+pub fn short_step(step: real::Step) -> Step {
+    Step { generation: u8::try_from(step.generation).unwrap(), attempt: u8::try_from(step.attempt).unwrap() }
+}
+
+fn identity() -> Identity {
+    let body = br#"{"id":"o","type":"payment","provider":"p","operation":"charge"}"#;
+    Command::decode(body, Envelope::default()).unwrap().identity(&"p".parse().unwrap())
+}
+
+fn opening(content: u8) -> real::Opening {
+    real::Opening { identity: identity(), content: content.to_string() }
+}
+
+impl Failed {
+    const ALL: [(Self, Kind); 7] = [
+        (Self::Declined, Kind::Declined),
+        (Self::Rejected, Kind::Rejected),
+        (Self::Unavailable, Kind::Unavailable),
+        (Self::Expired, Kind::Expired),
+        (Self::Unresolved, Kind::Unresolved),
+        (Self::Cancelled, Kind::Cancelled),
+        (Self::Discarded, Kind::Discarded),
+    ];
+
+    pub fn of(kind: Kind) -> Self {
+        Self::ALL.into_iter().find(|(_, real)| *real == kind).unwrap().0
+    }
+
+    pub fn kind(self) -> Kind {
+        Self::ALL.into_iter().find(|(short, _)| *short == self).unwrap().1
+    }
+}
+
+impl What {
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed(_))
+    }
+
+    /// Whether nothing can follow it.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Completed => true,
+            Self::Failed(why) => !why.kind().dead_letters(),
+            Self::Pending | Self::Waiting => false,
+        }
+    }
+
+    pub fn state(self) -> State {
+        match self {
+            Self::Pending => State::Pending,
+            Self::Waiting => State::Waiting,
+            Self::Completed => State::Completed,
+            Self::Failed(_) => State::Failed,
+        }
+    }
+}
+
+fn event(told: Told) -> Event {
+    let happening = match told.what {
+        What::Pending => Happening::Pending { due: AT, failure: Failure::default() },
+        What::Waiting => Happening::Waiting(Success::default(), Party::Provider),
+        What::Completed => Happening::Completed(Success::default()),
+        What::Failed(why) => Happening::Failed(why.kind(), Failure::default()),
+    };
+    let real::Step { generation, attempt } = step(told.step);
+    Event::new(identity(), Moment { generation, attempt, at: AT }, happening, Trace::default())
+}
+
+pub fn short_event(event: &Event) -> Told {
+    let data = &event.data;
+    let what = match data.state {
+        State::Pending => What::Pending,
+        State::Waiting => What::Waiting,
+        State::Completed => What::Completed,
+        State::Failed => What::Failed(Failed::of(data.error.as_ref().and_then(|error| error.kind).unwrap())),
+        State::Processing => panic!("no decision leads to processing"),
+    };
+    Told { step: short_step(real::Step { generation: data.generation, attempt: data.attempt }), what }
+}
+
+fn carried(exchange: &str, at: Step, unknown: bool, key: Option<u8>) -> effects::Carried {
+    let mut headers = BTreeMap::from([
+        ("generation".to_owned(), HeaderValue::Number(at.generation.into())),
+        ("attempt".to_owned(), HeaderValue::Number(at.attempt.into())),
+        ("unknown".to_owned(), HeaderValue::Flag(unknown)),
+    ]);
+    headers.extend(key.map(|key| ("key".to_owned(), HeaderValue::Number(key.into()))));
+    effects::Carried { exchange: exchange.to_owned(), routing_key: String::new(), headers }
+}
+
+fn short_carried(carried: &effects::Carried) -> Carried {
+    let number = |name| match carried.headers.get(name) {
+        Some(HeaderValue::Number(number)) => Some(u8::try_from(*number).unwrap()),
+        _ => None,
+    };
+    let generation = number("generation").unwrap();
+    let unknown = carried.headers["unknown"] == HeaderValue::Flag(true);
+    let key = number("key");
+    match carried.exchange.as_str() {
+        "dead" => Carried::Dead { generation, unknown, key },
+        _ => Carried::Next { step: Step { generation, attempt: number("attempt").unwrap() }, unknown, key },
+    }
+}
+
+impl Effects {
+    fn real(self) -> effects::Effects {
+        let carried = match self.carried {
+            Carried::Nothing => None,
+            Carried::Next { step, unknown, key } => Some(carried("retry", step, unknown, key)),
+            Carried::Dead { generation, unknown, key } => {
+                Some(carried("dead", Step { generation, attempt: 0 }, unknown, key))
+            }
+        };
+        effects::Effects { event: event(self.event), told: true, carried }
+    }
+}
+
+pub fn short_decided(decided: &Decided) -> (Id, Effects) {
+    let Decided { by, effects, .. } = decided;
+    let carried = effects.carried.as_ref().map_or(Carried::Nothing, short_carried);
+    (short_id(*by), Effects { event: short_event(&effects.event), carried })
+}
+
+impl Guard {
+    pub fn real(self) -> real::Guard {
+        match self {
+            Self::Key => real::Guard::Key(1),
+            Self::Claim => real::Guard::Claim(1),
+            Self::Harmless => real::Guard::Harmless,
+        }
+    }
+}
+
+/// Whether a message came from a publisher: it was not recorded, and it is at its first step.
+pub fn is_fresh(recorded: bool, step: Step) -> bool {
+    !recorded && step == Step { generation: 0, attempt: 1 }
+}
+
+impl Start {
+    fn real(self) -> real::Started {
+        real::Started {
+            step: step(self.step),
+            opening: Some(opening(self.content)),
+            fresh: is_fresh(self.recorded, self.step),
+            recorded: self.recorded,
+            guard: self.guard.real(),
+            redelivered: self.redelivered,
+            waited_out: self.waited_out.map(record_id),
+            unknown: self.unknown,
+            key: self.key.map(key),
+            digest: String::new(),
+            first_sent: None,
+        }
+    }
+}
+
+impl Finish {
+    fn real(self) -> real::Finished {
+        let outcome = Failure::default();
+        let outcome = ferryd::domain::outcome::Outcome::Unknown(outcome);
+        let attempted = ferryd::domain::progress::Attempted::new(1, AT, std::time::Duration::ZERO, &outcome);
+        real::Finished {
+            step: step(self.step),
+            opening: Some(opening(self.content)),
+            fresh: is_fresh(self.recorded, self.step),
+            call: self.called.then_some(attempted),
+            unknown: self.unknown,
+            by: match self.by {
+                By::Holder => real::By::Holder,
+                By::Canceller => real::By::Canceller(person()),
+                By::Operator => real::By::Operator(person()),
+            },
+            effects: self.effects.real(),
+        }
+    }
+}
+
+impl Rec {
+    pub fn real(self) -> real::Record {
+        let fact = match self {
+            Self::Started(start) => real::Fact::Started(Box::new(start.real())),
+            Self::Released(id) => real::Fact::Released(real::Released { started: record_id(id) }),
+            Self::TakenOver(id) => real::Fact::TakenOver(real::TakenOver { claim: record_id(id) }),
+            Self::Finished(finish) => real::Fact::Finished(Box::new(finish.real())),
+            Self::Settled(id) => real::Fact::Settled(real::Settled { finished: record_id(id) }),
+            Self::CancelWished => real::Fact::CancelWished(real::CancelWished { person: person() }),
+            Self::Replayed { from, unknown, key: kept, .. } => real::Fact::Replayed(Box::new(real::Replayed {
+                opening: opening(0),
+                from: from.into(),
+                unknown,
+                key: kept.map(key),
+                first_sent: None,
+                digest: None,
+                person: person(),
+            })),
+            Self::Asked => real::Fact::Asked(real::Asked { reply_to: "somewhere".to_owned(), correlation_id: None }),
+        };
+        real::Record { at: AT, command: identity().id, fact }
+    }
+}
