@@ -308,7 +308,8 @@ token = "${file:graph}"
 
 #[test]
 fn an_api_that_others_can_reach_needs_tokens_that_can_not_be_guessed() {
-    let token = |name: &str, token: &str| format!("[[api.tokens]]\nname = '{name}'\nrole = 'read'\ntoken = '{token}'\n");
+    let token =
+        |name: &str, token: &str| format!("[[api.tokens]]\nname = '{name}'\nrole = 'read'\ntoken = '{token}'\n");
     let good = "0123456789abcdef";
     for (text, fault) in [
         (String::new(), None),

@@ -222,10 +222,11 @@ impl Reader {
             };
             self.unacked += 1;
             self.latest = Some(acker);
-            match number(properties.headers().as_ref(), OFFSET).and_then(|offset| u64::try_from(offset).ok()) {
-                Some(offset) => return Some(Entry { offset, properties, data }),
-                None => warn!("a message without an offset: the queue is no stream; delete it, and ferryd makes a new one"),
+            let offset = number(properties.headers().as_ref(), OFFSET).and_then(|offset| u64::try_from(offset).ok());
+            if let Some(offset) = offset {
+                return Some(Entry { offset, properties, data });
             }
+            warn!("a message without an offset: the queue is no stream; delete it, and ferryd makes a new one");
         }
     }
 

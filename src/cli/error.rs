@@ -107,7 +107,9 @@ impl CommandError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Providers(_) | Self::Names(_) | Self::Daemon(_) | Self::Listen(_) => Exit::Configuration,
+            Self::Config(_) | Self::Providers(_) | Self::Names(_) | Self::Daemon(_) | Self::Listen(_) => {
+                Exit::Configuration
+            }
             Self::Operator(OperatorError::Broker(_)) => Exit::Broker,
             Self::NotEnded { .. } => Exit::Timeout,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,

@@ -33,9 +33,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use uuid::Uuid;
 
-pub use self::health::{Health, Progress};
 use self::follower::Follower;
 use self::health::Pulse;
+pub use self::health::{Health, Progress};
 use self::index::Index;
 use self::outbox::Outbox;
 use self::store::Store;

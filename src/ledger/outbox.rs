@@ -139,7 +139,7 @@ impl Outbox {
     /// A marker that is still to be sent; a new one where there is none. Returns its number.
     pub fn mark(&self, now: Timestamp) -> u64 {
         let mut state = self.lock();
-        if !state.queue.front().is_some_and(|front| state.marker >= front.held.number) {
+        if state.queue.front().is_none_or(|front| state.marker < front.held.number) {
             state.marker = state.next;
             state.push(Line::marker(now), None, None, None);
         }

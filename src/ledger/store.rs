@@ -36,6 +36,7 @@ pub(super) struct Store {
 
 /// The view, and what the saving thread is asked for.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each asks the thread for something of its own")]
 pub(super) struct State {
     pub view: View,
     /// Whether somebody waits for what is unsaved.

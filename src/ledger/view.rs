@@ -80,9 +80,7 @@ impl Reached {
     pub fn checkpoint(&self) -> Checkpoint {
         match self {
             Self::Before(checkpoint) => *checkpoint,
-            Self::Message { offset, source, body } => {
-                Checkpoint { offset: *offset, hash: fingerprint(*source, body) }
-            }
+            Self::Message { offset, source, body } => Checkpoint { offset: *offset, hash: fingerprint(*source, body) },
         }
     }
 }
@@ -125,14 +123,13 @@ impl View {
         change: impl FnOnce(&mut Option<Case>) -> T,
     ) -> T {
         let before = self.unsaved.cases.remove_entry(id);
-        let (key, order, known) = match before {
-            Some((key, Changed { order, case })) => (key, order, Some(case)),
-            None => {
-                self.order += 1;
-                let saving = || self.saving.cases.get(id).map(|changed| Arc::clone(&changed.case));
-                let saved = self.young.remove(id).or_else(|| self.old.remove(id));
-                (id.clone(), self.order, saving().or(saved))
-            }
+        let (key, order, known) = if let Some((key, Changed { order, case })) = before {
+            (key, order, Some(case))
+        } else {
+            self.order += 1;
+            let saving = || self.saving.cases.get(id).map(|changed| Arc::clone(&changed.case));
+            let saved = self.young.remove(id).or_else(|| self.old.remove(id));
+            (id.clone(), self.order, saving().or(saved))
         };
         let mut slot = known.map(Arc::unwrap_or_clone).or(loaded);
         let outcome = change(&mut slot);

@@ -48,13 +48,7 @@ pub(super) async fn write(broker: &Broker, outbox: &Outbox, stream: &ShortString
     }
 }
 
-async fn send(
-    broker: &Broker,
-    outbox: &Outbox,
-    stream: &ShortString,
-    batch: Batch,
-    stop: &CancellationToken,
-) -> Sent {
+async fn send(broker: &Broker, outbox: &Outbox, stream: &ShortString, batch: Batch, stop: &CancellationToken) -> Sent {
     let last = batch.last;
     let message = batch.into_message(stream.clone(), outbox.writer, Timestamp::now());
     let out_of_time = async {

@@ -91,7 +91,9 @@ impl Replay {
         let travel = Travel { progress, routing_key, extended_to, ..Travel::fresh(now) };
         let mut own = travel.headers(headers::Kind::Replay);
         if let Some(Decision { by, reason }) = &self.force_new_key {
-            own.extend([(BY, by), (REASON, reason)].map(|(name, text)| (name.to_owned(), HeaderValue::Text(text.clone()))));
+            own.extend(
+                [(BY, by), (REASON, reason)].map(|(name, text)| (name.to_owned(), HeaderValue::Text(text.clone()))),
+            );
         }
         let properties = headers::with_own(headers::carried(&dead.properties), &own);
         let key = format!("{}.{provider}", headers::Kind::Replay.as_str());

@@ -84,7 +84,8 @@ impl Pipeline {
         };
         let fact = Fact::Finished(Box::new(finished));
         let id = &opening.identity.id;
-        let Ruled { id: record, ruling, .. } = ledger.append(Record { at: event.time, command: id.clone(), fact }).await?;
+        let Ruled { id: record, ruling, .. } =
+            ledger.append(Record { at: event.time, command: id.clone(), fact }).await?;
         Ok(Tried::Done(match ruling {
             Ruling::Counts(granted) => {
                 self.announce(id, record, self.outbox.announcement(&event, &granted.replies)).await?;

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use tracing::error;
 
 use super::memory::record;
-use super::{Pipeline, log_ending};
 use super::outbox::Outgoing;
 use super::parcel::Parcel;
+use super::{Pipeline, log_ending};
 use crate::amqp::error::BrokerError;
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::{Event, Happening};
@@ -125,7 +125,7 @@ impl Pipeline {
                 Ruling::Cancelled(person) => verdict = Verdict::cancelled(&person),
                 Ruling::OtherContent => return Ok(self.other_content(parcel, &opening, &effects)),
                 Ruling::Contradicts(stands) => return Ok(self.contradiction(parcel, &effects.event, &stands)),
-                Ruling::Unsettled(decided) => return Ok(self.from_record(parcel, &decided)),
+                Ruling::Unsettled(decided) => return Ok(self.on_record(parcel, &decided)),
                 Ruling::Ended(event) if parcel.fresh => return Ok(self.outbox.answer(parcel, &event)),
                 Ruling::Blocked(kind) => return Ok(self.foreign(parcel, &kind)),
                 Ruling::Ended(_) | Ruling::Passed | Ruling::Claimed { .. } | Ruling::TooLate(_) => {
@@ -178,7 +178,7 @@ impl Pipeline {
                         Some(instead) => next = instead,
                     },
                 },
-                Next::Publish(decided) => return Ok(self.from_record(parcel, &decided)),
+                Next::Publish(decided) => return Ok(self.on_record(parcel, &decided)),
                 Next::Answer(event) => return Ok(self.outbox.answer(parcel, &event)),
                 Next::Drop => return Ok(Outgoing::default()),
                 Next::Conflict => {
@@ -191,7 +191,7 @@ impl Pipeline {
     }
 
     /// What somebody decided and is not known to have published.
-    fn from_record(&self, parcel: &Parcel, decided: &Decided) -> Outgoing {
+    fn on_record(&self, parcel: &Parcel, decided: &Decided) -> Outgoing {
         let Decided { by, effects, replies } = decided;
         Outgoing { settles: Some(*by), ..self.outbox.outgoing(parcel, effects, replies) }
     }
@@ -205,7 +205,9 @@ impl Pipeline {
 
     fn contradiction(&self, parcel: &Parcel, answer: &Event, stands: &Event) -> Outgoing {
         error!(
-            command.id = answer.subject, answer = answer.data.state.as_str(), stands = stands.data.state.as_str(),
+            command.id = answer.subject,
+            answer = answer.data.state.as_str(),
+            stands = stands.data.state.as_str(),
             "a provider's answer contradicts how its command has ended"
         );
         let conflict = self.outbox.conflict(parcel, &ConflictEvent::of_answer(answer, stands));
@@ -215,7 +217,8 @@ impl Pipeline {
     fn foreign(&self, parcel: &mut Parcel, kind: &str) -> Outgoing {
         parcel.travel.recorded = true;
         error!(
-            command.id = parcel.identity.id.as_str(), kind,
+            command.id = parcel.identity.id.as_str(),
+            kind,
             "the ledger holds a record about this command that this version of ferryd does not understand; the command \
              waits for a later version"
         );

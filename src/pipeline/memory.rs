@@ -95,7 +95,9 @@ impl Memory {
     /// The same for a message that is given up without asking for its step: whatever was begun counts.
     pub fn recall_all(&self, parcel: &mut Parcel, operation: Option<&Operation>) {
         self.recall(parcel, operation);
-        if let Some(case) = self.case(&parcel.identity.id).filter(|case| case.step.generation == parcel.step().generation) {
+        if let Some(case) =
+            self.case(&parcel.identity.id).filter(|case| case.step.generation == parcel.step().generation)
+        {
             parcel.travel.progress.unknown |= case.may_have_acted();
         }
     }
@@ -123,7 +125,7 @@ impl Memory {
     ) -> Result<Option<Next>, BrokerError> {
         let Self::Ledger { ledger, .. } = self else { return Ok(None) };
         let opened = Opened { opening, step: parcel.step(), fresh: parcel.fresh, reason, until };
-        let Ruled { ruling, .. } = ledger.append(record(parcel, Fact::Opened(opened))).await?;
+        let Ruled { ruling, .. } = ledger.append(record(parcel, Fact::Opened(Box::new(opened)))).await?;
         parcel.travel.recorded = true;
         Ok(match ruling {
             Ruling::Counts(_) => None,

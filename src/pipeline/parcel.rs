@@ -198,14 +198,12 @@ impl Order {
                 Failure::new("unreadable_headers", "the message came back without saying how far it had come");
             return Err(refuse(identity, travel, Kind::Unresolved, failure, false));
         }
-        match check(&command, provider) {
-            Err(failure) => Err(refuse(identity, travel, Kind::Invalid, failure, true)),
-            Ok(_) => {
-                let mut parcel = Parcel::new(delivery, identity, travel);
-                parcel.expires_at = parcel.expires_at.or(command.expires_at);
-                Ok(Self { parcel, command })
-            }
+        if let Err(failure) = check(&command, provider) {
+            return Err(refuse(identity, travel, Kind::Invalid, failure, true));
         }
+        let mut parcel = Parcel::new(delivery, identity, travel);
+        parcel.expires_at = parcel.expires_at.or(command.expires_at);
+        Ok(Self { parcel, command })
     }
 
     /// How far it has come.

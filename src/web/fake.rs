@@ -128,7 +128,7 @@ impl Commands for Fake {
                 let Submission { command, provider, .. } = &submission;
                 let opening = Opening::of(command, provider);
                 let opened = Opened { opening, step: FIRST, fresh: true, reason: Reason::Submitted, until: None };
-                if let Some(known) = follow(self.rule(&command.id, Fact::Opened(opened))) {
+                if let Some(known) = follow(self.rule(&command.id, Fact::Opened(Box::new(opened)))) {
                     return Ok(known);
                 }
             }

@@ -74,7 +74,7 @@ impl Recorded {
         let opening = Opening::of(command, provider);
         let step = Step { generation: 0, attempt: 1 };
         let opened = Opened { opening, step, fresh: true, reason: Reason::Submitted, until: None };
-        let record = Record { at: Timestamp::now(), command: command.id.clone(), fact: Fact::Opened(opened) };
+        let record = Record { at: Timestamp::now(), command: command.id.clone(), fact: Fact::Opened(Box::new(opened)) };
         let known = follow(ledger.append(record).await?.ruling);
         let taken_up =
             || ledger.case(&command.id).is_some_and(|case| is_taken_up(&case)).then_some(Submitted::UnderWay);

@@ -20,7 +20,10 @@ async fn say(rig: &Rig, body: &[u8]) -> Value {
     let no_ack = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
     let mut replies = channel.basic_consume(pseudo.into(), "".into(), no_ack, FieldTable::default()).await.unwrap();
     let asking = persistent().with_reply_to(pseudo.into()).with_correlation_id("word-1".into());
-    channel.basic_publish("ferry.control".into(), "".into(), BasicPublishOptions::default(), body, asking).await.unwrap();
+    channel
+        .basic_publish("ferry.control".into(), "".into(), BasicPublishOptions::default(), body, asking)
+        .await
+        .unwrap();
     let reply = timeout(SOON, replies.next()).await.unwrap().unwrap().unwrap();
     assert_eq!(reply.properties.correlation_id().as_ref().unwrap().as_str(), "word-1");
     serde_json::from_slice(&reply.data).unwrap()

@@ -38,7 +38,9 @@ async fn answers(rig: &Rig, count: u32) -> Vec<(String, Value)> {
 
 #[tokio::test]
 async fn a_command_published_again_after_its_end_is_answered_from_the_record_without_a_call() {
-    for command in [charge("again", json!({})), send("again", json!({})), charge("again", json!({"decline": "blocked"}))] {
+    for command in
+        [charge("again", json!({})), send("again", json!({})), charge("again", json!({"decline": "blocked"}))]
+    {
         let rig = rig_with_replies().await;
         let daemon = rig.start().await;
         ask(&rig, &command, 1).await;
@@ -57,7 +59,9 @@ async fn a_command_published_again_after_its_end_is_answered_from_the_record_wit
 
 #[tokio::test]
 async fn a_command_published_again_while_its_call_runs_is_answered_by_that_call() {
-    for (operation, command) in [("charge", charge("twice", json!({"latency": "1s"}))), ("send", send("twice", json!({"latency": "1s"})))] {
+    for (operation, command) in
+        [("charge", charge("twice", json!({"latency": "1s"}))), ("send", send("twice", json!({"latency": "1s"})))]
+    {
         let rig = rig_with_replies().await;
         let daemon = rig.start().await;
         ask(&rig, &command, 1).await;

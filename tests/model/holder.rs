@@ -6,7 +6,9 @@ use ferryd::domain::progress::Progress;
 use ferryd::domain::retry::RetryPolicy;
 use jiff::Timestamp;
 
-use crate::ledger::{By, Carried, Effects, Failed, Finish, Guard, Id, Ledger, Plan, Rec, Said, Start, Step, Told, What, is_fresh};
+use crate::ledger::{
+    By, Carried, Effects, Failed, Finish, Guard, Id, Ledger, Plan, Rec, Said, Start, Step, Told, What, is_fresh,
+};
 use crate::world::{At, Instance, Job, Kind, Message, World};
 use crate::{Mistake, Setup};
 
@@ -231,7 +233,9 @@ impl Turn<'_> {
             Said::Claimed if command => self.follow(id, ruling),
             Said::Passed if finish.by == By::Canceller => self.send(Rec::CancelWished),
             // It was sent again meanwhile: the answer is about the generation there is now.
-            Said::Passed if !command && finish.by == By::Holder => self.decide_beside(By::Holder, finish.effects.event.what),
+            Said::Passed if !command && finish.by == By::Holder => {
+                self.decide_beside(By::Holder, finish.effects.event.what)
+            }
             _ => self.goes(At::Ack { by: None }),
         }
     }

@@ -135,7 +135,12 @@ pub enum Rec {
     Settled(Id),
     CancelWished,
     /// `forced`: a named person sends it again although it may have acted.
-    Replayed { from: u8, unknown: bool, key: Option<u8>, forced: bool },
+    Replayed {
+        from: u8,
+        unknown: bool,
+        key: Option<u8>,
+        forced: bool,
+    },
     Asked,
 }
 
@@ -336,6 +341,8 @@ fn plan(next: Next) -> Plan {
         Next::Drop => Plan::Drop,
         Next::Conflict => Plan::Conflict,
         Next::Cancel(_) => Plan::Cancel,
+        // Only the daemon says so to itself, after it has released a claim.
+        Next::Again => panic!("no ruling asks for this"),
         Next::Wait(kind) => panic!("nothing is blocked here: {kind}"),
     }
 }

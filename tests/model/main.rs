@@ -6,7 +6,7 @@ mod search;
 mod world;
 
 use ledger::Guard;
-use search::{check, Outcome};
+use search::{Outcome, check};
 
 /// A mistake put in on purpose, to see that it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

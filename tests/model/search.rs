@@ -87,7 +87,9 @@ impl Protocol {
             Some(Action::Crash(who, what)) => format!("CRASH({what}) of {:?}", world.instances[who].at),
             Some(Action::Unlink(who)) => format!("UNLINK of {:?}", world.instances[who].at),
             Some(other) => format!("{other:?}"),
-            None => format!("end: {:?} {:?} {:?}", self.ledger.lock().unwrap().view(world.case), world.queue, world.seen),
+            None => {
+                format!("end: {:?} {:?} {:?}", self.ledger.lock().unwrap().view(world.case), world.queue, world.seen)
+            }
         }
     }
 }
@@ -98,7 +100,8 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<World> {
         let step = Step { generation: 0, attempt: 1 };
-        let command = |content| Kind::Command { step, recorded: false, content, unknown: false, key: None, waited_out: None };
+        let command =
+            |content| Kind::Command { step, recorded: false, content, unknown: false, key: None, waited_out: None };
         let Setup { copies, others, cancels, .. } = self.setup;
         let kinds = std::iter::repeat_n(command(0), copies)
             .chain(std::iter::repeat_n(command(1), others))
@@ -145,14 +148,18 @@ impl Model for Protocol {
         }
         vec![
             Property::always("no step is called twice without a key", |_, w| not(w, wrong::CALLED_TWICE)),
-            Property::always("no call follows an unknown one without a key", |_, w| not(w, wrong::CALLED_AFTER_UNKNOWN)),
+            Property::always("no call follows an unknown one without a key", |_, w| {
+                not(w, wrong::CALLED_AFTER_UNKNOWN)
+            }),
             Property::always("a generation has one key", |_, w| not(w, wrong::TWO_KEYS)),
             Property::always("what is told is recorded", |_, w| not(w, wrong::TOLD_WITHOUT_RECORD)),
             Property::always("a generation ends once for good", |_, w| not(w, wrong::TWO_ENDS)),
             Property::always("an end has a higher number than what was told", |_, w| not(w, wrong::TOLD_TOO_LATE)),
             Property::always("what is cancelled is not called", |_, w| not(w, wrong::CALLED_AFTER_CANCEL)),
             Property::always("a generation is replayed once", |_, w| not(w, wrong::TWO_REPLAYS)),
-            Property::always("the provider acts once unless a person takes the risk", |_, w| not(w, wrong::ACTED_TWICE)),
+            Property::always("the provider acts once unless a person takes the risk", |_, w| {
+                not(w, wrong::ACTED_TWICE)
+            }),
             Property::always("everything ends and is told", |m: &Self, w| m.is_under_way(w) || m.is_over(w)),
         ]
     }
@@ -328,7 +335,8 @@ impl Protocol {
             Kind::Dead { generation, .. } => generation == view.step.generation,
             _ => false,
         };
-        view.ending.is_some_and(|event| world.seen.told.contains(&event)) && (!view.dead || world.queue.iter().any(dead))
+        view.ending.is_some_and(|event| world.seen.told.contains(&event))
+            && (!view.dead || world.queue.iter().any(dead))
     }
 
     fn apply(&self, ledger: &mut Ledger, world: &mut World, action: Action) {
@@ -351,7 +359,9 @@ impl Protocol {
             Action::Unlink(who) => {
                 world.faults -= 1;
                 world.instances[who].linked = false;
-                world.queue.extend(world.instances[who].message.map(|message| Message { redelivered: true, ..message }));
+                world
+                    .queue
+                    .extend(world.instances[who].message.map(|message| Message { redelivered: true, ..message }));
             }
             Action::Copy(place) => {
                 world.faults -= 1;

@@ -38,7 +38,7 @@ fn identity() -> Identity {
 }
 
 fn opening(content: u8) -> real::Opening {
-    real::Opening { identity: identity(), content: content.to_string() }
+    real::Opening { identity: identity(), content: content.to_string(), asked: None }
 }
 
 impl Failed {

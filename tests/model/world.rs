@@ -42,14 +42,26 @@ pub enum At {
     /// It has read the record, and not yet done what the ruling says.
     Read(Id, Rec, u16),
     /// The provider is being called; it may have acted by now.
-    Calling { start: Id, unknown: bool, acted: bool },
+    Calling {
+        start: Id,
+        unknown: bool,
+        acted: bool,
+    },
     /// It publishes the event, then the message that is carried on.
-    Event { by: Option<Id>, effects: Effects },
-    Carry { by: Option<Id>, effects: Effects },
+    Event {
+        by: Option<Id>,
+        effects: Effects,
+    },
+    Carry {
+        by: Option<Id>,
+        effects: Effects,
+    },
     /// It sends the message on, changed.
     Forward(Kind),
     /// All is published.
-    Ack { by: Option<Id> },
+    Ack {
+        by: Option<Id>,
+    },
 }
 
 /// An instance, at most one message at a time.

@@ -316,14 +316,9 @@ impl Case {
 
     fn start(slot: &mut Option<Self>, id: RecordId, at: Timestamp, started: &Started) -> Ruling {
         let Started { step, opening, fresh, recorded, .. } = started;
-        let case = match slot {
-            Some(case) => case,
-            None => {
-                // A message that says the ledger knew it, and a ledger that does not: what became of its calls is lost.
-                let lost = *recorded && started.guard != Guard::Harmless;
-                slot.insert(Self { unknown: lost, ..Self::opened(opening.as_ref(), *step) })
-            }
-        };
+        // A message that says the ledger knew it, and a ledger that does not: what became of its calls is lost.
+        let lost = *recorded && started.guard != Guard::Harmless;
+        let case = slot.get_or_insert_with(|| Self { unknown: lost, ..Self::opened(opening.as_ref(), *step) });
         if case.is_other(*fresh, opening.as_ref()) {
             return Ruling::OtherContent;
         }
@@ -353,7 +348,10 @@ impl Case {
                 Phase::TakenOver => return Ruling::Counts(Granted { unknown: true, replies: Vec::new() }),
                 Phase::Open | Phase::Started { guard: Guard::Harmless, .. } | Phase::Decided { .. } => {}
             }
-        } else if matches!(&case.phase, Phase::Started { guard: Guard::Key(_) | Guard::Claim(_), .. } | Phase::TakenOver) {
+        } else if matches!(
+            &case.phase,
+            Phase::Started { guard: Guard::Key(_) | Guard::Claim(_), .. } | Phase::TakenOver
+        ) {
             case.unknown = true;
         }
         case.begin(id, at, started);

@@ -1,1 +1,218 @@
+use serde_json::json;
+
 use super::*;
+use crate::domain::command::Envelope;
+use crate::domain::command::Identity;
+use crate::domain::event::{Happening, Moment, Trace};
+use crate::domain::outcome::{Failure, Success};
+
+const FIRST: Step = Step { generation: 0, attempt: 1 };
+
+/// A command whose records are ruled on one after the other.
+#[derive(Default)]
+struct Told {
+    slot: Option<Case>,
+    number: u64,
+}
+
+impl Told {
+    fn rule(&mut self, fact: Fact) -> Ruling {
+        self.number += 1;
+        let record = Record { at: Timestamp::UNIX_EPOCH, command: "order-1".parse().unwrap(), fact };
+        Case::rule(&mut self.slot, id(self.number), &record)
+    }
+
+    fn start(&mut self, guard: Guard) -> Ruling {
+        self.rule(Fact::Started(Box::new(started(guard))))
+    }
+
+    fn end(&mut self, happening: Happening) -> Ruling {
+        self.rule(Fact::Finished(Box::new(finished(FIRST, happening))))
+    }
+
+    fn case(&self) -> &Case {
+        self.slot.as_ref().unwrap()
+    }
+}
+
+fn id(number: u64) -> RecordId {
+    RecordId { writer: uuid::Uuid::nil(), number }
+}
+
+fn opening(content: &str) -> Opening {
+    let body = json!({ "id": "order-1", "type": "payment", "provider": "stripe", "operation": "charge" });
+    Opening { identity: Identity::glean(&body, b"", Envelope::default()), content: content.to_owned(), asked: None }
+}
+
+fn started(guard: Guard) -> Started {
+    Started {
+        step: FIRST,
+        opening: Some(opening("c")),
+        fresh: true,
+        recorded: false,
+        guard,
+        redelivered: false,
+        waited_out: None,
+        unknown: false,
+        key: None,
+        digest: "d".to_owned(),
+        first_sent: None,
+    }
+}
+
+fn finished(step: Step, happening: Happening) -> Finished {
+    let moment = Moment { generation: step.generation, attempt: step.attempt, at: Timestamp::UNIX_EPOCH };
+    let event = Event::new(opening("c").identity, moment, happening, Trace::default());
+    let effects = Effects { event, told: true, carried: None };
+    Finished { step, opening: Some(opening("c")), fresh: false, call: None, unknown: false, by: By::Holder, effects }
+}
+
+fn completed() -> Happening {
+    Happening::Completed(Success::default())
+}
+
+fn failed(kind: Kind) -> Happening {
+    Happening::Failed(kind, Failure::new("code", "text"))
+}
+
+fn retry() -> Happening {
+    Happening::Pending { due: Timestamp::UNIX_EPOCH, failure: Failure::new("code", "text") }
+}
+
+fn counts(ruling: &Ruling) -> bool {
+    matches!(ruling, Ruling::Counts(granted) if !granted.unknown)
+}
+
+#[test]
+fn the_first_to_start_a_step_without_a_key_has_it_to_itself() {
+    let mut told = Told::default();
+    assert!(counts(&told.start(Guard::Claim(9))));
+    assert_eq!(told.start(Guard::Claim(9)), Ruling::Claimed { claim: id(1), ttl_ms: 9 });
+    let ruling = told.rule(Fact::TakenOver(TakenOver { claim: id(1) }));
+    assert!(matches!(ruling, Ruling::Counts(granted) if granted.unknown));
+    assert_eq!(told.end(failed(Kind::Rejected)), Ruling::Unknown, "only an answer, or `unresolved`, counts now");
+    assert!(matches!(told.end(failed(Kind::Unresolved)), Ruling::Counts(_)));
+}
+
+#[test]
+fn under_a_key_a_copy_waits_and_a_message_whose_holder_died_does_not() {
+    let mut told = Told::default();
+    assert!(counts(&told.start(Guard::Key(9))));
+    assert_eq!(told.start(Guard::Key(9)), Ruling::Claimed { claim: id(1), ttl_ms: 9 });
+    for impatient in [
+        Started { redelivered: true, ..started(Guard::Key(9)) },
+        Started { waited_out: Some(id(3)), ..started(Guard::Key(9)) },
+    ] {
+        let ruling = told.rule(Fact::Started(Box::new(impatient)));
+        assert!(matches!(ruling, Ruling::Counts(granted) if granted.unknown));
+    }
+}
+
+#[test]
+fn a_call_that_was_released_can_be_started_again() {
+    let mut told = Told::default();
+    told.start(Guard::Claim(9));
+    assert!(counts(&told.rule(Fact::Released(Released { started: id(1) }))));
+    assert!(counts(&told.start(Guard::Claim(9))));
+}
+
+#[test]
+fn what_was_decided_is_published_by_whoever_finds_it_until_it_is_settled() {
+    let mut told = Told::default();
+    told.start(Guard::Key(9));
+    assert!(counts(&told.end(completed())));
+    assert!(matches!(told.start(Guard::Key(9)), Ruling::Unsettled(decided) if decided.by == id(2)));
+    told.rule(Fact::Settled(Settled { finished: id(2) }));
+    assert!(matches!(told.start(Guard::Key(9)), Ruling::Ended(_)));
+    let other = Started { opening: Some(opening("other")), ..started(Guard::Key(9)) };
+    assert_eq!(told.rule(Fact::Started(Box::new(other))), Ruling::OtherContent);
+}
+
+#[test]
+fn the_first_definite_end_stays_and_unresolved_gives_way_to_it() {
+    // first, then, whether the second counts
+    let table = [
+        (completed(), failed(Kind::Declined), false),
+        (failed(Kind::Declined), completed(), false),
+        (failed(Kind::Unresolved), failed(Kind::Unresolved), false),
+        (failed(Kind::Unresolved), completed(), true),
+        (failed(Kind::Rejected), completed(), true),
+    ];
+    for (first, second, expected) in table {
+        let mut told = Told::default();
+        told.start(Guard::Key(9));
+        told.end(first.clone());
+        let ruling = told.end(second.clone());
+        assert_eq!(matches!(ruling, Ruling::Counts(_)), expected, "{first:?} {second:?} {ruling:?}");
+    }
+    let mut told = Told::default();
+    told.start(Guard::Key(9));
+    told.end(failed(Kind::Unresolved));
+    assert_eq!(told.end(failed(Kind::Declined)), Ruling::Outrun { attempt: 2 }, "its event would repeat an id");
+}
+
+#[test]
+fn two_answers_of_a_provider_that_differ_are_a_contradiction() {
+    let mut told = Told::default();
+    told.start(Guard::Key(9));
+    told.end(completed());
+    told.rule(Fact::Settled(Settled { finished: id(2) }));
+    assert!(matches!(told.end(failed(Kind::Declined)), Ruling::Contradicts(_)));
+    assert!(matches!(told.end(failed(Kind::Rejected)), Ruling::Ended(_)), "no answer about what was done");
+}
+
+#[test]
+fn a_command_is_cancelled_only_while_no_call_may_have_acted() {
+    let cancel = |attempt| {
+        let by = By::Canceller(Person { by: "ann".to_owned(), reason: None });
+        let step = Step { attempt, ..FIRST };
+        Fact::Finished(Box::new(Finished { by, ..finished(step, failed(Kind::Cancelled)) }))
+    };
+    let opened = || {
+        let opened = Opened { opening: opening("c"), step: FIRST, fresh: true, reason: Reason::Early, until: None };
+        Fact::Opened(Box::new(opened))
+    };
+    let mut told = Told::default();
+    told.rule(opened());
+    assert!(counts(&told.rule(cancel(1))));
+    assert!(matches!(told.start(Guard::Claim(9)), Ruling::Unsettled(_)), "it is told by whoever holds the message");
+
+    let mut told = Told::default();
+    told.start(Guard::Claim(9));
+    assert_eq!(told.rule(cancel(1)), Ruling::TooLate(TooLate::InFlight));
+    told.rule(Fact::Finished(Box::new(Finished { step: FIRST, ..finished(Step { attempt: 2, ..FIRST }, retry()) })));
+    assert_eq!(told.case().state(), State::Pending);
+    assert!(counts(&told.rule(cancel(2))));
+
+    let mut told = Told::default();
+    let person = Person { by: "ann".to_owned(), reason: None };
+    told.rule(Fact::CancelWished(CancelWished { person: person.clone() }));
+    assert_eq!(told.start(Guard::Claim(9)), Ruling::Cancelled(person));
+}
+
+#[test]
+fn two_replays_start_one_generation() {
+    let replay = || {
+        let person = Person { by: "ann".to_owned(), reason: None };
+        let (opening, key) = (opening("c"), None);
+        let replayed = Replayed { opening, from: 0, unknown: false, key, first_sent: None, digest: None, person };
+        Fact::Replayed(Box::new(replayed))
+    };
+    let mut told = Told::default();
+    told.start(Guard::Key(9));
+    assert_eq!(told.rule(replay()), Ruling::TooLate(TooLate::NotDead));
+    told.end(failed(Kind::Unavailable));
+    assert!(counts(&told.rule(replay())));
+    assert_eq!(told.rule(replay()), Ruling::TooLate(TooLate::Replayed));
+    assert_eq!((told.case().step.generation, told.case().state()), (1, State::Pending));
+}
+
+#[test]
+fn what_the_ledger_has_forgotten_is_unknown_and_what_it_does_not_understand_is_left_alone() {
+    let mut told = Told::default();
+    let lost = Started { fresh: false, recorded: true, ..started(Guard::Claim(9)) };
+    let ruling = told.rule(Fact::Started(Box::new(lost)));
+    assert!(matches!(ruling, Ruling::Counts(granted) if granted.unknown));
+    Case::block(&mut told.slot, "split");
+    assert_eq!(told.end(completed()), Ruling::Blocked("split".to_owned()));
+}

@@ -104,7 +104,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
     /// A command is known and waits; no call is under way.
-    Opened(Opened),
+    Opened(Box<Opened>),
     /// A call is about to be made.
     Started(Box<Started>),
     /// A call that was started is not going to be made.
@@ -180,6 +180,10 @@ pub enum Guard {
 
 /// See [`Fact::Started`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the message, and a field of the record"
+)]
 pub struct Started {
     /// The call.
     pub step: Step,
@@ -325,7 +329,7 @@ pub struct Asked {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Line {
     /// A record that this version understands.
-    Record(Record),
+    Record(Box<Record>),
     /// Nothing but a place in the order, by which a reader knows how far it has come.
     Marker,
     /// A kind that this version does not know.
@@ -450,6 +454,6 @@ impl Line {
             _ => return Ok(Self::Foreign { kind, command, critical }),
         };
         let command = command.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("command"))?;
-        Ok(Self::Record(Record { at, command, fact }))
+        Ok(Self::Record(Box::new(Record { at, command, fact })))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params};
 
 use crate::domain::command::Identity;
-use crate::domain::ledger::case::Case;
+use crate::domain::ledger::case::{Case, Ending};
 
 /// The longest code that is told apart, in bytes; a provider's file may take any text for one.
 const MAX_CODE: usize = 128;
@@ -32,11 +32,11 @@ impl Facet {
         Self {
             names: identity.map(names).unwrap_or_default(),
             state: case.state().as_str().to_owned(),
-            kind: ending.and_then(|ending| ending.kind()).map(|kind| kind.as_str().to_owned()),
+            kind: ending.and_then(Ending::kind).map(|kind| kind.as_str().to_owned()),
             code: error.and_then(|error| error.code.as_deref()).map(|code| shortened(code).to_owned()),
             http_status: error.and_then(|error| error.http_status),
             generation: case.step.generation,
-            dead: ending.is_some_and(|ending| ending.is_dead()),
+            dead: ending.is_some_and(Ending::is_dead),
         }
     }
 }

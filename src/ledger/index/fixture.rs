@@ -70,7 +70,7 @@ impl Sample {
     }
 
     fn opening(&self) -> Opening {
-        Opening { identity: self.identity.clone(), content: "c".repeat(43) }
+        Opening { identity: self.identity.clone(), content: "c".repeat(43), asked: None }
     }
 
     fn event(&self, step: Step, at: Timestamp, happening: Happening) -> Event {
@@ -84,7 +84,7 @@ impl Sample {
         let (opening, step) = (self.opening(), Step { generation: 0, attempt: 1 });
         let opened = Opened { opening, step, fresh: true, reason: Reason::Submitted, until: None };
         let mut slot = None;
-        rule(&mut slot, 1, self.at, &self.identity.id, Fact::Opened(opened));
+        rule(&mut slot, 1, self.at, &self.identity.id, Fact::Opened(Box::new(opened)));
         slot.unwrap()
     }
 
@@ -129,7 +129,9 @@ impl Sample {
             opening: Some(self.opening()),
             fresh: true,
             recorded: false,
-            guard: Guard::Key,
+            guard: Guard::Key(45_000),
+            redelivered: false,
+            waited_out: None,
             unknown: false,
             key: None,
             digest: "d".repeat(43),

@@ -166,7 +166,7 @@ impl Index {
         const BODY: &str = "SELECT body FROM bodies WHERE seq = (SELECT seq FROM commands WHERE id = ?1)";
         self.read(|conn| {
             let mut body = conn.prepare_cached(BODY)?;
-            Ok(body.query_row([id.as_str()], |row| Ok(parsed(row.get_ref(0)?.as_bytes()?))).optional()?.transpose()?)
+            body.query_row([id.as_str()], |row| Ok(parsed(row.get_ref(0)?.as_bytes()?))).optional()?.transpose()
         })
     }
 
@@ -178,7 +178,7 @@ impl Index {
         self.read(|conn| {
             let mut find = conn.prepare_cached("SELECT ruling FROM rulings WHERE writer = ?1 AND number = ?2")?;
             let key = (id.writer.as_bytes(), id.number.cast_signed());
-            Ok(find.query_row(key, |row| Ok(parsed(row.get_ref(0)?.as_bytes()?))).optional()?.transpose()?)
+            find.query_row(key, |row| Ok(parsed(row.get_ref(0)?.as_bytes()?))).optional()?.transpose()
         })
     }
 

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::domain::command_id::CommandId;
-use crate::domain::ledger::case::Case;
+use crate::domain::ledger::case::{Case, Ending};
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::name::Name;
 
@@ -58,7 +58,7 @@ impl Row {
     /// What is known of a command, in short.
     #[must_use]
     pub fn new(id: CommandId, case: Case) -> Self {
-        let (state, dead) = (case.state(), case.ending.as_ref().is_some_and(|ending| ending.is_dead()));
+        let (state, dead) = (case.state(), case.ending.as_ref().is_some_and(Ending::is_dead));
         let identity = case.opening.map(|opening| opening.identity);
         let (created_at, last) = (case.history.first().map(|first| first.at), case.history.last());
         let detail = last.and_then(|last| last.detail.clone());

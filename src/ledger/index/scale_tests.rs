@@ -49,9 +49,9 @@ fn percentile(mut times: Vec<Duration>, percent: usize) -> Duration {
 fn measure<T>(what: &str, most: Duration, mut run: impl FnMut() -> T) {
     let times: Vec<_> = (0..7)
         .map(|_| {
-            let begin = Instant::now();
+            let clock = Instant::now();
             run();
-            begin.elapsed()
+            clock.elapsed()
         })
         .collect();
     let median = percentile(times.clone(), 50);
@@ -68,9 +68,9 @@ fn a_million_commands() {
     let (mut saving, mut slowest, mut last) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     for batch in 0..COMMANDS as usize / BATCH {
         let cases: Vec<_> = (batch * BATCH..(batch + 1) * BATCH).map(|n| lived(u32::try_from(n).unwrap())).collect();
-        let begin = Instant::now();
+        let clock = Instant::now();
         save(&index, &cases, 1);
-        let took = begin.elapsed();
+        let took = clock.elapsed();
         (saving, slowest) = (saving + took, slowest.max(took));
         if batch * BATCH >= COMMANDS as usize * 9 / 10 {
             last += took;
@@ -88,12 +88,12 @@ fn a_million_commands() {
     look_up(&index);
     lists(&index);
     forget(&index);
-    let begin = Instant::now();
+    let clock = Instant::now();
     drop(index);
-    println!("closed in {:.1?}", begin.elapsed());
-    let begin = Instant::now();
+    println!("closed in {:.1?}", clock.elapsed());
+    let clock = Instant::now();
     let index = Index::open(dir.path(), "key").unwrap();
-    println!("opened in {:.1?}", begin.elapsed());
+    println!("opened in {:.1?}", clock.elapsed());
     drop(index);
 }
 
@@ -109,9 +109,9 @@ fn update(index: &Index) {
                 (sample, case)
             };
             let cases: Vec<_> = (0..BATCH).map(one).collect();
-            let begin = Instant::now();
+            let clock = Instant::now();
             save(index, &cases, 2);
-            took += begin.elapsed();
+            took += clock.elapsed();
         }
         println!("{what} commands changed: {:.0}/s", f64::from(10 * 2_000) / took.as_secs_f64());
     }
@@ -121,9 +121,9 @@ fn look_up(index: &Index) {
     for (what, step) in [("any", 7_919), ("recent", 1)] {
         let ids: Vec<_> = (0..20_000).map(|n| lived(COMMANDS - 1 - n * step % COMMANDS).0.id()).collect();
         let times = ids.iter().map(|id| {
-            let begin = Instant::now();
+            let clock = Instant::now();
             assert!(index.case(id).unwrap().is_some());
-            begin.elapsed()
+            clock.elapsed()
         });
         let times: Vec<_> = times.collect();
         let (median, late) = (percentile(times.clone(), 50), percentile(times, 99));
@@ -177,9 +177,9 @@ fn forget(index: &Index) {
     let older_than = seconds(10_000);
     let (mut times, mut sum) = (Vec::new(), 0);
     loop {
-        let begin = Instant::now();
+        let clock = Instant::now();
         let some = index.forget(older_than).unwrap();
-        times.push(begin.elapsed());
+        times.push(clock.elapsed());
         sum += some;
         if some == 0 {
             break;

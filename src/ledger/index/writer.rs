@@ -168,12 +168,12 @@ impl<'a> Upserts<'a> {
     }
 
     fn finish(self) -> rusqlite::Result<()> {
+        const OLDEST: &str = "INSERT INTO meta (name, value) VALUES ('oldest', ?1) \
+                              ON CONFLICT DO UPDATE SET value = min(value, excluded.value)";
         let mut count = self.conn.prepare_cached("UPDATE facets SET count = count + ?2 WHERE facet = ?1")?;
         for change in self.counts.iter().filter(|(_, by)| **by != 0) {
             count.execute(change)?;
         }
-        const OLDEST: &str = "INSERT INTO meta (name, value) VALUES ('oldest', ?1) \
-                              ON CONFLICT DO UPDATE SET value = min(value, excluded.value)";
         if let Some(oldest) = self.oldest {
             self.conn.prepare_cached(OLDEST)?.execute([oldest])?;
         }

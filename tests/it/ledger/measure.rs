@@ -80,7 +80,9 @@ fn print(what: &str, records: usize, took: Duration, used: Duration) {
     let rate = records as f64 / took.as_secs_f64();
     let each = used.as_secs_f64() * 1e6 / records as f64;
     let (peak, now) = memory();
-    eprintln!("{what}: {records} records in {took:.1?}, {rate:.0}/s, {each:.1} µs CPU each; {now} MiB now, {peak} MiB peak");
+    eprintln!(
+        "{what}: {records} records in {took:.1?}, {rate:.0}/s, {each:.1} µs CPU each; {now} MiB now, {peak} MiB peak"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

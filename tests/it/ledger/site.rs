@@ -12,9 +12,7 @@ use ferryd::domain::command_id::CommandId;
 use ferryd::domain::event::{Event, Happening, Moment, Trace};
 use ferryd::domain::ledger::case::Case;
 use ferryd::domain::ledger::effects::Effects;
-use ferryd::domain::ledger::record::{
-    By, Fact, Finished, Guard, Opening, Record, RecordId, Settled, Started, Step,
-};
+use ferryd::domain::ledger::record::{By, Fact, Finished, Guard, Opening, Record, RecordId, Settled, Started, Step};
 use ferryd::domain::outcome::Success;
 use ferryd::ledger::index::Index;
 use ferryd::ledger::{Health, Ledger, LedgerSettings, Ruled};
