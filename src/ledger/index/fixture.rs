@@ -70,7 +70,7 @@ impl Sample {
     }
 
     fn opening(&self) -> Opening {
-        Opening { identity: self.identity.clone(), content: "c".repeat(43) }
+        Opening { identity: self.identity.clone(), content: "c".repeat(43), asked: None }
     }
 
     fn event(&self, step: Step, at: Timestamp, happening: Happening) -> Event {
@@ -128,8 +128,10 @@ impl Sample {
             step: Step { generation: 0, attempt: 1 },
             opening: Some(self.opening()),
             fresh: true,
+            redelivered: false,
+            waited_out: None,
             recorded: false,
-            guard: Guard::Key,
+            guard: Guard::Key(45_000),
             unknown: false,
             key: None,
             digest: "d".repeat(43),
