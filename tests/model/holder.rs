@@ -158,10 +158,9 @@ impl Turn<'_> {
         let said = self.ledger.said(ruling);
         match record {
             Rec::Started(_) if self.me().late && matches!(said, Said::Counts { .. }) => self.send(Rec::Released(id)),
-            Rec::Started(_) => self.follow(id, ruling),
             Rec::Released(_) => self.after_release(said),
             Rec::TakenOver(_) if matches!(said, Said::Counts { .. }) => self.give_up(Failed::Unresolved, false, true),
-            Rec::TakenOver(_) => self.follow(id, ruling),
+            Rec::Started(_) | Rec::TakenOver(_) => self.follow(id, ruling),
             Rec::Finished(finish) => self.after_finish(id, finish, ruling, said),
             Rec::CancelWished if said == Said::Passed => {
                 self.decide_beside(By::Canceller, What::Failed(Failed::Cancelled));
@@ -234,7 +233,7 @@ impl Turn<'_> {
             Said::Passed if finish.by == By::Canceller => self.send(Rec::CancelWished),
             // It was sent again meanwhile: the answer is about the generation there is now.
             Said::Passed if !command && finish.by == By::Holder => {
-                self.decide_beside(By::Holder, finish.effects.event.what)
+                self.decide_beside(By::Holder, finish.effects.event.what);
             }
             _ => self.goes(At::Ack { by: None }),
         }

@@ -1,5 +1,7 @@
 //! The ledger's protocol, checked over all interleavings of several instances, crashes and copies.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
+
 mod holder;
 mod ledger;
 mod search;

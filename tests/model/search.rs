@@ -43,6 +43,7 @@ pub struct Protocol {
 
 /// What a search came to.
 #[derive(Debug)]
+#[expect(dead_code, reason = "shown where a search has failed")]
 pub struct Outcome {
     pub states: usize,
     pub depth: usize,

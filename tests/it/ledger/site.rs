@@ -47,7 +47,6 @@ impl Instance {
 
     /// Starts one.
     pub(super) fn begin(uri: &str, dir: &Path, settings: LedgerSettings) -> Self {
-        let _ = tracing_subscriber::fmt().with_env_filter("info,ferryd=debug").with_test_writer().try_init();
         let names = Names::new("ferry".parse().unwrap());
         let stop = CancellationToken::new();
         let index = Index::open(dir, uri).unwrap();
@@ -129,11 +128,13 @@ const FIRST: Step = Step { generation: 0, attempt: 1 };
 
 /// Somebody begins the first call of a command that has no key.
 pub(super) fn started(id: &str) -> Record {
-    let opening = Opening { identity: identity(id), content: "c0ffee".repeat(10) };
+    let opening = Opening { identity: identity(id), content: "c0ffee".repeat(10), asked: None };
     let started = Started {
         step: FIRST,
         opening: Some(opening),
         fresh: true,
+        redelivered: false,
+        waited_out: None,
         recorded: false,
         guard: Guard::Claim(45_000),
         unknown: false,
