@@ -1,5 +1,7 @@
 //! Copies of commands: published twice, delivered twice, to several daemons; answered from the record, called once.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -26,14 +28,15 @@ async fn ask(rig: &Rig, command: &Value, call: u32) {
     rig.broker.publish("ferry.commands", &key, command.to_string().as_bytes(), asking).await;
 }
 
-/// The answers so far, by correlation id.
-async fn answers(rig: &Rig, count: u32) -> Vec<(String, Value)> {
-    rig.broker.await_depth(REPLIES, count).await;
+/// The answers by correlation id, once there are as many. An answer may be sent twice, like any event.
+async fn answers(rig: &Rig, count: usize) -> BTreeMap<String, Value> {
     let correlation = |message: &Message| message.properties.correlation_id().as_ref().unwrap().to_string();
-    let mut answers: Vec<_> =
-        rig.broker.peek(REPLIES).await.iter().map(|message| (correlation(message), message.json())).collect();
-    answers.sort_by(|one, other| one.0.cmp(&other.0));
-    answers
+    eventually(SOON, "every answer is there", async || {
+        let messages = rig.broker.peek(REPLIES).await;
+        let answers: BTreeMap<_, _> = messages.iter().map(|message| (correlation(message), message.json())).collect();
+        (answers.len() == count).then_some(answers)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -49,7 +52,8 @@ async fn a_command_published_again_after_its_end_is_answered_from_the_record_wit
         // The same content, written otherwise.
         ask(&rig, &and(command.clone(), json!({"x_note": "sent again"})), 2).await;
         let answers = answers(&rig, 2).await;
-        assert_eq!(answers, [("call-1".to_owned(), first.clone()), ("call-2".to_owned(), first.clone())]);
+        let expected = ["call-1", "call-2"].map(|call| (call.to_owned(), first.clone()));
+        assert_eq!(answers, BTreeMap::from(expected));
         rig.events.catch_up().await;
         assert!(rig.events.of("again").iter().all(|event| *event == first));
         assert_eq!(rig.calls("again").calls, 1);
@@ -68,9 +72,9 @@ async fn a_command_published_again_while_its_call_runs_is_answered_by_that_call(
         eventually(SOON, "the call runs", async || (rig.calls("twice").calls == 1).then_some(())).await;
         ask(&rig, &command, 2).await;
         let answers = answers(&rig, 2).await;
-        let numbers: Vec<_> = answers.iter().map(|(call, _)| call.as_str()).collect();
+        let numbers: Vec<_> = answers.keys().map(String::as_str).collect();
         assert_eq!(numbers, ["call-1", "call-2"], "{operation}");
-        assert!(answers.iter().all(|(_, event)| word(event, "data.state") == "completed"), "{answers:#?}");
+        assert!(answers.values().all(|event| word(event, "data.state") == "completed"), "{answers:#?}");
         assert_eq!(rig.calls("twice").calls, 1, "{operation}");
         // The copy waits for the claim's time on the ladder, and is dropped then.
         rig.broker.await_depth("ferry.retry.5s", 0).await;

@@ -48,7 +48,7 @@ body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 [operations.tell]
 request = { method = "POST", path = "/acme/tell" }
 retry = { schedule = ["1s", "1s", "1s"], jitter = false }
-timeout = "40s"
+timeout = "4s"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 "#;
 

@@ -46,7 +46,7 @@ async fn latency_of_one_record_on_an_idle_machine() {
             ages.push(one.append(started(&format!("{}-{number}", pause.as_millis()))).await.age);
             tokio::time::sleep(pause).await;
         }
-        let (took, used) = (begun.elapsed(), cpu() - used);
+        let (took, used) = (begun.elapsed(), cpu().saturating_sub(used));
         ages.sort_unstable();
         let [p50, p99, most] = [50, 99, 100].map(|percent| percentile(&ages, percent));
         eprintln!("pause {pause:?}: append to ruling p50 {p50:?} p99 {p99:?} max {most:?}; {used:?} CPU in {took:?}");
@@ -77,8 +77,8 @@ async fn carry(one: &Instance, commands: usize, note: bool) -> Duration {
 }
 
 fn print(what: &str, records: usize, took: Duration, used: Duration) {
-    let rate = records as f64 / took.as_secs_f64();
-    let each = used.as_secs_f64() * 1e6 / records as f64;
+    let counted = f64::from(u32::try_from(records).unwrap());
+    let (rate, each) = (counted / took.as_secs_f64(), used.as_secs_f64() * 1e6 / counted);
     let (peak, now) = memory();
     eprintln!(
         "{what}: {records} records in {took:.1?}, {rate:.0}/s, {each:.1} µs CPU each; {now} MiB now, {peak} MiB peak"
@@ -94,7 +94,7 @@ async fn throughput_of_many_appenders() {
     let commands = 50_000;
     let used = cpu();
     let took = carry(&one, commands, true).await;
-    print("append, 256 at a time", commands * 3, took, cpu() - used);
+    print("append, 256 at a time", commands * 3, took, cpu().saturating_sub(used));
     let begun = Instant::now();
     one.ledger.flush().await;
     eprintln!("flushed after {:?} more", begun.elapsed());
@@ -110,16 +110,16 @@ async fn rebuilding_a_million_commands() {
     let one = Instance::start(&vhost.uri(), dir.path()).await;
     let used = cpu();
     let took = carry(&one, commands, true).await;
-    print("written", commands * 3, took, cpu() - used);
+    print("written", commands * 3, took, cpu().saturating_sub(used));
     one.stop().await;
     // The peak from now on (proc(5), clear_refs).
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let fresh = tempfile::tempdir().unwrap();
     let (begun, used) = (Instant::now(), cpu());
     let again = Instance::start_within(&vhost.uri(), fresh.path(), Duration::from_mins(20)).await;
-    print("rebuilt", usize::try_from(again.records()).unwrap(), begun.elapsed(), cpu() - used);
+    print("rebuilt", usize::try_from(again.records()).unwrap(), begun.elapsed(), cpu().saturating_sub(used));
     again.ledger.flush().await;
-    print("and saved", usize::try_from(again.records()).unwrap(), begun.elapsed(), cpu() - used);
+    print("and saved", usize::try_from(again.records()).unwrap(), begun.elapsed(), cpu().saturating_sub(used));
     let sizes = std::fs::read_dir(fresh.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
     eprintln!("the index has {} MiB", sizes.sum::<u64>() >> 20);
     again.stop().await;
