@@ -52,7 +52,7 @@ use crate::domain::progress::Attempted;
 use crate::domain::retry::Rung;
 use crate::failpoint::{Failpoint, hit};
 use crate::provider::{Call, Idempotency, Operation};
-use crate::transport::exchange_log::{self, StepLabel};
+use crate::transport::exchange_log::{self, Exchange, StepLabel};
 use crate::transport::mask::Mask;
 
 /// The rung a delivery waits on when its provider is busy.
@@ -223,7 +223,7 @@ impl Pipeline {
         let answer = lane.http.send(request).await;
         let elapsed = clock.elapsed();
         hit(Failpoint::Answered);
-        self.log_exchange(lane, order, request, &answer, elapsed);
+        self.log_exchange(lane, order, request, &answer, (started, elapsed));
         let interpret = || {
             hit(Failpoint::Interpreting);
             lane.provider.adapter.interpret(&call_of(order), &answer)
@@ -315,12 +315,20 @@ impl Pipeline {
         Ok(())
     }
 
-    fn log_exchange(&self, lane: &Lane, order: &Order, request: &Request, answer: &Answer, elapsed: Duration) {
-        if !tracing::enabled!(target: exchange_log::TARGET, tracing::Level::INFO) {
+    fn log_exchange(
+        &self,
+        lane: &Lane,
+        order: &Order,
+        request: &Request,
+        answer: &Answer,
+        (at, elapsed): (Timestamp, Duration),
+    ) {
+        if !exchange_log::is_heard() {
             return;
         }
         let Order { command, parcel } = order;
         let step = StepLabel {
+            at,
             command: &command.id,
             provider: &lane.provider.name,
             operation: &command.operation,
@@ -328,7 +336,7 @@ impl Pipeline {
             attempt: parcel.travel.progress.attempt,
         };
         let mask = mask_of(lane, order).capped_at(self.log_body_cap);
-        exchange_log::record(&step, request, answer, elapsed, &mask, lane.provider.log.bodies);
+        Exchange::new(&step, request, answer, elapsed, &mask, lane.provider.log.bodies).log(&mask);
     }
 }
 

@@ -104,8 +104,8 @@ impl Shown {
             method: request.method.as_str(),
             url: mask.url(&request.url),
             // The mask prints them as a JSON object.
-            headers: serde_json::from_str(&mask.headers(&request.headers)).unwrap_or_default(),
-            body: mask.body(content_type, &request.body),
+            headers: serde_json::to_value(mask.headers(&request.headers)).unwrap_or_default(),
+            body: mask.body(content_type, &request.body).to_string(),
         }
     }
 

@@ -1,21 +1,33 @@
 //! One record of every exchange with a provider: what was asked, what came back, how long it took; masked.
+//!
+//! An exchange is masked once, into an [`Exchange`]: what of it shows nothing secret is borrowed, not copied. The log and the
+//! stream of exchanges are written from that.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tracing::Level;
 
-use super::mask::Mask;
+use super::mask::{Headers, Mask, told};
 use crate::domain::command_id::CommandId;
-use crate::domain::exchange::{Answer, Reply, Request};
+use crate::domain::exchange::{Answer, Method, Reply, Request};
 use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 
 /// The target of these records, for filters such as `ferryd::exchange=off`.
 pub const TARGET: &str = "ferryd::exchange";
 
+/// The name of this machine, read once.
+static HOST: LazyLock<String> = LazyLock::new(|| gethostname::gethostname().to_string_lossy().into_owned());
+
 /// Whose call an exchange was.
 #[derive(Debug, Clone, Copy)]
 pub struct StepLabel<'a> {
+    /// When the call began.
+    pub at: Timestamp,
     /// The command.
     pub command: &'a CommandId,
     /// The provider that was called.
@@ -28,49 +40,206 @@ pub struct StepLabel<'a> {
     pub attempt: u32,
 }
 
-/// Writes the record of one exchange; bodies only where `bodies` says so.
-///
-/// Nothing is masked, or otherwise paid for, where nobody listens to [`TARGET`].
-pub fn record(step: &StepLabel<'_>, request: &Request, answer: &Answer, elapsed: Duration, mask: &Mask, bodies: bool) {
-    if !tracing::enabled!(target: TARGET, Level::INFO) {
-        return;
+/// One exchange, masked: what was sent to a provider, and what came of it. Later versions may add fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchange<'a> {
+    /// When the call began, by the clock of the host that made it.
+    pub at: Timestamp,
+    /// The command.
+    pub command: Cow<'a, CommandId>,
+    /// The provider that was called.
+    pub provider: Cow<'a, Name>,
+    /// What it was asked to do.
+    pub operation: Cow<'a, Name>,
+    /// 0 for a command as published; each replay starts the next.
+    pub generation: u32,
+    /// The number of the call within the generation, from 1.
+    pub attempt: u32,
+    /// The host that made the call.
+    pub host: Cow<'a, str>,
+    /// What was asked.
+    pub request: Asked<'a>,
+    /// Whether it reached the provider.
+    pub sent: Sent,
+    /// What came back, if anything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Answered<'a>>,
+    /// Milliseconds from the begin of the call to its end.
+    pub duration_ms: u64,
+    /// Why there is no complete answer, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Fault<'a>>,
+}
+
+/// A masked request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked<'a> {
+    /// The method.
+    pub method: Method,
+    /// The URL, its query decoded.
+    pub url: Cow<'a, str>,
+    /// The headers.
+    pub headers: Headers<'a>,
+    /// The body as text, perhaps cut; none where the provider's bodies are not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Cow<'a, str>>,
+    /// How many bytes of the body were cut.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub body_cut: usize,
+}
+
+/// A masked answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers; none where the answer ended before it was complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<Headers<'a>>,
+    /// The body as text, perhaps cut; none where the provider's bodies are not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Cow<'a, str>>,
+    /// How many bytes of the body were cut.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub body_cut: usize,
+}
+
+/// Why there is no complete answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault<'a> {
+    /// A word for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Cow<'a, str>>,
+    /// What happened.
+    pub message: Cow<'a, str>,
+}
+
+/// Whether a request reached the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sent {
+    /// Certainly not.
+    No,
+    /// Nobody knows.
+    Maybe,
+    /// It was answered.
+    Yes,
+}
+
+impl Sent {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Maybe => "maybe",
+            Self::Yes => "yes",
+        }
     }
-    let (sent, reply, failure) = parts(answer);
-    let body = |headers: &[(String, String)], body: &[u8]| bodies.then(|| mask.body(content_type(headers), body));
-    let request_body = body(&request.headers, &request.body);
-    let response_body = reply.and_then(|reply| body(&reply.headers, &reply.body));
-    let response_headers = reply.map(|reply| mask.headers(&reply.headers));
-    let message = failure.map(|failure| mask.text(&failure.message));
-    tracing::info!(
-        target: TARGET,
-        {
-        command.id = step.command.as_str(),
-        provider = step.provider.as_str(),
-        operation = step.operation.as_str(),
-        generation = step.generation,
-        attempt = step.attempt,
-        http.request.method = request.method.as_str(),
-        url = mask.url(&request.url),
-        request.headers = mask.headers(&request.headers),
-        request.body = request_body,
-        sent,
-        response.status = reply.map(|reply| reply.status).or(failure.and_then(|failure| failure.http_status)),
-        response.headers = response_headers,
-        response.body = response_body,
-        duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-        error.code = failure.and_then(|failure| failure.code.as_deref()),
-        error.message = message,
-        },
-        "exchange"
-    );
+}
+
+/// Whether anybody listens to [`TARGET`]: where nobody does, masking for the log alone is not worth its cost.
+#[must_use]
+pub fn is_heard() -> bool {
+    tracing::enabled!(target: TARGET, Level::INFO)
+}
+
+impl<'a> Exchange<'a> {
+    /// Masks an exchange; its bodies only where `bodies` says that they may be shown at all.
+    #[must_use]
+    pub fn new(
+        step: &StepLabel<'a>,
+        request: &'a Request,
+        answer: &'a Answer,
+        elapsed: Duration,
+        mask: &Mask,
+        bodies: bool,
+    ) -> Self {
+        let body = |headers, body| if bodies { masked_body(mask, headers, body) } else { (None, 0) };
+        let (sent, reply, failure) = parts(answer);
+        let (request_body, request_cut) = body(&request.headers, &request.body);
+        let whole = |reply: &'a Reply| {
+            let (body, body_cut) = body(&reply.headers, &reply.body);
+            Answered { status: reply.status, headers: Some(mask.headers(&reply.headers)), body, body_cut }
+        };
+        let broken = |status| Answered { status, headers: None, body: None, body_cut: 0 };
+        Self {
+            at: step.at,
+            command: Cow::Borrowed(step.command),
+            provider: Cow::Borrowed(step.provider),
+            operation: Cow::Borrowed(step.operation),
+            generation: step.generation,
+            attempt: step.attempt,
+            host: Cow::Borrowed(HOST.as_str()),
+            request: Asked {
+                method: request.method,
+                url: mask.url(&request.url).into(),
+                headers: mask.headers(&request.headers),
+                body: request_body,
+                body_cut: request_cut,
+            },
+            sent,
+            response: reply.map(whole).or_else(|| failure.and_then(|failure| failure.http_status).map(broken)),
+            duration_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            error: failure.map(|failure| Fault {
+                code: failure.code.as_deref().map(Cow::Borrowed),
+                message: mask.masked(failure.message.as_str().into()),
+            }),
+        }
+    }
+
+    /// Writes the exchange to the log. Headers and bodies are texts there, headers cut where `mask` cuts bodies.
+    pub fn log(&self, mask: &Mask) {
+        let Self { request, response, error, .. } = self;
+        let headers = |headers: &Headers<'_>| {
+            let shown = mask.cut(headers.json().into());
+            if shown.cut == 0 { shown.text.into_owned() } else { shown.told().into_owned() }
+        };
+        let request_body = request.body.as_deref().map(|body| told(body, request.body_cut));
+        let response_headers = response.as_ref().and_then(|response| response.headers.as_ref()).map(headers);
+        let response_body =
+            response.as_ref().and_then(|response| Some(told(response.body.as_deref()?, response.body_cut)));
+        tracing::info!(
+            target: TARGET,
+            {
+            command.id = self.command.as_str(),
+            provider = self.provider.as_str(),
+            operation = self.operation.as_str(),
+            generation = self.generation,
+            attempt = self.attempt,
+            http.request.method = request.method.as_str(),
+            url = &*request.url,
+            request.headers = headers(&request.headers),
+            request.body = request_body.as_deref(),
+            sent = self.sent.as_str(),
+            response.status = response.as_ref().map(|response| response.status),
+            response.headers = response_headers,
+            response.body = response_body.as_deref(),
+            duration_ms = self.duration_ms,
+            error.code = error.as_ref().and_then(|error| error.code.as_deref()),
+            error.message = error.as_ref().map(|error| &*error.message),
+            },
+            "exchange"
+        );
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+fn masked_body<'a>(mask: &Mask, headers: &[(String, String)], body: &'a [u8]) -> (Option<Cow<'a, str>>, usize) {
+    let shown = mask.body(content_type(headers), body);
+    (Some(shown.text), shown.cut)
 }
 
 /// Whether the request was sent, and what came back: an answer, or the reason for none.
-fn parts(answer: &Answer) -> (&'static str, Option<&Reply>, Option<&Failure>) {
+fn parts(answer: &Answer) -> (Sent, Option<&Reply>, Option<&Failure>) {
     match answer {
-        Answer::NotSent(failure) => ("no", None, Some(failure)),
-        Answer::Incomplete(failure) => ("maybe", None, Some(failure)),
-        Answer::Reply(reply) => ("yes", Some(reply), None),
+        Answer::NotSent(failure) => (Sent::No, None, Some(failure)),
+        Answer::Incomplete(failure) => (Sent::Maybe, None, Some(failure)),
+        Answer::Reply(reply) => (Sent::Yes, Some(reply), None),
     }
 }
 
@@ -79,110 +248,5 @@ fn content_type(headers: &[(String, String)]) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::fmt::Debug;
-    use std::sync::{Arc, Mutex};
-
-    use secrecy::SecretString;
-    use tracing::field::{Field, Visit};
-    use tracing_subscriber::Layer;
-    use tracing_subscriber::filter::LevelFilter;
-    use tracing_subscriber::layer::{Context, SubscriberExt as _};
-
-    use super::*;
-    use crate::domain::exchange::Method;
-
-    type Record = BTreeMap<String, String>;
-
-    #[derive(Clone, Default)]
-    struct Records(Arc<Mutex<Vec<Record>>>);
-
-    struct Fields<'a>(&'a mut Record);
-
-    impl Visit for Fields<'_> {
-        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-            self.0.insert(field.name().to_owned(), format!("{value:?}"));
-        }
-
-        fn record_str(&mut self, field: &Field, value: &str) {
-            self.0.insert(field.name().to_owned(), value.to_owned());
-        }
-    }
-
-    impl<S: tracing::Subscriber> Layer<S> for Records {
-        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-            let mut record = Record::from([("target".to_owned(), event.metadata().target().to_owned())]);
-            event.record(&mut Fields(&mut record));
-            self.0.lock().unwrap().push(record);
-        }
-    }
-
-    fn request() -> Request {
-        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        Request {
-            method: Method::Post,
-            url: "https://api.example/v1/charges?token=secret-1".parse().unwrap(),
-            headers: vec![
-                header("authorization", "Bearer secret-1"),
-                header("content-type", "application/json"),
-                header("idempotency-key", "order-1"),
-            ],
-            body: r#"{"pan":"4242 4242 4242 4242","iban":"DE02","pin":"12","key":"secret-1"}"#.into(),
-            timeout: Duration::from_secs(1),
-        }
-    }
-
-    fn reply() -> Answer {
-        let headers = vec![("set-cookie".to_owned(), "a=b".to_owned())];
-        Answer::Reply(Reply { status: 201, headers, body: r#"{"id":"ch_1","pin":"12"}"#.into() })
-    }
-
-    fn recorded(answers: &[Answer], bodies: bool, level: LevelFilter) -> Vec<Record> {
-        let records = Records::default();
-        let mask = Mask::new(&[SecretString::from("secret-1")], &["pin".to_owned()]).with_values(&["DE02".to_owned()]);
-        let names: [Name; 2] = ["stripe".parse().unwrap(), "charge".parse().unwrap()];
-        let command = "order-1".parse().unwrap();
-        let step =
-            StepLabel { command: &command, provider: &names[0], operation: &names[1], generation: 0, attempt: 2 };
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(level).with(records.clone()), || {
-            for answer in answers {
-                record(&step, &request(), answer, Duration::from_millis(7), &mask, bodies);
-            }
-        });
-        records.0.lock().unwrap().clone()
-    }
-
-    #[test]
-    fn an_exchange_is_one_record_with_everything_secret_masked() {
-        let records = recorded(&[reply()], true, LevelFilter::INFO);
-        insta::assert_json_snapshot!(records);
-    }
-
-    #[test]
-    fn an_exchange_without_an_answer_says_what_may_have_been_sent_and_why_there_is_none() {
-        let late = Failure { http_status: Some(200), ..Failure::new("truncated", "it ended with secret-1") };
-        let answers = [Answer::NotSent(Failure::new("dns", "no such host")), Answer::Incomplete(late)];
-        let records = recorded(&answers, true, LevelFilter::INFO);
-        assert_eq!(records.len(), 2);
-        for (record, [sent, code, message]) in
-            records.iter().zip([["no", "dns", "no such host"], ["maybe", "truncated", "it ended with ***"]])
-        {
-            assert_eq!([&record["sent"], &record["error.code"], &record["error.message"]], [sent, code, message]);
-            assert!(!record.contains_key("response.body"), "{record:?}");
-        }
-        assert_eq!(records[1]["response.status"], "200");
-    }
-
-    #[test]
-    fn bodies_can_be_left_out() {
-        let records = recorded(&[reply()], false, LevelFilter::INFO);
-        assert!(!records[0].contains_key("request.body") && !records[0].contains_key("response.body"));
-        assert_eq!(records[0]["response.status"], "201");
-    }
-
-    #[test]
-    fn nothing_is_recorded_where_nobody_listens() {
-        assert!(recorded(&[reply()], true, LevelFilter::WARN).is_empty());
-    }
-}
+#[path = "exchange_log_tests.rs"]
+mod tests;

@@ -6,7 +6,9 @@
 
 mod card;
 mod needle;
+mod shown;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
@@ -14,10 +16,12 @@ use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::{Map, Value};
-use url::{Url, form_urlencoded};
+use serde_json::Value;
+use url::{Position, Url, form_urlencoded};
 
 use needle::Needles;
+pub(crate) use shown::told;
+pub use shown::{Excerpt, Headers};
 
 /// What stands in the place of what was masked.
 pub const MASKED: &str = "***";
@@ -49,6 +53,24 @@ struct Hidden {
     anywhere: Needles,
     /// Hidden where they are a whole value.
     whole: HashSet<String>,
+    /// Those of them that are too short to be hidden anywhere.
+    short: Vec<String>,
+    /// Whether any is a number, which can be written in other ways.
+    numbers: bool,
+}
+
+impl Hidden {
+    fn new(anywhere: Needles, texts: &[&str], substring: usize) -> Self {
+        let whole: HashSet<String> =
+            texts.iter().filter(|text| !text.is_empty()).map(|&text| text.to_owned()).collect();
+        let short = whole.iter().filter(|text| text.len() < substring).cloned().collect();
+        let numbers = whole.iter().any(|text| text.parse::<f64>().is_ok());
+        Self { anywhere, whole, short, numbers }
+    }
+
+    fn is_whole(&self, text: &str) -> bool {
+        !self.whole.is_empty() && self.whole.contains(text)
+    }
 }
 
 impl fmt::Debug for Mask {
@@ -63,7 +85,7 @@ impl Mask {
     pub fn new(secrets: &[SecretString], fields: &[String]) -> Self {
         let secrets: Vec<&str> = secrets.iter().map(|secret| secret.expose_secret().trim()).collect();
         let long = secrets.iter().copied().filter(|secret| secret.len() >= SECRET_SUBSTRING);
-        let provider = Hidden { anywhere: Needles::with_base64(long), whole: whole(&secrets) };
+        let provider = Hidden::new(Needles::with_base64(long), &secrets, SECRET_SUBSTRING);
         Self {
             provider: Arc::new(provider),
             command: Arc::default(),
@@ -77,7 +99,7 @@ impl Mask {
     pub fn with_values(&self, values: &[String]) -> Self {
         let values: Vec<&str> = values.iter().map(|value| value.trim()).collect();
         let long = values.iter().copied().filter(|value| value.len() >= VALUE_SUBSTRING);
-        let command = Hidden { anywhere: Needles::plain(long), whole: whole(&values) };
+        let command = Hidden::new(Needles::plain(long), &values, VALUE_SUBSTRING);
         Self { command: Arc::new(command), ..self.clone() }
     }
 
@@ -90,93 +112,107 @@ impl Mask {
     /// Free text, masked; it is not cut.
     #[must_use]
     pub fn text(&self, text: &str) -> String {
-        let mut spans = self.hidden_in(text);
-        spans.extend(card::spans(text));
-        cover(text, spans)
+        self.masked(text.into()).into_owned()
     }
 
-    /// A URL, masked, its query decoded.
+    /// A URL, masked, without user, password and fragment, its query decoded.
     #[must_use]
     pub fn url(&self, url: &Url) -> String {
-        let mut base = url.clone();
-        // Fails for URLs that have no host, which have no password either.
-        let _ = base.set_username("").and_then(|()| base.set_password(None));
-        base.set_query(None);
-        base.set_fragment(None);
-        let path = base.path().split('/').map(|segment| self.segment(segment)).collect::<Vec<_>>().join("/");
-        let origin = base.as_str().strip_suffix(base.path()).unwrap_or_default();
-        let query = url.query().map(|query| format!("?{}", self.pairs(query.as_bytes()))).unwrap_or_default();
-        self.text(&format!("{origin}{path}{query}"))
+        let mut shown = String::with_capacity(url.as_str().len());
+        shown.push_str(&url[..Position::BeforeUsername]);
+        shown.push_str(&url[Position::BeforeHost..Position::BeforePath]);
+        for (index, segment) in url.path().split('/').enumerate() {
+            shown.push_str(if index > 0 { "/" } else { "" });
+            shown.push_str(if self.is_whole(&percent_decode_str(segment).decode_utf8_lossy()) {
+                MASKED
+            } else {
+                segment
+            });
+        }
+        if let Some(query) = url.query() {
+            shown.push('?');
+            self.push_pairs(&mut shown, query.as_bytes());
+        }
+        self.masked(shown.into()).into_owned()
     }
 
-    /// Headers as a JSON object, masked; repeated ones are joined by commas.
+    /// Headers, masked; repeated ones are joined by commas.
     #[must_use]
-    pub fn headers(&self, headers: &[(String, String)]) -> String {
-        let mut shown = Map::new();
+    pub fn headers<'a>(&self, headers: &'a [(String, String)]) -> Headers<'a> {
+        let mut shown = Headers::with_capacity(headers.len());
         for (name, value) in headers {
-            let value = self.header(&name.to_lowercase(), value);
-            match shown.get_mut(name) {
-                Some(Value::String(before)) => *before = format!("{before}, {value}"),
-                _ => drop(shown.insert(name.clone(), Value::String(value))),
-            }
+            shown.push(name, self.header(name, value));
         }
-        self.cut(Value::Object(shown).to_string())
+        shown
     }
 
     /// A body, masked and cut. What can't be read as text, or might hold a masked field out of sight, is only measured.
     #[must_use]
-    pub fn body(&self, content_type: Option<&str>, body: &[u8]) -> String {
+    pub fn body<'a>(&self, content_type: Option<&str>, body: &'a [u8]) -> Excerpt<'a> {
         let kind = content_type.unwrap_or_default().to_ascii_lowercase();
         let Some(text) = readable(body).filter(|_| !kind.starts_with("multipart/")) else {
-            return format!("[{} bytes]", body.len());
+            return Excerpt { text: format!("[{} bytes]", body.len()).into(), cut: 0 };
         };
         if self.nothing_to_hide(text) {
-            return self.cut(text.to_owned());
+            return self.cut(text.into());
         }
         let masked = match self.json(text) {
-            Some(json) => self.text(&json),
-            None if kind.starts_with("application/x-www-form-urlencoded") => self.text(&self.pairs(body)),
-            None if kind.contains("json") && self.names_a_field(text) => {
-                format!("[{} bytes that are no valid JSON]", body.len())
+            Some(json) => self.masked(json.into()),
+            None if kind.starts_with("application/x-www-form-urlencoded") => {
+                let mut pairs = String::with_capacity(body.len());
+                self.push_pairs(&mut pairs, body);
+                self.masked(pairs.into())
             }
-            None => self.text(text),
+            None if kind.contains("json") && self.names_a_field(text) => {
+                format!("[{} bytes that are no valid JSON]", body.len()).into()
+            }
+            None => self.masked(text.into()),
         };
         self.cut(masked)
+    }
+
+    /// A text to the cap.
+    #[must_use]
+    pub fn cut<'a>(&self, text: Cow<'a, str>) -> Excerpt<'a> {
+        Excerpt::of(text, self.cap)
     }
 
     /// Whether a text shows at a glance that there is nothing in it to mask, which holds for most bodies and spares taking
     /// them apart. Where a value may be spelled in other ways than it is written (escapes, exponents, numbers among the
     /// hidden values), or fields are masked by name, no glance is enough.
     fn nothing_to_hide(&self, text: &str) -> bool {
-        let plain = !text.contains(['\\', '%', '&', '+']) && !text.as_bytes().windows(2).any(is_exponent);
-        let hides = |hidden: &String| hidden.parse::<f64>().is_ok() || text.contains(hidden.as_str());
-        plain && self.fields.is_empty() && !self.wholes().any(hides) && self.text(text) == text
+        let hides_numbers = self.provider.numbers || self.command.numbers;
+        let short = || self.provider.short.iter().chain(&self.command.short);
+        self.fields.is_empty()
+            && !hides_numbers
+            && is_plain(text.as_bytes())
+            && !short().any(|hidden| text.contains(hidden.as_str()))
+            && self.spans(text).is_empty()
     }
 
-    fn header(&self, name: &str, value: &str) -> String {
-        if CREDENTIAL_HEADERS.contains(&name) || self.is_masked_field(name) || self.is_whole(value) {
-            return MASKED.to_owned();
+    fn header<'a>(&self, name: &str, value: &'a str) -> Cow<'a, str> {
+        let credential = CREDENTIAL_HEADERS.iter().any(|header| header.eq_ignore_ascii_case(name));
+        if credential || self.is_masked_field(name) || self.is_whole(value) || !self.hidden_in(value).is_empty() {
+            return MASKED.into();
         }
-        if !self.hidden_in(value).is_empty() {
-            return MASKED.to_owned();
-        }
+        let cards = card::spans(value);
         // Operators look for keys, and a key may look like the number of a card.
-        if name.contains("idempotency") { value.to_owned() } else { self.text(value) }
+        if cards.is_empty() || name.to_lowercase().contains("idempotency") {
+            return value.into();
+        }
+        cover(value, cards).into()
     }
 
-    fn segment(&self, segment: &str) -> String {
-        let decoded = percent_decode_str(segment).decode_utf8_lossy();
-        if self.is_whole(&decoded) { MASKED.to_owned() } else { segment.to_owned() }
-    }
-
-    /// The pairs of a form or query, decoded; brackets and dots in names separate fields.
-    fn pairs(&self, text: &[u8]) -> String {
-        let pair = |(name, value): (std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)| {
-            let masked = name.split(['[', ']', '.']).any(|part| self.is_masked_field(part));
-            let value = if masked { MASKED.to_owned() } else { self.leaf(&value) };
-            format!("{name}={value}")
-        };
-        form_urlencoded::parse(text).map(pair).collect::<Vec<_>>().join("&")
+    /// Adds the pairs of a form or query, decoded; brackets and dots in names separate fields.
+    fn push_pairs(&self, shown: &mut String, text: &[u8]) {
+        for (index, (name, value)) in form_urlencoded::parse(text).enumerate() {
+            shown.push_str(if index > 0 { "&" } else { "" });
+            shown.push_str(&name);
+            shown.push('=');
+            let masked = !self.fields.is_empty() && name.split(['[', ']', '.']).any(|part| self.is_masked_field(part));
+            let leaf = if masked { Some(MASKED.to_owned()) } else { self.leaf(&value) };
+            shown.push_str(leaf.as_deref().unwrap_or(&value));
+        }
     }
 
     /// A JSON object or array with its fields and leaves masked; `None` where the text is neither.
@@ -203,12 +239,17 @@ impl Mask {
                 }
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.mask_value(item)),
-            Value::String(text) => *text = self.leaf(text),
+            Value::String(text) => {
+                if let Some(leaf) = self.leaf(text) {
+                    *text = leaf;
+                }
+            }
             Value::Number(number) => {
                 // A number too long for its type is printed in another way than it was written.
                 let same = |hidden: &String| number.is_f64() && hidden.parse().ok() == number.as_f64();
                 let text = number.to_string();
-                if self.is_whole(&text) || self.wholes().any(same) || self.text(&text) != text {
+                let numbers = self.provider.numbers || self.command.numbers;
+                if self.is_whole(&text) || numbers && self.wholes().any(same) || !self.spans(&text).is_empty() {
                     *value = Value::from(MASKED);
                 }
             }
@@ -220,9 +261,10 @@ impl Mask {
         }
     }
 
-    /// One value of a form or of JSON, before it is masked as text. JSON within it is masked by its own fields.
-    fn leaf(&self, text: &str) -> String {
-        if self.is_whole(text) { MASKED.to_owned() } else { self.json(text).unwrap_or_else(|| text.to_owned()) }
+    /// What to show of one value of a form or of JSON, before it is masked as text; `None` for all of it. JSON within it is
+    /// masked by its own fields.
+    fn leaf(&self, text: &str) -> Option<String> {
+        if self.is_whole(text) { Some(MASKED.to_owned()) } else { self.json(text) }
     }
 
     fn is_masked_field(&self, name: &str) -> bool {
@@ -236,42 +278,49 @@ impl Mask {
 
     fn is_whole(&self, text: &str) -> bool {
         let text = text.trim();
-        self.provider.whole.contains(text) || self.command.whole.contains(text)
+        self.provider.is_whole(text) || self.command.is_whole(text)
     }
 
     fn wholes(&self) -> impl Iterator<Item = &String> {
         self.provider.whole.iter().chain(&self.command.whole)
     }
 
-    fn hidden_in(&self, text: &str) -> Vec<Range<usize>> {
-        let mut spans = self.provider.anywhere.spans(text);
-        spans.extend(self.command.anywhere.spans(text));
+    /// The same, without copying where there is nothing to mask.
+    pub(crate) fn masked<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
+        let spans = self.spans(&text);
+        if spans.is_empty() { text } else { cover(&text, spans).into() }
+    }
+
+    fn spans(&self, text: &str) -> Vec<Range<usize>> {
+        let mut spans = self.hidden_in(text);
+        spans.append(&mut card::spans(text));
         spans
     }
 
-    fn cut(&self, text: String) -> String {
-        if text.len() <= self.cap {
-            return text;
-        }
-        let (kept, rest) = text.split_at(text.floor_char_boundary(self.cap));
-        format!("{kept}… [{} more bytes]", rest.len())
+    fn hidden_in(&self, text: &str) -> Vec<Range<usize>> {
+        let mut spans = self.provider.anywhere.spans(text);
+        spans.append(&mut self.command.anywhere.spans(text));
+        spans
     }
 }
 
-/// Whether a digit and what follows it may be the beginning of an exponent.
-fn is_exponent(pair: &[u8]) -> bool {
-    pair[0].is_ascii_digit() && matches!(pair[1], b'e' | b'E')
-}
-
-fn whole(texts: &[&str]) -> HashSet<String> {
-    texts.iter().filter(|text| !text.is_empty()).map(|&text| text.to_owned()).collect()
+/// Whether nothing in a text may stand for another text: no escapes, and no digit before what may be an exponent.
+fn is_plain(text: &[u8]) -> bool {
+    // Written so that many bytes are compared at once.
+    let escapes = |part: &[u8]| part.iter().fold(false, |any, byte| any | matches!(byte, b'\\' | b'%' | b'&' | b'+'));
+    let exponent = |(digit, e): (&u8, &u8)| digit.is_ascii_digit() & matches!(e, b'e' | b'E');
+    let exponents = || text.iter().zip(text.iter().skip(1)).fold(false, |any, pair| any | exponent(pair));
+    !text.chunks(256).any(escapes) && !exponents()
 }
 
 /// The body as text, if it is text.
 fn readable(body: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(body).ok()?;
+    // The controls beyond ASCII are encoded as this byte and another one; so are other characters.
+    let suspect = |byte: &u8| *byte < b' ' && !matches!(byte, b'\n' | b'\r' | b'\t') || matches!(byte, 0x7f | 0xc2);
     let binary = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
-    (!text.contains(binary)).then_some(text)
+    let suspicious = body.chunks(256).any(|part| part.iter().fold(false, |any, byte| any | suspect(byte)));
+    (!suspicious || !text.contains(binary)).then_some(text)
 }
 
 /// The text with every span replaced; spans that overlap become one.

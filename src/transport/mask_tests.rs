@@ -55,7 +55,7 @@ fn a_secret_inside_base64_takes_all_of_it_along_at_every_alignment() {
 
 #[test]
 fn a_short_secret_is_masked_as_a_whole_value_only() {
-    let body = mask_of("abc").body(Some("application/json"), br#"{"pin":"abc","word":"abcd","on":true}"#);
+    let body = mask_of("abc").body(Some("application/json"), br#"{"pin":"abc","word":"abcd","on":true}"#).to_string();
     assert_eq!(body, r#"{"pin":"***","word":"abcd","on":true}"#);
 }
 
@@ -72,10 +72,10 @@ fn headers_with_credentials_or_secrets_are_masked_whole() {
         ("idempotency-key", "order-4242424242424242", "order-4242424242424242"),
         ("x-note", "card 4242424242424242", "card ***"),
     ] {
-        let shown: Value = serde_json::from_str(&mask().headers(&pairs(&[(name, value)]))).unwrap();
+        let shown: Value = serde_json::to_value(mask().headers(&pairs(&[(name, value)]))).unwrap();
         assert_eq!(shown[name], expected, "{name}");
     }
-    assert_eq!(mask().headers(&pairs(&[("a", "1"), ("b", "2"), ("a", "3")])), r#"{"a":"1, 3","b":"2"}"#);
+    assert_eq!(mask().headers(&pairs(&[("a", "1"), ("b", "2"), ("a", "3")])).json(), r#"{"a":"1, 3","b":"2"}"#);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn named_fields_are_masked_at_any_depth_of_json_forms_and_queries() {
         ("application/json; charset=utf-8", r#"{"cvc":"12"#, "[10 bytes that are no valid JSON]"),
         ("application/json", "<h1>Bad gateway</h1>", "<h1>Bad gateway</h1>"),
     ] {
-        assert_eq!(mask().body(Some(kind), body.as_bytes()), expected, "{body}");
+        assert_eq!(mask().body(Some(kind), body.as_bytes()).to_string(), expected, "{body}");
     }
     let url = Url::parse("https://user:pw@api.example:8443/v1/a%20b?cvc=1&b=2&q[password]=3#f").unwrap();
     assert_eq!(mask().url(&url), "https://api.example:8443/v1/a%20b?cvc=***&b=2&q[password]=***");
@@ -102,14 +102,14 @@ fn sensitive_values_are_masked_whole_at_any_length_and_within_text_from_six_byte
     let mask = mask().with_values(&["7".to_owned(), "Jane Roe".to_owned(), "3.5".to_owned()]);
     let body = r#"{"n":7,"f":3.50,"s":"7","t":"17","name":"to Jane Roe","big":3.51}"#;
     let expected = r#"{"n":"***","f":"***","s":"***","t":"17","name":"to ***","big":3.51}"#;
-    assert_eq!(mask.body(None, body.as_bytes()), expected);
+    assert_eq!(mask.body(None, body.as_bytes()).to_string(), expected);
     let url = Url::parse("https://a.example/people/7/Jane%20Roe?id=7&who=Jane+Roe").unwrap();
     assert_eq!(mask.url(&url), "https://a.example/people/***/***?id=***&who=***");
 }
 
 #[test]
 fn a_number_too_long_for_its_type_does_not_leak_its_first_digits() {
-    let masked = mask_of("1234567890123456789012345").body(None, br#"{"a":1234567890123456789012345}"#);
+    let masked = mask_of("1234567890123456789012345").body(None, br#"{"a":1234567890123456789012345}"#).to_string();
     assert_eq!(masked, r#"{"a":"***"}"#);
 }
 
@@ -133,7 +133,7 @@ fn card_like_numbers_are_masked_anywhere() {
         // A neighbouring group may go with it; the number itself may not stay.
         assert!(masked == expected || !masked.contains("4242") && masked.contains("***"), "{text}: {masked}");
     }
-    assert_eq!(mask().body(None, br#"{"n":4242424242424242}"#), r#"{"n":"***"}"#);
+    assert_eq!(mask().body(None, br#"{"n":4242424242424242}"#).to_string(), r#"{"n":"***"}"#);
 }
 
 #[test]
@@ -153,16 +153,16 @@ fn what_is_not_text_is_measured() {
     for (kind, body) in
         [("image/png", &b"\x89PNG\r\n"[..]), ("", b"a\0b"), ("multipart/form-data; boundary=x", b"--x..")]
     {
-        assert_eq!(mask().body(Some(kind), body), format!("[{} bytes]", body.len()));
+        assert_eq!(mask().body(Some(kind), body).to_string(), format!("[{} bytes]", body.len()));
     }
-    assert_eq!(mask().body(None, b""), "");
+    assert_eq!(mask().body(None, b"").to_string(), "");
 }
 
 #[test]
 fn a_body_is_cut_after_masking_and_between_characters() {
     let mask = mask().capped_at(11);
-    assert_eq!(mask.body(None, format!("12345678{SECRET}").as_bytes()), "12345678***");
-    assert_eq!(mask.body(None, "éééééééé".as_bytes()), "ééééé… [6 more bytes]");
+    assert_eq!(mask.body(None, format!("12345678{SECRET}").as_bytes()).to_string(), "12345678***");
+    assert_eq!(mask.body(None, "éééééééé".as_bytes()).to_string(), "ééééé… [6 more bytes]");
 }
 
 /// Every way to put a secret into an exchange, and what the log would show of it.
@@ -182,14 +182,14 @@ fn shown(mask: &Mask, secret: &str, around: (&str, &str)) -> Vec<String> {
         mask.text(&encoded),
         mask.text(&percent),
         mask.url(&url),
-        mask.headers(&pairs(&[("x-any", &text), ("idempotency-key", &text)])),
-        mask.body(None, text.as_bytes()),
-        mask.body(None, json!({ "a": [text, encoded] }).to_string().as_bytes()),
-        mask.body(None, json!({ &text: 1 }).to_string().as_bytes()),
-        mask.body(None, nested.as_bytes()),
-        mask.body(kind, format!("a={form}").as_bytes()),
-        mask.body(kind, format!("{form}=1").as_bytes()),
-        mask.body(Some("application/json"), format!("{{\"a\":\"{text}").as_bytes()),
+        mask.headers(&pairs(&[("x-any", &text), ("idempotency-key", &text)])).json(),
+        mask.body(None, text.as_bytes()).to_string(),
+        mask.body(None, json!({ "a": [text, encoded] }).to_string().as_bytes()).to_string(),
+        mask.body(None, json!({ &text: 1 }).to_string().as_bytes()).to_string(),
+        mask.body(None, nested.as_bytes()).to_string(),
+        mask.body(kind, format!("a={form}").as_bytes()).to_string(),
+        mask.body(kind, format!("{form}=1").as_bytes()).to_string(),
+        mask.body(Some("application/json"), format!("{{\"a\":\"{text}").as_bytes()).to_string(),
     ]
 }
 

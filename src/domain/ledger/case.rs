@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::effects::Effects;
 use super::record::{
-    Asked, By, CancelWished, Fact, Finished, Guard, Opened, Opening, Person, Reason, Record, RecordId, Released, Replayed,
-    Settled, Started, Step, TakenOver,
+    Asked, By, CancelWished, Fact, Finished, Guard, Opened, Opening, Person, Reason, Record, RecordId, Released,
+    Replayed, Settled, Started, Step, TakenOver,
 };
 use super::ruling::{Decided, Granted, Ruling, TooLate};
 use crate::domain::event::{Event, EventData, attempt_of, sequence};

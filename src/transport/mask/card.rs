@@ -7,10 +7,10 @@ const LENGTHS: std::ops::RangeInclusive<usize> = 13..=19;
 
 /// Where card-like numbers are; spans may overlap.
 pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
-    if text.bytes().filter(u8::is_ascii_digit).count() < *LENGTHS.start() {
+    let bytes = text.as_bytes();
+    if !has_a_long_run(bytes) {
         return Vec::new();
     }
-    let bytes = text.as_bytes();
     let mut spans = Vec::new();
     // `%20` is a space to one reader and the end of a percentage to another: read it both ways.
     for percent_encoded in [false, true] {
@@ -32,6 +32,24 @@ pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
         numbers_in(bytes, &chain, &mut spans);
     }
     spans
+}
+
+/// Whether anywhere so many digits as the shortest number has are parted by nothing but what may be a separator, which holds
+/// for few texts. The letters of encoded separators count as such wherever they are.
+fn has_a_long_run(bytes: &[u8]) -> bool {
+    let digits = |part: &[u8]| part.iter().map(|byte| usize::from(byte.is_ascii_digit())).sum::<usize>();
+    if digits(bytes) < *LENGTHS.start() {
+        return false;
+    }
+    let mut run = 0;
+    bytes.iter().any(|byte| {
+        match byte {
+            b'0'..=b'9' => run += 1,
+            b' ' | b'-' | b'+' | b'.' | b'%' | b'b' | b'B' | b'd' | b'D' => {}
+            _ => run = 0,
+        }
+        run >= *LENGTHS.start()
+    })
 }
 
 /// The length of a separator of digit groups, 0 for none.

@@ -29,8 +29,28 @@ const LONGEST_RUN: usize = 16;
 #[derive(Default)]
 pub(super) struct Needles {
     needles: Vec<Needle>,
-    /// For each byte, the needles whose occurrence may start with it; empty where there are no needles at all.
-    starting: Vec<Vec<usize>>,
+    /// Bytes with which an occurrence may start, each with its needles; sorted.
+    starting: Vec<(u8, usize)>,
+    first: ByteSet,
+    /// Bytes that may follow a first one that is written as it is.
+    second: ByteSet,
+}
+
+/// The bytes with which other spellings of a character begin.
+const ESCAPES: [u8; 4] = [b'\\', b'%', b'&', b'+'];
+
+/// Some of the 256 bytes.
+#[derive(Default)]
+struct ByteSet([u64; 4]);
+
+impl ByteSet {
+    fn insert(&mut self, byte: u8) {
+        self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
+    }
+
+    fn holds(&self, byte: u8) -> bool {
+        self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
+    }
 }
 
 struct Needle {
@@ -55,26 +75,46 @@ impl Needles {
     }
 
     fn of(needles: Vec<Needle>) -> Self {
-        let mut starting = vec![Vec::new(); if needles.is_empty() { 0 } else { 256 }];
-        for (index, needle) in needles.iter().enumerate() {
-            for byte in needle.first_bytes() {
-                starting[usize::from(byte)].push(index);
-            }
+        let mut found = Self { needles, ..Self::default() };
+        if found.needles.is_empty() {
+            return found;
         }
-        Self { needles, starting }
+        ESCAPES.into_iter().for_each(|byte| found.second.insert(byte));
+        for (index, needle) in found.needles.iter().enumerate() {
+            for byte in needle.first_bytes() {
+                found.first.insert(byte);
+                found.starting.push((byte, index));
+            }
+            needle.second_bytes().for_each(|byte| found.second.insert(byte));
+        }
+        found.starting.sort_unstable();
+        found
     }
 
     /// Where the texts are; spans may overlap.
     pub(super) fn spans(&self, text: &str) -> Vec<Range<usize>> {
+        let mut spans = Vec::new();
         if self.needles.is_empty() {
-            return Vec::new();
+            return spans;
         }
-        let found = |(at, byte): (usize, &u8)| self.longest_at(text, at, *byte);
-        text.as_bytes().iter().enumerate().filter_map(found).collect()
+        let bytes = text.as_bytes();
+        for (at, &byte) in bytes.iter().enumerate() {
+            // Two looks at sets of bytes tell of nearly every place that nothing starts there.
+            if self.first.holds(byte) && (ESCAPES.contains(&byte) || self.may_follow(bytes.get(at + 1))) {
+                spans.extend(self.longest_at(text, at, byte));
+            }
+        }
+        spans
+    }
+
+    fn may_follow(&self, byte: Option<&u8>) -> bool {
+        byte.is_none_or(|byte| self.second.holds(*byte))
     }
 
     fn longest_at(&self, text: &str, at: usize, byte: u8) -> Option<Range<usize>> {
-        let candidates = self.starting[usize::from(byte)].iter().map(|&index| &self.needles[index]);
+        let from = self.starting.partition_point(|(first, _)| *first < byte);
+        let starting = self.starting[from..].iter().take_while(|(first, _)| *first == byte);
+        let candidates = starting.map(|(_, index)| &self.needles[*index]);
         candidates.filter_map(|needle| needle.span_at(text, at)).max_by_key(ExactSizeIterator::len)
     }
 }
@@ -89,10 +129,17 @@ impl Needle {
 
     fn first_bytes(&self) -> Vec<u8> {
         let first = self.chars.first().copied().unwrap_or_default();
-        let mut bytes = vec![first.encode_utf8(&mut [0; 4]).as_bytes()[0], b'\\', b'%', b'&', b'+'];
+        let mut bytes = [&ESCAPES[..], &first.encode_utf8(&mut [0; 4]).as_bytes()[..1]].concat();
         bytes.sort_unstable();
         bytes.dedup();
         bytes
+    }
+
+    /// The bytes that may come second where the first character is written as it is: any, for a needle of one byte.
+    fn second_bytes(&self) -> impl Iterator<Item = u8> {
+        let start: String = self.chars.iter().take(2).collect();
+        let second = start.as_bytes().get(1).copied();
+        second.map_or(0..=u8::MAX, |byte| byte..=byte)
     }
 
     fn span_at(&self, text: &str, at: usize) -> Option<Range<usize>> {
