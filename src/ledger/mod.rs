@@ -11,6 +11,7 @@
 //! what it comes to.
 
 mod batch;
+pub mod exchanges;
 mod follower;
 mod health;
 pub mod index;

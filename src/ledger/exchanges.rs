@@ -1,0 +1,215 @@
+//! The stream of exchanges: every request and response, masked, for people who ask what was said to a provider.
+//!
+//! It is evidence, not decisions, and must not stand in the way of a call. Lines gather in memory and are published in
+//! batches, so a daemon that is killed loses the newest few; nothing is ever decided from them. Where the broker is away
+//! for so long that the [buffer](CAPACITY) is full, a call waits a [second](PATIENCE) at most; then its exchange is
+//! dropped, counted, and the log told, at most once a minute. An orderly end publishes what is left.
+//!
+//! A message is a batch: one JSON object a line (`application/x-ndjson`), each an [`Exchange`]. One whose confirm got lost is
+//! published again, so a line may be there twice; [`find`] tells it once.
+
+mod search;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use lapin::BasicProperties;
+use lapin::types::ShortString;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+pub use search::{Found, Window, find};
+
+use crate::amqp::broker::Broker;
+use crate::amqp::message::{Message, TooLong, short};
+use crate::transport::exchange_log::Exchange;
+
+/// The most bytes of lines that are in memory, those on their way to the broker included.
+pub const CAPACITY: usize = 8 << 20;
+/// How long a call waits for room in the buffer before its exchange is dropped.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+/// How many bytes of lines a message holds, unless one line alone is longer.
+const BATCH: usize = 1 << 20;
+/// How long lines gather before they are published: fewer messages cost the broker, and every reader, less.
+const GATHERING: Duration = Duration::from_millis(50);
+/// From so many bytes on they are published at once.
+const ENOUGH: usize = 256 << 10;
+/// How long publishing what is left may take at an orderly end.
+const LAST: Duration = Duration::from_secs(5);
+/// The shortest time between two warnings about dropped exchanges.
+const WARNING_INTERVAL: Duration = Duration::from_mins(1);
+/// Persistent, as AMQP calls it.
+const PERSISTENT: u8 = 2;
+
+/// Where exchanges are written to; cheap to clone.
+#[derive(Clone)]
+pub struct Exchanges(Arc<Shared>);
+
+struct Shared {
+    stream: ShortString,
+    waiting: Mutex<Waiting>,
+    /// A permit for each byte of room.
+    room: Semaphore,
+    written: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Full ones, and at the end one that is being filled.
+    batches: VecDeque<Vec<u8>>,
+    bytes: usize,
+    dropped: u64,
+    /// When the log was told of dropped ones, and how many there were by then.
+    told: Option<(Instant, u64)>,
+}
+
+impl Exchanges {
+    /// Starts the task that publishes to `stream`. Once `stop` is cancelled it publishes what is left, for at most five
+    /// seconds, and ends; the broker has to be there until then.
+    ///
+    /// # Errors
+    /// Where the name of the stream is too long for AMQP.
+    pub fn start(broker: Broker, stream: &str, stop: CancellationToken) -> Result<(Self, JoinHandle<()>), TooLong> {
+        let (waiting, written) = (Mutex::default(), Notify::new());
+        let shared = Shared { stream: short(stream)?, waiting, room: Semaphore::new(CAPACITY), written };
+        let exchanges = Self(Arc::new(shared));
+        let publishing = tokio::spawn(exchanges.clone().publish_all(broker, stop));
+        Ok((exchanges, publishing))
+    }
+
+    /// Writes an exchange into the buffer. Where that is full, waits for room, a second at most, then drops it.
+    pub async fn write(&self, exchange: &Exchange<'_>) {
+        let line = line(exchange);
+        let bytes = u32::try_from(line.len()).unwrap_or(u32::MAX);
+        let room = match self.0.room.try_acquire_many(bytes) {
+            Ok(room) => Some(room),
+            Err(_) if line.len() > CAPACITY => None,
+            Err(_) => tokio::time::timeout(PATIENCE, self.0.room.acquire_many(bytes)).await.ok().and_then(Result::ok),
+        };
+        match room {
+            Some(room) => {
+                // It comes back when the line's batch has been confirmed.
+                room.forget();
+                self.append(line);
+            }
+            None => self.drop_one(),
+        }
+    }
+
+    /// How many exchanges were dropped because there was no room.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.waiting().dropped
+    }
+
+    fn append(&self, mut line: Vec<u8>) {
+        let mut waiting = self.waiting();
+        waiting.bytes += line.len();
+        let is_first = waiting.batches.is_empty();
+        let has_enough = waiting.bytes >= ENOUGH;
+        match waiting.batches.back_mut() {
+            Some(batch) if batch.len() + line.len() <= BATCH => batch.append(&mut line),
+            _ => waiting.batches.push_back(line),
+        }
+        drop(waiting);
+        if is_first || has_enough {
+            self.0.written.notify_one();
+        }
+    }
+
+    fn drop_one(&self) {
+        let mut waiting = self.waiting();
+        waiting.dropped += 1;
+        let (dropped, now) = (waiting.dropped, Instant::now());
+        let since = waiting.told.map_or(0, |(_, before)| before);
+        if waiting.told.is_none_or(|(told, _)| now - told >= WARNING_INTERVAL) {
+            waiting.told = Some((now, dropped));
+            drop(waiting);
+            let (stream, count) = (self.0.stream.as_str(), dropped - since);
+            warn!(stream, count, "dropped exchanges: the broker does not take them and the buffer is full");
+        }
+    }
+
+    async fn publish_all(self, broker: Broker, stop: CancellationToken) {
+        let publishing = async {
+            while self.gather(&stop).await {
+                while let Some(batch) = self.take() {
+                    let bytes = batch.len();
+                    if broker.publish(&self.message(batch)).await.is_err() {
+                        return;
+                    }
+                    self.0.room.add_permits(bytes);
+                }
+            }
+        };
+        let too_late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST).await;
+        };
+        tokio::select! {
+            () = publishing => {}
+            () = too_late => {}
+        }
+        let lost = self.waiting().bytes;
+        if lost > 0 {
+            warn!(bytes = lost, "stopping without having published the newest exchanges");
+        }
+    }
+
+    /// Waits until there is something to publish and some more has gathered. `false` at the end.
+    async fn gather(&self, stop: &CancellationToken) -> bool {
+        while self.waiting().bytes == 0 {
+            if stop.is_cancelled() {
+                return false;
+            }
+            tokio::select! {
+                () = self.0.written.notified() => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        let enough = async {
+            while self.waiting().bytes < ENOUGH {
+                self.0.written.notified().await;
+            }
+        };
+        tokio::select! {
+            () = enough => {}
+            () = tokio::time::sleep(GATHERING) => {}
+            () = stop.cancelled() => {}
+        }
+        true
+    }
+
+    fn take(&self) -> Option<Vec<u8>> {
+        let mut waiting = self.waiting();
+        let batch = waiting.batches.pop_front()?;
+        waiting.bytes -= batch.len();
+        Some(batch)
+    }
+
+    fn message(&self, body: Vec<u8>) -> Message {
+        let at = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+        let properties = BasicProperties::default()
+            .with_content_type("application/x-ndjson".into())
+            .with_timestamp(at)
+            .with_delivery_mode(PERSISTENT);
+        Message { exchange: ShortString::default(), routing_key: self.0.stream.clone(), properties, body }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An exchange as a line of the stream, its end included.
+fn line(exchange: &Exchange<'_>) -> Vec<u8> {
+    let mut line = Vec::with_capacity(2048);
+    // Texts and numbers can always be written as JSON, and a buffer always takes them.
+    let _ = serde_json::to_writer(&mut line, exchange);
+    line.push(b'\n');
+    line
+}

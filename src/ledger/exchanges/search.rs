@@ -1,0 +1,201 @@
+//! Finding a command's exchanges in the stream.
+//!
+//! The stream is in the order of publishing and has an index by time, in seconds and by chunks. So a search starts a little
+//! before each stretch of time in which the command was called, and ends well after it or at a marker of its own, which
+//! it publishes once it reads: what comes after that was not there when the search began.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Consumer};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use crate::amqp::connection::AmqpSettings;
+use crate::amqp::error::BrokerError;
+use crate::amqp::message::short;
+use crate::domain::command_id::CommandId;
+use crate::transport::exchange_log::Exchange;
+
+/// The most time of a search.
+const MOST_TIME: Duration = Duration::from_secs(10);
+/// The most bytes of what is found.
+const MOST_BYTES: usize = 8 << 20;
+/// How much earlier reading starts: clocks differ.
+const EARLIER: Duration = Duration::from_mins(1);
+/// How much later it ends: a call is written after its end, and a broker that was away gets it late.
+const LATER: Duration = Duration::from_mins(15);
+/// How many messages, each of up to a mebibyte, are on their way to the search.
+const PREFETCH: u16 = 32;
+/// So many are acked at once.
+const ACK_EVERY: u16 = 8;
+
+/// A stretch of time in which a command was called: from the start of the call to the decision on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Its begin.
+    pub from: Timestamp,
+    /// Its end.
+    pub to: Timestamp,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    /// The exchanges, by generation and attempt.
+    pub exchanges: Vec<Exchange<'static>>,
+    /// Whether all of the time was searched: a search ends after 10 s, or 8 MiB of exchanges.
+    pub complete: bool,
+}
+
+/// Finds the exchanges of a command that were made in one of these stretches of time, over a connection of its own.
+///
+/// # Errors
+/// [`BrokerError`] where the broker can't be reached, has no such stream, or is lost.
+pub async fn find(
+    amqp: &AmqpSettings,
+    stream: &str,
+    command: &CommandId,
+    windows: &[Window],
+) -> Result<Found, BrokerError> {
+    let deadline = Instant::now() + MOST_TIME;
+    let no_such_name = |_| BrokerError::Timeout { action: format!("read {stream}"), after: MOST_TIME };
+    let connection = amqp.connect("exchanges").await?;
+    let mut search = Search::new(short(stream).map_err(no_such_name)?, command, deadline);
+    let mut searched = Ok(true);
+    for window in merged(windows) {
+        let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
+        searched = search.window(&channel, window).await;
+        if !matches!(searched, Ok(true)) {
+            break;
+        }
+    }
+    let _ = connection.close(200, "done".into()).await;
+    let complete = searched?;
+    search.found.sort_by_key(|exchange| (exchange.generation, exchange.attempt, exchange.at));
+    Ok(Found { exchanges: search.found, complete })
+}
+
+/// Windows in order of time; those that overlap, with the time that is read around them, become one.
+fn merged(windows: &[Window]) -> Vec<Window> {
+    let mut sorted = windows.to_vec();
+    sorted.sort_unstable_by_key(|window| window.from);
+    let mut merged: Vec<Window> = Vec::with_capacity(sorted.len());
+    for window in sorted {
+        match merged.last_mut() {
+            Some(last) if starts(&window) <= ends(last) => last.to = last.to.max(window.to),
+            _ => merged.push(window),
+        }
+    }
+    merged
+}
+
+/// The second from which a window is read.
+fn starts(window: &Window) -> u64 {
+    u64::try_from(window.from.as_second()).unwrap_or_default().saturating_sub(EARLIER.as_secs())
+}
+
+/// The second up to which a window is read.
+fn ends(window: &Window) -> u64 {
+    u64::try_from(window.to.as_second()).unwrap_or_default().saturating_add(LATER.as_secs())
+}
+
+struct Search {
+    stream: ShortString,
+    /// What a line of the command holds: nothing in an id is written in another way in JSON.
+    needle: String,
+    command: CommandId,
+    deadline: Instant,
+    found: Vec<Exchange<'static>>,
+    bytes: usize,
+}
+
+impl Search {
+    fn new(stream: ShortString, command: &CommandId, deadline: Instant) -> Self {
+        let needle = format!("\"command\":\"{command}\"");
+        Self { stream, needle, command: command.clone(), deadline, found: Vec::new(), bytes: 0 }
+    }
+
+    /// Searches one stretch. `false` where time or room ran out.
+    async fn window(&mut self, channel: &Channel, window: Window) -> Result<bool, BrokerError> {
+        let marker = ShortString::from(Uuid::now_v7().to_string());
+        let Ok(opened) = timeout_at(self.deadline, self.open(channel, &window, &marker)).await else {
+            return Ok(false);
+        };
+        let mut consumer = opened?;
+        let mut unacked = 0;
+        loop {
+            let delivery = match timeout_at(self.deadline, consumer.next()).await {
+                Err(_) => return Ok(false),
+                Ok(Some(delivery)) => delivery.map_err(self.during())?,
+                Ok(None) => return Err(self.lost()),
+            };
+            if is_marker(&delivery, &marker) || delivery.properties.timestamp().is_some_and(|at| at > ends(&window)) {
+                break;
+            }
+            self.read(&delivery.data, &window);
+            if self.bytes > MOST_BYTES {
+                return Ok(false);
+            }
+            unacked += 1;
+            if unacked >= ACK_EVERY {
+                unacked = 0;
+                delivery.acker.ack(BasicAckOptions { multiple: true }).await.map_err(self.during())?;
+            }
+        }
+        let _ = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await;
+        Ok(true)
+    }
+
+    async fn open(&self, channel: &Channel, window: &Window, marker: &ShortString) -> Result<Consumer, BrokerError> {
+        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.map_err(self.during())?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-stream-offset".into(), AMQPValue::Timestamp(starts(window)));
+        let (tag, options) = (ShortString::default(), BasicConsumeOptions::default());
+        let consumer = channel.basic_consume(self.stream.clone(), tag, options, arguments).await;
+        let consumer = consumer.map_err(self.during())?;
+        // Only now: a consumer that found nothing from its time on sees what is published from now on, so it sees this.
+        let properties = BasicProperties::default().with_message_id(marker.clone()).with_type("marker".into());
+        let (exchange, options) = (ShortString::default(), BasicPublishOptions::default());
+        let published = channel.basic_publish(exchange, self.stream.clone(), options, b"", properties).await;
+        published.map_err(self.during())?;
+        Ok(consumer)
+    }
+
+    /// Keeps the command's lines of a message. A line that can't be read is passed over, like those of others.
+    fn read(&mut self, data: &[u8], window: &Window) {
+        let Ok(text) = std::str::from_utf8(data) else { return };
+        if !text.contains(&self.needle) {
+            return;
+        }
+        for line in text.lines().filter(|line| line.contains(&self.needle)) {
+            let Ok(exchange) = serde_json::from_str::<Exchange<'static>>(line) else { continue };
+            let at = u64::try_from(exchange.at.as_second()).unwrap_or_default();
+            let wanted = *exchange.command == self.command && (starts(window)..=ends(window)).contains(&at);
+            if wanted && !self.found.contains(&exchange) {
+                self.bytes += line.len();
+                self.found.push(exchange);
+            }
+        }
+    }
+
+    fn during(&self) -> impl FnOnce(lapin::Error) -> BrokerError + use<> {
+        BrokerError::during(format!("read stream {}", self.stream))
+    }
+
+    fn lost(&self) -> BrokerError {
+        BrokerError::Timeout { action: format!("read stream {}", self.stream), after: Duration::ZERO }
+    }
+}
+
+fn is_marker(delivery: &Delivery, marker: &ShortString) -> bool {
+    delivery.properties.message_id().as_ref() == Some(marker)
+}
+
+#[cfg(test)]
+#[path = "search_tests.rs"]
+mod tests;
