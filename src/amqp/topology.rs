@@ -422,7 +422,8 @@ mod tests {
     #[test]
     fn only_streams_have_a_policy_and_it_fits_nothing_but_their_name() {
         let definitions = topology().definitions("/");
-        let patterns: Vec<_> = definitions["policies"].as_array().unwrap().iter().map(|policy| &policy["pattern"]).collect();
+        let patterns: Vec<_> =
+            definitions["policies"].as_array().unwrap().iter().map(|policy| &policy["pattern"]).collect();
         assert_eq!(patterns, ["^ferry\\.ledger$", "^ferry\\.exchanges$"]);
     }
 }

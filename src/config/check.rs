@@ -37,7 +37,8 @@ fn ledger(config: &Config) -> Vec<Broken> {
     let least = config.retry.give_up_after.saturating_add(REMEMBERED);
     if config.ledger.retention < least {
         let least = human::format_duration(least);
-        broken.push(rule("ledger.retention", format!("write at least {least}: two days more than retry.give_up_after")));
+        broken
+            .push(rule("ledger.retention", format!("write at least {least}: two days more than retry.give_up_after")));
     }
     broken
 }

@@ -8,9 +8,10 @@ const LENGTHS: std::ops::RangeInclusive<usize> = 13..=19;
 /// Where card-like numbers are; spans may overlap.
 pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
-    if !has_a_long_run(bytes) {
-        return Vec::new();
-    }
+    if has_a_long_run(bytes) { all_spans(bytes) } else { Vec::new() }
+}
+
+fn all_spans(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
     // `%20` is a space to one reader and the end of a percentage to another: read it both ways.
     for percent_encoded in [false, true] {
@@ -92,4 +93,20 @@ fn luhn<'a>(digits: impl DoubleEndedIterator<Item = &'a u8>) -> bool {
         digit / 10 + digit % 10
     });
     weighted.sum::<u32>() % 10 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_passed_over_at_a_glance_holds_no_number(text in r"([0-9]{1,9}|[ +.%-]|%2[0dDbB]|[a-f]|%[0-9a-f]{2}|é){0,14}") {
+            if !has_a_long_run(text.as_bytes()) {
+                prop_assert!(all_spans(text.as_bytes()).is_empty());
+            }
+        }
+    }
 }

@@ -286,3 +286,23 @@ fn whole_base64(text: &str, span: Range<usize>) -> Range<usize> {
     let after = bytes[span.end..].iter().take_while(|byte| belongs(byte)).count();
     span.start - before..span.end + after
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_two_bytes_rule_out_is_no_occurrence(
+            needle in r"[ab\\%&+é]{1,4}",
+            text in r"([ab\\&+é]|%[0-9a-c]{2}|%25|u00[0-9a-f]{2}|&amp;|\\\\){0,12}",
+        ) {
+            let needles = Needles::with_base64([needle.as_str()]);
+            let everywhere = text.as_bytes().iter().enumerate();
+            let spans: Vec<_> = everywhere.filter_map(|(at, byte)| needles.longest_at(&text, at, *byte)).collect();
+            prop_assert_eq!(needles.spans(&text), spans);
+        }
+    }
+}
