@@ -10,6 +10,7 @@ mod desk;
 pub mod error;
 mod event_line;
 mod events;
+mod exchanges;
 pub mod exit;
 #[cfg(test)]
 mod fixture;
@@ -58,6 +59,8 @@ pub enum Command {
     Publish(publish::Publish),
     /// Follow events as they are published
     Events(events::Events),
+    /// Show the requests that were sent for a command, and their answers
+    Exchanges(exchanges::Exchanges),
     /// Look at dead letters, replay or discard them
     #[command(subcommand)]
     Dead(dead::Dead),
@@ -87,6 +90,7 @@ impl Cli {
             Command::Check(command) => command.run(config, out),
             Command::Publish(command) => command.run(config, out),
             Command::Events(command) => command.run(config, out),
+            Command::Exchanges(command) => command.run(config, out),
             Command::Dead(command) => command.run(config, out),
             Command::Topology(command) => command.run(config, out),
             Command::Provider(command) => command.run(config, out),

@@ -1,0 +1,152 @@
+//! `ferryd exchanges`: what was said to a provider about a command, and what it answered.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::desk::Desk;
+use super::error::CommandError;
+use super::output::{Output, visible};
+use crate::config::human::{format_duration, parse_duration};
+use crate::domain::command_id::CommandId;
+use crate::ledger::exchanges::{Found, Window, find};
+use crate::operator::OperatorError;
+use crate::transport::exchange_log::{Exchange, Sent};
+use crate::transport::mask::{Headers, told};
+
+const EXAMPLES: &str = "\
+Examples:
+  ferryd exchanges shop.order-1001.charge
+  ferryd exchanges shop.order-1001.charge --attempt 2
+  ferryd exchanges shop.order-1001.charge --since 7d --json | jq -r .response.body
+
+Requests and answers are shown as they were recorded: masked, and long bodies cut. They are kept for
+as long as the stream of exchanges keeps them. The newest appear within about a second.";
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Exchanges {
+    /// The command's id
+    #[arg(value_name = "ID")]
+    id: CommandId,
+    /// Only the calls of this number
+    #[arg(long, value_name = "N")]
+    attempt: Option<u32>,
+    /// How far to look back
+    #[arg(long, value_name = "AGE", value_parser = parse_duration, default_value = "24h")]
+    since: Duration,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Exchanges {
+    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+        let desk = Desk::open(config)?;
+        let windows = self.look_back(Timestamp::now());
+        desk.runtime.block_on(self.show(&desk, &windows, out))
+    }
+
+    /// When the command may have been called, where nothing is known about that.
+    fn look_back(&self, now: Timestamp) -> Vec<Window> {
+        let from = now.checked_sub(self.since).unwrap_or(Timestamp::UNIX_EPOCH);
+        vec![Window { from, to: now }]
+    }
+
+    async fn show(&self, desk: &Desk, windows: &[Window], out: &mut Output) -> Result<(), CommandError> {
+        let stream = desk.operator.names.exchanges();
+        let found = find(&desk.operator.amqp, &stream, &self.id, windows).await.map_err(OperatorError::from)?;
+        let Found { exchanges, complete } = found;
+        if !complete {
+            // There is nowhere left to say that nothing can be said.
+            let _ =
+                writeln!(std::io::stderr(), "ferryd: too much to search; there may be more; give a shorter --since");
+        }
+        let wanted = |exchange: &&Exchange<'_>| self.attempt.is_none_or(|attempt| exchange.attempt == attempt);
+        let wanted: Vec<_> = exchanges.iter().filter(wanted).collect();
+        if wanted.is_empty() {
+            return Err(self.none());
+        }
+        for (index, exchange) in wanted.into_iter().enumerate() {
+            if !self.json && index > 0 {
+                out.line("")?;
+            }
+            if self.json {
+                out.line(serde_json::to_string(exchange).map_err(std::io::Error::from)?)?;
+            } else {
+                print(exchange, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn none(&self) -> CommandError {
+        let calls = self.attempt.map_or_else(|| "calls".to_owned(), |attempt| format!("calls number {attempt}"));
+        let age = format_duration(self.since);
+        CommandError::Refused(format!(
+            "no {calls} of command `{}` are recorded within the last {age}; look back further with `--since`",
+            self.id
+        ))
+    }
+}
+
+/// An exchange for people: a heading, then the request behind `>`, then the answer behind `<`.
+fn print(exchange: &Exchange<'_>, out: &mut Output) -> Result<(), CommandError> {
+    let Exchange { request, response, error, .. } = exchange;
+    out.heading(&heading(exchange))?;
+    out.line(format!("> {} {}", request.method.as_str(), visible(&request.url)))?;
+    part('>', &request.headers, request.body.as_deref().map(|body| (body, request.body_cut)), out)?;
+    if let Some(response) = response {
+        out.line(format!("< {}", response.status))?;
+        let none = Headers::default();
+        let headers = response.headers.as_ref().unwrap_or(&none);
+        part('<', headers, response.body.as_deref().map(|body| (body, response.body_cut)), out)?;
+    }
+    if let Some(error) = error {
+        let code = error.code.as_deref().map(|code| format!("{}: ", visible(code))).unwrap_or_default();
+        out.line(format!("! {code}{}", visible(&error.message)))?;
+    }
+    Ok(())
+}
+
+/// Which call it was, when, of what, by whom, how long it took, and whether it reached the provider.
+fn heading(exchange: &Exchange<'_>) -> String {
+    let Exchange { at, provider, operation, generation, attempt, host, sent, duration_ms, .. } = exchange;
+    let step = if *generation == 0 { format!("#{attempt}") } else { format!("g{generation}#{attempt}") };
+    let sent = match sent {
+        Sent::No => ", not sent",
+        Sent::Maybe => ", perhaps sent",
+        Sent::Yes => "",
+    };
+    format!("{step}  {at:.3}  {provider}.{operation}  {duration_ms} ms{sent}, by {}", visible(host))
+}
+
+/// Headers and body of a request or answer.
+fn part(mark: char, headers: &Headers<'_>, body: Option<(&str, usize)>, out: &mut Output) -> Result<(), CommandError> {
+    for (name, value) in headers.iter() {
+        out.line(format!("{mark} {}: {}", visible(name), visible(value)))?;
+    }
+    let Some((body, cut)) = body.filter(|(body, _)| !body.is_empty()) else { return Ok(()) };
+    out.line(mark.to_string())?;
+    for line in pretty(body, cut).lines() {
+        out.line(format!("{mark} {}", visible(line).trim_end()))?;
+    }
+    Ok(())
+}
+
+/// A body over several lines where it is JSON.
+fn pretty(body: &str, cut: usize) -> String {
+    let json =
+        serde_json::from_str::<Value>(body).ok().filter(|json| cut == 0 && (json.is_object() || json.is_array()));
+    let pretty = json.and_then(|json| serde_json::to_string_pretty(&json).ok());
+    pretty.unwrap_or_else(|| told(body, cut).into_owned())
+}
+
+#[cfg(test)]
+#[path = "exchanges_tests.rs"]
+mod tests;
