@@ -15,6 +15,7 @@ mod copies;
 mod crash;
 mod documents;
 mod exchange_log;
+mod exchanges;
 mod handshake;
 mod harness;
 mod headers;

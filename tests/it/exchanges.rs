@@ -1,0 +1,217 @@
+//! The stream of exchanges: written, found again, and in nobody's way.
+
+use std::time::{Duration, Instant};
+
+use ferryd::amqp::broker::Broker;
+use ferryd::amqp::connection::AmqpSettings;
+use ferryd::amqp::topology::{Names, Topology};
+use ferryd::ledger::exchanges::{CAPACITY, Exchanges, Found, PATIENCE, Window, find};
+use ferryd::transport::exchange_log::Exchange;
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::daemon::Setup;
+use crate::harness::node::Node;
+use crate::harness::tcp_proxy::TcpProxy;
+use crate::harness::wait::eventually;
+
+const STREAM: &str = "ferry.exchanges";
+const SOON: Duration = Duration::from_mins(1);
+
+/// A daemon's link to the broker with nothing but the writer of exchanges.
+struct Writer {
+    exchanges: Exchanges,
+    publishing: JoinHandle<()>,
+    link: JoinHandle<()>,
+    stop: CancellationToken,
+    hang_up: CancellationToken,
+}
+
+impl Writer {
+    fn start(uri: &str) -> Self {
+        let (stop, hang_up) = (CancellationToken::new(), CancellationToken::new());
+        let topology = Topology::new(&Names::new("ferry".parse().unwrap()), [], [], &[]);
+        let stream = topology.queues.into_iter().filter(|queue| queue.name == STREAM).collect();
+        let topology = Topology { queues: stream, ..Topology::default() };
+        let (broker, link) = Broker::start(settings(uri), topology, hang_up.clone());
+        let (exchanges, publishing) = Exchanges::start(broker, STREAM, stop.clone()).unwrap();
+        Self { exchanges, publishing, link, stop, hang_up }
+    }
+
+    /// Ends in order.
+    async fn end(self) {
+        self.stop.cancel();
+        self.publishing.await.unwrap();
+        self.hang_up.cancel();
+        self.link.await.unwrap();
+    }
+}
+
+fn settings(uri: &str) -> AmqpSettings {
+    AmqpSettings {
+        uri: uri.parse().unwrap(),
+        ca_file: None,
+        client_cert: None,
+        connect_timeout: Duration::from_secs(5),
+        publish_timeout: Duration::from_secs(5),
+        max_unconfirmed: 100,
+    }
+}
+
+fn exchange(command: &str, attempt: u32, at: Timestamp, body: &str) -> Exchange<'static> {
+    let exchange = json!({
+        "at": at, "command": command, "provider": "acme", "operation": "send", "generation": 0, "attempt": attempt,
+        "host": "a", "request": {"method": "POST", "url": "https://a.example/", "headers": {"a": "b"}, "body": body},
+        "sent": "yes", "response": {"status": 201, "headers": {}, "body": "{\"ok\":true}"}, "duration_ms": 7
+    });
+    serde_json::from_value(exchange).unwrap()
+}
+
+/// From a second before `from` to now.
+fn since(from: Timestamp) -> Window {
+    Window { from: from - Duration::from_secs(1), to: Timestamp::now() }
+}
+
+async fn search(uri: &str, command: &str, window: Window) -> Found {
+    find(&settings(uri), STREAM, &command.parse().unwrap(), &[window]).await.unwrap()
+}
+
+fn attempts(found: &Found) -> Vec<u32> {
+    found.exchanges.iter().map(|exchange| exchange.attempt).collect()
+}
+
+#[tokio::test]
+async fn a_commands_exchanges_are_found_by_id_and_time_among_five_thousand_others() {
+    let vhost = Node::shared().await.vhost().await;
+    let writer = Writer::start(&vhost.uri());
+    let start = Timestamp::now();
+    let [first, second] = [1, 2].map(|attempt| exchange("order-1", attempt, start, "{\"amount\":1099}"));
+    for number in 0..5_000 {
+        let body = format!("{{\"note\":\"{}\"}}", "x".repeat(400));
+        writer.exchanges.write(&exchange(&format!("order-1{number:04}"), 1, start, &body)).await;
+        match number {
+            1_000 => writer.exchanges.write(&second).await,
+            4_000 => writer.exchanges.write(&first).await,
+            _ => {}
+        }
+    }
+    writer.end().await;
+
+    let began = Instant::now();
+    let found = search(&vhost.uri(), "order-1", since(start)).await;
+    assert_eq!(found, Found { exchanges: vec![first, second], complete: true });
+    println!("found among 5,000 in {:?}", began.elapsed());
+    assert_eq!(search(&vhost.uri(), "order-2", since(start)).await, Found { exchanges: vec![], complete: true });
+    let day = Duration::from_hours(24);
+    let [yesterday, tomorrow] = [start - day, start + day].map(|at| Window { from: at, to: at });
+    for window in [yesterday, tomorrow] {
+        let found = search(&vhost.uri(), "order-1", window).await;
+        assert_eq!(found, Found { exchanges: vec![], complete: true }, "{window:?}");
+    }
+
+    let setup = Setup::new(&vhost.uri(), "");
+    let ferryd = async |arguments: &[&str]| {
+        let mut command = setup.command(arguments);
+        tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+    };
+    let shown = ferryd(&["exchanges", "order-1", "--attempt", "2"]).await;
+    let text = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.status.success() && text.contains("\n> POST https://a.example/\n"), "{text}");
+    assert!(text.contains("\n>   \"amount\": 1099\n") && text.contains("\n< 201\n") && !text.contains("#1 "), "{text}");
+    let shown = ferryd(&["exchanges", "order-1", "--json", "--since", "1h"]).await;
+    assert_eq!(String::from_utf8(shown.stdout).unwrap().lines().count(), 2);
+    let none = ferryd(&["exchanges", "order-2"]).await;
+    let complaint = String::from_utf8(none.stderr).unwrap();
+    assert_eq!(none.status.code(), Some(1));
+    assert!(complaint.contains("no calls of command `order-2` are recorded within the last"), "{complaint}");
+}
+
+#[tokio::test]
+async fn what_is_written_while_the_broker_is_dead_is_there_once_it_lives_again() {
+    let node = Node::private().await;
+    let writer = Writer::start(&node.uri());
+    let start = Timestamp::now();
+    let write = async |attempts: std::ops::Range<u32>| {
+        for attempt in attempts {
+            writer.exchanges.write(&exchange("order-1", attempt, start, "")).await;
+        }
+    };
+    write(1..6).await;
+    let uri = node.uri();
+    eventually(SOON, "the first are found", async || {
+        let found = find(&settings(&uri), STREAM, &"order-1".parse().unwrap(), &[since(start)]).await.ok()?;
+        (attempts(&found) == [1, 2, 3, 4, 5]).then_some(())
+    })
+    .await;
+    node.settle().await;
+    node.kill9().await;
+    write(6..11).await;
+    node.start().await;
+    eventually(SOON, "all are found", async || {
+        let found = find(&settings(&uri), STREAM, &"order-1".parse().unwrap(), &[since(start)]).await.ok()?;
+        (attempts(&found) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]).then_some(())
+    })
+    .await;
+    writer.end().await;
+    assert!(search(&uri, "order-1", since(start)).await.complete);
+}
+
+#[tokio::test]
+async fn a_stalled_broker_holds_a_call_for_a_second_and_takes_no_more_than_the_buffer() {
+    let vhost = Node::shared().await.vhost().await;
+    let proxy = TcpProxy::to(vhost.address()).await;
+    let writer = Writer::start(&vhost.uri_at(proxy.address()));
+    let start = Timestamp::now();
+    writer.exchanges.write(&exchange("order-0", 1, start, "")).await;
+    eventually(SOON, "the writer works", async || {
+        let found = find(&settings(&vhost.uri()), STREAM, &"order-0".parse().unwrap(), &[since(start)]).await.ok()?;
+        (attempts(&found) == [1]).then_some(())
+    })
+    .await;
+
+    proxy.pause();
+    let body = "x".repeat(100_000);
+    let mut written = 0;
+    let held = loop {
+        let began = Instant::now();
+        writer.exchanges.write(&exchange(&format!("order-{}", written + 1), 1, start, &body)).await;
+        if writer.exchanges.dropped() > 0 {
+            break began.elapsed();
+        }
+        assert!(began.elapsed() < PATIENCE / 2, "an exchange that was taken held its call for {:?}", began.elapsed());
+        written += 1;
+    };
+    assert!((PATIENCE..PATIENCE * 3).contains(&held), "{held:?}");
+    let room = CAPACITY / body.len();
+    assert!((room - 2..=room).contains(&written), "{written} of {room}");
+    let many = (0..50).map(|_| async { writer.exchanges.write(&exchange("late", 1, start, &body)).await });
+    let began = Instant::now();
+    futures_util::future::join_all(many).await;
+    assert!(began.elapsed() < PATIENCE * 3, "calls wait for each other: {:?}", began.elapsed());
+    assert_eq!(writer.exchanges.dropped(), 51);
+
+    proxy.resume().await;
+    for number in [1, written / 2, written] {
+        let id = format!("order-{number}").parse().unwrap();
+        eventually(SOON, "what was in the buffer is found", async || {
+            let found = find(&settings(&vhost.uri()), STREAM, &id, &[since(start)]).await.ok()?;
+            (attempts(&found) == [1]).then_some(())
+        })
+        .await;
+    }
+    writer.exchanges.write(&exchange("after", 1, start, "")).await;
+    writer.end().await;
+    assert_eq!(attempts(&search(&vhost.uri(), "after", since(start)).await), [1]);
+    assert_eq!(search(&vhost.uri(), "late", since(start)).await, Found { exchanges: vec![], complete: true });
+}
+
+#[tokio::test]
+async fn without_a_broker_an_orderly_end_takes_seconds_only() {
+    let writer = Writer::start("amqp://127.0.0.1:1/%2f");
+    writer.exchanges.write(&exchange("order-1", 1, Timestamp::now(), "")).await;
+    let began = Instant::now();
+    writer.end().await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
