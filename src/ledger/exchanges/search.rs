@@ -17,7 +17,6 @@ use uuid::Uuid;
 
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::error::BrokerError;
-use crate::amqp::message::short;
 use crate::domain::command_id::CommandId;
 use crate::transport::exchange_log::Exchange;
 
@@ -63,9 +62,9 @@ pub async fn find(
     windows: &[Window],
 ) -> Result<Found, BrokerError> {
     let deadline = Instant::now() + MOST_TIME;
-    let no_such_name = |_| BrokerError::Timeout { action: format!("read {stream}"), after: MOST_TIME };
     let connection = amqp.connect("exchanges").await?;
-    let mut search = Search::new(short(stream).map_err(no_such_name)?, command, deadline);
+    // An over-long name becomes empty, which the broker refuses.
+    let mut search = Search::new(ShortString::try_new(stream).unwrap_or_default(), command, deadline);
     let mut searched = Ok(true);
     for window in merged(windows) {
         let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
@@ -188,7 +187,7 @@ impl Search {
     }
 
     fn lost(&self) -> BrokerError {
-        BrokerError::Timeout { action: format!("read stream {}", self.stream), after: Duration::ZERO }
+        BrokerError::Closed { action: format!("read stream {}", self.stream) }
     }
 }
 

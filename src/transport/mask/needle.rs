@@ -28,7 +28,7 @@ const LONGEST_RUN: usize = 16;
 /// Texts to find.
 #[derive(Default)]
 pub(super) struct Needles {
-    needles: Vec<Needle>,
+    all: Vec<Needle>,
     /// Bytes with which an occurrence may start, each with its needles; sorted.
     starting: Vec<(u8, usize)>,
     first: ByteSet,
@@ -75,17 +75,21 @@ impl Needles {
     }
 
     fn of(needles: Vec<Needle>) -> Self {
-        let mut found = Self { needles, ..Self::default() };
-        if found.needles.is_empty() {
+        let mut found = Self { all: needles, ..Self::default() };
+        if found.all.is_empty() {
             return found;
         }
-        ESCAPES.into_iter().for_each(|byte| found.second.insert(byte));
-        for (index, needle) in found.needles.iter().enumerate() {
+        for byte in ESCAPES {
+            found.second.insert(byte);
+        }
+        for (index, needle) in found.all.iter().enumerate() {
             for byte in needle.first_bytes() {
                 found.first.insert(byte);
                 found.starting.push((byte, index));
             }
-            needle.second_bytes().for_each(|byte| found.second.insert(byte));
+            for byte in needle.second_bytes() {
+                found.second.insert(byte);
+            }
         }
         found.starting.sort_unstable();
         found
@@ -94,7 +98,7 @@ impl Needles {
     /// Where the texts are; spans may overlap.
     pub(super) fn spans(&self, text: &str) -> Vec<Range<usize>> {
         let mut spans = Vec::new();
-        if self.needles.is_empty() {
+        if self.all.is_empty() {
             return spans;
         }
         let bytes = text.as_bytes();
@@ -114,7 +118,7 @@ impl Needles {
     fn longest_at(&self, text: &str, at: usize, byte: u8) -> Option<Range<usize>> {
         let from = self.starting.partition_point(|(first, _)| *first < byte);
         let starting = self.starting[from..].iter().take_while(|(first, _)| *first == byte);
-        let candidates = starting.map(|(_, index)| &self.needles[*index]);
+        let candidates = starting.map(|(_, index)| &self.all[*index]);
         candidates.filter_map(|needle| needle.span_at(text, at)).max_by_key(ExactSizeIterator::len)
     }
 }
