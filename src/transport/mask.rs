@@ -311,7 +311,7 @@ fn is_plain(text: &[u8]) -> bool {
     // Written so that many bytes are compared at once.
     let escapes = |part: &[u8]| part.iter().fold(false, |any, byte| any | matches!(byte, b'\\' | b'%' | b'&' | b'+'));
     let exponents = || text.iter().zip(text.iter().skip(1)).fold(false, |any, pair| any | is_exponent(pair));
-    !text.chunks(256).any(escapes) && !(exponents() && has_exponent(text))
+    !(text.chunks(256).any(escapes) || exponents() && has_exponent(text))
 }
 
 /// Whether a digit and what follows it may be the beginning of an exponent.

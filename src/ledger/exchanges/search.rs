@@ -26,8 +26,9 @@ const MOST_TIME: Duration = Duration::from_secs(10);
 const MOST_BYTES: usize = 8 << 20;
 /// How much earlier reading starts: clocks differ.
 const EARLIER: Duration = Duration::from_mins(1);
-/// How much later it ends: a call is written after its end, and a broker that was away gets it late.
-const LATER: Duration = Duration::from_mins(15);
+/// How much later it ends: an exchange is written before the decision on it, and published soon after. One that waited for
+/// longer, because the broker was away, is found by a window that reaches to then.
+const LATER: Duration = Duration::from_mins(2);
 /// How many messages, each of up to a mebibyte, are on their way to the search.
 const PREFETCH: u16 = 32;
 /// So many are acked at once.
