@@ -22,6 +22,7 @@ use crate::amqp::consumer::{Handler, consume};
 use crate::amqp::message::{TooLong, short};
 use crate::amqp::topology::{Names, Subscriber, Topology};
 use crate::domain::lifecycle::State;
+use crate::ledger::exchanges::Exchanges;
 use crate::ledger::index::{Index, IndexError};
 use crate::ledger::{Ledger, LedgerSettings};
 use crate::pipeline::in_flight::InFlight;
@@ -131,6 +132,9 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
     let index = ledger.as_ref().map(|ledger| Index::open(&ledger.dir, &key)).transpose()?;
     let hang_up = CancellationToken::new();
     let (broker, link) = Broker::start(amqp.clone(), topology, hang_up.clone());
+    let flush = CancellationToken::new();
+    let keep = ledger.is_some().then(|| Exchanges::start(broker.clone(), &names.exchanges(), flush.clone()));
+    let (exchanges, flushing) = keep.transpose()?.unzip();
     let (memory, keeping) = remember(&broker, &names, ledger.zip(index), &hang_up);
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let pipeline = Arc::new(Pipeline {
@@ -138,6 +142,7 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
         names,
         broker,
         memory,
+        exchanges,
         in_flight: InFlight::default(),
         log_body_cap,
         stop: stop.clone(),
@@ -165,6 +170,10 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
     if ending == Ending::Overrun {
         let left = pipeline.in_flight.running();
         warn!(in_flight = left, "the grace ran out; the broker will deliver what was left again");
+    }
+    flush.cancel();
+    if let Some(flushing) = flushing {
+        let _ = flushing.await;
     }
     hang_up.cancel();
     for task in keeping {

@@ -51,6 +51,7 @@ use crate::domain::outcome::{Failure, Outcome};
 use crate::domain::progress::Attempted;
 use crate::domain::retry::Rung;
 use crate::failpoint::{Failpoint, hit};
+use crate::ledger::exchanges::Exchanges;
 use crate::provider::{Call, Idempotency, Operation};
 use crate::transport::exchange_log::{self, Exchange, StepLabel};
 use crate::transport::mask::Mask;
@@ -70,6 +71,8 @@ pub struct Pipeline {
     pub outbox: Outbox,
     /// What this process is doing.
     pub in_flight: InFlight,
+    /// Where requests and answers are kept.
+    pub exchanges: Option<Exchanges>,
     /// The most bytes of a body in the exchange log.
     pub log_body_cap: usize,
     /// No new work is begun once this is cancelled.
@@ -223,7 +226,7 @@ impl Pipeline {
         let answer = lane.http.send(request).await;
         let elapsed = clock.elapsed();
         hit(Failpoint::Answered);
-        self.log_exchange(lane, order, request, &answer, (started, elapsed));
+        self.log_exchange(lane, order, request, &answer, (started, elapsed)).await;
         let interpret = || {
             hit(Failpoint::Interpreting);
             lane.provider.adapter.interpret(&call_of(order), &answer)
@@ -315,7 +318,8 @@ impl Pipeline {
         Ok(())
     }
 
-    fn log_exchange(
+    /// Writes an exchange to the log and to its stream; masked once, and only where somebody wants it.
+    async fn log_exchange(
         &self,
         lane: &Lane,
         order: &Order,
@@ -323,7 +327,8 @@ impl Pipeline {
         answer: &Answer,
         (at, elapsed): (Timestamp, Duration),
     ) {
-        if !exchange_log::is_heard() {
+        let heard = exchange_log::is_heard();
+        if !heard && self.exchanges.is_none() {
             return;
         }
         let Order { command, parcel } = order;
@@ -335,8 +340,17 @@ impl Pipeline {
             generation: parcel.travel.progress.generation,
             attempt: parcel.travel.progress.attempt,
         };
-        let mask = mask_of(lane, order).capped_at(self.log_body_cap);
-        Exchange::new(&step, request, answer, elapsed, &mask, lane.provider.log.bodies).log(&mask);
+        let writing = {
+            let mask = mask_of(lane, order).capped_at(self.log_body_cap);
+            let exchange = Exchange::new(&step, request, answer, elapsed, &mask, lane.provider.log.bodies);
+            if heard {
+                exchange.log(&mask);
+            }
+            self.exchanges.as_ref().map(|exchanges| exchanges.write(&exchange))
+        };
+        if let Some(writing) = writing {
+            writing.await;
+        }
     }
 }
 

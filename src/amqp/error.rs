@@ -22,6 +22,12 @@ pub enum BrokerError {
         /// For how long.
         after: Duration,
     },
+    /// The broker ended what was going on.
+    #[error("{action}: the broker closed the channel; try again")]
+    Closed {
+        /// What was being done.
+        action: String,
+    },
     /// A TLS file can't be used.
     #[error("{path}: {message}", path = path.display())]
     TlsFile {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::ShortString;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -82,21 +82,26 @@ impl Exchanges {
     }
 
     /// Writes an exchange into the buffer. Where that is full, waits for room, a second at most, then drops it.
-    pub async fn write(&self, exchange: &Exchange<'_>) {
+    pub fn write<'s>(&'s self, exchange: &Exchange<'_>) -> impl Future<Output = ()> + use<'s> {
+        // What waits holds the line alone: thousands of calls may.
         let line = line(exchange);
-        let bytes = u32::try_from(line.len()).unwrap_or(u32::MAX);
-        let room = match self.0.room.try_acquire_many(bytes) {
-            Ok(room) => Some(room),
-            Err(_) if line.len() > CAPACITY => None,
-            Err(_) => tokio::time::timeout(PATIENCE, self.0.room.acquire_many(bytes)).await.ok().and_then(Result::ok),
-        };
-        match room {
-            Some(room) => {
-                // It comes back when the line's batch has been confirmed.
-                room.forget();
-                self.append(line);
+        async move {
+            match self.room_for(line.len()).await {
+                Some(room) => {
+                    // It comes back when the line's batch has been confirmed.
+                    room.forget();
+                    self.append(line);
+                }
+                None => self.drop_one(),
             }
-            None => self.drop_one(),
+        }
+    }
+
+    async fn room_for(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        let permits = u32::try_from(bytes).ok().filter(|_| bytes <= CAPACITY)?;
+        match self.0.room.try_acquire_many(permits) {
+            Ok(room) => Some(room),
+            Err(_) => tokio::time::timeout(PATIENCE, self.0.room.acquire_many(permits)).await.ok()?.ok(),
         }
     }
 

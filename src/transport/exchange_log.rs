@@ -123,8 +123,8 @@ pub struct Fault<'a> {
 
 /// Whether a request reached the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
 #[schemars(rename = "ExchangeSent")]
+#[serde(rename_all = "lowercase")]
 pub enum Sent {
     /// Certainly not.
     No,

@@ -179,13 +179,15 @@ impl Mask {
 
     /// Whether a text shows at a glance that there is nothing in it to mask, which holds for most bodies and spares taking
     /// them apart. Where a value may be spelled in other ways than it is written (escapes, exponents, numbers among the
-    /// hidden values), or fields are masked by name, no glance is enough.
+    /// hidden values), or the name of a masked field is there, no glance is enough.
     fn nothing_to_hide(&self, text: &str) -> bool {
         let hides_numbers = self.provider.numbers || self.command.numbers;
         let short = || self.provider.short.iter().chain(&self.command.short);
-        self.fields.is_empty()
-            && !hides_numbers
+        // Beyond ASCII, what a letter's other case is depends on its neighbours.
+        let no_field = || self.fields.is_empty() || text.is_ascii() && !self.names_a_field(text);
+        !hides_numbers
             && is_plain(text.as_bytes())
+            && no_field()
             && !short().any(|hidden| text.contains(hidden.as_str()))
             && self.spans(text).is_empty()
     }
@@ -304,13 +306,34 @@ impl Mask {
     }
 }
 
-/// Whether nothing in a text may stand for another text: no escapes, and no digit before what may be an exponent.
+/// Whether nothing in a text may stand for another text: no escapes, and no number with an exponent.
 fn is_plain(text: &[u8]) -> bool {
     // Written so that many bytes are compared at once.
     let escapes = |part: &[u8]| part.iter().fold(false, |any, byte| any | matches!(byte, b'\\' | b'%' | b'&' | b'+'));
-    let exponent = |(digit, e): (&u8, &u8)| digit.is_ascii_digit() & matches!(e, b'e' | b'E');
-    let exponents = || text.iter().zip(text.iter().skip(1)).fold(false, |any, pair| any | exponent(pair));
-    !text.chunks(256).any(escapes) && !exponents()
+    let exponents = || text.iter().zip(text.iter().skip(1)).fold(false, |any, pair| any | is_exponent(pair));
+    !(text.chunks(256).any(escapes) || exponents() && has_exponent(text))
+}
+
+/// Whether a digit and what follows it may be the beginning of an exponent.
+fn is_exponent((digit, e): (&u8, &u8)) -> bool {
+    digit.is_ascii_digit() & matches!(e, b'e' | b'E')
+}
+
+/// Whether a text without escapes has a number with an exponent outside of JSON's strings, where ids hold such by chance, or
+/// in a string that might be JSON itself.
+fn has_exponent(text: &[u8]) -> bool {
+    let (mut in_string, mut in_json) = (false, true);
+    text.iter().zip(text.iter().skip(1)).any(|pair| {
+        match pair.0 {
+            b'"' => {
+                in_string = !in_string;
+                in_json = !in_string;
+            }
+            b'[' | b'{' => in_json = true,
+            _ => {}
+        }
+        in_json && is_exponent(pair)
+    })
 }
 
 /// The body as text, if it is text.

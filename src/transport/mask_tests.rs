@@ -227,10 +227,12 @@ proptest! {
 
     #[test]
     fn what_is_let_through_at_a_glance_is_what_taking_it_apart_would_show(
-        text in r#"\{"[a-c]{1,3}": ?("[A-C0-9e ]{0,8}"|[1-9][0-9]{0,16}(\.[0-9]{1,3})?(e[0-9])?|true|false|null)\}"#,
+        // Fractions are short enough to be printed again as they are written.
+        text in r#"\{"[a-c]{1,3}": ?("[A-C0-9e ]{0,8}"|"\[[A-C0-9e,]{0,8}\]"|[1-9][0-9]{0,16}|[1-9][0-9]{0,11}(\.[0-9]?[1-9])?(e[0-9])?|true|false|null)\}"#,
         hidden in "([A-C0-9e]{1,4}|true|4242424242424242|[0-9]{1,3}\\.0)",
+        fields in prop::collection::vec("[a-cA-C]{1,3}", 0..3),
     ) {
-        let mask = Mask::new(&[], &[]).with_values(&[hidden]);
+        let mask = Mask::new(&[], &fields).with_values(&[hidden]);
         if mask.nothing_to_hide(&text) {
             let apart: Value = serde_json::from_str(&mask.json(&text).unwrap()).unwrap();
             prop_assert_eq!(apart, serde_json::from_str::<Value>(&text).unwrap());

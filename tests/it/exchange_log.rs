@@ -79,3 +79,21 @@ async fn records_of_exchanges_can_be_switched_off() {
     rig.finish(&daemon).await;
     assert!(exchanges(&daemon, "quiet").is_empty());
 }
+
+#[tokio::test]
+async fn every_exchange_can_be_looked_up_and_no_secret_is_in_its_stream() {
+    let masking = File { keys: "log = { mask = [\"pin\"] }", operations: OPERATIONS, ..File::default() };
+    let rig = Rig::with("[log]\nexchanges = false", &[("acme", masking)]).await;
+    let daemon = rig.start().await;
+    rig.carry(&payment("acme", "looked-up", &json!({"status": 429, "fail_times": 1}))).await;
+    rig.finish(&daemon).await;
+    let mut command = rig.setup.command(&["exchanges", "looked-up", "--json"]);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let told: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = told.iter().map(|line| (&line["attempt"], &line["response"]["status"])).collect();
+    assert_eq!(told, [(&json!(1), &json!(429)), (&json!(2), &json!(200))], "{text}");
+    for secret in [SECRET, CARD, IBAN, PIN] {
+        assert!(!text.contains(secret), "{secret} is in the stream");
+    }
+}

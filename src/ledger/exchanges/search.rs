@@ -17,7 +17,6 @@ use uuid::Uuid;
 
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::error::BrokerError;
-use crate::amqp::message::short;
 use crate::domain::command_id::CommandId;
 use crate::transport::exchange_log::Exchange;
 
@@ -27,8 +26,9 @@ const MOST_TIME: Duration = Duration::from_secs(10);
 const MOST_BYTES: usize = 8 << 20;
 /// How much earlier reading starts: clocks differ.
 const EARLIER: Duration = Duration::from_mins(1);
-/// How much later it ends: a call is written after its end, and a broker that was away gets it late.
-const LATER: Duration = Duration::from_mins(15);
+/// How much later it ends: an exchange is written before the decision on it, and published soon after. One that waited for
+/// longer, because the broker was away, is found by a window that reaches to then.
+const LATER: Duration = Duration::from_mins(2);
 /// How many messages, each of up to a mebibyte, are on their way to the search.
 const PREFETCH: u16 = 32;
 /// So many are acked at once.
@@ -63,9 +63,9 @@ pub async fn find(
     windows: &[Window],
 ) -> Result<Found, BrokerError> {
     let deadline = Instant::now() + MOST_TIME;
-    let no_such_name = |_| BrokerError::Timeout { action: format!("read {stream}"), after: MOST_TIME };
     let connection = amqp.connect("exchanges").await?;
-    let mut search = Search::new(short(stream).map_err(no_such_name)?, command, deadline);
+    // An over-long name becomes empty, which the broker refuses.
+    let mut search = Search::new(ShortString::try_new(stream).unwrap_or_default(), command, deadline);
     let mut searched = Ok(true);
     for window in merged(windows) {
         let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
@@ -188,7 +188,7 @@ impl Search {
     }
 
     fn lost(&self) -> BrokerError {
-        BrokerError::Timeout { action: format!("read stream {}", self.stream), after: Duration::ZERO }
+        BrokerError::Closed { action: format!("read stream {}", self.stream) }
     }
 }
 

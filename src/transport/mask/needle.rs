@@ -87,7 +87,9 @@ impl Needles {
                 found.first.insert(byte);
                 found.starting.push((byte, index));
             }
-            needle.second_bytes().for_each(|byte| found.second.insert(byte));
+            for byte in needle.second_bytes() {
+                found.second.insert(byte);
+            }
         }
         found.starting.sort_unstable();
         found
