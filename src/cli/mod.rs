@@ -23,8 +23,10 @@ pub mod run;
 mod sandbox;
 mod schema;
 pub mod setup;
+mod status;
 mod topology;
 mod try_provider;
+mod wording;
 
 use std::path::PathBuf;
 
@@ -61,6 +63,8 @@ pub enum Command {
     Events(events::Events),
     /// Show the requests that were sent for a command, and their answers
     Exchanges(exchanges::Exchanges),
+    /// Tell what happened to a command, and what comes next
+    Status(status::Status),
     /// Look at dead letters, replay or discard them
     #[command(subcommand)]
     Dead(dead::Dead),
@@ -91,6 +95,7 @@ impl Cli {
             Command::Publish(command) => command.run(config, out),
             Command::Events(command) => command.run(config, out),
             Command::Exchanges(command) => command.run(config, out),
+            Command::Status(command) => command.run(config, out),
             Command::Dead(command) => command.run(config, out),
             Command::Topology(command) => command.run(config, out),
             Command::Provider(command) => command.run(config, out),
