@@ -119,9 +119,10 @@ impl CommandError {
                 Exit::Configuration
             }
             Self::Operator(OperatorError::Broker(_)) => Exit::Broker,
-            Self::NotEnded { .. } | Self::Operator(OperatorError::Behind { .. } | OperatorError::NoRuling { .. }) => {
-                Exit::Timeout
-            }
+            Self::NotEnded { .. } => Exit::Timeout,
+            Self::Operator(
+                OperatorError::Behind { .. } | OperatorError::NoRuling { .. } | OperatorError::NoAnswer { .. },
+            ) => Exit::Timeout,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::NoProvider { .. }
             | Self::Refused(_)

@@ -3,7 +3,9 @@
 //! Each command reads its arguments, does its work, and prints to the [`Output`] it is given. What goes wrong is a
 //! [`CommandError`], which knows its [`Exit`] code; only `main` prints it and ends the process.
 
+mod cancel;
 mod check;
+mod commands;
 mod completions;
 mod dead;
 mod desk;
@@ -16,6 +18,7 @@ pub mod exit;
 mod fixture;
 mod interrupt;
 pub mod output;
+mod person;
 mod progress;
 mod provider;
 mod publish;
@@ -65,6 +68,10 @@ pub enum Command {
     Exchanges(exchanges::Exchanges),
     /// Tell what happened to a command, and what comes next
     Status(status::Status),
+    /// List commands, newest first
+    Commands(commands::Commands),
+    /// Cancel a command that was not sent to its provider yet
+    Cancel(cancel::Cancel),
     /// Look at dead letters, replay or discard them
     #[command(subcommand)]
     Dead(dead::Dead),
@@ -96,6 +103,8 @@ impl Cli {
             Command::Events(command) => command.run(config, out),
             Command::Exchanges(command) => command.run(config, out),
             Command::Status(command) => command.run(config, out),
+            Command::Commands(command) => command.run(config, out),
+            Command::Cancel(command) => command.run(config, out),
             Command::Dead(command) => command.run(config, out),
             Command::Topology(command) => command.run(config, out),
             Command::Provider(command) => command.run(config, out),

@@ -93,6 +93,18 @@ pub enum OperatorError {
         /// For how long.
         after: Duration,
     },
+    /// Nobody would hear a word.
+    #[error("no ferryd listens at queue `{queue}`, so nothing was asked; is one running, and ready?")]
+    NoDaemon {
+        /// The queue.
+        queue: String,
+    },
+    /// Nobody answered a word.
+    #[error("no ferryd answered within {} s; what was asked may be done later all the same", after.as_secs())]
+    NoAnswer {
+        /// For how long was waited.
+        after: Duration,
+    },
     /// What was appended to the ledger was not read back.
     #[error(
         "what this came to was not read back from the ledger within {} s; it may count all the same: see `ferryd status {command}`", after.as_secs()

@@ -4,6 +4,7 @@
 //! takes its place was confirmed by the broker.
 
 pub mod clear;
+pub mod control;
 pub mod dead;
 pub mod discard;
 pub mod error;
