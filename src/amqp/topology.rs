@@ -259,6 +259,14 @@ impl Topology {
         topology
     }
 
+    /// The stream of decisions alone, for whoever only reads and writes that.
+    #[must_use]
+    pub fn of_ledger(names: &Names) -> Self {
+        let mut topology = Self::default();
+        topology.add_stream(names.ledger(), LEDGER_MAX_AGE);
+        topology
+    }
+
     fn add_exchanges(&mut self, names: &Names) {
         let exchange = |name, kind, alternate| Exchange { name, kind, alternate };
         self.exchanges = vec![

@@ -5,12 +5,14 @@ use std::path::Path;
 use tokio::runtime::{Builder, Runtime};
 
 use super::error::CommandError;
+use super::progress::Progress;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::topology::Names;
 use crate::config::Config;
 use crate::domain::name::Name;
 use crate::operator::Operator;
 use crate::operator::queues::{dead_queues, provider_names};
+use crate::operator::register::{Place, Register};
 
 /// The configuration, where it leads to, and something to run on.
 pub(super) struct Desk {
@@ -27,6 +29,21 @@ impl Desk {
         let operator = Operator { amqp: AmqpSettings::from(&config.amqp), names };
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
         Ok(Self { config, operator, runtime: runtime.map_err(CommandError::Runtime)? })
+    }
+
+    /// Where the ledger's index is, and for how long it remembers.
+    pub(super) fn ledger(&self) -> Result<Place, CommandError> {
+        if !self.config.ledger.enabled {
+            return Err(CommandError::NoLedger);
+        }
+        Ok(Place { dir: self.config.ledger_folder()?, retention: self.config.ledger.retention })
+    }
+
+    /// The ledger, known up to now. Tells a person at a terminal how far it is, where that takes a while.
+    pub(super) async fn register(&self) -> Result<Register, CommandError> {
+        let place = self.ledger()?;
+        let mut progress = Progress::on_terminal("records of the ledger read:");
+        Ok(Register::open(&self.operator, &place, |records| progress.tell(records)).await?)
     }
 
     /// The names of the configured providers.

@@ -79,6 +79,14 @@ pub enum CommandError {
         /// For how long was waited.
         after: Duration,
     },
+    /// There is no ledger to ask.
+    #[error("there is no ledger to ask: `ledger.enabled` is false")]
+    NoLedger,
+    /// The ledger knows no such command.
+    #[error(
+        "the ledger knows no command `{0}`: it may wait in its queue still, its id may be another (see `ferryd commands`), or it ended longer ago than `ledger.retention`"
+    )]
+    NotKnown(CommandId),
     /// There is no such dead letter.
     #[error("there is no dead letter of command `{0}`; see `ferryd dead list`")]
     NotDead(CommandId),
@@ -112,6 +120,9 @@ impl CommandError {
             }
             Self::Operator(OperatorError::Broker(_)) => Exit::Broker,
             Self::NotEnded { .. } => Exit::Timeout,
+            Self::Operator(
+                OperatorError::Behind { .. } | OperatorError::NoRuling { .. } | OperatorError::NoAnswer { .. },
+            ) => Exit::Timeout,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::NoProvider { .. }
             | Self::Refused(_)
@@ -122,6 +133,8 @@ impl CommandError {
             | Self::NoCommand(_)
             | Self::Input { .. }
             | Self::NotDead(_)
+            | Self::NotKnown(_)
+            | Self::NoLedger
             | Self::Runtime(_)
             | Self::Output(_) => Exit::Failed,
             Self::Told(exit) => *exit,

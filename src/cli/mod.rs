@@ -3,7 +3,9 @@
 //! Each command reads its arguments, does its work, and prints to the [`Output`] it is given. What goes wrong is a
 //! [`CommandError`], which knows its [`Exit`] code; only `main` prints it and ends the process.
 
+mod cancel;
 mod check;
+mod commands;
 mod completions;
 mod dead;
 mod desk;
@@ -16,6 +18,7 @@ pub mod exit;
 mod fixture;
 mod interrupt;
 pub mod output;
+mod person;
 mod progress;
 mod provider;
 mod publish;
@@ -23,8 +26,10 @@ pub mod run;
 mod sandbox;
 mod schema;
 pub mod setup;
+mod status;
 mod topology;
 mod try_provider;
+mod wording;
 
 use std::path::PathBuf;
 
@@ -61,6 +66,12 @@ pub enum Command {
     Events(events::Events),
     /// Show the requests that were sent for a command, and their answers
     Exchanges(exchanges::Exchanges),
+    /// Tell what happened to a command, and what comes next
+    Status(status::Status),
+    /// List commands, newest first
+    Commands(commands::Commands),
+    /// Cancel a command that was not sent to its provider yet
+    Cancel(cancel::Cancel),
     /// Look at dead letters, replay or discard them
     #[command(subcommand)]
     Dead(dead::Dead),
@@ -91,6 +102,9 @@ impl Cli {
             Command::Publish(command) => command.run(config, out),
             Command::Events(command) => command.run(config, out),
             Command::Exchanges(command) => command.run(config, out),
+            Command::Status(command) => command.run(config, out),
+            Command::Commands(command) => command.run(config, out),
+            Command::Cancel(command) => command.run(config, out),
             Command::Dead(command) => command.run(config, out),
             Command::Topology(command) => command.run(config, out),
             Command::Provider(command) => command.run(config, out),

@@ -11,12 +11,18 @@ const EVERY: u64 = 1_000;
 pub(super) struct Progress {
     what: &'static str,
     terminal: bool,
+    elsewhere: bool,
     shown: Option<Instant>,
 }
 
 impl Progress {
     pub(super) fn new(what: &'static str) -> Self {
-        Self { what, terminal: std::io::stderr().is_terminal(), shown: None }
+        Self { what, terminal: std::io::stderr().is_terminal(), elsewhere: true, shown: None }
+    }
+
+    /// Tells it only to somebody at a terminal.
+    pub(super) fn on_terminal(what: &'static str) -> Self {
+        Self { elsewhere: false, ..Self::new(what) }
     }
 
     /// Tells that so many are done.
@@ -26,7 +32,7 @@ impl Progress {
         if self.terminal && self.shown.is_none_or(|shown| shown.elapsed() > ON_TERMINAL) {
             self.shown = Some(Instant::now());
             let _ = write!(stderr, "\r{} {done} ", self.what);
-        } else if !self.terminal && done.is_multiple_of(EVERY) {
+        } else if !self.terminal && self.elsewhere && done.is_multiple_of(EVERY) {
             let _ = writeln!(stderr, "{} {done}", self.what);
         }
     }

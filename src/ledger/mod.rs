@@ -16,6 +16,7 @@ mod follower;
 mod health;
 pub mod index;
 mod outbox;
+pub mod pen;
 mod store;
 mod view;
 mod watchers;

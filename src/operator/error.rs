@@ -5,6 +5,8 @@ use std::time::Duration;
 use lapin::ErrorKind;
 
 use crate::amqp::error::BrokerError;
+use crate::domain::command_id::CommandId;
+use crate::ledger::index::IndexError;
 
 /// The reply code for "there is no such exchange or queue" (AMQP 0-9-1, `not-found`).
 const NOT_FOUND: u16 = 404;
@@ -70,6 +72,49 @@ pub enum OperatorError {
     /// Events can't be followed any more.
     #[error("lost the subscription to events; some may have been missed")]
     SubscriptionLost,
+    /// The ledger's index on this host can't be used.
+    #[error("ledger.dir: {0}")]
+    Index(#[from] IndexError),
+    /// The daemon that has the index does not get on.
+    #[error(
+        "{index}: the ferryd that keeps this index has not read the ledger up to now within {} s; it may still be catching up: see its log", after.as_secs()
+    )]
+    Behind {
+        /// The index.
+        index: String,
+        /// For how long was waited.
+        after: Duration,
+    },
+    /// The stream does not come.
+    #[error("stream `{stream}` can't be read: nothing came for {} s", after.as_secs())]
+    Silent {
+        /// The stream.
+        stream: String,
+        /// For how long.
+        after: Duration,
+    },
+    /// Nobody would hear a word.
+    #[error("no ferryd listens at queue `{queue}`, so nothing was asked; is one running, and ready?")]
+    NoDaemon {
+        /// The queue.
+        queue: String,
+    },
+    /// Nobody answered a word.
+    #[error("no ferryd answered within {} s; what was asked may be done later all the same", after.as_secs())]
+    NoAnswer {
+        /// For how long was waited.
+        after: Duration,
+    },
+    /// What was appended to the ledger was not read back.
+    #[error(
+        "what this came to was not read back from the ledger within {} s; it may count all the same: see `ferryd status {command}`", after.as_secs()
+    )]
+    NoRuling {
+        /// The command that it is about.
+        command: CommandId,
+        /// For how long was waited.
+        after: Duration,
+    },
     /// A name that AMQP does not take.
     #[error("{0}")]
     Name(#[from] crate::amqp::message::TooLong),

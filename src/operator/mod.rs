@@ -1,9 +1,10 @@
 //! What people do by hand over AMQP: publish commands, follow events, look at dead letters, replay and discard them.
 //!
-//! None of it needs a running daemon, and all of it may be killed at any moment: a message is removed only after what
+//! Little of it needs a running daemon, and all of it may be killed at any moment: a message is removed only after what
 //! takes its place was confirmed by the broker.
 
 pub mod clear;
+pub mod control;
 pub mod dead;
 pub mod discard;
 pub mod error;
@@ -11,6 +12,7 @@ pub mod follow;
 pub mod properties;
 pub mod publish;
 pub mod queues;
+pub mod register;
 pub mod replay;
 pub mod scan;
 pub mod sender;

@@ -76,16 +76,7 @@ fn answer(status: StatusCode, id: CommandId, outcome: Outcome) -> Response {
 }
 
 fn too_late(id: &CommandId, reason: TooLate) -> Problem {
-    let why = match reason {
-        TooLate::InFlight => "a call to its provider is under way",
-        TooLate::Unknown => "a call was made, and nobody knows whether it acted",
-        TooLate::Accepted => "its provider has accepted it",
-        TooLate::Completed => "it has completed",
-        TooLate::Failed => "it has failed",
-        TooLate::Replayed => "it has been sent again",
-        TooLate::NotDead => "it is not a dead letter",
-    };
     // A reason is a word, which always has a JSON form.
     let word = serde_json::to_value(reason).unwrap_or_default();
-    Problem::new(Kind::TooLate, format!("`{}`: {why}", excerpt(id.as_str()))).with("reason", word)
+    Problem::new(Kind::TooLate, format!("`{}`: {reason}", excerpt(id.as_str()))).with("reason", word)
 }

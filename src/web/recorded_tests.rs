@@ -76,6 +76,7 @@ fn case(history: &[(&str, i64)]) -> Case {
         step: Step { generation: 0, attempt: 1 },
         reason: (*reason).to_owned(),
         detail: None,
+        until: None,
     };
     let mut slot = None;
     Case::block(&mut slot, "x");

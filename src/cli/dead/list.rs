@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::super::desk::Desk;
 use super::super::error::CommandError;
 use super::super::output::{Output, Table};
+use super::super::wording::age;
 use super::Which;
 use crate::operator::dead::Listed;
 use crate::operator::scan::scan;
@@ -70,30 +71,4 @@ fn cells(listed: &Listed, now: Timestamp) -> [String; 8] {
         command.reference.clone().unwrap_or_default(),
         message.as_deref().unwrap_or_default().chars().take(100).collect(),
     ]
-}
-
-/// How long ago, in its largest unit.
-fn age(at: Timestamp, now: Timestamp) -> String {
-    let seconds = now.duration_since(at).as_secs().max(0);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m", seconds / 60),
-        3_600..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_age_has_one_unit_and_is_never_negative() {
-        let now = Timestamp::from_second(1_000_000).unwrap();
-        for (seconds, text) in
-            [(-5, "0s"), (0, "0s"), (59, "59s"), (60, "1m"), (3_599, "59m"), (7_200, "2h"), (172_800, "2d")]
-        {
-            assert_eq!(age(Timestamp::from_second(1_000_000 - seconds).unwrap(), now), text);
-        }
-    }
 }

@@ -116,6 +116,9 @@ pub struct Transition {
     /// More of it, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Until when the command waits, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 impl Ending {
@@ -297,6 +300,7 @@ impl Case {
             // A command that hops along the ladder says so once.
             if case.history.last().is_none_or(|last| last.reason != word) {
                 case.note(at, State::Pending, *step, word, detail);
+                case.wait(*until);
             }
         }
         Ruling::Counts(Granted::default())
@@ -590,14 +594,22 @@ impl Case {
             By::Canceller(person) | By::Operator(person) => Some(person.to_string()),
         };
         self.note(at, event.data.state, shown, word, detail);
+        self.wait(event.data.next_attempt_at);
         Ruling::Counts(granted)
+    }
+
+    /// Says until when the command waits after what was noted last.
+    fn wait(&mut self, until: Option<Timestamp>) {
+        if let Some(last) = self.history.last_mut() {
+            last.until = until;
+        }
     }
 
     fn note(&mut self, at: Timestamp, state: State, step: Step, reason: &str, detail: Option<String>) {
         if self.history.len() >= MAX_HISTORY {
             self.history.remove(MAX_HISTORY / 2);
         }
-        self.history.push(Transition { at, state, step, reason: reason.to_owned(), detail });
+        self.history.push(Transition { at, state, step, reason: reason.to_owned(), detail, until: None });
     }
 }
 

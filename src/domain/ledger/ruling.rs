@@ -87,3 +87,17 @@ pub enum TooLate {
     /// It is not a dead letter.
     NotDead,
 }
+
+impl std::fmt::Display for TooLate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::InFlight => "a call to its provider is under way",
+            Self::Unknown => "a call was made, and nobody knows whether it acted",
+            Self::Accepted => "its provider has accepted it",
+            Self::Completed => "it has completed",
+            Self::Failed => "it has failed",
+            Self::Replayed => "it has been sent again",
+            Self::NotDead => "it is not a dead letter",
+        })
+    }
+}

@@ -158,6 +158,18 @@ impl Index {
         })
     }
 
+    /// The highest number applied of one writer; 0 where nothing of it was.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn applied(&self, writer: &Uuid) -> Result<u64, IndexError> {
+        self.read(|conn| {
+            let mut find = conn.prepare_cached("SELECT number FROM writers WHERE writer = ?1")?;
+            let number = find.query_row([writer.as_bytes()], |row| row.get::<_, i64>(0)).optional()?;
+            Ok(number.map_or(0, i64::cast_unsigned))
+        })
+    }
+
     /// What is known of a command.
     ///
     /// # Errors

@@ -9,7 +9,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -52,6 +52,19 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Gives a file to whoever has the folder, where this process may: what root makes on the command line, the daemon has to
+/// be able to open. `SQLite` does the same for the files beside the database.
+fn give(file: &Path) {
+    let owner = |path: &Path| fs::metadata(path).map(|metadata| (metadata.uid(), metadata.gid()));
+    let Some(dir) = file.parent() else { return };
+    if let (Ok(has), Ok(wants)) = (owner(file), owner(dir))
+        && has.0 != wants.0
+    {
+        // Only root may. Where it is refused, whoever can't open the file is told so.
+        let _ = chown(file, Some(wants.0), Some(wants.1));
+    }
+}
+
 impl Slot {
     /// Takes the first free slot of the first `most`; `None` where all are taken.
     pub fn take(dir: &Path, key: &str, most: u32) -> Result<Option<Self>, IndexError> {
@@ -62,7 +75,10 @@ impl Slot {
             options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
             let lock = options.open(&lock_path).map_err(IndexError::at(&lock_path))?;
             match lock.try_lock() {
-                Ok(()) => return Ok(Some(Self { path: path(dir, key, slot), lock })),
+                Ok(()) => {
+                    give(&lock_path);
+                    return Ok(Some(Self { path: path(dir, key, slot), lock }));
+                }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(source)) => return Err(IndexError::at(&lock_path)(source)),
             }
@@ -81,6 +97,7 @@ impl Slot {
             }
             Err(error) => Err(error),
         };
+        give(&self.path);
         kept.map_err(IndexError::at(&self.path))
     }
 

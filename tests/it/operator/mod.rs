@@ -1,4 +1,4 @@
-//! The operator's and publisher's commands, on a real broker and without a daemon: dead letters and events are published
+//! The operator's and publisher's commands, on a real broker. Most need no daemon: dead letters and events are published
 //! by hand.
 
 mod bench;
@@ -6,5 +6,6 @@ mod discard;
 mod events;
 mod look;
 mod publish;
+mod recorded;
 mod replay;
 mod topology;

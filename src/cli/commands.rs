@@ -1,0 +1,168 @@
+//! `ferryd commands`: which commands there are.
+
+use std::path::Path;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::desk::Desk;
+use super::error::CommandError;
+use super::output::{Output, Table};
+use super::wording::{age, step};
+use crate::config::human::parse_duration;
+use crate::domain::ledger::record::Step;
+use crate::domain::lifecycle::{Kind, State};
+use crate::domain::name::Name;
+use crate::ledger::index::{Cursor, Filter, Page, Row};
+use crate::operator::OperatorError;
+
+const EXAMPLES: &str = "\
+Examples:
+  ferryd commands
+  ferryd commands --provider stripe --state failed --newer-than 2h
+  ferryd commands --reference order-1001
+  ferryd commands --state waiting --older-than 2d --limit 1000 --json | jq -r '.commands[].id'
+
+Newest first. A list that is cut ends with the `--cursor` that goes on. Of commands that ended longer
+ago than `ledger.retention` nothing is known, except dead letters.";
+
+/// The longest message in a line, in characters.
+const MAX_MESSAGE: usize = 80;
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Commands {
+    #[command(flatten)]
+    which: Which,
+    /// At most so many, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Go on behind the list that ended with this
+    #[arg(long, value_name = "TEXT")]
+    cursor: Option<Cursor>,
+    /// Print JSON, as the HTTP API does: `commands` and `next`, the cursor, null at the end
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which commands; everything given must hold.
+#[derive(Debug, Args)]
+struct Which {
+    /// Only those of this provider
+    #[arg(long)]
+    provider: Option<Name>,
+    /// Only those of this account
+    #[arg(long)]
+    account: Option<Name>,
+    /// Only those of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    kind_of_provider: Option<Name>,
+    /// Only those of this operation
+    #[arg(long)]
+    operation: Option<Name>,
+    /// Only those in this state: pending, processing, waiting, completed, failed
+    #[arg(long, value_parser = state)]
+    state: Option<State>,
+    /// Only those that failed as this, such as declined, unavailable or unresolved
+    #[arg(long)]
+    kind: Option<Kind>,
+    /// Only those that failed with this code of the provider's, or ferryd's own word
+    #[arg(long)]
+    code: Option<String>,
+    /// Only those with this reference of their publisher's
+    #[arg(long)]
+    reference: Option<String>,
+    /// Only those that last changed longer ago than this, such as 2h, or before this time (RFC 3339)
+    #[arg(long, value_name = "AGE", value_parser = ago)]
+    older_than: Option<Timestamp>,
+    /// Only those that last changed within this time, or at this time (RFC 3339) or later
+    #[arg(long, value_name = "AGE", value_parser = ago)]
+    newer_than: Option<Timestamp>,
+}
+
+fn state(word: &str) -> Result<State, String> {
+    let known = State::ALL.into_iter().find(|state| state.as_str() == word);
+    known.ok_or_else(|| format!("unknown state; known are {}", State::ALL.map(State::as_str).join(", ")))
+}
+
+/// A time, or how long ago it was.
+pub(super) fn ago(text: &str) -> Result<Timestamp, String> {
+    let ago = || parse_duration(text).ok().and_then(|ago| Timestamp::now().checked_sub(ago).ok());
+    text.parse()
+        .ok()
+        .or_else(ago)
+        .ok_or_else(|| "it is no time: write one as 2026-01-31T12:00:00Z, or how long ago it was, as 36h".to_owned())
+}
+
+impl Which {
+    fn filter(self) -> Filter {
+        Filter {
+            r#type: self.kind_of_provider,
+            provider: self.provider,
+            account: self.account,
+            operation: self.operation,
+            state: self.state,
+            kind: self.kind,
+            code: self.code,
+            reference: self.reference,
+            older_than: self.older_than,
+            newer_than: self.newer_than,
+            ..Filter::default()
+        }
+    }
+}
+
+impl Commands {
+    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+        let desk = Desk::open(config)?;
+        let Self { which, limit, cursor, json } = self;
+        let filter = which.filter();
+        let page = desk.runtime.block_on(async {
+            let register = desk.register().await?;
+            let page = register.index().await.list(&filter, cursor.as_ref(), limit.into());
+            register.close().await;
+            page.map_err(|error| CommandError::from(OperatorError::from(error)))
+        })?;
+        if json {
+            return Ok(out.json(&serde_json::json!({ "commands": page.rows, "next": page.next }))?);
+        }
+        print(&page, Timestamp::now(), out)
+    }
+}
+
+fn print(page: &Page, now: Timestamp, out: &mut Output) -> Result<(), CommandError> {
+    if page.rows.is_empty() {
+        return Ok(out.line("no commands")?);
+    }
+    let mut table = Table::new(["AGE", "ID", "OPERATION", "STATE", "KIND", "CODE", "CALL", "REFERENCE", "MESSAGE"]);
+    for row in &page.rows {
+        table.row(cells(row, now));
+    }
+    out.table(&table)?;
+    if let Some(next) = &page.next {
+        out.line(format!("\nmore: --cursor {next}"))?;
+    }
+    Ok(())
+}
+
+fn cells(row: &Row, now: Timestamp) -> [String; 9] {
+    let Row { provider, operation, generation, attempt, .. } = row;
+    let word = |name: &Option<Name>| name.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+    let dead = if row.dead { " (dead)" } else { "" };
+    [
+        row.updated_at.map_or_else(|| "?".to_owned(), |at| age(at, now)),
+        row.id.to_string(),
+        format!("{}.{}", word(provider), word(operation)),
+        row.state.as_str().to_owned(),
+        row.kind.map(|kind| format!("{}{dead}", kind.as_str())).unwrap_or_default(),
+        row.code.clone().unwrap_or_default(),
+        step(Step { generation: *generation, attempt: *attempt }),
+        row.reference.clone().unwrap_or_default(),
+        row.message.as_deref().unwrap_or_default().chars().take(MAX_MESSAGE).collect(),
+    ]
+}
+
+#[cfg(test)]
+#[path = "commands_tests.rs"]
+mod tests;

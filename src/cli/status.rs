@@ -1,0 +1,209 @@
+//! `ferryd status`: what happened to a command, and what comes next.
+
+use std::path::Path;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::desk::Desk;
+use super::error::CommandError;
+use super::output::{Output, Table, visible};
+use super::wording::{between, moment, step};
+use crate::domain::command_id::CommandId;
+use crate::domain::event::Event;
+use crate::domain::ledger::case::{Case, Phase, Transition};
+use crate::domain::ledger::record::{Person, Step};
+use crate::domain::lifecycle::State;
+use crate::domain::outcome::Party;
+use crate::ledger::index::Row;
+
+const EXAMPLES: &str = "\
+Examples:
+  ferryd status shop.order-1001.charge
+  ferryd status shop.order-1001.charge --json | jq -r .state
+  ferryd status shop.order-1001.charge --json | jq '.timeline[] | [.at, .reason, .detail]'
+
+It asks the ledger, and knows all that was on record when it was started. Where a ferryd on this host
+keeps the ledger's index, it asks that; else it reads the ledger itself, the first time from its
+beginning. Times are those of the clocks of whoever wrote the records.";
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Status {
+    /// The command's id
+    #[arg(value_name = "ID")]
+    id: CommandId,
+    /// Print JSON, as the HTTP API does: what `ferryd commands` tells, and `unknown`, `key`, `first_sent`, `event`, `timeline`
+    #[arg(long)]
+    json: bool,
+}
+
+/// All of it, for programs.
+#[derive(Serialize)]
+struct Story<'a> {
+    #[serde(flatten)]
+    row: Row,
+    unknown: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_sent: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel: Option<&'a Person>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a Event>,
+    timeline: &'a [Transition],
+}
+
+impl Status {
+    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+        let desk = Desk::open(config)?;
+        let case = desk.runtime.block_on(async {
+            let register = desk.register().await?;
+            let case = register.case(&self.id);
+            register.close().await;
+            Ok::<_, CommandError>(case?)
+        })?;
+        let Some(case) = case else { return Err(CommandError::NotKnown(self.id)) };
+        if self.json {
+            return Ok(out.json(&Story::new(&self.id, &case))?);
+        }
+        print(&self.id, &case, Timestamp::now(), out)
+    }
+}
+
+impl<'a> Story<'a> {
+    fn new(id: &CommandId, case: &'a Case) -> Self {
+        Self {
+            row: Row::new(id.clone(), case.clone()),
+            unknown: case.may_have_acted(),
+            key: case.key.as_ref().map(|key| key.as_str()),
+            first_sent: case.first_sent,
+            cancel: case.cancel.as_ref(),
+            blocked: case.blocked.as_deref(),
+            event: case.ending.as_ref().map(|ending| &ending.event),
+            timeline: &case.history,
+        }
+    }
+}
+
+fn print(id: &CommandId, case: &Case, now: Timestamp, out: &mut Output) -> Result<(), CommandError> {
+    let row = Row::new(id.clone(), case.clone());
+    out.heading(id.as_str())?;
+    let pairs = [
+        ("state", Some(standing(&row))),
+        ("operation", row.provider.as_ref().zip(row.operation.as_ref()).map(|(at, what)| format!("{at}.{what}"))),
+        ("type", row.r#type.as_ref().map(ToString::to_string)),
+        ("account", row.account.as_ref().map(ToString::to_string)),
+        ("reference", row.reference.clone()),
+        ("at the provider", row.provider_reference.clone()),
+        ("HTTP status", row.http_status.map(|status| status.to_string())),
+        ("may have acted", case.may_have_acted().then(|| "yes".to_owned())),
+        ("key", case.key.as_ref().map(|key| key.as_str().to_owned())),
+        ("first sent", case.first_sent.map(moment)),
+        ("created", row.created_at.map(|at| dated(at, now))),
+        ("updated", row.updated_at.filter(|_| row.ended_at.is_none()).map(|at| dated(at, now))),
+        ("ended", row.ended_at.map(|at| dated(at, now))),
+    ];
+    for (name, value) in pairs {
+        if let Some(value) = value {
+            out.line(format!("  {name:16}{}", visible(&value)))?;
+        }
+    }
+    if !case.history.is_empty() {
+        out.line("")?;
+        out.table(&timeline(&case.history))?;
+    }
+    out.line("")?;
+    for line in next(id, case, now) {
+        out.line(visible(&line))?;
+    }
+    Ok(())
+}
+
+fn dated(at: Timestamp, now: Timestamp) -> String {
+    format!("{}, {} ago", moment(at), between(at, now))
+}
+
+/// The state in a word or two.
+fn standing(row: &Row) -> String {
+    let kind = row.kind.map(|kind| format!(": {}", kind.as_str())).unwrap_or_default();
+    let dead = if row.dead { ", a dead letter" } else { "" };
+    format!("{}{kind}{dead}", row.state.as_str())
+}
+
+fn timeline(history: &[Transition]) -> Table {
+    let mut table = Table::new(["TIME", "AFTER", "STATE", "CALL", "WHAT", "DETAIL"]);
+    let mut before = None;
+    for Transition { at, state, step: call, reason, detail, .. } in history {
+        table.row([
+            moment(*at),
+            before.map_or_else(String::new, |before| format!("+{}", between(before, *at)).replace("+-", "-")),
+            state.as_str().to_owned(),
+            step(*call),
+            reason.clone(),
+            detail.clone().unwrap_or_default(),
+        ]);
+        before = Some(*at);
+    }
+    table
+}
+
+/// What comes next, one line each.
+fn next(id: &CommandId, case: &Case, now: Timestamp) -> Vec<String> {
+    if let Some(kind) = &case.blocked {
+        return vec![format!(
+            "blocked: the ledger holds a record of the kind `{kind}` about it, which this version does not understand; \
+             a newer ferryd goes on with it"
+        )];
+    }
+    let mut lines = vec![format!("next: {}", what_next(id, case, now))];
+    if let Phase::Decided { effects: Some(_), .. } = &case.phase {
+        lines.push("what was decided is not known to be published yet".to_owned());
+    }
+    lines
+}
+
+fn what_next(id: &CommandId, case: &Case, now: Timestamp) -> String {
+    if let Some(ending) = &case.ending {
+        return match ending.is_dead() {
+            true => format!("a person decides; see `ferryd dead show {id}`"),
+            false => "nothing, this is its end".to_owned(),
+        };
+    }
+    if let (None, Some(person)) = (&case.opening, &case.cancel) {
+        return format!("it is not known yet; when it comes, it is cancelled {person}");
+    }
+    let until = case.history.last().and_then(|last| last.until);
+    let due = until.map(|until| format!(" at {}, {}", moment(until), remaining(until, now)));
+    match (&case.phase, case.state()) {
+        (Phase::Started { .. }, _) => format!("the answer to call {}", step(case.step)),
+        (Phase::TakenOver, _) => {
+            format!("whoever made call {} does not answer for it; a lookup, or a person, decides", step(case.step))
+        }
+        (Phase::Decided { effects, .. }, State::Waiting) => {
+            let party = effects.as_ref().and_then(|effects| effects.event.data.waiting_for);
+            let who = if party == Some(Party::Customer) { "the customer" } else { "the provider" };
+            format!("it is accepted, and {who} finishes it")
+        }
+        (Phase::Decided { .. }, _) => {
+            let call = Step { attempt: case.step.attempt.saturating_add(1), ..case.step };
+            format!("call {}{}", step(call), due.unwrap_or_default())
+        }
+        (Phase::Open, _) => {
+            format!("call {}{}", step(case.step), due.unwrap_or_else(|| ", as soon as it is its turn".to_owned()))
+        }
+    }
+}
+
+fn remaining(until: Timestamp, now: Timestamp) -> String {
+    if until > now { format!("in {}", between(now, until)) } else { format!("due for {}", between(until, now)) }
+}
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

@@ -1,0 +1,200 @@
+//! The commands that ask the ledger: beside a daemon on the same host, and without one.
+
+use std::process::Stdio;
+use std::time::Instant;
+
+use ferryd::amqp::topology::Names;
+use ferryd::domain::ledger::record::{CancelWished, Fact, Person, Record};
+use ferryd::domain::ledger::ruling::Ruling;
+use ferryd::operator::Operator;
+use ferryd::operator::register::{Place, Register};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::bench::{Ended, settings};
+use crate::harness::daemon::Daemon;
+use crate::harness::wait::eventually;
+use crate::rig::{Rig, SOON, and, charge, send};
+
+/// Runs ferryd to its end.
+pub(super) async fn ferryd(rig: &Rig, arguments: &[&str]) -> Ended {
+    let mut command = rig.setup.command(arguments);
+    let run = tokio::task::spawn_blocking(move || {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
+    });
+    Ended::from(run.await.unwrap())
+}
+
+/// The same, where it has to succeed with JSON.
+pub(super) async fn asked(rig: &Rig, arguments: &[&str]) -> Value {
+    let ended = ferryd(rig, &[arguments, &["--json"]].concat()).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    ended.json()
+}
+
+pub(super) fn operator(rig: &Rig) -> Operator {
+    Operator { amqp: settings(&rig.vhost.uri()), names: Names::new("ferry".parse().unwrap()) }
+}
+
+pub(super) fn place(rig: &Rig) -> Place {
+    Place { dir: rig.setup.path().join("state"), retention: std::time::Duration::from_hours(1_440) }
+}
+
+/// A rig on which three commands ended and one waits for its time.
+async fn rig_with_commands() -> (Rig, Daemon) {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    assert_eq!(
+        rig.carry(&and(charge("paid", json!({})), json!({"reference": "order-1"}))).await["data"]["state"],
+        "completed"
+    );
+    rig.carry(&charge("refused", json!({"status": 402, "error_code": "card_declined"}))).await;
+    rig.carry(&send("dead", json!({"status": 500}))).await;
+    rig.publish(&and(send("early", json!({})), json!({"not_before": "2126-01-01T00:00:00Z"}))).await;
+    eventually(SOON, "it waits", async || {
+        let ended = ferryd(&rig, &["status", "early"]).await;
+        (ended.code == Some(0)).then_some(())
+    })
+    .await;
+    (rig, daemon)
+}
+
+async fn everything_is_told(rig: &Rig) {
+    let paid = ferryd(rig, &["status", "paid"]).await;
+    assert_eq!((paid.code, paid.err.as_str()), (Some(0), ""), "{paid:?}");
+    for part in ["completed", "acme.charge", "order-1", "started", "nothing, this is its end"] {
+        assert!(paid.out.contains(part), "{part}: {}", paid.out);
+    }
+    let dead = asked(rig, &["status", "dead"]).await;
+    assert_eq!((&dead["state"], &dead["kind"], &dead["dead"]), (&json!("failed"), &json!("unresolved"), &json!(true)));
+    assert_eq!(dead["event"]["data"]["state"], "failed");
+    assert_eq!(dead["timeline"][0]["reason"], "started");
+    let early = ferryd(rig, &["status", "early"]).await;
+    assert!(early.out.contains("next: call #1 at 2126-01-01 00:00:00.000Z"), "{}", early.out);
+
+    let listed = asked(rig, &["commands"]).await;
+    let ids = |listed: &Value| {
+        let rows = listed["commands"].as_array().unwrap().iter();
+        rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&listed), ["early", "dead", "refused", "paid"]);
+    let failed = asked(rig, &["commands", "--state", "failed", "--limit", "1", "--newer-than", "1h"]).await;
+    assert_eq!(ids(&failed), ["dead"]);
+    let next = failed["next"].as_str().unwrap();
+    let rest = asked(rig, &["commands", "--state", "failed", "--cursor", next]).await;
+    assert_eq!((ids(&rest), &rest["next"]), (vec!["refused".to_owned()], &Value::Null));
+    let cut = ferryd(rig, &["commands", "--limit", "1"]).await;
+    assert!(cut.out.contains("\nmore: --cursor "), "{}", cut.out);
+    assert_eq!(ids(&asked(rig, &["commands", "--reference", "order-1"]).await), ["paid"]);
+
+    let unknown = ferryd(rig, &["status", "nobody"]).await;
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.err.contains("knows no command `nobody`"), "{}", unknown.err);
+}
+
+#[tokio::test]
+async fn the_ledger_is_asked_beside_a_daemon_and_without_one() {
+    let (rig, daemon) = rig_with_commands().await;
+    everything_is_told(&rig).await;
+    daemon.kill9();
+    everything_is_told(&rig).await;
+    std::fs::remove_dir_all(rig.setup.path().join("state")).unwrap();
+    everything_is_told(&rig).await;
+}
+
+#[tokio::test]
+async fn what_was_on_record_before_is_known_at_once() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    for number in 0..20 {
+        let id = format!("order-{number}");
+        rig.carry(&charge(&id, json!({}))).await;
+        assert_eq!(asked(&rig, &["status", &id]).await["state"], "completed");
+    }
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_record_is_ruled_on_for_a_guest_and_for_a_host() {
+    let rig = Rig::new("").await;
+    let wish = |id: &str| {
+        let person = Person { by: "ann".to_owned(), reason: None };
+        Record { at: Timestamp::now(), command: id.parse().unwrap(), fact: Fact::CancelWished(CancelWished { person }) }
+    };
+    let daemon = rig.start().await;
+    rig.carry(&charge("paid", json!({}))).await;
+    for guest in [true, false] {
+        let start = Instant::now();
+        let mut register = Register::open(&operator(&rig), &place(&rig), |_| ()).await.unwrap();
+        assert_eq!(register.is_guest(), guest);
+        let opened = start.elapsed();
+        let id = format!("wished-{guest}");
+        assert!(matches!(register.append(wish(&id)).await.unwrap(), Ruling::Counts(_)));
+        assert_eq!(register.append(wish("paid")).await.unwrap(), Ruling::Passed);
+        println!("guest: {guest}, opened in {opened:?}, two rulings after {:?}", start.elapsed());
+        register.refresh().await.unwrap();
+        assert_eq!(register.case(&id.parse().unwrap()).unwrap().unwrap().cancel.as_ref().unwrap().by, "ann");
+        assert_eq!(
+            register.index().await.list(&ferryd::ledger::index::Filter::default(), None, 10).unwrap().rows.len(),
+            if guest { 2 } else { 3 }
+        );
+        register.close().await;
+        if guest {
+            daemon.kill9();
+        }
+    }
+}
+
+#[tokio::test]
+async fn commands_side_by_side_without_a_daemon_do_not_wait_for_each_other_in_vain() {
+    let (rig, daemon) = rig_with_commands().await;
+    daemon.kill9();
+    let all = (0..6).map(|_| asked(&rig, &["status", "paid"]));
+    for told in futures_util::future::join_all(all).await {
+        assert_eq!(told["state"], "completed");
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_is_decided_by_a_daemon_and_not_without_one() {
+    let (rig, daemon) = rig_with_commands().await;
+    let cancelled = ferryd(&rig, &["cancel", "early", "--by", "ann", "--reason", "order withdrawn"]).await;
+    assert_eq!((cancelled.code, cancelled.out.as_str()), (Some(0), "early is cancelled\n"), "{cancelled:?}");
+    let told = asked(&rig, &["status", "early"]).await;
+    assert_eq!(told["kind"], "cancelled");
+    assert!(told.to_string().contains("by ann: order withdrawn"), "{told}");
+    assert_eq!(asked(&rig, &["cancel", "later"]).await, json!({"id": "later", "outcome": "noted"}));
+    let noted = ferryd(&rig, &["status", "later"]).await;
+    assert!(noted.out.contains("when it comes, it is cancelled by "), "{noted:?}");
+    let late = ferryd(&rig, &["cancel", "paid"]).await;
+    assert_eq!(late.code, Some(1));
+    assert!(late.err.contains("too late to cancel `paid`: it has completed"), "{late:?}");
+    let late = ferryd(&rig, &["cancel", "paid", "--json"]).await;
+    assert_eq!(
+        (late.code, late.json()),
+        (Some(1), json!({"id": "paid", "outcome": "too_late", "reason": "completed"}))
+    );
+    daemon.kill9();
+    let alone = eventually(SOON, "the broker has noticed", async || {
+        let alone = ferryd(&rig, &["cancel", "paid"]).await;
+        (alone.code == Some(1) && alone.err.contains("no ferryd listens")).then_some(alone)
+    })
+    .await;
+    assert!(alone.out.is_empty());
+}
+
+#[tokio::test]
+async fn without_a_ledger_or_a_broker_it_is_said_so() {
+    let rig = Rig::new("").await.env("FERRYD_LEDGER__ENABLED", "false");
+    for command in
+        [&["status", "a"][..], &["commands"], &["ledger", "tail"], &["ledger", "verify"], &["ledger", "rebuild"]]
+    {
+        let ended = ferryd(&rig, command).await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.err.contains("`ledger.enabled` is false"), "{ended:?}");
+    }
+    let rig = Rig::new("").await.env("FERRYD_AMQP__URI", "amqp://127.0.0.1:1");
+    for command in [&["status", "a"][..], &["commands"], &["cancel", "a"], &["ledger", "tail"], &["ledger", "verify"]] {
+        assert_eq!(ferryd(&rig, command).await.code, Some(4), "{command:?}");
+    }
+}
