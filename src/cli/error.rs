@@ -119,8 +119,8 @@ impl CommandError {
                 Exit::Configuration
             }
             Self::Operator(OperatorError::Broker(_)) => Exit::Broker,
-            Self::NotEnded { .. } => Exit::Timeout,
-            Self::Operator(
+            Self::NotEnded { .. }
+            | Self::Operator(
                 OperatorError::Behind { .. } | OperatorError::NoRuling { .. } | OperatorError::NoAnswer { .. },
             ) => Exit::Timeout,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,

@@ -12,6 +12,7 @@ use super::output::{Output, Table, visible};
 use super::wording::{between, moment, step};
 use crate::domain::command_id::CommandId;
 use crate::domain::event::Event;
+use crate::domain::key::IdempotencyKey;
 use crate::domain::ledger::case::{Case, Phase, Transition};
 use crate::domain::ledger::record::{Person, Step};
 use crate::domain::lifecycle::State;
@@ -81,7 +82,7 @@ impl<'a> Story<'a> {
         Self {
             row: Row::new(id.clone(), case.clone()),
             unknown: case.may_have_acted(),
-            key: case.key.as_ref().map(|key| key.as_str()),
+            key: case.key.as_ref().map(IdempotencyKey::as_str),
             first_sent: case.first_sent,
             cancel: case.cancel.as_ref(),
             blocked: case.blocked.as_deref(),
@@ -170,9 +171,10 @@ fn next(id: &CommandId, case: &Case, now: Timestamp) -> Vec<String> {
 
 fn what_next(id: &CommandId, case: &Case, now: Timestamp) -> String {
     if let Some(ending) = &case.ending {
-        return match ending.is_dead() {
-            true => format!("a person decides; see `ferryd dead show {id}`"),
-            false => "nothing, this is its end".to_owned(),
+        return if ending.is_dead() {
+            format!("a person decides; see `ferryd dead show {id}`")
+        } else {
+            "nothing, this is its end".to_owned()
         };
     }
     if let (None, Some(person)) = (&case.opening, &case.cancel) {

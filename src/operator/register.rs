@@ -52,7 +52,7 @@ pub struct Register(Role);
 
 enum Role {
     Host(Host),
-    Guest(Guest),
+    Guest(Box<Guest>),
 }
 
 /// An instance of its own.
@@ -95,7 +95,7 @@ impl Register {
             if let Ok(index) = Index::guest(&place.dir, &key)
                 && is_applied(&index, awaited, RETAKE).await.unwrap_or_default()
             {
-                return Ok(Self(Role::Guest(Guest { index, sender, pen })));
+                return Ok(Self(Role::Guest(Box::new(Guest { index, sender, pen }))));
             }
             if Instant::now() >= deadline {
                 let index = Index::guest(&place.dir, &key)?.path().display().to_string();
@@ -163,7 +163,8 @@ impl Register {
     pub async fn refresh(&mut self) -> Result<(), OperatorError> {
         match &mut self.0 {
             Role::Host(host) => host.refresh().await,
-            Role::Guest(Guest { index, sender, pen }) => {
+            Role::Guest(guest) => {
+                let Guest { index, sender, pen } = guest.as_mut();
                 let (marker, message) = pen.marker(Timestamp::now());
                 sender.send(&message).await?;
                 if is_applied(index, marker, HOST_PATIENCE).await? {

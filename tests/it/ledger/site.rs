@@ -71,7 +71,7 @@ impl Instance {
 
     /// Appends a record and returns what it came to.
     pub(super) async fn append(&self, record: Record) -> Ruled {
-        tokio::time::timeout(SOON, self.ledger.append(record)).await.expect("a ruling").unwrap()
+        tokio::time::timeout(SOON, self.ledger.append(record)).await.unwrap().unwrap()
     }
 
     /// How many records it has read.
