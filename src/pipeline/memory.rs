@@ -13,7 +13,7 @@ use crate::amqp::error::BrokerError;
 use crate::domain::command_id::CommandId;
 use crate::domain::exchange::Request;
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::holder::{Held, Next, next};
+use crate::domain::ledger::holder::{Held, Next, after_take_over, next};
 use crate::domain::ledger::record::{
     Asked, Fact, Guard, Opened, Opening, Reason, Record, RecordId, Released, Settled, Started, TakenOver,
 };
@@ -184,7 +184,7 @@ impl Memory {
     pub async fn take_over(&self, parcel: &Parcel, claim: RecordId) -> Result<Next, BrokerError> {
         let Some(ledger) = self.ledger() else { return Ok(Next::Unknown) };
         let Ruled { ruling, .. } = ledger.append(record(parcel, Fact::TakenOver(TakenOver { claim }))).await?;
-        Ok(next(held(parcel), Guard::Claim(0), ruling))
+        Ok(after_take_over(held(parcel), ruling))
     }
 
     /// Puts down that somebody waits for the end of a command that another message carries; says how it ended, if it has.
