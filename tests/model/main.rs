@@ -23,6 +23,8 @@ pub enum Mistake {
     CallsAfterUnknown,
     /// Takes a replay that another began for one that is done.
     DropsReplayed,
+    /// Nobody looks for endings that were never published.
+    NobodySweeps,
 }
 
 /// How large a world is.

@@ -182,7 +182,7 @@ impl Protocol {
                 _ => actions.push(Action::Go(who)),
             }
         }
-        if idle && self.is_to_sweep(world) {
+        if self.setup.mistake != Some(Mistake::NobodySweeps) && idle && self.is_to_sweep(world) {
             actions.push(Action::Sweep);
         }
     }

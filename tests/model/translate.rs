@@ -38,7 +38,7 @@ fn identity() -> Identity {
 }
 
 fn opening(content: u8) -> real::Opening {
-    real::Opening { identity: identity(), content: content.to_string() }
+    real::Opening { identity: identity(), content: content.to_string(), asked: None }
 }
 
 impl Failed {
@@ -208,6 +208,13 @@ impl Finish {
 impl Rec {
     pub fn real(self) -> real::Record {
         let fact = match self {
+            Self::Opened { step: at, content, recorded } => real::Fact::Opened(real::Opened {
+                opening: opening(content),
+                step: step(at),
+                fresh: is_fresh(recorded, at),
+                reason: real::Reason::Busy,
+                until: None,
+            }),
             Self::Started(start) => real::Fact::Started(Box::new(start.real())),
             Self::Released(id) => real::Fact::Released(real::Released { started: record_id(id) }),
             Self::TakenOver(id) => real::Fact::TakenOver(real::TakenOver { claim: record_id(id) }),

@@ -219,7 +219,7 @@ impl Rec {
         match self {
             Self::Started(start) => start.waited_out,
             Self::Released(id) | Self::TakenOver(id) | Self::Settled(id) => Some(id),
-            Self::Finished(_) | Self::CancelWished | Self::Replayed { .. } | Self::Asked => None,
+            Self::Opened { .. } | Self::Finished(_) | Self::CancelWished | Self::Replayed { .. } | Self::Asked => None,
         }
     }
 }
