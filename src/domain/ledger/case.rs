@@ -548,14 +548,25 @@ impl Case {
         if *step < self.step {
             return Some(Ruling::Passed);
         }
-        if *step > self.step {
-            return None;
+        if *step == self.step
+            && let Phase::Decided { .. } = &self.phase
+        {
+            return Some(self.passed(*step).unwrap_or(Ruling::Passed));
         }
+        self.doubts(finished).then_some(Ruling::Unknown)
+    }
+
+    /// Whether a decision that is no answer of the provider claims to know what the ledger knows better: some call may have
+    /// acted, or acts now.
+    fn doubts(&self, finished: &Finished) -> bool {
+        let event = &finished.effects.event;
+        let unresolved = kind_of(event) == Some(Kind::Unresolved);
         match &self.phase {
-            Phase::Decided { .. } => Some(self.passed(*step).unwrap_or(Ruling::Passed)),
-            // What was taken over is unknown; only an answer says more.
-            Phase::TakenOver if kind_of(event) != Some(Kind::Unresolved) => Some(Ruling::Unknown),
-            Phase::Open | Phase::Started { .. } | Phase::TakenOver => None,
+            Phase::TakenOver => !unresolved,
+            _ if unresolved || !event.data.state.is_terminal() => false,
+            // Given up without a call, while somebody makes one.
+            Phase::Started { guard: Guard::Key(_) | Guard::Claim(_), .. } if finished.call.is_none() => true,
+            _ => self.unknown || finished.unknown,
         }
     }
 
