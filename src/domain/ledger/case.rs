@@ -130,13 +130,11 @@ impl Ending {
         self.event.data.state == State::Failed && !self.event.data.r#final
     }
 
-    /// Whether `event` may take its place.
-    fn gives_way_to(&self, event: &Event, by: &By) -> bool {
-        let unresolved = kind_of(event) == Some(Kind::Unresolved);
-        self.is_dead()
-            && (matches!(by, By::Operator(_))
-                || event.data.state == State::Completed
-                || (self.kind() == Some(Kind::Unresolved) && !unresolved && event.data.state == State::Failed))
+    /// Whether a decision of a message's holder may take its place: only an answer of the provider, which says for certain
+    /// what became of the command.
+    fn gives_way_to(&self, finished: &Finished) -> bool {
+        let completed = finished.effects.event.data.state == State::Completed;
+        self.is_dead() && is_answer(finished) && (completed || self.kind() == Some(Kind::Unresolved))
     }
 
     /// Whether `event` says the same.
@@ -528,14 +526,12 @@ impl Case {
 
     /// What keeps a decision of a message's holder from counting.
     fn refuse_holder(&self, finished: &Finished) -> Option<Ruling> {
-        let Finished { step, effects, by, .. } = finished;
-        let event = &effects.event;
-        let ends = event.data.state.is_terminal();
+        let Finished { step, effects, .. } = finished;
         if let Some(ending) = &self.ending {
-            if step.generation == self.step.generation && ends && ending.gives_way_to(event, by) {
+            if step.generation == self.step.generation && ending.gives_way_to(finished) {
                 return None;
             }
-            let same = ending.agrees_with(event) || !is_answer(finished);
+            let same = ending.agrees_with(&effects.event) || !is_answer(finished);
             return if same { self.over() } else { Some(Ruling::Contradicts(Box::new(ending.event.clone()))) };
         }
         if step.generation != self.step.generation {
