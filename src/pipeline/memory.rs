@@ -13,7 +13,7 @@ use crate::amqp::error::BrokerError;
 use crate::domain::command_id::CommandId;
 use crate::domain::exchange::Request;
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::holder::{Held, Next, next};
+use crate::domain::ledger::holder::{Held, Next, after_take_over, next};
 use crate::domain::ledger::record::{
     Asked, Fact, Guard, Opened, Opening, Reason, Record, RecordId, Released, Settled, Started, TakenOver,
 };
@@ -124,7 +124,8 @@ impl Memory {
         until: Option<Timestamp>,
     ) -> Result<Option<Next>, BrokerError> {
         let Self::Ledger { ledger, .. } = self else { return Ok(None) };
-        let opened = Opened { opening, step: parcel.step(), fresh: parcel.fresh, reason, until };
+        let (fresh, recorded) = (parcel.fresh, parcel.travel.recorded);
+        let opened = Opened { opening, step: parcel.step(), fresh, recorded, reason, until };
         let Ruled { ruling, .. } = ledger.append(record(parcel, Fact::Opened(Box::new(opened)))).await?;
         parcel.travel.recorded = true;
         Ok(match ruling {
@@ -150,7 +151,7 @@ impl Memory {
         let guard = guard(operation, request.timeout + *slack);
         let started = Started {
             step: parcel.step(),
-            opening: ledger.case(&parcel.identity.id).is_none().then_some(opening),
+            opening: ledger.case(&parcel.identity.id).is_none_or(|case| case.opening.is_none()).then_some(opening),
             fresh: parcel.fresh,
             recorded: parcel.travel.recorded,
             guard,
@@ -186,7 +187,7 @@ impl Memory {
     pub async fn take_over(&self, parcel: &Parcel, claim: RecordId) -> Result<Next, BrokerError> {
         let Some(ledger) = self.ledger() else { return Ok(Next::Unknown) };
         let Ruled { ruling, .. } = ledger.append(record(parcel, Fact::TakenOver(TakenOver { claim }))).await?;
-        Ok(next(held(parcel), Guard::Claim(0), ruling))
+        Ok(after_take_over(held(parcel), ruling))
     }
 
     /// Puts down that somebody waits for the end of a command that another message carries; says how it ended, if it has.

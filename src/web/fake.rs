@@ -127,7 +127,14 @@ impl Commands for Fake {
             if self.ledger {
                 let Submission { command, provider, .. } = &submission;
                 let opening = Opening::of(command, provider);
-                let opened = Opened { opening, step: FIRST, fresh: true, reason: Reason::Submitted, until: None };
+                let opened = Opened {
+                    opening,
+                    step: FIRST,
+                    fresh: true,
+                    recorded: false,
+                    reason: Reason::Submitted,
+                    until: None,
+                };
                 if let Some(known) = follow(self.rule(&command.id, Fact::Opened(Box::new(opened)))) {
                     return Ok(known);
                 }

@@ -89,6 +89,12 @@ impl Turn<'_> {
         }
     }
 
+    /// A command has come, and its provider is busy.
+    pub fn defer(&mut self, message: Message) {
+        *self.me() = Instance { message: Some(message), linked: true, late: false, at: At::Idle };
+        self.again();
+    }
+
     fn limits(&self, generation: u8) -> Limits {
         let pauses = usize::from(self.setup.attempts - 1);
         let hour = std::time::Duration::from_hours(1);
@@ -157,11 +163,11 @@ impl Turn<'_> {
     pub fn read(&mut self, id: Id, record: Rec, ruling: u16) {
         let said = self.ledger.said(ruling);
         match record {
-            Rec::Started(_) if self.me().late && matches!(said, Said::Counts { .. }) => self.send(Rec::Released(id)),
-            Rec::Released(_) => self.after_release(said),
-            Rec::TakenOver(_) if matches!(said, Said::Counts { .. }) => self.give_up(Failed::Unresolved, false, true),
-            Rec::Started(_) | Rec::TakenOver(_) => self.follow(id, ruling),
-            Rec::Finished(finish) => self.after_finish(id, finish, ruling, said),
+            Rec::Opened { .. } if matches!(said, Said::Counts { .. }) => self.forward(None),
+            Rec::Opened { .. } | Rec::Started(_) => self.follow(id, ruling, Some(self.setup.guard)),
+            Rec::Released(_) => self.again(),
+            Rec::TakenOver(_) => self.follow(id, ruling, None),
+            Rec::Finished(finish) => self.after_finish(id, finish, said),
             Rec::CancelWished if said == Said::Passed => {
                 self.decide_beside(By::Canceller, What::Failed(Failed::Cancelled));
             }
@@ -175,10 +181,11 @@ impl Turn<'_> {
     }
 
     /// Does what the protocol says about a held message.
-    fn follow(&mut self, id: Id, ruling: u16) {
+    fn follow(&mut self, id: Id, ruling: u16, guard: Option<Guard>) {
         let Parcel { step, recorded, waited_out, .. } = self.parcel();
         let fresh = is_fresh(recorded, step);
-        match self.ledger.plan(ruling, fresh, waited_out, self.setup.guard) {
+        match self.ledger.plan(ruling, fresh, waited_out, guard) {
+            Plan::Call { .. } if self.me().late => self.send(Rec::Released(id)),
             Plan::Call { unknown } => self.call(id, unknown),
             Plan::Unknown if self.setup.mistake == Some(Mistake::CallsAfterUnknown) => self.call(id, true),
             Plan::Unknown => self.give_up(Failed::Unresolved, false, true),
@@ -187,6 +194,7 @@ impl Turn<'_> {
             Plan::Publish(by, effects) => self.publish(Some(by), effects),
             Plan::Answer(event) => self.publish(None, bare(event)),
             Plan::Ask => self.send(Rec::Asked),
+            Plan::Again => self.again(),
             Plan::Drop | Plan::Conflict => self.goes(At::Ack { by: None }),
             Plan::Cancel => self.give_up(Failed::Cancelled, false, false),
         }
@@ -211,14 +219,13 @@ impl Turn<'_> {
         self.goes(At::Event { by, effects });
     }
 
-    fn after_release(&mut self, said: Said) {
-        match said {
-            Said::Counts { .. } => self.forward(None),
-            _ => self.goes(At::Ack { by: None }),
-        }
+    /// The message waits a little, and asks for the step again.
+    fn again(&mut self) {
+        let Parcel { step, content, recorded, .. } = self.parcel();
+        self.send(Rec::Opened { step, content, recorded });
     }
 
-    fn after_finish(&mut self, id: Id, finish: Finish, ruling: u16, said: Said) {
+    fn after_finish(&mut self, id: Id, finish: Finish, said: Said) {
         let command = matches!(self.held(), Some(Kind::Command { .. }));
         match said {
             Said::Counts { .. } => self.publish(Some(id), finish.effects),
@@ -229,11 +236,20 @@ impl Turn<'_> {
             }
             Said::Unsettled(by, effects) if command => self.publish(Some(by), effects),
             Said::Unknown if command => self.give_up(Failed::Unresolved, finish.called, true),
-            Said::Claimed if command => self.follow(id, ruling),
+            Said::Cancelled if command => self.give_up(Failed::Cancelled, false, false),
+            Said::Ended(event) if command && is_fresh(finish.recorded, finish.step) => self.publish(None, bare(event)),
+            Said::Unsettled(by, effects)
+                if finish.by == By::Canceller && effects.event.what == finish.effects.event.what =>
+            {
+                self.publish(Some(by), effects);
+            }
+            Said::Unsettled(by, effects) if finish.by == By::Holder && effects.carried == Carried::Nothing => {
+                self.publish(Some(by), effects);
+            }
             Said::Passed if finish.by == By::Canceller => self.send(Rec::CancelWished),
             // It was sent again meanwhile: the answer is about the generation there is now.
             Said::Passed if !command && finish.by == By::Holder => {
-                self.decide_beside(By::Holder, finish.effects.event.what);
+                self.decide_beside(By::Holder, finish.effects.event.what)
             }
             _ => self.goes(At::Ack { by: None }),
         }
@@ -253,9 +269,10 @@ impl Turn<'_> {
     }
 
     /// The call has ended.
-    pub fn answered(&mut self, unknown: bool, answer: Answer) {
+    pub fn answered(&mut self, unknown: bool, acted: bool, answer: Answer) {
         let (step, key) = (self.parcel().step, self.key());
         match answer {
+            _ if acted => {}
             Answer::Completed | Answer::Unknown(true) => self.world.seen.act(key, What::Completed),
             Answer::Declined => self.world.seen.act(key, What::Failed(Failed::Declined)),
             Answer::Transient | Answer::Rejected | Answer::Unknown(false) => {}

@@ -11,7 +11,7 @@ use ferryd::domain::event::{Event, Happening, Moment, Trace};
 use ferryd::domain::key::IdempotencyKey;
 use ferryd::domain::ledger::case::{Case, Phase};
 use ferryd::domain::ledger::effects::{self, HeaderValue};
-use ferryd::domain::ledger::holder::{Held, Next, next};
+use ferryd::domain::ledger::holder::{Held, Next, after_take_over, next};
 use ferryd::domain::ledger::record as real;
 use ferryd::domain::ledger::ruling::{Decided, Ruling};
 use ferryd::domain::lifecycle::{Kind, State};
@@ -128,6 +128,11 @@ pub struct Finish {
 /// A record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rec {
+    Opened {
+        step: Step,
+        content: u8,
+        recorded: bool,
+    },
     Started(Start),
     Released(Id),
     TakenOver(Id),
@@ -170,6 +175,7 @@ pub enum Plan {
     Publish(Id, Effects),
     Answer(Told),
     Ask,
+    Again,
     Drop,
     Conflict,
     Cancel,
@@ -198,7 +204,7 @@ pub struct Ledger {
     said: Vec<Said>,
     ruled: HashMap<String, u16>,
     memory: HashMap<(u16, Id, Rec), (u16, u16)>,
-    plans: HashMap<(u16, bool, Option<Id>, Guard), Plan>,
+    plans: HashMap<(u16, bool, Option<Id>, Option<Guard>), Plan>,
     /// A fault put in on purpose: the highest number told is forgotten.
     forgets_told: bool,
 }
@@ -248,12 +254,16 @@ impl Ledger {
         result
     }
 
-    /// What the holder of a message does with a ruling.
-    pub fn plan(&mut self, ruling: u16, fresh: bool, waited_out: Option<Id>, guard: Guard) -> Plan {
+    /// What the holder of a message does with the ruling of its start; of its taking over, where there is no guard.
+    pub fn plan(&mut self, ruling: u16, fresh: bool, waited_out: Option<Id>, guard: Option<Guard>) -> Plan {
         let rulings = &self.rulings;
         *self.plans.entry((ruling, fresh, waited_out, guard)).or_insert_with(|| {
             let held = Held { fresh, waited_out: waited_out.map(record_id) };
-            plan(next(held, guard.real(), rulings[usize::from(ruling)].clone()))
+            let ruling = rulings[usize::from(ruling)].clone();
+            plan(match guard {
+                Some(guard) => next(held, guard.real(), ruling),
+                None => after_take_over(held, ruling),
+            })
         })
     }
 
@@ -338,11 +348,10 @@ fn plan(next: Next) -> Plan {
         }
         Next::Answer(event) => Plan::Answer(short_event(&event)),
         Next::Ask => Plan::Ask,
+        Next::Again => Plan::Again,
         Next::Drop => Plan::Drop,
         Next::Conflict => Plan::Conflict,
         Next::Cancel(_) => Plan::Cancel,
-        // Only the daemon says so to itself, after it has released a claim.
-        Next::Again => panic!("no ruling asks for this"),
         Next::Wait(kind) => panic!("nothing is blocked here: {kind}"),
     }
 }

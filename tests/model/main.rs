@@ -1,12 +1,13 @@
 //! The ledger's protocol, checked over all interleavings of several instances, crashes and copies.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests fail like tests")]
 
 mod holder;
 mod ledger;
 mod search;
 mod world;
 
+use holder::Answer;
 use ledger::Guard;
 use search::{Outcome, check};
 
@@ -17,7 +18,7 @@ pub enum Mistake {
     CallsUnread,
     /// Acks before it publishes.
     AcksFirst,
-    /// Takes a claim over while its owner may be calling.
+    /// Takes a claim over while its owner may be calling. It is none that breaks anything: see the test.
     TakesOverEarly,
     /// Forgets the highest number told.
     ForgetsTold,
@@ -25,6 +26,8 @@ pub enum Mistake {
     CallsAfterUnknown,
     /// Takes a replay that another began for one that is done.
     DropsReplayed,
+    /// Nobody looks for endings that were never published.
+    NobodySweeps,
 }
 
 /// How large a world is.
@@ -50,17 +53,21 @@ pub struct Setup {
     pub contradicts: bool,
     /// How many dead letters an operator takes up.
     pub jobs: u8,
+    /// How often the provider is busy.
+    pub waits: u8,
+    /// Whether the ledger has lost that the command was called, and completed.
+    pub lost: bool,
     /// Whether the command may expire.
     pub expires: bool,
     /// What the provider answers.
-    pub answers: &'static [holder::Answer],
+    pub answers: &'static [Answer],
     /// What is done wrong on purpose.
     pub mistake: Option<Mistake>,
 }
 
 impl Setup {
     const fn new(guard: Guard) -> Self {
-        use holder::Answer::{Completed, Declined, Rejected, Transient, Unknown};
+        use Answer::{Completed, Declined, Rejected, Transient, Unknown};
         Self {
             instances: 2,
             guard,
@@ -72,6 +79,8 @@ impl Setup {
             callbacks: 0,
             contradicts: false,
             jobs: 0,
+            waits: 0,
+            lost: false,
             expires: false,
             answers: &[Completed, Declined, Transient, Rejected, Unknown(true), Unknown(false)],
             mistake: None,
@@ -79,15 +88,111 @@ impl Setup {
     }
 }
 
+/// The answers that lead to different ends.
+const FEW: &[Answer] = &[Answer::Completed, Answer::Transient, Answer::Unknown(true)];
+
 const KEY: Setup = Setup::new(Guard::Key);
 const CLAIM: Setup = Setup::new(Guard::Claim);
 
+/// Checks that all properties hold in a world, and says how large it is.
+fn holds(name: &str, setup: &Setup) {
+    let Outcome { states, depth, cases, seconds, broken } = check(setup);
+    println!("{name}: {states} states, {depth} deep, {cases} cases, {seconds:.1} s");
+    for (property, steps) in &broken {
+        println!("broken: {property}\n{}", steps.join("\n"));
+    }
+    assert!(broken.is_empty(), "{name}: {:?}", broken[0].0);
+}
+
 #[test]
-fn basic() {
+fn one_message_survives_two_faults() {
     for setup in [KEY, CLAIM] {
-        for copies in 1..=2 {
-            let outcome: Outcome = check(&Setup { copies, ..setup.clone() });
-            println!("{:?} {copies}: {outcome:#?}", setup.guard);
-        }
+        holds("one fault", &setup);
+        holds("two faults", &Setup { attempts: 1, faults: 2, answers: FEW, ..setup });
+    }
+}
+
+#[test]
+fn copies_of_a_message_make_one_command() {
+    for setup in [KEY, CLAIM] {
+        holds("two copies, one fault", &Setup { copies: 2, attempts: 1, answers: FEW, ..setup.clone() });
+        holds("three copies", &Setup { copies: 3, attempts: 1, faults: 0, answers: FEW, ..setup.clone() });
+        holds("three instances", &Setup { instances: 3, copies: 2, faults: 0, ..setup });
+    }
+}
+
+#[test]
+fn another_command_under_the_same_id_changes_nothing() {
+    for setup in [KEY, CLAIM] {
+        holds("another content", &Setup { others: 1, attempts: 1, answers: FEW, ..setup });
+    }
+}
+
+#[test]
+fn a_cancelled_command_is_not_called() {
+    for setup in [KEY, CLAIM] {
+        holds("cancel", &Setup { cancels: 1, attempts: 1, answers: FEW, ..setup.clone() });
+        holds("two cancels", &Setup { cancels: 2, faults: 0, ..setup });
+    }
+}
+
+#[test]
+fn the_first_definite_answer_wins() {
+    for setup in [KEY, CLAIM] {
+        holds("callback", &Setup { callbacks: 1, attempts: 1, ..setup.clone() });
+        holds("two callbacks", &Setup { callbacks: 2, faults: 0, contradicts: true, ..setup });
+    }
+}
+
+#[test]
+fn an_expired_command_is_not_taken_for_one_that_was_never_called() {
+    for setup in [KEY, CLAIM] {
+        holds("expiry", &Setup { expires: true, answers: FEW, ..setup.clone() });
+        holds("expiry of a copy", &Setup { expires: true, copies: 2, faults: 0, answers: FEW, ..setup });
+    }
+}
+
+#[test]
+fn two_replays_start_one_generation() {
+    for setup in [KEY, CLAIM] {
+        holds("replay", &Setup { attempts: 1, jobs: 1, answers: FEW, ..setup.clone() });
+        holds("two jobs", &Setup { attempts: 1, jobs: 2, faults: 0, copies: 2, answers: FEW, ..setup });
+    }
+}
+
+#[test]
+fn what_the_ledger_has_lost_is_unknown() {
+    for setup in [KEY, CLAIM] {
+        holds("lost", &Setup { lost: true, waits: 1, cancels: 1, faults: 0, ..setup });
+    }
+}
+
+#[test]
+fn a_claim_that_is_taken_over_too_early_costs_certainty_and_nothing_else() {
+    let mistake = Some(Mistake::TakesOverEarly);
+    holds("early", &Setup { mistake, copies: 2, attempts: 1, answers: FEW, ..CLAIM });
+    holds("early, with an operator", &Setup { mistake, attempts: 1, jobs: 1, ..CLAIM });
+}
+
+/// Which property does not hold in a world.
+fn breaks(setup: &Setup) -> Vec<&'static str> {
+    check(setup).broken.into_iter().map(|(property, _)| property).collect()
+}
+
+#[test]
+fn every_mistake_that_is_put_in_is_found() {
+    let with = |mistake, setup: Setup| Setup { mistake: Some(mistake), ..setup };
+    let mistakes = [
+        with(Mistake::CallsUnread, Setup { copies: 2, attempts: 1, faults: 0, answers: FEW, ..CLAIM }),
+        with(Mistake::AcksFirst, Setup { attempts: 1, answers: FEW, ..KEY }),
+        with(Mistake::ForgetsTold, Setup { callbacks: 1, ..KEY }),
+        with(Mistake::CallsAfterUnknown, Setup { attempts: 1, answers: FEW, ..CLAIM }),
+        with(Mistake::DropsReplayed, Setup { attempts: 1, jobs: 2, answers: FEW, ..KEY }),
+        with(Mistake::NobodySweeps, Setup { attempts: 1, cancels: 1, answers: FEW, ..CLAIM }),
+    ];
+    for setup in &mistakes {
+        let broken = breaks(setup);
+        println!("{:?}: {broken:?}", setup.mistake);
+        assert!(!broken.is_empty(), "{:?}", setup.mistake);
     }
 }

@@ -15,6 +15,8 @@ use crate::{Mistake, Setup};
 pub enum Action {
     /// A message is delivered; a dead letter to an operator with that job.
     Deliver(usize, Option<Job>),
+    /// A command is delivered, and its provider is busy.
+    Defer(usize),
     /// A record comes into the ledger.
     Land(usize),
     /// An instance goes on.
@@ -43,7 +45,6 @@ pub struct Protocol {
 
 /// What a search came to.
 #[derive(Debug)]
-#[expect(dead_code, reason = "shown where a search has failed")]
 pub struct Outcome {
     pub states: usize,
     pub depth: usize,
@@ -101,9 +102,14 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<World> {
         let step = Step { generation: 0, attempt: 1 };
+        let Setup { copies, others, cancels, lost, .. } = self.setup;
         let command =
-            |content| Kind::Command { step, recorded: false, content, unknown: false, key: None, waited_out: None };
-        let Setup { copies, others, cancels, .. } = self.setup;
+            |content| Kind::Command { step, recorded: lost, content, unknown: false, key: None, waited_out: None };
+        let mut seen = Seen::default();
+        if lost {
+            seen.call(step, self.setup.guard, Some(0));
+            seen.act((self.setup.guard == Guard::Key).then_some(0), What::Completed);
+        }
         let kinds = std::iter::repeat_n(command(0), copies)
             .chain(std::iter::repeat_n(command(1), others))
             .chain(std::iter::repeat_n(Kind::Cancel, cancels));
@@ -112,10 +118,11 @@ impl Model for Protocol {
             transit: Vec::new(),
             queue: kinds.map(|kind| Message { kind, redelivered: false }).collect(),
             instances: vec![Instance::IDLE; self.setup.instances],
-            seen: Seen::default(),
+            seen,
             faults: self.setup.faults,
             callbacks: self.setup.callbacks,
             jobs: self.setup.jobs,
+            waits: self.setup.waits,
             expired: false,
         }]
     }
@@ -161,6 +168,7 @@ impl Model for Protocol {
             Property::always("the provider acts once unless a person takes the risk", |_, w| {
                 not(w, wrong::ACTED_TWICE)
             }),
+            Property::always("nobody says that nothing was done where it was", |_, w| not(w, wrong::DENIED)),
             Property::always("everything ends and is told", |m: &Self, w| m.is_under_way(w) || m.is_over(w)),
         ]
     }
@@ -181,15 +189,16 @@ impl Protocol {
         actions.extend((0..world.transit.len()).map(Action::Land));
         for (who, instance) in world.instances.iter().enumerate() {
             match instance.at {
+                At::Idle => {}
                 At::Sent(_, Rec::Started(_)) if self.setup.mistake == Some(Mistake::CallsUnread) => {
                     actions.push(Action::Go(who));
                 }
-                At::Idle | At::Sent(..) => {}
+                At::Sent(..) => {}
                 At::Calling { acted, .. } => self.answers(world, who, acted, actions),
                 _ => actions.push(Action::Go(who)),
             }
         }
-        if idle && self.is_to_sweep(world) {
+        if self.setup.mistake != Some(Mistake::NobodySweeps) && idle && self.is_to_sweep(world) {
             actions.push(Action::Sweep);
         }
     }
@@ -254,6 +263,14 @@ impl Protocol {
                 }
             }
         }
+        if world.waits > 0 && idle {
+            let commands = world
+                .queue
+                .iter()
+                .enumerate()
+                .filter(|(_, message)| matches!(message.kind, Kind::Command { .. }) && self.is_due(world, message));
+            actions.extend(commands.map(|(place, _)| Action::Defer(place)));
+        }
         if self.setup.expires && !world.expired {
             actions.push(Action::Expire);
         }
@@ -287,8 +304,9 @@ impl Protocol {
                 self.setup.guard != Guard::Claim
                     || !matches!(self.ledger.lock().unwrap().said(ruling), Said::Counts { .. })
             }
-            At::Idle | At::Sent(..) | At::Calling { .. } | At::Read(_, Rec::Replayed { .. }, _) => false,
+            At::Read(_, Rec::Replayed { .. }, _) => false,
             At::Read(..) | At::Event { .. } | At::Carry { .. } | At::Forward(_) | At::Ack { .. } => true,
+            At::Idle | At::Sent(..) | At::Calling { .. } => false,
         }
     }
 
@@ -341,13 +359,16 @@ impl Protocol {
     fn apply(&self, ledger: &mut Ledger, world: &mut World, action: Action) {
         match action {
             Action::Deliver(place, job) => self.deliver(ledger, world, place, job),
+            Action::Defer(place) => {
+                world.waits -= 1;
+                let (message, who) = (world.queue.remove(place), idle(world));
+                Turn { setup: &self.setup, ledger, world, who }.defer(message);
+            }
             Action::Land(place) => land(ledger, world, place),
             Action::Go(who) => self.go(ledger, world, who),
             Action::Answered(who, answer) => {
                 let At::Calling { unknown, acted, .. } = world.instances[who].at else { return };
-                let before = world.seen.acts;
-                Turn { setup: &self.setup, ledger, world, who }.answered(unknown, answer);
-                world.seen.acts = if acted { before } else { world.seen.acts };
+                Turn { setup: &self.setup, ledger, world, who }.answered(unknown, acted, answer);
             }
             Action::Sweep => {
                 let Some((by, effects)) = ledger.view(world.case).unsettled else { return };

@@ -75,6 +75,12 @@ impl What {
         }
     }
 
+    /// Whether it says that the provider has done nothing.
+    pub fn denies(self) -> bool {
+        use Failed::{Cancelled, Expired, Rejected, Unavailable};
+        matches!(self, Self::Failed(Cancelled | Expired | Rejected | Unavailable))
+    }
+
     pub fn state(self) -> State {
         match self {
             Self::Pending => State::Pending,
@@ -208,6 +214,14 @@ impl Finish {
 impl Rec {
     pub fn real(self) -> real::Record {
         let fact = match self {
+            Self::Opened { step: at, content, recorded } => real::Fact::Opened(Box::new(real::Opened {
+                opening: opening(content),
+                step: step(at),
+                fresh: is_fresh(recorded, at),
+                recorded,
+                reason: real::Reason::Busy,
+                until: None,
+            })),
             Self::Started(start) => real::Fact::Started(Box::new(start.real())),
             Self::Released(id) => real::Fact::Released(real::Released { started: record_id(id) }),
             Self::TakenOver(id) => real::Fact::TakenOver(real::TakenOver { claim: record_id(id) }),

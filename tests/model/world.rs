@@ -90,6 +90,7 @@ pub mod wrong {
     pub const CALLED_AFTER_CANCEL: u16 = 64;
     pub const TWO_REPLAYS: u16 = 128;
     pub const ACTED_TWICE: u16 = 256;
+    pub const DENIED: u16 = 512;
 }
 
 /// How many generations a run can have.
@@ -121,6 +122,8 @@ pub struct Seen {
     /// The highest number a subscriber may have seen.
     pub highest: u64,
     pub cancelled: bool,
+    /// Whether the command has ended in a way that says that nothing was done.
+    pub denied: bool,
     pub wrong: u16,
 }
 
@@ -137,6 +140,7 @@ pub struct World {
     pub faults: u8,
     pub callbacks: u8,
     pub jobs: u8,
+    pub waits: u8,
     pub expired: bool,
 }
 
@@ -186,6 +190,8 @@ impl Seen {
         }
         if what == What::Completed && !again {
             self.acts += 1;
+            // A person who sends again under a new key takes the risk that the earlier call acts yet.
+            self.fail_if(self.denied && self.forced == 0, wrong::DENIED);
             self.fail_if(self.acts > 1 + self.forced, wrong::ACTED_TWICE);
         }
     }
@@ -200,6 +206,8 @@ impl Seen {
         if event.what.is_terminal() {
             self.fail_if(number(event.step, event.what.state()) <= self.highest, wrong::TOLD_TOO_LATE);
             note(&mut self.counted, event);
+            self.denied = event.what.denies();
+            self.fail_if(self.denied && self.acts > self.forced, wrong::DENIED);
         }
         if event.what.is_final() {
             let first = note(&mut self.ended, event.step.generation);
@@ -212,6 +220,7 @@ impl Seen {
         let first = note(&mut self.replayed, from);
         self.fail_if(!first, wrong::TWO_REPLAYS);
         self.forced += u8::from(forced);
+        self.denied = false;
     }
 
     /// An event is published.
@@ -231,7 +240,7 @@ impl Rec {
         match self {
             Self::Started(start) => start.waited_out,
             Self::Released(id) | Self::TakenOver(id) | Self::Settled(id) => Some(id),
-            Self::Finished(_) | Self::CancelWished | Self::Replayed { .. } | Self::Asked => None,
+            Self::Opened { .. } | Self::Finished(_) | Self::CancelWished | Self::Replayed { .. } | Self::Asked => None,
         }
     }
 }

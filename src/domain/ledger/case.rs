@@ -134,13 +134,11 @@ impl Ending {
         self.event.data.state == State::Failed && !self.event.data.r#final
     }
 
-    /// Whether `event` may take its place.
-    fn gives_way_to(&self, event: &Event, by: &By) -> bool {
-        let unresolved = kind_of(event) == Some(Kind::Unresolved);
-        self.is_dead()
-            && (matches!(by, By::Operator(_))
-                || event.data.state == State::Completed
-                || (self.kind() == Some(Kind::Unresolved) && !unresolved && event.data.state == State::Failed))
+    /// Whether a decision of a message's holder may take its place: only an answer of the provider, which says for certain
+    /// what became of the command.
+    fn gives_way_to(&self, finished: &Finished) -> bool {
+        let completed = finished.effects.event.data.state == State::Completed;
+        self.is_dead() && is_answer(finished) && (completed || self.kind() == Some(Kind::Unresolved))
     }
 
     /// Whether `event` says the same.
@@ -277,13 +275,13 @@ impl Case {
     }
 
     fn open(slot: &mut Option<Self>, at: Timestamp, opened: &Opened) -> Ruling {
-        let Opened { opening, step, fresh, reason, until } = opened;
+        let Opened { opening, step, fresh, recorded, reason, until } = opened;
         let new = slot.is_none();
-        let case = slot.get_or_insert_with(|| Self::opened(Some(opening), *step));
+        let case = slot.get_or_insert_with(Self::unopened);
         if case.is_other(*fresh, Some(opening)) {
             return Ruling::OtherContent;
         }
-        if let Some(ruling) = case.adopt(Some(opening), *step) {
+        if let Some(ruling) = case.adopt(Some(opening), *step, *recorded) {
             return ruling;
         }
         if let Some(ruling) = case.passed(*step) {
@@ -306,27 +304,28 @@ impl Case {
         Ruling::Counts(Granted::default())
     }
 
-    /// Takes on the identity of a command of which nothing was known but a wish to cancel it.
-    fn adopt(&mut self, opening: Option<&Opening>, step: Step) -> Option<Ruling> {
+    /// Takes on a command of which nothing was known, or nothing but a wish to cancel it. Where its message says that the
+    /// ledger knew it, what became of its calls is lost: it is unknown, never new.
+    fn adopt(&mut self, opening: Option<&Opening>, step: Step, lost: bool) -> Option<Ruling> {
         if self.opening.is_none() {
             self.identify(opening);
             self.step = step;
+            self.unknown |= lost;
         }
         match (&self.cancel, &self.ending, &self.phase) {
-            (Some(person), None, Phase::Open) => Some(Ruling::Cancelled(person.clone())),
+            (Some(person), None, Phase::Open) if !self.unknown => Some(Ruling::Cancelled(person.clone())),
             _ => None,
         }
     }
 
     fn start(slot: &mut Option<Self>, id: RecordId, at: Timestamp, started: &Started) -> Ruling {
         let Started { step, opening, fresh, recorded, .. } = started;
-        // A message that says the ledger knew it, and a ledger that does not: what became of its calls is lost.
         let lost = *recorded && started.guard != Guard::Harmless;
-        let case = slot.get_or_insert_with(|| Self { unknown: lost, ..Self::opened(opening.as_ref(), *step) });
+        let case = slot.get_or_insert_with(Self::unopened);
         if case.is_other(*fresh, opening.as_ref()) {
             return Ruling::OtherContent;
         }
-        if let Some(ruling) = case.adopt(opening.as_ref(), *step) {
+        if let Some(ruling) = case.adopt(opening.as_ref(), *step, lost) {
             return ruling;
         }
         if !recorded && step.generation > case.step.generation && case.not_dead().is_none() {
@@ -531,14 +530,12 @@ impl Case {
 
     /// What keeps a decision of a message's holder from counting.
     fn refuse_holder(&self, finished: &Finished) -> Option<Ruling> {
-        let Finished { step, effects, by, .. } = finished;
-        let event = &effects.event;
-        let ends = event.data.state.is_terminal();
+        let Finished { step, effects, .. } = finished;
         if let Some(ending) = &self.ending {
-            if step.generation == self.step.generation && ends && ending.gives_way_to(event, by) {
+            if step.generation == self.step.generation && ending.gives_way_to(finished) {
                 return None;
             }
-            let same = ending.agrees_with(event) || !is_answer(finished);
+            let same = ending.agrees_with(&effects.event) || !is_answer(finished);
             return if same { self.over() } else { Some(Ruling::Contradicts(Box::new(ending.event.clone()))) };
         }
         if step.generation != self.step.generation {
@@ -551,14 +548,25 @@ impl Case {
         if *step < self.step {
             return Some(Ruling::Passed);
         }
-        if *step > self.step {
-            return None;
+        if *step == self.step
+            && let Phase::Decided { .. } = &self.phase
+        {
+            return Some(self.passed(*step).unwrap_or(Ruling::Passed));
         }
+        self.doubts(finished).then_some(Ruling::Unknown)
+    }
+
+    /// Whether a decision that is no answer of the provider claims to know what the ledger knows better: some call may have
+    /// acted, or acts now.
+    fn doubts(&self, finished: &Finished) -> bool {
+        let event = &finished.effects.event;
+        let unresolved = kind_of(event) == Some(Kind::Unresolved);
         match &self.phase {
-            Phase::Decided { .. } => Some(self.passed(*step).unwrap_or(Ruling::Passed)),
-            // What was taken over is unknown; only an answer says more.
-            Phase::TakenOver if kind_of(event) != Some(Kind::Unresolved) => Some(Ruling::Unknown),
-            Phase::Open | Phase::Started { .. } | Phase::TakenOver => None,
+            Phase::TakenOver => !unresolved,
+            _ if unresolved || !event.data.state.is_terminal() => false,
+            // Given up without a call, while somebody makes one.
+            Phase::Started { guard: Guard::Key(_) | Guard::Claim(_), .. } if finished.call.is_none() => true,
+            _ => self.unknown || finished.unknown,
         }
     }
 

@@ -169,7 +169,14 @@ fn a_command_is_cancelled_only_while_no_call_may_have_acted() {
         Fact::Finished(Box::new(Finished { by, ..finished(step, failed(Kind::Cancelled)) }))
     };
     let opened = || {
-        let opened = Opened { opening: opening("c"), step: FIRST, fresh: true, reason: Reason::Early, until: None };
+        let opened = Opened {
+            opening: opening("c"),
+            step: FIRST,
+            fresh: true,
+            recorded: false,
+            reason: Reason::Early,
+            until: None,
+        };
         Fact::Opened(Box::new(opened))
     };
     let mut told = Told::default();

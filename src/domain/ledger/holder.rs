@@ -72,3 +72,13 @@ pub fn next(held: Held, guard: Guard, ruling: Ruling) -> Next {
         Ruling::Blocked(kind) => Next::Wait(kind),
     }
 }
+
+/// What to do about a message once its `taken_over` is ruled on.
+#[must_use]
+pub fn after_take_over(held: Held, ruling: Ruling) -> Next {
+    match ruling {
+        // The claim was given up meanwhile: the step is free, and nobody else may hold a message of it.
+        Ruling::Passed => Next::Again,
+        ruling => next(held, Guard::Claim(0), ruling),
+    }
+}

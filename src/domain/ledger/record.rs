@@ -144,6 +144,9 @@ pub struct Opened {
     pub step: Step,
     /// Whether it came from a publisher, and not from ferryd itself.
     pub fresh: bool,
+    /// Whether the message says that the ledger knew the command when it was sent on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recorded: bool,
     /// Why it waits.
     pub reason: Reason,
     /// Until when, where that is known.

@@ -82,7 +82,7 @@ impl Sample {
     /// Known, and waiting for its first call.
     pub fn opened(&self) -> Case {
         let (opening, step) = (self.opening(), Step { generation: 0, attempt: 1 });
-        let opened = Opened { opening, step, fresh: true, reason: Reason::Submitted, until: None };
+        let opened = Opened { opening, step, fresh: true, recorded: false, reason: Reason::Submitted, until: None };
         let mut slot = None;
         rule(&mut slot, 1, self.at, &self.identity.id, Fact::Opened(Box::new(opened)));
         slot.unwrap()
