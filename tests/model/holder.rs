@@ -249,7 +249,7 @@ impl Turn<'_> {
             Said::Passed if finish.by == By::Canceller => self.send(Rec::CancelWished),
             // It was sent again meanwhile: the answer is about the generation there is now.
             Said::Passed if !command && finish.by == By::Holder => {
-                self.decide_beside(By::Holder, finish.effects.event.what)
+                self.decide_beside(By::Holder, finish.effects.event.what);
             }
             _ => self.goes(At::Ack { by: None }),
         }

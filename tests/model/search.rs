@@ -189,11 +189,10 @@ impl Protocol {
         actions.extend((0..world.transit.len()).map(Action::Land));
         for (who, instance) in world.instances.iter().enumerate() {
             match instance.at {
-                At::Idle => {}
                 At::Sent(_, Rec::Started(_)) if self.setup.mistake == Some(Mistake::CallsUnread) => {
                     actions.push(Action::Go(who));
                 }
-                At::Sent(..) => {}
+                At::Idle | At::Sent(..) => {}
                 At::Calling { acted, .. } => self.answers(world, who, acted, actions),
                 _ => actions.push(Action::Go(who)),
             }
@@ -304,9 +303,8 @@ impl Protocol {
                 self.setup.guard != Guard::Claim
                     || !matches!(self.ledger.lock().unwrap().said(ruling), Said::Counts { .. })
             }
-            At::Read(_, Rec::Replayed { .. }, _) => false,
+            At::Idle | At::Sent(..) | At::Calling { .. } | At::Read(_, Rec::Replayed { .. }, _) => false,
             At::Read(..) | At::Event { .. } | At::Carry { .. } | At::Forward(_) | At::Ack { .. } => true,
-            At::Idle | At::Sent(..) | At::Calling { .. } => false,
         }
     }
 

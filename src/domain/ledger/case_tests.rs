@@ -4,7 +4,8 @@ use super::*;
 use crate::domain::command::Envelope;
 use crate::domain::command::Identity;
 use crate::domain::event::{Happening, Moment, Trace};
-use crate::domain::outcome::{Failure, Success};
+use crate::domain::outcome::{Failure, Success, Verdict};
+use crate::domain::progress::Attempted;
 
 const FIRST: Step = Step { generation: 0, attempt: 1 };
 
@@ -64,7 +65,16 @@ fn finished(step: Step, happening: Happening) -> Finished {
     let moment = Moment { generation: step.generation, attempt: step.attempt, at: Timestamp::UNIX_EPOCH };
     let event = Event::new(opening("c").identity, moment, happening, Trace::default());
     let effects = Effects { event, told: true, carried: None };
-    Finished { step, opening: Some(opening("c")), fresh: false, call: None, unknown: false, by: By::Holder, effects }
+    let call = Some(Attempted {
+        attempt: step.attempt,
+        at: Timestamp::UNIX_EPOCH,
+        duration_ms: 12,
+        outcome: Verdict::Rejected,
+        code: None,
+        http_status: None,
+        message: None,
+    });
+    Finished { step, opening: Some(opening("c")), fresh: false, call, unknown: false, by: By::Holder, effects }
 }
 
 fn completed() -> Happening {

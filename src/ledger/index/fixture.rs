@@ -18,7 +18,8 @@ use crate::domain::ledger::record::{
     Started, Step,
 };
 use crate::domain::lifecycle::Kind;
-use crate::domain::outcome::{Failure, Party, Success};
+use crate::domain::outcome::{Failure, Party, Success, Verdict};
+use crate::domain::progress::Attempted;
 
 /// The time at which everything begins.
 pub fn start() -> Timestamp {
@@ -147,7 +148,16 @@ impl Sample {
         let event = self.event(step, self.at + SignedDuration::from_secs(1), happening);
         let effects = Effects { event, told: true, carried: None };
         let (opening, fresh) = (Some(self.opening()), false);
-        Fact::Finished(Box::new(Finished { step, opening, fresh, call: None, unknown: false, by, effects }))
+        let call = (by == By::Holder).then(|| Attempted {
+            attempt: step.attempt,
+            at: self.at,
+            duration_ms: 12,
+            outcome: Verdict::Rejected,
+            code: None,
+            http_status: None,
+            message: None,
+        });
+        Fact::Finished(Box::new(Finished { step, opening, fresh, call, unknown: false, by, effects }))
     }
 }
 
