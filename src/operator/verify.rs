@@ -24,7 +24,7 @@ use crate::ledger::index::{Index, IndexError};
 const PAGE: usize = 500;
 /// How often what differs is looked at again.
 const ROUNDS: usize = 20;
-/// More than this that differs is not looked at again.
+/// More than this that differs is only counted.
 const MAX_SUSPECTS: usize = 10_000;
 /// By how much the clocks of two hosts may differ.
 const SKEW: SignedDuration = SignedDuration::from_mins(10);
@@ -40,8 +40,10 @@ pub struct Verdict {
     pub older: u64,
     /// How many the index has forgotten, because they ended longer ago than `ledger.retention`.
     pub forgotten: u64,
-    /// What differs.
+    /// What differs; where that is very much, the first of it.
     pub different: Vec<Difference>,
+    /// How many more differ.
+    pub more: u64,
 }
 
 /// A command of which the index says something else than the stream.
@@ -195,7 +197,7 @@ async fn compare(register: &mut Register, fresh: &Host, terms: &Terms) -> Result
     }
     drop(pairs);
     for _ in 0..ROUNDS {
-        if suspects.is_empty() || suspects.len() > MAX_SUSPECTS {
+        if suspects.is_empty() || verdict.more > 0 {
             break;
         }
         fresh.refresh().await?;
@@ -210,11 +212,18 @@ async fn compare(register: &mut Register, fresh: &Host, terms: &Terms) -> Result
 }
 
 impl Verdict {
+    /// How many differ.
+    #[must_use]
+    pub fn differ(&self) -> u64 {
+        self.more + u64::try_from(self.different.len()).unwrap_or(u64::MAX)
+    }
+
     fn count(&mut self, compared: Compared, id: CommandId, suspects: &mut Vec<Difference>) {
         match compared {
             Compared::Same => {}
             Compared::Older => self.older += 1,
             Compared::Forgotten => self.forgotten += 1,
+            Compared::Different(_) if suspects.len() >= MAX_SUSPECTS => self.more += 1,
             Compared::Different(fields) => suspects.push(Difference { id, fields }),
         }
     }
@@ -262,3 +271,7 @@ impl Walk<'_> {
         self.page.pop_front_if(|(first, _)| first == id).map(|(_, case)| case)
     }
 }
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;

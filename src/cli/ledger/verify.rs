@@ -28,7 +28,7 @@ const MAX_LINES: usize = 100;
 /// The arguments.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Print JSON: `commands`, `older`, `forgotten` (how many), `different`
+    /// Print JSON: `commands`, `older`, `forgotten` (how many), `different`, `more` (how many)
     #[arg(long)]
     json: bool,
 }
@@ -48,8 +48,8 @@ impl Verify {
 }
 
 fn print(verdict: &Verdict, out: &mut Output) -> Result<(), CommandError> {
-    let Verdict { commands, older, forgotten, different } = verdict;
-    out.line(format!("{commands} commands in the stream, {} differ in the index", different.len()))?;
+    let Verdict { commands, older, forgotten, different, .. } = verdict;
+    out.line(format!("{commands} commands in the stream, {} differ in the index", verdict.differ()))?;
     if *older > 0 {
         out.line(format!("{older} are older than what is left of the stream, and were not compared"))?;
     }
@@ -99,7 +99,7 @@ mod tests {
             Difference { id: "order-1".parse().unwrap(), fields },
             Difference { id: "order-2".parse().unwrap(), fields: gone },
         ];
-        let verdict = Verdict { commands: 12, older: 1, forgotten: 2, different };
+        let verdict = Verdict { commands: 12, older: 1, forgotten: 2, different, more: 0 };
         insta::assert_snapshot!(printed(|out| print(&verdict, out).unwrap()));
     }
 }

@@ -97,7 +97,7 @@ fn falsify(rig: &Rig) {
 async fn an_index_is_compared_with_the_stream_and_made_anew() {
     let (rig, daemon) = rig_with_commands().await;
     let verdict = asked(&rig, &["ledger", "verify"]).await;
-    assert_eq!(verdict, json!({"commands": 2, "older": 0, "forgotten": 0, "different": []}));
+    assert_eq!(verdict, json!({"commands": 2, "older": 0, "forgotten": 0, "different": [], "more": 0}));
     let refused = ferryd(&rig, &["ledger", "rebuild"]).await;
     assert_eq!(refused.code, Some(1));
     let holder = format!("another ferryd on this host, process {} has the index in ", daemon.pid());
