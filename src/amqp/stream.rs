@@ -39,6 +39,8 @@ pub enum Place {
     First,
     /// With the newest chunk, which has one message or more.
     Last,
+    /// With what is published from now on.
+    Next,
     /// With the message at this offset, or the next that there is.
     Offset(u64),
     /// With the chunk of this time, in seconds since 1970.
@@ -51,6 +53,7 @@ impl Place {
         match self {
             Self::First => word("first"),
             Self::Last => word("last"),
+            Self::Next => word("next"),
             Self::Offset(offset) => AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX)),
             Self::Time(seconds) => AMQPValue::Timestamp(seconds),
         }

@@ -25,7 +25,11 @@ Examples:
   ferryd exchanges shop.order-1001.charge --since 7d --json | jq -r .response.body
 
 Requests and answers are shown as they were recorded: masked, and long bodies cut. They are kept for
-as long as the stream of exchanges keeps them. The newest appear within about a second.";
+as long as the stream of exchanges keeps them. The newest appear within about a second. The ledger tells
+when the command was called; of one that it does not know, the last 24 h are searched.";
+
+/// How far to look back for a command that the ledger does not know.
+const LOOK_BACK: Duration = Duration::from_hours(24);
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -37,9 +41,9 @@ pub struct Exchanges {
     /// Only the calls of this number
     #[arg(long, value_name = "N")]
     attempt: Option<u32>,
-    /// How far to look back
-    #[arg(long, value_name = "AGE", value_parser = parse_duration, default_value = "24h")]
-    since: Duration,
+    /// Look through this much time, whatever the ledger knows of the command
+    #[arg(long, value_name = "AGE", value_parser = parse_duration)]
+    since: Option<Duration>,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -48,14 +52,37 @@ pub struct Exchanges {
 impl Exchanges {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let desk = Desk::open(config)?;
-        let windows = self.look_back(Timestamp::now());
-        desk.runtime.block_on(self.show(&desk, &windows, out))
+        desk.runtime.block_on(async {
+            let windows = self.windows(&desk).await?;
+            self.show(&desk, &windows, out).await
+        })
     }
 
-    /// When the command may have been called, where nothing is known about that.
-    fn look_back(&self, now: Timestamp) -> Vec<Window> {
-        let from = now.checked_sub(self.since).unwrap_or(Timestamp::UNIX_EPOCH);
-        vec![Window { from, to: now }]
+    /// When the command may have been called.
+    async fn windows(&self, desk: &Desk) -> Result<Vec<Window>, CommandError> {
+        let now = Timestamp::now();
+        if let Some(since) = self.since {
+            return Ok(look_back(since, now));
+        }
+        let known = match desk.register().await {
+            Ok(register) => {
+                let case = register.case(&self.id);
+                register.close().await;
+                case?
+            }
+            Err(error) => {
+                complain(&format!("{error}; looking through the last {}", format_duration(LOOK_BACK)));
+                None
+            }
+        };
+        match known.map(|case| Window::of_calls(&case, now)) {
+            Some(calls) if calls.is_empty() => Err(CommandError::Refused(format!(
+                "no call was made of command `{0}` yet; see `ferryd status {0}`",
+                self.id
+            ))),
+            Some(calls) => Ok(calls),
+            None => Ok(look_back(LOOK_BACK, now)),
+        }
     }
 
     async fn show(&self, desk: &Desk, windows: &[Window], out: &mut Output) -> Result<(), CommandError> {
@@ -63,9 +90,7 @@ impl Exchanges {
         let found = find(&desk.operator.amqp, &stream, &self.id, windows).await.map_err(OperatorError::from)?;
         let Found { exchanges, complete } = found;
         if !complete {
-            // There is nowhere left to say that nothing can be said.
-            let _ =
-                writeln!(std::io::stderr(), "ferryd: too much to search; there may be more; give a shorter --since");
+            complain("too much to search; there may be more; give a shorter --since");
         }
         let wanted = |exchange: &&Exchange<'_>| self.attempt.is_none_or(|attempt| exchange.attempt == attempt);
         let wanted: Vec<_> = exchanges.iter().filter(wanted).collect();
@@ -87,12 +112,25 @@ impl Exchanges {
 
     fn none(&self) -> CommandError {
         let calls = self.attempt.map_or_else(|| "calls".to_owned(), |attempt| format!("calls number {attempt}"));
-        let age = format_duration(self.since);
+        let age = format_duration(self.since.unwrap_or(LOOK_BACK));
         CommandError::Refused(format!(
-            "no {calls} of command `{}` are recorded within the last {age}; look back further with `--since`",
+            "no {calls} of command `{}` are recorded at the times the ledger tells, or within the last {age}; look back \
+             further with `--since`",
             self.id
         ))
     }
+}
+
+/// The last so much time.
+fn look_back(since: Duration, now: Timestamp) -> Vec<Window> {
+    let from = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
+    vec![Window { from, to: now }]
+}
+
+/// Tells a person something beside what is printed.
+fn complain(text: &str) {
+    // There is nowhere left to say that nothing can be said.
+    let _ = writeln!(std::io::stderr(), "ferryd: {text}");
 }
 
 /// An exchange for people: a heading, then the request behind `>`, then the answer behind `<`.

@@ -17,6 +17,7 @@ pub mod exit;
 #[cfg(test)]
 mod fixture;
 mod interrupt;
+mod ledger;
 pub mod output;
 mod person;
 mod progress;
@@ -72,6 +73,9 @@ pub enum Command {
     Commands(commands::Commands),
     /// Cancel a command that was not sent to its provider yet
     Cancel(cancel::Cancel),
+    /// Follow the ledger, compare its index with it, or make the index anew
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
     /// Look at dead letters, replay or discard them
     #[command(subcommand)]
     Dead(dead::Dead),
@@ -105,6 +109,7 @@ impl Cli {
             Command::Status(command) => command.run(config, out),
             Command::Commands(command) => command.run(config, out),
             Command::Cancel(command) => command.run(config, out),
+            Command::Ledger(command) => command.run(config, out),
             Command::Dead(command) => command.run(config, out),
             Command::Topology(command) => command.run(config, out),
             Command::Provider(command) => command.run(config, out),

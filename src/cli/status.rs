@@ -189,7 +189,11 @@ fn what_next(id: &CommandId, case: &Case, now: Timestamp) -> String {
         }
         (Phase::Decided { effects, .. }, State::Waiting) => {
             let party = effects.as_ref().and_then(|effects| effects.event.data.waiting_for);
-            let who = if party == Some(Party::Customer) { "the customer" } else { "the provider" };
+            let who = match party {
+                Some(Party::Customer) => "the customer",
+                Some(Party::Provider) => "the provider",
+                None => "the provider, or its customer,",
+            };
             format!("it is accepted, and {who} finishes it")
         }
         (Phase::Decided { .. }, _) => {

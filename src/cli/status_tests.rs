@@ -1,1 +1,123 @@
+use jiff::SignedDuration;
+use uuid::Uuid;
 
+use super::*;
+use crate::cli::fixture::printed;
+use crate::domain::command::{Command, Envelope};
+use crate::domain::event::{Happening, Moment, Trace};
+use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::record::{
+    By, CancelWished, Fact, Finished, Guard, Opened, Opening, Reason, Record, RecordId, Settled, Started,
+};
+use crate::domain::lifecycle::Kind;
+use crate::domain::outcome::{Failure, Success};
+
+const FIRST: Step = Step { generation: 0, attempt: 1 };
+
+/// What the ledger says of a command, by what was written about it so many milliseconds after its start.
+fn case(facts: impl IntoIterator<Item = (i64, Fact)>) -> Case {
+    let mut slot = None;
+    for ((after, fact), number) in facts.into_iter().zip(1..) {
+        let record = Record { at: at(after), command: "order-1".parse().unwrap(), fact };
+        Case::rule(&mut slot, RecordId { writer: Uuid::from_u128(7), number }, &record);
+    }
+    slot.unwrap()
+}
+
+fn at(millis: i64) -> Timestamp {
+    "2026-11-25T12:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_millis(millis)
+}
+
+fn opening() -> Opening {
+    let body = br#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","reference":"r-1"}"#;
+    let identity = Command::decode(body, Envelope::default()).unwrap().identity(&"stripe".parse().unwrap());
+    Opening { identity, content: "c".repeat(43), asked: None }
+}
+
+fn started(step: Step) -> Fact {
+    Fact::Started(Box::new(Started {
+        step,
+        opening: Some(opening()),
+        fresh: step == FIRST,
+        recorded: false,
+        guard: Guard::Key(1_000),
+        redelivered: false,
+        waited_out: None,
+        unknown: false,
+        key: None,
+        digest: "d".repeat(43),
+        first_sent: None,
+    }))
+}
+
+fn finished(step: Step, after: i64, unknown: bool, happening: Happening) -> Fact {
+    let moment = Moment { generation: step.generation, attempt: step.attempt, at: at(after) };
+    let event = Event::new(opening().identity, moment, happening, Trace::default());
+    let effects = Effects { event, told: true, carried: None };
+    let (opening, call, by) = (None, None, By::Holder);
+    Fact::Finished(Box::new(Finished { step, opening, fresh: false, call, unknown, by, effects }))
+}
+
+fn settled(number: u64) -> Fact {
+    Fact::Settled(Settled { finished: RecordId { writer: Uuid::from_u128(7), number } })
+}
+
+fn shown(case: &Case) -> String {
+    printed(|out| print(&"order-1".parse().unwrap(), case, at(3_600_000), out).unwrap())
+}
+
+fn retried() -> Vec<(i64, Fact)> {
+    let failure = Failure::new("timeout", "no answer\nwithin 2 s");
+    let retry = Happening::Pending { due: at(3_700_000), failure };
+    vec![(0, started(FIRST)), (2_003, finished(FIRST, 2_003, true, retry)), (2_010, settled(2))]
+}
+
+#[test]
+fn a_command_that_waits_for_its_next_call_says_when_that_is() {
+    insta::assert_snapshot!(shown(&case(retried())));
+}
+
+#[test]
+fn a_dead_letter_tells_what_a_person_can_do() {
+    let second = Step { attempt: 2, ..FIRST };
+    let failure = Failure { http_status: Some(503), ..Failure::new("timeout", "no answer within 2 s") };
+    let mut facts = retried();
+    facts.push((8_000, started(second)));
+    facts.push((70_000, finished(second, 70_000, true, Happening::Failed(Kind::Unresolved, failure))));
+    insta::assert_snapshot!(shown(&case(facts)));
+}
+
+#[test]
+fn what_comes_next_fits_where_a_command_is() {
+    let success = || Success { provider_reference: Some("pi_1".to_owned()), ..Success::default() };
+    let person = Person { by: "ann".to_owned(), reason: Some("a mistake".to_owned()) };
+    let opened = Opened { opening: opening(), step: FIRST, fresh: true, recorded: false, reason: Reason::Early, until: Some(at(0)) };
+    let mut blocked = None;
+    Case::block(&mut blocked, "steps");
+    let cases = [
+        case([(0, Fact::Opened(Box::new(opened)))]),
+        case([(0, started(FIRST))]),
+        case([(0, started(FIRST)), (9, finished(FIRST, 9, false, Happening::Waiting(success(), Party::Customer)))]),
+        case([(0, started(FIRST)), (9, finished(FIRST, 9, false, Happening::Completed(success()))), (9, settled(2))]),
+        case([(0, Fact::CancelWished(CancelWished { person }))]),
+        blocked.unwrap(),
+    ];
+    let lines = cases.iter().map(|case| next(&"order-1".parse().unwrap(), case, at(3_600_000)).join(" / "));
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn programs_get_all_of_it() {
+    let (id, case) = ("order-1".parse().unwrap(), case(retried()));
+    let story = serde_json::to_value(Story::new(&id, &case)).unwrap();
+    for (pointer, value) in [
+        ("/id", "order-1".into()),
+        ("/state", "pending".into()),
+        ("/provider", "stripe".into()),
+        ("/unknown", true.into()),
+        ("/timeline/1/reason", "retry".into()),
+        ("/timeline/1/until", at(3_700_000).to_string().into()),
+    ] {
+        assert_eq!(story.pointer(pointer), Some(&value), "{pointer}: {story:#}");
+    }
+}

@@ -17,6 +17,7 @@ mod health;
 pub mod index;
 mod outbox;
 pub mod pen;
+pub mod reading;
 mod store;
 mod view;
 mod watchers;

@@ -85,6 +85,16 @@ pub enum OperatorError {
         /// For how long was waited.
         after: Duration,
     },
+    /// There is no such stream.
+    #[error(
+        "there is no stream `{stream}` at {address}; start ferryd once, and check `prefix` and the virtual host"
+    )]
+    NoStream {
+        /// The stream.
+        stream: String,
+        /// The broker, without password.
+        address: String,
+    },
     /// The stream does not come.
     #[error("stream `{stream}` can't be read: nothing came for {} s", after.as_secs())]
     Silent {

@@ -16,6 +16,8 @@ pub mod register;
 pub mod replay;
 pub mod scan;
 pub mod sender;
+pub mod tail;
+pub mod verify;
 pub mod walk;
 
 use serde::Serialize;

@@ -19,7 +19,7 @@ use crate::amqp::topology::Names;
 use crate::domain::command::ANY;
 use crate::domain::command_id::CommandId;
 use crate::domain::event::Event;
-use crate::domain::ledger::case::{Case, Transition};
+use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::{Fact, Opened, Opening, Person, Reason, Record, Step};
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::name::Name;
@@ -128,14 +128,6 @@ fn message(names: &Names, submission: Submission) -> Result<Message, TooLong> {
     Ok(Message { exchange: short(&names.commands())?, routing_key: short(&key)?, properties, body: body.into() })
 }
 
-/// When a command was called, by its history.
-fn windows(case: &Case) -> Vec<Window> {
-    let started = |transition: &Transition| transition.reason == "started";
-    let next = |index: usize| case.history.get(index + 1).map_or_else(Timestamp::now, |next| next.at);
-    let calls = case.history.iter().enumerate().filter(|(_, transition)| started(transition));
-    calls.map(|(index, transition)| Window { from: transition.at, to: next(index).max(transition.at) }).collect()
-}
-
 impl Commands for Recorded {
     fn standing(&self) -> Standing {
         let health = || self.pipeline.memory.ledger().map(|ledger| *ledger.health().borrow());
@@ -199,7 +191,8 @@ impl Commands for Recorded {
     fn exchanges<'a>(&'a self, id: &'a CommandId, case: &'a Case) -> BoxFuture<'a, Result<Found, Failed>> {
         async move {
             let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
-            Ok(find(&self.amqp, &self.pipeline.names.exchanges(), id, &windows(case)).await?)
+            let windows = Window::of_calls(case, Timestamp::now());
+            Ok(find(&self.amqp, &self.pipeline.names.exchanges(), id, &windows).await?)
         }
         .boxed()
     }

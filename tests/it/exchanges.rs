@@ -126,7 +126,7 @@ async fn a_commands_exchanges_are_found_by_id_and_time_among_five_thousand_other
     let none = ferryd(&["exchanges", "order-2"]).await;
     let complaint = String::from_utf8(none.stderr).unwrap();
     assert_eq!(none.status.code(), Some(1));
-    assert!(complaint.contains("no calls of command `order-2` are recorded within the last"), "{complaint}");
+    assert!(complaint.contains("no calls of command `order-2` are recorded at the times"), "{complaint}");
 }
 
 #[tokio::test]

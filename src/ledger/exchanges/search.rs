@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::error::BrokerError;
 use crate::domain::command_id::CommandId;
+use crate::domain::ledger::case::Case;
 use crate::transport::exchange_log::Exchange;
 
 /// The most time of a search.
@@ -41,6 +42,16 @@ pub struct Window {
     pub from: Timestamp,
     /// Its end.
     pub to: Timestamp,
+}
+
+impl Window {
+    /// When a command was called, by its history; a call that runs goes on until `now`.
+    #[must_use]
+    pub fn of_calls(case: &Case, now: Timestamp) -> Vec<Self> {
+        let next = |index: usize| case.history.get(index + 1).map_or(now, |next| next.at);
+        let calls = case.history.iter().enumerate().filter(|(_, transition)| transition.reason == "started");
+        calls.map(|(index, call)| Self { from: call.at, to: next(index).max(call.at) }).collect()
+    }
 }
 
 /// What a search found.

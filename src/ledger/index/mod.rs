@@ -100,6 +100,12 @@ impl Index {
         Ok(Self::new(key, path, Some(owner)))
     }
 
+    /// The process that has the first index in `dir`, where the system tells.
+    #[must_use]
+    pub fn holder(dir: &Path, key: &str) -> Option<u32> {
+        slot::holder(dir, key)
+    }
+
     /// Reads the first index in `dir`, which another instance has. A guest sees what that instance has saved.
     ///
     /// # Errors
@@ -225,6 +231,14 @@ impl Index {
     /// [`IndexError::Damaged`], or `SQLite` refuses.
     pub fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, IndexError> {
         self.snapshot(|conn| query::list(conn, filter, after, limit))
+    }
+
+    /// Everything that is known of the commands behind `after`, in the order of their ids, at most `limit` of them.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn walk(&self, after: Option<&CommandId>, limit: usize) -> Result<Vec<(CommandId, Case)>, IndexError> {
+        self.snapshot(|conn| query::walk_all(conn, after.map_or("", CommandId::as_str), limit))
     }
 
     /// The dead letters that are meant, grouped by how they failed, the most frequent first.

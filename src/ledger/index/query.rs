@@ -13,6 +13,7 @@ use super::page::{Cursor, MAX_PAGE, Page};
 use super::parsed;
 use super::row::Row;
 use crate::domain::command_id::CommandId;
+use crate::domain::ledger::case::Case;
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::name::Name;
 
@@ -114,6 +115,20 @@ pub(super) fn list(
         _ => None,
     };
     Ok(Page { rows, next })
+}
+
+/// All of the commands behind an id, in the order of ids.
+pub(super) fn walk_all(conn: &Connection, after: &str, limit: usize) -> Result<Vec<(CommandId, Case)>, IndexError> {
+    const BEHIND: &str = "SELECT id, body FROM commands JOIN bodies USING (seq) WHERE id > ?1 ORDER BY id LIMIT ?2";
+    let mut behind = conn.prepare_cached(BEHIND)?;
+    let mut rows = behind.query((after, i64::try_from(limit).unwrap_or(i64::MAX)))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: String = row.get(0)?;
+        let id = id.parse().map_err(|_| IndexError::Damaged(format!("`{id}` is no command id")))?;
+        found.push((id, parsed(row.get_ref(1)?.as_bytes().map_err(rusqlite::Error::from)?)?));
+    }
+    Ok(found)
 }
 
 /// The newest `want` commands that are meant, of those older than `below`.

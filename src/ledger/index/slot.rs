@@ -39,6 +39,21 @@ pub(super) fn path(dir: &Path, key: &str, slot: u32) -> PathBuf {
     dir.join(format!("{}.{slot}.sqlite3", stem(key)))
 }
 
+/// The process that holds the first slot, by what Linux says of locks: `12: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`.
+pub(super) fn holder(dir: &Path, key: &str) -> Option<u32> {
+    let inode = fs::metadata(lock_path(dir, key, 0)).ok()?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let locked = words.get(5)?.rsplit(':').next()? == inode && words.get(1) == Some(&"FLOCK");
+        words.get(4).filter(|_| locked)?.parse().ok().filter(|pid| *pid > 0)
+    })
+}
+
+fn lock_path(dir: &Path, key: &str, slot: u32) -> PathBuf {
+    dir.join(format!("{}.{slot}.lock", stem(key)))
+}
+
 fn stem(key: &str) -> String {
     let mut half = [0; 8];
     half.copy_from_slice(&Sha256::digest(key.as_bytes())[..8]);
@@ -70,7 +85,7 @@ impl Slot {
     pub fn take(dir: &Path, key: &str, most: u32) -> Result<Option<Self>, IndexError> {
         DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(IndexError::at(dir))?;
         for slot in 0..most {
-            let lock_path = dir.join(format!("{}.{slot}.lock", stem(key)));
+            let lock_path = lock_path(dir, key, slot);
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
             let lock = options.open(&lock_path).map_err(IndexError::at(&lock_path))?;
@@ -188,6 +203,7 @@ mod tests {
         let slot = Slot::take(dir.path(), "key", 1).unwrap().unwrap();
         let copy = slot.lock.try_clone().unwrap();
         assert!(Slot::take(dir.path(), "key", 1).unwrap().is_none());
+        assert_eq!(holder(dir.path(), "key"), Some(std::process::id()));
         drop(slot);
         assert!(Slot::take(dir.path(), "key", 1).unwrap().is_some());
         drop(copy);

@@ -8,4 +8,5 @@ mod look;
 mod publish;
 mod recorded;
 mod replay;
+mod stream;
 mod topology;

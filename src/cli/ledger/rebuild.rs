@@ -1,0 +1,74 @@
+//! `ferryd ledger rebuild`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::super::desk::Desk;
+use super::super::error::CommandError;
+use super::super::output::Output;
+use super::super::progress::Progress;
+use crate::ledger::index::{Counts, Index};
+use crate::operator::register::{Host, Place};
+use crate::operator::{Operator, OperatorError};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  ferryd ledger rebuild
+  ferryd ledger rebuild --json | jq .commands
+
+It deletes the index and reads the whole stream into a new one. It needs the index for itself: stop the
+daemon on this host first. There is seldom a need: a missing or damaged index is made anew by itself.";
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub struct Rebuild {
+    /// Print JSON: `index` (the file), `commands`, `records`, `unreadable` (how many)
+    #[arg(long)]
+    json: bool,
+}
+
+impl Rebuild {
+    pub(super) fn run(self, desk: &Desk, place: &Place, out: &mut Output) -> Result<(), CommandError> {
+        let key = desk.operator.names.ledger_key(&desk.operator.amqp.address());
+        let taken = Index::open_first(&place.dir, &key).map_err(OperatorError::from)?;
+        let Some(index) = taken else {
+            let holder = Index::holder(&place.dir, &key).map(|pid| format!(", process {pid}")).unwrap_or_default();
+            return Err(CommandError::Refused(format!(
+                "another ferryd on this host{holder} has the index in {}; stop it first",
+                place.dir.display()
+            )));
+        };
+        let path = index.path().display().to_string();
+        let mut progress = Progress::on_terminal("records of the ledger read:");
+        let rebuilding = rebuild(&desk.operator, place, index, |records| progress.tell(records));
+        let (counts, records) = desk.runtime.block_on(rebuilding)?;
+        drop(progress);
+        let (commands, unreadable) = (counts.states.values().sum::<u64>(), counts.unreadable);
+        if self.json {
+            let json = json!({ "index": path, "commands": commands, "records": records, "unreadable": unreadable });
+            return Ok(out.json(&json)?);
+        }
+        out.line(format!("{path}: {commands} commands of {records} records"))?;
+        if unreadable > 0 {
+            out.line(format!("{unreadable} lines of the ledger could not be read"))?;
+        }
+        Ok(())
+    }
+}
+
+async fn rebuild(
+    operator: &Operator,
+    place: &Place,
+    index: Index,
+    mut progress: impl FnMut(u64),
+) -> Result<(Counts, u64), OperatorError> {
+    // Asked before anything is deleted, so that the old index is still there where the broker is not.
+    let connection = operator.amqp.connect("operator-ledger").await?;
+    let _ = connection.close(200, "done".into()).await;
+    index.clear()?;
+    let host = Host::start(operator, place, index, &mut progress).await?;
+    host.ledger().flush().await;
+    let (counts, records) = (host.ledger().index().counts(), host.ledger().progress().records);
+    host.close().await;
+    Ok((counts?, records))
+}

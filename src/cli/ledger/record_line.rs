@@ -1,0 +1,177 @@
+//! A record as one line for people, or as an object for programs.
+
+use anstyle::{AnsiColor, Style};
+use serde_json::{Value, json};
+
+use super::super::output::visible;
+use super::super::wording::{moment, step};
+use crate::domain::event::EventData;
+use crate::domain::ledger::record::{By, Fact, Finished, Guard, Line, Opened, Record, RecordId, Replayed, Started, Step};
+use crate::domain::lifecycle::{Kind, State};
+use crate::domain::name::Name;
+use crate::ledger::reading::Read;
+
+/// The most characters of what a record says.
+const MOST: usize = 160;
+/// How much of a writer's name is shown. Its start is a time, and the same for many.
+const TAIL: usize = 6;
+
+/// Time, the end of the id, kind, command, call, and what it says.
+pub(super) fn line(read: &Read<'_>) -> String {
+    let id = read.id.map_or_else(|| format!("@{}", read.offset), short);
+    match &read.line {
+        Ok(Line::Record(record)) => record_line(&id, record),
+        Ok(Line::Marker) => {
+            let at = at(read.text).unwrap_or_else(|| " ".repeat(24));
+            format!("{at}  {id:10}  marker")
+        }
+        Ok(Line::Foreign { kind, command, critical }) => {
+            let command = command.as_ref().map_or("", |command| command.as_str());
+            let weight = if *critical { "must not be passed over" } else { "passed over" };
+            let at = at(read.text).unwrap_or_else(|| " ".repeat(24));
+            format!("{at}  {id:10}  {:13}  {command:28}  {:5}  not known to this version, {weight}", visible(kind), "")
+        }
+        Err(error) => format!("{:24}  {id:10}  unreadable     {}", "", excerpt(&error.to_string())),
+    }
+}
+
+/// The record as it stands, and where that is.
+pub(super) fn json(read: &Read<'_>) -> Value {
+    let id = read.id.map(|id| id.to_string());
+    match (&read.line, serde_json::from_slice::<Value>(read.text)) {
+        (Ok(_), Ok(Value::Object(record))) => {
+            let mut whole = json!({ "offset": read.offset, "id": id });
+            if let Some(whole) = whole.as_object_mut() {
+                whole.extend(record);
+            }
+            whole
+        }
+        (line, _) => {
+            let why = line.as_ref().err().map(ToString::to_string);
+            let text = String::from_utf8_lossy(read.text);
+            json!({ "offset": read.offset, "id": id, "unreadable": text, "why": why })
+        }
+    }
+}
+
+fn record_line(id: &str, record: &Record) -> String {
+    let Record { at, command, fact } = record;
+    let call = call(fact).map(step).unwrap_or_default();
+    let (kind, style) = (fact.kind(), style(fact));
+    let line = format!(
+        "{}  {id:10}  {style}{kind:13}{style:#}  {:28}  {call:5}  {}",
+        moment(*at),
+        command.as_str(),
+        excerpt(&gist(fact))
+    );
+    line.trim_end().to_owned()
+}
+
+/// The time of a line that is no record.
+fn at(text: &[u8]) -> Option<String> {
+    let line: Value = serde_json::from_slice(text).ok()?;
+    line.get("at")?.as_str()?.parse().ok().map(moment)
+}
+
+fn short(id: RecordId) -> String {
+    let writer = id.writer.simple().to_string();
+    format!("{}.{}", &writer[writer.len() - TAIL..], id.number)
+}
+
+fn call(fact: &Fact) -> Option<Step> {
+    match fact {
+        Fact::Opened(opened) => Some(opened.step),
+        Fact::Started(started) => Some(started.step),
+        Fact::Finished(finished) => Some(finished.step),
+        Fact::Replayed(replayed) => Some(Step { generation: replayed.from.saturating_add(1), attempt: 1 }),
+        Fact::Released(_) | Fact::TakenOver(_) | Fact::Settled(_) | Fact::CancelWished(_) | Fact::Asked(_) => None,
+    }
+}
+
+fn style(fact: &Fact) -> Style {
+    let colour = match fact {
+        Fact::Finished(finished) => match finished.effects.event.data.state {
+            State::Completed => AnsiColor::Green,
+            State::Failed => AnsiColor::Red,
+            _ => AnsiColor::Yellow,
+        },
+        Fact::Started(_) => AnsiColor::Blue,
+        Fact::Settled(_) | Fact::Asked(_) => AnsiColor::BrightBlack,
+        _ => return Style::new(),
+    };
+    colour.on_default()
+}
+
+/// What it says, in short.
+fn gist(fact: &Fact) -> String {
+    match fact {
+        Fact::Opened(opened) => opened_gist(opened),
+        Fact::Started(started) => started_gist(started),
+        Fact::Released(released) => format!("call of {} is not made", short(released.started)),
+        Fact::TakenOver(taken) => format!("claim {} was waited out", short(taken.claim)),
+        Fact::Finished(finished) => finished_gist(finished),
+        Fact::Settled(settled) => format!("{} is published", short(settled.finished)),
+        Fact::CancelWished(wish) => wish.person.to_string(),
+        Fact::Replayed(replayed) => {
+            let Replayed { person, key, .. } = replayed.as_ref();
+            let key = if key.is_some() { ", under the old key" } else { "" };
+            format!("{person}{key}")
+        }
+        Fact::Asked(asked) => format!("the end is to be told to {}", asked.reply_to),
+    }
+}
+
+fn opened_gist(opened: &Opened) -> String {
+    let Opened { opening, reason, until, .. } = opened;
+    let word = serde_json::to_value(reason).unwrap_or_default();
+    let until = until.map(|until| format!(", until {}", moment(until))).unwrap_or_default();
+    let name = |name: &Option<Name>| name.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+    let (provider, operation) = (name(&opening.identity.provider), name(&opening.identity.operation));
+    format!("{provider}.{operation} {}{until}", word.as_str().unwrap_or_default())
+}
+
+fn started_gist(started: &Started) -> String {
+    let Started { opening, guard, unknown, key, .. } = started;
+    let guard = match (guard, key) {
+        (Guard::Key(_), Some(key)) => format!("under the key {}", key.as_str()),
+        (Guard::Key(_), None) => "under a key".to_owned(),
+        (Guard::Claim(ms), _) => format!("claimed for {ms} ms"),
+        (Guard::Harmless, _) => "reads only".to_owned(),
+    };
+    let name = |name: &Option<Name>| name.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+    let what = opening.as_ref().map(|opening| &opening.identity);
+    let what = what.map(|known| format!("{}.{} ", name(&known.provider), name(&known.operation))).unwrap_or_default();
+    format!("{what}{guard}{}", if *unknown { ", may have acted before" } else { "" })
+}
+
+fn finished_gist(finished: &Finished) -> String {
+    let EventData { state, error, provider_reference, next_attempt_at, .. } = &finished.effects.event.data;
+    let mut gist = state.as_str().to_owned();
+    if let Some(error) = error {
+        let words = error.kind.map(Kind::as_str).into_iter().chain(error.code.as_deref());
+        gist = words.fold(gist, |gist, word| format!("{gist} {word}"));
+        gist = format!("{gist}: {}", error.message);
+    }
+    if let Some(reference) = provider_reference {
+        gist = format!("{gist} {reference}");
+    }
+    if let Some(due) = next_attempt_at {
+        gist = format!("{gist}; again at {}", moment(*due));
+    }
+    match &finished.by {
+        By::Holder => gist,
+        By::Canceller(person) | By::Operator(person) => format!("{gist} ({person})"),
+    }
+}
+
+fn excerpt(text: &str) -> String {
+    let mut short: String = text.chars().take(MOST).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    visible(&short)
+}
+
+#[cfg(test)]
+#[path = "record_line_tests.rs"]
+mod tests;

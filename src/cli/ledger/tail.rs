@@ -1,0 +1,156 @@
+//! `ferryd ledger tail`.
+
+use std::io::Write as _;
+use std::str::FromStr;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::super::commands::ago;
+use super::super::desk::Desk;
+use super::super::error::CommandError;
+use super::super::interrupt;
+use super::super::output::Output;
+use super::record_line;
+use crate::amqp::stream::{Entry, Place};
+use crate::domain::command_id::CommandId;
+use crate::domain::ledger::record::Line;
+use crate::ledger::reading::{Read, Reading};
+use crate::operator::tail;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  ferryd ledger tail
+  ferryd ledger tail --from 2h --command shop.order-1001.charge
+  ferryd ledger tail --from first --json | jq -r 'select(.kind == \"finished\") | .command'
+
+A line is: time, the end of the record's id, kind, command, call, and what it says. It goes on until
+Ctrl-C, which ends it with code 0. A record is a proposal: what it comes to is told by `ferryd status`.";
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub struct Tail {
+    /// Where to begin: `first`, `now`, an offset, a time (RFC 3339), or how long ago it was, such as 2h
+    #[arg(long, value_name = "PLACE", default_value = "now")]
+    from: From,
+    /// Only records about this command
+    #[arg(long, value_name = "ID")]
+    command: Option<CommandId>,
+    /// End after so many records
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// Print one JSON object a line: the record, and its `offset` and `id`
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    First,
+    Now,
+    Offset(u64),
+    Time(Timestamp),
+}
+
+impl FromStr for From {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "first" => Ok(Self::First),
+            "now" => Ok(Self::Now),
+            _ => text.parse().map(Self::Offset).or_else(|_| ago(text).map(Self::Time)).map_err(|_| {
+                "write `first`, `now`, an offset, a time as 2026-01-31T12:00:00Z, or how long ago it was, as 36h"
+                    .to_owned()
+            }),
+        }
+    }
+}
+
+impl From {
+    fn place(self) -> Place {
+        match self {
+            Self::First => Place::First,
+            Self::Now => Place::Next,
+            Self::Offset(offset) => Place::Offset(offset),
+            Self::Time(time) => Place::Time(u64::try_from(time.as_second()).unwrap_or_default()),
+        }
+    }
+
+    /// Whether a message lies before it: the broker begins with a whole chunk.
+    fn is_behind(self, entry: &Entry) -> bool {
+        match (self, entry.properties.timestamp()) {
+            (Self::Offset(offset), _) => entry.offset < offset,
+            (Self::Time(time), Some(at)) => i64::try_from(*at).unwrap_or(i64::MAX) < time.as_second(),
+            _ => false,
+        }
+    }
+}
+
+impl Tail {
+    pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
+        desk.runtime.block_on(async {
+            let stop = interrupt::token().map_err(CommandError::Runtime)?;
+            let mut tail = tail::Tail::open(&desk.operator, &desk.operator.names.ledger(), self.from.place()).await?;
+            let (mut reading, mut printed) = (Reading::default(), 0);
+            let ended = loop {
+                let entry = tokio::select! {
+                    entry = tail.next() => entry,
+                    () = stop.cancelled() => break Ok(()),
+                };
+                match entry.map_err(CommandError::from).and_then(|entry| self.show(&entry, &mut reading, &mut printed, out)) {
+                    Ok(()) if self.count.is_some_and(|count| printed >= count) => break Ok(()),
+                    Ok(()) => {}
+                    Err(error) => break Err(error),
+                }
+            };
+            tail.close().await;
+            ended
+        })
+    }
+
+    fn show(
+        &self,
+        entry: &Entry,
+        reading: &mut Reading,
+        printed: &mut u64,
+        out: &mut Output,
+    ) -> Result<(), CommandError> {
+        if self.from.is_behind(entry) {
+            return Ok(());
+        }
+        for read in reading.read(entry).iter().filter(|read| self.means(read)) {
+            if self.count.is_some_and(|count| *printed >= count) {
+                break;
+            }
+            *printed += 1;
+            out.line(if self.json { record_line::json(read).to_string() } else { record_line::line(read) })?;
+        }
+        Ok(out.flush()?)
+    }
+
+    fn means(&self, read: &Read<'_>) -> bool {
+        let Some(wanted) = &self.command else { return true };
+        match &read.line {
+            Ok(Line::Record(record)) => record.command == *wanted,
+            Ok(Line::Foreign { command: Some(command), .. }) => command == wanted,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_word_an_offset_or_a_time() {
+        assert_eq!("first".parse(), Ok(From::First));
+        assert_eq!("now".parse(), Ok(From::Now));
+        assert_eq!("42".parse(), Ok(From::Offset(42)));
+        assert_eq!("2026-01-31T12:00:00Z".parse(), Ok(From::Time("2026-01-31T12:00:00Z".parse().unwrap())));
+        assert!(matches!("2h".parse(), Ok(From::Time(time)) if time < Timestamp::now()));
+        assert!("yesterday".parse::<From>().is_err());
+    }
+}

@@ -1,0 +1,105 @@
+//! `ferryd ledger verify`.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::super::desk::Desk;
+use super::super::error::CommandError;
+use super::super::exit::Exit;
+use super::super::output::{Output, Table};
+use super::super::progress::Progress;
+use crate::operator::register::Place;
+use crate::operator::verify::{Difference, Field, Verdict, verify};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  ferryd ledger verify
+  ferryd ledger verify --json | jq -r '.different[].id'
+
+It reads the whole stream into a second index beside the first, needs as much room on the disk, and
+compares the two. Daemons go on meanwhile. Ends with 1 where something differs; then stop the daemon
+and run `ferryd ledger rebuild`: the stream is the truth, the index can be deleted at any time.";
+
+/// The longest value in a line, in characters.
+const MAX_VALUE: usize = 60;
+/// How many lines are printed; the JSON has all.
+const MAX_LINES: usize = 100;
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Print JSON: `commands`, `older`, `forgotten` (how many), `different`, `more` (how many)
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    pub(super) fn run(self, desk: &Desk, place: &Place, out: &mut Output) -> Result<(), CommandError> {
+        let mut progress = Progress::on_terminal("records of the ledger read:");
+        let verdict = desk.runtime.block_on(verify(&desk.operator, place, |records| progress.tell(records)))?;
+        drop(progress);
+        if self.json {
+            out.json(&verdict)?;
+        } else {
+            print(&verdict, out)?;
+        }
+        if verdict.different.is_empty() { Ok(()) } else { Err(CommandError::Told(Exit::Failed)) }
+    }
+}
+
+fn print(verdict: &Verdict, out: &mut Output) -> Result<(), CommandError> {
+    let Verdict { commands, older, forgotten, different, .. } = verdict;
+    out.line(format!("{commands} commands in the stream, {} differ in the index", verdict.differ()))?;
+    if *older > 0 {
+        out.line(format!("{older} are older than what is left of the stream, and were not compared"))?;
+    }
+    if *forgotten > 0 {
+        out.line(format!("{forgotten} ended so long ago that the index has forgotten them"))?;
+    }
+    if different.is_empty() {
+        return Ok(());
+    }
+    out.line("")?;
+    let mut table = Table::new(["ID", "WHAT", "INDEX", "STREAM"]);
+    let lines = different.iter().flat_map(|Difference { id, fields }| fields.iter().map(move |field| (id, field)));
+    for (id, Field { name, index, stream }) in lines.take(MAX_LINES) {
+        table.row([id.to_string(), name.clone(), short(index), short(stream)]);
+    }
+    Ok(out.table(&table)?)
+}
+
+fn short(value: &Value) -> String {
+    let text = match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => format!("{} of them, the last {}", list.len(), list.last().unwrap_or(&Value::Null)),
+        other => other.to_string(),
+    };
+    let mut short: String = text.chars().take(MAX_VALUE).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::fixture::printed;
+
+    #[test]
+    fn what_differs_is_told_field_by_field() {
+        let field = |name: &str, index, stream| Field { name: name.to_owned(), index, stream };
+        let history = json!([{ "reason": "started" }, { "reason": "x".repeat(100) }]);
+        let fields = vec![field("told", json!(17), json!(21)), field("history", history, json!([]))];
+        let gone = vec![field("command", Value::Null, json!("completed"))];
+        let different = vec![
+            Difference { id: "order-1".parse().unwrap(), fields },
+            Difference { id: "order-2".parse().unwrap(), fields: gone },
+        ];
+        let verdict = Verdict { commands: 12, older: 1, forgotten: 2, different, more: 0 };
+        insta::assert_snapshot!(printed(|out| print(&verdict, out).unwrap()));
+    }
+}

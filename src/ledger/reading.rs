@@ -1,0 +1,76 @@
+//! Reading the stream line by line, for people: nothing is applied.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::batch::{Source, lines};
+use crate::amqp::stream::Entry;
+use crate::domain::ledger::record::{Line, RecordId, Unreadable};
+
+/// A line of the ledger at its place.
+#[derive(Debug)]
+pub struct Read<'a> {
+    /// The offset of its message.
+    pub offset: u64,
+    /// Its name; `None` where nobody that writes the ledger sent the message.
+    pub id: Option<RecordId>,
+    /// As it stands.
+    pub text: &'a [u8],
+    /// What it says.
+    pub line: Result<Line, Unreadable>,
+}
+
+/// Tells lines from repeats of them.
+#[derive(Debug, Default)]
+pub struct Reading {
+    highest: HashMap<Uuid, u64>,
+}
+
+impl Reading {
+    /// The lines of a message that were not there before.
+    pub fn read<'a>(&mut self, entry: &'a Entry) -> Vec<Read<'a>> {
+        let offset = entry.offset;
+        let read = |id, text| Read { offset, id, text, line: Line::decode(text) };
+        let Some(Source { writer, first }) = Source::of(&entry.properties) else {
+            return vec![read(None, &entry.data)];
+        };
+        let known = self.highest.entry(writer).or_default();
+        let new = (first..).zip(lines(&entry.data)).filter(|(number, _)| number > known);
+        let read: Vec<_> = new.map(|(number, text)| read(Some(RecordId { writer, number }), text)).collect();
+        if let Some(RecordId { number, .. }) = read.last().and_then(|last| last.id) {
+            *known = number;
+        }
+        read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use lapin::BasicProperties;
+
+    use super::super::batch::Batch;
+    use super::*;
+
+    fn entry(offset: u64, first: u64, body: &[u8]) -> Entry {
+        let batch = Batch { first, last: first, body: body.to_vec() };
+        let message = batch.into_message("s".into(), Uuid::from_u128(7), Timestamp::UNIX_EPOCH);
+        Entry { offset, properties: message.properties, data: message.body }
+    }
+
+    #[test]
+    fn a_repeated_line_is_read_once() {
+        let marker = Line::marker(Timestamp::UNIX_EPOCH);
+        let two = [&marker[..], b"\n", &marker].concat();
+        let mut reading = Reading::default();
+        let mut numbers = |entry: &Entry| {
+            reading.read(entry).iter().map(|read| read.id.map_or(0, |id| id.number)).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&entry(0, 1, &two)), [1, 2]);
+        assert_eq!(numbers(&entry(1, 1, &two)), [0; 0]);
+        assert_eq!(numbers(&entry(2, 2, &two)), [3]);
+        let nobodys = Entry { offset: 3, properties: BasicProperties::default(), data: b"?".to_vec() };
+        assert_eq!(numbers(&nobodys), [0]);
+    }
+}
