@@ -7,7 +7,12 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::domain::command::CommandBody;
+use crate::domain::command_id::CommandId;
+use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::Event;
+use crate::domain::ledger::record::{
+    Asked, CancelWished, Finished, Opened, Released, Replayed, Settled, Started, TakenOver, VERSION,
+};
 
 /// Of the configuration file.
 #[must_use]
@@ -30,6 +35,50 @@ pub fn event() -> Value {
     SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Event>().to_value()
 }
 
+/// Of an event about a contradiction.
+#[must_use]
+pub fn conflict() -> Value {
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<ConflictEvent>().to_value()
+}
+
+/// Of a record of the ledger.
+#[must_use]
+pub fn record() -> Value {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let kinds = [
+        ("opened", true, generator.subschema_for::<Opened>()),
+        ("started", true, generator.subschema_for::<Started>()),
+        ("released", true, generator.subschema_for::<Released>()),
+        ("taken_over", true, generator.subschema_for::<TakenOver>()),
+        ("finished", true, generator.subschema_for::<Finished>()),
+        ("settled", false, generator.subschema_for::<Settled>()),
+        ("cancel_wished", true, generator.subschema_for::<CancelWished>()),
+        ("replayed", true, generator.subschema_for::<Replayed>()),
+        ("asked", false, generator.subschema_for::<Asked>()),
+    ];
+    let kinds = kinds.map(|(kind, critical, data)| {
+        let fields = json!({ "kind": { "const": kind }, "critical": { "const": critical }, "data": data });
+        json!({ "properties": fields, "required": ["command", "data"] })
+    });
+    let marker = json!({ "properties": { "kind": { "const": "marker" }, "critical": { "const": false } } });
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "ferryd record",
+        "description": "One line of the ledger. Later versions may write other kinds; pass over those that are not critical.",
+        "type": "object",
+        "required": ["v", "kind", "critical", "at"],
+        "properties": {
+            "v": { "const": VERSION },
+            "kind": { "type": "string" },
+            "critical": { "type": "boolean" },
+            "at": { "type": "string", "format": "date-time" },
+            "command": generator.subschema_for::<CommandId>(),
+        },
+        "oneOf": kinds.into_iter().chain([marker]).collect::<Vec<_>>(),
+        "$defs": generator.take_definitions(true),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,7 +87,13 @@ mod tests {
     #[test]
     fn the_files_in_docs_are_those_of_the_types() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema");
-        for (name, schema) in [("config", config()), ("command", command()), ("event", event())] {
+        for (name, schema) in [
+            ("config", config()),
+            ("command", command()),
+            ("event", event()),
+            ("conflict", conflict()),
+            ("record", record()),
+        ] {
             let path = folder.join(name).with_extension("json");
             let expected = serde_json::to_string_pretty(&schema).unwrap() + "\n";
             if std::env::var_os("UPDATE_SCHEMAS").is_some() {
@@ -47,6 +102,19 @@ mod tests {
             }
             let found = std::fs::read_to_string(&path).unwrap_or_default();
             assert!(found == expected, "{} is out of date: run the tests with UPDATE_SCHEMAS=1", path.display());
+        }
+    }
+
+    #[test]
+    fn what_the_ledger_holds_is_as_its_schema_says() {
+        let validator = jsonschema::validator_for(&record()).unwrap();
+        for line in crate::domain::ledger::record::tests::lines() {
+            let value: Value = serde_json::from_slice(&line).unwrap();
+            let faults: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+            assert!(faults.is_empty(), "{faults:?} {value:#}");
+            let mut other = value;
+            other["kind"] = json!("split");
+            assert!(!validator.is_valid(&other));
         }
     }
 

@@ -40,9 +40,28 @@ fn row(id: &str) -> Row {
 #[test]
 fn every_filter_is_passed_on() {
     let commands = read(&[
-        "--provider", "stripe", "--account", "eu", "--type", "payment", "--operation", "charge", "--state", "failed",
-        "--kind", "declined", "--code", "card/x", "--reference", "order 1", "--older-than", "2026-01-31T12:00:00Z",
-        "--newer-than", "2026-01-30T12:00:00Z", "--limit", "7",
+        "--provider",
+        "stripe",
+        "--account",
+        "eu",
+        "--type",
+        "payment",
+        "--operation",
+        "charge",
+        "--state",
+        "failed",
+        "--kind",
+        "declined",
+        "--code",
+        "card/x",
+        "--reference",
+        "order 1",
+        "--older-than",
+        "2026-01-31T12:00:00Z",
+        "--newer-than",
+        "2026-01-30T12:00:00Z",
+        "--limit",
+        "7",
     ]);
     let commands = commands.unwrap();
     assert_eq!(commands.limit, 7);
@@ -61,7 +80,9 @@ fn every_filter_is_passed_on() {
         ..Filter::default()
     };
     assert_eq!(commands.which.filter(), expected);
-    for wrong in [["--state", "done"], ["--kind", "sad"], ["--older-than", "yesterday"], ["--limit", "0"], ["--cursor", "x"]] {
+    for wrong in
+        [["--state", "done"], ["--kind", "sad"], ["--older-than", "yesterday"], ["--limit", "0"], ["--cursor", "x"]]
+    {
         assert!(read(&wrong).is_err(), "{wrong:?}");
     }
 }

@@ -36,6 +36,10 @@ enum Subject {
     Command,
     /// An event, as subscribers read it
     Event,
+    /// An event about a contradiction
+    Conflict,
+    /// A record of the ledger
+    Record,
     /// The HTTP API
     Openapi,
 }
@@ -47,6 +51,8 @@ impl Schema {
             Subject::Provider => file_schema().clone(),
             Subject::Command => schema::command(),
             Subject::Event => schema::event(),
+            Subject::Conflict => schema::conflict(),
+            Subject::Record => schema::record(),
             Subject::Openapi => openapi::document(),
         };
         Ok(out.json(&schema)?)

@@ -91,7 +91,14 @@ fn a_dead_letter_tells_what_a_person_can_do() {
 fn what_comes_next_fits_where_a_command_is() {
     let success = || Success { provider_reference: Some("pi_1".to_owned()), ..Success::default() };
     let person = Person { by: "ann".to_owned(), reason: Some("a mistake".to_owned()) };
-    let opened = Opened { opening: opening(), step: FIRST, fresh: true, recorded: false, reason: Reason::Early, until: Some(at(0)) };
+    let opened = Opened {
+        opening: opening(),
+        step: FIRST,
+        fresh: true,
+        recorded: false,
+        reason: Reason::Early,
+        until: Some(at(0)),
+    };
     let mut blocked = None;
     Case::block(&mut blocked, "steps");
     let cases = [

@@ -86,9 +86,7 @@ pub enum OperatorError {
         after: Duration,
     },
     /// There is no such stream.
-    #[error(
-        "there is no stream `{stream}` at {address}; start ferryd once, and check `prefix` and the virtual host"
-    )]
+    #[error("there is no stream `{stream}` at {address}; start ferryd once, and check `prefix` and the virtual host")]
     NoStream {
         /// The stream.
         stream: String,

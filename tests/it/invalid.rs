@@ -21,9 +21,9 @@ fn case(code: &'static str, key: &'static str, body: impl Into<Vec<u8>>) -> Case
     Case { code, key, body: body.into(), message_id: None }
 }
 
-/// A valid command but for these fields.
+/// A valid command but for these fields, under an id of its own: the same id with another content would be a conflict.
 fn but(fields: Value) -> String {
-    and(charge("good", json!({})), fields).to_string()
+    and(charge(&uuid::Uuid::new_v4().to_string(), json!({})), fields).to_string()
 }
 
 fn cases() -> Vec<Case> {
@@ -46,7 +46,7 @@ fn cases() -> Vec<Case> {
         case("invalid_field", KEY, but(json!({"operation": "Charge"}))),
         case("invalid_field", KEY, but(json!({"prority": 1}))),
         case("missing_id", KEY, nameless.clone()),
-        Case { message_id: Some("no spaces"), ..case("missing_id", KEY, nameless) },
+        Case { message_id: Some("no spaces"), ..case("missing_id", KEY, nameless + " ") },
         case("key_mismatch", KEY, but(json!({"operation": "send"}))),
         case("key_mismatch", KEY, but(json!({"provider": "any"}))),
         case("key_mismatch", "payment.acme.charge.eu", but(json!({}))),

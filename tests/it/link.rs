@@ -137,7 +137,7 @@ async fn a_channel_that_the_broker_closes_for_a_long_hold_is_opened_again_and_th
     node.eval(impatient).await;
     let rig = Rig::on(&node, "", &file("max_in_flight = 12")).await;
     let daemon = rig.start().await;
-    let commands = [tell("told", json!({"latency": "4s"})), pay("paid", json!({"latency": "4s"}))];
+    let commands = [tell("told", json!({"latency": "3s"})), pay("paid", json!({"latency": "3s"}))];
     assert_eq!(rig.broker.publish_commands(&commands).await.len(), 2);
     let again = |line: &serde_json::Value| line["message"] == "the consumer is gone; consuming again";
     daemon.wait_for_log(SOON, again).await;

@@ -166,8 +166,9 @@ async fn a_bad_configuration_ends_the_daemon_before_it_connects() {
 async fn a_daemon_that_is_given_poison_while_it_ends_still_ends() {
     let rig = Rig::with("", &file("")).await;
     let daemon = rig.start().await;
-    for _ in 0..20 {
-        rig.broker.publish("ferry.commands", "payment.acme.pay", b"{", persistent()).await;
+    for number in 0..20 {
+        let broken = format!("{{{number}");
+        rig.broker.publish("ferry.commands", "payment.acme.pay", broken.as_bytes(), persistent()).await;
     }
     daemon.sigterm();
     assert_eq!(daemon.wait(SOON).await.code(), Some(0));

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use super::super::output::visible;
 use super::super::wording::{moment, step};
 use crate::domain::event::EventData;
-use crate::domain::ledger::record::{By, Fact, Finished, Guard, Line, Opened, Record, RecordId, Replayed, Started, Step};
+use crate::domain::ledger::record::{
+    By, Fact, Finished, Guard, Line, Opened, Record, RecordId, Replayed, Started, Step,
+};
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::name::Name;
 use crate::ledger::reading::Read;

@@ -28,7 +28,10 @@ fn a_record_is_one_aligned_line() {
 #[test]
 fn programs_get_the_record_as_it_stands_and_its_place() {
     let all: Vec<_> = reads().map(|read| json(&read)).collect();
-    assert_eq!((&all[0]["offset"], &all[0]["kind"], &all[0]["data"]["reason"]), (&7.into(), &"opened".into(), &"early".into()));
+    assert_eq!(
+        (&all[0]["offset"], &all[0]["kind"], &all[0]["data"]["reason"]),
+        (&7.into(), &"opened".into(), &"early".into())
+    );
     assert_eq!(all[1]["id"], "0199b0f2-6f0c-7c31-8d0a-2f6f3a9e1c55.2");
     assert_eq!((&all[5]["unreadable"], &all[5]["id"]), (&"no JSON".into(), &Value::Null));
 }

@@ -99,7 +99,10 @@ impl Tail {
                     entry = tail.next() => entry,
                     () = stop.cancelled() => break Ok(()),
                 };
-                match entry.map_err(CommandError::from).and_then(|entry| self.show(&entry, &mut reading, &mut printed, out)) {
+                match entry
+                    .map_err(CommandError::from)
+                    .and_then(|entry| self.show(&entry, &mut reading, &mut printed, out))
+                {
                     Ok(()) if self.count.is_some_and(|count| printed >= count) => break Ok(()),
                     Ok(()) => {}
                     Err(error) => break Err(error),

@@ -460,3 +460,7 @@ impl Line {
         Ok(Self::Record(Box::new(Record { at, command, fact })))
     }
 }
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+pub(crate) mod tests;

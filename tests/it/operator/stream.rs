@@ -38,13 +38,18 @@ async fn records_are_told_from_where_it_is_asked_for() {
     let kinds: Vec<_> = told.out.lines().map(|line| line.split_whitespace().nth(3).unwrap()).collect();
     assert_eq!(kinds, ["started", "finished"]);
     let told = lines(&ferryd(&rig, &[&tail[..], &["--json"]].concat()).await.out);
-    assert_eq!((&told[0]["kind"], &told[1]["kind"], &told[1]["command"]), (&json!("started"), &json!("finished"), &json!("paid")));
+    assert_eq!(
+        (&told[0]["kind"], &told[1]["kind"], &told[1]["command"]),
+        (&json!("started"), &json!("finished"), &json!("paid"))
+    );
     assert_eq!(told[1]["data"]["effects"]["event"]["data"]["state"], "completed");
     let offset = told[1]["offset"].as_u64().unwrap();
     let from = offset.to_string();
     let told = lines(&ferryd(&rig, &["ledger", "tail", "--from", &from, "--count", "1", "--json"]).await.out);
     assert_eq!(told[0]["offset"], offset);
-    let told = lines(&ferryd(&rig, &["ledger", "tail", "--from", "1h", "--command", "dead", "--count", "1", "--json"]).await.out);
+    let told = lines(
+        &ferryd(&rig, &["ledger", "tail", "--from", "1h", "--command", "dead", "--count", "1", "--json"]).await.out,
+    );
     assert_eq!(told[0]["command"], "dead");
 }
 
@@ -112,7 +117,10 @@ async fn an_index_is_compared_with_the_stream_and_made_anew() {
         let told = verdict.out.lines().any(|told| told.split_whitespace().take(2).eq(line));
         assert!(told, "{line:?}: {}", verdict.out);
     }
-    assert_eq!(std::fs::read_dir(place(&rig).dir).unwrap().flatten().filter(|file| file.file_type().unwrap().is_dir()).count(), 0);
+    assert_eq!(
+        std::fs::read_dir(place(&rig).dir).unwrap().flatten().filter(|file| file.file_type().unwrap().is_dir()).count(),
+        0
+    );
 
     let rebuilt = asked(&rig, &["ledger", "rebuild"]).await;
     assert_eq!((&rebuilt["commands"], &rebuilt["unreadable"]), (&json!(2), &json!(0)), "{rebuilt}");
