@@ -148,7 +148,7 @@ impl Sample {
         let event = self.event(step, self.at + SignedDuration::from_secs(1), happening);
         let effects = Effects { event, told: true, carried: None };
         let (opening, fresh) = (Some(self.opening()), false);
-        let call = (by == By::Holder).then(|| Attempted {
+        let call = (by == By::Holder).then_some(Attempted {
             attempt: step.attempt,
             at: self.at,
             duration_ms: 12,
