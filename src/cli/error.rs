@@ -82,6 +82,9 @@ pub enum CommandError {
     /// There is no ledger to ask.
     #[error("there is no ledger to ask: `ledger.enabled` is false")]
     NoLedger,
+    /// The ledger is asked for what it does not hold.
+    #[error("what can't be read lies in the queues alone; look there with `ferryd dead list --queues --kind unreadable`")]
+    OnlyInQueues,
     /// The ledger knows no such command.
     #[error(
         "the ledger knows no command `{0}`: it may wait in its queue still, its id may be another (see `ferryd commands`), or it ended longer ago than `ledger.retention`"
@@ -135,6 +138,7 @@ impl CommandError {
             | Self::NotDead(_)
             | Self::NotKnown(_)
             | Self::NoLedger
+            | Self::OnlyInQueues
             | Self::Runtime(_)
             | Self::Output(_) => Exit::Failed,
             Self::Told(exit) => *exit,

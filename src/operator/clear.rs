@@ -34,6 +34,8 @@ pub enum Verdict {
     Publish(Box<Message>),
     /// It stays, for this reason.
     Refuse(String),
+    /// It is removed and nothing takes its place, for this reason.
+    Close(String),
 }
 
 /// For how long a job holds messages before it gives them back and begins anew behind what it has removed. The broker
@@ -85,6 +87,8 @@ impl Rate {
 pub struct Tally {
     /// How many dead letters were replaced and removed; in a dry run, how many would be.
     pub done: u64,
+    /// How many were removed because their commands had ended meanwhile.
+    pub closed: u64,
     /// How many were not meant by the filter.
     pub others: u64,
     /// How many were given up after the job's start.
@@ -105,6 +109,16 @@ pub struct Refused {
     pub queue: String,
     /// Why.
     pub reason: String,
+}
+
+/// What becomes of one dead letter.
+enum Judged {
+    /// It is not meant, or stays for a reason that is told.
+    Stays,
+    /// It is removed.
+    Closed,
+    /// This is published, then it is removed.
+    Replaced(Box<Message>),
 }
 
 /// How a walk through a queue ended.
@@ -135,7 +149,7 @@ impl Job {
             loop {
                 let Some(mut walk) = Walk::begin(operator, queue).await? else { break };
                 walk.shorten(*budget.get_or_insert(walk.left()));
-                let done_before = tally.done;
+                let done_before = tally.done + tally.closed;
                 let mut work = Work { job: self, queue, sender: &mut sender, ticks: &mut ticks, tally: &mut *tally };
                 let round = work.round(&mut walk, remedy, &mut progress).await;
                 let ended = walk.end().await;
@@ -148,9 +162,9 @@ impl Job {
                     Round::Again => {
                         ended?;
                         // What was kept is met again at the head of the queue.
-                        let removed = u32::try_from(tally.done - done_before).unwrap_or(u32::MAX);
+                        let removed = u32::try_from(tally.done + tally.closed - done_before).unwrap_or(u32::MAX);
                         budget = budget.map(|budget| budget.saturating_sub(removed));
-                        *tally = Tally { done: tally.done, ..before.clone() };
+                        *tally = Tally { done: tally.done, closed: tally.closed, ..before.clone() };
                     }
                 }
             }
@@ -176,22 +190,29 @@ impl Work<'_> {
         remedy: &mut impl Remedy,
         progress: &mut (impl FnMut(&Tally) + Send),
     ) -> Result<Round, OperatorError> {
-        let done_before = self.tally.done;
+        let done_before = self.tally.done + self.tally.closed;
         while let Some(delivery) = self.next(walk).await? {
             let dead = Dead::read(self.queue, &delivery);
-            if let Some(message) = self.judge(&dead, remedy).await? {
-                if !self.replace(walk, &delivery, &message).await? {
-                    break;
+            match self.judge(&dead, remedy).await? {
+                Judged::Stays => {}
+                Judged::Closed => {
+                    walk.remove(&delivery).await?;
+                    self.tally.closed += 1;
                 }
-                self.tally.done += 1;
-                progress(self.tally);
-                self.tally.stopped = self.unless_stopped(remedy.done(&dead)).await?;
+                Judged::Replaced(message) => {
+                    if !self.replace(walk, &delivery, &message).await? {
+                        break;
+                    }
+                    self.tally.done += 1;
+                    progress(self.tally);
+                    self.tally.stopped = self.unless_stopped(remedy.done(&dead)).await?;
+                }
             }
             if self.tally.stopped.is_some() {
                 return Ok(Round::Stopped);
             }
             // A round that removed nothing would only repeat itself.
-            let removed = self.tally.done > done_before && !self.job.dry_run;
+            let removed = self.tally.done + self.tally.closed > done_before && !self.job.dry_run;
             if removed && walk.age() > self.job.longest_hold {
                 return Ok(Round::Again);
             }
@@ -219,8 +240,8 @@ impl Work<'_> {
         }
     }
 
-    /// What is to be published instead of a dead letter, where it is to go.
-    async fn judge(&mut self, dead: &Dead, remedy: &mut impl Remedy) -> Result<Option<Message>, OperatorError> {
+    /// What is to become of a dead letter.
+    async fn judge(&mut self, dead: &Dead, remedy: &mut impl Remedy) -> Result<Judged, OperatorError> {
         let Job { filter, start, dry_run, .. } = self.job;
         if !filter.matches(dead, *start) {
             self.tally.others += 1;
@@ -229,14 +250,16 @@ impl Work<'_> {
         } else {
             match remedy.instead(dead).await? {
                 Verdict::Publish(_) if *dry_run => self.tally.done += 1,
-                Verdict::Publish(message) => return Ok(Some(*message)),
+                Verdict::Publish(message) => return Ok(Judged::Replaced(message)),
+                Verdict::Close(_) if *dry_run => self.tally.closed += 1,
+                Verdict::Close(_) => return Ok(Judged::Closed),
                 Verdict::Refuse(reason) => {
                     let id = dead.identity.id.to_string();
                     self.tally.refused.push(Refused { id, queue: self.queue.to_owned(), reason });
                 }
             }
         }
-        Ok(None)
+        Ok(Judged::Stays)
     }
 
     /// Publishes, then removes; not at all once the job is to stop.

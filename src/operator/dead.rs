@@ -1,6 +1,6 @@
 //! A dead letter as an operator sees it, and which of them are meant.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,11 +13,13 @@ use serde_json::Value;
 
 use crate::amqp::headers::DEAD;
 use crate::amqp::message::text;
+use crate::amqp::topology::Names;
 use crate::domain::command::{Envelope, Identity};
 use crate::domain::command_id::CommandId;
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::lifecycle::Kind;
 use crate::domain::name::Name;
+use crate::ledger::index::Row;
 
 /// The word for the kind of a dead letter without a record.
 const UNREADABLE: &str = "unreadable";
@@ -154,10 +156,37 @@ pub struct Listed {
     pub generation: Option<u32>,
     /// The number of its last call.
     pub attempt: Option<u32>,
-    /// Whether some call may have acted.
+    /// Whether some call may have acted; absent where the ledger answers, which tells it by command.
     pub unknown: Option<bool>,
     /// When it was given up.
     pub dead_lettered_at: Option<Timestamp>,
+}
+
+impl Listed {
+    /// A dead letter as the ledger knows it.
+    #[must_use]
+    pub fn of_row(row: Row, names: &Names) -> Self {
+        Self {
+            queue: row.provider.as_ref().map_or_else(|| names.dead_other(), |provider| names.dead_of(provider)),
+            kind: row.kind.map_or(UNREADABLE, Kind::as_str),
+            code: row.code,
+            message: row.message,
+            http_status: row.http_status,
+            generation: Some(row.generation),
+            attempt: Some(row.attempt),
+            unknown: None,
+            dead_lettered_at: row.ended_at,
+            command: Identity {
+                id: row.id,
+                r#type: row.r#type,
+                provider: row.provider,
+                account: row.account,
+                operation: row.operation,
+                reference: row.reference,
+                metadata: BTreeMap::new(),
+            },
+        }
+    }
 }
 
 impl From<&Dead> for Listed {

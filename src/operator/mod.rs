@@ -6,7 +6,6 @@
 pub mod clear;
 pub mod control;
 pub mod dead;
-pub mod discard;
 pub mod error;
 pub mod follow;
 pub mod properties;
@@ -16,6 +15,7 @@ pub mod register;
 pub mod replay;
 pub mod scan;
 pub mod sender;
+pub mod statement;
 pub mod tail;
 pub mod verify;
 pub mod walk;

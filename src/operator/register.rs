@@ -25,7 +25,7 @@ use crate::domain::ledger::record::{Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
 use crate::ledger::index::{Index, IndexError};
 use crate::ledger::pen::Pen;
-use crate::ledger::{Health, Ledger, LedgerSettings};
+use crate::ledger::{Ruled, Health, Ledger, LedgerSettings};
 
 /// How long the daemon on this host may take to save a marker.
 const HOST_PATIENCE: Duration = Duration::from_secs(5);
@@ -117,19 +117,36 @@ impl Register {
     ///
     /// # Errors
     /// [`OperatorError`]; after [`OperatorError::NoRuling`] and [`OperatorError::NoConfirm`] it may count all the same.
-    pub async fn append(&mut self, record: Record) -> Result<Ruling, OperatorError> {
+    pub async fn append(&mut self, record: Record) -> Result<(RecordId, Ruling), OperatorError> {
         let command = record.command.clone();
         let no_ruling = || OperatorError::NoRuling { command, after: RULING_PATIENCE };
         match &mut self.0 {
             Role::Host(host) => match timeout(RULING_PATIENCE, host.ledger.append(record)).await {
-                Ok(ruled) => Ok(ruled?.ruling),
+                Ok(ruled) => {
+                    let Ruled { id, ruling, .. } = ruled?;
+                    Ok((id, ruling))
+                }
                 Err(_) => Err(no_ruling()),
             },
             Role::Guest(guest) => {
                 let (id, message) = guest.pen.record(&record);
                 guest.sender.send(&message).await?;
                 let ruling = timeout(RULING_PATIENCE, guest.ruling(id)).await;
-                Ok(ruling.map_err(|_| no_ruling())??)
+                Ok((id, ruling.map_err(|_| no_ruling())??))
+            }
+        }
+    }
+
+    /// Puts a record down, and returns when the broker has it: what it comes to is for whoever reads it.
+    ///
+    /// # Errors
+    /// [`OperatorError`]; it may be there all the same.
+    pub async fn put_down(&mut self, record: Record) -> Result<(), OperatorError> {
+        match &mut self.0 {
+            Role::Host(_) => self.append(record).await.map(drop),
+            Role::Guest(guest) => {
+                let (_, message) = guest.pen.record(&record);
+                guest.sender.send(&message).await
             }
         }
     }

@@ -4,7 +4,7 @@
 //! dead letter that belongs to no provider, such as one for a provider that was not configured, goes to the provider its
 //! record or routing key names, once that provider has a queue.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +13,8 @@ use lapin::{Channel, Connection};
 use super::clear::{Remedy, Verdict};
 use super::dead::Dead;
 use super::follow::Follow;
+use super::register::Register;
+use super::statement::opening;
 use super::walk::depth;
 use super::{Decision, Operator, OperatorError};
 use crate::amqp::error::BrokerError;
@@ -21,11 +23,16 @@ use crate::amqp::message::{Message, short};
 use crate::domain::command::{ANY, Command};
 use crate::domain::dead_letter::{DeadLetter, ReplayOptions};
 use crate::domain::ledger::effects::HeaderValue;
+use crate::domain::ledger::record::{Fact, Person, Record, Replayed};
 use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
+use crate::domain::progress::Progress;
 
 const BY: &str = "ferry-by";
 const REASON: &str = "ferry-reason";
+
+/// Headers of ferryd's own.
+type Own = BTreeMap<String, HeaderValue>;
 
 /// How dead letters are replayed.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +43,8 @@ pub struct Replay {
     pub force_new_key: Option<Decision>,
     /// Send one first, wait at most so long for its end, and go on only if that is a good one.
     pub canary: Option<Duration>,
+    /// Who replays.
+    pub by: String,
     /// The provider for commands of a type that name none.
     pub routes: HashMap<Name, Name>,
 }
@@ -47,6 +56,7 @@ pub struct Replaying {
     asking: (Connection, Channel),
     has_queue: HashMap<Name, bool>,
     canary: Option<(Follow, Duration)>,
+    register: Option<Register>,
 }
 
 impl Replay {
@@ -54,7 +64,7 @@ impl Replay {
     ///
     /// # Errors
     /// [`OperatorError`].
-    pub async fn begin(self, operator: &Operator) -> Result<Replaying, OperatorError> {
+    pub async fn begin(self, operator: &Operator, register: Option<Register>) -> Result<Replaying, OperatorError> {
         let connection = operator.amqp.connect("operator-replay").await?;
         let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
         let canary = match self.canary {
@@ -66,21 +76,15 @@ impl Replay {
             None => None,
         };
         let asking = (connection, channel);
-        Ok(Replaying { replay: self, operator: operator.clone(), asking, has_queue: HashMap::new(), canary })
+        let (operator, has_queue) = (operator.clone(), HashMap::new());
+        Ok(Replaying { replay: self, operator, asking, has_queue, canary, register })
     }
 
-    /// The message that starts the next generation of a dead letter at `provider`.
+    /// How far the next generation of a dead letter is, and what else travels beside it.
     ///
     /// # Errors
     /// Why it is not replayed, for people.
-    fn continuation(
-        &self,
-        operator: &Operator,
-        dead: &Dead,
-        letter: &DeadLetter,
-        provider: &Name,
-        now: Timestamp,
-    ) -> Result<Message, String> {
+    fn travel(&self, dead: &Dead, letter: &DeadLetter, now: Timestamp) -> Result<(Travel, Own), String> {
         let expired = letter.expires_at.is_some_and(|expiry| now > expiry);
         let extension = self.extend.filter(|_| expired).and_then(|extend| SignedDuration::try_from(extend).ok());
         let extended_to = extension.and_then(|extension| now.checked_add(extension).ok());
@@ -89,17 +93,37 @@ impl Replay {
         let routing_key = dead.envelope().routing_key.map(str::to_owned);
         let extended_to = extended_to.or(letter.expires_at);
         let travel = Travel { progress, routing_key, extended_to, ..Travel::fresh(now) };
+        let forced = self.force_new_key.iter().flat_map(|Decision { by, reason }| [(BY, by), (REASON, reason)]);
+        Ok((travel, forced.map(|(name, text)| (name.to_owned(), HeaderValue::Text(text.clone()))).collect()))
+    }
+
+    /// What the ledger is told of a replay.
+    fn record(&self, dead: &Dead, letter: &DeadLetter, travel: &Travel, provider: &Name, at: Timestamp) -> Record {
+        let Progress { unknown, key, first_sent, digest, .. } = travel.progress.clone();
+        let mut opening = opening(dead);
+        opening.identity.provider.get_or_insert_with(|| provider.clone());
+        let person = match &self.force_new_key {
+            Some(Decision { by, reason }) => Person { by: by.clone(), reason: Some(reason.clone()) },
+            None => Person { by: self.by.clone(), reason: None },
+        };
+        let replayed = Replayed { opening, from: letter.generation, unknown, key, first_sent, digest, person };
+        Record { at, command: dead.identity.id.clone(), fact: Fact::Replayed(Box::new(replayed)) }
+    }
+
+    /// The message that starts the next generation of a dead letter at `provider`.
+    fn continuation(
+        &self,
+        operator: &Operator,
+        dead: &Dead,
+        travel: Travel,
+        forced: Own,
+        provider: &Name,
+    ) -> Result<Message, OperatorError> {
         let mut own = travel.headers(headers::Kind::Replay);
-        if let Some(Decision { by, reason }) = &self.force_new_key {
-            own.extend(
-                [(BY, by), (REASON, reason)].map(|(name, text)| (name.to_owned(), HeaderValue::Text(text.clone()))),
-            );
-        }
+        own.extend(forced);
         let properties = headers::with_own(headers::carried(&dead.properties), &own);
         let key = format!("{}.{provider}", headers::Kind::Replay.as_str());
-        let [exchange, routing_key] = [operator.names.redeliver(), key].map(|name| short(&name));
-        let too_long = |error: crate::amqp::message::TooLong| error.to_string();
-        let (exchange, routing_key) = (exchange.map_err(too_long)?, routing_key.map_err(too_long)?);
+        let (exchange, routing_key) = (short(&operator.names.redeliver())?, short(&key)?);
         Ok(Message { exchange, routing_key, properties, body: dead.body.clone() })
     }
 
@@ -128,10 +152,23 @@ impl Remedy for Replaying {
         if !self.has_queue(&provider).await? {
             return Ok(refuse(format!("provider `{provider}` has no queue; configure it and start ferryd first")));
         }
-        match self.replay.continuation(&self.operator, dead, letter, &provider, Timestamp::now()) {
-            Ok(message) => Ok(Verdict::Publish(Box::new(message))),
-            Err(reason) => Ok(refuse(reason)),
+        let now = Timestamp::now();
+        let (travel, own) = match self.replay.travel(dead, letter, now) {
+            Ok(travel) => travel,
+            Err(reason) => return Ok(refuse(reason)),
+        };
+        if let Some(register) = &mut self.register {
+            if let Some(case) = register.case(&dead.identity.id)?
+                && let Some(ending) = case.ending.as_ref().filter(|ending| !ending.is_dead())
+            {
+                let state = ending.event.data.state.as_str();
+                return Ok(Verdict::Close(format!("the command has ended meanwhile as `{state}`")));
+            }
+            register.put_down(self.replay.record(dead, letter, &travel, &provider, now)).await?;
         }
+        let recorded = self.register.is_some();
+        let message = self.replay.continuation(&self.operator, dead, Travel { recorded, ..travel }, own, &provider)?;
+        Ok(Verdict::Publish(Box::new(message)))
     }
 
     async fn done(&mut self, dead: &Dead) -> Result<Option<String>, OperatorError> {
@@ -174,6 +211,9 @@ impl Replaying {
         let _ = self.asking.0.close(200, "done".into()).await;
         if let Some((follow, _)) = self.canary {
             follow.close().await;
+        }
+        if let Some(register) = self.register {
+            register.close().await;
         }
     }
 }

@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 
 use super::dead::{Dead, Filter};
-use super::walk::Walk;
+use super::walk::{Walk, depth};
 use super::{Operator, OperatorError};
+use crate::amqp::error::BrokerError;
+use crate::amqp::message::short;
 
 /// Shows every dead letter that `filter` means to `visit`, queue by queue, oldest first. Queues that do not exist are
 /// passed over.
@@ -29,4 +31,20 @@ pub async fn scan(
         walk.end().await?;
     }
     Ok(())
+}
+
+/// How many messages the queues hold together that nobody has taken; those that do not exist hold none.
+///
+/// # Errors
+/// [`OperatorError`].
+pub async fn depths(operator: &Operator, queues: &[String]) -> Result<u64, OperatorError> {
+    let connection = operator.amqp.connect("operator-depths").await?;
+    let mut sum = 0;
+    for queue in queues {
+        // The broker closes a channel that asks for what is not there.
+        let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
+        sum += u64::from(depth(&channel, &short(queue)?).await?.unwrap_or(0));
+    }
+    let _ = connection.close(200, "done".into()).await;
+    Ok(sum)
 }

@@ -10,12 +10,16 @@ use super::super::desk::Desk;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::interrupt;
+use super::super::person::user;
 use super::super::output::{Output, Table};
 use super::super::progress::Progress;
 use super::Which;
 use crate::config::human::parse_duration;
+use crate::domain::command_id::CommandId;
 use crate::operator::clear::{Job, LONGEST_HOLD, Rate, Remedy, Tally};
-use crate::operator::{Decision, OperatorError, discard, replay};
+use crate::operator::register::Register;
+use crate::operator::statement::{LastWord, Statement};
+use crate::operator::{Decision, OperatorError, replay};
 
 pub(super) const REPLAY_EXAMPLES: &str = "\
 Examples:
@@ -40,6 +44,15 @@ Examples:
 
 Each command ends with a final `failed` event of kind `discarded` that tells who and why; then
 its dead letter is removed. Interrupted or killed, it loses nothing.";
+
+pub(super) const RESOLVE_EXAMPLES: &str = "\
+Examples:
+  ferryd dead resolve shop.order-1001.charge --completed --reference pi_3Q9 --reason 'seen in the dashboard'
+  ferryd dead resolve shop.order-7.payout --failed --code not_executed --by ann --reason 'the bank says so, ticket 4711'
+
+For a command of which nobody but a person can find out what became of it. It ends as `completed`,
+or as `failed` of kind `declined`, both final; its publisher is told, and its dead letter removed.
+The ledger notes who said so and why. Interrupted or killed, it loses nothing: say it again.";
 
 /// The arguments of `replay`.
 #[derive(Debug, Args)]
@@ -85,6 +98,45 @@ pub struct Discard {
     reason: String,
 }
 
+/// The arguments of `resolve`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("end").args(["completed", "failed"]).required(true))]
+pub struct Resolve {
+    /// The command
+    #[arg(value_name = "ID")]
+    id: CommandId,
+    /// The provider did it
+    #[arg(long)]
+    completed: bool,
+    /// The provider's own id for what it did
+    #[arg(long, value_name = "TEXT", requires = "completed")]
+    reference: Option<String>,
+    /// The result for subscribers, as JSON
+    #[arg(long, value_name = "JSON", requires = "completed", value_parser = json_value)]
+    result: Option<serde_json::Value>,
+    /// The provider did not do it, and will not: the command ends as declined
+    #[arg(long)]
+    failed: bool,
+    /// A word for why [default: resolved]
+    #[arg(long, value_name = "TEXT", requires = "failed")]
+    code: Option<String>,
+    /// Why, for people
+    #[arg(long, value_name = "TEXT", requires = "failed")]
+    message: Option<String>,
+    /// Who says so
+    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, value_parser = NonEmptyStringValueParser::new())]
+    by: String,
+    /// How that is known
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    reason: String,
+    /// Change nothing, only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON: `done`, `closed`, `others`, `later`, `refused`, `stopped`
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Debug, Args)]
 struct How {
     /// All there are
@@ -96,7 +148,7 @@ struct How {
     /// Change nothing, only say what would be done
     #[arg(long)]
     dry_run: bool,
-    /// Print JSON: `done`, `others`, `later`, `refused`, `stopped`
+    /// Print JSON: `done`, `closed`, `others`, `later`, `refused`, `stopped`
     #[arg(long)]
     json: bool,
 }
@@ -117,10 +169,12 @@ impl Replay {
             extend,
             force_new_key: decision.filter(|_| force_new_key),
             canary: (canary && !how.dry_run).then_some(canary_timeout),
+            by: user(),
             routes: desk.config.routes.clone().into_iter().collect(),
         };
         desk.runtime.block_on(async {
-            let mut replaying = replay.begin(&desk.operator).await?;
+            let register = how.register(desk).await?;
+            let mut replaying = replay.begin(&desk.operator, register).await?;
             let done = how.clear(which, "replayed", desk, &mut replaying, out).await;
             replaying.close().await;
             done
@@ -131,12 +185,55 @@ impl Replay {
 impl Discard {
     pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
         let Self { which, how, by, reason } = self;
-        let mut discard = discard::Discard::new(&desk.operator, Decision { by, reason });
-        desk.runtime.block_on(how.clear(which, "discarded", desk, &mut discard, out))
+        how.end(which, "discarded", desk, Decision { by, reason }, Statement::Discarded, out)
     }
 }
 
+impl Resolve {
+    pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
+        let Self { id, completed, reference, result, failed: _, code, message, by, reason, dry_run, json } = self;
+        let statement = if completed {
+            Statement::Completed { reference, result }
+        } else {
+            Statement::Failed { code: code.unwrap_or_else(|| "resolved".to_owned()), message }
+        };
+        let which = Which { ids: vec![id], ..Which::default() };
+        let how = How { all: false, rate: None, dry_run, json };
+        how.end(which, "resolved", desk, Decision { by, reason }, statement, out)
+    }
+}
+
+/// A result given by hand.
+fn json_value(text: &str) -> Result<serde_json::Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("is no JSON: {error}"))
+}
+
 impl How {
+    /// The ledger, where there is one and something is to be put down.
+    async fn register(&self, desk: &Desk) -> Result<Option<Register>, CommandError> {
+        let wanted = desk.config.ledger.enabled && !self.dry_run;
+        Ok(if wanted { Some(desk.register().await?) } else { None })
+    }
+
+    /// Ends the commands of dead letters by a person's word.
+    fn end(
+        self,
+        which: Which,
+        word: &'static str,
+        desk: &Desk,
+        decision: Decision,
+        statement: Statement,
+        out: &mut Output,
+    ) -> Result<(), CommandError> {
+        desk.runtime.block_on(async {
+            let register = self.register(desk).await?;
+            let mut last_word = LastWord::new(&desk.operator, register, decision, statement);
+            let done = self.clear(which, word, desk, &mut last_word, out).await;
+            last_word.close().await;
+            done
+        })
+    }
+
     async fn clear(
         self,
         which: Which,
@@ -164,7 +261,7 @@ impl How {
         } else {
             print(&tally, word, self.dry_run, out)?;
         }
-        let nothing = named && tally.done == 0 && tally.refused.is_empty();
+        let nothing = named && tally.done + tally.closed == 0 && tally.refused.is_empty();
         verdict(result, nothing, &tally)
     }
 }
@@ -176,12 +273,15 @@ fn verdict(result: Result<(), OperatorError>, nothing: bool, tally: &Tally) -> R
 }
 
 fn print(tally: &Tally, word: &str, dry_run: bool, out: &mut Output) -> Result<(), CommandError> {
-    let Tally { done, others, later, refused, stopped } = tally;
+    let Tally { done, closed, others, later, refused, stopped } = tally;
     let would = if dry_run { "would be " } else { "" };
     out.line(format!(
         "{done} {would}{word}, {} refused, {others} not meant, {later} newer than this job",
         refused.len()
     ))?;
+    if *closed > 0 {
+        out.line(format!("{closed} {would}removed: their commands have ended meanwhile"))?;
+    }
     if !refused.is_empty() {
         out.line("")?;
         let mut table = Table::new(["REFUSED", "QUEUE", "WHY"]);

@@ -1,15 +1,19 @@
 //! `ferryd dead list`.
 
+use std::time::Duration;
+
 use clap::Args;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::super::desk::Desk;
 use super::super::error::CommandError;
 use super::super::output::{Output, Table};
 use super::super::wording::age;
 use super::Which;
-use crate::operator::dead::Listed;
-use crate::operator::scan::scan;
+use crate::ledger::index::{self, MAX_PAGE};
+use crate::operator::OperatorError;
+use crate::operator::dead::{Listed, WantedKind};
+use crate::operator::scan::{depths, scan};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -17,31 +21,55 @@ Examples:
   ferryd dead list --provider stripe --kind unavailable --newer-than 2h
   ferryd dead list --json | jq -r '.[].command.id'
 
-Looking changes nothing: every message stays in its queue, in its place. While the list is made,
-a replay or discard running at the same time does not see what the list holds, and the list not
-what they hold.";
+The oldest first. The ledger answers at once. With --queues, or where there is no ledger, the queues
+themselves are read; every message stays there, in its place. While that list is made, a replay or
+discard running at the same time does not see what the list holds, and the list not what they hold. Where the two do not agree, the list says so: the queues also hold what is older
+than the ledger or can't be read, and the ledger knows which of them have ended meanwhile.";
 
 /// The arguments.
 #[derive(Debug, Args)]
 pub struct List {
     #[command(flatten)]
     which: Which,
+    /// Read the queues instead of asking the ledger
+    #[arg(long)]
+    queues: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
+/// Which commands the ledger is asked for.
+pub(super) fn wanted(which: &Which, now: Timestamp) -> Result<index::Filter, CommandError> {
+    let Which { ids, provider, operation, kind, older_than, newer_than } = which.clone();
+    let kind = match kind {
+        Some(WantedKind::Unreadable) => return Err(CommandError::OnlyInQueues),
+        Some(WantedKind::Recorded(kind)) => Some(kind),
+        None => None,
+    };
+    let before = |age: Duration| SignedDuration::try_from(age).ok().and_then(|age| now.checked_sub(age).ok());
+    Ok(index::Filter {
+        ids,
+        provider,
+        operation,
+        kind,
+        older_than: older_than.and_then(before),
+        newer_than: newer_than.and_then(before),
+        dead: true,
+        ..index::Filter::default()
+    })
+}
+
 impl List {
     pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
-        let filter = self.which.filter();
-        let queues = desk.dead_queues(filter.provider.as_ref())?;
-        let mut found = Vec::new();
-        desk.runtime.block_on(scan(&desk.operator, &queues, &filter, |dead| found.push(Listed::from(&dead))))?;
+        let by_queues = self.queues || !desk.config.ledger.enabled || self.which.kind == Some(WantedKind::Unreadable);
+        let (found, note) = if by_queues { (self.in_queues(desk)?, None) } else { self.in_ledger(desk)? };
         if self.json {
             return Ok(out.json(&found)?);
         }
         if found.is_empty() {
-            return Ok(out.line("no dead letters")?);
+            out.line("no dead letters")?;
+            return Ok(note.map_or(Ok(()), |note| out.line(note))?);
         }
         let now = Timestamp::now();
         let mut table = Table::new(["AGE", "ID", "OPERATION", "KIND", "CODE", "AT", "REFERENCE", "MESSAGE"]);
@@ -49,7 +77,46 @@ impl List {
             table.row(cells(listed, now));
         }
         out.table(&table)?;
-        Ok(out.line(format!("\n{} in all", found.len()))?)
+        out.line(format!("\n{} in all", found.len()))?;
+        Ok(note.map_or(Ok(()), |note| out.line(note))?)
+    }
+
+    fn in_queues(&self, desk: &Desk) -> Result<Vec<Listed>, CommandError> {
+        let filter = self.which.clone().filter();
+        let queues = desk.dead_queues(filter.provider.as_ref())?;
+        let mut found = Vec::new();
+        desk.runtime.block_on(scan(&desk.operator, &queues, &filter, |dead| found.push(Listed::from(&dead))))?;
+        Ok(found)
+    }
+
+    /// What the ledger knows, and a word where the queues hold something else.
+    fn in_ledger(&self, desk: &Desk) -> Result<(Vec<Listed>, Option<String>), CommandError> {
+        let filter = wanted(&self.which, Timestamp::now())?;
+        let queues = desk.dead_queues(None)?;
+        let names = &desk.operator.names;
+        desk.runtime.block_on(async {
+            let register = desk.register().await?;
+            let index = register.index().await;
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page = index.list(&filter, after.as_ref(), MAX_PAGE).map_err(OperatorError::from)?;
+                found.extend(page.rows.into_iter().map(|row| Listed::of_row(row, names)));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            let known = index.counts().map_err(OperatorError::from)?.dead;
+            register.close().await;
+            let there = depths(&desk.operator, &queues).await?;
+            found.reverse();
+            let note = (there != known).then(|| {
+                format!(
+                    "the queues hold {there} messages, the ledger knows of {known} dead letters; --queues reads the queues"
+                )
+            });
+            Ok((found, note))
+        })
     }
 }
 

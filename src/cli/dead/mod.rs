@@ -1,6 +1,7 @@
 //! `ferryd dead`: the commands that ferryd gave up on.
 
 mod clear;
+mod groups;
 mod list;
 mod show;
 
@@ -23,12 +24,18 @@ pub enum Dead {
     /// List dead letters, which stay as they are
     #[command(after_help = list::EXAMPLES)]
     List(list::List),
+    /// Count dead letters by how they failed
+    #[command(after_help = groups::EXAMPLES)]
+    Groups(groups::Groups),
     /// Show all that is known of a command's dead letter, which stays as it is
     #[command(after_help = show::EXAMPLES)]
     Show(show::Show),
     /// Send commands to their providers again
     #[command(after_help = clear::REPLAY_EXAMPLES)]
     Replay(clear::Replay),
+    /// State what became of a command that nobody else can know about
+    #[command(after_help = clear::RESOLVE_EXAMPLES)]
+    Resolve(clear::Resolve),
     /// Give commands up for good, and tell their publishers
     #[command(after_help = clear::DISCARD_EXAMPLES)]
     Discard(clear::Discard),
@@ -39,15 +46,17 @@ impl Dead {
         let desk = Desk::open(config)?;
         match self {
             Self::List(list) => list.run(&desk, out),
+            Self::Groups(groups) => groups.run(&desk, out),
             Self::Show(show) => show.run(&desk, out),
             Self::Replay(replay) => replay.run(&desk, out),
+            Self::Resolve(resolve) => resolve.run(&desk, out),
             Self::Discard(discard) => discard.run(&desk, out),
         }
     }
 }
 
 /// Which dead letters; everything given must hold.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 struct Which {
     /// Ids of commands
     #[arg(value_name = "ID")]

@@ -480,6 +480,12 @@ impl Case {
         Ruling::Counts(Granted::default())
     }
 
+    /// An end that was decided and is not known to be published.
+    fn unsaid(&self) -> Option<Ruling> {
+        self.ending.as_ref()?;
+        self.unsettled().map(|decided| Ruling::Unsettled(Box::new(decided)))
+    }
+
     /// Why the command is no dead letter, if it is none.
     fn not_dead(&self) -> Option<TooLate> {
         match &self.ending {
@@ -506,7 +512,7 @@ impl Case {
         let refusal = match by {
             By::Holder => case.refuse_holder(finished),
             By::Canceller(_) => case.refuse_canceller(),
-            By::Operator(_) => case.not_dead().map(Ruling::TooLate),
+            By::Operator(_) => case.not_dead().map(|too_late| case.unsaid().unwrap_or(Ruling::TooLate(too_late))),
         };
         if let Some(ruling) = refusal {
             return ruling;

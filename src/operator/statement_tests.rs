@@ -11,7 +11,7 @@ use crate::domain::event::sequence;
 use crate::domain::lifecycle::State;
 use crate::domain::progress::Progress;
 
-fn discard() -> Discard {
+fn discard() -> LastWord {
     let amqp = AmqpSettings {
         uri: "amqp://127.0.0.1".parse().unwrap(),
         ca_file: None,
@@ -21,7 +21,8 @@ fn discard() -> Discard {
         max_unconfirmed: 1,
     };
     let operator = Operator { amqp, names: Names::new("ferry".parse().unwrap()) };
-    Discard::new(&operator, Decision { by: "ann".to_owned(), reason: "cancelled".to_owned() })
+    let decision = Decision { by: "ann".to_owned(), reason: "cancelled".to_owned() };
+    LastWord::new(&operator, None, decision, Statement::Discarded)
 }
 
 fn dead(generation: u32, attempt: u32) -> Dead {
@@ -38,7 +39,7 @@ fn dead(generation: u32, attempt: u32) -> Dead {
 #[test]
 fn the_event_of_a_discard_comes_after_the_failure_and_before_any_replay() {
     for (generation, attempt) in [(0, 0), (0, 8), (3, 1)] {
-        let event = discard().event(&dead(generation, attempt), Timestamp::UNIX_EPOCH);
+        let event = discard().event(&dead(generation, attempt), attempt + 1, Timestamp::UNIX_EPOCH);
         assert!(event.data.sequence > sequence(generation, attempt, State::Failed));
         assert!(event.data.sequence < sequence(generation + 1, 1, State::Pending));
         assert_eq!(event.id, format!("order-1/{generation}/{}/failed", attempt + 1));
@@ -49,5 +50,5 @@ fn the_event_of_a_discard_comes_after_the_failure_and_before_any_replay() {
 #[test]
 fn what_has_no_record_is_discarded_by_what_the_message_shows() {
     let dead = Dead { letter: None, ..dead(0, 0) };
-    assert_eq!(discard().event(&dead, Timestamp::UNIX_EPOCH).routing_key(), "payment.stripe.charge.failed");
+    assert_eq!(discard().event(&dead, 1, Timestamp::UNIX_EPOCH).routing_key(), "payment.stripe.charge.failed");
 }

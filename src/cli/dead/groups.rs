@@ -1,0 +1,64 @@
+//! `ferryd dead groups`.
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::super::desk::Desk;
+use super::super::error::CommandError;
+use super::super::output::{Output, Table};
+use super::super::wording::age;
+use super::Which;
+use super::list::wanted;
+use crate::operator::OperatorError;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  ferryd dead groups
+  ferryd dead groups --provider stripe --newer-than 2h
+  ferryd dead groups --json | jq '.[] | select(.count > 100)'
+
+Those that failed alike, at the same operation with the same kind and code, are one line: how many,
+the first, the last, and the newest as an example. Answered by the ledger.";
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub struct Groups {
+    #[command(flatten)]
+    which: Which,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Groups {
+    pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
+        let now = Timestamp::now();
+        let filter = wanted(&self.which, now)?;
+        let groups = desk.runtime.block_on(async {
+            let register = desk.register().await?;
+            let groups = register.index().await.groups(&filter).map_err(OperatorError::from);
+            register.close().await;
+            Ok::<_, CommandError>(groups?)
+        })?;
+        if self.json {
+            return Ok(out.json(&groups)?);
+        }
+        if groups.is_empty() {
+            return Ok(out.line("no dead letters")?);
+        }
+        let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
+        let mut table = Table::new(["COUNT", "OPERATION", "KIND", "CODE", "FIRST", "LAST", "EXAMPLE"]);
+        for group in &groups {
+            table.row([
+                group.count.to_string(),
+                format!("{}.{}", word(&group.provider), word(&group.operation)),
+                word(&group.kind),
+                group.code.clone().unwrap_or_default(),
+                age(group.first, now),
+                age(group.last, now),
+                group.example.to_string(),
+            ]);
+        }
+        Ok(out.table(&table)?)
+    }
+}

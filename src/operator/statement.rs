@@ -1,0 +1,170 @@
+//! A person's word on a dead letter, which ends its command: given up for good, or what really became of it. It is put down
+//! in the ledger, where there is one, then its publisher is told, then the dead letter removed.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::clear::{Remedy, Verdict};
+use super::dead::Dead;
+use super::register::Register;
+use super::{Decision, Operator, OperatorError};
+use crate::amqp::headers;
+use crate::amqp::message::short;
+use crate::domain::event::{Event, Happening, Moment};
+use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::record::{By, Fact, Finished, Opening, Person, Record, RecordId, Settled, Step};
+use crate::domain::ledger::ruling::{Ruling, TooLate};
+use crate::domain::lifecycle::Kind;
+use crate::domain::outcome::{Failure, Success};
+use crate::pipeline::outbox::event_message;
+
+/// What a person says about a command.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Statement {
+    /// It is given up for good.
+    Discarded,
+    /// The provider did it.
+    Completed {
+        /// The provider's own id for what it did.
+        reference: Option<String>,
+        /// The result, as the operation would have mapped it.
+        result: Option<Value>,
+    },
+    /// The provider did not do it, and will not.
+    Failed {
+        /// A word for why.
+        code: String,
+        /// For people.
+        message: Option<String>,
+    },
+}
+
+/// Ends the commands of dead letters by a person's word.
+pub struct LastWord {
+    operator: Operator,
+    register: Option<Register>,
+    decision: Decision,
+    statement: Statement,
+    /// What was put down and is about to be told.
+    told: Option<RecordId>,
+}
+
+impl LastWord {
+    /// By whose decision, and why: both are told in the event of what is given up, and stand in the ledger for all.
+    #[must_use]
+    pub fn new(operator: &Operator, register: Option<Register>, decision: Decision, statement: Statement) -> Self {
+        Self { operator: operator.clone(), register, decision, statement, told: None }
+    }
+
+    /// Lets go of the ledger.
+    pub async fn close(self) {
+        if let Some(register) = self.register {
+            register.close().await;
+        }
+    }
+
+    /// The event that ends the command. It counts as one attempt more than was made, so that it is neither a repeat of
+    /// the failure nor older than it.
+    fn event(&self, dead: &Dead, attempt: u32, at: Timestamp) -> Event {
+        let generation = dead.letter.as_ref().map_or(0, |letter| letter.generation);
+        let moment = Moment { generation, attempt, at };
+        Event::new(dead.identity.clone(), moment, self.happening(), headers::trace(&dead.properties))
+    }
+
+    fn happening(&self) -> Happening {
+        let Decision { by, reason } = &self.decision;
+        match self.statement.clone() {
+            Statement::Discarded => Happening::Failed(
+                Kind::Discarded,
+                Failure {
+                    details: Some(json!({ "by": by, "reason": reason })),
+                    ..Failure::new("discarded", format!("discarded by {by}: {reason}"))
+                },
+            ),
+            Statement::Completed { reference, result } => {
+                Happening::Completed(Success { provider_reference: reference, result, ..Success::default() })
+            }
+            Statement::Failed { code, message } => {
+                let message = message.unwrap_or_else(|| format!("resolved by {by}: {reason}"));
+                Happening::Failed(Kind::Declined, Failure::new(&code, message))
+            }
+        }
+    }
+
+    /// Puts the word down, and says what its place in the ledger makes of it.
+    async fn put_down(&mut self, dead: &Dead) -> Result<Verdict, OperatorError> {
+        let mut attempt = dead.letter.as_ref().map_or(0, |letter| letter.attempt).saturating_add(1);
+        loop {
+            let event = self.event(dead, attempt, Timestamp::now());
+            let record = self.record(dead, event.clone());
+            let Some(register) = &mut self.register else { return self.publish(&event) };
+            let (id, ruling) = register.append(record).await?;
+            match ruling {
+                Ruling::Counts(_) => {
+                    self.told = Some(id);
+                    return self.publish(&event);
+                }
+                // Said before by somebody who was interrupted.
+                Ruling::Unsettled(decided) => {
+                    self.told = Some(decided.by);
+                    return self.publish(&decided.effects.event);
+                }
+                Ruling::Outrun { attempt: least } => attempt = least,
+                Ruling::TooLate(TooLate::Completed | TooLate::Failed) | Ruling::Ended(_) => {
+                    return Ok(Verdict::Close("the command has ended meanwhile".to_owned()));
+                }
+                _ => {
+                    let id = &dead.identity.id;
+                    return Ok(Verdict::Refuse(format!("it is on its way again; see `ferryd status {id}`")));
+                }
+            }
+        }
+    }
+
+    fn record(&self, dead: &Dead, event: Event) -> Record {
+        let step = Step { generation: event.data.generation, attempt: event.data.attempt.saturating_sub(1).max(1) };
+        let Decision { by, reason } = &self.decision;
+        let finished = Finished {
+            step,
+            opening: Some(opening(dead)),
+            fresh: false,
+            call: None,
+            unknown: false,
+            by: By::Operator(Person { by: by.clone(), reason: Some(reason.clone()) }),
+            effects: Effects { event, told: true, carried: None },
+        };
+        Record { at: Timestamp::now(), command: dead.identity.id.clone(), fact: Fact::Finished(Box::new(finished)) }
+    }
+
+    fn publish(&self, event: &Event) -> Result<Verdict, OperatorError> {
+        let (exchange, key) = (short(&self.operator.names.events())?, short(&event.routing_key())?);
+        Ok(Verdict::Publish(Box::new(event_message(event, exchange, key))))
+    }
+}
+
+/// Which command a dead letter is, for a ledger that does not know it any more.
+pub(super) fn opening(dead: &Dead) -> Opening {
+    use crate::domain::command::Command;
+    match (Command::decode(&dead.body, dead.envelope()), &dead.identity.provider) {
+        (Ok(command), Some(provider)) => Opening::of(&command, provider),
+        _ => Opening::of_refused(&dead.identity, &dead.body),
+    }
+}
+
+impl Remedy for LastWord {
+    async fn instead(&mut self, dead: &Dead) -> Result<Verdict, OperatorError> {
+        self.put_down(dead).await
+    }
+
+    async fn done(&mut self, dead: &Dead) -> Result<Option<String>, OperatorError> {
+        if let (Some(finished), Some(register)) = (self.told.take(), &mut self.register) {
+            let fact = Fact::Settled(Settled { finished });
+            register.put_down(Record { at: Timestamp::now(), command: dead.identity.id.clone(), fact }).await?;
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+#[path = "statement_tests.rs"]
+mod tests;
