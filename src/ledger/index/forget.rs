@@ -35,8 +35,13 @@ pub(super) fn find(conn: &Connection, older_than: i64) -> Result<Vec<Over>, Inde
 }
 
 /// Forgets commands, unless they have changed, and what else nobody has asked for since before `older_than`. Returns how many
-/// commands it was.
-pub(super) fn forget(conn: &mut Connection, over: &[Over], older_than: i64) -> rusqlite::Result<usize> {
+/// commands it was. Writers that wrote one record only are forgotten where that was before `visitors_before`.
+pub(super) fn forget(
+    conn: &mut Connection,
+    over: &[Over],
+    older_than: i64,
+    visitors_before: i64,
+) -> rusqlite::Result<usize> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut counts: HashMap<i64, i64> = HashMap::new();
     let mut command = tx.prepare_cached("DELETE FROM commands WHERE seq = ?1 AND facet = ?2 AND updated < ?3")?;
@@ -55,6 +60,8 @@ pub(super) fn forget(conn: &mut Connection, over: &[Over], older_than: i64) -> r
     tx.execute("DELETE FROM facets WHERE count = 0", ())?;
     // A process that writes nothing for so long has ended, and repeats nothing.
     tx.execute("DELETE FROM writers WHERE seen < ?1", [older_than])?;
+    // Nor does one that has written nothing but its first record, a marker: a command of the command line.
+    tx.execute("DELETE FROM writers WHERE number = 1 AND seen < ?1", [visitors_before])?;
     tx.execute("DELETE FROM rulings WHERE at < ?1", [older_than])?;
     tx.execute("UPDATE meta SET value = max(value, ?1) WHERE name = 'oldest'", [older_than])?;
     tx.commit()?;

@@ -177,8 +177,11 @@ fn what_is_over_is_forgotten_and_everything_else_stays() {
     saved.rulings = vec![(record_id(9), Ruling::Passed)];
     index.save(&saved, seconds(500)).unwrap();
     let mut newer = changes([], 2);
-    newer.writers = vec![(Uuid::from_u128(2), 6)];
+    // The last two wrote one record each, the one long ago, the other just now.
+    newer.writers = vec![(Uuid::from_u128(2), 6), (Uuid::from_u128(3), 1)];
     index.save(&newer, seconds(5_000)).unwrap();
+    newer.writers = vec![(Uuid::from_u128(4), 1)];
+    index.save(&newer, Timestamp::now()).unwrap();
 
     // A command completes one second after it came.
     let mut forgotten = Vec::new();
@@ -193,7 +196,7 @@ fn what_is_over_is_forgotten_and_everything_else_stays() {
     let by_state = [State::Completed, State::Failed, State::Pending, State::Waiting].map(|state| counts.states[&state]);
     assert_eq!((by_state, counts.dead), ([200, 1, 1, 1], 1));
     assert_eq!(counts.since, Some(seconds(1_001)));
-    assert_eq!(index.writers().unwrap(), vec![(Uuid::from_u128(2), 6)]);
+    assert_eq!(index.writers().unwrap(), vec![(Uuid::from_u128(2), 6), (Uuid::from_u128(4), 1)]);
     assert_eq!(index.ruling(&record_id(9)).unwrap(), None);
     // Its facet was forgotten with the last of its commands; a new one takes its place.
     index.save(&changes([(&wished, wished.wished())], 3), seconds(0)).unwrap();

@@ -265,7 +265,7 @@ impl Index {
     pub fn forget(&self, older_than: Timestamp) -> Result<usize, IndexError> {
         let older_than = older_than.as_millisecond();
         let over = self.read(|conn| forget::find(conn, older_than))?;
-        self.write(|writer| writer.forget(&over, older_than))
+        self.write(|writer| writer.forget(&over, older_than, Timestamp::now()))
     }
 
     /// Makes the file anew, with nothing in it.

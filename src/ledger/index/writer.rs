@@ -16,6 +16,8 @@ use crate::domain::ledger::case::Case;
 
 /// How many unreadable lines are kept, the latest, and how much of each, in bytes. All are counted.
 const KEPT_LINES: i64 = 1_000;
+/// For how long writers are kept that wrote one record, in milliseconds: each question from the command line is one.
+const VISITORS_KEPT: i64 = 24 * 3_600 * 1_000;
 const KEPT_BYTES: usize = 4_096;
 
 /// The one connection that writes.
@@ -58,8 +60,9 @@ impl Writer {
     }
 
     /// Forgets commands that were found to be over.
-    pub fn forget(&mut self, over: &[Over], older_than: i64) -> Result<usize, IndexError> {
-        let forgotten = forget::forget(&mut self.conn, over, older_than)?;
+    pub fn forget(&mut self, over: &[Over], older_than: i64, now: Timestamp) -> Result<usize, IndexError> {
+        let visitors_before = now.as_millisecond().saturating_sub(VISITORS_KEPT);
+        let forgotten = forget::forget(&mut self.conn, over, older_than, visitors_before)?;
         self.facets = Facets::load(&self.conn)?;
         Ok(forgotten)
     }

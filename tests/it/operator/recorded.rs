@@ -9,6 +9,7 @@ use ferryd::domain::ledger::ruling::Ruling;
 use ferryd::operator::Operator;
 use ferryd::operator::register::{Place, Register};
 use jiff::Timestamp;
+use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
 use super::bench::{Ended, settings};
@@ -156,6 +157,17 @@ async fn commands_side_by_side_without_a_daemon_do_not_wait_for_each_other_in_va
 }
 
 #[tokio::test]
+async fn a_daemon_that_does_not_read_on_is_not_taken_for_up_to_date() {
+    let (rig, daemon) = rig_with_commands().await;
+    kill(daemon.pid(), Signal::SIGSTOP).unwrap();
+    let behind = ferryd(&rig, &["status", "paid"]).await;
+    kill(daemon.pid(), Signal::SIGCONT).unwrap();
+    assert_eq!((behind.code, behind.out.as_str()), (Some(5), ""), "{behind:?}");
+    assert!(behind.err.contains("has not read the ledger up to now within 5 s"), "{behind:?}");
+    assert_eq!(asked(&rig, &["status", "paid"]).await["state"], "completed");
+}
+
+#[tokio::test]
 async fn a_cancel_is_decided_by_a_daemon_and_not_without_one() {
     let (rig, daemon) = rig_with_commands().await;
     let cancelled = ferryd(&rig, &["cancel", "early", "--by", "ann", "--reason", "order withdrawn"]).await;
@@ -196,5 +208,43 @@ async fn without_a_ledger_or_a_broker_it_is_said_so() {
     let rig = Rig::new("").await.env("FERRYD_AMQP__URI", "amqp://127.0.0.1:1");
     for command in [&["status", "a"][..], &["commands"], &["cancel", "a"], &["ledger", "tail"], &["ledger", "verify"]] {
         assert_eq!(ferryd(&rig, command).await.code, Some(4), "{command:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "prints what commands say and how long they take; for a person"]
+async fn measure_asking() {
+    let (rig, daemon) = rig_with_commands().await;
+    for number in 0..2_000 {
+        rig.publish(&charge(&format!("order-{number}"), json!({}))).await;
+    }
+    rig.terminal("order-1999").await;
+    for (who, alone) in [("beside a daemon", false), ("without one", true)] {
+        if alone {
+            daemon.kill9();
+        }
+        for command in [&["status", "paid"][..], &["status", "dead"], &["commands", "--limit", "3"]] {
+            let start = Instant::now();
+            let ended = ferryd(&rig, command).await;
+            println!("{who}: {} took {:?}\n{}", command.join(" "), start.elapsed(), ended.out);
+        }
+        let register = Register::open(&operator(&rig), &place(&rig), |_| ()).await.unwrap();
+        let start = Instant::now();
+        for number in 0..100 {
+            assert!(register.case(&format!("order-{number}").parse().unwrap()).unwrap().is_some());
+        }
+        println!("{who}: looking a command up took {:?}", start.elapsed() / 100);
+        register.close().await;
+    }
+    for command in [
+        &["ledger", "verify"][..],
+        &["ledger", "rebuild"],
+        &["ledger", "tail", "--from", "first", "--command", "dead", "--count", "3"],
+        &["status", "nobody"],
+        &["cancel", "paid"],
+    ] {
+        let start = Instant::now();
+        let Ended { code, out, err } = ferryd(&rig, command).await;
+        println!("{} took {:?}, code {code:?}\n{out}{err}", command.join(" "), start.elapsed());
     }
 }
