@@ -83,7 +83,9 @@ pub enum CommandError {
     #[error("there is no ledger to ask: `ledger.enabled` is false")]
     NoLedger,
     /// The ledger is asked for what it does not hold.
-    #[error("what can't be read lies in the queues alone; look there with `ferryd dead list --queues --kind unreadable`")]
+    #[error(
+        "what can't be read lies in the queues alone; look there with `ferryd dead list --queues --kind unreadable`"
+    )]
     OnlyInQueues,
     /// The ledger knows no such command.
     #[error(

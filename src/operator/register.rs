@@ -25,7 +25,7 @@ use crate::domain::ledger::record::{Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
 use crate::ledger::index::{Index, IndexError};
 use crate::ledger::pen::Pen;
-use crate::ledger::{Ruled, Health, Ledger, LedgerSettings};
+use crate::ledger::{Health, Ledger, LedgerSettings, Ruled};
 
 /// How long the daemon on this host may take to save a marker.
 const HOST_PATIENCE: Duration = Duration::from_secs(5);

@@ -112,10 +112,9 @@ impl Replay {
 
     /// The message that starts the next generation of a dead letter at `provider`.
     fn continuation(
-        &self,
         operator: &Operator,
         dead: &Dead,
-        travel: Travel,
+        travel: &Travel,
         forced: Own,
         provider: &Name,
     ) -> Result<Message, OperatorError> {
@@ -167,7 +166,8 @@ impl Remedy for Replaying {
             register.put_down(self.replay.record(dead, letter, &travel, &provider, now)).await?;
         }
         let recorded = self.register.is_some();
-        let message = self.replay.continuation(&self.operator, dead, Travel { recorded, ..travel }, own, &provider)?;
+        let travel = Travel { recorded, ..travel };
+        let message = Replay::continuation(&self.operator, dead, &travel, own, &provider)?;
         Ok(Verdict::Publish(Box::new(message)))
     }
 

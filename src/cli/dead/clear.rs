@@ -10,8 +10,8 @@ use super::super::desk::Desk;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::interrupt;
-use super::super::person::user;
 use super::super::output::{Output, Table};
+use super::super::person::user;
 use super::super::progress::Progress;
 use super::Which;
 use crate::config::human::parse_duration;
@@ -101,6 +101,7 @@ pub struct Discard {
 /// The arguments of `resolve`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("end").args(["completed", "failed"]).required(true))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Resolve {
     /// The command
     #[arg(value_name = "ID")]

@@ -2,6 +2,7 @@
 //! by hand.
 
 mod bench;
+mod buried;
 mod discard;
 mod events;
 mod look;

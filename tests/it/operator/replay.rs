@@ -188,7 +188,7 @@ async fn a_long_replay_that_gives_back_what_it_holds_goes_on_where_it_was() {
         longest_hold: Duration::ZERO,
         stop: CancellationToken::new(),
     };
-    let mut replaying = Replay::default().begin(&bench.operator).await.unwrap();
+    let mut replaying = Replay::default().begin(&bench.operator, None).await.unwrap();
     let mut tally = Tally::default();
     job.run(&bench.operator, &mut replaying, &mut tally, |_| {}).await.unwrap();
     let refused: Vec<_> = tally.refused.iter().map(|refused| refused.id.as_str()).collect();

@@ -1,0 +1,128 @@
+//! Dead letters of a daemon with a ledger: what a person decides about them is put down, and counts once.
+
+use serde_json::{Value, json};
+
+use super::recorded::{asked, ferryd};
+use crate::harness::wait::eventually;
+use crate::rig::{Rig, SOON, charge, send, word};
+
+const REFUSED: &str = "seen in the dashboard";
+
+/// Gives up a command at an operation without a key, of which nobody knows whether it acted.
+async fn bury(rig: &Rig, id: &str) {
+    let event = rig.carry(&send(id, json!({"status": 500}))).await;
+    assert_eq!(word(&event, "data.error.kind"), "unresolved");
+}
+
+/// The event that took the place of the first end of a command.
+async fn last_word(rig: &Rig, id: &str) -> Value {
+    rig.events.first(SOON, |event| event["subject"] == id && event["data"]["final"] == true).await
+}
+
+#[tokio::test]
+async fn a_command_is_resolved_as_a_person_says_and_that_is_its_last_word() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    let ways: [(&str, &[&str], &str, &str); 3] = [
+        ("done", &["dead", "resolve", "done", "--completed", "--reference", "ch_1"], "completed", ""),
+        ("not-done", &["dead", "resolve", "not-done", "--failed", "--code", "not_executed"], "failed", "declined"),
+        ("given-up", &["dead", "discard", "given-up"], "failed", "discarded"),
+    ];
+    for (id, arguments, state, kind) in ways {
+        bury(&rig, id).await;
+        let first = rig.events.of(id)[0].clone();
+        let person = ["--by", "ann", "--reason", REFUSED];
+        let done = asked(&rig, &[arguments, &person].concat()).await;
+        assert_eq!((&done["done"], &done["closed"]), (&json!(1), &json!(0)), "{done}");
+        let event = last_word(&rig, id).await;
+        assert_eq!((word(&event, "data.state"), word(&event, "data.error.kind")), (state, kind), "{event:#}");
+        assert!(event["data"]["sequence"].as_u64() > first["data"]["sequence"].as_u64(), "{event:#}");
+        let status = asked(&rig, &["status", id]).await;
+        assert_eq!((&status["state"], &status["dead"]), (&json!(state), &json!(false)), "{status:#}");
+        let history = status["history"].to_string();
+        assert!(history.contains("by ann: seen in the dashboard"), "{history}");
+        let again = ferryd(&rig, &[arguments, &person].concat()).await;
+        assert_eq!(again.code, Some(1), "nothing is left to decide: {again:?}");
+    }
+    assert_eq!(word(&last_word(&rig, "done").await, "data.provider_reference"), "ch_1");
+    rig.finish(&daemon).await;
+    assert_eq!(rig.broker.depth("ferry.dead.acme").await, Some(0));
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_and_grouped_by_the_ledger() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    for id in ["first", "second"] {
+        bury(&rig, id).await;
+    }
+    rig.carry(&charge("blocked", json!({"decline": "blocked"}))).await;
+    rig.carry(&charge("paid", json!({}))).await;
+    let ids = |list: &Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|dead| word(dead, "command.id").to_owned()).collect()
+    };
+    let by_ledger = asked(&rig, &["dead", "list"]).await;
+    assert_eq!(ids(&by_ledger), ["first", "second", "blocked"]);
+    let by_queues = asked(&rig, &["dead", "list", "--queues"]).await;
+    assert_eq!(ids(&by_queues), ids(&by_ledger));
+    assert_eq!(ids(&asked(&rig, &["dead", "list", "--kind", "rejected"]).await), ["blocked"]);
+    let told = ferryd(&rig, &["dead", "list"]).await;
+    assert!(!told.out.contains("--queues"), "both agree: {told:?}");
+
+    let groups = asked(&rig, &["dead", "groups"]).await;
+    let groups: Vec<_> = groups
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| {
+            (word(group, "operation"), word(group, "kind"), group["count"].as_u64().unwrap(), word(group, "example"))
+        })
+        .collect();
+    assert_eq!(groups, [("send", "unresolved", 2, "second"), ("charge", "rejected", 1, "blocked")]);
+
+    rig.broker.purge("ferry.dead.acme").await;
+    let told = ferryd(&rig, &["dead", "list"]).await;
+    assert!(told.out.contains("the queues hold 0 messages, the ledger knows of 3 dead letters"), "{told:?}");
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn two_replays_of_one_dead_letter_start_one_generation() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    rig.carry(&charge("again", json!({"status": 402, "fail_times": 1, "decline": "blocked"}))).await;
+    let letter = rig.dead_letters("acme", 1).await.remove(0);
+    rig.broker.publish("ferry.dead", "acme", &letter.body, letter.properties.clone()).await;
+    rig.broker.await_depth("ferry.dead.acme", 2).await;
+    let replayed = asked(&rig, &["dead", "replay", "again"]).await;
+    let (done, closed) = (replayed["done"].as_u64().unwrap(), replayed["closed"].as_u64().unwrap());
+    assert_eq!(done + closed, 2, "{replayed}");
+    eventually(SOON, "the replay ends", async || {
+        let generations = rig.events.of("again").iter().filter(|event| event["data"]["generation"] == 1).count();
+        (generations > 0).then_some(())
+    })
+    .await;
+    let status = asked(&rig, &["status", "again"]).await;
+    assert_eq!(status["generation"], 1, "{status:#}");
+    rig.broker.await_depth("ferry.retry.5s", 0).await;
+    rig.finish(&daemon).await;
+    assert_eq!(rig.calls("again").calls, 1, "one call under the key of each generation");
+}
+
+#[tokio::test]
+async fn a_dead_letter_whose_command_has_ended_meanwhile_is_not_sent_again() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    bury(&rig, "ended").await;
+    let letter = rig.dead_letters("acme", 1).await.remove(0);
+    asked(&rig, &["dead", "resolve", "ended", "--completed", "--by", "ann", "--reason", REFUSED]).await;
+    // As if the person had been killed before it was removed.
+    rig.broker.publish("ferry.dead", "acme", &letter.body, letter.properties.clone()).await;
+    rig.broker.await_depth("ferry.dead.acme", 1).await;
+    let replayed =
+        asked(&rig, &["dead", "replay", "ended", "--force-new-key", "--by", "ann", "--reason", REFUSED]).await;
+    assert_eq!((&replayed["done"], &replayed["closed"]), (&json!(0), &json!(1)), "{replayed}");
+    rig.finish(&daemon).await;
+    assert_eq!(rig.calls("ended").calls, 1);
+    assert_eq!(rig.broker.depth("ferry.dead.acme").await, Some(0));
+}
