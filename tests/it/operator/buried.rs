@@ -39,7 +39,7 @@ async fn a_command_is_resolved_as_a_person_says_and_that_is_its_last_word() {
         assert!(event["data"]["sequence"].as_u64() > first["data"]["sequence"].as_u64(), "{event:#}");
         let status = asked(&rig, &["status", id]).await;
         assert_eq!((&status["state"], &status["dead"]), (&json!(state), &json!(false)), "{status:#}");
-        let history = status["history"].to_string();
+        let history = status["timeline"].to_string();
         assert!(history.contains("by ann: seen in the dashboard"), "{history}");
         let again = ferryd(&rig, &[arguments, &person].concat()).await;
         assert_eq!(again.code, Some(1), "nothing is left to decide: {again:?}");
@@ -90,7 +90,7 @@ async fn dead_letters_are_listed_and_grouped_by_the_ledger() {
 async fn two_replays_of_one_dead_letter_start_one_generation() {
     let rig = Rig::new("").await;
     let daemon = rig.start().await;
-    rig.carry(&charge("again", json!({"status": 402, "fail_times": 1, "decline": "blocked"}))).await;
+    rig.carry(&charge("again", json!({"decline": "blocked"}))).await;
     let letter = rig.dead_letters("acme", 1).await.remove(0);
     rig.broker.publish("ferry.dead", "acme", &letter.body, letter.properties.clone()).await;
     rig.broker.await_depth("ferry.dead.acme", 2).await;
@@ -102,11 +102,13 @@ async fn two_replays_of_one_dead_letter_start_one_generation() {
         (generations > 0).then_some(())
     })
     .await;
+    // The copy of the continuation that came second waits for the first, or finds that it has ended.
+    rig.broker.await_depth("ferry.commands.acme", 0).await;
     let status = asked(&rig, &["status", "again"]).await;
     assert_eq!(status["generation"], 1, "{status:#}");
     rig.broker.await_depth("ferry.retry.5s", 0).await;
     rig.finish(&daemon).await;
-    assert_eq!(rig.calls("again").calls, 1, "one call under the key of each generation");
+    assert_eq!(rig.calls("again").calls, 2, "one call of each generation");
 }
 
 #[tokio::test]
