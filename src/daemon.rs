@@ -30,6 +30,7 @@ use crate::pipeline::lane::Lane;
 use crate::pipeline::memory::Memory;
 use crate::pipeline::outbox::Outbox;
 use crate::pipeline::stray::{Stray, Strays};
+use crate::pipeline::sweep::sweep;
 use crate::pipeline::{Pipeline, control};
 use crate::provider::registry::Registry;
 use crate::transport::http::HttpSetupError;
@@ -151,6 +152,7 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
     let api = api.map(|api| tokio::spawn(answer(api, amqp, Arc::clone(&pipeline), Arc::clone(&registry))));
     let work = TaskTracker::new();
     let consumed = consumed(&pipeline, registry, lanes, &work)?;
+    work.spawn(sweep(Arc::clone(&pipeline), stop.clone()));
     let mut serving = tokio::spawn(serve(Arc::clone(&pipeline), consumed, stop.clone()));
     stop.cancelled().await;
     info!(in_flight = pipeline.in_flight.running(), grace_s = grace.as_secs(), "stopping: no new work is taken");

@@ -20,6 +20,7 @@ pub mod memory;
 pub mod outbox;
 pub mod parcel;
 pub mod stray;
+pub mod sweep;
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};

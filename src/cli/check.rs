@@ -106,7 +106,7 @@ impl Report {
             file,
             broker: Some(config.amqp.uri.to_string()),
             providers: providers.iter().map(|provider| Found::of(provider)).collect(),
-            warnings: providers.iter().flat_map(|provider| setup::warnings(provider)).collect(),
+            warnings: providers.iter().flat_map(|provider| setup::warnings(config, provider)).collect(),
             faults,
             reached: Vec::new(),
         }
@@ -179,17 +179,23 @@ mod tests {
     use super::*;
     use crate::cli::fixture;
 
+    fn forgetful() -> Config {
+        let mut config = Config::default();
+        config.ledger.enabled = false;
+        config
+    }
+
     #[test]
     fn a_report_tells_providers_warnings_and_faults() {
         let (payments, messages) = (fixture::payments(), fixture::messages());
-        let report = Report::of(Some("/etc/ferryd/ferryd.toml".into()), &Config::default(), &[&messages, &payments]);
+        let report = Report::of(Some("/etc/ferryd/ferryd.toml".into()), &forgetful(), &[&messages, &payments]);
         assert!(!report.ok);
         insta::assert_json_snapshot!(report);
     }
 
     #[test]
     fn a_report_reads_well() {
-        let report = Report::of(None, &Config::default(), &[&fixture::messages()]);
+        let report = Report::of(None, &forgetful(), &[&fixture::messages()]);
         let printed = fixture::printed(|out| report.print(out).unwrap());
         insta::assert_snapshot!(printed);
     }

@@ -65,7 +65,9 @@ impl Setup {
 
 /// What is wrong between files: payments that may be made twice, and routes that lead nowhere.
 pub(super) fn refusals(config: &Config, providers: &[&Provider]) -> Vec<String> {
-    let mut faults: Vec<_> = providers.iter().flat_map(|provider| unsafe_payments(provider)).collect();
+    // With a ledger, copies of a command are told apart from new ones.
+    let forgetful = providers.iter().filter(|_| !config.ledger.enabled);
+    let mut faults: Vec<_> = forgetful.flat_map(|provider| unsafe_payments(provider)).collect();
     for (kind, name) in &config.routes {
         let fault = match providers.iter().find(|provider| provider.name == *name) {
             None => "there is no such provider; write the name of a configured one".to_owned(),
@@ -90,8 +92,11 @@ fn unsafe_payments(provider: &Provider) -> Vec<String> {
     duplicates::operations(provider, Repetition::Refused).map(text).collect()
 }
 
-/// Where something may be done twice.
-pub(super) fn warnings(provider: &Provider) -> Vec<String> {
+/// Where something may be done twice, for want of a ledger.
+pub(super) fn warnings(config: &Config, provider: &Provider) -> Vec<String> {
+    if config.ledger.enabled {
+        return Vec::new();
+    }
     let text = |operation| {
         format!(
             "provider {}: operations.{operation}: has no idempotency key; for a command that the broker copies it may be called twice",
@@ -107,14 +112,16 @@ mod tests {
     use crate::cli::fixture;
 
     #[test]
-    fn payments_that_may_be_made_twice_are_refused_and_the_rest_is_warned_of() {
+    fn without_a_ledger_payments_that_may_be_made_twice_are_refused_and_the_rest_is_warned_of() {
         let (payments, messages) = (fixture::payments(), fixture::messages());
-        let config = Config::default();
+        let mut config = Config::default();
+        assert_eq!((refusals(&config, &[&payments]).len(), warnings(&config, &payments).len()), (0, 0));
+        config.ledger.enabled = false;
         let table = [
             (refusals(&config, &[&payments]), Some("provider stripe: operations.payout: moves money")),
-            (warnings(&payments), Some("provider stripe: operations.tip: has no idempotency key")),
+            (warnings(&config, &payments), Some("provider stripe: operations.tip: has no idempotency key")),
             (refusals(&config, &[&messages]), None),
-            (warnings(&messages), Some("provider twilio: operations.send_sms: has no idempotency key")),
+            (warnings(&config, &messages), Some("provider twilio: operations.send_sms: has no idempotency key")),
         ];
         for (lines, start) in table {
             assert_eq!(lines.len(), usize::from(start.is_some()), "{lines:?}");

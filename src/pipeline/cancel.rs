@@ -106,7 +106,13 @@ impl Pipeline {
         }))
     }
 
-    async fn announce(&self, id: &CommandId, record: RecordId, outgoing: Outgoing) -> Result<(), BrokerError> {
+    /// Publishes an end that leaves no message behind, and puts down that it is told.
+    pub(super) async fn announce(
+        &self,
+        id: &CommandId,
+        record: RecordId,
+        outgoing: Outgoing,
+    ) -> Result<(), BrokerError> {
         self.publish(&outgoing).await?;
         self.memory.settle(id, record);
         for reply in &outgoing.replies {

@@ -9,8 +9,17 @@ use lapin::types::FieldTable;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use ferryd::domain::event::{Event, Happening, Moment, Trace};
+use ferryd::domain::ledger::effects::Effects;
+use ferryd::domain::ledger::record::{By, Fact, Finished, Person, Record};
+use ferryd::domain::ledger::ruling::Ruling;
+use ferryd::domain::lifecycle::Kind;
+use ferryd::operator::register::Register;
+use ferryd::pipeline::conclude::cancelled;
+
 use crate::harness::broker::persistent;
 use crate::harness::wait::eventually;
+use crate::operator::recorded::{operator, place};
 use crate::rig::{Rig, SOON, and, charge, send, word};
 
 /// Says a word to ferryd and waits for the answer.
@@ -137,4 +146,38 @@ async fn of_a_cancel_and_a_call_at_the_same_time_one_holds() {
         daemon.sigterm();
         assert!(daemon.wait(Duration::from_mins(1)).await.success());
     }
+}
+
+#[tokio::test]
+async fn a_cancel_whose_instance_died_before_it_was_told_is_told_by_another() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    rig.publish(&in_a_moment(send("untold", json!({})), SignedDuration::from_hours(1))).await;
+    rig.broker.await_depth("ferry.retry.30m", 1).await;
+    let mut register = Register::open(&operator(&rig), &place(&rig), |_| {}).await.unwrap();
+    let case = register.case(&"untold".parse().unwrap()).unwrap().unwrap();
+    let person = Person { by: "shop".to_owned(), reason: Some("order withdrawn".to_owned()) };
+    let identity = case.opening.clone().unwrap().identity;
+    let moment = Moment { generation: 0, attempt: 1, at: Timestamp::now() };
+    let happening = Happening::Failed(Kind::Cancelled, cancelled(&person));
+    let finished = Finished {
+        step: case.step,
+        opening: None,
+        fresh: false,
+        call: None,
+        unknown: false,
+        by: By::Canceller(person),
+        effects: Effects {
+            event: Event::new(identity, moment, happening, Trace::default()),
+            told: true,
+            carried: None,
+        },
+    };
+    let fact = Fact::Finished(Box::new(finished));
+    let record = Record { at: Timestamp::now(), command: "untold".parse().unwrap(), fact };
+    assert!(matches!(register.append(record).await.unwrap().1, Ruling::Counts(_)));
+    register.close().await;
+    assert_cancelled(&rig.terminal("untold").await);
+    daemon.sigterm();
+    assert!(daemon.wait(SOON).await.success());
 }

@@ -7,7 +7,7 @@ mod discard;
 mod events;
 mod look;
 mod publish;
-mod recorded;
+pub(crate) mod recorded;
 mod replay;
 mod stream;
 mod topology;

@@ -33,11 +33,11 @@ pub(super) async fn asked(rig: &Rig, arguments: &[&str]) -> Value {
     ended.json()
 }
 
-pub(super) fn operator(rig: &Rig) -> Operator {
+pub(crate) fn operator(rig: &Rig) -> Operator {
     Operator { amqp: settings(&rig.vhost.uri()), names: Names::new("ferry".parse().unwrap()) }
 }
 
-pub(super) fn place(rig: &Rig) -> Place {
+pub(crate) fn place(rig: &Rig) -> Place {
     Place { dir: rig.setup.path().join("state"), retention: std::time::Duration::from_hours(1_440) }
 }
 
