@@ -149,9 +149,11 @@ impl Pipeline {
             return self.poisoned(lane, order).await;
         };
         self.memory.recall(&mut order.parcel, Some(operation));
-        let opening = self.outbox.opening(&order.parcel, order.opening());
-        if let Some(next) = self.memory.glance(&order.parcel, &opening) {
-            return self.instead(&mut order.parcel, &opening, operation.idempotency, next).await;
+        if order.parcel.fresh && self.memory.ledger().is_some() {
+            order.note_opening();
+        }
+        if let Some(next) = self.memory.glance(&order.parcel) {
+            return self.instead(&mut order.parcel, operation.idempotency, next).await;
         }
         let limits = order.limits(operation);
         match lifecycle::before_call(order.progress(), &limits, Timestamp::now()) {
@@ -166,13 +168,13 @@ impl Pipeline {
             Ok(request) => request,
             Err((kind, failure)) => return self.end(lane, order, Happening::Failed(kind, failure)).await,
         };
-        match self.memory.begin(&mut order.parcel, operation, opening.clone(), &request).await? {
+        match self.memory.begin(&mut order.parcel, operation, &request).await? {
             Begun::Yes { unknown } => {
                 hit(Failpoint::Begun);
                 order.progress_mut().unknown |= unknown;
             }
             Begun::No(next) => {
-                return self.instead(&mut order.parcel, &opening, operation.idempotency, next).await;
+                return self.instead(&mut order.parcel, operation.idempotency, next).await;
             }
         }
         if let Some(event) = self.outbox.tell(&order.parcel, Happening::Processing, Timestamp::now()) {
@@ -189,11 +191,10 @@ impl Pipeline {
 
     /// Lets a command wait without a call.
     async fn wait(&self, order: &mut Order, rung: Rung, reason: Reason) -> Result<Outgoing, BrokerError> {
-        let opening = self.outbox.opening(&order.parcel, order.opening());
         let until = order.command.not_before.filter(|_| reason == Reason::Early);
-        match self.memory.wait(&mut order.parcel, opening.clone(), reason, until).await? {
+        match self.memory.wait(&mut order.parcel, reason, until).await? {
             None => Ok(self.outbox.park(&order.parcel, rung)),
-            Some(next) => self.instead(&mut order.parcel, &opening, None, next).await,
+            Some(next) => self.instead(&mut order.parcel, None, next).await,
         }
     }
 
@@ -249,8 +250,7 @@ impl Pipeline {
             Decision::Wait(success, party) => Happening::Waiting(success, party),
             Decision::GiveUp(kind, failure) => Happening::Failed(kind, failure),
             Decision::Retry { rung, due, failure } => {
-                let opening = self.outbox.opening(&order.parcel, order.opening());
-                return self.conclude(&mut order.parcel, opening, Verdict::Retry { rung, due, failure }).await;
+                        return self.conclude(&mut order.parcel, Verdict::Retry { rung, due, failure }).await;
             }
         };
         self.end(lane, order, happening).await
@@ -260,8 +260,7 @@ impl Pipeline {
     async fn end(&self, lane: &Lane, order: &mut Order, happening: Happening) -> Result<Outgoing, BrokerError> {
         log_ending(&order.parcel, &happening, || mask_of(lane, order));
         let idempotency = idempotency_of(lane, &order.parcel);
-        let opening = self.outbox.opening(&order.parcel, order.opening());
-        self.conclude(&mut order.parcel, opening, Verdict::End(happening, idempotency)).await
+        self.conclude(&mut order.parcel, Verdict::End(happening, idempotency)).await
     }
 
     /// Gives a message up whose handling panicked. Once something may have been sent, its outcome is unknown.
@@ -290,8 +289,7 @@ impl Pipeline {
 
     /// Ends a message as it is.
     async fn give_up(&self, mut parcel: Parcel, happening: Happening, idempotency: Option<Idempotency>, acker: Acker) {
-        let opening = self.outbox.opening(&parcel, parcel.opening());
-        let outgoing = self.conclude(&mut parcel, opening, Verdict::End(happening, idempotency)).await;
+        let outgoing = self.conclude(&mut parcel, Verdict::End(happening, idempotency)).await;
         let Ok(outgoing) = outgoing else { return };
         if self.publish(&outgoing).await.is_ok() {
             ack([acker]).await;

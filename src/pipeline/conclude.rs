@@ -16,7 +16,7 @@ use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::{Event, Happening};
 use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::holder::Next;
-use crate::domain::ledger::record::{By, Fact, Finished, Opening, Person, Reason};
+use crate::domain::ledger::record::{By, Fact, Finished, Person, Reason};
 use crate::domain::ledger::ruling::{Decided, Ruling};
 use crate::domain::lifecycle::Kind;
 use crate::domain::outcome::Failure;
@@ -77,12 +77,11 @@ impl Pipeline {
     pub(super) async fn conclude(
         &self,
         parcel: &mut Parcel,
-        opening: Opening,
         verdict: Verdict,
     ) -> Result<Outgoing, BrokerError> {
         let attempt = parcel.travel.progress.attempt;
         let outgoing = match self.memory.ledger() {
-            Some(ledger) => self.put_down(ledger, parcel, opening, verdict).await?,
+            Some(ledger) => self.put_down(ledger, parcel, verdict).await?,
             None => self.outbox.outgoing(parcel, &self.effects(parcel, &verdict, attempt), &[]),
         };
         hit(Failpoint::Concluded);
@@ -101,7 +100,6 @@ impl Pipeline {
         &self,
         ledger: &Ledger,
         parcel: &mut Parcel,
-        opening: Opening,
         mut verdict: Verdict,
     ) -> Result<Outgoing, BrokerError> {
         parcel.travel.recorded = true;
@@ -109,8 +107,7 @@ impl Pipeline {
         loop {
             let effects = self.effects(parcel, &verdict, attempt);
             let known = ledger.case(&parcel.identity.id).is_some_and(|case| case.opening.is_some());
-            let content = (!known || parcel.fresh).then(|| opening.clone());
-            let finished = finished(parcel, content, effects.clone());
+            let finished = finished(parcel, known, effects.clone());
             let Ruled { id, ruling, .. } = ledger.append(record(parcel, Fact::Finished(Box::new(finished)))).await?;
             match ruling {
                 Ruling::Counts(granted) => {
@@ -123,7 +120,7 @@ impl Pipeline {
                     verdict = verdict.unresolved();
                 }
                 Ruling::Cancelled(person) => verdict = Verdict::cancelled(&person),
-                Ruling::OtherContent => return Ok(self.other_content(parcel, &opening, &effects)),
+                Ruling::OtherContent => return Ok(self.other_content(parcel, &effects)),
                 Ruling::Contradicts(stands) => return Ok(self.contradiction(parcel, &effects.event, &stands)),
                 Ruling::Unsettled(decided) => return Ok(self.on_record(parcel, &decided)),
                 Ruling::Ended(event) if parcel.fresh => return Ok(self.outbox.answer(parcel, &event)),
@@ -142,7 +139,6 @@ impl Pipeline {
     pub(super) async fn instead(
         &self,
         parcel: &mut Parcel,
-        opening: &Opening,
         idempotency: Option<Idempotency>,
         mut next: Next,
     ) -> Result<Outgoing, BrokerError> {
@@ -153,10 +149,10 @@ impl Pipeline {
                     parcel.travel.progress.unknown = true;
                     let happening = Happening::Failed(Kind::Unresolved, unanswered());
                     log_ending(parcel, &happening, || Mask::new(&[], &[]));
-                    return self.conclude(parcel, opening.clone(), Verdict::End(happening, idempotency)).await;
+                    return self.conclude(parcel, Verdict::End(happening, idempotency)).await;
                 }
                 Next::Cancel(person) => {
-                    return self.conclude(parcel, opening.clone(), Verdict::cancelled(&person)).await;
+                    return self.conclude(parcel, Verdict::cancelled(&person)).await;
                 }
                 Next::TakeOver(claim) => next = self.memory.take_over(parcel, claim).await?,
                 Next::WaitOut { claim, ttl_ms } => {
@@ -167,7 +163,7 @@ impl Pipeline {
                     parcel.travel.recorded = true;
                     return Ok(self.outbox.park(parcel, Rung::at_least(Duration::from_millis(ttl_ms))));
                 }
-                Next::Again => match self.memory.wait(parcel, opening.clone(), Reason::Busy, None).await? {
+                Next::Again => match self.memory.wait(parcel, Reason::Busy, None).await? {
                     None => return Ok(self.outbox.park(parcel, Rung::SHORTEST)),
                     Some(instead) => next = instead,
                 },
@@ -182,7 +178,7 @@ impl Pipeline {
                 Next::Answer(event) => return Ok(self.outbox.answer(parcel, &event)),
                 Next::Drop => return Ok(Outgoing::default()),
                 Next::Conflict => {
-                    let event = content_conflict(parcel, opening);
+                    let event = content_conflict(parcel);
                     return Ok(self.outbox.conflict(parcel, &event));
                 }
                 Next::Wait(kind) => return Ok(self.foreign(parcel, &kind)),
@@ -197,8 +193,8 @@ impl Pipeline {
     }
 
     /// A message that is no valid command is kept for an operator even under an id that is another's.
-    fn other_content(&self, parcel: &Parcel, opening: &Opening, effects: &Effects) -> Outgoing {
-        let conflict = self.outbox.conflict(parcel, &content_conflict(parcel, opening));
+    fn other_content(&self, parcel: &Parcel, effects: &Effects) -> Outgoing {
+        let conflict = self.outbox.conflict(parcel, &content_conflict(parcel));
         let kept = effects.carried.as_ref().map(|carried| self.outbox.carried(parcel, carried));
         Outgoing { messages: kept.into_iter().chain(conflict.messages).collect(), ..conflict }
     }
@@ -226,17 +222,20 @@ impl Pipeline {
     }
 }
 
-fn content_conflict(parcel: &Parcel, opening: &Opening) -> ConflictEvent {
-    ConflictEvent::of_content(parcel.identity.clone(), &opening.content, parcel.trace.clone(), Timestamp::now())
+fn content_conflict(parcel: &Parcel) -> ConflictEvent {
+    ConflictEvent::of_content(parcel.identity.clone(), &parcel.opening().content, parcel.trace.clone(), Timestamp::now())
 }
 
-fn finished(parcel: &Parcel, opening: Option<Opening>, effects: Effects) -> Finished {
+fn finished(parcel: &Parcel, known: bool, effects: Effects) -> Finished {
     let progress = &parcel.travel.progress;
+    let call = progress.history.last().filter(|call| call.attempt == progress.attempt).cloned();
+    // Once a call was made, its start has told which command it is.
+    let told = known && (call.is_some() || !parcel.fresh);
     Finished {
         step: parcel.step(),
-        opening,
+        opening: (!told).then(|| parcel.opening().clone()),
         fresh: parcel.fresh,
-        call: progress.history.last().filter(|call| call.attempt == progress.attempt).cloned(),
+        call,
         unknown: progress.unknown,
         by: By::Holder,
         effects,

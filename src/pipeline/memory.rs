@@ -15,7 +15,7 @@ use crate::domain::exchange::Request;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::holder::{Held, Next, after_take_over, next};
 use crate::domain::ledger::record::{
-    Asked, Fact, Guard, Opened, Opening, Reason, Record, RecordId, Released, Settled, Started, TakenOver,
+    Asked, Fact, Guard, Opened, Reason, Record, RecordId, Released, Settled, Started, TakenOver,
 };
 use crate::domain::ledger::ruling::Ruling;
 use crate::ledger::{Health, Ledger, Ruled};
@@ -105,9 +105,9 @@ impl Memory {
     /// What is to be done with a message for which nothing is left to begin, as far as can be told without asking: it is
     /// a copy, or its command has ended.
     #[must_use]
-    pub fn glance(&self, parcel: &Parcel, opening: &Opening) -> Option<Next> {
+    pub fn glance(&self, parcel: &Parcel) -> Option<Next> {
         let case = self.case(&parcel.identity.id)?;
-        let ruling = case.glance(parcel.fresh, opening, parcel.step())?;
+        let ruling = case.glance(parcel.fresh.then(|| parcel.opening()), parcel.step())?;
         Some(next(held(parcel), Guard::Harmless, ruling))
     }
 
@@ -119,12 +119,12 @@ impl Memory {
     pub async fn wait(
         &self,
         parcel: &mut Parcel,
-        opening: Opening,
         reason: Reason,
         until: Option<Timestamp>,
     ) -> Result<Option<Next>, BrokerError> {
         let Self::Ledger { ledger, .. } = self else { return Ok(None) };
         let (fresh, recorded) = (parcel.fresh, parcel.travel.recorded);
+        let opening = parcel.opening().clone();
         let opened = Opened { opening, step: parcel.step(), fresh, recorded, reason, until };
         let Ruled { ruling, .. } = ledger.append(record(parcel, Fact::Opened(Box::new(opened)))).await?;
         parcel.travel.recorded = true;
@@ -142,7 +142,6 @@ impl Memory {
         &self,
         parcel: &mut Parcel,
         operation: &Operation,
-        opening: Opening,
         request: &Request,
     ) -> Result<Begun, BrokerError> {
         let Self::Ledger { ledger, slack } = self else {
@@ -151,7 +150,7 @@ impl Memory {
         let guard = guard(operation, request.timeout + *slack);
         let started = Started {
             step: parcel.step(),
-            opening: ledger.case(&parcel.identity.id).is_none_or(|case| case.opening.is_none()).then_some(opening),
+            opening: ledger.case(&parcel.identity.id).is_none_or(|case| case.opening.is_none()).then(|| parcel.opening().clone()),
             fresh: parcel.fresh,
             recorded: parcel.travel.recorded,
             guard,

@@ -15,7 +15,7 @@ use crate::domain::conflict::ConflictEvent;
 use crate::domain::dead_letter::{DeadLetter, Place};
 use crate::domain::event::{CONTENT_TYPE, Event, Happening, Moment};
 use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
-use crate::domain::ledger::record::{Asked, Opening, RecordId};
+use crate::domain::ledger::record::{Asked, RecordId};
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::outcome::Failure;
 use crate::domain::retry::Rung;
@@ -203,20 +203,10 @@ impl Outbox {
         event_message(event, short(&self.names.events()), short(&event.routing_key()))
     }
 
-    /// Which command a message is, for the ledger, with whoever asked for an answer.
-    #[must_use]
-    pub fn opening(&self, parcel: &Parcel, opening: Opening) -> Opening {
-        Opening { asked: self.asker(parcel), ..opening }
-    }
-
-    /// Who asked for an answer with `reply_to`. A queue of ferryd's own is no place for it: whoever may publish a command
-    /// could otherwise write there.
+    /// Who asked for an answer.
     #[must_use]
     pub fn asker(&self, parcel: &Parcel) -> Option<Asked> {
-        let reply_to = parcel.properties.reply_to().as_ref()?.as_str();
-        let allowed = !reply_to.is_empty() && !self.names.owns(reply_to);
-        let correlation_id = parcel.properties.correlation_id().as_ref().map(ToString::to_string);
-        allowed.then(|| Asked { reply_to: reply_to.to_owned(), correlation_id })
+        parcel.asked.clone()
     }
 
     /// The answers to the publisher of `parcel` and to everybody else who asked.

@@ -4,6 +4,8 @@
 //! its provider. What arrives on the commands exchange is fresh, whatever its headers claim; what arrives from ferryd's
 //! own exchanges is a continuation and must say how far it has come.
 
+use std::sync::OnceLock;
+
 use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
@@ -16,7 +18,8 @@ use crate::domain::command::{Command, Envelope, Identity, Invalid};
 use crate::domain::event::Trace;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::ledger::case::{Case, Phase};
-use crate::domain::ledger::record::{Guard, Opening, Step};
+use crate::domain::ledger::opening::content;
+use crate::domain::ledger::record::{Asked, Guard, Opening, Step};
 use crate::domain::lifecycle::{Kind, Limits};
 use crate::domain::outcome::Failure;
 use crate::domain::progress::Progress;
@@ -41,6 +44,10 @@ pub struct Parcel {
     pub fresh: bool,
     /// Whether the broker had given it to somebody before.
     pub redelivered: bool,
+    /// Where its publisher waits for the end, if it does.
+    pub asked: Option<Asked>,
+    /// Which command it is, for the ledger, once somebody wanted to know.
+    opening: OnceLock<Opening>,
 }
 
 /// A valid command for one provider.
@@ -88,10 +95,10 @@ impl Parcel {
         let (travel, _) = travel(delivery, names, now);
         let value = serde_json::from_slice(&delivery.data).unwrap_or(Value::Null);
         let identity = Identity::glean(&value, &delivery.data, envelope(delivery, travel.routing_key.as_deref()));
-        Self::new(delivery, identity, travel)
+        Self::new(delivery, identity, travel, names)
     }
 
-    fn new(delivery: &Delivery, identity: Identity, travel: Travel) -> Self {
+    fn new(delivery: &Delivery, identity: Identity, travel: Travel, names: &Names) -> Self {
         Self {
             body: delivery.data.clone(),
             properties: delivery.properties.clone(),
@@ -101,6 +108,8 @@ impl Parcel {
             trace: headers::trace(&delivery.properties),
             fresh: false,
             redelivered: delivery.redelivered,
+            asked: asked(&delivery.properties, names),
+            opening: OnceLock::new(),
         }
         .marked_fresh()
     }
@@ -114,7 +123,11 @@ impl Parcel {
 
     /// Which command it is, for the ledger: by its content where it is a valid command, else by its bytes.
     #[must_use]
-    pub fn opening(&self) -> Opening {
+    pub fn opening(&self) -> &Opening {
+        self.opening.get_or_init(|| self.read_opening())
+    }
+
+    fn read_opening(&self) -> Opening {
         let envelope = Envelope {
             routing_key: self.travel.routing_key.as_deref().filter(|key| key.split('.').count() == 3),
             message_id: self.properties.message_id().as_ref().map(ShortString::as_str),
@@ -122,16 +135,19 @@ impl Parcel {
         };
         match Command::decode(&self.body, envelope) {
             Ok(command) => self.opening_of(&command),
-            Err(_) => Opening::of_refused(&self.identity, &self.body),
+            Err(_) => self.refused(),
         }
+    }
+
+    fn refused(&self) -> Opening {
+        Opening { asked: self.asked.clone(), ..Opening::of_refused(&self.identity, &self.body) }
     }
 
     fn opening_of(&self, command: &Command) -> Opening {
         let provider = self.identity.provider.as_ref().or(command.provider.as_ref());
-        provider.map_or_else(
-            || Opening::of_refused(&self.identity, &self.body),
-            |provider| Opening { identity: self.identity.clone().shortened(), ..Opening::of(command, provider) },
-        )
+        let Some(provider) = provider else { return self.refused() };
+        let (identity, asked) = (self.identity.clone().shortened(), self.asked.clone());
+        Opening { identity, content: content(command, provider), asked }
     }
 
     /// The step it is at.
@@ -184,7 +200,7 @@ impl Order {
         let (travel, understood) = travel(delivery, names, now);
         let key = travel.routing_key.clone();
         let refuse = |identity: Identity, travel: Travel, kind, failure, perhaps_sent| {
-            let mut parcel = Parcel::new(delivery, identity, travel);
+            let mut parcel = Parcel::new(delivery, identity, travel, names);
             parcel.identity.provider = Some(provider.name.clone());
             Box::new(Refusal { parcel, kind, failure, perhaps_sent })
         };
@@ -201,21 +217,20 @@ impl Order {
         if let Err(failure) = check(&command, provider) {
             return Err(refuse(identity, travel, Kind::Invalid, failure, true));
         }
-        let mut parcel = Parcel::new(delivery, identity, travel);
+        let mut parcel = Parcel::new(delivery, identity, travel, names);
         parcel.expires_at = parcel.expires_at.or(command.expires_at);
         Ok(Self { parcel, command })
+    }
+
+    /// Which command it is, for the ledger, from the command that was read already.
+    pub fn note_opening(&self) {
+        self.parcel.opening.get_or_init(|| self.parcel.opening_of(&self.command));
     }
 
     /// How far it has come.
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.parcel.travel.progress
-    }
-
-    /// Which command it is, for the ledger.
-    #[must_use]
-    pub fn opening(&self) -> Opening {
-        self.parcel.opening_of(&self.command)
     }
 
     /// How far it has come, to note more.
@@ -251,6 +266,15 @@ fn envelope<'a>(delivery: &'a Delivery, routing_key: Option<&'a str>) -> Envelop
         message_id: delivery.properties.message_id().as_ref().map(ShortString::as_str),
         correlation_id: delivery.properties.correlation_id().as_ref().map(ShortString::as_str),
     }
+}
+
+/// Who asked for an answer with `reply_to`. A queue of ferryd's own is no place for it: whoever may publish a command could
+/// otherwise write there.
+fn asked(properties: &BasicProperties, names: &Names) -> Option<Asked> {
+    let reply_to = properties.reply_to().as_ref()?.as_str();
+    let allowed = !reply_to.is_empty() && !names.owns(reply_to);
+    let correlation_id = properties.correlation_id().as_ref().map(ToString::to_string);
+    allowed.then(|| Asked { reply_to: reply_to.to_owned(), correlation_id })
 }
 
 /// Checks a command against the provider it arrived at.

@@ -220,12 +220,12 @@ impl Case {
     /// What a message of `step` would come to, where nothing is left to begin. What it says stays true: a command that has
     /// gone on does not go back.
     #[must_use]
-    pub fn glance(&self, fresh: bool, opening: &Opening, step: Step) -> Option<Ruling> {
+    pub fn glance(&self, fresh: Option<&Opening>, step: Step) -> Option<Ruling> {
         // A later generation may be on record further on than this has been read.
         if self.blocked.is_some() || step.generation > self.step.generation {
             return None;
         }
-        if self.is_other(fresh, Some(opening)) {
+        if self.is_other(true, fresh) {
             return Some(Ruling::OtherContent);
         }
         self.passed(step)

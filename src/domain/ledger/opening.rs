@@ -23,11 +23,7 @@ impl Opening {
     /// fields nor white space makes another one of it.
     #[must_use]
     pub fn of(command: &Command, provider: &Name) -> Self {
-        let Command { kind, account, operation, payload, .. } = command;
-        let content = Content { r#type: kind, provider, account, operation, payload };
-        // A command was read from JSON; it always has a canonical form.
-        let canonical = serde_json_canonicalizer::to_vec(&content).unwrap_or_default();
-        Self { identity: command.identity(provider).shortened(), content: digest(&canonical), asked: None }
+        Self { identity: command.identity(provider).shortened(), content: content(command, provider), asked: None }
     }
 
     /// Of a message that is no valid command: the same message again is the same.
@@ -35,6 +31,15 @@ impl Opening {
     pub fn of_refused(identity: &Identity, body: &[u8]) -> Self {
         Self { identity: identity.clone().shortened(), content: format!("raw:{}", digest(body)), asked: None }
     }
+}
+
+/// A digest of the content of a command for `provider`.
+#[must_use]
+pub fn content(command: &Command, provider: &Name) -> String {
+    let Command { kind, account, operation, payload, .. } = command;
+    let content = Content { r#type: kind, provider, account, operation, payload };
+    // A command was read from JSON; it always has a canonical form.
+    digest(&serde_json_canonicalizer::to_vec(&content).unwrap_or_default())
 }
 
 fn digest(bytes: &[u8]) -> String {
