@@ -250,7 +250,7 @@ impl Pipeline {
             Decision::Wait(success, party) => Happening::Waiting(success, party),
             Decision::GiveUp(kind, failure) => Happening::Failed(kind, failure),
             Decision::Retry { rung, due, failure } => {
-                        return self.conclude(&mut order.parcel, Verdict::Retry { rung, due, failure }).await;
+                return self.conclude(&mut order.parcel, Verdict::Retry { rung, due, failure }).await;
             }
         };
         self.end(lane, order, happening).await

@@ -260,7 +260,7 @@ impl Follower {
     ) -> Result<T, IndexError> {
         let mut state = self.store.lock();
         let mut loaded = None;
-        if state.view.get(command).is_none() {
+        if state.view.get(command).is_none() && !state.view.is_absent(command) {
             // Only this task makes cases known, so it still is not afterwards.
             drop(state);
             loaded = self.store.index.case(command)?;

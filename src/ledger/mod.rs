@@ -181,11 +181,25 @@ impl Ledger {
     #[must_use]
     pub fn case(&self, id: &CommandId) -> Option<Arc<Case>> {
         let store = &self.0.store;
-        if let Some(case) = store.lock().view.get(id) {
-            return Some(Arc::clone(case));
+        let turns = {
+            let state = store.lock();
+            match state.view.get(id) {
+                Some(case) => return Some(Arc::clone(case)),
+                None if state.view.is_absent(id) => return None,
+                None => state.view.turns(),
+            }
+        };
+        match store.index.case(id) {
+            Ok(Some(case)) => Some(Arc::new(case)),
+            Ok(None) => {
+                store.lock().view.note_absent(id, turns);
+                None
+            }
+            Err(error) => {
+                warn!(%error, "failed to read the ledger's index");
+                None
+            }
         }
-        let found = store.index.case(id).inspect_err(|error| warn!(%error, "failed to read the ledger's index"));
-        found.ok().flatten().map(Arc::new)
     }
 
     /// Waits until a command has ended, and says how: as of the first time that it is found to have ended.

@@ -3,7 +3,7 @@
 //!
 //! What is not saved is never forgotten here, so that what is not here is in the index as it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -30,6 +30,10 @@ pub(super) struct View {
     saving: Arc<Unsaved>,
     young: HashMap<CommandId, Arc<Case>>,
     old: HashMap<CommandId, Arc<Case>>,
+    /// Commands that were looked for in the index in vain: new ones are asked for several times before their first record.
+    absent: HashSet<CommandId>,
+    /// Counts how often what is saved was forgotten here.
+    turns: u64,
     numbers: HashMap<Uuid, Numbered>,
     reached: Option<Arc<Reached>>,
     /// Counts what was changed, for its order.
@@ -104,14 +108,35 @@ impl View {
 
     /// Forgets everything.
     pub fn reset(&mut self) {
-        let (order, taken) = (self.order, self.taken);
-        *self = Self { order, taken, ..Self::default() };
+        let (order, taken, turns) = (self.order, self.taken, self.turns + 1);
+        *self = Self { order, taken, turns, ..Self::default() };
     }
 
     /// What is known of a command here.
     pub fn get(&self, id: &CommandId) -> Option<&Arc<Case>> {
         let changed = self.unsaved.cases.get(id).or_else(|| self.saving.cases.get(id));
         changed.map(|changed| &changed.case).or_else(|| self.young.get(id)).or_else(|| self.old.get(id))
+    }
+
+    /// Whether nothing is known of a command, neither here nor in the index.
+    pub fn is_absent(&self, id: &CommandId) -> bool {
+        self.absent.contains(id)
+    }
+
+    /// When looking for a command in the index begins; for [`note_absent`](Self::note_absent).
+    pub fn turns(&self) -> u64 {
+        self.turns
+    }
+
+    /// Notes that the index has nothing of a command. Since it was looked for, from `turns` on, it may have become known;
+    /// then it is known here, unless so much was forgotten meanwhile that nobody can tell.
+    pub fn note_absent(&mut self, id: &CommandId, turns: u64) {
+        if self.turns == turns && self.get(id).is_none() {
+            if self.absent.len() >= GENERATION {
+                self.absent.clear();
+            }
+            self.absent.insert(id.clone());
+        }
     }
 
     /// Changes what is known of a command. `loaded` is what the index has of it, where [`get`](Self::get) has nothing.
@@ -122,6 +147,7 @@ impl View {
         bytes: usize,
         change: impl FnOnce(&mut Option<Case>) -> T,
     ) -> T {
+        self.absent.remove(id);
         let before = self.unsaved.cases.remove_entry(id);
         let (key, order, known) = if let Some((key, Changed { order, case })) = before {
             (key, order, Some(case))
@@ -222,6 +248,7 @@ impl View {
         for (id, Changed { case, .. }) in cases {
             if self.young.len() >= GENERATION {
                 self.old = std::mem::take(&mut self.young);
+                self.turns += 1;
             }
             if !self.unsaved.cases.contains_key(&id) {
                 self.old.remove(&id);

@@ -129,3 +129,29 @@ fn what_was_taken_before_everything_was_forgotten_does_not_come_back() {
     assert!(view.get(&id(1)).is_none());
     assert!(view.reached().is_none() && !view.is_changed());
 }
+
+#[test]
+fn a_command_is_absent_until_it_becomes_known_and_only_where_nothing_was_forgotten_meanwhile() {
+    let mut view = view();
+    let turns = view.turns();
+    view.note_absent(&id(1), turns);
+    assert!(view.is_absent(&id(1)));
+    touch(&mut view, 1);
+    assert!(!view.is_absent(&id(1)));
+    // Somebody looked before it became known, and says so now.
+    view.note_absent(&id(1), turns);
+    assert!(!view.is_absent(&id(1)));
+    // The same, when it is saved and forgotten again.
+    for number in 10..10 + 3 * GENERATION {
+        touch(&mut view, number);
+        if number % 1_000 == 999 {
+            save(&mut view);
+        }
+    }
+    assert!(view.get(&id(1)).is_none());
+    view.note_absent(&id(1), turns);
+    assert!(!view.is_absent(&id(1)));
+    view.note_absent(&id(2), view.turns());
+    view.reset();
+    assert!(!view.is_absent(&id(2)));
+}

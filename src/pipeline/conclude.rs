@@ -74,11 +74,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`BrokerError::Stopping`]: nothing may be told; the message comes back.
-    pub(super) async fn conclude(
-        &self,
-        parcel: &mut Parcel,
-        verdict: Verdict,
-    ) -> Result<Outgoing, BrokerError> {
+    pub(super) async fn conclude(&self, parcel: &mut Parcel, verdict: Verdict) -> Result<Outgoing, BrokerError> {
         let attempt = parcel.travel.progress.attempt;
         let outgoing = match self.memory.ledger() {
             Some(ledger) => self.put_down(ledger, parcel, verdict).await?,
@@ -223,7 +219,12 @@ impl Pipeline {
 }
 
 fn content_conflict(parcel: &Parcel) -> ConflictEvent {
-    ConflictEvent::of_content(parcel.identity.clone(), &parcel.opening().content, parcel.trace.clone(), Timestamp::now())
+    ConflictEvent::of_content(
+        parcel.identity.clone(),
+        &parcel.opening().content,
+        parcel.trace.clone(),
+        Timestamp::now(),
+    )
 }
 
 fn finished(parcel: &Parcel, known: bool, effects: Effects) -> Finished {

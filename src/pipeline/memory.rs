@@ -150,7 +150,10 @@ impl Memory {
         let guard = guard(operation, request.timeout + *slack);
         let started = Started {
             step: parcel.step(),
-            opening: ledger.case(&parcel.identity.id).is_none_or(|case| case.opening.is_none()).then(|| parcel.opening().clone()),
+            opening: ledger
+                .case(&parcel.identity.id)
+                .is_none_or(|case| case.opening.is_none())
+                .then(|| parcel.opening().clone()),
             fresh: parcel.fresh,
             recorded: parcel.travel.recorded,
             guard,

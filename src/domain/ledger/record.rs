@@ -25,6 +25,9 @@ pub const VERSION: u32 = 1;
 /// The largest record, in bytes, as a line.
 pub const MAX_RECORD: usize = 128 * 1024;
 
+/// Most records are shorter, in bytes.
+const USUAL: usize = 1_536;
+
 /// Names one record for ever: who wrote it, and which of that writer's records it is, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -421,8 +424,10 @@ impl Record {
     fn write<T: Serialize>(&self, data: &T) -> Vec<u8> {
         let (kind, critical) = (self.fact.kind(), self.fact.is_critical());
         let written = Written { v: VERSION, kind, critical, at: self.at, command: Some(&self.command), data };
+        let mut line = Vec::with_capacity(USUAL);
         // A record is plain data; it always has a JSON form.
-        serde_json::to_vec(&written).unwrap_or_default()
+        let _ = serde_json::to_writer(&mut line, &written);
+        line
     }
 }
 
