@@ -40,7 +40,7 @@ test: ## All tests, on a RabbitMQ node of their own (installed when missing)
 	rabbitmq/node install
 	$(CARGO) test --locked --features failpoints
 
-chaos: ## Kill daemons and brokers, many times at random moments (minutes; FERRYD_CHAOS_KILLS=60)
+chaos: ## Kill daemons and brokers, many times at random moments (minutes; FERRYD_CHAOS_KILLS=300)
 	rabbitmq/node install
 	$(CARGO) test --locked --features failpoints --test it -- --include-ignored chaos:: crash:: outage:: link:: shutdown::
 

@@ -8,7 +8,7 @@ use crate::load::{Load, file};
 use crate::rig::Rig;
 
 /// How often a daemon is killed, unless `FERRYD_CHAOS_KILLS` says otherwise.
-const KILLS: usize = 60;
+const KILLS: usize = 300;
 
 /// How many commands can be in flight, and so become unresolved, when a daemon dies.
 const IN_FLIGHT: usize = 8;

@@ -34,3 +34,4 @@ mod sandbox;
 mod schedule;
 mod shutdown;
 mod tls_server;
+mod truncated;
