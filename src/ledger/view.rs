@@ -109,7 +109,7 @@ impl View {
     /// Forgets everything.
     pub fn reset(&mut self) {
         let (order, taken, turns) = (self.order, self.taken, self.turns + 1);
-        *self = Self { order, taken, turns, ..Self::default() };
+        *self = Self { turns, order, taken, ..Self::default() };
     }
 
     /// What is known of a command here.
