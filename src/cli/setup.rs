@@ -1,12 +1,18 @@
 //! What most commands begin with: the configuration and the provider files.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::error::CommandError;
 use crate::config::Config;
-use crate::provider::Provider;
+use crate::config::human::format_duration;
+use crate::domain::name::Name;
 use crate::provider::duplicates::{self, Repetition};
 use crate::provider::registry::Registry;
+use crate::provider::{Operation, Provider};
+
+/// How much longer than anything may still happen the ledger has to remember.
+const MARGIN: Duration = Duration::from_hours(48);
 
 /// Everything that was configured.
 pub struct Setup {
@@ -68,6 +74,7 @@ pub(super) fn refusals(config: &Config, providers: &[&Provider]) -> Vec<String> 
     // With a ledger, copies of a command are told apart from new ones.
     let forgetful = providers.iter().filter(|_| !config.ledger.enabled);
     let mut faults: Vec<_> = forgetful.flat_map(|provider| unsafe_payments(provider)).collect();
+    faults.extend(providers.iter().filter(|_| config.ledger.enabled).flat_map(|provider| forgotten(config, provider)));
     for (kind, name) in &config.routes {
         let fault = match providers.iter().find(|provider| provider.name == *name) {
             None => "there is no such provider; write the name of a configured one".to_owned(),
@@ -79,6 +86,24 @@ pub(super) fn refusals(config: &Config, providers: &[&Provider]) -> Vec<String> 
         faults.push(format!("routes.{kind} = \"{name}\": {fault}"));
     }
     faults
+}
+
+/// Operations of which something may still happen when the ledger has forgotten their commands.
+fn forgotten(config: &Config, provider: &Provider) -> Vec<String> {
+    let retention = config.ledger.retention;
+    let fault = |(name, operation): (&Name, &Operation)| {
+        let keys = operation.idempotency.map_or(Duration::ZERO, |idempotency| idempotency.retention);
+        let least = operation.retry.give_up_after.max(keys) + MARGIN;
+        (retention < least).then(|| {
+            format!(
+                "provider {}: operations.{name}: the ledger forgets its commands too early; write `ledger.retention` of at \
+                 least {}, which is two days more than `give_up_after` and the retention of its keys",
+                provider.name,
+                format_duration(least)
+            )
+        })
+    };
+    provider.operations.iter().filter_map(fault).collect()
 }
 
 fn unsafe_payments(provider: &Provider) -> Vec<String> {
@@ -126,6 +151,22 @@ mod tests {
         for (lines, start) in table {
             assert_eq!(lines.len(), usize::from(start.is_some()), "{lines:?}");
             assert!(lines.iter().zip(start).all(|(line, start)| line.starts_with(start)), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_ledger_remembers_longer_than_anything_may_happen() {
+        let payments = fixture::payments();
+        let longest = |operation: &Operation| {
+            operation.retry.give_up_after.max(operation.idempotency.map_or(Duration::ZERO, |key| key.retention))
+        };
+        let least = payments.operations.values().map(longest).max().unwrap() + MARGIN;
+        let mut config = Config::default();
+        for (retention, faults) in [(least, 0), (least.saturating_sub(Duration::from_secs(1)), 1)] {
+            config.ledger.retention = retention;
+            let found = refusals(&config, &[&payments]);
+            assert_eq!(!found.is_empty(), faults > 0, "{found:?}");
+            assert!(found.iter().all(|fault| fault.contains("the ledger forgets its commands too early")), "{found:?}");
         }
     }
 

@@ -22,9 +22,6 @@ use crate::domain::progress::Attempted;
 /// The version of the record format that this program writes.
 pub const VERSION: u32 = 1;
 
-/// The largest record, in bytes, as a line.
-pub const MAX_RECORD: usize = 128 * 1024;
-
 /// Most records are shorter, in bytes.
 const USUAL: usize = 1_536;
 
