@@ -1,8 +1,9 @@
 use serde_json::json;
 
+use super::super::effects::Effects;
+use super::super::record::*;
 use super::*;
-use crate::domain::command::Envelope;
-use crate::domain::command::Identity;
+use crate::domain::command::{Envelope, Identity};
 use crate::domain::event::{Happening, Moment, Trace};
 use crate::domain::outcome::{Failure, Success, Verdict};
 use crate::domain::progress::Attempted;

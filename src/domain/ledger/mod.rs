@@ -13,7 +13,10 @@
 
 pub mod case;
 pub mod effects;
+mod finish;
 pub mod holder;
 pub mod opening;
 pub mod record;
+mod record_id;
+mod rule;
 pub mod ruling;

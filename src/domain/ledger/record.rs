@@ -4,16 +4,13 @@
 //! `critical` whether it may pass over a kind it does not know; where it may not, it decides nothing more about that
 //! command. `docs/LEDGER.md` documents every kind, `docs/schema/record.json` is the schema.
 
-use std::fmt;
-use std::str::FromStr;
-
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use super::effects::Effects;
+pub use super::record_id::{InvalidRecordId, RecordId};
 use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::key::IdempotencyKey;
@@ -24,61 +21,6 @@ pub const VERSION: u32 = 1;
 
 /// Most records are shorter, in bytes.
 const USUAL: usize = 1_536;
-
-/// Names one record for ever: who wrote it, and which of that writer's records it is, from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct RecordId {
-    /// The process that wrote it.
-    pub writer: Uuid,
-    /// Counts that writer's records. A record with a number not above one already read is a repeat.
-    pub number: u64,
-}
-
-impl fmt::Display for RecordId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.writer, self.number)
-    }
-}
-
-/// A text that names no record.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` names no record: write `<uuid>.<number>`")]
-pub struct InvalidRecordId(String);
-
-impl FromStr for RecordId {
-    type Err = InvalidRecordId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidRecordId> {
-        let parts =
-            text.split_once('.').and_then(|(writer, number)| Some((writer.parse().ok()?, number.parse().ok()?)));
-        parts.map(|(writer, number)| Self { writer, number }).ok_or_else(|| InvalidRecordId(text.to_owned()))
-    }
-}
-
-impl TryFrom<String> for RecordId {
-    type Error = InvalidRecordId;
-
-    fn try_from(text: String) -> Result<Self, InvalidRecordId> {
-        text.parse()
-    }
-}
-
-impl From<RecordId> for String {
-    fn from(id: RecordId) -> Self {
-        id.to_string()
-    }
-}
-
-impl JsonSchema for RecordId {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "RecordId".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "description": "`<uuid of the writer>.<number>`" })
-    }
-}
 
 /// One call of a command, or the place of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

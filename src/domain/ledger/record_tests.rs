@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::*;
 use crate::domain::command::Envelope;

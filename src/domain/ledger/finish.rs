@@ -1,0 +1,172 @@
+//! The end of a command, and every other decision about it: which of them count.
+//!
+//! The first definite end stays. `unresolved`, which says that nobody knows, gives way to an answer of the provider, any
+//! other dead letter to `completed`, and each to a person's word.
+
+use jiff::Timestamp;
+
+use super::case::{Case, Ending, Phase};
+use super::record::{By, Finished, Guard, RecordId, Step};
+use super::ruling::{Granted, Ruling, TooLate};
+use crate::domain::event::{Event, EventData, attempt_of, sequence};
+use crate::domain::lifecycle::{Kind, State};
+
+impl Ending {
+    /// Whether a decision of a message's holder may take its place: only an answer of the provider, which says for certain
+    /// what became of the command.
+    fn gives_way_to(&self, finished: &Finished) -> bool {
+        let completed = finished.effects.event.data.state == State::Completed;
+        self.is_dead() && is_answer(finished) && (completed || self.kind() == Some(Kind::Unresolved))
+    }
+
+    /// Whether `event` says the same.
+    fn agrees_with(&self, event: &Event) -> bool {
+        self.event.data.state == event.data.state && self.kind() == kind_of(event)
+    }
+}
+
+fn kind_of(event: &Event) -> Option<Kind> {
+    event.data.error.as_ref().and_then(|error| error.kind)
+}
+
+/// Whether an event tells a provider's own last word, which two calls must not give differently.
+fn is_answer(finished: &Finished) -> bool {
+    let event = &finished.effects.event;
+    match event.data.state {
+        State::Completed => true,
+        State::Failed => matches!(kind_of(event), Some(Kind::Declined)),
+        _ => false,
+    }
+}
+
+impl Case {
+    pub(super) fn finish(slot: &mut Option<Self>, id: RecordId, at: Timestamp, finished: &Finished) -> Ruling {
+        let Finished { step, opening, fresh, by, .. } = finished;
+        let Some(case) = slot else {
+            if matches!(by, By::Canceller(_)) {
+                return Ruling::Passed;
+            }
+            let case = slot.insert(Self::opened(opening.as_ref(), *step));
+            return case.decide(id, at, finished);
+        };
+        if case.is_other(*fresh, opening.as_ref()) {
+            return Ruling::OtherContent;
+        }
+        case.identify(opening.as_ref());
+        let refusal = match by {
+            By::Holder => case.refuse_holder(finished),
+            By::Canceller(_) => case.refuse_canceller(),
+            By::Operator(_) => case.not_dead().map(|too_late| case.unsaid().unwrap_or(Ruling::TooLate(too_late))),
+        };
+        if let Some(ruling) = refusal {
+            return ruling;
+        }
+        if let Some(attempt) = case.outrun(&finished.effects.event) {
+            return Ruling::Outrun { attempt };
+        }
+        case.decide(id, at, finished)
+    }
+
+    /// The least attempt under which the event has a higher number than any that may have been seen, where its own does not
+    /// do.
+    pub(super) fn outrun(&self, event: &Event) -> Option<u32> {
+        let EventData { sequence: number, generation, state, .. } = event.data;
+        if number > self.told {
+            return None;
+        }
+        let told = attempt_of(self.told);
+        Some(if sequence(generation, told, state) > self.told { told } else { told.saturating_add(1) })
+    }
+
+    /// What keeps a decision of a message's holder from counting.
+    pub(super) fn refuse_holder(&self, finished: &Finished) -> Option<Ruling> {
+        let Finished { step, effects, .. } = finished;
+        if let Some(ending) = &self.ending {
+            if step.generation == self.step.generation && ending.gives_way_to(finished) {
+                return None;
+            }
+            let same = ending.agrees_with(&effects.event) || !is_answer(finished);
+            return if same { self.over() } else { Some(Ruling::Contradicts(Box::new(ending.event.clone()))) };
+        }
+        if step.generation != self.step.generation {
+            // A late answer to a call of a generation that was given up; the next one is already on its way.
+            return Some(Ruling::Passed);
+        }
+        if is_answer(finished) {
+            return None;
+        }
+        if *step < self.step {
+            return Some(Ruling::Passed);
+        }
+        if *step == self.step
+            && let Phase::Decided { .. } = &self.phase
+        {
+            return Some(self.passed(*step).unwrap_or(Ruling::Passed));
+        }
+        self.doubts(finished).then_some(Ruling::Unknown)
+    }
+
+    /// Whether a decision that is no answer of the provider claims to know what the ledger knows better: some call may have
+    /// acted, or acts now.
+    pub(super) fn doubts(&self, finished: &Finished) -> bool {
+        let event = &finished.effects.event;
+        let unresolved = kind_of(event) == Some(Kind::Unresolved);
+        match &self.phase {
+            Phase::TakenOver => !unresolved,
+            _ if unresolved || !event.data.state.is_terminal() => false,
+            // Given up without a call, while somebody makes one.
+            Phase::Started { guard: Guard::Key(_) | Guard::Claim(_), .. } if finished.call.is_none() => true,
+            _ => self.unknown || finished.unknown,
+        }
+    }
+
+    /// What keeps a command from being cancelled.
+    pub(super) fn refuse_canceller(&self) -> Option<Ruling> {
+        let too_late = match (&self.ending, &self.phase) {
+            (Some(_), _) => return self.over(),
+            (None, Phase::Started { .. }) => TooLate::InFlight,
+            (None, Phase::TakenOver) => TooLate::Unknown,
+            (None, Phase::Open | Phase::Decided { .. }) if self.unknown => TooLate::Unknown,
+            (None, Phase::Decided { .. }) if self.state() == State::Waiting => TooLate::Accepted,
+            (None, Phase::Open | Phase::Decided { .. }) => return None,
+        };
+        Some(Ruling::TooLate(too_late))
+    }
+
+    pub(super) fn decide(&mut self, id: RecordId, at: Timestamp, finished: &Finished) -> Ruling {
+        let Finished { step, effects, unknown, by, .. } = finished;
+        let event = &effects.event;
+        self.step = self.step.max(*step);
+        self.told = event.data.sequence;
+        self.unknown |= unknown;
+        self.phase = Phase::Decided { by: id, effects: Some(Box::new(effects.clone())) };
+        let mut granted = Granted { unknown: self.unknown, replies: Vec::new() };
+        if event.data.state.is_terminal() {
+            self.ending = Some(Ending { by: id, event: event.clone() });
+            granted.replies.clone_from(&self.replies);
+        }
+        let (word, detail) = describe(finished);
+        let shown = Step { generation: event.data.generation, attempt: step.attempt.max(1) };
+        let detail = match by {
+            By::Holder => detail,
+            By::Canceller(person) | By::Operator(person) => Some(person.to_string()),
+        };
+        self.note(at, event.data.state, shown, word, detail);
+        self.wait(event.data.next_attempt_at);
+        Ruling::Counts(granted)
+    }
+}
+
+/// A decision in a word, and more of it.
+fn describe(finished: &Finished) -> (&str, Option<String>) {
+    let data = &finished.effects.event.data;
+    let message = data.error.as_ref().map(|error| {
+        let code = error.code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
+        format!("{code}{}", error.message)
+    });
+    match (data.state, data.error.as_ref().and_then(|error| error.kind)) {
+        (State::Pending, _) => ("retry", message),
+        (_, Some(kind)) => (kind.as_str(), message),
+        (state, None) => (state.as_str(), data.provider_reference.clone()),
+    }
+}

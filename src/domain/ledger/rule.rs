@@ -1,0 +1,217 @@
+//! What each record about a command comes to; the ends of commands are in [`finish`](super::finish).
+
+use jiff::Timestamp;
+
+use super::case::{Case, MAX_REPLIES, Phase};
+use super::record::{
+    Asked, CancelWished, Fact, Guard, Opened, Opening, Reason, Record, RecordId, Released, Replayed, Settled, Started,
+    Step, TakenOver,
+};
+use super::ruling::{Granted, Ruling, TooLate};
+use crate::domain::lifecycle::State;
+
+impl Case {
+    /// Applies a record to what is known of its command, and says what the record comes to. `id` is the record's own;
+    /// repeats of a record must not get here.
+    pub fn rule(slot: &mut Option<Self>, id: RecordId, record: &Record) -> Ruling {
+        if let Some(kind) = slot.as_ref().and_then(|case| case.blocked.clone()) {
+            return Ruling::Blocked(kind);
+        }
+        match &record.fact {
+            Fact::Opened(opened) => Self::open(slot, record.at, opened),
+            Fact::Started(started) => Self::start(slot, id, record.at, started),
+            Fact::Finished(finished) => Self::finish(slot, id, record.at, finished),
+            Fact::Replayed(replayed) => Self::replay(slot, record.at, replayed),
+            Fact::CancelWished(wish) => Self::wish(slot, record.at, wish),
+            Fact::Released(released) => Self::known(slot, |case| case.release(record.at, released)),
+            Fact::TakenOver(taken) => Self::known(slot, |case| case.take_over(record.at, taken)),
+            Fact::Settled(settled) => Self::known(slot, |case| case.settle(settled)),
+            Fact::Asked(asked) => Self::known(slot, |case| case.ask(asked)),
+        }
+    }
+
+    fn known(slot: &mut Option<Self>, then: impl FnOnce(&mut Self) -> Ruling) -> Ruling {
+        slot.as_mut().map_or(Ruling::Passed, then)
+    }
+
+    fn open(slot: &mut Option<Self>, at: Timestamp, opened: &Opened) -> Ruling {
+        let Opened { opening, step, fresh, recorded, reason, until } = opened;
+        let new = slot.is_none();
+        let case = slot.get_or_insert_with(Self::unopened);
+        if case.is_other(*fresh, Some(opening)) {
+            return Ruling::OtherContent;
+        }
+        if let Some(ruling) = case.adopt(Some(opening), *step, *recorded) {
+            return ruling;
+        }
+        if let Some(ruling) = case.passed(*step) {
+            return ruling;
+        }
+        if new || (case.step == *step && matches!(case.phase, Phase::Open)) {
+            let detail = until.map(|until| format!("until {until}"));
+            let word = match reason {
+                Reason::Submitted => "submitted",
+                Reason::Early => "early",
+                Reason::Busy => "busy",
+                Reason::Stopping => "stopping",
+            };
+            // A command that hops along the ladder says so once.
+            if case.history.last().is_none_or(|last| last.reason != word) {
+                case.note(at, State::Pending, *step, word, detail);
+                case.wait(*until);
+            }
+        }
+        Ruling::Counts(Granted::default())
+    }
+
+    /// Takes on a command of which nothing was known, or nothing but a wish to cancel it. Where its message says that the
+    /// ledger knew it, what became of its calls is lost: it is unknown, never new.
+    fn adopt(&mut self, opening: Option<&Opening>, step: Step, lost: bool) -> Option<Ruling> {
+        if self.opening.is_none() {
+            self.identify(opening);
+            self.step = step;
+            self.unknown |= lost;
+        }
+        match (&self.cancel, &self.ending, &self.phase) {
+            (Some(person), None, Phase::Open) if !self.unknown => Some(Ruling::Cancelled(person.clone())),
+            _ => None,
+        }
+    }
+
+    fn start(slot: &mut Option<Self>, id: RecordId, at: Timestamp, started: &Started) -> Ruling {
+        let Started { step, opening, fresh, recorded, .. } = started;
+        let lost = *recorded && started.guard != Guard::Harmless;
+        let case = slot.get_or_insert_with(Self::unopened);
+        if case.is_other(*fresh, opening.as_ref()) {
+            return Ruling::OtherContent;
+        }
+        if let Some(ruling) = case.adopt(opening.as_ref(), *step, lost) {
+            return ruling;
+        }
+        if !recorded && step.generation > case.step.generation && case.not_dead().is_none() {
+            // Replayed by an operator whose ferryd had no ledger.
+            (case.step, case.phase, case.ending) = (*step, Phase::Open, None);
+            (case.unknown, case.key, case.first_sent, case.digest) = (false, None, None, None);
+        }
+        if let Some(ruling) = case.passed(*step) {
+            return ruling;
+        }
+        if *step == case.step {
+            match &case.phase {
+                Phase::Started { by, guard: Guard::Claim(ttl_ms) } => {
+                    return Ruling::Claimed { claim: *by, ttl_ms: *ttl_ms };
+                }
+                // Under the same key a call may be repeated at once; a mere copy of the message does not need to.
+                Phase::Started { by, guard: Guard::Key(ttl_ms) }
+                    if !started.redelivered && started.waited_out != Some(*by) =>
+                {
+                    return Ruling::Claimed { claim: *by, ttl_ms: *ttl_ms };
+                }
+                Phase::Started { guard: Guard::Key(_), .. } => case.unknown = true,
+                Phase::TakenOver => return Ruling::Counts(Granted { unknown: true, replies: Vec::new() }),
+                Phase::Open | Phase::Started { guard: Guard::Harmless, .. } | Phase::Decided { .. } => {}
+            }
+        } else if matches!(
+            &case.phase,
+            Phase::Started { guard: Guard::Key(_) | Guard::Claim(_), .. } | Phase::TakenOver
+        ) {
+            case.unknown = true;
+        }
+        case.begin(id, at, started);
+        Ruling::Counts(Granted { unknown: case.unknown, replies: Vec::new() })
+    }
+
+    fn begin(&mut self, id: RecordId, at: Timestamp, started: &Started) {
+        let Started { step, guard, unknown, key, digest, first_sent, .. } = started;
+        self.step = *step;
+        self.phase = Phase::Started { by: id, guard: *guard };
+        self.unknown |= unknown;
+        if self.key.is_none() {
+            self.key.clone_from(key);
+        }
+        self.digest.get_or_insert_with(|| digest.clone());
+        self.first_sent.get_or_insert(first_sent.unwrap_or(at));
+        self.note(at, State::Processing, *step, "started", None);
+    }
+
+    fn release(&mut self, at: Timestamp, released: &Released) -> Ruling {
+        match &self.phase {
+            Phase::Started { by, .. } if *by == released.started => {
+                self.phase = Phase::Open;
+                self.note(at, State::Pending, self.step, "released", None);
+                Ruling::Counts(Granted::default())
+            }
+            _ => Ruling::Passed,
+        }
+    }
+
+    fn take_over(&mut self, at: Timestamp, taken: &TakenOver) -> Ruling {
+        match &self.phase {
+            Phase::Started { by, guard: Guard::Claim(_) } if *by == taken.claim && self.ending.is_none() => {
+                self.phase = Phase::TakenOver;
+                self.unknown = true;
+                self.note(at, State::Processing, self.step, "taken_over", None);
+                Ruling::Counts(Granted { unknown: true, replies: Vec::new() })
+            }
+            Phase::TakenOver => Ruling::Counts(Granted { unknown: true, replies: Vec::new() }),
+            _ => self.passed(self.step).unwrap_or(Ruling::Passed),
+        }
+    }
+
+    fn settle(&mut self, settled: &Settled) -> Ruling {
+        if let Phase::Decided { by, effects } = &mut self.phase
+            && *by == settled.finished
+        {
+            *effects = None;
+            if self.ending.is_some() {
+                self.replies.clear();
+            }
+        }
+        Ruling::Counts(Granted::default())
+    }
+
+    fn ask(&mut self, asked: &Asked) -> Ruling {
+        if let Some(ending) = &self.ending {
+            return Ruling::Ended(Box::new(ending.event.clone()));
+        }
+        if self.replies.len() < MAX_REPLIES && !self.replies.contains(asked) {
+            self.replies.push(asked.clone());
+        }
+        Ruling::Counts(Granted::default())
+    }
+
+    fn wish(slot: &mut Option<Self>, at: Timestamp, wish: &CancelWished) -> Ruling {
+        let new = slot.is_none();
+        let case = slot.get_or_insert_with(Self::unopened);
+        if case.opening.is_some() {
+            return Ruling::Passed;
+        }
+        if new {
+            case.note(at, State::Pending, case.step, "cancel_wished", Some(wish.person.to_string()));
+        }
+        case.cancel.get_or_insert_with(|| wish.person.clone());
+        Ruling::Counts(Granted::default())
+    }
+
+    fn replay(slot: &mut Option<Self>, at: Timestamp, replayed: &Replayed) -> Ruling {
+        let Replayed { opening, from, unknown, key, first_sent, digest, person } = replayed;
+        let step = Step { generation: from.saturating_add(1), attempt: 1 };
+        if let Some(case) = slot {
+            if case.step.generation > *from {
+                return Ruling::TooLate(TooLate::Replayed);
+            }
+            if let Some(too_late) = case.not_dead() {
+                return Ruling::TooLate(too_late);
+            }
+        }
+        let case = slot.get_or_insert_with(|| Self::opened(Some(opening), step));
+        case.identify(Some(opening));
+        (case.step, case.phase, case.ending) = (step, Phase::Open, None);
+        case.unknown = *unknown;
+        case.key.clone_from(key);
+        case.first_sent = *first_sent;
+        case.digest.clone_from(digest);
+        case.note(at, State::Pending, step, "replayed", Some(person.to_string()));
+        Ruling::Counts(Granted::default())
+    }
+}
