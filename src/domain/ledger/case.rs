@@ -1,5 +1,5 @@
-//! What the ledger says of one command. What each further record about it comes to is in [`rule`](super::rule) and
-//! [`finish`](super::finish).
+//! What the ledger says of one command. What each further record about it comes to is in the modules `rule` and `finish`
+//! beside this one.
 //!
 //! ```text
 //!            started                finished (retry)              started (next attempt)

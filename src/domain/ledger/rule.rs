@@ -1,4 +1,4 @@
-//! What each record about a command comes to; the ends of commands are in [`finish`](super::finish).
+//! What each record about a command comes to; the ends of commands are in the module `finish`.
 
 use jiff::Timestamp;
 
