@@ -33,8 +33,7 @@ const EXTENDED_TO: &str = "ferry-expires-at";
 const RECORDED: &str = "ferry-recorded";
 const CLAIM: &str = "ferry-claim";
 const ROUTING_KEY: &str = "ferry-routing-key";
-/// What ferryd knows of a dead letter, as JSON.
-pub const DEAD: &str = "ferry-dead";
+pub use crate::domain::dead_letter::HEADER as DEAD;
 
 /// The most bytes of a publisher's headers that are kept: properties and headers of a message must fit one frame,
 /// 128 KiB by default, together with ferryd's own.

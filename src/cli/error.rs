@@ -95,6 +95,11 @@ pub enum CommandError {
     /// There is no such dead letter.
     #[error("there is no dead letter of command `{0}`; see `ferryd dead list`")]
     NotDead(CommandId),
+    /// The ledger knows of no such dead letter.
+    #[error(
+        "the ledger knows of no dead letter of command `{0}`; see `ferryd dead list`, or look into the queues themselves with --message"
+    )]
+    NotKnownDead(CommandId),
     /// The names of the providers can't be read.
     #[error(transparent)]
     Names(#[from] NamesError),
@@ -138,6 +143,7 @@ impl CommandError {
             | Self::NoCommand(_)
             | Self::Input { .. }
             | Self::NotDead(_)
+            | Self::NotKnownDead(_)
             | Self::NotKnown(_)
             | Self::NoLedger
             | Self::OnlyInQueues

@@ -14,6 +14,9 @@ use super::lifecycle::{Kind, key_deadline};
 use super::outcome::Failure;
 use super::progress::{Attempted, Progress};
 
+/// The header in which [`DeadLetter`] travels, as JSON.
+pub const HEADER: &str = "ferry-dead";
+
 /// What ferryd knows of a dead letter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetter {

@@ -19,7 +19,7 @@ use crate::domain::command_id::CommandId;
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::lifecycle::Kind;
 use crate::domain::name::Name;
-use crate::ledger::index::Row;
+use crate::ledger::index::{Row, shortened_code};
 
 /// The word for the kind of a dead letter without a record.
 const UNREADABLE: &str = "unreadable";
@@ -97,12 +97,24 @@ impl FromStr for WantedKind {
 pub struct Filter {
     /// Command ids, of which one must be its own.
     pub ids: HashSet<CommandId>,
+    /// The type.
+    pub r#type: Option<Name>,
     /// The provider.
     pub provider: Option<Name>,
+    /// The account.
+    pub account: Option<Name>,
     /// The operation.
     pub operation: Option<Name>,
+    /// The publisher's reference.
+    pub reference: Option<String>,
     /// Why it was given up.
     pub kind: Option<WantedKind>,
+    /// The provider's error code, or ferryd's own word.
+    pub code: Option<String>,
+    /// The status of the last answer.
+    pub http_status: Option<u16>,
+    /// The generation that failed.
+    pub generation: Option<u32>,
     /// Given up longer ago than this.
     pub older_than: Option<Duration>,
     /// Given up within this time.
@@ -119,16 +131,27 @@ impl Filter {
     /// Whether it means this one. A dead letter without a record has no age.
     #[must_use]
     pub fn matches(&self, dead: &Dead, now: Timestamp) -> bool {
-        let age = dead.letter.as_ref().map(|letter| age(letter, now));
-        let named = |wanted: &Option<Name>, name: &Option<Name>| wanted.is_none() || wanted == name;
-        let kind = dead.letter.as_ref().map_or(WantedKind::Unreadable, |letter| WantedKind::Recorded(letter.kind));
-        (self.ids.is_empty() || self.ids.contains(&dead.identity.id))
-            && named(&self.provider, &dead.identity.provider)
-            && named(&self.operation, &dead.identity.operation)
-            && self.kind.is_none_or(|wanted| wanted == kind)
+        let (letter, identity) = (dead.letter.as_ref(), &dead.identity);
+        let age = letter.map(|letter| age(letter, now));
+        let kind = letter.map_or(WantedKind::Unreadable, |letter| WantedKind::Recorded(letter.kind));
+        let code = letter.and_then(|letter| letter.code.as_deref()).map(shortened_code);
+        (self.ids.is_empty() || self.ids.contains(&identity.id))
+            && is(self.r#type.as_ref(), identity.r#type.as_ref())
+            && is(self.provider.as_ref(), identity.provider.as_ref())
+            && is(self.account.as_ref(), identity.account.as_ref())
+            && is(self.operation.as_ref(), identity.operation.as_ref())
+            && is(self.reference.as_ref(), identity.reference.as_ref())
+            && is(self.kind.as_ref(), Some(&kind))
+            && is(self.code.as_deref().map(shortened_code), code)
+            && is(self.http_status.as_ref(), letter.and_then(|letter| letter.http_status.as_ref()))
+            && is(self.generation.as_ref(), letter.map(|letter| &letter.generation))
             && self.older_than.is_none_or(|least| age.is_some_and(|age| age > least))
             && self.newer_than.is_none_or(|most| age.is_some_and(|age| age <= most))
     }
+}
+
+fn is<T: PartialEq + ?Sized>(wanted: Option<&T>, found: Option<&T>) -> bool {
+    wanted.is_none() || wanted == found
 }
 
 /// How long ago a command was given up. Clocks differ: a time still to come counts as now.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tracing::error;
+use tracing::{error, info};
 
 use super::memory::record;
 use super::outbox::Outgoing;
@@ -122,7 +122,7 @@ impl Pipeline {
                 Ruling::Ended(event) if parcel.fresh => return Ok(self.outbox.answer(parcel, &event)),
                 Ruling::Blocked(kind) => return Ok(self.foreign(parcel, &kind)),
                 Ruling::Ended(_) | Ruling::Passed | Ruling::Claimed { .. } | Ruling::TooLate(_) => {
-                    return Ok(Outgoing::default());
+                    return Ok(dropped(parcel));
                 }
             }
         }
@@ -164,7 +164,7 @@ impl Pipeline {
                     Some(instead) => next = instead,
                 },
                 Next::Ask => match self.outbox.asker(parcel) {
-                    None => return Ok(Outgoing::default()),
+                    None => return Ok(dropped(parcel)),
                     Some(asked) => match self.memory.ask(parcel, asked).await? {
                         None => return Ok(Outgoing::default()),
                         Some(instead) => next = instead,
@@ -172,7 +172,7 @@ impl Pipeline {
                 },
                 Next::Publish(decided) => return Ok(self.on_record(parcel, &decided)),
                 Next::Answer(event) => return Ok(self.outbox.answer(parcel, &event)),
-                Next::Drop => return Ok(Outgoing::default()),
+                Next::Drop => return Ok(dropped(parcel)),
                 Next::Conflict => {
                     let event = content_conflict(parcel);
                     return Ok(self.outbox.conflict(parcel, &event));
@@ -216,6 +216,13 @@ impl Pipeline {
         );
         self.outbox.park(parcel, Rung::at_least(FOREIGN_WAIT))
     }
+}
+
+/// What follows from a copy whose step is over: nothing, which is said, so that nobody looks for it in vain.
+fn dropped(parcel: &Parcel) -> Outgoing {
+    let attempt = parcel.travel.progress.attempt;
+    info!(command.id = parcel.identity.id.as_str(), attempt, "dropped a copy: its step is over");
+    Outgoing::default()
 }
 
 fn content_conflict(parcel: &Parcel) -> ConflictEvent {

@@ -201,6 +201,40 @@ async fn while_the_broker_is_away_the_api_says_so_at_once_and_lives() {
 }
 
 #[tokio::test]
+async fn while_the_ledger_cannot_be_read_nothing_is_called_and_soon_nothing_is_taken() {
+    let rig = Rig::new("").await;
+    let user = rig.vhost.user("blind").await;
+    let proxy = TcpProxy::to(rig.vhost.address()).await;
+    let uri = user.replace(&rig.vhost.address().to_string(), &proxy.address().to_string());
+    let rig = rig.env("FERRYD_AMQP__URI", &uri);
+    let daemon = rig.start().await;
+    let client = Client::of(&daemon).await;
+    client.wait_ready().await;
+    rig.vhost.let_read_ledger("blind", false).await;
+    proxy.cut().await;
+    let said = |text: &'static str| move |line: &Value| word(line, "message").starts_with(text);
+    daemon.wait_for_log(SOON, said("failed to read a stream")).await;
+    // Its start is put down, and never read back: nobody knows whether it may be called.
+    rig.publish(&send("taken", json!({}))).await;
+    daemon.wait_for_log(SOON, said("the ledger does not get on; no commands are taken")).await;
+    let answer = client.get("/readyz").await;
+    assert_eq!((answer.status, word(&answer.body, "type")), (503, "urn:ferryd:problem:not-confirmed"));
+    assert_eq!(client.get("/livez").await.status, 200);
+    // Another instance could take it now, at once.
+    rig.publish(&send("left", json!({}))).await;
+    rig.broker.await_depth("ferry.commands.acme", 1).await;
+    assert_eq!((rig.calls("taken").calls, rig.calls("left").calls), (0, 0));
+
+    rig.vhost.let_read_ledger("blind", true).await;
+    for id in ["taken", "left"] {
+        assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed");
+        assert_eq!(rig.calls(id).calls, 1);
+    }
+    client.wait_ready().await;
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
 async fn a_command_that_was_taken_up_is_not_published_again() {
     let rig = Rig::new("").await;
     let daemon = rig.start().await;

@@ -62,7 +62,7 @@ async fn a_command_whose_time_has_not_come_is_cancelled_for_good() {
     assert_eq!(cancel(&rig, "early").await, json!({"id": "early", "outcome": "cancelled"}));
     assert_cancelled(&rig.terminal("early").await);
     assert_eq!(cancel(&rig, "early").await["outcome"], "cancelled", "asked again, the answer is the same");
-    rig.broker.await_depth("ferry.retry.2s", 0).await;
+    rig.dropped(&daemon, "early", 1).await;
     rig.finish(&daemon).await;
     assert_eq!(rig.calls("early").calls, 0);
     assert_eq!(rig.broker.depth("ferry.dead.acme").await, Some(0));
@@ -96,7 +96,7 @@ async fn a_command_that_waits_for_its_next_attempt_is_cancelled_where_it_certain
     let late = cancel(&rig, "perhaps").await;
     assert_eq!(late["outcome"], "too_late", "{late}");
     assert_eq!(word(&rig.terminal("perhaps").await, "data.state"), "completed");
-    rig.broker.await_depth("ferry.retry.1s", 0).await;
+    rig.dropped(&daemon, "refused", 1).await;
     rig.finish(&daemon).await;
     assert_eq!(rig.calls("refused").calls, 1);
 }

@@ -77,7 +77,7 @@ async fn a_command_published_again_while_its_call_runs_is_answered_by_that_call(
         assert!(answers.values().all(|event| word(event, "data.state") == "completed"), "{answers:#?}");
         assert_eq!(rig.calls("twice").calls, 1, "{operation}");
         // The copy waits for the claim's time on the ladder, and is dropped then.
-        rig.broker.await_depth("ferry.retry.5s", 0).await;
+        rig.dropped(&daemon, "twice", 1).await;
         rig.finish(&daemon).await;
         assert_eq!(rig.calls("twice").calls, 1, "{operation}");
     }

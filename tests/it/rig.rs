@@ -121,6 +121,15 @@ impl Rig {
         self.broker.peek(&queue).await
     }
 
+    /// Waits until the daemon has dropped so many copies of a command, which waited on the ladder and had nothing to do.
+    pub(crate) async fn dropped(&self, daemon: &Daemon, id: &str, copies: usize) {
+        let drop = |line: &Value| {
+            let message = line["message"].as_str().unwrap_or_default();
+            message.starts_with("dropped a copy") && line["command.id"] == id
+        };
+        daemon.wait_for_logs(copies, SOON, drop).await;
+    }
+
     /// Ends the daemon in good order, and shows that no message is left but dead letters.
     pub(crate) async fn finish(&self, daemon: &Daemon) {
         daemon.sigterm();

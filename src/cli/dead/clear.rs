@@ -156,10 +156,7 @@ struct How {
 
 /// Something must say which dead letters: nobody replays everything by accident.
 fn which() -> ArgGroup {
-    ArgGroup::new("meant")
-        .args(["all", "ids", "provider", "operation", "kind", "older_than", "newer_than"])
-        .multiple(true)
-        .required(true)
+    ArgGroup::new("meant").arg("all").args(Which::ALL).multiple(true).required(true)
 }
 
 impl Replay {

@@ -41,22 +41,28 @@ pub struct List {
 
 /// Which commands the ledger is asked for.
 pub(super) fn wanted(which: &Which, now: Timestamp) -> Result<index::Filter, CommandError> {
-    let Which { ids, provider, operation, kind, older_than, newer_than } = which.clone();
-    let kind = match kind {
+    let which = which.clone();
+    let kind = match which.kind {
         Some(WantedKind::Unreadable) => return Err(CommandError::OnlyInQueues),
         Some(WantedKind::Recorded(kind)) => Some(kind),
         None => None,
     };
     let before = |age: Duration| SignedDuration::try_from(age).ok().and_then(|age| now.checked_sub(age).ok());
     Ok(index::Filter {
-        ids,
-        provider,
-        operation,
+        ids: which.ids,
+        r#type: which.r#type,
+        provider: which.provider,
+        account: which.account,
+        operation: which.operation,
+        reference: which.reference,
+        state: None,
         kind,
-        older_than: older_than.and_then(before),
-        newer_than: newer_than.and_then(before),
+        code: which.code,
+        http_status: which.http_status,
+        generation: which.generation,
+        older_than: which.older_than.and_then(before),
+        newer_than: which.newer_than.and_then(before),
         dead: true,
-        ..index::Filter::default()
     })
 }
 

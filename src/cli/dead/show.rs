@@ -15,23 +15,57 @@ use crate::operator::scan::scan;
 pub(super) const EXAMPLES: &str = "\
 Examples:
   ferryd dead show shop.order-1001.charge
-  ferryd dead show shop.order-1001.charge --json | jq '.[0].body.payload'
+  ferryd dead show shop.order-1001.charge --message --json | jq '.[0].body.payload'
 
-The body and the properties are shown as the core application published them, nothing masked.
-Secrets of providers are never part of a dead letter.";
+The ledger answers at once: why it was given up, and every call that was made. The message itself lies
+in its queue, which --message goes through to find it, as `ferryd dead list --queues` does; so it is
+where there is no ledger. Its body and properties are shown as the core application published them,
+nothing masked. Secrets of providers are never part of a dead letter.";
 
 /// The arguments.
 #[derive(Debug, Args)]
 pub struct Show {
     /// The command's id
     id: CommandId,
-    /// Print JSON: a list, because a command can have more than one: `queue`, `record`, `properties`, `body`
+    /// Read the message itself too, body and properties, from its queue
+    #[arg(long)]
+    message: bool,
+    /// Print JSON: a list, because there can be more than one message of a command: `queue`, `record`, and with
+    /// --message `properties`, `body`
     #[arg(long)]
     json: bool,
 }
 
 impl Show {
     pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
+        if self.message || !desk.config.ledger.enabled { self.messages(desk, out) } else { self.record(desk, out) }
+    }
+
+    /// What the ledger knows.
+    fn record(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
+        let case = desk.runtime.block_on(async {
+            let register = desk.register().await?;
+            let case = register.case(&self.id);
+            register.close().await;
+            Ok::<_, CommandError>(case?)
+        })?;
+        let ending = case.as_deref().and_then(|case| case.ending.as_ref()).filter(|ending| ending.is_dead());
+        let Some(letter) = ending.and_then(|ending| ending.letter.as_deref()) else {
+            return Err(CommandError::NotKnownDead(self.id));
+        };
+        let names = &desk.operator.names;
+        let queue = letter.command.provider.as_ref().map_or_else(|| names.dead_other(), |name| names.dead_of(name));
+        if self.json {
+            return Ok(out.json(&json!([{ "queue": queue, "record": letter }]))?);
+        }
+        out.heading(self.id.as_str())?;
+        pair("queue", &queue, out)?;
+        print_record(letter, out)?;
+        out.line("")?;
+        Ok(out.line("the message itself, with its body: add --message")?)
+    }
+
+    fn messages(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
         let filter = Filter { ids: [self.id.clone()].into(), ..Filter::default() };
         let queues = desk.dead_queues(None)?;
         let mut found = Vec::new();

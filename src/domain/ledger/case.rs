@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::effects::Effects;
 use super::record::{Asked, Guard, Opening, Person, RecordId, Step};
 use super::ruling::{Decided, Ruling, TooLate};
+use crate::domain::dead_letter::DeadLetter;
 use crate::domain::event::Event;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::lifecycle::{Kind, State};
@@ -97,6 +98,9 @@ pub struct Ending {
     pub by: RecordId,
     /// The event that tells it.
     pub event: Event,
+    /// What its dead letter says, where one was left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub letter: Option<Box<DeadLetter>>,
 }
 
 /// Something that happened to a command.

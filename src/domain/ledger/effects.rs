@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::dead_letter::{self, DeadLetter};
 use crate::domain::event::Event;
 
 /// What follows from a decision.
@@ -21,6 +22,17 @@ pub struct Effects {
     /// The message itself, sent on: a continuation, or a dead letter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carried: Option<Carried>,
+}
+
+impl Effects {
+    /// What the dead letter says that is kept, if one is.
+    #[must_use]
+    pub fn dead_letter(&self) -> Option<DeadLetter> {
+        match self.carried.as_ref()?.headers.get(dead_letter::HEADER)? {
+            HeaderValue::Text(json) => serde_json::from_str(json).ok(),
+            HeaderValue::Flag(_) | HeaderValue::Number(_) => None,
+        }
+    }
 }
 
 /// Where the message of a command goes next. Its body and its publisher's properties are those of the delivery, which

@@ -142,7 +142,8 @@ impl Case {
         self.phase = Phase::Decided { by: id, effects: Some(Box::new(effects.clone())) };
         let mut granted = Granted { unknown: self.unknown, replies: Vec::new() };
         if event.data.state.is_terminal() {
-            self.ending = Some(Ending { by: id, event: event.clone() });
+            let letter = effects.dead_letter().map(Box::new);
+            self.ending = Some(Ending { by: id, event: event.clone(), letter });
             granted.replies.clone_from(&self.replies);
         }
         let (word, detail) = describe(finished);

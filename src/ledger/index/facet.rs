@@ -33,7 +33,7 @@ impl Facet {
             names: identity.map(names).unwrap_or_default(),
             state: case.state().as_str().to_owned(),
             kind: ending.and_then(Ending::kind).map(|kind| kind.as_str().to_owned()),
-            code: error.and_then(|error| error.code.as_deref()).map(|code| shortened(code).to_owned()),
+            code: error.and_then(|error| error.code.as_deref()).map(|code| shortened_code(code).to_owned()),
             http_status: error.and_then(|error| error.http_status),
             generation: case.step.generation,
             dead: ending.is_some_and(Ending::is_dead),
@@ -47,7 +47,8 @@ fn names(identity: &Identity) -> [Option<String>; 4] {
 }
 
 /// A code as it is filtered by.
-pub(super) fn shortened(code: &str) -> &str {
+#[must_use]
+pub fn shortened_code(code: &str) -> &str {
     &code[..code.floor_char_boundary(MAX_CODE)]
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::error::IndexError;
 
 /// The version of the tables and of what lies in `bodies`. A file of another version is made anew.
-pub(super) const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
 
 /// Marks a file as an index of ferryd ("frry").
 const APPLICATION: i32 = 0x6672_7279;

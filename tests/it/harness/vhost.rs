@@ -49,6 +49,18 @@ impl Vhost {
         format!("amqp://{user}:{user}@{}/{vhost}", self.address())
     }
 
+    /// Lets a user of [`user`](Self::user) read the ledger, or not. Whoever reads it already goes on.
+    pub(crate) async fn let_read_ledger(&self, name: &str, may: bool) {
+        let (vhost, user) = (&self.name, format!("{name}-{}", self.name));
+        let read = if may { ".*" } else { r"^(?!ferry\.ledger$)" };
+        self.control
+            .eval(&format!(
+                r#"ok = rabbit_auth_backend_internal:set_permissions(
+                   <<"{user}">>, <<"{vhost}">>, <<".*">>, <<".*">>, <<"{read}">>, <<"ferry">>)"#
+            ))
+            .await;
+    }
+
     /// The node's own address: what a proxy leads to.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))

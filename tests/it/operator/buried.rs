@@ -4,13 +4,14 @@ use serde_json::{Value, json};
 
 use super::recorded::{asked, ferryd};
 use crate::harness::wait::eventually;
-use crate::rig::{Rig, SOON, charge, send, word};
+use crate::rig::{Rig, SOON, and, charge, send, word};
 
 const REFUSED: &str = "seen in the dashboard";
 
 /// Gives up a command at an operation without a key, of which nobody knows whether it acted.
 async fn bury(rig: &Rig, id: &str) {
-    let event = rig.carry(&send(id, json!({"status": 500}))).await;
+    let command = and(send(id, json!({"status": 500})), json!({"reference": format!("order-of-{id}")}));
+    let event = rig.carry(&command).await;
     assert_eq!(word(&event, "data.error.kind"), "unresolved");
 }
 
@@ -68,6 +69,30 @@ async fn dead_letters_are_listed_and_grouped_by_the_ledger() {
     assert_eq!(ids(&asked(&rig, &["dead", "list", "--kind", "rejected"]).await), ["blocked"]);
     let told = ferryd(&rig, &["dead", "list"]).await;
     assert!(!told.out.contains("--queues"), "both agree: {told:?}");
+    for (filter, expected) in [
+        (["--type", "payment"], "first second blocked"),
+        (["--type", "shipping"], ""),
+        (["--provider", "acme"], "first second blocked"),
+        (["--account", "default"], "first second blocked"),
+        (["--account", "other"], ""),
+        (["--operation", "send"], "first second"),
+        (["--reference", "order-of-first"], "first"),
+        (["--kind", "rejected"], "blocked"),
+        (["--code", "http_402"], "blocked"),
+        (["--http-status", "500"], "first second"),
+        (["--generation", "0"], "first second blocked"),
+        (["--generation", "1"], ""),
+        (["--newer-than", "1h"], "first second blocked"),
+        (["--older-than", "1h"], ""),
+    ] {
+        for list in [&["dead", "list"][..], &["dead", "list", "--queues"]] {
+            let found = asked(&rig, &[list, &filter].concat()).await;
+            assert_eq!(ids(&found).join(" "), expected, "{list:?} {filter:?}");
+        }
+        let found = asked(&rig, &["dead", "groups", filter[0], filter[1]]).await;
+        let count: u64 = found.as_array().unwrap().iter().map(|group| group["count"].as_u64().unwrap()).sum();
+        assert_eq!(count, expected.split_whitespace().count() as u64, "{filter:?}");
+    }
 
     let groups = asked(&rig, &["dead", "groups"]).await;
     let groups: Vec<_> = groups
@@ -79,6 +104,18 @@ async fn dead_letters_are_listed_and_grouped_by_the_ledger() {
         })
         .collect();
     assert_eq!(groups, [("send", "unresolved", 2, "second"), ("charge", "rejected", 1, "blocked")]);
+
+    let shown = asked(&rig, &["dead", "show", "first"]).await;
+    let whole = asked(&rig, &["dead", "show", "first", "--message"]).await;
+    assert_eq!(shown[0]["record"], whole[0]["record"], "what was put down is what lies in the queue");
+    assert_eq!((&shown[0]["queue"], &whole[0]["queue"]), (&json!("ferry.dead.acme"), &json!("ferry.dead.acme")));
+    assert_eq!((&shown[0]["body"], &whole[0]["body"]["id"]), (&Value::Null, &json!("first")));
+    assert_eq!(shown[0]["record"]["history"][0]["http_status"], 500, "{shown:#}");
+    let told = ferryd(&rig, &["dead", "show", "paid"]).await;
+    assert!(
+        told.code == Some(1) && told.err.contains("the ledger knows of no dead letter of command `paid`"),
+        "{told:?}"
+    );
 
     rig.broker.purge("ferry.dead.acme").await;
     let told = ferryd(&rig, &["dead", "list"]).await;
