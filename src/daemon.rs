@@ -41,6 +41,8 @@ use crate::web::server::{Limits, Listener};
 
 /// How many words to ferryd are heeded at the same time.
 const CONTROL_PREFETCH: u16 = 16;
+/// The most deliveries of a lane that are held beyond those that may be called at the same time.
+const AHEAD: u16 = 64;
 
 /// Everything the daemon runs on, checked.
 pub struct Setup {
@@ -234,6 +236,13 @@ async fn serve(pipeline: Arc<Pipeline>, consumed: Vec<Consumed>, stop: Cancellat
     }
 }
 
+/// How many deliveries of a lane's queue are held unacked. With a ledger some more than may be called at the same time, so
+/// that the next ones are there while those before them are put down and told; without one a prefetched delivery that comes
+/// back may have been called, for all that anybody knows.
+fn prefetch(calls: u16, recorded: bool) -> u16 {
+    if recorded { calls.saturating_add(calls.min(AHEAD)) } else { calls }
+}
+
 fn lanes(registry: &Registry) -> Result<Vec<Arc<Lane>>, SetupError> {
     let lane = |provider: &Arc<crate::provider::Provider>| {
         let name = provider.name.to_string();
@@ -265,7 +274,8 @@ fn consumed(
     ];
     for lane in lanes {
         let queue = names.commands_of(&lane.provider.name);
-        routes.push((queue, lane.provider.max_in_flight, Route::Lane(Arc::clone(pipeline), lane)));
+        let prefetch = prefetch(lane.provider.max_in_flight, pipeline.memory.ledger().is_some());
+        routes.push((queue, prefetch, Route::Lane(Arc::clone(pipeline), lane)));
     }
     let missing = Arc::new(AtomicUsize::new(routes.len()));
     let consumed = |(queue, prefetch, route): (String, u16, Route)| {

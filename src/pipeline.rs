@@ -36,7 +36,7 @@ use tracing::{debug, error, info, warn};
 
 use self::conclude::Verdict;
 use self::in_flight::{Entry, InFlight, Step};
-use self::lane::{Lane, NotAdmitted};
+use self::lane::{CallSlot, Lane, NotAdmitted};
 use self::memory::{Begun, Memory};
 use self::outbox::{Outbox, Outgoing};
 use self::parcel::{Order, Parcel, Refusal};
@@ -97,8 +97,9 @@ impl Pipeline {
             Entry::Joined => return,
             Entry::Ended(acker) => return ack([acker]).await,
         };
-        let permit = lane.admit(order.parcel.body.len(), &self.stop).await;
-        let outgoing = match &permit {
+        // Held until the command is settled.
+        let mut room = None;
+        let outgoing = match lane.admit(order.parcel.body.len(), &self.stop).await {
             Err(NotAdmitted::Stopping) => {
                 // Given back earlier, it would be delivered here again, and a delivery that crosses the end of consuming
                 // is lost to this process: the broker then hands it to the next as one that may have been begun.
@@ -110,8 +111,9 @@ impl Pipeline {
                 Ok(self.outbox.give_back(&order.parcel))
             }
             Err(NotAdmitted::Busy) => self.wait(&mut order, Rung::at_least(BUSY_WAIT), Reason::Busy).await,
-            Ok(_) => {
-                let attempt = AssertUnwindSafe(self.attempt(lane, &mut order)).catch_unwind().await;
+            Ok(turn) => {
+                room = Some(turn.room);
+                let attempt = AssertUnwindSafe(self.attempt(lane, &mut order, turn.call)).catch_unwind().await;
                 match attempt {
                     Ok(outgoing) => outgoing,
                     Err(_) => self.poisoned(lane, &mut order).await,
@@ -126,7 +128,7 @@ impl Pipeline {
         hit(Failpoint::Published);
         ack(claim.finish()).await;
         hit(Failpoint::Acked);
-        drop(permit);
+        drop(room);
         self.settled(&order.parcel, outgoing).await;
     }
 
@@ -144,7 +146,7 @@ impl Pipeline {
     }
 
     /// Makes the next call of a command, if it may be made, and says what follows.
-    async fn attempt(&self, lane: &Lane, order: &mut Order) -> Result<Outgoing, BrokerError> {
+    async fn attempt(&self, lane: &Lane, order: &mut Order, slot: CallSlot) -> Result<Outgoing, BrokerError> {
         let Some(operation) = lane.provider.operations.get(&order.command.operation) else {
             return self.poisoned(lane, order).await;
         };
@@ -182,6 +184,8 @@ impl Pipeline {
         }
         hit(Failpoint::Rendered);
         let outcome = self.call(lane, operation, order, &request).await;
+        // What follows is between ferryd and its broker; the provider may get the next call.
+        drop(slot);
         lifecycle::mark(order.progress_mut(), &outcome);
         let decision =
             lifecycle::after_call(outcome, order.progress(), &limits, Timestamp::now(), rand::rng().random());

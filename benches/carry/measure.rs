@@ -10,7 +10,7 @@ use crate::Fault;
 use crate::client::Client;
 use crate::contender::{Contender, declare};
 use crate::place::Place;
-use crate::process::Process;
+use crate::process::{Process, cpu as cpu_of};
 
 /// The first commands of a steady rate are not counted: connections are being opened.
 const WARM_UP: u32 = 2;
@@ -27,6 +27,8 @@ pub(crate) struct Drained {
     pub(crate) per_second: f64,
     /// Processor time of the contender for each command.
     pub(crate) cpu: Duration,
+    /// Processor time of the broker for each command.
+    pub(crate) broker_cpu: Duration,
 }
 
 /// What calls in flight cost.
@@ -63,14 +65,16 @@ impl Bench {
         let process = contender.start(&self.place, prefetch)?;
         let mut open: HashSet<String> = ids.into_iter().collect();
         open.remove(&self.client.completed().await?);
-        let (begun, cpu) = (Instant::now(), process.cpu()?);
+        let (begun, cpu, broker_cpu) = (Instant::now(), process.cpu()?, cpu_of(self.place.broker)?);
         let counted = u32::try_from(open.len())?;
         while !open.is_empty() {
             open.remove(&self.client.completed().await?);
         }
         let (took, cpu) = (begun.elapsed(), process.cpu()?.saturating_sub(cpu));
+        let broker_cpu = cpu_of(self.place.broker)?.saturating_sub(broker_cpu);
         process.stop()?;
-        Ok(Drained { per_second: f64::from(counted) / took.as_secs_f64(), cpu: cpu / counted })
+        let per_second = f64::from(counted) / took.as_secs_f64();
+        Ok(Drained { per_second, cpu: cpu / counted, broker_cpu: broker_cpu / counted })
     }
 
     /// How long commands take from publish to event, in ascending order, at `rate` a second.

@@ -27,6 +27,8 @@ pub(crate) struct Place {
     pub(crate) dir: PathBuf,
     /// The broker.
     pub(crate) amqp_uri: String,
+    /// The broker's process.
+    pub(crate) broker: u32,
     /// The provider.
     pub(crate) url: String,
     _sandbox: Process,
@@ -46,8 +48,10 @@ impl Place {
             .process_group(0)
             .spawn()?;
         let (sandbox, url) = sandbox(&dir)?;
-        let mut place = Self { dir, amqp_uri: String::new(), url, _sandbox: sandbox, keeper };
+        let mut place = Self { dir, amqp_uri: String::new(), broker: 0, url, _sandbox: sandbox, keeper };
         place.amqp_uri = place.start_node()?;
+        let pid = fs::read_to_string(place.dir.join("node/node.pid"))?;
+        place.broker = pid.split_whitespace().next().ok_or("the node has no pid")?.parse()?;
         Ok(place)
     }
 

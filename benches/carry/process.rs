@@ -35,11 +35,7 @@ impl Process {
 
     /// The processor time it has used so far.
     pub(crate) fn cpu(&self) -> Result<Duration, Fault> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        // The second field is the name in parentheses; user and system time are the 14th and 15th.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| -> Result<u32, Fault> { Ok(fields.get(at).ok_or("no such field")?.parse()?) };
-        Ok(TICK * (ticks(11)? + ticks(12)?))
+        cpu(self.0.id())
     }
 
     /// The most memory it ever had resident, in bytes.
@@ -55,6 +51,15 @@ impl Process {
         self.0.wait()?;
         Ok(())
     }
+}
+
+/// The processor time that a process has used so far.
+pub(crate) fn cpu(pid: u32) -> Result<Duration, Fault> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field is the name in parentheses; user and system time are the 14th and 15th.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| -> Result<u32, Fault> { Ok(fields.get(at).ok_or("no such field")?.parse()?) };
+    Ok(TICK * (ticks(11)? + ticks(12)?))
 }
 
 impl Drop for Process {

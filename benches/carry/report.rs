@@ -25,6 +25,7 @@ impl Report {
         let title = format!("1. draining a full queue, prefetch {prefetch:>3}");
         self.note(&title, "commands/s", contender, drained.per_second);
         self.note(&title, "cpu µs each", contender, drained.cpu.as_secs_f64() * 1e6);
+        self.note(&title, "broker µs each", contender, drained.broker_cpu.as_secs_f64() * 1e6);
     }
 
     /// Notes latencies, in ascending order.

@@ -118,7 +118,10 @@ impl Exchanges {
         let has_enough = waiting.bytes >= ENOUGH;
         match waiting.batches.back_mut() {
             Some(batch) if batch.len() + line.len() <= BATCH => batch.append(&mut line),
-            _ => waiting.batches.push_back(line),
+            _ => {
+                line.reserve(ENOUGH);
+                waiting.batches.push_back(line);
+            }
         }
         drop(waiting);
         if is_first || has_enough {

@@ -247,7 +247,8 @@ impl State {
     /// Cuts a batch off the queue.
     fn take(&mut self) -> Option<Batch> {
         let first = self.queue.front()?.held.number;
-        let mut body = Vec::new();
+        let lines = self.queue.iter().map(|queued| queued.line.len() + 1).sum::<usize>();
+        let mut body = Vec::with_capacity(lines.min(MAX_BATCH));
         while let Some(Queued { line, .. }) = self.queue.front() {
             if !body.is_empty() && body.len() + 1 + line.len() > MAX_BATCH {
                 break;
@@ -256,12 +257,10 @@ impl State {
             if held.is_note() {
                 self.noted = self.noted.saturating_sub(line.len());
             }
-            if body.is_empty() {
-                body = line;
-            } else {
+            if !body.is_empty() {
                 body.push(b'\n');
-                body.extend_from_slice(&line);
             }
+            body.extend_from_slice(&line);
             self.held.push_back(held);
         }
         self.urgent &= !self.queue.is_empty();

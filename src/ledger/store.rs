@@ -14,8 +14,10 @@ use super::index::{Index, IndexError};
 use super::view::{Reached, Taken, View};
 use super::watchers::Watchers;
 
-/// How long changes may wait for company: a command that is carried out in this time is saved once.
+/// How long changes may wait for company.
 const PAUSE: Duration = Duration::from_millis(50);
+/// The same where there are [many](View::is_busy): a command that is carried out in this time is saved once.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// How long to wait after the index refused something that may pass, such as a full disk.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often it is looked for commands that are over for long.
@@ -166,7 +168,8 @@ impl Store {
                 return Work::End;
             }
             let waited = since.get_or_insert_with(Instant::now).elapsed();
-            if changed && (state.hurry || state.ending || state.view.is_laden() || waited >= PAUSE) {
+            let pause = if state.view.is_busy() { BUSY_PAUSE } else { PAUSE };
+            if changed && (state.hurry || state.ending || state.view.is_laden() || waited >= pause) {
                 state.hurry = false;
                 if let Some(taken) = state.view.take() {
                     return Work::Save(taken);
@@ -177,7 +180,7 @@ impl Store {
                 return Work::Forget;
             }
             if changed {
-                state = self.wait(state, PAUSE.saturating_sub(waited));
+                state = self.wait(state, pause.saturating_sub(waited));
             } else {
                 (state.idle, since) = (true, None);
                 state = self.wait(state, until_forgetting.max(PAUSE));

@@ -22,6 +22,9 @@ const MAX_UNSAVED: usize = 50_000;
 /// The same in bytes of the records that changed them.
 const MAX_UNSAVED_BYTES: usize = 64 << 20;
 
+/// From so many unsaved cases on, more are going to change soon.
+const MANY_UNSAVED: usize = 64;
+
 /// What is known, and what of it is not saved.
 #[derive(Default)]
 pub(super) struct View {
@@ -209,6 +212,11 @@ impl View {
     /// Whether something is being saved.
     pub fn is_saving(&self) -> bool {
         !self.saving.is_empty()
+    }
+
+    /// Whether so much changes that what is saved now would soon change again.
+    pub fn is_busy(&self) -> bool {
+        self.unsaved.cases.len() >= MANY_UNSAVED
     }
 
     /// Whether it is worth while to save at once.

@@ -27,11 +27,25 @@ pub struct Lane {
     bytes_total: u32,
 }
 
-/// The right to be worked on; given back when dropped.
+/// The right to be worked on.
 #[derive(Debug)]
-pub struct Permit {
-    _call: OwnedSemaphorePermit,
-    _bytes: OwnedSemaphorePermit,
+pub struct Turn {
+    /// To call the provider.
+    pub call: CallSlot,
+    /// To lie in memory.
+    pub room: Room,
+}
+
+/// One of the calls that the provider may get at the same time; given back when dropped.
+#[derive(Debug)]
+pub struct CallSlot {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Bytes of memory; given back when dropped.
+#[derive(Debug)]
+pub struct Room {
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Why a delivery was not admitted.
@@ -64,17 +78,17 @@ impl Lane {
     ///
     /// # Errors
     /// [`NotAdmitted`]: stopping, or too full for too long.
-    pub async fn admit(&self, size: usize, stop: &CancellationToken) -> Result<Permit, NotAdmitted> {
+    pub async fn admit(&self, size: usize, stop: &CancellationToken) -> Result<Turn, NotAdmitted> {
         let size = u32::try_from(size).unwrap_or(u32::MAX).min(self.bytes_total);
         let turn = async {
             let call = Arc::clone(&self.calls).acquire_owned().await.ok()?;
             let bytes = Arc::clone(&self.bytes).acquire_many_owned(size).await.ok()?;
-            Some(Permit { _call: call, _bytes: bytes })
+            Some(Turn { call: CallSlot { _permit: call }, room: Room { _permit: bytes } })
         };
         tokio::select! {
             biased;
             () = stop.cancelled() => Err(NotAdmitted::Stopping),
-            permit = turn => permit.ok_or(NotAdmitted::Stopping),
+            turn = turn => turn.ok_or(NotAdmitted::Stopping),
             () = tokio::time::sleep(LONGEST_WAIT) => Err(NotAdmitted::Busy),
         }
     }

@@ -43,7 +43,8 @@ async fn a_hanging_provider_holds_up_nobody_else_and_gets_no_more_calls_than_it_
     carry_others(&rig).await;
     let calls = rig.sandbox.calls();
     assert_eq!((calls.paths["/slow/messages"], calls.concurrent), (3, 3));
-    assert_eq!(rig.broker.depth("ferry.commands.slow").await, Some(40), "the rest waits at the broker");
+    // As many as may be called are there to be called next.
+    assert_eq!(rig.broker.depth("ferry.commands.slow").await, Some(37), "the rest waits at the broker");
     // What hangs is given back when the grace is over, and the process ends all the same.
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use ferryd::sandbox::CallsSnapshot;
 use serde_json::{Value, json};
 
 use crate::harness::broker::Broker;
@@ -95,14 +96,13 @@ impl Load {
     /// Returns those that ended as `unresolved`.
     pub(crate) async fn verify(&self, rig: &Rig) -> Vec<String> {
         self.await_ends(rig).await;
-        let unresolved =
-            self.items.iter().filter(|(sort, command)| sort.verify(rig, word(command, "id")) == Unresolved);
-        let unresolved: Vec<_> = unresolved.map(|(_, command)| word(command, "id").to_owned()).collect();
+        let counted = rig.sandbox.calls();
         // Within a generation the provider sees one key, which is the command's id.
-        let keys = rig.sandbox.calls().keys;
-        let foreign: Vec<_> = keys.keys().filter(|key| rig.calls(key).calls == 0).collect();
+        let foreign: Vec<_> = counted.keys.keys().filter(|key| !counted.ids.contains_key(*key)).collect();
         assert!(foreign.is_empty(), "keys that are no command's id: {foreign:?}");
-        unresolved
+        let ids = self.items.iter().map(|(sort, command)| (sort, word(command, "id")));
+        let unresolved = ids.filter(|(sort, id)| sort.verify(&rig.events.of(id), &counted, id) == Unresolved);
+        unresolved.map(|(_, id)| id.to_owned()).collect()
     }
 }
 
@@ -135,8 +135,8 @@ impl Sort {
         }
     }
 
-    fn verify(self, rig: &Rig, id: &str) -> Verdict {
-        let (events, calls) = (rig.events.of(id), rig.calls(id));
+    fn verify(self, events: &[Value], counted: &CallsSnapshot, id: &str) -> Verdict {
+        let calls = counted.ids.get(id).copied().unwrap_or_default();
         // A late event, which a crash can bring about, is told by its lower sequence.
         let sequence = |event: &&Value| event["data"]["sequence"].as_u64();
         let last = events.iter().max_by_key(sequence).unwrap();
@@ -145,7 +145,7 @@ impl Sort {
         assert!(self != Self::Tell || calls.calls <= 1, "called twice without a key: {told}");
         let keyless = matches!(self, Self::Tell | Self::TellAgain);
         if !keyless {
-            let key = rig.sandbox.calls().keys.get(id).copied();
+            let key = counted.keys.get(id).copied();
             assert_eq!(key, Some(calls), "not every call had the one key: {told}");
         }
         match (word(last, "data.state"), word(last, "data.error.kind")) {

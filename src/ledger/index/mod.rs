@@ -124,7 +124,8 @@ impl Index {
     }
 
     fn new(key: &str, path: PathBuf, owner: Option<Owner>) -> Self {
-        Self { key: key.to_owned(), path, owner, readers: Readers::default(), damaged: AtomicBool::new(false) }
+        let readers = Readers::new(owner.is_none());
+        Self { key: key.to_owned(), path, owner, readers, damaged: AtomicBool::new(false) }
     }
 
     /// Whether this is another instance's index.

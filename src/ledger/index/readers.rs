@@ -13,8 +13,11 @@ use super::schema;
 const IDLE: usize = 8;
 
 /// Connections, given out one reader each.
-#[derive(Default)]
-pub(super) struct Readers(Mutex<Pool>);
+pub(super) struct Readers {
+    pool: Mutex<Pool>,
+    /// Whether the file may be made anew by another process, which does not say so.
+    guest: bool,
+}
 
 /// What is not given out.
 #[derive(Default)]
@@ -40,9 +43,14 @@ impl Pool {
 }
 
 impl Readers {
+    /// Of one's own index, or of another's as a guest.
+    pub fn new(guest: bool) -> Self {
+        Self { pool: Mutex::default(), guest }
+    }
+
     /// Keeps new readers out while the guard lives.
     pub fn hold(&self) -> MutexGuard<'_, Pool> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads. A connection that met an error is not used again.
@@ -53,8 +61,10 @@ impl Readers {
     ) -> Result<T, IndexError> {
         let (conn, file) = {
             let mut pool = self.hold();
-            // The owner of the index, here or in another process, may have made the file anew.
-            pool.turn_to(std::fs::metadata(path).map_err(IndexError::at(path))?.ino());
+            if self.guest || pool.idle.is_empty() {
+                // The owner of the index may have made the file anew.
+                pool.turn_to(std::fs::metadata(path).map_err(IndexError::at(path))?.ino());
+            }
             let idle = pool.idle.pop();
             (idle.map_or_else(|| schema::connect_reader(path), Ok)?, pool.file)
         };

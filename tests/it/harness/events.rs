@@ -55,13 +55,16 @@ impl Events {
 
     /// The events of one command.
     pub(crate) fn of(&self, command: &str) -> Vec<Value> {
-        self.all().into_iter().filter(|event| event["subject"] == command).collect()
+        self.those(|event| event["subject"] == command)
     }
 
     /// All events.
     pub(crate) fn all(&self) -> Vec<Value> {
-        let real = |event: &&Value| event["type"] != MARKER;
-        self.seen.borrow().iter().filter(real).cloned().collect()
+        self.those(|event| event["type"] != MARKER)
+    }
+
+    fn those(&self, matches: impl Fn(&Value) -> bool) -> Vec<Value> {
+        self.seen.borrow().iter().filter(|event| matches(event)).cloned().collect()
     }
 
     /// Returns once every event is seen that was confirmed before this call: what is not there then was not published.
