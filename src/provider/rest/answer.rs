@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::expression::{Condition, Scope, from_json, unreadable};
+use super::fit::fitting;
 use super::secret::Secrets;
 use super::text::Text;
 use super::tree::{OnFault, Tree};
@@ -19,6 +20,9 @@ use crate::provider::fault::KeyPath;
 
 /// The most characters of an error's message or code.
 const LONGEST: usize = 512;
+
+/// The most warnings of one answer.
+const MOST_WARNINGS: usize = 64;
 
 /// How the answers of an operation are read.
 #[derive(Debug, Default)]
@@ -127,9 +131,14 @@ impl Reading {
     fn success(&self, reply: &Reply, scope: &Scope, secrets: &Secrets) -> Success {
         let mut warnings = Vec::new();
         let result = self.result.as_ref().and_then(|tree| mapped(tree, "result", scope, OnFault::Note(&mut warnings)));
+        let result = result.map(|value| fitting(value, "result", &mut warnings));
         let provider_reference = match self.reference.as_ref().map(|text| text.string(scope)) {
             Some(Err(error)) => {
                 warnings.push(format!("reference: {error}"));
+                None
+            }
+            Some(Ok(Some(reference))) if reference.len() > LONGEST => {
+                warnings.push(format!("reference: left out, {} bytes are too long for an id", reference.len()));
                 None
             }
             Some(Ok(reference)) => reference,
@@ -144,7 +153,7 @@ impl Reading {
         Success {
             result: result.map(|value| secrets.scrub_json(value)),
             provider_reference: provider_reference.map(|text| secrets.scrub(&text)),
-            warnings: warnings.iter().map(|text| capped(&secrets.scrub(text))).collect(),
+            warnings: warnings.iter().take(MOST_WARNINGS).map(|text| capped(&secrets.scrub(text))).collect(),
             http_status: Some(reply.status),
         }
     }
@@ -165,7 +174,8 @@ impl Reading {
         let details = self.errors.iter().filter_map(|mapping| mapping.details.as_ref());
         let details =
             details.filter_map(|tree| mapped(tree, "details", scope, OnFault::LeaveOut)).find(|value| !is_empty(value));
-        let reference = first(self.reference.as_ref(), scope);
+        let details = details.map(|value| fitting(value, "details", &mut Vec::new()));
+        let reference = first(self.reference.as_ref(), scope).filter(|reference| reference.len() <= LONGEST);
         Failure {
             code: Some(capped(&secrets.scrub(&code))),
             message: capped(&secrets.scrub(&message)),

@@ -9,6 +9,7 @@ mod decimal;
 mod encode;
 mod expression;
 pub(super) mod file;
+mod fit;
 mod header;
 mod operation;
 mod path;

@@ -1,0 +1,103 @@
+//! How much of an answer an event may hold.
+//!
+//! An event goes into a record of the ledger and to every subscriber as one message, and what a broker does not take would be
+//! published again for ever. `response_cap` may be larger than that: the whole answer is among the exchanges.
+
+use std::io::{self, Write};
+
+use serde_json::Value as Json;
+
+/// The most bytes of a mapped value, as JSON. The same as of a command.
+pub(super) const LARGEST: usize = 1 << 20;
+
+/// Makes a mapped value fit: the largest of its entries become null, and are named in `warnings`.
+pub(super) fn fitting(mut value: Json, name: &str, warnings: &mut Vec<String>) -> Json {
+    let (whole, noted) = (size(&value), warnings.len());
+    if whole <= LARGEST {
+        return value;
+    }
+    let Json::Object(entries) = &mut value else {
+        warnings.push(too_large(name, whole));
+        return Json::Null;
+    };
+    let mut total = whole;
+    let mut sizes: Vec<_> = entries.iter().map(|(key, value)| (size(value), key.clone())).collect();
+    sizes.sort_unstable_by(|one, other| other.cmp(one));
+    for (bytes, key) in sizes {
+        if total <= LARGEST {
+            break;
+        }
+        warnings.push(too_large(&format!("{name}.{key}"), bytes));
+        entries.insert(key, Json::Null);
+        total = total.saturating_sub(bytes).saturating_add("null".len());
+    }
+    if total <= LARGEST {
+        return value;
+    }
+    // Very many small ones.
+    warnings.truncate(noted);
+    warnings.push(too_large(name, whole));
+    Json::Null
+}
+
+fn too_large(key: &str, bytes: usize) -> String {
+    format!("{key}: left out, {bytes} bytes are more than an event may hold; `ferryd exchanges` has the answer")
+}
+
+/// How many bytes a value has as JSON.
+fn size(value: &Json) -> usize {
+    let mut count = Count(0);
+    // Plain data can always be written, and counting takes anything.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
+}
+
+struct Count(usize);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_for_an_event_is_left_out_and_named_and_the_rest_stays() {
+        let (half, most) = ("x".repeat(LARGEST / 2), "x".repeat(LARGEST));
+        // One byte of text becomes six of JSON.
+        let control = "\u{1}".repeat(LARGEST / 5);
+        for (value, fits, named) in [
+            (json!({"id": "ch_1", "label": half}), json!({"id": "ch_1", "label": half}), vec![]),
+            (json!({"id": "ch_1", "label": most}), json!({"id": "ch_1", "label": null}), vec!["result.label"]),
+            (json!({"id": "ch_1", "label": control}), json!({"id": "ch_1", "label": null}), vec!["result.label"]),
+            (json!({"a": half, "b": [half, half], "c": 1}), json!({"a": half, "b": null, "c": 1}), vec!["result.b"]),
+            (json!({"a": most, "b": [most]}), json!({"a": null, "b": null}), vec!["result.b", "result.a"]),
+            (json!([most]), json!(null), vec!["result"]),
+            (json!(most), json!(null), vec!["result"]),
+            (json!(null), json!(null), vec![]),
+        ] {
+            let mut warnings = Vec::new();
+            assert!(fitting(value, "result", &mut warnings) == fits, "{named:?}");
+            let keys: Vec<_> = warnings.iter().map(|warning| warning.split(':').next().unwrap()).collect();
+            assert_eq!(keys, named);
+        }
+    }
+
+    #[test]
+    fn very_many_small_entries_are_left_out_together() {
+        let many: serde_json::Map<_, _> = (0..LARGEST / 8).map(|n| (format!("k{n}"), json!(n))).collect();
+        let mut warnings = Vec::new();
+        assert_eq!(fitting(Json::Object(many), "result", &mut warnings), Json::Null);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+    }
+}
