@@ -1,4 +1,4 @@
-//! A batch of records as a message of the stream: lines of JSON in the body, the writer and the number of the first line
+//! A batch of records as a message of the stream: lines of JSON in the body, packed, the writer and the number of the first line
 //! beside it.
 
 use jiff::Timestamp;
@@ -7,6 +7,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::packing::pack;
 use crate::amqp::message::{Message, number};
 
 /// The content type of a batch.
@@ -48,7 +49,8 @@ impl Batch {
             .with_message_id(id)
             .with_timestamp(u64::try_from(at.as_second()).unwrap_or_default())
             .with_headers(headers);
-        Message { exchange: ShortString::default(), routing_key: stream, properties, body: self.body }
+        let (properties, body) = pack(properties, self.body);
+        Message { exchange: ShortString::default(), routing_key: stream, properties, body }
     }
 }
 
@@ -61,7 +63,7 @@ impl Source {
     }
 }
 
-/// The lines of a body.
+/// The lines of an unpacked body.
 pub(super) fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     body.split(|byte| *byte == b'\n')
 }

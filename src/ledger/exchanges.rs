@@ -5,7 +5,7 @@
 //! for so long that the [buffer](CAPACITY) is full, a call waits a [second](PATIENCE) at most; then its exchange is
 //! dropped, counted, and the log told, at most once a minute. An orderly end publishes what is left.
 //!
-//! A message is a batch: one JSON object a line (`application/x-ndjson`), each an [`Exchange`]. One whose confirm got lost is
+//! A message is a batch: one JSON object a line (`application/x-ndjson`), packed, each an [`Exchange`]. One whose confirm got lost is
 //! published again, so a line may be there twice; [`find`] tells it once.
 
 mod search;
@@ -24,6 +24,7 @@ use tracing::warn;
 
 pub use search::{Found, Window, find};
 
+use super::packing::pack;
 use crate::amqp::broker::Broker;
 use crate::amqp::message::{Message, TooLong, short};
 use crate::transport::exchange_log::Exchange;
@@ -205,6 +206,7 @@ impl Exchanges {
             .with_content_type("application/x-ndjson".into())
             .with_timestamp(at)
             .with_delivery_mode(PERSISTENT);
+        let (properties, body) = pack(properties, body);
         Message { exchange: ShortString::default(), routing_key: self.0.stream.clone(), properties, body }
     }
 

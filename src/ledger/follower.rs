@@ -16,6 +16,7 @@ use super::batch::{Source, fingerprint, lines};
 use super::health::{Progress, Pulse};
 use super::index::{Checkpoint, IndexError, KeptLine};
 use super::outbox::{Held, Outbox};
+use super::packing::unpack;
 use super::store::Store;
 use super::view::Reached;
 use crate::amqp::stream::{Entry, Place, Stream};
@@ -172,8 +173,15 @@ impl Follower {
             self.keep(RecordId { writer: Uuid::nil(), number: entry.offset }, &entry.data, "nobody's batch");
             return Ok(());
         };
+        let data = match unpack(&entry.properties, &entry.data) {
+            Ok(data) => data,
+            Err(error) => {
+                self.keep(RecordId { writer, number: first }, &entry.data, &error.to_string());
+                return Ok(());
+            }
+        };
         let known = self.store.lock().view.highest(writer);
-        for (number, line) in (first..).zip(lines(&entry.data)).skip_while(|(number, _)| *number <= known) {
+        for (number, line) in (first..).zip(lines(&data)).skip_while(|(number, _)| *number <= known) {
             self.apply_line(RecordId { writer, number }, line)?;
         }
         if writer == self.outbox.writer {

@@ -16,6 +16,7 @@ mod follower;
 mod health;
 pub mod index;
 mod outbox;
+mod packing;
 pub mod pen;
 pub mod reading;
 mod store;

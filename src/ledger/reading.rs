@@ -5,18 +5,19 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::batch::{Source, lines};
+use super::packing::unpack;
 use crate::amqp::stream::Entry;
 use crate::domain::ledger::record::{Line, RecordId, Unreadable};
 
 /// A line of the ledger at its place.
 #[derive(Debug)]
-pub struct Read<'a> {
+pub struct Read {
     /// The offset of its message.
     pub offset: u64,
     /// Its name; `None` where nobody that writes the ledger sent the message.
     pub id: Option<RecordId>,
     /// As it stands.
-    pub text: &'a [u8],
+    pub text: Vec<u8>,
     /// What it says.
     pub line: Result<Line, Unreadable>,
 }
@@ -29,14 +30,15 @@ pub struct Reading {
 
 impl Reading {
     /// The lines of a message that were not there before.
-    pub fn read<'a>(&mut self, entry: &'a Entry) -> Vec<Read<'a>> {
+    pub fn read(&mut self, entry: &Entry) -> Vec<Read> {
         let offset = entry.offset;
-        let read = |id, text| Read { offset, id, text, line: Line::decode(text) };
-        let Some(Source { writer, first }) = Source::of(&entry.properties) else {
+        let read = |id, text: &[u8]| Read { offset, id, text: text.to_vec(), line: Line::decode(text) };
+        let unpacked = unpack(&entry.properties, &entry.data);
+        let (Some(Source { writer, first }), Ok(data)) = (Source::of(&entry.properties), unpacked) else {
             return vec![read(None, &entry.data)];
         };
         let known = self.highest.entry(writer).or_default();
-        let new = (first..).zip(lines(&entry.data)).filter(|(number, _)| number > known);
+        let new = (first..).zip(lines(&data)).filter(|(number, _)| number > known);
         let read: Vec<_> = new.map(|(number, text)| read(Some(RecordId { writer, number }), text)).collect();
         if let Some(RecordId { number, .. }) = read.last().and_then(|last| last.id) {
             *known = number;

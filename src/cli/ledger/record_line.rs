@@ -19,18 +19,18 @@ const MOST: usize = 160;
 const TAIL: usize = 6;
 
 /// Time, the end of the id, kind, command, call, and what it says.
-pub(super) fn line(read: &Read<'_>) -> String {
+pub(super) fn line(read: &Read) -> String {
     let id = read.id.map_or_else(|| format!("@{}", read.offset), short);
     match &read.line {
         Ok(Line::Record(record)) => record_line(&id, record),
         Ok(Line::Marker) => {
-            let at = at(read.text).unwrap_or_else(|| " ".repeat(24));
+            let at = at(&read.text).unwrap_or_else(|| " ".repeat(24));
             format!("{at}  {id:10}  marker")
         }
         Ok(Line::Foreign { kind, command, critical }) => {
             let command = command.as_ref().map_or("", |command| command.as_str());
             let weight = if *critical { "must not be passed over" } else { "passed over" };
-            let at = at(read.text).unwrap_or_else(|| " ".repeat(24));
+            let at = at(&read.text).unwrap_or_else(|| " ".repeat(24));
             format!("{at}  {id:10}  {:13}  {command:28}  {:5}  not known to this version, {weight}", visible(kind), "")
         }
         Err(error) => format!("{:24}  {id:10}  unreadable     {}", "", excerpt(&error.to_string())),
@@ -38,9 +38,9 @@ pub(super) fn line(read: &Read<'_>) -> String {
 }
 
 /// The record as it stands, and where that is.
-pub(super) fn json(read: &Read<'_>) -> Value {
+pub(super) fn json(read: &Read) -> Value {
     let id = read.id.map(|id| id.to_string());
-    match (&read.line, serde_json::from_slice::<Value>(read.text)) {
+    match (&read.line, serde_json::from_slice::<Value>(&read.text)) {
         (Ok(_), Ok(Value::Object(record))) => {
             let mut whole = json!({ "offset": read.offset, "id": id });
             if let Some(whole) = whole.as_object_mut() {
@@ -50,7 +50,7 @@ pub(super) fn json(read: &Read<'_>) -> Value {
         }
         (line, _) => {
             let why = line.as_ref().err().map(ToString::to_string);
-            let text = String::from_utf8_lossy(read.text);
+            let text = String::from_utf8_lossy(&read.text);
             json!({ "offset": read.offset, "id": id, "unreadable": text, "why": why })
         }
     }

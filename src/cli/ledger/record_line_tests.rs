@@ -9,12 +9,12 @@ const LINES: [&str; 6] = [
     "no JSON",
 ];
 
-fn reads() -> impl Iterator<Item = Read<'static>> {
+fn reads() -> impl Iterator<Item = Read> {
     let id = |number| "0199b0f2-6f0c-7c31-8d0a-2f6f3a9e1c55.1".parse().ok().map(|id| RecordId { number, ..id });
     LINES.iter().zip(1..).map(move |(text, number)| Read {
         offset: 7,
         id: id(number).filter(|_| *text != "no JSON"),
-        text: text.as_bytes(),
+        text: text.as_bytes().to_vec(),
         line: Line::decode(text.as_bytes()),
     })
 }

@@ -133,7 +133,7 @@ impl Tail {
         Ok(out.flush()?)
     }
 
-    fn means(&self, read: &Read<'_>) -> bool {
+    fn means(&self, read: &Read) -> bool {
         let Some(wanted) = &self.command else { return true };
         match &read.line {
             Ok(Line::Record(record)) => record.command == *wanted,

@@ -15,6 +15,7 @@ use lapin::{BasicProperties, Channel, Consumer};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use super::super::packing::unpack;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::error::BrokerError;
 use crate::domain::command_id::CommandId;
@@ -148,7 +149,10 @@ impl Search {
             if is_marker(&delivery, &marker) || delivery.properties.timestamp().is_some_and(|at| at > ends(&window)) {
                 break;
             }
-            self.read(&delivery.data, &window);
+            // What a later version packed in another way can't be searched.
+            if let Ok(data) = unpack(&delivery.properties, &delivery.data) {
+                self.read(&data, &window);
+            }
             if self.bytes > MOST_BYTES {
                 return Ok(false);
             }
