@@ -16,6 +16,7 @@ pub mod conclude;
 pub mod control;
 pub mod in_flight;
 pub mod lane;
+mod log;
 pub mod memory;
 pub mod outbox;
 pub mod parcel;
@@ -32,11 +33,12 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::debug;
 
 use self::conclude::Verdict;
 use self::in_flight::{Entry, InFlight, Step};
 use self::lane::{CallSlot, Lane, NotAdmitted};
+use self::log::{log_ending, mask_of};
 use self::memory::{Begun, Memory};
 use self::outbox::{Outbox, Outgoing};
 use self::parcel::{Order, Parcel, Refusal};
@@ -44,7 +46,7 @@ use crate::amqp::broker::Broker;
 use crate::amqp::error::BrokerError;
 use crate::amqp::topology::Names;
 use crate::domain::event::Happening;
-use crate::domain::exchange::{Answer, Request};
+use crate::domain::exchange::Request;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::ledger::record::Reason;
 use crate::domain::lifecycle::{self, Admission, Decision, Kind};
@@ -54,8 +56,6 @@ use crate::domain::retry::Rung;
 use crate::failpoint::{Failpoint, hit};
 use crate::ledger::exchanges::Exchanges;
 use crate::provider::{Call, Idempotency, Operation};
-use crate::transport::exchange_log::{self, Exchange, StepLabel};
-use crate::transport::mask::Mask;
 
 /// The rung a delivery waits on when its provider is busy.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -320,53 +320,10 @@ impl Pipeline {
         }
         Ok(())
     }
-
-    /// Writes an exchange to the log and to its stream; masked once, and only where somebody wants it.
-    async fn log_exchange(
-        &self,
-        lane: &Lane,
-        order: &Order,
-        request: &Request,
-        answer: &Answer,
-        (at, elapsed): (Timestamp, Duration),
-    ) {
-        let heard = exchange_log::is_heard();
-        if !heard && self.exchanges.is_none() {
-            return;
-        }
-        let Order { command, parcel } = order;
-        let step = StepLabel {
-            at,
-            command: &command.id,
-            provider: &lane.provider.name,
-            operation: &command.operation,
-            generation: parcel.travel.progress.generation,
-            attempt: parcel.travel.progress.attempt,
-        };
-        let writing = {
-            let mask = mask_of(lane, order).capped_at(self.log_body_cap);
-            let exchange = Exchange::new(&step, request, answer, elapsed, &mask, lane.provider.log.bodies);
-            if heard {
-                exchange.log(&mask);
-            }
-            self.exchanges.as_ref().map(|exchanges| exchanges.write(&exchange))
-        };
-        if let Some(writing) = writing {
-            writing.await;
-        }
-    }
 }
 
 fn panicked() -> Failure {
     Failure::new("panic", "handling the command failed in ferryd itself; see its log")
-}
-
-/// What must not be read in the log about a command.
-fn mask_of(lane: &Lane, order: &Order) -> Mask {
-    let Order { command, .. } = order;
-    let operation = lane.provider.operations.get(&command.operation);
-    let sensitive = operation.map(|operation| operation.payload.sensitive_values(&command.payload));
-    lane.mask.with_values(&sensitive.unwrap_or_default())
 }
 
 fn idempotency_of(lane: &Lane, parcel: &Parcel) -> Option<Idempotency> {
@@ -403,22 +360,5 @@ async fn requeue(ackers: impl IntoIterator<Item = Acker>) {
         if let Err(error) = acker.nack(again).await {
             debug!(%error, "failed to give a delivery back; the broker takes it back with the connection");
         }
-    }
-}
-
-/// Tells the log how a command ended. A provider may quote in its messages what it was sent, so they are masked.
-fn log_ending(parcel: &Parcel, happening: &Happening, mask: impl FnOnce() -> Mask) {
-    let command = parcel.identity.id.as_str();
-    let provider = parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str());
-    let attempt = parcel.travel.progress.attempt;
-    let Happening::Failed(kind, failure) = happening else {
-        let state = happening.state().as_str();
-        return info!(command.id = command, provider, attempt, state, "command ended");
-    };
-    let (kind, reason) = (*kind, mask().text(&failure.message));
-    if matches!(kind, Kind::Poison | Kind::Unresolved) {
-        error!(command.id = command, provider, attempt, kind = kind.as_str(), reason, "command failed");
-    } else {
-        warn!(command.id = command, provider, attempt, kind = kind.as_str(), reason, "command failed");
     }
 }

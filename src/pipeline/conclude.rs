@@ -7,10 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{error, info};
 
+use super::Pipeline;
+use super::log::log_ending;
 use super::memory::record;
 use super::outbox::Outgoing;
 use super::parcel::Parcel;
-use super::{Pipeline, log_ending};
 use crate::amqp::error::BrokerError;
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::{Event, Happening};

@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use lapin::message::Delivery;
 use tracing::{error, warn};
 
+use super::log::log_ending;
 use super::outbox::Outgoing;
 use super::parcel::Parcel;
-use super::{Pipeline, ack, log_ending};
+use super::{Pipeline, ack};
 use crate::amqp::headers;
 use crate::domain::command::ANY;
 use crate::domain::event::Happening;

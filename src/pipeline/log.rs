@@ -1,0 +1,77 @@
+//! What the log and the stream of exchanges are told about a command. Nothing is decided here.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{error, info, warn};
+
+use super::Pipeline;
+use super::lane::Lane;
+use super::parcel::{Order, Parcel};
+use crate::domain::event::Happening;
+use crate::domain::exchange::{Answer, Request};
+use crate::domain::lifecycle::Kind;
+use crate::transport::exchange_log::{self, Exchange, StepLabel};
+use crate::transport::mask::Mask;
+
+impl Pipeline {
+    /// Writes an exchange to the log and to its stream; masked once, and only where somebody wants it.
+    pub(super) async fn log_exchange(
+        &self,
+        lane: &Lane,
+        order: &Order,
+        request: &Request,
+        answer: &Answer,
+        (at, elapsed): (Timestamp, Duration),
+    ) {
+        let heard = exchange_log::is_heard();
+        if !heard && self.exchanges.is_none() {
+            return;
+        }
+        let Order { command, parcel } = order;
+        let step = StepLabel {
+            at,
+            command: &command.id,
+            provider: &lane.provider.name,
+            operation: &command.operation,
+            generation: parcel.travel.progress.generation,
+            attempt: parcel.travel.progress.attempt,
+        };
+        let writing = {
+            let mask = mask_of(lane, order).capped_at(self.log_body_cap);
+            let exchange = Exchange::new(&step, request, answer, elapsed, &mask, lane.provider.log.bodies);
+            if heard {
+                exchange.log(&mask);
+            }
+            self.exchanges.as_ref().map(|exchanges| exchanges.write(&exchange))
+        };
+        if let Some(writing) = writing {
+            writing.await;
+        }
+    }
+}
+
+/// What must not be read in the log about a command.
+pub(super) fn mask_of(lane: &Lane, order: &Order) -> Mask {
+    let Order { command, .. } = order;
+    let operation = lane.provider.operations.get(&command.operation);
+    let sensitive = operation.map(|operation| operation.payload.sensitive_values(&command.payload));
+    lane.mask.with_values(&sensitive.unwrap_or_default())
+}
+
+/// Tells the log how a command ended. A provider may quote in its messages what it was sent, so they are masked.
+pub(super) fn log_ending(parcel: &Parcel, happening: &Happening, mask: impl FnOnce() -> Mask) {
+    let command = parcel.identity.id.as_str();
+    let provider = parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str());
+    let attempt = parcel.travel.progress.attempt;
+    let Happening::Failed(kind, failure) = happening else {
+        let state = happening.state().as_str();
+        return info!(command.id = command, provider, attempt, state, "command ended");
+    };
+    let (kind, reason) = (*kind, mask().text(&failure.message));
+    if matches!(kind, Kind::Poison | Kind::Unresolved) {
+        error!(command.id = command, provider, attempt, kind = kind.as_str(), reason, "command failed");
+    } else {
+        warn!(command.id = command, provider, attempt, kind = kind.as_str(), reason, "command failed");
+    }
+}
