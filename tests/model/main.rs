@@ -4,6 +4,7 @@
 
 mod holder;
 mod ledger;
+mod moves;
 mod search;
 mod world;
 

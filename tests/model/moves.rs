@@ -1,0 +1,372 @@
+//! The transitions of the model: what can happen in a world, and what it comes to.
+
+use crate::Mistake;
+use crate::holder::{Answer, Turn};
+use crate::ledger::{Carried, Failed, Guard, Ledger, Rec, Said, What};
+use crate::search::Protocol;
+use crate::world::{At, Instance, Job, Kind, Message, World};
+
+/// What can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// A message is delivered; a dead letter to an operator with that job.
+    Deliver(usize, Option<Job>),
+    /// A command is delivered, and its provider is busy.
+    Defer(usize),
+    /// A record comes into the ledger.
+    Land(usize),
+    /// An instance goes on.
+    Go(usize),
+    /// A call ends.
+    Answered(usize, Answer),
+    /// Somebody finds an ending that nobody has published.
+    Sweep,
+    /// An instance dies: with what it has sent, or without; its call acted or not.
+    Crash(usize, bool),
+    /// The broker takes a message back whose holder goes on.
+    Unlink(usize),
+    /// The broker makes a copy.
+    Copy(usize),
+    /// The provider's own message comes, during a call or after it.
+    Callback(Option<usize>, What),
+    /// The command's time is over.
+    Expire,
+}
+
+impl Protocol {
+    /// What happens by itself, sooner or later.
+    pub fn steps(&self, world: &World, actions: &mut Vec<Action>) {
+        let idle = world.instances.iter().any(|instance| instance.at == At::Idle);
+        for (place, message) in world.queue.iter().enumerate().filter(|_| idle) {
+            match message.kind {
+                Kind::Dead { job: None, .. } => {}
+                Kind::Dead { job, .. } => actions.push(Action::Deliver(place, job)),
+                _ if self.is_due(world, message) => actions.push(Action::Deliver(place, None)),
+                _ => {}
+            }
+        }
+        actions.extend((0..world.transit.len()).map(Action::Land));
+        for (who, instance) in world.instances.iter().enumerate() {
+            match instance.at {
+                At::Sent(_, Rec::Started(_)) if self.setup.mistake == Some(Mistake::CallsUnread) => {
+                    actions.push(Action::Go(who));
+                }
+                At::Idle | At::Sent(..) => {}
+                At::Calling { acted, .. } => self.answers(world, who, acted, actions),
+                _ => actions.push(Action::Go(who)),
+            }
+        }
+        if self.setup.mistake != Some(Mistake::NobodySweeps) && idle && self.is_to_sweep(world) {
+            actions.push(Action::Sweep);
+        }
+    }
+
+    /// What a call may come to.
+    fn answers(&self, world: &World, who: usize, acted: bool, actions: &mut Vec<Action>) {
+        let key = self.key_of(world, who);
+        let truth = key.and_then(|key| world.seen.truth[usize::from(key)]);
+        let possible = |answer: &&Answer| match answer {
+            Answer::Completed | Answer::Unknown(true) => truth.is_none_or(|truth| truth == What::Completed),
+            Answer::Declined => !acted && truth.is_none_or(|truth| truth != What::Completed),
+            // Whoever acted does not say that it did not; under a key it may, to a repetition.
+            Answer::Transient | Answer::Rejected | Answer::Unknown(false) => !acted,
+        };
+        actions.extend(self.setup.answers.iter().filter(possible).map(|answer| Action::Answered(who, *answer)));
+    }
+
+    fn key_of(&self, world: &World, who: usize) -> Option<u8> {
+        match world.instances[who].message?.kind {
+            Kind::Command { step, key, .. } if self.setup.guard == Guard::Key => Some(key.unwrap_or(step.generation)),
+            _ => None,
+        }
+    }
+
+    /// Whether a message has waited for long enough. The claim it waits for is over when its owner has died, or has ended
+    /// its call, or has not begun it, and will not.
+    fn is_due(&self, world: &World, message: &Message) -> bool {
+        let Kind::Command { waited_out: Some(claim), .. } = message.kind else { return true };
+        self.setup.guard != Guard::Claim
+            || self.setup.mistake == Some(Mistake::TakesOverEarly)
+            || !world.instances.iter().any(|other| matches!(other.at, At::Calling { start, .. } if start == claim))
+    }
+
+    /// Whether an ending that needs no message waits for somebody to publish it.
+    fn is_to_sweep(&self, world: &World) -> bool {
+        let view = self.ledger.lock().unwrap().view(world.case);
+        view.ending.is_some()
+            && view.unsettled.is_some_and(|(_, effects)| {
+                let event = effects.event;
+                let published = world.seen.told.contains(&event);
+                let busy = |other: &Instance| matches!(other.at, At::Event { effects, .. } if effects.event == event);
+                effects.carried == Carried::Nothing && !published && !world.instances.iter().any(busy)
+            })
+    }
+
+    /// What may happen, so many times.
+    pub fn chances(&self, world: &World, actions: &mut Vec<Action>) {
+        if world.faults > 0 {
+            self.faults(world, actions);
+        }
+        if world.callbacks > 0 {
+            self.callbacks(world, actions);
+        }
+        let idle = world.instances.iter().any(|instance| instance.at == At::Idle);
+        if world.jobs > 0 && idle {
+            for (place, message) in world.queue.iter().enumerate() {
+                if let Kind::Dead { job: None, unknown, .. } = message.kind {
+                    let safe = !unknown || self.setup.guard == Guard::Key;
+                    let jobs = [(Job::Replay, safe), (Job::Force, unknown), (Job::Discard, true)];
+                    let jobs = jobs.into_iter().filter(|(_, possible)| *possible);
+                    actions.extend(jobs.map(|(job, _)| Action::Deliver(place, Some(job))));
+                }
+            }
+        }
+        if world.waits > 0 && idle {
+            let commands = world
+                .queue
+                .iter()
+                .enumerate()
+                .filter(|(_, message)| matches!(message.kind, Kind::Command { .. }) && self.is_due(world, message));
+            actions.extend(commands.map(|(place, _)| Action::Defer(place)));
+        }
+        if self.setup.expires && !world.expired {
+            actions.push(Action::Expire);
+        }
+    }
+
+    pub fn instance_faults(&self, world: &World, who: usize, actions: &mut Vec<Action>) {
+        let instance = &world.instances[who];
+        match instance.at {
+            At::Idle => {}
+            At::Sent(..) => actions.extend([Action::Crash(who, true), Action::Crash(who, false)]),
+            At::Calling { acted, .. } => {
+                let key = self.key_of(world, who);
+                let truth = key.and_then(|key| world.seen.truth[usize::from(key)]);
+                actions.push(Action::Crash(who, false));
+                if !acted && truth.is_none() {
+                    actions.push(Action::Crash(who, true));
+                }
+            }
+            _ => actions.push(Action::Crash(who, false)),
+        }
+        if instance.linked && instance.at != At::Idle {
+            actions.push(Action::Unlink(who));
+        }
+    }
+
+    /// Whether what an instance does next neither depends on others nor matters to what they do: publishing (the sooner,
+    /// the worse for a later end), acking, and following a ruling. Not so before a claimed call: time may run out.
+    pub fn is_apart(&self, instance: &Instance) -> bool {
+        match instance.at {
+            At::Read(_, Rec::Started(_), ruling) => {
+                self.setup.guard != Guard::Claim
+                    || !matches!(self.ledger.lock().unwrap().said(ruling), Said::Counts { .. })
+            }
+            At::Idle | At::Sent(..) | At::Calling { .. } | At::Read(_, Rec::Replayed { .. }, _) => false,
+            At::Read(..) | At::Event { .. } | At::Carry { .. } | At::Forward(_) | At::Ack { .. } => true,
+        }
+    }
+
+    fn faults(&self, world: &World, actions: &mut Vec<Action>) {
+        for who in 0..world.instances.len() {
+            self.instance_faults(world, who, actions);
+        }
+        for (place, message) in world.queue.iter().enumerate() {
+            if !matches!(message.kind, Kind::Dead { .. }) {
+                actions.push(Action::Copy(place));
+            }
+        }
+    }
+
+    fn callbacks(&self, world: &World, actions: &mut Vec<Action>) {
+        let declined = What::Failed(Failed::Declined);
+        if world.seen.acts > 0 {
+            actions.push(Action::Callback(None, What::Completed));
+        }
+        let known = !world.seen.called.is_empty() || world.seen.keys.iter().any(Option::is_some);
+        if known && (self.setup.contradicts || world.seen.truth.contains(&Some(declined))) {
+            actions.push(Action::Callback(None, declined));
+        }
+        for (who, instance) in world.instances.iter().enumerate() {
+            let key = self.key_of(world, who);
+            let free = key.is_none_or(|key| world.seen.truth[usize::from(key)].is_none());
+            if free && matches!(instance.at, At::Calling { acted: false, .. }) {
+                actions.push(Action::Callback(Some(who), What::Completed));
+            }
+        }
+    }
+
+    pub fn is_under_way(&self, world: &World) -> bool {
+        let mut actions = Vec::new();
+        self.steps(world, &mut actions);
+        world.seen.wrong != 0 || !actions.is_empty()
+    }
+
+    /// Whether the command has ended, that is told, and a dead letter is there for a person.
+    pub fn is_over(&self, world: &World) -> bool {
+        let view = self.ledger.lock().unwrap().view(world.case);
+        let dead = |message: &Message| match message.kind {
+            Kind::Dead { generation, .. } => generation == view.step.generation,
+            _ => false,
+        };
+        view.ending.is_some_and(|event| world.seen.told.contains(&event))
+            && (!view.dead || world.queue.iter().any(dead))
+    }
+
+    pub fn apply(&self, ledger: &mut Ledger, world: &mut World, action: Action) {
+        match action {
+            Action::Deliver(place, job) => self.deliver(ledger, world, place, job),
+            Action::Defer(place) => {
+                world.waits -= 1;
+                let (message, who) = (world.queue.remove(place), idle(world));
+                Turn { setup: &self.setup, ledger, world, who }.defer(message);
+            }
+            Action::Land(place) => land(ledger, world, place),
+            Action::Go(who) => self.go(ledger, world, who),
+            Action::Answered(who, answer) => {
+                let At::Calling { unknown, acted, .. } = world.instances[who].at else { return };
+                Turn { setup: &self.setup, ledger, world, who }.answered(unknown, acted, answer);
+            }
+            Action::Sweep => {
+                let Some((by, effects)) = ledger.view(world.case).unsettled else { return };
+                let who = idle(world);
+                world.instances[who].at = At::Event { by: Some(by), effects };
+            }
+            Action::Crash(who, what) => self.crash(world, who, what),
+            Action::Unlink(who) => {
+                world.faults -= 1;
+                world.instances[who].linked = false;
+                world
+                    .queue
+                    .extend(world.instances[who].message.map(|message| Message { redelivered: true, ..message }));
+            }
+            Action::Copy(place) => {
+                world.faults -= 1;
+                world.queue.push(Message { redelivered: false, ..world.queue[place] });
+            }
+            Action::Callback(who, what) => self.call_back(world, who, what),
+            Action::Expire => world.expired = true,
+        }
+    }
+
+    fn call_back(&self, world: &mut World, who: Option<usize>, what: What) {
+        world.callbacks -= 1;
+        if let Some(who) = who {
+            world.seen.act(self.key_of(world, who), what);
+            if let At::Calling { acted, .. } = &mut world.instances[who].at {
+                *acted = true;
+            }
+        }
+        world.queue.push(Message { kind: Kind::Callback(what), redelivered: false });
+    }
+
+    fn deliver(&self, ledger: &mut Ledger, world: &mut World, place: usize, chosen: Option<Job>) {
+        let mut message = world.queue.remove(place);
+        match &mut message.kind {
+            Kind::Dead { job, .. } => {
+                world.jobs -= u8::from(job.is_none());
+                *job = chosen;
+            }
+            Kind::Command { waited_out: Some(claim), .. } if self.setup.mistake != Some(Mistake::TakesOverEarly) => {
+                for other in &mut world.instances {
+                    other.late |= matches!(other.at, At::Sent(id, Rec::Started(_)) | At::Read(id, Rec::Started(_), _) if id == *claim);
+                }
+            }
+            _ => {}
+        }
+        let who = idle(world);
+        Turn { setup: &self.setup, ledger, world, who }.take(message);
+    }
+
+    fn go(&self, ledger: &mut Ledger, world: &mut World, who: usize) {
+        let instance = world.instances[who];
+        match instance.at {
+            At::Read(id, record, ruling) => Turn { setup: &self.setup, ledger, world, who }.read(id, record, ruling),
+            // Only by mistake: the ruling is not known yet.
+            At::Sent(id, _) => Turn { setup: &self.setup, ledger, world, who }.call(id, false),
+            At::Event { by, effects } => {
+                world.seen.tell(effects.event);
+                world.instances[who].at = match effects.carried {
+                    Carried::Nothing => At::Ack { by },
+                    _ => At::Carry { by, effects },
+                };
+            }
+            At::Carry { by, effects } => {
+                world.queue.extend(message_of(effects.carried, instance.message));
+                world.instances[who].at = At::Ack { by };
+            }
+            At::Forward(kind) => {
+                world.queue.push(Message { kind, redelivered: false });
+                world.instances[who].at = At::Ack { by: None };
+            }
+            At::Ack { by } => {
+                world.transit.extend(by.map(|by| (0, Rec::Settled(by))));
+                world.instances[who] = Instance::IDLE;
+            }
+            At::Idle | At::Calling { .. } => {}
+        }
+    }
+
+    fn crash(&self, world: &mut World, who: usize, what: bool) {
+        world.faults -= 1;
+        let instance = world.instances[who];
+        match instance.at {
+            At::Sent(id, _) if what => world.transit.retain(|(other, _)| *other != id),
+            At::Calling { .. } => {
+                let key = self.key_of(world, who);
+                if what {
+                    world.seen.act(key, What::Completed);
+                }
+                if let (None, Some(Kind::Command { step, .. })) = (key, instance.message.map(|message| message.kind)) {
+                    world.seen.lose(step.generation);
+                }
+            }
+            _ => {}
+        }
+        let back = instance.message.filter(|_| instance.linked);
+        world.queue.extend(back.map(|message| Message { redelivered: true, ..message }));
+        world.instances[who] = Instance::IDLE;
+    }
+}
+
+fn idle(world: &World) -> usize {
+    world.instances.iter().position(|instance| instance.at == At::Idle).unwrap()
+}
+
+/// A record comes into the ledger, and whoever waits for it reads it.
+fn land(ledger: &mut Ledger, world: &mut World, place: usize) {
+    let (id, record) = world.transit.remove(place);
+    let (case, ruling) = ledger.rule(world.case, id, record);
+    world.case = case;
+    if let Said::Counts { .. } = ledger.said(ruling) {
+        match record {
+            Rec::Finished(finish) => {
+                world.seen.count(finish.effects.event);
+                world.seen.cancelled |= finish.effects.event.what == What::Failed(Failed::Cancelled);
+            }
+            Rec::Replayed { from, forced, .. } => world.seen.replay(from, forced),
+            _ => {}
+        }
+    }
+    for instance in &mut world.instances {
+        if instance.at == At::Sent(id, record) {
+            instance.at = At::Read(id, record, ruling);
+        }
+    }
+}
+
+/// The message that is carried on, as the broker has it.
+fn message_of(carried: Carried, held: Option<Message>) -> Option<Message> {
+    let content = match held.map(|message| message.kind) {
+        Some(Kind::Command { content, .. }) => content,
+        _ => 0,
+    };
+    let kind = match carried {
+        Carried::Nothing => return None,
+        Carried::Next { step, unknown, key } => {
+            Kind::Command { step, recorded: true, content, unknown, key, waited_out: None }
+        }
+        Carried::Dead { generation, unknown, key } => Kind::Dead { generation, unknown, key, job: None },
+    };
+    Some(Message { kind, redelivered: false })
+}
