@@ -76,7 +76,7 @@ impl fmt::Display for Report {
         for (title, columns) in &self.0 {
             writeln!(f, "\n{title}")?;
             write!(f, "{:30}", "")?;
-            columns.iter().try_for_each(|(unit, _)| write!(f, "{unit:>14}{:>8}{:>8}", "ratio", "ledger"))?;
+            columns.iter().try_for_each(|(unit, _)| write!(f, "{unit:>16}{:>8}{:>8}", "ratio", "ledger"))?;
             writeln!(f)?;
             for contender in Contender::ALL {
                 write!(f, "{:30}", contender.name())?;
@@ -84,7 +84,7 @@ impl fmt::Display for Report {
                     let value = rounds.get(&contender).map_or(f64::NAN, |values| median(values));
                     let [ratio, ledger] =
                         [Contender::Minimal, Contender::FerrydForgetful].map(|base| ratio(rounds, contender, base));
-                    write!(f, "{value:>14.1}{ratio:>8.2}{ledger:>8.2}")?;
+                    write!(f, "{value:>16.1}{ratio:>8.2}{ledger:>8.2}")?;
                 }
                 writeln!(f)?;
             }
