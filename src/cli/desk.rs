@@ -1,6 +1,7 @@
 //! What the commands that talk to the broker begin with.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -9,6 +10,8 @@ use super::progress::Progress;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::topology::Names;
 use crate::config::Config;
+use crate::domain::command_id::CommandId;
+use crate::domain::ledger::case::Case;
 use crate::domain::name::Name;
 use crate::operator::Operator;
 use crate::operator::queues::{dead_queues, provider_names};
@@ -44,6 +47,16 @@ impl Desk {
         let place = self.ledger()?;
         let mut progress = Progress::on_terminal("records of the ledger read:");
         Ok(Register::open(&self.operator, &place, |records| progress.tell(records)).await?)
+    }
+
+    /// What the ledger says of a command.
+    pub(super) fn case(&self, id: &CommandId) -> Result<Option<Arc<Case>>, CommandError> {
+        self.runtime.block_on(async {
+            let register = self.register().await?;
+            let case = register.case(id);
+            register.close().await;
+            Ok(case?)
+        })
     }
 
     /// The names of the configured providers.

@@ -3,6 +3,7 @@
 use anstyle::{AnsiColor, Style};
 
 use super::output::visible;
+use super::wording::shortened;
 use crate::domain::event::{Event, EventData};
 use crate::domain::lifecycle::{Kind, State};
 use crate::operator::follow::Followed;
@@ -65,11 +66,7 @@ fn came_of_it(data: &EventData) -> String {
 }
 
 fn excerpt(text: &str) -> String {
-    let mut short: String = text.chars().take(MOST).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    visible(&short)
+    visible(&shortened(text, MOST))
 }
 
 #[cfg(test)]

@@ -63,13 +63,7 @@ struct Story<'a> {
 impl Status {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let desk = Desk::open(config)?;
-        let case = desk.runtime.block_on(async {
-            let register = desk.register().await?;
-            let case = register.case(&self.id);
-            register.close().await;
-            Ok::<_, CommandError>(case?)
-        })?;
-        let Some(case) = case else { return Err(CommandError::NotKnown(self.id)) };
+        let Some(case) = desk.case(&self.id)? else { return Err(CommandError::NotKnown(self.id)) };
         if self.json {
             return Ok(out.json(&Story::new(&self.id, &case))?);
         }

@@ -41,6 +41,15 @@ pub(super) fn between(from: Timestamp, to: Timestamp) -> String {
     format!("{sign}{span}")
 }
 
+/// The start of a text, of `most` characters.
+pub(super) fn shortened(text: &str, most: usize) -> String {
+    let mut short: String = text.chars().take(most).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,12 +43,7 @@ impl Show {
 
     /// What the ledger knows.
     fn record(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
-        let case = desk.runtime.block_on(async {
-            let register = desk.register().await?;
-            let case = register.case(&self.id);
-            register.close().await;
-            Ok::<_, CommandError>(case?)
-        })?;
+        let case = desk.case(&self.id)?;
         let ending = case.as_deref().and_then(|case| case.ending.as_ref()).filter(|ending| ending.is_dead());
         let Some(letter) = ending.and_then(|ending| ending.letter.as_deref()) else {
             return Err(CommandError::NotKnownDead(self.id));

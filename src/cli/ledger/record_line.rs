@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 use super::super::output::visible;
-use super::super::wording::{moment, step};
+use super::super::wording::{moment, shortened, step};
 use crate::domain::event::EventData;
 use crate::domain::ledger::record::{
     By, Fact, Finished, Guard, Line, Opened, Record, RecordId, Replayed, Started, Step,
@@ -167,11 +167,7 @@ fn finished_gist(finished: &Finished) -> String {
 }
 
 fn excerpt(text: &str) -> String {
-    let mut short: String = text.chars().take(MOST).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    visible(&short)
+    visible(&shortened(text, MOST))
 }
 
 #[cfg(test)]

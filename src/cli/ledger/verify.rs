@@ -8,6 +8,7 @@ use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::output::{Output, Table};
 use super::super::progress::Progress;
+use super::super::wording::shortened;
 use crate::operator::register::Place;
 use crate::operator::verify::{Difference, Field, Verdict, verify};
 
@@ -75,11 +76,7 @@ fn short(value: &Value) -> String {
         Value::Array(list) => format!("{} of them, the last {}", list.len(), list.last().unwrap_or(&Value::Null)),
         other => other.to_string(),
     };
-    let mut short: String = text.chars().take(MAX_VALUE).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
+    shortened(&text, MAX_VALUE)
 }
 
 #[cfg(test)]
