@@ -119,6 +119,13 @@ impl Stream {
         self.reader.as_ref().map_or(Duration::ZERO, |reader| reader.since.elapsed())
     }
 
+    /// Ends the session with the broker, for everybody: what is written over it does not come into the stream.
+    pub fn end_session(&self, reason: &str) {
+        if let Some(reader) = &self.reader {
+            reader.session.end(reason);
+        }
+    }
+
     /// Lets the next reading begin at another place.
     pub fn reposition(&mut self, place: Place) {
         self.detach();

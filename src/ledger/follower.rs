@@ -40,6 +40,8 @@ pub(super) struct Follower {
     /// What the next message has to be.
     pub expected: Option<Checkpoint>,
     pub progress: Progress,
+    /// How often in a row reading anew brought nothing.
+    pub doubts: u32,
 }
 
 /// Whether reading goes on.
@@ -117,6 +119,12 @@ impl Follower {
             warn!(offset = expected.offset, "the ledger's stream ends before what is known of it");
             return self.rebuild().await;
         }
+        if self.doubts > 0 {
+            // After a stream's leader has changed, RabbitMQ 3.10 can take what a channel publishes to it for repeats: it
+            // confirms them, and drops them. It knows a channel of a new session by another name.
+            self.stream.end_session("what the broker confirms for the ledger does not come into its stream");
+        }
+        self.doubts += 1;
         self.aim();
     }
 
@@ -131,6 +139,7 @@ impl Follower {
             }
             return;
         }
+        self.doubts = 0;
         while let Err(error) = self.apply(&entry, source) {
             self.survive(&error).await;
             if error.is_damaged() {

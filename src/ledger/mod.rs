@@ -258,6 +258,7 @@ impl Parts {
             stop: self.stop.clone(),
             expected: None,
             progress: Progress::default(),
+            doubts: 0,
         };
         let (outbox, stop) = (Arc::clone(&self.outbox), self.stop.clone());
         let writing = async move { writer::write(&broker, &outbox, &stream, &stop).await };

@@ -57,6 +57,27 @@ async fn a_broker_that_is_killed_three_times_under_load_loses_nothing_and_makes_
 }
 
 #[tokio::test]
+async fn streams_that_change_their_leaders_under_load_lose_nothing() {
+    let rig = rig(Node::shared().await).await;
+    let daemon = rig.setup.start_ready().await;
+    let mut loads = Vec::new();
+    for round in 1..=3 {
+        let mut load = Load::new(&format!("round-{round}"), 10, "100ms");
+        load.publish(&rig.broker).await;
+        assert_eq!(load.len(), 100);
+        provider_works(&rig, 12).await;
+        for stream in ["ferry.ledger", "ferry.exchanges"] {
+            rig.vhost.kill_stream_leader(stream).await;
+        }
+        loads.push(load);
+    }
+    for load in &loads {
+        assert_eq!(load.verify(&rig).await, Vec::<String>::new());
+    }
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
 async fn a_broker_that_is_down_for_a_while_is_waited_for_by_old_and_new_daemons() {
     let node = Node::private().await;
     let rig = rig(&node).await;

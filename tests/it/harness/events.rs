@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 const EXCHANGE: &str = "ferry.events";
 const MARKER: &str = "test.marker";
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
+const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Every event since [`Events::follow`], in the order of arrival; repeats too, since delivery is at least once.
 pub(crate) struct Events {
@@ -98,7 +99,8 @@ async fn follow(uri: String, queue: String, first: Subscription, seen: Arc<watch
             }
         }
         sleep(RECONNECT_AFTER).await;
-        subscription = subscribe(&uri, &queue).await.ok();
+        // A node that is starting can take a request and never answer it.
+        subscription = timeout(SUBSCRIBED_WITHIN, subscribe(&uri, &queue)).await.ok().and_then(Result::ok);
     }
 }
 

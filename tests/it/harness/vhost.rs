@@ -61,6 +61,23 @@ impl Vhost {
             .await;
     }
 
+    /// Kills the process that leads a stream, and returns once the broker has another leader for it.
+    pub(crate) async fn kill_stream_leader(&self, stream: &str) {
+        let vhost = &self.name;
+        self.control
+            .eval(&format!(
+                r#"Leader = fun() ->
+                     {{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{stream}">>)),
+                     amqqueue:get_pid(Q)
+                   end,
+                   Old = Leader(), true = is_process_alive(Old), exit(Old, kill),
+                   Wait = fun Wait(0) -> none;
+                              Wait(N) -> case Leader() of Old -> timer:sleep(20), Wait(N - 1); New -> New end end,
+                   true = is_process_alive(Wait(1000))"#
+            ))
+            .await;
+    }
+
     /// The node's own address: what a proxy leads to.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
