@@ -10,12 +10,14 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::events::Events;
 use super::wait::eventually;
 
 const PERSISTENT: u8 = 2;
 const PATIENCE: Duration = Duration::from_mins(1);
+const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A connection to a virtual host. After the broker was killed, make another.
 pub(crate) struct Broker {
@@ -48,7 +50,9 @@ impl Broker {
 
     /// Connects as soon as the broker lets it.
     pub(crate) async fn connect_eventually(uri: &str) -> Self {
-        eventually(PATIENCE, "the broker can be reached", async || Self::try_connect(uri).await.ok()).await
+        // A node that is starting can take a request and never answer it.
+        let connecting = async || timeout(CONNECTED_WITHIN, Self::try_connect(uri)).await.ok()?.ok();
+        eventually(PATIENCE, "the broker can be reached", connecting).await
     }
 
     async fn try_connect(uri: &str) -> lapin::Result<Self> {
