@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use crate::amqp::headers::DEAD;
 use crate::amqp::message::text;
-use crate::amqp::topology::Names;
 use crate::domain::command::{Envelope, Identity};
 use crate::domain::command_id::CommandId;
 use crate::domain::dead_letter::DeadLetter;
@@ -186,11 +185,11 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// A dead letter as the ledger knows it.
+    /// A dead letter as the ledger knows it, in this queue.
     #[must_use]
-    pub fn of_row(row: Row, names: &Names) -> Self {
+    pub fn of_row(row: Row, queue: String) -> Self {
         Self {
-            queue: row.provider.as_ref().map_or_else(|| names.dead_other(), |provider| names.dead_of(provider)),
+            queue,
             kind: row.kind.map_or(UNREADABLE, Kind::as_str),
             code: row.code,
             message: row.message,

@@ -19,6 +19,13 @@ pub fn dead_queues(names: &Names, providers: &[Name], wanted: Option<&Name>) -> 
     queues
 }
 
+/// The one of these queues in which a dead letter of `provider` lies: where it has none, the broker puts it aside.
+#[must_use]
+pub fn dead_queue(names: &Names, queues: &[String], provider: Option<&Name>) -> String {
+    let own = provider.map(|provider| names.dead_of(provider)).filter(|queue| queues.contains(queue));
+    own.unwrap_or_else(|| names.dead_other())
+}
+
 /// Why a folder of provider files does not tell its providers' names.
 #[derive(Debug, thiserror::Error)]
 pub enum NamesError {

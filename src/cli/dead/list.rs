@@ -13,6 +13,7 @@ use super::Which;
 use crate::ledger::index::{self, MAX_PAGE};
 use crate::operator::OperatorError;
 use crate::operator::dead::{Listed, WantedKind};
+use crate::operator::queues::dead_queue;
 use crate::operator::scan::{depths, scan};
 
 pub(super) const EXAMPLES: &str = "\
@@ -106,7 +107,10 @@ impl List {
             let (mut found, mut after) = (Vec::new(), None);
             loop {
                 let page = index.list(&filter, after.as_ref(), MAX_PAGE).map_err(OperatorError::from)?;
-                found.extend(page.rows.into_iter().map(|row| Listed::of_row(row, names)));
+                found.extend(page.rows.into_iter().map(|row| {
+                    let queue = dead_queue(names, &queues, row.provider.as_ref());
+                    Listed::of_row(row, queue)
+                }));
                 after = page.next;
                 if after.is_none() {
                     break;

@@ -10,6 +10,7 @@ use crate::domain::command_id::CommandId;
 use crate::domain::dead_letter::DeadLetter;
 use crate::operator::dead::{Dead, Filter};
 use crate::operator::properties;
+use crate::operator::queues::dead_queue;
 use crate::operator::scan::scan;
 
 pub(super) const EXAMPLES: &str = "\
@@ -48,8 +49,8 @@ impl Show {
         let Some(letter) = ending.and_then(|ending| ending.letter.as_deref()) else {
             return Err(CommandError::NotKnownDead(self.id));
         };
-        let names = &desk.operator.names;
-        let queue = letter.command.provider.as_ref().map_or_else(|| names.dead_other(), |name| names.dead_of(name));
+        let queues = desk.dead_queues(None)?;
+        let queue = dead_queue(&desk.operator.names, &queues, letter.command.provider.as_ref());
         if self.json {
             return Ok(out.json(&json!([{ "queue": queue, "record": letter }]))?);
         }

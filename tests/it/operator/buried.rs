@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::recorded::{asked, ferryd};
 use crate::harness::wait::eventually;
-use crate::rig::{Rig, SOON, and, charge, send, word};
+use crate::rig::{Rig, SOON, and, charge, command, send, word};
 
 const REFUSED: &str = "seen in the dashboard";
 
@@ -111,6 +111,15 @@ async fn dead_letters_are_listed_and_grouped_by_the_ledger() {
     assert_eq!((&shown[0]["queue"], &whole[0]["queue"]), (&json!("ferry.dead.acme"), &json!("ferry.dead.acme")));
     assert_eq!((&shown[0]["body"], &whole[0]["body"]["id"]), (&Value::Null, &json!("first")));
     assert_eq!(shown[0]["record"]["history"][0]["http_status"], 500, "{shown:#}");
+    // One of a provider that is not there is put aside.
+    rig.publish(&command("nobody", "send", "astray", json!({}))).await;
+    rig.terminal("astray").await;
+    for arguments in
+        [&["dead", "show", "astray"][..], &["dead", "show", "astray", "--message"], &["dead", "list", "astray"]]
+    {
+        assert_eq!(asked(&rig, arguments).await[0]["queue"], "ferry.dead.other", "{arguments:?}");
+    }
+    asked(&rig, &["dead", "discard", "astray", "--by", "ann", "--reason", REFUSED]).await;
     let told = ferryd(&rig, &["dead", "show", "paid"]).await;
     assert!(
         told.code == Some(1) && told.err.contains("the ledger knows of no dead letter of command `paid`"),
