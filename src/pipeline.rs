@@ -97,7 +97,7 @@ impl Pipeline {
             Entry::Joined => return,
             Entry::Ended(acker) => return ack([acker]).await,
         };
-        // Held until the command is settled.
+        // Held until the delivery is acked.
         let mut room = None;
         let outgoing = match lane.admit(order.parcel.body.len(), &self.stop).await {
             Err(NotAdmitted::Stopping) => {

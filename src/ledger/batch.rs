@@ -1,5 +1,5 @@
-//! A batch of records as a message of the stream: lines of JSON in the body, packed, the writer and the number of the first line
-//! beside it.
+//! A batch of records as a message of the stream: lines of JSON in the body, packed, the writer and the number of the first
+//! line beside it.
 
 use jiff::Timestamp;
 use lapin::BasicProperties;

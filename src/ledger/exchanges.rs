@@ -5,8 +5,8 @@
 //! for so long that the [buffer](CAPACITY) is full, a call waits a [second](PATIENCE) at most; then its exchange is
 //! dropped, counted, and the log told, at most once a minute. An orderly end publishes what is left.
 //!
-//! A message is a batch: one JSON object a line (`application/x-ndjson`), packed, each an [`Exchange`]. One whose confirm got lost is
-//! published again, so a line may be there twice; [`find`] tells it once.
+//! A message is a batch: one JSON object a line (`application/x-ndjson`), packed, each an [`Exchange`]. One whose confirm got
+//! lost is published again, so a line may be there twice; [`find`] tells it once.
 
 mod search;
 

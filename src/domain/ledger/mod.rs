@@ -15,6 +15,7 @@ pub mod case;
 pub mod effects;
 mod finish;
 pub mod holder;
+mod line;
 pub mod opening;
 pub mod record;
 mod record_id;

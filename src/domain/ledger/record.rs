@@ -1,26 +1,17 @@
-//! Records: what the ledger holds, one line of JSON each.
-//!
-//! `{"v":1,"kind":"started","critical":true,"at":"…","command":"…","data":{…}}`. A reader of an older version knows by
-//! `critical` whether it may pass over a kind it does not know; where it may not, it decides nothing more about that
-//! command. `docs/LEDGER.md` documents every kind, `docs/schema/record.json` is the schema.
+//! Records: what the ledger holds. How each is written is in the module `line` beside this one; `docs/LEDGER.md` documents
+//! every kind.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::effects::Effects;
+pub use super::line::{Line, Unreadable, VERSION};
 pub use super::record_id::{InvalidRecordId, RecordId};
 use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::progress::Attempted;
-
-/// The version of the record format that this program writes.
-pub const VERSION: u32 = 1;
-
-/// Most records are shorter, in bytes.
-const USUAL: usize = 1_536;
 
 /// One call of a command, or the place of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -270,55 +261,6 @@ pub struct Asked {
     pub correlation_id: Option<String>,
 }
 
-/// A line as it was read.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Line {
-    /// A record that this version understands.
-    Record(Box<Record>),
-    /// Nothing but a place in the order, by which a reader knows how far it has come.
-    Marker,
-    /// A kind that this version does not know.
-    Foreign {
-        /// Its kind.
-        kind: String,
-        /// Its command, where it has one.
-        command: Option<CommandId>,
-        /// Whether nothing more may be decided about the command without understanding it.
-        critical: bool,
-    },
-}
-
-/// A line that can't be read.
-#[derive(Debug, thiserror::Error)]
-#[error("no record: {0}")]
-pub struct Unreadable(#[from] serde_json::Error);
-
-/// The kind of a marker.
-const MARKER: &str = "marker";
-
-#[derive(Serialize)]
-struct Written<'a, T> {
-    v: u32,
-    kind: &'a str,
-    critical: bool,
-    at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command: Option<&'a CommandId>,
-    data: &'a T,
-}
-
-#[derive(Deserialize)]
-struct Read<'a> {
-    kind: String,
-    #[serde(default)]
-    critical: bool,
-    #[serde(default)]
-    command: Option<CommandId>,
-    at: Timestamp,
-    #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
-}
-
 impl Fact {
     /// The word for its kind.
     #[must_use]
@@ -340,68 +282,6 @@ impl Fact {
     #[must_use]
     pub fn is_critical(&self) -> bool {
         !matches!(self, Self::Settled(_) | Self::Asked(_))
-    }
-}
-
-impl Record {
-    /// The record as a line, without its line break.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        match &self.fact {
-            Fact::Opened(data) => self.write(data),
-            Fact::Started(data) => self.write(data),
-            Fact::Released(data) => self.write(data),
-            Fact::TakenOver(data) => self.write(data),
-            Fact::Finished(data) => self.write(data),
-            Fact::Settled(data) => self.write(data),
-            Fact::CancelWished(data) => self.write(data),
-            Fact::Replayed(data) => self.write(data),
-            Fact::Asked(data) => self.write(data),
-        }
-    }
-
-    fn write<T: Serialize>(&self, data: &T) -> Vec<u8> {
-        let (kind, critical) = (self.fact.kind(), self.fact.is_critical());
-        let written = Written { v: VERSION, kind, critical, at: self.at, command: Some(&self.command), data };
-        let mut line = Vec::with_capacity(USUAL);
-        // A record is plain data; it always has a JSON form.
-        let _ = serde_json::to_writer(&mut line, &written);
-        line
-    }
-}
-
-impl Line {
-    /// A marker as a line, without its line break.
-    #[must_use]
-    pub fn marker(at: Timestamp) -> Vec<u8> {
-        let written = Written { v: VERSION, kind: MARKER, critical: false, at, command: None, data: &() };
-        serde_json::to_vec(&written).unwrap_or_default()
-    }
-
-    /// Reads a line.
-    ///
-    /// # Errors
-    /// [`Unreadable`]: it is no JSON, or a known kind without what belongs to it.
-    pub fn decode(line: &[u8]) -> Result<Self, Unreadable> {
-        let Read { kind, critical, command, at, data } = serde_json::from_slice(line)?;
-        if kind == MARKER {
-            return Ok(Self::Marker);
-        }
-        let text = data.map_or("null", RawValue::get);
-        let fact = match kind.as_str() {
-            "opened" => Fact::Opened(serde_json::from_str(text)?),
-            "started" => Fact::Started(serde_json::from_str(text)?),
-            "released" => Fact::Released(serde_json::from_str(text)?),
-            "taken_over" => Fact::TakenOver(serde_json::from_str(text)?),
-            "finished" => Fact::Finished(serde_json::from_str(text)?),
-            "settled" => Fact::Settled(serde_json::from_str(text)?),
-            "cancel_wished" => Fact::CancelWished(serde_json::from_str(text)?),
-            "replayed" => Fact::Replayed(serde_json::from_str(text)?),
-            "asked" => Fact::Asked(serde_json::from_str(text)?),
-            _ => return Ok(Self::Foreign { kind, command, critical }),
-        };
-        let command = command.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("command"))?;
-        Ok(Self::Record(Box::new(Record { at, command, fact })))
     }
 }
 
