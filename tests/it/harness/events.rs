@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ExchangeDeclareOptions,
     QueueBindOptions, QueueDeclareOptions,
@@ -18,6 +19,7 @@ use tokio::time::{sleep, timeout};
 const EXCHANGE: &str = "ferry.events";
 const MARKER: &str = "test.marker";
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Every event since [`Events::follow`], in the order of arrival; repeats too, since delivery is at least once.
@@ -92,8 +94,8 @@ type Subscription = (Connection, Consumer);
 async fn follow(uri: String, queue: String, first: Subscription, seen: Arc<watch::Sender<Vec<Value>>>) {
     let mut subscription = Some(first);
     loop {
-        if let Some((_connection, mut consumer)) = subscription.take() {
-            while let Some(Ok(delivery)) = consumer.next().await {
+        if let Some((connection, mut consumer)) = subscription.take() {
+            while let Some(delivery) = next(&connection, &mut consumer).await {
                 seen.send_modify(|events| events.push(serde_json::from_slice(&delivery.data).unwrap()));
                 let _redelivered_if_lost = delivery.ack(BasicAckOptions::default()).await;
             }
@@ -101,6 +103,17 @@ async fn follow(uri: String, queue: String, first: Subscription, seen: Arc<watch
         sleep(RECONNECT_AFTER).await;
         // A node that is starting can take a request and never answer it.
         subscription = timeout(SUBSCRIBED_WITHIN, subscribe(&uri, &queue)).await.ok().and_then(Result::ok);
+    }
+}
+
+/// The next delivery; `None` once the connection is lost, which a consumer is not always told.
+async fn next(connection: &Connection, consumer: &mut Consumer) -> Option<Delivery> {
+    loop {
+        match timeout(LOOK_EVERY, consumer.next()).await {
+            Ok(delivery) => return delivery?.ok(),
+            Err(_) if connection.status().connected() => {}
+            Err(_) => return None,
+        }
     }
 }
 
