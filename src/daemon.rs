@@ -225,13 +225,14 @@ async fn serve(pipeline: Arc<Pipeline>, consumed: Vec<Consumed>, stop: Cancellat
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = pipeline.memory.lost() => {
-                warn!("the ledger does not get on; no commands are taken until it does");
-                pause.cancel();
-            }
+            () = pipeline.memory.lost() => pause.cancel(),
         }
         while let Some(channel) = consumers.join_next().await {
             channels.extend(channel.ok().flatten());
+        }
+        if !stop.is_cancelled() {
+            // Said once it is true: until the broker has ended the consumers it goes on delivering.
+            warn!("the ledger does not get on; no commands are taken until it does");
         }
     }
 }
