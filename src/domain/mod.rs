@@ -3,6 +3,7 @@
 //! Nothing in here does I/O, reads a clock or draws random numbers, and nothing knows of tokio, lapin, reqwest or axum;
 //! `tests/it/architecture.rs` holds this. So every decision about other people's money is a function from values to values.
 
+pub mod callback;
 pub mod classify;
 pub mod command;
 pub mod command_id;

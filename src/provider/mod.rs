@@ -21,12 +21,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use url::Url;
 
 pub use self::fault::FileError;
 pub use self::parse::file_schema;
 pub use self::payload::{PayloadSchema, SchemaError};
+use crate::domain::callback::{ChallengeReply, RawCallback, Unverified};
 use crate::domain::command::Command;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::key::IdempotencyKey;
@@ -46,6 +48,21 @@ pub trait Adapter: Send + Sync {
 
     /// Says what came of the call.
     fn interpret(&self, call: &Call<'_>, answer: &Answer) -> Outcome;
+}
+
+/// Believes or refuses a provider's webhook calls.
+///
+/// No method has a default: a provider that forgets to verify does not compile.
+pub trait Webhook: Send + Sync {
+    /// Whether a call is the provider's own, at this time.
+    ///
+    /// # Errors
+    /// [`Unverified`]: it is not to be believed.
+    fn verify(&self, call: &RawCallback, now: Timestamp) -> Result<(), Unverified>;
+
+    /// What to answer where the provider only asks whether the endpoint is really its owner's; `None` for every other call.
+    /// A call that is answered so is not published.
+    fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply>;
 }
 
 /// One call to be made: what a request is rendered from.
@@ -69,6 +86,8 @@ pub struct Provider {
     pub kind: Name,
     /// Knows its protocol.
     pub adapter: Arc<dyn Adapter>,
+    /// Verifies its webhook calls; `None` where it has no endpoint.
+    pub webhook: Option<Arc<dyn Webhook>>,
     /// What it can do.
     pub operations: BTreeMap<Name, Operation>,
     /// Where it is.

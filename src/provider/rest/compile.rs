@@ -76,6 +76,7 @@ pub(in crate::provider) fn compile(
         name,
         kind: kind?,
         adapter: Arc::new(adapter),
+        webhook: None,
         operations,
         base_url,
         http,
