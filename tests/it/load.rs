@@ -84,6 +84,13 @@ impl Load {
         self.items.len()
     }
 
+    /// The commands for the operation without a key that the provider has been called for.
+    pub(crate) fn called_without_key(&self, calls: &CallsSnapshot) -> Vec<String> {
+        let keyless = self.items.iter().filter(|(sort, _)| matches!(sort, Sort::Tell | Sort::TellAgain));
+        let ids = keyless.map(|(_, command)| word(command, "id").to_owned());
+        ids.filter(|id| calls.ids.contains_key(id)).collect()
+    }
+
     /// Waits until every command has ended.
     pub(crate) async fn await_ends(&self, rig: &Rig) {
         for (_, command) in &self.items {
