@@ -15,6 +15,7 @@ pub mod cancel;
 pub mod conclude;
 pub mod control;
 pub mod in_flight;
+mod inquire;
 pub mod lane;
 mod log;
 pub mod memory;
@@ -38,7 +39,7 @@ use tracing::debug;
 use self::conclude::Verdict;
 use self::in_flight::{Entry, InFlight, Step};
 use self::lane::{CallSlot, Lane, NotAdmitted};
-use self::log::{log_ending, mask_of};
+use self::log::{log_ending, log_verdict, mask_of};
 use self::memory::{Begun, Memory};
 use self::outbox::{Outbox, Outgoing};
 use self::parcel::{Order, Parcel, Refusal};
@@ -55,7 +56,7 @@ use crate::domain::progress::Attempted;
 use crate::domain::retry::Rung;
 use crate::failpoint::{Failpoint, hit};
 use crate::ledger::exchanges::Exchanges;
-use crate::provider::{Call, Idempotency, Operation};
+use crate::provider::{Call, Idempotency, Operation, Remedies};
 
 /// The rung a delivery waits on when its provider is busy.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -113,7 +114,7 @@ impl Pipeline {
             Err(NotAdmitted::Busy) => self.wait(&mut order, Rung::at_least(BUSY_WAIT), Reason::Busy).await,
             Ok(turn) => {
                 room = Some(turn.room);
-                let attempt = AssertUnwindSafe(self.attempt(lane, &mut order, turn.call)).catch_unwind().await;
+                let attempt = AssertUnwindSafe(self.take_up(lane, &mut order, turn.call)).catch_unwind().await;
                 match attempt {
                     Ok(outgoing) => outgoing,
                     Err(_) => self.poisoned(lane, &mut order).await,
@@ -145,8 +146,8 @@ impl Pipeline {
             .unwrap_or_else(|_| Err(Refusal::unreadable(delivery, &lane.provider, &self.names, now, panicked())))
     }
 
-    /// Makes the next call of a command, if it may be made, and says what follows.
-    async fn attempt(&self, lane: &Lane, order: &mut Order, slot: CallSlot) -> Result<Outgoing, BrokerError> {
+    /// Does what a message is up for, if anything is left to do: the next call, or a question about one.
+    async fn take_up(&self, lane: &Lane, order: &mut Order, slot: CallSlot) -> Result<Outgoing, BrokerError> {
         let Some(operation) = lane.provider.operations.get(&order.command.operation) else {
             return self.poisoned(lane, order).await;
         };
@@ -155,20 +156,32 @@ impl Pipeline {
             order.note_opening();
         }
         if let Some(next) = self.memory.glance(&order.parcel) {
-            return self.instead(&mut order.parcel, operation.idempotency, next).await;
+            return self.instead(&mut order.parcel, operation.remedies(), next).await;
         }
+        match order.progress().inquiry {
+            None => self.attempt(lane, operation, order, slot).await,
+            Some(inquiry) => self.inquire(lane, operation, order, inquiry, slot).await,
+        }
+    }
+
+    /// Makes the next call of a command, if it may be made, and says what follows.
+    async fn attempt(
+        &self,
+        lane: &Lane,
+        operation: &Operation,
+        order: &mut Order,
+        slot: CallSlot,
+    ) -> Result<Outgoing, BrokerError> {
         let limits = order.limits(operation);
         match lifecycle::before_call(order.progress(), &limits, Timestamp::now()) {
             Admission::Call => {}
             Admission::Park(rung) => return self.wait(order, rung, Reason::Early).await,
-            Admission::GiveUp(kind, failure) => {
-                return self.end(lane, order, Happening::Failed(kind, failure)).await;
-            }
+            Admission::Instead(decision) => return self.follow(lane, order, *decision).await,
         }
         hit(Failpoint::Admitted);
         let request = match Self::request(lane, order, operation) {
             Ok(request) => request,
-            Err((kind, failure)) => return self.end(lane, order, Happening::Failed(kind, failure)).await,
+            Err((kind, failure)) => return self.follow(lane, order, Decision::GiveUp(kind, failure)).await,
         };
         match self.memory.begin(&mut order.parcel, operation, &request).await? {
             Begun::Yes { unknown } => {
@@ -176,7 +189,7 @@ impl Pipeline {
                 order.progress_mut().unknown |= unknown;
             }
             Begun::No(next) => {
-                return self.instead(&mut order.parcel, operation.idempotency, next).await;
+                return self.instead(&mut order.parcel, operation.remedies(), next).await;
             }
         }
         if let Some(event) = self.outbox.tell(&order.parcel, Happening::Processing, Timestamp::now()) {
@@ -186,7 +199,7 @@ impl Pipeline {
         let outcome = self.call(lane, operation, order, &request).await;
         // What follows is between ferryd and its broker; the provider may get the next call.
         drop(slot);
-        lifecycle::mark(order.progress_mut(), &outcome);
+        lifecycle::mark(order.progress_mut(), &outcome, Timestamp::now());
         let decision =
             lifecycle::after_call(outcome, order.progress(), &limits, Timestamp::now(), rand::rng().random());
         hit(Failpoint::Decided);
@@ -195,10 +208,13 @@ impl Pipeline {
 
     /// Lets a command wait without a call.
     async fn wait(&self, order: &mut Order, rung: Rung, reason: Reason) -> Result<Outgoing, BrokerError> {
+        if order.progress().inquiry.is_some() {
+            return Ok(self.outbox.park(&order.parcel, rung));
+        }
         let until = order.command.not_before.filter(|_| reason == Reason::Early);
         match self.memory.wait(&mut order.parcel, reason, until).await? {
             None => Ok(self.outbox.park(&order.parcel, rung)),
-            Some(next) => self.instead(&mut order.parcel, None, next).await,
+            Some(next) => self.instead(&mut order.parcel, Remedies::default(), next).await,
         }
     }
 
@@ -249,22 +265,10 @@ impl Pipeline {
 
     /// Turns a decision into what is to be published.
     async fn follow(&self, lane: &Lane, order: &mut Order, decision: Decision) -> Result<Outgoing, BrokerError> {
-        let happening = match decision {
-            Decision::Complete(success) => Happening::Completed(success),
-            Decision::Wait(success, party) => Happening::Waiting(success, party),
-            Decision::GiveUp(kind, failure) => Happening::Failed(kind, failure),
-            Decision::Retry { rung, due, failure } => {
-                return self.conclude(&mut order.parcel, Verdict::Retry { rung, due, failure }).await;
-            }
-        };
-        self.end(lane, order, happening).await
-    }
-
-    /// Ends a command here: tells the log, and says what is to be published.
-    async fn end(&self, lane: &Lane, order: &mut Order, happening: Happening) -> Result<Outgoing, BrokerError> {
-        log_ending(&order.parcel, &happening, || mask_of(lane, order));
-        let idempotency = idempotency_of(lane, &order.parcel);
-        self.conclude(&mut order.parcel, Verdict::End(happening, idempotency)).await
+        let verdict = Verdict::from(decision);
+        log_verdict(&order.parcel, &verdict, || mask_of(lane, order));
+        let remedies = remedies_of(lane, &order.parcel);
+        self.conclude(&mut order.parcel, verdict, remedies).await
     }
 
     /// Gives a message up whose handling panicked. Once something may have been sent, its outcome is unknown.
@@ -272,7 +276,7 @@ impl Pipeline {
         let operation = lane.provider.operations.get(&order.command.operation);
         let sent = order.progress().first_sent.is_some() && !operation.is_some_and(|operation| operation.reads);
         let kind = if sent { Kind::Unresolved } else { Kind::Poison };
-        self.end(lane, order, Happening::Failed(kind, panicked())).await
+        self.follow(lane, order, Decision::GiveUp(kind, panicked())).await
     }
 
     /// Gives up what is no valid command for its provider.
@@ -287,13 +291,14 @@ impl Pipeline {
         }
         let happening = Happening::Failed(kind, failure);
         log_ending(&parcel, &happening, || lane.mask.clone());
-        let idempotency = idempotency_of(lane, &parcel);
-        self.give_up(parcel, happening, idempotency, acker).await;
+        // It can't be asked about either: whatever it is, it is no valid command.
+        let remedies = Remedies { lookup: None, ..remedies_of(lane, &parcel) };
+        self.give_up(parcel, happening, remedies, acker).await;
     }
 
     /// Ends a message as it is.
-    async fn give_up(&self, mut parcel: Parcel, happening: Happening, idempotency: Option<Idempotency>, acker: Acker) {
-        let outgoing = self.conclude(&mut parcel, Verdict::End(happening, idempotency)).await;
+    async fn give_up(&self, mut parcel: Parcel, happening: Happening, remedies: Remedies, acker: Acker) {
+        let outgoing = self.conclude(&mut parcel, Verdict::End(happening), remedies).await;
         let Ok(outgoing) = outgoing else { return };
         if self.publish(&outgoing).await.is_ok() {
             ack([acker]).await;
@@ -326,9 +331,9 @@ fn panicked() -> Failure {
     Failure::new("panic", "handling the command failed in ferryd itself; see its log")
 }
 
-fn idempotency_of(lane: &Lane, parcel: &Parcel) -> Option<Idempotency> {
+fn remedies_of(lane: &Lane, parcel: &Parcel) -> Remedies {
     let operation = parcel.identity.operation.as_ref().and_then(|name| lane.provider.operations.get(name));
-    operation.and_then(|operation| operation.idempotency)
+    operation.map(Operation::remedies).unwrap_or_default()
 }
 
 /// The call an order is at.
@@ -339,6 +344,7 @@ fn call_of(order: &Order) -> Call<'_> {
         key: progress.key.as_ref(),
         generation: progress.generation,
         attempt: progress.attempt,
+        provider_reference: progress.provider_reference.as_deref(),
     }
 }
 

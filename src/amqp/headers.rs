@@ -14,6 +14,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use super::message::{number, text};
 use crate::domain::event::Trace;
+use crate::domain::inquiry::{Inquiry, Purpose};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::ledger::effects::HeaderValue;
 use crate::domain::ledger::record::RecordId;
@@ -33,6 +34,13 @@ const EXTENDED_TO: &str = "ferry-expires-at";
 const RECORDED: &str = "ferry-recorded";
 const CLAIM: &str = "ferry-claim";
 const ROUTING_KEY: &str = "ferry-routing-key";
+const UNKNOWN_SINCE: &str = "ferry-unknown-since";
+const DEADLINE: &str = "ferry-deadline";
+const REFERENCE: &str = "ferry-provider-reference";
+const INQUIRY: &str = "ferry-inquiry";
+const PURPOSE: &str = "ferry-purpose";
+const NOT_BEFORE: &str = "ferry-not-before";
+const TRIED: &str = "ferry-tried";
 pub use crate::domain::dead_letter::HEADER as DEAD;
 
 /// The most bytes of a publisher's headers that are kept: properties and headers of a message must fit one frame,
@@ -48,6 +56,19 @@ pub enum Kind {
     Park,
     /// An operator's replay of a dead letter.
     Replay,
+    /// Waits for the provider to finish what it accepted.
+    Poll,
+    /// Waits for the provider to be asked whether it acted.
+    Lookup,
+}
+
+impl From<Purpose> for Kind {
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Poll => Self::Poll,
+            Purpose::Lookup => Self::Lookup,
+        }
+    }
 }
 
 impl Kind {
@@ -58,6 +79,8 @@ impl Kind {
             Self::Retry => "retry",
             Self::Park => "park",
             Self::Replay => "replay",
+            Self::Poll => Purpose::Poll.as_str(),
+            Self::Lookup => Purpose::Lookup.as_str(),
         }
     }
 }
@@ -90,7 +113,7 @@ impl Travel {
     /// Everything as headers.
     #[must_use]
     pub fn headers(&self, kind: Kind) -> BTreeMap<String, HeaderValue> {
-        let Progress { generation, attempt, since, key, first_sent, unknown, digest, history } = &self.progress;
+        let Progress { generation, attempt, since, key, first_sent, unknown, digest, history, .. } = &self.progress;
         let text = |text: &dyn ToString| HeaderValue::Text(text.to_string());
         let all = [
             (KIND, text(&kind.as_str())),
@@ -111,8 +134,23 @@ impl Travel {
             (EXTENDED_TO, self.extended_to.map(|time| text(&time))),
             (CLAIM, self.waited_out.map(|claim| text(&claim))),
         ];
-        let some = some.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let some = some.into_iter().chain(self.inquiry_headers()).filter_map(|(name, value)| Some((name, value?)));
         all.into_iter().chain(some).map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// What has to do with asking the provider.
+    fn inquiry_headers(&self) -> [(&'static str, Option<HeaderValue>); 7] {
+        let Progress { unknown_since, deadline, provider_reference, inquiry, .. } = &self.progress;
+        let text = |text: &dyn ToString| HeaderValue::Text(text.to_string());
+        [
+            (UNKNOWN_SINCE, unknown_since.map(|time| text(&time))),
+            (DEADLINE, deadline.map(|time| text(&time))),
+            (REFERENCE, provider_reference.as_ref().map(|reference| text(reference))),
+            (INQUIRY, inquiry.map(|inquiry| HeaderValue::Number(inquiry.number.into()))),
+            (PURPOSE, inquiry.map(|inquiry| text(&inquiry.purpose.as_str()))),
+            (NOT_BEFORE, inquiry.map(|inquiry| text(&inquiry.due))),
+            (TRIED, inquiry.map(|inquiry| HeaderValue::Number(inquiry.tried.into()))),
+        ]
     }
 
     /// Reads what [`headers`](Self::headers) says. `None` where it is not all there: such a message must not be taken for new.
@@ -125,6 +163,10 @@ impl Travel {
             key: text(headers, KEY).map(IdempotencyKey::from_header),
             first_sent: time(headers, FIRST_SENT).ok()?,
             unknown: matches!(headers?.inner().get(UNKNOWN)?, AMQPValue::Boolean(true)),
+            unknown_since: time(headers, UNKNOWN_SINCE).ok()?,
+            deadline: time(headers, DEADLINE).ok()?,
+            provider_reference: text(headers, REFERENCE).map(str::to_owned),
+            inquiry: inquiry(headers)?,
             digest: text(headers, DIGEST).map(str::to_owned),
             history: text(headers, HISTORY).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
         };
@@ -135,6 +177,19 @@ impl Travel {
         let extended_to = time(headers, EXTENDED_TO).ok()?;
         Some(Self { progress, hop, routing_key, extended_to, recorded, waited_out })
     }
+}
+
+/// The question that is due, if one is. `None` where it can't be understood: it must not be taken for a call.
+fn inquiry(headers: Option<&FieldTable>) -> Option<Option<Inquiry>> {
+    let whole = |name| number(headers, name).and_then(|number| u32::try_from(number).ok());
+    let purpose = match text(headers, PURPOSE) {
+        None => return Some(None),
+        Some("poll") => Purpose::Poll,
+        Some("lookup") => Purpose::Lookup,
+        Some(_) => return None,
+    };
+    let (number, due) = (whole(INQUIRY)?, time(headers, NOT_BEFORE).ok()??);
+    Some(Some(Inquiry { number, purpose, due, tried: whole(TRIED).unwrap_or_default() }))
 }
 
 /// Puts headers of ferryd's own beside those of a publisher.

@@ -157,7 +157,7 @@ fn cells(row: &Row, now: Timestamp) -> [String; 9] {
         row.state.as_str().to_owned(),
         row.kind.map(|kind| format!("{}{dead}", kind.as_str())).unwrap_or_default(),
         row.code.clone().unwrap_or_default(),
-        step(Step { generation: *generation, attempt: *attempt }),
+        step(Step::call(*generation, *attempt)),
         row.reference.clone().unwrap_or_default(),
         row.message.as_deref().unwrap_or_default().chars().take(MAX_MESSAGE).collect(),
     ]

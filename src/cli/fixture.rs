@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::output::Output;
 use crate::domain::exchange::{Answer, Request};
+use crate::domain::inquiry::Purpose;
 use crate::domain::name::Name;
-use crate::domain::outcome::{Failure, Outcome};
+use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::retry::RetryPolicy;
 use crate::provider::{Adapter, Call, HttpSettings, Idempotency, LogSettings, Operation, PayloadSchema, Provider};
 
@@ -21,6 +22,18 @@ impl Adapter for NeverCalled {
     }
 
     fn interpret(&self, _: &Call<'_>, _: &Answer) -> Outcome {
+        unreachable!("nothing is called")
+    }
+
+    fn inquire(&self, _: &Call<'_>, _: Purpose) -> Result<Request, Failure> {
+        unreachable!("nothing is called")
+    }
+
+    fn polled(&self, _: &Call<'_>, _: &Answer) -> Polled {
+        unreachable!("nothing is called")
+    }
+
+    fn looked_up(&self, _: &Call<'_>, _: &Answer) -> LookedUp {
         unreachable!("nothing is called")
     }
 }
@@ -45,7 +58,16 @@ pub(super) fn messages() -> Provider {
 
 fn operation(key: bool, accept_duplicates: bool, retry: RetryPolicy) -> Operation {
     let idempotency = key.then_some(Idempotency { retention: Duration::from_hours(24), max_length: None });
-    Operation { idempotency, retry, payload: PayloadSchema::any(), reads: false, accept_duplicates }
+    Operation {
+        idempotency,
+        retry,
+        deadline: Duration::from_hours(7 * 24),
+        poll: None,
+        lookup: None,
+        payload: PayloadSchema::any(),
+        reads: false,
+        accept_duplicates,
+    }
 }
 
 fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operation); N]) -> Provider {

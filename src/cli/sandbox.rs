@@ -20,9 +20,13 @@ Any path and method is a call. The payload's field `sandbox` says how it ends, a
   {"status":503,"retry_after":2}           answers so
   {"fail_times":2}                         fails twice for each idempotency key, then succeeds
   {"decline":true}                         402, card_declined
-  {"accepted":true}                        202, processing
+  {"accepted":true,"finish_after":"5s"}    202, processing; ends well 5 s later
+  {"accepted":true,"finish":"failed"}      202, processing; would end so, but never does by itself
   {"hang":"before_answer"}, {"hang":"mid_body"}, {"reset":true}, {"truncate":true}, {"huge":true}
   {"act_then_fail":true}                   acts, but answers 500
+
+GET /sandbox/deeds?id=… finds what was done for a caller, GET /sandbox/deeds/sb_1 by the sandbox's own id;
+"hidden":"2s" keeps it from being found for a while.
 
 A repeated Idempotency-Key gets the first answer again, like at a good provider."#;
 

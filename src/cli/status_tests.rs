@@ -12,7 +12,7 @@ use crate::domain::ledger::record::{
 use crate::domain::lifecycle::Kind;
 use crate::domain::outcome::{Failure, Success};
 
-const FIRST: Step = Step { generation: 0, attempt: 1 };
+const FIRST: Step = Step::call(0, 1);
 
 /// What the ledger says of a command, by what was written about it so many milliseconds after its start.
 fn case(facts: impl IntoIterator<Item = (i64, Fact)>) -> Case {
@@ -55,7 +55,7 @@ fn finished(step: Step, after: i64, unknown: bool, happening: Happening) -> Fact
     let event = Event::new(opening().identity, moment, happening, Trace::default());
     let effects = Effects { event, told: true, carried: None };
     let (opening, call, by) = (None, None, By::Holder);
-    Fact::Finished(Box::new(Finished { step, opening, fresh: false, call, unknown, by, effects }))
+    Fact::Finished(Box::new(Finished { step, opening, fresh: false, call, unknown, absent: false, by, effects }))
 }
 
 fn settled(number: u64) -> Fact {

@@ -89,7 +89,7 @@ impl Try {
 
 fn show(provider: &Provider, operation: &Operation, command: &Command) -> Result<Shown, CommandError> {
     let key = operation.idempotency.map(|keys| IdempotencyKey::for_generation(&command.id, 0, keys.max_length));
-    let call = Call { command, key: key.as_ref(), generation: 0, attempt: 1 };
+    let call = Call { command, key: key.as_ref(), generation: 0, attempt: 1, provider_reference: None };
     let request = provider.adapter.request(&call).map_err(|failure| CommandError::Refused(failure.message))?;
     let sensitive = operation.payload.sensitive_values(&command.payload);
     let mask = Mask::new(&provider.secrets, &provider.log.mask).with_values(&sensitive).capped_at(usize::MAX);

@@ -4,10 +4,12 @@ use jiff::Timestamp;
 
 use crate::domain::ledger::record::Step;
 
-/// A call: `#2`, and `g1#2` after a replay.
+/// A call: `#2`, and `g1#2` after a replay; `#2?3` for the third question about what came of it.
 pub(super) fn step(step: Step) -> String {
-    let Step { generation, attempt } = step;
-    if generation == 0 { format!("#{attempt}") } else { format!("g{generation}#{attempt}") }
+    let Step { generation, attempt, inquiry } = step;
+    let generation = if generation == 0 { String::new() } else { format!("g{generation}") };
+    let inquiry = if inquiry == 0 { String::new() } else { format!("?{inquiry}") };
+    format!("{generation}#{attempt}{inquiry}")
 }
 
 /// A moment, to the millisecond.
@@ -84,7 +86,8 @@ mod tests {
 
     #[test]
     fn the_first_generation_goes_without_saying() {
-        assert_eq!(step(Step { generation: 0, attempt: 3 }), "#3");
-        assert_eq!(step(Step { generation: 2, attempt: 1 }), "g2#1");
+        assert_eq!(step(Step::call(0, 3)), "#3");
+        assert_eq!(step(Step::call(2, 1)), "g2#1");
+        assert_eq!(step(Step { inquiry: 4, ..Step::call(0, 1) }), "#1?4");
     }
 }

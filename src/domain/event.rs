@@ -71,7 +71,7 @@ pub struct EventData {
     /// Who has to act, of `waiting`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<Party>,
-    /// When the next call is due, of `pending`.
+    /// When the next call is due, of `pending`; when the provider is asked next how far it is, of `waiting`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,
     /// What went wrong beside the operation, such as result fields that could not be mapped.
@@ -127,6 +127,16 @@ pub enum Happening {
     Processing,
     /// The provider accepted.
     Waiting(Success, Party),
+    /// The provider is going to be asked, about what it has accepted or what it may have done. This is never published: it
+    /// is only for the record.
+    Inquiring {
+        /// Whether it has accepted the command.
+        accepted: bool,
+        /// When it is asked.
+        due: Timestamp,
+        /// What is wrong so far, if anything.
+        failure: Option<Failure>,
+    },
     /// Done.
     Completed(Success),
     /// Failed.
@@ -140,7 +150,8 @@ impl Happening {
         match self {
             Self::Pending { .. } => State::Pending,
             Self::Processing => State::Processing,
-            Self::Waiting(..) => State::Waiting,
+            Self::Waiting(..) | Self::Inquiring { accepted: true, .. } => State::Waiting,
+            Self::Inquiring { accepted: false, .. } => State::Processing,
             Self::Completed(_) => State::Completed,
             Self::Failed(..) => State::Failed,
         }
@@ -225,6 +236,12 @@ impl EventData {
             Happening::Pending { due, failure } => {
                 self.next_attempt_at = Some(due);
                 self.fail(None, failure);
+            }
+            Happening::Inquiring { due, failure, .. } => {
+                self.next_attempt_at = Some(due);
+                if let Some(failure) = failure {
+                    self.fail(None, failure);
+                }
             }
             Happening::Waiting(success, party) => {
                 self.waiting_for = Some(party);

@@ -9,7 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::outcome::{Failure, Outcome, Party, Success};
+use super::inquiry::{Accepted, Inquiry, LookupPolicy, PollPolicy, accepted, doubtful};
+use super::outcome::{Failure, Outcome, RetryAfter, Success};
 use super::progress::Progress;
 use super::retry::{RetryPolicy, Rung};
 
@@ -149,6 +150,12 @@ pub struct Limits {
     pub not_before: Option<Timestamp>,
     /// No attempt starts after this.
     pub expires_at: Option<Timestamp>,
+    /// How long the provider may take to finish what it has accepted.
+    pub deadline: Duration,
+    /// How it is polled meanwhile; `None` where it can't be.
+    pub poll: Option<PollPolicy>,
+    /// What a lookup is worth; `None` where there is none.
+    pub lookup: Option<LookupPolicy>,
 }
 
 /// Whether a call may be made now.
@@ -158,8 +165,8 @@ pub enum Admission {
     Call,
     /// Too early: wait on this rung and ask again.
     Park(Rung),
-    /// Too late, or not safe: the command fails without this call.
-    GiveUp(Kind, Failure),
+    /// Too late, or not safe: this, without the call.
+    Instead(Box<Decision>),
 }
 
 /// What the outcome of a call leads to.
@@ -167,8 +174,10 @@ pub enum Admission {
 pub enum Decision {
     /// The command is completed.
     Complete(Success),
-    /// The command waits for the provider or the customer.
-    Wait(Success, Party),
+    /// The command waits for the provider or the customer; the provider is asked how far it is.
+    Wait(Box<Accepted>),
+    /// The provider is asked, with what is wrong so far, if anything.
+    Inquire(Inquiry, Option<Failure>),
     /// Try again after this rung.
     Retry {
         /// The delay queue to wait on.
@@ -185,7 +194,7 @@ pub enum Decision {
 /// Decides whether a call may be made at `now`.
 #[must_use]
 pub fn before_call(progress: &Progress, limits: &Limits, now: Timestamp) -> Admission {
-    let give_up = |kind, failure| Admission::GiveUp(unless_unknown(progress, kind), failure);
+    let give_up = |kind, failure| Admission::Instead(Box::new(given_up(kind, failure, progress, limits, now)));
     if progress.unknown {
         match limits.key_retention {
             None => {
@@ -219,28 +228,54 @@ pub fn before_call(progress: &Progress, limits: &Limits, now: Timestamp) -> Admi
 pub fn after_call(outcome: Outcome, progress: &Progress, limits: &Limits, now: Timestamp, random: f64) -> Decision {
     let (failure, hint) = match outcome {
         Outcome::Completed(success) => return Decision::Complete(success),
-        Outcome::Waiting(success, party) => return Decision::Wait(success, party),
+        Outcome::Waiting(success, party) => {
+            return accepted(success, party, progress, limits, now);
+        }
         Outcome::Declined(failure) => return Decision::GiveUp(Kind::Declined, failure),
-        Outcome::Rejected(failure) => return Decision::GiveUp(unless_unknown(progress, Kind::Rejected), failure),
+        Outcome::Rejected(failure) => return given_up(Kind::Rejected, failure, progress, limits, now),
         Outcome::Transient(failure, hint) => (failure, hint),
         Outcome::Unknown(failure) if limits.key_retention.is_none() => {
-            return Decision::GiveUp(Kind::Unresolved, failure);
+            return doubtful(failure, progress, limits.lookup, now);
         }
-        Outcome::Unknown(failure) => (failure, None),
+        // Where there is nothing to ask by, it is unknown like any other.
+        Outcome::Lookup(failure) if limits.lookup.is_some() || limits.key_retention.is_none() => {
+            return doubtful(failure, progress, limits.lookup, now);
+        }
+        Outcome::Unknown(failure) | Outcome::Lookup(failure) => (failure, None),
     };
+    retried(failure, hint, progress, limits, now, random)
+}
+
+/// Decides when a call that did not end the command is made again, if it may be.
+pub(super) fn retried(
+    failure: Failure,
+    hint: Option<RetryAfter>,
+    progress: &Progress,
+    limits: &Limits,
+    now: Timestamp,
+    random: f64,
+) -> Decision {
     let hint = hint.map(|hint| Duration::from_secs(hint.seconds_from(now)));
     let Some(rung) = limits.policy.next(progress.attempt, hint, random) else {
-        return Decision::GiveUp(unless_unknown(progress, Kind::Unavailable), failure);
+        return given_up(Kind::Unavailable, failure, progress, limits, now);
     };
     let due = after(now, rung.duration());
     if limits.expires_at.is_some_and(|expiry| due > expiry) {
-        return Decision::GiveUp(unless_unknown(progress, Kind::Expired), failure);
+        return given_up(Kind::Expired, failure, progress, limits, now);
     }
     let key_gone = progress.unknown && limits.key_retention.is_some_and(|retention| past_key(progress, retention, due));
     if key_gone || due > after(progress.since, limits.policy.give_up_after) {
-        return Decision::GiveUp(unless_unknown(progress, Kind::Unavailable), failure);
+        return given_up(Kind::Unavailable, failure, progress, limits, now);
     }
     Decision::Retry { rung, due, failure }
+}
+
+/// An ending that would claim to know is none where nobody knows.
+fn given_up(kind: Kind, failure: Failure, progress: &Progress, limits: &Limits, now: Timestamp) -> Decision {
+    match unless_unknown(progress, kind) {
+        Kind::Unresolved => doubtful(failure, progress, limits.lookup, now),
+        kind => Decision::GiveUp(kind, failure),
+    }
 }
 
 /// The kind of failure of a command that can't be called any more as its provider is configured now. Only one that was
@@ -251,9 +286,19 @@ pub fn unfit(progress: &Progress) -> Kind {
     unless_unknown(progress, kind)
 }
 
-/// Notes in `progress` that a call came to `outcome`: an unknown one sticks to the generation.
-pub fn mark(progress: &mut Progress, outcome: &Outcome) {
-    progress.unknown |= matches!(outcome, Outcome::Unknown(_));
+/// Notes in `progress` what a call that came to `outcome` at `now` leaves behind: an unknown one sticks to the generation,
+/// and the provider's own id for what it does is what it is asked by.
+pub fn mark(progress: &mut Progress, outcome: &Outcome, now: Timestamp) {
+    if matches!(outcome, Outcome::Unknown(_) | Outcome::Lookup(_)) {
+        progress.suspect(now);
+    }
+    let reference = match outcome {
+        Outcome::Completed(success) | Outcome::Waiting(success, _) => success.provider_reference.as_ref(),
+        other => other.failure().and_then(|failure| failure.provider_reference.as_ref()),
+    };
+    if reference.is_some() {
+        progress.provider_reference = reference.cloned();
+    }
 }
 
 /// Whether a call at `at` would come too late to be a repetition. Where nothing says when the key was first used, it counts
@@ -272,7 +317,7 @@ pub fn key_deadline(first_sent: Timestamp, retention: Duration) -> Timestamp {
 
 /// An ending that would claim to know is `unresolved` after an unknown outcome.
 fn unless_unknown(progress: &Progress, kind: Kind) -> Kind {
-    if progress.unknown { Kind::Unresolved } else { kind }
+    if progress.is_doubtful() { Kind::Unresolved } else { kind }
 }
 
 /// A failure found before a call, with what the last call said.
@@ -287,11 +332,11 @@ fn last_failure(progress: &Progress, code: &str, text: &str) -> Failure {
     }
 }
 
-fn after(start: Timestamp, delay: Duration) -> Timestamp {
+pub(super) fn after(start: Timestamp, delay: Duration) -> Timestamp {
     start.saturating_add(SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
 }
 
-fn until(now: Timestamp, later: Timestamp) -> Duration {
+pub(super) fn until(now: Timestamp, later: Timestamp) -> Duration {
     Duration::try_from(later.duration_since(now)).unwrap_or_default()
 }
 

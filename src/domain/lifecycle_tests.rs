@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::outcome::RetryAfter;
+use crate::domain::outcome::{Party, RetryAfter};
 use crate::domain::progress::Attempted;
 
 const HOUR: u64 = 3600;
@@ -14,6 +14,9 @@ fn limits(key_retention: Option<u64>) -> Limits {
         key_retention: key_retention.map(Duration::from_secs),
         not_before: None,
         expires_at: None,
+        deadline: Duration::from_secs(HOUR),
+        poll: None,
+        lookup: None,
     }
 }
 
@@ -34,6 +37,7 @@ fn word(decision: &Decision) -> &'static str {
     match decision {
         Decision::Complete(_) => "complete",
         Decision::Wait(..) => "wait",
+        Decision::Inquire(..) => "inquire",
         Decision::Retry { rung, .. } => rung.name(),
         Decision::GiveUp(kind, _) => kind.as_str(),
     }
@@ -94,7 +98,10 @@ fn calls_are_admitted_only_when_safe_and_in_time() {
     let admit = |progress: &Progress, limits: &Limits, second| match before_call(progress, limits, at(second)) {
         Admission::Call => "call",
         Admission::Park(rung) => rung.name(),
-        Admission::GiveUp(kind, _) => kind.as_str(),
+        Admission::Instead(decision) => match *decision {
+            Decision::GiveUp(kind, _) => kind.as_str(),
+            other => panic!("{other:?}"),
+        },
     };
     let expiring = Limits { expires_at: Some(at(10)), ..limits(Some(24 * HOUR)) };
     let scheduled = Limits { not_before: Some(at(100)), ..limits(None) };
@@ -121,9 +128,9 @@ fn calls_are_admitted_only_when_safe_and_in_time() {
 #[test]
 fn an_unknown_outcome_sticks() {
     let mut progress = progress(1, false);
-    mark(&mut progress, &Outcome::Unknown(failure()));
+    mark(&mut progress, &Outcome::Unknown(failure()), at(0));
     assert!(progress.unknown);
-    mark(&mut progress, &Outcome::Transient(failure(), None));
+    mark(&mut progress, &Outcome::Transient(failure(), None), at(0));
     assert!(progress.unknown);
 }
 

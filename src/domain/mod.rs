@@ -11,6 +11,7 @@ pub mod conflict;
 pub mod dead_letter;
 pub mod event;
 pub mod exchange;
+pub mod inquiry;
 pub mod key;
 pub mod ledger;
 pub mod lifecycle;

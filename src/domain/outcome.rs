@@ -20,6 +20,30 @@ pub enum Outcome {
     Transient(Failure, Option<RetryAfter>),
     /// The provider may or may not have acted.
     Unknown(Failure),
+    /// The same, and the provider is to be asked rather than called again.
+    Lookup(Failure),
+}
+
+/// What a poll came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Polled {
+    /// The provider did what was asked.
+    Completed(Success),
+    /// The provider's business "no".
+    Declined(Failure),
+    /// Not ended, or no answer that says so; with what was wrong about the answer, if anything.
+    Still(Option<Failure>),
+}
+
+/// What a lookup came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LookedUp {
+    /// What the provider did was found, and means this.
+    Found(Outcome),
+    /// The provider says that there is none.
+    Absent(Failure),
+    /// The answer does not say.
+    Unclear(Failure),
 }
 
 /// What the operation yielded.
@@ -109,6 +133,8 @@ pub enum Verdict {
     Transient,
     /// See [`Outcome::Unknown`].
     Unknown,
+    /// See [`Outcome::Lookup`].
+    Lookup,
 }
 
 impl Verdict {
@@ -122,6 +148,7 @@ impl Verdict {
             Self::Rejected => "rejected",
             Self::Transient => "transient",
             Self::Unknown => "unknown",
+            Self::Lookup => "lookup",
         }
     }
 }
@@ -137,6 +164,7 @@ impl Outcome {
             Self::Rejected(_) => Verdict::Rejected,
             Self::Transient(..) => Verdict::Transient,
             Self::Unknown(_) => Verdict::Unknown,
+            Self::Lookup(_) => Verdict::Lookup,
         }
     }
 
@@ -144,7 +172,7 @@ impl Outcome {
     #[must_use]
     pub fn of_read(self) -> Self {
         match self {
-            Self::Unknown(failure) => Self::Transient(failure, None),
+            Self::Unknown(failure) | Self::Lookup(failure) => Self::Transient(failure, None),
             other => other,
         }
     }
@@ -157,7 +185,8 @@ impl Outcome {
             Self::Declined(failure)
             | Self::Rejected(failure)
             | Self::Transient(failure, _)
-            | Self::Unknown(failure) => Some(failure),
+            | Self::Unknown(failure)
+            | Self::Lookup(failure) => Some(failure),
         }
     }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::inquiry::{Inquiry, Purpose};
 use super::key::IdempotencyKey;
 use super::name::excerpt;
 use super::outcome::{Outcome, Verdict};
@@ -26,8 +27,16 @@ pub struct Progress {
     pub key: Option<IdempotencyKey>,
     /// When a request of this generation was first sent, for the provider's retention of the key.
     pub first_sent: Option<Timestamp>,
-    /// Whether some call of this generation may have acted. It never becomes false again.
+    /// Whether some call of this generation may have acted. Only the provider's word that none did makes it false again.
     pub unknown: bool,
+    /// When the latest such call was given up; how long a "there is none" proves nothing counts from here.
+    pub unknown_since: Option<Timestamp>,
+    /// Until when the provider, which has accepted the command, may take to finish it; `None` where it has not.
+    pub deadline: Option<Timestamp>,
+    /// The provider's own id for what it does, once it has told it.
+    pub provider_reference: Option<String>,
+    /// The question that is due, where not a call is.
+    pub inquiry: Option<Inquiry>,
     /// The digest of the request that was sent under the key.
     pub digest: Option<String>,
     /// The calls so far.
@@ -90,9 +99,43 @@ impl Progress {
             key: None,
             first_sent: None,
             unknown: false,
+            unknown_since: None,
+            deadline: None,
+            provider_reference: None,
+            inquiry: None,
             digest: None,
             history: Vec::new(),
         }
+    }
+
+    /// The number of the next question about this attempt.
+    #[must_use]
+    pub fn next_inquiry(&self) -> u32 {
+        self.inquiry.map_or(0, |inquiry| inquiry.number).saturating_add(1)
+    }
+
+    /// Whether a lookup is due.
+    #[must_use]
+    pub fn is_looked_up(&self) -> bool {
+        self.inquiry.is_some_and(|inquiry| inquiry.purpose == Purpose::Lookup)
+    }
+
+    /// Whether an ending that claims to know would be wrong: a call may have acted, or the provider has accepted.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.unknown || self.deadline.is_some()
+    }
+
+    /// Notes that a call may have acted.
+    pub fn suspect(&mut self, now: Timestamp) {
+        self.unknown = true;
+        self.unknown_since = Some(now);
+    }
+
+    /// Notes that the provider has said that no call acted.
+    pub fn acquit(&mut self) {
+        self.unknown = false;
+        self.unknown_since = None;
     }
 
     /// Adds a call to the history; from the middle of a long one entries are dropped.

@@ -122,7 +122,7 @@ impl LastWord {
     }
 
     fn record(&self, dead: &Dead, event: Event) -> Record {
-        let step = Step { generation: event.data.generation, attempt: event.data.attempt.saturating_sub(1).max(1) };
+        let step = Step::call(event.data.generation, event.data.attempt.saturating_sub(1).max(1));
         let Decision { by, reason } = &self.decision;
         let finished = Finished {
             step,
@@ -130,6 +130,7 @@ impl LastWord {
             fresh: false,
             call: None,
             unknown: false,
+            absent: false,
             by: By::Operator(Person { by: by.clone(), reason: Some(reason.clone()) }),
             effects: Effects { event, told: true, carried: None },
         };

@@ -79,6 +79,7 @@ impl Pipeline {
             fresh: false,
             call: None,
             unknown: false,
+            absent: false,
             by: By::Canceller(person.clone()),
             effects: Effects { event: event.clone(), told: true, carried: None },
         };

@@ -8,23 +8,25 @@ use jiff::Timestamp;
 use tracing::{error, info};
 
 use super::Pipeline;
-use super::log::log_ending;
+use super::log::log_verdict;
 use super::memory::record;
 use super::outbox::Outgoing;
 use super::parcel::Parcel;
 use crate::amqp::error::BrokerError;
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::{Event, Happening};
+use crate::domain::inquiry::{Accepted, Inquiry, doubtful};
 use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::holder::Next;
 use crate::domain::ledger::record::{By, Fact, Finished, Person, Reason};
 use crate::domain::ledger::ruling::{Decided, Ruling};
-use crate::domain::lifecycle::Kind;
+use crate::domain::lifecycle::{Decision, Kind};
 use crate::domain::outcome::Failure;
+use crate::domain::progress::Attempted;
 use crate::domain::retry::Rung;
 use crate::failpoint::{Failpoint, hit};
 use crate::ledger::{Ledger, Ruled};
-use crate::provider::Idempotency;
+use crate::provider::Remedies;
 use crate::transport::mask::Mask;
 
 /// How long a message waits for a version of ferryd that understands what the ledger holds about its command.
@@ -33,8 +35,12 @@ const FOREIGN_WAIT: Duration = Duration::from_mins(5);
 /// What was decided about a message.
 #[derive(Debug, Clone)]
 pub enum Verdict {
-    /// Its command ends, or waits for the provider.
-    End(Happening, Option<Idempotency>),
+    /// Its command ends.
+    End(Happening),
+    /// Its command waits for the provider.
+    Wait(Box<Accepted>),
+    /// The provider is asked about its command.
+    Inquire(Inquiry, Option<Failure>),
     /// It is tried again.
     Retry {
         /// The rung it waits on.
@@ -46,16 +52,31 @@ pub enum Verdict {
     },
 }
 
-impl Verdict {
-    /// The same about a command of which it turned out that nobody knows whether it acted.
-    fn unresolved(self) -> Self {
-        let idempotency = if let Self::End(_, idempotency) = self { idempotency } else { None };
-        Self::End(Happening::Failed(Kind::Unresolved, unanswered()), idempotency)
+impl From<Decision> for Verdict {
+    fn from(decision: Decision) -> Self {
+        match decision {
+            Decision::Complete(success) => Self::End(Happening::Completed(success)),
+            Decision::GiveUp(kind, failure) => Self::End(Happening::Failed(kind, failure)),
+            Decision::Wait(accepted) => Self::Wait(accepted),
+            Decision::Inquire(inquiry, failure) => Self::Inquire(inquiry, failure),
+            Decision::Retry { rung, due, failure } => Self::Retry { rung, due, failure },
+        }
     }
+}
 
+impl Verdict {
     fn cancelled(person: &Person) -> Self {
-        Self::End(Happening::Failed(Kind::Cancelled, cancelled(person)), None)
+        Self::End(Happening::Failed(Kind::Cancelled, cancelled(person)))
     }
+}
+
+/// What follows for a command of which it turned out that nobody knows whether it acted.
+fn in_doubt(parcel: &mut Parcel, remedies: Remedies) -> Verdict {
+    let (progress, now) = (&mut parcel.travel.progress, Timestamp::now());
+    if !progress.unknown {
+        progress.suspect(now);
+    }
+    Verdict::from(doubtful(unanswered(), progress, remedies.lookup, now))
 }
 
 /// Why nobody knows what became of a call.
@@ -75,20 +96,27 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`BrokerError::Stopping`]: nothing may be told; the message comes back.
-    pub(super) async fn conclude(&self, parcel: &mut Parcel, verdict: Verdict) -> Result<Outgoing, BrokerError> {
+    pub(super) async fn conclude(
+        &self,
+        parcel: &mut Parcel,
+        verdict: Verdict,
+        remedies: Remedies,
+    ) -> Result<Outgoing, BrokerError> {
         let attempt = parcel.travel.progress.attempt;
         let outgoing = match self.memory.ledger() {
-            Some(ledger) => self.put_down(ledger, parcel, verdict).await?,
-            None => self.outbox.outgoing(parcel, &self.effects(parcel, &verdict, attempt), &[]),
+            Some(ledger) => self.put_down(ledger, parcel, verdict, remedies).await?,
+            None => self.outbox.outgoing(parcel, &self.effects(parcel, &verdict, attempt, remedies), &[]),
         };
         hit(Failpoint::Concluded);
         Ok(outgoing)
     }
 
-    fn effects(&self, parcel: &Parcel, verdict: &Verdict, attempt: u32) -> Effects {
+    fn effects(&self, parcel: &Parcel, verdict: &Verdict, attempt: u32, remedies: Remedies) -> Effects {
         let now = Timestamp::now();
         match verdict.clone() {
-            Verdict::End(happening, idempotency) => self.outbox.ending(parcel, attempt, happening, idempotency, now),
+            Verdict::End(happening) => self.outbox.ending(parcel, attempt, happening, remedies.idempotency, now),
+            Verdict::Wait(accepted) => self.outbox.waiting(parcel, attempt, *accepted, now),
+            Verdict::Inquire(inquiry, failure) => self.outbox.inquiry(parcel, inquiry, failure, now),
             Verdict::Retry { rung, due, failure } => self.outbox.retry(parcel, rung, due, failure, now),
         }
     }
@@ -98,11 +126,12 @@ impl Pipeline {
         ledger: &Ledger,
         parcel: &mut Parcel,
         mut verdict: Verdict,
+        remedies: Remedies,
     ) -> Result<Outgoing, BrokerError> {
         parcel.travel.recorded = true;
         let mut attempt = parcel.travel.progress.attempt;
         loop {
-            let effects = self.effects(parcel, &verdict, attempt);
+            let effects = self.effects(parcel, &verdict, attempt, remedies);
             let known = ledger.case(&parcel.identity.id).is_some_and(|case| case.opening.is_some());
             let finished = finished(parcel, known, effects.clone());
             let Ruled { id, ruling, .. } = ledger.append(record(parcel, Fact::Finished(Box::new(finished)))).await?;
@@ -112,10 +141,7 @@ impl Pipeline {
                     return Ok(Outgoing { settles: Some(id), ..outgoing });
                 }
                 Ruling::Outrun { attempt: least } => attempt = least,
-                Ruling::Unknown => {
-                    parcel.travel.progress.unknown = true;
-                    verdict = verdict.unresolved();
-                }
+                Ruling::Unknown => verdict = in_doubt(parcel, remedies),
                 Ruling::Cancelled(person) => verdict = Verdict::cancelled(&person),
                 Ruling::OtherContent => return Ok(self.other_content(parcel, &effects)),
                 Ruling::Contradicts(stands) => return Ok(self.contradiction(parcel, &effects.event, &stands)),
@@ -136,20 +162,19 @@ impl Pipeline {
     pub(super) async fn instead(
         &self,
         parcel: &mut Parcel,
-        idempotency: Option<Idempotency>,
+        remedies: Remedies,
         mut next: Next,
     ) -> Result<Outgoing, BrokerError> {
         loop {
             match next {
                 // Never a call from here: whoever may make one has been told so.
                 Next::Unknown | Next::Call { .. } => {
-                    parcel.travel.progress.unknown = true;
-                    let happening = Happening::Failed(Kind::Unresolved, unanswered());
-                    log_ending(parcel, &happening, || Mask::new(&[], &[]));
-                    return self.conclude(parcel, Verdict::End(happening, idempotency)).await;
+                    let verdict = in_doubt(parcel, remedies);
+                    log_verdict(parcel, &verdict, || Mask::new(&[], &[]));
+                    return self.conclude(parcel, verdict, remedies).await;
                 }
                 Next::Cancel(person) => {
-                    return self.conclude(parcel, Verdict::cancelled(&person)).await;
+                    return self.conclude(parcel, Verdict::cancelled(&person), remedies).await;
                 }
                 Next::TakeOver(claim) => next = self.memory.take_over(parcel, claim).await?,
                 Next::WaitOut { claim, ttl_ms } => {
@@ -237,7 +262,8 @@ fn content_conflict(parcel: &Parcel) -> ConflictEvent {
 
 fn finished(parcel: &Parcel, known: bool, effects: Effects) -> Finished {
     let progress = &parcel.travel.progress;
-    let call = progress.history.last().filter(|call| call.attempt == progress.attempt).cloned();
+    let called = |call: &&Attempted| progress.inquiry.is_none() && call.attempt == progress.attempt;
+    let call = progress.history.last().filter(called).cloned();
     // Once a call was made, its start has told which command it is.
     let told = known && (call.is_some() || !parcel.fresh);
     Finished {
@@ -246,6 +272,8 @@ fn finished(parcel: &Parcel, known: bool, effects: Effects) -> Finished {
         fresh: parcel.fresh,
         call,
         unknown: progress.unknown,
+        // A lookup is only made where a call may have acted.
+        absent: progress.is_looked_up() && !progress.unknown,
         by: By::Holder,
         effects,
     }

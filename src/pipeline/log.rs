@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Pipeline;
+use super::conclude::Verdict;
 use super::lane::Lane;
 use super::parcel::{Order, Parcel};
 use crate::domain::event::Happening;
 use crate::domain::exchange::{Answer, Request};
+use crate::domain::inquiry::{Accepted, Inquiry, Purpose};
 use crate::domain::lifecycle::Kind;
 use crate::transport::exchange_log::{self, Exchange, StepLabel};
 use crate::transport::mask::Mask;
@@ -57,6 +59,32 @@ pub(super) fn mask_of(lane: &Lane, order: &Order) -> Mask {
     let operation = lane.provider.operations.get(&command.operation);
     let sensitive = operation.map(|operation| operation.payload.sensitive_values(&command.payload));
     lane.mask.with_values(&sensitive.unwrap_or_default())
+}
+
+/// Tells the log what was decided about a command, where it does not merely try again.
+pub(super) fn log_verdict(parcel: &Parcel, verdict: &Verdict, mask: impl FnOnce() -> Mask) {
+    let command = parcel.identity.id.as_str();
+    let provider = parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str());
+    let attempt = parcel.travel.progress.attempt;
+    match verdict {
+        Verdict::End(happening) => log_ending(parcel, happening, mask),
+        Verdict::Wait(accepted) => {
+            let Accepted { deadline, inquiry, .. } = accepted.as_ref();
+            let (deadline, next) = (deadline.to_string(), inquiry.due.to_string());
+            info!(command.id = command, provider, attempt, deadline, next, "the provider accepted the command");
+        }
+        Verdict::Inquire(Inquiry { purpose: Purpose::Lookup, due, tried: 0, .. }, failure) => {
+            let reason = failure.as_ref().map(|failure| mask().text(&failure.message)).unwrap_or_default();
+            let due = due.to_string();
+            warn!(command.id = command, provider, attempt, due, reason, "a call may have acted; asking the provider");
+        }
+        Verdict::Inquire(Inquiry { purpose, number, due, .. }, failure) => {
+            let reason = failure.as_ref().map(|failure| mask().text(&failure.message)).unwrap_or_default();
+            let (purpose, due) = (purpose.as_str(), due.to_string());
+            debug!(command.id = command, provider, attempt, purpose, number, due, reason, "asking the provider again");
+        }
+        Verdict::Retry { .. } => {}
+    }
 }
 
 /// Tells the log how a command ended. A provider may quote in its messages what it was sent, so they are masked.

@@ -1,6 +1,7 @@
 //! Every message ferryd publishes about a command: events, continuations, dead letters, replies.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use lapin::BasicProperties;
@@ -14,6 +15,7 @@ use crate::amqp::topology::Names;
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::dead_letter::{DeadLetter, Place};
 use crate::domain::event::{CONTENT_TYPE, Event, Happening, Moment};
+use crate::domain::inquiry::{Accepted, Inquiry, Purpose};
 use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
 use crate::domain::ledger::record::{Asked, RecordId};
 use crate::domain::lifecycle::{Kind, State};
@@ -87,11 +89,48 @@ impl Outbox {
         let mut travel = parcel.travel.clone();
         travel.progress.attempt += 1;
         travel.waited_out = None;
+        travel.progress.inquiry = None;
         let attempt = travel.progress.attempt;
         let happening = Happening::Pending { due, failure };
         let told = self.states.contains(&happening.state());
-        let carried = self.waiting(parcel, travel, headers::Kind::Retry, rung);
+        let carried = self.waiting_on(parcel, travel, headers::Kind::Retry, rung);
         Effects { event: happened(parcel, attempt, happening, now), told, carried: Some(carried) }
+    }
+
+    /// What follows from an acceptance: the event, and the continuation that asks the provider how far it is.
+    #[must_use]
+    pub fn waiting(&self, parcel: &Parcel, attempt: u32, accepted: Accepted, now: Timestamp) -> Effects {
+        let Accepted { success, party, deadline, inquiry } = accepted;
+        let mut travel = parcel.travel.clone();
+        travel.progress.deadline = Some(deadline);
+        if success.provider_reference.is_some() {
+            travel.progress.provider_reference.clone_from(&success.provider_reference);
+        }
+        let happening = Happening::Waiting(success, party);
+        let told = self.states.contains(&happening.state());
+        let mut event = happened(parcel, attempt, happening, now);
+        event.data.next_attempt_at = Some(inquiry.due);
+        Effects { event, told, carried: Some(self.asking(parcel, travel, inquiry, now)) }
+    }
+
+    /// What follows from asking the provider later: the continuation that does.
+    #[must_use]
+    pub fn inquiry(&self, parcel: &Parcel, inquiry: Inquiry, failure: Option<Failure>, now: Timestamp) -> Effects {
+        let mut travel = parcel.travel.clone();
+        if inquiry.purpose == Purpose::Lookup {
+            travel.progress.unknown_since.get_or_insert(now);
+        }
+        let attempt = travel.progress.attempt;
+        let accepted = travel.progress.deadline.is_some();
+        let event = happened(parcel, attempt, Happening::Inquiring { accepted, due: inquiry.due, failure }, now);
+        Effects { event, told: false, carried: Some(self.asking(parcel, travel, inquiry, now)) }
+    }
+
+    fn asking(&self, parcel: &Parcel, mut travel: Travel, inquiry: Inquiry, now: Timestamp) -> Carried {
+        let wait = Duration::try_from(inquiry.due.duration_since(now)).unwrap_or_default();
+        travel.progress.inquiry = Some(inquiry);
+        travel.waited_out = None;
+        self.waiting_on(parcel, travel, inquiry.purpose.into(), Rung::at_most(wait))
     }
 
     /// The messages of a decision. They are the same whoever makes them, as long as the delivery is a copy of the same
@@ -138,7 +177,7 @@ impl Outbox {
     /// What follows from waiting without having spent an attempt.
     #[must_use]
     pub fn park(&self, parcel: &Parcel, rung: Rung) -> Outgoing {
-        let carried = self.waiting(parcel, parcel.travel.clone(), headers::Kind::Park, rung);
+        let carried = self.waiting_on(parcel, parcel.travel.clone(), headers::Kind::Park, rung);
         Outgoing::message(sent_on(parcel, &carried))
     }
 
@@ -157,7 +196,7 @@ impl Outbox {
         sent_on(parcel, carried)
     }
 
-    fn waiting(&self, parcel: &Parcel, travel: Travel, kind: headers::Kind, rung: Rung) -> Carried {
+    fn waiting_on(&self, parcel: &Parcel, travel: Travel, kind: headers::Kind, rung: Rung) -> Carried {
         let key = format!("{}.{}", rung.name(), provider_word(parcel));
         continuation(travel, kind, self.names.retry(), key)
     }

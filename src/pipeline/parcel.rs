@@ -117,7 +117,7 @@ impl Parcel {
     /// A message is fresh until the ledger knows it; so is one that was only sent on to where it belongs.
     fn marked_fresh(mut self) -> Self {
         let Travel { progress, recorded, .. } = &self.travel;
-        self.fresh = !recorded && progress.generation == 0 && progress.attempt == 1;
+        self.fresh = !recorded && progress.generation == 0 && progress.attempt == 1 && progress.inquiry.is_none();
         self
     }
 
@@ -153,8 +153,8 @@ impl Parcel {
     /// The step it is at.
     #[must_use]
     pub fn step(&self) -> Step {
-        let Progress { generation, attempt, .. } = self.travel.progress;
-        Step { generation, attempt }
+        let Progress { generation, attempt, inquiry, .. } = self.travel.progress;
+        Step { generation, attempt, inquiry: inquiry.map_or(0, |inquiry| inquiry.number) }
     }
 
     /// Adds what the ledger knows of the command's calls to what the message tells.
@@ -179,7 +179,7 @@ impl Parcel {
     /// Assumes that a request may have been sent which this message does not tell of: its holder died, or the broker
     /// gave the delivery to another. The key that was used then can only have been this generation's.
     pub fn assume_sent(&mut self, operation: Option<&Operation>) {
-        if operation.is_some_and(|operation| operation.reads) {
+        if operation.is_some_and(|operation| operation.reads) || self.travel.progress.inquiry.is_some() {
             return;
         }
         let Progress { generation, key, first_sent, unknown, .. } = &mut self.travel.progress;
@@ -246,6 +246,9 @@ impl Order {
             key_retention: operation.idempotency.map(|idempotency| idempotency.retention),
             not_before: self.command.not_before,
             expires_at: self.parcel.expires_at,
+            deadline: operation.deadline,
+            poll: operation.poll,
+            lookup: operation.lookup,
         }
     }
 }

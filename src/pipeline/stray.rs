@@ -22,7 +22,7 @@ use crate::domain::lifecycle::Kind;
 use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 use crate::provider::registry::Registry;
-use crate::provider::{Idempotency, Provider};
+use crate::provider::{Provider, Remedies};
 use crate::transport::mask::Mask;
 
 /// The pause before a message is sent on to a queue that was missing a moment ago.
@@ -78,10 +78,10 @@ impl Strays {
             parcel.identity.provider = words.get(1).and_then(|word| word.parse().ok());
             (Kind::Invalid, self.unknown_provider(words[0], words.get(1).copied().unwrap_or_default()))
         } else {
-            let kind = if parcel.travel.progress.unknown { Kind::Unresolved } else { Kind::Unavailable };
+            let kind = if parcel.travel.progress.is_doubtful() { Kind::Unresolved } else { Kind::Unavailable };
             (kind, Failure::new("provider_removed", "the provider was removed while the command waited"))
         };
-        self.end(delivery, parcel, kind, failure, None).await;
+        self.end(delivery, parcel, kind, failure, Remedies::default()).await;
     }
 
     /// Ends a message that the broker took out of a provider's queue: delivered so often that something in it must be
@@ -92,7 +92,9 @@ impl Strays {
         let provider = words.get(1).and_then(|word| self.provider(words[0], word));
         let operation = parcel.identity.operation.clone();
         let operation = provider.zip(operation.as_ref()).and_then(|(provider, name)| provider.operations.get(name));
+        // It is not asked about: whatever breaks its consumers would break that too.
         let idempotency = operation.and_then(|operation| operation.idempotency);
+        let remedies = Remedies { idempotency, lookup: None };
         if let Some(provider) = provider {
             parcel.identity.provider = Some(provider.name.clone());
         }
@@ -102,9 +104,10 @@ impl Strays {
         let (kind, failure) = if headers::died_of_age(&delivery.properties) {
             (Kind::Unresolved, Failure::new("expiration", TOO_OLD))
         } else {
-            (Kind::Poison, Failure::new("delivery_limit", TOO_OFTEN))
+            let kind = if parcel.travel.progress.deadline.is_some() { Kind::Unresolved } else { Kind::Poison };
+            (kind, Failure::new("delivery_limit", TOO_OFTEN))
         };
-        self.end(delivery, parcel, kind, failure, idempotency).await;
+        self.end(delivery, parcel, kind, failure, remedies).await;
     }
 
     /// The provider a routing key speaks of.
@@ -148,11 +151,11 @@ impl Strays {
         parcel: Parcel,
         kind: Kind,
         failure: Failure,
-        idempotency: Option<Idempotency>,
+        remedies: Remedies,
     ) {
         let happening = Happening::Failed(kind, failure);
         log_ending(&parcel, &happening, || Mask::new(&[], &[]));
-        self.pipeline.give_up(parcel, happening, idempotency, delivery.acker.clone()).await;
+        self.pipeline.give_up(parcel, happening, remedies, delivery.acker.clone()).await;
     }
 
     async fn finish(&self, delivery: &Delivery, outgoing: Outgoing) {

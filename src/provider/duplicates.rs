@@ -65,6 +65,9 @@ mod tests {
             let operation = Operation {
                 idempotency,
                 retry: RetryPolicy::default(),
+                deadline: Duration::from_hours(1),
+                poll: None,
+                lookup: None,
                 payload: PayloadSchema::any(),
                 reads: false,
                 accept_duplicates,

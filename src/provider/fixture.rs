@@ -61,13 +61,13 @@ pub(super) fn request_under(
 ) -> Result<Request, Failure> {
     let key = key.map(IdempotencyKey::from_header);
     let command = command(operation, payload);
-    provider.adapter.request(&Call { command: &command, key: key.as_ref(), generation: 0, attempt: 1 })
+    provider.adapter.request(&Call { command: &command, key: key.as_ref(), generation: 0, attempt: 1, provider_reference: None })
 }
 
 /// What an answer to a first attempt means.
 pub(super) fn interpret(provider: &Provider, operation: &str, payload: &Value, reply: Reply) -> Outcome {
     let command = command(operation, payload);
-    let call = Call { command: &command, key: None, generation: 0, attempt: 1 };
+    let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None };
     provider.adapter.interpret(&call, &Answer::Reply(reply))
 }
 

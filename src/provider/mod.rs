@@ -31,9 +31,10 @@ pub use self::payload::{PayloadSchema, SchemaError};
 use crate::domain::callback::{ChallengeReply, RawCallback, Unverified};
 use crate::domain::command::Command;
 use crate::domain::exchange::{Answer, Request};
+use crate::domain::inquiry::{LookupPolicy, PollPolicy, Purpose};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::name::Name;
-use crate::domain::outcome::{Failure, Outcome};
+use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::retry::RetryPolicy;
 
 /// Describes requests to one provider and interprets its answers.
@@ -48,6 +49,19 @@ pub trait Adapter: Send + Sync {
 
     /// Says what came of the call.
     fn interpret(&self, call: &Call<'_>, answer: &Answer) -> Outcome;
+
+    /// Describes the request of a question about a call.
+    ///
+    /// # Errors
+    /// The failure, where the command or what is known of it does not hold what the request needs, or where the provider
+    /// can't be asked that.
+    fn inquire(&self, call: &Call<'_>, purpose: Purpose) -> Result<Request, Failure>;
+
+    /// Says what came of a poll.
+    fn polled(&self, call: &Call<'_>, answer: &Answer) -> Polled;
+
+    /// Says what came of a lookup.
+    fn looked_up(&self, call: &Call<'_>, answer: &Answer) -> LookedUp;
 }
 
 /// Believes or refuses a provider's webhook calls.
@@ -76,6 +90,8 @@ pub struct Call<'a> {
     pub generation: u32,
     /// The number of the call within the generation, from 1.
     pub attempt: u32,
+    /// The provider's own id for what it does, once it has told it.
+    pub provider_reference: Option<&'a str>,
 }
 
 /// One configured provider.
@@ -110,12 +126,35 @@ pub struct Operation {
     pub idempotency: Option<Idempotency>,
     /// How often and how long it is tried.
     pub retry: RetryPolicy,
+    /// How long the provider may take to finish what it has accepted.
+    pub deadline: Duration,
+    /// How it is polled meanwhile; `None` where it can't be.
+    pub poll: Option<PollPolicy>,
+    /// What a lookup is worth; `None` where there is none.
+    pub lookup: Option<LookupPolicy>,
     /// Checks a payload; says what is wrong, one line for each fault.
     pub payload: PayloadSchema,
     /// Whether its request only asks for something (GET): whatever came of it, it may be made again (RFC 9110, 9.2.1).
     pub reads: bool,
     /// Whether an operator accepted that an operation without idempotency may be called twice when a delivery is repeated.
     pub accept_duplicates: bool,
+}
+
+impl Operation {
+    /// What the provider offers against doubt about the operation's calls.
+    #[must_use]
+    pub fn remedies(&self) -> Remedies {
+        Remedies { idempotency: self.idempotency, lookup: self.lookup }
+    }
+}
+
+/// What a provider offers against doubt about whether it acted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Remedies {
+    /// To be called again without acting again.
+    pub idempotency: Option<Idempotency>,
+    /// To be asked.
+    pub lookup: Option<LookupPolicy>,
 }
 
 /// A provider's promise to act once under one key.

@@ -26,6 +26,12 @@ pub(super) struct Behaviour {
     pub(super) act_then_fail: bool,
     /// Takes the request and finishes it later.
     pub(super) accepted: bool,
+    /// How much later; `None` for never by itself.
+    pub(super) finish_after: Option<Duration>,
+    /// How it ends then; `None` for well.
+    pub(super) finish: Option<String>,
+    /// How long what was done can't be found.
+    pub(super) hidden: Duration,
 }
 
 /// How an answer gets lost.
@@ -79,9 +85,12 @@ impl Behaviour {
             "fail_times" => self.fail_times = Some(text.parse().map_err(|_| "give a whole number")?),
             "act_then_fail" => self.act_then_fail = flag(&text)?,
             "accepted" => self.accepted = flag(&text)?,
+            "finish_after" => self.finish_after = Some(duration(&text).ok_or("give a duration such as 2s")?),
+            "finish" => self.finish = Some(text),
+            "hidden" => self.hidden = duration(&text).ok_or("give a duration such as 2s")?,
             _ => {
                 return Err("unknown: use id, latency, status, retry_after, hang, reset, truncate, huge, decline, \
-                            fail_times, act_then_fail or accepted");
+                            fail_times, act_then_fail, accepted, finish_after, finish or hidden");
             }
         }
         Ok(())

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::deeds::Deeds;
+
 /// Calls since the start or the last reset.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -24,6 +26,8 @@ pub struct CallsSnapshot {
     pub keys: BTreeMap<String, Calls>,
     /// Calls by `sandbox.id`, or else by the body's `id` or `reference`.
     pub ids: BTreeMap<String, Calls>,
+    /// Questions about what was done, by the `id` that was asked for.
+    pub questions: BTreeMap<String, u64>,
 }
 
 /// Calls that belong together.
@@ -95,6 +99,7 @@ pub(super) struct Memory {
     kept: HashMap<String, Kept>,
     failures: HashMap<String, u32>,
     issued: u64,
+    pub(super) deeds: Deeds,
 }
 
 impl Memory {
@@ -108,6 +113,11 @@ impl Memory {
         for calls in self.calls_of(caller) {
             calls.calls += 1;
         }
+    }
+
+    /// Notes that somebody asked what was done.
+    pub(super) fn asked(&mut self, id: &str) {
+        *self.counted.questions.entry(id.to_owned()).or_default() += 1;
     }
 
     /// Notes that a request is over, answered or not.

@@ -2,22 +2,25 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::behaviour::{self, Behaviour, Fault};
 use super::calls::{Caller, CallsSnapshot, Claim, Fingerprint, Given, Memory};
+use super::deeds::{Deed, Standing};
 use super::line::Line;
 
 /// The largest request that is read, in bytes.
@@ -36,6 +39,11 @@ impl Desk {
         self.memory().snapshot()
     }
 
+    /// Ends what was accepted for a caller, in this status.
+    pub(super) fn end(&self, caller: &str, status: &str) {
+        self.memory().deeds.end(caller, status);
+    }
+
     /// No lock is held across an `await`, and what holds one does not panic.
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -49,7 +57,29 @@ pub(super) fn router(desk: &Arc<Desk>) -> Router {
         desk.memory().reset();
         StatusCode::NO_CONTENT
     });
-    Router::new().route("/sandbox/calls", calls).fallback(take).with_state(Arc::clone(desk))
+    let search = get(|State(desk): State<Arc<Desk>>, Query(asked): Query<Asked>| async move {
+        let mut memory = desk.memory();
+        memory.asked(&asked.id);
+        Json(memory.deeds.of(&asked.id))
+    });
+    let deed = get(|State(desk): State<Arc<Desk>>, Path(id): Path<String>| async move {
+        let mut memory = desk.memory();
+        memory.asked(&id);
+        match memory.deeds.get(&id) {
+            Some(deed) => Json(deed).into_response(),
+            None => error(StatusCode::NOT_FOUND, "not_found", "there is nothing by this id").into_response(),
+        }
+    });
+    let router = Router::new().route("/sandbox/calls", calls);
+    let router = router.route("/sandbox/deeds", search).route("/sandbox/deeds/{id}", deed);
+    router.fallback(take).with_state(Arc::clone(desk))
+}
+
+/// A question about what was done.
+#[derive(Deserialize)]
+struct Asked {
+    /// Whose.
+    id: String,
 }
 
 async fn take(State(desk): State<Arc<Desk>>, Extension(line): Extension<Line>, request: Request) -> Response {
@@ -169,7 +199,7 @@ impl Call {
         let faulty = times.is_none_or(|times| self.visit.desk.memory().fails(&self.visit.caller, times));
         let fault = self.behaviour.fault.filter(|_| faulty);
         if faulty && self.behaviour.act_then_fail {
-            let given = self.succeed(StatusCode::OK, "succeeded");
+            let given = self.succeed(StatusCode::OK, if self.behaviour.accepted { "processing" } else { "succeeded" });
             let failed = error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong").into();
             return Ending::Answer(if fault.is_some() { given } else { failed }, fault);
         }
@@ -205,13 +235,29 @@ impl Call {
 
     /// Acts, and keeps the answer under the key.
     fn succeed(&self, status: StatusCode, word: &str) -> Given {
-        let number = if self.acts { self.visit.desk.memory().acted(&self.visit.caller) } else { 0 };
-        let mut body = json!({ "id": format!("sb_{number}"), "status": word });
+        let number = if self.acts { self.act(word) } else { 0 };
+        let mut body = json!({ "id": Deed::id(number), "status": word });
         if let Some(amount) = self.payload.get("amount") {
             body["amount"] = amount.clone();
         }
         body["request"] = self.payload.clone();
         self.keep(Given { status: status.as_u16(), body: body.to_string().into() })
+    }
+
+    /// Does what was asked for, or begins it.
+    fn act(&self, word: &str) -> u64 {
+        let Behaviour { finish_after, finish, hidden, .. } = &self.behaviour;
+        let caller = &self.visit.caller;
+        let mut memory = self.visit.desk.memory();
+        let number = memory.acted(caller);
+        let end = finish.clone().unwrap_or_else(|| "succeeded".to_owned());
+        let standing = match word {
+            "processing" => Standing::Accepted { end, after: *finish_after },
+            _ => Standing::Ended(end),
+        };
+        let (caller, amount) = (caller.id.clone(), self.payload.get("amount").cloned());
+        memory.deeds.add(Deed { number, caller, amount, at: Instant::now(), hidden: *hidden, standing });
+        number
     }
 
     fn keep(&self, given: Given) -> Given {

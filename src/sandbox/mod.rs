@@ -2,11 +2,13 @@
 //!
 //! It takes any method and path as a call, behaves as the field `sandbox` of the call's own payload asks, answers a
 //! repeated idempotency key like a good provider does, and counts what was called and what was acted upon:
-//! `GET /sandbox/calls` tells, `DELETE /sandbox/calls` starts again.
+//! `GET /sandbox/calls` tells, `DELETE /sandbox/calls` starts again. `GET /sandbox/deeds?id=…` and `/sandbox/deeds/sb_1`
+//! tell how something stands that was done or accepted.
 
 mod behaviour;
 mod calls;
 mod certificate;
+mod deeds;
 mod desk;
 mod line;
 
@@ -99,6 +101,11 @@ impl Sandbox {
     #[must_use]
     pub fn calls(&self) -> CallsSnapshot {
         self.desk.snapshot()
+    }
+
+    /// Ends what it has accepted for a caller, in this status.
+    pub fn end(&self, caller: &str, status: &str) {
+        self.desk.end(caller, status);
     }
 
     /// Closes every connection, hanging ones too, and waits until they are gone.

@@ -24,7 +24,7 @@ use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Filter, Group, Page, Row};
 use crate::pipeline::cancel::Cancellation;
 
-const FIRST: Step = Step { generation: 0, attempt: 1 };
+const FIRST: Step = Step::call(0, 1);
 
 pub(super) struct Fake {
     pub standing: Mutex<Standing>,
@@ -94,6 +94,7 @@ impl Fake {
             fresh: true,
             call: None,
             unknown: false,
+            absent: false,
             by: By::Holder,
             effects: Effects { event, told: true, carried: None },
         };

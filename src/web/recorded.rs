@@ -72,7 +72,7 @@ impl Recorded {
         let Ok(ledger) = self.ledger() else { return Ok(None) };
         let Submission { command, provider, .. } = submission;
         let opening = Opening::of(command, provider);
-        let step = Step { generation: 0, attempt: 1 };
+        let step = Step::call(0, 1);
         let opened = Opened { opening, step, fresh: true, recorded: false, reason: Reason::Submitted, until: None };
         let record = Record { at: Timestamp::now(), command: command.id.clone(), fact: Fact::Opened(Box::new(opened)) };
         let known = follow(ledger.append(record).await?.ruling);

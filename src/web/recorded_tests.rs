@@ -74,7 +74,7 @@ fn case(history: &[(&str, i64)]) -> Case {
     let transition = |(reason, second): &(&str, i64)| Transition {
         at: Timestamp::from_second(*second).unwrap(),
         state: State::Pending,
-        step: Step { generation: 0, attempt: 1 },
+        step: Step::call(0, 1),
         reason: (*reason).to_owned(),
         detail: None,
         until: None,

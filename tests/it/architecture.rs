@@ -146,16 +146,20 @@ fn follows(outcome: &Outcome, standing: Standing, unknown_before: bool) -> Strin
     progress.first_sent = Some(start);
     progress.unknown = unknown_before;
     progress.attempt = if matches!(standing, Standing::NoAttemptLeft) { 8 } else { 1 };
-    mark(&mut progress, outcome);
+    mark(&mut progress, outcome, start);
     let limits = Limits {
         policy: RetryPolicy::default(),
         key_retention: (!matches!(standing, Standing::WithoutKey)).then_some(Duration::from_hours(24)),
         not_before: None,
         expires_at: matches!(standing, Standing::Expiring).then_some(start),
+        deadline: Duration::from_hours(24),
+        poll: None,
+        lookup: None,
     };
     match after_call(outcome.clone(), &progress, &limits, start, 0.5) {
         Decision::Complete(_) => "completed".to_owned(),
         Decision::Wait(..) => "waiting".to_owned(),
+        Decision::Inquire(..) => "asked".to_owned(),
         Decision::Retry { .. } => "retry".to_owned(),
         Decision::GiveUp(kind, _) => format!("failed, {}", kind.as_str()),
     }

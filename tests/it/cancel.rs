@@ -166,6 +166,7 @@ async fn a_cancel_whose_instance_died_before_it_was_told_is_told_by_another() {
         fresh: false,
         call: None,
         unknown: false,
+        absent: false,
         by: By::Canceller(person),
         effects: Effects {
             event: Event::new(identity, moment, happening, Trace::default()),

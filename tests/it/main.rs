@@ -35,3 +35,4 @@ mod schedule;
 mod shutdown;
 mod tls_server;
 mod truncated;
+mod waiting;

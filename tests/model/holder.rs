@@ -102,6 +102,9 @@ impl Turn<'_> {
             policy: RetryPolicy { schedule: vec![hour / 60; pauses], give_up_after: 24 * hour, jitter: false },
             key_retention: (self.setup.guard == Guard::Key).then_some(24 * hour),
             not_before: None,
+            deadline: hour,
+            poll: None,
+            lookup: None,
             expires_at: (self.world.expired && generation == 0).then(|| NOW - std::time::Duration::from_secs(1)),
         }
     }
@@ -124,7 +127,10 @@ impl Turn<'_> {
                 let start = Start { step, guard, content, recorded, redelivered, waited_out, unknown, key };
                 self.send(Rec::Started(start));
             }
-            Admission::GiveUp(kind, _) => self.give_up(Failed::of(kind), false, unknown),
+            Admission::Instead(decision) => match *decision {
+                Decision::GiveUp(kind, _) => self.give_up(Failed::of(kind), false, unknown),
+                other => panic!("{other:?}"),
+            },
             Admission::Park(_) => panic!("nothing comes too early here"),
         }
     }
@@ -288,7 +294,7 @@ impl Turn<'_> {
             Answer::Unknown(_) => Outcome::Unknown(Failure::default()),
         };
         let mut progress = self.progress(unknown);
-        mark(&mut progress, &outcome);
+        mark(&mut progress, &outcome, NOW);
         let unknown = progress.unknown;
         match after_call(outcome, &progress, &self.limits(step.generation), NOW, 0.5) {
             Decision::Complete(_) => self.finish(bare(Told { step, what: What::Completed }), true, unknown),
@@ -298,7 +304,7 @@ impl Turn<'_> {
                 let carried = Carried::Next { step: next, unknown, key };
                 self.finish(Effects { event: Told { step: next, what: What::Pending }, carried }, true, unknown);
             }
-            Decision::Wait(..) => panic!("nobody waits here"),
+            Decision::Wait(..) | Decision::Inquire(..) => panic!("nobody waits here"),
         }
     }
 }

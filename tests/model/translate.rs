@@ -25,7 +25,7 @@ pub fn short_key(key: &IdempotencyKey) -> u8 {
 }
 
 fn step(step: Step) -> real::Step {
-    real::Step { generation: step.generation.into(), attempt: step.attempt.into() }
+    real::Step::call(step.generation.into(), step.attempt.into())
 }
 
 pub fn short_step(step: real::Step) -> Step {
@@ -98,7 +98,7 @@ fn event(told: Told) -> Event {
         What::Completed => Happening::Completed(Success::default()),
         What::Failed(why) => Happening::Failed(why.kind(), Failure::default()),
     };
-    let real::Step { generation, attempt } = step(told.step);
+    let real::Step { generation, attempt, .. } = step(told.step);
     Event::new(identity(), Moment { generation, attempt, at: AT }, happening, Trace::default())
 }
 
@@ -111,7 +111,7 @@ pub fn short_event(event: &Event) -> Told {
         State::Failed => What::Failed(Failed::of(data.error.as_ref().and_then(|error| error.kind).unwrap())),
         State::Processing => panic!("no decision leads to processing"),
     };
-    Told { step: short_step(real::Step { generation: data.generation, attempt: data.attempt }), what }
+    Told { step: short_step(real::Step::call(data.generation, data.attempt)), what }
 }
 
 fn carried(exchange: &str, at: Step, unknown: bool, key: Option<u8>) -> effects::Carried {
@@ -201,6 +201,7 @@ impl Finish {
             fresh: is_fresh(self.recorded, self.step),
             call: self.called.then_some(attempted),
             unknown: self.unknown,
+            absent: false,
             by: match self.by {
                 By::Holder => real::By::Holder,
                 By::Canceller => real::By::Canceller(person()),

@@ -85,7 +85,7 @@ fn call(fact: &Fact) -> Option<Step> {
         Fact::Opened(opened) => Some(opened.step),
         Fact::Started(started) => Some(started.step),
         Fact::Finished(finished) => Some(finished.step),
-        Fact::Replayed(replayed) => Some(Step { generation: replayed.from.saturating_add(1), attempt: 1 }),
+        Fact::Replayed(replayed) => Some(Step::call(replayed.from.saturating_add(1), 1)),
         Fact::Released(_) | Fact::TakenOver(_) | Fact::Settled(_) | Fact::CancelWished(_) | Fact::Asked(_) => None,
     }
 }

@@ -190,7 +190,7 @@ impl Case {
     pub(super) fn unopened() -> Self {
         Self {
             opening: None,
-            step: Step { generation: 0, attempt: 1 },
+            step: Step::call(0, 1),
             phase: Phase::Open,
             unknown: false,
             key: None,

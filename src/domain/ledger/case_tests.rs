@@ -8,7 +8,7 @@ use crate::domain::event::{Happening, Moment, Trace};
 use crate::domain::outcome::{Failure, Success, Verdict};
 use crate::domain::progress::Attempted;
 
-const FIRST: Step = Step { generation: 0, attempt: 1 };
+const FIRST: Step = Step::call(0, 1);
 
 /// A command whose records are ruled on one after the other.
 #[derive(Default)]
@@ -75,7 +75,7 @@ fn finished(step: Step, happening: Happening) -> Finished {
         http_status: None,
         message: None,
     });
-    Finished { step, opening: Some(opening("c")), fresh: false, call, unknown: false, by: By::Holder, effects }
+    Finished { step, opening: Some(opening("c")), fresh: false, call, unknown: false, absent: false, by: By::Holder, effects }
 }
 
 fn completed() -> Happening {

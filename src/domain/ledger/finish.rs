@@ -5,7 +5,8 @@
 
 use jiff::Timestamp;
 
-use super::case::{Case, Ending, Phase};
+use super::case::{Case, Ending, Phase, Transition};
+use super::effects::Effects;
 use super::record::{By, Finished, Guard, RecordId, Step};
 use super::ruling::{Granted, Ruling, TooLate};
 use crate::domain::event::{Event, EventData, attempt_of, sequence};
@@ -61,7 +62,7 @@ impl Case {
         if let Some(ruling) = refusal {
             return ruling;
         }
-        if let Some(attempt) = case.outrun(&finished.effects.event) {
+        if let Some(attempt) = case.outrun(&finished.effects) {
             return Ruling::Outrun { attempt };
         }
         case.decide(id, at, finished)
@@ -69,7 +70,12 @@ impl Case {
 
     /// The least attempt under which the event has a higher number than any that may have been seen, where its own does not
     /// do.
-    pub(super) fn outrun(&self, event: &Event) -> Option<u32> {
+    pub(super) fn outrun(&self, effects: &Effects) -> Option<u32> {
+        let event = &effects.event;
+        if !effects.told && !event.data.state.is_terminal() {
+            // Nobody sees its number.
+            return None;
+        }
         let EventData { sequence: number, generation, state, .. } = event.data;
         if number > self.told {
             return None;
@@ -112,11 +118,13 @@ impl Case {
         let event = &finished.effects.event;
         let unresolved = kind_of(event) == Some(Kind::Unresolved);
         match &self.phase {
-            Phase::TakenOver => !unresolved,
+            // Who asks the provider claims nothing.
+            Phase::TakenOver => !unresolved && event.data.state != State::Processing,
             _ if unresolved || !event.data.state.is_terminal() => false,
+            _ if self.state() == State::Waiting => true,
             // Given up without a call, while somebody makes one.
             Phase::Started { guard: Guard::Key(_) | Guard::Claim(_), .. } if finished.call.is_none() => true,
-            _ => self.unknown || finished.unknown,
+            _ => (self.unknown && !finished.absent) || finished.unknown,
         }
     }
 
@@ -134,11 +142,11 @@ impl Case {
     }
 
     pub(super) fn decide(&mut self, id: RecordId, at: Timestamp, finished: &Finished) -> Ruling {
-        let Finished { step, effects, unknown, by, .. } = finished;
+        let Finished { step, effects, unknown, absent, by, .. } = finished;
         let event = &effects.event;
         self.step = self.step.max(*step);
-        self.told = event.data.sequence;
-        self.unknown |= unknown;
+        self.told = self.told.max(event.data.sequence);
+        self.unknown = (self.unknown && !absent) || *unknown;
         self.phase = Phase::Decided { by: id, effects: Some(Box::new(effects.clone())) };
         let mut granted = Granted { unknown: self.unknown, replies: Vec::new() };
         if event.data.state.is_terminal() {
@@ -147,12 +155,16 @@ impl Case {
             granted.replies.clone_from(&self.replies);
         }
         let (word, detail) = describe(finished);
-        let shown = Step { generation: event.data.generation, attempt: step.attempt.max(1) };
+        let shown = Step::call(event.data.generation, step.attempt.max(1));
         let detail = match by {
             By::Holder => detail,
             By::Canceller(person) | By::Operator(person) => Some(person.to_string()),
         };
-        self.note(at, event.data.state, shown, word, detail);
+        // A command that waits, and is asked about again and again, says so once.
+        let said = |last: &Transition| last.reason == word && last.step == shown;
+        if effects.told || event.data.state.is_terminal() || !self.history.last().is_some_and(said) {
+            self.note(at, event.data.state, shown, word, detail);
+        }
         self.wait(event.data.next_attempt_at);
         Ruling::Counts(granted)
     }
@@ -167,6 +179,7 @@ fn describe(finished: &Finished) -> (&str, Option<String>) {
     });
     match (data.state, data.error.as_ref().and_then(|error| error.kind)) {
         (State::Pending, _) => ("retry", message),
+        (State::Processing, _) => ("lookup", message),
         (_, Some(kind)) => (kind.as_str(), message),
         (state, None) => (state.as_str(), data.provider_reference.clone()),
     }

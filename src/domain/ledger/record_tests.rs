@@ -8,7 +8,7 @@ use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::ledger::effects::{Carried, HeaderValue};
 use crate::domain::outcome::{Failure, Success, Verdict};
 
-const STEP: Step = Step { generation: 1, attempt: 2 };
+const STEP: Step = Step::call(1, 2);
 
 fn id(number: u64) -> RecordId {
     RecordId { writer: Uuid::from_u128(7), number }
@@ -47,7 +47,7 @@ fn finished(by: By, happening: Happening) -> Fact {
         message: Some("no answer".to_owned()),
     };
     let (opening, call) = (Some(opening()), Some(call));
-    Fact::Finished(Box::new(Finished { step: STEP, opening, fresh: true, call, unknown: true, by, effects }))
+    Fact::Finished(Box::new(Finished { step: STEP, opening, fresh: true, call, unknown: true, absent: false, by, effects }))
 }
 
 /// Every kind, and every form of those that have several.

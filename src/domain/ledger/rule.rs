@@ -195,7 +195,7 @@ impl Case {
 
     fn replay(slot: &mut Option<Self>, at: Timestamp, replayed: &Replayed) -> Ruling {
         let Replayed { opening, from, unknown, key, first_sent, digest, person } = replayed;
-        let step = Step { generation: from.saturating_add(1), attempt: 1 };
+        let step = Step::call(from.saturating_add(1), 1);
         if let Some(case) = slot {
             if case.step.generation > *from {
                 return Ruling::TooLate(TooLate::Replayed);

@@ -75,14 +75,14 @@ impl Sample {
     }
 
     fn event(&self, step: Step, at: Timestamp, happening: Happening) -> Event {
-        let Step { generation, attempt } = step;
+        let Step { generation, attempt, .. } = step;
         let moment = Moment { generation, attempt, at };
         Event::new(self.identity.clone(), moment, happening, Trace::default())
     }
 
     /// Known, and waiting for its first call.
     pub fn opened(&self) -> Case {
-        let (opening, step) = (self.opening(), Step { generation: 0, attempt: 1 });
+        let (opening, step) = (self.opening(), Step::call(0, 1));
         let opened = Opened { opening, step, fresh: true, recorded: false, reason: Reason::Submitted, until: None };
         let mut slot = None;
         rule(&mut slot, 1, self.at, &self.identity.id, Fact::Opened(Box::new(opened)));
@@ -126,7 +126,7 @@ impl Sample {
 
     fn started(&self) -> Fact {
         Fact::Started(Box::new(Started {
-            step: Step { generation: 0, attempt: 1 },
+            step: Step::call(0, 1),
             opening: Some(self.opening()),
             fresh: true,
             redelivered: false,
@@ -141,7 +141,7 @@ impl Sample {
     }
 
     fn finished(&self, happening: Happening) -> Fact {
-        self.finished_at(Step { generation: 0, attempt: 1 }, By::Holder, happening)
+        self.finished_at(Step::call(0, 1), By::Holder, happening)
     }
 
     fn finished_at(&self, step: Step, by: By, happening: Happening) -> Fact {
@@ -157,7 +157,7 @@ impl Sample {
             http_status: None,
             message: None,
         });
-        Fact::Finished(Box::new(Finished { step, opening, fresh, call, unknown: false, by, effects }))
+        Fact::Finished(Box::new(Finished { step, opening, fresh, call, unknown: false, absent: false, by, effects }))
     }
 }
 
@@ -188,7 +188,7 @@ pub fn any_case() -> impl Strategy<Value = (Sample, Case)> {
         |(sample, facts)| {
             let mut slot = None;
             for (number, (what, generation, happening, text)) in (1..).zip(facts) {
-                let fact = any_fact(&sample, what, Step { generation, attempt: 1 + what }, happening, text);
+                let fact = any_fact(&sample, what, Step::call(generation, 1 + what), happening, text);
                 rule(&mut slot, number, sample.at, &sample.identity.id, fact);
             }
             slot.map(|case| (sample, case))

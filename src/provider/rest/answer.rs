@@ -73,6 +73,11 @@ pub(super) struct ErrorMapping {
 pub(super) struct Body(Option<Json>);
 
 impl Body {
+    /// A part of another.
+    pub(super) fn of(part: Json) -> Self {
+        Self(Some(part))
+    }
+
     /// Reads JSON, or a form where the answer says that it is one.
     pub(super) fn read(reply: &Reply) -> Self {
         let media_type = reply.header("content-type").unwrap_or_default().to_ascii_lowercase();
@@ -109,7 +114,7 @@ impl Reading {
     pub(super) fn outcome(&self, reply: &Reply, body: &Body, scope: &Scope, secrets: &Secrets) -> Outcome {
         let retry_after = reply.header("retry-after").and_then(retry_after);
         let shape = Shape::Answered { status: reply.status, retry_after: retry_after.is_some() };
-        let rule = self.rules.iter().find(|rule| rule.when.holds(scope));
+        let rule = self.rule(scope);
         let holds = |condition: &Condition| condition.holds(scope);
         let conditions = Conditions {
             rule: rule.map(|rule| rule.verdict),
@@ -125,10 +130,12 @@ impl Reading {
             Verdict::Rejected => Outcome::Rejected(failure()),
             Verdict::Transient => Outcome::Transient(failure(), retry_after),
             Verdict::Unknown => Outcome::Unknown(failure()),
+            Verdict::Lookup => Outcome::Lookup(failure()),
         }
     }
 
-    fn success(&self, reply: &Reply, scope: &Scope, secrets: &Secrets) -> Success {
+    /// What was done, as an answer tells it, with every secret in it replaced.
+    pub(super) fn success(&self, reply: &Reply, scope: &Scope, secrets: &Secrets) -> Success {
         let mut warnings = Vec::new();
         let result = self.result.as_ref().and_then(|tree| mapped(tree, "result", scope, OnFault::Note(&mut warnings)));
         let result = result.map(|value| fitting(value, "result", &mut warnings));
@@ -163,7 +170,13 @@ impl Reading {
         if word.as_deref() == Some("customer") { Party::Customer } else { Party::Provider }
     }
 
-    fn failure(&self, rule: Option<&Rule>, reply: &Reply, body: &Body, scope: &Scope, secrets: &Secrets) -> Failure {
+    /// The rule that speaks of an answer.
+    pub(super) fn rule(&self, scope: &Scope) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.when.holds(scope))
+    }
+
+    /// What went wrong, as an answer tells it, with every secret in it replaced.
+    pub(super) fn failure(&self, rule: Option<&Rule>, reply: &Reply, body: &Body, scope: &Scope, secrets: &Secrets) -> Failure {
         let of_rule = rule.and_then(|rule| rule.code.as_ref());
         let codes = of_rule.into_iter().chain(self.errors.iter().filter_map(|mapping| mapping.code.as_ref()));
         let code = first(codes, scope).unwrap_or_else(|| format!("http_{}", reply.status));

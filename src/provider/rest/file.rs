@@ -173,6 +173,8 @@ pub(super) enum Meaning {
     Transient,
     /// It may or may not have acted.
     Unknown,
+    /// The same, and the operation's `lookup` finds out rather than another call.
+    Lookup,
 }
 
 impl From<Meaning> for Verdict {
@@ -184,6 +186,7 @@ impl From<Meaning> for Verdict {
             Meaning::Rejected => Self::Rejected,
             Meaning::Transient => Self::Transient,
             Meaning::Unknown => Self::Unknown,
+            Meaning::Lookup => Self::Lookup,
         }
     }
 }
@@ -205,6 +208,13 @@ pub(super) struct OperationFile {
     /// Rules for answers, asked before those of the provider; the first that matches decides.
     #[serde(default)]
     pub(super) classify: Vec<RuleFile>,
+    /// How long the provider may take to finish what it has accepted; a duration. Then it is looked up a last time, or the
+    /// command is left to a person. Default: `7d`.
+    pub(super) deadline: Option<String>,
+    /// How accepted commands are asked about until they end.
+    pub(super) poll: Option<PollFile>,
+    /// How to find out whether a call acted.
+    pub(super) lookup: Option<LookupFile>,
     /// How often and how long commands are tried. Default: the provider's, key by key.
     pub(super) retry: Option<RetryFile>,
     /// Whether it may be called twice when a delivery is repeated. Default: the provider's.
@@ -254,6 +264,44 @@ pub(super) enum Lists {
     Brackets,
     /// `a=x&a=y`.
     Repeat,
+}
+
+/// How accepted commands are asked about until they end. Its expressions may also use `provider_reference`, the provider's
+/// own id as `response.reference` found it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PollFile {
+    /// The request; it must only read.
+    pub(super) request: Option<RequestFile>,
+    /// The request's body. Absent: none.
+    pub(super) body: Option<Json>,
+    /// The wait before the first poll; a duration up to `12h`. Each further one waits a step of the delay ladder longer.
+    pub(super) interval: String,
+    /// The longest wait between two polls; a duration up to `12h`. Default: `1h`.
+    pub(super) longest: Option<String>,
+    /// The condition under which a 2xx says that it is done. Default: `response.success`.
+    pub(super) done: Option<String>,
+    /// The condition under which the answer says that it has failed, for good. Rules with `as = "declined"` say so too.
+    pub(super) failed: Option<String>,
+}
+
+/// How to find out whether a call acted. Its expressions may also use `provider_reference`, where it is known.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LookupFile {
+    /// The request; it must only read.
+    pub(super) request: Option<RequestFile>,
+    /// The request's body. Absent: none.
+    pub(super) body: Option<Json>,
+    /// How long after a call a "there is none" proves nothing; a duration.
+    pub(super) after: String,
+    /// The condition under which something was found.
+    pub(super) found: String,
+    /// What was found, one expression: it is read by `response` and `classify` as if it were the body of an answer.
+    /// Default: the body.
+    pub(super) item: Option<String>,
+    /// The condition under which the provider says that there is none. Only this allows another call; absent: nothing does.
+    pub(super) absent: Option<String>,
 }
 
 /// A provider's promise to act once under one key. The key is sent as a header or as a field of the body.

@@ -11,6 +11,7 @@ mod expression;
 pub(super) mod file;
 mod fit;
 mod header;
+mod inquiry;
 mod operation;
 mod path;
 mod request;
@@ -25,12 +26,14 @@ use serde_json::{Value as Json, json};
 
 use self::answer::{Body, Reading};
 use self::expression::{Scope, from_json};
+use self::inquiry::{Heard, Lookup, Poll};
 use self::request::{RequestTemplate, Shared};
 use self::secret::Secrets;
 use super::{Adapter, Call};
-use crate::domain::exchange::{Answer, Request};
+use crate::domain::exchange::{Answer, Reply, Request};
+use crate::domain::inquiry::Purpose;
 use crate::domain::name::Name;
-use crate::domain::outcome::{Failure, Outcome};
+use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 
 /// The adapter of a provider that a file describes.
 struct Rest {
@@ -46,6 +49,8 @@ struct Rest {
 struct RestOperation {
     request: RequestTemplate,
     reading: Reading,
+    poll: Option<Poll>,
+    lookup: Option<Lookup>,
 }
 
 impl Adapter for Rest {
@@ -53,6 +58,44 @@ impl Adapter for Rest {
         let operation = self.operation(call)?;
         let request = operation.request.render(&self.shared, &self.scope(call), call.key);
         request.map_err(|failure| Failure { message: self.secrets.scrub(&failure.message), ..failure })
+    }
+
+    fn inquire(&self, call: &Call<'_>, purpose: Purpose) -> Result<Request, Failure> {
+        let operation = self.operation(call)?;
+        let request = match purpose {
+            Purpose::Poll => operation.poll.as_ref().map(|poll| &poll.request),
+            Purpose::Lookup => operation.lookup.as_ref().map(|lookup| &lookup.request),
+        };
+        let name = purpose.as_str();
+        let missing = || Failure::new("unknown_operation", format!("the operation has no `{name}`"));
+        let request = request.ok_or_else(missing)?.render(&self.shared, &self.scope(call), None);
+        request.map_err(|failure| Failure { message: self.secrets.scrub(&failure.message), ..failure })
+    }
+
+    fn polled(&self, call: &Call<'_>, answer: &Answer) -> Polled {
+        let RestOperation { reading, poll: Some(poll), .. } = (match self.operation(call) {
+            Ok(operation) => operation,
+            Err(failure) => return Polled::Still(Some(failure)),
+        }) else {
+            return Polled::Still(None);
+        };
+        match answer {
+            Answer::NotSent(failure) | Answer::Incomplete(failure) => Polled::Still(Some(failure.clone())),
+            Answer::Reply(reply) => poll.outcome(reading, &self.heard(call, reply)),
+        }
+    }
+
+    fn looked_up(&self, call: &Call<'_>, answer: &Answer) -> LookedUp {
+        let RestOperation { reading, lookup: Some(lookup), .. } = (match self.operation(call) {
+            Ok(operation) => operation,
+            Err(failure) => return LookedUp::Unclear(failure),
+        }) else {
+            return LookedUp::Unclear(Failure::new("no_lookup", "the operation has no `lookup`"));
+        };
+        match answer {
+            Answer::NotSent(failure) | Answer::Incomplete(failure) => LookedUp::Unclear(failure.clone()),
+            Answer::Reply(reply) => lookup.outcome(reading, &self.heard(call, reply)),
+        }
     }
 
     fn interpret(&self, call: &Call<'_>, answer: &Answer) -> Outcome {
@@ -64,9 +107,8 @@ impl Adapter for Rest {
             Answer::NotSent(failure) => Outcome::Transient(failure.clone(), None),
             Answer::Incomplete(failure) => Outcome::Unknown(failure.clone()),
             Answer::Reply(reply) => {
-                let body = Body::read(reply);
-                let scope = answer::scope(&self.scope(call), reply, &body);
-                operation.reading.outcome(reply, &body, &scope, &self.secrets)
+                let Heard { body, scope, secrets, .. } = self.heard(call, reply);
+                operation.reading.outcome(reply, &body, &scope, secrets)
             }
         }
     }
@@ -77,6 +119,13 @@ impl Rest {
         let name = &call.command.operation;
         let missing = || Failure::new("unknown_operation", format!("{} has no operation `{name}`", self.name));
         self.operations.get(name).ok_or_else(missing)
+    }
+
+    /// An answer, as expressions see it.
+    fn heard<'a>(&'a self, call: &Call<'_>, reply: &'a Reply) -> Heard<'a> {
+        let body = Body::read(reply);
+        let scope = answer::scope(&self.scope(call), reply, &body);
+        Heard { reply, body, scope, secrets: &self.secrets }
     }
 
     /// The variables of a call.
@@ -97,6 +146,7 @@ impl Rest {
             ("account", from_json(&json!({ "name": command.account }))),
             ("secrets", self.secret_variable.clone()),
             ("key", key),
+            ("provider_reference", call.provider_reference.map_or(Value::UNDEFINED, Value::from)),
         ];
         Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::RestOperation;
 use super::answer::{ErrorMapping, Reading, Rule};
 use super::expression::{Condition, Known};
-use super::file::{ErrorFile, IdempotencyFile, OperationFile, ResponseFile, RetryFile, RuleFile};
-use super::request::{KeySlot, RequestTemplate, Shared, key_slot};
+use super::file::{ErrorFile, IdempotencyFile, Meaning, OperationFile, ResponseFile, RetryFile, RuleFile};
+use super::inquiry;
+use super::request::{KeySlot, RequestSource, RequestTemplate, Shared, key_slot};
 use super::text::Text;
 use super::tree::Tree;
 use crate::domain::exchange::Method;
@@ -19,6 +20,9 @@ use crate::provider::{Idempotency, Operation};
 
 /// The longest time that one exchange may take.
 const LONGEST_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// How long a provider may take to finish what it has accepted, where its file does not say.
+const DEADLINE: Duration = Duration::from_hours(7 * 24);
 
 /// What an operation takes over from its provider.
 pub(super) struct Inherited<'f> {
@@ -57,16 +61,42 @@ pub(super) fn compile(
     };
     let timeout = timeout(file.timeout.as_deref(), from.timeout, from.connect_timeout, &place.key("timeout"));
     let retry = retry(file.retry.as_ref(), &from.retry, &place.key("retry"));
-    let request = RequestTemplate::compile(file, key.clone(), timeout, &from.in_request, place);
+    let source = RequestSource { request: file.request.as_ref(), body: file.body.as_ref() };
+    let request = RequestTemplate::compile(source, key.clone(), timeout, &from.in_request, place);
     if let (Some(request), Some(shared)) = (&request, shared) {
         refuse_rivals(request, key.as_ref(), shared, place);
     }
     let reading = reading(file, from, place);
+    let deadline = file.deadline.as_ref().and_then(|text| duration(text, &place.key("deadline")));
+    let (poll, asking_end) = inquiry::poll(file, from, timeout, place).unzip();
+    let (lookup, asking_act) = inquiry::lookup(file, from, timeout, place).unzip();
+    if lookup.is_none() {
+        refuse_lookups(file, place);
+    }
     let payload = payload(file, from.folder, place);
     let accept_duplicates = file.accept_duplicates.unwrap_or(from.accept_duplicates);
     let reads = file.request.as_ref().is_some_and(|request| request.method == Some(Method::Get));
-    let operation = Operation { idempotency, retry, payload: payload?, reads, accept_duplicates };
-    Some((operation, RestOperation { request: request?, reading }))
+    let operation = Operation {
+        idempotency,
+        retry,
+        deadline: deadline.unwrap_or(DEADLINE),
+        poll,
+        lookup,
+        payload: payload?,
+        reads,
+        accept_duplicates,
+    };
+    Some((operation, RestOperation { request: request?, reading, poll: asking_end, lookup: asking_act }))
+}
+
+/// Refuses rules that ask for a lookup where there is none.
+fn refuse_lookups(file: &OperationFile, place: &Place<'_>) {
+    for (n, rule) in file.classify.iter().enumerate() {
+        if rule.r#as == Meaning::Lookup {
+            let text = "there is no lookup; write a table `lookup` for the operation, or `as = \"unknown\"`";
+            place.key("classify").item(n).key("as").refuse(text);
+        }
+    }
 }
 
 /// Refuses headers that two parts of the file would set.

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::encode;
 use super::expression::{Known, Scope};
-use super::file::{Encoding, IdempotencyFile, Lists, OperationFile, RequestFile};
+use super::file::{Encoding, IdempotencyFile, Lists, RequestFile};
 use super::header::{self, Auth};
 use super::path::{BaseUrl, PathTemplate};
 use super::text::Text;
@@ -39,7 +39,16 @@ pub(super) struct Shared {
     pub(super) headers: BTreeMap<String, Text>,
 }
 
-/// The request of an operation, compiled.
+/// A request as a file has it, and the body beside it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequestSource<'f> {
+    /// Method, path and all that.
+    pub(super) request: Option<&'f RequestFile>,
+    /// The body.
+    pub(super) body: Option<&'f Json>,
+}
+
+/// A request, compiled.
 #[derive(Debug)]
 pub(super) struct RequestTemplate {
     method: Method,
@@ -54,16 +63,16 @@ pub(super) struct RequestTemplate {
 }
 
 impl RequestTemplate {
-    /// Compiles the request of an operation, which stands at `place`.
+    /// Compiles a request, which stands at `place`.
     pub(super) fn compile(
-        operation: &OperationFile,
+        source: RequestSource<'_>,
         key: Option<KeySlot>,
         timeout: Duration,
         known: &Known<'_>,
         place: &Place<'_>,
     ) -> Option<Self> {
         let at = place.key("request");
-        let Some(file) = &operation.request else {
+        let Some(file) = source.request else {
             at.refuse(r#"is missing; write request = { method = "POST", path = "/…" }"#);
             return None;
         };
@@ -72,15 +81,15 @@ impl RequestTemplate {
         let query = file.query.clone().map(Json::Object);
         let query = query.map(|query| Tree::compile(&query, known, &at.key("query")));
         let headers = header::compile(&file.headers, known, &at.key("headers"));
-        let body = operation.body.as_ref().map(|body| Tree::compile(body, known, &place.key("body")));
-        if operation.body.is_some() && method == Some(Method::Get) {
+        let body = source.body.map(|body| Tree::compile(body, known, &place.key("body")));
+        if source.body.is_some() && method == Some(Method::Get) {
             place.key("body").refuse("a GET has no body; write the values as `request.query`, or another method");
         }
         let form = file.encoding == Some(Encoding::Form);
-        if form && !matches!(&operation.body, None | Some(Json::Object(_) | Json::String(_))) {
+        if form && !matches!(source.body, None | Some(Json::Object(_) | Json::String(_))) {
             place.key("body").refuse("a form is a map; write a table of fields");
         }
-        if matches!(key, Some(KeySlot::Field(_))) && !matches!(operation.body, Some(Json::Object(_))) {
+        if matches!(key, Some(KeySlot::Field(_))) && !matches!(source.body, Some(Json::Object(_))) {
             place.key("idempotency").key("field").refuse("there is no body with fields; write `header`, or a `body`");
         }
         Some(Self {

@@ -45,6 +45,11 @@ impl Events {
         self.first(deadline, |event| event["subject"] == command && is_terminal(&event)).await
     }
 
+    /// Waits for the event of a command in this state.
+    pub(crate) async fn state(&self, command: &str, state: &str, deadline: Duration) -> Value {
+        self.first(deadline, |event| event["subject"] == command && event["data"]["state"] == state).await
+    }
+
     /// Waits for the first event that matches.
     ///
     /// # Panics

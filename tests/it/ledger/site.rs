@@ -124,7 +124,7 @@ fn record(id: &str, fact: Fact) -> Record {
     Record { at: Timestamp::now(), command: id.parse::<CommandId>().unwrap(), fact }
 }
 
-const FIRST: Step = Step { generation: 0, attempt: 1 };
+const FIRST: Step = Step::call(0, 1);
 
 /// Somebody begins the first call of a command that has no key.
 pub(super) fn started(id: &str) -> Record {
@@ -161,6 +161,7 @@ pub(super) fn completed(id: &str) -> Record {
         fresh: true,
         call: None,
         unknown: false,
+        absent: false,
         by: By::Holder,
         effects: Effects { event, told: true, carried: None },
     };

@@ -1,0 +1,216 @@
+//! Asking the provider what came of a call: polls, lookups, and the deadline behind both.
+//!
+//! A command that the provider has *accepted* is polled until it ends or its deadline passes. A command of which nobody
+//! knows whether it *acted* is looked up: what is found is its answer, and only a provider that says "there is none", long
+//! enough after the call, allows another call. Both questions only read, so a repeated one does no harm.
+//!
+//! Everything here is pure; the message of the command carries the [`Inquiry`] that is due next.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::lifecycle::{Decision, Kind, Limits, after, retried, until};
+use super::outcome::{Failure, LookedUp, Outcome, Party, Polled, Success};
+use super::progress::Progress;
+use super::retry::Rung;
+
+/// A question that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inquiry {
+    /// Its number within the attempt, from 1; polls and lookups count together.
+    pub number: u32,
+    /// What is asked.
+    pub purpose: Purpose,
+    /// Not before this.
+    pub due: Timestamp,
+    /// How many lookups in a row have brought no answer.
+    pub tried: u32,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Whether an accepted command has ended.
+    Poll,
+    /// Whether a call acted.
+    Lookup,
+}
+
+impl Purpose {
+    /// The word for it in headers and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Poll => "poll",
+            Self::Lookup => "lookup",
+        }
+    }
+}
+
+/// How an operation's accepted commands are polled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PollPolicy {
+    /// The wait before the first poll; each further one waits a rung of the ladder longer.
+    pub interval: Duration,
+    /// The longest wait between two polls.
+    pub longest: Duration,
+}
+
+/// What an operation's lookup is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LookupPolicy {
+    /// How long after a call a "there is none" proves nothing yet.
+    pub after: Duration,
+    /// Whether the provider can say that there is none.
+    pub proves_absence: bool,
+}
+
+/// A command that the provider has accepted, and finishes later.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// What the provider has told so far.
+    pub success: Success,
+    /// Who has to act next.
+    pub party: Party,
+    /// Until when it may take.
+    pub deadline: Timestamp,
+    /// The first question about it.
+    pub inquiry: Inquiry,
+}
+
+/// What to do about a message that is up for an inquiry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Asking {
+    /// Ask.
+    Now(Inquiry),
+    /// Too early: wait on this rung and look again.
+    Park(Rung),
+    /// There is nothing to ask any more.
+    Instead(Box<Decision>),
+}
+
+/// Decides whether `inquiry` is made at `now`. One whose deadline has passed becomes a last lookup where there is one.
+#[must_use]
+pub fn before_inquiry(inquiry: Inquiry, progress: &Progress, limits: &Limits, now: Timestamp) -> Asking {
+    if inquiry.due > now {
+        return Asking::Park(Rung::at_most(until(now, inquiry.due)));
+    }
+    let overdue = progress.deadline.is_some_and(|deadline| now >= deadline);
+    match inquiry.purpose {
+        Purpose::Poll if !overdue && limits.poll.is_some() => Asking::Now(inquiry),
+        // The provider file was changed: there is only the deadline left.
+        Purpose::Poll if !overdue => Asking::Park(Rung::at_most(until(now, progress.deadline.unwrap_or(now)))),
+        Purpose::Poll if limits.lookup.is_some() => Asking::Now(Inquiry { purpose: Purpose::Lookup, ..inquiry }),
+        Purpose::Poll => Asking::Instead(Box::new(Decision::GiveUp(Kind::Unresolved, overdue_failure()))),
+        Purpose::Lookup if limits.lookup.is_some() => Asking::Now(inquiry),
+        Purpose::Lookup => {
+            let failure = Failure::new("no_lookup", "the operation had a lookup when this was decided, and has none now");
+            Asking::Instead(Box::new(Decision::GiveUp(Kind::Unresolved, failure)))
+        }
+    }
+}
+
+/// What follows where the provider accepted a command at `now`.
+#[must_use]
+pub fn accepted(success: Success, party: Party, progress: &Progress, limits: &Limits, now: Timestamp) -> Decision {
+    let deadline = progress.deadline.unwrap_or_else(|| after(now, limits.deadline));
+    let due = limits.poll.map_or(deadline, |poll| after(now, Rung::at_least(poll.interval).duration()).min(deadline));
+    let inquiry = Inquiry { number: progress.next_inquiry(), purpose: Purpose::Poll, due, tried: 0 };
+    Decision::Wait(Box::new(Accepted { success, party, deadline, inquiry }))
+}
+
+/// Decides what a poll leads to.
+#[must_use]
+pub fn after_poll(polled: Polled, inquiry: Inquiry, progress: &Progress, limits: &Limits, now: Timestamp) -> Decision {
+    match polled {
+        Polled::Completed(success) => Decision::Complete(success),
+        Polled::Declined(failure) => Decision::GiveUp(Kind::Declined, failure),
+        Polled::Still(failure) => {
+            let wait = limits.poll.map_or(Duration::ZERO, |poll| interval(poll, inquiry.number));
+            let due = after(now, wait).min(progress.deadline.unwrap_or(Timestamp::MAX));
+            Decision::Inquire(Inquiry { number: progress.next_inquiry(), due, ..inquiry }, failure)
+        }
+    }
+}
+
+/// The wait after poll number `polled`: a rung longer each time.
+fn interval(poll: PollPolicy, polled: u32) -> Duration {
+    let rungs = Rung::all().filter(|rung| (poll.interval..=poll.longest).contains(&rung.duration()));
+    let nth = usize::try_from(polled).unwrap_or(usize::MAX);
+    rungs.take(nth.saturating_add(1)).last().unwrap_or(Rung::at_least(poll.interval)).duration()
+}
+
+/// What follows where nobody knows whether a call acted: a lookup, or a person.
+#[must_use]
+pub fn doubtful(failure: Failure, progress: &Progress, lookup: Option<LookupPolicy>, now: Timestamp) -> Decision {
+    let looking = progress.inquiry.is_some_and(|inquiry| inquiry.purpose == Purpose::Lookup);
+    match lookup {
+        Some(LookupPolicy { after: delay, .. }) if !looking => {
+            let due = after(progress.unknown_since.unwrap_or(now), delay).max(now);
+            let number = progress.next_inquiry();
+            Decision::Inquire(Inquiry { number, purpose: Purpose::Lookup, due, tried: 0 }, Some(failure))
+        }
+        _ => Decision::GiveUp(Kind::Unresolved, failure),
+    }
+}
+
+/// Decides what a lookup leads to. Where it acquits the calls so far, that is noted in `progress`. `random` is uniform in
+/// `[0, 1)`.
+#[must_use]
+pub fn after_lookup(
+    looked_up: LookedUp,
+    inquiry: Inquiry,
+    progress: &mut Progress,
+    limits: &Limits,
+    now: Timestamp,
+    random: f64,
+) -> Decision {
+    let overdue = progress.deadline.is_some_and(|deadline| now >= deadline);
+    let failure = match looked_up {
+        LookedUp::Found(Outcome::Completed(success)) => return Decision::Complete(success),
+        LookedUp::Found(Outcome::Declined(failure)) => return Decision::GiveUp(Kind::Declined, failure),
+        LookedUp::Found(Outcome::Waiting(success, party)) if !overdue => {
+            return accepted(success, party, progress, limits, now);
+        }
+        LookedUp::Found(Outcome::Waiting(..)) => return Decision::GiveUp(Kind::Unresolved, overdue_failure()),
+        LookedUp::Found(outcome) => {
+            outcome.failure().cloned().unwrap_or_else(|| Failure::new("lookup", "what was found says nothing"))
+        }
+        LookedUp::Absent(_) if progress.deadline.is_none() && proves_absence(progress, limits, now) => {
+            progress.acquit();
+            let text = "the provider was asked, and has not acted";
+            return retried(Failure::new("absent", text), None, progress, limits, now, random);
+        }
+        LookedUp::Absent(failure) | LookedUp::Unclear(failure) => failure,
+    };
+    let tried = inquiry.tried.saturating_add(1);
+    match limits.policy.next(tried, None, 0.5) {
+        Some(rung) if !overdue => {
+            let (number, due) = (progress.next_inquiry(), after(now, rung.duration()));
+            Decision::Inquire(Inquiry { number, due, tried, ..inquiry }, Some(failure))
+        }
+        _ => Decision::GiveUp(Kind::Unresolved, unanswered(failure, tried)),
+    }
+}
+
+/// Whether a provider that knows of nothing at `now` has not acted.
+fn proves_absence(progress: &Progress, limits: &Limits, now: Timestamp) -> bool {
+    let proof = |lookup: LookupPolicy| {
+        lookup.proves_absence && progress.unknown_since.is_some_and(|since| now >= after(since, lookup.after))
+    };
+    limits.lookup.is_some_and(proof)
+}
+
+fn overdue_failure() -> Failure {
+    Failure::new("deadline", "the provider accepted it, and had not finished it by the operation's `deadline`")
+}
+
+fn unanswered(failure: Failure, tried: u32) -> Failure {
+    let message = format!("the provider was asked {tried} times what came of it; the last time: {}", failure.message);
+    Failure { message, ..failure }
+}
+
+#[cfg(test)]
+#[path = "inquiry_tests.rs"]
+mod tests;

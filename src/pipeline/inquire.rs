@@ -1,0 +1,92 @@
+//! Asking the provider what came of a call, when that is due.
+//!
+//! A question only reads. It needs no start in the ledger, and one that is asked twice does no harm; what it leads to is put
+//! down and told like the outcome of a call, so copies of its message come to one continuation.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use rand::RngExt as _;
+
+use super::lane::{CallSlot, Lane};
+use super::outbox::Outgoing;
+use super::parcel::Order;
+use super::{Pipeline, call_of};
+use crate::amqp::error::BrokerError;
+use crate::domain::exchange::{Answer, Request};
+use crate::domain::inquiry::{self, Asking, Inquiry, Purpose};
+use crate::domain::outcome::{Failure, LookedUp, Polled};
+use crate::provider::Operation;
+
+impl Pipeline {
+    /// Asks what is due, if it is, and says what follows.
+    pub(super) async fn inquire(
+        &self,
+        lane: &Lane,
+        operation: &Operation,
+        order: &mut Order,
+        inquiry: Inquiry,
+        slot: CallSlot,
+    ) -> Result<Outgoing, BrokerError> {
+        let limits = order.limits(operation);
+        let inquiry = match inquiry::before_inquiry(inquiry, order.progress(), &limits, Timestamp::now()) {
+            Asking::Now(inquiry) => inquiry,
+            Asking::Park(rung) => return Ok(self.outbox.park(&order.parcel, rung)),
+            Asking::Instead(decision) => return self.follow(lane, order, *decision).await,
+        };
+        order.progress_mut().inquiry = Some(inquiry);
+        let decision = match inquiry.purpose {
+            Purpose::Poll => {
+                let polled = self.poll(lane, order).await;
+                inquiry::after_poll(polled, inquiry, order.progress(), &limits, Timestamp::now())
+            }
+            Purpose::Lookup => {
+                let now = Timestamp::now();
+                let progress = order.progress_mut();
+                if !progress.unknown {
+                    // What was accepted and is overdue, or what a version before this one sent on.
+                    progress.suspect(now);
+                }
+                let looked_up = self.look_up(lane, order).await;
+                let random = rand::rng().random();
+                inquiry::after_lookup(looked_up, inquiry, order.progress_mut(), &limits, Timestamp::now(), random)
+            }
+        };
+        drop(slot);
+        self.follow(lane, order, decision).await
+    }
+
+    async fn poll(&self, lane: &Lane, order: &Order) -> Polled {
+        let adapter = &lane.provider.adapter;
+        let request = match adapter.inquire(&call_of(order), Purpose::Poll) {
+            Ok(request) => request,
+            Err(failure) => return Polled::Still(Some(failure)),
+        };
+        let answer = self.ask(lane, order, &request).await;
+        let read = || adapter.polled(&call_of(order), &answer);
+        std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Polled::Still(Some(panicked())))
+    }
+
+    async fn look_up(&self, lane: &Lane, order: &Order) -> LookedUp {
+        let adapter = &lane.provider.adapter;
+        let request = match adapter.inquire(&call_of(order), Purpose::Lookup) {
+            Ok(request) => request,
+            Err(failure) => return LookedUp::Unclear(failure),
+        };
+        let answer = self.ask(lane, order, &request).await;
+        let read = || adapter.looked_up(&call_of(order), &answer);
+        std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| LookedUp::Unclear(panicked()))
+    }
+
+    async fn ask(&self, lane: &Lane, order: &Order, request: &Request) -> Answer {
+        let (started, clock) = (Timestamp::now(), Instant::now());
+        let answer = lane.http.send(request).await;
+        self.log_exchange(lane, order, request, &answer, (started, clock.elapsed())).await;
+        answer
+    }
+}
+
+fn panicked() -> Failure {
+    Failure::new("panic", "interpreting the answer failed in ferryd itself; see its log")
+}

@@ -1,0 +1,169 @@
+//! Polls and lookups: their tables compiled, and their answers read.
+//!
+//! Neither can end a command by a fault of its own. A poll that is not answered as its file expects leaves the command
+//! waiting, a lookup leaves it in doubt.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::answer::{Body, Reading, scope};
+use super::expression::{Condition, Scope};
+use super::file::{LookupFile, OperationFile, PollFile};
+use super::operation::{Inherited, duration};
+use super::request::{RequestSource, RequestTemplate};
+use super::secret::Secrets;
+use super::text::Text;
+use crate::domain::exchange::Reply;
+use crate::domain::inquiry::{LookupPolicy, PollPolicy};
+use crate::domain::outcome::{Failure, LookedUp, Polled, Verdict};
+use crate::domain::retry::Rung;
+use crate::provider::fault::Place;
+
+/// The variable that holds the provider's own id.
+const REFERENCE: &str = "provider_reference";
+
+/// The longest wait between two polls, where the file does not say.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// How accepted commands are asked about.
+pub(super) struct Poll {
+    /// The request.
+    pub(super) request: RequestTemplate,
+    done: Option<Condition>,
+    failed: Option<Condition>,
+}
+
+/// How it is found out whether a call acted.
+pub(super) struct Lookup {
+    /// The request.
+    pub(super) request: RequestTemplate,
+    found: Condition,
+    item: Option<Text>,
+    absent: Option<Condition>,
+}
+
+/// An answer, as expressions see it.
+pub(super) struct Heard<'a> {
+    /// The answer.
+    pub(super) reply: &'a Reply,
+    /// Its body.
+    pub(super) body: Body,
+    /// The variables of the call and of the answer.
+    pub(super) scope: Scope,
+    /// What must not be told.
+    pub(super) secrets: &'a Secrets,
+}
+
+impl Poll {
+    /// What an answer says about an accepted command, which the operation's `reading` knows how to map.
+    pub(super) fn outcome(&self, reading: &Reading, heard: &Heard<'_>) -> Polled {
+        let Heard { reply, body, scope, secrets } = heard;
+        let rule = reading.rule(scope);
+        let declined = rule.is_some_and(|rule| rule.verdict == Verdict::Declined);
+        let failure = || reading.failure(rule, reply, body, scope, secrets);
+        if declined || self.failed.as_ref().is_some_and(|failed| failed.holds(scope)) {
+            return Polled::Declined(failure());
+        }
+        let read = (200..300).contains(&reply.status);
+        let done = self.done.as_ref().or(reading.success.as_ref());
+        if read && done.is_some_and(|done| done.holds(scope)) {
+            return Polled::Completed(reading.success(reply, scope, secrets));
+        }
+        Polled::Still((!read).then(failure))
+    }
+}
+
+impl Lookup {
+    /// What an answer says about a call, whose own answer the operation's `reading` would have read.
+    pub(super) fn outcome(&self, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
+        let Heard { reply, body, scope, secrets } = heard;
+        if self.found.holds(scope) {
+            let Some(item) = &self.item else {
+                return LookedUp::Found(reading.outcome(reply, body, scope, secrets));
+            };
+            return match item.json(scope) {
+                Ok(Some(item)) => self.of_item(item, reading, heard),
+                Ok(None) => LookedUp::Unclear(unclear("`lookup.item` yields nothing")),
+                Err(error) => LookedUp::Unclear(unclear(&format!("`lookup.item`: {error}"))),
+            };
+        }
+        let failure = || reading.failure(None, reply, body, scope, secrets);
+        if self.absent.as_ref().is_some_and(|absent| absent.holds(scope)) {
+            return LookedUp::Absent(failure());
+        }
+        LookedUp::Unclear(failure())
+    }
+
+    fn of_item(&self, item: Json, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
+        let body = Body::of(item);
+        let reply = Reply { status: 200, ..heard.reply.clone() };
+        let scope = scope(&heard.scope, &reply, &body);
+        LookedUp::Found(reading.outcome(&reply, &body, &scope, heard.secrets))
+    }
+}
+
+fn unclear(message: &str) -> Failure {
+    Failure::new("lookup", message)
+}
+
+/// Compiles the table `poll` of an operation.
+pub(super) fn poll(
+    file: &OperationFile,
+    from: &Inherited<'_>,
+    timeout: Duration,
+    place: &Place<'_>,
+) -> Option<(PollPolicy, Poll)> {
+    let (table, at) = (file.poll.as_ref()?, place.key("poll"));
+    let PollFile { request, body, interval, longest, done, failed } = table;
+    let known = from.in_answer.and(REFERENCE);
+    let condition = |key: &str, source: Option<&String>| at.key(key).check(Condition::compile(source?, &known));
+    let source = RequestSource { request: request.as_ref(), body: body.as_ref() };
+    let request = RequestTemplate::compile(source, None, timeout, &from.in_request.and(REFERENCE), &at);
+    let interval = wait(interval, &at.key("interval"));
+    let longest = longest.as_ref().map_or(Some(LONGEST), |text| wait(text, &at.key("longest")));
+    let success = file.response.as_ref().and_then(|response| response.success.as_ref());
+    if done.is_none() && success.is_none() {
+        at.key("done").refuse("is missing, and so is `response.success`; write the condition that says that it is done");
+    }
+    let poll = Poll {
+        request: request?,
+        done: condition("done", done.as_ref()),
+        failed: condition("failed", failed.as_ref()),
+    };
+    Some((PollPolicy { interval: interval?, longest: longest? }, poll))
+}
+
+/// Compiles the table `lookup` of an operation.
+pub(super) fn lookup(
+    file: &OperationFile,
+    from: &Inherited<'_>,
+    timeout: Duration,
+    place: &Place<'_>,
+) -> Option<(LookupPolicy, Lookup)> {
+    let (table, at) = (file.lookup.as_ref()?, place.key("lookup"));
+    let LookupFile { request, body, after, found, item, absent } = table;
+    let known = from.in_answer.and(REFERENCE);
+    let source = RequestSource { request: request.as_ref(), body: body.as_ref() };
+    let request = RequestTemplate::compile(source, None, timeout, &from.in_request.and(REFERENCE), &at);
+    let after = duration(after, &at.key("after"));
+    let condition = |key: &str, source: &String| at.key(key).check(Condition::compile(source, &known));
+    let found = condition("found", found);
+    let item = item.as_ref().and_then(|source| at.key("item").check(Text::compile(source, &known)));
+    let absent = absent.as_ref().and_then(|source| condition("absent", source));
+    let policy = LookupPolicy { after: after?, proves_absence: absent.is_some() };
+    Some((policy, Lookup { request: request?, found: found?, item, absent }))
+}
+
+/// A wait that the ladder can hold in one piece.
+fn wait(text: &str, place: &Place<'_>) -> Option<Duration> {
+    let wait = duration(text, place)?;
+    if wait > Rung::LONGEST.duration() {
+        place.refuse(format!("is longer than a wait can be; write at most `{}`", Rung::LONGEST.name()));
+    }
+    Some(wait)
+}
+
+#[cfg(test)]
+#[path = "inquiry_tests.rs"]
+mod tests;
