@@ -105,7 +105,8 @@ pub fn before_inquiry(inquiry: Inquiry, progress: &Progress, limits: &Limits, no
         Purpose::Poll => Asking::Instead(Box::new(Decision::GiveUp(Kind::Unresolved, overdue_failure()))),
         Purpose::Lookup if limits.lookup.is_some() => Asking::Now(inquiry),
         Purpose::Lookup => {
-            let failure = Failure::new("no_lookup", "the operation had a lookup when this was decided, and has none now");
+            let failure =
+                Failure::new("no_lookup", "the operation had a lookup when this was decided, and has none now");
             Asking::Instead(Box::new(Decision::GiveUp(Kind::Unresolved, failure)))
         }
     }

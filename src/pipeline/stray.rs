@@ -145,14 +145,7 @@ impl Strays {
         self.finish(delivery, outbox.give_back(&parcel)).await;
     }
 
-    async fn end(
-        &self,
-        delivery: &Delivery,
-        parcel: Parcel,
-        kind: Kind,
-        failure: Failure,
-        remedies: Remedies,
-    ) {
+    async fn end(&self, delivery: &Delivery, parcel: Parcel, kind: Kind, failure: Failure, remedies: Remedies) {
         let happening = Happening::Failed(kind, failure);
         log_ending(&parcel, &happening, || Mask::new(&[], &[]));
         self.pipeline.give_up(parcel, happening, remedies, delivery.acker.clone()).await;

@@ -61,7 +61,13 @@ pub(super) fn request_under(
 ) -> Result<Request, Failure> {
     let key = key.map(IdempotencyKey::from_header);
     let command = command(operation, payload);
-    provider.adapter.request(&Call { command: &command, key: key.as_ref(), generation: 0, attempt: 1, provider_reference: None })
+    provider.adapter.request(&Call {
+        command: &command,
+        key: key.as_ref(),
+        generation: 0,
+        attempt: 1,
+        provider_reference: None,
+    })
 }
 
 /// What an answer to a first attempt means.

@@ -25,6 +25,7 @@ mod invalid;
 mod ledger;
 mod link;
 mod load;
+mod lookup;
 mod operator;
 mod outage;
 mod poison;

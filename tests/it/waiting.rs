@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::broker::Broker;
+use crate::harness::node::Node;
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, command, dead, word};
 
@@ -115,9 +117,9 @@ async fn what_is_not_finished_by_the_deadline_is_looked_up_or_left_to_a_person()
 
 #[tokio::test]
 async fn waiting_commands_outlive_the_daemon_and_the_broker() {
-    let node = crate::harness::node::Node::private().await;
+    let node = Node::private().await;
     let operations = OPERATIONS.replace("{DEADLINE}", "1h");
-    let rig = Rig::on(&node, "", &[("acme", File { operations: &operations, ..File::default() })]).await;
+    let mut rig = Rig::on(&node, "", &[("acme", File { operations: &operations, ..File::default() })]).await;
     let daemon = rig.start().await;
     let ids: Vec<_> = (0..20).map(|number| format!("order-{number}")).collect();
     for id in &ids {
@@ -140,5 +142,6 @@ async fn waiting_commands_outlive_the_daemon_and_the_broker() {
         assert_eq!(word(&end, "data.state"), "completed", "{id}");
         assert_eq!(rig.calls(id).calls, 1, "{id}");
     }
+    rig.broker = Broker::connect_eventually(&rig.vhost.uri()).await;
     rig.finish(&successor).await;
 }

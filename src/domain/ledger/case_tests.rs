@@ -75,7 +75,16 @@ fn finished(step: Step, happening: Happening) -> Finished {
         http_status: None,
         message: None,
     });
-    Finished { step, opening: Some(opening("c")), fresh: false, call, unknown: false, absent: false, by: By::Holder, effects }
+    Finished {
+        step,
+        opening: Some(opening("c")),
+        fresh: false,
+        call,
+        unknown: false,
+        absent: false,
+        by: By::Holder,
+        effects,
+    }
 }
 
 fn completed() -> Happening {

@@ -47,7 +47,16 @@ fn finished(by: By, happening: Happening) -> Fact {
         message: Some("no answer".to_owned()),
     };
     let (opening, call) = (Some(opening()), Some(call));
-    Fact::Finished(Box::new(Finished { step: STEP, opening, fresh: true, call, unknown: true, absent: false, by, effects }))
+    Fact::Finished(Box::new(Finished {
+        step: STEP,
+        opening,
+        fresh: true,
+        call,
+        unknown: true,
+        absent: false,
+        by,
+        effects,
+    }))
 }
 
 /// Every kind, and every form of those that have several.

@@ -176,7 +176,14 @@ impl Reading {
     }
 
     /// What went wrong, as an answer tells it, with every secret in it replaced.
-    pub(super) fn failure(&self, rule: Option<&Rule>, reply: &Reply, body: &Body, scope: &Scope, secrets: &Secrets) -> Failure {
+    pub(super) fn failure(
+        &self,
+        rule: Option<&Rule>,
+        reply: &Reply,
+        body: &Body,
+        scope: &Scope,
+        secrets: &Secrets,
+    ) -> Failure {
         let of_rule = rule.and_then(|rule| rule.code.as_ref());
         let codes = of_rule.into_iter().chain(self.errors.iter().filter_map(|mapping| mapping.code.as_ref()));
         let code = first(codes, scope).unwrap_or_else(|| format!("http_{}", reply.status));

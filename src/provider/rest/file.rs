@@ -293,7 +293,8 @@ pub(super) struct LookupFile {
     pub(super) request: Option<RequestFile>,
     /// The request's body. Absent: none.
     pub(super) body: Option<Json>,
-    /// How long after a call a "there is none" proves nothing; a duration.
+    /// How long after a call a "there is none" proves nothing; a duration. Never less than the operation's `timeout`, because
+    /// another call of the same attempt may have begun a little later.
     pub(super) after: String,
     /// The condition under which something was found.
     pub(super) found: String,

@@ -124,7 +124,8 @@ pub(super) fn poll(
     let longest = longest.as_ref().map_or(Some(LONGEST), |text| wait(text, &at.key("longest")));
     let success = file.response.as_ref().and_then(|response| response.success.as_ref());
     if done.is_none() && success.is_none() {
-        at.key("done").refuse("is missing, and so is `response.success`; write the condition that says that it is done");
+        at.key("done")
+            .refuse("is missing, and so is `response.success`; write the condition that says that it is done");
     }
     let poll = Poll {
         request: request?,
@@ -151,7 +152,7 @@ pub(super) fn lookup(
     let found = condition("found", found);
     let item = item.as_ref().and_then(|source| at.key("item").check(Text::compile(source, &known)));
     let absent = absent.as_ref().and_then(|source| condition("absent", source));
-    let policy = LookupPolicy { after: after?, proves_absence: absent.is_some() };
+    let policy = LookupPolicy { after: after?.max(timeout), proves_absence: absent.is_some() };
     Some((policy, Lookup { request: request?, found: found?, item, absent }))
 }
 

@@ -1,0 +1,128 @@
+//! What nobody knows is asked of the provider: what it did is found, or it certainly did nothing, or a person has to look.
+
+use serde_json::{Value, json};
+
+use crate::harness::wait::eventually;
+use crate::rig::{File, Rig, SOON, command, word};
+
+/// Operations without a key, and one with: looked up with and without proof of absence, and by a rule.
+const OPERATIONS: &str = r#"
+[operations.pay]
+request = { method = "POST", path = "/acme/pay" }
+retry = { schedule = ["1s", "1s"], jitter = false }
+timeout = "2s"
+body = { id = "{{ command.id }}", amount = "{{ payload.amount }}", sandbox = "{{ payload.sandbox }}" }
+[operations.pay.lookup]
+request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+after = "2s"
+found = "body.data | length == 1"
+item = "{{ body.data[0] }}"
+absent = "body.data | length == 0"
+[operations.pay.response]
+reference = "{{ body.id }}"
+result = { id = "{{ body.id }}", status = "{{ body.status }}" }
+success = "body.status == 'succeeded'"
+accepted = "body.status == 'processing'"
+error = { code = "{{ body.status | default(body.error.code) }}" }
+[operations.pay.poll]
+request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
+interval = "1s"
+[[operations.pay.classify]]
+when = "body.status == 'failed'"
+as = "declined"
+[[operations.pay.classify]]
+when = "status == 409"
+as = "lookup"
+
+[operations.shy]
+request = { method = "POST", path = "/acme/shy" }
+retry = { schedule = ["1s", "1s"], jitter = false }
+timeout = "2s"
+body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
+[operations.shy.lookup]
+request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+after = "2s"
+found = "body.data | length == 1"
+item = "{{ body.data[0] }}"
+[operations.shy.response]
+success = "body.status == 'succeeded'"
+
+[operations.keyed]
+request = { method = "POST", path = "/acme/keyed" }
+idempotency = { header = "Idempotency-Key", retention = "24h" }
+retry = { schedule = ["1s"], jitter = false }
+timeout = "2s"
+body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
+[operations.keyed.lookup]
+request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+after = "2s"
+found = "body.data | length == 1"
+item = "{{ body.data[0] }}"
+[operations.keyed.response]
+success = "body.status == 'succeeded'"
+"#;
+
+async fn rig() -> Rig {
+    Rig::with("", &[("acme", File { operations: OPERATIONS, ..File::default() })]).await
+}
+
+fn acme(operation: &str, id: &str, sandbox: Value) -> Value {
+    command("acme", operation, id, sandbox)
+}
+
+/// Commands whose calls end without an answer, and what becomes of them.
+#[tokio::test]
+async fn what_a_call_came_to_is_found_out() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    let lost = |more: Value| {
+        let mut behaviour = json!({"act_then_fail": true});
+        behaviour.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        behaviour
+    };
+    let nothing_done = json!({"hang": "before_answer", "fail_times": 1});
+    let never_done = json!({"hang": "before_answer"});
+    let table = [
+        // operation, id, behaviour, state, code, acts, calls
+        ("pay", "acted", lost(json!({})), "completed", "", 1, 1),
+        ("pay", "acted-late", lost(json!({"hidden": "1s"})), "completed", "", 1, 1),
+        ("pay", "accepted", lost(json!({"accepted": true, "finish_after": "4s"})), "completed", "", 1, 1),
+        ("pay", "failed", lost(json!({"finish": "failed"})), "failed", "failed", 1, 1),
+        ("pay", "not-acted", nothing_done.clone(), "completed", "", 1, 2),
+        ("pay", "never", never_done.clone(), "failed", "absent", 0, 3),
+        ("pay", "by-rule", json!({"status": 409, "fail_times": 1}), "completed", "", 1, 2),
+        ("shy", "no-proof", nothing_done, "failed", "http_200", 0, 1),
+        ("shy", "shy-acted", lost(json!({})), "completed", "", 1, 1),
+        ("keyed", "keyed-acted", lost(json!({})), "completed", "", 1, 2),
+    ];
+    for (operation, id, behaviour, ..) in &table {
+        rig.publish(&acme(operation, id, behaviour.clone())).await;
+    }
+    for (_, id, _, state, code, acts, calls) in table {
+        let end = rig.terminal(id).await;
+        let seen = rig.calls(id);
+        assert_eq!((word(&end, "data.state"), word(&end, "data.error.code")), (state, code), "{id}: {end:#}");
+        assert_eq!((seen.acted, seen.calls), (acts, calls), "{id}");
+    }
+    assert_eq!(word(&rig.terminal("never").await, "data.error.kind"), "unavailable");
+    assert_eq!(word(&rig.terminal("no-proof").await, "data.error.kind"), "unresolved");
+    assert_eq!(word(&rig.terminal("failed").await, "data.error.kind"), "declined");
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_call_that_its_daemon_did_not_outlive_is_looked_up_by_another() {
+    let rig = rig().await;
+    let killed = rig.start().await;
+    rig.publish(&acme("pay", "acted", json!({"latency": "1s"}))).await;
+    rig.publish(&acme("pay", "hung", json!({"hang": "before_answer", "fail_times": 1}))).await;
+    eventually(SOON, "both are called", async || (rig.sandbox.calls().concurrent == 2).then_some(())).await;
+    killed.kill9();
+    let successor = rig.start().await;
+    for (id, calls) in [("acted", 1), ("hung", 2)] {
+        assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed", "{id}");
+        let seen = rig.calls(id);
+        assert_eq!((seen.acted, seen.calls), (1, calls), "{id}");
+    }
+    rig.finish(&successor).await;
+}
