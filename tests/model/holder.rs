@@ -1,13 +1,15 @@
 //! What an instance does, one effect at a time.
 
+use ferryd::domain::inquiry::{LookupPolicy, PollPolicy};
 use ferryd::domain::lifecycle::{Admission, Decision, Limits, after_call, before_call, mark};
-use ferryd::domain::outcome::{Failure, Outcome, Success};
+use ferryd::domain::outcome::{Failure, Outcome, Party, Success};
 use ferryd::domain::progress::Progress;
 use ferryd::domain::retry::RetryPolicy;
 use jiff::Timestamp;
 
+use crate::inquiry::{inquiry_of, short_inquiry};
 use crate::ledger::{
-    By, Carried, Effects, Failed, Finish, Guard, Id, Ledger, Plan, Rec, Said, Start, Step, Told, What, is_fresh,
+    By, Carried, Effects, Errand, Failed, Finish, Guard, Id, Ledger, Plan, Rec, Said, Start, Step, Told, What, is_fresh,
 };
 use crate::world::{At, Instance, Job, Kind, Message, World};
 use crate::{Mistake, Setup};
@@ -16,6 +18,8 @@ use crate::{Mistake, Setup};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     Completed,
+    /// It acts, and says so later.
+    Accepted,
     Declined,
     Transient,
     Rejected,
@@ -32,25 +36,26 @@ pub struct Turn<'a> {
     pub who: usize,
 }
 
-const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+pub const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// What a held command says of itself.
 #[derive(Clone, Copy)]
-struct Parcel {
-    step: Step,
+pub struct Parcel {
+    pub step: Step,
+    pub errand: Errand,
     recorded: bool,
     content: u8,
-    unknown: bool,
+    pub unknown: bool,
     key: Option<u8>,
     waited_out: Option<Id>,
 }
 
 impl Turn<'_> {
-    fn me(&mut self) -> &mut Instance {
+    pub fn me(&mut self) -> &mut Instance {
         &mut self.world.instances[self.who]
     }
 
-    fn goes(&mut self, at: At) {
+    pub fn goes(&mut self, at: At) {
         self.me().at = at;
     }
 
@@ -64,16 +69,16 @@ impl Turn<'_> {
         self.me().message.map(|message| message.kind)
     }
 
-    fn parcel(&mut self) -> Parcel {
+    pub fn parcel(&mut self) -> Parcel {
         match self.held() {
-            Some(Kind::Command { step, recorded, content, unknown, key, waited_out }) => {
-                Parcel { step, recorded, content, unknown, key, waited_out }
+            Some(Kind::Command { step, errand, recorded, content, unknown, key, waited_out }) => {
+                Parcel { step, errand, recorded, content, unknown, key, waited_out }
             }
             other => panic!("no command is held: {other:?}"),
         }
     }
 
-    fn key(&mut self) -> Option<u8> {
+    pub fn key(&mut self) -> Option<u8> {
         let Parcel { key, step, .. } = self.parcel();
         (self.setup.guard == Guard::Key).then(|| key.unwrap_or(step.generation))
     }
@@ -82,7 +87,8 @@ impl Turn<'_> {
     pub fn take(&mut self, message: Message) {
         *self.me() = Instance { message: Some(message), linked: true, late: false, at: At::Idle };
         match message.kind {
-            Kind::Command { .. } => self.admit(message.redelivered),
+            Kind::Command { errand: Errand::Call, .. } => self.admit(message.redelivered),
+            Kind::Command { .. } => self.goes(At::Asking),
             Kind::Dead { generation, unknown, key, job } => self.operate(generation, unknown, key, job),
             Kind::Cancel => self.decide_beside(By::Canceller, What::Failed(Failed::Cancelled)),
             Kind::Callback(what) => self.decide_beside(By::Holder, what),
@@ -95,7 +101,7 @@ impl Turn<'_> {
         self.again();
     }
 
-    fn limits(&self, generation: u8) -> Limits {
+    pub fn limits(&self, generation: u8) -> Limits {
         let pauses = usize::from(self.setup.attempts - 1);
         let hour = std::time::Duration::from_hours(1);
         Limits {
@@ -103,23 +109,29 @@ impl Turn<'_> {
             key_retention: (self.setup.guard == Guard::Key).then_some(24 * hour),
             not_before: None,
             deadline: hour,
-            poll: None,
-            lookup: None,
+            poll: self.setup.inquiries.then_some(PollPolicy { interval: hour / 60, longest: hour }),
+            lookup: self
+                .setup
+                .inquiries
+                .then_some(LookupPolicy { after: std::time::Duration::ZERO, proves_absence: true }),
             expires_at: (self.world.expired && generation == 0).then(|| NOW - std::time::Duration::from_secs(1)),
         }
     }
 
-    fn progress(&mut self, unknown: bool) -> Progress {
-        let Parcel { step, .. } = self.parcel();
+    pub fn progress(&mut self, unknown: bool) -> Progress {
+        let Parcel { step, errand, .. } = self.parcel();
         let mut progress = Progress::of_generation(step.generation.into(), NOW);
         progress.attempt = step.attempt.into();
         progress.unknown = unknown;
         progress.first_sent = Some(NOW);
+        progress.unknown_since = unknown.then_some(NOW);
+        progress.deadline = (errand == Errand::Poll).then_some(NOW + std::time::Duration::from_hours(1));
+        progress.inquiry = inquiry_of(errand, step);
         progress
     }
 
     fn admit(&mut self, redelivered: bool) {
-        let Parcel { step, recorded, content, unknown, key: _, waited_out } = self.parcel();
+        let Parcel { step, recorded, content, unknown, waited_out, .. } = self.parcel();
         let progress = self.progress(unknown);
         match before_call(&progress, &self.limits(step.generation), NOW) {
             Admission::Call => {
@@ -127,33 +139,40 @@ impl Turn<'_> {
                 let start = Start { step, guard, content, recorded, redelivered, waited_out, unknown, key };
                 self.send(Rec::Started(start));
             }
-            Admission::Instead(decision) => match *decision {
-                Decision::GiveUp(kind, _) => self.give_up(Failed::of(kind), false, unknown),
-                other => panic!("{other:?}"),
-            },
+            Admission::Instead(decision) => self.decided(*decision, false, unknown),
             Admission::Park(_) => panic!("nothing comes too early here"),
         }
     }
 
-    fn give_up(&mut self, why: Failed, called: bool, unknown: bool) {
-        let step = self.parcel().step;
+    pub fn give_up(&mut self, why: Failed, called: bool, unknown: bool) {
+        let step = self.parcel().step.call();
         let unknown = unknown || why == Failed::Unresolved;
         let dead = Carried::Dead { generation: step.generation, unknown, key: self.key() };
         let carried = if why.kind().dead_letters() { dead } else { Carried::Nothing };
         self.finish(Effects { event: Told { step, what: What::Failed(why) }, carried }, called, unknown);
     }
 
-    fn finish(&mut self, effects: Effects, called: bool, unknown: bool) {
-        let Parcel { step, content, recorded, .. } = self.parcel();
-        self.send(Rec::Finished(Finish { step, content, recorded, called, unknown, by: By::Holder, effects }));
+    pub fn finish(&mut self, effects: Effects, called: bool, unknown: bool) {
+        let Parcel { step, errand, content, recorded, .. } = self.parcel();
+        let absent = matches!(errand, Errand::Lookup(_)) && !unknown;
+        self.send(Rec::Finished(Finish { step, content, recorded, called, unknown, absent, by: By::Holder, effects }));
     }
 
     /// A decision by somebody who does not hold the command: it is about the step the command is at.
     fn decide_beside(&mut self, by: By, what: What) {
         let view = self.ledger.view(self.world.case);
-        let effects = Effects { event: Told { step: view.step, what }, carried: Carried::Nothing };
-        let (step, unknown) = (view.step, view.unknown);
-        self.send(Rec::Finished(Finish { step, content: 0, recorded: true, called: false, unknown, by, effects }));
+        let effects = Effects { event: Told { step: view.step.call(), what }, carried: Carried::Nothing };
+        let (step, unknown, absent) = (view.step, view.unknown, false);
+        self.send(Rec::Finished(Finish {
+            step,
+            content: 0,
+            recorded: true,
+            called: false,
+            unknown,
+            absent,
+            by,
+            effects,
+        }));
     }
 
     fn operate(&mut self, generation: u8, unknown: bool, key: Option<u8>, job: Option<Job>) {
@@ -194,7 +213,7 @@ impl Turn<'_> {
             Plan::Call { .. } if self.me().late => self.send(Rec::Released(id)),
             Plan::Call { unknown } => self.call(id, unknown),
             Plan::Unknown if self.setup.mistake == Some(Mistake::CallsAfterUnknown) => self.call(id, true),
-            Plan::Unknown => self.give_up(Failed::Unresolved, false, true),
+            Plan::Unknown => self.doubt(false),
             Plan::WaitOut(claim) => self.forward(Some(claim)),
             Plan::TakeOver(claim) => self.send(Rec::TakenOver(claim)),
             Plan::Publish(by, effects) => self.publish(Some(by), effects),
@@ -214,8 +233,8 @@ impl Turn<'_> {
 
     /// The message is sent on as it is, to be looked at later.
     fn forward(&mut self, waited_out: Option<Id>) {
-        let Parcel { step, content, unknown, key, .. } = self.parcel();
-        self.goes(At::Forward(Kind::Command { step, recorded: true, content, unknown, key, waited_out }));
+        let Parcel { step, errand, content, unknown, key, .. } = self.parcel();
+        self.goes(At::Forward(Kind::Command { step, errand, recorded: true, content, unknown, key, waited_out }));
     }
 
     fn publish(&mut self, by: Option<Id>, effects: Effects) {
@@ -241,7 +260,7 @@ impl Turn<'_> {
                 self.send(Rec::Finished(again));
             }
             Said::Unsettled(by, effects) if command => self.publish(Some(by), effects),
-            Said::Unknown if command => self.give_up(Failed::Unresolved, finish.called, true),
+            Said::Unknown if command => self.doubt(finish.called),
             Said::Cancelled if command => self.give_up(Failed::Cancelled, false, false),
             Said::Ended(event) if command && is_fresh(finish.recorded, finish.step) => self.publish(None, bare(event)),
             Said::Unsettled(by, effects)
@@ -262,7 +281,7 @@ impl Turn<'_> {
     }
 
     fn after_replay(&mut self, from: u8, unknown: bool, key: Option<u8>, said: Said) {
-        let step = Step { generation: from + 1, attempt: 1 };
+        let step = Step { generation: from + 1, ..Step::FIRST };
         let view = self.ledger.view(self.world.case);
         let begun = said == Said::TooLate && view.step == step && view.ending.is_none();
         let (unknown, key) = match said {
@@ -271,7 +290,16 @@ impl Turn<'_> {
             _ if begun && self.setup.mistake != Some(Mistake::DropsReplayed) => (view.unknown, view.key),
             _ => return self.goes(At::Ack { by: None }),
         };
-        self.goes(At::Forward(Kind::Command { step, recorded: true, content: 0, unknown, key, waited_out: None }));
+        let errand = Errand::Call;
+        self.goes(At::Forward(Kind::Command {
+            step,
+            errand,
+            recorded: true,
+            content: 0,
+            unknown,
+            key,
+            waited_out: None,
+        }));
     }
 
     /// The call has ended.
@@ -279,7 +307,9 @@ impl Turn<'_> {
         let (step, key) = (self.parcel().step, self.key());
         match answer {
             _ if acted => {}
-            Answer::Completed | Answer::Unknown(true) => self.world.seen.act(key, What::Completed),
+            Answer::Completed | Answer::Accepted | Answer::Unknown(true) => {
+                self.world.seen.act(key, What::Completed);
+            }
             Answer::Declined => self.world.seen.act(key, What::Failed(Failed::Declined)),
             Answer::Transient | Answer::Rejected | Answer::Unknown(false) => {}
         }
@@ -288,6 +318,7 @@ impl Turn<'_> {
         }
         let outcome = match answer {
             Answer::Completed => Outcome::Completed(Success::default()),
+            Answer::Accepted => Outcome::Waiting(Success::default(), Party::Provider),
             Answer::Declined => Outcome::Declined(Failure::default()),
             Answer::Transient => Outcome::Transient(Failure::default(), None),
             Answer::Rejected => Outcome::Rejected(Failure::default()),
@@ -296,16 +327,32 @@ impl Turn<'_> {
         let mut progress = self.progress(unknown);
         mark(&mut progress, &outcome, NOW);
         let unknown = progress.unknown;
-        match after_call(outcome, &progress, &self.limits(step.generation), NOW, 0.5) {
-            Decision::Complete(_) => self.finish(bare(Told { step, what: What::Completed }), true, unknown),
-            Decision::GiveUp(kind, _) => self.give_up(Failed::of(kind), true, unknown),
+        let decision = after_call(outcome, &progress, &self.limits(step.generation), NOW, 0.5);
+        self.decided(decision, true, unknown);
+    }
+
+    /// Puts down what was decided.
+    pub fn decided(&mut self, decision: Decision, called: bool, unknown: bool) {
+        let (step, key) = (self.parcel().step, self.key());
+        let next = |step, errand| Carried::Next { step, errand, unknown, key };
+        let (event, carried) = match decision {
+            Decision::GiveUp(kind, _) => return self.give_up(Failed::of(kind), called, unknown),
+            Decision::Complete(_) => (Told { step: step.call(), what: What::Completed }, Carried::Nothing),
             Decision::Retry { .. } => {
-                let next = Step { attempt: step.attempt + 1, ..step };
-                let carried = Carried::Next { step: next, unknown, key };
-                self.finish(Effects { event: Told { step: next, what: What::Pending }, carried }, true, unknown);
+                let again = Step { attempt: step.attempt + 1, ..step.call() };
+                (Told { step: again, what: What::Pending }, next(again, Errand::Call))
             }
-            Decision::Wait(..) | Decision::Inquire(..) => panic!("nobody waits here"),
-        }
+            Decision::Wait(accepted) => {
+                let (asked, errand) = short_inquiry(step, accepted.inquiry);
+                (Told { step: step.call(), what: What::Waiting }, next(asked, errand))
+            }
+            Decision::Inquire(inquiry, _) => {
+                let (asked, errand) = short_inquiry(step, inquiry);
+                let what = if errand == Errand::Poll { What::Still } else { What::Doubtful };
+                (Told { step: step.call(), what }, next(asked, errand))
+            }
+        };
+        self.finish(Effects { event, carried }, called, unknown);
     }
 }
 

@@ -33,19 +33,44 @@ pub type Id = u8;
 pub struct Step {
     pub generation: u8,
     pub attempt: u8,
+    pub inquiry: u8,
+}
+
+impl Step {
+    pub const FIRST: Self = Self { generation: 0, attempt: 1, inquiry: 0 };
+
+    /// The call that it is, or is about.
+    pub fn call(self) -> Self {
+        Self { inquiry: 0, ..self }
+    }
 }
 
 impl std::fmt::Debug for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.generation, self.attempt)
+        let Self { generation, attempt, inquiry } = self;
+        write!(f, "{generation}/{attempt}")?;
+        if *inquiry == 0 { Ok(()) } else { write!(f, "?{inquiry}") }
     }
+}
+
+/// What a message is up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Errand {
+    Call,
+    Poll,
+    /// After so many that brought no answer.
+    Lookup(u8),
 }
 
 /// What an event tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum What {
     Pending,
+    /// The provider is going to be asked; told to nobody.
+    Doubtful,
     Waiting,
+    /// The same again; told to nobody.
+    Still,
     Completed,
     Failed(Failed),
 }
@@ -73,7 +98,7 @@ pub struct Told {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Carried {
     Nothing,
-    Next { step: Step, unknown: bool, key: Option<u8> },
+    Next { step: Step, errand: Errand, unknown: bool, key: Option<u8> },
     Dead { generation: u8, unknown: bool, key: Option<u8> },
 }
 
@@ -121,6 +146,8 @@ pub struct Finish {
     pub recorded: bool,
     pub called: bool,
     pub unknown: bool,
+    /// Whether the provider has said that nothing was done.
+    pub absent: bool,
     pub by: By,
     pub effects: Effects,
 }
@@ -295,7 +322,7 @@ impl Ledger {
 }
 
 fn view(case: Option<&Case>) -> View {
-    let first = Step { generation: 0, attempt: 1 };
+    let first = Step::FIRST;
     let Some(case) = case else {
         return View { ids: 0, step: first, unknown: false, key: None, ending: None, dead: false, unsettled: None };
     };

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests fail like tests")]
 
 mod holder;
+mod inquiry;
 mod ledger;
 mod moves;
 mod search;
@@ -27,6 +28,8 @@ pub enum Mistake {
     CallsAfterUnknown,
     /// Takes a replay that another began for one that is done.
     DropsReplayed,
+    /// Takes "there is none" for an answer while a call runs.
+    BelievesTooEarly,
     /// Nobody looks for endings that were never published.
     NobodySweeps,
 }
@@ -58,6 +61,8 @@ pub struct Setup {
     pub waits: u8,
     /// Whether the ledger has lost that the command was called, and completed.
     pub lost: bool,
+    /// Whether the provider can be asked.
+    pub inquiries: bool,
     /// Whether the command may expire.
     pub expires: bool,
     /// What the provider answers.
@@ -82,6 +87,7 @@ impl Setup {
             jobs: 0,
             waits: 0,
             lost: false,
+            inquiries: false,
             expires: false,
             answers: &[Completed, Declined, Transient, Rejected, Unknown(true), Unknown(false)],
             mistake: None,
@@ -175,6 +181,23 @@ fn a_claim_that_is_taken_over_too_early_costs_certainty_and_nothing_else() {
     holds("early, with an operator", &Setup { mistake, attempts: 1, jobs: 1, ..CLAIM });
 }
 
+/// The answers after which the provider is asked.
+const ASKED: &[Answer] = &[Answer::Accepted, Answer::Unknown(true), Answer::Unknown(false)];
+
+#[test]
+fn what_is_asked_of_the_provider_ends_every_doubt_and_makes_none() {
+    for setup in [KEY, CLAIM] {
+        let asking = Setup { inquiries: true, answers: ASKED, ..setup };
+        holds("asked, one fault", &asking);
+        holds("asked, two copies", &Setup { copies: 2, attempts: 1, faults: 0, ..asking.clone() });
+        holds("asked, a callback", &Setup { callbacks: 1, attempts: 1, ..asking.clone() });
+        holds("asked, a cancel", &Setup { cancels: 1, attempts: 1, ..asking.clone() });
+        holds("asked, an operator", &Setup { jobs: 1, attempts: 1, faults: 0, ..asking.clone() });
+        holds("asked, expiry", &Setup { expires: true, faults: 0, ..asking.clone() });
+        holds("asked, three instances", &Setup { instances: 3, copies: 2, attempts: 1, faults: 0, ..asking });
+    }
+}
+
 /// Which property does not hold in a world.
 fn breaks(setup: &Setup) -> Vec<&'static str> {
     check(setup).broken.into_iter().map(|(property, _)| property).collect()
@@ -189,6 +212,7 @@ fn every_mistake_that_is_put_in_is_found() {
         with(Mistake::ForgetsTold, Setup { callbacks: 1, ..KEY }),
         with(Mistake::CallsAfterUnknown, Setup { attempts: 1, answers: FEW, ..CLAIM }),
         with(Mistake::DropsReplayed, Setup { attempts: 1, jobs: 2, answers: FEW, ..KEY }),
+        with(Mistake::BelievesTooEarly, Setup { inquiries: true, attempts: 1, answers: ASKED, ..KEY }),
         with(Mistake::NobodySweeps, Setup { attempts: 1, cancels: 1, answers: FEW, ..CLAIM }),
     ];
     for setup in &mistakes {

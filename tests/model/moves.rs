@@ -2,7 +2,8 @@
 
 use crate::Mistake;
 use crate::holder::{Answer, Turn};
-use crate::ledger::{Carried, Failed, Guard, Ledger, Rec, Said, What};
+use crate::inquiry::Heard;
+use crate::ledger::{Carried, Errand, Failed, Guard, Ledger, Rec, Said, What};
 use crate::search::Protocol;
 use crate::world::{At, Instance, Job, Kind, Message, World};
 
@@ -27,6 +28,8 @@ pub enum Action {
     Unlink(usize),
     /// The broker makes a copy.
     Copy(usize),
+    /// The provider has been asked.
+    Heard(usize, Heard),
     /// The provider's own message comes, during a call or after it.
     Callback(Option<usize>, What),
     /// The command's time is over.
@@ -53,6 +56,7 @@ impl Protocol {
                 }
                 At::Idle | At::Sent(..) => {}
                 At::Calling { acted, .. } => self.answers(world, who, acted, actions),
+                At::Asking => self.words(world, who, actions),
                 _ => actions.push(Action::Go(who)),
             }
         }
@@ -66,7 +70,9 @@ impl Protocol {
         let key = self.key_of(world, who);
         let truth = key.and_then(|key| world.seen.truth[usize::from(key)]);
         let possible = |answer: &&Answer| match answer {
-            Answer::Completed | Answer::Unknown(true) => truth.is_none_or(|truth| truth == What::Completed),
+            Answer::Completed | Answer::Accepted | Answer::Unknown(true) => {
+                truth.is_none_or(|truth| truth == What::Completed)
+            }
             Answer::Declined => !acted && truth.is_none_or(|truth| truth != What::Completed),
             // Whoever acted does not say that it did not; under a key it may, to a repetition.
             Answer::Transient | Answer::Rejected | Answer::Unknown(false) => !acted,
@@ -74,7 +80,7 @@ impl Protocol {
         actions.extend(self.setup.answers.iter().filter(possible).map(|answer| Action::Answered(who, *answer)));
     }
 
-    fn key_of(&self, world: &World, who: usize) -> Option<u8> {
+    pub fn key_of(&self, world: &World, who: usize) -> Option<u8> {
         match world.instances[who].message?.kind {
             Kind::Command { step, key, .. } if self.setup.guard == Guard::Key => Some(key.unwrap_or(step.generation)),
             _ => None,
@@ -122,11 +128,9 @@ impl Protocol {
             }
         }
         if world.waits > 0 && idle {
-            let commands = world
-                .queue
-                .iter()
-                .enumerate()
-                .filter(|(_, message)| matches!(message.kind, Kind::Command { .. }) && self.is_due(world, message));
+            let commands = world.queue.iter().enumerate().filter(|(_, message)| {
+                matches!(message.kind, Kind::Command { errand: Errand::Call, .. }) && self.is_due(world, message)
+            });
             actions.extend(commands.map(|(place, _)| Action::Defer(place)));
         }
         if self.setup.expires && !world.expired {
@@ -162,7 +166,7 @@ impl Protocol {
                 self.setup.guard != Guard::Claim
                     || !matches!(self.ledger.lock().unwrap().said(ruling), Said::Counts { .. })
             }
-            At::Idle | At::Sent(..) | At::Calling { .. } | At::Read(_, Rec::Replayed { .. }, _) => false,
+            At::Idle | At::Sent(..) | At::Calling { .. } | At::Asking | At::Read(_, Rec::Replayed { .. }, _) => false,
             At::Read(..) | At::Event { .. } | At::Carry { .. } | At::Forward(_) | At::Ack { .. } => true,
         }
     }
@@ -227,6 +231,7 @@ impl Protocol {
                 let At::Calling { unknown, acted, .. } = world.instances[who].at else { return };
                 Turn { setup: &self.setup, ledger, world, who }.answered(unknown, acted, answer);
             }
+            Action::Heard(who, heard) => Turn { setup: &self.setup, ledger, world, who }.heard(heard),
             Action::Sweep => {
                 let Some((by, effects)) = ledger.view(world.case).unsettled else { return };
                 let who = idle(world);
@@ -303,7 +308,7 @@ impl Protocol {
                 world.transit.extend(by.map(|by| (0, Rec::Settled(by))));
                 world.instances[who] = Instance::IDLE;
             }
-            At::Idle | At::Calling { .. } => {}
+            At::Idle | At::Calling { .. } | At::Asking => {}
         }
     }
 
@@ -341,6 +346,9 @@ fn land(ledger: &mut Ledger, world: &mut World, place: usize) {
     if let Said::Counts { .. } = ledger.said(ruling) {
         match record {
             Rec::Finished(finish) => {
+                if finish.absent {
+                    world.seen.acquit(finish.step.generation);
+                }
                 world.seen.count(finish.effects.event);
                 world.seen.cancelled |= finish.effects.event.what == What::Failed(Failed::Cancelled);
             }
@@ -363,8 +371,8 @@ fn message_of(carried: Carried, held: Option<Message>) -> Option<Message> {
     };
     let kind = match carried {
         Carried::Nothing => return None,
-        Carried::Next { step, unknown, key } => {
-            Kind::Command { step, recorded: true, content, unknown, key, waited_out: None }
+        Carried::Next { step, errand, unknown, key } => {
+            Kind::Command { step, errand, recorded: true, content, unknown, key, waited_out: None }
         }
         Carried::Dead { generation, unknown, key } => Kind::Dead { generation, unknown, key, job: None },
     };

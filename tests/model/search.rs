@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use stateright::{Checker as _, HasDiscoveries, Model, Property};
 
-use crate::ledger::{Guard, Ledger, Step, What};
+use crate::ledger::{Errand, Guard, Ledger, Step, What};
 use crate::moves::Action;
 use crate::world::{Instance, Kind, Message, Seen, World, wrong};
 use crate::{Mistake, Setup};
@@ -74,10 +74,11 @@ impl Model for Protocol {
     type Action = Action;
 
     fn init_states(&self) -> Vec<World> {
-        let step = Step { generation: 0, attempt: 1 };
+        let step = Step::FIRST;
         let Setup { copies, others, cancels, lost, .. } = self.setup;
+        let (errand, waited_out) = (Errand::Call, None);
         let command =
-            |content| Kind::Command { step, recorded: lost, content, unknown: false, key: None, waited_out: None };
+            |content| Kind::Command { step, errand, recorded: lost, content, unknown: false, key: None, waited_out };
         let mut seen = Seen::default();
         if lost {
             seen.call(step, self.setup.guard, Some(0));

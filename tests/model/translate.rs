@@ -25,11 +25,14 @@ pub fn short_key(key: &IdempotencyKey) -> u8 {
 }
 
 fn step(step: Step) -> real::Step {
-    real::Step::call(step.generation.into(), step.attempt.into())
+    let call = real::Step::call(step.generation.into(), step.attempt.into());
+    real::Step { inquiry: step.inquiry.into(), ..call }
 }
 
 pub fn short_step(step: real::Step) -> Step {
-    Step { generation: u8::try_from(step.generation).unwrap(), attempt: u8::try_from(step.attempt).unwrap() }
+    let [generation, attempt, inquiry] =
+        [step.generation, step.attempt, step.inquiry].map(|number| u8::try_from(number).unwrap());
+    Step { generation, attempt, inquiry }
 }
 
 fn identity() -> Identity {
@@ -71,7 +74,7 @@ impl What {
         match self {
             Self::Completed => true,
             Self::Failed(why) => !why.kind().dead_letters(),
-            Self::Pending | Self::Waiting => false,
+            Self::Pending | Self::Doubtful | Self::Waiting | Self::Still => false,
         }
     }
 
@@ -81,10 +84,16 @@ impl What {
         matches!(self, Self::Failed(Cancelled | Expired | Rejected | Unavailable))
     }
 
+    /// Whether an event tells it.
+    pub fn is_told(self) -> bool {
+        !matches!(self, Self::Doubtful | Self::Still)
+    }
+
     pub fn state(self) -> State {
         match self {
             Self::Pending => State::Pending,
-            Self::Waiting => State::Waiting,
+            Self::Doubtful => State::Processing,
+            Self::Waiting | Self::Still => State::Waiting,
             Self::Completed => State::Completed,
             Self::Failed(_) => State::Failed,
         }
@@ -94,6 +103,8 @@ impl What {
 fn event(told: Told) -> Event {
     let happening = match told.what {
         What::Pending => Happening::Pending { due: AT, failure: Failure::default() },
+        What::Doubtful => Happening::Inquiring { accepted: false, due: AT, failure: None },
+        What::Still => Happening::Inquiring { accepted: true, due: AT, failure: None },
         What::Waiting => Happening::Waiting(Success::default(), Party::Provider),
         What::Completed => Happening::Completed(Success::default()),
         What::Failed(why) => Happening::Failed(why.kind(), Failure::default()),
@@ -109,15 +120,22 @@ pub fn short_event(event: &Event) -> Told {
         State::Waiting => What::Waiting,
         State::Completed => What::Completed,
         State::Failed => What::Failed(Failed::of(data.error.as_ref().and_then(|error| error.kind).unwrap())),
-        State::Processing => panic!("no decision leads to processing"),
+        State::Processing => What::Doubtful,
     };
     Told { step: short_step(real::Step::call(data.generation, data.attempt)), what }
 }
 
-fn carried(exchange: &str, at: Step, unknown: bool, key: Option<u8>) -> effects::Carried {
+fn carried(exchange: &str, at: Step, errand: Errand, unknown: bool, key: Option<u8>) -> effects::Carried {
+    let errand = match errand {
+        Errand::Call => 0,
+        Errand::Poll => 1,
+        Errand::Lookup(tried) => 2 + i64::from(tried),
+    };
     let mut headers = BTreeMap::from([
         ("generation".to_owned(), HeaderValue::Number(at.generation.into())),
         ("attempt".to_owned(), HeaderValue::Number(at.attempt.into())),
+        ("inquiry".to_owned(), HeaderValue::Number(at.inquiry.into())),
+        ("errand".to_owned(), HeaderValue::Number(errand)),
         ("unknown".to_owned(), HeaderValue::Flag(unknown)),
     ]);
     headers.extend(key.map(|key| ("key".to_owned(), HeaderValue::Number(key.into()))));
@@ -134,7 +152,15 @@ fn short_carried(carried: &effects::Carried) -> Carried {
     let key = number("key");
     match carried.exchange.as_str() {
         "dead" => Carried::Dead { generation, unknown, key },
-        _ => Carried::Next { step: Step { generation, attempt: number("attempt").unwrap() }, unknown, key },
+        _ => {
+            let [attempt, inquiry, errand] = ["attempt", "inquiry", "errand"].map(|name| number(name).unwrap());
+            let errand = match errand {
+                0 => Errand::Call,
+                1 => Errand::Poll,
+                more => Errand::Lookup(more - 2),
+            };
+            Carried::Next { step: Step { generation, attempt, inquiry }, errand, unknown, key }
+        }
     }
 }
 
@@ -142,19 +168,24 @@ impl Effects {
     fn real(self) -> effects::Effects {
         let carried = match self.carried {
             Carried::Nothing => None,
-            Carried::Next { step, unknown, key } => Some(carried("retry", step, unknown, key)),
+            Carried::Next { step, errand, unknown, key } => Some(carried("retry", step, errand, unknown, key)),
             Carried::Dead { generation, unknown, key } => {
-                Some(carried("dead", Step { generation, attempt: 0 }, unknown, key))
+                let step = Step { generation, attempt: 0, inquiry: 0 };
+                Some(carried("dead", step, Errand::Call, unknown, key))
             }
         };
-        effects::Effects { event: event(self.event), told: true, carried }
+        effects::Effects { event: event(self.event), told: self.event.what.is_told(), carried }
     }
 }
 
 pub fn short_decided(decided: &Decided) -> (Id, Effects) {
     let Decided { by, effects, .. } = decided;
     let carried = effects.carried.as_ref().map_or(Carried::Nothing, short_carried);
-    (short_id(*by), Effects { event: short_event(&effects.event), carried })
+    let mut event = short_event(&effects.event);
+    if event.what == What::Waiting && !effects.told {
+        event.what = What::Still;
+    }
+    (short_id(*by), Effects { event, carried })
 }
 
 impl Guard {
@@ -169,7 +200,7 @@ impl Guard {
 
 /// Whether a message came from a publisher: it was not recorded, and it is at its first step.
 pub fn is_fresh(recorded: bool, step: Step) -> bool {
-    !recorded && step == Step { generation: 0, attempt: 1 }
+    !recorded && step == Step::FIRST
 }
 
 impl Start {
@@ -201,7 +232,7 @@ impl Finish {
             fresh: is_fresh(self.recorded, self.step),
             call: self.called.then_some(attempted),
             unknown: self.unknown,
-            absent: false,
+            absent: self.absent,
             by: match self.by {
                 By::Holder => real::By::Holder,
                 By::Canceller => real::By::Canceller(person()),

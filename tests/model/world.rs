@@ -3,7 +3,7 @@
 use ferryd::domain::event::sequence;
 use ferryd::domain::lifecycle::State;
 
-use crate::ledger::{Effects, Guard, Id, Ledger, Rec, Step, Told, What};
+use crate::ledger::{Effects, Errand, Guard, Id, Ledger, Rec, Step, Told, What};
 
 /// What an operator wants of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,7 +17,15 @@ pub enum Job {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A command, or a continuation of one.
-    Command { step: Step, recorded: bool, content: u8, unknown: bool, key: Option<u8>, waited_out: Option<Id> },
+    Command {
+        step: Step,
+        errand: Errand,
+        recorded: bool,
+        content: u8,
+        unknown: bool,
+        key: Option<u8>,
+        waited_out: Option<Id>,
+    },
     /// A dead letter; with the job that has begun on it.
     Dead { generation: u8, unknown: bool, key: Option<u8>, job: Option<Job> },
     /// A wish to cancel.
@@ -47,6 +55,8 @@ pub enum At {
         unknown: bool,
         acted: bool,
     },
+    /// The provider is being asked.
+    Asking,
     /// It publishes the event, then the message that is carried on.
     Event {
         by: Option<Id>,
@@ -201,6 +211,11 @@ impl Seen {
         note(&mut self.lost, generation);
     }
 
+    /// The provider has said that nothing was done, and that counts.
+    pub fn acquit(&mut self, generation: u8) {
+        self.lost.retain(|lost| *lost != generation);
+    }
+
     /// A decision counts.
     pub fn count(&mut self, event: Told) {
         if event.what.is_terminal() {
@@ -225,6 +240,9 @@ impl Seen {
 
     /// An event is published.
     pub fn tell(&mut self, event: Told) {
+        if !event.what.is_told() {
+            return;
+        }
         self.highest = self.highest.max(number(event.step, event.what.state()));
         if event.what.is_terminal() {
             let counted = self.counted.contains(&event);
@@ -267,7 +285,7 @@ impl World {
                 At::Calling { start, .. } => mark(Some(start)),
                 At::Event { by, .. } | At::Carry { by, .. } | At::Ack { by } => mark(by),
                 At::Forward(kind) => mark(waited_out(&Message { kind, redelivered: false })),
-                At::Idle => {}
+                At::Idle | At::Asking => {}
             }
         }
         Id::try_from(used.trailing_ones()).unwrap()
