@@ -18,6 +18,7 @@ pub mod exit;
 mod fixture;
 mod interrupt;
 mod ledger;
+mod lookup;
 pub mod output;
 mod person;
 mod progress;
@@ -73,6 +74,8 @@ pub enum Command {
     Commands(commands::Commands),
     /// Cancel a command that was not sent to its provider yet
     Cancel(cancel::Cancel),
+    /// Ask the provider what came of a command of which nobody knows
+    Lookup(lookup::Lookup),
     /// Follow the ledger, compare its index with it, or make the index anew
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -109,6 +112,7 @@ impl Cli {
             Command::Status(command) => command.run(config, out),
             Command::Commands(command) => command.run(config, out),
             Command::Cancel(command) => command.run(config, out),
+            Command::Lookup(command) => command.run(config, out),
             Command::Ledger(command) => command.run(config, out),
             Command::Dead(command) => command.run(config, out),
             Command::Topology(command) => command.run(config, out),

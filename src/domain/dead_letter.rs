@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::command::Identity;
+use super::inquiry::{Inquiry, Purpose};
 use super::key::IdempotencyKey;
 use super::lifecycle::{Kind, key_deadline};
 use super::outcome::Failure;
@@ -47,6 +48,12 @@ pub struct DeadLetter {
     /// When the first request was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sent: Option<Timestamp>,
+    /// When the latest call that may have acted was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_since: Option<Timestamp>,
+    /// The provider's own id for what it does, where it has told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_reference: Option<String>,
     /// For how long the provider remembers the key, in seconds; absent where the operation takes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_retention_s: Option<u64>,
@@ -122,6 +129,8 @@ impl DeadLetter {
             digest: progress.digest.clone(),
             unknown: progress.unknown || kind == Kind::Unresolved,
             first_sent: progress.first_sent,
+            unknown_since: progress.unknown_since,
+            provider_reference: progress.provider_reference.clone(),
             key_retention_s: None,
             expires_at: None,
             history: progress.history.clone(),
@@ -131,6 +140,24 @@ impl DeadLetter {
             host: place.host,
             version: place.version,
         }
+    }
+
+    /// Where asking the provider about its last call begins, at `now`; `None` where it is certain that none acted.
+    #[must_use]
+    pub fn look_up(&self, now: Timestamp) -> Option<Progress> {
+        let inquiry = Inquiry { number: u32::MAX, purpose: Purpose::Lookup, due: now, tried: u32::MAX };
+        self.unknown.then(|| Progress {
+            attempt: self.attempt,
+            key: self.key.as_deref().map(IdempotencyKey::from_header),
+            first_sent: self.first_sent,
+            unknown: true,
+            unknown_since: Some(self.unknown_since.unwrap_or(self.dead_lettered_at)),
+            provider_reference: self.provider_reference.clone(),
+            inquiry: Some(inquiry),
+            digest: self.digest.clone(),
+            history: self.history.clone(),
+            ..Progress::of_generation(self.generation, now)
+        })
     }
 
     /// The start of the next generation: under the old key while the outcome is unknown, under a new one when it is

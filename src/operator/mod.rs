@@ -8,6 +8,7 @@ pub mod control;
 pub mod dead;
 pub mod error;
 pub mod follow;
+pub mod lookup;
 pub mod properties;
 pub mod publish;
 pub mod queues;

@@ -151,18 +151,20 @@ impl Remedy for Replaying {
         if !self.has_queue(&provider).await? {
             return Ok(refuse(format!("provider `{provider}` has no queue; configure it and start ferryd first")));
         }
+        // What has an answer by now is not refused for the lack of one.
+        if let Some(register) = &self.register
+            && let Some(case) = register.case(&dead.identity.id)?
+            && let Some(ending) = case.ending.as_ref().filter(|ending| !ending.is_dead())
+        {
+            let state = ending.event.data.state.as_str();
+            return Ok(Verdict::Close(format!("the command has ended meanwhile as `{state}`")));
+        }
         let now = Timestamp::now();
         let (travel, own) = match self.replay.travel(dead, letter, now) {
             Ok(travel) => travel,
             Err(reason) => return Ok(refuse(reason)),
         };
         if let Some(register) = &mut self.register {
-            if let Some(case) = register.case(&dead.identity.id)?
-                && let Some(ending) = case.ending.as_ref().filter(|ending| !ending.is_dead())
-            {
-                let state = ending.event.data.state.as_str();
-                return Ok(Verdict::Close(format!("the command has ended meanwhile as `{state}`")));
-            }
             register.put_down(self.replay.record(dead, letter, &travel, &provider, now)).await?;
         }
         let recorded = self.register.is_some();

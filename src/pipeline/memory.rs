@@ -107,6 +107,10 @@ impl Memory {
     #[must_use]
     pub fn glance(&self, parcel: &Parcel) -> Option<Next> {
         let case = self.case(&parcel.identity.id)?;
+        if parcel.travel.progress.is_looked_up() && case.is_unresolved() {
+            // A person wants to know; only an answer takes the place of what is on record.
+            return None;
+        }
         let ruling = case.glance(parcel.fresh.then(|| parcel.opening()), parcel.step())?;
         Some(next(held(parcel), Guard::Harmless, ruling))
     }

@@ -126,3 +126,37 @@ async fn a_call_that_its_daemon_did_not_outlive_is_looked_up_by_another() {
     }
     rig.finish(&successor).await;
 }
+
+#[tokio::test]
+async fn a_person_has_an_unresolved_command_looked_up_and_its_dead_letter_closes() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    let hidden = json!({"act_then_fail": true, "hidden": "15s"});
+    let first = rig.carry(&acme("shy", "late", hidden)).await;
+    assert_eq!(word(&first, "data.error.kind"), "unresolved");
+    let declined = rig.carry(&acme("shy", "no", json!({"decline": true}))).await;
+    assert_eq!(word(&declined, "data.error.kind"), "declined");
+    eventually(SOON, "what was done can be found", async || {
+        let (code, end) = look_up(&rig, &["late", "--wait", "2s"]).await;
+        (code == 0).then(|| assert_eq!(word(&end, "data.state"), "completed", "{end:#}"))
+    })
+    .await;
+    assert_eq!(rig.calls("late").calls, 1);
+    assert_eq!(look_up(&rig, &["no"]).await.0, 1, "it is no dead letter");
+    let (_, cleared) = ferryd(&rig, &["dead", "replay", "late", "--json"]).await;
+    assert_eq!((&cleared["done"], &cleared["closed"]), (&json!(0), &json!(1)), "{cleared}");
+    rig.finish(&daemon).await;
+    assert_eq!(rig.calls("late").calls, 1);
+}
+
+async fn look_up(rig: &Rig, arguments: &[&str]) -> (i32, Value) {
+    ferryd(rig, &[&["lookup", "--json"], arguments].concat()).await
+}
+
+/// Runs a command of ferryd, and reads the JSON that it prints.
+async fn ferryd(rig: &Rig, arguments: &[&str]) -> (i32, Value) {
+    let mut command = rig.setup.command(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    print!("{}", String::from_utf8_lossy(&output.stderr));
+    (output.status.code().unwrap(), serde_json::from_slice(&output.stdout).unwrap_or_default())
+}

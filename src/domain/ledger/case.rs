@@ -161,6 +161,13 @@ impl Case {
         self.unknown || calling || self.phase == Phase::TakenOver
     }
 
+    /// Whether it has ended, and was told to have ended, without anybody knowing whether it acted.
+    #[must_use]
+    pub fn is_unresolved(&self) -> bool {
+        let unresolved = |ending: &Ending| ending.kind() == Some(Kind::Unresolved);
+        self.unsettled().is_none() && self.ending.as_ref().is_some_and(unresolved)
+    }
+
     /// Whether the effects of its latest decision are not known to be published.
     #[must_use]
     pub fn unsettled(&self) -> Option<Decided> {

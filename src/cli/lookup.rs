@@ -1,0 +1,94 @@
+//! `ferryd lookup`: the provider is asked what came of a command of which nobody knows.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::desk::Desk;
+use super::error::CommandError;
+use super::event_line::event_line;
+use super::output::Output;
+use super::setup::Setup;
+use crate::config::human::parse_duration;
+use crate::domain::command_id::CommandId;
+use crate::domain::event::Event;
+use crate::domain::lifecycle::State;
+use crate::operator::OperatorError;
+use crate::operator::dead::Dead;
+use crate::operator::follow::Follow;
+use crate::operator::lookup::{Asked, look_up};
+
+const EXAMPLES: &str = "\
+Examples:
+  ferryd lookup shop.order-1001.charge
+  ferryd lookup shop.order-1001.charge --wait 2m --json | jq -r .data.state
+
+A running ferryd asks the provider, by the operation's `lookup`. What it finds ends the command, and closes
+its dead letter. Where it finds nothing the dead letter stays as it is, also where the provider says that
+there is none: replay it then. `ferryd exchanges ID` shows what was asked and answered.
+
+Ends with 5 where the command has not ended in time.";
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Lookup {
+    /// The command's id
+    #[arg(value_name = "ID")]
+    id: CommandId,
+    /// How long to wait for its end; `0s` for not at all
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    wait: Duration,
+    /// Print JSON: the event that ends the command; with `--wait 0s`, `id` and `asked`
+    #[arg(long)]
+    json: bool,
+}
+
+impl Lookup {
+    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+        let setup = Setup::load(config)?;
+        let desk = Desk::open(config)?;
+        let queues = desk.dead_queues(None)?;
+        if !desk.config.ledger.enabled {
+            return Err(CommandError::NoLedger);
+        }
+        let can_ask = |dead: &Dead| {
+            let (provider, operation) = (dead.identity.provider.as_ref(), dead.identity.operation.as_ref());
+            let provider = provider.and_then(|name| setup.registry.get(name));
+            let operation = provider.zip(operation).and_then(|(provider, name)| provider.operations.get(name));
+            operation.is_some_and(|operation| operation.lookup.is_some())
+        };
+        let ended = desk.runtime.block_on(async {
+            // Before it is asked: the answer may be quick.
+            let follow = Follow::open(&desk.operator, &["#.completed".to_owned(), "#.failed".to_owned()]).await?;
+            let asked = look_up(&desk.operator, &queues, &self.id, can_ask).await?;
+            match asked {
+                Asked::Sent if self.wait.is_zero() => Ok(None),
+                Asked::Sent => self.end(follow).await,
+                Asked::NotDead => Err(CommandError::NotDead(self.id.clone())),
+                Asked::Refused(why) => Err(CommandError::Refused(format!("`{}` is not looked up: {why}", self.id))),
+            }
+        });
+        match ended? {
+            None if self.json => Ok(out.json(&json!({ "id": self.id, "asked": true }))?),
+            None => Ok(out.line(format!("{} is being looked up; see `ferryd status {}`", self.id, self.id))?),
+            Some(event) if self.json => Ok(out.json(&*event)?),
+            Some(event) => Ok(out.line(event_line(&event))?),
+        }
+    }
+
+    async fn end(&self, mut follow: Follow) -> Result<Option<Box<Event>>, CommandError> {
+        let ends = |event: &Event| {
+            matches!(event.data.state, State::Completed | State::Failed) && event.data.command.id == self.id
+        };
+        let end = tokio::time::timeout(self.wait, follow.until(ends)).await;
+        follow.close().await;
+        let late = |_| {
+            let (some, after) = (self.id.to_string(), self.wait);
+            CommandError::NotEnded { count: 1, some, after }
+        };
+        Ok(Some(end.map_err(late)?.map_err(|error: OperatorError| CommandError::from(error))?))
+    }
+}
