@@ -66,7 +66,7 @@ pub trait Webhook: Send + Sync {
     /// A call that is answered so is not published. [`webhook::receive`] knows which calls have to be verified before.
     fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply>;
 
-    /// The verification of a call told step by step, without any secret. The last step says what [`Webhook::verify`] says.
+    /// The verification of a call told step by step, without any secret. Where [`Webhook::verify`] refuses it, a step has failed.
     fn explain(&self, call: &RawCallback, now: Timestamp) -> Vec<Step>;
 
     /// The call as the provider would send it at this time: with everything that [`Webhook::verify`] looks for.

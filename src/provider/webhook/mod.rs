@@ -99,7 +99,7 @@ impl Webhook for Endpoint {
 
     fn explain(&self, call: &RawCallback, now: Timestamp) -> Vec<Step> {
         let mut trail = Trail::told();
-        // The last step says the same.
+        // The steps say the same.
         let _ = self.examine(call, now, &mut trail);
         trail.into_steps()
     }

@@ -77,7 +77,11 @@ impl Place {
     fn missing(&self, call: &RawCallback) -> String {
         match call.header(&self.header) {
             None => format!("the call has no header `{}`", self.header),
-            Some(_) => format!("the header is there, {} is not", self.described()),
+            Some(_) => match &self.within {
+                Within::Whole => "the header is empty".to_owned(),
+                Within::Field(name, _) => format!("the header has no field `{name}`"),
+                Within::Version(version) => format!("the header has no entry `{version},…`"),
+            },
         }
     }
 }
