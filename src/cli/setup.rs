@@ -176,7 +176,10 @@ mod tests {
             let provider = Provider::parse(&file(verify), "twilio.toml", &config.provider_defaults()).unwrap();
             let found = warnings(&config, &provider);
             assert_eq!(found.len(), count, "{found:?}");
-            assert!(found.iter().all(|line| line.starts_with("provider twilio: webhook: `verify` is \"none\"")), "{found:?}");
+            assert!(
+                found.iter().all(|line| line.starts_with("provider twilio: webhook: `verify` is \"none\"")),
+                "{found:?}"
+            );
         }
     }
 

@@ -148,7 +148,10 @@ fn every_wrong_webhook_table_is_refused_with_line_key_and_remedy() {
         let faults = parse(&file).map(|_| ()).expect_err(to);
         writeln!(text, "# {}\n{}", to.replace('\n', " | "), lines(&faults)).unwrap();
     }
-    assert!(!text.contains("literal-hush") || text.matches("literal-hush").count() == 1, "only the heading may show it");
+    assert!(
+        !text.contains("literal-hush") || text.matches("literal-hush").count() == 1,
+        "only the heading may show it"
+    );
     insta::assert_snapshot!(text);
 }
 

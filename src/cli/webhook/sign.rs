@@ -84,7 +84,7 @@ pub(super) fn written(call: &RawCallback) -> Vec<u8> {
     let kept = call.headers.iter().filter(|(name, _)| !own.contains(&name.as_str()));
     let made = [("host".to_owned(), authority.to_owned()), ("content-length".to_owned(), call.body.len().to_string())];
     for (name, value) in made.iter().chain(kept) {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head.extend([name, ": ", value, "\r\n"]);
     }
     head.push_str("\r\n");
     [head.as_bytes(), &call.body].concat()

@@ -7,7 +7,8 @@ use super::captured;
 use crate::cli::{Cli, CommandError, Exit, fixture};
 
 const NOW: &str = "2026-12-01T08:00:00Z";
-const CALL: &[u8] = b"POST /stripe?a=1 HTTP/1.1\r\nHost: hooks.example.com\r\nContent-Type: application/json\r\n\r\n{\"id\":\"evt_1\"}";
+const CALL: &[u8] =
+    b"POST /stripe?a=1 HTTP/1.1\r\nHost: hooks.example.com\r\nContent-Type: application/json\r\n\r\n{\"id\":\"evt_1\"}";
 
 /// A folder with a configuration and a provider file.
 fn folder() -> tempfile::TempDir {

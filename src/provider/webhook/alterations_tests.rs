@@ -111,6 +111,16 @@ fn a_body_that_twilio_did_not_sign_is_refused_even_under_a_signature_of_the_url(
 }
 
 #[test]
+fn a_second_parameter_beside_the_signed_one_is_refused() {
+    let (mercado_pago, good) = signed("mercado-pago", "hush", None, b"{}");
+    for more in ["&data.id=8", "&data%2Eid=7"] {
+        let url = format!("{}{more}", good.url).parse().unwrap();
+        let call = RawCallback { url, ..good.clone() };
+        assert_eq!(mercado_pago.verify(&call, at(NOW)), Err(Unverified::Unsigned), "{more}");
+    }
+}
+
+#[test]
 fn a_batch_of_adyen_is_believed_whole_or_not_at_all() {
     let (adyen, good) = signed("adyen-payments", &"11".repeat(32), None, b"");
     let text = String::from_utf8(good.body.to_vec()).unwrap();
@@ -155,7 +165,10 @@ fn a_second_secret_is_taken_until_it_ends() {
 #[test]
 fn only_the_right_private_key_signs() {
     let sendgrid = endpoint("sendgrid", P256_PUBLIC);
-    let other = endpoint("sendgrid", "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==");
+    let other = endpoint(
+        "sendgrid",
+        "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==",
+    );
     let (p256, ed25519) = (PrivateKey::parse(P256).unwrap(), PrivateKey::parse(ED25519).unwrap());
     let call = draft("sendgrid", b"x");
     let error = |endpoint: &Arc<dyn Webhook>, key| endpoint.sign(&call, at(NOW), key).unwrap_err();
@@ -223,9 +236,10 @@ proptest! {
                     *header = "Application/X-WWW-Form-Urlencoded; charset=utf-8".to_owned();
                 }
             }
-            let verified = endpoint.verify(&call, at(now));
-            prop_assert!(verified.is_err());
-            let _ = (endpoint.explain(&call, at(now)), endpoint.challenge(&call), endpoint.sign(&call, at(now), None));
+            prop_assert!(endpoint.verify(&call, at(now)).is_err());
+            let steps = endpoint.explain(&call, at(now));
+            prop_assert_eq!(steps.iter().filter(|step| step.result == StepResult::Failed).count(), 1);
+            let _ = (endpoint.challenge(&call), endpoint.sign(&call, at(now), None));
         }
     }
 }

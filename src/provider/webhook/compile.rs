@@ -107,7 +107,10 @@ fn described(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) 
         && signature.place.header == timestamp.place.header
         && !matches!((&signature.place.within, &timestamp.place.within), (Within::Field(..), Within::Field(..)))
     {
-        place.key("timestamp").key("header").refuse("is also the signature's; write `field` for both, or another header");
+        place
+            .key("timestamp")
+            .key("header")
+            .refuse("is also the signature's; write `field` for both, or another header");
     }
     Some(Described {
         algorithm: file.algorithm?,
@@ -274,15 +277,10 @@ fn within(field: Option<&String>, separator: Option<&str>, place: &Place<'_>) ->
         at.refuse("is not one character; write such as `,` or `;`");
         return None;
     };
-    match field {
-        Some(name) => Some(Within::Field(name.clone(), separator_character)),
-        None => {
-            if separator.is_some() {
-                at.refuse("separates fields, and no `field` is named; write `field`, or leave it out");
-            }
-            Some(Within::Whole)
-        }
+    if field.is_none() && separator.is_some() {
+        at.refuse("separates fields, and no `field` is named; write `field`, or leave it out");
     }
+    Some(field.map_or(Within::Whole, |name| Within::Field(name.clone(), separator_character)))
 }
 
 fn header(name: Option<&str>, place: &Place<'_>) -> Option<String> {

@@ -57,8 +57,8 @@ impl Described {
         timestamp: Option<&str>,
         trail: &mut Trail,
     ) -> Result<Vec<Vec<u8>>, Unverified> {
-        let contents = self.signed.contents(call, timestamp).map_err(|missing| {
-            trail.failed("everything that is signed", || format!("{missing} is not there"));
+        let contents = self.signed.contents(call, timestamp).map_err(|none| {
+            trail.failed("everything that is signed", || none.to_string());
             Unverified::Unsigned
         })?;
         trail.passed("everything that is signed", || {
@@ -134,13 +134,11 @@ impl Described {
         if matching(call, false) {
             trail.noted("a key that is no longer taken", || "it matches one; its `until` has passed".to_owned());
         }
-        for (ending, name) in [(&b"\r\n"[..], "line break"), (b"\n", "line break")] {
-            let Some(body) = call.body.strip_suffix(ending) else { continue };
-            let shorter = RawCallback { body: call.body.slice(..body.len()), ..call.clone() };
-            if matching(&shorter, true) {
-                trail.noted("the usual changes to a body", || format!("it matches without the {name} at its end"));
-                return;
-            }
+        let endings: [&[u8]; 2] = [b"\r\n", b"\n"];
+        let shorter = endings.iter().filter_map(|ending| call.body.strip_suffix(*ending));
+        let mut shorter = shorter.map(|body| RawCallback { body: call.body.slice(..body.len()), ..call.clone() });
+        if shorter.any(|call| matching(&call, true)) {
+            trail.noted("the usual change to a body", || "it matches without the line break at its end".to_owned());
         }
     }
 }

@@ -31,7 +31,7 @@ pub enum StepResult {
 }
 
 /// Where steps are written down, if anyone reads them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Trail(Option<Vec<Step>>);
 
 impl Trail {

@@ -86,7 +86,9 @@ impl Key {
     ) -> Result<Self, KeyError> {
         let name = algorithm.name();
         let verifier = match algorithm {
-            AlgorithmFile::HmacSha1 => Verifier::Secret(secret(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, name, encoding, text)?),
+            AlgorithmFile::HmacSha1 => {
+                Verifier::Secret(secret(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, name, encoding, text)?)
+            }
             AlgorithmFile::HmacSha256 => Verifier::Secret(secret(hmac::HMAC_SHA256, name, encoding, text)?),
             AlgorithmFile::EcdsaP256 => {
                 let point = public(name, encoding, text, &SPKI_P256)?;

@@ -24,7 +24,7 @@ pub enum CannotSign {
     #[error("the private key belongs to none of the public keys in the file")]
     Stranger,
     /// The call lacks what is signed.
-    #[error("{0} is signed, and is not there")]
+    #[error("{0}, and it is signed")]
     Missing(String),
     /// The body is not what the scheme signs.
     #[error("the body is no payment notification: it has no `notificationItems`")]
@@ -44,7 +44,8 @@ impl Described {
         let mut call = call.clone();
         self.complete(&mut call);
         let timestamp = self.timestamp.as_ref().map(|place| place.text(now));
-        let contents = self.signed.contents(&call, timestamp.as_deref()).map_err(CannotSign::Missing)?;
+        let contents =
+            self.signed.contents(&call, timestamp.as_deref()).map_err(|none| CannotSign::Missing(none.to_string()))?;
         let content = contents.into_iter().next().unwrap_or_default();
         let signature = self.signature_of(&content, now, private_key)?;
         self.write(&mut call, timestamp.as_deref(), &signature);

@@ -50,6 +50,17 @@ enum Piece {
     Query(String, Case),
 }
 
+/// Why a piece has no value in a call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoValue {
+    /// It is not there.
+    #[error("{0} is not there")]
+    Missing(String),
+    /// It is there more than once.
+    #[error("{0} is there more than once")]
+    Doubtful(String),
+}
+
 /// In which case a value was signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Case {
@@ -112,14 +123,14 @@ impl Signed {
     /// What may have been signed: more than one text where providers write a URL or a value in two ways.
     ///
     /// # Errors
-    /// The name of a piece that the call does not have.
-    pub(super) fn contents(&self, call: &RawCallback, timestamp: Option<&str>) -> Result<Vec<Vec<u8>>, String> {
+    /// A piece that the call does not have.
+    pub(super) fn contents(&self, call: &RawCallback, timestamp: Option<&str>) -> Result<Vec<Vec<u8>>, NoValue> {
         let mut contents = vec![Vec::new()];
         for segment in &self.0 {
             match segment.extended(&contents, call, timestamp) {
                 Ok(extended) => contents = extended,
-                Err(_) if segment.optional => {}
-                Err(missing) => return Err(missing),
+                Err(NoValue::Missing(_)) if segment.optional => {}
+                Err(none) => return Err(none),
             }
         }
         Ok(contents)
@@ -137,7 +148,7 @@ impl Segment {
         contents: &[Vec<u8>],
         call: &RawCallback,
         timestamp: Option<&str>,
-    ) -> Result<Vec<Vec<u8>>, String> {
+    ) -> Result<Vec<Vec<u8>>, NoValue> {
         let mut extended = contents.to_vec();
         for part in &self.parts {
             let values = match part {
@@ -157,19 +168,26 @@ fn with_each(texts: &[Vec<u8>], values: &[Vec<u8>]) -> Vec<Vec<u8>> {
 
 impl Piece {
     /// What it may be written as.
-    fn values(&self, call: &RawCallback, timestamp: Option<&str>) -> Result<Vec<Vec<u8>>, String> {
+    fn values(&self, call: &RawCallback, timestamp: Option<&str>) -> Result<Vec<Vec<u8>>, NoValue> {
+        let missing = |what: &str| NoValue::Missing(what.to_owned());
         match self {
             Self::Body => Ok(vec![call.body.to_vec()]),
             Self::Form => Ok(vec![if form::is_form(call) { form::sorted(&call.body) } else { Vec::new() }]),
-            Self::Timestamp => timestamp.map(|text| vec![text.into()]).ok_or_else(|| "the time of signing".to_owned()),
+            Self::Timestamp => timestamp.map(|text| vec![text.into()]).ok_or_else(|| missing("the time of signing")),
             Self::Url => Ok(urls(call)),
             Self::Header(name, case) => {
                 let value = call.header(name).map(str::trim).filter(|value| !value.is_empty());
-                value.map(|value| case.of(value)).ok_or_else(|| format!("the header `{name}`"))
+                value.map(|value| case.of(value)).ok_or_else(|| missing(&format!("the header `{name}`")))
+            }
+            // Of two, one would not be signed, and it may be the one that is read.
+            Self::Query(name, _) if call.url.query_pairs().filter(|(key, _)| key == name).count() > 1 => {
+                Err(NoValue::Doubtful(format!("the parameter `{name}` of the query")))
             }
             Self::Query(name, case) => {
                 let value = call.query(name).filter(|value| !value.is_empty());
-                value.map(|value| case.of(&value)).ok_or_else(|| format!("the parameter `{name}` of the query"))
+                value
+                    .map(|value| case.of(&value))
+                    .ok_or_else(|| missing(&format!("the parameter `{name}` of the query")))
             }
         }
     }

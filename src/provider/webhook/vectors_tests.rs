@@ -79,14 +79,13 @@ fn adyen() -> Vec<Vector> {
     ]
 }
 
-/// The vector of SendGrid's libraries; the body ends in a line break.
+/// The vector of `SendGrid`'s libraries; the body ends in a line break.
 fn sendgrid() -> Vector {
     let body = b"[{\"email\":\"hello@world.com\",\"event\":\"dropped\",\"reason\":\"Bounced Address\",\
         \"sg_event_id\":\"ZHJvcC0xMDk5NDkxOS1MUnpYbF9OSFN0T0doUTRrb2ZTbV9BLTA\",\
         \"sg_message_id\":\"LRzXl_NHStOGhQ4kofSm_A.filterdrecv-p3mdw1-756b745b58-kmzbl-18-5F5FC76C-9.0\",\
         \"smtp-id\":\"<LRzXl_NHStOGhQ4kofSm_A@ismtpd0039p1iad1.sendgrid.net>\",\"timestamp\":1600112492}]\r\n";
-    let signature =
-        "MEUCIGHQVtGj+Y3LkG9fLcxf3qfI10QysgDWmMOVmxG0u6ZUAiEAyBiXDWzM+uOe5W0JuG+luQAbPIqHh89M15TluLtEZtM=";
+    let signature = "MEUCIGHQVtGj+Y3LkG9fLcxf3qfI10QysgDWmMOVmxG0u6ZUAiEAyBiXDWzM+uOe5W0JuG+luQAbPIqHh89M15TluLtEZtM=";
     let headers = [
         ("X-Twilio-Email-Event-Webhook-Timestamp", "1600112502"),
         ("X-Twilio-Email-Event-Webhook-Signature", signature),
@@ -131,7 +130,12 @@ fn vectors() -> Vec<Vector> {
             0,
             call(URL, &[("X-Hub-Signature-256", github)], b"Hello, World!"),
         ),
-        vector("meta", "It's a Secret to Everybody", 0, call(URL, &[("X-Hub-Signature-256", github)], b"Hello, World!")),
+        vector(
+            "meta",
+            "It's a Secret to Everybody",
+            0,
+            call(URL, &[("X-Hub-Signature-256", github)], b"Hello, World!"),
+        ),
         vector(
             "easypost",
             "sécret",
