@@ -259,7 +259,10 @@ def ed25519_scheme():
     """No library has the asymmetric signatures of Standard Webhooks, so these are checked with a cryptographic one."""
     private, other = ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.generate()
     pem, _ = key_pair(private)
-    raw = lambda key: "whpk_" + b64(key.public_key().public_bytes_raw())
+
+    def raw(key):
+        return "whpk_" + b64(key.public_key().public_bytes_raw())
+
     keys = {raw(key): key for key in (private, other)}
 
     def sign(secret, call, at):
@@ -327,7 +330,7 @@ ADYEN = ["44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056", "11
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 FORMS = (
     Call(urlencode({"To": "+4912345", "Body": "Größe & 42 = ✓\r\n", "Empty": "", "a": "2"}), FORM),
-    Call(urlencode([("b", "2"), ("b", "1"), ("b", "2"), ("a", "x y")]), FORM | {}, URL.replace("example.com", "example.com:443")),
+    Call(urlencode([("b", "2"), ("b", "1"), ("b", "2"), ("a", "x y")]), FORM, URL.replace("example.com", "example.com:443")),
     Call(JSON, {"content-type": "application/json"}),
     Call(""),
 )

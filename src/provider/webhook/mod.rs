@@ -1,9 +1,9 @@
 //! Webhook calls of providers: whether one is the provider's own.
 //!
-//! A file says how its provider signs ([`file`], made into an endpoint by [`compile`]). A call is then verified in the
-//! order in which [`described`] tells it: [`place`] reads the signatures and the time of signing, [`signed`] puts together
-//! what was signed, [`key`] compares. [`adyen`] is a scheme that no file can describe. Each verification can be told step by
-//! step ([`explain`]), and turned round to sign a call as the provider would ([`sign`]). [`challenge`] answers providers that
+//! A file says how its provider signs (`file`, made into an endpoint by `compile`). A call is then verified in the
+//! order in which `described` tells it: `place` reads the signatures and the time of signing, `signed` puts together
+//! what was signed, `key` compares. `adyen` is a scheme that no file can describe. Each verification can be told step by
+//! step (`explain`), and turned round to sign a call as the provider would (`sign`). `challenge` answers providers that
 //! only ask whether an endpoint is really its owner's.
 //!
 //! Nothing here does I/O or reads a clock.
