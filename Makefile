@@ -52,7 +52,7 @@ bench: ## Throughput, latency and memory beside a minimal consumer (about 9 min;
 	rabbitmq/node install
 	$(CARGO) bench --locked --bench carry -- $(BENCH)
 
-check: lint test ## Everything that CI checks
+check: lint test test-interop ## Everything that CI checks
 
 clean: ## Remove what was built, and the set-up of `make up` with its data
 	demo/stage down

@@ -117,6 +117,7 @@ fn every_wrong_webhook_table_is_refused_with_line_key_and_remedy() {
         ("{{ secrets.token }}", "{{ payload.token }}"),
         ("{{ secrets.token }}", "{{ none }}"),
         ("{{ secrets.token }}\"", "{{ secrets.token }}\", until = \"tomorrow\""),
+        ("{{ secrets.token }}\"", "{{ secrets.token }}\", until = 2026-12-01T08:00:00"),
         (", encoding = \"hex\"", ""),
         ("encoding = \"hex\"", "encoding = \"hexadecimal\""),
         ("header = \"X-Signature\", field = \"v1\"", "header = \"X Signature\", field = \"v1\""),

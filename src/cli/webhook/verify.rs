@@ -67,6 +67,9 @@ impl Verify {
             out.json(&verdict)?;
         } else {
             verdict.print(result, out)?;
+            if result == Err(Unverified::Stale) && self.at.is_none() {
+                out.line("it was held against this moment; say with --at when it came")?;
+            }
         }
         if verdict.believed { Ok(()) } else { Err(CommandError::Told(Exit::Failed)) }
     }

@@ -73,6 +73,13 @@ fn every_alteration_is_refused() {
             assert!(result.is_err(), "{name}: {what}");
             let steps = endpoint.explain(call, at(NOW));
             assert!(steps.iter().any(|step| step.result == StepResult::Failed), "{name}: {what}");
+            let told: String = steps.into_iter().map(|step| step.looked_for + &step.found).collect();
+            assert!(secret == "x" || !told.contains(&secret), "{name}: {told}");
+            // Nor the signature with which the altered call would be believed.
+            let would_be = endpoint.sign(call, at(NOW), private_key.as_ref()).unwrap_or_else(|_| good.clone());
+            let values = would_be.headers.iter().flat_map(|(_, value)| value.split([',', '=', ' ']));
+            let mut signatures = values.filter(|value| value.len() >= 24);
+            assert!(!signatures.any(|signature| told.contains(signature)), "{name}: {told}");
             result.unwrap_err()
         };
         // Mercado Pago signs no body.
@@ -160,6 +167,19 @@ fn a_second_secret_is_taken_until_it_ends() {
     assert!(steps.iter().any(|step| step.found.contains("`until` has passed")), "{steps:#?}");
     assert_eq!(only_old.sign(&by_old, at(NOW), None), Err(CannotSign::NoKey));
     assert_eq!((both.cautions(at(NOW)).len(), only_old.cautions(at(NOW)).len()), (0, 1));
+}
+
+#[test]
+fn a_date_ends_a_key_at_its_beginning() {
+    let tables = "[webhook.verify]\nalgorithm = \"hmac_sha256\"\nsigned = \"{{ body }}\"\n\
+        keys = [{ secret = \"{{ secrets.webhook }}\", until = 2027-01-15 }]\n\
+        signature = { header = \"X-Signature\", encoding = \"hex\" }\n";
+    let endpoint = endpoint_of(tables, "hush-hush");
+    // 2027-01-15T00:00:00Z.
+    let midnight = NOW - 8 * 3_600;
+    let call = endpoint.sign(&draft("", b"x"), at(midnight - 1), None).unwrap();
+    assert_eq!(endpoint.verify(&call, at(midnight - 1)), Ok(()));
+    assert_eq!(endpoint.verify(&call, at(midnight)), Err(Unverified::Forged));
 }
 
 #[test]

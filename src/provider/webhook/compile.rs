@@ -227,7 +227,9 @@ fn secret(source: &str, algorithm: AlgorithmFile, secrets: SecretsOfFile<'_>, pl
 
 fn until(text: &str, place: &Place<'_>) -> Option<Timestamp> {
     let time = text.parse::<Timestamp>().ok();
-    let date = || Some(text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    // A date with a time but without an offset is not taken for its date alone.
+    let is_date = text.len() == "2026-12-01".len();
+    let date = || Some(text.parse::<Date>().ok().filter(|_| is_date)?.to_zoned(TimeZone::UTC).ok()?.timestamp());
     let time = time.or_else(date);
     if time.is_none() {
         place.refuse(format!("`{text}` is no time; write one such as `2026-12-01T08:00:00Z`, or a date"));

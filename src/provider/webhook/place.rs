@@ -242,3 +242,7 @@ impl TimestampPlace {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "place_tests.rs"]
+mod tests;

@@ -269,3 +269,7 @@ fn parts(source: &str) -> Result<Vec<Part>, SignedError> {
     }
     Ok(parts)
 }
+
+#[cfg(test)]
+#[path = "signed_tests.rs"]
+mod tests;
