@@ -1,12 +1,12 @@
 # `make` prints this list. CI calls the same targets as a person.
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down fmt lint doc test chaos bench check clean
+.PHONY: help build demo up down fmt lint doc test test-interop chaos bench check clean
 
 CARGO ?= cargo
-SCRIPTS := rabbitmq/node demo/stage .ci/run
+SCRIPTS := rabbitmq/node demo/stage tests/interop/run .ci/run
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build ferryd (target/debug/ferryd)
 	$(CARGO) build --locked
@@ -40,6 +40,10 @@ test: ## All tests, on a RabbitMQ node of their own (installed when missing)
 	rabbitmq/node install
 	$(CARGO) test --locked --features failpoints
 
+test-interop: ## Hold webhook signatures against the providers' own libraries (needs Python and Node.js)
+	$(CARGO) build --locked
+	tests/interop/run
+
 chaos: ## Kill daemons and brokers, many times at random moments (minutes; FERRYD_CHAOS_KILLS=300)
 	rabbitmq/node install
 	$(CARGO) test --locked --features failpoints --test it -- --include-ignored chaos:: crash:: outage:: link:: shutdown::
@@ -48,7 +52,7 @@ bench: ## Throughput, latency and memory beside a minimal consumer (about 9 min;
 	rabbitmq/node install
 	$(CARGO) bench --locked --bench carry -- $(BENCH)
 
-check: lint test ## Everything that CI checks
+check: lint test test-interop ## Everything that CI checks
 
 clean: ## Remove what was built, and the set-up of `make up` with its data
 	demo/stage down

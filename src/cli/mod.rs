@@ -31,6 +31,7 @@ pub mod setup;
 mod status;
 mod topology;
 mod try_provider;
+mod webhook;
 mod wording;
 
 use std::path::PathBuf;
@@ -88,6 +89,9 @@ pub enum Command {
     /// Look at the configured providers
     #[command(subcommand)]
     Provider(provider::Provider),
+    /// Look into webhook calls of providers: why one is believed or refused
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
     /// Run a local provider over HTTPS, for demonstrations and tests
     Sandbox(sandbox::Sandbox),
     /// Print a JSON Schema, for editors and other programs
@@ -117,6 +121,7 @@ impl Cli {
             Command::Dead(command) => command.run(config, out),
             Command::Topology(command) => command.run(config, out),
             Command::Provider(command) => command.run(config, out),
+            Command::Webhook(command) => command.run(config, out),
             Command::Sandbox(command) => command.run(out),
             Command::Schema(command) => command.run(out),
             Command::Completions(command) => command.run(out),

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::error::CommandError;
 use crate::config::Config;
 use crate::config::human::format_duration;
@@ -117,8 +119,16 @@ fn unsafe_payments(provider: &Provider) -> Vec<String> {
     duplicates::operations(provider, Repetition::Refused).map(text).collect()
 }
 
-/// Where something may be done twice, for want of a ledger.
+/// What is allowed and deserves a thought: calls that may be made twice, webhook calls that prove little.
 pub(super) fn warnings(config: &Config, provider: &Provider) -> Vec<String> {
+    let mut warnings = repetitions(config, provider);
+    let cautions = provider.webhook.as_ref().map(|webhook| webhook.cautions(Timestamp::now())).unwrap_or_default();
+    warnings.extend(cautions.iter().map(|caution| format!("provider {}: webhook: {caution}", provider.name)));
+    warnings
+}
+
+/// Where something may be done twice, for want of a ledger.
+fn repetitions(config: &Config, provider: &Provider) -> Vec<String> {
     if config.ledger.enabled {
         return Vec::new();
     }
@@ -151,6 +161,25 @@ mod tests {
         for (lines, start) in table {
             assert_eq!(lines.len(), usize::from(start.is_some()), "{lines:?}");
             assert!(lines.iter().zip(start).all(|(line, start)| line.starts_with(start)), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_believes_everybody_is_warned_of() {
+        let file = |verify: &str| {
+            format!(
+                "use = \"twilio\"\nsecrets = {{ account_sid = \"AC1\", auth_token = \"x\" }}\nwebhook = {{ {verify} }}\n"
+            )
+        };
+        let config = Config::default();
+        for (verify, count) in [("verify = \"none\"", 1), ("", 0)] {
+            let provider = Provider::parse(&file(verify), "twilio.toml", &config.provider_defaults()).unwrap();
+            let found = warnings(&config, &provider);
+            assert_eq!(found.len(), count, "{found:?}");
+            assert!(
+                found.iter().all(|line| line.starts_with("provider twilio: webhook: `verify` is \"none\"")),
+                "{found:?}"
+            );
         }
     }
 

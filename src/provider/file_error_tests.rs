@@ -85,6 +85,88 @@ fn every_wrong_file_is_refused_with_line_key_and_remedy() {
     insta::assert_snapshot!(text);
 }
 
+const WEBHOOK: &str = r#"[webhook.verify]
+algorithm = "hmac_sha256"
+keys = [{ secret = "{{ secrets.token }}" }]
+signature = { header = "X-Signature", field = "v1", encoding = "hex" }
+timestamp = { header = "X-Signature", field = "t" }
+signed = "{{ timestamp }}.{{ body }}"
+
+[webhook.challenge]
+method = "GET"
+when = "query['challenge']"
+reply = "{{ query['challenge'] }}"
+"#;
+
+#[test]
+fn every_wrong_webhook_table_is_refused_with_line_key_and_remedy() {
+    assert!(parse(&format!("{GOOD}{WEBHOOK}")).is_ok());
+    let table = [
+        ("[webhook.verify]", "[webhook.verfy]"),
+        ("[webhook.verify]", "[webhook]\nverify = \"nobody\"\n[elsewhere]"),
+        ("[webhook.verify]", "[webhook]\nverify = 7\n[elsewhere]"),
+        ("algorithm = \"hmac_sha256\"\n", ""),
+        ("hmac_sha256", "hmac_sha512"),
+        ("hmac_sha256", "ed25519"),
+        ("algorithm = \"hmac_sha256\"\n", "scheme = \"adyen_payments\"\n"),
+        ("algorithm = \"hmac_sha256\"", "algorithm = \"hmac_sha256\"\nkey_encoding = \"hex\""),
+        ("algorithm = \"hmac_sha256\"", "algorithm = \"hmac_sha256\"\nkey_encoding = \"spki\""),
+        ("keys = [{ secret = \"{{ secrets.token }}\" }]\n", ""),
+        ("{{ secrets.token }}", "literal-hush"),
+        ("{{ secrets.token }}", "{{ secrets.tokne }}"),
+        ("{{ secrets.token }}", "{{ payload.token }}"),
+        ("{{ secrets.token }}", "{{ none }}"),
+        ("{{ secrets.token }}\"", "{{ secrets.token }}\", until = \"tomorrow\""),
+        ("{{ secrets.token }}\"", "{{ secrets.token }}\", until = 2026-12-01T08:00:00"),
+        (", encoding = \"hex\"", ""),
+        ("encoding = \"hex\"", "encoding = \"hexadecimal\""),
+        ("header = \"X-Signature\", field = \"v1\"", "header = \"X Signature\", field = \"v1\""),
+        ("header = \"X-Signature\", field = \"v1\"", "field = \"v1\", version = \"v1\""),
+        ("field = \"v1\"", "separator = \";\""),
+        ("field = \"v1\"", "field = \"v1\", separator = \"; \""),
+        ("field = \"t\"", "field = \"t\", unit = \"h\", tolerance = \"soon\""),
+        ("timestamp = { header = \"X-Signature\", field = \"t\" }\n", ""),
+        (", field = \"t\"", ""),
+        ("{{ timestamp }}.", ""),
+        (".{{ body }}", ""),
+        ("{{ body }}", "{{ form }}"),
+        ("{{ body }}", "{{ bdoy }}"),
+        ("{{ body }}", "{{ body | lower }}"),
+        ("{{ body }}", "{{ body"),
+        ("{{ body }}\"", "{{ body }}\"\nunsigned_body = true\nbody_digest = { query = \"d\" }"),
+        ("{{ body }}\"", "{{ body }}\"\nsigned_parts = [\"x\"]"),
+        ("signed = \"{{ timestamp }}.{{ body }}\"", ""),
+        ("method = \"GET\"", "method = \"PUT\""),
+        ("when = \"query['challenge']\"", "when = \"payload.x\""),
+        ("{{ query['challenge'] }}", "{{ secrets.word }}"),
+        ("method = \"GET\"", "method = \"GET\"\ncontent_type = \"text/html\""),
+        ("method = \"GET\"", "method = \"GET\"\ntoken = { given = \"x\" }"),
+    ];
+    let mut text = String::new();
+    for (from, to) in table {
+        assert!(WEBHOOK.contains(from), "{from}");
+        let file = format!("{GOOD}{}", WEBHOOK.replacen(from, to, 1));
+        let faults = parse(&file).map(|_| ()).expect_err(to);
+        writeln!(text, "# {}\n{}", to.replace('\n', " | "), lines(&faults)).unwrap();
+    }
+    assert!(
+        !text.contains("literal-hush") || text.matches("literal-hush").count() == 1,
+        "only the heading may show it"
+    );
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn an_empty_table_takes_the_catalogs_endpoint_and_needs_its_secret() {
+    let stripe = |rest: &str| parse(&format!("use = \"stripe\"\n{rest}"));
+    assert!(stripe("secrets = { api_key = \"k\" }").is_ok_and(|provider| provider.webhook.is_none()));
+    let whole = stripe("secrets = { api_key = \"k\", webhook = \"whsec_1\" }\nwebhook = {}\n");
+    assert!(whole.is_ok_and(|provider| provider.webhook.is_some()));
+    let errors = stripe("secrets = { api_key = \"k\" }\nwebhook = {}\n").map(|_| ()).unwrap_err();
+    let own = parse(&format!("{GOOD}\n[webhook]\n")).map(|_| ()).unwrap_err();
+    insta::assert_snapshot!(lines(&errors) + &lines(&own));
+}
+
 #[test]
 fn all_faults_of_a_file_are_told_at_once() {
     let text = GOOD

@@ -15,6 +15,7 @@ mod rest;
 mod shape;
 mod source;
 mod suggest;
+pub mod webhook;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use url::Url;
 pub use self::fault::FileError;
 pub use self::parse::file_schema;
 pub use self::payload::{PayloadSchema, SchemaError};
+use self::webhook::{CannotSign, PrivateKey, Step};
 use crate::domain::callback::{ChallengeReply, RawCallback, Unverified};
 use crate::domain::command::Command;
 use crate::domain::exchange::{Answer, Request};
@@ -75,8 +77,25 @@ pub trait Webhook: Send + Sync {
     fn verify(&self, call: &RawCallback, now: Timestamp) -> Result<(), Unverified>;
 
     /// What to answer where the provider only asks whether the endpoint is really its owner's; `None` for every other call.
-    /// A call that is answered so is not published.
+    /// A call that is answered so is not published. [`webhook::receive`] knows which calls have to be verified before.
     fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply>;
+
+    /// The verification of a call told step by step, without any secret. Where [`Webhook::verify`] refuses it, a step has failed.
+    fn explain(&self, call: &RawCallback, now: Timestamp) -> Vec<Step>;
+
+    /// The call as the provider would send it at this time: with everything that [`Webhook::verify`] looks for.
+    ///
+    /// # Errors
+    /// [`CannotSign`]: there is no key to sign with, or the call lacks what is signed.
+    fn sign(
+        &self,
+        call: &RawCallback,
+        now: Timestamp,
+        private_key: Option<&PrivateKey>,
+    ) -> Result<RawCallback, CannotSign>;
+
+    /// What an operator should know about how little a verified call proves; one line each.
+    fn cautions(&self, now: Timestamp) -> Vec<String>;
 }
 
 /// One call to be made: what a request is rendered from.

@@ -32,7 +32,7 @@ impl Provider {
         shape::prune(&SCHEMA, &mut value, &faults.place());
         let Ok(below) = catalog_source(&value, file, &faults.place()) else { return Err(faults.located(&[&own])) };
         if let Some(below) = &below {
-            value = source::merge(below.value().clone(), &value);
+            value = source::merge(inherited(below, &value), &value);
         }
         let folder = Path::new(file).parent().unwrap_or(Path::new(""));
         let around = Surroundings { folder, defaults };
@@ -43,6 +43,15 @@ impl Provider {
             _ => Err(faults.located(&sources)),
         }
     }
+}
+
+/// What a file takes over from the catalog: everything but an endpoint that it does not ask for by a table `webhook`.
+fn inherited(below: &Source, value: &Json) -> Json {
+    let mut inherited = below.value().clone();
+    if let (Json::Object(entries), None) = (&mut inherited, value.get("webhook")) {
+        entries.shift_remove("webhook");
+    }
+    inherited
 }
 
 /// The file of the catalog that `use` names; an error where there is none of that name.

@@ -61,7 +61,14 @@ impl<'s> Shape<'s> {
             return false;
         }
         let words: Vec<&str> = branches.iter().flat_map(words).collect();
+        let mut tables = branches.iter().map(|branch| self.resolve(branch));
+        let table = tables.find(|branch| branch.get("type").and_then(Json::as_str) == Some("object"));
         match tag(branches) {
+            None if table.is_some() && value.is_object() => table.is_some_and(|table| self.fits(table, value, place)),
+            None if table.is_some() && !value.as_str().is_some_and(|word| words.contains(&word)) => {
+                place.drop_value(format!("is {}; {} or a table", article(value), suggest::one_of(words.into_iter())));
+                false
+            }
             Some(tag) => {
                 let known = branches.iter().filter_map(|branch| tag_word(branch, tag));
                 place.drop_value(format!("has no `{tag}`; {}", suggest::one_of(known)));

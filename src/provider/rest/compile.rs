@@ -19,6 +19,7 @@ use crate::domain::command::ANY;
 use crate::domain::name::Name;
 use crate::provider::fault::Place;
 use crate::provider::registry::Defaults;
+use crate::provider::webhook::compile::{self as webhook, SecretsOfFile};
 use crate::provider::{HttpSettings, LogSettings, Operation, Provider};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,6 +67,8 @@ pub(in crate::provider) fn compile(
         root: root.clone(),
     };
     let (operations, rest) = operations(file, shared.as_ref(), &inherited, &root.key("operations"));
+    let of_file = SecretsOfFile { names: &secret_names, secrets: &secrets };
+    let webhook = file.webhook.as_ref().map(|table| webhook::compile(table, of_file, &root.key("webhook")));
     let name = name?;
     let values = secrets.values().cloned().collect();
     let secret_variable = secrets.variable();
@@ -76,7 +79,7 @@ pub(in crate::provider) fn compile(
         name,
         kind: kind?,
         adapter: Arc::new(adapter),
-        webhook: None,
+        webhook: webhook.flatten(),
         operations,
         base_url,
         http,

@@ -24,6 +24,9 @@ const IN_REQUESTS: [&str; 7] = ["payload", "command", "metadata", "account", "se
 /// Variables of expressions that look at an answer, besides those of requests.
 const IN_ANSWERS: [&str; 4] = ["status", "headers", "body", "text"];
 
+/// Variables of expressions that look at a provider's webhook call.
+const IN_WEBHOOKS: [&str; 7] = ["method", "url", "headers", "query", "body", "text", "secrets"];
+
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(engine);
 
 fn engine() -> Environment<'static> {
@@ -103,8 +106,8 @@ impl Object for Null {
 
 /// The variables that an expression may name.
 #[derive(Debug, Clone)]
-pub(super) struct Known<'f> {
-    in_answer: bool,
+pub(in crate::provider) struct Known<'f> {
+    variables: Vec<&'static str>,
     secrets: &'f BTreeSet<String>,
     items: Vec<String>,
 }
@@ -112,12 +115,22 @@ pub(super) struct Known<'f> {
 impl<'f> Known<'f> {
     /// The variables of requests, and the names in `[secrets]`.
     pub(super) fn in_request(secrets: &'f BTreeSet<String>) -> Self {
-        Self { in_answer: false, secrets, items: Vec::new() }
+        Self { variables: IN_REQUESTS.to_vec(), secrets, items: Vec::new() }
     }
 
     /// The variables of answers, and the names in `[secrets]`.
     pub(super) fn in_answer(secrets: &'f BTreeSet<String>) -> Self {
-        Self { in_answer: true, ..Self::in_request(secrets) }
+        Self { variables: [&IN_REQUESTS[..], &IN_ANSWERS].concat(), ..Self::in_request(secrets) }
+    }
+
+    /// The variables of a provider's webhook call, and the names in `[secrets]`.
+    pub(in crate::provider) fn in_webhook(secrets: &'f BTreeSet<String>) -> Self {
+        Self { variables: IN_WEBHOOKS.to_vec(), ..Self::in_request(secrets) }
+    }
+
+    /// Nothing but the names in `[secrets]`.
+    pub(in crate::provider) fn in_secrets(secrets: &'f BTreeSet<String>) -> Self {
+        Self { variables: vec!["secrets"], ..Self::in_request(secrets) }
     }
 
     /// The same variables and one more: the `$as` of an `$each`.
@@ -129,15 +142,14 @@ impl<'f> Known<'f> {
 
     /// Every variable.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        let answers = IN_ANSWERS.iter().filter(|_| self.in_answer);
-        IN_REQUESTS.iter().chain(answers).copied().chain(self.items.iter().map(String::as_str))
+        self.variables.iter().copied().chain(self.items.iter().map(String::as_str))
     }
 
     fn check(&self, name: &str) -> Result<(), ExpressionError> {
         if self.names().any(|known| known == name) || ENGINE.globals().any(|(global, _)| global == name) {
             return Ok(());
         }
-        if IN_ANSWERS.contains(&name) {
+        if IN_ANSWERS.contains(&name) && self.variables == IN_REQUESTS {
             return Err(ExpressionError::OnlyInAnswers(name.to_owned()));
         }
         let hint = suggest::nearest(name, self.names()).unwrap_or_else(|| suggest::one_of(self.names()));
@@ -156,7 +168,7 @@ impl<'f> Known<'f> {
 
 /// What is wrong with an expression as it stands in a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ExpressionError {
+pub(in crate::provider) enum ExpressionError {
     /// It cannot be parsed.
     #[error("`{source_text}` is not an expression ({detail}); write one such as `payload.amount`")]
     Syntax {
@@ -203,21 +215,21 @@ pub(super) enum ExpressionError {
 /// Why an expression has no value for one command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{expression}` {problem}")]
-pub(super) struct EvalError {
+pub(in crate::provider) struct EvalError {
     expression: String,
     problem: String,
 }
 
 /// The values of an evaluation.
 #[derive(Debug, Clone)]
-pub(super) struct Scope {
+pub(in crate::provider) struct Scope {
     variables: BTreeMap<String, Value>,
     root: Value,
 }
 
 impl Scope {
     /// A scope of these variables.
-    pub(super) fn new(variables: BTreeMap<String, Value>) -> Self {
+    pub(in crate::provider) fn new(variables: BTreeMap<String, Value>) -> Self {
         let root = Value::from_object(variables.clone());
         Self { variables, root }
     }
@@ -231,17 +243,17 @@ impl Scope {
 }
 
 /// JSON as expressions see it.
-pub(super) fn from_json(value: &Json) -> Value {
+pub(in crate::provider) fn from_json(value: &Json) -> Value {
     Value::from(Serde(value))
 }
 
 /// A value that makes every expression fail which uses it: the `body` of an answer that could not be read.
-pub(super) fn unreadable(reason: &'static str) -> Value {
+pub(in crate::provider) fn unreadable(reason: &'static str) -> Value {
     Value::from(Error::new(ErrorKind::UndefinedError, reason))
 }
 
 /// An expression, compiled.
-pub(super) struct Expression {
+pub(in crate::provider) struct Expression {
     source: String,
     code: minijinja::Expression<'static, 'static>,
 }
@@ -300,11 +312,11 @@ impl Expression {
 
 /// A condition: true or false, and false where it cannot be evaluated.
 #[derive(Debug)]
-pub(super) struct Condition(Expression);
+pub(in crate::provider) struct Condition(Expression);
 
 impl Condition {
     /// Compiles a condition.
-    pub(super) fn compile(source: &str, known: &Known<'_>) -> Result<Self, ExpressionError> {
+    pub(in crate::provider) fn compile(source: &str, known: &Known<'_>) -> Result<Self, ExpressionError> {
         if let Some(braced) = source.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
             let detail = "a condition has no braces around it".to_owned();
             return Err(ExpressionError::Syntax { source_text: excerpt(braced.trim()), detail });
@@ -313,7 +325,7 @@ impl Condition {
     }
 
     /// Whether it holds.
-    pub(super) fn holds(&self, scope: &Scope) -> bool {
+    pub(in crate::provider) fn holds(&self, scope: &Scope) -> bool {
         self.0.eval(scope).is_ok_and(|value| value.is_true())
     }
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::domain::exchange::Method;
 use crate::domain::outcome::Verdict;
+use crate::provider::webhook::file::WebhookFile;
 
 /// A provider of ferryd: where it is, how calls are authorised, what it can do.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -64,6 +65,8 @@ pub(in crate::provider) struct ProviderFile {
     /// Rules for answers, asked after those of the operation; the first that matches decides.
     #[serde(default)]
     pub(super) classify: Vec<RuleFile>,
+    /// The provider's webhook calls. Absent: it has no endpoint. In a file with `use` an empty table takes the catalog's.
+    pub(super) webhook: Option<WebhookFile>,
     /// What the provider can do, by name.
     #[serde(default)]
     pub(super) operations: BTreeMap<String, OperationFile>,

@@ -136,7 +136,7 @@ fn idempotency(file: &IdempotencyFile, place: &Place<'_>) -> Option<(Idempotency
 }
 
 /// A duration above zero.
-pub(super) fn duration(text: &str, place: &Place<'_>) -> Option<Duration> {
+pub(in crate::provider) fn duration(text: &str, place: &Place<'_>) -> Option<Duration> {
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() => Some(duration),
         Ok(_) => {

@@ -68,11 +68,11 @@ fn without_last_break(text: &str) -> &str {
 
 /// The secrets of one provider, by name.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Secrets(BTreeMap<String, SecretString>);
+pub(in crate::provider) struct Secrets(BTreeMap<String, SecretString>);
 
 impl Secrets {
     /// Keeps these secrets.
-    pub(super) fn new(secrets: BTreeMap<String, SecretString>) -> Self {
+    pub(in crate::provider) fn new(secrets: BTreeMap<String, SecretString>) -> Self {
         Self(secrets)
     }
 
@@ -81,8 +81,13 @@ impl Secrets {
         self.0.values()
     }
 
+    /// How many there are.
+    pub(in crate::provider) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// What expressions see as `secrets`.
-    pub(super) fn variable(&self) -> Value {
+    pub(in crate::provider) fn variable(&self) -> Value {
         Value::from_pairs(self.0.iter().map(|(name, secret)| (name.as_str(), secret.expose_secret())))
     }
 

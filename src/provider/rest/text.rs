@@ -7,7 +7,7 @@ use crate::domain::name::excerpt;
 
 /// A text of a provider file, compiled.
 #[derive(Debug)]
-pub(super) enum Text {
+pub(in crate::provider) enum Text {
     /// No expression in it.
     Constant(String),
     /// One expression and nothing else: its value keeps its type.
@@ -18,7 +18,7 @@ pub(super) enum Text {
 
 /// A piece of a mixed text.
 #[derive(Debug)]
-pub(super) enum Part {
+pub(in crate::provider) enum Part {
     /// As it stands in the file.
     Literal(String),
     /// To be filled in.
@@ -27,7 +27,7 @@ pub(super) enum Part {
 
 impl Text {
     /// Compiles a text.
-    pub(super) fn compile(source: &str, known: &Known<'_>) -> Result<Self, ExpressionError> {
+    pub(in crate::provider) fn compile(source: &str, known: &Known<'_>) -> Result<Self, ExpressionError> {
         let mut parts = parts(source, known)?;
         Ok(match parts.len() {
             0 => Self::Constant(String::new()),
@@ -49,7 +49,7 @@ impl Text {
     }
 
     /// Its value as text; `None` where it is to be left out.
-    pub(super) fn string(&self, scope: &Scope) -> Result<Option<String>, EvalError> {
+    pub(in crate::provider) fn string(&self, scope: &Scope) -> Result<Option<String>, EvalError> {
         match self {
             Self::Constant(text) => Ok(Some(text.clone())),
             Self::Expression(expression) => match expression.json(scope)? {

@@ -1,0 +1,49 @@
+//! `ferryd webhook`: why a provider's webhook call is believed or refused, and how one is made. Nothing is connected to.
+
+mod captured;
+mod sign;
+mod verify;
+
+use std::path::Path;
+
+use clap::Subcommand;
+
+use super::error::CommandError;
+use super::output::Output;
+use super::setup::Setup;
+use crate::provider::{Provider, Webhook as Endpoint};
+
+/// Look into webhook calls of providers.
+#[derive(Debug, Subcommand)]
+pub enum Webhook {
+    /// Tell step by step whether a captured call is the provider's own
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::Verify),
+    /// Sign a call as the provider would, nothing sent
+    #[command(after_help = sign::EXAMPLES)]
+    Sign(sign::Sign),
+}
+
+impl Webhook {
+    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+        let setup = Setup::load(config)?;
+        match self {
+            Self::Verify(command) => command.run(&setup, out),
+            Self::Sign(command) => command.run(&setup, out),
+        }
+    }
+}
+
+/// The endpoint of a provider.
+fn endpoint(provider: &Provider) -> Result<&dyn Endpoint, CommandError> {
+    provider.webhook.as_deref().ok_or_else(|| {
+        CommandError::Refused(format!(
+            "provider `{}` has no endpoint: its file has no [webhook]; see docs/WEBHOOKS.md",
+            provider.name
+        ))
+    })
+}
+
+#[cfg(test)]
+#[path = "webhook_tests.rs"]
+mod tests;

@@ -1,0 +1,96 @@
+//! `ferryd webhook sign`: a call as the provider would send it, in a file.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use jiff::Timestamp;
+use url::{Position, Url};
+
+use super::{captured, endpoint};
+use crate::cli::error::CommandError;
+use crate::cli::output::Output;
+use crate::cli::setup::Setup;
+use crate::domain::callback::RawCallback;
+use crate::provider::webhook::PrivateKey;
+
+pub(super) const EXAMPLES: &str = r"Examples:
+  ferryd webhook sign stripe call.http > signed.http
+  ferryd webhook sign twilio call.http --url 'https://hooks.example.com/twilio?foo=1' --output signed.http
+  ferryd webhook sign sendgrid call.http --private-key key.pem --output signed.http
+
+FILE holds a call: the request line, headers, an empty line, and the body byte for byte. What its provider signs
+with is added to it, or replaced: headers, parameters of the query, fields of the body. The first key in the
+file whose time has not passed signs. Where providers sign with a private key, it has to be given, in PKCS#8.
+Nothing is sent.";
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub struct Sign {
+    /// The provider's name
+    #[arg(value_name = "PROVIDER")]
+    name: String,
+    /// The file of the call; - reads the standard input
+    file: PathBuf,
+    /// The URL that is to be called, with its query [default: https, the header Host and the request line]
+    #[arg(long)]
+    url: Option<Url>,
+    /// The time of signing, such as 2026-12-01T08:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+    /// The private key to sign with, in a PEM file
+    #[arg(long, value_name = "FILE")]
+    private_key: Option<PathBuf>,
+    /// Where the call is written to [default: the standard output]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl Sign {
+    pub(super) fn run(self, setup: &Setup, out: &mut Output) -> Result<(), CommandError> {
+        let endpoint = endpoint(setup.provider(&self.name)?)?;
+        let captured = captured::read(&self.file, self.url.as_ref())?;
+        let private_key = self.private_key.as_deref().map(private_key).transpose()?;
+        let now = self.at.unwrap_or_else(Timestamp::now);
+        let signed = endpoint
+            .sign(&captured.call, now, private_key.as_ref())
+            .map_err(|error| CommandError::Refused(format!("failed to sign: {error}")))?;
+        let written = written(&signed);
+        match &self.output {
+            Some(path) => {
+                fs::write(path, written).map_err(|error| CommandError::Refused(format!("{}: {error}", path.display())))
+            }
+            None if is_text(&written) => Ok(out.write_all(&written)?),
+            None => Err(CommandError::Refused(
+                "the call has bytes that are no text, which the standard output would change; write it into a file with \
+                 --output"
+                    .to_owned(),
+            )),
+        }
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKey, CommandError> {
+    let text = fs::read_to_string(path).map_err(|source| CommandError::Input { path: path.to_owned(), source })?;
+    PrivateKey::parse(&text).map_err(|error| CommandError::Refused(format!("{}: {error}", path.display())))
+}
+
+/// A call as a file.
+pub(super) fn written(call: &RawCallback) -> Vec<u8> {
+    let mut head = format!("{} {} HTTP/1.1\r\n", call.method, &call.url[Position::BeforePath..]);
+    let authority = &call.url[Position::BeforeHost..Position::AfterPort];
+    let own = ["host", "content-length"];
+    let kept = call.headers.iter().filter(|(name, _)| !own.contains(&name.as_str()));
+    let made = [("host".to_owned(), authority.to_owned()), ("content-length".to_owned(), call.body.len().to_string())];
+    for (name, value) in made.iter().chain(kept) {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    head.push_str("\r\n");
+    [head.as_bytes(), &call.body].concat()
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    let plain = |c: char| !c.is_control() || matches!(c, '\r' | '\n' | '\t');
+    std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(plain))
+}

@@ -1,0 +1,125 @@
+//! `ferryd webhook verify`: whether a captured call is the provider's own, told step by step.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use url::Url;
+
+use super::{captured, endpoint};
+use crate::cli::error::CommandError;
+use crate::cli::exit::Exit;
+use crate::cli::output::{Output, visible};
+use crate::cli::setup::Setup;
+use crate::domain::callback::Unverified;
+use crate::provider::Webhook;
+use crate::provider::webhook::{Reception, Step, StepResult, receive};
+
+pub(super) const EXAMPLES: &str = r"Examples:
+  ferryd webhook verify stripe call.http
+  ferryd webhook verify stripe call.http --at 2026-12-01T08:00:00Z
+  ferryd webhook verify twilio call.http --url 'https://hooks.example.com/twilio?foo=1'
+  ferryd webhook verify slack - --json < call.http | jq -r '.steps[].found'
+
+FILE holds the call as it came: the request line, the headers, an empty line, and the body byte for byte.
+Where it has a Content-Length, more bytes than that are not taken. Nothing is connected to, and no secret is
+shown: of a signature that was expected only the first characters. Ends with 0 where the call is believed,
+with 1 where it is not.";
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The provider's name
+    #[arg(value_name = "PROVIDER")]
+    name: String,
+    /// The file of the call; - reads the standard input
+    file: PathBuf,
+    /// The URL that the provider called, with its query [default: https, the header Host and the request line]
+    #[arg(long)]
+    url: Option<Url>,
+    /// The time at which it came, such as 2026-12-01T08:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+    /// Print JSON: `believed`, `reason`, `challenge`, `steps`
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of a call.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    believed: bool,
+    /// Why it is not believed: `unsigned`, `forged`, `stale`.
+    reason: Option<&'static str>,
+    /// What is answered where the provider only asks whether the endpoint is its owner's.
+    challenge: Option<String>,
+    steps: Vec<Step>,
+}
+
+impl Verify {
+    pub(super) fn run(self, setup: &Setup, out: &mut Output) -> Result<(), CommandError> {
+        let endpoint = endpoint(setup.provider(&self.name)?)?;
+        let captured = captured::read(&self.file, self.url.as_ref())?;
+        let now = self.at.unwrap_or_else(Timestamp::now);
+        let (verdict, result) = Verdict::of(endpoint, &captured, now);
+        if self.json {
+            out.json(&verdict)?;
+        } else {
+            verdict.print(result, out)?;
+            if result == Err(Unverified::Stale) && self.at.is_none() {
+                out.line("it was held against this moment; say with --at when it came")?;
+            }
+        }
+        if verdict.believed { Ok(()) } else { Err(CommandError::Told(Exit::Failed)) }
+    }
+}
+
+impl Verdict {
+    fn of(endpoint: &dyn Webhook, captured: &captured::Captured, now: Timestamp) -> (Self, Result<(), Unverified>) {
+        let received = receive(endpoint, &captured.call, now);
+        let notes = captured.notes.iter().map(|note| Step {
+            looked_for: "the body in the file".to_owned(),
+            found: note.clone(),
+            result: StepResult::Noted,
+        });
+        let (challenge, handshake) = match &received {
+            Ok(Reception::Challenge(reply)) => {
+                (Some(String::from_utf8_lossy(&reply.body).into_owned()), captured.call.method == "GET")
+            }
+            _ => (None, false),
+        };
+        let steps = if handshake { handshake_step() } else { endpoint.explain(&captured.call, now) };
+        let reason = received.as_ref().err().map(|reason| match reason {
+            Unverified::Unsigned => "unsigned",
+            Unverified::Forged => "forged",
+            Unverified::Stale => "stale",
+        });
+        let verdict = Self { believed: received.is_ok(), reason, challenge, steps: notes.chain(steps).collect() };
+        (verdict, received.map(drop))
+    }
+
+    fn print(&self, result: Result<(), Unverified>, out: &mut Output) -> Result<(), CommandError> {
+        for Step { looked_for, found, result } in &self.steps {
+            let mark = match result {
+                StepResult::Passed => "ok",
+                StepResult::Noted => "note",
+                StepResult::Failed => "FAILED",
+            };
+            out.line(format!("{mark:8}{}: {}", visible(looked_for), visible(found)))?;
+        }
+        out.line("")?;
+        match (result, &self.challenge) {
+            (Err(reason), _) => out.line(format!("refused: {reason}"))?,
+            (Ok(()), Some(reply)) => out.line(format!("answered as a challenge: {}", visible(reply)))?,
+            (Ok(()), None) => out.line("believed: it is the provider's own")?,
+        }
+        Ok(())
+    }
+}
+
+/// What there is to tell of a call that nobody signs.
+fn handshake_step() -> Vec<Step> {
+    let found = "it is one, and is answered without a signature".to_owned();
+    vec![Step { looked_for: "a handshake".to_owned(), found, result: StepResult::Passed }]
+}

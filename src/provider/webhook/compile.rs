@@ -1,0 +1,341 @@
+//! Makes an endpoint of `[webhook]`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::adyen::AdyenPayments;
+use super::challenge::Challenge;
+use super::described::Described;
+use super::file::{
+    AlgorithmFile, ChallengeFile, ChallengeMethod, KeyEncoding, KeyFile, SchemeFile, SignatureFile, TimestampFile,
+    VerifyFile, VerifyTable, WebhookFile,
+};
+use super::key::Key;
+use super::place::{Place as InCall, SignaturePlace, TimestampPlace, Within};
+use super::signed::Signed;
+use super::{Endpoint, Verification};
+use crate::provider::Webhook;
+use crate::provider::fault::Place;
+use crate::provider::rest::expression::{Condition, Known, Scope};
+use crate::provider::rest::operation::duration;
+use crate::provider::rest::secret::Secrets;
+use crate::provider::rest::text::Text;
+
+/// How far the time of signing may be from now where the file does not say.
+const TOLERANCE: Duration = Duration::from_mins(5);
+
+/// The secrets of a file.
+#[derive(Clone, Copy)]
+pub(in crate::provider) struct SecretsOfFile<'f> {
+    /// Their names, also of those that can't be had.
+    pub(in crate::provider) names: &'f BTreeSet<String>,
+    /// Those that can be had.
+    pub(in crate::provider) secrets: &'f Secrets,
+}
+
+/// Makes an endpoint of a table. What is wrong is said at `place`.
+pub(in crate::provider) fn compile(
+    file: &WebhookFile,
+    secrets: SecretsOfFile<'_>,
+    place: &Place<'_>,
+) -> Option<Arc<dyn Webhook>> {
+    let at = place.key("verify");
+    let verification = match &file.verify {
+        None => {
+            at.refuse("is missing; write a table [webhook.verify], or `\"none\"` where the provider signs nothing");
+            None
+        }
+        Some(VerifyFile::None) => Some(Verification::None),
+        Some(VerifyFile::Table(table)) => verification(table, secrets, &at),
+    };
+    let at = place.key("challenge");
+    let challenge = file.challenge.as_ref().map(|file| challenge(file, secrets, &at));
+    Some(Arc::new(Endpoint {
+        verification: verification?,
+        challenge: match challenge {
+            None => None,
+            Some(compiled) => Some(compiled?),
+        },
+    }))
+}
+
+fn verification(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Verification> {
+    match file.scheme {
+        SchemeFile::Described => described(file, secrets, place).map(Box::new).map(Verification::Described),
+        SchemeFile::AdyenPayments => adyen(file, secrets, place).map(Verification::AdyenPayments),
+    }
+}
+
+fn adyen(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<AdyenPayments> {
+    let surplus = [
+        ("algorithm", file.algorithm.is_some()),
+        ("key_encoding", file.key_encoding.is_some()),
+        ("key_prefix", file.key_prefix.is_some()),
+        ("signature", file.signature.is_some()),
+        ("timestamp", file.timestamp.is_some()),
+        ("signed", file.signed.is_some()),
+        ("signed_parts", !file.signed_parts.is_empty()),
+        ("body_digest", file.body_digest.is_some()),
+        ("unsigned_body", file.unsigned_body.is_some()),
+    ];
+    for (key, _) in surplus.iter().filter(|(_, written)| *written) {
+        place.key(key).refuse("is fixed by the scheme `adyen_payments`; leave it out");
+    }
+    let keys = keys(file, AlgorithmFile::HmacSha256, KeyEncoding::Hex, secrets, place);
+    keys.map(|keys| AdyenPayments { keys })
+}
+
+fn described(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Described> {
+    if file.algorithm.is_none() {
+        place.key("algorithm").refuse(
+            "is missing; write one of `hmac_sha256`, `hmac_sha1`, `ecdsa_p256`, `ed25519`, or another `scheme`",
+        );
+    }
+    let encoding = file.key_encoding.unwrap_or_default();
+    let keys = file.algorithm.and_then(|algorithm| keys(file, algorithm, encoding, secrets, place));
+    let signature = signature(file.signature.as_ref(), &place.key("signature"));
+    let timestamp = file.timestamp.as_ref().map(|table| timestamp(table, &place.key("timestamp")));
+    let signed = signed(file, place)?;
+    refuse_gaps(file, &signed, place);
+    if let (Some(signature), Some(Some(timestamp))) = (&signature, &timestamp)
+        && signature.place.header == timestamp.place.header
+        && !matches!((&signature.place.within, &timestamp.place.within), (Within::Field(..), Within::Field(..)))
+    {
+        place
+            .key("timestamp")
+            .key("header")
+            .refuse("is also the signature's; write `field` for both, or another header");
+    }
+    Some(Described {
+        algorithm: file.algorithm?,
+        keys: keys?,
+        signature: signature?,
+        timestamp: match timestamp {
+            None => None,
+            Some(compiled) => Some(compiled?),
+        },
+        signed,
+        body_digest: file.body_digest.as_ref().map(|digest| digest.query.clone()),
+        unsigned_body: file.unsigned_body.unwrap_or(false),
+    })
+}
+
+/// Refuses what would leave a part of a call to anyone.
+fn refuse_gaps(file: &VerifyTable, signed: &Signed, place: &Place<'_>) {
+    let key = if file.signed.is_some() { "signed" } else { "signed_parts" };
+    match (&file.timestamp, signed.has_timestamp()) {
+        (Some(_), false) => place
+            .key("timestamp")
+            .refuse(format!("is not signed, so anyone could renew it; put `{{{{ timestamp }}}}` into `{key}`")),
+        (None, true) => {
+            place.key(key).refuse("has `{{ timestamp }}`; say where it is in a table `timestamp`");
+        }
+        _ => {}
+    }
+    let digest = file.body_digest.as_ref().map(|digest| digest.query.as_str());
+    if digest.is_some_and(|name| !signed.has_query(name)) {
+        place.key("body_digest").refuse(format!("is not signed itself; put `{{{{ url }}}}` into `{key}`"));
+    }
+    let covered = signed.has_body() || signed.has_form() || digest.is_some();
+    match (covered, file.unsigned_body.unwrap_or(false)) {
+        (false, false) => place.key(key).refuse(
+            "has nothing of the body, so anyone could write it; put `{{ body }}` into it, or write `unsigned_body = true` \
+             where the provider really signs none of it",
+        ),
+        (true, true) => place.key("unsigned_body").refuse("is not so: the body is signed; leave it out"),
+        _ => {}
+    }
+    if signed.has_form() && digest.is_none() && !signed.has_body() {
+        place.key(key).refuse(
+            "has `{{ form }}`, which says nothing of a body that is no form; write `body_digest` as well, or `{{ body }}`",
+        );
+    }
+}
+
+fn signed(file: &VerifyTable, place: &Place<'_>) -> Option<Signed> {
+    match (&file.signed, file.signed_parts.as_slice()) {
+        (None, []) => {
+            place.key("signed").refuse("is missing; write what is signed, such as `{{ body }}`");
+            None
+        }
+        (Some(source), []) => place.key("signed").check(Signed::whole(source)),
+        (None, parts) => {
+            let at = place.key("signed_parts");
+            let mut signed = Signed::nothing();
+            let mut right = true;
+            for (number, source) in parts.iter().enumerate() {
+                right &= at.item(number).check(signed.push_optional(source)).is_some();
+            }
+            right.then_some(signed)
+        }
+        (Some(_), _) => {
+            place.key("signed_parts").refuse("stands beside `signed`; keep one of them");
+            None
+        }
+    }
+}
+
+fn keys(
+    file: &VerifyTable,
+    algorithm: AlgorithmFile,
+    encoding: KeyEncoding,
+    secrets: SecretsOfFile<'_>,
+    place: &Place<'_>,
+) -> Option<Vec<Key>> {
+    let at = place.key("keys");
+    if file.keys.is_empty() {
+        at.refuse("has none; write keys = [{ secret = \"{{ secrets.webhook }}\" }]");
+        return None;
+    }
+    let compile = |(number, key): (usize, &KeyFile)| {
+        let at = at.item(number);
+        let until = key.until.as_ref().map(|text| until(text, &at.key("until")));
+        let text = secret(&key.secret, algorithm, secrets, &at.key("secret"))?;
+        let prefix = file.key_prefix.as_deref().unwrap_or_default();
+        let text = text.strip_prefix(prefix).unwrap_or(&text);
+        let until = match until {
+            None => None,
+            Some(time) => Some(time?),
+        };
+        at.key("secret").check(Key::new(algorithm, encoding, text, until))
+    };
+    let keys: Vec<_> = file.keys.iter().enumerate().map(compile).collect();
+    keys.into_iter().collect()
+}
+
+/// The text of a key. A secret has to be one of `[secrets]`, so that it is masked wherever it appears.
+fn secret(source: &str, algorithm: AlgorithmFile, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<String> {
+    let text = place.check(Text::compile(source, &Known::in_secrets(secrets.names)))?;
+    if matches!(text, Text::Constant(_)) && !algorithm.is_asymmetric() {
+        place.refuse("is the secret itself; write it under [secrets], and here `{{ secrets.webhook }}`");
+        return None;
+    }
+    let scope = Scope::new([("secrets".to_owned(), secrets.secrets.variable())].into());
+    let value = text.string(&scope).ok().flatten();
+    // A secret that can't be had has been told of already.
+    if value.is_none() && secrets.secrets.len() == secrets.names.len() {
+        place.refuse("has no value; write `{{ secrets.webhook }}`");
+    }
+    value
+}
+
+fn until(text: &str, place: &Place<'_>) -> Option<Timestamp> {
+    let time = text.parse::<Timestamp>().ok();
+    // A date with a time but without an offset is not taken for its date alone.
+    let is_date = text.len() == "2026-12-01".len();
+    let date = || Some(text.parse::<Date>().ok().filter(|_| is_date)?.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    let time = time.or_else(date);
+    if time.is_none() {
+        place.refuse(format!("`{text}` is no time; write one such as `2026-12-01T08:00:00Z`, or a date"));
+    }
+    time
+}
+
+fn signature(file: Option<&SignatureFile>, place: &Place<'_>) -> Option<SignaturePlace> {
+    let Some(file) = file else {
+        place.refuse(r#"is missing; write signature = { header = "X-Signature", encoding = "hex" }"#);
+        return None;
+    };
+    if file.encoding.is_none() {
+        place.key("encoding").refuse("is missing; write `hex` or `base64`");
+    }
+    let within = match (&file.field, &file.version) {
+        (Some(_), Some(_)) => {
+            place.key("version").refuse("stands beside `field`; keep one of them");
+            None
+        }
+        (None, Some(version)) => Some(Within::Version(version.clone())),
+        (field, None) => within(field.as_ref(), file.separator.as_deref(), place),
+    };
+    let header = header(file.header.as_deref(), &place.key("header"));
+    Some(SignaturePlace {
+        place: InCall { header: header?, within: within? },
+        prefix: file.prefix.clone().unwrap_or_default(),
+        encoding: file.encoding?,
+    })
+}
+
+fn timestamp(file: &TimestampFile, place: &Place<'_>) -> Option<TimestampPlace> {
+    let header = header(file.header.as_deref(), &place.key("header"));
+    let within = within(file.field.as_ref(), file.separator.as_deref(), place);
+    let tolerance = match &file.tolerance {
+        None => Some(TOLERANCE),
+        Some(text) => duration(text, &place.key("tolerance")),
+    };
+    let place = InCall { header: header?, within: within? };
+    Some(TimestampPlace { place, unit: file.unit.unwrap_or_default(), tolerance: tolerance? })
+}
+
+fn within(field: Option<&String>, separator: Option<&str>, place: &Place<'_>) -> Option<Within> {
+    let at = place.key("separator");
+    let mut characters = separator.unwrap_or(",").chars();
+    let (Some(separator_character), None) = (characters.next(), characters.next()) else {
+        at.refuse("is not one character; write such as `,` or `;`");
+        return None;
+    };
+    if field.is_none() && separator.is_some() {
+        at.refuse("separates fields, and no `field` is named; write `field`, or leave it out");
+    }
+    Some(field.map_or(Within::Whole, |name| Within::Field(name.clone(), separator_character)))
+}
+
+fn header(name: Option<&str>, place: &Place<'_>) -> Option<String> {
+    let Some(name) = name else {
+        place.refuse("is missing; write the header's name");
+        return None;
+    };
+    let parsed = HeaderName::from_bytes(name.as_bytes()).ok();
+    if parsed.is_none() {
+        place.refuse(format!("`{name}` is not a header name; use letters, digits and `-`"));
+    }
+    parsed.map(|name| name.as_str().to_owned())
+}
+
+fn challenge(file: &ChallengeFile, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Challenge> {
+    let known = Known::in_webhook(secrets.names);
+    let text = |key: &str, source: &str, place: &Place<'_>| place.key(key).check(Text::compile(source, &known));
+    let token = file.token.as_ref().map(|token| {
+        let at = place.key("token");
+        let (given, expected) = (text("given", &token.given, &at), text("expected", &token.expected, &at));
+        Some((given?, expected?))
+    });
+    let when = place.key("when").check(Condition::compile(&file.when, &known));
+    let reply = text("reply", &file.reply, place);
+    let content_type = content_type(file.content_type.as_deref(), &place.key("content_type"));
+    Some(Challenge {
+        method: match file.method {
+            ChallengeMethod::Get => "GET",
+            ChallengeMethod::Post => "POST",
+        },
+        when: when?,
+        token: match token {
+            None => None,
+            Some(compiled) => Some(compiled?),
+        },
+        reply: reply?,
+        content_type: content_type?,
+        secrets: secrets.secrets.variable(),
+    })
+}
+
+/// A media type that no browser takes for a page: what is answered was written by the caller.
+fn content_type(text: Option<&str>, place: &Place<'_>) -> Option<String> {
+    let text = text.unwrap_or("text/plain");
+    let is_one = text.split_once('/').is_some_and(|(kind, rest)| !kind.is_empty() && !rest.is_empty());
+    if !is_one || !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        place.refuse(format!("`{text}` is no media type; write `text/plain` or `application/json`"));
+        return None;
+    }
+    let lower = text.to_ascii_lowercase();
+    if ["html", "xml", "svg", "javascript"].iter().any(|word| lower.contains(word)) {
+        place.refuse("a browser would run what the caller wrote; write `text/plain` or `application/json`");
+        return None;
+    }
+    Some(text.to_owned())
+}

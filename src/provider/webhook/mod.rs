@@ -1,0 +1,146 @@
+//! Webhook calls of providers: whether one is the provider's own.
+//!
+//! A file says how its provider signs (`file`, made into an endpoint by `compile`). A call is then verified in the
+//! order in which `described` tells it: `place` reads the signatures and the time of signing, `signed` puts together
+//! what was signed, `key` compares. `adyen` is a scheme that no file can describe. Each verification can be told step by
+//! step (`explain`), and turned round to sign a call as the provider would (`sign`). `challenge` answers providers that
+//! only ask whether an endpoint is really its owner's.
+//!
+//! Nothing here does I/O or reads a clock.
+
+mod adyen;
+mod challenge;
+pub(super) mod compile;
+mod described;
+mod explain;
+pub(super) mod file;
+#[cfg(test)]
+mod fixture;
+mod form;
+mod key;
+mod place;
+mod private_key;
+mod sign;
+mod signed;
+
+use jiff::Timestamp;
+
+use self::adyen::AdyenPayments;
+use self::challenge::Challenge;
+use self::described::Described;
+use self::explain::Trail;
+pub use self::explain::{Step, StepResult};
+pub use self::private_key::{NoPrivateKey, PrivateKey};
+pub use self::sign::CannotSign;
+use super::Webhook;
+use crate::domain::callback::{ChallengeReply, RawCallback, Unverified};
+
+/// What to do with a call that may be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reception {
+    /// Answer this, and publish nothing.
+    Challenge(ChallengeReply),
+    /// Publish it: it is the provider's own.
+    Believed,
+}
+
+/// Verifies a call and looks whether it is a challenge, in the order in which that is safe.
+///
+/// A `GET` may be a handshake, which nobody signs: it is looked at before it is verified. Everything else is verified first.
+///
+/// # Errors
+/// [`Unverified`]: it is not to be believed.
+pub fn receive(webhook: &dyn Webhook, call: &RawCallback, now: Timestamp) -> Result<Reception, Unverified> {
+    if call.method == "GET"
+        && let Some(reply) = webhook.challenge(call)
+    {
+        return Ok(Reception::Challenge(reply));
+    }
+    webhook.verify(call, now)?;
+    Ok(webhook.challenge(call).map_or(Reception::Believed, Reception::Challenge))
+}
+
+/// A provider's endpoint, compiled from its file.
+struct Endpoint {
+    verification: Verification,
+    challenge: Option<Challenge>,
+}
+
+enum Verification {
+    /// Everybody is believed: the file says so.
+    None,
+    /// By what the file describes.
+    Described(Box<Described>),
+    /// By the signatures in Adyen's payment notifications.
+    AdyenPayments(AdyenPayments),
+}
+
+impl Endpoint {
+    fn examine(&self, call: &RawCallback, now: Timestamp, trail: &mut Trail) -> Result<(), Unverified> {
+        match &self.verification {
+            Verification::None => {
+                trail.passed("nothing", || "the file says `verify = \"none\"`: everybody is believed".to_owned());
+                Ok(())
+            }
+            Verification::Described(scheme) => scheme.examine(call, now, trail),
+            Verification::AdyenPayments(scheme) => scheme.examine(call, now, trail),
+        }
+    }
+}
+
+impl Webhook for Endpoint {
+    fn verify(&self, call: &RawCallback, now: Timestamp) -> Result<(), Unverified> {
+        self.examine(call, now, &mut Trail::untold())
+    }
+
+    fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply> {
+        self.challenge.as_ref()?.reply(call)
+    }
+
+    fn explain(&self, call: &RawCallback, now: Timestamp) -> Vec<Step> {
+        let mut trail = Trail::told();
+        // The steps say the same.
+        let _ = self.examine(call, now, &mut trail);
+        trail.into_steps()
+    }
+
+    fn sign(
+        &self,
+        call: &RawCallback,
+        now: Timestamp,
+        private_key: Option<&PrivateKey>,
+    ) -> Result<RawCallback, CannotSign> {
+        match &self.verification {
+            Verification::None => Ok(call.clone()),
+            Verification::Described(scheme) => scheme.sign(call, now, private_key),
+            Verification::AdyenPayments(scheme) => scheme.sign(call, now),
+        }
+    }
+
+    fn cautions(&self, now: Timestamp) -> Vec<String> {
+        let (keys, unsigned_body) = match &self.verification {
+            Verification::None => {
+                return vec![
+                    "`verify` is \"none\": whoever knows the address can send calls, and they are believed".to_owned(),
+                ];
+            }
+            Verification::Described(scheme) => (&scheme.keys, scheme.unsigned_body),
+            Verification::AdyenPayments(scheme) => (&scheme.keys, false),
+        };
+        let mut cautions = Vec::new();
+        if unsigned_body {
+            cautions.push("nothing of the body is signed: ask the provider before acting on what it says".to_owned());
+        }
+        if !keys.iter().any(|key| key.is_taken(now)) {
+            cautions.push("every key has passed its `until`: every call is refused".to_owned());
+        }
+        cautions
+    }
+}
+
+#[cfg(test)]
+mod alterations_tests;
+#[cfg(test)]
+mod explain_tests;
+#[cfg(test)]
+mod vectors_tests;

@@ -1,0 +1,48 @@
+//! Private keys, with which tests and operators sign in the place of a provider.
+
+use base64::Engine as _;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+
+use super::file::AlgorithmFile;
+use super::key::{BASE64, without_armour};
+
+/// A private key, for schemes in which the provider signs with a key of its own.
+pub struct PrivateKey(Pair);
+
+enum Pair {
+    EcdsaP256(Box<EcdsaKeyPair>),
+    Ed25519(Box<Ed25519KeyPair>),
+}
+
+/// A text is no private key that is understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is no private key in PKCS#8 for P-256 or Ed25519; make one with `openssl genpkey`")]
+pub struct NoPrivateKey;
+
+impl PrivateKey {
+    /// Reads a key in PKCS#8: PEM, or its Base64 alone.
+    ///
+    /// # Errors
+    /// It is no such key.
+    pub fn parse(text: &str) -> Result<Self, NoPrivateKey> {
+        let der = BASE64.decode(without_armour(text)).map_err(|_| NoPrivateKey)?;
+        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &der, &SystemRandom::new()) {
+            return Ok(Self(Pair::EcdsaP256(Box::new(pair))));
+        }
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).map_err(|_| NoPrivateKey)?;
+        Ok(Self(Pair::Ed25519(Box::new(pair))))
+    }
+
+    /// The signature of the content; `None` where the key is for another algorithm. One of ECDSA holds randomness of the
+    /// system, so no two are the same.
+    pub(super) fn sign(&self, algorithm: AlgorithmFile, content: &[u8]) -> Option<Vec<u8>> {
+        match (&self.0, algorithm) {
+            (Pair::EcdsaP256(pair), AlgorithmFile::EcdsaP256) => {
+                pair.sign(&SystemRandom::new(), content).ok().map(|signature| signature.as_ref().to_vec())
+            }
+            (Pair::Ed25519(pair), AlgorithmFile::Ed25519) => Some(pair.sign(content).as_ref().to_vec()),
+            _ => None,
+        }
+    }
+}
