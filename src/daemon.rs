@@ -118,7 +118,9 @@ impl Setup {
     #[must_use]
     pub fn topology(&self) -> Topology {
         let providers = self.registry.iter().map(|provider| &provider.name);
+        let calling_back = self.registry.iter().filter(|provider| provider.webhook.is_some());
         Topology::new(&self.names, providers, self.registry.routes(), &self.subscribers)
+            .with_callbacks(&self.names, calling_back.map(|provider| &provider.name))
     }
 }
 

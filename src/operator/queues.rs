@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::amqp::topology::Names;
 use crate::domain::name::Name;
+use crate::provider::catalog;
 
 /// The queues that can hold dead letters of `providers`, or of the one that is `wanted`, which need not be configured any
 /// more. The last is the queue of dead letters that belong to no provider.
@@ -53,26 +54,52 @@ pub enum NamesError {
 /// # Errors
 /// [`NamesError`] at the first file that can't be used.
 pub fn provider_names(dir: &Path) -> Result<Vec<Name>, NamesError> {
+    Ok(outlines(dir)?.into_iter().map(|outline| outline.name).collect())
+}
+
+/// The names of the providers that call back, sorted, read as [`provider_names`] reads them.
+///
+/// # Errors
+/// As [`provider_names`].
+pub fn calling_back(dir: &Path) -> Result<Vec<Name>, NamesError> {
+    Ok(outlines(dir)?.into_iter().filter(|outline| outline.webhook).map(|outline| outline.name).collect())
+}
+
+/// What queues are made by.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Outline {
+    name: Name,
+    webhook: bool,
+}
+
+fn outlines(dir: &Path) -> Result<Vec<Outline>, NamesError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| NamesError::Unreadable { path, source }
     };
-    let mut names = Vec::new();
+    let mut outlines = Vec::new();
     for entry in fs::read_dir(dir).map_err(unreadable(dir))? {
         let path = entry.map_err(unreadable(dir))?.path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             let text = fs::read_to_string(&path).map_err(unreadable(&path))?;
-            names.push(name_in(&text).map_err(|message| NamesError::Unnamed { path, message })?);
+            outlines.push(outline(&text).map_err(|message| NamesError::Unnamed { path, message })?);
         }
     }
-    names.sort();
-    Ok(names)
+    outlines.sort();
+    Ok(outlines)
 }
 
-fn name_in(text: &str) -> Result<Name, String> {
-    let table: toml::Table = toml::from_str(text).map_err(|error| format!("is no TOML: {}", error.message()))?;
+fn outline(text: &str) -> Result<Outline, String> {
+    let table = table(text)?;
     let name = table.get("name").or_else(|| table.get("use")).ok_or("`name` is missing")?;
-    name.as_str().ok_or("`name` is no text")?.parse().map_err(|error| format!("`name`: {error}"))
+    let name = name.as_str().ok_or("`name` is no text")?.parse().map_err(|error| format!("`name`: {error}"))?;
+    let below = table.get("use").and_then(|name| catalog::source(name.as_str()?)).map(self::table).transpose()?;
+    let webhook = [Some(&table), below.as_ref()].into_iter().flatten().any(|table| table.contains_key("webhook"));
+    Ok(Outline { name, webhook })
+}
+
+fn table(text: &str) -> Result<toml::Table, String> {
+    toml::from_str(text).map_err(|error| format!("is no TOML: {}", error.message()))
 }
 
 #[cfg(test)]
@@ -94,6 +121,9 @@ mod tests {
             fs::write(dir.path().join(file), text).unwrap();
         }
         assert_eq!(provider_names(dir.path()).unwrap(), [name("stripe"), name("twilio")]);
+        fs::write(dir.path().join("d.toml"), "name = \"acme\"\n[webhook]\nsecret = \"${env:NOT_SET}\"").unwrap();
+        assert!(calling_back(dir.path()).unwrap().contains(&name("acme")));
+        assert_eq!(provider_names(dir.path()).unwrap().len(), 3);
         fs::write(dir.path().join("c.toml"), "name = \"No Name\"").unwrap();
         let error = provider_names(dir.path()).unwrap_err().to_string();
         assert!(error.contains("c.toml: `name`: `No Name` is not a name"), "{error}");
