@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use amqp_uri::{AmqpUri, InvalidAmqpUri};
 pub use fault::{ConfigError, Fault};
+pub(crate) use network::masked;
 pub use network::{InvalidNetwork, Network};
 pub use public_url::{InvalidPublicUrl, PublicUrl};
 pub use secret::Secret;

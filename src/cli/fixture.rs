@@ -10,7 +10,10 @@ use crate::domain::exchange::{Answer, Request};
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, Outcome};
 use crate::domain::retry::RetryPolicy;
-use crate::provider::{Adapter, Call, HttpSettings, Idempotency, LogSettings, Operation, PayloadSchema, Provider};
+use crate::provider::webhook_stub::Stub;
+use crate::provider::{
+    Adapter, Call, HttpSettings, Idempotency, LogSettings, Operation, PayloadSchema, Provider, Webhook,
+};
 
 /// Nothing is called in these tests.
 struct NeverCalled;
@@ -41,6 +44,11 @@ pub(super) fn payments() -> Provider {
 pub(super) fn messages() -> Provider {
     let once = RetryPolicy { schedule: Vec::new(), ..RetryPolicy::default() };
     provider("twilio", "notification", [("send_sms", operation(false, false, once))])
+}
+
+/// Believes some calls.
+pub(super) fn webhook() -> Arc<dyn Webhook> {
+    Arc::new(Stub)
 }
 
 fn operation(key: bool, accept_duplicates: bool, retry: RetryPolicy) -> Operation {

@@ -10,6 +10,7 @@ use crate::domain::name::Name;
 use crate::provider::duplicates::{self, Repetition};
 use crate::provider::registry::Registry;
 use crate::provider::{Operation, Provider};
+use crate::web::webhooks::tls;
 
 /// How much longer than anything may still happen the ledger has to remember.
 const MARGIN: Duration = Duration::from_hours(48);
@@ -69,7 +70,7 @@ impl Setup {
     }
 }
 
-/// What is wrong between files: payments that may be made twice, and routes that lead nowhere.
+/// What is wrong between files: payments that may be made twice, routes that lead nowhere, and a certificate that is none.
 pub(super) fn refusals(config: &Config, providers: &[&Provider]) -> Vec<String> {
     // With a ledger, copies of a command are told apart from new ones.
     let forgetful = providers.iter().filter(|_| !config.ledger.enabled);
@@ -85,6 +86,7 @@ pub(super) fn refusals(config: &Config, providers: &[&Provider]) -> Vec<String> 
         };
         faults.push(format!("routes.{kind} = \"{name}\": {fault}"));
     }
+    faults.extend(tls::load(&config.webhooks).err().map(|error| error.to_string()));
     faults
 }
 
@@ -117,18 +119,23 @@ fn unsafe_payments(provider: &Provider) -> Vec<String> {
     duplicates::operations(provider, Repetition::Refused).map(text).collect()
 }
 
-/// Where something may be done twice, for want of a ledger.
+/// Where something may be done twice, for want of a ledger, and webhook calls that reach nobody.
 pub(super) fn warnings(config: &Config, provider: &Provider) -> Vec<String> {
-    if config.ledger.enabled {
-        return Vec::new();
-    }
     let text = |operation| {
         format!(
             "provider {}: operations.{operation}: has no idempotency key; for a command that the broker copies it may be called twice",
             provider.name
         )
     };
-    duplicates::operations(provider, Repetition::Tolerated).map(text).collect()
+    let forgetful = (!config.ledger.enabled).then(|| duplicates::operations(provider, Repetition::Tolerated));
+    let unheard = provider.webhook.is_some() && !config.webhooks.enabled();
+    let unheard = unheard.then(|| {
+        format!(
+            "provider {}: webhook: its calls reach nobody; write `webhooks.public_url` into the configuration",
+            provider.name
+        )
+    });
+    forgetful.into_iter().flatten().map(text).chain(unheard).collect()
 }
 
 #[cfg(test)]
@@ -152,6 +159,30 @@ mod tests {
             assert_eq!(lines.len(), usize::from(start.is_some()), "{lines:?}");
             assert!(lines.iter().zip(start).all(|(line, start)| line.starts_with(start)), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn webhook_calls_that_reach_nobody_are_warned_of() {
+        let mut provider = fixture::messages();
+        assert_eq!(warnings(&Config::default(), &provider), Vec::<String>::new());
+        provider.webhook = Some(fixture::webhook());
+        let found = warnings(&Config::default(), &provider);
+        assert!(
+            found.len() == 1 && found[0].starts_with("provider twilio: webhook: its calls reach nobody"),
+            "{found:?}"
+        );
+        let mut config = Config::default();
+        config.webhooks.public_url = Some("https://hooks.example.com".to_owned().try_into().unwrap());
+        assert_eq!(warnings(&config, &provider), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_used_is_refused_before_anything_starts() {
+        let mut config = Config::default();
+        config.webhooks.tls_cert_file = Some("/no/such/cert.pem".into());
+        config.webhooks.tls_key_file = Some("/no/such/key.pem".into());
+        let found = refusals(&config, &[]);
+        assert!(found[0].starts_with("webhooks.tls_cert_file = \"/no/such/cert.pem\": cannot be read"), "{found:?}");
     }
 
     #[test]

@@ -15,6 +15,8 @@ mod rest;
 mod shape;
 mod source;
 mod suggest;
+#[cfg(any(test, feature = "failpoints"))]
+pub(crate) mod webhook_stub;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
