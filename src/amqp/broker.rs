@@ -142,7 +142,12 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::Stopping`] when ferryd stops before the confirm came.
     pub async fn publish(&self, message: &Message) -> Result<(), BrokerError> {
-        self.publish_unless(message, &self.stop).await
+        loop {
+            let Some(session) = self.session().await else { return Err(BrokerError::Stopping) };
+            if self.publish_on(&session, message).await {
+                return Ok(());
+            }
+        }
     }
 
     /// As [`publish`](Self::publish), but not anew once it is `unwanted`. A confirm that is on its way by then is still waited
@@ -154,15 +159,23 @@ impl Broker {
         loop {
             let session = unwanted.run_until_cancelled(self.session()).await.flatten();
             let Some(session) = session else { return Err(BrokerError::Stopping) };
-            match session.publish(message, self.settings.publish_timeout).await {
-                Ok(()) => return Ok(()),
-                Err(Refused::ByBroker) => {
-                    warn!(exchange = %message.exchange, "the broker did not take a message (a queue that is full or has no leader?); publishing it again");
-                    tokio::time::sleep(REFUSED_PAUSE).await;
-                }
-                Err(Refused::SessionLost(reason)) => session.end(&reason),
+            if self.publish_on(&session, message).await {
+                return Ok(());
             }
         }
+    }
+
+    /// Whether the broker confirmed a message. Where not, this returns when it can be published again.
+    async fn publish_on(&self, session: &Session, message: &Message) -> bool {
+        match session.publish(message, self.settings.publish_timeout).await {
+            Ok(()) => return true,
+            Err(Refused::ByBroker) => {
+                warn!(exchange = %message.exchange, "the broker did not take a message (a queue that is full or has no leader?); publishing it again");
+                tokio::time::sleep(REFUSED_PAUSE).await;
+            }
+            Err(Refused::SessionLost(reason)) => session.end(&reason),
+        }
+        false
     }
 
     /// Publishes a message once, without waiting for anything: for answers that are best effort.

@@ -29,8 +29,8 @@ pub enum InvalidPublicUrl {
 impl PublicUrl {
     /// The address that was called, with the path and query of the call.
     ///
-    /// What was received is put behind the text of this address and not encoded anew, because signatures are made over it.
-    /// `None` where that is no URL.
+    /// What was received is put behind the text of this address and not encoded anew, because signatures are made over it: only
+    /// quotation marks, which no query should hold as they are, become `%22` and `%27`. `None` where that is no URL.
     #[must_use]
     pub fn called(&self, path_and_query: &str) -> Option<Url> {
         Url::parse(&format!("{}{path_and_query}", self.0)).ok()

@@ -99,7 +99,7 @@ pub struct ListenError {
 #[derive(Debug)]
 pub struct Listener {
     door: Door,
-    listener: TcpListener,
+    tcp: TcpListener,
     address: SocketAddr,
 }
 
@@ -128,9 +128,9 @@ impl Listener {
     /// The address is taken, or is not this machine's.
     pub fn bind(door: Door, address: SocketAddr) -> Result<Self, ListenError> {
         let refused = |source| ListenError { door, address, source };
-        let listener = listen(address).map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
-        Ok(Self { door, listener, address })
+        let tcp = listen(address).map_err(refused)?;
+        let address = tcp.local_addr().map_err(refused)?;
+        Ok(Self { door, tcp, address })
     }
 
     /// Where it listens.
@@ -151,7 +151,7 @@ impl Listener {
 
     /// Answers requests until `stop` is cancelled, and then those that are under way.
     pub(super) async fn receive(self, reception: Reception) {
-        let Self { door, listener, address } = self;
+        let Self { door, tcp: listener, address } = self;
         info!(%address, "{door} listens");
         let (reception, connections) = (Arc::new(reception), TaskTracker::new());
         let seats = Arc::new(Semaphore::new(reception.limits.connections));

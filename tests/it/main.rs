@@ -35,3 +35,5 @@ mod schedule;
 mod shutdown;
 mod tls_server;
 mod truncated;
+#[cfg(feature = "failpoints")]
+mod webhooks;

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{debug, error};
 
 use crate::amqp::broker::Broker;
 use crate::amqp::callback::{Callback, to_message};
@@ -82,6 +82,7 @@ impl Queues {
             error!(%error, "failed to make a message of a webhook call");
             NotKept::Failed
         })?;
+        debug!(provider = %callback.provider, id = %callback.id, "publishing a webhook call");
         let (broker, unwanted) = (self.broker.clone(), CancellationToken::new());
         // A task of its own, because what is on its way takes up room until the broker answers, whoever waits for it.
         let waited_for = unwanted.clone().drop_guard();

@@ -104,9 +104,10 @@ impl Refusal {
     /// One line, without anything of the call but whose it is. What ferryd itself is short of is a warning.
     pub(super) fn log(self, provider: Option<&Name>, client: Option<IpAddr>) {
         let (provider, client) = (provider.map(Name::as_str), client.map(|client| client.to_string()));
-        match self {
-            Self::NotKept(_) => warn!(provider, client, reason = %self, "refused a webhook call"),
-            _ => info!(provider, client, reason = %self, "refused a webhook call"),
+        if matches!(self, Self::NotKept(_)) {
+            warn!(provider, client, reason = %self, "refused a webhook call");
+        } else {
+            info!(provider, client, reason = %self, "refused a webhook call");
         }
     }
 }
