@@ -67,6 +67,26 @@ async fn while_the_broker_is_away_or_full_calls_are_refused_and_then_taken_again
 }
 
 #[tokio::test]
+async fn over_a_network_that_stalls_calls_are_refused_in_time_and_then_taken_again() {
+    let rig = Rig::new("").await.called_back();
+    let proxy = TcpProxy::to(rig.vhost.address()).await;
+    let uri = rig.vhost.uri_at(proxy.address());
+    let rig = rig.env("FERRYD_AMQP__URI", &uri);
+    let daemon = rig.start().await;
+    let address = endpoint(&daemon).await;
+    assert_eq!(post(address, "before").await.status, 200);
+    proxy.pause();
+    let refusals = (0..20).map(|_| refused(address, &["not-confirmed"]));
+    join_all(refusals).await;
+    proxy.resume().await;
+    works_again(address).await;
+    // What was on its way comes as well, though nobody waits for it.
+    let all = async || (rig.broker.depth(QUEUE).await >= Some(22)).then_some(());
+    eventually(SOON, "everything is in the queue", all).await;
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
 async fn what_was_answered_is_in_the_queue_once_though_ferryd_is_killed_at_once() {
     let rig = Rig::new("").await.called_back();
     let mut answered = 0;
@@ -108,8 +128,8 @@ async fn what_was_answered_is_in_the_queue_once_though_the_broker_is_killed_at_o
 async fn stopping_ends_calls_in_flight_with_their_answer() {
     let rig = Rig::new("").await.called_back();
     let proxy = TcpProxy::to(rig.vhost.address()).await;
-    let rig_uri = rig.vhost.uri_at(proxy.address());
-    let rig = rig.env("FERRYD_AMQP__URI", &rig_uri).env("FERRYD_LOG", "info,ferryd::web=debug");
+    let uri = rig.vhost.uri_at(proxy.address());
+    let rig = rig.env("FERRYD_AMQP__URI", &uri).env("FERRYD_LOG", "info,ferryd::web=debug");
     let daemon = rig.start().await;
     let address = endpoint(&daemon).await;
     let mut kept_alive = TcpStream::connect(address).await.unwrap();
