@@ -14,7 +14,7 @@ use crate::harness::broker::Broker;
 use crate::harness::node::Node;
 use crate::harness::tcp_proxy::TcpProxy;
 use crate::harness::wait::eventually;
-use crate::rig::{File, Rig, SOON};
+use crate::rig::{File, Rig, SOON, word};
 
 /// How many connections call at the same time.
 const CALLERS: usize = 48;
@@ -140,7 +140,7 @@ async fn stopping_ends_calls_in_flight_with_their_answer() {
     // They are with ferryd, which waits for confirms.
     daemon.wait_for_logs(9, SOON, |line| line["message"] == "publishing a webhook call").await;
     daemon.sigterm();
-    daemon.wait_for_log(SOON, |line| line["message"] == "told to stop").await;
+    daemon.wait_for_log(SOON, |line| word(line, "message").starts_with("stopping: no new work")).await;
     proxy.resume().await;
     for call in calls {
         assert_eq!(call.await.unwrap().status, 200);
