@@ -10,7 +10,7 @@ use crate::domain::exchange::{Answer, Request};
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, Outcome};
 use crate::domain::retry::RetryPolicy;
-use crate::provider::webhook_stub::Stub;
+use crate::provider::fake_webhook::FakeWebhook;
 use crate::provider::{
     Adapter, Call, HttpSettings, Idempotency, LogSettings, Operation, PayloadSchema, Provider, Webhook,
 };
@@ -48,7 +48,7 @@ pub(super) fn messages() -> Provider {
 
 /// Believes some calls.
 pub(super) fn webhook() -> Arc<dyn Webhook> {
-    Arc::new(Stub)
+    Arc::new(FakeWebhook)
 }
 
 fn operation(key: bool, accept_duplicates: bool, retry: RetryPolicy) -> Operation {

@@ -90,6 +90,17 @@ pub(super) fn refusals(config: &Config, providers: &[&Provider]) -> Vec<String> 
     faults
 }
 
+/// A provider whose webhook calls reach nobody.
+pub(super) fn unheard(config: &Config, provider: &Provider) -> Option<String> {
+    let text = || {
+        format!(
+            "provider {}: webhook: its calls reach nobody; write `webhooks.public_url` into the configuration",
+            provider.name
+        )
+    };
+    (provider.webhook.is_some() && !config.webhooks.enabled()).then(text)
+}
+
 /// Operations of which something may still happen when the ledger has forgotten their commands.
 fn forgotten(config: &Config, provider: &Provider) -> Vec<String> {
     let retention = config.ledger.retention;
@@ -119,23 +130,18 @@ fn unsafe_payments(provider: &Provider) -> Vec<String> {
     duplicates::operations(provider, Repetition::Refused).map(text).collect()
 }
 
-/// Where something may be done twice, for want of a ledger, and webhook calls that reach nobody.
+/// Where something may be done twice, for want of a ledger.
 pub(super) fn warnings(config: &Config, provider: &Provider) -> Vec<String> {
+    if config.ledger.enabled {
+        return Vec::new();
+    }
     let text = |operation| {
         format!(
             "provider {}: operations.{operation}: has no idempotency key; for a command that the broker copies it may be called twice",
             provider.name
         )
     };
-    let forgetful = (!config.ledger.enabled).then(|| duplicates::operations(provider, Repetition::Tolerated));
-    let unheard = provider.webhook.is_some() && !config.webhooks.enabled();
-    let unheard = unheard.then(|| {
-        format!(
-            "provider {}: webhook: its calls reach nobody; write `webhooks.public_url` into the configuration",
-            provider.name
-        )
-    });
-    forgetful.into_iter().flatten().map(text).chain(unheard).collect()
+    duplicates::operations(provider, Repetition::Tolerated).map(text).collect()
 }
 
 #[cfg(test)]
@@ -159,30 +165,6 @@ mod tests {
             assert_eq!(lines.len(), usize::from(start.is_some()), "{lines:?}");
             assert!(lines.iter().zip(start).all(|(line, start)| line.starts_with(start)), "{lines:?}");
         }
-    }
-
-    #[test]
-    fn webhook_calls_that_reach_nobody_are_warned_of() {
-        let mut provider = fixture::messages();
-        assert_eq!(warnings(&Config::default(), &provider), Vec::<String>::new());
-        provider.webhook = Some(fixture::webhook());
-        let found = warnings(&Config::default(), &provider);
-        assert!(
-            found.len() == 1 && found[0].starts_with("provider twilio: webhook: its calls reach nobody"),
-            "{found:?}"
-        );
-        let mut config = Config::default();
-        config.webhooks.public_url = Some("https://hooks.example.com".to_owned().try_into().unwrap());
-        assert_eq!(warnings(&config, &provider), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_certificate_that_cannot_be_used_is_refused_before_anything_starts() {
-        let mut config = Config::default();
-        config.webhooks.tls_cert_file = Some("/no/such/cert.pem".into());
-        config.webhooks.tls_key_file = Some("/no/such/key.pem".into());
-        let found = refusals(&config, &[]);
-        assert!(found[0].starts_with("webhooks.tls_cert_file = \"/no/such/cert.pem\": cannot be read"), "{found:?}");
     }
 
     #[test]
@@ -214,5 +196,26 @@ mod tests {
             assert_eq!(found.len(), usize::from(fault.is_some()), "{found:?}");
             assert!(found.iter().zip(fault).all(|(line, fault)| line.contains(fault)), "{found:?}");
         }
+    }
+
+    #[test]
+    fn webhook_calls_that_reach_nobody_are_warned_of() {
+        let mut provider = fixture::messages();
+        assert_eq!(unheard(&Config::default(), &provider), None);
+        provider.webhook = Some(fixture::webhook());
+        let found = unheard(&Config::default(), &provider).unwrap();
+        assert!(found.starts_with("provider twilio: webhook: its calls reach nobody"), "{found}");
+        let mut config = Config::default();
+        config.webhooks.public_url = Some("https://hooks.example.com".to_owned().try_into().unwrap());
+        assert_eq!(unheard(&config, &provider), None);
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_used_is_refused_before_anything_starts() {
+        let mut config = Config::default();
+        config.webhooks.tls_cert_file = Some("/no/such/cert.pem".into());
+        config.webhooks.tls_key_file = Some("/no/such/key.pem".into());
+        let found = refusals(&config, &[]);
+        assert!(found[0].starts_with("webhooks.tls_cert_file = \"/no/such/cert.pem\": cannot be read"), "{found:?}");
     }
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use crate::amqp::topology::Names;
 use crate::domain::name::Name;
-use crate::provider::catalog;
 
 /// The queues that can hold dead letters of `providers`, or of the one that is `wanted`, which need not be configured any
 /// more. The last is the queue of dead letters that belong to no provider.
@@ -90,16 +89,12 @@ fn outlines(dir: &Path) -> Result<Vec<Outline>, NamesError> {
 }
 
 fn outline(text: &str) -> Result<Outline, String> {
-    let table = table(text)?;
+    let table: toml::Table = toml::from_str(text).map_err(|error| format!("is no TOML: {}", error.message()))?;
     let name = table.get("name").or_else(|| table.get("use")).ok_or("`name` is missing")?;
     let name = name.as_str().ok_or("`name` is no text")?.parse().map_err(|error| format!("`name`: {error}"))?;
-    let below = table.get("use").and_then(|name| catalog::source(name.as_str()?)).map(self::table).transpose()?;
-    let webhook = [Some(&table), below.as_ref()].into_iter().flatten().any(|table| table.contains_key("webhook"));
+    // The catalog's is only taken up by a file that asks for it by a table of its own.
+    let webhook = table.contains_key("webhook");
     Ok(Outline { name, webhook })
-}
-
-fn table(text: &str) -> Result<toml::Table, String> {
-    toml::from_str(text).map_err(|error| format!("is no TOML: {}", error.message()))
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 pub mod catalog;
 pub mod duplicates;
+#[cfg(any(test, feature = "failpoints"))]
+pub(crate) mod fake_webhook;
 mod fault;
 #[cfg(test)]
 mod fixture;
@@ -15,8 +17,6 @@ mod rest;
 mod shape;
 mod source;
 mod suggest;
-#[cfg(any(test, feature = "failpoints"))]
-pub(crate) mod webhook_stub;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -40,7 +40,7 @@ impl Registry {
                 .map_err(|error| vec![FileError::of_file(&shown, None, format!("cannot be read: {error}"))]);
             let parsed = text.and_then(|text| Provider::parse(&text, &shown, defaults));
             #[cfg(feature = "failpoints")]
-            let parsed = parsed.map(super::webhook_stub::apply);
+            let parsed = parsed.map(super::fake_webhook::apply);
             match parsed {
                 Ok(provider) => providers.push((shown, provider)),
                 Err(faults) => errors.extend(faults),

@@ -13,8 +13,8 @@ use super::queue::{Keep, NotKept};
 use crate::amqp::callback::Callback;
 use crate::config::{Config, Environment, Webhooks};
 use crate::provider::Provider;
+use crate::provider::fake_webhook::FakeWebhook;
 use crate::provider::registry::Registry;
-use crate::provider::webhook_stub::Stub;
 
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Site {
             arrived: watch::channel(0).0,
         });
         let mut acme = provider("acme");
-        acme.webhook = Some(Arc::new(Stub));
+        acme.webhook = Some(Arc::new(FakeWebhook));
         let registry = Registry::new([acme, provider("mute")], BTreeMap::new());
         let stop = CancellationToken::new();
         let keep = Arc::clone(&queues) as Arc<dyn Keep>;

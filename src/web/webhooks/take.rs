@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -70,8 +70,7 @@ impl Endpoint {
         }
         readable(request.headers())?;
         let call = self.read(request).await?;
-        webhook.verify(&call, received_at).map_err(Refusal::Unverified)?;
-        if let Some(reply) = webhook.challenge(&call) {
+        if let Some(reply) = believe(webhook.as_ref(), &call, received_at)? {
             return Ok(Taken::Challenge(reply));
         }
         if call.method != "POST" {
@@ -100,6 +99,18 @@ impl Endpoint {
         let body = whole(request, self.settings.max_body, self.settings.body_timeout).await?;
         Ok(RawCallback { method, url, headers, body })
     }
+}
+
+/// Whether a call is to be believed, and what to answer where it is a challenge. A `GET` can be a handshake that nobody signs, so
+/// that is looked at before anything is verified.
+fn believe(webhook: &dyn Webhook, call: &RawCallback, now: Timestamp) -> Result<Option<ChallengeReply>, Refusal> {
+    if call.method == "GET"
+        && let Some(reply) = webhook.challenge(call)
+    {
+        return Ok(Some(reply));
+    }
+    webhook.verify(call, now).map_err(Refusal::Unverified)?;
+    Ok(webhook.challenge(call))
 }
 
 /// Provider and account of a path: `/webhooks/<provider>` or `/webhooks/<provider>/<account>`.
@@ -133,6 +144,8 @@ fn readable(headers: &HeaderMap) -> Result<(), Refusal> {
 fn challenge(ChallengeReply { content_type, body }: ChallengeReply) -> Response {
     // A media type that is no header value is left out: the body is what is asked for.
     let mut response = Response::new(Body::from(body));
+    // Part of it may be the caller's own words.
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(content_type) = content_type.parse() {
         response.headers_mut().insert(CONTENT_TYPE, content_type);
     }

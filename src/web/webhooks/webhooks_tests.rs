@@ -107,19 +107,24 @@ async fn forged_unsigned_and_stale_calls_get_one_and_the_same_answer() {
 }
 
 #[tokio::test]
-async fn a_challenge_is_answered_and_not_kept_once_it_is_believed() {
+async fn a_challenge_is_answered_and_not_kept_and_only_a_handshake_needs_no_signature() {
     let site = Site::new();
     for method in ["GET", "POST"] {
         let answer = site.send(method, "/webhooks/acme?challenge=a%20b", &[SIGNED], Body::empty()).await;
         assert_eq!((answer.status, &answer.body[..]), (200, &b"a b"[..]));
-        assert_eq!(answer.headers["content-type"], "text/plain");
+        assert_eq!(
+            (&answer.headers["content-type"], &answer.headers["x-content-type-options"]),
+            (&"text/plain".parse().unwrap(), &"nosniff".parse().unwrap())
+        );
     }
-    assert_eq!(site.send("GET", "/webhooks/acme?challenge=a", &[], Body::empty()).await.status, 401);
+    assert_eq!(site.send("GET", "/webhooks/acme?challenge=a", &[], Body::empty()).await.status, 200);
+    assert_eq!(site.send("POST", "/webhooks/acme?challenge=a", &[], Body::empty()).await.status, 401);
+    assert_eq!(site.send("GET", "/webhooks/acme", &[], Body::empty()).await.status, 401);
     let answer = site.send("GET", "/webhooks/acme", &[SIGNED], Body::empty()).await;
     assert_eq!((answer.status, answer.headers["allow"].to_str().unwrap()), (405, "POST"));
     assert_eq!(site.kept(), 0);
     let counted = site.endpoint.counts().now();
-    assert_eq!((counted.challenged, counted.unverified, counted.unreadable), (2, 1, 1));
+    assert_eq!((counted.challenged, counted.unverified, counted.unreadable), (3, 2, 1));
 }
 
 #[tokio::test]

@@ -187,7 +187,7 @@ async fn a_callback_that_nobody_can_take_is_put_aside_and_not_lost() {
 
 #[tokio::test]
 async fn without_a_public_address_nothing_listens_for_webhooks() {
-    let rig = Rig::new("").await.env("FERRYD_STUB_WEBHOOKS", "acme");
+    let rig = Rig::new("").await.env("FERRYD_FAKE_WEBHOOKS", "acme");
     let daemon = rig.start().await;
     assert!(daemon.logs(|line: &Value| word(line, "message").contains("webhooks")).is_empty());
     let mut check = rig.setup.command(&["check"]);

@@ -23,7 +23,7 @@ const GOOD: &str = "x-signature: good\r\n";
 impl Rig {
     /// With an endpoint at which `acme` calls back.
     fn called_back(self) -> Self {
-        self.env("FERRYD_STUB_WEBHOOKS", "acme")
+        self.env("FERRYD_FAKE_WEBHOOKS", "acme")
             .env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
             .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
     }

@@ -1,6 +1,6 @@
 //! A webhook that tests can sign for, in builds with the feature `failpoints` and nowhere else.
 //!
-//! The providers that the environment variable `FERRYD_STUB_WEBHOOKS` names, separated by commas, believe calls whose header
+//! The providers that the environment variable `FERRYD_FAKE_WEBHOOKS` names, separated by commas, believe calls whose header
 //! `x-signature` says `good`. It stands for a webhook of a provider file where tests are about what comes before and after it.
 
 use jiff::Timestamp;
@@ -13,18 +13,18 @@ use crate::domain::callback::{ChallengeReply, RawCallback, Unverified};
 /// Gives a provider the webhook, if the environment says so.
 #[cfg(feature = "failpoints")]
 pub(super) fn apply(mut provider: Provider) -> Provider {
-    let named = std::env::var("FERRYD_STUB_WEBHOOKS").unwrap_or_default();
+    let named = std::env::var("FERRYD_FAKE_WEBHOOKS").unwrap_or_default();
     if named.split(',').any(|name| name == provider.name.as_str()) {
-        provider.webhook = Some(std::sync::Arc::new(Stub));
+        provider.webhook = Some(std::sync::Arc::new(FakeWebhook));
     }
     provider
 }
 
 /// Believes what `x-signature` says.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stub;
+pub(crate) struct FakeWebhook;
 
-impl Webhook for Stub {
+impl Webhook for FakeWebhook {
     fn verify(&self, call: &RawCallback, _: Timestamp) -> Result<(), Unverified> {
         match call.header("x-signature") {
             Some("good") => Ok(()),
