@@ -13,9 +13,12 @@ mod environment;
 mod fault;
 pub mod human;
 mod layers;
+mod network;
 mod placeholder;
+mod public_url;
 mod secret;
 mod sections;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,10 +28,14 @@ use serde::{Deserialize, Serialize};
 
 pub use amqp_uri::{AmqpUri, InvalidAmqpUri};
 pub use fault::{ConfigError, Fault};
+pub(crate) use network::masked;
+pub use network::{InvalidNetwork, Network};
+pub use public_url::{InvalidPublicUrl, PublicUrl};
 pub use secret::Secret;
 pub use sections::{
     Amqp, Api, ApiToken, Events, Filter, Format, InvalidFilter, Ledger, Log, Providers, Retry, Shutdown, Subscriber,
 };
+pub use webhooks::Webhooks;
 
 use crate::domain::name::Name;
 use crate::domain::retry::RetryPolicy;
@@ -63,6 +70,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// The HTTP API beside the queue.
     pub api: Api,
+    /// The endpoint for webhook calls of providers.
+    pub webhooks: Webhooks,
     /// How the daemon ends.
     pub shutdown: Shutdown,
     /// What is logged, and how.
@@ -80,6 +89,7 @@ impl Default for Config {
             events: Events::default(),
             ledger: Ledger::default(),
             api: Api::default(),
+            webhooks: Webhooks::default(),
             shutdown: Shutdown::default(),
             log: Log::default(),
         }

@@ -12,6 +12,7 @@ use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::types::ShortString;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -21,6 +22,7 @@ use crate::amqp::connection::AmqpSettings;
 use crate::amqp::consumer::{Handler, consume};
 use crate::amqp::message::{TooLong, short};
 use crate::amqp::topology::{Names, Subscriber, Topology};
+use crate::config::Webhooks;
 use crate::domain::lifecycle::State;
 use crate::ledger::exchanges::Exchanges;
 use crate::ledger::index::{Index, IndexError};
@@ -38,6 +40,8 @@ use crate::web::Desk;
 use crate::web::access::Tokens;
 use crate::web::recorded::Recorded;
 use crate::web::server::{Limits, Listener};
+use crate::web::webhooks::Endpoint;
+use crate::web::webhooks::queue::Queues;
 
 /// How many words to ferryd are heeded at the same time.
 const CONTROL_PREFETCH: u16 = 16;
@@ -64,6 +68,18 @@ pub struct Setup {
     pub ledger: Option<LedgerSetup>,
     /// The HTTP API; `None` for none.
     pub api: Option<ApiSetup>,
+    /// The endpoint for webhook calls; `None` for none.
+    pub webhooks: Option<WebhooksSetup>,
+}
+
+/// The endpoint for webhook calls, which already listens.
+pub struct WebhooksSetup {
+    /// Where.
+    pub listener: Listener,
+    /// Its certificate; `None` for plain HTTP.
+    pub tls: Option<TlsAcceptor>,
+    /// Everything else.
+    pub settings: Webhooks,
 }
 
 /// The HTTP API, which already listens.
@@ -118,7 +134,9 @@ impl Setup {
     #[must_use]
     pub fn topology(&self) -> Topology {
         let providers = self.registry.iter().map(|provider| &provider.name);
+        let calling_back = self.registry.iter().filter(|provider| provider.webhook.is_some());
         Topology::new(&self.names, providers, self.registry.routes(), &self.subscribers)
+            .with_callbacks(&self.names, calling_back.map(|provider| &provider.name))
     }
 }
 
@@ -128,7 +146,7 @@ impl Setup {
 /// [`SetupError`] before anything is connected.
 pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupError> {
     let topology = setup.topology();
-    let Setup { amqp, names, registry, states, grace, log_body_cap, ledger, api, .. } = setup;
+    let Setup { amqp, names, registry, states, grace, log_body_cap, ledger, api, webhooks, .. } = setup;
     let registry = Arc::new(registry);
     let lanes = lanes(&registry)?;
     let key = names.ledger_key(&amqp.address());
@@ -152,6 +170,8 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
         detached: CancellationToken::new(),
     });
     let api = api.map(|api| tokio::spawn(answer(api, amqp, Arc::clone(&pipeline), Arc::clone(&registry))));
+    let webhooks =
+        webhooks.map(|webhooks| tokio::spawn(take_in(webhooks, Arc::clone(&pipeline), Arc::clone(&registry))));
     let work = TaskTracker::new();
     let consumed = consumed(&pipeline, registry, lanes, &work)?;
     work.spawn(sweep(Arc::clone(&pipeline), stop.clone()));
@@ -164,8 +184,8 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
         pipeline.detached.cancel();
         work.close();
         work.wait().await;
-        if let Some(api) = api {
-            let _ = api.await;
+        for listening in [api, webhooks].into_iter().flatten() {
+            let _ = listening.await;
         }
         channels
     });
@@ -195,6 +215,14 @@ async fn answer(api: ApiSetup, amqp: AmqpSettings, pipeline: Arc<Pipeline>, regi
     let stop = pipeline.stop.clone();
     let desk = Desk::new(Arc::new(Recorded::new(pipeline, amqp)), registry, tokens, stop);
     listener.serve(desk, Limits::default()).await;
+}
+
+/// Takes webhook calls in until ferryd stops.
+async fn take_in(webhooks: WebhooksSetup, pipeline: Arc<Pipeline>, registry: Arc<Registry>) {
+    let WebhooksSetup { listener, tls, settings } = webhooks;
+    let queues = Queues::new(pipeline.broker.clone(), pipeline.names.clone());
+    let endpoint = Endpoint::new(registry, Arc::new(queues), settings, pipeline.stop.clone());
+    Arc::new(endpoint).serve(listener, tls).await;
 }
 
 /// Begins to remember, where that is wanted.

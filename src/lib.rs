@@ -15,7 +15,7 @@
 //! | [`transport`] | HTTPS, the exchange log and its masking |
 //! | [`amqp`] | topology, the link to the broker, publishing, consuming, headers |
 //! | [`ledger`] | what is known of every command: the index over the stream |
-//! | [`web`] | the HTTP API beside the queue |
+//! | [`web`] | the HTTP API beside the queue, and where providers call back |
 //! | [`daemon`] | from a configuration to running lanes, and back down |
 //! | [`operator`] | publishing, following, and dead letters, for people |
 //! | [`cli`], [`config`], [`telemetry`], [`schema`] | the program around it |

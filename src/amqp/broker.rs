@@ -123,6 +123,12 @@ impl Broker {
         self.sessions.borrow().as_ref().is_some_and(|session| !session.over.is_cancelled())
     }
 
+    /// Whether a session is up on which the broker takes no messages for now.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.sessions.borrow().as_ref().is_some_and(|session| *session.blocked.borrow())
+    }
+
     /// Declares the topology again, for a queue that was deleted under a running daemon.
     ///
     /// # Errors
@@ -138,15 +144,38 @@ impl Broker {
     pub async fn publish(&self, message: &Message) -> Result<(), BrokerError> {
         loop {
             let Some(session) = self.session().await else { return Err(BrokerError::Stopping) };
-            match session.publish(message, self.settings.publish_timeout).await {
-                Ok(()) => return Ok(()),
-                Err(Refused::ByBroker) => {
-                    warn!(exchange = %message.exchange, "the broker did not take a message (a queue that is full or has no leader?); publishing it again");
-                    tokio::time::sleep(REFUSED_PAUSE).await;
-                }
-                Err(Refused::SessionLost(reason)) => session.end(&reason),
+            if self.publish_on(&session, message).await {
+                return Ok(());
             }
         }
+    }
+
+    /// As [`publish`](Self::publish), but not anew once it is `unwanted`. A confirm that is on its way by then is still waited
+    /// for: the message is in the broker's hands and counts as unconfirmed.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`] when ferryd stops, or nobody wants it any more, before the confirm came.
+    pub async fn publish_unless(&self, message: &Message, unwanted: &CancellationToken) -> Result<(), BrokerError> {
+        loop {
+            let session = unwanted.run_until_cancelled(self.session()).await.flatten();
+            let Some(session) = session else { return Err(BrokerError::Stopping) };
+            if self.publish_on(&session, message).await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the broker confirmed a message. Where not, this returns when it can be published again.
+    async fn publish_on(&self, session: &Session, message: &Message) -> bool {
+        match session.publish(message, self.settings.publish_timeout).await {
+            Ok(()) => return true,
+            Err(Refused::ByBroker) => {
+                warn!(exchange = %message.exchange, "the broker did not take a message (a queue that is full or has no leader?); publishing it again");
+                tokio::time::sleep(REFUSED_PAUSE).await;
+            }
+            Err(Refused::SessionLost(reason)) => session.end(&reason),
+        }
+        false
     }
 
     /// Publishes a message once, without waiting for anything: for answers that are best effort.

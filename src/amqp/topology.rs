@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+pub use super::names::Names;
 use crate::domain::name::Name;
 use crate::domain::retry::Rung;
 
@@ -18,123 +19,14 @@ const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// prefetched message, so this leaves room for a bad day.
 const COMMAND_DELIVERY_LIMIT: i64 = 50;
 
+/// How often a webhook call is delivered before the broker puts it aside.
+const CALLBACK_DELIVERY_LIMIT: i64 = 50;
+
 /// For how long the ledger is kept, in RabbitMQ's form: `ledger.retention` in the configuration has to match it.
 const LEDGER_MAX_AGE: &str = "60D";
 
 /// For how long the bodies of requests and answers are kept.
 const EXCHANGES_MAX_AGE: &str = "7D";
-
-/// The names of ferryd's exchanges and queues, all under one prefix.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names(Name);
-
-impl Names {
-    /// The names under a prefix.
-    #[must_use]
-    pub fn new(prefix: Name) -> Self {
-        Self(prefix)
-    }
-
-    fn name(&self, rest: &str) -> String {
-        format!("{}.{rest}", self.0)
-    }
-
-    /// Where the core application publishes commands.
-    #[must_use]
-    pub fn commands(&self) -> String {
-        self.name("commands")
-    }
-
-    /// A provider's queue of commands.
-    #[must_use]
-    pub fn commands_of(&self, provider: &Name) -> String {
-        self.name(&format!("commands.{provider}"))
-    }
-
-    /// Where commands are published to wait for their next attempt.
-    #[must_use]
-    pub fn retry(&self) -> String {
-        self.name("retry")
-    }
-
-    /// The delay queue of a rung.
-    #[must_use]
-    pub fn retry_of(&self, rung: Rung) -> String {
-        self.name(&format!("retry.{}", rung.name()))
-    }
-
-    /// Where commands come back to their provider's queue, from the ladder and from replays.
-    #[must_use]
-    pub fn redeliver(&self) -> String {
-        self.name("redeliver")
-    }
-
-    /// Where dead letters are published.
-    #[must_use]
-    pub fn dead(&self) -> String {
-        self.name("dead")
-    }
-
-    /// A provider's queue of dead letters.
-    #[must_use]
-    pub fn dead_of(&self, provider: &Name) -> String {
-        self.name(&format!("dead.{provider}"))
-    }
-
-    /// Exchange and queue of dead letters that belong to no provider.
-    #[must_use]
-    pub fn dead_other(&self) -> String {
-        self.name("dead.other")
-    }
-
-    /// Exchange and queue of messages that were delivered too often.
-    #[must_use]
-    pub fn poison(&self) -> String {
-        self.name("poison")
-    }
-
-    /// Exchange and queue of messages that fit no binding.
-    #[must_use]
-    pub fn unroutable(&self) -> String {
-        self.name("unroutable")
-    }
-
-    /// Exchange and queue of words to ferryd itself.
-    #[must_use]
-    pub fn control(&self) -> String {
-        self.name("control")
-    }
-
-    /// Where ferryd publishes events.
-    #[must_use]
-    pub fn events(&self) -> String {
-        self.name("events")
-    }
-
-    /// The stream of decisions.
-    #[must_use]
-    pub fn ledger(&self) -> String {
-        self.name("ledger")
-    }
-
-    /// The stream of requests and answers.
-    #[must_use]
-    pub fn exchanges(&self) -> String {
-        self.name("exchanges")
-    }
-
-    /// What tells the ledger of these names at a broker from every other.
-    #[must_use]
-    pub fn ledger_key(&self, address: &str) -> String {
-        format!("{address} {}", self.0)
-    }
-
-    /// Whether a queue or exchange name is under the prefix: a `reply_to` must not be.
-    #[must_use]
-    pub fn owns(&self, name: &str) -> bool {
-        name.strip_prefix(self.0.as_str()).is_some_and(|rest| rest.starts_with('.'))
-    }
-}
 
 /// The kind of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,6 +151,17 @@ impl Topology {
         topology
     }
 
+    /// With a queue of webhook calls for each of these providers.
+    #[must_use]
+    pub fn with_callbacks<'a>(mut self, names: &Names, providers: impl IntoIterator<Item = &'a Name>) -> Self {
+        for provider in providers {
+            let callbacks = names.callbacks_of(provider);
+            self.queue(callbacks.clone(), CALLBACK_DELIVERY_LIMIT, dead_letters_to(names.callbacks_dead()));
+            self.bind(names.callbacks(), callbacks, format!("{provider}.*"));
+        }
+        self
+    }
+
     /// The stream of decisions alone, for whoever only reads and writes that.
     #[must_use]
     pub fn of_ledger(names: &Names) -> Self {
@@ -279,11 +182,14 @@ impl Topology {
             exchange(names.redeliver(), ExchangeKind::Topic, Some(names.unroutable())),
             exchange(names.dead(), ExchangeKind::Direct, Some(names.dead_other())),
             exchange(names.events(), ExchangeKind::Topic, None),
+            exchange(names.callbacks_dead(), ExchangeKind::Fanout, None),
+            exchange(names.callbacks(), ExchangeKind::Topic, Some(names.callbacks_dead())),
         ];
     }
 
     fn add_shared_queues(&mut self, names: &Names) {
-        for name in [names.unroutable(), names.dead_other(), names.poison(), names.control()] {
+        let own = [names.unroutable(), names.dead_other(), names.poison(), names.control(), names.callbacks_dead()];
+        for name in own {
             self.queue(name.clone(), NO_DELIVERY_LIMIT, []);
             self.bind(name.clone(), name, String::new());
         }

@@ -4,7 +4,7 @@ fn topology() -> Topology {
     let names = Names::new("ferry".parse().unwrap());
     let [stripe, payment]: [Name; 2] = ["stripe", "payment"].map(|name| name.parse().unwrap());
     let subscriber = Subscriber { queue: "shop.events".to_owned(), bindings: vec!["payment.#".to_owned()] };
-    Topology::new(&names, [&stripe], [(&payment, &stripe)], &[subscriber])
+    Topology::new(&names, [&stripe], [(&payment, &stripe)], &[subscriber]).with_callbacks(&names, [&stripe])
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl Report {
             file,
             broker: Some(config.amqp.uri.to_string()),
             providers: providers.iter().map(|provider| Found::of(provider)).collect(),
-            warnings: providers.iter().flat_map(|provider| setup::warnings(config, provider)).collect(),
+            warnings: providers.iter().flat_map(|provider| warnings(config, provider)).collect(),
             faults,
             reached: Vec::new(),
         }
@@ -162,6 +162,10 @@ impl Report {
         }
         Ok(())
     }
+}
+
+fn warnings(config: &Config, provider: &Provider) -> impl Iterator<Item = String> {
+    setup::warnings(config, provider).into_iter().chain(setup::unheard(config, provider))
 }
 
 impl Found {

@@ -19,7 +19,7 @@ pub enum CommandError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Provider files are wrong, or do not go with the configuration: one line for each fault.
+    /// Provider files or certificates are wrong, or do not go with the configuration: one line for each fault.
     #[error("{}", .0.join("\n"))]
     Providers(Vec<String>),
     /// There is no such provider.
@@ -39,7 +39,7 @@ pub enum CommandError {
     /// The daemon cannot be set up.
     #[error(transparent)]
     Daemon(#[from] crate::daemon::SetupError),
-    /// The API's address can't be listened at.
+    /// An address can't be listened at.
     #[error(transparent)]
     Listen(#[from] crate::web::server::ListenError),
     /// Logging cannot be set up.

@@ -11,7 +11,10 @@ use crate::domain::inquiry::Purpose;
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::retry::RetryPolicy;
-use crate::provider::{Adapter, Call, HttpSettings, Idempotency, LogSettings, Operation, PayloadSchema, Provider};
+use crate::provider::fake_webhook::FakeWebhook;
+use crate::provider::{
+    Adapter, Call, HttpSettings, Idempotency, LogSettings, Operation, PayloadSchema, Provider, Webhook,
+};
 
 /// Nothing is called in these tests.
 struct NeverCalled;
@@ -54,6 +57,11 @@ pub(super) fn payments() -> Provider {
 pub(super) fn messages() -> Provider {
     let once = RetryPolicy { schedule: Vec::new(), ..RetryPolicy::default() };
     provider("twilio", "notification", [("send_sms", operation(false, false, once))])
+}
+
+/// Believes some calls.
+pub(super) fn webhook() -> Arc<dyn Webhook> {
+    Arc::new(FakeWebhook)
 }
 
 fn operation(key: bool, accept_duplicates: bool, retry: RetryPolicy) -> Operation {

@@ -14,11 +14,12 @@ use super::setup::Setup;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::topology::{Names, Subscriber};
 use crate::config::Config;
-use crate::daemon::{self, ApiSetup, LedgerSetup};
+use crate::daemon::{self, ApiSetup, LedgerSetup, WebhooksSetup};
 use crate::provider::registry::Registry;
 use crate::telemetry;
 use crate::web::access::Tokens;
-use crate::web::server::Listener;
+use crate::web::server::{Door, Listener};
+use crate::web::webhooks::tls;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,12 +59,13 @@ async fn serve(setup: Setup) -> Result<(), CommandError> {
     let signals = tokio::spawn(follow_signals(stop.clone(), grace)?);
     let amqp = AmqpSettings::from(&config.amqp);
     let ledger = ledger_setup(&config)?;
+    let webhooks = webhooks_setup(&config)?;
     let api = api_setup(&config)?;
     // Ready means that the configuration is good and the daemon runs. Were it to mean "connected", a broker that is
     // down would make systemd end a daemon whose job it is to wait for it.
     notify(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(watchdog());
-    let ended = daemon::run(daemon_setup(config, registry, amqp, ledger, api), stop).await;
+    let ended = daemon::run(daemon_setup(config, registry, amqp, ledger, (api, webhooks)), stop).await;
     watchdog.abort();
     signals.abort();
     ended.map(drop).map_err(CommandError::from)
@@ -79,8 +81,20 @@ fn ledger_setup(config: &Config) -> Result<Option<LedgerSetup>, CommandError> {
 /// Begins to listen, unless nobody is to be answered. Needs a runtime.
 fn api_setup(config: &Config) -> Result<Option<ApiSetup>, CommandError> {
     let api = &config.api;
-    let listening = || Ok(ApiSetup { listener: Listener::bind(api.bind)?, tokens: Tokens::new(&api.tokens) });
+    let listening =
+        || Ok(ApiSetup { listener: Listener::bind(Door::Api, api.bind)?, tokens: Tokens::new(&api.tokens) });
     api.enabled.then(listening).transpose()
+}
+
+/// Begins to listen for webhook calls, where there is an address for them. Needs a runtime.
+fn webhooks_setup(config: &Config) -> Result<Option<WebhooksSetup>, CommandError> {
+    let settings = config.webhooks.clone();
+    if !settings.enabled() {
+        return Ok(None);
+    }
+    let tls = tls::load(&settings).map_err(|error| CommandError::Providers(vec![error.to_string()]))?;
+    let listener = Listener::bind(Door::Webhooks, settings.bind)?;
+    Ok(Some(WebhooksSetup { listener, tls, settings }))
 }
 
 fn daemon_setup(
@@ -88,7 +102,7 @@ fn daemon_setup(
     registry: Registry,
     amqp: AmqpSettings,
     ledger: Option<LedgerSetup>,
-    api: Option<ApiSetup>,
+    (api, webhooks): (Option<ApiSetup>, Option<WebhooksSetup>),
 ) -> daemon::Setup {
     let subscriber = |entry: crate::config::Subscriber| Subscriber { queue: entry.queue, bindings: entry.bindings };
     daemon::Setup {
@@ -101,6 +115,7 @@ fn daemon_setup(
         log_body_cap: config.log.body_cap,
         ledger,
         api,
+        webhooks,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::domain::name::Name;
 use crate::provider::duplicates::{self, Repetition};
 use crate::provider::registry::Registry;
 use crate::provider::{Operation, Provider};
+use crate::web::webhooks::tls;
 
 /// How much longer than anything may still happen the ledger has to remember.
 const MARGIN: Duration = Duration::from_hours(48);
@@ -71,7 +72,7 @@ impl Setup {
     }
 }
 
-/// What is wrong between files: payments that may be made twice, and routes that lead nowhere.
+/// What is wrong between files: payments that may be made twice, routes that lead nowhere, and a certificate that is none.
 pub(super) fn refusals(config: &Config, providers: &[&Provider]) -> Vec<String> {
     // With a ledger, copies of a command are told apart from new ones.
     let forgetful = providers.iter().filter(|_| !config.ledger.enabled);
@@ -87,7 +88,19 @@ pub(super) fn refusals(config: &Config, providers: &[&Provider]) -> Vec<String> 
         };
         faults.push(format!("routes.{kind} = \"{name}\": {fault}"));
     }
+    faults.extend(tls::load(&config.webhooks).err().map(|error| error.to_string()));
     faults
+}
+
+/// A provider whose webhook calls reach nobody.
+pub(super) fn unheard(config: &Config, provider: &Provider) -> Option<String> {
+    let text = || {
+        format!(
+            "provider {}: webhook: its calls reach nobody; write `webhooks.public_url` into the configuration",
+            provider.name
+        )
+    };
+    (provider.webhook.is_some() && !config.webhooks.enabled()).then(text)
 }
 
 /// Operations of which something may still happen when the ledger has forgotten their commands.
@@ -212,5 +225,26 @@ mod tests {
             assert_eq!(found.len(), usize::from(fault.is_some()), "{found:?}");
             assert!(found.iter().zip(fault).all(|(line, fault)| line.contains(fault)), "{found:?}");
         }
+    }
+
+    #[test]
+    fn webhook_calls_that_reach_nobody_are_warned_of() {
+        let mut provider = fixture::messages();
+        assert_eq!(unheard(&Config::default(), &provider), None);
+        provider.webhook = Some(fixture::webhook());
+        let found = unheard(&Config::default(), &provider).unwrap();
+        assert!(found.starts_with("provider twilio: webhook: its calls reach nobody"), "{found}");
+        let mut config = Config::default();
+        config.webhooks.public_url = Some("https://hooks.example.com".to_owned().try_into().unwrap());
+        assert_eq!(unheard(&config, &provider), None);
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_used_is_refused_before_anything_starts() {
+        let mut config = Config::default();
+        config.webhooks.tls_cert_file = Some("/no/such/cert.pem".into());
+        config.webhooks.tls_key_file = Some("/no/such/key.pem".into());
+        let found = refusals(&config, &[]);
+        assert!(found[0].starts_with("webhooks.tls_cert_file = \"/no/such/cert.pem\": cannot be read"), "{found:?}");
     }
 }

@@ -11,6 +11,7 @@ use super::output::Output;
 use crate::amqp::declare::{Declared, declare};
 use crate::amqp::topology::{self, Subscriber};
 use crate::operator::OperatorError;
+use crate::operator::queues::calling_back;
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
@@ -76,7 +77,9 @@ fn configured(desk: &Desk) -> Result<topology::Topology, CommandError> {
     let subscribers: Vec<_> = subscribers
         .map(|subscriber| Subscriber { queue: subscriber.queue.clone(), bindings: subscriber.bindings.clone() })
         .collect();
-    Ok(topology::Topology::new(&desk.operator.names, &providers, &desk.config.routes, &subscribers))
+    let names = &desk.operator.names;
+    let topology = topology::Topology::new(names, &providers, &desk.config.routes, &subscribers);
+    Ok(topology.with_callbacks(names, &calling_back(&desk.config.providers.dir)?))
 }
 
 async fn apply(desk: &Desk, topology: &topology::Topology) -> Result<Declared, OperatorError> {

@@ -10,13 +10,13 @@ use crate::domain::name::Name;
 use crate::domain::retry::Rung;
 
 /// A key, and what is wrong with it.
-type Broken = (String, String);
+pub(super) type Broken = (String, String);
 
 /// The second words of ferryd's own queues. `events` is free: that is what subscribers' queues are for.
 const OWN_QUEUES: [&str; 10] =
     ["commands", "retry", "redeliver", "dead", "poison", "unroutable", "control", "callbacks", "ledger", "exchanges"];
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// Every rule that the configuration breaks.
 pub(super) fn broken(config: &Config) -> Vec<Broken> {
@@ -26,6 +26,7 @@ pub(super) fn broken(config: &Config) -> Vec<Broken> {
     broken.extend(events(&config.events, &config.prefix));
     broken.extend(ledger(config));
     broken.extend(api(&config.api));
+    broken.extend(config.webhooks.broken());
     broken
 }
 
@@ -72,7 +73,7 @@ fn ledger(config: &Config) -> Vec<Broken> {
     broken
 }
 
-fn rule(key: &str, message: impl Into<String>) -> Broken {
+pub(super) fn rule(key: &str, message: impl Into<String>) -> Broken {
     (key.to_owned(), message.into())
 }
 
@@ -137,7 +138,7 @@ fn retry(retry: &Retry) -> Vec<Broken> {
     broken
 }
 
-fn within(key: &str, duration: Duration, range: RangeInclusive<Duration>) -> Option<Broken> {
+pub(super) fn within(key: &str, duration: Duration, range: RangeInclusive<Duration>) -> Option<Broken> {
     let [least, given, most] = [*range.start(), duration, *range.end()].map(human::format_duration);
     (!range.contains(&duration)).then(|| rule(key, format!("{given} is not possible: write {least} to {most}")))
 }

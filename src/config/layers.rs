@@ -135,6 +135,8 @@ impl<'a> Layers<'a> {
             ("amqp.client_key_file", amqp.client_key_file.as_mut()),
             ("providers.dir", Some(&mut config.providers.dir)),
             ("ledger.dir", config.ledger.dir.as_mut()),
+            ("webhooks.tls_cert_file", config.webhooks.tls_cert_file.as_mut()),
+            ("webhooks.tls_key_file", config.webhooks.tls_key_file.as_mut()),
         ];
         for (key, path) in files {
             if let Some(path) = path.filter(|_| self.variable(key).is_none()) {

@@ -253,7 +253,7 @@ impl Default for Api {
     }
 }
 
-fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(|_| {
         D::Error::custom("is no address: write an IP address and a port, such as 127.0.0.1:8420 or [::1]:8420")
     })

@@ -53,26 +53,48 @@ pub enum NamesError {
 /// # Errors
 /// [`NamesError`] at the first file that can't be used.
 pub fn provider_names(dir: &Path) -> Result<Vec<Name>, NamesError> {
+    Ok(outlines(dir)?.into_iter().map(|outline| outline.name).collect())
+}
+
+/// The names of the providers that call back, sorted, read as [`provider_names`] reads them.
+///
+/// # Errors
+/// As [`provider_names`].
+pub fn calling_back(dir: &Path) -> Result<Vec<Name>, NamesError> {
+    Ok(outlines(dir)?.into_iter().filter(|outline| outline.webhook).map(|outline| outline.name).collect())
+}
+
+/// What queues are made by.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Outline {
+    name: Name,
+    webhook: bool,
+}
+
+fn outlines(dir: &Path) -> Result<Vec<Outline>, NamesError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| NamesError::Unreadable { path, source }
     };
-    let mut names = Vec::new();
+    let mut outlines = Vec::new();
     for entry in fs::read_dir(dir).map_err(unreadable(dir))? {
         let path = entry.map_err(unreadable(dir))?.path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             let text = fs::read_to_string(&path).map_err(unreadable(&path))?;
-            names.push(name_in(&text).map_err(|message| NamesError::Unnamed { path, message })?);
+            outlines.push(outline(&text).map_err(|message| NamesError::Unnamed { path, message })?);
         }
     }
-    names.sort();
-    Ok(names)
+    outlines.sort();
+    Ok(outlines)
 }
 
-fn name_in(text: &str) -> Result<Name, String> {
+fn outline(text: &str) -> Result<Outline, String> {
     let table: toml::Table = toml::from_str(text).map_err(|error| format!("is no TOML: {}", error.message()))?;
     let name = table.get("name").or_else(|| table.get("use")).ok_or("`name` is missing")?;
-    name.as_str().ok_or("`name` is no text")?.parse().map_err(|error| format!("`name`: {error}"))
+    let name = name.as_str().ok_or("`name` is no text")?.parse().map_err(|error| format!("`name`: {error}"))?;
+    // The catalog's is only taken up by a file that asks for it by a table of its own.
+    let webhook = table.contains_key("webhook");
+    Ok(Outline { name, webhook })
 }
 
 #[cfg(test)]
@@ -94,6 +116,9 @@ mod tests {
             fs::write(dir.path().join(file), text).unwrap();
         }
         assert_eq!(provider_names(dir.path()).unwrap(), [name("stripe"), name("twilio")]);
+        fs::write(dir.path().join("d.toml"), "name = \"acme\"\n[webhook]\nsecret = \"${env:NOT_SET}\"").unwrap();
+        assert!(calling_back(dir.path()).unwrap().contains(&name("acme")));
+        assert_eq!(provider_names(dir.path()).unwrap().len(), 3);
         fs::write(dir.path().join("c.toml"), "name = \"No Name\"").unwrap();
         let error = provider_names(dir.path()).unwrap_err().to_string();
         assert!(error.contains("c.toml: `name`: `No Name` is not a name"), "{error}");

@@ -5,6 +5,8 @@
 
 pub mod catalog;
 pub mod duplicates;
+#[cfg(any(test, feature = "failpoints"))]
+pub(crate) mod fake_webhook;
 mod fault;
 #[cfg(test)]
 mod fixture;

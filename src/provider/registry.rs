@@ -38,7 +38,10 @@ impl Registry {
             let shown = path.display().to_string();
             let text = fs::read_to_string(&path)
                 .map_err(|error| vec![FileError::of_file(&shown, None, format!("cannot be read: {error}"))]);
-            match text.and_then(|text| Provider::parse(&text, &shown, defaults)) {
+            let parsed = text.and_then(|text| Provider::parse(&text, &shown, defaults));
+            #[cfg(feature = "failpoints")]
+            let parsed = parsed.map(super::fake_webhook::apply);
+            match parsed {
                 Ok(provider) => providers.push((shown, provider)),
                 Err(faults) => errors.extend(faults),
             }

@@ -1,4 +1,4 @@
-//! Reading the body of a request: JSON, not too large, and not too slow.
+//! Reading the body of a request: not too large, not too slow, and to the API JSON.
 
 use std::time::Duration;
 
@@ -22,23 +22,43 @@ pub(super) async fn json(request: Request) -> Result<Bytes, Problem> {
         let detail = "send the command as JSON, with `Content-Type: application/json`";
         return Err(Problem::new(Kind::UnsupportedMediaType, detail));
     }
-    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > MAX_BODY as u64) {
-        return Err(too_large());
-    }
-    tokio::time::timeout(PATIENCE, read(request)).await.unwrap_or_else(|_| {
-        let detail = format!("send the body within {} s", PATIENCE.as_secs());
-        Err(hang_up(Problem::new(Kind::RequestTimeout, detail)))
+    whole(request, MAX_BODY, PATIENCE).await.map_err(|unread| match unread {
+        Unread::TooLarge => hang_up(Problem::new(Kind::TooLarge, format!("a command has at most {MAX_BODY} bytes"))),
+        Unread::Late => {
+            let detail = format!("send the body within {} s", PATIENCE.as_secs());
+            hang_up(Problem::new(Kind::RequestTimeout, detail))
+        }
+        Unread::Broken => hang_up(Problem::new(Kind::InvalidRequest, "the body ends before its end")),
     })
 }
 
-async fn read(request: Request) -> Result<Bytes, Problem> {
+/// Why a body was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// It is larger than it may be.
+    TooLarge,
+    /// It did not come in time.
+    Late,
+    /// It ended early.
+    Broken,
+}
+
+/// Reads a body of at most so many bytes, within this time. One that is announced to be larger is not read at all.
+pub(super) async fn whole(request: Request, most: usize, patience: Duration) -> Result<Bytes, Unread> {
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > most as u64) {
+        return Err(Unread::TooLarge);
+    }
+    tokio::time::timeout(patience, read(request, most)).await.unwrap_or(Err(Unread::Late))
+}
+
+async fn read(request: Request, most: usize) -> Result<Bytes, Unread> {
     let mut chunks = request.into_body().into_data_stream();
     let mut body = BytesMut::new();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| hang_up(Problem::new(Kind::InvalidRequest, "the body ends before its end")))?;
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(too_large());
+        let chunk = chunk.map_err(|_| Unread::Broken)?;
+        if body.len() + chunk.len() > most {
+            return Err(Unread::TooLarge);
         }
         body.extend_from_slice(&chunk);
     }
@@ -51,11 +71,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-fn too_large() -> Problem {
-    hang_up(Problem::new(Kind::TooLarge, format!("a command has at most {MAX_BODY} bytes")))
-}
-
 /// What is left of the body is not read.
-fn hang_up(problem: Problem) -> Problem {
+pub(super) fn hang_up(problem: Problem) -> Problem {
     problem.with_header(CONNECTION, HeaderValue::from_static("close"))
 }

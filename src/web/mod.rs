@@ -11,14 +11,16 @@
 //! | `submit`, `cancel`, `ask`, `live` | what the routes do |
 //! | [`commands`], [`recorded`] | what they need of the rest of ferryd, and the rest of ferryd |
 //! | [`problem`] | every error |
-//! | [`server`] | connections, their limits and their end |
+//! | [`server`], `crowd` | connections, their limits and their end |
 //! | [`openapi`] | the description for clients |
+//! | [`webhooks`] | the endpoint for webhook calls of providers, at an address of its own |
 
 pub mod access;
 mod ask;
 mod body;
 mod cancel;
 pub mod commands;
+mod crowd;
 mod live;
 pub mod openapi;
 pub mod prefer;
@@ -28,6 +30,7 @@ pub mod recorded;
 pub mod routes;
 pub mod server;
 mod submit;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the API answers when it does not do what it was asked for: problem details (RFC 9457).
+//! What ferryd answers when it does not do what it was asked for: problem details (RFC 9457).
 
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -20,6 +20,8 @@ pub enum Kind {
     Unauthorized,
     /// The token does not allow it.
     Forbidden,
+    /// The webhook call is not believed.
+    Unverified,
     /// There is nothing under this path.
     NotFound,
     /// The command is not known.
@@ -34,7 +36,7 @@ pub enum Kind {
     TooLate,
     /// The body is larger than a command may be.
     TooLarge,
-    /// The body is of another type than JSON.
+    /// The body is of a type that is not taken.
     UnsupportedMediaType,
     /// The request is meant for another host.
     WrongHost,
@@ -60,10 +62,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidRequest,
         Self::Unauthorized,
         Self::Forbidden,
+        Self::Unverified,
         Self::NotFound,
         Self::UnknownCommand,
         Self::MethodNotAllowed,
@@ -91,6 +94,7 @@ impl Kind {
             Self::InvalidRequest => ("invalid-request", S::BAD_REQUEST, "the request can't be read"),
             Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "a token is needed"),
             Self::Forbidden => ("forbidden", S::FORBIDDEN, "the token does not allow this"),
+            Self::Unverified => ("unverified", S::UNAUTHORIZED, "the call is not believed"),
             Self::NotFound => ("not-found", S::NOT_FOUND, "there is nothing under this path"),
             Self::UnknownCommand => ("unknown-command", S::NOT_FOUND, "the command is not known"),
             Self::MethodNotAllowed => ("method-not-allowed", S::METHOD_NOT_ALLOWED, "the path knows other methods"),
@@ -98,7 +102,9 @@ impl Kind {
             Self::OtherContent => ("other-content", S::CONFLICT, "the id is taken by another command"),
             Self::TooLate => ("too-late", S::CONFLICT, "the command can't be cancelled any more"),
             Self::TooLarge => ("too-large", S::PAYLOAD_TOO_LARGE, "the body is too large"),
-            Self::UnsupportedMediaType => ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "the body is not JSON"),
+            Self::UnsupportedMediaType => {
+                ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "the body is of a type that is not taken")
+            }
             Self::WrongHost => ("wrong-host", S::MISDIRECTED_REQUEST, "the request is meant for another host"),
             Self::InvalidCommand => ("invalid-command", S::UNPROCESSABLE_ENTITY, "the command can't be carried out"),
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "ferryd failed"),

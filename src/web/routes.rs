@@ -127,7 +127,7 @@ async fn other_methods() -> Problem {
 }
 
 /// What is done about every request, whatever comes of it. Bodies and queries stay out of the log.
-async fn attend(request: Request, next: Next) -> Response {
+pub(super) async fn attend(request: Request, next: Next) -> Response {
     let (began, method, path) = (Instant::now(), request.method().clone(), request.uri().path().to_owned());
     // The panic has been logged where it happened.
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;

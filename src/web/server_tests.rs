@@ -19,7 +19,7 @@ fn start(limits: Limits) -> Running {
     let stop = CancellationToken::new();
     let registry = Arc::new(Registry::new([], std::collections::BTreeMap::new()));
     let desk = Desk::new(Arc::new(Fake::new(true)), registry, Tokens::default(), stop.clone());
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = Listener::bind(Door::Api, "127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address();
     Running { address, stop, serving: tokio::spawn(listener.serve(desk, limits)) }
 }
@@ -48,8 +48,8 @@ const ALIVE: &str = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 #[tokio::test]
 async fn a_taken_address_is_told_with_what_to_do() {
-    let first = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let error = Listener::bind(first.address()).unwrap_err().to_string();
+    let first = Listener::bind(Door::Api, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let error = Listener::bind(Door::Api, first.address()).unwrap_err().to_string();
     assert!(error.contains(&first.address().to_string()) && error.contains("`api.bind`"), "{error}");
 }
 

@@ -219,7 +219,8 @@ fn the_printed_schedule_is_the_one_that_is_waited() {
 #[test]
 fn the_printed_topology_names_everything_that_is_declared() {
     let provider: Name = "acme".parse().unwrap();
-    let topology = Topology::new(&Names::new("ferry".parse().unwrap()), [&provider], [], &[]);
+    let names = Names::new("ferry".parse().unwrap());
+    let topology = Topology::new(&names, [&provider], [], &[]).with_callbacks(&names, [&provider]);
     let exchanges = topology.exchanges.iter().map(|exchange| exchange.name.clone());
     let queues = topology.queues.iter().map(|queue| queue.name.clone());
     let general = |name: String| {

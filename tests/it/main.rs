@@ -37,3 +37,5 @@ mod shutdown;
 mod tls_server;
 mod truncated;
 mod waiting;
+#[cfg(feature = "failpoints")]
+mod webhooks;

@@ -91,7 +91,7 @@ pub(in crate::provider) fn compile(
 }
 
 /// Words that stand in routing keys and queue names for something else than a provider.
-const TAKEN: [&str; 3] = [ANY, "other", "unknown"];
+const TAKEN: [&str; 4] = [ANY, "dead", "other", "unknown"];
 
 fn stated_name(text: Option<&str>, key: &str, example: &str, root: &Place<'_>) -> Option<Name> {
     let place = root.key(key);

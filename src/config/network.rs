@@ -1,0 +1,113 @@
+//! Addresses that are meant together: `10.0.0.0/8`.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An IP address, or all that begin with the same bits (CIDR, RFC 4632): `192.0.2.7`, `10.0.0.0/8`, `fd00::/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct Network {
+    first: IpAddr,
+    bits: u8,
+}
+
+/// Why a text is no [`Network`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidNetwork {
+    /// It is neither an address nor a network.
+    #[error("`{0}` is no IP address or network: write 192.0.2.7 or 10.0.0.0/8")]
+    NoNetwork(String),
+    /// The address is none that begins the network.
+    #[error("`{0}` has bits behind its prefix: write {1}")]
+    Rest(String, Network),
+}
+
+impl Network {
+    /// Whether an address is one of these. An IPv4 address within IPv6 counts as what it is.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.first.is_ipv4() && masked(address, self.bits) == self.first
+    }
+}
+
+/// The first address of the network that `address` is in.
+pub(crate) fn masked(address: IpAddr, bits: u8) -> IpAddr {
+    let gap = |width: u8| u32::from(width.saturating_sub(bits));
+    match address {
+        IpAddr::V4(ip) => IpAddr::V4((ip.to_bits() & u32::MAX.checked_shl(gap(32)).unwrap_or(0)).into()),
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & u128::MAX.checked_shl(gap(128)).unwrap_or(0)).into()),
+    }
+}
+
+impl FromStr for Network {
+    type Err = InvalidNetwork;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
+        let invalid = || InvalidNetwork::NoNetwork(text.to_owned());
+        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let address: IpAddr = address.parse().map_err(|_| invalid())?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(width), str::parse).map_err(|_| invalid())?;
+        if bits > width {
+            return Err(invalid());
+        }
+        let network = Self { first: masked(address, bits), bits };
+        if network.first == address { Ok(network) } else { Err(InvalidNetwork::Rest(text.to_owned(), network)) }
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = InvalidNetwork;
+
+    fn try_from(text: String) -> Result<Self, InvalidNetwork> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first, self.bits)
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_the_addresses_that_begin_like_it() {
+        for (network, inside, outside) in [
+            ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
+            ("10.0.0.0/8", "10.255.1.2", "11.0.0.0"),
+            ("10.0.0.0/8", "::ffff:10.1.1.1", "::10.1.1.1"),
+            ("0.0.0.0/0", "255.1.2.3", "::1"),
+            ("fd00::/8", "fd12::1", "fe80::1"),
+            ("::/0", "2001:db8::1", "1.2.3.4"),
+        ] {
+            let network: Network = network.parse().unwrap();
+            assert!(network.contains(inside.parse().unwrap()), "{network} {inside}");
+            assert!(!network.contains(outside.parse().unwrap()), "{network} {outside}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused_with_what_to_write() {
+        for text in ["", "localhost", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "::/129", "10.0.0.0/-1", "1.2.3.4:80"] {
+            assert!(matches!(text.parse::<Network>(), Err(InvalidNetwork::NoNetwork(_))), "{text}");
+        }
+        let error = "10.1.2.3/8".parse::<Network>().unwrap_err().to_string();
+        assert!(error.ends_with("write 10.0.0.0/8"), "{error}");
+    }
+}

@@ -1,0 +1,178 @@
+//! The section `[webhooks]`: where providers call back, and how much of it is let in.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::check::{Broken, SECOND, rule, within};
+use super::network::Network;
+use super::public_url::PublicUrl;
+use super::{human, sections};
+
+/// The endpoint for webhook calls of providers, apart from the API. There is one where `public_url` is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhooks {
+    /// The address under which providers reach it, such as `https://hooks.example.com`: what stands before
+    /// `/webhooks/<provider>`. Signatures that cover the address are checked against it. Default: none, and nothing listens.
+    /// Environment: `FERRYD_WEBHOOKS__PUBLIC_URL`.
+    pub public_url: Option<PublicUrl>,
+    /// The IP address and port to listen at; port 0 takes a free one. Any other address than a loopback one needs TLS, or
+    /// `trusted_proxies`.
+    /// Default `127.0.0.1:8421`. Environment: `FERRYD_WEBHOOKS__BIND`.
+    #[serde(deserialize_with = "sections::address")]
+    pub bind: SocketAddr,
+    /// The proxies in front of it, by address or network (`10.0.0.0/8`). From them the client's address is taken from
+    /// `X-Forwarded-For` or `Forwarded`, and they may have every connection.
+    /// Default: none. Environment: `FERRYD_WEBHOOKS__TRUSTED_PROXIES`, separated by commas.
+    pub trusted_proxies: Vec<Network>,
+    /// PEM file of the certificate with its chain, for TLS of its own; goes with `tls_key_file`. Default: none, and it speaks
+    /// plain HTTP to a proxy. Environment: `FERRYD_WEBHOOKS__TLS_CERT_FILE`.
+    pub tls_cert_file: Option<PathBuf>,
+    /// PEM file of the certificate's key. Default: none. Environment: `FERRYD_WEBHOOKS__TLS_KEY_FILE`.
+    pub tls_key_file: Option<PathBuf>,
+    /// The largest body of a call, 1 KiB to 8 MiB. Default `1MiB`. Environment: `FERRYD_WEBHOOKS__MAX_BODY`.
+    #[serde(with = "human::size")]
+    #[schemars(schema_with = "human::size::schema")]
+    pub max_body: usize,
+    /// The most time for the head of a call, and before it for TLS; also for how long a connection may be idle. 100 ms to 1 min.
+    /// Default `10s`. Environment: `FERRYD_WEBHOOKS__HEADER_TIMEOUT`.
+    #[serde(with = "human::duration")]
+    #[schemars(schema_with = "human::duration::schema")]
+    pub header_timeout: Duration,
+    /// The most time for the body of a call, 100 ms to 1 min. Default `10s`. Environment: `FERRYD_WEBHOOKS__BODY_TIMEOUT`.
+    #[serde(with = "human::duration")]
+    #[schemars(schema_with = "human::duration::schema")]
+    pub body_timeout: Duration,
+    /// The most connections at the same time, 1 to 65535; more wait. One address that is no trusted proxy has at most a quarter.
+    /// Default 512. Environment: `FERRYD_WEBHOOKS__MAX_CONNECTIONS`.
+    #[schemars(range(min = 1))]
+    pub max_connections: u16,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self {
+            public_url: None,
+            bind: (Ipv4Addr::LOCALHOST, 8421).into(),
+            trusted_proxies: Vec::new(),
+            tls_cert_file: None,
+            tls_key_file: None,
+            max_body: 1 << 20,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            max_connections: 512,
+        }
+    }
+}
+
+impl Webhooks {
+    /// Whether there is an endpoint.
+    #[must_use]
+    pub fn enabled(&self) -> bool {
+        self.public_url.is_some()
+    }
+
+    /// Every rule that the section breaks.
+    pub(super) fn broken(&self) -> Vec<Broken> {
+        if !self.enabled() {
+            let message = "is missing: write the address that providers call, such as https://hooks.example.com, or leave out \
+                           the whole section to listen to none";
+            return if *self == Self::default() { Vec::new() } else { vec![rule("webhooks.public_url", message)] };
+        }
+        let mut broken = self.reach();
+        if !(1 << 10..=8 << 20).contains(&self.max_body) {
+            broken.push(rule("webhooks.max_body", "write 1KiB to 8MiB"));
+        }
+        let range = SECOND / 10..=Duration::from_mins(1);
+        broken.extend(within("webhooks.header_timeout", self.header_timeout, range.clone()));
+        broken.extend(within("webhooks.body_timeout", self.body_timeout, range));
+        if self.max_connections == 0 {
+            broken.push(rule("webhooks.max_connections", "write a whole number from 1 to 65535"));
+        }
+        broken
+    }
+
+    /// How it can be reached: over TLS, from a proxy, or from this machine.
+    fn reach(&self) -> Vec<Broken> {
+        let plain = match (&self.tls_cert_file, &self.tls_key_file) {
+            (Some(_), Some(_)) => false,
+            (None, None) => true,
+            (Some(_), None) => return vec![rule("webhooks.tls_cert_file", "needs webhooks.tls_key_file too")],
+            (None, Some(_)) => return vec![rule("webhooks.tls_key_file", "needs webhooks.tls_cert_file too")],
+        };
+        if plain && !self.bind.ip().is_loopback() && self.trusted_proxies.is_empty() {
+            let message = "can be reached from other machines without TLS: add webhooks.tls_cert_file and \
+                           webhooks.tls_key_file, name the proxy in webhooks.trusted_proxies, or write a loopback address \
+                           such as 127.0.0.1:8421";
+            return vec![rule("webhooks.bind", message)];
+        }
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{Config, Environment};
+    use super::*;
+
+    fn read(text: &str) -> Result<Webhooks, Vec<String>> {
+        let text = format!("[webhooks]\n{text}");
+        let config = Config::from_parts(Some((Path::new("/etc/ferryd/ferryd.toml"), &text)), &Environment::new());
+        config.map(|config| config.webhooks).map_err(|error| error.lines())
+    }
+
+    const PUBLIC: &str = "public_url = 'https://hooks.example.com'\n";
+
+    #[test]
+    fn nothing_listens_without_a_public_address_and_one_that_was_forgotten_is_told() {
+        assert!(!read("").unwrap().enabled());
+        assert!(read(PUBLIC).unwrap().enabled());
+        for text in ["max_body = '2MiB'", "bind = '127.0.0.1:1'", "trusted_proxies = ['10.0.0.1']"] {
+            let faults = read(text).unwrap_err();
+            assert!(faults[0].contains(": webhooks.public_url: is missing"), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn files_are_found_beside_the_configuration() {
+        let read = read(&format!("{PUBLIC}tls_cert_file = 'cert.pem'\ntls_key_file = '/run/key.pem'")).unwrap();
+        assert_eq!(read.tls_cert_file.as_deref(), Some(Path::new("/etc/ferryd/cert.pem")));
+        assert_eq!(read.tls_key_file.as_deref(), Some(Path::new("/run/key.pem")));
+    }
+
+    #[test]
+    fn every_fault_is_told_by_its_key() {
+        for (text, fault) in [
+            ("bind = '0.0.0.0:8421'", Some("webhooks.bind = \"0.0.0.0:8421\": can be reached")),
+            ("bind = '0.0.0.0:8421'\ntrusted_proxies = ['10.0.0.0/8']", None),
+            ("bind = '0.0.0.0:8421'\ntls_cert_file = 'a'\ntls_key_file = 'b'", None),
+            ("bind = '[::1]:0'", None),
+            ("bind = 'localhost:1'", Some("webhooks.bind = \"localhost:1\": is no address")),
+            ("tls_cert_file = 'a'", Some("webhooks.tls_cert_file = ")),
+            ("tls_key_file = 'b'", Some("webhooks.tls_key_file = ")),
+            (
+                "trusted_proxies = ['10.0.0.1/8']",
+                Some("webhooks.trusted_proxies[0] = \"10.0.0.1/8\": `10.0.0.1/8` has bits"),
+            ),
+            ("trusted_proxies = ['proxy']", Some("webhooks.trusted_proxies[0]")),
+            ("max_body = '1B'", Some("webhooks.max_body = \"1B\": write 1KiB to 8MiB")),
+            ("max_body = '9MiB'", Some("webhooks.max_body")),
+            ("header_timeout = '10ms'", Some("webhooks.header_timeout = \"10ms\": 10ms is not possible")),
+            ("body_timeout = '2m'", Some("webhooks.body_timeout")),
+            ("max_connections = 0", Some("webhooks.max_connections = 0: write")),
+            ("colour = 'red'", Some("webhooks.colour: is no key here")),
+        ] {
+            let faults = read(&format!("{PUBLIC}{text}")).err().unwrap_or_default();
+            assert_eq!(faults.len(), usize::from(fault.is_some()), "{text}: {faults:?}");
+            assert!(fault.is_none_or(|fault| faults[0].contains(fault)), "{text}: {faults:?}");
+        }
+        let faults = read("public_url = 'http://hooks.example.com'").unwrap_err();
+        assert!(faults[0].contains("webhooks.public_url = \"http://hooks.example.com\": is not https"), "{faults:?}");
+    }
+}

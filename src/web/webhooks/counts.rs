@@ -1,0 +1,80 @@
+//! What became of all webhook calls since the start.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tracing::info;
+
+use super::refusal::Refusal;
+
+/// How many calls ended how.
+#[derive(Debug, Default)]
+pub struct Counts {
+    kept: AtomicU64,
+    challenged: AtomicU64,
+    nowhere: AtomicU64,
+    unreadable: AtomicU64,
+    unverified: AtomicU64,
+    not_kept: AtomicU64,
+}
+
+/// The same at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counted {
+    /// Put into a queue, and confirmed.
+    pub kept: u64,
+    /// Challenges that were answered.
+    pub challenged: u64,
+    /// To an endpoint that does not exist.
+    pub nowhere: u64,
+    /// Of another method or type, too large, too slow or broken.
+    pub unreadable: u64,
+    /// Not believed.
+    pub unverified: u64,
+    /// Believed, and refused because the broker or ferryd could not keep it.
+    pub not_kept: u64,
+}
+
+impl Counts {
+    pub(super) fn kept(&self) {
+        self.kept.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn challenged(&self) {
+        self.challenged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn refused(&self, refusal: Refusal) {
+        let count = match refusal {
+            Refusal::NoEndpoint => &self.nowhere,
+            Refusal::Unverified(_) => &self.unverified,
+            Refusal::NotKept(_) | Refusal::Stopping => &self.not_kept,
+            Refusal::OtherMethod
+            | Refusal::OnlyPost
+            | Refusal::MediaType
+            | Refusal::Encoded
+            | Refusal::TooLarge
+            | Refusal::Slow
+            | Refusal::Broken => &self.unreadable,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there are now.
+    #[must_use]
+    pub fn now(&self) -> Counted {
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counted {
+            kept: get(&self.kept),
+            challenged: get(&self.challenged),
+            nowhere: get(&self.nowhere),
+            unreadable: get(&self.unreadable),
+            unverified: get(&self.unverified),
+            not_kept: get(&self.not_kept),
+        }
+    }
+
+    pub(super) fn log(&self) {
+        let Counted { kept, challenged, nowhere, unreadable, unverified, not_kept } = self.now();
+        info!(kept, challenged, nowhere, unreadable, unverified, not_kept, "the endpoint for webhooks is closed");
+    }
+}

@@ -1,0 +1,90 @@
+//! An endpoint for tests, in front of queues in memory that do as they are told.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Endpoint;
+use super::queue::{Keep, NotKept};
+use crate::amqp::callback::Callback;
+use crate::config::{Config, Environment, Webhooks};
+use crate::provider::Provider;
+use crate::provider::fake_webhook::FakeWebhook;
+use crate::provider::registry::Registry;
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Behaviour {
+    Confirm,
+    Hang,
+    Refuse(NotKept),
+    Panic,
+}
+
+/// Queues in memory.
+pub(super) struct Queues {
+    pub kept: Mutex<Vec<Callback>>,
+    pub behaviour: watch::Sender<Behaviour>,
+    /// How many calls came as far as here.
+    pub arrived: watch::Sender<usize>,
+}
+
+impl Keep for Queues {
+    fn keep(&self, callback: Callback) -> BoxFuture<'_, Result<(), NotKept>> {
+        async move {
+            self.arrived.send_modify(|arrived| *arrived += 1);
+            let mut behaviour = self.behaviour.subscribe();
+            let behaviour = *behaviour.wait_for(|behaviour| *behaviour != Behaviour::Hang).await.unwrap();
+            match behaviour {
+                Behaviour::Refuse(why) => return Err(why),
+                Behaviour::Panic => panic!("told to"),
+                Behaviour::Confirm | Behaviour::Hang => self.kept.lock().unwrap().push(callback),
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// Settings with a public address.
+pub(super) fn settings() -> Webhooks {
+    let public_url = Some("https://hooks.example.com/ferry".to_owned().try_into().unwrap());
+    Webhooks { public_url, trusted_proxies: vec!["127.0.0.1".parse().unwrap()], ..Webhooks::default() }
+}
+
+/// An endpoint with the provider `acme`, which calls back, and `mute`, which does not.
+pub(super) struct Site {
+    pub endpoint: Arc<Endpoint>,
+    pub queues: Arc<Queues>,
+    pub stop: CancellationToken,
+}
+
+impl Site {
+    pub fn with(settings: Webhooks) -> Self {
+        let queues = Arc::new(Queues {
+            kept: Mutex::default(),
+            behaviour: watch::channel(Behaviour::Confirm).0,
+            arrived: watch::channel(0).0,
+        });
+        let mut acme = provider("acme");
+        acme.webhook = Some(Arc::new(FakeWebhook));
+        let registry = Registry::new([acme, provider("mute")], BTreeMap::new());
+        let stop = CancellationToken::new();
+        let keep = Arc::clone(&queues) as Arc<dyn Keep>;
+        let endpoint = Arc::new(Endpoint::new(Arc::new(registry), keep, settings, stop.clone()));
+        Self { endpoint, queues, stop }
+    }
+}
+
+fn provider(name: &str) -> Provider {
+    let defaults = Config::from_parts(None, &Environment::new()).unwrap().provider_defaults();
+    let text = format!(
+        "name = \"{name}\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n
+         [operations.find]\nrequest = {{ method = \"GET\", path = \"/\" }}\n"
+    );
+    Provider::parse(&text, "test.toml", &defaults).unwrap()
+}

@@ -1,0 +1,102 @@
+//! The endpoint for webhook calls of providers: an address of its own, without tokens, open to the world.
+//!
+//! It decides nothing. A call that its provider's webhook believes is put into the provider's queue, and answered with 2xx once
+//! the broker has confirmed that; whoever consumes the queue finds out what it means. So a call that was answered is not lost,
+//! and one that was not is made again by its provider: then it may be in the queue twice.
+//!
+//! | module | what |
+//! |---|---|
+//! | `take` | the way of one call |
+//! | [`queue`] | what calls are kept in |
+//! | `refusal` | why a call is not taken, for the caller and for the log |
+//! | `origin` | who calls, behind proxies |
+//! | [`counts`] | what became of all calls |
+//! | [`tls`] | its certificate |
+
+pub mod counts;
+mod origin;
+pub mod queue;
+mod refusal;
+mod take;
+pub mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use self::counts::Counts;
+use self::queue::{Keep, PATIENCE};
+use super::crowd::Crowd;
+use super::routes::attend;
+use super::server::{Limits, Listener, Reception};
+use crate::config::Webhooks;
+use crate::provider::registry::Registry;
+
+/// The most bytes of a call's head. It travels as headers of a message, which must fit one frame of 128 KiB, and an odd byte can
+/// become three there.
+const HEAD_BYTES: usize = 32 << 10;
+
+/// One address has at most this part of all connections, unless it is a trusted proxy's.
+const SHARE: usize = 4;
+
+/// What all calls share.
+pub struct Endpoint {
+    registry: Arc<Registry>,
+    keep: Arc<dyn Keep>,
+    settings: Webhooks,
+    counts: Counts,
+    stop: CancellationToken,
+}
+
+impl Endpoint {
+    /// An endpoint for the providers of a registry. Nothing is taken any more once `stop` is cancelled.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, keep: Arc<dyn Keep>, settings: Webhooks, stop: CancellationToken) -> Self {
+        Self { registry, keep, settings, counts: Counts::default(), stop }
+    }
+
+    /// What became of all calls so far.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Takes calls until `stop` is cancelled, and then answers those that are under way.
+    pub async fn serve(self: Arc<Self>, listener: Listener, tls: Option<TlsAcceptor>) {
+        let limits = self.limits();
+        let crowd = Crowd::new((limits.connections / SHARE).max(1), self.settings.trusted_proxies.clone());
+        let (router, stop) = (router(Arc::clone(&self)), self.stop.clone());
+        listener.receive(Reception { router, limits, crowd: Some(Arc::new(crowd)), tls, stop }).await;
+        self.counts.log();
+    }
+
+    fn limits(&self) -> Limits {
+        let Webhooks { max_connections, header_timeout, body_timeout, .. } = self.settings;
+        Limits {
+            connections: max_connections.into(),
+            head: header_timeout,
+            head_bytes: HEAD_BYTES,
+            // Body, confirm, and the answer on its way.
+            farewell: body_timeout + PATIENCE + Duration::from_secs(1),
+            ..Limits::default()
+        }
+    }
+}
+
+/// All of the endpoint. There is one way for every path, so that those which lead nowhere are all answered alike.
+fn router(endpoint: Arc<Endpoint>) -> Router {
+    Router::new().fallback(take::take).layer(from_fn(attend)).with_state(endpoint)
+}
+
+#[cfg(test)]
+mod fake;
+
+#[cfg(test)]
+mod connection_tests;
+
+#[cfg(test)]
+mod webhooks_tests;

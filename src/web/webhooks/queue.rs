@@ -1,0 +1,111 @@
+//! What verified calls are kept in: the provider's queue at the broker.
+//!
+//! A provider does not wait for long. What is not confirmed within [`PATIENCE`] is refused, and not published anew; a confirm that
+//! comes later only means that the provider's next call is a copy. What is on its way to the broker is bounded, also while nobody
+//! waits for it any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+use crate::amqp::broker::Broker;
+use crate::amqp::callback::{Callback, to_message};
+use crate::amqp::topology::Names;
+
+/// How long the broker may take to confirm. Providers give up a call after some seconds, and make it again.
+pub const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The most bytes of calls that are with the broker and not confirmed.
+const ROOM: usize = 64 << 20;
+/// What a call takes beside its body.
+const HEAD: usize = 4 << 10;
+
+/// Keeps verified calls.
+pub trait Keep: Send + Sync {
+    /// Keeps a call; once this has returned it outlives crashes of ferryd and the broker.
+    ///
+    /// # Errors
+    /// [`NotKept`]: its provider has to call again.
+    fn keep(&self, callback: Callback) -> BoxFuture<'_, Result<(), NotKept>>;
+}
+
+/// Why a call could not be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// There is no connection to the broker.
+    #[error("the broker can't be reached")]
+    BrokerAway,
+    /// The broker blocks publishers: it is short of memory or disk.
+    #[error("the broker takes no messages for now")]
+    Blocked,
+    /// The broker did not confirm.
+    #[error("the broker did not confirm in time")]
+    NotInTime,
+    /// Too many are under way.
+    #[error("too many calls wait for the broker's confirm")]
+    Busy,
+    /// ferryd is stopping.
+    #[error("ferryd is stopping")]
+    Stopping,
+    /// ferryd failed.
+    #[error("publishing failed in ferryd itself")]
+    Failed,
+}
+
+/// Keeps calls in the queues of the broker.
+pub struct Queues {
+    broker: Broker,
+    names: Names,
+    room: Arc<Semaphore>,
+}
+
+impl Queues {
+    /// Queues of these names.
+    #[must_use]
+    pub fn new(broker: Broker, names: Names) -> Self {
+        Self { broker, names, room: Arc::new(Semaphore::new(ROOM)) }
+    }
+
+    async fn put(&self, callback: Callback) -> Result<(), NotKept> {
+        if self.broker.is_blocked() {
+            return Err(NotKept::Blocked);
+        }
+        let bytes = u32::try_from(callback.call.body.len() + HEAD).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| NotKept::Busy)?;
+        let message = to_message(&callback, &self.names).map_err(|error| {
+            error!(%error, "failed to make a message of a webhook call");
+            NotKept::Failed
+        })?;
+        debug!(provider = %callback.provider, id = %callback.id, "publishing a webhook call");
+        let (broker, unwanted) = (self.broker.clone(), CancellationToken::new());
+        // A task of its own, because what is on its way takes up room until the broker answers, whoever waits for it.
+        let waited_for = unwanted.clone().drop_guard();
+        let publishing = tokio::spawn(async move {
+            let published = broker.publish_unless(&message, &unwanted).await;
+            drop(room);
+            published
+        });
+        let published = timeout(PATIENCE, publishing).await;
+        drop(waited_for);
+        match published {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(_))) => Err(NotKept::Stopping),
+            Ok(Err(_)) => Err(NotKept::Failed),
+            Err(_) if self.broker.is_blocked() => Err(NotKept::Blocked),
+            Err(_) if self.broker.is_connected() => Err(NotKept::NotInTime),
+            Err(_) => Err(NotKept::BrokerAway),
+        }
+    }
+}
+
+impl Keep for Queues {
+    fn keep(&self, callback: Callback) -> BoxFuture<'_, Result<(), NotKept>> {
+        self.put(callback).boxed()
+    }
+}

@@ -1,0 +1,117 @@
+//! Why a webhook call is not taken: what the caller is told, and what the log says.
+
+use std::net::IpAddr;
+
+use axum::http::HeaderValue;
+use axum::http::header::{ACCEPT_ENCODING, ALLOW, WWW_AUTHENTICATE};
+use tracing::{info, warn};
+
+use super::queue::NotKept;
+use crate::config::Webhooks;
+use crate::domain::callback::Unverified;
+use crate::domain::name::Name;
+use crate::web::body::{Unread, hang_up};
+use crate::web::problem::{Kind, Problem};
+
+/// Why a call is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// No provider, no webhook of it, no such account, or another path altogether.
+    #[error("there is no such endpoint")]
+    NoEndpoint,
+    /// Neither `POST` nor `GET`.
+    #[error("the method is neither POST nor GET")]
+    OtherMethod,
+    /// A `GET` that is no challenge.
+    #[error("a GET that is no challenge")]
+    OnlyPost,
+    /// A body of a type that is not taken.
+    #[error("the media type is not taken")]
+    MediaType,
+    /// A compressed body.
+    #[error("the body is compressed")]
+    Encoded,
+    /// The body is too large.
+    #[error("the body is larger than webhooks.max_body")]
+    TooLarge,
+    /// The body did not come in time.
+    #[error("the body did not come within webhooks.body_timeout")]
+    Slow,
+    /// The body ended early, or the address is none.
+    #[error("the request ends before its end, or its address can't be read")]
+    Broken,
+    /// It is not believed.
+    #[error("{0}")]
+    Unverified(Unverified),
+    /// It is believed, but could not be kept.
+    #[error("{0}")]
+    NotKept(NotKept),
+    /// ferryd takes no more.
+    #[error("ferryd is stopping")]
+    Stopping,
+}
+
+impl From<Unread> for Refusal {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge => Self::TooLarge,
+            Unread::Late => Self::Slow,
+            Unread::Broken => Self::Broken,
+        }
+    }
+}
+
+impl Refusal {
+    /// What the caller is told. Of a call that is not believed it learns no more than that.
+    pub(super) fn problem(self, settings: &Webhooks) -> Problem {
+        match self {
+            Self::NoEndpoint => Problem::new(Kind::NotFound, "providers call /webhooks/<provider>"),
+            Self::OtherMethod => allow("GET, POST", "send calls with POST"),
+            Self::OnlyPost => allow("POST", "GET is for challenges of the provider; send calls with POST"),
+            Self::MediaType => {
+                let detail = "send JSON, XML, a form, text or plain bytes, and say which in `Content-Type`";
+                Problem::new(Kind::UnsupportedMediaType, detail)
+            }
+            Self::Encoded => Problem::new(Kind::UnsupportedMediaType, "send the body as it is, not compressed")
+                .with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+            Self::TooLarge => {
+                hang_up(Problem::new(Kind::TooLarge, format!("a body has at most {} bytes", settings.max_body)))
+            }
+            Self::Slow => {
+                let seconds = settings.body_timeout.as_secs_f32();
+                hang_up(Problem::new(Kind::RequestTimeout, format!("send the body within {seconds} s")))
+            }
+            Self::Broken => hang_up(Problem::new(Kind::InvalidRequest, "the request can't be read to its end")),
+            Self::Unverified(_) => Problem::new(Kind::Unverified, "its signature is missing, wrong or too old")
+                .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Signature realm=\"ferryd\"")),
+            Self::NotKept(NotKept::BrokerAway) => {
+                Problem::new(Kind::BrokerAway, "ferryd has no connection to RabbitMQ and goes on trying; call again")
+            }
+            Self::NotKept(NotKept::Blocked) => {
+                Problem::new(Kind::NotConfirmed, "RabbitMQ takes nothing now; call again")
+            }
+            Self::NotKept(NotKept::NotInTime) => {
+                Problem::new(Kind::NotConfirmed, "RabbitMQ did not confirm in time; call again")
+            }
+            Self::NotKept(NotKept::Busy) => Problem::new(Kind::Busy, "too many calls are under way; call again"),
+            Self::NotKept(NotKept::Stopping) | Self::Stopping => {
+                hang_up(Problem::new(Kind::Stopping, "call again: another instance takes it, or this one once it runs"))
+            }
+            Self::NotKept(NotKept::Failed) => Problem::new(Kind::Internal, "ferryd failed; see its log"),
+        }
+    }
+
+    /// One line, without anything of the call but whose it is. What ferryd itself is short of is a warning.
+    pub(super) fn log(self, provider: Option<&Name>, client: Option<IpAddr>) {
+        let (provider, client) = (provider.map(Name::as_str), client.map(|client| client.to_string()));
+        if matches!(self, Self::NotKept(_)) {
+            warn!(provider, client, reason = %self, "refused a webhook call");
+        } else {
+            info!(provider, client, reason = %self, "refused a webhook call");
+        }
+    }
+}
+
+fn allow(methods: &'static str, detail: &str) -> Problem {
+    Problem::new(Kind::MethodNotAllowed, detail).with_header(ALLOW, HeaderValue::from_static(methods))
+}

@@ -1,0 +1,203 @@
+//! The way of one webhook call, from its first byte to its answer.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::Endpoint;
+use super::origin::client;
+use super::refusal::Refusal;
+use crate::amqp::callback::Callback;
+use crate::domain::callback::{ChallengeReply, RawCallback};
+use crate::domain::name::Name;
+use crate::provider::Webhook;
+use crate::web::body::whole;
+use crate::web::server::Peer;
+
+/// What stands before the provider's name.
+const PREFIX: &str = "/webhooks/";
+/// The account that a path without one means; there is no other yet.
+const DEFAULT_ACCOUNT: &str = "default";
+
+/// Takes one call.
+pub(super) async fn take(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    let client = peer.map(|Peer(peer)| client(peer, request.headers(), &endpoint.settings.trusted_proxies));
+    let words = words(request.uri().path());
+    let provider = words.as_ref().map(|(provider, _)| provider.clone());
+    match endpoint.answer(request, words).await {
+        Ok(Taken::Kept) => {
+            endpoint.counts.kept();
+            // Of all that means success, what every provider takes for it.
+            StatusCode::OK.into_response()
+        }
+        Ok(Taken::Challenge(reply)) => {
+            endpoint.counts.challenged();
+            challenge(reply)
+        }
+        Err(refusal) => {
+            endpoint.counts.refused(refusal);
+            refusal.log(provider.as_ref(), client);
+            refusal.problem(&endpoint.settings).into_response()
+        }
+    }
+}
+
+/// What a call was answered with.
+enum Taken {
+    /// It is in its queue.
+    Kept,
+    /// It only asked whether somebody is there.
+    Challenge(ChallengeReply),
+}
+
+impl Endpoint {
+    async fn answer(&self, request: Request, words: Option<(Name, Name)>) -> Result<Taken, Refusal> {
+        let received_at = Timestamp::now();
+        if self.stop.is_cancelled() {
+            return Err(Refusal::Stopping);
+        }
+        let (provider, account) = words.ok_or(Refusal::NoEndpoint)?;
+        let webhook = self.webhook(&provider, &account).ok_or(Refusal::NoEndpoint)?;
+        if ![Method::GET, Method::POST].contains(request.method()) {
+            return Err(Refusal::OtherMethod);
+        }
+        readable(request.headers())?;
+        let call = self.read(request).await?;
+        if let Some(reply) = believe(webhook.as_ref(), &call, received_at)? {
+            return Ok(Taken::Challenge(reply));
+        }
+        if call.method != "POST" {
+            return Err(Refusal::OnlyPost);
+        }
+        let callback = Callback { id: Uuid::now_v7(), provider, account, received_at, call };
+        self.keep.keep(callback).await.map_err(Refusal::NotKept)?;
+        Ok(Taken::Kept)
+    }
+
+    /// Who believes calls at this endpoint; `None` where there is no such endpoint.
+    fn webhook(&self, provider: &Name, account: &Name) -> Option<Arc<dyn Webhook>> {
+        let webhook = self.registry.get(provider)?.webhook.clone()?;
+        (account.as_str() == DEFAULT_ACCOUNT).then_some(webhook)
+    }
+
+    /// Reads the rest of a call.
+    async fn read(&self, request: Request) -> Result<RawCallback, Refusal> {
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let url = self.settings.public_url.as_ref().and_then(|public| public.called(target));
+        let url = url.ok_or(Refusal::Broken)?;
+        let method = request.method().as_str().to_owned();
+        let headers = request.headers();
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let headers = headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect();
+        let body = whole(request, self.settings.max_body, self.settings.body_timeout).await?;
+        Ok(RawCallback { method, url, headers, body })
+    }
+}
+
+/// Whether a call is to be believed, and what to answer where it is a challenge. A `GET` can be a handshake that nobody signs, so
+/// that is looked at before anything is verified.
+fn believe(webhook: &dyn Webhook, call: &RawCallback, now: Timestamp) -> Result<Option<ChallengeReply>, Refusal> {
+    if call.method == "GET"
+        && let Some(reply) = webhook.challenge(call)
+    {
+        return Ok(Some(reply));
+    }
+    webhook.verify(call, now).map_err(Refusal::Unverified)?;
+    Ok(webhook.challenge(call))
+}
+
+/// Provider and account of a path: `/webhooks/<provider>` or `/webhooks/<provider>/<account>`.
+fn words(path: &str) -> Option<(Name, Name)> {
+    let mut words = path.strip_prefix(PREFIX)?.split('/');
+    let provider = words.next()?.parse().ok()?;
+    let account = words.next().unwrap_or(DEFAULT_ACCOUNT).parse().ok()?;
+    words.next().is_none().then_some((provider, account))
+}
+
+/// Whether whoever reads the queue can be expected to read the body: text in one of the forms that webhooks come in, or bytes.
+/// A body in parts is none of these, nor one that is compressed: it would be verified in one form and read in another.
+fn readable(headers: &HeaderMap) -> Result<(), Refusal> {
+    let get = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default().to_ascii_lowercase());
+    if get(CONTENT_ENCODING).is_some_and(|coding| coding.trim() != "identity") {
+        return Err(Refusal::Encoded);
+    }
+    let Some(media_type) = get(CONTENT_TYPE) else { return Ok(()) };
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    let known = match essence.split_once('/') {
+        Some(("text", _)) => true,
+        Some(("application", form)) => {
+            matches!(form, "json" | "xml" | "x-www-form-urlencoded" | "octet-stream" | "jwt" | "jose")
+                || [".json", "+json", "+xml", "+jwt"].iter().any(|end| form.ends_with(end))
+        }
+        _ => false,
+    };
+    if known { Ok(()) } else { Err(Refusal::MediaType) }
+}
+
+fn challenge(ChallengeReply { content_type, body }: ChallengeReply) -> Response {
+    // A media type that is no header value is left out: the body is what is asked for.
+    let mut response = Response::new(Body::from(body));
+    // Part of it may be the caller's own words.
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(content_type) = content_type.parse() {
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_a_provider_and_perhaps_an_account_exactly() {
+        for (path, expected) in [
+            ("/webhooks/stripe", Some(("stripe", "default"))),
+            ("/webhooks/stripe/eu", Some(("stripe", "eu"))),
+            ("/webhooks/", None),
+            ("/webhooks", None),
+            ("/webhooks/stripe/", None),
+            ("/webhooks/stripe/eu/", None),
+            ("/webhooks//eu", None),
+            ("/webhooks/Stripe", None),
+            ("/webhooks/%73tripe", None),
+            ("/webhooks/../stripe", None),
+            ("/stripe", None),
+        ] {
+            let found = words(path);
+            let found = found.as_ref().map(|(provider, account)| (provider.as_str(), account.as_str()));
+            assert_eq!(found, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn bodies_in_parts_compressed_ones_and_pictures_are_not_taken() {
+        for (name, value, taken) in [
+            ("content-type", "application/json; charset=utf-8", true),
+            ("content-type", "Application/CloudEvents+JSON", true),
+            ("content-type", "application/vnd.x.json", true),
+            ("content-type", "application/x-www-form-urlencoded", true),
+            ("content-type", "text/plain", true),
+            ("content-type", "text/xml", true),
+            ("content-type", "application/octet-stream", true),
+            ("x-other", "anything", true),
+            ("content-encoding", "identity", true),
+            ("content-type", "multipart/form-data; boundary=x", false),
+            ("content-type", "image/png", false),
+            ("content-type", "application/zip", false),
+            ("content-type", "json", false),
+            ("content-type", "", false),
+            ("content-encoding", "gzip", false),
+        ] {
+            let headers: HeaderMap = [(name.parse().unwrap(), value.parse().unwrap())].into_iter().collect();
+            assert_eq!(readable(&headers).is_ok(), taken, "{name}: {value}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The endpoint's own certificate.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::Webhooks;
+
+/// A TLS file that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = \"{}\": {message}", path.display())]
+pub struct TlsError {
+    /// The key that names the file.
+    pub key: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it, and what to do.
+    pub message: String,
+}
+
+/// What speaks TLS with these settings; `None` where it is plain HTTP. Both files are read once.
+///
+/// # Errors
+/// A file can't be read, is no PEM, or the two do not go together.
+pub fn load(settings: &Webhooks) -> Result<Option<TlsAcceptor>, TlsError> {
+    let Webhooks { tls_cert_file: Some(cert), tls_key_file: Some(key), .. } = settings else { return Ok(None) };
+    acceptor(cert, key).map(Some)
+}
+
+fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+    let of_cert = |message| TlsError { key: "webhooks.tls_cert_file", path: cert.to_owned(), message };
+    let of_key = |message| TlsError { key: "webhooks.tls_key_file", path: key.to_owned(), message };
+    let pem = std::fs::read(cert).map_err(|error| of_cert(format!("cannot be read: {error}")))?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let chain = chain.map_err(|error| of_cert(format!("is no PEM ({error}): write the file anew")))?;
+    if chain.is_empty() {
+        let message = "holds no certificate: name the PEM file that begins with `-----BEGIN CERTIFICATE-----`";
+        return Err(of_cert(message.to_owned()));
+    }
+    let pem = std::fs::read(key).map_err(|error| of_key(format!("cannot be read: {error}")))?;
+    let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+        of_key("holds no private key: name the PEM file that begins with `-----BEGIN PRIVATE KEY-----`".to_owned())
+    })?;
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
+        .map_err(|error| {
+            of_key(format!("does not go with the certificate ({error}): name the key that it was made for"))
+        })?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn files_that_cannot_be_used_are_told_by_their_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (one, other) = (made(), made());
+        for (name, text) in [
+            ("cert.pem", one.cert.pem()),
+            ("key.pem", one.signing_key.serialize_pem()),
+            ("other.pem", other.signing_key.serialize_pem()),
+            ("empty.pem", String::new()),
+            ("broken.pem", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n".to_owned()),
+        ] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        for (cert, key, fault) in [
+            ("cert.pem", "key.pem", None),
+            ("none.pem", "key.pem", Some("webhooks.tls_cert_file = \"{}/none.pem\": cannot be read")),
+            ("empty.pem", "key.pem", Some("webhooks.tls_cert_file = \"{}/empty.pem\": holds no certificate")),
+            ("key.pem", "key.pem", Some("webhooks.tls_cert_file = \"{}/key.pem\": holds no certificate")),
+            ("broken.pem", "key.pem", Some("webhooks.tls_cert_file = \"{}/broken.pem\": is no PEM")),
+            ("cert.pem", "none.pem", Some("webhooks.tls_key_file = \"{}/none.pem\": cannot be read")),
+            ("cert.pem", "cert.pem", Some("webhooks.tls_key_file = \"{}/cert.pem\": holds no private key")),
+            ("cert.pem", "other.pem", Some("webhooks.tls_key_file = \"{}/other.pem\": does not go with")),
+        ] {
+            let found = acceptor(&dir.path().join(cert), &dir.path().join(key)).err().map(|error| error.to_string());
+            let fault = fault.map(|fault| fault.replace("{}", &dir.path().display().to_string()));
+            assert_eq!(found.is_some(), fault.is_some(), "{cert} {key} {found:?}");
+            assert!(found.zip(fault).is_none_or(|(found, fault)| found.starts_with(&fault)), "{cert} {key}");
+        }
+        assert!(load(&Webhooks::default()).unwrap().is_none());
+    }
+}

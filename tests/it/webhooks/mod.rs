@@ -1,0 +1,107 @@
+//! Webhook calls of a running daemon: into the broker, or refused.
+
+mod calls;
+mod outages;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use ferryd::amqp::callback::{Callback, from_parts};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::harness::broker::Broker;
+use crate::harness::daemon::Daemon;
+use crate::rig::{Rig, SOON, word};
+
+const QUEUE: &str = "ferry.callbacks.acme";
+const PATH: &str = "/webhooks/acme";
+const GOOD: &str = "x-signature: good\r\n";
+
+impl Rig {
+    /// With an endpoint at which `acme` calls back.
+    fn called_back(self) -> Self {
+        self.env("FERRYD_FAKE_WEBHOOKS", "acme")
+            .env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
+            .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
+    }
+
+    /// Every callback in the queue; they stay there.
+    async fn callbacks(&self) -> Vec<Callback> {
+        read_all(&self.broker).await
+    }
+}
+
+async fn read_all(broker: &Broker) -> Vec<Callback> {
+    let messages = broker.peek(QUEUE).await;
+    messages.into_iter().map(|message| from_parts(&message.properties, message.body.into()).unwrap()).collect()
+}
+
+/// What was answered.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    headers: HashMap<String, String>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn kind(&self) -> String {
+        let body: Value = serde_json::from_slice(&self.body).unwrap();
+        word(&body, "type").trim_start_matches("urn:ferryd:problem:").to_owned()
+    }
+}
+
+/// Where the endpoint of a daemon is.
+async fn endpoint(daemon: &Daemon) -> SocketAddr {
+    let line = daemon.wait_for_log(SOON, |line| line["message"] == "the endpoint for webhooks listens").await;
+    word(&line, "address").parse().unwrap()
+}
+
+fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: hooks\r\ncontent-length: {length}\r\n{headers}\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+/// Sends a request and reads its answer; `None` where the connection ends before.
+async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &[u8]) -> Option<Answer> {
+    stream.write_all(request).await.ok()?;
+    stream.flush().await.ok()?;
+    let mut answer = Vec::new();
+    let head_ends = |answer: &[u8]| answer.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4);
+    let head = loop {
+        if let Some(end) = head_ends(&answer) {
+            break end;
+        }
+        if timeout(SOON, stream.read_buf(&mut answer)).await.unwrap().unwrap_or(0) == 0 {
+            return None;
+        }
+    };
+    let mut body = answer.split_off(head);
+    let text = String::from_utf8(answer).unwrap();
+    let mut lines = text.lines();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+    let headers: HashMap<_, _> = lines.filter_map(header).collect();
+    let length: usize = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    while body.len() < length {
+        if timeout(SOON, stream.read_buf(&mut body)).await.unwrap().unwrap_or(0) == 0 {
+            return None;
+        }
+    }
+    Some(Answer { status, headers, body })
+}
+
+/// One call over a connection of its own.
+async fn call(address: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    exchange(&mut tcp, &request(method, path, headers, body)).await.unwrap()
+}
+
+/// A call of the provider's own.
+async fn post(address: SocketAddr, body: &str) -> Answer {
+    call(address, "POST", PATH, GOOD, body.as_bytes()).await
+}
