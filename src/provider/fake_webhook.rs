@@ -8,6 +8,7 @@ use jiff::Timestamp;
 #[cfg(feature = "failpoints")]
 use super::Provider;
 use super::Webhook;
+use super::webhook::{CannotSign, PrivateKey, Step};
 use crate::domain::callback::{ChallengeReply, RawCallback, Unverified};
 
 /// Gives a provider the webhook, if the environment says so.
@@ -38,5 +39,17 @@ impl Webhook for FakeWebhook {
     fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply> {
         let body = call.query("challenge")?.into_owned().into();
         Some(ChallengeReply { content_type: "text/plain".to_owned(), body })
+    }
+
+    fn explain(&self, _: &RawCallback, _: Timestamp) -> Vec<Step> {
+        Vec::new()
+    }
+
+    fn sign(&self, call: &RawCallback, _: Timestamp, _: Option<&PrivateKey>) -> Result<RawCallback, CannotSign> {
+        Ok(call.clone())
+    }
+
+    fn cautions(&self, _: Timestamp) -> Vec<String> {
+        Vec::new()
     }
 }

@@ -17,6 +17,7 @@ use crate::amqp::callback::Callback;
 use crate::domain::callback::{ChallengeReply, RawCallback};
 use crate::domain::name::Name;
 use crate::provider::Webhook;
+use crate::provider::webhook::{Reception, receive};
 use crate::web::body::whole;
 use crate::web::server::Peer;
 
@@ -70,7 +71,9 @@ impl Endpoint {
         }
         readable(request.headers())?;
         let call = self.read(request).await?;
-        if let Some(reply) = believe(webhook.as_ref(), &call, received_at)? {
+        if let Reception::Challenge(reply) =
+            receive(webhook.as_ref(), &call, received_at).map_err(Refusal::Unverified)?
+        {
             return Ok(Taken::Challenge(reply));
         }
         if call.method != "POST" {
@@ -99,18 +102,6 @@ impl Endpoint {
         let body = whole(request, self.settings.max_body, self.settings.body_timeout).await?;
         Ok(RawCallback { method, url, headers, body })
     }
-}
-
-/// Whether a call is to be believed, and what to answer where it is a challenge. A `GET` can be a handshake that nobody signs, so
-/// that is looked at before anything is verified.
-fn believe(webhook: &dyn Webhook, call: &RawCallback, now: Timestamp) -> Result<Option<ChallengeReply>, Refusal> {
-    if call.method == "GET"
-        && let Some(reply) = webhook.challenge(call)
-    {
-        return Ok(Some(reply));
-    }
-    webhook.verify(call, now).map_err(Refusal::Unverified)?;
-    Ok(webhook.challenge(call))
 }
 
 /// Provider and account of a path: `/webhooks/<provider>` or `/webhooks/<provider>/<account>`.
