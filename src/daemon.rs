@@ -27,6 +27,7 @@ use crate::domain::lifecycle::State;
 use crate::ledger::exchanges::Exchanges;
 use crate::ledger::index::{Index, IndexError};
 use crate::ledger::{Ledger, LedgerSettings};
+use crate::pipeline::callback::Callbacks;
 use crate::pipeline::in_flight::InFlight;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::memory::Memory;
@@ -45,6 +46,8 @@ use crate::web::webhooks::queue::Queues;
 
 /// How many words to ferryd are heeded at the same time.
 const CONTROL_PREFETCH: u16 = 16;
+/// How many webhook calls of a provider are followed at the same time.
+const CALLBACK_PREFETCH: u16 = 128;
 /// The most deliveries of a lane that are held beyond those that may be called at the same time.
 const AHEAD: u16 = 64;
 
@@ -302,6 +305,12 @@ fn consumed(
         (names.control(), CONTROL_PREFETCH, Route::Control(Arc::clone(pipeline))),
     ];
     for lane in lanes {
+        if lane.provider.webhook.is_some() {
+            let (pipeline, provider, mask) = (Arc::clone(pipeline), Arc::clone(&lane.provider), lane.mask.clone());
+            let callbacks = Callbacks { pipeline, provider, mask };
+            let queue = names.callbacks_of(&lane.provider.name);
+            routes.push((queue, CALLBACK_PREFETCH, Route::Callbacks(Arc::new(callbacks))));
+        }
         let queue = names.commands_of(&lane.provider.name);
         let prefetch = prefetch(lane.provider.max_in_flight, pipeline.memory.ledger().is_some());
         routes.push((queue, prefetch, Route::Lane(Arc::clone(pipeline), lane)));
@@ -320,6 +329,7 @@ enum Route {
     Lane(Arc<Pipeline>, Arc<Lane>),
     Strays(Arc<Strays>, Stray),
     Control(Arc<Pipeline>),
+    Callbacks(Arc<Callbacks>),
 }
 
 struct Dispatch {
@@ -341,6 +351,10 @@ impl Handler for Dispatch {
             Route::Strays(strays, stray) => {
                 let (strays, stray) = (Arc::clone(strays), *stray);
                 self.work.spawn(async move { strays.take(stray, delivery).await });
+            }
+            Route::Callbacks(callbacks) => {
+                let callbacks = Arc::clone(callbacks);
+                self.work.spawn(async move { callbacks.take(delivery).await });
             }
             Route::Control(pipeline) => {
                 self.work.spawn(control::take(Arc::clone(pipeline), delivery));

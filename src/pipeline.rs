@@ -11,6 +11,7 @@
 //! anywhere, the delivery comes back, and the record says how far it had come. [`memory`] asks the ledger, [`conclude`]
 //! puts decisions down and does what they come to.
 
+pub mod callback;
 pub mod cancel;
 pub mod conclude;
 pub mod control;

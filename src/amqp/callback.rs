@@ -86,6 +86,12 @@ pub fn to_message(callback: &Callback, names: &Names) -> Result<Message, TooLong
     Ok(Message { exchange, routing_key, properties, body: call.body.to_vec() })
 }
 
+/// Whether a message is a webhook call that ferryd has taken in.
+#[must_use]
+pub fn is_callback(properties: &BasicProperties) -> bool {
+    properties.kind().as_ref().is_some_and(|kind| kind.as_str() == KIND)
+}
+
 /// Reads the callback of a delivery.
 ///
 /// # Errors

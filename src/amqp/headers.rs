@@ -244,6 +244,19 @@ pub fn carried(original: &BasicProperties) -> BasicProperties {
     copy
 }
 
+/// The properties of a message that is moved as it is, without what the broker noted of its deaths: kept, they would make it
+/// take the move for a cycle.
+#[must_use]
+pub fn stripped_of_deaths(original: &BasicProperties) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    for (name, value) in original.headers().iter().flat_map(|headers| headers.inner()) {
+        if name.as_str().starts_with("ferry-") || !is_stripped(name.as_str()) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    original.clone().with_delivery_mode(2).with_headers(headers)
+}
+
 /// About how many bytes a table takes in a frame.
 fn size_of_table(table: &FieldTable) -> usize {
     table.inner().iter().map(|(name, value)| name.as_str().len() + 2 + size_of_value(value)).sum()

@@ -157,7 +157,9 @@ impl Topology {
         for provider in providers {
             let callbacks = names.callbacks_of(provider);
             self.queue(callbacks.clone(), CALLBACK_DELIVERY_LIMIT, dead_letters_to(names.callbacks_dead()));
-            self.bind(names.callbacks(), callbacks, format!("{provider}.*"));
+            self.bind(names.callbacks(), callbacks.clone(), format!("{provider}.*"));
+            // Calls that wait for their command to be known come back so.
+            self.bind(names.redeliver(), callbacks, format!("*.{provider}.*"));
         }
         self
     }
@@ -199,7 +201,7 @@ impl Topology {
             let mut arguments = dead_letters_to(names.redeliver()).to_vec();
             arguments.push(("x-message-ttl", Argument::Number(ttl)));
             self.queue(name.clone(), NO_DELIVERY_LIMIT, arguments);
-            self.bind(names.retry(), name, format!("{}.*", rung.name()));
+            self.bind(names.retry(), name, format!("{}.#", rung.name()));
         }
     }
 

@@ -4,7 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use serde_json::Value;
 use url::Url;
+
+use super::command_id::CommandId;
+use super::outcome::{Failure, Success};
 
 /// A webhook call as it arrived. Nothing in it is believed yet.
 ///
@@ -55,6 +59,58 @@ pub enum Unverified {
     Stale,
 }
 
+/// One thing that a verified webhook call tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    /// The provider's name for what happened, such as `charge.dispute.created`.
+    pub event: Option<String>,
+    /// The provider's id for this telling of it: the same when it calls again.
+    pub id: Option<String>,
+    /// The command it is about, where the call names it.
+    pub command: Option<CommandId>,
+    /// The provider's own id for what it is about.
+    pub reference: Option<String>,
+    /// What it means for the command.
+    pub meaning: Meaning,
+    /// All of it.
+    pub body: Value,
+}
+
+/// What a notice means for the command that it is about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Meaning {
+    /// The provider has done what was asked.
+    Completed(Success),
+    /// The provider's business "no".
+    Declined(Failure),
+    /// Nothing that decides anything: it goes on, or it is something else.
+    Nothing,
+}
+
+impl Meaning {
+    /// The word for it in provider files and events.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Completed(_) => "completed",
+            Self::Declined(_) => "declined",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+/// A provider's name for what happened, as a word of a routing key: `charge.dispute.created` is `charge_dispute_created`.
+#[must_use]
+pub fn slug(event: &str) -> String {
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let word: String = event.chars().map(letter).take(LONGEST_SLUG).collect();
+    let word = word.trim_matches('_');
+    if word.is_empty() { "callback".to_owned() } else { word.to_owned() }
+}
+
+/// The most characters of a word made from an event's name.
+const LONGEST_SLUG: usize = 63;
+
 /// What a provider wants to read when it asks whether an endpoint is really its owner's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChallengeReply {
@@ -62,4 +118,25 @@ pub struct ChallengeReply {
     pub content_type: String,
     /// The body.
     pub body: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_events_become_words_of_routing_keys() {
+        for (event, word) in [
+            ("charge.dispute.created", "charge_dispute_created"),
+            ("AUTHORISATION", "authorisation"),
+            ("tracker.updated", "tracker_updated"),
+            ("PAYMENT.CAPTURE.COMPLETED", "payment_capture_completed"),
+            ("..#*", "callback"),
+            ("", "callback"),
+            ("naïve", "na_ve"),
+        ] {
+            assert_eq!(slug(event), word, "{event}");
+        }
+        assert_eq!(slug(&"x.".repeat(100)).len(), LONGEST_SLUG);
+    }
 }

@@ -18,4 +18,5 @@ pub mod lifecycle;
 pub mod name;
 pub mod outcome;
 pub mod progress;
+pub mod received;
 pub mod retry;

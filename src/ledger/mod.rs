@@ -51,6 +51,7 @@ use crate::domain::event::Event;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::{Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
+use crate::domain::name::Name;
 
 /// How patient the ledger is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,6 +202,27 @@ impl Ledger {
                 None
             }
         }
+    }
+
+    /// The command for which a provider has told this id of its own, as far as is known here and now; the newest where
+    /// there are several.
+    ///
+    /// # Errors
+    /// [`IndexError`](index::IndexError).
+    pub async fn called(&self, provider: &Name, reference: &str) -> Result<Option<CommandId>, index::IndexError> {
+        let find = || -> Result<Option<CommandId>, index::IndexError> {
+            let ids = self.index().called(reference)?;
+            let its = |case: &Case| {
+                case.opening.as_ref().and_then(|opening| opening.identity.provider.as_ref()) == Some(provider)
+            };
+            Ok(ids.into_iter().find(|id| self.case(id).is_some_and(|case| its(&case))))
+        };
+        if let Some(id) = find()? {
+            return Ok(Some(id));
+        }
+        // What was told a moment ago is not in the index yet.
+        self.flush().await;
+        find()
     }
 
     /// Waits until a command has ended, and says how: as of the first time that it is found to have ended.

@@ -20,8 +20,12 @@ use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
 use crate::domain::ledger::record::{Asked, RecordId};
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::outcome::Failure;
+use crate::domain::received::ReceivedEvent;
 use crate::domain::retry::Rung;
 use crate::provider::Idempotency;
+
+/// The most characters of an id that go into the property `message_id`, a short string.
+const LONGEST_MESSAGE_ID: usize = 60;
 
 /// Writes messages under one topology.
 #[derive(Debug, Clone)]
@@ -163,15 +167,32 @@ impl Outbox {
     /// What follows from something that contradicts what is known.
     #[must_use]
     pub fn conflict(&self, parcel: &Parcel, conflict: &ConflictEvent) -> Outgoing {
-        let message = |exchange, key| {
-            let trace = (conflict.traceparent.as_deref(), conflict.tracestate.as_deref());
-            // An event is plain data; it always has a JSON form.
-            let body = serde_json::to_vec(conflict).unwrap_or_default();
-            cloud_event(&conflict.r#type, &conflict.id, trace, body, exchange, key)
-        };
+        let message = |exchange, key| self.conflict_message(conflict, exchange, key);
         let replies = self.asker(parcel).map(|asked| addressed(&asked, |queue| message(ShortString::default(), queue)));
         let told = message(short(&self.names.events()), short(&conflict.routing_key()));
         Outgoing { messages: vec![told], replies: replies.into_iter().collect(), settles: None }
+    }
+
+    /// The same where nobody holds the command's message.
+    #[must_use]
+    pub fn contradicted(&self, conflict: &ConflictEvent) -> Outgoing {
+        Outgoing::message(self.conflict_message(conflict, short(&self.names.events()), short(&conflict.routing_key())))
+    }
+
+    /// The event about a webhook call; `None` where its names are too long for a routing key, which they are not.
+    #[must_use]
+    pub fn received(&self, event: &ReceivedEvent) -> Option<Message> {
+        let body = serde_json::to_vec(event).ok()?;
+        let key = ShortString::try_new(event.routing_key()).ok()?;
+        let id: String = event.id.chars().take(LONGEST_MESSAGE_ID).collect();
+        Some(cloud_event(&event.r#type, &id, (None, None), body, short(&self.names.events()), key))
+    }
+
+    fn conflict_message(&self, conflict: &ConflictEvent, exchange: ShortString, key: ShortString) -> Message {
+        let trace = (conflict.traceparent.as_deref(), conflict.tracestate.as_deref());
+        // An event is plain data; it always has a JSON form.
+        let body = serde_json::to_vec(conflict).unwrap_or_default();
+        cloud_event(&conflict.r#type, &conflict.id, trace, body, exchange, key)
     }
 
     /// What follows from waiting without having spent an attempt.
@@ -206,6 +227,14 @@ impl Outbox {
     pub fn bury(&self, delivery: &Delivery) -> Outgoing {
         let properties = headers::carried(&delivery.properties);
         let (exchange, routing_key) = (short(&self.names.dead()), short("unknown"));
+        Outgoing::message(Message { exchange, routing_key, properties, body: delivery.data.clone() })
+    }
+
+    /// A webhook call as it is, for a person.
+    #[must_use]
+    pub fn put_aside(&self, delivery: &Delivery) -> Outgoing {
+        let properties = headers::stripped_of_deaths(&delivery.properties);
+        let (exchange, routing_key) = (short(&self.names.callbacks_dead()), delivery.routing_key.clone());
         Outgoing::message(Message { exchange, routing_key, properties, body: delivery.data.clone() })
     }
 

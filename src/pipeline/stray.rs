@@ -15,7 +15,7 @@ use super::log::log_ending;
 use super::outbox::Outgoing;
 use super::parcel::Parcel;
 use super::{Pipeline, ack};
-use crate::amqp::headers;
+use crate::amqp::{callback, headers};
 use crate::domain::command::ANY;
 use crate::domain::event::Happening;
 use crate::domain::lifecycle::Kind;
@@ -67,6 +67,13 @@ impl Strays {
     /// Ends a message that fits no binding; or sends it on, where only its provider's queue was missing for a while.
     async fn unroutable(&self, delivery: &Delivery) {
         let names = &self.pipeline.names;
+        if callback::is_callback(&delivery.properties) {
+            warn!(
+                key = delivery.routing_key.as_str(),
+                "a webhook call of a provider that was removed; it is put aside"
+            );
+            return self.finish(delivery, self.pipeline.outbox.put_aside(delivery)).await;
+        }
         let mut parcel = Parcel::of_stray(delivery, names, Timestamp::now());
         let words: Vec<&str> = delivery.routing_key.as_str().split('.').collect();
         if let Some(provider) = words.get(1).and_then(|word| self.provider(words[0], word)) {

@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use super::Provider;
 use super::Webhook;
 use super::webhook::{CannotSign, PrivateKey, Step};
-use crate::domain::callback::{ChallengeReply, RawCallback, Unverified};
+use serde_json::Value;
+
+use crate::domain::callback::{ChallengeReply, Meaning, Notice, RawCallback, Unverified};
+use crate::domain::outcome::{Failure, Success};
 
 /// Gives a provider the webhook, if the environment says so.
 #[cfg(feature = "failpoints")]
@@ -39,6 +42,20 @@ impl Webhook for FakeWebhook {
     fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply> {
         let body = call.query("challenge")?.into_owned().into();
         Some(ChallengeReply { content_type: "text/plain".to_owned(), body })
+    }
+
+    /// The body tells of one thing: `event`, `id`, `command`, `reference`, and whether it is `completed` or `declined`.
+    fn notices(&self, call: &RawCallback) -> Result<Vec<Notice>, String> {
+        let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
+        let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
+        let meaning = match text("means").as_deref() {
+            Some("completed") => Meaning::Completed(Success::default()),
+            Some("declined") => Meaning::Declined(Failure::default()),
+            _ => Meaning::Nothing,
+        };
+        let command = text("command").and_then(|id| id.parse().ok());
+        let (event, id, reference) = (text("event"), text("id"), text("reference"));
+        Ok(vec![Notice { event, id, command, reference, meaning, body }])
     }
 
     fn explain(&self, _: &RawCallback, _: Timestamp) -> Vec<Step> {

@@ -32,7 +32,7 @@ pub use self::fault::FileError;
 pub use self::parse::file_schema;
 pub use self::payload::{PayloadSchema, SchemaError};
 use self::webhook::{CannotSign, PrivateKey, Step};
-use crate::domain::callback::{ChallengeReply, RawCallback, Unverified};
+use crate::domain::callback::{ChallengeReply, Notice, RawCallback, Unverified};
 use crate::domain::command::Command;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::inquiry::{LookupPolicy, PollPolicy, Purpose};
@@ -81,6 +81,12 @@ pub trait Webhook: Send + Sync {
     /// What to answer where the provider only asks whether the endpoint is really its owner's; `None` for every other call.
     /// A call that is answered so is not published. [`webhook::receive`] knows which calls have to be verified before.
     fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply>;
+
+    /// What a verified call tells; all of it or nothing.
+    ///
+    /// # Errors
+    /// What can't be read, for people.
+    fn notices(&self, call: &RawCallback) -> Result<Vec<Notice>, String>;
 
     /// The verification of a call told step by step, without any secret. Where [`Webhook::verify`] refuses it, a step has failed.
     fn explain(&self, call: &RawCallback, now: Timestamp) -> Vec<Step>;

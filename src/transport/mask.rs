@@ -115,6 +115,19 @@ impl Mask {
         self.masked(text.into()).into_owned()
     }
 
+    /// A value, masked; it is not cut.
+    #[must_use]
+    pub fn value(&self, mut value: Value) -> Value {
+        self.mask_value(&mut value);
+        let text = value.to_string();
+        let spans = self.spans(&text);
+        if spans.is_empty() {
+            return value;
+        }
+        let masked = cover(&text, spans);
+        serde_json::from_str(&masked).unwrap_or(Value::String(masked))
+    }
+
     /// A URL, masked, without user, password and fragment, its query decoded.
     #[must_use]
     pub fn url(&self, url: &Url) -> String {

@@ -6,6 +6,7 @@ mod amqps;
 mod api;
 mod architecture;
 mod bulkhead;
+mod callbacks;
 mod cancel;
 mod carry;
 #[cfg(feature = "failpoints")]

@@ -81,6 +81,17 @@ impl Rig {
         self
     }
 
+    /// The text of a provider file.
+    pub(crate) fn provider_text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.setup.path().join(format!("providers/{name}.toml"))).unwrap()
+    }
+
+    /// Writes a provider file anew.
+    pub(crate) fn file_again(mut self, name: &str, text: &str) -> Self {
+        self.setup = self.setup.provider(name, text);
+        self
+    }
+
     /// Starts a daemon.
     pub(crate) async fn start(&self) -> Daemon {
         self.setup.start_ready().await
@@ -128,6 +139,15 @@ impl Rig {
             message.starts_with("dropped a copy") && line["command.id"] == id
         };
         daemon.wait_for_logs(copies, SOON, drop).await;
+    }
+
+    /// Ends the daemon in good order; what waits on the ladder is left there.
+    pub(crate) async fn end(&self, daemon: &Daemon) {
+        daemon.sigterm();
+        assert!(daemon.wait(SOON).await.success());
+        for queue in ["poison", "unroutable", "callbacks.dead"] {
+            assert_eq!(self.broker.depth(&format!("ferry.{queue}")).await, Some(0), "{queue}");
+        }
     }
 
     /// Ends the daemon in good order, and shows that no message is left but dead letters.

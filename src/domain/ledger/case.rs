@@ -49,6 +49,9 @@ pub struct Case {
     /// The digest of that request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// The provider's own id for what it does, once it has told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_reference: Option<String>,
     /// How it ended, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
@@ -203,6 +206,7 @@ impl Case {
             key: None,
             first_sent: None,
             digest: None,
+            provider_reference: None,
             ending: None,
             told: 0,
             replies: Vec::new(),

@@ -147,6 +147,9 @@ impl Case {
         self.step = self.step.max(*step);
         self.told = self.told.max(event.data.sequence);
         self.unknown = (self.unknown && !absent) || *unknown;
+        if event.data.provider_reference.is_some() {
+            self.provider_reference.clone_from(&event.data.provider_reference);
+        }
         self.phase = Phase::Decided { by: id, effects: Some(Box::new(effects.clone())) };
         let mut granted = Granted { unknown: self.unknown, replies: Vec::new() };
         if event.data.state.is_terminal() {

@@ -47,6 +47,9 @@ use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::RecordId;
 use crate::domain::ledger::ruling::Ruling;
 
+/// How many commands at most are looked at that share an id of a provider: ids of two providers may be the same.
+const MOST_CALLED: i64 = 64;
+
 /// An index, this instance's or another's.
 pub struct Index {
     key: String,
@@ -188,6 +191,21 @@ impl Index {
             let mut body = conn.prepare_cached(BODY)?;
             body.query_row([id.as_str()], |row| Ok(parsed(row.get_ref(0)?.as_bytes()?))).optional()?.transpose()
         })
+    }
+
+    /// The commands for which a provider has told this id of its own, the newest first; of any provider.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn called(&self, provider_reference: &str) -> Result<Vec<CommandId>, IndexError> {
+        const IDS: &str = "SELECT id FROM commands WHERE provider_reference = ?1 ORDER BY seq DESC LIMIT ?2";
+        let ids: Vec<String> = self.read(|conn| {
+            let mut find = conn.prepare_cached(IDS)?;
+            let ids = find.query_map((provider_reference, MOST_CALLED), |row| row.get(0))?;
+            Ok(ids.collect::<Result<_, _>>()?)
+        })?;
+        let parsed = |id: String| id.parse().map_err(|_| IndexError::Damaged(format!("`{id}` is no command id")));
+        ids.into_iter().map(parsed).collect()
     }
 
     /// What became of a record for which a person waits, if it has been read.

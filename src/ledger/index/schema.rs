@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::error::IndexError;
 
 /// The version of the tables and of what lies in `bodies`. A file of another version is made anew.
-pub(super) const VERSION: i32 = 2;
+pub(super) const VERSION: i32 = 3;
 
 /// Marks a file as an index of ferryd ("frry").
 const APPLICATION: i32 = 0x6672_7279;
@@ -40,10 +40,12 @@ CREATE TABLE commands (
   id TEXT NOT NULL UNIQUE,
   facet INTEGER NOT NULL,
   updated INTEGER NOT NULL,
-  reference TEXT
+  reference TEXT,
+  provider_reference TEXT
 ) STRICT;
 CREATE INDEX commands_by_facet ON commands (facet, seq, updated);
 CREATE INDEX commands_by_reference ON commands (reference) WHERE reference IS NOT NULL;
+CREATE INDEX commands_by_provider_reference ON commands (provider_reference) WHERE provider_reference IS NOT NULL;
 CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
 CREATE TABLE writers (writer BLOB PRIMARY KEY, number INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE rulings (

@@ -123,6 +123,7 @@ struct Upserts<'a> {
     change: CachedStatement<'a>,
     change_body: CachedStatement<'a>,
     name: CachedStatement<'a>,
+    name_there: CachedStatement<'a>,
     /// By how much the count of each facet changes.
     counts: HashMap<i64, i64>,
     /// When the oldest of the new commands was first heard of.
@@ -133,12 +134,15 @@ impl<'a> Upserts<'a> {
     fn prepare(conn: &'a Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             conn,
-            find: conn.prepare_cached("SELECT seq, facet, updated FROM commands WHERE id = ?1")?,
-            add: conn.prepare_cached("INSERT INTO commands (id, facet, updated, reference) VALUES (?1, ?2, ?3, ?4)")?,
+            find: conn.prepare_cached("SELECT seq, facet, updated, provider_reference FROM commands WHERE id = ?1")?,
+            add: conn.prepare_cached(
+                "INSERT INTO commands (id, facet, updated, reference, provider_reference) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?,
             add_body: conn.prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?,
             change: conn.prepare_cached("UPDATE commands SET facet = ?2, updated = ?3 WHERE seq = ?1")?,
             change_body: conn.prepare_cached("UPDATE bodies SET body = ?2 WHERE seq = ?1")?,
             name: conn.prepare_cached("UPDATE commands SET reference = ?2 WHERE seq = ?1")?,
+            name_there: conn.prepare_cached("UPDATE commands SET provider_reference = ?2 WHERE seq = ?1")?,
             counts: HashMap::new(),
             oldest: None,
         })
@@ -148,9 +152,13 @@ impl<'a> Upserts<'a> {
         let facet = facets.number(self.conn, Facet::of(case))?;
         let updated = case.history.last().map_or(now, |last| last.at.as_millisecond());
         let reference = case.opening.as_ref().and_then(|opening| opening.identity.reference.as_deref());
-        let known = self.find.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-        let Some((seq, old_facet, old_updated)) = known.optional()? else {
-            self.add.execute((id.as_str(), facet, updated, reference))?;
+        let there = case.provider_reference.as_deref();
+        let known = self.find.query_row([id.as_str()], |row| {
+            let named = row.get_ref(3)?.as_str_or_null()? == there;
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, named))
+        });
+        let Some((seq, old_facet, old_updated, is_named)) = known.optional()? else {
+            self.add.execute((id.as_str(), facet, updated, reference, there))?;
             self.add_body.execute((self.conn.last_insert_rowid(), json(case)))?;
             *self.counts.entry(facet).or_default() += 1;
             let created = case.history.first().map_or(now, |first| first.at.as_millisecond());
@@ -162,6 +170,9 @@ impl<'a> Upserts<'a> {
             self.change.execute((seq, facet, updated))?;
             *self.counts.entry(old_facet).or_default() -= 1;
             *self.counts.entry(facet).or_default() += 1;
+        }
+        if !is_named {
+            self.name_there.execute((seq, there))?;
         }
         if case.cancel.is_some() {
             // It may have been known by a wish to cancel it, before anything else of it was.

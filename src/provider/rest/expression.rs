@@ -235,7 +235,7 @@ impl Scope {
     }
 
     /// The same scope and these variables more.
-    pub(super) fn with<const N: usize>(&self, more: [(&str, Value); N]) -> Self {
+    pub(in crate::provider) fn with<const N: usize>(&self, more: [(&str, Value); N]) -> Self {
         let mut variables = self.variables.clone();
         variables.extend(more.map(|(name, value)| (name.to_owned(), value)));
         Self::new(variables)

@@ -17,7 +17,7 @@ mod path;
 mod request;
 pub(super) mod secret;
 pub(super) mod text;
-mod tree;
+pub(super) mod tree;
 
 use std::collections::BTreeMap;
 

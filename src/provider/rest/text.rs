@@ -40,7 +40,7 @@ impl Text {
     }
 
     /// Its value; `None` where it is to be left out.
-    pub(super) fn json(&self, scope: &Scope) -> Result<Option<Json>, EvalError> {
+    pub(in crate::provider) fn json(&self, scope: &Scope) -> Result<Option<Json>, EvalError> {
         match self {
             Self::Constant(text) => Ok(Some(Json::String(text.clone()))),
             Self::Expression(expression) => expression.json(scope),

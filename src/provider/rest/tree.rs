@@ -9,7 +9,7 @@ use crate::provider::fault::{KeyPath, Place};
 
 /// A tree, compiled.
 #[derive(Debug)]
-pub(super) enum Tree {
+pub(in crate::provider) enum Tree {
     /// A number or truth value as it stands in the file.
     Constant(Json),
     /// A text.
@@ -32,13 +32,13 @@ pub(super) enum Tree {
 /// A leaf that has no value, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {error}")]
-pub(super) struct TreeError {
+pub(in crate::provider) struct TreeError {
     key: KeyPath,
     error: EvalError,
 }
 
 /// What happens to a leaf that cannot be evaluated.
-pub(super) enum OnFault<'a> {
+pub(in crate::provider) enum OnFault<'a> {
     /// The tree has no value.
     Fail,
     /// The leaf is null, and the list says which.
@@ -49,7 +49,7 @@ pub(super) enum OnFault<'a> {
 
 impl Tree {
     /// Compiles a tree; says at `place` what is wrong with it.
-    pub(super) fn compile(value: &Json, known: &Known<'_>, place: &Place<'_>) -> Option<Self> {
+    pub(in crate::provider) fn compile(value: &Json, known: &Known<'_>, place: &Place<'_>) -> Option<Self> {
         match value {
             Json::String(text) => place.check(Text::compile(text, known)).map(Self::Leaf),
             Json::Array(items) => {
@@ -71,7 +71,7 @@ impl Tree {
     }
 
     /// The tree's value; `None` where the whole of it is to be left out. `key` is where it stands, for errors.
-    pub(super) fn json(
+    pub(in crate::provider) fn json(
         &self,
         scope: &Scope,
         key: &KeyPath,

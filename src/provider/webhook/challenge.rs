@@ -49,22 +49,28 @@ impl Challenge {
     }
 }
 
+/// The body of a call, where it is JSON or a form.
+pub(super) fn body(call: &RawCallback) -> Option<Json> {
+    if form::is_form(call) {
+        return Some(map(&mut url::form_urlencoded::parse(&call.body).into_owned()));
+    }
+    serde_json::from_slice(&call.body).ok()
+}
+
+/// Pairs as a map; of a name that is there twice the first.
+fn map(pairs: &mut dyn Iterator<Item = (String, String)>) -> Json {
+    let mut map = Map::new();
+    for (name, value) in pairs {
+        map.entry(name).or_insert(Json::String(value));
+    }
+    Json::Object(map)
+}
+
 /// The variables of a call.
-fn scope(call: &RawCallback, secrets: Value) -> Scope {
-    let map = |pairs: &mut dyn Iterator<Item = (String, String)>| {
-        let mut map = Map::new();
-        for (name, value) in pairs {
-            map.entry(name).or_insert(Json::String(value));
-        }
-        Json::Object(map)
-    };
+pub(super) fn scope(call: &RawCallback, secrets: Value) -> Scope {
     let headers = map(&mut call.headers.iter().cloned());
     let query = map(&mut call.url.query_pairs().into_owned());
-    let body = if form::is_form(call) {
-        Some(map(&mut url::form_urlencoded::parse(&call.body).into_owned()))
-    } else {
-        serde_json::from_slice(&call.body).ok()
-    };
+    let body = body(call);
     let variables = [
         ("method", Value::from(call.method.as_str())),
         ("url", Value::from(call.url.as_str())),

@@ -13,10 +13,11 @@ use super::adyen::AdyenPayments;
 use super::challenge::Challenge;
 use super::described::Described;
 use super::file::{
-    AlgorithmFile, ChallengeFile, ChallengeMethod, KeyEncoding, KeyFile, SchemeFile, SignatureFile, TimestampFile,
-    VerifyFile, VerifyTable, WebhookFile,
+    AlgorithmFile, ChallengeFile, ChallengeMethod, KeyEncoding, KeyFile, OnFile, SchemeFile, SenseFile, SignatureFile,
+    TimestampFile, VerifyFile, VerifyTable, WebhookFile,
 };
 use super::key::Key;
+use super::notice::{Reading, Rule, Sense};
 use super::place::{Place as InCall, SignaturePlace, TimestampPlace, Within};
 use super::signed::Signed;
 use super::{Endpoint, Verification};
@@ -26,6 +27,7 @@ use crate::provider::rest::expression::{Condition, Known, Scope};
 use crate::provider::rest::operation::duration;
 use crate::provider::rest::secret::Secrets;
 use crate::provider::rest::text::Text;
+use crate::provider::rest::tree::Tree;
 
 /// How far the time of signing may be from now where the file does not say.
 const TOLERANCE: Duration = Duration::from_mins(5);
@@ -56,13 +58,48 @@ pub(in crate::provider) fn compile(
     };
     let at = place.key("challenge");
     let challenge = file.challenge.as_ref().map(|file| challenge(file, secrets, &at));
+    let reading = reading(file, secrets, place);
     Some(Arc::new(Endpoint {
+        reading,
+        secrets: secrets.secrets.variable(),
         verification: verification?,
         challenge: match challenge {
             None => None,
             Some(compiled) => Some(compiled?),
         },
     }))
+}
+
+/// How calls are read. What is wrong is said at `place`, and then left out.
+fn reading(file: &WebhookFile, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Reading {
+    let known = Known::in_webhook(secrets.names);
+    let text = |key: &str, source: Option<&String>| place.key(key).check(Text::compile(source?, &known));
+    let rule = |(number, rule): (usize, &OnFile)| {
+        let at = place.key("on").item(number);
+        let text = |key: &str, source: Option<&String>| at.key(key).check(Text::compile(source?, &known));
+        let when = at.key("when").check(Condition::compile(&rule.when, &known));
+        let result = rule.result.as_ref().and_then(|tree| Tree::compile(tree, &known, &at.key("result")));
+        let (code, message) = (text("code", rule.code.as_ref()), text("message", rule.message.as_ref()));
+        let means = match rule.r#as {
+            SenseFile::Completed => Sense::Completed,
+            SenseFile::Declined => Sense::Declined,
+            SenseFile::Nothing => Sense::Nothing,
+        };
+        Some(Rule { when: when?, means, result, code, message })
+    };
+    if !file.on.is_empty() && file.command.is_none() && file.reference.is_none() {
+        let text =
+            "stands without `command` or `reference`, so nothing says which command a notice is about; write one";
+        place.key("on").refuse(text);
+    }
+    Reading {
+        each: text("each", file.each.as_ref()),
+        event: text("event", file.event.as_ref()),
+        id: text("id", file.id.as_ref()),
+        command: text("command", file.command.as_ref()),
+        reference: text("reference", file.reference.as_ref()),
+        rules: file.on.iter().enumerate().filter_map(rule).collect(),
+    }
 }
 
 fn verification(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Verification> {

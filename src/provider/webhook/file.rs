@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde_json::Value as Json;
 
 /// The provider's webhook calls: how one is known to be the provider's own.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -16,6 +17,47 @@ pub(in crate::provider) struct WebhookFile {
     pub(super) verify: Option<VerifyFile>,
     /// What the provider is answered where it only asks whether the endpoint is really yours.
     pub(super) challenge: Option<ChallengeFile>,
+    /// Where a call holds a list of notices: an expression that yields it. In what follows `body` is one of them.
+    pub(super) each: Option<String>,
+    /// The provider's name for what happened, such as `{{ body.type }}`: a word of the event's routing key.
+    pub(super) event: Option<String>,
+    /// The provider's id for this telling of it, by which repeats are known.
+    pub(super) id: Option<String>,
+    /// The id of the command that it is about, where the provider echoes it.
+    pub(super) command: Option<String>,
+    /// The provider's own id for what it is about, as `response.reference` of the operation finds it.
+    pub(super) reference: Option<String>,
+    /// What notices mean for their command; the first that matches decides. What none matches means nothing.
+    #[serde(default)]
+    pub(super) on: Vec<OnFile>,
+}
+
+/// What notices of a sort mean for their command; expressions may use `method`, `url`, `headers`, `query`, `body`, `text`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OnFile {
+    /// The condition, an expression without braces, such as `body.type == 'payment_intent.succeeded'`.
+    pub(super) when: String,
+    /// What they mean.
+    pub(super) r#as: SenseFile,
+    /// What the event's `result` holds, of `completed`: a text, map or list.
+    pub(super) result: Option<Json>,
+    /// The provider's code, of `declined`.
+    pub(super) code: Option<String>,
+    /// What a person should read, of `declined`.
+    pub(super) message: Option<String>,
+}
+
+/// What a notice means for its command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SenseFile {
+    /// The provider has done what was asked.
+    Completed,
+    /// The provider's business "no".
+    Declined,
+    /// Nothing that decides anything.
+    Nothing,
 }
 
 /// How calls are verified.

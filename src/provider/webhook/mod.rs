@@ -18,6 +18,7 @@ pub(super) mod file;
 mod fixture;
 mod form;
 mod key;
+mod notice;
 mod place;
 mod private_key;
 mod sign;
@@ -30,10 +31,11 @@ use self::challenge::Challenge;
 use self::described::Described;
 use self::explain::Trail;
 pub use self::explain::{Step, StepResult};
+use self::notice::Reading;
 pub use self::private_key::{NoPrivateKey, PrivateKey};
 pub use self::sign::CannotSign;
 use super::Webhook;
-use crate::domain::callback::{ChallengeReply, RawCallback, Unverified};
+use crate::domain::callback::{ChallengeReply, Notice, RawCallback, Unverified};
 
 /// What to do with a call that may be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +64,9 @@ pub fn receive(webhook: &dyn Webhook, call: &RawCallback, now: Timestamp) -> Res
 
 /// A provider's endpoint, compiled from its file.
 struct Endpoint {
+    reading: Reading,
+    /// What expressions see as `secrets`.
+    secrets: minijinja::Value,
     verification: Verification,
     challenge: Option<Challenge>,
 }
@@ -95,6 +100,10 @@ impl Webhook for Endpoint {
 
     fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply> {
         self.challenge.as_ref()?.reply(call)
+    }
+
+    fn notices(&self, call: &RawCallback) -> Result<Vec<Notice>, String> {
+        self.reading.notices(call, self.secrets.clone())
     }
 
     fn explain(&self, call: &RawCallback, now: Timestamp) -> Vec<Step> {

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use ferryd::amqp::callback::{Callback, from_parts};
+use lapin::options::{QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -16,16 +18,28 @@ use crate::harness::broker::Broker;
 use crate::harness::daemon::Daemon;
 use crate::rig::{Rig, SOON, word};
 
-const QUEUE: &str = "ferry.callbacks.acme";
+/// The queue of ferryd's own.
+const OWN: &str = "ferry.callbacks.acme";
+/// A copy of what ferryd takes out of the queue of its own.
+const QUEUE: &str = "test.callbacks";
 const PATH: &str = "/webhooks/acme";
 const GOOD: &str = "x-signature: good\r\n";
 
 impl Rig {
-    /// With an endpoint at which `acme` calls back.
-    fn called_back(self) -> Self {
-        self.env("FERRYD_FAKE_WEBHOOKS", "acme")
+    /// With an endpoint at which `acme` calls back, and a queue that keeps a copy of what is taken.
+    async fn called_back(self) -> Self {
+        let rig = self
+            .env("FERRYD_FAKE_WEBHOOKS", "acme")
             .env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
-            .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
+            .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com");
+        rig.declare().await;
+        let channel = rig.broker.channel().await;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        channel.queue_declare(QUEUE.into(), QueueDeclareOptions::durable(), arguments).await.unwrap();
+        let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+        channel.queue_bind(QUEUE.into(), "ferry.callbacks".into(), "acme.*".into(), options, arguments).await.unwrap();
+        rig
     }
 
     /// Every callback in the queue; they stay there.

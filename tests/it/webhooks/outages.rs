@@ -39,7 +39,7 @@ async fn refused(address: SocketAddr, kinds: &[&str]) {
 #[tokio::test]
 async fn while_the_broker_is_away_or_full_calls_are_refused_and_then_taken_again() {
     let node = Node::private().await;
-    let rig = Rig::on(&node, "", &[("acme", File::default())]).await.called_back();
+    let rig = Rig::on(&node, "", &[("acme", File::default())]).await.called_back().await;
     let daemon = rig.start().await;
     let address = endpoint(&daemon).await;
     assert_eq!(post(address, "before").await.status, 200);
@@ -68,7 +68,7 @@ async fn while_the_broker_is_away_or_full_calls_are_refused_and_then_taken_again
 
 #[tokio::test]
 async fn over_a_network_that_stalls_calls_are_refused_in_time_and_then_taken_again() {
-    let rig = Rig::new("").await.called_back();
+    let rig = Rig::new("").await.called_back().await;
     let proxy = TcpProxy::to(rig.vhost.address()).await;
     let uri = rig.vhost.uri_at(proxy.address());
     let rig = rig.env("FERRYD_AMQP__URI", &uri);
@@ -88,7 +88,7 @@ async fn over_a_network_that_stalls_calls_are_refused_in_time_and_then_taken_aga
 
 #[tokio::test]
 async fn what_was_answered_is_in_the_queue_once_though_ferryd_is_killed_at_once() {
-    let rig = Rig::new("").await.called_back();
+    let rig = Rig::new("").await.called_back().await;
     let mut answered = 0;
     for _ in 0..3 {
         let daemon = rig.start().await;
@@ -109,7 +109,7 @@ async fn what_was_answered_is_in_the_queue_once_though_ferryd_is_killed_at_once(
 #[tokio::test]
 async fn what_was_answered_is_in_the_queue_once_though_the_broker_is_killed_at_once() {
     let node = Node::private().await;
-    let rig = Rig::on(&node, "", &[("acme", File::default())]).await.called_back();
+    let rig = Rig::on(&node, "", &[("acme", File::default())]).await.called_back().await;
     let daemon = rig.start().await;
     let address = endpoint(&daemon).await;
     node.settle().await;
@@ -126,7 +126,7 @@ async fn what_was_answered_is_in_the_queue_once_though_the_broker_is_killed_at_o
 
 #[tokio::test]
 async fn stopping_ends_calls_in_flight_with_their_answer() {
-    let rig = Rig::new("").await.called_back();
+    let rig = Rig::new("").await.called_back().await;
     let proxy = TcpProxy::to(rig.vhost.address()).await;
     let uri = rig.vhost.uri_at(proxy.address());
     let rig = rig.env("FERRYD_AMQP__URI", &uri).env("FERRYD_LOG", "info,ferryd::web=debug");
@@ -195,7 +195,7 @@ impl Tally {
 async fn of_a_burst_over_a_kill_of_the_broker_every_answered_call_is_in_the_queue() {
     let node = Node::private().await;
     let rig = Rig::on(&node, "[webhooks]\ntrusted_proxies = [\"127.0.0.1\"]", &[("acme", File::default())]).await;
-    let rig = rig.called_back();
+    let rig = rig.called_back().await;
     let daemon = rig.start().await;
     let address = endpoint(&daemon).await;
     node.settle().await;

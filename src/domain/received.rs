@@ -1,0 +1,89 @@
+//! What ferryd publishes about a provider's webhook call: the event `ferry.callback.received`.
+//!
+//! Every verified call is told, whether it belongs to a command or not, also long after its command has ended: bounces,
+//! disputes, trackers.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::callback::slug;
+use super::command::Identity;
+use super::name::Name;
+
+/// The last word of its routing key.
+const WORD: &str = "callback";
+
+/// A `CloudEvents` 1.0 event about a webhook call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "ferryd callback event")]
+pub struct ReceivedEvent {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// `callback/<provider>/<account>/<the provider's id>`: the same when the provider calls again.
+    pub id: String,
+    /// `/ferryd/<provider>`.
+    pub source: String,
+    /// Always `ferry.callback.received`.
+    pub r#type: String,
+    /// The command's id, where it belongs to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// When it was received.
+    pub time: Timestamp,
+    /// Always `application/json`.
+    pub datacontenttype: String,
+    /// What it tells.
+    pub data: ReceivedData,
+}
+
+/// What a webhook call tells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReceivedData {
+    /// The command that it belongs to; absent where none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Identity>,
+    /// The type of the provider that called.
+    pub r#type: Name,
+    /// The provider that called.
+    pub provider: Name,
+    /// The account whose endpoint it called.
+    pub account: Name,
+    /// Its name for what happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Its own id for what this is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_reference: Option<String>,
+    /// What it means for a command: `completed`, `declined` or `nothing`.
+    pub meaning: String,
+    /// What was called with, masked.
+    pub body: Value,
+}
+
+impl ReceivedEvent {
+    /// The event about a notice; `id` is the provider's own, or one that copies share.
+    #[must_use]
+    pub fn new(id: &str, time: Timestamp, data: ReceivedData) -> Self {
+        let ReceivedData { provider, account, command, .. } = &data;
+        Self {
+            specversion: "1.0".to_owned(),
+            id: format!("callback/{provider}/{account}/{id}"),
+            source: format!("/ferryd/{provider}"),
+            r#type: "ferry.callback.received".to_owned(),
+            subject: command.as_ref().map(|command| command.id.to_string()),
+            time,
+            datacontenttype: "application/json".to_owned(),
+            data,
+        }
+    }
+
+    /// `<type>.<provider>.<event>.callback`, the event's name as one word.
+    #[must_use]
+    pub fn routing_key(&self) -> String {
+        let ReceivedData { r#type, provider, event, .. } = &self.data;
+        let event = slug(event.as_deref().unwrap_or_default());
+        format!("{type}.{provider}.{event}.{WORD}")
+    }
+}

@@ -1,0 +1,299 @@
+//! The way of one webhook call, from its queue to what it means.
+//!
+//! ```text
+//! delivery → read → notices → whose? → *finished* where it decides → publish and confirm → ack → *settled*
+//! ```
+//!
+//! A call that was answered with 2xx is in its queue, and stays there until everything that follows from it is confirmed. It
+//! holds nothing: the message of the command that it ends waits on the ladder, and finds on its return that the command
+//! is over. The ledger decides between a call and every other answer, so a call that comes twice changes nothing the second
+//! time.
+//!
+//! A call can come before the ledger knows of what it is about. It then waits on the ladder as well, longer each time.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+use lapin::message::Delivery;
+use lapin::types::{AMQPValue, FieldTable};
+use tracing::{debug, error, info, warn};
+
+use super::outbox::Outgoing;
+use super::{Pipeline, ack};
+use crate::amqp::callback::{self, Callback};
+use crate::amqp::error::BrokerError;
+use crate::amqp::message::{Message, number, short};
+use crate::domain::callback::{Meaning, Notice};
+use crate::domain::command::Identity;
+use crate::domain::command_id::CommandId;
+use crate::domain::conflict::ConflictEvent;
+use crate::domain::event::{Event, Happening, Moment, Trace};
+use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::record::{By, Fact, Finished, Record, RecordId};
+use crate::domain::ledger::ruling::Ruling;
+use crate::domain::lifecycle::Kind;
+use crate::domain::received::{ReceivedData, ReceivedEvent};
+use crate::domain::retry::Rung;
+use crate::ledger::{Ledger, Ruled};
+use crate::provider::Provider;
+use crate::transport::mask::Mask;
+
+/// How often a call has waited for its command to become known.
+const TRIED: &str = "ferry-tried";
+/// Which of a call's notices waits.
+const ITEM: &str = "ferry-item";
+/// After so many waits, about eight seconds, it is told without its command.
+const TOLD_AFTER: usize = 3;
+/// After so many, about two hours, nobody waits any more.
+const MOST_WAITS: usize = 11;
+
+/// The webhook calls of one provider.
+pub struct Callbacks {
+    /// Publishes and acks.
+    pub pipeline: Arc<Pipeline>,
+    /// Whose calls.
+    pub provider: Arc<Provider>,
+    /// What must not be told of them.
+    pub mask: Mask,
+}
+
+/// How far a call has come.
+#[derive(Debug, Clone, Copy, Default)]
+struct Travel {
+    tried: usize,
+    /// The one notice that is left, where the others are done.
+    item: Option<usize>,
+}
+
+/// What follows from a call.
+#[derive(Default)]
+struct Following {
+    messages: Vec<Message>,
+    /// Decisions that are told by these messages, with the answers that go with them.
+    settled: Vec<(CommandId, RecordId)>,
+    replies: Vec<Message>,
+}
+
+impl Following {
+    fn add(&mut self, id: &CommandId, outgoing: Outgoing) {
+        self.messages.extend(outgoing.messages);
+        self.replies.extend(outgoing.replies);
+        self.settled.extend(outgoing.settles.map(|record| (id.clone(), record)));
+    }
+}
+
+impl Callbacks {
+    /// Does what follows from a call. One that can't be read, or breaks its reader, is put aside for a person.
+    pub async fn take(&self, delivery: Delivery) {
+        let following = AssertUnwindSafe(self.follow(&delivery)).catch_unwind().await;
+        let following = following.unwrap_or_else(|_| {
+            error!(provider = %self.provider.name, "reading a webhook call failed in ferryd itself; it is put aside");
+            Ok(self.aside(&delivery))
+        });
+        // Where ferryd stops before it may tell anything, the call comes back.
+        let Ok(Following { messages, settled, replies }) = following else { return };
+        let outgoing = Outgoing { messages, replies, settles: None };
+        if self.pipeline.publish(&outgoing).await.is_err() {
+            return;
+        }
+        ack([delivery.acker]).await;
+        for (id, record) in settled {
+            self.pipeline.memory.settle(&id, record);
+        }
+        for reply in &outgoing.replies {
+            self.pipeline.broker.publish_once(reply).await;
+        }
+    }
+
+    async fn follow(&self, delivery: &Delivery) -> Result<Following, BrokerError> {
+        let provider = &self.provider.name;
+        let read = callback::from_delivery(delivery).map_err(|error| error.to_string()).and_then(|callback| {
+            let webhook = self.provider.webhook.as_ref().ok_or("the provider's file has no `webhook` any more")?;
+            let notices = webhook.notices(&callback.call)?;
+            Ok((callback, notices))
+        });
+        let (callback, notices) = match read {
+            Ok(read) => read,
+            Err(reason) => {
+                error!(%provider, reason, "a webhook call can't be read; it is put aside");
+                return Ok(self.aside(delivery));
+            }
+        };
+        let travel = travel(delivery);
+        let mut following = Following::default();
+        for (item, notice) in notices.into_iter().enumerate() {
+            if travel.item.is_none_or(|only| only == item) {
+                self.heed(&callback, item, notice, travel.tried, &mut following).await?;
+            }
+        }
+        Ok(following)
+    }
+
+    /// Puts a call where a person looks for it.
+    fn aside(&self, delivery: &Delivery) -> Following {
+        Following { messages: self.pipeline.outbox.put_aside(delivery).messages, ..Following::default() }
+    }
+
+    /// What follows from one notice.
+    async fn heed(
+        &self,
+        callback: &Callback,
+        item: usize,
+        notice: Notice,
+        tried: usize,
+        following: &mut Following,
+    ) -> Result<(), BrokerError> {
+        let known = match self.pipeline.memory.ledger() {
+            Some(ledger) => self.whose(ledger, &notice).await.map(|identity| (ledger, identity)),
+            None => None,
+        };
+        if let Some((ledger, identity)) = known {
+            let id = identity.id.clone();
+            if tried <= TOLD_AFTER {
+                following.messages.extend(self.told(callback, item, &notice, Some(identity)));
+            }
+            if let Some(happening) = happening(notice.meaning) {
+                let outgoing = self.pipeline.decide(ledger, &id, happening).await?;
+                following.add(&id, outgoing);
+            }
+            return Ok(());
+        }
+        let names_one = notice.command.is_some() || notice.reference.is_some();
+        let waits = if notice.meaning == Meaning::Nothing { TOLD_AFTER } else { MOST_WAITS };
+        let goes_on = names_one && tried < waits && self.pipeline.memory.ledger().is_some();
+        if tried == TOLD_AFTER || (!goes_on && tried < TOLD_AFTER) {
+            following.messages.extend(self.told(callback, item, &notice, None));
+        }
+        if goes_on {
+            debug!(provider = %callback.provider, callback = %callback.id, tried, "no command is known for a webhook call yet");
+            following.messages.extend(self.again(callback, item, tried + 1));
+        } else if notice.meaning != Meaning::Nothing {
+            let reference = notice.reference.as_deref().unwrap_or_default();
+            info!(provider = %callback.provider, callback = %callback.id, reference, "a webhook call belongs to no command");
+        }
+        Ok(())
+    }
+
+    /// The command that a notice is about, if it is this provider's.
+    async fn whose(&self, ledger: &Ledger, notice: &Notice) -> Option<Identity> {
+        let named = notice.command.as_ref().and_then(|id| self.own(ledger, id));
+        if named.is_some() {
+            return named;
+        }
+        match ledger.called(&self.provider.name, notice.reference.as_deref()?).await {
+            Ok(id) => self.own(ledger, &id?),
+            Err(error) => {
+                warn!(%error, "failed to read the ledger's index");
+                None
+            }
+        }
+    }
+
+    fn own(&self, ledger: &Ledger, id: &CommandId) -> Option<Identity> {
+        let identity = ledger.case(id)?.opening.as_ref()?.identity.clone();
+        (identity.provider.as_ref() == Some(&self.provider.name)).then_some(identity)
+    }
+
+    /// The event that tells of a notice.
+    fn told(&self, callback: &Callback, item: usize, notice: &Notice, command: Option<Identity>) -> Option<Message> {
+        let Callback { id, account, received_at, .. } = callback;
+        let data = ReceivedData {
+            command,
+            r#type: self.provider.kind.clone(),
+            provider: self.provider.name.clone(),
+            account: account.clone(),
+            event: notice.event.clone(),
+            provider_reference: notice.reference.clone(),
+            meaning: notice.meaning.as_str().to_owned(),
+            body: self.mask.value(notice.body.clone()),
+        };
+        let id = notice.id.clone().unwrap_or_else(|| format!("{id}-{item}"));
+        self.pipeline.outbox.received(&ReceivedEvent::new(&id, *received_at, data))
+    }
+
+    /// The call itself, to come back later for the sake of one notice.
+    fn again(&self, callback: &Callback, item: usize, tried: usize) -> Option<Message> {
+        let names = &self.pipeline.names;
+        let message = callback::to_message(callback, names).ok()?;
+        let rung = Rung::all().nth(tried.saturating_sub(1)).unwrap_or(Rung::LONGEST);
+        let mut headers = message.properties.headers().clone().unwrap_or_else(FieldTable::default);
+        for (name, value) in [(TRIED, tried), (ITEM, item)] {
+            headers.insert(name.into(), AMQPValue::LongLongInt(i64::try_from(value).unwrap_or(i64::MAX)));
+        }
+        let key = format!("{}.{}.{}", rung.name(), callback.provider, callback.account);
+        let (exchange, routing_key) = (short(&names.retry()).ok()?, short(&key).ok()?);
+        Some(Message { exchange, routing_key, properties: message.properties.with_headers(headers), ..message })
+    }
+}
+
+impl Pipeline {
+    /// Ends a command by what its provider says on its own account; says what is to be published, if anything.
+    async fn decide(&self, ledger: &Ledger, id: &CommandId, happening: Happening) -> Result<Outgoing, BrokerError> {
+        let mut least_attempt = 0;
+        loop {
+            let Some((case, opening)) = ledger.case(id).and_then(|case| Some((case.clone(), case.opening.clone()?)))
+            else {
+                return Ok(Outgoing::default());
+            };
+            let (generation, attempt) = (case.step.generation, case.step.attempt.max(least_attempt));
+            let moment = Moment { generation, attempt, at: Timestamp::now() };
+            let event = Event::new(opening.identity, moment, happening.clone(), Trace::default());
+            let finished = Finished {
+                step: case.step,
+                opening: None,
+                fresh: false,
+                call: None,
+                unknown: false,
+                absent: false,
+                by: By::Holder,
+                effects: Effects { event: event.clone(), told: true, carried: None },
+            };
+            let record = Record { at: event.time, command: id.clone(), fact: Fact::Finished(Box::new(finished)) };
+            let Ruled { id: record, ruling, .. } = ledger.append(record).await?;
+            match ruling {
+                Ruling::Counts(granted) => {
+                    info!(command.id = id.as_str(), state = event.data.state.as_str(), "ended by a webhook call");
+                    let outgoing = self.outbox.announcement(&event, &granted.replies);
+                    return Ok(Outgoing { settles: Some(record), ..outgoing });
+                }
+                // Only the holder of the command's message can publish what it carries on.
+                Ruling::Unsettled(decided) if decided.effects.carried.is_none() => {
+                    let outgoing = self.outbox.announcement(&decided.effects.event, &decided.replies);
+                    return Ok(Outgoing { settles: Some(decided.by), ..outgoing });
+                }
+                Ruling::Contradicts(stands) => {
+                    let (answer, stands) = (event.data.state.as_str(), stands.as_ref());
+                    let stood = stands.data.state.as_str();
+                    error!(
+                        command.id = id.as_str(),
+                        answer,
+                        stands = stood,
+                        "a webhook call contradicts how its command has ended"
+                    );
+                    return Ok(self.outbox.contradicted(&ConflictEvent::of_answer(&event, stands)));
+                }
+                Ruling::Outrun { attempt } => least_attempt = attempt,
+                // It was sent again meanwhile: this is about the generation there is now.
+                Ruling::Passed => {}
+                _ => return Ok(Outgoing::default()),
+            }
+        }
+    }
+}
+
+/// What a notice leads to, where it decides.
+fn happening(meaning: Meaning) -> Option<Happening> {
+    match meaning {
+        Meaning::Completed(success) => Some(Happening::Completed(success)),
+        Meaning::Declined(failure) => Some(Happening::Failed(Kind::Declined, failure)),
+        Meaning::Nothing => None,
+    }
+}
+
+fn travel(delivery: &Delivery) -> Travel {
+    let headers = delivery.properties.headers().as_ref();
+    let whole = |name| number(headers, name).and_then(|number| usize::try_from(number).ok());
+    Travel { tried: whole(TRIED).unwrap_or_default(), item: whole(ITEM) }
+}

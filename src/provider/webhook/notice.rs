@@ -1,0 +1,136 @@
+//! What a verified call tells: about which command, and what it means for it.
+//!
+//! A call can hold many notices; `each` is where they are. They are read all or none: one that can't be read keeps the
+//! whole call from being taken for handled.
+
+use minijinja::Value;
+use serde_json::Value as Json;
+
+use super::challenge::scope;
+use crate::domain::callback::{Meaning, Notice, RawCallback};
+use crate::domain::command_id::CommandId;
+use crate::domain::outcome::{Failure, Success};
+use crate::provider::fault::KeyPath;
+use crate::provider::rest::expression::{Condition, Scope, from_json};
+use crate::provider::rest::text::Text;
+use crate::provider::rest::tree::{OnFault, Tree};
+
+/// The most notices of one call.
+const MOST: usize = 10_000;
+
+/// The most bytes of an id or a name.
+const LONGEST: usize = 512;
+
+/// How calls are read.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Where the notices are, if there can be more than one.
+    pub(super) each: Option<Text>,
+    /// The name of what happened.
+    pub(super) event: Option<Text>,
+    /// The provider's id for this telling of it.
+    pub(super) id: Option<Text>,
+    /// The command's id.
+    pub(super) command: Option<Text>,
+    /// The provider's own id for what it is about.
+    pub(super) reference: Option<Text>,
+    /// What notices mean; the first that matches.
+    pub(super) rules: Vec<Rule>,
+}
+
+/// What notices of a sort mean.
+#[derive(Debug)]
+pub(super) struct Rule {
+    /// When it matches.
+    pub(super) when: Condition,
+    /// What they mean.
+    pub(super) means: Sense,
+    /// What the event holds.
+    pub(super) result: Option<Tree>,
+    /// The provider's code.
+    pub(super) code: Option<Text>,
+    /// What a person should read.
+    pub(super) message: Option<Text>,
+}
+
+/// What a notice means, without its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sense {
+    /// Done.
+    Completed,
+    /// The business "no".
+    Declined,
+    /// Nothing that decides.
+    Nothing,
+}
+
+impl Reading {
+    /// The notices of a call.
+    ///
+    /// # Errors
+    /// What can't be read, for people.
+    pub(super) fn notices(&self, call: &RawCallback, secrets: Value) -> Result<Vec<Notice>, String> {
+        let scope = scope(call, secrets);
+        let Some(each) = &self.each else { return Ok(vec![self.notice(&scope, body(call))]) };
+        let items = match each.json(&scope).map_err(|error| format!("webhook.each: {error}"))? {
+            Some(Json::Array(items)) if items.len() <= MOST => items,
+            Some(Json::Array(items)) => return Err(format!("webhook.each: {} notices are too many", items.len())),
+            _ => return Err("webhook.each: is no list".to_owned()),
+        };
+        let notice = |item: Json| self.notice(&scope.with([("body", from_json(&item))]), item);
+        Ok(items.into_iter().map(notice).collect())
+    }
+
+    fn notice(&self, scope: &Scope, body: Json) -> Notice {
+        let rule = self.rules.iter().find(|rule| rule.when.holds(scope));
+        let reference = short(self.reference.as_ref(), scope);
+        Notice {
+            event: short(self.event.as_ref(), scope),
+            id: short(self.id.as_ref(), scope),
+            command: short(self.command.as_ref(), scope).and_then(|id| id.parse::<CommandId>().ok()),
+            meaning: rule.map_or(Meaning::Nothing, |rule| rule.meaning(scope, reference.as_deref())),
+            reference,
+            body,
+        }
+    }
+}
+
+impl Rule {
+    fn meaning(&self, scope: &Scope, reference: Option<&str>) -> Meaning {
+        let provider_reference = reference.map(str::to_owned);
+        match self.means {
+            Sense::Nothing => Meaning::Nothing,
+            Sense::Completed => {
+                let mut warnings = Vec::new();
+                let place = KeyPath::default().key("result");
+                let mapped = |tree: &Tree| tree.json(scope, &place, &mut OnFault::Note(&mut warnings)).ok().flatten();
+                let result = self.result.as_ref().and_then(mapped);
+                Meaning::Completed(Success { result, provider_reference, warnings, http_status: None })
+            }
+            Sense::Declined => {
+                let code = short(self.code.as_ref(), scope);
+                let message = short(self.message.as_ref(), scope);
+                Meaning::Declined(Failure {
+                    code,
+                    message: message.unwrap_or_else(|| "the provider says that it has failed".to_owned()),
+                    provider_reference,
+                    ..Failure::default()
+                })
+            }
+        }
+    }
+}
+
+/// A text that is there and not too long.
+fn short(text: Option<&Text>, scope: &Scope) -> Option<String> {
+    text?.string(scope).ok().flatten().filter(|text| !text.is_empty() && text.len() <= LONGEST)
+}
+
+/// The body of a call as JSON: a form as a map, what is neither as a text.
+fn body(call: &RawCallback) -> Json {
+    super::challenge::body(call).unwrap_or_else(|| Json::String(String::from_utf8_lossy(&call.body).into_owned()))
+}
+
+#[cfg(test)]
+#[path = "notice_tests.rs"]
+mod tests;

@@ -1,0 +1,207 @@
+//! What webhook calls mean: they end commands, or are told, and change nothing the second time.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use ring::hmac;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::harness::broker::Broker;
+use crate::harness::daemon::Daemon;
+use crate::harness::node::Node;
+use crate::harness::wait::eventually;
+use crate::rig::{File, Rig, SOON, charge, command, word};
+
+const SECRET: &str = "whsec-acme-7";
+
+const KEYS: &str = r#"
+[webhook]
+event = "{{ body.type }}"
+id = "{{ body.id }}"
+command = "{{ body.command }}"
+reference = "{{ body.about }}"
+[webhook.verify]
+algorithm = "hmac_sha256"
+keys = [{ secret = "{{ secrets.webhook }}" }]
+signature = { header = "x-signature", encoding = "hex" }
+signed = "{{ body }}"
+[[webhook.on]]
+when = "body.type == 'charge.succeeded'"
+as = "completed"
+result = { id = "{{ body.about }}", paid = "{{ body.amount }}" }
+[[webhook.on]]
+when = "body.type == 'charge.failed'"
+as = "declined"
+code = "{{ body.code }}"
+"#;
+
+async fn rig_on(node: &Node) -> Rig {
+    let rig = Rig::on(node, "", &[("acme", File { operations: KEYS, ..File::default() })]).await;
+    let text = rig.provider_text("acme");
+    let text = text.replace("secrets = { ", &format!("secrets = {{ webhook = \"{SECRET}\", "));
+    rig.file_again("acme", &text)
+        .env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
+        .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
+}
+
+async fn rig() -> Rig {
+    rig_on(Node::shared().await).await
+}
+
+/// Calls `acme`'s endpoint, signed; returns the status.
+async fn call(daemon: &Daemon, body: &Value) -> u16 {
+    let line = daemon.wait_for_log(SOON, |line| line["message"] == "the endpoint for webhooks listens").await;
+    let address: SocketAddr = word(&line, "address").parse().unwrap();
+    let body = body.to_string();
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), body.as_bytes());
+    let signature: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let head = format!(
+        "POST /webhooks/acme HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         x-signature: {signature}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    tcp.write_all((head + &body).as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).await.unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+fn told(id: &str, kind: &str, more: Value) -> Value {
+    let mut body = json!({"id": id, "type": kind});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+/// The distinct ids of the events that end a command.
+fn ends(rig: &Rig, command: &str) -> Vec<String> {
+    let is_end = |event: &&Value| matches!(word(event, "data.state"), "completed" | "failed");
+    let ids: BTreeSet<_> =
+        rig.events.of(command).iter().filter(is_end).map(|event| word(event, "id").to_owned()).collect();
+    ids.into_iter().collect()
+}
+
+/// The event about a call.
+async fn received(rig: &Rig, id: &str) -> Value {
+    let id = format!("callback/acme/default/{id}");
+    rig.events.first(SOON, |event| event["id"] == id).await
+}
+
+#[tokio::test]
+async fn a_call_ends_the_command_it_is_about_and_the_second_one_changes_nothing() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    rig.publish(&charge("paid", json!({"accepted": true}))).await;
+    rig.publish(&charge("refused", json!({"accepted": true}))).await;
+    let about =
+        |event: &Value| json!({"about": word(event, "data.provider_reference"), "amount": 1099, "code": "no_funds"});
+    let [paid, refused] =
+        [rig.events.state("paid", "waiting", SOON).await, rig.events.state("refused", "waiting", SOON).await];
+    for id in ["evt-1", "evt-1", "evt-2"] {
+        assert_eq!(call(&daemon, &told(id, "charge.succeeded", about(&paid))).await, 200);
+    }
+    assert_eq!(call(&daemon, &told("evt-3", "charge.failed", about(&refused))).await, 200);
+    let end = rig.terminal("paid").await;
+    assert_eq!((word(&end, "data.state"), &end["data"]["result"]["paid"]), ("completed", &json!(1099)));
+    let end = rig.terminal("refused").await;
+    assert_eq!((word(&end, "data.error.kind"), word(&end, "data.error.code")), ("declined", "no_funds"));
+    for (event, subject) in [("evt-1", "paid"), ("evt-2", "paid"), ("evt-3", "refused")] {
+        let event = received(&rig, event).await;
+        assert_eq!((word(&event, "subject"), word(&event, "type")), (subject, "ferry.callback.received"));
+        assert_eq!(word(&event, "data.command.provider"), "acme");
+    }
+    rig.events.catch_up().await;
+    assert_eq!(ends(&rig, "paid"), ["paid/0/1/completed"]);
+    // It contradicts what has been said, and a person hears of it.
+    assert_eq!(call(&daemon, &told("evt-4", "charge.failed", about(&paid))).await, 200);
+    let conflict = rig.events.first(SOON, |event| event["type"] == "ferry.command.conflict").await;
+    assert_eq!((word(&conflict, "subject"), word(&conflict, "data.contradicted_by")), ("paid", "failed"));
+    assert_eq!(rig.calls("paid").calls, 1);
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_call_that_comes_before_its_command_is_known_finds_it_later() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    let early = told("early-1", "charge.succeeded", json!({"command": "early", "about": "x"}));
+    assert_eq!(call(&daemon, &early).await, 200);
+    // The sandbox numbers what it accepts: this one's reference is known before it is given.
+    let by_reference = told("early-2", "charge.succeeded", json!({"about": "sb_2"}));
+    assert_eq!(call(&daemon, &by_reference).await, 200);
+    rig.broker.await_depth("ferry.callbacks.acme", 0).await;
+    for id in ["early", "later"] {
+        rig.publish(&charge(id, json!({"accepted": true}))).await;
+        rig.events.state(id, "waiting", SOON).await;
+        assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed", "{id}");
+    }
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_call_ends_a_command_whose_call_still_runs_or_is_in_doubt() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    rig.publish(&charge("running", json!({"latency": "1500ms"}))).await;
+    rig.publish(&command("acme", "send", "doubtful", json!({"act_then_fail": true}))).await;
+    assert_eq!(word(&rig.terminal("doubtful").await, "data.error.kind"), "unresolved");
+    for id in ["running", "doubtful"] {
+        let body = told(&format!("evt-{id}"), "charge.succeeded", json!({"command": id}));
+        assert_eq!(call(&daemon, &body).await, 200);
+        let end = rig.events.state(id, "completed", SOON).await;
+        assert_eq!(end["data"]["final"], true);
+    }
+    let over = async || (rig.sandbox.calls().concurrent == 0).then_some(());
+    eventually(SOON, "the call has ended", over).await;
+    rig.end(&daemon).await;
+    rig.events.catch_up().await;
+    assert_eq!(ends(&rig, "running"), ["running/0/1/completed"], "the call's own answer changes nothing");
+}
+
+#[tokio::test]
+async fn a_call_about_nothing_that_is_known_is_told_all_the_same() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    let dispute = json!({"about": "sb_99", "card": "4111 1111 1111 1111", "note": SECRET});
+    assert_eq!(call(&daemon, &told("evt-9", "charge.dispute.created", dispute)).await, 200);
+    let event = received(&rig, "evt-9").await;
+    assert!(event.get("subject").is_none() && event["data"].get("command").is_none(), "{event:#}");
+    assert_eq!(word(&event, "data.event"), "charge.dispute.created");
+    let body = event["data"]["body"].to_string();
+    assert!(!body.contains("4111") && !body.contains(SECRET), "{body}");
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn what_was_answered_ends_its_commands_though_ferryd_and_the_broker_are_killed() {
+    let node = Node::private().await;
+    let mut rig = rig_on(&node).await;
+    let daemon = rig.start().await;
+    let ids: Vec<_> = (0..20).map(|number| format!("order-{number}")).collect();
+    for id in &ids {
+        rig.publish(&charge(id, json!({"accepted": true}))).await;
+    }
+    for id in &ids {
+        rig.events.state(id, "waiting", SOON).await;
+    }
+    node.settle().await;
+    for id in &ids {
+        assert_eq!(call(&daemon, &told(&format!("evt-{id}"), "charge.succeeded", json!({"command": id}))).await, 200);
+    }
+    daemon.kill9();
+    node.kill9().await;
+    node.start().await;
+    let successor = rig.start().await;
+    for id in &ids {
+        assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed", "{id}");
+        let event = received(&rig, &format!("evt-{id}")).await;
+        assert_eq!(word(&event, "subject"), id);
+    }
+    for id in &ids {
+        assert_eq!(ends(&rig, id), [format!("{id}/0/1/completed")]);
+    }
+    rig.broker = Broker::connect_eventually(&rig.vhost.uri()).await;
+    rig.end(&successor).await;
+}
