@@ -14,7 +14,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use super::message::{number, text};
 use crate::domain::event::Trace;
-use crate::domain::inquiry::{Inquiry, Purpose};
+use crate::domain::inquiry::{DEADLINE_HEADER as DEADLINE, Inquiry, Purpose};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::ledger::effects::HeaderValue;
 use crate::domain::ledger::record::RecordId;
@@ -35,7 +35,6 @@ const RECORDED: &str = "ferry-recorded";
 const CLAIM: &str = "ferry-claim";
 const ROUTING_KEY: &str = "ferry-routing-key";
 const UNKNOWN_SINCE: &str = "ferry-unknown-since";
-const DEADLINE: &str = "ferry-deadline";
 const REFERENCE: &str = "ferry-provider-reference";
 const INQUIRY: &str = "ferry-inquiry";
 const PURPOSE: &str = "ferry-purpose";

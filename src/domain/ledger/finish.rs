@@ -148,6 +148,7 @@ impl Case {
         self.told = self.told.max(event.data.sequence);
         self.unknown = (self.unknown && !absent) || *unknown;
         self.phase = Phase::Decided { by: id, effects: Some(Box::new(effects.clone())) };
+        self.deadline = effects.deadline();
         let mut granted = Granted { unknown: self.unknown, replies: Vec::new() };
         if event.data.state.is_terminal() {
             let letter = effects.dead_letter().map(Box::new);
