@@ -56,6 +56,7 @@ fn a_question_that_is_not_understood_is_not_taken_for_a_call() {
     let broken = [
         (PURPOSE, AMQPValue::LongString("refund".into())),
         (PURPOSE, AMQPValue::LongString("".into())),
+        (PURPOSE, AMQPValue::LongLongInt(1)),
         (INQUIRY, AMQPValue::LongLongInt(-1)),
         (INQUIRY, AMQPValue::Void),
         (NOT_BEFORE, AMQPValue::LongString("soon".into())),

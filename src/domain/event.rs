@@ -149,9 +149,8 @@ impl Happening {
     pub fn state(&self) -> State {
         match self {
             Self::Pending { .. } => State::Pending,
-            Self::Processing => State::Processing,
+            Self::Processing | Self::Inquiring { accepted: false, .. } => State::Processing,
             Self::Waiting(..) | Self::Inquiring { accepted: true, .. } => State::Waiting,
-            Self::Inquiring { accepted: false, .. } => State::Processing,
             Self::Completed(_) => State::Completed,
             Self::Failed(..) => State::Failed,
         }

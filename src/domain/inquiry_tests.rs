@@ -9,12 +9,12 @@ pub(super) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-pub(super) fn lookup(proves_absence: bool) -> Option<LookupPolicy> {
-    Some(LookupPolicy { after: secs(90), proves_absence })
+pub(super) fn lookup(proves_absence: bool) -> LookupPolicy {
+    LookupPolicy { after: secs(90), proves_absence }
 }
 
-pub(super) fn poll(interval: u64, longest: u64) -> Option<PollPolicy> {
-    Some(PollPolicy { interval: secs(interval), longest: secs(longest) })
+pub(super) fn poll(interval: u64, longest: u64) -> PollPolicy {
+    PollPolicy { interval: secs(interval), longest: secs(longest) }
 }
 
 /// No key, three attempts at 5 s and 30 s, an hour for what was accepted; neither poll nor lookup.
@@ -80,9 +80,9 @@ fn asked(decision: &Decision) -> (i64, u32) {
 #[test]
 fn a_question_is_asked_when_it_is_due_and_an_overdue_poll_becomes_a_last_lookup_or_a_persons() {
     use Purpose::{Lookup, Poll};
-    let (neither, polled) = (limits(), Limits { poll: poll(5, 60), ..limits() });
+    let (neither, polled) = (limits(), Limits { poll: Some(poll(5, 60)), ..limits() });
     let (looked_up, both) =
-        (Limits { lookup: lookup(true), ..limits() }, Limits { lookup: lookup(true), ..polled.clone() });
+        (Limits { lookup: Some(lookup(true)), ..limits() }, Limits { lookup: Some(lookup(true)), ..polled.clone() });
     let table = [
         // purpose, deadline, due, now, limits, expected
         (Poll, Some(600), 100, 1, &polled, "1m"),
@@ -140,11 +140,11 @@ fn what_is_accepted_has_a_deadline_and_no_question_comes_after_it() {
     let table = [
         // progress, poll, (deadline, first question, its number)
         (fresh.clone(), None, (3_610, 3_610, 1)),
-        (fresh.clone(), poll(5, 60), (3_610, 15, 1)),
-        (fresh.clone(), poll(6, 60), (3_610, 25, 1)),
-        (fresh, poll(7_200, 7_200), (3_610, 3_610, 1)),
-        (found, poll(5, 60), (3_610, 15, 5)),
-        (waiting(12, None), poll(5, 60), (12, 12, 1)),
+        (fresh.clone(), Some(poll(5, 60)), (3_610, 15, 1)),
+        (fresh.clone(), Some(poll(6, 60)), (3_610, 25, 1)),
+        (fresh, Some(poll(7_200, 7_200)), (3_610, 3_610, 1)),
+        (found, Some(poll(5, 60)), (3_610, 15, 5)),
+        (waiting(12, None), Some(poll(5, 60)), (12, 12, 1)),
     ];
     for (progress, poll, expected) in table {
         assert_eq!(accept(&progress, &Limits { poll, ..limits() }), expected, "{poll:?} {progress:?}");
@@ -162,7 +162,7 @@ fn polls_come_a_rung_further_apart_each_time_up_to_the_longest_wait() {
         (43_200, 43_200, vec![43_200, 43_200]),
     ];
     for (first, longest, waits) in table {
-        let limits = Limits { poll: poll(first, longest), ..limits() };
+        let limits = Limits { poll: Some(poll(first, longest)), ..limits() };
         let mut progress = waiting(1_000_000, None);
         for (wait, number) in waits.into_iter().zip(1..) {
             let question = inquiry(Purpose::Poll, number, 0);
@@ -175,7 +175,7 @@ fn polls_come_a_rung_further_apart_each_time_up_to_the_longest_wait() {
 
 #[test]
 fn a_poll_ends_the_command_or_is_made_again_by_the_deadline() {
-    let limits = Limits { poll: poll(5, 60), ..limits() };
+    let limits = Limits { poll: Some(poll(5, 60)), ..limits() };
     let question = inquiry(Purpose::Poll, 1, 0);
     let progress = waiting(12, Some(question));
     let follow = |polled| after_poll(polled, question, &progress, &limits, at(1));
@@ -194,11 +194,11 @@ fn a_doubtful_call_is_looked_up_once_that_can_prove_something_and_never_from_wit
     let table = [
         // progress, lookup, now, expected: when and as which question, or the end
         (doubted(None), None, 1, None),
-        (doubted(None), lookup(false), 1, Some((90, 1))),
-        (doubted(None), lookup(true), 500, Some((500, 1))),
-        (Progress { unknown_since: None, ..doubted(None) }, lookup(true), 7, Some((97, 1))),
-        (doubted(Some(poll)), lookup(true), 1, Some((90, 3))),
-        (doubted(Some(found)), lookup(true), 1, None),
+        (doubted(None), Some(lookup(false)), 1, Some((90, 1))),
+        (doubted(None), Some(lookup(true)), 500, Some((500, 1))),
+        (Progress { unknown_since: None, ..doubted(None) }, Some(lookup(true)), 7, Some((97, 1))),
+        (doubted(Some(poll)), Some(lookup(true)), 1, Some((90, 3))),
+        (doubted(Some(found)), Some(lookup(true)), 1, None),
     ];
     for (progress, lookup, now, expected) in table {
         let decision = doubtful(failure(), &progress, lookup, at(now));
@@ -220,7 +220,7 @@ fn what_a_lookup_finds_is_the_answer_of_the_call() {
         (Outcome::Unknown(failure()), "lookup", "unresolved"),
         (Outcome::Lookup(failure()), "lookup", "unresolved"),
     ];
-    let limits = Limits { lookup: lookup(true), poll: poll(5, 60), ..limits() };
+    let limits = Limits { lookup: Some(lookup(true)), poll: Some(poll(5, 60)), ..limits() };
     let question = inquiry(Purpose::Lookup, 1, 90);
     for (outcome, expected, overdue) in found {
         for (deadline, expected) in [(None, expected), (Some(1_000), expected), (Some(100), overdue)] {
@@ -244,7 +244,7 @@ fn there_is_none_acquits_only_with_proof_long_enough_after_and_not_what_was_acce
     ];
     let question = inquiry(Purpose::Lookup, 1, 0);
     for (proof, now, accepted, expected) in table {
-        let limits = Limits { lookup: lookup(proof), ..limits() };
+        let limits = Limits { lookup: Some(lookup(proof)), ..limits() };
         let deadline = accepted.then(|| at(1_000));
         let mut progress = Progress { deadline, ..doubted(Some(question)) };
         let decision = after_lookup(LookedUp::Absent(failure()), question, &mut progress, &limits, at(now), 0.5);
@@ -252,7 +252,7 @@ fn there_is_none_acquits_only_with_proof_long_enough_after_and_not_what_was_acce
         let acquitted = expected == "5s";
         assert_eq!((progress.unknown, progress.unknown_since.is_none()), (!acquitted, acquitted));
     }
-    let limits = Limits { lookup: lookup(true), ..limits() };
+    let limits = Limits { lookup: Some(lookup(true)), ..limits() };
     let mut last = Progress { attempt: 3, ..doubted(Some(question)) };
     let decision = after_lookup(LookedUp::Absent(failure()), question, &mut last, &limits, at(90), 0.5);
     assert!(
@@ -265,7 +265,7 @@ fn there_is_none_acquits_only_with_proof_long_enough_after_and_not_what_was_acce
 
 #[test]
 fn a_lookup_without_an_answer_goes_on_along_the_schedule_and_then_to_a_person() {
-    let limits = Limits { lookup: lookup(true), ..limits() };
+    let limits = Limits { lookup: Some(lookup(true)), ..limits() };
     let mut progress = doubted(None);
     let mut question = inquiry(Purpose::Lookup, 1, 90);
     for (due, number) in [(5, 2), (30, 3)] {

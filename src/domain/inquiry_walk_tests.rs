@@ -115,8 +115,8 @@ proptest! {
         (polls, looks, proves, key) in any::<(bool, bool, bool, bool)>(),
     ) {
         let limits = Limits {
-            poll: poll(5, 600).filter(|_| polls),
-            lookup: lookup(proves).filter(|_| looks),
+            poll: polls.then(|| poll(5, 600)),
+            lookup: looks.then(|| lookup(proves)),
             key_retention: key.then(|| secs(86_400)),
             ..limits()
         };

@@ -87,7 +87,7 @@ impl Lookup {
                 return LookedUp::Found(reading.outcome(reply, body, scope, secrets));
             };
             return match item.json(scope) {
-                Ok(Some(item)) => self.of_item(item, reading, heard),
+                Ok(Some(item)) => of_item(item, reading, heard),
                 Ok(None) => LookedUp::Unclear(unclear("`lookup.item` yields nothing".to_owned())),
                 Err(error) => LookedUp::Unclear(unclear(secrets.scrub(&format!("`lookup.item`: {error}")))),
             };
@@ -97,13 +97,14 @@ impl Lookup {
         }
         LookedUp::Unclear(failure())
     }
+}
 
-    fn of_item(&self, item: Json, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
-        let body = Body::of(item);
-        let reply = Reply { status: 200, ..heard.reply.clone() };
-        let scope = scope(&heard.scope, &reply, &body);
-        LookedUp::Found(reading.outcome(&reply, &body, &scope, heard.secrets))
-    }
+/// What was found, read as if it were the body of an answer.
+fn of_item(item: Json, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
+    let body = Body::of(item);
+    let reply = Reply { status: 200, ..heard.reply.clone() };
+    let scope = scope(&heard.scope, &reply, &body);
+    LookedUp::Found(reading.outcome(&reply, &body, &scope, heard.secrets))
 }
 
 /// Whether an answer of this status can say what there is. A provider that is in trouble, or does not let ferryd in, does
