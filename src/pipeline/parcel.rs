@@ -310,4 +310,4 @@ pub(crate) fn check<'a>(command: &Command, provider: &'a Provider) -> Result<&'a
 
 #[cfg(test)]
 #[path = "parcel_tests.rs"]
-mod tests;
+pub(in crate::pipeline) mod tests;

@@ -5,11 +5,12 @@ use crate::domain::command::Envelope;
 use crate::domain::inquiry::{Inquiry, Purpose};
 use crate::domain::ledger::record::{Fact, Record, RecordId, Started};
 
-fn at(second: i64) -> Timestamp {
+pub(in crate::pipeline) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-fn parcel(inquiry: Option<Inquiry>) -> Parcel {
+/// A message whose only call ended unknown.
+pub(in crate::pipeline) fn parcel(inquiry: Option<Inquiry>) -> Parcel {
     let mut travel = Travel::fresh(at(0));
     travel.progress.suspect(at(0));
     travel.progress.inquiry = inquiry;
