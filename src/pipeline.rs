@@ -187,7 +187,10 @@ impl Pipeline {
         match self.memory.begin(&mut order.parcel, operation, &request).await? {
             Begun::Yes { unknown } => {
                 hit(Failpoint::Begun);
-                order.progress_mut().unknown |= unknown;
+                if unknown {
+                    // By somebody else, perhaps just now.
+                    order.progress_mut().suspect(Timestamp::now());
+                }
             }
             Begun::No(next) => {
                 return self.instead(&mut order.parcel, operation.remedies(), next).await;

@@ -14,7 +14,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use super::message::{number, text};
 use crate::domain::event::Trace;
-use crate::domain::inquiry::{Inquiry, Purpose};
+use crate::domain::inquiry::{DEADLINE_HEADER as DEADLINE, Inquiry, Purpose};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::ledger::effects::HeaderValue;
 use crate::domain::ledger::record::RecordId;
@@ -35,7 +35,6 @@ const RECORDED: &str = "ferry-recorded";
 const CLAIM: &str = "ferry-claim";
 const ROUTING_KEY: &str = "ferry-routing-key";
 const UNKNOWN_SINCE: &str = "ferry-unknown-since";
-const DEADLINE: &str = "ferry-deadline";
 const REFERENCE: &str = "ferry-provider-reference";
 const INQUIRY: &str = "ferry-inquiry";
 const PURPOSE: &str = "ferry-purpose";
@@ -166,7 +165,7 @@ impl Travel {
             unknown_since: time(headers, UNKNOWN_SINCE).ok()?,
             deadline: time(headers, DEADLINE).ok()?,
             provider_reference: text(headers, REFERENCE).map(str::to_owned),
-            inquiry: inquiry(headers)?,
+            inquiry: inquiry(headers).ok()?,
             digest: text(headers, DIGEST).map(str::to_owned),
             history: text(headers, HISTORY).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
         };
@@ -179,17 +178,22 @@ impl Travel {
     }
 }
 
-/// The question that is due, if one is. `None` where it can't be understood: it must not be taken for a call.
-fn inquiry(headers: Option<&FieldTable>) -> Option<Option<Inquiry>> {
+/// A question that is due and can't be understood.
+struct NotUnderstood;
+
+/// The question that is due, if one is. One that can't be understood must not be taken for a call.
+fn inquiry(headers: Option<&FieldTable>) -> Result<Option<Inquiry>, NotUnderstood> {
     let whole = |name| number(headers, name).and_then(|number| u32::try_from(number).ok());
+    let written = headers.is_some_and(|headers| headers.contains_key(PURPOSE));
     let purpose = match text(headers, PURPOSE) {
-        None => return Some(None),
+        None if !written => return Ok(None),
         Some("poll") => Purpose::Poll,
         Some("lookup") => Purpose::Lookup,
-        Some(_) => return None,
+        _ => return Err(NotUnderstood),
     };
-    let (number, due) = (whole(INQUIRY)?, time(headers, NOT_BEFORE).ok()??);
-    Some(Some(Inquiry { number, purpose, due, tried: whole(TRIED).unwrap_or_default() }))
+    let due = time(headers, NOT_BEFORE).ok().flatten().ok_or(NotUnderstood)?;
+    let (number, tried) = (whole(INQUIRY).ok_or(NotUnderstood)?, whole(TRIED).unwrap_or_default());
+    Ok(Some(Inquiry { number, purpose, due, tried }))
 }
 
 /// Puts headers of ferryd's own beside those of a publisher.

@@ -29,10 +29,64 @@ fn written(travel: &Travel) -> FieldTable {
     with_own(BasicProperties::default(), &travel.headers(Kind::Retry)).headers().clone().unwrap()
 }
 
+fn time(millisecond: i64) -> Timestamp {
+    Timestamp::from_millisecond(millisecond).unwrap()
+}
+
+/// A command that is asked about.
+fn asked_about(purpose: Purpose) -> Travel {
+    let mut travel = travel(true, Some("k"));
+    travel.progress.unknown_since = Some(time(1_800_000_001_001));
+    travel.progress.deadline = Some(time(1_800_000_900_000));
+    travel.progress.provider_reference = Some("pi_1 ü".to_owned());
+    travel.progress.inquiry = Some(Inquiry { number: 4, purpose, due: time(1_800_000_060_500), tried: 2 });
+    travel
+}
+
 #[test]
 fn progress_survives_the_way_through_a_queue() {
-    for travel in [travel(true, Some("k")), travel(false, None)] {
+    let asked_about = [Purpose::Poll, Purpose::Lookup].map(asked_about);
+    for travel in [travel(true, Some("k")), travel(false, None)].into_iter().chain(asked_about) {
         assert_eq!(Travel::read(Some(&written(&travel))).unwrap(), travel);
+    }
+}
+
+#[test]
+fn a_question_that_is_not_understood_is_not_taken_for_a_call() {
+    let broken = [
+        (PURPOSE, AMQPValue::LongString("refund".into())),
+        (PURPOSE, AMQPValue::LongString("".into())),
+        (PURPOSE, AMQPValue::LongLongInt(1)),
+        (INQUIRY, AMQPValue::LongLongInt(-1)),
+        (INQUIRY, AMQPValue::Void),
+        (NOT_BEFORE, AMQPValue::LongString("soon".into())),
+        (NOT_BEFORE, AMQPValue::Void),
+        (DEADLINE, AMQPValue::LongString("never".into())),
+        (UNKNOWN_SINCE, AMQPValue::LongString("once".into())),
+    ];
+    for (name, value) in broken {
+        let mut headers = written(&asked_about(Purpose::Lookup));
+        headers.insert(name.into(), value.clone());
+        assert_eq!(Travel::read(Some(&headers)), None, "{name} {value:?}");
+    }
+}
+
+#[test]
+fn what_a_version_without_questions_wrote_is_up_for_its_next_call() {
+    let travel = travel(true, Some("k"));
+    let headers = written(&travel);
+    for name in [PURPOSE, INQUIRY, NOT_BEFORE, TRIED, DEADLINE, REFERENCE, UNKNOWN_SINCE] {
+        assert!(!headers.contains_key(name), "{name}");
+    }
+    let mut untold = written(&asked_about(Purpose::Poll));
+    untold.insert(TRIED.into(), AMQPValue::Void);
+    assert_eq!(Travel::read(Some(&untold)).unwrap().progress.inquiry.unwrap().tried, 0);
+}
+
+#[test]
+fn the_kind_of_a_message_that_asks_is_the_purpose() {
+    for purpose in [Purpose::Poll, Purpose::Lookup] {
+        assert_eq!(Kind::from(purpose).as_str(), purpose.as_str());
     }
 }
 
@@ -113,6 +167,18 @@ proptest! {
         }
         headers.insert(GENERATION.into(), AMQPValue::LongLongInt(integer));
         let _ = Travel::read(Some(&headers));
+    }
+
+    #[test]
+    fn every_question_survives_the_way_through_a_queue(
+        (number, tried, poll) in any::<(u32, u32, bool)>(), due in 0_i64..4_000_000_000_000, reference in ".{0,40}",
+    ) {
+        let mut travel = asked_about(if poll { Purpose::Poll } else { Purpose::Lookup });
+        let purpose = travel.progress.inquiry.unwrap().purpose;
+        travel.progress.inquiry = Some(Inquiry { number, purpose, due: time(due), tried });
+        travel.progress.deadline = poll.then(|| time(due));
+        travel.progress.provider_reference = Some(reference);
+        prop_assert_eq!(Travel::read(Some(&written(&travel))), Some(travel));
     }
 }
 

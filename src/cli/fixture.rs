@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::output::Output;
 use crate::domain::exchange::{Answer, Request};
-use crate::domain::inquiry::Purpose;
+use crate::domain::inquiry::{LookupPolicy, PollPolicy, Purpose};
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::retry::RetryPolicy;
@@ -41,15 +41,18 @@ impl Adapter for NeverCalled {
     }
 }
 
-/// Moves money: `charge` with a key, `payout` without, `tip` without and accepted.
+/// Moves money: `charge` with a key and questions, `payout` without, `tip` without and accepted.
 pub(super) fn payments() -> Provider {
     let short = RetryPolicy { schedule: vec![Duration::from_secs(5); 3], ..RetryPolicy::default() };
     let cut = RetryPolicy { give_up_after: Duration::from_mins(10), jitter: false, ..RetryPolicy::default() };
-    let operations = [
-        ("charge", operation(true, false, RetryPolicy::default())),
-        ("payout", operation(false, false, short)),
-        ("tip", operation(false, true, cut)),
-    ];
+    let charge = Operation {
+        deadline: Duration::from_hours(21 * 24),
+        poll: Some(PollPolicy { interval: Duration::from_secs(30), longest: Duration::from_hours(2) }),
+        lookup: Some(LookupPolicy { after: Duration::from_secs(90), proves_absence: false }),
+        ..operation(true, false, RetryPolicy::default())
+    };
+    let operations =
+        [("charge", charge), ("payout", operation(false, false, short)), ("tip", operation(false, true, cut))];
     provider("stripe", "payment", operations)
 }
 

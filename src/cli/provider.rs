@@ -11,7 +11,7 @@ use super::output::{Output, Table};
 use super::setup::Setup;
 use super::try_provider::{self, Try};
 use crate::config::human::{format_duration, format_size};
-use crate::domain::retry::RetryPolicy;
+use crate::domain::retry::{RetryPolicy, Rung};
 use crate::provider::{self, Operation};
 
 const LIST_EXAMPLES: &str = "\
@@ -25,7 +25,8 @@ Examples:
   ferryd provider show stripe --json | jq '.operations[].retry'
 
 The delays are those of the queues that failed commands wait in. With jitter a delay may be
-that of the next shorter or longer queue. Secrets are never shown.";
+that of the next shorter or longer queue. Accepted commands are polled, and doubtful calls looked up,
+as far as the second table says; what is left then waits for a person. Secrets are never shown.";
 
 /// Look at the configured providers.
 #[derive(Debug, Subcommand)]
@@ -112,6 +113,26 @@ struct DescribedOperation {
     reads: bool,
     accept_duplicates: bool,
     retry: Schedule,
+    /// How long the provider may take to finish what it has accepted.
+    deadline: String,
+    /// How it is polled meanwhile; absent where it is not.
+    poll: Option<DescribedPoll>,
+    /// How calls are looked up; absent where they are not.
+    lookup: Option<DescribedLookup>,
+}
+
+/// How accepted commands are polled.
+#[derive(Debug, Serialize)]
+struct DescribedPoll {
+    interval: String,
+    longest: String,
+}
+
+/// What a lookup is worth.
+#[derive(Debug, Serialize)]
+struct DescribedLookup {
+    after: String,
+    proves_absence: bool,
 }
 
 /// When calls are made while each one fails.
@@ -163,6 +184,12 @@ impl Described {
         for operation in &self.operations {
             table.row(operation.cells());
         }
+        out.table(&table)?;
+        out.line("")?;
+        let mut table = Table::new(["OPERATION", "ACCEPTED FOR AT MOST", "POLLED", "LOOKED UP"]);
+        for operation in &self.operations {
+            table.row(operation.questions());
+        }
         Ok(out.table(&table)?)
     }
 }
@@ -176,7 +203,28 @@ impl DescribedOperation {
             reads: operation.reads,
             accept_duplicates: operation.accept_duplicates,
             retry: Schedule::of(&operation.retry),
+            deadline: format_duration(operation.deadline),
+            poll: operation.poll.map(|poll| DescribedPoll {
+                interval: Rung::at_least(poll.interval).name().to_owned(),
+                longest: format_duration(poll.longest.max(poll.interval)),
+            }),
+            lookup: operation.lookup.map(|lookup| DescribedLookup {
+                after: format_duration(lookup.after),
+                proves_absence: lookup.proves_absence,
+            }),
         }
+    }
+
+    /// What the provider is asked.
+    fn questions(&self) -> [String; 4] {
+        let poll =
+            self.poll.as_ref().map(|poll| format!("first after {}, up to {} apart", poll.interval, poll.longest));
+        let lookup = self.lookup.as_ref().map(|lookup| {
+            let worth = if lookup.proves_absence { "finding none proves none" } else { "finding none proves nothing" };
+            format!("{} after the call; {worth}", lookup.after)
+        });
+        let or_no = |text: Option<String>| text.unwrap_or_else(|| "no".to_owned());
+        [self.name.clone(), self.deadline.clone(), or_no(poll), or_no(lookup)]
     }
 
     fn cells(&self) -> [String; 6] {

@@ -107,18 +107,30 @@ pub(super) fn unheard(config: &Config, provider: &Provider) -> Option<String> {
 fn forgotten(config: &Config, provider: &Provider) -> Vec<String> {
     let retention = config.ledger.retention;
     let fault = |(name, operation): (&Name, &Operation)| {
-        let keys = operation.idempotency.map_or(Duration::ZERO, |idempotency| idempotency.retention);
-        let least = operation.retry.give_up_after.max(keys) + MARGIN;
+        let (longest, key) = longest(operation);
+        let least = longest.saturating_add(MARGIN);
         (retention < least).then(|| {
             format!(
                 "provider {}: operations.{name}: the ledger forgets its commands too early; write `ledger.retention` of at \
-                 least {}, which is two days more than `give_up_after` and the retention of its keys",
+                 least {}, which is two days more than {key} ({})",
                 provider.name,
-                format_duration(least)
+                format_duration(least),
+                format_duration(longest)
             )
         })
     };
     provider.operations.iter().filter_map(fault).collect()
+}
+
+/// How long something may still happen to a command of an operation, and the key that says so.
+fn longest(operation: &Operation) -> (Duration, &'static str) {
+    let keys = operation.idempotency.map_or(Duration::ZERO, |idempotency| idempotency.retention);
+    let waits = [
+        (operation.retry.give_up_after, "its `give_up_after`"),
+        (keys, "its `idempotency.retention`"),
+        (operation.deadline, "its `deadline`"),
+    ];
+    waits.into_iter().max().unwrap_or_default()
 }
 
 fn unsafe_payments(provider: &Provider) -> Vec<String> {
@@ -158,6 +170,7 @@ fn repetitions(config: &Config, provider: &Provider) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::cli::fixture;
+    use crate::provider::Idempotency;
 
     #[test]
     fn without_a_ledger_payments_that_may_be_made_twice_are_refused_and_the_rest_is_warned_of() {
@@ -198,17 +211,31 @@ mod tests {
 
     #[test]
     fn the_ledger_remembers_longer_than_anything_may_happen() {
-        let payments = fixture::payments();
-        let longest = |operation: &Operation| {
-            operation.retry.give_up_after.max(operation.idempotency.map_or(Duration::ZERO, |key| key.retention))
-        };
-        let least = payments.operations.values().map(longest).max().unwrap() + MARGIN;
-        let mut config = Config::default();
-        for (retention, faults) in [(least, 0), (least.saturating_sub(Duration::from_secs(1)), 1)] {
-            config.ledger.retention = retention;
+        let hours = Duration::from_hours;
+        let table = [
+            // give_up_after, retention of keys, deadline, the least retention of the ledger, what asks for it
+            (72, 24, 48, 120, "two days more than its `give_up_after` (72h)"),
+            (24, 72, 48, 120, "two days more than its `idempotency.retention` (72h)"),
+            (24, 24, 72, 120, "two days more than its `deadline` (72h)"),
+        ];
+        for (give_up, keys, deadline, least, reason) in table {
+            let mut payments = fixture::payments();
+            payments.operations.retain(|name, _| name.as_str() == "charge");
+            for operation in payments.operations.values_mut() {
+                operation.retry.give_up_after = hours(give_up);
+                operation.idempotency = Some(Idempotency { retention: hours(keys), max_length: None });
+                operation.deadline = hours(deadline);
+            }
+            let mut config = Config::default();
+            config.ledger.retention = hours(least);
+            assert_eq!(refusals(&config, &[&payments]), Vec::<String>::new());
+            config.ledger.retention -= Duration::from_secs(1);
             let found = refusals(&config, &[&payments]);
-            assert_eq!(!found.is_empty(), faults > 0, "{found:?}");
-            assert!(found.iter().all(|fault| fault.contains("the ledger forgets its commands too early")), "{found:?}");
+            let fault = "provider stripe: operations.charge: the ledger forgets its commands too early; write \
+                         `ledger.retention` of at least 120h";
+            assert!(matches!(&found[..], [one] if one.starts_with(fault) && one.ends_with(reason)), "{found:?}");
+            config.ledger.enabled = false;
+            assert_eq!(refusals(&config, &[&payments]), Vec::<String>::new());
         }
     }
 

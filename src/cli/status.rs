@@ -36,7 +36,7 @@ pub struct Status {
     /// The command's id
     #[arg(value_name = "ID")]
     id: CommandId,
-    /// Print JSON, as the HTTP API does: what `ferryd commands` tells, and `unknown`, `key`, `first_sent`, `event`, `timeline`
+    /// Print JSON, as the HTTP API does: what `ferryd commands` tells, and `unknown`, `key`, `first_sent`, `deadline`, `event`, `timeline`
     #[arg(long)]
     json: bool,
 }
@@ -51,6 +51,8 @@ struct Story<'a> {
     key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_sent: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel: Option<&'a Person>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +80,7 @@ impl<'a> Story<'a> {
             unknown: case.may_have_acted(),
             key: case.key.as_ref().map(IdempotencyKey::as_str),
             first_sent: case.first_sent,
+            deadline: case.deadline,
             cancel: case.cancel.as_ref(),
             blocked: case.blocked.as_deref(),
             event: case.ending.as_ref().map(|ending| &ending.event),
@@ -188,10 +191,17 @@ fn what_next(id: &CommandId, case: &Case, now: Timestamp) -> String {
                 Some(Party::Provider) => "the provider",
                 None => "the provider, or its customer,",
             };
-            format!("it is accepted, and {who} finishes it")
+            let asked = due.filter(|_| until != case.deadline).map(|due| format!("; the provider is asked{due}"));
+            let longest =
+                case.deadline.map(|end| format!("; it may take until {}, {}", moment(end), remaining(end, now)));
+            format!("it is accepted, and {who} finishes it{}{}", asked.unwrap_or_default(), longest.unwrap_or_default())
+        }
+        (Phase::Decided { .. }, State::Processing) => {
+            let call = step(Step::call(case.step.generation, case.step.attempt));
+            format!("nobody knows whether call {call} acted; the provider is asked{}", due.unwrap_or_default())
         }
         (Phase::Decided { .. }, _) => {
-            let call = Step { attempt: case.step.attempt.saturating_add(1), ..case.step };
+            let call = Step::call(case.step.generation, case.step.attempt.saturating_add(1));
             format!("call {}{}", step(call), due.unwrap_or_default())
         }
         (Phase::Open, _) => {

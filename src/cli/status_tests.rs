@@ -5,7 +5,8 @@ use super::*;
 use crate::cli::fixture::printed;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::event::{Happening, Moment, Trace};
-use crate::domain::ledger::effects::Effects;
+use crate::domain::inquiry::DEADLINE_HEADER;
+use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
 use crate::domain::ledger::record::{
     By, CancelWished, Fact, Finished, Guard, Opened, Opening, Reason, Record, RecordId, Settled, Started,
 };
@@ -111,6 +112,53 @@ fn what_comes_next_fits_where_a_command_is() {
     ];
     let lines = cases.iter().map(|case| next(&"order-1".parse().unwrap(), case, at(3_600_000)).join(" / "));
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+}
+
+/// Something that is going on, whose message goes on under these headers.
+fn asking(step: Step, after: i64, happening: Happening, deadline: Option<Timestamp>) -> Fact {
+    let Fact::Finished(mut fact) = finished(step, after, deadline.is_none(), happening) else { unreachable!() };
+    let deadline = deadline.map(|deadline| (DEADLINE_HEADER.to_owned(), HeaderValue::Text(deadline.to_string())));
+    let headers = deadline.into_iter().collect();
+    fact.effects.told = false;
+    fact.effects.carried = Some(Carried { exchange: "e".to_owned(), routing_key: "k".to_owned(), headers });
+    Fact::Finished(fact)
+}
+
+#[test]
+fn a_command_that_is_asked_about_says_when_and_until_when() {
+    let first = Step { inquiry: 1, ..FIRST };
+    let failure = Failure::new("timeout", "no answer");
+    let waiting = |next| {
+        let Fact::Finished(mut fact) =
+            asking(FIRST, 9, Happening::Waiting(Success::default(), Party::Provider), Some(at(90_000_000)))
+        else {
+            unreachable!()
+        };
+        fact.effects.event.data.next_attempt_at = Some(at(next));
+        Fact::Finished(fact)
+    };
+    let again = |accepted, due| Happening::Inquiring { accepted, due: at(due), failure: None };
+    let lookup = Happening::Inquiring { accepted: false, due: at(3_690_000), failure: Some(failure.clone()) };
+    let retry = Happening::Pending { due: at(3_700_000), failure };
+    let second = Step { attempt: 2, ..FIRST };
+    let Fact::Finished(mut absent) = finished(second, 9, false, retry) else { unreachable!() };
+    (absent.step, absent.absent) = (first, true);
+    let cases = [
+        case([(0, started(FIRST)), (9, waiting(3_660_000)), (9, settled(2))]),
+        case([(0, started(FIRST)), (9, waiting(90_000_000)), (9, settled(2))]),
+        case([
+            (0, started(FIRST)),
+            (9, waiting(30_000)),
+            (30_000, asking(first, 30_000, again(true, 3_720_000), Some(at(90_000_000)))),
+            (30_001, settled(3)),
+        ]),
+        case([(0, started(FIRST)), (9, asking(FIRST, 9, lookup.clone(), None)), (9, settled(2))]),
+        case([(0, started(FIRST)), (9, asking(FIRST, 9, lookup, None)), (9, Fact::Finished(absent)), (9, settled(3))]),
+    ];
+    let lines = cases.iter().map(|case| next(&"order-1".parse().unwrap(), case, at(3_600_000)).join(" / "));
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+    let story = serde_json::to_value(Story::new(&"order-1".parse().unwrap(), &cases[0])).unwrap();
+    assert_eq!(story["deadline"], at(90_000_000).to_string());
 }
 
 #[test]

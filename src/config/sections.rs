@@ -198,8 +198,9 @@ pub struct Ledger {
     /// Default `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/ferryd`, else `$HOME/.local/state/ferryd`, else
     /// `/var/lib/ferryd`. Environment: `FERRYD_LEDGER__DIR`.
     pub dir: Option<PathBuf>,
-    /// How long commands that have ended are remembered, at least two days more than `retry.give_up_after`. The policy of
-    /// the stream has to keep it for as long (`max-age`).
+    /// How long commands that have ended are remembered, at least two days more than `retry.give_up_after`, and than the
+    /// longest `give_up_after`, key retention and `deadline` of any operation. The policy of the stream has to keep it for
+    /// as long (`max-age`).
     /// Default `60d`. Environment: `FERRYD_LEDGER__RETENTION`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]

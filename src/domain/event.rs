@@ -71,7 +71,8 @@ pub struct EventData {
     /// Who has to act, of `waiting`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<Party>,
-    /// When the next call is due, of `pending`; when the provider is asked next how far it is, of `waiting`.
+    /// When the next call is due, of `pending`; when the provider is asked first how far it is, of `waiting`, or
+    /// its deadline where it is not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,
     /// What went wrong beside the operation, such as result fields that could not be mapped.
@@ -149,9 +150,8 @@ impl Happening {
     pub fn state(&self) -> State {
         match self {
             Self::Pending { .. } => State::Pending,
-            Self::Processing => State::Processing,
+            Self::Processing | Self::Inquiring { accepted: false, .. } => State::Processing,
             Self::Waiting(..) | Self::Inquiring { accepted: true, .. } => State::Waiting,
-            Self::Inquiring { accepted: false, .. } => State::Processing,
             Self::Completed(_) => State::Completed,
             Self::Failed(..) => State::Failed,
         }

@@ -46,6 +46,21 @@ fn a_failure_is_final_exactly_when_it_leaves_no_dead_letter() {
 }
 
 #[test]
+fn a_question_is_noted_under_the_state_that_the_command_stays_in() {
+    let due = Timestamp::from_second(1_800_000_060).unwrap();
+    for (accepted, failure, state) in [
+        (true, None, State::Waiting),
+        (true, Some(Failure::new("http_500", "trouble")), State::Waiting),
+        (false, Some(Failure::new("timeout", "no answer")), State::Processing),
+    ] {
+        let data = event(1, Happening::Inquiring { accepted, due, failure: failure.clone() }).data;
+        assert_eq!((data.state, data.next_attempt_at, data.r#final), (state, Some(due), false));
+        let told = data.error.map(|error| (error.kind, error.code, error.dead_lettered));
+        assert_eq!(told, failure.map(|failure| (None, failure.code, false)));
+    }
+}
+
+#[test]
 fn routing_key_and_id_name_the_step() {
     let event = event(3, Happening::Processing);
     assert_eq!(event.routing_key(), "payment.stripe.charge.processing");

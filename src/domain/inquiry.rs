@@ -15,6 +15,9 @@ use super::outcome::{Failure, LookedUp, Outcome, Party, Polled, Success};
 use super::progress::Progress;
 use super::retry::Rung;
 
+/// The header of a command's message that says until when it may wait.
+pub const DEADLINE_HEADER: &str = "ferry-deadline";
+
 /// A question that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inquiry {
@@ -96,7 +99,8 @@ pub fn before_inquiry(inquiry: Inquiry, progress: &Progress, limits: &Limits, no
     if inquiry.due > now {
         return Asking::Park(Rung::at_most(until(now, inquiry.due)));
     }
-    let overdue = progress.deadline.is_some_and(|deadline| now >= deadline);
+    // What is polled has a deadline; without one it would be polled for ever.
+    let overdue = progress.deadline.is_none_or(|deadline| now >= deadline);
     match inquiry.purpose {
         Purpose::Poll if !overdue && limits.poll.is_some() => Asking::Now(inquiry),
         // The provider file was changed: there is only the deadline left.
@@ -215,3 +219,6 @@ fn unanswered(failure: Failure, tried: u32) -> Failure {
 #[cfg(test)]
 #[path = "inquiry_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "inquiry_walk_tests.rs"]
+mod walk_tests;

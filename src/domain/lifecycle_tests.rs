@@ -73,6 +73,63 @@ fn outcomes_lead_where_the_design_says() {
     }
 }
 
+/// What can be asked about a call, whether or not the provider can say that there is none.
+fn looked_up(key_retention: Option<u64>) -> Limits {
+    let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence: false };
+    Limits { lookup: Some(lookup), ..limits(key_retention) }
+}
+
+#[test]
+fn where_the_provider_can_be_asked_nothing_is_left_to_a_person_unasked() {
+    let key = Some(24 * HOUR);
+    let transient = || Outcome::Transient(failure(), None);
+    let expiring = Limits { expires_at: Some(at(2)), ..looked_up(key) };
+    let table = [
+        // outcome, attempt, unknown before, limits, expected
+        (Outcome::Unknown(failure()), 1, false, looked_up(None), "inquire"),
+        (Outcome::Unknown(failure()), 1, false, looked_up(key), "5s"),
+        (Outcome::Unknown(failure()), 8, false, looked_up(key), "inquire"),
+        (Outcome::Rejected(failure()), 2, true, looked_up(key), "inquire"),
+        (Outcome::Rejected(failure()), 2, false, looked_up(key), "rejected"),
+        (transient(), 8, true, looked_up(key), "inquire"),
+        (transient(), 8, false, looked_up(key), "unavailable"),
+        (transient(), 2, true, expiring, "inquire"),
+        (Outcome::Declined(failure()), 2, true, looked_up(key), "declined"),
+        // A rule asks for it, whatever the key would allow.
+        (Outcome::Lookup(failure()), 1, false, looked_up(key), "inquire"),
+        (Outcome::Lookup(failure()), 1, false, looked_up(None), "inquire"),
+        (Outcome::Lookup(failure()), 1, false, limits(key), "5s"),
+        (Outcome::Lookup(failure()), 1, false, limits(None), "unresolved"),
+    ];
+    for (outcome, attempt, unknown, limits, expected) in table {
+        let mut progress = progress(attempt, unknown);
+        mark(&mut progress, &outcome, at(1));
+        let decision = after_call(outcome.clone(), &progress, &limits, at(1), 0.5);
+        assert_eq!(word(&decision), expected, "{outcome:?} attempt {attempt} unknown {unknown} {limits:?}");
+    }
+}
+
+#[test]
+fn a_call_that_may_not_be_made_any_more_is_looked_up_instead() {
+    let decided = |progress: &Progress, limits: &Limits, second| match before_call(progress, limits, at(second)) {
+        Admission::Instead(decision) => word(&decision),
+        other => panic!("{other:?}"),
+    };
+    let expiring = |limits| Limits { expires_at: Some(at(10)), ..limits };
+    let (key, too_late) = (Some(24 * HOUR), 24 * 3600 + 1);
+    assert_eq!(decided(&progress(1, true), &looked_up(None), 1), "inquire");
+    assert_eq!(decided(&progress(2, true), &looked_up(key), 23 * 3600 + 1), "inquire");
+    assert_eq!(decided(&progress(2, true), &expiring(looked_up(key)), 11), "inquire");
+    assert_eq!(decided(&progress(2, false), &expiring(looked_up(key)), 11), "expired");
+    assert_eq!(decided(&progress(2, false), &looked_up(None), too_late), "unavailable");
+}
+
+#[test]
+fn what_is_accepted_and_cannot_be_called_any_more_is_not_claimed_to_have_failed() {
+    let accepted = Progress { deadline: Some(at(100)), ..progress(1, false) };
+    assert_eq!(unfit(&accepted), Kind::Unresolved);
+}
+
 #[test]
 fn no_attempt_is_scheduled_after_expiry_give_up_or_the_keys_retention() {
     let transient = || Outcome::Transient(failure(), None);
@@ -130,8 +187,28 @@ fn an_unknown_outcome_sticks() {
     let mut progress = progress(1, false);
     mark(&mut progress, &Outcome::Unknown(failure()), at(0));
     assert!(progress.unknown);
-    mark(&mut progress, &Outcome::Transient(failure(), None), at(0));
+    mark(&mut progress, &Outcome::Transient(failure(), None), at(5));
     assert!(progress.unknown);
+    assert_eq!(progress.unknown_since, Some(at(0)));
+    mark(&mut progress, &Outcome::Lookup(failure()), at(9));
+    assert_eq!(progress.unknown_since, Some(at(9)), "the latest call counts");
+}
+
+#[test]
+fn the_providers_own_id_is_kept_from_whichever_answer_tells_it() {
+    let id = |text: &str| Some(text.to_owned());
+    let success = Success { provider_reference: id("a"), ..Success::default() };
+    let refusal = Failure { provider_reference: id("b"), ..failure() };
+    let mut progress = progress(1, false);
+    for (outcome, expected) in [
+        (Outcome::Transient(failure(), None), None),
+        (Outcome::Waiting(success, Party::Provider), id("a")),
+        (Outcome::Unknown(failure()), id("a")),
+        (Outcome::Rejected(refusal), id("b")),
+    ] {
+        mark(&mut progress, &outcome, at(0));
+        assert_eq!(progress.provider_reference, expected, "{outcome:?}");
+    }
 }
 
 #[test]

@@ -73,9 +73,8 @@ impl Verdict {
 /// What follows for a command of which it turned out that nobody knows whether it acted.
 fn in_doubt(parcel: &mut Parcel, remedies: Remedies) -> Verdict {
     let (progress, now) = (&mut parcel.travel.progress, Timestamp::now());
-    if !progress.unknown {
-        progress.suspect(now);
-    }
+    // Also where an earlier call was in doubt already: this one is later.
+    progress.suspect(now);
     Verdict::from(doubtful(unanswered(), progress, remedies.lookup, now))
 }
 

@@ -353,3 +353,7 @@ fn provider_word(parcel: &Parcel) -> &str {
 fn short(text: &str) -> ShortString {
     ShortString::try_new(text).unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

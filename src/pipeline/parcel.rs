@@ -167,6 +167,10 @@ impl Parcel {
         // left to the ledger.
         let abandoned = matches!(case.phase, Phase::Started { guard: Guard::Key(_), .. });
         progress.unknown |= case.unknown || abandoned;
+        if abandoned {
+            // It is the latest call, and may have begun just now: a "there is none" proves nothing for a while.
+            progress.unknown_since = None;
+        }
         progress.first_sent = case.first_sent.or(progress.first_sent);
         if case.key.is_some() {
             progress.key.clone_from(&case.key);
@@ -303,3 +307,7 @@ pub(crate) fn check<'a>(command: &Command, provider: &'a Provider) -> Result<&'a
     let faults = operation.payload.check(&command.payload);
     if faults.is_empty() { Ok(operation) } else { Err(Failure::new("invalid_payload", faults.join("; "))) }
 }
+
+#[cfg(test)]
+#[path = "parcel_tests.rs"]
+pub(in crate::pipeline) mod tests;

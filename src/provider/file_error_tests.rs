@@ -67,6 +67,17 @@ fn every_wrong_file_is_refused_with_line_key_and_remedy() {
         ("payload.amount", "body.amount"),
         ("{{ payload.amount }}", "{% if payload.amount %}"),
         ("[operations.charge]", "[operations.charge]\nlookup = { after = \"90s\" }"),
+        ("[operations.charge]", "[operations.charge]\ndeadline = \"0s\""),
+        ("[operations.charge]", "[operations.charge]\npoll = { interval = \"5s\" }"),
+        (
+            "[operations.charge]",
+            "[operations.charge]\npoll = { interval = \"1d\", longest = \"2d\", done = \"body.ok\", request = { method = \"GET\", path = \"/{{ provider_referenze }}\" } }",
+        ),
+        (
+            "[operations.charge]",
+            "[operations.charge]\nlookup = { after = \"soon\", found = \"body.id ==\", absent = \"boddy\", item = \"{{ body.id\", request = { method = \"GET\", path = \"/\" } }",
+        ),
+        ("payload.amount", "provider_reference"),
         ("[operations.charge]", "[operations.charge]\ntimeout = \"11m\""),
         ("[operations.charge]", "[operations.charge]\ntimeout = \"5s\""),
         ("[operations.charge]", "[operations.charge]\nclassify = [{ when = \"status = 402\", as = \"declined\" }]"),

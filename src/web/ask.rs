@@ -29,6 +29,9 @@ pub(super) struct CommandStory {
     row: Row,
     /// Whether a call of this generation may have acted without its end being known.
     unknown: bool,
+    /// Until when the provider, which has accepted it, may take to finish it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline: Option<Timestamp>,
     /// Who wished it cancelled before it came, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel: Option<Person>,
@@ -68,8 +71,8 @@ pub(super) struct CommandExchanges {
 impl CommandStory {
     fn new(id: CommandId, case: Case) -> Self {
         let (unknown, cancel, timeline) = (case.may_have_acted(), case.cancel.clone(), case.history.clone());
-        let event = case.ending.as_ref().map(|ending| ending.event.clone());
-        Self { row: Row::new(id, case), unknown, cancel, event, timeline }
+        let (deadline, event) = (case.deadline, case.ending.as_ref().map(|ending| ending.event.clone()));
+        Self { row: Row::new(id, case), unknown, deadline, cancel, event, timeline }
     }
 }
 

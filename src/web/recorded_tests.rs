@@ -109,3 +109,18 @@ fn exchanges_are_looked_for_where_calls_were_made() {
     assert_eq!(running[0].to.as_second(), 99, "a call that runs is looked for until now");
     assert!(windows(&[("submitted", 1)]).is_empty());
 }
+
+#[test]
+fn exchanges_are_looked_for_where_the_provider_was_asked_of_a_long_time_in_the_last_day() {
+    let now = Timestamp::from_second(900_000).unwrap();
+    let table = [
+        (vec![("started", 10), ("waiting", 12), ("completed", 500_000)], (500_000 - 86_400, 500_000)),
+        (vec![("started", 10), ("waiting", 12), ("completed", 500)], (12, 500)),
+        (vec![("started", 10), ("lookup", 40), ("retry", 200), ("started", 205)], (40, 200)),
+        (vec![("started", 10), ("waiting", 12)], (900_000 - 86_400, 900_000)),
+    ];
+    for (history, expected) in table {
+        let asked = Window::of_calls(&case(&history), now)[1];
+        assert_eq!((asked.from.as_second(), asked.to.as_second()), expected, "{history:?}");
+    }
+}

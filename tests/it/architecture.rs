@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use ferryd::amqp::topology::{Names, Topology};
 use ferryd::domain::classify::{Conditions, Shape, by_status, classify};
+use ferryd::domain::inquiry::{
+    Asking, Inquiry, LookupPolicy, PollPolicy, Purpose, after_lookup, after_poll, before_inquiry,
+};
 use ferryd::domain::lifecycle::{Decision, Kind, Limits, State, after_call, mark};
 use ferryd::domain::name::Name;
-use ferryd::domain::outcome::{Failure, Outcome, Party, Success, Verdict};
+use ferryd::domain::outcome::{Failure, LookedUp, Outcome, Party, Polled, Success, Verdict};
 use ferryd::domain::progress::Progress;
 use ferryd::domain::retry::{RetryPolicy, Rung};
 use ferryd::failpoint::Failpoint;
@@ -130,62 +133,159 @@ fn the_printed_table_of_statuses_is_the_built_in_one() {
     assert_eq!((not_sent, incomplete), (Verdict::Transient, Verdict::Unknown));
 }
 
-/// Where a command stands when an outcome comes.
-#[derive(Clone, Copy)]
-enum Standing {
-    AttemptsLeft,
-    NoAttemptLeft,
-    Expiring,
-    WithoutKey,
+fn start() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
 }
 
-/// What an outcome leads to, in the words of the document.
-fn follows(outcome: &Outcome, standing: Standing, unknown_before: bool) -> String {
-    let start = Timestamp::from_second(1_800_000_000).unwrap();
-    let mut progress = Progress::fresh(start);
-    progress.first_sent = Some(start);
-    progress.unknown = unknown_before;
-    progress.attempt = if matches!(standing, Standing::NoAttemptLeft) { 8 } else { 1 };
-    mark(&mut progress, outcome, start);
-    let limits = Limits {
+/// A command of an operation with a key, at its first attempt; the provider can't be asked.
+fn limits() -> Limits {
+    Limits {
         policy: RetryPolicy::default(),
-        key_retention: (!matches!(standing, Standing::WithoutKey)).then_some(Duration::from_hours(24)),
+        key_retention: Some(Duration::from_hours(24)),
         not_before: None,
-        expires_at: matches!(standing, Standing::Expiring).then_some(start),
+        expires_at: None,
         deadline: Duration::from_hours(24),
         poll: None,
         lookup: None,
-    };
-    match after_call(outcome.clone(), &progress, &limits, start, 0.5) {
+    }
+}
+
+fn with_lookup(limits: Limits) -> Limits {
+    let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence: true };
+    Limits { lookup: Some(lookup), ..limits }
+}
+
+fn without_key(limits: Limits) -> Limits {
+    Limits { key_retention: None, ..limits }
+}
+
+fn expiring(limits: Limits) -> Limits {
+    Limits { expires_at: Some(start()), ..limits }
+}
+
+/// A decision in the words of the document.
+fn words(decision: &Decision) -> String {
+    match decision {
         Decision::Complete(_) => "completed".to_owned(),
         Decision::Wait(..) => "waiting".to_owned(),
-        Decision::Inquire(..) => "asked".to_owned(),
+        Decision::Inquire(..) => "looked up".to_owned(),
         Decision::Retry { .. } => "retry".to_owned(),
         Decision::GiveUp(kind, _) => format!("failed, {}", kind.as_str()),
     }
 }
 
+/// What an outcome of attempt number `attempt` leads to, in the words of the document.
+fn follows(outcome: &Outcome, attempt: u32, limits: &Limits, unknown_before: bool) -> String {
+    let mut progress = Progress::fresh(start());
+    progress.first_sent = Some(start());
+    progress.unknown = unknown_before;
+    progress.attempt = attempt;
+    mark(&mut progress, outcome, start());
+    words(&after_call(outcome.clone(), &progress, limits, start(), 0.5))
+}
+
+fn rows(table: impl IntoIterator<Item = (&'static str, Outcome, u32, Limits)>) -> Vec<String> {
+    let row = |(name, outcome, attempt, limits)| {
+        let [no, yes] = [false, true].map(|before| follows(&outcome, attempt, &limits, before));
+        format!("| {name} | {no} | {yes} |")
+    };
+    table.into_iter().map(row).collect()
+}
+
 #[test]
 fn the_printed_decisions_are_those_of_the_code() {
-    use Standing::{AttemptsLeft, Expiring, NoAttemptLeft, WithoutKey};
-    let transient = Outcome::Transient(Failure::default(), None);
-    let unknown = Outcome::Unknown(Failure::default());
-    let table = [
-        ("completed", Outcome::Completed(Success::default()), AttemptsLeft),
-        ("waiting", Outcome::Waiting(Success::default(), Party::Provider), AttemptsLeft),
-        ("declined", Outcome::Declined(Failure::default()), AttemptsLeft),
-        ("rejected", Outcome::Rejected(Failure::default()), AttemptsLeft),
-        ("transient, attempts left", transient.clone(), AttemptsLeft),
-        ("transient, no attempt left", transient.clone(), NoAttemptLeft),
-        ("transient, next attempt after `expires_at`", transient, Expiring),
-        ("unknown with a key, attempts left", unknown.clone(), AttemptsLeft),
-        ("unknown with a key, no attempt left", unknown.clone(), NoAttemptLeft),
-        ("unknown without a key", unknown, WithoutKey),
+    const LAST: u32 = 8;
+    let transient = || Outcome::Transient(Failure::default(), None);
+    let unknown = || Outcome::Unknown(Failure::default());
+    let rejected = || Outcome::Rejected(Failure::default());
+    let lookup = || Outcome::Lookup(Failure::default());
+    let plain = [
+        ("completed", Outcome::Completed(Success::default()), 1, limits()),
+        ("waiting", Outcome::Waiting(Success::default(), Party::Provider), 1, limits()),
+        ("declined", Outcome::Declined(Failure::default()), 1, limits()),
+        ("rejected", rejected(), 1, limits()),
+        ("transient, attempts left", transient(), 1, limits()),
+        ("transient, no attempt left", transient(), LAST, limits()),
+        ("transient, next attempt after `expires_at`", transient(), 1, expiring(limits())),
+        ("unknown with a key, attempts left", unknown(), 1, limits()),
+        ("unknown with a key, no attempt left", unknown(), LAST, limits()),
+        ("unknown without a key", unknown(), 1, without_key(limits())),
+        ("lookup with a key, the operation has none", lookup(), 1, limits()),
     ];
-    let rows = table.map(|(name, outcome, standing)| {
-        let [no, yes] = [false, true].map(|before| follows(&outcome, standing, before));
-        format!("| {name} | {no} | {yes} |")
-    });
+    assert_holds("docs/LIFECYCLE.md", &rows(plain));
+    let asked = || with_lookup(limits());
+    let asking = [
+        ("rejected, with a lookup", rejected(), 1, asked()),
+        ("transient, no attempt left, with a lookup", transient(), LAST, asked()),
+        ("transient, next attempt after `expires_at`, with a lookup", transient(), 1, expiring(asked())),
+        ("unknown with a key and a lookup, attempts left", unknown(), 1, asked()),
+        ("unknown with a key and a lookup, no attempt left", unknown(), LAST, asked()),
+        ("unknown without a key, with a lookup", unknown(), 1, without_key(asked())),
+        ("lookup", lookup(), 1, asked()),
+    ];
+    assert_holds("docs/LIFECYCLE.md", &rows(asking));
+}
+
+/// What a lookup leads to that is made so many seconds after a call ended unknown.
+fn looked_up(found: LookedUp, seconds: i64, attempt: u32, tried: u32, proves_absence: bool) -> String {
+    let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence };
+    let limits = Limits { lookup: Some(lookup), ..without_key(limits()) };
+    let inquiry = Inquiry { number: 1, purpose: Purpose::Lookup, due: start(), tried };
+    let mut progress = Progress::fresh(start());
+    progress.attempt = attempt;
+    progress.suspect(start());
+    progress.inquiry = Some(inquiry);
+    let now = Timestamp::from_second(start().as_second() + seconds).unwrap();
+    let decision = after_lookup(found, inquiry, &mut progress, &limits, now, 0.5);
+    words(&decision).replace("looked up", "asked again")
+}
+
+#[test]
+fn the_printed_ends_of_lookups_are_those_of_the_code() {
+    let found = LookedUp::Found;
+    let unclear = || LookedUp::Unclear(Failure::default());
+    let absent = || LookedUp::Absent(Failure::default());
+    let table = [
+        ("completed", looked_up(found(Outcome::Completed(Success::default())), 90, 1, 0, true)),
+        ("waiting", looked_up(found(Outcome::Waiting(Success::default(), Party::Provider)), 90, 1, 0, true)),
+        ("declined", looked_up(found(Outcome::Declined(Failure::default())), 90, 1, 0, true)),
+        ("anything else, or nothing that says so", looked_up(unclear(), 90, 1, 0, true)),
+        ("anything else, the schedule is used up", looked_up(unclear(), 90, 1, 7, true)),
+        ("there is none, without `absent` in the file", looked_up(absent(), 90, 1, 0, false)),
+        ("there is none, sooner than `after`", looked_up(absent(), 89, 1, 0, true)),
+        ("there is none, attempts left", looked_up(absent(), 90, 1, 0, true)),
+        ("there is none, no attempt left", looked_up(absent(), 90, 8, 0, true)),
+    ];
+    let rows = table.map(|(name, follows)| format!("| {name} | {follows} |"));
+    assert_holds("docs/LIFECYCLE.md", &rows);
+}
+
+#[test]
+fn the_printed_ends_of_polls_are_those_of_the_code() {
+    let poll = PollPolicy { interval: Duration::from_secs(5), longest: Duration::from_mins(1) };
+    let limits = Limits { poll: Some(poll), ..limits() };
+    let inquiry = Inquiry { number: 1, purpose: Purpose::Poll, due: start(), tried: 0 };
+    let mut progress = Progress::fresh(start());
+    progress.inquiry = Some(inquiry);
+    progress.deadline = Timestamp::from_second(start().as_second() + 60).ok();
+    let polled = |polled| {
+        let decision = after_poll(polled, inquiry, &progress, &limits, start());
+        words(&decision).replace("looked up", "asked again")
+    };
+    let deadline = progress.deadline.unwrap();
+    let overdue = |limits: &Limits| match before_inquiry(inquiry, &progress, limits, deadline) {
+        Asking::Now(Inquiry { purpose: Purpose::Lookup, .. }) => "looked up".to_owned(),
+        Asking::Instead(decision) => words(&decision),
+        other => panic!("{other:?}"),
+    };
+    let table = [
+        ("done", polled(Polled::Completed(Success::default()))),
+        ("failed", polled(Polled::Declined(Failure::default()))),
+        ("anything else", polled(Polled::Still(None))),
+        ("nothing by the deadline, with a lookup", overdue(&with_lookup(limits.clone()))),
+        ("nothing by the deadline, without one", overdue(&limits)),
+    ];
+    let rows = table.map(|(name, follows)| format!("| {name} | {follows} |"));
     assert_holds("docs/LIFECYCLE.md", &rows);
 }
 

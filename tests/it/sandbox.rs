@@ -57,6 +57,32 @@ impl Setup {
         }
     }
 
+    /// What the sandbox says when it is asked under this path and query.
+    async fn asked(&self, path: &str, query: &str) -> (u16, Value) {
+        let mut request = self.request("", &json!({}));
+        request.url.set_path(path);
+        request.url.set_query(Some(query).filter(|query| !query.is_empty()));
+        let request = Request { method: Method::Get, body: Vec::new().into(), ..request };
+        let Answer::Reply(reply) = self.http.send(&request).await else { panic!("no answer") };
+        (reply.status, body_of(&reply))
+    }
+
+    /// The statuses of what was done for a caller.
+    async fn deeds(&self, id: &str) -> Vec<String> {
+        let (status, body) = self.asked("/sandbox/deeds", &format!("id={id}")).await;
+        assert_eq!(status, 200);
+        let status = |deed: &Value| deed["status"].as_str().unwrap().to_owned();
+        body["data"].as_array().unwrap().iter().map(status).collect()
+    }
+
+    async fn deeds_become(&self, id: &str, expected: &[&str]) {
+        let start = Instant::now();
+        while self.deeds(id).await != expected {
+            assert!(start.elapsed() < Duration::from_mins(1), "{id} does not become {expected:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     async fn status(&self, key: &str, body: Value) -> u16 {
         self.reply(key, body).await.status
     }
@@ -234,6 +260,53 @@ async fn a_provider_that_acted_and_did_not_say_so_says_so_when_asked_again_under
     assert_eq!(setup.lost("k2", truncated.clone(), Duration::from_secs(20)).await, "truncated");
     assert_eq!(setup.status("k2", json!({ "sandbox": truncated })).await, 200);
     assert_eq!(setup.sandbox.calls().keys["k2"].acted, 1);
+}
+
+#[tokio::test]
+async fn what_was_done_is_found_by_its_caller_and_by_its_own_id() {
+    let setup = Setup::new().await;
+    assert_eq!(setup.deeds("order-1").await, Vec::<String>::new());
+    assert_eq!(setup.status("", json!({"id": "order-1", "amount": 7})).await, 200);
+    setup.status("", json!({"id": "order-1", "sandbox": {"status": 500}})).await;
+    setup.status("", json!({"id": "order-1", "sandbox": {"act_then_fail": true}})).await;
+    assert_eq!(setup.deeds("order-1").await, ["succeeded", "succeeded"], "not what was refused");
+    let deed = json!({"id": "sb_1", "status": "succeeded", "amount": 7, "caller": "order-1"});
+    assert_eq!(setup.asked("/sandbox/deeds/sb_1", "").await, (200, deed));
+    assert_eq!(setup.asked("/sandbox/deeds/sb_9", "").await.0, 404);
+    let calls = setup.sandbox.calls();
+    assert_eq!((calls.total, calls.questions["order-1"], calls.questions["sb_1"]), (3, 2, 1), "asking is no call");
+}
+
+#[tokio::test]
+async fn what_was_accepted_ends_in_time_or_when_it_is_told_to() {
+    let setup = Setup::new().await;
+    for (id, asked, first, end) in [
+        ("done", json!({"accepted": true}), "processing", None),
+        ("soon", json!({"accepted": true, "finish_after": "0s"}), "succeeded", None),
+        ("late", json!({"accepted": true, "finish_after": "1h"}), "processing", Some("failed")),
+        ("bad", json!({"accepted": true, "finish_after": "0s", "finish": "failed"}), "failed", None),
+        ("never", json!({"accepted": true, "finish": "failed"}), "processing", Some("failed")),
+        ("at-once", json!({"finish": "failed"}), "failed", None),
+    ] {
+        setup.status("", json!({"id": id, "sandbox": asked})).await;
+        assert_eq!(setup.deeds(id).await, [first], "{id}");
+        if let Some(end) = end {
+            setup.sandbox.end(id, end);
+            assert_eq!(setup.deeds(id).await, [end], "{id}");
+        }
+    }
+    setup.status("", json!({"id": "x", "sandbox": {"accepted": true, "finish_after": "300ms"}})).await;
+    setup.deeds_become("x", &["succeeded"]).await;
+}
+
+#[tokio::test]
+async fn what_is_hidden_is_found_later_by_its_caller_and_at_once_by_its_own_id() {
+    let setup = Setup::new().await;
+    setup.status("", json!({"id": "h", "sandbox": {"hidden": "1h"}})).await;
+    assert_eq!(setup.deeds("h").await, Vec::<String>::new());
+    assert_eq!(setup.asked("/sandbox/deeds/sb_1", "").await.0, 200);
+    setup.status("", json!({"id": "h", "sandbox": {"hidden": "300ms"}})).await;
+    setup.deeds_become("h", &["succeeded"]).await;
 }
 
 #[tokio::test]

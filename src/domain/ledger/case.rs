@@ -38,7 +38,8 @@ pub struct Case {
     pub step: Step,
     /// How far that call is.
     pub phase: Phase,
-    /// Whether a call of this generation may have acted without its end being known. It never becomes false again.
+    /// Whether a call of this generation may have acted without its end being known. Only the provider's word that none
+    /// did makes it false again.
     pub unknown: bool,
     /// The key of this generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +53,9 @@ pub struct Case {
     /// The provider's own id for what it does, once it has told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
+    /// Until when the provider, which has accepted it, may take to finish it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
     /// How it ended, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
@@ -207,6 +211,7 @@ impl Case {
             first_sent: None,
             digest: None,
             provider_reference: None,
+            deadline: None,
             ending: None,
             told: 0,
             replies: Vec::new(),
@@ -302,6 +307,9 @@ impl std::fmt::Display for Person {
     }
 }
 
+#[cfg(test)]
+#[path = "inquiry_tests.rs"]
+mod inquiry_tests;
 #[cfg(test)]
 #[path = "case_tests.rs"]
 mod tests;

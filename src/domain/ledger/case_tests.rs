@@ -8,36 +8,36 @@ use crate::domain::event::{Happening, Moment, Trace};
 use crate::domain::outcome::{Failure, Success, Verdict};
 use crate::domain::progress::Attempted;
 
-const FIRST: Step = Step::call(0, 1);
+pub(super) const FIRST: Step = Step::call(0, 1);
 
 /// A command whose records are ruled on one after the other.
 #[derive(Default)]
-struct Told {
+pub(super) struct Told {
     slot: Option<Case>,
     number: u64,
 }
 
 impl Told {
-    fn rule(&mut self, fact: Fact) -> Ruling {
+    pub(super) fn rule(&mut self, fact: Fact) -> Ruling {
         self.number += 1;
         let record = Record { at: Timestamp::UNIX_EPOCH, command: "order-1".parse().unwrap(), fact };
         Case::rule(&mut self.slot, id(self.number), &record)
     }
 
-    fn start(&mut self, guard: Guard) -> Ruling {
+    pub(super) fn start(&mut self, guard: Guard) -> Ruling {
         self.rule(Fact::Started(Box::new(started(guard))))
     }
 
-    fn end(&mut self, happening: Happening) -> Ruling {
+    pub(super) fn end(&mut self, happening: Happening) -> Ruling {
         self.rule(Fact::Finished(Box::new(finished(FIRST, happening))))
     }
 
-    fn case(&self) -> &Case {
+    pub(super) fn case(&self) -> &Case {
         self.slot.as_ref().unwrap()
     }
 }
 
-fn id(number: u64) -> RecordId {
+pub(super) fn id(number: u64) -> RecordId {
     RecordId { writer: uuid::Uuid::nil(), number }
 }
 
@@ -46,7 +46,7 @@ fn opening(content: &str) -> Opening {
     Opening { identity: Identity::glean(&body, b"", Envelope::default()), content: content.to_owned(), asked: None }
 }
 
-fn started(guard: Guard) -> Started {
+pub(super) fn started(guard: Guard) -> Started {
     Started {
         step: FIRST,
         opening: Some(opening("c")),
@@ -62,7 +62,7 @@ fn started(guard: Guard) -> Started {
     }
 }
 
-fn finished(step: Step, happening: Happening) -> Finished {
+pub(super) fn finished(step: Step, happening: Happening) -> Finished {
     let moment = Moment { generation: step.generation, attempt: step.attempt, at: Timestamp::UNIX_EPOCH };
     let event = Event::new(opening("c").identity, moment, happening, Trace::default());
     let effects = Effects { event, told: true, carried: None };
@@ -87,19 +87,19 @@ fn finished(step: Step, happening: Happening) -> Finished {
     }
 }
 
-fn completed() -> Happening {
+pub(super) fn completed() -> Happening {
     Happening::Completed(Success::default())
 }
 
-fn failed(kind: Kind) -> Happening {
+pub(super) fn failed(kind: Kind) -> Happening {
     Happening::Failed(kind, Failure::new("code", "text"))
 }
 
-fn retry() -> Happening {
+pub(super) fn retry() -> Happening {
     Happening::Pending { due: Timestamp::UNIX_EPOCH, failure: Failure::new("code", "text") }
 }
 
-fn counts(ruling: &Ruling) -> bool {
+pub(super) fn counts(ruling: &Ruling) -> bool {
     matches!(ruling, Ruling::Counts(granted) if !granted.unknown)
 }
 

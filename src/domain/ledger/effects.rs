@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::dead_letter::{self, DeadLetter};
 use crate::domain::event::Event;
+use crate::domain::inquiry::DEADLINE_HEADER;
 
 /// What follows from a decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +32,15 @@ impl Effects {
     pub fn dead_letter(&self) -> Option<DeadLetter> {
         match self.carried.as_ref()?.headers.get(dead_letter::HEADER)? {
             HeaderValue::Text(json) => serde_json::from_str(json).ok(),
+            HeaderValue::Flag(_) | HeaderValue::Number(_) => None,
+        }
+    }
+
+    /// Until when the provider, which has accepted the command, may take to finish it.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match self.carried.as_ref()?.headers.get(DEADLINE_HEADER)? {
+            HeaderValue::Text(time) => time.parse().ok(),
             HeaderValue::Flag(_) | HeaderValue::Number(_) => None,
         }
     }

@@ -151,6 +151,7 @@ impl Case {
             self.provider_reference.clone_from(&event.data.provider_reference);
         }
         self.phase = Phase::Decided { by: id, effects: Some(Box::new(effects.clone())) };
+        self.deadline = effects.deadline();
         let mut granted = Granted { unknown: self.unknown, replies: Vec::new() };
         if event.data.state.is_terminal() {
             let letter = effects.dead_letter().map(Box::new);

@@ -111,7 +111,17 @@ fn facts() -> Vec<Fact> {
             person: person(),
         })),
         Fact::Asked(Asked { reply_to: "shop.replies".to_owned(), correlation_id: None }),
+        asked_about(),
     ]
+}
+
+/// A question about a call: what a lookup came to that says nothing was done.
+fn asked_about() -> Fact {
+    let Fact::Finished(finished) = finished(By::Holder, Happening::Completed(Success::default())) else {
+        unreachable!()
+    };
+    let step = Step { inquiry: 3, ..STEP };
+    Fact::Finished(Box::new(Finished { step, call: None, unknown: false, absent: true, ..*finished }))
 }
 
 fn record(fact: Fact) -> Record {
@@ -161,6 +171,17 @@ fn a_known_kind_without_what_belongs_to_it_is_unreadable() {
 }
 
 #[test]
+fn a_step_is_written_as_before_where_nothing_is_asked_and_a_question_comes_after_its_call() {
+    let step = |json: serde_json::Value| serde_json::from_value::<Step>(json).unwrap();
+    assert_eq!(serde_json::to_value(STEP).unwrap(), json!({ "generation": 1, "attempt": 2 }));
+    let question = Step { inquiry: 3, ..STEP };
+    assert_eq!(serde_json::to_value(question).unwrap(), json!({ "generation": 1, "attempt": 2, "inquiry": 3 }));
+    assert_eq!(step(json!({ "generation": 1, "attempt": 2 })), STEP);
+    let order = [STEP, Step { inquiry: 1, ..STEP }, question, Step::call(1, 3), Step::call(2, 1)];
+    assert!(order.is_sorted(), "{order:?}");
+}
+
+#[test]
 fn a_record_has_a_name_that_can_be_written_and_read() {
     assert_eq!(id(12).to_string().parse(), Ok(id(12)));
     for wrong in ["", "12", "00000000-0000-0000-0000-000000000007", "x.1", "00000000-0000-0000-0000-000000000007.x"] {
@@ -175,7 +196,7 @@ proptest! {
     }
 
     #[test]
-    fn reading_a_record_with_bytes_changed_never_panics(fact in 0..13_usize, at in 0..2_000_usize, byte in any::<u8>()) {
+    fn reading_a_record_with_bytes_changed_never_panics(fact in 0..14_usize, at in 0..2_000_usize, byte in any::<u8>()) {
         let mut line = record(facts().swap_remove(fact)).encode();
         let at = at % line.len();
         line[at] = byte;

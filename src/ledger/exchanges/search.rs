@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -19,7 +19,7 @@ use super::super::packing::unpack;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::error::BrokerError;
 use crate::domain::command_id::CommandId;
-use crate::domain::ledger::case::Case;
+use crate::domain::ledger::case::{Case, Transition};
 use crate::transport::exchange_log::Exchange;
 
 /// The most time of a search.
@@ -31,12 +31,15 @@ const EARLIER: Duration = Duration::from_mins(1);
 /// How much later it ends: an exchange is written before the decision on it, and published soon after. One that waited for
 /// longer, because the broker was away, is found by a window that reaches to then.
 const LATER: Duration = Duration::from_mins(2);
+/// How much is searched, the latest, of a time in which the provider was asked about a command: the record notes only its
+/// begin and its end.
+const ASKED_ABOUT: SignedDuration = SignedDuration::from_hours(24);
 /// How many messages, each of up to a mebibyte, are on their way to the search.
 const PREFETCH: u16 = 32;
 /// So many are acked at once.
 const ACK_EVERY: u16 = 8;
 
-/// A stretch of time in which a command was called: from the start of the call to the decision on it.
+/// A stretch of time in which a command was called or asked about: from its start to the decision on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Its begin.
@@ -46,12 +49,19 @@ pub struct Window {
 }
 
 impl Window {
-    /// When a command was called, by its history; a call that runs goes on until `now`.
+    /// When a command was called or asked about, by its history; what still goes on does so until `now`.
     #[must_use]
     pub fn of_calls(case: &Case, now: Timestamp) -> Vec<Self> {
         let next = |index: usize| case.history.get(index + 1).map_or(now, |next| next.at);
-        let calls = case.history.iter().enumerate().filter(|(_, transition)| transition.reason == "started");
-        calls.map(|(index, call)| Self { from: call.at, to: next(index).max(call.at) }).collect()
+        let window = |(index, Transition { at, reason, .. }): (usize, &Transition)| {
+            let to = next(index).max(*at);
+            match reason.as_str() {
+                "started" => Some(Self { from: *at, to }),
+                "waiting" | "lookup" => Some(Self { from: to.saturating_sub(ASKED_ABOUT).unwrap_or(*at).max(*at), to }),
+                _ => None,
+            }
+        };
+        case.history.iter().enumerate().filter_map(window).collect()
     }
 }
 

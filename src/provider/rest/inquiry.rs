@@ -78,32 +78,42 @@ impl Lookup {
     /// What an answer says about a call, whose own answer the operation's `reading` would have read.
     pub(super) fn outcome(&self, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
         let Heard { reply, body, scope, secrets } = heard;
+        let failure = || reading.failure(None, reply, body, scope, secrets);
+        if !answers(reply.status) {
+            return LookedUp::Unclear(failure());
+        }
         if self.found.holds(scope) {
             let Some(item) = &self.item else {
                 return LookedUp::Found(reading.outcome(reply, body, scope, secrets));
             };
             return match item.json(scope) {
-                Ok(Some(item)) => self.of_item(item, reading, heard),
-                Ok(None) => LookedUp::Unclear(unclear("`lookup.item` yields nothing")),
-                Err(error) => LookedUp::Unclear(unclear(&format!("`lookup.item`: {error}"))),
+                Ok(Some(item)) => of_item(item, reading, heard),
+                Ok(None) => LookedUp::Unclear(unclear("`lookup.item` yields nothing".to_owned())),
+                Err(error) => LookedUp::Unclear(unclear(secrets.scrub(&format!("`lookup.item`: {error}")))),
             };
         }
-        let failure = || reading.failure(None, reply, body, scope, secrets);
         if self.absent.as_ref().is_some_and(|absent| absent.holds(scope)) {
             return LookedUp::Absent(failure());
         }
         LookedUp::Unclear(failure())
     }
-
-    fn of_item(&self, item: Json, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
-        let body = Body::of(item);
-        let reply = Reply { status: 200, ..heard.reply.clone() };
-        let scope = scope(&heard.scope, &reply, &body);
-        LookedUp::Found(reading.outcome(&reply, &body, &scope, heard.secrets))
-    }
 }
 
-fn unclear(message: &str) -> Failure {
+/// What was found, read as if it were the body of an answer.
+fn of_item(item: Json, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
+    let body = Body::of(item);
+    let reply = Reply { status: 200, ..heard.reply.clone() };
+    let scope = scope(&heard.scope, &reply, &body);
+    LookedUp::Found(reading.outcome(&reply, &body, &scope, heard.secrets))
+}
+
+/// Whether an answer of this status can say what there is. A provider that is in trouble, or does not let ferryd in, does
+/// not know; its body must not be taken for "there is none".
+fn answers(status: u16) -> bool {
+    matches!(status, 200..=299 | 400..=499) && !matches!(status, 401 | 403 | 407 | 408 | 425 | 429)
+}
+
+fn unclear(message: String) -> Failure {
     Failure::new("lookup", message)
 }
 

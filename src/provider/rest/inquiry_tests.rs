@@ -1,1 +1,223 @@
+use serde_json::json;
 
+use super::*;
+use crate::domain::exchange::{Answer, Request};
+use crate::domain::inquiry::Purpose;
+use crate::domain::outcome::Outcome;
+use crate::provider::fixture::{acting, command, lines, parse, reply};
+use crate::provider::{Call, Provider};
+
+const ASKED: &str = r#"
+    [operations.act]
+    request = { method = "POST", path = "/act" }
+    body = { amount = "{{ payload.amount }}" }
+    [operations.act.response]
+    reference = "{{ body.id }}"
+    result = { id = "{{ body.id }}" }
+    success = "body.status == 'done'"
+    accepted = "body.status == 'later'"
+    error = { code = "{{ body.err }}" }
+    [[operations.act.classify]]
+    when = "body.status == 'refused'"
+    as = "declined"
+    [operations.act.poll]
+    request = { method = "GET", path = "/acts/{{ provider_reference }}", headers = { X-Of = "{{ command.id }}" } }
+    interval = "10s"
+    longest = "30m"
+    failed = "body.status == 'broken'"
+    [operations.act.lookup]
+    request = { method = "POST", path = "/search" }
+    body = { of = "{{ command.id }}", known = "{{ provider_reference }}" }
+    after = "90s"
+    found = "body.data | length == 1"
+    item = "{{ body.data[0] }}"
+    absent = "body.data | length == 0"
+"#;
+
+/// One that is found, or not, by the answer itself.
+const SINGLE: &str = r#"
+    [operations.act]
+    request = { method = "POST", path = "/act" }
+    response = { success = "body.status == 'done'" }
+    [operations.act.poll]
+    request = { method = "GET", path = "/acts" }
+    interval = "10s"
+    done = "body.over"
+    [operations.act.lookup]
+    request = { method = "GET", path = "/acts/{{ command.id }}" }
+    after = "1s"
+    found = "body.status"
+    absent = "not body.status"
+"#;
+
+/// What is said to `provider` about a command whose id there is `reference`.
+fn with_call<T>(reference: Option<&str>, then: impl FnOnce(&Call<'_>) -> T) -> T {
+    let command = command("act", &json!({ "amount": 5 }));
+    then(&Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: reference })
+}
+
+fn request(provider: &Provider, purpose: Purpose, reference: Option<&str>) -> Result<Request, Failure> {
+    with_call(reference, |call| provider.adapter.inquire(call, purpose))
+}
+
+fn polled(provider: &Provider, status: u16, body: &Json) -> Polled {
+    with_call(None, |call| provider.adapter.polled(call, &Answer::Reply(reply(status, body))))
+}
+
+fn looked_up(provider: &Provider, status: u16, body: &Json) -> LookedUp {
+    with_call(None, |call| provider.adapter.looked_up(call, &Answer::Reply(reply(status, body))))
+}
+
+/// What was found out, in a word or two.
+fn word(looked_up: &LookedUp) -> String {
+    match looked_up {
+        LookedUp::Found(outcome) => format!("found {}", outcome.verdict().as_str()),
+        LookedUp::Absent(_) => "absent".to_owned(),
+        LookedUp::Unclear(_) => "unclear".to_owned(),
+    }
+}
+
+#[test]
+fn questions_are_written_with_the_providers_own_id_and_without_a_key() {
+    let provider = acting(ASKED);
+    let poll = request(&provider, Purpose::Poll, Some("a/1")).unwrap();
+    assert_eq!((poll.method.as_str(), poll.url.as_str()), ("GET", "https://api.example.com/base/acts/a%2F1"));
+    let header = |name: &str| poll.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    assert_eq!((header("x-of"), header("authorization")), (Some("c1"), Some("Bearer tok_secret_1")));
+    for (reference, body) in [(Some("a1"), json!({"of": "c1", "known": "a1"})), (None, json!({"of": "c1"}))] {
+        let lookup = request(&provider, Purpose::Lookup, reference).unwrap();
+        assert_eq!(lookup.url.path(), "/base/search");
+        assert_eq!(serde_json::from_slice::<Json>(&lookup.body).unwrap(), body);
+    }
+    let nameless = request(&provider, Purpose::Poll, None).unwrap_err();
+    assert!(nameless.message.contains("`provider_reference` has no value"), "{}", nameless.message);
+    let unasked = acting("[operations.act]\nrequest = { method = \"POST\", path = \"/act\" }");
+    for purpose in [Purpose::Poll, Purpose::Lookup] {
+        assert!(request(&unasked, purpose, Some("a1")).unwrap_err().message.contains(purpose.as_str()));
+    }
+}
+
+#[test]
+fn what_a_question_is_worth_is_read_from_its_table() {
+    let operation = |text: &str| acting(text).operations.remove(&"act".parse().unwrap()).unwrap();
+    let (asked, single) = (operation(ASKED), operation(SINGLE));
+    let secs = Duration::from_secs;
+    assert_eq!(asked.poll, Some(PollPolicy { interval: secs(10), longest: secs(1_800) }));
+    assert_eq!(single.poll, Some(PollPolicy { interval: secs(10), longest: LONGEST }));
+    assert_eq!(asked.lookup, Some(LookupPolicy { after: secs(90), proves_absence: true }));
+    assert_eq!(single.lookup.unwrap().after, secs(30), "at least as long as a call may take");
+    let without = operation(&SINGLE.replace("absent =", "item = \"{{ body }}\" #"));
+    assert!(!without.lookup.unwrap().proves_absence);
+    assert_eq!(asked.deadline, Duration::from_hours(7 * 24));
+    let short = operation(&SINGLE.replace("[operations.act.poll]", "[operations.act.poll] # ").replacen(
+        "response =",
+        "deadline = \"3d\"\nresponse =",
+        1,
+    ));
+    assert_eq!(short.deadline, Duration::from_hours(72));
+}
+
+#[test]
+fn a_poll_completes_or_declines_only_by_what_the_file_says() {
+    let (asked, single) = (acting(ASKED), acting(SINGLE));
+    let table = [
+        (&asked, 200, json!({"status": "done", "id": "a1"}), "completed"),
+        (&asked, 200, json!({"status": "broken", "err": "e1"}), "declined"),
+        (&asked, 200, json!({"status": "refused"}), "declined"),
+        (&asked, 200, json!({"status": "later"}), "still"),
+        (&asked, 200, json!({"status": "odd"}), "still"),
+        (&asked, 200, json!("<html>"), "still"),
+        (&asked, 500, json!({"status": "done"}), "still, a fault"),
+        (&asked, 404, json!({}), "still, a fault"),
+        (&asked, 401, json!({"status": "later"}), "still, a fault"),
+        // `done` stands in place of `success`.
+        (&single, 200, json!({"status": "done"}), "still"),
+        (&single, 200, json!({"over": true}), "completed"),
+    ];
+    for (provider, status, body, expected) in table {
+        let found = match polled(provider, status, &body) {
+            Polled::Completed(_) => "completed",
+            Polled::Declined(_) => "declined",
+            Polled::Still(None) => "still",
+            Polled::Still(Some(_)) => "still, a fault",
+        };
+        assert_eq!(found, expected, "{status} {body}");
+    }
+    let Polled::Completed(success) = polled(&asked, 200, &json!({"status": "done", "id": "a1"})) else { panic!() };
+    assert_eq!((success.provider_reference.as_deref(), success.result), (Some("a1"), Some(json!({"id": "a1"}))));
+    let Polled::Declined(failure) = polled(&asked, 200, &json!({"status": "broken", "err": "e1"})) else { panic!() };
+    assert_eq!(failure.code.as_deref(), Some("e1"));
+}
+
+#[test]
+fn what_a_lookup_finds_is_read_as_if_it_were_the_answer() {
+    let (asked, single) = (acting(ASKED), acting(SINGLE));
+    let of = |status: &str| json!({"data": [{"status": status, "id": "a1"}]});
+    let table = [
+        (&asked, 200, of("done"), "found completed"),
+        (&asked, 200, of("later"), "found waiting"),
+        (&asked, 200, of("refused"), "found declined"),
+        (&asked, 200, of("odd"), "found unknown"),
+        (&asked, 200, json!({"data": []}), "absent"),
+        (&asked, 200, json!({"data": [{}, {}]}), "unclear"),
+        (&asked, 200, json!({"data": [null]}), "unclear"),
+        (&asked, 200, json!({"other": []}), "unclear"),
+        (&asked, 200, json!("<html>"), "unclear"),
+        (&single, 200, json!({"status": "done"}), "found completed"),
+        (&single, 404, json!({"error": "none"}), "absent"),
+        (&single, 400, json!({"error": "none"}), "absent"),
+    ];
+    for (provider, status, body, expected) in table {
+        assert_eq!(word(&looked_up(provider, status, &body)), expected, "{status} {body}");
+    }
+    let LookedUp::Found(Outcome::Completed(success)) = looked_up(&asked, 200, &of("done")) else { panic!() };
+    assert_eq!((success.provider_reference.as_deref(), success.result), (Some("a1"), Some(json!({"id": "a1"}))));
+}
+
+#[test]
+fn a_provider_in_trouble_is_not_taken_for_one_that_knows_of_nothing() {
+    let single = acting(SINGLE);
+    for status in [302, 401, 403, 407, 408, 425, 429, 500, 502, 503, 504] {
+        for body in [json!({"error": "trouble"}), json!({"status": "done"})] {
+            assert_eq!(word(&looked_up(&single, status, &body)), "unclear", "{status} {body}");
+        }
+    }
+}
+
+#[test]
+fn a_question_that_is_not_answered_leaves_the_command_as_it_is() {
+    let provider = acting(ASKED);
+    let failure = Failure::new("timeout", "no answer within 30s");
+    for answer in [Answer::NotSent(failure.clone()), Answer::Incomplete(failure.clone())] {
+        let (polled, looked_up) =
+            with_call(None, |call| (provider.adapter.polled(call, &answer), provider.adapter.looked_up(call, &answer)));
+        assert_eq!(polled, Polled::Still(Some(failure.clone())));
+        assert_eq!(looked_up, LookedUp::Unclear(failure.clone()));
+    }
+}
+
+#[test]
+fn no_secret_gets_out_through_a_question() {
+    let asked = acting(ASKED);
+    let echo = "key tok_secret_1 is wrong";
+    for body in [
+        json!({"status": "done", "id": echo}),
+        json!({"status": "broken", "err": echo}),
+        json!({"data": [{"status": "done", "id": echo}]}),
+        json!({"data": [{"status": "odd", "err": echo}]}),
+        json!({"data": [], "message": echo}),
+        json!({"message": echo}),
+    ] {
+        for status in [200, 500] {
+            let shown = format!("{:?} {:?}", polled(&asked, status, &body), looked_up(&asked, status, &body));
+            assert!(!shown.contains("tok_secret_1"), "{shown}");
+        }
+    }
+    let text = format!("{ASKED}[secrets]\nkey = \"sk_12345\"\n").replace("body.data[0]", "5 | decimal(body.currency)");
+    let head = "name = \"x\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n";
+    let provider = parse(&format!("{head}{text}")).unwrap_or_else(|errors| panic!("{}", lines(&errors)));
+    let LookedUp::Unclear(failure) = looked_up(&provider, 200, &json!({"data": [1], "currency": "sk_12345"})) else {
+        panic!()
+    };
+    assert!(failure.message.contains("`***` is not a currency"), "{}", failure.message);
+}

@@ -1,0 +1,68 @@
+use super::super::parcel::tests::{at, parcel};
+use super::*;
+use crate::domain::outcome::{Party, Success};
+
+fn outbox() -> Outbox {
+    Outbox::new(Names::new("ferry".parse().unwrap()), State::ALL, "host".to_owned())
+}
+
+fn question(purpose: Purpose, second: i64) -> Inquiry {
+    Inquiry { number: 2, purpose, due: at(second), tried: 0 }
+}
+
+/// What a message that goes on says of how far it has come.
+fn travel(message: &Message) -> Travel {
+    Travel::read(message.properties.headers().as_ref()).unwrap()
+}
+
+#[test]
+fn an_acceptance_is_told_and_goes_on_to_the_first_poll_with_its_deadline() {
+    let (outbox, parcel) = (outbox(), parcel(None));
+    let success = Success { provider_reference: Some("pi_1".to_owned()), ..Success::default() };
+    let inquiry = question(Purpose::Poll, 100);
+    let accepted = Accepted { success, party: Party::Provider, deadline: at(3_600), inquiry };
+    let effects = outbox.waiting(&parcel, 1, accepted, at(0));
+    assert_eq!((effects.told, effects.deadline()), (true, Some(at(3_600))));
+    assert_eq!(effects.event.data.next_attempt_at, Some(at(100)));
+    let outgoing = outbox.outgoing(&parcel, &effects, &[]);
+    let [event, next] = &outgoing.messages[..] else { panic!("{outgoing:?}") };
+    assert_eq!((event.exchange.as_str(), next.exchange.as_str()), ("ferry.events", "ferry.retry"));
+    assert!(next.routing_key.as_str().starts_with("1m."), "{}", next.routing_key);
+    let Travel { progress, hop, .. } = travel(next);
+    assert_eq!((progress.inquiry, progress.deadline, hop), (Some(inquiry), Some(at(3_600)), 1));
+    assert_eq!(progress.provider_reference.as_deref(), Some("pi_1"));
+}
+
+#[test]
+fn a_question_that_brings_nothing_is_told_to_nobody_even_where_all_states_are() {
+    let (outbox, parcel) = (outbox(), parcel(Some(question(Purpose::Poll, 0))));
+    for purpose in [Purpose::Poll, Purpose::Lookup] {
+        let effects = outbox.inquiry(&parcel, question(purpose, 45), None, at(0));
+        assert!(!effects.told);
+        let outgoing = outbox.outgoing(&parcel, &effects, &[]);
+        let [next] = &outgoing.messages[..] else { panic!("{outgoing:?}") };
+        assert!(next.routing_key.as_str().starts_with("30s."), "{}", next.routing_key);
+        assert_eq!(travel(next).progress.inquiry, Some(question(purpose, 45)));
+    }
+}
+
+#[test]
+fn a_lookup_says_since_when_a_call_is_in_doubt() {
+    let mut parcel = parcel(None);
+    for (since, expected) in [(Some(at(-60)), at(-60)), (None, at(0))] {
+        parcel.travel.progress.unknown_since = since;
+        let effects = outbox().inquiry(&parcel, question(Purpose::Lookup, 45), None, at(0));
+        let next = outbox().outgoing(&parcel, &effects, &[]).messages.remove(0);
+        assert_eq!(travel(&next).progress.unknown_since, Some(expected));
+    }
+}
+
+#[test]
+fn a_retry_after_a_lookup_is_up_for_a_call() {
+    let parcel = parcel(Some(question(Purpose::Lookup, 0)));
+    let effects = outbox().retry(&parcel, Rung::SHORTEST, at(1), Failure::new("absent", "none"), at(0));
+    assert_eq!(effects.deadline(), None);
+    let next = outbox().outgoing(&parcel, &effects, &[]).messages.remove(1);
+    let progress = travel(&next).progress;
+    assert_eq!((progress.attempt, progress.inquiry), (2, None));
+}
