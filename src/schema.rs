@@ -13,6 +13,7 @@ use crate::domain::event::Event;
 use crate::domain::ledger::record::{
     Asked, CancelWished, Finished, Opened, Released, Replayed, Settled, Started, TakenOver, VERSION,
 };
+use crate::domain::received::ReceivedEvent;
 
 /// Of the configuration file.
 #[must_use]
@@ -39,6 +40,12 @@ pub fn event() -> Value {
 #[must_use]
 pub fn conflict() -> Value {
     SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<ConflictEvent>().to_value()
+}
+
+/// Of an event about a webhook call.
+#[must_use]
+pub fn callback() -> Value {
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<ReceivedEvent>().to_value()
 }
 
 /// Of a record of the ledger.
@@ -92,6 +99,7 @@ mod tests {
             ("command", command()),
             ("event", event()),
             ("conflict", conflict()),
+            ("callback", callback()),
             ("record", record()),
         ] {
             let path = folder.join(name).with_extension("json");

@@ -38,6 +38,8 @@ enum Subject {
     Event,
     /// An event about a contradiction
     Conflict,
+    /// An event about a webhook call
+    Callback,
     /// A record of the ledger
     Record,
     /// The HTTP API
@@ -52,6 +54,7 @@ impl Schema {
             Subject::Command => schema::command(),
             Subject::Event => schema::event(),
             Subject::Conflict => schema::conflict(),
+            Subject::Callback => schema::callback(),
             Subject::Record => schema::record(),
             Subject::Openapi => openapi::document(),
         };
