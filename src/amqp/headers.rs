@@ -253,7 +253,7 @@ pub fn carried(original: &BasicProperties) -> BasicProperties {
 #[must_use]
 pub fn stripped_of_deaths(original: &BasicProperties) -> BasicProperties {
     let mut headers = FieldTable::default();
-    for (name, value) in original.headers().iter().flat_map(|headers| headers.inner()) {
+    for (name, value) in original.headers().iter().flat_map(FieldTable::inner) {
         if name.as_str().starts_with("ferry-") || !is_stripped(name.as_str()) {
             headers.insert(name.clone(), value.clone());
         }

@@ -167,7 +167,7 @@ impl Outbox {
     /// What follows from something that contradicts what is known.
     #[must_use]
     pub fn conflict(&self, parcel: &Parcel, conflict: &ConflictEvent) -> Outgoing {
-        let message = |exchange, key| self.conflict_message(conflict, exchange, key);
+        let message = |exchange, key| conflict_message(conflict, exchange, key);
         let replies = self.asker(parcel).map(|asked| addressed(&asked, |queue| message(ShortString::default(), queue)));
         let told = message(short(&self.names.events()), short(&conflict.routing_key()));
         Outgoing { messages: vec![told], replies: replies.into_iter().collect(), settles: None }
@@ -176,7 +176,7 @@ impl Outbox {
     /// The same where nobody holds the command's message.
     #[must_use]
     pub fn contradicted(&self, conflict: &ConflictEvent) -> Outgoing {
-        Outgoing::message(self.conflict_message(conflict, short(&self.names.events()), short(&conflict.routing_key())))
+        Outgoing::message(conflict_message(conflict, short(&self.names.events()), short(&conflict.routing_key())))
     }
 
     /// The event about a webhook call; `None` where its names are too long for a routing key, which they are not.
@@ -186,13 +186,6 @@ impl Outbox {
         let key = ShortString::try_new(event.routing_key()).ok()?;
         let id: String = event.id.chars().take(LONGEST_MESSAGE_ID).collect();
         Some(cloud_event(&event.r#type, &id, (None, None), body, short(&self.names.events()), key))
-    }
-
-    fn conflict_message(&self, conflict: &ConflictEvent, exchange: ShortString, key: ShortString) -> Message {
-        let trace = (conflict.traceparent.as_deref(), conflict.tracestate.as_deref());
-        // An event is plain data; it always has a JSON form.
-        let body = serde_json::to_vec(conflict).unwrap_or_default();
-        cloud_event(&conflict.r#type, &conflict.id, trace, body, exchange, key)
     }
 
     /// What follows from waiting without having spent an attempt.
@@ -319,6 +312,13 @@ pub fn event_message(event: &Event, exchange: ShortString, routing_key: ShortStr
     // An event is plain data; it always has a JSON form.
     let body = serde_json::to_vec(event).unwrap_or_default();
     cloud_event(&event.r#type, &event.id, trace, body, exchange, routing_key)
+}
+
+fn conflict_message(conflict: &ConflictEvent, exchange: ShortString, key: ShortString) -> Message {
+    let trace = (conflict.traceparent.as_deref(), conflict.tracestate.as_deref());
+    // An event is plain data; it always has a JSON form.
+    let body = serde_json::to_vec(conflict).unwrap_or_default();
+    cloud_event(&conflict.r#type, &conflict.id, trace, body, exchange, key)
 }
 
 /// A `CloudEvents` event in structured mode.

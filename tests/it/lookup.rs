@@ -157,6 +157,5 @@ async fn look_up(rig: &Rig, arguments: &[&str]) -> (i32, Value) {
 async fn ferryd(rig: &Rig, arguments: &[&str]) -> (i32, Value) {
     let mut command = rig.setup.command(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-    print!("{}", String::from_utf8_lossy(&output.stderr));
     (output.status.code().unwrap(), serde_json::from_slice(&output.stdout).unwrap_or_default())
 }

@@ -139,6 +139,7 @@ pub struct Start {
 }
 
 /// A decision.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as in the record")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Finish {
     pub step: Step,

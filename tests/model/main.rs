@@ -35,6 +35,7 @@ pub enum Mistake {
 }
 
 /// How large a world is.
+#[expect(clippy::struct_excessive_bools, reason = "each lets something happen that has nothing to do with the others")]
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// How many instances.

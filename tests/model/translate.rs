@@ -150,18 +150,16 @@ fn short_carried(carried: &effects::Carried) -> Carried {
     let generation = number("generation").unwrap();
     let unknown = carried.headers["unknown"] == HeaderValue::Flag(true);
     let key = number("key");
-    match carried.exchange.as_str() {
-        "dead" => Carried::Dead { generation, unknown, key },
-        _ => {
-            let [attempt, inquiry, errand] = ["attempt", "inquiry", "errand"].map(|name| number(name).unwrap());
-            let errand = match errand {
-                0 => Errand::Call,
-                1 => Errand::Poll,
-                more => Errand::Lookup(more - 2),
-            };
-            Carried::Next { step: Step { generation, attempt, inquiry }, errand, unknown, key }
-        }
+    if carried.exchange == "dead" {
+        return Carried::Dead { generation, unknown, key };
     }
+    let [attempt, inquiry, errand] = ["attempt", "inquiry", "errand"].map(|name| number(name).unwrap());
+    let errand = match errand {
+        0 => Errand::Call,
+        1 => Errand::Poll,
+        more => Errand::Lookup(more - 2),
+    };
+    Carried::Next { step: Step { generation, attempt, inquiry }, errand, unknown, key }
 }
 
 impl Effects {
