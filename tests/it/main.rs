@@ -30,6 +30,7 @@ mod lookup;
 mod operator;
 mod outage;
 mod poison;
+mod race;
 mod removed;
 mod rig;
 mod sandbox;

@@ -1,0 +1,194 @@
+//! Answer, poll, callback, deadline and cancel at once, at three instances, some of which are killed: one of them decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::callbacks::{call, signed_rig, told};
+use crate::harness::broker::persistent;
+use crate::harness::daemon::Daemon;
+use crate::rig::{Rig, SOON, command, word};
+
+/// Accepted operations with and without a key, with a deadline that polls and callbacks have to hurry to come before.
+const OPERATIONS: &str = r#"
+[operations.pay]
+request = { method = "POST", path = "/acme/pay" }
+idempotency = { header = "Idempotency-Key", retention = "24h", in_progress = "status == 409" }
+retry = { schedule = ["1s", "1s", "1s"], jitter = false }
+timeout = "2s"
+deadline = "3s"
+body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
+[operations.pay.poll]
+request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
+interval = "1s"
+longest = "1s"
+[operations.pay.lookup]
+request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+after = "2s"
+found = "body.data | length == 1"
+item = "{{ body.data[0] }}"
+absent = "body.data | length == 0"
+[operations.pay.response]
+reference = "{{ body.id }}"
+success = "body.status == 'succeeded'"
+accepted = "body.status == 'processing'"
+
+[operations.tell]
+request = { method = "POST", path = "/acme/tell" }
+retry = { schedule = ["1s", "1s", "1s"], jitter = false }
+timeout = "2s"
+deadline = "3s"
+body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
+[operations.tell.poll]
+request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
+interval = "1s"
+longest = "1s"
+[operations.tell.lookup]
+request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+after = "2s"
+found = "body.data | length == 1"
+item = "{{ body.data[0] }}"
+absent = "body.data | length == 0"
+[operations.tell.response]
+reference = "{{ body.id }}"
+success = "body.status == 'succeeded'"
+accepted = "body.status == 'processing'"
+"#;
+
+/// What happens to one command, and when.
+struct Fate {
+    id: String,
+    operation: &'static str,
+    /// How long the provider works before it accepts.
+    latency: u64,
+    /// How long it takes until it is done.
+    finish: u64,
+    /// When the provider calls back, if it does.
+    callback: Option<u64>,
+    /// When somebody cancels, if anybody does.
+    cancel: Option<u64>,
+}
+
+impl Fate {
+    /// Everything within the time in which the others happen.
+    fn draw(number: usize, chance: &mut StdRng) -> Self {
+        let operation = if chance.random_bool(0.5) { "pay" } else { "tell" };
+        Self {
+            id: format!("race-{number}"),
+            operation,
+            latency: chance.random_range(0..600),
+            finish: chance.random_range(500..5_000),
+            callback: chance.random_bool(0.7).then(|| chance.random_range(0..4_500)),
+            cancel: chance.random_bool(0.3).then(|| chance.random_range(0..1_000)),
+        }
+    }
+
+    async fn run(&self, rig: &Rig, daemons: &[Daemon]) {
+        let behaviour = json!({
+            "latency": format!("{}ms", self.latency), "accepted": true, "finish_after": format!("{}ms", self.finish)
+        });
+        rig.publish(&command("acme", self.operation, &self.id, behaviour)).await;
+        let calling_back = async {
+            let Some(after) = self.callback else { return };
+            sleep(Duration::from_millis(after)).await;
+            // A provider calls back only about what it has done.
+            while rig.calls(&self.id).acted == 0 {
+                sleep(Duration::from_millis(100)).await;
+                if rig.events.of(&self.id).iter().any(|event| event["data"]["final"] == true) {
+                    return;
+                }
+            }
+            let body = told(&format!("evt-{}", self.id), "charge.succeeded", json!({"command": self.id}));
+            // It calls again until somebody takes it, and then once more.
+            let mut taken = 0;
+            for daemon in daemons.iter().cycle().take(300) {
+                taken += usize::from(call(daemon, &body).await == Some(200));
+                if taken == 2 {
+                    return;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+            panic!("nobody takes the call about {}", self.id);
+        };
+        let cancelling = async {
+            let Some(after) = self.cancel else { return };
+            sleep(Duration::from_millis(after)).await;
+            let word = json!({"word": "cancel", "id": self.id, "by": "race"}).to_string();
+            rig.broker.publish("ferry.control", "", word.as_bytes(), persistent()).await;
+        };
+        tokio::join!(calling_back, cancelling);
+    }
+}
+
+/// What was said of each command in the end, and that it was said once.
+async fn settled(rig: &Rig, fates: &[Fate]) -> BTreeMap<String, usize> {
+    let mut ends = BTreeMap::new();
+    for Fate { id, callback, .. } in fates {
+        // Where the provider says nothing by itself, a person may have the last word: `unresolved`.
+        let ends_so = |event: &Value| event["data"]["final"] == true || callback.is_none() && is_unresolved(event);
+        let end = rig.events.first(SOON * 2, |event| event["subject"] == **id && ends_so(event)).await;
+        let kind = [word(&end, "data.error.kind"), word(&end, "data.state")].into_iter().find(|word| !word.is_empty());
+        *ends.entry(kind.unwrap().to_owned()).or_insert(0) += 1;
+    }
+    rig.events.catch_up().await;
+    for Fate { id, .. } in fates {
+        let events = rig.events.of(id);
+        let last_words: BTreeSet<_> =
+            events.iter().filter(|event| event["data"]["final"] == true).map(|event| word(event, "id")).collect();
+        assert!(last_words.len() <= 1, "{id}: {events:#?}");
+        assert!(!events.iter().any(|event| event["type"] == "ferry.command.conflict"), "{id}: {events:#?}");
+        let acted = rig.calls(id).acted;
+        let possible = match last_words.first() {
+            Some(end) if end.ends_with("/completed") => acted == 1,
+            Some(_) => acted == 0,
+            None => acted <= 1,
+        };
+        assert!(possible, "{id}: the provider acted {acted} times: {events:#?}");
+    }
+    ends
+}
+
+fn is_unresolved(event: &Value) -> bool {
+    word(event, "data.error.kind") == "unresolved"
+}
+
+async fn race(seed: u64, killing: bool) {
+    let rig = signed_rig(OPERATIONS).await;
+    let mut chance = StdRng::seed_from_u64(seed);
+    let mut daemons = Vec::new();
+    for _ in 0..3 {
+        daemons.push(rig.start().await);
+    }
+    let fates: Vec<_> = (0..120).map(|number| Fate::draw(number, &mut chance)).collect();
+    let running = join_all(fates.iter().map(|fate| fate.run(&rig, &daemons)));
+    let killer = async {
+        for daemon in daemons.iter().take(2).filter(|_| killing) {
+            sleep(Duration::from_millis(1_500)).await;
+            daemon.kill9();
+        }
+    };
+    tokio::join!(running, killer);
+    let ends = settled(&rig, &fates).await;
+    assert!(ends.get("completed").copied().unwrap_or_default() > 60, "{ends:?}");
+    for daemon in daemons.iter().skip(if killing { 2 } else { 0 }) {
+        daemon.sigterm();
+        assert!(daemon.wait(SOON).await.success());
+    }
+    // Some of them were in doubt before they were completed.
+    assert!(rig.events.all().iter().any(is_unresolved), "no deadline has come first");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_answer_poll_callback_deadline_and_cancel_one_decides() {
+    race(7, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_answer_poll_callback_deadline_and_cancel_one_decides_though_instances_are_killed() {
+    race(11, true).await;
+}
