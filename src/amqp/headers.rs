@@ -196,6 +196,21 @@ fn inquiry(headers: Option<&FieldTable>) -> Result<Option<Inquiry>, NotUnderstoo
     Ok(Some(Inquiry { number, purpose, due, tried }))
 }
 
+/// The headers of a message that waits to ask its provider, changed so that it looks up at once. Its hop is its own, so that
+/// it is told from the message that waits; two within a second are one.
+#[must_use]
+pub fn asking_now(waiting: &BTreeMap<String, HeaderValue>, now: Timestamp) -> BTreeMap<String, HeaderValue> {
+    let mut headers = waiting.clone();
+    let purpose = Purpose::Lookup.as_str().to_owned();
+    headers.extend([
+        (KIND.to_owned(), HeaderValue::Text(purpose.clone())),
+        (PURPOSE.to_owned(), HeaderValue::Text(purpose)),
+        (NOT_BEFORE.to_owned(), HeaderValue::Text(now.to_string())),
+        (HOP.to_owned(), HeaderValue::Number(now.as_second())),
+    ]);
+    headers
+}
+
 /// Puts headers of ferryd's own beside those of a publisher.
 #[must_use]
 pub fn with_own(properties: BasicProperties, own: &BTreeMap<String, HeaderValue>) -> BasicProperties {

@@ -56,7 +56,17 @@ fn finished(step: Step, after: i64, unknown: bool, happening: Happening) -> Fact
     let event = Event::new(opening().identity, moment, happening, Trace::default());
     let effects = Effects { event, told: true, carried: None };
     let (opening, call, by) = (None, None, By::Holder);
-    Fact::Finished(Box::new(Finished { step, opening, fresh: false, call, unknown, absent: false, by, effects }))
+    Fact::Finished(Box::new(Finished {
+        step,
+        opening,
+        fresh: false,
+        call,
+        unknown,
+        absent: false,
+        kept: None,
+        by,
+        effects,
+    }))
 }
 
 fn settled(number: u64) -> Fact {

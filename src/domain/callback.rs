@@ -83,6 +83,8 @@ pub enum Meaning {
     Completed(Success),
     /// The provider's business "no".
     Declined(Failure),
+    /// Something that is worth asking the provider about: the call alone is not believed so far.
+    Lookup,
     /// Nothing that decides anything: it goes on, or it is something else.
     Nothing,
 }
@@ -94,6 +96,7 @@ impl Meaning {
         match self {
             Self::Completed(_) => "completed",
             Self::Declined(_) => "declined",
+            Self::Lookup => "lookup",
             Self::Nothing => "nothing",
         }
     }

@@ -189,13 +189,18 @@ pub fn after_lookup(
         }
         LookedUp::Absent(failure) | LookedUp::Unclear(failure) => failure,
     };
+    if progress.deadline.is_some() && !overdue {
+        // It was only asked earlier than it would have been, because the provider called.
+        let poll = Inquiry { purpose: Purpose::Poll, tried: 0, ..inquiry };
+        return after_poll(Polled::Still(Some(failure)), poll, progress, limits, now);
+    }
     let tried = inquiry.tried.saturating_add(1);
     match limits.policy.next(tried, None, 0.5) {
-        Some(rung) if !overdue => {
+        Some(rung) => {
             let (number, due) = (progress.next_inquiry(), after(now, rung.duration()));
             Decision::Inquire(Inquiry { number, due, tried, ..inquiry }, Some(failure))
         }
-        _ => Decision::GiveUp(Kind::Unresolved, unanswered(failure, tried)),
+        None => Decision::GiveUp(Kind::Unresolved, unanswered(failure, tried)),
     }
 }
 

@@ -212,18 +212,19 @@ fn a_doubtful_call_is_looked_up_once_that_can_prove_something_and_never_from_wit
 fn what_a_lookup_finds_is_the_answer_of_the_call() {
     let success = || Success { provider_reference: Some("p1".to_owned()), ..Success::default() };
     let found = [
-        (Outcome::Completed(success()), "complete", "complete"),
-        (Outcome::Declined(failure()), "declined", "declined"),
-        (Outcome::Waiting(success(), Party::Provider), "wait", "unresolved"),
-        (Outcome::Rejected(failure()), "lookup", "unresolved"),
-        (Outcome::Transient(failure(), None), "lookup", "unresolved"),
-        (Outcome::Unknown(failure()), "lookup", "unresolved"),
-        (Outcome::Lookup(failure()), "lookup", "unresolved"),
+        // what was found, in doubt, accepted, accepted and overdue
+        (Outcome::Completed(success()), "complete", "complete", "complete"),
+        (Outcome::Declined(failure()), "declined", "declined", "declined"),
+        (Outcome::Waiting(success(), Party::Provider), "wait", "wait", "unresolved"),
+        (Outcome::Rejected(failure()), "lookup", "poll", "lookup"),
+        (Outcome::Transient(failure(), None), "lookup", "poll", "lookup"),
+        (Outcome::Unknown(failure()), "lookup", "poll", "lookup"),
+        (Outcome::Lookup(failure()), "lookup", "poll", "lookup"),
     ];
     let limits = Limits { lookup: Some(lookup(true)), poll: Some(poll(5, 60)), ..limits() };
     let question = inquiry(Purpose::Lookup, 1, 90);
-    for (outcome, expected, overdue) in found {
-        for (deadline, expected) in [(None, expected), (Some(1_000), expected), (Some(100), overdue)] {
+    for (outcome, doubtful, accepted, overdue) in found {
+        for (deadline, expected) in [(None, doubtful), (Some(1_000), accepted), (Some(100), overdue)] {
             let mut progress = Progress { deadline: deadline.map(at), ..doubted(Some(question)) };
             let looked_up = LookedUp::Found(outcome.clone());
             let decision = after_lookup(looked_up, question, &mut progress, &limits, at(100), 0.5);
@@ -240,7 +241,7 @@ fn there_is_none_acquits_only_with_proof_long_enough_after_and_not_what_was_acce
         (true, 90, false, "5s"),
         (true, 89, false, "lookup"),
         (false, 90, false, "lookup"),
-        (true, 90, true, "lookup"),
+        (true, 90, true, "poll"),
     ];
     let question = inquiry(Purpose::Lookup, 1, 0);
     for (proof, now, accepted, expected) in table {

@@ -56,7 +56,7 @@ pub struct ReceivedData {
     /// Its own id for what this is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
-    /// What it means for a command: `completed`, `declined` or `nothing`.
+    /// What it means for a command: `completed`, `declined`, `lookup` or `nothing`.
     pub meaning: String,
     /// What was called with, masked.
     pub body: Value,

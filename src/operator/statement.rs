@@ -131,6 +131,7 @@ impl LastWord {
             call: None,
             unknown: false,
             absent: false,
+            kept: None,
             by: By::Operator(Person { by: by.clone(), reason: Some(reason.clone()) }),
             effects: Effects { event, told: true, carried: None },
         };

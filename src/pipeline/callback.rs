@@ -154,9 +154,10 @@ impl Callbacks {
             if tried <= TOLD_AFTER {
                 following.messages.extend(self.told(callback, item, &notice, Some(identity)));
             }
-            if let Some(happening) = happening(notice.meaning) {
-                let outgoing = self.pipeline.decide(ledger, &id, happening).await?;
-                following.add(&id, outgoing);
+            match happening(&notice.meaning) {
+                Some(happening) => following.add(&id, self.pipeline.decide(ledger, &id, happening).await?),
+                None if notice.meaning == Meaning::Lookup => following.messages.extend(self.asked(ledger, &id)),
+                None => {}
             }
             return Ok(());
         }
@@ -194,6 +195,15 @@ impl Callbacks {
     fn own(&self, ledger: &Ledger, id: &CommandId) -> Option<Identity> {
         let identity = ledger.case(id)?.opening.as_ref()?.identity.clone();
         (identity.provider.as_ref() == Some(&self.provider.name)).then_some(identity)
+    }
+
+    /// A copy of the message of a command that waits, which asks its provider at once. Whichever of the two asks first goes
+    /// on, and the other finds that its question has been asked.
+    fn asked(&self, ledger: &Ledger, id: &CommandId) -> Option<Message> {
+        let case = ledger.case(id)?;
+        let (kept, asking) = case.kept.as_deref().zip(case.asking.as_ref())?;
+        debug!(command.id = id.as_str(), "a webhook call says that it is worth asking");
+        Some(self.pipeline.outbox.asked_now(kept, asking, &self.provider.name, Timestamp::now()))
     }
 
     /// The event that tells of a notice.
@@ -247,6 +257,7 @@ impl Pipeline {
                 call: None,
                 unknown: false,
                 absent: false,
+                kept: None,
                 by: By::Holder,
                 effects: Effects { event: event.clone(), told: true, carried: None },
             };
@@ -284,11 +295,11 @@ impl Pipeline {
 }
 
 /// What a notice leads to, where it decides.
-fn happening(meaning: Meaning) -> Option<Happening> {
+fn happening(meaning: &Meaning) -> Option<Happening> {
     match meaning {
-        Meaning::Completed(success) => Some(Happening::Completed(success)),
-        Meaning::Declined(failure) => Some(Happening::Failed(Kind::Declined, failure)),
-        Meaning::Nothing => None,
+        Meaning::Completed(success) => Some(Happening::Completed(success.clone())),
+        Meaning::Declined(failure) => Some(Happening::Failed(Kind::Declined, failure.clone())),
+        Meaning::Lookup | Meaning::Nothing => None,
     }
 }
 

@@ -80,6 +80,7 @@ impl Pipeline {
             call: None,
             unknown: false,
             absent: false,
+            kept: None,
             by: By::Canceller(person.clone()),
             effects: Effects { event: event.clone(), told: true, carried: None },
         };

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use lapin::types::ShortString;
 use tracing::{error, info};
 
 use super::Pipeline;
@@ -18,7 +19,7 @@ use crate::domain::event::{Event, Happening};
 use crate::domain::inquiry::{Accepted, Inquiry, doubtful};
 use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::holder::Next;
-use crate::domain::ledger::record::{By, Fact, Finished, Person, Reason};
+use crate::domain::ledger::record::{By, Fact, Finished, Kept, Person, Reason};
 use crate::domain::ledger::ruling::{Decided, Ruling};
 use crate::domain::lifecycle::{Decision, Kind};
 use crate::domain::outcome::Failure;
@@ -132,7 +133,8 @@ impl Pipeline {
         loop {
             let effects = self.effects(parcel, &verdict, attempt, remedies);
             let known = ledger.case(&parcel.identity.id).is_some_and(|case| case.opening.is_some());
-            let finished = finished(parcel, known, effects.clone());
+            let kept = remedies.called_back.then(|| kept(parcel, &verdict)).flatten();
+            let finished = finished(parcel, known, kept, effects.clone());
             let Ruled { id, ruling, .. } = ledger.append(record(parcel, Fact::Finished(Box::new(finished)))).await?;
             match ruling {
                 Ruling::Counts(granted) => {
@@ -259,7 +261,20 @@ fn content_conflict(parcel: &Parcel) -> ConflictEvent {
     )
 }
 
-fn finished(parcel: &Parcel, known: bool, effects: Effects) -> Finished {
+/// The message of a command that begins to wait.
+fn kept(parcel: &Parcel, verdict: &Verdict) -> Option<Box<Kept>> {
+    let waits = matches!(verdict, Verdict::Wait(_) | Verdict::Inquire(..));
+    (waits && parcel.travel.progress.inquiry.is_none()).then(|| {
+        let text = |property: &Option<ShortString>| property.as_ref().map(ToString::to_string);
+        Box::new(Kept {
+            body: String::from_utf8_lossy(&parcel.body).into_owned(),
+            message_id: text(parcel.properties.message_id()),
+            correlation_id: text(parcel.properties.correlation_id()),
+        })
+    })
+}
+
+fn finished(parcel: &Parcel, known: bool, kept: Option<Box<Kept>>, effects: Effects) -> Finished {
     let progress = &parcel.travel.progress;
     let called = |call: &&Attempted| progress.inquiry.is_none() && call.attempt == progress.attempt;
     let call = progress.history.last().filter(called).cloned();
@@ -273,6 +288,7 @@ fn finished(parcel: &Parcel, known: bool, effects: Effects) -> Finished {
         unknown: progress.unknown,
         // A lookup is only made where a call may have acted.
         absent: progress.is_looked_up() && !progress.unknown,
+        kept,
         by: By::Holder,
         effects,
     }

@@ -1,6 +1,6 @@
 //! Every message ferryd publishes about a command: events, continuations, dead letters, replies.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,8 +17,9 @@ use crate::domain::dead_letter::{DeadLetter, Place};
 use crate::domain::event::{CONTENT_TYPE, Event, Happening, Moment};
 use crate::domain::inquiry::{Accepted, Inquiry, Purpose};
 use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
-use crate::domain::ledger::record::{Asked, RecordId};
+use crate::domain::ledger::record::{Asked, Kept, RecordId};
 use crate::domain::lifecycle::{Kind, State};
+use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 use crate::domain::received::ReceivedEvent;
 use crate::domain::retry::Rung;
@@ -135,6 +136,29 @@ impl Outbox {
         travel.progress.inquiry = Some(inquiry);
         travel.waited_out = None;
         self.waiting_on(parcel, travel, inquiry.purpose.into(), Rung::at_most(wait))
+    }
+
+    /// A copy of a message that waits, to be looked up now.
+    #[must_use]
+    pub fn asked_now(
+        &self,
+        kept: &Kept,
+        asking: &BTreeMap<String, HeaderValue>,
+        provider: &Name,
+        now: Timestamp,
+    ) -> Message {
+        let kind = headers::Kind::Lookup;
+        let mut properties = BasicProperties::default().with_delivery_mode(2);
+        if let Some(id) = &kept.message_id {
+            properties = properties.with_message_id(short(id));
+        }
+        if let Some(id) = &kept.correlation_id {
+            properties = properties.with_correlation_id(short(id));
+        }
+        let properties = headers::with_own(properties, &headers::asking_now(asking, now));
+        let key = format!("{}.{provider}", kind.as_str());
+        let (exchange, routing_key) = (short(&self.names.redeliver()), short(&key));
+        Message { exchange, routing_key, properties, body: kept.body.clone().into_bytes() }
     }
 
     /// The messages of a decision. They are the same whoever makes them, as long as the delivery is a copy of the same

@@ -101,7 +101,7 @@ impl Strays {
         let operation = provider.zip(operation.as_ref()).and_then(|(provider, name)| provider.operations.get(name));
         // It is not asked about: whatever breaks its consumers would break that too.
         let idempotency = operation.and_then(|operation| operation.idempotency);
-        let remedies = Remedies { idempotency, lookup: None };
+        let remedies = Remedies { idempotency, ..Remedies::default() };
         if let Some(provider) = provider {
             parcel.identity.provider = Some(provider.name.clone());
         }

@@ -95,6 +95,7 @@ impl Fake {
             call: None,
             unknown: false,
             absent: false,
+            kept: None,
             by: By::Holder,
             effects: Effects { event, told: true, carried: None },
         };

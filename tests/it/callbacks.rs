@@ -217,3 +217,55 @@ async fn what_was_answered_ends_its_commands_though_ferryd_and_the_broker_are_ki
     rig.broker = Broker::connect_eventually(&rig.vhost.uri()).await;
     rig.end(&successor).await;
 }
+
+/// Calls that anybody can make: they are only worth asking about.
+const UNBELIEVED: &str = r#"
+[webhook]
+trust = "lookup"
+verify = "none"
+event = "{{ body.type }}"
+command = "{{ body.command }}"
+[[webhook.on]]
+when = "body.type == 'charge.succeeded'"
+as = "lookup"
+
+[operations.pay]
+request = { method = "POST", path = "/acme/pay" }
+idempotency = { header = "Idempotency-Key", retention = "24h" }
+deadline = "1h"
+body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
+[operations.pay.lookup]
+request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+after = "2s"
+found = "body.data | length == 1"
+item = "{{ body.data[0] }}"
+[operations.pay.response]
+success = "body.status == 'succeeded'"
+accepted = "body.status == 'processing'"
+"#;
+
+#[tokio::test]
+async fn a_call_that_is_not_believed_only_has_its_command_looked_up() {
+    let rig = Rig::with("", &[("acme", File { operations: UNBELIEVED, ..File::default() })]).await;
+    let rig =
+        rig.env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0").env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com");
+    let daemon = rig.start().await;
+    rig.publish(&command("acme", "pay", "late", json!({"accepted": true}))).await;
+    rig.events.state("late", "waiting", SOON).await;
+    let says_so = |id: &str| told(id, "charge.succeeded", json!({"command": "late"}));
+    let asked = || rig.sandbox.calls().questions.get("late").copied().unwrap_or_default();
+    // It is not true yet: what the provider says counts.
+    assert_eq!(call(&daemon, &says_so("evt-1")).await, Some(200));
+    eventually(SOON, "it is asked", async || (asked() == 1).then_some(())).await;
+    rig.broker.await_depth("ferry.commands.acme", 0).await;
+    assert_eq!(rig.events.of("late").iter().filter(|event| word(event, "data.state") == "completed").count(), 0);
+    rig.sandbox.end("late", "succeeded");
+    eventually(SOON, "it has ended", async || {
+        assert_eq!(call(&daemon, &says_so("evt-2")).await, Some(200));
+        let ended = rig.events.of("late").iter().any(|event| word(event, "data.state") == "completed");
+        ended.then_some(())
+    })
+    .await;
+    assert_eq!((rig.calls("late").calls, rig.calls("late").acted), (1, 1));
+    rig.end(&daemon).await;
+}

@@ -167,6 +167,7 @@ async fn a_cancel_whose_instance_died_before_it_was_told_is_told_by_another() {
         call: None,
         unknown: false,
         absent: false,
+        kept: None,
         by: By::Canceller(person),
         effects: Effects {
             event: Event::new(identity, moment, happening, Trace::default()),

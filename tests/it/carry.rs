@@ -132,7 +132,7 @@ async fn a_provider_that_refuses_connections_was_certainly_not_reached() {
 }
 
 #[tokio::test]
-async fn an_accepted_command_ends_as_waiting() {
+async fn an_accepted_command_waits() {
     let rig = Rig::new("").await;
     let daemon = rig.start().await;
     rig.publish(&charge("later", json!({"accepted": true}))).await;
@@ -140,7 +140,9 @@ async fn an_accepted_command_ends_as_waiting() {
     assert_eq!((word(&event, "data.state"), word(&event, "data.waiting_for")), ("waiting", "provider"), "{event:#}");
     assert_eq!((word(&event, "data.provider_reference"), &event["data"]["final"]), ("sb_1", &json!(false)));
     assert_eq!(word(&event, "data.result.status"), "processing");
-    rig.finish(&daemon).await;
+    // Its message waits on the ladder, to ask at the deadline.
+    rig.broker.await_depth("ferry.retry.12h", 1).await;
+    rig.end(&daemon).await;
     rig.events.catch_up().await;
     assert_eq!(rig.events.of("later").len(), 1);
     assert_eq!(rig.broker.depth("ferry.dead.acme").await, Some(0));
@@ -173,7 +175,7 @@ async fn a_dead_letter_holds_all_that_an_operator_needs() {
     rig.carry(&command).await;
     let message = &rig.dead_letters("acme", 1).await[0];
     assert_eq!(message.json(), command);
-    let times = ["/first_sent", "/first_failed_at", "/dead_lettered_at", "/host", "/digest"];
+    let times = ["/first_sent", "/unknown_since", "/first_failed_at", "/dead_lettered_at", "/host", "/digest"];
     let mut letter = redact(dead(message), &times);
     for call in letter["history"].as_array_mut().unwrap() {
         *call = redact(call.take(), &["/at", "/duration_ms"]);

@@ -231,6 +231,7 @@ impl Finish {
             call: self.called.then_some(attempted),
             unknown: self.unknown,
             absent: self.absent,
+            kept: None,
             by: match self.by {
                 By::Holder => real::By::Holder,
                 By::Canceller => real::By::Canceller(person()),

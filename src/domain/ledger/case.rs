@@ -11,12 +11,14 @@
 //!
 //! A decision that ends the command is its `ending`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::effects::Effects;
-use super::record::{Asked, Guard, Opening, Person, RecordId, Step};
+use super::effects::{Effects, HeaderValue};
+use super::record::{Asked, Guard, Kept, Opening, Person, RecordId, Step};
 use super::ruling::{Decided, Ruling, TooLate};
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::event::Event;
@@ -56,6 +58,12 @@ pub struct Case {
     /// Until when the provider, which has accepted it, may take to finish it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// Its message, while it waits and its provider may ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Box<Kept>>,
+    /// What travels beside the message that asks its provider next; only where the message is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asking: Option<BTreeMap<String, HeaderValue>>,
     /// How it ended, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
@@ -211,6 +219,8 @@ impl Case {
             first_sent: None,
             digest: None,
             provider_reference: None,
+            kept: None,
+            asking: None,
             deadline: None,
             ending: None,
             told: 0,

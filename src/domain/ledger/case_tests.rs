@@ -82,6 +82,7 @@ pub(super) fn finished(step: Step, happening: Happening) -> Finished {
         call,
         unknown: false,
         absent: false,
+        kept: None,
         by: By::Holder,
         effects,
     }

@@ -141,12 +141,22 @@ impl Case {
         Some(Ruling::TooLate(too_late))
     }
 
+    /// Keeps the message of a command that waits, and what travels beside it next; forgets both once it waits no more.
+    fn keep(&mut self, finished: &Finished) {
+        let waits = matches!(finished.effects.event.data.state, State::Waiting | State::Processing);
+        let kept = finished.kept.clone().or(self.kept.take()).filter(|_| waits);
+        let carried = finished.effects.carried.as_ref().map(|carried| carried.headers.clone());
+        self.asking = carried.filter(|_| kept.is_some());
+        self.kept = kept;
+    }
+
     pub(super) fn decide(&mut self, id: RecordId, at: Timestamp, finished: &Finished) -> Ruling {
         let Finished { step, effects, unknown, absent, by, .. } = finished;
         let event = &effects.event;
         self.step = self.step.max(*step);
         self.told = self.told.max(event.data.sequence);
         self.unknown = (self.unknown && !absent) || *unknown;
+        self.keep(finished);
         if event.data.provider_reference.is_some() {
             self.provider_reference.clone_from(&event.data.provider_reference);
         }

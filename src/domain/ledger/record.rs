@@ -203,11 +203,27 @@ pub struct Finished {
     /// Whether the provider was asked, and has said that none of the generation's calls acted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub absent: bool,
+    /// The message itself, where its provider may ask for it while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Box<Kept>>,
     /// Who decided it, and on what condition.
     #[serde(default)]
     pub by: By,
     /// What follows.
     pub effects: Effects,
+}
+
+/// The message of a command that waits, by which it can be looked up before its own time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Kept {
+    /// Its body.
+    pub body: String,
+    /// Its AMQP property `message_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// Its AMQP property `correlation_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
 }
 
 /// Who decided a step.

@@ -54,6 +54,7 @@ fn finished(by: By, happening: Happening) -> Fact {
         call,
         unknown: true,
         absent: false,
+        kept: None,
         by,
         effects,
     }))

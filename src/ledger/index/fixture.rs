@@ -157,7 +157,17 @@ impl Sample {
             http_status: None,
             message: None,
         });
-        Fact::Finished(Box::new(Finished { step, opening, fresh, call, unknown: false, absent: false, by, effects }))
+        Fact::Finished(Box::new(Finished {
+            step,
+            opening,
+            fresh,
+            call,
+            unknown: false,
+            absent: false,
+            kept: None,
+            by,
+            effects,
+        }))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::domain::name::Name;
 use crate::provider::fault::Place;
 use crate::provider::registry::Defaults;
 use crate::provider::webhook::compile::{self as webhook, SecretsOfFile};
+use crate::provider::webhook::file::WebhookFile;
 use crate::provider::{HttpSettings, LogSettings, Operation, Provider};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,12 +63,17 @@ pub(in crate::provider) fn compile(
         timeout: timeout(file.timeout.as_deref(), TIMEOUT, connect_timeout, &root.key("timeout")),
         retry: retry(file.retry.as_ref(), &around.defaults.retry, &root.key("retry")),
         accept_duplicates: file.accept_duplicates.unwrap_or(false),
+        called_back: file.webhook.as_ref().is_some_and(WebhookFile::asks),
         rules: &file.classify,
         error: file.response.as_ref().and_then(|response| response.error.as_ref()),
         root: root.clone(),
     };
     let (operations, rest) = operations(file, shared.as_ref(), &inherited, &root.key("operations"));
     let of_file = SecretsOfFile { names: &secret_names, secrets: &secrets };
+    if inherited.called_back && file.operations.values().all(|operation| operation.lookup.is_none()) {
+        let text = "has commands looked up, and no operation has a `lookup`; write one";
+        root.key("webhook").key("on").refuse(text);
+    }
     let webhook = file.webhook.as_ref().map(|table| webhook::compile(table, of_file, &root.key("webhook")));
     let name = name?;
     let values = secrets.values().cloned().collect();

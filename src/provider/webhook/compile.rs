@@ -14,7 +14,7 @@ use super::challenge::Challenge;
 use super::described::Described;
 use super::file::{
     AlgorithmFile, ChallengeFile, ChallengeMethod, KeyEncoding, KeyFile, OnFile, SchemeFile, SenseFile, SignatureFile,
-    TimestampFile, VerifyFile, VerifyTable, WebhookFile,
+    TimestampFile, TrustFile, VerifyFile, VerifyTable, WebhookFile,
 };
 use super::key::Key;
 use super::notice::{Reading, Rule, Sense};
@@ -83,8 +83,13 @@ fn reading(file: &WebhookFile, secrets: SecretsOfFile<'_>, place: &Place<'_>) ->
         let means = match rule.r#as {
             SenseFile::Completed => Sense::Completed,
             SenseFile::Declined => Sense::Declined,
+            SenseFile::Lookup => Sense::Lookup,
             SenseFile::Nothing => Sense::Nothing,
         };
+        if file.trust == TrustFile::Lookup && matches!(means, Sense::Completed | Sense::Declined) {
+            let text = "decides, and `trust` says that a call is not believed so far; write `as = \"lookup\"`";
+            at.key("as").refuse(text);
+        }
         Some(Rule { when: when?, means, result, code, message })
     };
     if !file.on.is_empty() && file.command.is_none() && file.reference.is_none() {

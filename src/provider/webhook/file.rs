@@ -27,9 +27,19 @@ pub(in crate::provider) struct WebhookFile {
     pub(super) command: Option<String>,
     /// The provider's own id for what it is about, as `response.reference` of the operation finds it.
     pub(super) reference: Option<String>,
+    /// What is believed of a call. Default: `signature`.
+    #[serde(default)]
+    pub(super) trust: TrustFile,
     /// What notices mean for their command; the first that matches decides. What none matches means nothing.
     #[serde(default)]
     pub(super) on: Vec<OnFile>,
+}
+
+impl WebhookFile {
+    /// Whether some notices have their command looked up.
+    pub(in crate::provider) fn asks(&self) -> bool {
+        self.on.iter().any(|on| on.r#as == SenseFile::Lookup)
+    }
 }
 
 /// What notices of a sort mean for their command; expressions may use `method`, `url`, `headers`, `query`, `body`, `text`.
@@ -48,6 +58,17 @@ pub(super) struct OnFile {
     pub(super) message: Option<String>,
 }
 
+/// What is believed of a call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::provider) enum TrustFile {
+    /// What it says, once it is verified.
+    #[default]
+    Signature,
+    /// Only that it is worth asking: for providers whose calls can't be verified here.
+    Lookup,
+}
+
 /// What a notice means for its command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -56,6 +77,8 @@ pub(super) enum SenseFile {
     Completed,
     /// The provider's business "no".
     Declined,
+    /// It is worth asking: the operation's `lookup` is made, and its answer decides.
+    Lookup,
     /// Nothing that decides anything.
     Nothing,
 }

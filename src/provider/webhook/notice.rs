@@ -60,6 +60,8 @@ pub(super) enum Sense {
     Completed,
     /// The business "no".
     Declined,
+    /// Worth asking about.
+    Lookup,
     /// Nothing that decides.
     Nothing,
 }
@@ -100,6 +102,7 @@ impl Rule {
         let provider_reference = reference.map(str::to_owned);
         match self.means {
             Sense::Nothing => Meaning::Nothing,
+            Sense::Lookup => Meaning::Lookup,
             Sense::Completed => {
                 let mut warnings = Vec::new();
                 let place = KeyPath::default().key("result");

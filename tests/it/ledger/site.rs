@@ -162,6 +162,7 @@ pub(super) fn completed(id: &str) -> Record {
         call: None,
         unknown: false,
         absent: false,
+        kept: None,
         by: By::Holder,
         effects: Effects { event, told: true, carried: None },
     };
