@@ -1,9 +1,10 @@
 # `make` prints this list. CI calls the same targets as a person.
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down fmt lint doc test test-interop chaos bench check clean
+.PHONY: help build demo up down fmt lint doc test test-interop fuzz chaos bench check clean
 
 CARGO ?= cargo
-SCRIPTS := rabbitmq/node demo/stage tests/interop/run .ci/run
+SCRIPTS := rabbitmq/node demo/stage tests/interop/run fuzz/run .ci/run
+FUZZ_SECONDS ?= 60
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +44,9 @@ test: ## All tests, on a RabbitMQ node of their own (installed when missing)
 test-interop: ## Hold webhook signatures against the providers' own libraries (needs Python and Node.js)
 	$(CARGO) build --locked
 	tests/interop/run
+
+fuzz: ## Fuzz what reads input from outside, each target for FUZZ_SECONDS=60 (installs a nightly Rust and cargo-fuzz)
+	fuzz/run $(FUZZ_SECONDS)
 
 chaos: ## Kill daemons and brokers, many times at random moments (minutes; FERRYD_CHAOS_KILLS=300)
 	rabbitmq/node install

@@ -28,6 +28,9 @@ pub mod config;
 pub mod daemon;
 pub mod domain;
 pub mod failpoint;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ledger;
 pub mod operator;
 pub mod pipeline;

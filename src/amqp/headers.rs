@@ -152,48 +152,47 @@ impl Travel {
         ]
     }
 
-    /// Reads what [`headers`](Self::headers) says. `None` where it is not all there: such a message must not be taken for new.
+    /// Reads what [`headers`](Self::headers) says. `None` where it is not all there, or of another type than it is written in:
+    /// such a message must not be taken for new.
     #[must_use]
     pub fn read(headers: Option<&FieldTable>) -> Option<Self> {
         let progress = Progress {
             generation: u32::try_from(number(headers, GENERATION)?).ok()?,
             attempt: u32::try_from(number(headers, ATTEMPT)?).ok()?,
             since: time(headers, SINCE).ok()??,
-            key: text(headers, KEY).map(IdempotencyKey::from_header),
+            key: whole(headers, KEY).ok()?.map(IdempotencyKey::from_header),
             first_sent: time(headers, FIRST_SENT).ok()?,
-            unknown: matches!(headers?.inner().get(UNKNOWN)?, AMQPValue::Boolean(true)),
+            unknown: flag(headers, UNKNOWN).ok()??,
             unknown_since: time(headers, UNKNOWN_SINCE).ok()?,
             deadline: time(headers, DEADLINE).ok()?,
-            provider_reference: text(headers, REFERENCE).map(str::to_owned),
+            provider_reference: whole(headers, REFERENCE).ok()?.map(str::to_owned),
             inquiry: inquiry(headers).ok()?,
-            digest: text(headers, DIGEST).map(str::to_owned),
+            digest: whole(headers, DIGEST).ok()?.map(str::to_owned),
             history: text(headers, HISTORY).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
         };
-        let routing_key = text(headers, ROUTING_KEY).map(str::to_owned);
+        let routing_key = whole(headers, ROUTING_KEY).ok()?.map(str::to_owned);
         let hop = number(headers, HOP).and_then(|hop| u32::try_from(hop).ok()).unwrap_or_default();
-        let recorded = matches!(headers?.inner().get(RECORDED), Some(AMQPValue::Boolean(true)));
+        let recorded = flag(headers, RECORDED).ok()?.unwrap_or_default();
         let waited_out = text(headers, CLAIM).and_then(|claim| claim.parse().ok());
         let extended_to = time(headers, EXTENDED_TO).ok()?;
         Some(Self { progress, hop, routing_key, extended_to, recorded, waited_out })
     }
 }
 
-/// A question that is due and can't be understood.
-struct NotUnderstood;
+/// A header that is there and can't be understood.
+struct Unreadable;
 
 /// The question that is due, if one is. One that can't be understood must not be taken for a call.
-fn inquiry(headers: Option<&FieldTable>) -> Result<Option<Inquiry>, NotUnderstood> {
-    let whole = |name| number(headers, name).and_then(|number| u32::try_from(number).ok());
-    let written = headers.is_some_and(|headers| headers.contains_key(PURPOSE));
-    let purpose = match text(headers, PURPOSE) {
-        None if !written => return Ok(None),
+fn inquiry(headers: Option<&FieldTable>) -> Result<Option<Inquiry>, Unreadable> {
+    let count = |name| number(headers, name).and_then(|number| u32::try_from(number).ok());
+    let purpose = match whole(headers, PURPOSE)? {
+        None => return Ok(None),
         Some("poll") => Purpose::Poll,
         Some("lookup") => Purpose::Lookup,
-        _ => return Err(NotUnderstood),
+        Some(_) => return Err(Unreadable),
     };
-    let due = time(headers, NOT_BEFORE).ok().flatten().ok_or(NotUnderstood)?;
-    let (number, tried) = (whole(INQUIRY).ok_or(NotUnderstood)?, whole(TRIED).unwrap_or_default());
-    Ok(Some(Inquiry { number, purpose, due, tried }))
+    let (number, due) = (count(INQUIRY).ok_or(Unreadable)?, time(headers, NOT_BEFORE)?.ok_or(Unreadable)?);
+    Ok(Some(Inquiry { number, purpose, due, tried: count(TRIED).unwrap_or_default() }))
 }
 
 /// The headers of a message that waits to ask its provider, changed so that it looks up at once. Its hop is its own, so that
@@ -226,9 +225,25 @@ pub fn with_own(properties: BasicProperties, own: &BTreeMap<String, HeaderValue>
     properties.with_headers(table)
 }
 
+/// A text, which may be absent but not unreadable.
+fn whole<'t>(headers: Option<&'t FieldTable>, name: &str) -> Result<Option<&'t str>, Unreadable> {
+    let is_there = headers.is_some_and(|headers| headers.inner().contains_key(name));
+    let text = text(headers, name);
+    if text.is_some() == is_there { Ok(text) } else { Err(Unreadable) }
+}
+
 /// A time, which may be absent but not unreadable.
-fn time(headers: Option<&FieldTable>, name: &str) -> Result<Option<Timestamp>, jiff::Error> {
-    text(headers, name).map(str::parse).transpose()
+fn time(headers: Option<&FieldTable>, name: &str) -> Result<Option<Timestamp>, Unreadable> {
+    whole(headers, name)?.map(str::parse).transpose().map_err(|_| Unreadable)
+}
+
+/// Yes or no, which may be absent but nothing else.
+fn flag(headers: Option<&FieldTable>, name: &str) -> Result<Option<bool>, Unreadable> {
+    match headers.and_then(|headers| headers.inner().get(name)) {
+        None => Ok(None),
+        Some(AMQPValue::Boolean(flag)) => Ok(Some(*flag)),
+        Some(_) => Err(Unreadable),
+    }
 }
 
 /// The properties of a copy of a message that ferryd publishes: those of the original, persistent, without what would

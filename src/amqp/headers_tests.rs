@@ -106,6 +106,11 @@ fn a_header_that_is_missing_or_broken_where_money_depends_on_it_makes_the_whole_
     let mut headers = written(&travel(true, Some("k")));
     put_text(&mut headers, FIRST_SENT, "yesterday");
     assert_eq!(Travel::read(Some(&headers)), None);
+    for name in [UNKNOWN, RECORDED, KEY, DIGEST, FIRST_SENT, UNKNOWN_SINCE, DEADLINE, REFERENCE, PURPOSE, EXTENDED_TO] {
+        let mut headers = written(&travel(true, Some("k")));
+        headers.insert(name.into(), AMQPValue::ByteArray(b"true"[..].into()));
+        assert_eq!(Travel::read(Some(&headers)), None, "{name} of another type");
+    }
     assert_eq!(Travel::read(None), None);
 }
 

@@ -31,7 +31,7 @@ pub mod setup;
 mod status;
 mod topology;
 mod try_provider;
-mod webhook;
+pub(crate) mod webhook;
 mod wording;
 
 use std::path::PathBuf;

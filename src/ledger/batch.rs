@@ -19,7 +19,7 @@ const PERSISTENT: u8 = 2;
 
 /// Some records of one writer, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// The number of the first.
     pub first: u64,
     /// The number of the last.
@@ -30,7 +30,7 @@ pub(super) struct Batch {
 
 /// Where the lines of a message come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Source {
+pub(crate) struct Source {
     /// Who wrote them.
     pub writer: Uuid,
     /// The number of the first line.
@@ -64,12 +64,12 @@ impl Source {
 }
 
 /// The lines of an unpacked body.
-pub(super) fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     body.split(|byte| *byte == b'\n')
 }
 
 /// What tells a message from any other that could be at its place.
-pub(super) fn fingerprint(source: Option<Source>, body: &[u8]) -> u64 {
+pub(crate) fn fingerprint(source: Option<Source>, body: &[u8]) -> u64 {
     let mut hash = Sha256::new();
     if let Some(Source { writer, first }) = source {
         hash.update(writer.as_bytes());

@@ -10,13 +10,13 @@
 //! ruling on it when it is read back, which says three things at once: it is kept, everything before it is known here, and
 //! what it comes to.
 
-mod batch;
+pub(crate) mod batch;
 pub mod exchanges;
 mod follower;
 mod health;
 pub mod index;
 mod outbox;
-mod packing;
+pub(crate) mod packing;
 pub mod pen;
 pub mod reading;
 mod store;

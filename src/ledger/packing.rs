@@ -20,7 +20,7 @@ const MOST: u64 = 64 << 20;
 
 /// A body that can't be unpacked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Packed {
+pub(crate) enum Packed {
     /// A later version of ferryd may write it.
     #[error("its content encoding `{0}` is not known to this version")]
     Foreign(String),
@@ -46,7 +46,7 @@ pub(super) fn pack(properties: BasicProperties, body: Vec<u8>) -> (BasicProperti
 }
 
 /// A body as it was before it was packed.
-pub(super) fn unpack<'a>(properties: &BasicProperties, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Packed> {
+pub(crate) fn unpack<'a>(properties: &BasicProperties, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Packed> {
     match properties.content_encoding().as_ref().map(ShortString::as_str) {
         None | Some("") => return Ok(Cow::Borrowed(body)),
         Some(ENCODING) => {}

@@ -70,6 +70,11 @@ impl KeyPath {
         self.and(Step::Item(index))
     }
 
+    /// How many steps it is from the whole file.
+    pub(super) fn depth(&self) -> usize {
+        self.0.len()
+    }
+
     /// The table or list around it; `None` for the whole file.
     pub(super) fn parent(&self) -> Option<Self> {
         let (_, outer) = self.0.split_last()?;

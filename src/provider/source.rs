@@ -11,6 +11,9 @@ use super::fault::{FileError, KeyPath};
 /// Tables that one file states whole: parts of two auth schemes or two idempotency rules do not mix.
 const STATED_WHOLE: [&str; 2] = ["auth", "idempotency"];
 
+/// How many tables and lists may stand in each other. Dotted keys nest as well, and deeper than TOML's reader looks.
+const DEEPEST: usize = 64;
+
 /// A parsed file.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
@@ -108,6 +111,12 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, value: &Spanned<DeValue<'_>>, place: &KeyPath) -> Json {
+        if place.depth() > DEEPEST {
+            let line = self.at.line(value.span().start);
+            let message = format!("{place}: stands in more than {DEEPEST} tables and lists; take some out");
+            self.faults.push(FileError::of_file(self.name, Some(line), message));
+            return Json::Null;
+        }
         match value.get_ref() {
             DeValue::String(text) => Json::String(text.to_string()),
             DeValue::Boolean(truth) => Json::Bool(*truth),
@@ -178,6 +187,16 @@ mod tests {
             let errors = Source::parse("x.toml", text).unwrap_err();
             assert_eq!(errors.first().and_then(FileError::line), Some(line), "{errors:?}");
         }
+    }
+
+    #[test]
+    fn tables_deeper_than_anyone_writes_are_refused_by_their_line() {
+        let dotted = ["a"; 60].join(".");
+        let deep = (0..70).fold("1".to_owned(), |value, _| format!("{{ {dotted} = {value} }}"));
+        let errors = Source::parse("x.toml", &format!("b = 1\n{dotted} = {deep}\n")).unwrap_err();
+        let text = errors.iter().map(ToString::to_string).collect::<String>();
+        assert!(text.starts_with("x.toml:2: a.a.") && text.contains("more than 64 tables"), "{text}");
+        assert!(Source::parse("x.toml", &format!("{dotted} = 1\n")).is_ok());
     }
 
     #[test]

@@ -11,11 +11,11 @@ use crate::domain::callback::RawCallback;
 
 /// A call as it was captured.
 #[derive(Debug)]
-pub(super) struct Captured {
+pub(crate) struct Captured {
     /// The call.
-    pub(super) call: RawCallback,
+    pub(crate) call: RawCallback,
     /// What was made of the file that its author may not expect.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Reads a call from a file, or from the standard input where the file is `-`.
@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path, url: Option<&Url>) -> Result<Captured, CommandEr
 }
 
 /// Reads a call. `url` is the one that the provider called, where the file does not say it.
-pub(super) fn parse(bytes: &[u8], url: Option<&Url>) -> Result<Captured, String> {
+pub(crate) fn parse(bytes: &[u8], url: Option<&Url>) -> Result<Captured, String> {
     let (head, body) = parted(bytes);
     let head = String::from_utf8_lossy(head);
     let mut lines = head.lines();

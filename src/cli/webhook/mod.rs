@@ -1,6 +1,6 @@
 //! `ferryd webhook`: why a provider's webhook call is believed or refused, and how one is made. Nothing is connected to.
 
-mod captured;
+pub(crate) mod captured;
 mod sign;
 mod verify;
 

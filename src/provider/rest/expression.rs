@@ -18,6 +18,11 @@ use crate::provider::suggest;
 /// How much work one expression may do: about a tenth of a second at the worst.
 const FUEL: u64 = 200_000;
 
+/// The longest expression, in bytes, and how many brackets may be open in it at once: a compiler that calls itself for each
+/// step of a longer one would use up the stack.
+const LONGEST: usize = 2_048;
+const DEEPEST: usize = 32;
+
 /// Variables that every expression may use.
 const IN_REQUESTS: [&str; 7] = ["payload", "command", "metadata", "account", "secrets", "key", "callback_url"];
 
@@ -204,6 +209,11 @@ pub(in crate::provider) enum ExpressionError {
         /// Its name.
         name: String,
     },
+    /// It is longer or deeper than anything a person writes.
+    #[error(
+        "`{0}` is too much for one expression: {LONGEST} bytes, and {DEEPEST} brackets in each other, are the most"
+    )]
+    TooMuch(String),
     /// A text has `{%` or `{#`.
     #[error("`{0}` is not taken; write an expression such as `{{{{ a if b else c }}}}`")]
     Statement(&'static str),
@@ -268,6 +278,9 @@ impl Expression {
     /// Compiles an expression, without the braces around it.
     pub(super) fn compile(source: &str, known: &Known<'_>) -> Result<Self, ExpressionError> {
         let source = source.trim();
+        if source.len() > LONGEST || depth(source) > DEEPEST {
+            return Err(ExpressionError::TooMuch(excerpt(source)));
+        }
         let code = ENGINE.compile_expression_owned(source.to_owned()).map_err(|error| ExpressionError::Syntax {
             source_text: excerpt(source),
             detail: error.detail().unwrap_or("nothing in it").to_owned(),
@@ -308,6 +321,20 @@ impl Expression {
     pub(super) fn error(&self, problem: impl Into<String>) -> EvalError {
         EvalError { expression: excerpt(&self.source), problem: problem.into() }
     }
+}
+
+/// How many brackets are open at once, those in texts among them.
+fn depth(source: &str) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for byte in source.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => open += 1,
+            b')' | b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 /// A condition: true or false, and false where it cannot be evaluated.

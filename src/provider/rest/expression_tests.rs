@@ -79,6 +79,16 @@ fn a_missing_value_never_becomes_text_or_zero_in_silence() {
 }
 
 #[test]
+fn an_expression_that_would_use_up_the_stack_is_refused() {
+    for source in [format!("1{}", "+1".repeat(1_024)), format!("{}1{}", "(".repeat(33), ")".repeat(33))] {
+        assert!(matches!(compile(&source), Err(ExpressionError::TooMuch(_))), "{source}");
+    }
+    for source in [format!("1{}", "+1".repeat(1_023)), format!("{}1{}", "(".repeat(32), ")".repeat(32))] {
+        assert!(compile(&source).is_ok(), "{source}");
+    }
+}
+
+#[test]
 fn what_cannot_be_right_is_refused_when_the_file_is_read() {
     let table = [
         ("payload.", "Syntax"),

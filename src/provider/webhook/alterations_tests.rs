@@ -118,6 +118,17 @@ fn a_body_that_twilio_did_not_sign_is_refused_even_under_a_signature_of_the_url(
 }
 
 #[test]
+fn a_call_is_signed_anew_with_the_digest_of_its_own_body() {
+    let twilio = endpoint("twilio", "12345");
+    for (query, expected) in [("?a=%2f&bodySHA256=00&b", "?a=%2f&b&bodySHA256="), ("?bodySHA256=00", "?bodySHA256=")] {
+        let draft = call(&format!("https://hooks.example.com/x{query}"), &[], b"{}");
+        let signed = twilio.sign(&draft, at(NOW), None).unwrap();
+        assert_eq!(twilio.verify(&signed, at(NOW)), Ok(()));
+        assert!(signed.url.as_str().contains(expected), "{}", signed.url);
+    }
+}
+
+#[test]
 fn a_second_parameter_beside_the_signed_one_is_refused() {
     let (mercado_pago, good) = signed("mercado-pago", "hush", None, b"{}");
     for more in ["&data.id=8", "&data%2Eid=7"] {

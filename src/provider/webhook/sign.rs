@@ -1,6 +1,8 @@
 //! The other side: signing a call as the provider would, for `ferryd webhook` and for tests.
 
 use jiff::Timestamp;
+use url::Url;
+use url::form_urlencoded::parse;
 
 use super::described::{Described, body_digest};
 use super::form;
@@ -29,6 +31,14 @@ pub enum CannotSign {
     /// The body is not what the scheme signs.
     #[error("the body is no payment notification: it has no `notificationItems`")]
     NoNotification,
+}
+
+/// Takes a parameter out of a query; the others stay as they are written.
+fn drop_parameter(url: &mut Url, name: &str) {
+    let is_other = |pair: &&str| parse(pair.as_bytes()).all(|(key, _)| key != name);
+    let kept: Vec<&str> = url.query().unwrap_or_default().split('&').filter(is_other).collect();
+    let kept = kept.join("&");
+    url.set_query(Some(&kept).filter(|kept| !kept.is_empty()).map(String::as_str));
 }
 
 impl Described {
@@ -77,12 +87,16 @@ impl Described {
                 call.headers.push((name.to_owned(), id));
             }
         }
-        let Some(digest) = &self.body_digest else { return };
+        let Some(name) = &self.body_digest else { return };
+        let digest = body_digest(call);
         let covered = self.signed.has_body() || (self.signed.has_form() && form::is_form(call));
-        if !covered && !call.body.is_empty() && call.query(digest).is_none() {
-            let value = body_digest(call);
-            call.url.query_pairs_mut().append_pair(digest, &value);
+        match call.query(name).map(|given| given.eq_ignore_ascii_case(&digest)) {
+            Some(true) => return,
+            Some(false) => drop_parameter(&mut call.url, name),
+            None if covered || call.body.is_empty() => return,
+            None => {}
         }
+        call.url.query_pairs_mut().append_pair(name, &digest);
     }
 
     fn write(&self, call: &mut RawCallback, timestamp: Option<&str>, signature: &[u8]) {

@@ -1,0 +1,4 @@
+//! See `ferryd::fuzzing::WEBHOOK`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (ferryd::fuzzing::WEBHOOK.check)(data));

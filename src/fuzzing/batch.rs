@@ -1,0 +1,38 @@
+//! Messages of the ledger's stream: whatever they unpack to, lines packed into one come out of it again.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::table;
+use crate::ledger::batch::{Batch, Source, fingerprint, lines};
+use crate::ledger::packing::unpack;
+
+/// So many bytes are packed for certain.
+const PACKED: usize = 2_048;
+
+pub(super) fn check(bytes: &[u8]) {
+    let (properties, body) = table::read(bytes);
+    let source = Source::of(&properties);
+    let unpacked = unpack(&properties, body);
+    if properties.content_encoding().is_none() {
+        assert_eq!(unpacked.as_deref(), Ok(body), "what is not packed is taken as it is");
+    }
+    let Ok(unpacked) = unpacked else { return };
+    let first = source.map_or(1, |source| source.first);
+    assert_comes_out(&unpacked, first);
+    if !unpacked.is_empty() && unpacked.len() < PACKED {
+        assert_comes_out(&unpacked.repeat(1 + PACKED / unpacked.len()), first);
+    }
+}
+
+fn assert_comes_out(body: &[u8], first: u64) {
+    let writer = Uuid::from_u128(7);
+    let batch = Batch { first, last: first, body: body.to_vec() };
+    let message = batch.into_message("ferry.ledger".into(), writer, Timestamp::UNIX_EPOCH);
+    let source = Source::of(&message.properties);
+    assert_eq!(source, Some(Source { writer, first }), "a message says whose lines it has");
+    let unpacked = unpack(&message.properties, &message.body);
+    assert_eq!(unpacked.as_deref(), Ok(body), "what was packed is unpacked as it was");
+    assert_eq!(lines(body).collect::<Vec<_>>().join(&b'\n'), body, "lines are all of a body");
+    assert_eq!(fingerprint(source, &message.body), fingerprint(source, &message.body));
+}

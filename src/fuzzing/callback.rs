@@ -1,0 +1,24 @@
+//! Messages in the queues of callbacks: what is read is written the same, without passwords.
+
+use bytes::Bytes;
+
+use super::table;
+use crate::amqp::callback::{from_parts, to_message};
+use crate::amqp::names::Names;
+
+/// Headers of a call that are never kept.
+const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
+pub(super) fn check(bytes: &[u8]) {
+    let (properties, body) = table::read(bytes);
+    let Ok(read) = from_parts(&properties, Bytes::copy_from_slice(body)) else { return };
+    assert_eq!(read.call.body, body, "a body is untouched");
+    let names = Names::new("ferry".parse().unwrap());
+    let message = to_message(&read, &names).unwrap();
+    assert_eq!(message.routing_key.as_str(), format!("{}.{}", read.provider, read.account));
+
+    let again = from_parts(&message.properties, message.body.into());
+    let mut kept = read;
+    kept.call.headers.retain(|(name, _)| !SECRET.contains(&name.as_str()));
+    assert_eq!(again, Ok(kept), "what is read is written the same");
+}

@@ -1,0 +1,55 @@
+//! What travels beside a command: what is read is written the same, and nothing on which money depends is passed over.
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+
+use super::table;
+use crate::amqp::headers::{Kind, Travel, carried, died_of_age, stamped_at, trace, with_own};
+use crate::amqp::message::text;
+use crate::domain::key::IdempotencyKey;
+
+const KINDS: [Kind; 5] = [Kind::Retry, Kind::Park, Kind::Replay, Kind::Poll, Kind::Lookup];
+
+pub(super) fn check(bytes: &[u8]) {
+    let (properties, _) = table::read(bytes);
+    let _ = (trace(&properties), stamped_at(&properties), died_of_age(&properties));
+    let copy = carried(&properties);
+    let own = |name: &str| name.starts_with("ferry-");
+    let stays = copy.headers().as_ref().is_none_or(|table| !table.inner().keys().any(|name| own(name.as_str())));
+    assert!(stays, "a copy has no headers of ferryd's that it was not given");
+
+    let headers = properties.headers().as_ref();
+    let Some(travel) = Travel::read(headers) else { return };
+    for kind in KINDS {
+        let written = with_own(BasicProperties::default(), &travel.headers(kind));
+        let again = Travel::read(written.headers().as_ref());
+        assert_eq!(again.as_ref(), Some(&travel), "what is read is written the same");
+    }
+    if let Some(headers) = headers {
+        nothing_is_passed_over(headers, &travel);
+    }
+}
+
+/// Every header that is there was understood.
+fn nothing_is_passed_over(headers: &FieldTable, travel: &Travel) {
+    let progress = &travel.progress;
+    let texts = [
+        ("ferry-key", progress.key.is_some()),
+        ("ferry-digest", progress.digest.is_some()),
+        ("ferry-first-sent", progress.first_sent.is_some()),
+        ("ferry-unknown-since", progress.unknown_since.is_some()),
+        ("ferry-deadline", progress.deadline.is_some()),
+        ("ferry-provider-reference", progress.provider_reference.is_some()),
+        ("ferry-purpose", progress.inquiry.is_some()),
+        ("ferry-expires-at", travel.extended_to.is_some()),
+        ("ferry-routing-key", travel.routing_key.is_some()),
+    ];
+    for (name, understood) in texts {
+        assert_eq!(headers.inner().contains_key(name), understood, "`{name}` is understood where it is there");
+    }
+    assert_eq!(text(Some(headers), "ferry-key"), progress.key.as_ref().map(IdempotencyKey::as_str));
+    for (name, read) in [("ferry-unknown", progress.unknown), ("ferry-recorded", travel.recorded)] {
+        let said = headers.inner().get(name).unwrap_or(&AMQPValue::Boolean(false));
+        assert_eq!(*said, AMQPValue::Boolean(read), "`{name}` says yes or no");
+    }
+}

@@ -1,0 +1,93 @@
+//! Provider files: every fault names its place, and no file that is taken makes ferryd call another host than its own.
+
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+
+use crate::domain::callback::RawCallback;
+use crate::domain::command::{Command, Envelope};
+use crate::domain::exchange::{Answer, Reply};
+use crate::domain::key::IdempotencyKey;
+use crate::domain::retry::RetryPolicy;
+use crate::provider::registry::Defaults;
+use crate::provider::{Call, FileError, Provider};
+
+const COMMAND: &[u8] = br#"{"id":"c-1","type":"payment","operation":"charge","reference":"order-1","payload":
+    {"amount":1099,"currency":"eur","to":"+15005550006","body":"hi","id":"../../x?y#z","address":{"name":"A"},"list":[1]}}"#;
+
+static ORDER: LazyLock<Command> = LazyLock::new(|| Command::decode(COMMAND, Envelope::default()).unwrap());
+
+pub(super) fn check(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    // Other files of the host, and its environment, are no part of the input.
+    if ["file", "env", "\\u", "\\U", "\\x"].iter().any(|word| text.contains(word)) {
+        return;
+    }
+    match parse(&text) {
+        Ok(provider) => taken(&provider),
+        Err(errors) => refused(&errors),
+    }
+}
+
+/// Reads a file that leaves out what it may.
+pub(super) fn parse(text: &str) -> Result<Provider, Vec<FileError>> {
+    let defaults = Defaults { retry: RetryPolicy::default(), max_in_flight: 64, max_bytes_in_flight: 1 << 26 };
+    Provider::parse(text, "acme.toml", &defaults)
+}
+
+/// A first call.
+pub(super) fn call(command: &Command) -> Call<'_> {
+    Call { command, key: None, generation: 0, attempt: 1, provider_reference: None }
+}
+
+fn refused(errors: &[FileError]) {
+    assert!(!errors.is_empty(), "a refused file has a fault");
+    for error in errors {
+        let text = error.to_string();
+        let line = error.line().map(|line| format!(":{line}")).unwrap_or_default();
+        let rest = text.strip_prefix(&format!("{}{line}: ", error.file()));
+        let (place, message) = rest.map(parted).unwrap_or_default();
+        assert!(!place.is_empty() && !message.is_empty(), "{text}");
+        assert!(place == "not TOML" || !outside_quotes(place).contains(' '), "{text}");
+    }
+}
+
+/// A fault's place and what is wrong there.
+fn parted(text: &str) -> (&str, &str) {
+    let ends = text.match_indices(": ").map(|(at, _)| at);
+    let mut ends =
+        ends.filter(|at| text[..*at].replace("\\\\", "").replace("\\\"", "").matches('"').count().is_multiple_of(2));
+    ends.next().map_or((text, ""), |at| (&text[..at], &text[at + 2..]))
+}
+
+fn outside_quotes(place: &str) -> String {
+    place.replace("\\\\", "").replace("\\\"", "").split('"').step_by(2).collect()
+}
+
+fn taken(provider: &Provider) {
+    assert_eq!(provider.base_url.scheme(), "https");
+    let key = IdempotencyKey::from_header("c-1");
+    for operation in provider.operations.keys() {
+        let command = Command { operation: operation.clone(), kind: provider.kind.clone(), ..ORDER.clone() };
+        let call = Call { key: Some(&key), ..call(&command) };
+        let Ok(request) = provider.adapter.request(&call) else { continue };
+        assert_eq!(request.url.origin(), provider.base_url.origin(), "calls go to the provider's own host");
+        let again = provider.adapter.request(&call);
+        assert_eq!(again.ok().map(|again| again.digest()), Some(request.digest()), "a request is rendered alike");
+        for status in [200, 302, 404, 503] {
+            let body = br#"{"id":"x","status":"created","error":{"code":"c","message":"m"}}"#;
+            let reply = Reply { status, headers: Vec::new(), body: body.to_vec().into() };
+            let _ = provider.adapter.interpret(&call, &Answer::Reply(reply));
+        }
+    }
+    let Some(webhook) = &provider.webhook else { return };
+    let now = Timestamp::UNIX_EPOCH;
+    let believes_everybody = webhook.cautions(now).iter().any(|caution| caution.contains("`verify` is \"none\""));
+    let bare = RawCallback {
+        method: "POST".to_owned(),
+        url: provider.base_url.clone(),
+        headers: Vec::new(),
+        body: b"{}".to_vec().into(),
+    };
+    assert_eq!(webhook.verify(&bare, now).is_ok(), believes_everybody, "a call without headers is not believed");
+}

@@ -1,0 +1,78 @@
+//! `Retry-After`: what is read of it is what it says, and no provider makes a command wait longer than its schedule or come
+//! back earlier than was asked.
+
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+
+use super::provider_file::{call, parse};
+use crate::domain::command::{Command, Envelope};
+use crate::domain::exchange::{Answer, Reply};
+use crate::domain::lifecycle::{Decision, Limits, after_call};
+use crate::domain::outcome::{Outcome, RetryAfter};
+use crate::domain::progress::Progress;
+use crate::domain::retry::{RetryPolicy, Rung};
+use crate::provider::Provider;
+
+const FILE: &str = r#"
+name = "acme"
+type = "shipping"
+protocol = "rest"
+base_url = "https://api.example.com"
+[operations.act]
+request = { method = "POST", path = "/" }
+idempotency = { header = "Idempotency-Key", retention = "24h" }
+"#;
+const COMMAND: &[u8] = br#"{"id":"c-1","type":"shipping","operation":"act"}"#;
+
+static ACME: LazyLock<Provider> = LazyLock::new(|| parse(FILE).ok().unwrap());
+static ACT: LazyLock<Command> = LazyLock::new(|| Command::decode(COMMAND, Envelope::default()).unwrap());
+
+pub(super) fn check(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for status in [429, 503] {
+        let headers = vec![("retry-after".to_owned(), text.clone().into_owned())];
+        let answer = Answer::Reply(Reply { status, headers, body: Vec::new().into() });
+        let outcome = ACME.adapter.interpret(&call(&ACT), &answer);
+        let hint = if let Outcome::Transient(_, hint) = &outcome { *hint } else { None };
+        assert_is_what_it_says(text.trim(), hint);
+        assert_is_waited_for(&outcome, hint);
+    }
+}
+
+fn assert_is_what_it_says(text: &str, hint: Option<RetryAfter>) {
+    let seconds = if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse::<u64>().ok() } else { None };
+    match hint {
+        Some(RetryAfter::Seconds(read)) => assert_eq!(Some(read), seconds),
+        Some(RetryAfter::At(time)) => {
+            let imf = httpdate::fmt_http_date(SystemTime::from(time));
+            let again = httpdate::parse_http_date(&imf).ok().and_then(|time| Timestamp::try_from(time).ok());
+            assert_eq!(again, Some(time), "{imf}");
+        }
+        None => assert_eq!(seconds, None, "seconds are read"),
+    }
+}
+
+fn assert_is_waited_for(outcome: &Outcome, hint: Option<RetryAfter>) {
+    let policy = RetryPolicy::default();
+    let cap = policy.schedule.iter().max().copied().unwrap_or_default();
+    let limits = Limits {
+        policy,
+        key_retention: Some(Duration::from_hours(24)),
+        not_before: None,
+        expires_at: None,
+        deadline: Duration::from_hours(24),
+        poll: None,
+        lookup: None,
+    };
+    for now in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
+        for random in [0.0, 0.5, 0.99] {
+            let decision = after_call(outcome.clone(), &Progress::fresh(now), &limits, now, random);
+            let Decision::Retry { rung, .. } = decision else { continue };
+            let asked = hint.map_or(0, |hint| hint.seconds_from(now));
+            assert!(rung.duration() >= Duration::from_secs(asked).min(cap), "never earlier than was asked");
+            assert!(rung <= Rung::at_least(cap), "never later than the schedule's longest");
+        }
+    }
+}
