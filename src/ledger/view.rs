@@ -17,6 +17,8 @@ use crate::domain::ledger::ruling::Ruling;
 
 /// How many saved cases each of the two generations has.
 const GENERATION: usize = 20_000;
+/// The same in bytes of the records that changed them: a case holds its command's event, which can be large.
+const GENERATION_BYTES: usize = 32 << 20;
 /// How many cases may be unsaved before reading on has to wait.
 const MAX_UNSAVED: usize = 50_000;
 /// The same in bytes of the records that changed them.
@@ -32,6 +34,7 @@ pub(super) struct View {
     /// What is being saved just now.
     saving: Arc<Unsaved>,
     young: HashMap<CommandId, Arc<Case>>,
+    young_bytes: usize,
     old: HashMap<CommandId, Arc<Case>>,
     /// Commands that were looked for in the index in vain: new ones are asked for several times before their first record.
     absent: HashSet<CommandId>,
@@ -252,17 +255,29 @@ impl View {
             return;
         }
         self.saving = Arc::default();
-        let Some(Unsaved { cases, .. }) = Arc::into_inner(taken.unsaved) else { return };
+        let Some(Unsaved { cases, bytes, .. }) = Arc::into_inner(taken.unsaved) else { return };
+        if self.young_bytes.saturating_add(bytes) > GENERATION_BYTES {
+            self.turn();
+        }
+        self.young_bytes = self.young_bytes.saturating_add(bytes);
         for (id, Changed { case, .. }) in cases {
             if self.young.len() >= GENERATION {
-                self.old = std::mem::take(&mut self.young);
-                self.turns += 1;
+                self.turn();
             }
             if !self.unsaved.cases.contains_key(&id) {
                 self.old.remove(&id);
                 self.young.insert(id, case);
             }
         }
+    }
+}
+
+impl View {
+    /// Forgets the older generation of what is saved.
+    fn turn(&mut self) {
+        self.old = std::mem::take(&mut self.young);
+        self.young_bytes = 0;
+        self.turns += 1;
     }
 }
 

@@ -48,6 +48,19 @@ fn what_is_saved_is_forgotten_when_enough_else_was_touched_since() {
 }
 
 #[test]
+fn what_is_saved_and_large_is_forgotten_sooner() {
+    let mut view = view();
+    for number in 0..10 {
+        let large = GENERATION_BYTES / 2 - 1;
+        view.change(&id(number), None, large, |slot| Case::block(slot, "large"));
+        save(&mut view);
+        assert!(view.get(&id(number)).is_some());
+        assert!(view.young.len() + view.old.len() <= 4, "{}", view.young.len());
+    }
+    assert!(view.get(&id(0)).is_none());
+}
+
+#[test]
 fn what_is_not_saved_is_never_forgotten() {
     let mut view = view();
     for number in 0..10 {
