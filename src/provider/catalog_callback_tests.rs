@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::fixture::{lines, parse};
 use crate::domain::callback::{Meaning, Notice, RawCallback};
+use crate::domain::command_id::CommandId;
 
 /// The one notice of a call to a catalog provider's endpoint.
 fn notice(provider: &str, content_type: &str, body: &str) -> Notice {
@@ -24,7 +25,7 @@ fn notice(provider: &str, content_type: &str, body: &str) -> Notice {
 /// Event, id, command, reference and meaning of a notice.
 fn told(notice: &Notice) -> [Option<&str>; 5] {
     let Notice { event, id, command, reference, meaning, .. } = notice;
-    let command = command.as_ref().map(|id| id.as_str());
+    let command = command.as_ref().map(CommandId::as_str);
     [event.as_deref(), id.as_deref(), command, reference.as_deref(), Some(meaning.as_str())]
 }
 
