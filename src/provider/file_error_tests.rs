@@ -167,6 +167,65 @@ fn every_wrong_webhook_table_is_refused_with_line_key_and_remedy() {
     insta::assert_snapshot!(text);
 }
 
+const READING: &str = r#"
+[webhook]
+verify = "none"
+each = "{{ body.items }}"
+event = "{{ body.type }}"
+id = "{{ body.id }}"
+command = "{{ body.command }}"
+reference = "{{ body.about }}"
+[[webhook.on]]
+when = "body.type == 'paid'"
+as = "completed"
+result = { paid = "{{ body.amount }}" }
+[[webhook.on]]
+when = "body.type == 'failed'"
+as = "declined"
+code = "{{ body.code }}"
+message = "{{ body.why }}"
+"#;
+
+#[test]
+fn what_calls_mean_is_refused_with_line_key_and_remedy_where_it_can_t_be_read() {
+    assert!(parse(&format!("{GOOD}{READING}")).is_ok());
+    let neither = [("command = \"{{ body.command }}\"\n", ""), ("reference = \"{{ body.about }}\"\n", "")];
+    let table: [&[(&str, &str)]; 20] = [
+        &[("{{ body.items }}", "{{ body.items")],
+        &[("{{ body.items }}", "{{ items }}")],
+        &[("{{ body.items }}", "body.items")],
+        &[("{{ body.items }}", "{{ body.a }}{{ body.b }}")],
+        &[("{{ body.type }}", "{{ payload.type }}")],
+        &[("{{ body.id }}", "{{ body.id | lowr }}")],
+        &[("{{ body.command }}", "{{ command.id }}")],
+        &[("{{ body.about }}", "{{ secrets.nobody }}")],
+        &[("id = \"{{ body.id }}\"", "id = 7")],
+        &[("event = ", "evnt = ")],
+        &[("body.type == 'paid'", "body.type = 'paid'")],
+        &[("body.type == 'paid'", "{{ body.type == 'paid' }}")],
+        &[("when = \"body.type == 'paid'\"\n", "")],
+        &[("as = \"completed\"\n", "")],
+        &[("as = \"completed\"", "as = \"transient\"")],
+        &[("{{ body.amount }}", "{{ body.amount | decimel('EUR') }}")],
+        &[("{{ body.code }}", "{{ status }}")],
+        &[("as = \"completed\"", "as = \"declined\"")],
+        &[("as = \"declined\"", "as = \"nothing\"")],
+        &neither,
+    ];
+    let mut text = String::new();
+    for changes in table {
+        let mut file = READING.to_owned();
+        for (from, to) in changes {
+            assert!(file.contains(from), "{from}");
+            file = file.replacen(from, to, 1);
+        }
+        let headings: Vec<_> = changes.iter().map(|(from, to)| format!("{} -> {}", from.trim(), to.trim())).collect();
+        let faults = parse(&format!("{GOOD}{file}")).map(|_| ()).expect_err(&headings.join(", "));
+        writeln!(text, "# {}\n{}", headings.join(" | ").replace('\n', ""), lines(&faults)).unwrap();
+    }
+    insta::assert_snapshot!(text);
+}
+
 #[test]
 fn an_empty_table_takes_the_catalogs_endpoint_and_needs_its_secret() {
     let stripe = |rest: &str| parse(&format!("use = \"stripe\"\n{rest}"));

@@ -218,6 +218,8 @@ pub struct LogSettings {
 }
 
 #[cfg(test)]
+mod catalog_callback_tests;
+#[cfg(test)]
 mod catalog_tests;
 #[cfg(test)]
 mod docs_tests;

@@ -39,5 +39,6 @@ mod shutdown;
 mod tls_server;
 mod truncated;
 mod waiting;
+mod webhook_send;
 #[cfg(feature = "failpoints")]
 mod webhooks;

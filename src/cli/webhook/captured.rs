@@ -20,14 +20,19 @@ pub(crate) struct Captured {
 
 /// Reads a call from a file, or from the standard input where the file is `-`.
 pub(super) fn read(path: &Path, url: Option<&Url>) -> Result<Captured, CommandError> {
+    let bytes = bytes(path)?;
+    parse(&bytes, url).map_err(|problem| CommandError::Refused(format!("{}: {problem}", path.display())))
+}
+
+/// The bytes of a file, or of the standard input where the file is `-`.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, CommandError> {
     let bytes = if path == Path::new("-") {
         let mut bytes = Vec::new();
         std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
     } else {
         fs::read(path)
     };
-    let bytes = bytes.map_err(|source| CommandError::Input { path: PathBuf::from(path), source })?;
-    parse(&bytes, url).map_err(|problem| CommandError::Refused(format!("{}: {problem}", path.display())))
+    bytes.map_err(|source| CommandError::Input { path: PathBuf::from(path), source })
 }
 
 /// Reads a call. `url` is the one that the provider called, where the file does not say it.

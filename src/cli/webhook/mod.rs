@@ -1,6 +1,9 @@
-//! `ferryd webhook`: why a provider's webhook call is believed or refused, and how one is made. Nothing is connected to.
+//! `ferryd webhook`: why a provider's webhook call is believed or refused, and how one is made.
+//!
+//! Only `send` connects to anything.
 
 pub(crate) mod captured;
+mod send;
 mod sign;
 mod verify;
 
@@ -22,6 +25,9 @@ pub enum Webhook {
     /// Sign a call as the provider would, nothing sent
     #[command(after_help = sign::EXAMPLES)]
     Sign(sign::Sign),
+    /// Sign a body as the provider would, and send it to a running daemon
+    #[command(after_help = send::EXAMPLES)]
+    Send(send::Send),
 }
 
 impl Webhook {
@@ -30,6 +36,7 @@ impl Webhook {
         match self {
             Self::Verify(command) => command.run(&setup, out),
             Self::Sign(command) => command.run(&setup, out),
+            Self::Send(command) => command.run(&setup, out),
         }
     }
 }

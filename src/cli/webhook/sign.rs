@@ -71,7 +71,8 @@ impl Sign {
     }
 }
 
-fn private_key(path: &Path) -> Result<PrivateKey, CommandError> {
+/// Reads a private key from a file.
+pub(super) fn private_key(path: &Path) -> Result<PrivateKey, CommandError> {
     let text = fs::read_to_string(path).map_err(|source| CommandError::Input { path: path.to_owned(), source })?;
     PrivateKey::parse(&text).map_err(|error| CommandError::Refused(format!("{}: {error}", path.display())))
 }

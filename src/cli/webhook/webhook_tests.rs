@@ -79,6 +79,36 @@ fn what_is_missing_is_told() {
 }
 
 #[test]
+fn nothing_is_sent_where_there_is_no_endpoint_or_nobody_listens() {
+    let folder = folder();
+    let body = folder.path().join("body.json");
+    std::fs::write(&body, "{\"id\":\"evt_1\",\"type\":\"payment_intent.succeeded\"}").unwrap();
+    let body = body.to_str().unwrap();
+    let error = run(folder.path(), &["send", "stripe", body]).0.unwrap_err();
+    assert!(error.to_string().contains("write `webhooks.public_url` into the configuration"), "{error}");
+
+    // A port that was free a moment ago.
+    let bind = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = folder.path().join("ferryd.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let webhooks = format!("[webhooks]\npublic_url = 'https://hooks.example.com'\nbind = '{bind}'\n");
+    std::fs::write(&config, text + &webhooks).unwrap();
+    for (arguments, words) in [
+        (vec!["send", "stripe", body], "is `ferryd run` up with this configuration? --to names another address"),
+        (vec!["send", "stripe", "/nowhere"], "/nowhere: failed to read"),
+        (vec!["send", "stripe", body, "--ca", "/nowhere"], "ca_file /nowhere cannot be read"),
+        (vec!["send", "stripe", body, "--header", "Host: x"], "header `host` is set by ferryd itself"),
+        (vec!["send", "deaf", body], "provider `deaf` has no endpoint"),
+    ] {
+        let error = run(folder.path(), &arguments).0.unwrap_err();
+        assert_eq!(error.exit(), Exit::Failed);
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let line = ["ferryd", "webhook", "send", "stripe", body, "--to", "http://hooks.example.com"];
+    assert!(Cli::try_parse_from(line).unwrap_err().to_string().contains("is not https"));
+}
+
+#[test]
 fn a_file_is_read_byte_for_byte() {
     let url = "https://hooks.example.com/x".parse().unwrap();
     let table: [(&[u8], &[u8]); 6] = [

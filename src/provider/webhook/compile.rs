@@ -74,37 +74,50 @@ pub(in crate::provider) fn compile(
 fn reading(file: &WebhookFile, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Reading {
     let known = Known::in_webhook(secrets.names);
     let text = |key: &str, source: Option<&String>| place.key(key).check(Text::compile(source?, &known));
-    let rule = |(number, rule): (usize, &OnFile)| {
-        let at = place.key("on").item(number);
-        let text = |key: &str, source: Option<&String>| at.key(key).check(Text::compile(source?, &known));
-        let when = at.key("when").check(Condition::compile(&rule.when, &known));
-        let result = rule.result.as_ref().and_then(|tree| Tree::compile(tree, &known, &at.key("result")));
-        let (code, message) = (text("code", rule.code.as_ref()), text("message", rule.message.as_ref()));
-        let means = match rule.r#as {
-            SenseFile::Completed => Sense::Completed,
-            SenseFile::Declined => Sense::Declined,
-            SenseFile::Lookup => Sense::Lookup,
-            SenseFile::Nothing => Sense::Nothing,
-        };
-        if file.trust == TrustFile::Lookup && matches!(means, Sense::Completed | Sense::Declined) {
-            let text = "decides, and `trust` says that a call is not believed so far; write `as = \"lookup\"`";
-            at.key("as").refuse(text);
-        }
-        Some(Rule { when: when?, means, result, code, message })
-    };
     if !file.on.is_empty() && file.command.is_none() && file.reference.is_none() {
         let text =
             "stands without `command` or `reference`, so nothing says which command a notice is about; write one";
         place.key("on").refuse(text);
     }
+    let each = text("each", file.each.as_ref());
+    if each.as_ref().is_some_and(|each| !matches!(each, Text::Expression(_))) {
+        place.key("each").refuse("yields a text; write one expression that yields a list, such as `{{ body.items }}`");
+    }
+    let rule = |(number, on)| rule(on, file.trust, &known, &place.key("on").item(number));
     Reading {
-        each: text("each", file.each.as_ref()),
+        each,
         event: text("event", file.event.as_ref()),
         id: text("id", file.id.as_ref()),
         command: text("command", file.command.as_ref()),
         reference: text("reference", file.reference.as_ref()),
         rules: file.on.iter().enumerate().filter_map(rule).collect(),
     }
+}
+
+fn rule(file: &OnFile, trust: TrustFile, known: &Known<'_>, place: &Place<'_>) -> Option<Rule> {
+    let text = |key: &str, source: Option<&String>| place.key(key).check(Text::compile(source?, known));
+    let means = match file.r#as {
+        SenseFile::Completed => Sense::Completed,
+        SenseFile::Declined => Sense::Declined,
+        SenseFile::Lookup => Sense::Lookup,
+        SenseFile::Nothing => Sense::Nothing,
+    };
+    if trust == TrustFile::Lookup && matches!(means, Sense::Completed | Sense::Declined) {
+        let text = "decides, and `trust` says that a call is not believed so far; write `as = \"lookup\"`";
+        place.key("as").refuse(text);
+    }
+    let surplus = [
+        ("result", file.result.is_some(), Sense::Completed, "completed"),
+        ("code", file.code.is_some(), Sense::Declined, "declined"),
+        ("message", file.message.is_some(), Sense::Declined, "declined"),
+    ];
+    for (key, _, _, word) in surplus.iter().filter(|(_, written, of, _)| *written && *of != means) {
+        place.key(key).refuse(format!("belongs to `as = \"{word}\"` alone, and would be lost; leave it out"));
+    }
+    let when = place.key("when").check(Condition::compile(&file.when, known));
+    let result = file.result.as_ref().and_then(|tree| Tree::compile(tree, known, &place.key("result")));
+    let (code, message) = (text("code", file.code.as_ref()), text("message", file.message.as_ref()));
+    Some(Rule { when: when?, means, result, code, message })
 }
 
 fn verification(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Verification> {

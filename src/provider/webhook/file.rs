@@ -48,7 +48,7 @@ impl WebhookFile {
 pub(super) struct OnFile {
     /// The condition, an expression without braces, such as `body.type == 'payment_intent.succeeded'`.
     pub(super) when: String,
-    /// What they mean.
+    /// What they mean: `completed`, `declined` or `nothing`.
     pub(super) r#as: SenseFile,
     /// What the event's `result` holds, of `completed`: a text, map or list.
     pub(super) result: Option<Json>,

@@ -1,0 +1,350 @@
+//! `ferryd webhook send`: a call as the provider would make it, to a running daemon.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::runtime::Builder;
+
+use super::sign::private_key;
+use super::{captured, endpoint};
+use crate::cli::error::CommandError;
+use crate::cli::exit::Exit;
+use crate::cli::output::{Output, visible};
+use crate::cli::setup::Setup;
+use crate::config::{InvalidPublicUrl, PublicUrl, Webhooks};
+use crate::domain::callback::{Notice, RawCallback};
+use crate::domain::exchange::{Answer, Method, Reply, Request};
+use crate::provider::{HttpSettings, Webhook};
+use crate::transport::http::Http;
+
+pub(super) const EXAMPLES: &str = r"Examples:
+  ferryd webhook send stripe event.json
+  printf %s 'MessageSid=SM1&MessageStatus=sent' | ferryd webhook send twilio -
+  ferryd webhook send github push.json --header 'X-GitHub-Event: push'
+  ferryd webhook send sendgrid events.json --private-key key.pem
+  ferryd webhook send stripe event.json --to https://hooks.example.com --ca ca.pem --json
+
+FILE holds the body alone, byte for byte. It is signed with the secret in the provider's file, for the address
+that `webhooks.public_url` gives, and sent to the daemon. It counts like a call of the provider: a command
+that it ends has ended. Ends with 0 where the call is taken, with 1 where it is not.";
+
+/// How long reaching the daemon may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long all of it may take: longer than the daemon waits for the broker.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How much of an answer is read.
+const RESPONSE_CAP: usize = 1 << 20;
+
+/// How many notices a person is shown.
+const MOST_SHOWN: usize = 10;
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub struct Send {
+    /// The provider's name
+    #[arg(value_name = "PROVIDER")]
+    name: String,
+    /// The file of the body; - reads the standard input
+    file: PathBuf,
+    /// The address of the daemon, https, or http on this machine [default: `webhooks.bind`; `webhooks.public_url` where
+    /// the daemon has a certificate of its own]
+    #[arg(long, value_name = "URL", value_parser = address)]
+    to: Option<PublicUrl>,
+    /// The authority that signed the daemon's certificate, in a PEM file [default: those of the system]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The query of the call, such as 'foo=1&bar=2'
+    #[arg(long)]
+    query: Option<String>,
+    /// The media type of the body [default: application/json where it is JSON, else application/x-www-form-urlencoded]
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// A further header; can be given several times
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// The private key to sign with, in a PEM file
+    #[arg(long, value_name = "FILE")]
+    private_key: Option<PathBuf>,
+    /// Print JSON: `called`, `sent_to`, `notices`, `status`, `taken`, `meaning`, `answer`
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was sent, and what came of it.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// The address that the provider would call.
+    called: String,
+    /// The address that was called.
+    sent_to: String,
+    /// What the call tells; empty where it is a challenge or can't be read.
+    notices: Vec<Told>,
+    /// Why what it tells can't be read.
+    unreadable: Option<String>,
+    /// The answer's status.
+    status: u16,
+    /// Whether the status is one that a provider takes for success.
+    taken: bool,
+    /// What the status means.
+    meaning: &'static str,
+    /// The answer's body, where it has one.
+    answer: Option<String>,
+}
+
+/// What a notice tells.
+#[derive(Debug, Serialize)]
+struct Told {
+    event: Option<String>,
+    id: Option<String>,
+    command: Option<String>,
+    reference: Option<String>,
+    meaning: &'static str,
+}
+
+impl Send {
+    pub(super) fn run(self, setup: &Setup, out: &mut Output) -> Result<(), CommandError> {
+        let provider = setup.provider(&self.name)?;
+        let endpoint = endpoint(provider)?;
+        let settings = &setup.config.webhooks;
+        let public = settings.public_url.as_ref().ok_or_else(|| {
+            refused("there is no endpoint for webhooks: write `webhooks.public_url` into the configuration")
+        })?;
+        let to = self.to.clone().map_or_else(|| default_address(settings, public), Ok)?;
+        let call = self.call(public)?;
+        let private_key = self.private_key.as_deref().map(private_key).transpose()?;
+        let signed = endpoint
+            .sign(&call, Timestamp::now(), private_key.as_ref())
+            .map_err(|error| CommandError::Refused(format!("failed to sign: {error}")))?;
+        let request = request(&signed, public, &to)?;
+        let reply = self.exchange(&request, &to)?;
+        let report = Report::of(endpoint, &signed, &request, &reply);
+        if self.json {
+            out.json(&report)?;
+        } else {
+            report.print(out)?;
+        }
+        if report.taken { Ok(()) } else { Err(CommandError::Told(Exit::Failed)) }
+    }
+
+    /// The call before it is signed.
+    fn call(&self, public: &PublicUrl) -> Result<RawCallback, CommandError> {
+        let body = captured::bytes(&self.file)?;
+        let query = self.query.as_ref().map(|query| format!("?{}", query.trim_start_matches('?'))).unwrap_or_default();
+        let url = public
+            .called(&format!("/webhooks/{}{query}", self.name))
+            .ok_or_else(|| refused("`--query` is no query; write one such as 'foo=1&bar=2'"))?;
+        let guessed = || if is_json(&body) { "application/json" } else { "application/x-www-form-urlencoded" };
+        let content_type = self.content_type.clone().unwrap_or_else(|| guessed().to_owned());
+        let mut headers = vec![("content-type".to_owned(), content_type)];
+        headers.extend(self.headers.iter().cloned());
+        Ok(RawCallback { method: "POST".to_owned(), url, headers, body: body.into() })
+    }
+
+    fn exchange(&self, request: &Request, to: &PublicUrl) -> Result<Reply, CommandError> {
+        let settings =
+            HttpSettings { ca_file: self.ca.clone(), connect_timeout: CONNECT_TIMEOUT, response_cap: RESPONSE_CAP };
+        let http = Http::new(&settings).map_err(|error| CommandError::Refused(error.to_string()))?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)?;
+        let (failure, done) = match runtime.block_on(http.send(request)) {
+            Answer::Reply(reply) => return Ok(reply),
+            Answer::NotSent(failure) => (failure, "not sent"),
+            Answer::Incomplete(failure) => (failure, "sent, but not answered"),
+        };
+        let remedy = match failure.code.as_deref() {
+            Some("request") => "",
+            Some("tls") => "; --ca names the authority of its certificate, --to the name that is in it",
+            _ => "; is `ferryd run` up with this configuration? --to names another address",
+        };
+        Err(CommandError::Refused(format!("{to}: the call was {done}: {}{remedy}", failure.message)))
+    }
+}
+
+impl Report {
+    fn of(endpoint: &dyn Webhook, call: &RawCallback, request: &Request, reply: &Reply) -> Self {
+        let read = if endpoint.challenge(call).is_some() { Ok(Vec::new()) } else { endpoint.notices(call) };
+        let (notices, unreadable) = match read {
+            Ok(notices) => (notices.into_iter().map(Told::from).collect(), None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        Self {
+            called: call.url.to_string(),
+            sent_to: request.url.to_string(),
+            notices,
+            unreadable,
+            status: reply.status,
+            taken: (200..300).contains(&reply.status),
+            meaning: meaning(reply.status),
+            answer: (!reply.body.is_empty()).then(|| String::from_utf8_lossy(&reply.body).into_owned()),
+        }
+    }
+
+    fn print(&self, out: &mut Output) -> Result<(), CommandError> {
+        out.line(format!("called    {}", visible(&self.called)))?;
+        out.line(format!("sent to   {}", visible(&self.sent_to)))?;
+        for told in self.notices.iter().take(MOST_SHOWN) {
+            out.line(format!("notice    {}", visible(&told.line())))?;
+        }
+        if self.notices.len() > MOST_SHOWN {
+            out.line(format!("          and {} more", self.notices.len() - MOST_SHOWN))?;
+        }
+        if let Some(reason) = &self.unreadable {
+            out.line(format!("notice    none can be read, so the call is put aside: {}", visible(reason)))?;
+        }
+        out.line(format!("answer    {}: {}", self.status, self.meaning))?;
+        if let Some(answer) = &self.answer {
+            out.line(format!("          {}", visible(answer)))?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Notice> for Told {
+    fn from(notice: Notice) -> Self {
+        Self {
+            meaning: notice.meaning.as_str(),
+            event: notice.event,
+            id: notice.id,
+            command: notice.command.map(|id| id.to_string()),
+            reference: notice.reference,
+        }
+    }
+}
+
+impl Told {
+    fn line(&self) -> String {
+        let event = self.event.as_deref().unwrap_or("an event without a name");
+        let about = [("command", &self.command), ("reference", &self.reference)];
+        let about = about.into_iter().filter_map(|(name, value)| Some(format!(", {name} {}", value.as_ref()?)));
+        format!("{event} means {}{}", self.meaning, about.collect::<String>())
+    }
+}
+
+/// What the status of an answer means.
+fn meaning(status: u16) -> &'static str {
+    match status {
+        200..=299 => "taken",
+        300..=399 => "sent elsewhere, and by no ferryd; --to names another address",
+        401 => "not believed: the daemon has another secret, another `webhooks.public_url` or another clock",
+        404 => {
+            "no such endpoint: the daemon's file of the provider has no [webhook], or --to is not its address for webhooks"
+        }
+        429 | 500..=599 => "not taken now: a provider calls again",
+        _ => "refused as it is",
+    }
+}
+
+/// The request that makes a signed call.
+fn request(signed: &RawCallback, public: &PublicUrl, to: &PublicUrl) -> Result<Request, CommandError> {
+    let target = signed.url.as_str().strip_prefix(&public.to_string());
+    let url = target.and_then(|target| to.called(target));
+    let url = url.ok_or_else(|| refused("the signed address is none of `webhooks.public_url`"))?;
+    Ok(Request {
+        method: Method::Post,
+        url,
+        headers: signed.headers.clone(),
+        body: signed.body.clone(),
+        timeout: TIMEOUT,
+    })
+}
+
+/// Where the daemon is, as far as its configuration says.
+fn default_address(settings: &Webhooks, public: &PublicUrl) -> Result<PublicUrl, CommandError> {
+    // Its certificate is for that name.
+    if settings.tls_cert_file.is_some() {
+        return Ok(public.clone());
+    }
+    let (ip, port) = (settings.bind.ip(), settings.bind.port());
+    if port == 0 {
+        return Err(refused("`webhooks.bind` leaves the port open; write --to with the one that the log tells"));
+    }
+    let ip = match ip {
+        IpAddr::V4(all) if all.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(all) if all.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        one => one,
+    };
+    address(&format!("http://{}", SocketAddr::new(ip, port))).map_err(|_| {
+        CommandError::Refused(format!("webhooks.bind = \"{ip}:{port}\" can't be called without TLS; write --to"))
+    })
+}
+
+fn address(text: &str) -> Result<PublicUrl, String> {
+    text.to_owned().try_into().map_err(|error: InvalidPublicUrl| error.to_string())
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("is no header: write 'Name: value'")?;
+    Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+}
+
+fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok()
+}
+
+fn refused(text: &str) -> CommandError {
+    CommandError::Refused(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_the_daemon_follows_from_its_configuration() {
+        let public = address("https://hooks.example.com/ferry").unwrap();
+        let found = |bind: &str, tls: bool| {
+            let tls_cert_file = tls.then(|| "cert.pem".into());
+            let settings = Webhooks { bind: bind.parse().unwrap(), tls_cert_file, ..Webhooks::default() };
+            default_address(&settings, &public).map_or_else(|error| error.to_string(), |url| url.to_string())
+        };
+        for (bind, tls, address) in [
+            ("127.0.0.1:8421", false, "http://127.0.0.1:8421"),
+            ("[::1]:8421", false, "http://[::1]:8421"),
+            ("0.0.0.0:443", true, "https://hooks.example.com/ferry"),
+            ("127.0.0.1:0", false, "`webhooks.bind` leaves the port open; write --to with the one that the log tells"),
+            ("0.0.0.0:8421", false, "http://127.0.0.1:8421"),
+            ("10.0.0.7:8421", false, "webhooks.bind = \"10.0.0.7:8421\" can't be called without TLS; write --to"),
+        ] {
+            assert_eq!(found(bind, tls), address, "{bind}");
+        }
+    }
+
+    #[test]
+    fn what_was_signed_is_asked_of_the_daemon_with_the_path_behind_its_address() {
+        let public = address("https://hooks.example.com/ferry").unwrap();
+        let url = public.called("/webhooks/twilio?a=1&bodySHA256=00").unwrap();
+        let headers = vec![("x-twilio-signature".to_owned(), "AA==".to_owned())];
+        let call = RawCallback { method: "POST".to_owned(), url, headers: headers.clone(), body: "{}".into() };
+        let to = address("http://127.0.0.1:8421/").unwrap();
+        let request = request(&call, &public, &to).unwrap();
+        assert_eq!(request.url.as_str(), "http://127.0.0.1:8421/webhooks/twilio?a=1&bodySHA256=00");
+        assert_eq!((request.headers, &request.body[..]), (headers, &b"{}"[..]));
+    }
+
+    #[test]
+    fn every_status_is_explained_and_only_success_is_taken() {
+        for (status, words) in [
+            (200, "taken"),
+            (302, "sent elsewhere"),
+            (401, "not believed"),
+            (404, "no such endpoint"),
+            (413, "refused as it is"),
+            (429, "calls again"),
+            (503, "calls again"),
+        ] {
+            assert!(meaning(status).contains(words), "{status}");
+        }
+    }
+
+    #[test]
+    fn headers_have_a_name_and_a_value() {
+        assert_eq!(header("X-GitHub-Event: push:x"), Ok(("x-github-event".to_owned(), "push:x".to_owned())));
+        assert!(header("push").is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! What the webhook calls of the catalog's providers mean, with bodies of the form that their documentation gives.
+
+use serde_json::{Value, json};
+
+use super::fixture::{lines, parse};
+use crate::domain::callback::{Meaning, Notice, RawCallback};
+use crate::domain::command_id::CommandId;
+
+/// The one notice of a call to a catalog provider's endpoint.
+fn notice(provider: &str, content_type: &str, body: &str) -> Notice {
+    let secrets = "{ api_key = \"k\", account_sid = \"AC1\", auth_token = \"tok\", webhook = \"whsec_1\" }";
+    let file = format!("use = {provider:?}\nsecrets = {secrets}\nwebhook = {{}}\n");
+    let provider = parse(&file).unwrap_or_else(|errors| panic!("{}", lines(&errors)));
+    let call = RawCallback {
+        method: "POST".to_owned(),
+        url: "https://hooks.example.com/webhooks/x".parse().unwrap(),
+        headers: vec![("content-type".to_owned(), content_type.to_owned())],
+        body: body.to_owned().into(),
+    };
+    let mut notices = provider.webhook.unwrap().notices(&call).unwrap();
+    assert_eq!(notices.len(), 1);
+    notices.remove(0)
+}
+
+/// Event, id, command, reference and meaning of a notice.
+fn told(notice: &Notice) -> [Option<&str>; 5] {
+    let Notice { event, id, command, reference, meaning, .. } = notice;
+    let command = command.as_ref().map(CommandId::as_str);
+    [event.as_deref(), id.as_deref(), command, reference.as_deref(), Some(meaning.as_str())]
+}
+
+/// An event of Stripe about an object.
+fn stripe(kind: &str, object: &Value) -> Notice {
+    let event = json!({
+        "id": "evt_1", "object": "event", "api_version": "2026-10-28.endive", "created": 1_796_112_000, "livemode": false,
+        "pending_webhooks": 1, "request": {"id": null, "idempotency_key": null}, "type": kind, "data": {"object": object}
+    });
+    notice("stripe", "application/json; charset=utf-8", &event.to_string())
+}
+
+fn intent(status: &str) -> Value {
+    json!({
+        "id": "pi_1", "object": "payment_intent", "status": status, "amount": 1099, "amount_received": 1099,
+        "currency": "eur", "last_payment_error": null, "metadata": {"ferryd_command_id": "shop.order-1", "order": "7"}
+    })
+}
+
+fn refund(status: &str, reason: &Value) -> Value {
+    json!({
+        "id": "re_1", "object": "refund", "status": status, "amount": 500, "currency": "eur", "charge": "ch_1",
+        "payment_intent": "pi_1", "failure_reason": reason, "metadata": {"ferryd_command_id": "shop.order-1"}
+    })
+}
+
+#[test]
+fn payments_of_stripe_end_charges_by_success_alone() {
+    for (kind, status, meaning) in [
+        ("payment_intent.succeeded", "succeeded", "completed"),
+        ("payment_intent.amount_capturable_updated", "requires_capture", "completed"),
+        ("payment_intent.amount_capturable_updated", "canceled", "nothing"),
+        ("payment_intent.processing", "processing", "nothing"),
+        ("payment_intent.requires_action", "requires_action", "nothing"),
+        ("payment_intent.partially_funded", "requires_action", "nothing"),
+        ("payment_intent.payment_failed", "requires_payment_method", "nothing"),
+        ("payment_intent.canceled", "canceled", "nothing"),
+        ("payment_intent.created", "requires_confirmation", "nothing"),
+    ] {
+        let notice = stripe(kind, &intent(status));
+        let expected = [Some(kind), Some("evt_1"), Some("shop.order-1"), Some("pi_1"), Some(meaning)];
+        assert_eq!(told(&notice), expected);
+    }
+    let Meaning::Completed(success) = stripe("payment_intent.succeeded", &intent("succeeded")).meaning else {
+        panic!("not completed")
+    };
+    let result =
+        json!({"id": "pi_1", "status": "succeeded", "amount": 1099, "amount_received": 1099, "currency": "eur"});
+    assert_eq!((success.result, success.provider_reference.as_deref()), (Some(result), Some("pi_1")));
+    assert_eq!(success.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn refunds_of_stripe_end_by_their_own_reference_whatever_their_metadata_say() {
+    for (kind, status, reason, meaning, code) in [
+        ("refund.created", "pending", json!(null), "nothing", None),
+        ("refund.updated", "pending", json!(null), "nothing", None),
+        ("refund.updated", "requires_action", json!(null), "nothing", None),
+        ("refund.updated", "succeeded", json!(null), "completed", None),
+        ("charge.refund.updated", "succeeded", json!(null), "completed", None),
+        ("charge.refund.updated", "failed", json!("lost_or_stolen_card"), "declined", Some("lost_or_stolen_card")),
+        ("refund.failed", "failed", json!("declined"), "declined", Some("declined")),
+        ("refund.updated", "canceled", json!(null), "declined", Some("canceled")),
+    ] {
+        let notice = stripe(kind, &refund(status, &reason));
+        assert_eq!(told(&notice), [Some(kind), Some("evt_1"), None, Some("re_1"), Some(meaning)], "{status}");
+        if let Meaning::Declined(failure) = &notice.meaning {
+            assert_eq!(failure.code.as_deref(), code, "{kind} {status}");
+        }
+    }
+    let Meaning::Completed(success) = stripe("refund.updated", &refund("succeeded", &json!(null))).meaning else {
+        panic!("not completed")
+    };
+    let result = json!({"id": "re_1", "status": "succeeded", "amount": 500, "currency": "eur"});
+    assert_eq!((success.result, success.warnings), (Some(result), Vec::new()));
+}
+
+#[test]
+fn what_else_stripe_tells_belongs_to_its_payment_and_decides_nothing() {
+    let metadata = json!({"ferryd_command_id": "shop.order-1"});
+    let charge = json!({"id": "ch_1", "object": "charge", "payment_intent": "pi_1", "metadata": metadata});
+    let bare = json!({"id": "ch_2", "object": "charge", "payment_intent": null, "metadata": {}});
+    let dispute =
+        json!({"id": "du_1", "object": "dispute", "charge": "ch_1", "payment_intent": "pi_1", "metadata": {}});
+    let payout = json!({"id": "po_1", "object": "payout", "status": "failed", "metadata": metadata});
+    for (kind, object, command, reference) in [
+        ("charge.succeeded", charge.clone(), Some("shop.order-1"), Some("pi_1")),
+        ("charge.refunded", charge, Some("shop.order-1"), Some("pi_1")),
+        ("charge.failed", bare, None, Some("ch_2")),
+        ("charge.dispute.created", dispute, None, Some("pi_1")),
+        ("payout.failed", payout, None, Some("po_1")),
+        ("balance.available", json!({"object": "balance"}), None, None),
+    ] {
+        let notice = stripe(kind, &object);
+        assert_eq!(told(&notice), [Some(kind), Some("evt_1"), command, reference, Some("nothing")]);
+    }
+    // A thin event has no object.
+    let thin = json!({"id": "evt_2", "object": "v2.core.event", "type": "v1.billing.meter.error_report_triggered"});
+    let notice = notice("stripe", "application/json", &thin.to_string());
+    let expected = [Some("v1.billing.meter.error_report_triggered"), Some("evt_2"), None, None, Some("nothing")];
+    assert_eq!(told(&notice), expected);
+}
+
+#[test]
+fn what_becomes_of_a_message_of_twilio_is_told_and_decides_nothing() {
+    const FORM: &str = "application/x-www-form-urlencoded; charset=UTF-8";
+    let account = "AccountSid=AC1&ApiVersion=2010-04-01&From=%2B15017122661&To=%2B15558675310";
+    for status in ["queued", "sent", "delivered", "undelivered", "failed", "read"] {
+        let error = if status == "undelivered" { "&ErrorCode=30003" } else { "" };
+        let body = format!("SmsSid=SM1&SmsStatus={status}&MessageStatus={status}&MessageSid=SM1{error}&{account}");
+        let notice = notice("twilio", FORM, &body);
+        let id = format!("SM1-{status}");
+        assert_eq!(told(&notice), [Some(status), Some(id.as_str()), None, Some("SM1"), Some("nothing")]);
+        assert_eq!(notice.body["To"], "+15558675310");
+    }
+    let incoming = format!("MessageSid=SM2&SmsStatus=received&Body=STOP&{account}");
+    let expected = [Some("received"), Some("SM2-received"), None, Some("SM2"), Some("nothing")];
+    assert_eq!(told(&notice("twilio", FORM, &incoming)), expected);
+    let of_a_call = format!("CallSid=CA1&CallStatus=completed&{account}");
+    assert_eq!(told(&notice("twilio", FORM, &of_a_call)), [None, None, None, None, Some("nothing")]);
+}
+
+#[test]
+fn trackers_of_easypost_belong_to_their_shipment_and_decide_nothing() {
+    let tracker =
+        |shipment: Value| json!({"id": "trk_1", "object": "Tracker", "status": "delivered", "shipment_id": shipment});
+    for (kind, result, reference) in [
+        ("tracker.updated", tracker(json!("shp_1")), Some("shp_1")),
+        ("tracker.created", tracker(json!(null)), Some("trk_1")),
+        ("refund.successful", json!({"id": "rfnd_1", "object": "Refund", "shipment_id": "shp_1"}), Some("shp_1")),
+        ("batch.updated", json!({"id": "batch_1", "object": "Batch"}), Some("batch_1")),
+        ("payment.failed", json!(null), None),
+    ] {
+        let event = json!({
+            "id": "evt_1", "object": "Event", "mode": "test", "description": kind, "previous_attributes": {},
+            "pending_urls": [], "completed_urls": [], "status": "pending", "result": result
+        });
+        let notice = notice("easypost", "application/json", &event.to_string());
+        assert_eq!(told(&notice), [Some(kind), Some("evt_1"), None, reference, Some("nothing")]);
+    }
+}

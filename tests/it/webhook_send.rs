@@ -1,0 +1,158 @@
+//! Calls that `ferryd webhook send` makes: they are taken like a provider's, alone and many in one.
+
+use std::fs;
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::harness::daemon::Daemon;
+use crate::rig::{File, Rig, SOON, charge, word};
+
+const SECRET: &str = "whsec-acme-7";
+
+const KEYS: &str = r#"
+[webhook]
+each = "{{ body.items }}"
+event = "{{ body.type }}"
+id = "{{ body.id }}"
+command = "{{ body.command }}"
+reference = "{{ body.about }}"
+[webhook.verify]
+algorithm = "hmac_sha256"
+keys = [{ secret = "{{ secrets.webhook }}" }]
+signature = { header = "x-signature", encoding = "hex" }
+signed = "{{ url }}{{ body }}"
+[[webhook.on]]
+when = "body.type == 'paid'"
+as = "completed"
+result = { paid = "{{ body.amount }}" }
+[[webhook.on]]
+when = "body.type == 'refused'"
+as = "declined"
+code = "{{ body.code }}"
+"#;
+
+async fn rig() -> Rig {
+    let rig = Rig::with("", &[("acme", File { operations: KEYS, ..File::default() })]).await;
+    let text = rig.provider_text("acme");
+    let text = text.replace("secrets = { ", &format!("secrets = {{ webhook = \"{SECRET}\", "));
+    rig.file_again("acme", &text)
+        .env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
+        .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com/ferry")
+}
+
+/// Sends a body to a daemon by the command line.
+async fn send(rig: &Rig, daemon: &Daemon, body: &str, more: &[&str]) -> Output {
+    let line = daemon.wait_for_log(SOON, |line| line["message"] == "the endpoint for webhooks listens").await;
+    let file = rig.setup.path().join("body");
+    fs::write(&file, body).unwrap();
+    let to = format!("http://{}", word(&line, "address"));
+    let arguments = [&["webhook", "send", "acme", file.to_str().unwrap(), "--to", &to], more].concat();
+    let mut command = rig.setup.command(&arguments);
+    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// The event about a notice.
+async fn received(rig: &Rig, id: &str) -> Value {
+    let id = format!("callback/acme/default/{id}");
+    rig.events.first(SOON, |event| event["id"] == id).await
+}
+
+#[tokio::test]
+async fn all_notices_of_a_batch_are_told_and_end_their_commands() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    for id in ["paid", "refused", "open"] {
+        rig.publish(&charge(id, json!({"accepted": true}))).await;
+    }
+    let paid = rig.events.state("paid", "waiting", SOON).await;
+    for id in ["refused", "open"] {
+        rig.events.state(id, "waiting", SOON).await;
+    }
+    let batch = json!({"items": [
+        {"id": "n-1", "type": "paid", "about": word(&paid, "data.provider_reference"), "amount": 1099},
+        {"id": "n-2", "type": "refused", "command": "refused", "code": "no_funds"},
+        {"id": "n-3", "type": "seen", "command": "open"},
+        {"id": "n-4", "type": "disputed", "about": "sb_99"},
+    ]});
+    let output = send(&rig, &daemon, &batch.to_string(), &["--query", "from=test", "--json"]).await;
+    assert!(output.status.success(), "{}", printed(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["status"], &report["taken"]), (&json!(200), &json!(true)));
+    assert_eq!(report["called"], "https://hooks.example.com/ferry/webhooks/acme?from=test");
+    assert!(word(&report, "sent_to").ends_with("/webhooks/acme?from=test"), "{report:#}");
+    assert_eq!(report["notices"].as_array().map(Vec::len), Some(4), "{report:#}");
+    assert_eq!(report["notices"][1]["command"], "refused");
+
+    let end = rig.terminal("paid").await;
+    assert_eq!((word(&end, "data.state"), &end["data"]["result"]["paid"]), ("completed", &json!(1099)));
+    let end = rig.terminal("refused").await;
+    assert_eq!((word(&end, "data.error.kind"), word(&end, "data.error.code")), ("declined", "no_funds"));
+    for (id, event, subject) in
+        [("n-1", "paid", "paid"), ("n-2", "refused", "refused"), ("n-3", "seen", "open"), ("n-4", "disputed", "")]
+    {
+        let told = received(&rig, id).await;
+        assert_eq!((word(&told, "data.event"), word(&told, "subject")), (event, subject));
+        assert_eq!(word(&told, "data.body.id"), id, "the body is the notice alone");
+    }
+    rig.end(&daemon).await;
+    rig.events.catch_up().await;
+    let ends = rig.events.of("open").iter().filter(|event| event["data"]["final"] == true).count();
+    assert_eq!(ends, 0, "what decides nothing ends nothing");
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_read_is_put_aside_whole_and_nothing_of_it_is_told() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    rig.publish(&charge("open", json!({"accepted": true}))).await;
+    rig.events.state("open", "waiting", SOON).await;
+    let no_list = json!({"items": {"id": "n-1", "type": "paid", "command": "open"}});
+    let output = send(&rig, &daemon, &no_list.to_string(), &[]).await;
+    assert!(output.status.success(), "it is the provider's own, so it is kept: {}", printed(&output));
+    assert!(printed(&output).contains("none can be read, so the call is put aside: webhook.each: is no list"));
+    rig.broker.await_depth("ferry.callbacks.dead", 1).await;
+    let aside = rig.broker.peek("ferry.callbacks.dead").await;
+    assert!(String::from_utf8_lossy(&aside[0].body).contains("n-1"), "its body is kept");
+    let good = json!({"items": [{"id": "n-2", "type": "paid", "command": "open"}]});
+    assert!(send(&rig, &daemon, &good.to_string(), &[]).await.status.success());
+    assert_eq!(word(&rig.terminal("open").await, "data.state"), "completed");
+    received(&rig, "n-2").await;
+    rig.events.catch_up().await;
+    assert!(rig.events.all().iter().all(|event| event["id"] != "callback/acme/default/n-1"));
+    daemon.sigterm();
+    assert!(daemon.wait(SOON).await.success());
+    assert_eq!(rig.broker.depth("ferry.callbacks.dead").await, Some(1));
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_call_that_is_sent_is_told_with_what_to_do() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    let body = json!({"items": [{"id": "n-1", "type": "paid", "command": "c1", "about": "sb_9"}]}).to_string();
+    let taken = send(&rig, &daemon, &body, &[]).await;
+    assert!(taken.status.success(), "{}", printed(&taken));
+    for line in ["notice    paid means completed, command c1, reference sb_9", "answer    200: taken"] {
+        assert!(printed(&taken).contains(line), "{}", printed(&taken));
+    }
+    // The daemon has another secret by now than the file.
+    let file = rig.provider_text("acme").replace(SECRET, "whsec-another");
+    let rig = rig.file_again("acme", &file);
+    let refused = send(&rig, &daemon, &body, &[]).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(printed(&refused).contains("answer    401: not believed"), "{}", printed(&refused));
+    let media = send(&rig, &daemon, &body, &["--content-type", "image/png", "--json"]).await;
+    let report: Value = serde_json::from_slice(&media.stdout).unwrap();
+    assert_eq!((media.status.code(), &report["status"], &report["taken"]), (Some(1), &json!(415), &json!(false)));
+    rig.end(&daemon).await;
+    let gone = send(&rig, &daemon, &body, &[]).await;
+    assert_eq!(gone.status.code(), Some(1));
+    for words in ["the call was not sent", "is `ferryd run` up"] {
+        assert!(printed(&gone).contains(words), "{}", printed(&gone));
+    }
+    assert!(!printed(&taken).contains(SECRET) && !printed(&refused).contains("whsec-another"));
+}
