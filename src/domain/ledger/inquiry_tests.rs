@@ -188,3 +188,25 @@ fn words_of_the_timeline_tell_a_lookup_from_a_retry() {
     assert_eq!(told.case().history.last().unwrap().reason, "lookup");
     assert_eq!(told.case().history.last().unwrap().until, Some(at(90)));
 }
+
+#[test]
+fn a_replay_forgets_the_providers_id_unless_it_is_about_the_same_deed() {
+    for unknown in [false, true] {
+        let mut told = Told::default();
+        told.start(Guard::Key(9));
+        let mut failure = finished(FIRST, failed(if unknown { Kind::Unresolved } else { Kind::Unavailable }));
+        failure.effects.event.data.provider_reference = Some("re_1".to_owned());
+        assert!(counts(&rule(&mut told, failure)));
+        let replayed = Replayed {
+            opening: told.case().opening.clone().unwrap(),
+            from: 0,
+            unknown,
+            key: None,
+            first_sent: None,
+            digest: None,
+            person: Person { by: "ann".to_owned(), reason: None },
+        };
+        assert!(counts(&told.rule(Fact::Replayed(Box::new(replayed)))));
+        assert_eq!(told.case().provider_reference.is_some(), unknown);
+    }
+}

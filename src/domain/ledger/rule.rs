@@ -211,6 +211,11 @@ impl Case {
         case.key.clone_from(key);
         case.first_sent = *first_sent;
         case.digest.clone_from(digest);
+        (case.kept, case.asking) = (None, None);
+        if !unknown {
+            // What the provider calls by this id is over, and says nothing of what is sent now.
+            case.provider_reference = None;
+        }
         case.note(at, State::Pending, step, "replayed", Some(person.to_string()));
         Ruling::Counts(Granted::default())
     }
