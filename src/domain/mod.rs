@@ -19,3 +19,4 @@ pub mod name;
 pub mod outcome;
 pub mod progress;
 pub mod retry;
+pub mod token;

@@ -2,6 +2,8 @@
 //!
 //! Durations are texts such as `30s`, `2m`, `24h`, `1h 30m`. Texts marked *expressions* may hold `{{ … }}`.
 
+mod auth;
+
 use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroUsize};
 
@@ -11,6 +13,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+pub(super) use self::auth::{AuthFile, ClientAuthFile, GrantFile};
 use crate::domain::exchange::Method;
 use crate::domain::outcome::Verdict;
 use crate::provider::webhook::file::WebhookFile;
@@ -78,31 +81,6 @@ pub(in crate::provider) struct ProviderFile {
 pub(super) enum Protocol {
     /// HTTP requests, described in this file.
     Rest,
-}
-
-/// How requests are authorised. All values are expressions and may not turn out empty.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(tag = "scheme", rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum AuthFile {
-    /// `Authorization: Bearer <token>` (RFC 6750).
-    Bearer {
-        /// The token.
-        token: String,
-    },
-    /// `Authorization: Basic …` (RFC 7617).
-    Basic {
-        /// The user name, without a colon.
-        username: String,
-        /// The password; `""` for none.
-        password: String,
-    },
-    /// A header of the provider's own.
-    Header {
-        /// The header's name.
-        name: String,
-        /// Its value.
-        value: String,
-    },
 }
 
 /// How often and how long commands are tried; absent keys are inherited.
