@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod duplicates;
+pub mod example;
 #[cfg(any(test, feature = "failpoints"))]
 pub(crate) mod fake_webhook;
 mod fault;

@@ -39,6 +39,11 @@ use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::token::{AccessToken, NoToken};
 
+/// A map as the pairs of a form, its lists written in each of the two ways.
+pub(super) fn form_pairs(map: &Json) -> [Vec<(String, String)>; 2] {
+    [file::Lists::Brackets, file::Lists::Repeat].map(|lists| encode::pairs(map, lists))
+}
+
 /// The adapter of a provider that a file describes.
 struct Rest {
     name: Name,
