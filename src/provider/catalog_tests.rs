@@ -210,7 +210,9 @@ fn webhook_tables_of_the_catalog_are_those_of_the_document() {
         let (_, rest) = document.split_once(&format!("```toml webhook {fragment}\n")).unwrap();
         let printed: toml::Table = toml::from_str(rest.split("```").next().unwrap()).unwrap();
         let ours: toml::Table = toml::from_str(catalog::source(name).unwrap()).unwrap();
-        assert_eq!(ours["webhook"], printed["webhook"], "{name}");
+        for part in ["verify", "challenge"] {
+            assert_eq!(ours["webhook"].get(part), printed["webhook"].get(part), "{name} {part}");
+        }
     }
 }
 
