@@ -83,14 +83,12 @@ fn tests(subject: &str, config: Option<&Path>) -> Result<Tests, CommandError> {
             return of_file(path);
         }
     }
-    match example::test_catalog(subject) {
-        Some(tests) => Ok(tests?),
-        None => {
-            let configured = files.iter().filter_map(|path| name_in(&read(path).ok()?));
-            let known: Vec<_> = configured.chain(catalog::names().map(str::to_owned)).collect();
-            Err(CommandError::NoProvider { name: subject.to_owned(), known: known.join(", ") })
-        }
+    if let Some(tests) = example::test_catalog(subject) {
+        return Ok(tests?);
     }
+    let configured = files.iter().filter_map(|path| name_in(&read(path).ok()?));
+    let known: Vec<_> = configured.chain(catalog::names().map(str::to_owned)).collect();
+    Err(CommandError::Refused(format!("there is no provider `{subject}`: there are {}", known.join(", "))))
 }
 
 /// The configured provider files. Where there is no such folder, the catalog is left.

@@ -220,6 +220,8 @@ pub struct LogSettings {
 }
 
 #[cfg(test)]
+mod catalog_requests_tests;
+#[cfg(test)]
 mod catalog_tests;
 #[cfg(test)]
 mod docs_tests;

@@ -35,7 +35,7 @@ impl Token {
     fn new(access: AccessToken, asked: Instant) -> Self {
         let life = access.lifetime;
         let at = |after: Duration| asked.checked_add(after);
-        let renew = life.and_then(|life| at(life - MARGIN.min(life / 4)));
+        let renew = life.and_then(|life| at(life.saturating_sub(MARGIN.min(life / 4))));
         Self { end: life.and_then(at), renew, granted: Instant::now(), access }
     }
 

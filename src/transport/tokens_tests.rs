@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use secrecy::ExposeSecret as _;
-use tokio::time::{advance, sleep};
+use tokio::time::{advance, sleep, sleep_until};
 
 use super::*;
 use crate::domain::outcome::RetryAfter;
@@ -88,13 +88,13 @@ async fn the_endpoint_is_left_alone_for_as_long_as_it_wants_within_reason() {
 #[tokio::test(start_paused = true)]
 async fn a_token_is_renewed_before_it_ends() {
     // Counted from when it was asked for: the provider's clock may have begun then.
-    for (lifetime, renewed_after) in [(3600, 3540), (60, 45), (2, 2)] {
+    for (lifetime, renewed_after) in [(3600, 3_540_000), (60, 45_000), (2, 1_500)] {
         let endpoint = Endpoint::lasting(lifetime);
         let begun = Instant::now();
         endpoint.token().await;
-        advance((begun + Duration::from_secs(renewed_after)) - Instant::now() - Duration::from_millis(501)).await;
+        sleep_until(begun + Duration::from_millis(renewed_after - 1)).await;
         assert_eq!(endpoint.token().await, "token-1", "{lifetime}");
-        advance(Duration::from_millis(501)).await;
+        sleep_until(begun + Duration::from_millis(renewed_after)).await;
         assert_eq!(endpoint.token().await, "token-2", "{lifetime}");
     }
 }

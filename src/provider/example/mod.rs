@@ -16,7 +16,7 @@ use super::parse::{self, Secrecy};
 use super::registry::Defaults;
 use super::{Call, FileError, Operation, Provider, catalog, rest};
 use crate::domain::command::{Command, Envelope};
-use crate::domain::exchange::{Answer, Reply, Request};
+use crate::domain::exchange::{Answer, Method, Reply, Request};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::name::Name;
 use crate::domain::outcome::{Outcome, Verdict};
@@ -70,6 +70,7 @@ pub fn test_file(text: &str, file: &str) -> Result<Tests, Vec<FileError>> {
 ///
 /// # Errors
 /// Every fault of the file, which ferryd's own tests rule out.
+#[must_use]
 pub fn test_catalog(name: &str) -> Option<Result<Tests, Vec<FileError>>> {
     let text = catalog::source(name)?;
     let secrets: Vec<_> = catalog::secrets(text).into_iter().map(|name| format!("{name} = \"x\"\n")).collect();
@@ -124,7 +125,7 @@ fn compare_request(expected: &ExpectedRequestFile, request: &Request, found: &mu
             found.push(Difference::new(at, expected, got));
         }
     };
-    scalar("request.method", expected.method.map(|method| method.as_str()), request.method.as_str());
+    scalar("request.method", expected.method.map(Method::as_str), request.method.as_str());
     scalar("request.path", expected.path.as_deref(), request.url.path());
     if let Some(query) = &expected.query {
         compare("request.query", &json!(query), &of_pairs(request.url.query_pairs().into_owned()), found);

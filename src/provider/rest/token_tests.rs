@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use super::*;
 use crate::domain::outcome::RetryAfter;
 use crate::provider::fixture::{lines, parse, reply, request};
@@ -70,7 +72,7 @@ fn a_wrong_grant_is_refused_with_key_and_remedy() {
     let mut text = String::new();
     for (from, to) in table {
         let errors = parse(&file(&good.replacen(from, to, 1))).map(|_| ()).unwrap_err();
-        text.push_str(&format!("# {to}\n{}\n", lines(&errors)));
+        writeln!(text, "# {to}\n{}", lines(&errors)).unwrap();
     }
     insta::assert_snapshot!(text);
 }
@@ -88,7 +90,7 @@ fn a_granted_token_is_read_with_its_lifetime() {
         (json!({"access_token": "t1", "token_type": "bearer", "expires_in": "3600"}), hour),
         (json!({"access_token": "t1", "token_type": "BearerToken"}), None),
         (json!({"access_token": "t1", "expires_in": -5}), Some(Duration::ZERO)),
-        (json!({"access_token": "t1", "expires_in": 1e300}), Some(Duration::from_secs(365 * 24 * 3600))),
+        (json!({"access_token": "t1", "expires_in": 1e300}), Some(Duration::from_hours(365 * 24))),
         (json!({"access_token": "t1", "expires_in": "soon"}), None),
     ];
     for (body, lifetime) in table {
