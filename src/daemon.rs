@@ -306,7 +306,7 @@ fn consumed(
     ];
     for lane in lanes {
         if lane.provider.webhook.is_some() {
-            let (pipeline, provider, mask) = (Arc::clone(pipeline), Arc::clone(&lane.provider), lane.mask.clone());
+            let (pipeline, provider, mask) = (Arc::clone(pipeline), Arc::clone(&lane.provider), lane.mask());
             let callbacks = Callbacks { pipeline, provider, mask };
             let queue = names.callbacks_of(&lane.provider.name);
             routes.push((queue, CALLBACK_PREFETCH, Route::Callbacks(Arc::new(callbacks))));

@@ -22,6 +22,7 @@ mod log;
 pub mod memory;
 pub mod outbox;
 pub mod parcel;
+pub mod send;
 pub mod stray;
 pub mod sweep;
 
@@ -44,6 +45,7 @@ use self::log::{log_ending, log_verdict, mask_of};
 use self::memory::{Begun, Memory};
 use self::outbox::{Outbox, Outgoing};
 use self::parcel::{Order, Parcel, Refusal};
+use self::send::Exchanged;
 use crate::amqp::broker::Broker;
 use crate::amqp::error::BrokerError;
 use crate::amqp::topology::Names;
@@ -55,6 +57,7 @@ use crate::domain::lifecycle::{self, Admission, Decision, Kind};
 use crate::domain::outcome::{Failure, Outcome};
 use crate::domain::progress::Attempted;
 use crate::domain::retry::Rung;
+use crate::domain::token::NoToken;
 use crate::failpoint::{Failpoint, hit};
 use crate::ledger::exchanges::Exchanges;
 use crate::provider::{Call, Idempotency, Operation, Remedies};
@@ -246,16 +249,21 @@ impl Pipeline {
         Ok(request)
     }
 
-    /// Sends the request, logs the exchange and interprets the answer.
+    /// Sends the request, logs every exchange that this took and interprets the answer.
     async fn call(&self, lane: &Lane, operation: &Operation, order: &mut Order, request: &Request) -> Outcome {
         let (started, clock) = (Timestamp::now(), Instant::now());
-        let answer = lane.http.send(request).await;
+        let sent = lane.send(request).await;
         let elapsed = clock.elapsed();
         hit(Failpoint::Answered);
-        self.log_exchange(lane, order, request, &answer, (started, elapsed)).await;
+        for exchanged in sent.exchanges() {
+            self.log_exchange(lane, order, exchanged).await;
+        }
         let interpret = || {
             hit(Failpoint::Interpreting);
-            lane.provider.adapter.interpret(&call_of(order), &answer)
+            match &sent.last {
+                Ok(Exchanged { answer, .. }) => lane.provider.adapter.interpret(&call_of(order), answer),
+                Err(NoToken { failure, retry_after }) => Outcome::Transient(failure.clone(), *retry_after),
+            }
         };
         // Whatever goes wrong in here goes wrong after sending: nobody knows then whether the provider acted.
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(interpret)).unwrap_or_else(|_| {
@@ -294,7 +302,7 @@ impl Pipeline {
             kind = lifecycle::unfit(&parcel.travel.progress);
         }
         let happening = Happening::Failed(kind, failure);
-        log_ending(&parcel, &happening, || lane.mask.clone());
+        log_ending(&parcel, &happening, || lane.mask());
         // It can't be asked about either: whatever it is, it is no valid command.
         let remedies = Remedies { lookup: None, ..remedies_of(lane, &parcel) };
         self.give_up(parcel, happening, remedies, acker).await;

@@ -1,6 +1,7 @@
 //! `ferryd check`: what the configuration amounts to, or everything that is wrong with it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -120,12 +121,13 @@ impl Report {
             let error = amqp.connect("check").await.err().map(|error| error.to_string());
             let mut reached = vec![Reached { what: "broker".to_owned(), address: amqp.address(), error }];
             for provider in setup.registry.iter() {
-                let error = handshake(&provider.base_url, &provider.http).await.err().map(|error| error.to_string());
-                reached.push(Reached {
-                    what: provider.name.to_string(),
-                    address: provider.base_url.to_string(),
-                    error,
-                });
+                let token_endpoint = provider.adapter.token_request(Duration::ZERO).map(|request| request.url);
+                // One host is reached once.
+                let elsewhere = token_endpoint.filter(|url| url.origin() != provider.base_url.origin());
+                for url in std::iter::once(&provider.base_url).chain(&elsewhere) {
+                    let error = handshake(url, &provider.http).await.err().map(|error| error.to_string());
+                    reached.push(Reached { what: provider.name.to_string(), address: url.to_string(), error });
+                }
             }
             reached
         });

@@ -11,6 +11,7 @@ use crate::domain::inquiry::{LookupPolicy, PollPolicy, Purpose};
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::retry::RetryPolicy;
+use crate::domain::token::{AccessToken, NoToken};
 use crate::provider::fake_webhook::FakeWebhook;
 use crate::provider::{
     Adapter, Call, HttpSettings, Idempotency, LogSettings, Operation, PayloadSchema, Provider, Webhook,
@@ -37,6 +38,14 @@ impl Adapter for NeverCalled {
     }
 
     fn looked_up(&self, _: &Call<'_>, _: &Answer) -> LookedUp {
+        unreachable!("nothing is called")
+    }
+
+    fn token_request(&self, _: Duration) -> Option<Request> {
+        unreachable!("nothing is called")
+    }
+
+    fn token(&self, _: &Answer) -> Result<AccessToken, NoToken> {
         unreachable!("nothing is called")
     }
 }

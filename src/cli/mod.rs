@@ -29,6 +29,7 @@ mod sandbox;
 mod schema;
 pub mod setup;
 mod status;
+mod test_provider;
 mod topology;
 mod try_provider;
 pub(crate) mod webhook;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::error::CommandError;
 use super::output::{Output, Table};
 use super::setup::Setup;
+use super::test_provider::{self, TestFile};
 use super::try_provider::{self, Try};
 use crate::config::human::{format_duration, format_size};
 use crate::domain::retry::{RetryPolicy, Rung};
@@ -40,6 +41,9 @@ pub enum Provider {
     /// Render the request of an operation for a payload, secrets masked, nothing sent
     #[command(after_help = try_provider::EXAMPLES)]
     Try(Try),
+    /// Hold a provider file against the examples in it, without its secrets, nothing sent
+    #[command(after_help = test_provider::EXAMPLES)]
+    Test(TestFile),
 }
 
 /// The arguments of `list`.
@@ -62,11 +66,11 @@ pub struct Show {
 
 impl Provider {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
-        let setup = Setup::load(config)?;
         match self {
-            Self::List(List { json }) => list(&setup, json, out),
-            Self::Show(Show { name, json }) => show(&setup, &name, json, out),
-            Self::Try(command) => command.run(&setup, out),
+            Self::List(List { json }) => list(&Setup::load(config)?, json, out),
+            Self::Show(Show { name, json }) => show(&Setup::load(config)?, &name, json, out),
+            Self::Try(command) => command.run(&Setup::load(config)?, out),
+            Self::Test(command) => command.run(config, out),
         }
     }
 }

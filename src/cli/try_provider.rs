@@ -90,7 +90,11 @@ impl Try {
 fn show(provider: &Provider, operation: &Operation, command: &Command) -> Result<Shown, CommandError> {
     let key = operation.idempotency.map(|keys| IdempotencyKey::for_generation(&command.id, 0, keys.max_length));
     let call = Call { command, key: key.as_ref(), generation: 0, attempt: 1, provider_reference: None };
-    let request = provider.adapter.request(&call).map_err(|failure| CommandError::Refused(failure.message))?;
+    let mut request = provider.adapter.request(&call).map_err(|failure| CommandError::Refused(failure.message))?;
+    if provider.adapter.token_request(request.timeout).is_some() {
+        // The mask shows no more of a real one.
+        request.headers.insert(0, ("authorization".to_owned(), "Bearer".to_owned()));
+    }
     let sensitive = operation.payload.sensitive_values(&command.payload);
     let mask = Mask::new(&provider.secrets, &provider.log.mask).with_values(&sensitive).capped_at(usize::MAX);
     Ok(Shown::of(&request, &mask))

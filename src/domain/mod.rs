@@ -20,3 +20,4 @@ pub mod outcome;
 pub mod progress;
 pub mod received;
 pub mod retry;
+pub mod token;

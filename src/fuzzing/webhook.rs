@@ -15,7 +15,7 @@ use super::provider_file::parse as parse_file;
 use crate::cli::webhook::captured::parse;
 use crate::domain::callback::RawCallback;
 use crate::provider::webhook::{PrivateKey, StepResult, receive};
-use crate::provider::{Webhook, catalog};
+use crate::provider::Webhook;
 
 /// When calls were signed, in seconds since 1970.
 const NOW: i64 = 1_800_000_000;
@@ -135,18 +135,19 @@ pub(super) fn at(seconds: i64) -> Timestamp {
 }
 
 fn endpoint(name: &str, secret: &str) -> Arc<dyn Webhook> {
-    let file = if catalog::source(name).is_some() {
-        format!(
-            "use = {name:?}\nwebhook = {{}}\n\
-             secrets = {{ api_key = \"k\", account_sid = \"AC1\", webhook = {secret:?}, auth_token = {secret:?} }}\n"
-        )
-    } else {
-        let (_, table) = DOCUMENT.split_once(&format!("```toml webhook {name}\n")).unwrap();
+    let fence = format!("```toml webhook {name}\n");
+    let file = if let Some((_, table)) = DOCUMENT.split_once(&fence) {
         format!(
             "name = \"x\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n\
              secrets = {{ webhook = {secret:?}, webhook_old = \"old-secret\", verify_token = {VERIFY_TOKEN:?} }}\n\
              [operations.act]\nrequest = {{ method = \"GET\", path = \"/\" }}\n{}",
             table.split("```").next().unwrap()
+        )
+    } else {
+        // One of the catalog.
+        format!(
+            "use = {name:?}\nwebhook = {{}}\n\
+             secrets = {{ api_key = \"k\", account_sid = \"AC1\", webhook = {secret:?}, auth_token = {secret:?} }}\n"
         )
     };
     parse_file(&file).ok().and_then(|provider| provider.webhook).unwrap()

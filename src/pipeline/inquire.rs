@@ -4,7 +4,6 @@
 //! down and told like the outcome of a call, so copies of its message come to one continuation.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
 
 use jiff::Timestamp;
 use rand::RngExt as _;
@@ -80,10 +79,11 @@ impl Pipeline {
     }
 
     async fn ask(&self, lane: &Lane, order: &Order, request: &Request) -> Answer {
-        let (started, clock) = (Timestamp::now(), Instant::now());
-        let answer = lane.http.send(request).await;
-        self.log_exchange(lane, order, request, &answer, (started, clock.elapsed())).await;
-        answer
+        let sent = lane.send(request).await;
+        for exchanged in sent.exchanges() {
+            self.log_exchange(lane, order, exchanged).await;
+        }
+        sent.into_answer()
     }
 }
 

@@ -1,18 +1,24 @@
 //! The bulkhead: everything one provider has of its own, so that its trouble stays its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use secrecy::SecretString;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::token::AccessToken;
 use crate::provider::Provider;
 use crate::transport::http::{Http, HttpSetupError};
 use crate::transport::mask::Mask;
+use crate::transport::tokens::Tokens;
 
 /// The longest time a delivery waits unacked for its turn; then it is parked, because an unacked delivery blocks the
 /// queue and, after half an hour, closes the channel.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// Fields of the answers of token endpoints whose values are not shown.
+const TOKEN_FIELDS: [&str; 3] = ["access_token", "refresh_token", "id_token"];
 
 /// One provider with its connections and its limits.
 pub struct Lane {
@@ -20,8 +26,10 @@ pub struct Lane {
     pub provider: Arc<Provider>,
     /// Its HTTPS connections.
     pub http: Http,
-    /// Its secrets, to be kept out of the log.
-    pub mask: Mask,
+    /// Its access token, where it wants one.
+    tokens: Option<Tokens>,
+    /// Its secrets and tokens, to be kept out of the log.
+    mask: Mutex<Mask>,
     calls: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     bytes_total: u32,
@@ -63,15 +71,33 @@ impl Lane {
     /// # Errors
     /// [`HttpSetupError`] where the provider's TLS settings can't be used.
     pub fn new(provider: Arc<Provider>) -> Result<Self, HttpSetupError> {
+        let tokens = provider.adapter.token_request(Duration::ZERO).map(|_| Tokens::default());
         let bytes_total = u32::try_from(provider.max_bytes_in_flight).unwrap_or(u32::MAX >> 3).min(u32::MAX >> 3);
         Ok(Self {
             http: Http::new(&provider.http)?,
-            mask: Mask::new(&provider.secrets, &provider.log.mask),
+            mask: Mutex::new(mask(&provider, tokens.is_some(), [])),
+            tokens,
             calls: Arc::new(Semaphore::new(usize::from(provider.max_in_flight))),
             bytes: Arc::new(Semaphore::new(bytes_total as usize)),
             bytes_total,
             provider,
         })
+    }
+
+    /// What must not be read in the log.
+    pub fn mask(&self) -> Mask {
+        self.mask.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The access tokens, where the provider wants them.
+    pub(super) fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_ref()
+    }
+
+    /// Keeps a new token out of the log, and those before it.
+    pub(super) fn hide(&self, access: &AccessToken, tokens: &Tokens) {
+        let known = tokens.secrets().into_iter().chain([access.secret().clone()]);
+        *self.mask.lock().unwrap_or_else(PoisonError::into_inner) = mask(&self.provider, true, known);
     }
 
     /// Waits for a turn for a command of `size` bytes. One larger than the lane's whole budget takes all of it.
@@ -92,4 +118,13 @@ impl Lane {
             () = tokio::time::sleep(LONGEST_WAIT) => Err(NotAdmitted::Busy),
         }
     }
+}
+
+/// A mask for the secrets of a provider and for its tokens.
+fn mask(provider: &Provider, grants: bool, tokens: impl IntoIterator<Item = SecretString>) -> Mask {
+    let secrets: Vec<SecretString> = provider.secrets.iter().cloned().chain(tokens).collect();
+    let more = if grants { &TOKEN_FIELDS[..] } else { &[] };
+    let fields: Vec<String> =
+        provider.log.mask.iter().cloned().chain(more.iter().map(|&name| name.to_owned())).collect();
+    Mask::new(&secrets, &fields)
 }

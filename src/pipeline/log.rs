@@ -1,16 +1,13 @@
 //! What the log and the stream of exchanges are told about a command. Nothing is decided here.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 
 use super::Pipeline;
 use super::conclude::Verdict;
 use super::lane::Lane;
 use super::parcel::{Order, Parcel};
+use super::send::Exchanged;
 use crate::domain::event::Happening;
-use crate::domain::exchange::{Answer, Request};
 use crate::domain::inquiry::{Accepted, Inquiry, Purpose};
 use crate::domain::lifecycle::Kind;
 use crate::transport::exchange_log::{self, Exchange, StepLabel};
@@ -18,21 +15,15 @@ use crate::transport::mask::Mask;
 
 impl Pipeline {
     /// Writes an exchange to the log and to its stream; masked once, and only where somebody wants it.
-    pub(super) async fn log_exchange(
-        &self,
-        lane: &Lane,
-        order: &Order,
-        request: &Request,
-        answer: &Answer,
-        (at, elapsed): (Timestamp, Duration),
-    ) {
+    pub(super) async fn log_exchange(&self, lane: &Lane, order: &Order, exchanged: &Exchanged<'_>) {
         let heard = exchange_log::is_heard();
         if !heard && self.exchanges.is_none() {
             return;
         }
         let Order { command, parcel } = order;
+        let Exchanged { request, answer, at, elapsed } = exchanged;
         let step = StepLabel {
-            at,
+            at: *at,
             command: &command.id,
             provider: &lane.provider.name,
             operation: &command.operation,
@@ -41,7 +32,7 @@ impl Pipeline {
         };
         let writing = {
             let mask = mask_of(lane, order).capped_at(self.log_body_cap);
-            let exchange = Exchange::new(&step, request, answer, elapsed, &mask, lane.provider.log.bodies);
+            let exchange = Exchange::new(&step, request, answer, *elapsed, &mask, lane.provider.log.bodies);
             if heard {
                 exchange.log(&mask);
             }
@@ -58,7 +49,7 @@ pub(super) fn mask_of(lane: &Lane, order: &Order) -> Mask {
     let Order { command, .. } = order;
     let operation = lane.provider.operations.get(&command.operation);
     let sensitive = operation.map(|operation| operation.payload.sensitive_values(&command.payload));
-    lane.mask.with_values(&sensitive.unwrap_or_default())
+    lane.mask().with_values(&sensitive.unwrap_or_default())
 }
 
 /// Tells the log what was decided about a command, where it does not merely try again.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
+use super::example::{Test, test_file};
 use super::fixture::{lines, parse};
 use super::{catalog, file_schema};
 
@@ -67,6 +68,20 @@ fn every_example_is_taken() {
         if let Err(errors) = parse(&text) {
             panic!("{text}\n{}", lines(&errors));
         }
+    }
+}
+
+#[test]
+fn every_example_in_the_document_is_true() {
+    let mut tests = Vec::new();
+    for text in examples("toml") {
+        tests.extend(
+            test_file(&text, "providers/x.toml").unwrap_or_else(|errors| panic!("{text}\n{}", lines(&errors))).tests,
+        );
+    }
+    assert!(tests.len() >= 2, "{}", tests.len());
+    for Test { operation, example, differences } in tests {
+        assert_eq!(differences, Vec::new(), "{operation}: {example}");
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod duplicates;
+pub mod example;
 #[cfg(any(test, feature = "failpoints"))]
 pub(crate) mod fake_webhook;
 mod fault;
@@ -40,6 +41,7 @@ use crate::domain::key::IdempotencyKey;
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::retry::RetryPolicy;
+use crate::domain::token::{AccessToken, NoToken};
 
 /// Describes requests to one provider and interprets its answers.
 ///
@@ -66,6 +68,16 @@ pub trait Adapter: Send + Sync {
 
     /// Says what came of a lookup.
     fn looked_up(&self, call: &Call<'_>, answer: &Answer) -> LookedUp;
+
+    /// Describes the request for an access token, which every other request then has to carry; `None` where requests carry
+    /// already all that authorises them.
+    fn token_request(&self, timeout: Duration) -> Option<Request>;
+
+    /// Reads the answer to it.
+    ///
+    /// # Errors
+    /// [`NoToken`]: the provider grants none, or its token endpoint can't be reached.
+    fn token(&self, answer: &Answer) -> Result<AccessToken, NoToken>;
 }
 
 /// Believes or refuses a provider's webhook calls.
@@ -219,6 +231,8 @@ pub struct LogSettings {
 
 #[cfg(test)]
 mod catalog_callback_tests;
+#[cfg(test)]
+mod catalog_requests_tests;
 #[cfg(test)]
 mod catalog_tests;
 #[cfg(test)]

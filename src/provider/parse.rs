@@ -26,32 +26,73 @@ impl Provider {
     /// # Errors
     /// Every fault found, each with file, line where known, key and what to write instead.
     pub fn parse(text: &str, file: &str, defaults: &Defaults) -> Result<Self, Vec<FileError>> {
-        let own = Source::parse(file, text)?;
-        let faults = Faults::default();
-        let mut value = own.value().clone();
-        shape::prune(&SCHEMA, &mut value, &faults.place());
-        let Ok(below) = catalog_source(&value, file, &faults.place()) else { return Err(faults.located(&[&own])) };
-        if let Some(below) = &below {
-            value = source::merge(inherited(below, &value), &value);
-        }
-        let folder = Path::new(file).parent().unwrap_or(Path::new(""));
-        let around = Surroundings { folder, defaults };
-        let provider = deserialize(value, &faults.place()).and_then(|file| compile(&file, around, &faults.place()));
-        let sources: Vec<&Source> = std::iter::once(&own).chain(&below).collect();
-        match provider {
-            Some(provider) if faults.is_empty() => Ok(provider),
-            _ => Err(faults.located(&sources)),
-        }
+        read(text, file, defaults, Secrecy::Real).map(|(_, provider)| provider)
     }
 }
 
-/// What a file takes over from the catalog: everything but an endpoint that it does not ask for by a table `webhook`.
+/// What the secrets of a file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secrecy {
+    /// Those that the file names.
+    Real,
+    /// Each its own name, so that nothing secret is needed. Such a provider has no webhook endpoint: a name is no key.
+    Placeholders,
+}
+
+/// Reads a provider file, and makes a provider of it.
+pub(super) fn read(
+    text: &str,
+    file: &str,
+    defaults: &Defaults,
+    secrecy: Secrecy,
+) -> Result<(ProviderFile, Provider), Vec<FileError>> {
+    let own = Source::parse(file, text)?;
+    let faults = Faults::default();
+    let mut value = own.value().clone();
+    shape::prune(&SCHEMA, &mut value, &faults.place());
+    let Ok(below) = catalog_source(&value, file, &faults.place()) else { return Err(faults.located(&[&own])) };
+    if let Some(below) = &below {
+        value = source::merge(inherited(below, &value), &value);
+    }
+    if secrecy == Secrecy::Placeholders {
+        without_secrets(&mut value);
+    }
+    let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+    let around = Surroundings { folder, defaults };
+    let read = deserialize(value, &faults.place());
+    let provider = read.as_ref().and_then(|file| compile(file, around, &faults.place()));
+    let sources: Vec<&Source> = std::iter::once(&own).chain(&below).collect();
+    match read.zip(provider) {
+        Some(read) if faults.is_empty() => Ok(read),
+        _ => Err(faults.located(&sources)),
+    }
+}
+
+/// What a file takes over from the catalog: everything but an endpoint that it does not ask for by a table `webhook`, and
+/// examples, which may not be true of it any more.
 fn inherited(below: &Source, value: &Json) -> Json {
     let mut inherited = below.value().clone();
-    if let (Json::Object(entries), None) = (&mut inherited, value.get("webhook")) {
+    let Json::Object(entries) = &mut inherited else { return inherited };
+    if value.get("webhook").is_none() {
         entries.shift_remove("webhook");
     }
+    let operations = entries.get_mut("operations").and_then(Json::as_object_mut);
+    for operation in operations.into_iter().flat_map(|operations| operations.values_mut()) {
+        if let Json::Object(table) = operation {
+            table.shift_remove("examples");
+        }
+    }
     inherited
+}
+
+/// Makes every secret its own name, and leaves the endpoint out.
+fn without_secrets(value: &mut Json) {
+    if let Some(entries) = value.as_object_mut() {
+        entries.shift_remove("webhook");
+    }
+    for (name, secret) in value.get_mut("secrets").and_then(Json::as_object_mut).into_iter().flatten() {
+        *secret = Json::String(name.clone());
+    }
 }
 
 /// The file of the catalog that `use` names; an error where there is none of that name.

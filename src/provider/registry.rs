@@ -100,7 +100,10 @@ impl Registry {
 }
 
 /// The provider files of a folder, sorted.
-fn files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
+///
+/// # Errors
+/// The folder can't be read.
+pub fn files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
     let refuse = |error: std::io::Error| {
         let message = format!("the folder of provider files cannot be read ({error}); create it");
         FileError::of_file(&dir.display().to_string(), None, message)

@@ -27,6 +27,7 @@ mod ledger;
 mod link;
 mod load;
 mod lookup;
+mod oauth;
 mod operator;
 mod outage;
 mod poison;

@@ -89,8 +89,14 @@ impl Body {
         Self(serde_json::from_slice(&reply.body).ok())
     }
 
-    fn text_at(&self, pointer: &str) -> Option<String> {
-        self.0.as_ref()?.pointer(pointer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    /// The value at a JSON pointer.
+    pub(super) fn at(&self, pointer: &str) -> Option<&Json> {
+        self.0.as_ref()?.pointer(pointer)
+    }
+
+    /// The text at a JSON pointer, where there is one.
+    pub(super) fn text_at(&self, pointer: &str) -> Option<String> {
+        self.at(pointer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
     }
 }
 
@@ -234,7 +240,7 @@ fn texts(value: Option<Json>) -> Vec<String> {
 }
 
 /// Reads `Retry-After` (RFC 9110, section 10.2.3); what is neither seconds nor a date is as good as absent.
-fn retry_after(value: &str) -> Option<RetryAfter> {
+pub(super) fn retry_after(value: &str) -> Option<RetryAfter> {
     let value = value.trim();
     if value.bytes().all(|byte| byte.is_ascii_digit()) {
         return value.parse().ok().map(RetryAfter::Seconds);
@@ -251,7 +257,8 @@ fn reason(status: u16) -> String {
     known.map_or_else(|| format!("status {status}"), str::to_owned)
 }
 
-fn capped(text: &str) -> String {
+/// A text that is not too long for an event.
+pub(super) fn capped(text: &str) -> String {
     let mut short: String = text.chars().take(LONGEST).collect();
     if short.len() < text.len() {
         short.pop();

@@ -14,6 +14,7 @@ use super::operation::{self, Inherited, duration, retry, timeout};
 use super::path::BaseUrl;
 use super::request::Shared;
 use super::secret::{self, Secrets};
+use super::token::GrantContext;
 use super::{Rest, RestOperation};
 use crate::domain::command::ANY;
 use crate::domain::name::Name;
@@ -52,7 +53,8 @@ pub(in crate::provider) fn compile(
     }
     let secrets = secrets(file, around.folder, &root.key("secrets"));
     let secret_names: BTreeSet<String> = file.secrets.keys().cloned().collect();
-    let shared = shared(file, &Known::in_request(&secret_names), root);
+    let all_secrets = (secrets.len() == file.secrets.len()).then_some(&secrets);
+    let shared = shared(file, &secret_names, all_secrets, root);
     let http = http_settings(file, around.folder, root);
     let connect_timeout = http.connect_timeout;
     let inherited = Inherited {
@@ -124,14 +126,26 @@ fn secrets(file: &ProviderFile, folder: &Path, place: &Place<'_>) -> Secrets {
     Secrets::new(secrets)
 }
 
-fn shared(file: &ProviderFile, known: &Known<'_>, root: &Place<'_>) -> Option<Shared> {
+fn shared(
+    file: &ProviderFile,
+    secret_names: &BTreeSet<String>,
+    secrets: Option<&Secrets>,
+    root: &Place<'_>,
+) -> Option<Shared> {
+    let known = &Known::in_request(secret_names);
     let place = root.key("base_url");
     if file.base_url.is_none() {
         place.refuse(r#"is missing; write base_url = "https://api.example.com""#);
     }
     let base_url =
         file.base_url.as_ref().and_then(|text| place.check(BaseUrl::parse(text, file.allow_insecure_loopback)));
-    let auth = file.auth.as_ref().and_then(|auth| Auth::compile(auth, known, &root.key("auth")));
+    let context = GrantContext {
+        base_url: base_url.as_ref(),
+        allow_insecure_loopback: file.allow_insecure_loopback,
+        known: &Known::in_secrets(secret_names),
+        secrets,
+    };
+    let auth = file.auth.as_ref().and_then(|auth| Auth::compile(auth, known, &context, &root.key("auth")));
     let headers = header::compile(&file.headers, known, &root.key("headers"));
     if let Some(name) = auth.as_ref().map(Auth::header).filter(|name| headers.contains_key(*name)) {
         root.key("headers").refuse(format!("`{name}` is set by `auth`; leave it out"));

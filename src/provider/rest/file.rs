@@ -2,6 +2,8 @@
 //!
 //! Durations are texts such as `30s`, `2m`, `24h`, `1h 30m`. Texts marked *expressions* may hold `{{ … }}`.
 
+mod auth;
+
 use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroUsize};
 
@@ -11,8 +13,10 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+pub(super) use self::auth::{AuthFile, ClientAuthFile, GrantFile};
 use crate::domain::exchange::Method;
 use crate::domain::outcome::Verdict;
+use crate::provider::example::file::ExampleFile;
 use crate::provider::webhook::file::WebhookFile;
 
 /// A provider of ferryd: where it is, how calls are authorised, what it can do.
@@ -20,7 +24,7 @@ use crate::provider::webhook::file::WebhookFile;
 #[serde(deny_unknown_fields)]
 #[schemars(title = "ferryd provider file")]
 pub(in crate::provider) struct ProviderFile {
-    /// A provider of the catalog to build on (`stripe`, `twilio`, `easypost`): every key here goes over the catalog's.
+    /// A provider of the catalog to build on, such as `stripe`: every key here goes over the catalog's.
     #[expect(dead_code, reason = "read before the files are merged; kept for the schema and for unknown keys")]
     pub(in crate::provider) r#use: Option<String>,
     /// The provider's name, a word of routing keys and queue names: a-z, then up to 62 of a-z, 0-9, `_`, `-`.
@@ -72,37 +76,19 @@ pub(in crate::provider) struct ProviderFile {
     pub(super) operations: BTreeMap<String, OperationFile>,
 }
 
+impl ProviderFile {
+    /// The examples of an operation, taken out of the file.
+    pub(in crate::provider) fn take_examples(&mut self, operation: &str) -> Vec<ExampleFile> {
+        self.operations.get_mut(operation).map(|table| std::mem::take(&mut table.examples)).unwrap_or_default()
+    }
+}
+
 /// A protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Protocol {
     /// HTTP requests, described in this file.
     Rest,
-}
-
-/// How requests are authorised. All values are expressions and may not turn out empty.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(tag = "scheme", rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum AuthFile {
-    /// `Authorization: Bearer <token>` (RFC 6750).
-    Bearer {
-        /// The token.
-        token: String,
-    },
-    /// `Authorization: Basic …` (RFC 7617).
-    Basic {
-        /// The user name, without a colon.
-        username: String,
-        /// The password; `""` for none.
-        password: String,
-    },
-    /// A header of the provider's own.
-    Header {
-        /// The header's name.
-        name: String,
-        /// Its value.
-        value: String,
-    },
 }
 
 /// How often and how long commands are tried; absent keys are inherited.
@@ -163,7 +149,7 @@ pub(super) struct RuleFile {
 /// What an answer means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Meaning {
+pub(in crate::provider) enum Meaning {
     /// The provider did what was asked.
     Completed,
     /// It took the request and finishes it later.
@@ -226,6 +212,9 @@ pub(super) struct OperationFile {
     pub(super) payload: Option<Map<String, Json>>,
     /// The same from a JSON file; relative to this file.
     pub(super) payload_file: Option<String>,
+    /// What is sent for which payload, and what which answer means; held against the file by `ferryd provider test`.
+    #[serde(default)]
+    pub(in crate::provider) examples: Vec<ExampleFile>,
 }
 
 /// A request.

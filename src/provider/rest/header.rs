@@ -9,6 +9,7 @@ use http::HeaderName;
 use super::expression::{EvalError, Known, Scope};
 use super::file::AuthFile;
 use super::text::Text;
+use super::token::{Grant, GrantContext, GrantSource};
 use crate::provider::fault::Place;
 
 /// Headers that belong to the connection or are computed from the request.
@@ -96,11 +97,18 @@ pub(super) enum Auth {
     Basic(Text, Text),
     /// A header of the provider's own.
     Header(String, Text),
+    /// A bearer token, which whoever sends the request puts into it.
+    Token(Grant),
 }
 
 impl Auth {
     /// Compiles the table `auth`.
-    pub(super) fn compile(file: &AuthFile, known: &Known<'_>, place: &Place<'_>) -> Option<Self> {
+    pub(super) fn compile(
+        file: &AuthFile,
+        known: &Known<'_>,
+        context: &GrantContext<'_>,
+        place: &Place<'_>,
+    ) -> Option<Self> {
         let text = |key: &str, source: &str| place.key(key).check(Text::compile(source, known));
         match file {
             AuthFile::Bearer { token } => text("token", token).map(Self::Bearer),
@@ -112,20 +120,33 @@ impl Auth {
                 let (header, value) = (place.key("name").check(name(header)), text("value", value));
                 Some(Self::Header(header?, value?))
             }
+            AuthFile::Oauth2 { grant, token_url, client_id, client_secret, scope, client_auth, parameters } => {
+                let (grant, scope, client_auth) = (*grant, scope.as_ref(), *client_auth);
+                let source = GrantSource { grant, token_url, client_id, client_secret, scope, client_auth, parameters };
+                Grant::compile(&source, context, place).map(Self::Token)
+            }
+        }
+    }
+
+    /// Where the tokens come from that have to be put into requests.
+    pub(super) fn grant(&self) -> Option<&Grant> {
+        match self {
+            Self::Token(grant) => Some(grant),
+            Self::Bearer(_) | Self::Basic(..) | Self::Header(..) => None,
         }
     }
 
     /// The header that is set.
     pub(super) fn header(&self) -> &str {
         match self {
-            Self::Bearer(_) | Self::Basic(..) => "authorization",
+            Self::Bearer(_) | Self::Basic(..) | Self::Token(_) => "authorization",
             Self::Header(name, _) => name,
         }
     }
 
-    /// Its value.
-    pub(super) fn value(&self, scope: &Scope) -> Result<String, NoHeader> {
-        value(match self {
+    /// Its value; `None` where it is not known yet.
+    pub(super) fn value(&self, scope: &Scope) -> Result<Option<String>, NoHeader> {
+        let text = match self {
             Self::Bearer(token) => format!("Bearer {}", filled(token, scope)?),
             Self::Basic(username, password) => {
                 let username = filled(username, scope)?;
@@ -136,11 +157,18 @@ impl Auth {
                     Text::Constant(text) => text.clone(),
                     text => filled(text, scope)?,
                 };
-                format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
+                basic(&username, &password)
             }
             Self::Header(_, text) => filled(text, scope)?,
-        })
+            Self::Token(_) => return Ok(None),
+        };
+        value(text).map(Some)
     }
+}
+
+/// The value of a header by RFC 7617.
+pub(super) fn basic(username: &str, password: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
 }
 
 fn filled(text: &Text, scope: &Scope) -> Result<String, NoHeader> {

@@ -17,9 +17,11 @@ mod path;
 mod request;
 pub(super) mod secret;
 pub(super) mod text;
+mod token;
 pub(super) mod tree;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use minijinja::Value;
 use serde_json::{Value as Json, json};
@@ -29,11 +31,18 @@ use self::expression::{Scope, from_json};
 use self::inquiry::{Heard, Lookup, Poll};
 use self::request::{RequestTemplate, Shared};
 use self::secret::Secrets;
+use self::token::Grant;
 use super::{Adapter, Call};
 use crate::domain::exchange::{Answer, Reply, Request};
 use crate::domain::inquiry::Purpose;
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
+use crate::domain::token::{AccessToken, NoToken};
+
+/// A map as the pairs of a form, its lists written in each of the two ways.
+pub(super) fn form_pairs(map: &Json) -> [Vec<(String, String)>; 2] {
+    [file::Lists::Brackets, file::Lists::Repeat].map(|lists| encode::pairs(map, lists))
+}
 
 /// The adapter of a provider that a file describes.
 struct Rest {
@@ -96,6 +105,14 @@ impl Adapter for Rest {
             Answer::NotSent(failure) | Answer::Incomplete(failure) => LookedUp::Unclear(failure.clone()),
             Answer::Reply(reply) => lookup.outcome(reading, &self.heard(call, reply)),
         }
+    }
+
+    fn token_request(&self, timeout: Duration) -> Option<Request> {
+        self.shared.auth.as_ref()?.grant().map(|grant| grant.request(timeout))
+    }
+
+    fn token(&self, answer: &Answer) -> Result<AccessToken, NoToken> {
+        Grant::read(answer, &self.secrets)
     }
 
     fn interpret(&self, call: &Call<'_>, answer: &Answer) -> Outcome {

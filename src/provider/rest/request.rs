@@ -165,8 +165,10 @@ impl RequestTemplate {
             let value = header::value(key.to_string());
             headers.insert(name.clone(), value.map_err(|error| invalid("idempotency key", &error))?);
         }
-        if let Some(auth) = &shared.auth {
-            headers.insert(auth.header().to_owned(), auth.value(scope).map_err(|error| invalid("auth", &error))?);
+        if let Some(auth) = &shared.auth
+            && let Some(value) = auth.value(scope).map_err(|error| invalid("auth", &error))?
+        {
+            headers.insert(auth.header().to_owned(), value);
         }
         Ok(headers.into_iter().collect())
     }

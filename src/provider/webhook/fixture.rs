@@ -39,8 +39,9 @@ pub(super) fn endpoint(name: &str, secret: &str) -> Arc<dyn Webhook> {
     if catalog::source(name).is_none() {
         return endpoint_of(&fragment(name), secret);
     }
-    let secrets =
-        format!("{{ api_key = \"k\", account_sid = \"AC1\", webhook = {secret:?}, auth_token = {secret:?} }}");
+    let secrets = format!(
+        "{{ api_key = \"k\", bot_token = \"k\", account_sid = \"AC1\", webhook = {secret:?}, auth_token = {secret:?} }}"
+    );
     let file = format!("use = {name:?}\nsecrets = {secrets}\nwebhook = {{}}\n");
     parse(&file).unwrap_or_else(|errors| panic!("{}", lines(&errors))).webhook.unwrap()
 }

@@ -1,0 +1,95 @@
+//! What may stand in `[[operations.X.examples]]`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+
+use crate::domain::exchange::Method;
+use crate::provider::rest::file::Meaning;
+
+/// An example of an operation: what is sent for a payload, and what an answer means. `ferryd provider test` holds the file
+/// against it. Every secret has its own name as its value there.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct ExampleFile {
+    /// What it shows, in a few words. Default: its number.
+    pub(super) name: Option<String>,
+    /// The payload of the command. It has to match the operation's schema.
+    #[serde(default)]
+    pub(super) payload: Map<String, Json>,
+    /// What else the command says.
+    #[serde(default)]
+    pub(super) command: ExampleCommandFile,
+    /// What is sent.
+    pub(super) request: Option<ExpectedRequestFile>,
+    /// An answer.
+    pub(super) reply: Option<ReplyFile>,
+    /// What that answer means.
+    pub(super) outcome: Option<ExpectedOutcomeFile>,
+}
+
+/// What an example's command says beside its payload.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct ExampleCommandFile {
+    /// Its id, of which the idempotency key is made. Default: `example-1`.
+    pub(super) id: Option<String>,
+    /// Its reference. Default: none.
+    pub(super) reference: Option<String>,
+    /// Its metadata.
+    #[serde(default)]
+    pub(super) metadata: BTreeMap<String, String>,
+}
+
+/// The request that is expected. What is left out is not compared.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct ExpectedRequestFile {
+    /// The method.
+    pub(super) method: Option<Method>,
+    /// The path, with that of `base_url`.
+    pub(super) path: Option<String>,
+    /// The whole query, decoded.
+    pub(super) query: Option<BTreeMap<String, String>>,
+    /// Some of the headers; that of an access token is put in later.
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    /// The whole body: a map or list, a form too; or a text, compared as JSON where the body is JSON.
+    pub(super) body: Option<Json>,
+}
+
+/// An answer of the provider.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct ReplyFile {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// Its headers.
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    /// Its body: a map or list is sent as JSON, a text as it is. Default: empty.
+    pub(super) body: Option<Json>,
+}
+
+/// What an answer is expected to mean. What is left out is not compared.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct ExpectedOutcomeFile {
+    /// The outcome, in the words of `classify`.
+    pub(super) r#as: Meaning,
+    /// The error's code.
+    pub(super) code: Option<String>,
+    /// The error's message.
+    pub(super) message: Option<String>,
+    /// The provider's own id.
+    pub(super) reference: Option<String>,
+    /// What the event's `result` holds.
+    pub(super) result: Option<Json>,
+    /// Who has to act next: `provider` or `customer`.
+    pub(super) waiting_for: Option<String>,
+    /// The warnings, always compared. Default: none.
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
+}

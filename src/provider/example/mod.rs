@@ -1,0 +1,226 @@
+//! Examples in provider files, and whether the file does what they say.
+//!
+//! [`file`] is what may stand in an example, [`test_file`] reads a provider file in a world where every secret has its own
+//! name as its value, so that it needs none, and holds it against each of its examples.
+
+mod difference;
+pub(in crate::provider) mod file;
+
+use serde_json::{Value as Json, json};
+use url::form_urlencoded;
+
+pub use self::difference::Difference;
+use self::difference::{compare, of_pairs};
+use self::file::{ExampleFile, ExpectedOutcomeFile, ExpectedRequestFile, ReplyFile};
+use super::parse::{self, Secrecy};
+use super::registry::Defaults;
+use super::{Call, FileError, Operation, Provider, catalog, rest};
+use crate::domain::command::{Command, Envelope};
+use crate::domain::exchange::{Answer, Method, Reply, Request};
+use crate::domain::key::IdempotencyKey;
+use crate::domain::name::Name;
+use crate::domain::outcome::{Outcome, Verdict};
+use crate::domain::retry::RetryPolicy;
+
+/// The id of an example's command, where it has none.
+const ID: &str = "example-1";
+
+/// The examples of a provider file, held against it.
+#[derive(Debug)]
+pub struct Tests {
+    /// The provider that the file describes.
+    pub provider: Name,
+    /// One for each example, in the order of operations.
+    pub tests: Vec<Test>,
+}
+
+/// An example, held against its file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Test {
+    /// The operation.
+    pub operation: String,
+    /// What the example shows.
+    pub example: String,
+    /// Where it differs from what the file does; none where the file does what it says.
+    pub differences: Vec<Difference>,
+}
+
+/// Reads a provider file, without its secrets, and holds it against its examples. `file` is its path, as for
+/// [`Provider::parse`].
+///
+/// # Errors
+/// Every fault of the file.
+pub fn test_file(text: &str, file: &str) -> Result<Tests, Vec<FileError>> {
+    // No example depends on them.
+    let defaults = Defaults { retry: RetryPolicy::default(), max_in_flight: 1, max_bytes_in_flight: 1 };
+    let (mut file, provider) = parse::read(text, file, &defaults, Secrecy::Placeholders)?;
+    let mut tests = Vec::new();
+    for (name, operation) in &provider.operations {
+        let examples = file.take_examples(name.as_str());
+        for (n, example) in examples.iter().enumerate() {
+            let differences = differences(&provider, name, operation, example);
+            let title = example.name.clone().unwrap_or_else(|| format!("example {}", n + 1));
+            tests.push(Test { operation: name.to_string(), example: title, differences });
+        }
+    }
+    Ok(Tests { provider: provider.name, tests })
+}
+
+/// Holds a file of the catalog against its examples; `None` where there is no such file.
+///
+/// # Errors
+/// Every fault of the file, which ferryd's own tests rule out.
+#[must_use]
+pub fn test_catalog(name: &str) -> Option<Result<Tests, Vec<FileError>>> {
+    let text = catalog::source(name)?;
+    let secrets: Vec<_> = catalog::secrets(text).into_iter().map(|name| format!("{name} = \"x\"\n")).collect();
+    Some(test_file(&format!("{text}\n[secrets]\n{}", secrets.concat()), &format!("catalog/{name}.toml")))
+}
+
+fn differences(provider: &Provider, name: &Name, operation: &Operation, example: &ExampleFile) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for fault in operation.payload.check(&example.payload) {
+        found.push(Difference::new("payload", "a payload that matches the schema", fault));
+    }
+    let command = match command(provider, name, example) {
+        Ok(command) => command,
+        Err(problem) => return vec![Difference::new("command", "a valid command", problem)],
+    };
+    let max_length = operation.idempotency.map(|keys| keys.max_length);
+    let key = max_length.map(|max_length| IdempotencyKey::for_generation(&command.id, 0, max_length));
+    let call = Call { command: &command, key: key.as_ref(), generation: 0, attempt: 1, provider_reference: None };
+    if example.request.is_some() || example.reply.is_none() {
+        match (provider.adapter.request(&call), &example.request) {
+            (Ok(request), Some(expected)) => compare_request(expected, &request, &mut found),
+            (Ok(_), None) => {}
+            (Err(failure), _) => found.push(Difference::new("request", "a request", failure.message)),
+        }
+    }
+    if let Some(reply) = &example.reply {
+        let outcome = provider.adapter.interpret(&call, &Answer::Reply(answer(reply)));
+        let outcome = if operation.reads { outcome.of_read() } else { outcome };
+        match &example.outcome {
+            Some(expected) => compare_outcome(expected, &outcome, &mut found),
+            None => found.push(Difference::new("outcome", Json::Null, outcome.verdict().as_str())),
+        }
+    }
+    found
+}
+
+fn command(provider: &Provider, operation: &Name, example: &ExampleFile) -> Result<Command, String> {
+    let said = &example.command;
+    let mut body = json!({
+        "id": said.id.as_deref().unwrap_or(ID), "type": provider.kind, "provider": provider.name,
+        "operation": operation, "payload": example.payload, "metadata": said.metadata,
+    });
+    if let Some(reference) = &said.reference {
+        body["reference"] = reference.as_str().into();
+    }
+    Command::decode(body.to_string().as_bytes(), Envelope::default()).map_err(|invalid| invalid.failure.message)
+}
+
+fn compare_request(expected: &ExpectedRequestFile, request: &Request, found: &mut Vec<Difference>) {
+    let mut scalar = |at: &str, expected: Option<&str>, got: &str| {
+        if let Some(expected) = expected.filter(|expected| *expected != got) {
+            found.push(Difference::new(at, expected, got));
+        }
+    };
+    scalar("request.method", expected.method.map(Method::as_str), request.method.as_str());
+    scalar("request.path", expected.path.as_deref(), request.url.path());
+    if let Some(query) = &expected.query {
+        compare("request.query", &json!(query), &of_pairs(request.url.query_pairs().into_owned()), found);
+    }
+    for (name, value) in &expected.headers {
+        let got = header_of(&request.headers, name);
+        if got != Some(value.as_str()) {
+            found.push(Difference::new(format!("request.headers.{name}"), value.as_str(), got));
+        }
+    }
+    if let Some(body) = &expected.body {
+        compare_body(body, request, found);
+    }
+}
+
+/// Compares decoded: JSON as JSON, a form as its pairs, anything else as text.
+fn compare_body(expected: &Json, request: &Request, found: &mut Vec<Difference>) {
+    let content_type = header_of(&request.headers, "content-type").unwrap_or_default();
+    let text = || Json::String(String::from_utf8_lossy(&request.body).into_owned());
+    if content_type.starts_with("application/x-www-form-urlencoded") {
+        let got = of_pairs(form_urlencoded::parse(&request.body).into_owned());
+        let expected = match expected {
+            Json::String(text) => of_pairs(form_urlencoded::parse(text.as_bytes()).into_owned()),
+            map => {
+                // Lists are written in either way.
+                let [nested, repeated] = rest::form_pairs(map).map(of_pairs);
+                if repeated == got { repeated } else { nested }
+            }
+        };
+        return compare("request.body", &expected, &got, found);
+    }
+    let got = serde_json::from_slice(&request.body).unwrap_or_else(|_| text());
+    match expected {
+        Json::String(text) => {
+            let expected = serde_json::from_str(text).unwrap_or_else(|_| expected.clone());
+            compare("request.body", &expected, &got, found);
+        }
+        expected => compare("request.body", expected, &got, found),
+    }
+}
+
+fn answer(file: &ReplyFile) -> Reply {
+    let mut headers: Vec<_> =
+        file.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
+    let body = match &file.body {
+        None => String::new(),
+        Some(Json::String(text)) => text.clone(),
+        Some(value) => {
+            if header_of(&headers, "content-type").is_none() {
+                headers.push(("content-type".to_owned(), "application/json".to_owned()));
+            }
+            value.to_string()
+        }
+    };
+    Reply { status: file.status, headers, body: body.into() }
+}
+
+fn compare_outcome(expected: &ExpectedOutcomeFile, outcome: &Outcome, found: &mut Vec<Difference>) {
+    let verdict = Verdict::from(expected.r#as);
+    if verdict != outcome.verdict() {
+        found.push(Difference::new("outcome.as", verdict.as_str(), outcome.verdict().as_str()));
+    }
+    let failure = outcome.failure();
+    let (success, party) = match outcome {
+        Outcome::Completed(success) => (Some(success), None),
+        Outcome::Waiting(success, party) => (Some(success), Some(party)),
+        _ => (None, None),
+    };
+    let reference = success.map(|success| &success.provider_reference);
+    let reference = reference.or_else(|| failure.map(|failure| &failure.provider_reference));
+    let got = json!({
+        "code": failure.and_then(|failure| failure.code.as_deref()),
+        "message": failure.map(|failure| failure.message.as_str()),
+        "reference": reference,
+        "result": success.map(|success| &success.result),
+        "waiting_for": party,
+    });
+    let ExpectedOutcomeFile { code, message, reference, result, waiting_for, .. } = expected;
+    let texts = [("code", code), ("message", message), ("reference", reference), ("waiting_for", waiting_for)];
+    for (key, text) in texts {
+        if let Some(text) = text {
+            compare(&format!("outcome.{key}"), &json!(text), &got[key], found);
+        }
+    }
+    if let Some(result) = result {
+        compare("outcome.result", result, &got["result"], found);
+    }
+    let warnings = success.map(|success| success.warnings.as_slice()).unwrap_or_default();
+    compare("outcome.warnings", &json!(expected.warnings), &json!(warnings), found);
+}
+
+fn header_of<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {
+    headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+}
+
+#[cfg(test)]
+#[path = "example_tests.rs"]
+mod tests;
