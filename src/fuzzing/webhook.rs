@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 use super::provider_file::parse as parse_file;
 use crate::cli::webhook::captured::parse;
 use crate::domain::callback::RawCallback;
-use crate::provider::webhook::{PrivateKey, StepResult, receive};
 use crate::provider::Webhook;
+use crate::provider::webhook::{PrivateKey, StepResult, receive};
 
 /// When calls were signed, in seconds since 1970.
 const NOW: i64 = 1_800_000_000;
