@@ -21,6 +21,9 @@ pub struct Step {
     command: CommandId,
     generation: u32,
     attempt: u32,
+    /// The question about the call, 0 for the call itself. A question that was asked early has a hop of its own making, which
+    /// the continuation of another may have too.
+    inquiry: u32,
     hop: u32,
 }
 
@@ -29,7 +32,9 @@ impl Step {
     #[must_use]
     pub fn new(command: &CommandId, travel: &Travel) -> Self {
         let Travel { progress, hop, .. } = travel;
-        Self { command: command.clone(), generation: progress.generation, attempt: progress.attempt, hop: *hop }
+        let inquiry = progress.inquiry.map_or(0, |inquiry| inquiry.number);
+        let (generation, attempt) = (progress.generation, progress.attempt);
+        Self { command: command.clone(), generation, attempt, inquiry, hop: *hop }
     }
 }
 
@@ -129,6 +134,7 @@ mod tests {
     use lapin::message::Delivery;
 
     use super::*;
+    use crate::domain::inquiry::{Inquiry, Purpose};
 
     fn acker(tag: u64) -> Acker {
         Delivery::mock(tag, "".into(), "".into(), true, Vec::new()).acker
@@ -136,6 +142,13 @@ mod tests {
 
     fn step(hop: u32) -> Step {
         let travel = Travel { hop, ..Travel::fresh(Timestamp::UNIX_EPOCH) };
+        Step::new(&"order-1".parse().unwrap(), &travel)
+    }
+
+    fn question(number: u32, hop: u32) -> Step {
+        let mut travel = Travel { hop, ..Travel::fresh(Timestamp::UNIX_EPOCH) };
+        let (purpose, due) = (Purpose::Lookup, Timestamp::UNIX_EPOCH);
+        travel.progress.inquiry = Some(Inquiry { number, purpose, due, tried: 0 });
         Step::new(&"order-1".parse().unwrap(), &travel)
     }
 
@@ -164,6 +177,14 @@ mod tests {
         assert_eq!((second.finish().len(), first.finish().len()), (1, 1));
         let again = begin(&steps, step(1), 3, false);
         assert_eq!(again.finish().len(), 1);
+    }
+
+    #[test]
+    fn the_next_question_is_no_copy_of_an_early_one_that_shares_its_hop() {
+        let steps = InFlight::default();
+        let _ = begin(&steps, question(1, 8), 1, true).finish();
+        assert!(matches!(steps.enter(question(1, 8), acker(2), true), Entry::Ended(_)));
+        assert!(matches!(steps.enter(question(2, 8), acker(3), true), Entry::Begun(_)));
     }
 
     #[test]

@@ -47,11 +47,7 @@ pub(crate) async fn signed_rig(operations: &str) -> Rig {
 async fn rig_on(node: &Node, operations: &str) -> Rig {
     let operations = format!("{operations}\n{KEYS}");
     let rig = Rig::on(node, "", &[("acme", File { operations: &operations, ..File::default() })]).await;
-    let text = rig.provider_text("acme");
-    let text = text.replace("secrets = { ", &format!("secrets = {{ webhook = \"{SECRET}\", "));
-    rig.file_again("acme", &text)
-        .env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
-        .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
+    rig.signed_by(SECRET, "https://hooks.example.com")
 }
 
 async fn rig() -> Rig {

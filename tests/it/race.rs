@@ -14,51 +14,42 @@ use crate::harness::broker::persistent;
 use crate::harness::daemon::Daemon;
 use crate::rig::{Rig, SOON, command, word};
 
-/// Accepted operations with and without a key, with a deadline that polls and callbacks have to hurry to come before.
-const OPERATIONS: &str = r#"
-[operations.pay]
-request = { method = "POST", path = "/acme/pay" }
-idempotency = { header = "Idempotency-Key", retention = "24h", in_progress = "status == 409" }
+/// An accepted operation, with a deadline that polls and callbacks have to hurry to come before.
+const OPERATION: &str = r#"
+[operations.NAME]
+request = { method = "POST", path = "/acme/NAME" }
 retry = { schedule = ["1s", "1s", "1s"], jitter = false }
 timeout = "2s"
 deadline = "3s"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
-[operations.pay.poll]
+[operations.NAME.poll]
 request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
 interval = "1s"
 longest = "1s"
-[operations.pay.lookup]
+[operations.NAME.lookup]
 request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
 after = "2s"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"
 absent = "body.data | length == 0"
-[operations.pay.response]
-reference = "{{ body.id }}"
-success = "body.status == 'succeeded'"
-accepted = "body.status == 'processing'"
-
-[operations.tell]
-request = { method = "POST", path = "/acme/tell" }
-retry = { schedule = ["1s", "1s", "1s"], jitter = false }
-timeout = "2s"
-deadline = "3s"
-body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
-[operations.tell.poll]
-request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
-interval = "1s"
-longest = "1s"
-[operations.tell.lookup]
-request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
-after = "2s"
-found = "body.data | length == 1"
-item = "{{ body.data[0] }}"
-absent = "body.data | length == 0"
-[operations.tell.response]
+[operations.NAME.response]
 reference = "{{ body.id }}"
 success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
 "#;
+
+/// What makes it repeatable.
+const KEY: &str = r#"
+[operations.NAME.idempotency]
+header = "Idempotency-Key"
+retention = "24h"
+in_progress = "status == 409"
+"#;
+
+/// `pay` with a key, and `tell` without.
+fn operations() -> String {
+    [OPERATION, KEY].concat().replace("NAME", "pay") + &OPERATION.replace("NAME", "tell")
+}
 
 /// What happens to one command, and when.
 struct Fate {
@@ -158,7 +149,7 @@ fn is_unresolved(event: &Value) -> bool {
 }
 
 async fn race(seed: u64, killing: bool) {
-    let rig = signed_rig(OPERATIONS).await;
+    let rig = signed_rig(&operations()).await;
     let mut chance = StdRng::seed_from_u64(seed);
     let mut daemons = Vec::new();
     for _ in 0..3 {

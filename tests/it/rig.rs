@@ -81,14 +81,18 @@ impl Rig {
         self
     }
 
-    /// The text of a provider file.
-    pub(crate) fn provider_text(&self, name: &str) -> String {
-        std::fs::read_to_string(self.setup.path().join(format!("providers/{name}.toml"))).unwrap()
+    /// With an endpoint for webhook calls, and the secret by which `acme` signs them.
+    pub(crate) fn signed_by(self, secret: &str, public_url: &str) -> Self {
+        self.changed("acme", "secrets = { ", &format!("secrets = {{ webhook = \"{secret}\", "))
+            .env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
+            .env("FERRYD_WEBHOOKS__PUBLIC_URL", public_url)
     }
 
-    /// Writes a provider file anew.
-    pub(crate) fn file_again(mut self, name: &str, text: &str) -> Self {
-        self.setup = self.setup.provider(name, text);
+    /// With other words in a provider file.
+    pub(crate) fn changed(mut self, name: &str, from: &str, to: &str) -> Self {
+        let text = std::fs::read_to_string(self.setup.path().join(format!("providers/{name}.toml"))).unwrap();
+        assert!(text.contains(from), "{from}");
+        self.setup = self.setup.provider(name, &text.replace(from, to));
         self
     }
 

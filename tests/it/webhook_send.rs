@@ -34,11 +34,7 @@ code = "{{ body.code }}"
 
 async fn rig() -> Rig {
     let rig = Rig::with("", &[("acme", File { operations: KEYS, ..File::default() })]).await;
-    let text = rig.provider_text("acme");
-    let text = text.replace("secrets = { ", &format!("secrets = {{ webhook = \"{SECRET}\", "));
-    rig.file_again("acme", &text)
-        .env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
-        .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com/ferry")
+    rig.signed_by(SECRET, "https://hooks.example.com/ferry")
 }
 
 /// Sends a body to a daemon by the command line.
@@ -140,8 +136,7 @@ async fn what_becomes_of_a_call_that_is_sent_is_told_with_what_to_do() {
         assert!(printed(&taken).contains(line), "{}", printed(&taken));
     }
     // The daemon has another secret by now than the file.
-    let file = rig.provider_text("acme").replace(SECRET, "whsec-another");
-    let rig = rig.file_again("acme", &file);
+    let rig = rig.changed("acme", SECRET, "whsec-another");
     let refused = send(&rig, &daemon, &body, &[]).await;
     assert_eq!(refused.status.code(), Some(1));
     assert!(printed(&refused).contains("answer    401: not believed"), "{}", printed(&refused));

@@ -7,6 +7,7 @@ mod answer;
 pub(super) mod compile;
 mod decimal;
 mod encode;
+mod engine;
 pub(super) mod expression;
 pub(super) mod file;
 mod fit;
