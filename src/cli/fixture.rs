@@ -99,6 +99,7 @@ fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operatio
         kind: name_of(kind),
         adapter: Arc::new(NeverCalled),
         webhook: None,
+        links: None,
         operations,
         base_url: "https://api.example.com".parse().unwrap(),
         http: HttpSettings { ca_file: None, connect_timeout: Duration::from_secs(10), response_cap: 1 << 20 },

@@ -89,7 +89,8 @@ impl Try {
 
 fn show(provider: &Provider, operation: &Operation, command: &Command) -> Result<Shown, CommandError> {
     let key = operation.idempotency.map(|keys| IdempotencyKey::for_generation(&command.id, 0, keys.max_length));
-    let call = Call { command, key: key.as_ref(), generation: 0, attempt: 1, provider_reference: None };
+    let callback_url = provider.links.as_ref().map(|links| links.example(command));
+    let call = Call { command, key: key.as_ref(), generation: 0, attempt: 1, provider_reference: None, callback_url: callback_url.as_deref() };
     let mut request = provider.adapter.request(&call).map_err(|failure| CommandError::Refused(failure.message))?;
     if provider.adapter.token_request(request.timeout).is_some() {
         // The mask shows no more of a real one.

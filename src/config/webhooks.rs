@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::check::{Broken, SECOND, rule, within};
 use super::network::Network;
 use super::public_url::PublicUrl;
+use super::secret::Secret;
 use super::{human, sections};
 
 /// The endpoint for webhook calls of providers, apart from the API. There is one where `public_url` is given.
@@ -20,6 +21,10 @@ pub struct Webhooks {
     /// `/webhooks/<provider>`. Signatures that cover the address are checked against it. Default: none, and nothing listens.
     /// Environment: `FERRYD_WEBHOOKS__PUBLIC_URL`.
     pub public_url: Option<PublicUrl>,
+    /// The keys of the tokens in callback URLs, for provider files that use `callback_url`; the same for all instances. The first
+    /// signs, every one of them is believed. 32 to 512 characters each: `openssl rand -hex 32` makes one. Each may be `${env:NAME}`
+    /// or `${file:/path}`. Default: none. Environment: `FERRYD_WEBHOOKS__TOKEN_KEYS`, separated by commas.
+    pub token_keys: Vec<Secret>,
     /// The IP address and port to listen at; port 0 takes a free one. Any other address than a loopback one needs TLS, or
     /// `trusted_proxies`.
     /// Default `127.0.0.1:8421`. Environment: `FERRYD_WEBHOOKS__BIND`.
@@ -57,6 +62,7 @@ impl Default for Webhooks {
     fn default() -> Self {
         Self {
             public_url: None,
+            token_keys: Vec::new(),
             bind: (Ipv4Addr::LOCALHOST, 8421).into(),
             trusted_proxies: Vec::new(),
             tls_cert_file: None,
@@ -86,6 +92,12 @@ impl Webhooks {
         let mut broken = self.reach();
         if !(1 << 10..=8 << 20).contains(&self.max_body) {
             broken.push(rule("webhooks.max_body", "write 1KiB to 8MiB"));
+        }
+        for (index, key) in self.token_keys.iter().enumerate() {
+            if !(32..=512).contains(&key.expose().len()) {
+                let message = "is no key of 32 to 512 characters: make one with `openssl rand -hex 32`";
+                broken.push((format!("webhooks.token_keys[{index}]"), message.to_owned()));
+            }
         }
         let range = SECOND / 10..=Duration::from_mins(1);
         broken.extend(within("webhooks.header_timeout", self.header_timeout, range.clone()));

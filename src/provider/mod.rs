@@ -11,6 +11,7 @@ pub(crate) mod fake_webhook;
 mod fault;
 #[cfg(test)]
 mod fixture;
+pub mod link;
 mod parse;
 mod payload;
 pub mod registry;
@@ -30,6 +31,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use self::fault::FileError;
+use self::link::Links;
 pub use self::parse::file_schema;
 pub use self::payload::{PayloadSchema, SchemaError};
 use self::webhook::{CannotSign, PrivateKey, Step};
@@ -131,6 +133,8 @@ pub struct Call<'a> {
     pub attempt: u32,
     /// The provider's own id for what it does, once it has told it.
     pub provider_reference: Option<&'a str>,
+    /// The URL for the provider to call about it; `None` where there is none.
+    pub callback_url: Option<&'a str>,
 }
 
 /// One configured provider.
@@ -143,6 +147,8 @@ pub struct Provider {
     pub adapter: Arc<dyn Adapter>,
     /// Verifies its webhook calls; `None` where it has no endpoint.
     pub webhook: Option<Arc<dyn Webhook>>,
+    /// Makes and reads its callback URLs; `None` where it has no endpoint, or the daemon no address or no key for them.
+    pub links: Option<Links>,
     /// What it can do.
     pub operations: BTreeMap<Name, Operation>,
     /// Where it is.

@@ -54,11 +54,12 @@ pub(super) fn read(
     if let Some(below) = &below {
         value = source::merge(inherited(below, &value), &value);
     }
+    let has_endpoint = value.get("webhook").is_some();
     if secrecy == Secrecy::Placeholders {
         without_secrets(&mut value);
     }
     let folder = Path::new(file).parent().unwrap_or(Path::new(""));
-    let around = Surroundings { folder, defaults };
+    let around = Surroundings { folder, defaults, has_endpoint };
     let read = deserialize(value, &faults.place());
     let provider = read.as_ref().and_then(|file| compile(file, around, &faults.place()));
     let sources: Vec<&Source> = std::iter::once(&own).chain(&below).collect();

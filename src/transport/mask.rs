@@ -7,6 +7,7 @@
 mod card;
 mod needle;
 mod shown;
+mod token;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -309,6 +310,7 @@ impl Mask {
     fn spans(&self, text: &str) -> Vec<Range<usize>> {
         let mut spans = self.hidden_in(text);
         spans.append(&mut card::spans(text));
+        spans.append(&mut token::spans(text));
         spans
     }
 

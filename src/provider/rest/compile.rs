@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::callback_url::CallbackUrl;
 use super::expression::Known;
 use super::file::ProviderFile;
 use super::header::{self, Auth};
@@ -19,8 +20,9 @@ use super::{Rest, RestOperation};
 use crate::domain::command::ANY;
 use crate::domain::name::Name;
 use crate::provider::fault::Place;
+use crate::provider::link::Links;
 use crate::provider::registry::Defaults;
-use crate::provider::webhook::compile::{self as webhook, SecretsOfFile};
+use crate::provider::webhook::compile::{self as webhook, Called, SecretsOfFile};
 use crate::provider::webhook::file::WebhookFile;
 use crate::provider::{HttpSettings, LogSettings, Operation, Provider};
 
@@ -35,6 +37,8 @@ pub(in crate::provider) struct Surroundings<'a> {
     pub(in crate::provider) folder: &'a Path,
     /// The daemon's settings.
     pub(in crate::provider) defaults: &'a Defaults,
+    /// Whether the file has an endpoint for webhook calls, also where it is not looked at.
+    pub(in crate::provider) has_endpoint: bool,
 }
 
 /// Makes a provider of a file. What is wrong is said at `root`, and then the result may be `None` or half of it.
@@ -54,12 +58,14 @@ pub(in crate::provider) fn compile(
     let secrets = secrets(file, around.folder, &root.key("secrets"));
     let secret_names: BTreeSet<String> = file.secrets.keys().cloned().collect();
     let all_secrets = (secrets.len() == file.secrets.len()).then_some(&secrets);
-    let shared = shared(file, &secret_names, all_secrets, root);
+    let callback_url = CallbackUrl::new(around.has_endpoint, around.defaults.links.is_some());
+    let in_request = Known::in_request(&secret_names).with(&callback_url);
+    let shared = shared(file, &in_request, &secret_names, all_secrets, root);
     let http = http_settings(file, around.folder, root);
     let connect_timeout = http.connect_timeout;
     let inherited = Inherited {
-        in_request: Known::in_request(&secret_names),
-        in_answer: Known::in_answer(&secret_names),
+        in_request,
+        in_answer: Known::in_answer(&secret_names).with(&callback_url),
         folder: around.folder,
         connect_timeout,
         timeout: timeout(file.timeout.as_deref(), TIMEOUT, connect_timeout, &root.key("timeout")),
@@ -76,7 +82,10 @@ pub(in crate::provider) fn compile(
         let text = "has commands looked up, and no operation has a `lookup`; write one";
         root.key("webhook").key("on").refuse(text);
     }
-    let webhook = file.webhook.as_ref().map(|table| webhook::compile(table, of_file, &root.key("webhook")));
+    let links = around.defaults.links.as_ref().filter(|_| around.has_endpoint).zip(name.clone());
+    let links = links.map(|(settings, provider)| Links { provider, settings: Arc::clone(settings) });
+    let called = Called { links: links.as_ref(), is_asked: callback_url.is_named() };
+    let webhook = file.webhook.as_ref().map(|table| webhook::compile(table, of_file, called, &root.key("webhook")));
     let name = name?;
     let values = secrets.values().cloned().collect();
     let secret_variable = secrets.variable();
@@ -88,6 +97,7 @@ pub(in crate::provider) fn compile(
         kind: kind?,
         adapter: Arc::new(adapter),
         webhook: webhook.flatten(),
+        links,
         operations,
         base_url,
         http,
@@ -128,11 +138,11 @@ fn secrets(file: &ProviderFile, folder: &Path, place: &Place<'_>) -> Secrets {
 
 fn shared(
     file: &ProviderFile,
+    known: &Known<'_>,
     secret_names: &BTreeSet<String>,
     secrets: Option<&Secrets>,
     root: &Place<'_>,
 ) -> Option<Shared> {
-    let known = &Known::in_request(secret_names);
     let place = root.key("base_url");
     if file.base_url.is_none() {
         place.refuse(r#"is missing; write base_url = "https://api.example.com""#);

@@ -23,6 +23,7 @@ use super::signed::Signed;
 use super::{Endpoint, Verification};
 use crate::provider::Webhook;
 use crate::provider::fault::Place;
+use crate::provider::link::Links;
 use crate::provider::rest::expression::{Condition, Known, Scope};
 use crate::provider::rest::operation::duration;
 use crate::provider::rest::secret::Secrets;
@@ -41,24 +42,37 @@ pub(in crate::provider) struct SecretsOfFile<'f> {
     pub(in crate::provider) secrets: &'f Secrets,
 }
 
+/// What there is to know of callback URLs.
+#[derive(Clone, Copy)]
+pub(in crate::provider) struct Called<'f> {
+    /// Reads them; `None` where there are none.
+    pub(in crate::provider) links: Option<&'f Links>,
+    /// Whether a request of the file asks the provider to call one.
+    pub(in crate::provider) is_asked: bool,
+}
+
 /// Makes an endpoint of a table. What is wrong is said at `place`.
 pub(in crate::provider) fn compile(
     file: &WebhookFile,
     secrets: SecretsOfFile<'_>,
+    called: Called<'_>,
     place: &Place<'_>,
 ) -> Option<Arc<dyn Webhook>> {
     let at = place.key("verify");
     let verification = match &file.verify {
         None => {
-            at.refuse("is missing; write a table [webhook.verify], or `\"none\"` where the provider signs nothing");
+            at.refuse(
+                "is missing; write a table [webhook.verify], or `\"none\"` or `\"token\"` where the provider signs nothing",
+            );
             None
         }
         Some(VerifyFile::None) => Some(Verification::None),
+        Some(VerifyFile::Token) => token(file, called, place).map(Verification::Token),
         Some(VerifyFile::Table(table)) => verification(table, secrets, &at),
     };
     let at = place.key("challenge");
     let challenge = file.challenge.as_ref().map(|file| challenge(file, secrets, &at));
-    let reading = reading(file, secrets, place);
+    let reading = reading(file, secrets, called, place);
     Some(Arc::new(Endpoint {
         reading,
         secrets: secrets.secrets.variable(),
@@ -70,13 +84,27 @@ pub(in crate::provider) fn compile(
     }))
 }
 
+/// Believes calls by the token in their URL, which then says alone what they are about.
+fn token(file: &WebhookFile, called: Called<'_>, place: &Place<'_>) -> Option<Links> {
+    for (key, _) in [("command", &file.command), ("reference", &file.reference)].iter().filter(|(_, text)| text.is_some()) {
+        place.key(key).refuse("is not verified: the token says which command a call is about; leave it out");
+    }
+    let links = called.links.filter(|_| called.is_asked);
+    if links.is_none() {
+        let text = "is \"token\", and no request has a `callback_url` with one, so every call would be refused; put \
+                    `{{ callback_url }}` where the provider takes an address to call";
+        place.key("verify").refuse(text);
+    }
+    links.cloned()
+}
+
 /// How calls are read. What is wrong is said at `place`, and then left out.
-fn reading(file: &WebhookFile, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Reading {
+fn reading(file: &WebhookFile, secrets: SecretsOfFile<'_>, called: Called<'_>, place: &Place<'_>) -> Reading {
     let known = Known::in_webhook(secrets.names);
     let text = |key: &str, source: Option<&String>| place.key(key).check(Text::compile(source?, &known));
-    if !file.on.is_empty() && file.command.is_none() && file.reference.is_none() {
-        let text =
-            "stands without `command` or `reference`, so nothing says which command a notice is about; write one";
+    if !file.on.is_empty() && file.command.is_none() && file.reference.is_none() && !called.is_asked {
+        let text = "stands without `command` or `reference`, so nothing says which command a notice is about; write one, or \
+                    put `{{ callback_url }}` into the requests";
         place.key("on").refuse(text);
     }
     let each = text("each", file.each.as_ref());
