@@ -246,7 +246,7 @@ impl Pipeline {
             }
         }
         let message = "the request would differ from the one already sent under this idempotency key; \
-                       the provider file was changed in between";
+                       the provider file or the configuration was changed in between";
         let kind = if order.progress().unknown { Kind::Unresolved } else { Kind::Rejected };
         Err((kind, Failure::new("request_changed", message)))
     }

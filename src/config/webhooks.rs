@@ -145,7 +145,12 @@ mod tests {
     fn nothing_listens_without_a_public_address_and_one_that_was_forgotten_is_told() {
         assert!(!read("").unwrap().enabled());
         assert!(read(PUBLIC).unwrap().enabled());
-        for text in ["max_body = '2MiB'", "bind = '127.0.0.1:1'", "trusted_proxies = ['10.0.0.1']"] {
+        for text in [
+            "token_keys = ['0123456789abcdef0123456789abcdef']",
+            "max_body = '2MiB'",
+            "bind = '127.0.0.1:1'",
+            "trusted_proxies = ['10.0.0.1']",
+        ] {
             let faults = read(text).unwrap_err();
             assert!(faults[0].contains(": webhooks.public_url: is missing"), "{faults:?}");
         }
@@ -178,6 +183,10 @@ mod tests {
             ("header_timeout = '10ms'", Some("webhooks.header_timeout = \"10ms\": 10ms is not possible")),
             ("body_timeout = '2m'", Some("webhooks.body_timeout")),
             ("max_connections = 0", Some("webhooks.max_connections = 0: write")),
+            ("token_keys = ['0123456789abcdef0123456789abcdef']", None),
+            ("token_keys = ['hunter2']", Some("webhooks.token_keys[0]: is no key of 32 to 512 characters: make one")),
+            ("token_keys = 'hunter2'", Some("webhooks.token_keys: write a list")),
+            ("token_keys = ['${env:NONE}']", Some("webhooks.token_keys[0]: needs the environment variable NONE")),
             ("colour = 'red'", Some("webhooks.colour: is no key here")),
         ] {
             let faults = read(&format!("{PUBLIC}{text}")).err().unwrap_or_default();

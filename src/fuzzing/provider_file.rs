@@ -31,7 +31,8 @@ pub(super) fn check(bytes: &[u8]) {
 
 /// Reads a file that leaves out what it may.
 pub(super) fn parse(text: &str) -> Result<Provider, Vec<FileError>> {
-    let defaults = Defaults { retry: RetryPolicy::default(), max_in_flight: 64, max_bytes_in_flight: 1 << 26, links: None };
+    let defaults =
+        Defaults { retry: RetryPolicy::default(), max_in_flight: 64, max_bytes_in_flight: 1 << 26, links: None };
     Provider::parse(text, "acme.toml", &defaults)
 }
 

@@ -136,9 +136,14 @@ impl Callbacks {
     /// The command that the URL of a call names. A token that is not to be believed counts for nothing: who made the call has
     /// been verified before.
     fn named(&self, callback: &Callback) -> Option<CommandId> {
-        let named = self.provider.links.as_ref()?.command_of(&callback.call, callback.received_at)?;
-        let Callback { id, provider, .. } = callback;
-        named.inspect_err(|reason| warn!(%provider, callback = %id, %reason, "a webhook call names no command by its URL")).ok()
+        let Callback { id, provider, received_at, call, .. } = callback;
+        match self.provider.links.as_ref()?.command_of(call, *received_at)? {
+            Ok(command) => Some(command),
+            Err(reason) => {
+                warn!(%provider, callback = %id, %reason, "a webhook call names no command by its URL");
+                None
+            }
+        }
     }
 
     /// Puts a call where a person looks for it.

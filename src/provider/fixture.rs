@@ -85,7 +85,8 @@ pub(super) fn request_under(
 /// What an answer to a first attempt means.
 pub(super) fn interpret(provider: &Provider, operation: &str, payload: &Value, reply: Reply) -> Outcome {
     let command = command(operation, payload);
-    let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url: None };
+    let call =
+        Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url: None };
     provider.adapter.interpret(&call, &Answer::Reply(reply))
 }
 

@@ -7,6 +7,7 @@ use crate::domain::callback::{Notice, Unverified};
 use crate::domain::exchange::Request;
 use crate::provider::fixture::{self, lines, links, parse};
 use crate::provider::registry::Defaults;
+use crate::provider::webhook::StepResult;
 use crate::provider::{Call, Provider};
 
 const FILE: &str = r#"
@@ -35,8 +36,7 @@ fn request(provider: &Provider, account: &str) -> Request {
     command.account = account.parse().unwrap();
     let url = provider.links.as_ref().and_then(|links| links.urls(&command, at(1_796_126_400)).next());
     let callback_url = url.as_deref();
-    let call =
-        Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url };
+    let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url };
     provider.adapter.request(&call).unwrap()
 }
 
@@ -86,7 +86,7 @@ fn a_token_is_believed_where_nobody_signs() {
         (url.split('?').next().unwrap(), soon, Err(Unverified::Unsigned)),
     ] {
         assert_eq!(webhook.verify(&call(url), now), expected, "{url}");
-        let failed = webhook.explain(&call(url), now).iter().any(|step| step.result == super::super::webhook::StepResult::Failed);
+        let failed = webhook.explain(&call(url), now).iter().any(|step| step.result == StepResult::Failed);
         assert_eq!(failed, expected.is_err(), "{url}");
         assert_eq!(webhook.sign(&call(url), now, None).is_ok(), expected.is_ok(), "{url}");
     }
@@ -105,7 +105,11 @@ fn a_file_that_needs_a_callback_url_is_refused_where_there_is_none() {
     for (text, configured, fault) in [
         (FILE, true, None),
         (&signed, true, None),
-        (&signed, false, Some("needs `webhooks.public_url` and `webhooks.token_keys` in the configuration; write both")),
+        (
+            &signed,
+            false,
+            Some("needs `webhooks.public_url` and `webhooks.token_keys` in the configuration; write both"),
+        ),
         (deaf, true, Some("leads to this provider's endpoint, and the file has none; write a table [webhook]")),
         (deaf, false, Some("leads to this provider's endpoint")),
         (&optional(deaf), false, None),
@@ -119,6 +123,49 @@ fn a_file_that_needs_a_callback_url_is_refused_where_there_is_none() {
     // What is left out is left out with its key.
     let provider = Provider::parse(&optional(deaf), "a.toml", &Defaults { links: None, ..fixture::defaults() });
     assert_eq!(&request(&provider.map_err(|errors| lines(&errors)).unwrap(), "default").body[..], b"{}");
+}
+
+/// The form that Twilio is sent for a text, where callback URLs are configured, or not.
+fn sent_to_twilio(webhook: &str, configured: bool, payload: &serde_json::Value) -> (Provider, Vec<(String, String)>) {
+    let file = format!("use = \"twilio\"\nsecrets = {{ account_sid = \"AC1\", auth_token = \"12345\" }}\n{webhook}\n");
+    let defaults = Defaults { links: configured.then(links), ..fixture::defaults() };
+    let provider = Provider::parse(&file, "twilio.toml", &defaults).map_err(|errors| lines(&errors)).unwrap();
+    let command = fixture::command("send_sms", payload);
+    let url = provider.links.as_ref().and_then(|links| links.urls(&command, at(1_796_126_400)).next());
+    let callback_url = url.as_deref();
+    let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url };
+    let body = provider.adapter.request(&call).unwrap().body;
+    (provider, url::form_urlencoded::parse(&body).into_owned().collect())
+}
+
+#[test]
+fn twilio_is_told_where_to_call_if_it_can_call_and_signs_the_token_too() {
+    let sms = json!({"to": "+1", "from": "+2", "body": "Hi"});
+    let own = json!({"to": "+1", "from": "+2", "body": "Hi", "status_callback": "https://shop.example/cb"});
+    let status_callback = |webhook: &str, configured, payload| {
+        let (_, form) = sent_to_twilio(webhook, configured, payload);
+        form.into_iter().find(|(name, _)| name == "StatusCallback").map(|(_, value)| value)
+    };
+    for (webhook, configured) in [("", false), ("", true), ("webhook = {}", false)] {
+        assert_eq!(status_callback(webhook, configured, &sms), None, "{webhook} {configured}");
+    }
+    assert_eq!(status_callback("webhook = {}", true, &own).as_deref(), Some("https://shop.example/cb"));
+    let url = status_callback("webhook = {}", true, &sms).unwrap();
+
+    let (provider, _) = sent_to_twilio("webhook = {}", true, &sms);
+    let (webhook, now) = (provider.webhook.unwrap(), at(1_796_126_401));
+    let form = RawCallback {
+        headers: vec![("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())],
+        body: "MessageSid=SM1&MessageStatus=delivered".into(),
+        ..call(&url)
+    };
+    let signed = webhook.sign(&form, now, None).unwrap();
+    assert_eq!((signed.url.as_str(), webhook.verify(&signed, now)), (url.as_str(), Ok(())));
+    assert_eq!(provider.links.unwrap().command_of(&signed, now).unwrap().unwrap().as_str(), "c1");
+    for other in [url.replace("ferry=", "ferry=A"), url.replace("ferry", "fairy"), format!("{url}&a=1")] {
+        let altered = RawCallback { url: other.parse().unwrap(), ..signed.clone() };
+        assert_eq!(webhook.verify(&altered, now), Err(Unverified::Forged), "{other}");
+    }
 }
 
 #[test]

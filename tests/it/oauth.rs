@@ -59,7 +59,14 @@ impl Scene {
     fn request(&self) -> Request {
         let body = json!({"id": "c1", "type": "payment", "operation": "pay", "payload": {}}).to_string();
         let command = Command::decode(body.as_bytes(), Envelope::default()).unwrap();
-        let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url: None };
+        let call = Call {
+            command: &command,
+            key: None,
+            generation: 0,
+            attempt: 1,
+            provider_reference: None,
+            callback_url: None,
+        };
         self.lane.provider.adapter.request(&call).unwrap()
     }
 

@@ -22,8 +22,9 @@ use crate::domain::name::Name;
 use crate::provider::fault::Place;
 use crate::provider::link::Links;
 use crate::provider::registry::Defaults;
-use crate::provider::webhook::compile::{self as webhook, Called, SecretsOfFile};
+use crate::provider::webhook::compile::{self as webhook, SecretsOfFile};
 use crate::provider::webhook::file::WebhookFile;
+use crate::provider::webhook::token::Called;
 use crate::provider::{HttpSettings, LogSettings, Operation, Provider};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

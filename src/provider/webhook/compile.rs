@@ -20,10 +20,10 @@ use super::key::Key;
 use super::notice::{Reading, Rule, Sense};
 use super::place::{Place as InCall, SignaturePlace, TimestampPlace, Within};
 use super::signed::Signed;
+use super::token::{self, Called};
 use super::{Endpoint, Verification};
 use crate::provider::Webhook;
 use crate::provider::fault::Place;
-use crate::provider::link::Links;
 use crate::provider::rest::expression::{Condition, Known, Scope};
 use crate::provider::rest::operation::duration;
 use crate::provider::rest::secret::Secrets;
@@ -42,15 +42,6 @@ pub(in crate::provider) struct SecretsOfFile<'f> {
     pub(in crate::provider) secrets: &'f Secrets,
 }
 
-/// What there is to know of callback URLs.
-#[derive(Clone, Copy)]
-pub(in crate::provider) struct Called<'f> {
-    /// Reads them; `None` where there are none.
-    pub(in crate::provider) links: Option<&'f Links>,
-    /// Whether a request of the file asks the provider to call one.
-    pub(in crate::provider) is_asked: bool,
-}
-
 /// Makes an endpoint of a table. What is wrong is said at `place`.
 pub(in crate::provider) fn compile(
     file: &WebhookFile,
@@ -67,7 +58,7 @@ pub(in crate::provider) fn compile(
             None
         }
         Some(VerifyFile::None) => Some(Verification::None),
-        Some(VerifyFile::Token) => token(file, called, place).map(Verification::Token),
+        Some(VerifyFile::Token) => token::compile(file, called, place).map(Verification::Token),
         Some(VerifyFile::Table(table)) => verification(table, secrets, &at),
     };
     let at = place.key("challenge");
@@ -82,20 +73,6 @@ pub(in crate::provider) fn compile(
             Some(compiled) => Some(compiled?),
         },
     }))
-}
-
-/// Believes calls by the token in their URL, which then says alone what they are about.
-fn token(file: &WebhookFile, called: Called<'_>, place: &Place<'_>) -> Option<Links> {
-    for (key, _) in [("command", &file.command), ("reference", &file.reference)].iter().filter(|(_, text)| text.is_some()) {
-        place.key(key).refuse("is not verified: the token says which command a call is about; leave it out");
-    }
-    let links = called.links.filter(|_| called.is_asked);
-    if links.is_none() {
-        let text = "is \"token\", and no request has a `callback_url` with one, so every call would be refused; put \
-                    `{{ callback_url }}` where the provider takes an address to call";
-        place.key("verify").refuse(text);
-    }
-    links.cloned()
 }
 
 /// How calls are read. What is wrong is said at `place`, and then left out.

@@ -2,7 +2,7 @@
 //!
 //! A file says how its provider signs (`file`, made into an endpoint by `compile`). A call is then verified in the
 //! order in which `described` tells it: `place` reads the signatures and the time of signing, `signed` puts together
-//! what was signed, `key` compares. `adyen` is a scheme that no file can describe. Each verification can be told step by
+//! what was signed, `key` compares. `adyen` is a scheme that no file can describe, `token` looks at the URL alone. Each verification can be told step by
 //! step (`explain`), and turned round to sign a call as the provider would (`sign`). `challenge` answers providers that
 //! only ask whether an endpoint is really its owner's.
 //!
@@ -23,7 +23,7 @@ mod place;
 mod private_key;
 mod sign;
 mod signed;
-mod token;
+pub(super) mod token;
 
 use jiff::Timestamp;
 
@@ -144,7 +144,8 @@ impl Webhook for Endpoint {
             }
             Verification::Token(_) => {
                 return vec![
-                    "`verify` is \"token\": whoever has seen the callback URL of a command can say what became of it".to_owned(),
+                    "`verify` is \"token\": whoever has seen the callback URL of a command can say what became of it"
+                        .to_owned(),
                 ];
             }
             Verification::Described(scheme) => (&scheme.keys, scheme.unsigned_body),
