@@ -45,6 +45,12 @@ impl Links {
         self.settings.keys.iter().map(move |key| self.url(command, &token(key)))
     }
 
+    /// The token of a command whose first call is made at this time.
+    #[must_use]
+    pub fn token(&self, command: &CommandId, first_sent: Timestamp) -> Option<String> {
+        Some(self.settings.keys.first()?.token(&self.provider, command, first_sent))
+    }
+
     /// A URL of the same form that names no command, to be shown.
     #[must_use]
     pub fn example(&self, command: &Command) -> String {
