@@ -203,3 +203,7 @@ fn mask<'s>(provider: &Provider, secrets: impl IntoIterator<Item = &'s SecretStr
         provider.log.mask.iter().cloned().chain(more.iter().map(|&name| name.to_owned())).collect();
     Mask::new(&secrets, &fields)
 }
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;
