@@ -96,3 +96,24 @@ async fn a_call_of_one_account_says_nothing_about_the_commands_of_another() {
     assert_eq!(word(&rig.terminal("eu-1").await, "data.state"), "completed");
     rig.end(&daemon).await;
 }
+
+#[tokio::test]
+async fn what_waits_for_an_account_that_is_removed_is_left_to_a_person() {
+    let rig = rig("").await;
+    let daemon = rig.start().await;
+    let doubtful = of_us(charge("doubtful", json!({"status": 500})));
+    let refused = of_us(charge("refused", json!({"status": 429})));
+    for (number, command) in [(1, doubtful), (2, refused)] {
+        rig.publish(&command).await;
+        rig.broker.await_depth("ferry.retry.1s", number).await;
+    }
+    rig.end(&daemon).await;
+    std::fs::remove_file(rig.setup.path().join("providers/accounts/us.toml")).unwrap();
+    let daemon = rig.start().await;
+    for (id, kind) in [("doubtful", "unresolved"), ("refused", "unavailable")] {
+        let event = rig.terminal(id).await;
+        assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), (kind, "unknown_account"));
+        assert_eq!(event["data"]["error"]["dead_lettered"], true);
+    }
+    rig.finish(&daemon).await;
+}
