@@ -29,12 +29,13 @@ use crate::ledger::index::{Index, IndexError};
 use crate::ledger::{Ledger, LedgerSettings};
 use crate::pipeline::callback::Callbacks;
 use crate::pipeline::in_flight::InFlight;
-use crate::pipeline::lane::Lane;
+use crate::pipeline::lane::Lanes;
 use crate::pipeline::memory::Memory;
 use crate::pipeline::outbox::Outbox;
 use crate::pipeline::stray::{Stray, Strays};
 use crate::pipeline::sweep::sweep;
 use crate::pipeline::{Pipeline, control};
+use crate::provider::Provider;
 use crate::provider::registry::Registry;
 use crate::transport::http::HttpSetupError;
 use crate::web::Desk;
@@ -48,8 +49,6 @@ use crate::web::webhooks::queue::Queues;
 const CONTROL_PREFETCH: u16 = 16;
 /// How many webhook calls of a provider are followed at the same time.
 const CALLBACK_PREFETCH: u16 = 128;
-/// The most deliveries of a lane that are held beyond those that may be called at the same time.
-const AHEAD: u16 = 64;
 
 /// Everything the daemon runs on, checked.
 pub struct Setup {
@@ -137,7 +136,7 @@ impl Setup {
     #[must_use]
     pub fn topology(&self) -> Topology {
         let providers = self.registry.iter().map(|provider| &provider.name);
-        let calling_back = self.registry.iter().filter(|provider| provider.webhook.is_some());
+        let calling_back = self.registry.iter().filter(|provider| provider.is_called_back());
         Topology::new(&self.names, providers, self.registry.routes(), &self.subscribers)
             .with_callbacks(&self.names, calling_back.map(|provider| &provider.name))
     }
@@ -151,7 +150,7 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
     let topology = setup.topology();
     let Setup { amqp, names, registry, states, grace, log_body_cap, ledger, api, webhooks, .. } = setup;
     let registry = Arc::new(registry);
-    let lanes = lanes(&registry)?;
+    let lanes = lanes(&registry, ledger.is_some())?;
     let key = names.ledger_key(&amqp.address());
     let index = ledger.as_ref().map(|ledger| Index::open(&ledger.dir, &key)).transpose()?;
     let hang_up = CancellationToken::new();
@@ -268,19 +267,13 @@ async fn serve(pipeline: Arc<Pipeline>, consumed: Vec<Consumed>, stop: Cancellat
     }
 }
 
-/// How many deliveries of a lane's queue are held unacked. With a ledger some more than may be called at the same time, so
-/// that the next ones are there while those before them are put down and told; without one a prefetched delivery that comes
-/// back may have been called, for all that anybody knows.
-fn prefetch(calls: u16, recorded: bool) -> u16 {
-    if recorded { calls.saturating_add(calls.min(AHEAD)) } else { calls }
-}
-
-fn lanes(registry: &Registry) -> Result<Vec<Arc<Lane>>, SetupError> {
-    let lane = |provider: &Arc<crate::provider::Provider>| {
+fn lanes(registry: &Registry, recorded: bool) -> Result<Vec<Arc<Lanes>>, SetupError> {
+    let lanes = |provider: &Arc<Provider>| {
         let name = provider.name.to_string();
-        Lane::new(Arc::clone(provider)).map(Arc::new).map_err(|source| SetupError::Http { provider: name, source })
+        let lanes = Lanes::new(provider, recorded);
+        lanes.map(Arc::new).map_err(|source| SetupError::Http { provider: name, source })
     };
-    registry.iter().map(lane).collect()
+    registry.iter().map(lanes).collect()
 }
 
 /// A queue that is consumed.
@@ -294,7 +287,7 @@ struct Consumed {
 fn consumed(
     pipeline: &Arc<Pipeline>,
     registry: Arc<Registry>,
-    lanes: Vec<Arc<Lane>>,
+    lanes: Vec<Arc<Lanes>>,
     work: &TaskTracker,
 ) -> Result<Vec<Consumed>, SetupError> {
     let strays = Arc::new(Strays { pipeline: Arc::clone(pipeline), registry });
@@ -304,16 +297,15 @@ fn consumed(
         (names.poison(), 1, Route::Strays(strays, Stray::Poison)),
         (names.control(), CONTROL_PREFETCH, Route::Control(Arc::clone(pipeline))),
     ];
-    for lane in lanes {
-        if lane.provider.webhook.is_some() {
-            let (pipeline, provider, mask) = (Arc::clone(pipeline), Arc::clone(&lane.provider), lane.mask());
+    for lanes in lanes {
+        if lanes.provider.is_called_back() {
+            let (pipeline, provider, mask) = (Arc::clone(pipeline), Arc::clone(&lanes.provider), lanes.mask());
             let callbacks = Callbacks { pipeline, provider, mask };
-            let queue = names.callbacks_of(&lane.provider.name);
+            let queue = names.callbacks_of(&lanes.provider.name);
             routes.push((queue, CALLBACK_PREFETCH, Route::Callbacks(Arc::new(callbacks))));
         }
-        let queue = names.commands_of(&lane.provider.name);
-        let prefetch = prefetch(lane.provider.max_in_flight, pipeline.memory.ledger().is_some());
-        routes.push((queue, prefetch, Route::Lane(Arc::clone(pipeline), lane)));
+        let queue = names.commands_of(&lanes.provider.name);
+        routes.push((queue, lanes.prefetch, Route::Lanes(Arc::clone(pipeline), lanes)));
     }
     let missing = Arc::new(AtomicUsize::new(routes.len()));
     let consumed = |(queue, prefetch, route): (String, u16, Route)| {
@@ -326,7 +318,7 @@ fn consumed(
 
 /// Where the deliveries of a queue go.
 enum Route {
-    Lane(Arc<Pipeline>, Arc<Lane>),
+    Lanes(Arc<Pipeline>, Arc<Lanes>),
     Strays(Arc<Strays>, Stray),
     Control(Arc<Pipeline>),
     Callbacks(Arc<Callbacks>),
@@ -343,10 +335,10 @@ struct Dispatch {
 impl Handler for Dispatch {
     fn take(&self, delivery: Delivery) {
         match &self.route {
-            Route::Lane(pipeline, lane) => {
-                let (pipeline, lane) = (Arc::clone(pipeline), Arc::clone(lane));
+            Route::Lanes(pipeline, lanes) => {
+                let (pipeline, lanes) = (Arc::clone(pipeline), Arc::clone(lanes));
                 let delivery = Box::new(delivery);
-                self.work.spawn(async move { pipeline.carry(&lane, delivery).await });
+                self.work.spawn(async move { pipeline.carry(&lanes, delivery).await });
             }
             Route::Strays(strays, stray) => {
                 let (strays, stray) = (Arc::clone(strays), *stray);

@@ -40,7 +40,7 @@ use tracing::debug;
 
 use self::conclude::Verdict;
 use self::in_flight::{Entry, InFlight, Step};
-use self::lane::{CallSlot, Lane, NotAdmitted};
+use self::lane::{CallSlot, Lane, Lanes, NotAdmitted};
 use self::log::{log_ending, log_verdict, mask_of};
 use self::memory::{Begun, Memory};
 use self::outbox::{Outbox, Outgoing};
@@ -60,7 +60,7 @@ use crate::domain::retry::Rung;
 use crate::domain::token::NoToken;
 use crate::failpoint::{Failpoint, hit};
 use crate::ledger::exchanges::Exchanges;
-use crate::provider::{Call, Idempotency, Operation, Remedies};
+use crate::provider::{Call, Idempotency, Operation, Provider, Remedies};
 
 /// The rung a delivery waits on when its provider is busy.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -89,12 +89,12 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Carries one delivery to its end: everything that follows from it is published and confirmed, and it is acked.
-    pub async fn carry(&self, lane: &Lane, delivery: Box<Delivery>) {
+    pub async fn carry(&self, lanes: &Lanes, delivery: Box<Delivery>) {
         let acker = delivery.acker.clone();
         let copy = delivery.redelivered || delivery.exchange.as_str() != self.names.commands();
-        let mut order = match self.read(lane, &delivery) {
-            Ok(order) => order,
-            Err(refusal) => return Box::pin(self.refuse(lane, refusal, acker)).await,
+        let (mut order, lane) = match self.read(lanes, &delivery) {
+            Ok(read) => read,
+            Err(refusal) => return Box::pin(self.refuse(lanes, refusal, acker)).await,
         };
         drop(delivery);
         let claim = match self.in_flight.enter(Step::new(&order.command.id, &order.parcel.travel), acker, copy) {
@@ -137,17 +137,21 @@ impl Pipeline {
         self.settled(&order.parcel, outgoing).await;
     }
 
-    /// Reads a delivery. One that makes the reading itself panic is given up like any other that can't be read.
-    fn read(&self, lane: &Lane, delivery: &Delivery) -> Result<Box<Order>, Box<Refusal>> {
+    /// Reads a delivery, and finds its account's lane. One that makes the reading itself panic is given up like any other that
+    /// can't be read.
+    fn read<'l>(&self, lanes: &'l Lanes, delivery: &Delivery) -> Result<(Box<Order>, &'l Lane), Box<Refusal>> {
         let now = Timestamp::now();
+        let unreadable = |failure| Refusal::unreadable(delivery, &lanes.provider, &self.names, now, failure);
         // On the heap, like the delivery: thousands of them wait in futures, which would hold them more than once.
         let read = || {
-            let order = Order::read(delivery, &lane.provider, &self.names, now)?;
+            let order = Order::read(delivery, &lanes.provider, &self.names, now)?;
             hit(Failpoint::Decoded);
-            Ok(Box::new(order))
+            let account = &order.command.account;
+            let lane =
+                lanes.of(account).ok_or_else(|| unreadable(parcel::unknown_account(&lanes.provider, account)))?;
+            Ok((Box::new(order), lane))
         };
-        std::panic::catch_unwind(AssertUnwindSafe(read))
-            .unwrap_or_else(|_| Err(Refusal::unreadable(delivery, &lane.provider, &self.names, now, panicked())))
+        std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(unreadable(panicked())))
     }
 
     /// Does what a message is up for, if anything is left to do: the next call, or a question about one.
@@ -235,7 +239,7 @@ impl Pipeline {
         let first_sent = order.progress().first_sent.unwrap_or_else(Timestamp::now);
         for callback_url in callback_urls(lane, order, first_sent) {
             order.callback_url = callback_url;
-            let request = lane.provider.adapter.request(&call_of(order));
+            let request = lane.account.adapter.request(&call_of(order));
             let request = request.map_err(|failure| (lifecycle::unfit(order.progress()), failure))?;
             let digest = request.digest();
             let progress = order.progress_mut();
@@ -263,7 +267,7 @@ impl Pipeline {
         let interpret = || {
             hit(Failpoint::Interpreting);
             match &sent.last {
-                Ok(Exchanged { answer, .. }) => lane.provider.adapter.interpret(&call_of(order), answer),
+                Ok(Exchanged { answer, .. }) => lane.account.adapter.interpret(&call_of(order), answer),
                 Err(NoToken { failure, retry_after }) => Outcome::Transient(failure.clone(), *retry_after),
             }
         };
@@ -281,7 +285,7 @@ impl Pipeline {
     async fn follow(&self, lane: &Lane, order: &mut Order, decision: Decision) -> Result<Outgoing, BrokerError> {
         let verdict = Verdict::from(decision);
         log_verdict(&order.parcel, &verdict, || mask_of(lane, order));
-        let remedies = remedies_of(lane, &order.parcel);
+        let remedies = remedies_of(&lane.provider, &order.parcel);
         self.conclude(&mut order.parcel, verdict, remedies).await
     }
 
@@ -294,19 +298,19 @@ impl Pipeline {
     }
 
     /// Gives up what is no valid command for its provider.
-    async fn refuse(&self, lane: &Lane, refusal: Box<Refusal>, acker: Acker) {
+    async fn refuse(&self, lanes: &Lanes, refusal: Box<Refusal>, acker: Acker) {
         let Refusal { mut parcel, mut kind, failure, perhaps_sent } = *refusal;
         if perhaps_sent {
-            let operation = parcel.identity.operation.as_ref().and_then(|name| lane.provider.operations.get(name));
+            let operation = parcel.identity.operation.as_ref().and_then(|name| lanes.provider.operations.get(name));
             self.memory.recall_all(&mut parcel, operation);
         }
         if kind == Kind::Invalid {
             kind = lifecycle::unfit(&parcel.travel.progress);
         }
         let happening = Happening::Failed(kind, failure);
-        log_ending(&parcel, &happening, || lane.mask());
+        log_ending(&parcel, &happening, || lanes.mask());
         // It can't be asked about either: whatever it is, it is no valid command.
-        let remedies = Remedies { lookup: None, ..remedies_of(lane, &parcel) };
+        let remedies = Remedies { lookup: None, ..remedies_of(&lanes.provider, &parcel) };
         self.give_up(parcel, happening, remedies, acker).await;
     }
 
@@ -345,8 +349,8 @@ fn panicked() -> Failure {
     Failure::new("panic", "handling the command failed in ferryd itself; see its log")
 }
 
-fn remedies_of(lane: &Lane, parcel: &Parcel) -> Remedies {
-    let operation = parcel.identity.operation.as_ref().and_then(|name| lane.provider.operations.get(name));
+fn remedies_of(provider: &Provider, parcel: &Parcel) -> Remedies {
+    let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
     operation.map(Operation::remedies).unwrap_or_default()
 }
 

@@ -89,6 +89,7 @@ pub fn record() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::account_schema;
     use std::path::Path;
 
     #[test]
@@ -101,6 +102,7 @@ mod tests {
             ("conflict", conflict()),
             ("callback", callback()),
             ("record", record()),
+            ("account", account_schema().clone()),
         ] {
             let path = folder.join(name).with_extension("json");
             let expected = serde_json::to_string_pretty(&schema).unwrap() + "\n";

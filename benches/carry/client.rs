@@ -60,13 +60,18 @@ impl Client {
         Ok(())
     }
 
-    /// The command whose event comes next.
+    /// The command whose event comes next; it has completed.
     pub(crate) async fn completed(&mut self) -> Result<String, Fault> {
+        self.told("completed").await
+    }
+
+    /// The command whose event comes next, which has to tell of this state.
+    pub(crate) async fn told(&mut self, state: &str) -> Result<String, Fault> {
         let event = tokio::time::timeout(PATIENCE, self.events.next()).await?.ok_or("the events ended")??;
         let id = event.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
         match id.split_once('/') {
-            Some((command, way)) if way.ends_with("completed") => Ok(command.to_owned()),
-            _ => Err(format!("a command did not complete: {}", String::from_utf8_lossy(&event.data)).into()),
+            Some((command, way)) if way.ends_with(state) => Ok(command.to_owned()),
+            _ => Err(format!("a command is not {state}: {}", String::from_utf8_lossy(&event.data)).into()),
         }
     }
 

@@ -35,6 +35,9 @@ impl Contender {
     /// In the order in which they take turns.
     pub(crate) const ALL: [Self; 4] = [Self::Minimal, Self::Ferryd, Self::FerrydForgetful, Self::FerrydUnlogged];
 
+    /// Those that let commands wait.
+    pub(crate) const WAITING: [Self; 2] = [Self::Ferryd, Self::FerrydForgetful];
+
     /// As the report calls it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -119,6 +122,7 @@ sandbox = "{{{{ payload.sandbox }}}}"
 reference = "{{{{ body.id }}}}"
 result = {{ id = "{{{{ body.id }}}}", status = "{{{{ body.status }}}}" }}
 success = "body.status == 'succeeded'"
+accepted = "body.status == 'processing'"
 "#,
         ca_file = ca_file.display(),
     );

@@ -1,7 +1,7 @@
 //! How fast ferryd is, and what it costs, beside a *minimal consumer*: the least code that carries a command.
 //!
-//! Three questions: how fast a full queue is drained, how long one command takes at a steady rate, and how much memory
-//! calls in flight need. Each is asked of ferryd and of the minimal consumer in turns, in one run, on one RabbitMQ node and
+//! Four questions: how fast a full queue is drained, how long one command takes at a steady rate, how much memory
+//! calls in flight need, and how much commands that wait for their provider. Each is asked of ferryd and of the minimal consumer in turns, in one run, on one RabbitMQ node and
 //! one sandbox, so that what else the machine does falls on both. Only the ratios mean something on another machine.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the result goes to stdout, progress to stderr")]
@@ -62,6 +62,8 @@ enum Question {
     Latency,
     /// Memory with many calls in flight
     Memory,
+    /// Memory with many commands waiting
+    Waiting,
 }
 
 /// How much is measured.
@@ -72,15 +74,27 @@ struct Sizes {
     rate: u32,
     seconds: u32,
     in_flight: u16,
+    /// How many commands wait, and the same for people.
+    waiting: (&'static [usize], &'static [&'static str]),
 }
 
 impl Sizes {
     fn of(arguments: &Arguments) -> Self {
         if arguments.quick {
-            return Self { rounds: 1, drained: 1_000, prefetches: &[64], rate: 200, seconds: 2, in_flight: 200 };
+            let waiting: (&[usize], &[&str]) = (&[1_000], &["1,000"]);
+            return Self {
+                rounds: 1,
+                drained: 1_000,
+                prefetches: &[64],
+                rate: 200,
+                seconds: 2,
+                in_flight: 200,
+                waiting,
+            };
         }
         let rounds = arguments.rounds;
-        Self { rounds, drained: 20_000, prefetches: &[64, 256], rate: 200, seconds: 20, in_flight: 4_000 }
+        let waiting: (&[usize], &[&str]) = (&[25_000, 50_000, 100_000], &["25,000", "50,000", "100,000"]);
+        Self { rounds, drained: 20_000, prefetches: &[64, 256], rate: 200, seconds: 20, in_flight: 4_000, waiting }
     }
 }
 
@@ -111,6 +125,11 @@ async fn measure_all(arguments: &Arguments) -> Result<(), Fault> {
         }
         for contender in Contender::ALL.into_iter().filter(|_| asked(Question::Memory)) {
             report.held(contender, &bench.memory(contender, sizes.in_flight).await?);
+        }
+        // Their messages stay with the broker.
+        for contender in Contender::WAITING.into_iter().filter(|_| asked(Question::Waiting)) {
+            let (counts, shown) = sizes.waiting;
+            report.waited(contender, shown, &bench.waiting(contender, counts).await?);
         }
     }
     if arguments.json {

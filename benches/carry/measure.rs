@@ -1,4 +1,4 @@
-//! The three questions.
+//! The four questions.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -17,6 +17,9 @@ const WARM_UP: u32 = 2;
 
 /// As many calls are begun at once; all 4,000 handshakes together would measure patience, not memory.
 const WAVE: usize = 250;
+
+/// As many commands are on their way at once to a provider that only accepts them.
+const WAITING_AT_ONCE: usize = 5_000;
 
 /// How long a wave of calls may take to reach the provider.
 const REACHED_WITHIN: Duration = Duration::from_mins(1);
@@ -131,6 +134,28 @@ impl Bench {
         timeout(REACHED_WITHIN, self.hanging(|hanging| hanging == 0)).await??;
         self.client.purge().await?;
         Ok(held)
+    }
+
+    /// How much memory a contender has resident with no command waiting at its provider, and with so many.
+    pub(crate) async fn waiting(&mut self, contender: Contender, counts: &[usize]) -> Result<Vec<u64>, Fault> {
+        let process = self.started(contender, 64).await?;
+        let mut resident = vec![process.memory()?];
+        let mut waiting = 0;
+        for &count in counts {
+            eprintln!("  {}: {count} commands waiting", contender.name());
+            let mut open: HashSet<String> = HashSet::new();
+            for ids in self.ids(count - waiting).chunks(WAITING_AT_ONCE) {
+                self.client.publish_all(ids, &json!({ "accepted": true })).await?;
+                open.extend(ids.iter().cloned());
+                while !open.is_empty() {
+                    open.remove(&self.client.told("waiting").await?);
+                }
+            }
+            waiting = count;
+            resident.push(process.memory()?);
+        }
+        process.stop()?;
+        Ok(resident)
     }
 
     /// A contender that has carried its first command.

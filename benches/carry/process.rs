@@ -40,8 +40,17 @@ impl Process {
 
     /// The most memory it ever had resident, in bytes.
     pub(crate) fn peak_memory(&self) -> Result<u64, Fault> {
+        self.status("VmHWM:")
+    }
+
+    /// The memory it has resident now, in bytes.
+    pub(crate) fn memory(&self) -> Result<u64, Fault> {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, name: &str) -> Result<u64, Fault> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("the process is gone")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("the process is gone")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
 

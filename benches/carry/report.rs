@@ -44,6 +44,14 @@ impl Report {
         self.note(title, "idle", contender, mebibytes(held.idle));
     }
 
+    /// Notes memory with no command waiting, and with so many.
+    pub(crate) fn waited(&mut self, contender: Contender, counts: &[&'static str], resident: &[u64]) {
+        let title = "4. resident memory with commands that wait for their provider, MiB";
+        for (count, &bytes) in ["none"].iter().chain(counts).zip(resident) {
+            self.note(title, count, contender, mebibytes(bytes));
+        }
+    }
+
     fn note(&mut self, title: &str, unit: &'static str, contender: Contender, value: f64) {
         let columns = self.0.entry(title.to_owned()).or_default();
         let at = columns.iter().position(|(known, _)| *known == unit).unwrap_or_else(|| {
@@ -78,7 +86,9 @@ impl fmt::Display for Report {
             write!(f, "{:30}", "")?;
             columns.iter().try_for_each(|(unit, _)| write!(f, "{unit:>16}{:>8}{:>8}", "ratio", "ledger"))?;
             writeln!(f)?;
-            for contender in Contender::ALL {
+            for contender in
+                Contender::ALL.into_iter().filter(|one| columns.iter().any(|(_, rounds)| rounds.contains_key(one)))
+            {
                 write!(f, "{:30}", contender.name())?;
                 for (_, rounds) in columns {
                     let value = rounds.get(&contender).map_or(f64::NAN, |values| median(values));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use url::Url;
 
 use super::error::CommandError;
 use super::output::{Output, Table};
@@ -121,11 +122,8 @@ impl Report {
             let error = amqp.connect("check").await.err().map(|error| error.to_string());
             let mut reached = vec![Reached { what: "broker".to_owned(), address: amqp.address(), error }];
             for provider in setup.registry.iter() {
-                let token_endpoint = provider.adapter.token_request(Duration::ZERO).map(|request| request.url);
-                // One host is reached once.
-                let elsewhere = token_endpoint.filter(|url| url.origin() != provider.base_url.origin());
-                for url in std::iter::once(&provider.base_url).chain(&elsewhere) {
-                    let error = handshake(url, &provider.http).await.err().map(|error| error.to_string());
+                for url in hosts(provider) {
+                    let error = handshake(&url, &provider.http).await.err().map(|error| error.to_string());
                     reached.push(Reached { what: provider.name.to_string(), address: url.to_string(), error });
                 }
             }
@@ -164,6 +162,20 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// One address for each host that a provider's accounts call.
+fn hosts(provider: &Provider) -> Vec<Url> {
+    let mut hosts: Vec<Url> = Vec::new();
+    for account in provider.accounts.values() {
+        let token_endpoint = account.adapter.token_request(Duration::ZERO).map(|request| request.url);
+        for url in std::iter::once(account.base_url.clone()).chain(token_endpoint) {
+            if !hosts.iter().any(|known| known.origin() == url.origin()) {
+                hosts.push(url);
+            }
+        }
+    }
+    hosts
 }
 
 fn warnings(config: &Config, provider: &Provider) -> impl Iterator<Item = String> {

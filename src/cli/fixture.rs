@@ -12,9 +12,9 @@ use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::{AccessToken, NoToken};
-use crate::provider::fake_webhook::FakeWebhook;
+use crate::provider::fake_webhook;
 use crate::provider::{
-    Adapter, Call, HttpSettings, Idempotency, LogSettings, Operation, PayloadSchema, Provider, Webhook,
+    Account, Adapter, Call, HttpSettings, Idempotency, LogSettings, Operation, PayloadSchema, Provider,
 };
 
 /// Nothing is called in these tests.
@@ -71,9 +71,9 @@ pub(super) fn messages() -> Provider {
     provider("twilio", "notification", [("send_sms", operation(false, false, once))])
 }
 
-/// Believes some calls.
-pub(super) fn webhook() -> Arc<dyn Webhook> {
-    Arc::new(FakeWebhook)
+/// The same provider with an endpoint that believes some calls.
+pub(super) fn called_back(provider: Provider) -> Provider {
+    fake_webhook::given(provider)
 }
 
 fn operation(key: bool, accept_duplicates: bool, retry: RetryPolicy) -> Operation {
@@ -93,20 +93,24 @@ fn operation(key: bool, accept_duplicates: bool, retry: RetryPolicy) -> Operatio
 
 fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operation); N]) -> Provider {
     let name_of = |text: &str| text.parse::<Name>().unwrap();
+    let account = Account {
+        name: Name::default_account(),
+        adapter: Arc::new(NeverCalled),
+        webhook: None,
+        base_url: "https://api.example.com".parse().unwrap(),
+        secrets: vec!["sk_live_hunter2".into()],
+    };
     let operations: BTreeMap<_, _> = operations.map(|(name, operation)| (name_of(name), operation)).into();
     Provider {
         name: name_of(name),
         kind: name_of(kind),
-        adapter: Arc::new(NeverCalled),
-        webhook: None,
+        accounts: [(Name::default_account(), Arc::new(account))].into(),
         links: None,
         operations,
-        base_url: "https://api.example.com".parse().unwrap(),
         http: HttpSettings { ca_file: None, connect_timeout: Duration::from_secs(10), response_cap: 1 << 20 },
         max_in_flight: 64,
         max_bytes_in_flight: 64 << 20,
         log: LogSettings { bodies: true, mask: vec!["cvc".to_owned()] },
-        secrets: vec!["sk_live_hunter2".into()],
     }
 }
 

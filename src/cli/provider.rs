@@ -98,6 +98,7 @@ fn show(setup: &Setup, name: &str, json: bool, out: &mut Output) -> Result<(), C
 pub(super) struct Described {
     name: String,
     r#type: String,
+    accounts: Vec<String>,
     max_in_flight: u16,
     max_bytes_in_flight: usize,
     connect_timeout: String,
@@ -156,6 +157,7 @@ impl Described {
         Self {
             name: provider.name.to_string(),
             r#type: provider.kind.to_string(),
+            accounts: provider.accounts.keys().map(ToString::to_string).collect(),
             max_in_flight: provider.max_in_flight,
             max_bytes_in_flight: provider.max_bytes_in_flight,
             connect_timeout: format_duration(provider.http.connect_timeout),
@@ -169,10 +171,12 @@ impl Described {
 
     pub(super) fn print(&self, out: &mut Output) -> Result<(), CommandError> {
         let mask = if self.log_mask.is_empty() { "nothing more".to_owned() } else { self.log_mask.join(", ") };
+        let calls = if self.accounts.len() > 1 { "calls per account" } else { "calls at a time" };
         out.heading(&self.name)?;
         for (key, value) in [
             ("type", self.r#type.as_str()),
-            ("calls at a time", &self.max_in_flight.to_string()),
+            ("accounts", &self.accounts.join(", ")),
+            (calls, &self.max_in_flight.to_string()),
             ("bytes at a time", &format_size(self.max_bytes_in_flight)),
             ("connect timeout", &self.connect_timeout),
             ("response cap", &format_size(self.response_cap)),

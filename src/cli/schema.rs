@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::error::CommandError;
 use super::output::Output;
-use crate::provider::file_schema;
+use crate::provider::{account_schema, file_schema};
 use crate::schema;
 use crate::web::openapi;
 
@@ -32,6 +32,8 @@ enum Subject {
     Config,
     /// A provider file
     Provider,
+    /// A file of an account of a provider
+    Account,
     /// A command's body, as a core application publishes it
     Command,
     /// An event, as subscribers read it
@@ -51,6 +53,7 @@ impl Schema {
         let schema = match self.of {
             Subject::Config => schema::config(),
             Subject::Provider => file_schema().clone(),
+            Subject::Account => account_schema().clone(),
             Subject::Command => schema::command(),
             Subject::Event => schema::event(),
             Subject::Conflict => schema::conflict(),

@@ -11,7 +11,7 @@ use crate::config::human::format_duration;
 use crate::domain::name::Name;
 use crate::provider::duplicates::{self, Repetition};
 use crate::provider::registry::Registry;
-use crate::provider::{Operation, Provider};
+use crate::provider::{Account, Operation, Provider};
 use crate::web::webhooks::tls;
 
 /// How much longer than anything may still happen the ledger has to remember.
@@ -53,6 +53,19 @@ impl Setup {
                 CommandError::NoProvider { name: name.to_owned(), known }
             },
         )
+    }
+
+    /// An account of a provider by the name a person gave; `default` where none was given.
+    ///
+    /// # Errors
+    /// There is none; the error names those there are.
+    pub fn account<'p>(provider: &'p Provider, name: Option<&Name>) -> Result<&'p Account, CommandError> {
+        let name = name.cloned().unwrap_or_else(Name::default_account);
+        provider.accounts.get(&name).map(AsRef::as_ref).ok_or_else(|| {
+            let known: Vec<_> = provider.accounts.keys().map(ToString::to_string).collect();
+            let (provider, known) = (&provider.name, known.join(", "));
+            CommandError::Refused(format!("provider `{provider}` has no account `{name}`; --account can be {known}"))
+        })
     }
 
     /// What keeps the daemon from serving although each file is right by itself: one line for each fault.
@@ -100,7 +113,7 @@ pub(super) fn unheard(config: &Config, provider: &Provider) -> Option<String> {
             provider.name
         )
     };
-    (provider.webhook.is_some() && !config.webhooks.enabled()).then(text)
+    (provider.is_called_back() && !config.webhooks.enabled()).then(text)
 }
 
 /// Operations of which something may still happen when the ledger has forgotten their commands.
@@ -147,8 +160,17 @@ fn unsafe_payments(provider: &Provider) -> Vec<String> {
 /// What is allowed and deserves a thought: calls that may be made twice, webhook calls that prove little.
 pub(super) fn warnings(config: &Config, provider: &Provider) -> Vec<String> {
     let mut warnings = repetitions(config, provider);
-    let cautions = provider.webhook.as_ref().map(|webhook| webhook.cautions(Timestamp::now())).unwrap_or_default();
-    warnings.extend(cautions.iter().map(|caution| format!("provider {}: webhook: {caution}", provider.name)));
+    for (name, account) in &provider.accounts {
+        let of = if provider.accounts.len() > 1 { format!(", account {name}") } else { String::new() };
+        let cautions = account.webhook.as_ref().map(|webhook| webhook.cautions(Timestamp::now())).unwrap_or_default();
+        warnings.extend(cautions.iter().map(|caution| format!("provider {}{of}: webhook: {caution}", provider.name)));
+    }
+    if !provider.accounts.contains_key(&Name::default_account()) {
+        warnings.push(format!(
+            "provider {}: accounts_dir: there is no default.toml, so commands have to name an `account`",
+            provider.name
+        ));
+    }
     warnings
 }
 
@@ -256,9 +278,9 @@ mod tests {
 
     #[test]
     fn webhook_calls_that_reach_nobody_are_warned_of() {
-        let mut provider = fixture::messages();
+        let provider = fixture::messages();
         assert_eq!(unheard(&Config::default(), &provider), None);
-        provider.webhook = Some(fixture::webhook());
+        let provider = fixture::called_back(provider);
         let found = unheard(&Config::default(), &provider).unwrap();
         assert!(found.starts_with("provider twilio: webhook: its calls reach nobody"), "{found}");
         let mut config = Config::default();

@@ -10,11 +10,13 @@ use super::setup::Setup;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::exchange::Request;
 use crate::domain::key::IdempotencyKey;
-use crate::provider::{Call, Operation, Provider};
+use crate::domain::name::Name;
+use crate::provider::{Account, Call, Operation, Provider};
 use crate::transport::mask::Mask;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   ferryd provider try stripe charge --payload '{"amount":1099,"currency":"eur"}'
+  ferryd provider try stripe charge --account eu --payload @charge.json
   ferryd provider try twilio send_sms --payload @sms.json --json
 
 Nothing is sent. Secrets and sensitive fields are masked, so the request can be shown to others."#;
@@ -26,6 +28,9 @@ pub struct Try {
     name: String,
     /// The operation
     operation: String,
+    /// The account that the command names
+    #[arg(long, value_name = "NAME")]
+    account: Option<Name>,
     /// The payload as JSON; @FILE reads it from a file
     #[arg(long, value_name = "JSON", default_value = "{}")]
     payload: String,
@@ -66,7 +71,8 @@ impl Try {
                 faults.join("; ")
             )));
         }
-        let shown = show(provider, operation, &command)?;
+        let account = Setup::account(provider, self.account.as_ref())?;
+        let shown = show(provider, account, operation, &command)?;
         if self.json { Ok(out.json(&shown)?) } else { shown.print(out) }
     }
 
@@ -81,13 +87,19 @@ impl Try {
             .map_err(|error| CommandError::Refused(format!("--payload is no JSON: {error}")))?;
         let body = json!({
             "id": self.id, "type": provider.kind, "provider": provider.name, "operation": self.operation, "payload": payload,
+            "account": self.account,
         });
         Command::decode(body.to_string().as_bytes(), Envelope::default())
             .map_err(|invalid| CommandError::Refused(invalid.failure.message))
     }
 }
 
-fn show(provider: &Provider, operation: &Operation, command: &Command) -> Result<Shown, CommandError> {
+fn show(
+    provider: &Provider,
+    account: &Account,
+    operation: &Operation,
+    command: &Command,
+) -> Result<Shown, CommandError> {
     let key = operation.idempotency.map(|keys| IdempotencyKey::for_generation(&command.id, 0, keys.max_length));
     let callback_url = provider.links.as_ref().map(|links| links.example(command));
     let call = Call {
@@ -98,13 +110,13 @@ fn show(provider: &Provider, operation: &Operation, command: &Command) -> Result
         provider_reference: None,
         callback_url: callback_url.as_deref(),
     };
-    let mut request = provider.adapter.request(&call).map_err(|failure| CommandError::Refused(failure.message))?;
-    if provider.adapter.token_request(request.timeout).is_some() {
+    let mut request = account.adapter.request(&call).map_err(|failure| CommandError::Refused(failure.message))?;
+    if account.adapter.token_request(request.timeout).is_some() {
         // The mask shows no more of a real one.
         request.headers.insert(0, ("authorization".to_owned(), "Bearer".to_owned()));
     }
     let sensitive = operation.payload.sensitive_values(&command.payload);
-    let mask = Mask::new(&provider.secrets, &provider.log.mask).with_values(&sensitive).capped_at(usize::MAX);
+    let mask = Mask::new(&account.secrets, &provider.log.mask).with_values(&sensitive).capped_at(usize::MAX);
     Ok(Shown::of(&request, &mask))
 }
 
@@ -156,9 +168,11 @@ mod tests {
         "#;
         let provider = Provider::parse(file, "acme.toml", &config.provider_defaults()).unwrap();
         let (name, operation) = provider.operations.first_key_value().unwrap();
+        let account = provider.default_account().unwrap();
         let (id, payload) = ("try-1".to_owned(), "{}".to_owned());
-        let asked = Try { name: "acme".to_owned(), operation: name.to_string(), payload, id, json: false };
-        let shown = show(&provider, operation, &asked.command(&provider).unwrap()).unwrap();
+        let asked =
+            Try { name: "acme".to_owned(), operation: name.to_string(), payload, id, account: None, json: false };
+        let shown = show(&provider, account, operation, &asked.command(&provider).unwrap()).unwrap();
         let url = "https://hooks.example.com/webhooks/acme?ferry=token";
         assert_eq!(shown.url, format!("https://api.example.com/acts?cb={url}"));
         assert_eq!(shown.body, format!("{{\"notify\":\"{url}\"}}"));

@@ -172,7 +172,7 @@ impl Command {
             id,
             kind: body.r#type,
             provider,
-            account: body.account.unwrap_or_else(default_account),
+            account: body.account.unwrap_or_else(Name::default_account),
             operation: body.operation,
             reference: body.reference.or_else(|| envelope.correlation_id.map(str::to_owned)),
             not_before: body.not_before,
@@ -195,11 +195,6 @@ impl Command {
             metadata: self.metadata.clone(),
         }
     }
-}
-
-#[expect(clippy::expect_used, reason = "a constant, held by a test")]
-fn default_account() -> Name {
-    "default".parse().expect("a valid name")
 }
 
 /// Drops `null` and `x_…` fields, and reads `[]` as `{}` where a map belongs: what PHP writes for an empty map.

@@ -113,7 +113,7 @@ fn a_body_over_the_limit_is_refused_by_its_size() {
 
 #[test]
 fn the_default_account_is_a_valid_name() {
-    assert_eq!(default_account().as_str(), "default");
+    assert_eq!(Name::default_account().as_str(), "default");
 }
 
 proptest! {

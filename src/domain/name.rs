@@ -23,6 +23,12 @@ pub struct Name(String);
 pub struct InvalidName(String);
 
 impl Name {
+    /// The account that is meant where none is named.
+    #[must_use]
+    pub fn default_account() -> Self {
+        Self("default".to_owned())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

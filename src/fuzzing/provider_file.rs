@@ -66,27 +66,31 @@ fn outside_quotes(place: &str) -> String {
 }
 
 fn taken(provider: &Provider) {
-    assert_eq!(provider.base_url.scheme(), "https");
+    assert_eq!(provider.default_account().unwrap().base_url.scheme(), "https");
     let key = IdempotencyKey::from_header("c-1");
     for operation in provider.operations.keys() {
         let command = Command { operation: operation.clone(), kind: provider.kind.clone(), ..ORDER.clone() };
         let call = Call { key: Some(&key), ..call(&command) };
-        let Ok(request) = provider.adapter.request(&call) else { continue };
-        assert_eq!(request.url.origin(), provider.base_url.origin(), "calls go to the provider's own host");
-        let again = provider.adapter.request(&call);
+        let Ok(request) = provider.default_account().unwrap().adapter.request(&call) else { continue };
+        assert_eq!(
+            request.url.origin(),
+            provider.default_account().unwrap().base_url.origin(),
+            "calls go to the provider's own host"
+        );
+        let again = provider.default_account().unwrap().adapter.request(&call);
         assert_eq!(again.ok().map(|again| again.digest()), Some(request.digest()), "a request is rendered alike");
         for status in [200, 302, 404, 503] {
             let body = br#"{"id":"x","status":"created","error":{"code":"c","message":"m"}}"#;
             let reply = Reply { status, headers: Vec::new(), body: body.to_vec().into() };
-            let _ = provider.adapter.interpret(&call, &Answer::Reply(reply));
+            let _ = provider.default_account().unwrap().adapter.interpret(&call, &Answer::Reply(reply));
         }
     }
-    let Some(webhook) = &provider.webhook else { return };
+    let Some(webhook) = &provider.default_account().unwrap().webhook else { return };
     let now = Timestamp::UNIX_EPOCH;
     let believes_everybody = webhook.cautions(now).iter().any(|caution| caution.contains("`verify` is \"none\""));
     let bare = RawCallback {
         method: "POST".to_owned(),
-        url: provider.base_url.clone(),
+        url: provider.default_account().unwrap().base_url.clone(),
         headers: Vec::new(),
         body: b"{}".to_vec().into(),
     };

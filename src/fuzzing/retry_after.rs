@@ -34,7 +34,7 @@ pub(super) fn check(bytes: &[u8]) {
     for status in [429, 503] {
         let headers = vec![("retry-after".to_owned(), text.clone().into_owned())];
         let answer = Answer::Reply(Reply { status, headers, body: Vec::new().into() });
-        let outcome = ACME.adapter.interpret(&call(&ACT), &answer);
+        let outcome = ACME.default_account().unwrap().adapter.interpret(&call(&ACT), &answer);
         let hint = if let Outcome::Transient(_, hint) = &outcome { *hint } else { None };
         assert_is_what_it_says(text.trim(), hint);
         assert_is_waited_for(&outcome, hint);

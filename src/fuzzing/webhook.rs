@@ -150,7 +150,7 @@ fn endpoint(name: &str, secret: &str) -> Arc<dyn Webhook> {
              secrets = {{ api_key = \"k\", account_sid = \"AC1\", webhook = {secret:?}, auth_token = {secret:?} }}\n"
         )
     };
-    parse_file(&file).ok().and_then(|provider| provider.webhook).unwrap()
+    parse_file(&file).ok().and_then(|provider| provider.default_account()?.webhook.clone()).unwrap()
 }
 
 fn drafts(name: &str) -> Vec<RawCallback> {

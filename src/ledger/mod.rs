@@ -209,12 +209,15 @@ impl Ledger {
     ///
     /// # Errors
     /// [`IndexError`](index::IndexError).
-    pub async fn called(&self, provider: &Name, reference: &str) -> Result<Option<CommandId>, index::IndexError> {
+    pub async fn called(
+        &self,
+        provider: &Name,
+        account: &Name,
+        reference: &str,
+    ) -> Result<Option<CommandId>, index::IndexError> {
         let find = || -> Result<Option<CommandId>, index::IndexError> {
             let ids = self.index().called(reference)?;
-            let its = |case: &Case| {
-                case.opening.as_ref().and_then(|opening| opening.identity.provider.as_ref()) == Some(provider)
-            };
+            let its = |case: &Case| case.opening.as_ref().is_some_and(|opening| opening.is_of(provider, account));
             Ok(ids.into_iter().find(|id| self.case(id).is_some_and(|case| its(&case))))
         };
         if let Some(id) = find()? {

@@ -34,6 +34,7 @@ use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{By, Fact, Finished, Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::lifecycle::Kind;
+use crate::domain::name::Name;
 use crate::domain::received::{ReceivedData, ReceivedEvent};
 use crate::domain::retry::Rung;
 use crate::ledger::{Ledger, Ruled};
@@ -110,7 +111,8 @@ impl Callbacks {
     async fn follow(&self, delivery: &Delivery) -> Result<Following, BrokerError> {
         let provider = &self.provider.name;
         let read = callback::from_delivery(delivery).map_err(|error| error.to_string()).and_then(|callback| {
-            let webhook = self.provider.webhook.as_ref().ok_or("the provider's file has no `webhook` any more")?;
+            let webhook = self.provider.webhook(&callback.account);
+            let webhook = webhook.ok_or("the provider's file has no such account or no `webhook` any more")?;
             let notices = webhook.notices(&callback.call)?;
             Ok((callback, notices))
         });
@@ -161,7 +163,7 @@ impl Callbacks {
         following: &mut Following,
     ) -> Result<(), BrokerError> {
         let known = match self.pipeline.memory.ledger() {
-            Some(ledger) => self.whose(ledger, &notice).await.map(|identity| (ledger, identity)),
+            Some(ledger) => self.whose(ledger, &callback.account, &notice).await.map(|identity| (ledger, identity)),
             None => None,
         };
         if let Some((ledger, identity)) = known {
@@ -192,14 +194,14 @@ impl Callbacks {
         Ok(())
     }
 
-    /// The command that a notice is about, if it is this provider's.
-    async fn whose(&self, ledger: &Ledger, notice: &Notice) -> Option<Identity> {
-        let named = notice.command.as_ref().and_then(|id| self.own(ledger, id));
+    /// The command that a notice is about, if it is this account's: one account's secret proves nothing about another's.
+    async fn whose(&self, ledger: &Ledger, account: &Name, notice: &Notice) -> Option<Identity> {
+        let named = notice.command.as_ref().and_then(|id| self.own(ledger, account, id));
         if named.is_some() {
             return named;
         }
-        match ledger.called(&self.provider.name, notice.reference.as_deref()?).await {
-            Ok(id) => self.own(ledger, &id?),
+        match ledger.called(&self.provider.name, account, notice.reference.as_deref()?).await {
+            Ok(id) => self.own(ledger, account, &id?),
             Err(error) => {
                 warn!(%error, "failed to read the ledger's index");
                 None
@@ -207,9 +209,10 @@ impl Callbacks {
         }
     }
 
-    fn own(&self, ledger: &Ledger, id: &CommandId) -> Option<Identity> {
-        let identity = ledger.case(id)?.opening.as_ref()?.identity.clone();
-        (identity.provider.as_ref() == Some(&self.provider.name)).then_some(identity)
+    fn own(&self, ledger: &Ledger, account: &Name, id: &CommandId) -> Option<Identity> {
+        let case = ledger.case(id)?;
+        let opening = case.opening.as_ref().filter(|opening| opening.is_of(&self.provider.name, account))?;
+        Some(opening.identity.clone())
     }
 
     /// A copy of the message of a command that waits, which asks its provider at once. Whichever of the two asks first goes

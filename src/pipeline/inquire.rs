@@ -59,7 +59,7 @@ impl Pipeline {
     }
 
     async fn poll(&self, lane: &Lane, order: &Order) -> Polled {
-        let adapter = &lane.provider.adapter;
+        let adapter = &lane.account.adapter;
         let request = match adapter.inquire(&call_of(order), Purpose::Poll) {
             Ok(request) => request,
             Err(failure) => return Polled::Still(Some(failure)),
@@ -70,7 +70,7 @@ impl Pipeline {
     }
 
     async fn look_up(&self, lane: &Lane, order: &Order) -> LookedUp {
-        let adapter = &lane.provider.adapter;
+        let adapter = &lane.account.adapter;
         let request = match adapter.inquire(&call_of(order), Purpose::Lookup) {
             Ok(request) => request,
             Err(failure) => return LookedUp::Unclear(failure),

@@ -1,5 +1,11 @@
-//! The bulkhead: everything one provider has of its own, so that its trouble stays its own.
+//! The bulkhead: everything an account of a provider has of its own, so that its trouble stays its own.
+//!
+//! The accounts of a provider share its queue. So that one whose calls are slow does not keep the others' commands waiting
+//! behind its own, a delivery of several accounts' queue waits for its turn only for a moment; and once one has waited in vain,
+//! those of its account go straight to the ladder, until a call of it has ended.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,8 +13,9 @@ use secrecy::SecretString;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::name::Name;
 use crate::domain::token::AccessToken;
-use crate::provider::Provider;
+use crate::provider::{Account, Provider};
 use crate::transport::http::{Http, HttpSetupError};
 use crate::transport::mask::Mask;
 use crate::transport::tokens::Tokens;
@@ -17,13 +24,33 @@ use crate::transport::tokens::Tokens;
 /// queue and, after half an hour, closes the channel.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
+/// The same where other accounts' deliveries may be behind it.
+const LONGEST_WAIT_BESIDE_OTHERS: Duration = Duration::from_secs(2);
+
 /// Fields of the answers of token endpoints whose values are not shown.
 const TOKEN_FIELDS: [&str; 3] = ["access_token", "refresh_token", "id_token"];
 
-/// One provider with its connections and its limits.
+/// The most deliveries of an account that are held beyond those that may be called at the same time.
+const AHEAD: u16 = 64;
+
+/// The most deliveries of a provider that are held, however many accounts it has.
+const MOST_HELD: u16 = 4096;
+
+/// One provider with a lane for each of its accounts.
+pub struct Lanes {
+    /// The provider.
+    pub provider: Arc<Provider>,
+    /// How many deliveries of its queue are held unacked.
+    pub prefetch: u16,
+    by_account: BTreeMap<Name, Lane>,
+}
+
+/// One account of a provider with its connections and its limits.
 pub struct Lane {
     /// The provider.
     pub provider: Arc<Provider>,
+    /// The account.
+    pub account: Arc<Account>,
     /// Its HTTPS connections.
     pub http: Http,
     /// Its access token, where it wants one.
@@ -31,6 +58,10 @@ pub struct Lane {
     /// Its secrets and tokens, to be kept out of the log.
     mask: Mutex<Mask>,
     calls: Arc<Semaphore>,
+    /// Whether deliveries of other accounts may be behind its own.
+    beside_others: bool,
+    /// Whether one has waited in vain, and none got a turn since.
+    jammed: AtomicBool,
     bytes: Arc<Semaphore>,
     bytes_total: u32,
 }
@@ -65,25 +96,55 @@ pub enum NotAdmitted {
     Busy,
 }
 
-impl Lane {
-    /// Sets a lane up for a provider.
+impl Lanes {
+    /// Sets the lanes of a provider up. With a ledger (`recorded`) some more deliveries are held than may be called at the
+    /// same time, so that the next ones are there while those before them are put down and told; without one a delivery
+    /// that is held and comes back may have been called, for all that anybody knows.
     ///
     /// # Errors
     /// [`HttpSetupError`] where the provider's TLS settings can't be used.
-    pub fn new(provider: Arc<Provider>) -> Result<Self, HttpSetupError> {
-        let tokens = provider.adapter.token_request(Duration::ZERO).map(|_| Tokens::default());
+    pub fn new(provider: &Arc<Provider>, recorded: bool) -> Result<Self, HttpSetupError> {
+        let calls = provider.max_in_flight;
+        let held = if recorded { calls.saturating_add(calls.min(AHEAD)) } else { calls };
+        let accounts = u16::try_from(provider.accounts.len()).unwrap_or(u16::MAX);
+        let prefetch = held.saturating_mul(accounts.max(1)).min(MOST_HELD.max(held));
         let bytes_total = u32::try_from(provider.max_bytes_in_flight).unwrap_or(u32::MAX >> 3).min(u32::MAX >> 3);
-        Ok(Self {
-            http: Http::new(&provider.http)?,
-            mask: Mutex::new(mask(&provider, tokens.is_some(), [])),
-            tokens,
-            calls: Arc::new(Semaphore::new(usize::from(provider.max_in_flight))),
-            bytes: Arc::new(Semaphore::new(bytes_total as usize)),
-            bytes_total,
-            provider,
-        })
+        let (http, bytes) = (Http::new(&provider.http)?, Arc::new(Semaphore::new(bytes_total as usize)));
+        let lane = |(name, account): (&Name, &Arc<Account>)| {
+            let tokens = account.adapter.token_request(Duration::ZERO).map(|_| Tokens::default());
+            let lane = Lane {
+                http: http.clone(),
+                mask: Mutex::new(mask(provider, &account.secrets, tokens.is_some())),
+                tokens,
+                calls: Arc::new(Semaphore::new(usize::from(calls))),
+                beside_others: accounts > 1,
+                jammed: AtomicBool::new(false),
+                bytes: Arc::clone(&bytes),
+                bytes_total,
+                account: Arc::clone(account),
+                provider: Arc::clone(provider),
+            };
+            (name.clone(), lane)
+        };
+        let by_account = provider.accounts.iter().map(lane).collect();
+        Ok(Self { provider: Arc::clone(provider), prefetch, by_account })
     }
 
+    /// The lane of an account.
+    #[must_use]
+    pub fn of(&self, account: &Name) -> Option<&Lane> {
+        self.by_account.get(account)
+    }
+
+    /// What must not be read in the log about messages of which nobody knows the account.
+    #[must_use]
+    pub fn mask(&self) -> Mask {
+        let secrets = self.provider.accounts.values().flat_map(|account| &account.secrets);
+        mask(&self.provider, secrets, false)
+    }
+}
+
+impl Lane {
     /// What must not be read in the log.
     pub fn mask(&self) -> Mask {
         self.mask.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -97,7 +158,8 @@ impl Lane {
     /// Keeps a new token out of the log, and those before it.
     pub(super) fn hide(&self, access: &AccessToken, tokens: &Tokens) {
         let known = tokens.secrets().into_iter().chain([access.secret().clone()]);
-        *self.mask.lock().unwrap_or_else(PoisonError::into_inner) = mask(&self.provider, true, known);
+        let known: Vec<SecretString> = known.chain(self.account.secrets.iter().cloned()).collect();
+        *self.mask.lock().unwrap_or_else(PoisonError::into_inner) = mask(&self.provider, &known, true);
     }
 
     /// Waits for a turn for a command of `size` bytes. One larger than the lane's whole budget takes all of it.
@@ -107,24 +169,41 @@ impl Lane {
     pub async fn admit(&self, size: usize, stop: &CancellationToken) -> Result<Turn, NotAdmitted> {
         let size = u32::try_from(size).unwrap_or(u32::MAX).min(self.bytes_total);
         let turn = async {
-            let call = Arc::clone(&self.calls).acquire_owned().await.ok()?;
-            let bytes = Arc::clone(&self.bytes).acquire_many_owned(size).await.ok()?;
-            Some(Turn { call: CallSlot { _permit: call }, room: Room { _permit: bytes } })
+            let call = self.call_slot().await?;
+            let bytes = Arc::clone(&self.bytes).acquire_many_owned(size).await.map_err(|_| NotAdmitted::Stopping)?;
+            Ok(Turn { call, room: Room { _permit: bytes } })
         };
         tokio::select! {
             biased;
             () = stop.cancelled() => Err(NotAdmitted::Stopping),
-            turn = turn => turn.ok_or(NotAdmitted::Stopping),
+            turn = turn => turn,
             () = tokio::time::sleep(LONGEST_WAIT) => Err(NotAdmitted::Busy),
         }
     }
+
+    async fn call_slot(&self) -> Result<CallSlot, NotAdmitted> {
+        // What is free is taken in any case.
+        let patience = match (self.beside_others, self.jammed.load(Ordering::Relaxed)) {
+            (false, _) => LONGEST_WAIT,
+            (true, false) => LONGEST_WAIT_BESIDE_OTHERS,
+            (true, true) => Duration::ZERO,
+        };
+        let taken = tokio::time::timeout(patience, Arc::clone(&self.calls).acquire_owned()).await;
+        self.jammed.store(taken.is_err(), Ordering::Relaxed);
+        let permit = taken.map_err(|_| NotAdmitted::Busy)?.map_err(|_| NotAdmitted::Stopping)?;
+        Ok(CallSlot { _permit: permit })
+    }
 }
 
-/// A mask for the secrets of a provider and for its tokens.
-fn mask(provider: &Provider, grants: bool, tokens: impl IntoIterator<Item = SecretString>) -> Mask {
-    let secrets: Vec<SecretString> = provider.secrets.iter().cloned().chain(tokens).collect();
+/// A mask for secrets of a provider, tokens among them if it grants some.
+fn mask<'s>(provider: &Provider, secrets: impl IntoIterator<Item = &'s SecretString>, grants: bool) -> Mask {
+    let secrets: Vec<SecretString> = secrets.into_iter().cloned().collect();
     let more = if grants { &TOKEN_FIELDS[..] } else { &[] };
     let fields: Vec<String> =
         provider.log.mask.iter().cloned().chain(more.iter().map(|&name| name.to_owned())).collect();
     Mask::new(&secrets, &fields)
 }
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

@@ -21,6 +21,7 @@ use crate::domain::ledger::case::{Case, Phase};
 use crate::domain::ledger::opening::content;
 use crate::domain::ledger::record::{Asked, Guard, Opening, Step};
 use crate::domain::lifecycle::{Kind, Limits};
+use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 use crate::domain::progress::Progress;
 use crate::provider::{Idempotency, Operation, Provider};
@@ -286,6 +287,11 @@ fn asked(properties: &BasicProperties, names: &Names) -> Option<Asked> {
     allowed.then(|| Asked { reply_to: reply_to.to_owned(), correlation_id })
 }
 
+/// A provider does not have an account. Those it has are not told: whoever publishes need not know them.
+pub(super) fn unknown_account(provider: &Provider, account: &Name) -> Failure {
+    Failure::new("unknown_account", format!("provider `{}` has no account `{account}`", provider.name))
+}
+
 /// Checks a command against the provider it arrived at.
 pub(crate) fn check<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation, Failure> {
     let Provider { name, kind, operations, .. } = provider;
@@ -296,9 +302,8 @@ pub(crate) fn check<'a>(command: &Command, provider: &'a Provider) -> Result<&'a
     if command.provider.as_ref().is_some_and(|named| named != name) {
         return Err(Failure::new("key_mismatch", format!("arrived on the queue of provider `{name}`")));
     }
-    if command.account.as_str() != "default" {
-        let message = format!("provider `{name}` has no account `{}`", command.account);
-        return Err(Failure::new("unknown_account", message));
+    if !provider.accounts.contains_key(&command.account) {
+        return Err(unknown_account(provider, &command.account));
     }
     let Some(operation) = operations.get(&command.operation) else {
         let known: Vec<_> = operations.keys().map(ToString::to_string).collect();

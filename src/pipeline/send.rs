@@ -123,7 +123,7 @@ impl Lane {
     }
 
     async fn ask_for_token(&self, within: Duration) -> (Option<Exchanged<'static>>, Result<AccessToken, NoToken>) {
-        let adapter = &self.provider.adapter;
+        let adapter = &self.account.adapter;
         let Some(request) = adapter.token_request(whole_millis(within)) else {
             return (None, Err(NoToken::new("token_unavailable", "the provider has no token endpoint")));
         };

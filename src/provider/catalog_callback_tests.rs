@@ -17,7 +17,7 @@ fn notice(provider: &str, content_type: &str, body: &str) -> Notice {
         headers: vec![("content-type".to_owned(), content_type.to_owned())],
         body: body.to_owned().into(),
     };
-    let mut notices = provider.webhook.unwrap().notices(&call).unwrap();
+    let mut notices = provider.default_account().unwrap().webhook.as_ref().unwrap().notices(&call).unwrap();
     assert_eq!(notices.len(), 1);
     notices.remove(0)
 }

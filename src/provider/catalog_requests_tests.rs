@@ -52,7 +52,7 @@ fn requests_of_paypal_adyen_and_sendgrid_equal_those_of_their_own_sdks() {
 
 #[test]
 fn the_token_request_equals_that_of_the_providers_own_sdk() {
-    let request = provider("paypal").adapter.token_request(Duration::from_secs(1)).unwrap();
+    let request = provider("paypal").default_account().unwrap().adapter.token_request(Duration::from_secs(1)).unwrap();
     let (expected, headers) = recording("paypal-token-and-create-order", 0);
     let ours: BTreeMap<_, _> = request.headers.iter().cloned().collect();
     assert_eq!(decoded("POST", &request.url, &ours["content-type"], &request.body), expected);

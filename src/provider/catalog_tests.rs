@@ -81,7 +81,7 @@ pub(super) fn assert_rendered(name: &str, operation: &str, key: Option<&str>, pa
     let faults = provider.operations[&operation.parse().unwrap()].payload.check(payload.as_object().unwrap());
     assert_eq!(faults, Vec::<String>::new(), "{name}");
     let mut request = request_under(&provider, operation, payload, key).unwrap();
-    if provider.adapter.token_request(request.timeout).is_some() {
+    if provider.default_account().unwrap().adapter.token_request(request.timeout).is_some() {
         request = AccessToken::new("A21AA_fake", None).unwrap().authorise(&request, request.timeout);
     }
     assert_recorded(name, &request);
@@ -295,15 +295,15 @@ fn ask(provider: &Provider, operation: &str, payload: &Value, purpose: Purpose, 
         provider_reference: Some("ref_1"),
         callback_url: None,
     };
-    let request = provider.adapter.inquire(&call, purpose).unwrap();
+    let request = provider.default_account().unwrap().adapter.inquire(&call, purpose).unwrap();
     let answer = Answer::Reply(reply(200, answer));
     let meaning = match purpose {
-        Purpose::Poll => match provider.adapter.polled(&call, &answer) {
+        Purpose::Poll => match provider.default_account().unwrap().adapter.polled(&call, &answer) {
             Polled::Completed(_) => "completed",
             Polled::Declined(_) => "declined",
             Polled::Still(_) => "still",
         },
-        Purpose::Lookup => match provider.adapter.looked_up(&call, &answer) {
+        Purpose::Lookup => match provider.default_account().unwrap().adapter.looked_up(&call, &answer) {
             LookedUp::Found(outcome) => outcome.verdict().as_str(),
             LookedUp::Absent(_) => "absent",
             LookedUp::Unclear(_) => "unclear",

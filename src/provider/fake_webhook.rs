@@ -3,25 +3,36 @@
 //! The providers that the environment variable `FERRYD_FAKE_WEBHOOKS` names, separated by commas, believe calls whose header
 //! `x-signature` says `good`. It stands for a webhook of a provider file where tests are about what comes before and after it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
-#[cfg(feature = "failpoints")]
-use super::Provider;
-use super::Webhook;
 use super::webhook::{CannotSign, PrivateKey, Step};
+use super::{Account, Provider, Webhook};
 use serde_json::Value;
 
 use crate::domain::callback::{ChallengeReply, Meaning, Notice, RawCallback, Unverified};
+use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, Success};
 
 /// Gives a provider the webhook, if the environment says so.
 #[cfg(feature = "failpoints")]
-pub(super) fn apply(mut provider: Provider) -> Provider {
+pub(super) fn apply(provider: Provider) -> Provider {
     let named = std::env::var("FERRYD_FAKE_WEBHOOKS").unwrap_or_default();
-    if named.split(',').any(|name| name == provider.name.as_str()) {
-        provider.webhook = Some(std::sync::Arc::new(FakeWebhook));
-    }
-    provider
+    let named = named.split(',').any(|name| name == provider.name.as_str());
+    if named { given(provider) } else { provider }
+}
+
+/// The provider with the webhook, for each of its accounts.
+pub(crate) fn given(provider: Provider) -> Provider {
+    let given = |(name, account): (Name, Arc<Account>)| {
+        let Account { name: own, adapter, base_url, secrets, .. } = account.as_ref();
+        let (own, adapter, base_url, secrets) = (own.clone(), adapter.clone(), base_url.clone(), secrets.clone());
+        let webhook = Some(Arc::new(FakeWebhook) as Arc<dyn Webhook>);
+        (name, Arc::new(Account { name: own, adapter, webhook, base_url, secrets }))
+    };
+    let accounts = provider.accounts.into_iter().map(given).collect();
+    Provider { accounts, ..provider }
 }
 
 /// Believes what `x-signature` says.

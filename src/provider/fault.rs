@@ -120,11 +120,6 @@ impl Faults {
         Place { key: KeyPath::default(), faults: self }
     }
 
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.found.borrow().is_empty()
-    }
-
     /// The faults with file and line: those of the first source that has the key, or else the table around it.
     pub(super) fn located(self, sources: &[&Source]) -> Vec<FileError> {
         let mut errors: Vec<_> =
@@ -155,6 +150,11 @@ pub(super) struct Place<'f> {
 }
 
 impl Place<'_> {
+    /// Faults of a file that goes over this one: what follows from a value that was dropped here is none there either.
+    pub(super) fn faults_above(&self) -> Faults {
+        Faults { wrong: self.faults.wrong.clone(), ..Faults::default() }
+    }
+
     /// A key of the table that stands here.
     pub(super) fn key(&self, name: &str) -> Self {
         Self { key: self.key.key(name), faults: self.faults }

@@ -31,7 +31,7 @@ fn the_good_file_is_taken() {
     assert_eq!(provider.http.response_cap, 1_048_576);
     assert_eq!(provider.max_in_flight, 64);
     assert!(provider.log.bodies);
-    assert_eq!(provider.secrets.len(), 1);
+    assert_eq!(provider.default_account().unwrap().secrets.len(), 1);
 }
 
 #[test]
@@ -229,9 +229,9 @@ fn what_calls_mean_is_refused_with_line_key_and_remedy_where_it_can_t_be_read() 
 #[test]
 fn an_empty_table_takes_the_catalogs_endpoint_and_needs_its_secret() {
     let stripe = |rest: &str| parse(&format!("use = \"stripe\"\n{rest}"));
-    assert!(stripe("secrets = { api_key = \"k\" }").is_ok_and(|provider| provider.webhook.is_none()));
+    assert!(stripe("secrets = { api_key = \"k\" }").is_ok_and(|provider| !provider.is_called_back()));
     let whole = stripe("secrets = { api_key = \"k\", webhook = \"whsec_1\" }\nwebhook = {}\n");
-    assert!(whole.is_ok_and(|provider| provider.webhook.is_some()));
+    assert!(whole.is_ok_and(|provider| provider.is_called_back()));
     let errors = stripe("secrets = { api_key = \"k\" }\nwebhook = {}\n").map(|_| ()).unwrap_err();
     let own = parse(&format!("{GOOD}\n[webhook]\n")).map(|_| ()).unwrap_err();
     insta::assert_snapshot!(lines(&errors) + &lines(&own));

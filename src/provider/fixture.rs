@@ -72,7 +72,7 @@ pub(super) fn request_under(
 ) -> Result<Request, Failure> {
     let key = key.map(IdempotencyKey::from_header);
     let command = command(operation, payload);
-    provider.adapter.request(&Call {
+    provider.default_account().unwrap().adapter.request(&Call {
         command: &command,
         key: key.as_ref(),
         generation: 0,
@@ -87,7 +87,7 @@ pub(super) fn interpret(provider: &Provider, operation: &str, payload: &Value, r
     let command = command(operation, payload);
     let call =
         Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url: None };
-    provider.adapter.interpret(&call, &Answer::Reply(reply))
+    provider.default_account().unwrap().adapter.interpret(&call, &Answer::Reply(reply))
 }
 
 /// An answer in JSON.

@@ -11,9 +11,6 @@ use crate::domain::command::Command;
 use crate::domain::command_id::CommandId;
 use crate::domain::name::Name;
 
-/// The account that has no word in a URL.
-const DEFAULT_ACCOUNT: &str = "default";
-
 /// What stands for a token where none is shown.
 const ANY_TOKEN: &str = "token";
 
@@ -66,8 +63,9 @@ impl Links {
     }
 
     fn url(&self, command: &Command, token: &str) -> String {
-        let (public_url, provider, account) = (&self.settings.public_url, &self.provider, command.account.as_str());
-        let account = if account == DEFAULT_ACCOUNT { String::new() } else { format!("/{account}") };
+        let (public_url, provider) = (&self.settings.public_url, &self.provider);
+        let account = Some(&command.account).filter(|account| **account != Name::default_account());
+        let account = account.map(|account| format!("/{account}")).unwrap_or_default();
         format!("{public_url}/webhooks/{provider}{account}?{PARAMETER}={token}")
     }
 }

@@ -37,7 +37,7 @@ fn request(provider: &Provider, account: &str) -> Request {
     let url = provider.links.as_ref().and_then(|links| links.urls(&command, at(1_796_126_400)).next());
     let callback_url = url.as_deref();
     let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url };
-    provider.adapter.request(&call).unwrap()
+    provider.default_account().unwrap().adapter.request(&call).unwrap()
 }
 
 fn notify(request: &Request) -> String {
@@ -71,9 +71,9 @@ fn a_request_holds_an_address_of_the_providers_endpoint_that_names_its_command()
 
 #[test]
 fn a_token_is_believed_where_nobody_signs() {
-    let webhook = parse(FILE).map_err(|errors| lines(&errors)).unwrap();
-    let url = notify(&request(&webhook, "default"));
-    let webhook = webhook.webhook.unwrap();
+    let provider = parse(FILE).map_err(|errors| lines(&errors)).unwrap();
+    let url = notify(&request(&provider, "default"));
+    let webhook = provider.webhook(&Name::default_account()).unwrap();
     let (soon, late) = (at(1_796_126_401), at(1_796_126_400 + 60 * 86_400));
     let first = if url.contains("ferry=A") { "ferry=B" } else { "ferry=A" };
     let other_bit = url.replacen(&url[url.find("ferry=").unwrap()..][..7], first, 1);
@@ -134,7 +134,7 @@ fn sent_to_twilio(webhook: &str, configured: bool, payload: &serde_json::Value) 
     let url = provider.links.as_ref().and_then(|links| links.urls(&command, at(1_796_126_400)).next());
     let callback_url = url.as_deref();
     let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url };
-    let body = provider.adapter.request(&call).unwrap().body;
+    let body = provider.default_account().unwrap().adapter.request(&call).unwrap().body;
     (provider, url::form_urlencoded::parse(&body).into_owned().collect())
 }
 
@@ -153,7 +153,7 @@ fn twilio_is_told_where_to_call_if_it_can_call_and_signs_the_token_too() {
     let url = status_callback("webhook = {}", true, &sms).unwrap();
 
     let (provider, _) = sent_to_twilio("webhook = {}", true, &sms);
-    let (webhook, now) = (provider.webhook.unwrap(), at(1_796_126_401));
+    let (webhook, now) = (provider.webhook(&Name::default_account()).unwrap(), at(1_796_126_401));
     let form = RawCallback {
         headers: vec![("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())],
         body: "MessageSid=SM1&MessageStatus=delivered".into(),
@@ -161,7 +161,7 @@ fn twilio_is_told_where_to_call_if_it_can_call_and_signs_the_token_too() {
     };
     let signed = webhook.sign(&form, now, None).unwrap();
     assert_eq!((signed.url.as_str(), webhook.verify(&signed, now)), (url.as_str(), Ok(())));
-    assert_eq!(provider.links.unwrap().command_of(&signed, now).unwrap().unwrap().as_str(), "c1");
+    assert_eq!(provider.links.as_ref().unwrap().command_of(&signed, now).unwrap().unwrap().as_str(), "c1");
     for other in [url.replace("ferry=", "ferry=A"), url.replace("ferry", "fairy"), format!("{url}&a=1")] {
         let altered = RawCallback { url: other.parse().unwrap(), ..signed.clone() };
         assert_eq!(webhook.verify(&altered, now), Err(Unverified::Forged), "{other}");

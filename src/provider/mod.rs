@@ -3,6 +3,7 @@
 //! An [`Adapter`] describes the request of a call and interprets the answer to it. It is pure and synchronous: it opens no
 //! connection, reads no clock, and everything it needs is handed to it. [`crate::transport`] does the I/O.
 
+mod account;
 pub mod catalog;
 pub mod duplicates;
 pub mod example;
@@ -27,9 +28,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use secrecy::SecretString;
-use url::Url;
 
+pub use self::account::{Account, account_schema};
 pub use self::fault::FileError;
 use self::link::Links;
 pub use self::parse::file_schema;
@@ -143,26 +143,40 @@ pub struct Provider {
     pub name: Name,
     /// Its type.
     pub kind: Name,
-    /// Knows its protocol.
-    pub adapter: Arc<dyn Adapter>,
-    /// Verifies its webhook calls; `None` where it has no endpoint.
-    pub webhook: Option<Arc<dyn Webhook>>,
+    /// Whose credentials it can be called with; there is at least one.
+    pub accounts: BTreeMap<Name, Arc<Account>>,
     /// Makes and reads its callback URLs; `None` where it has no endpoint, or the daemon no address or no key for them.
     pub links: Option<Links>,
     /// What it can do.
     pub operations: BTreeMap<Name, Operation>,
-    /// Where it is.
-    pub base_url: Url,
     /// How it is reached.
     pub http: HttpSettings,
-    /// The most calls at the same time, and so the prefetch of its queue.
+    /// The most calls at the same time for each account.
     pub max_in_flight: u16,
     /// The most bytes of commands being worked on at the same time.
     pub max_bytes_in_flight: usize,
     /// What the exchange log shows.
     pub log: LogSettings,
-    /// Every secret of this provider, so that the exchange log can mask it wherever it appears.
-    pub secrets: Vec<SecretString>,
+}
+
+impl Provider {
+    /// Verifies the webhook calls of an account; `None` where there is no such endpoint.
+    #[must_use]
+    pub fn webhook(&self, account: &Name) -> Option<&Arc<dyn Webhook>> {
+        self.accounts.get(account)?.webhook.as_ref()
+    }
+
+    /// The account that commands mean which name none; `None` where there is no such account.
+    #[must_use]
+    pub fn default_account(&self) -> Option<&Arc<Account>> {
+        self.accounts.get(&Name::default_account())
+    }
+
+    /// Whether it has endpoints for webhook calls.
+    #[must_use]
+    pub fn is_called_back(&self) -> bool {
+        self.accounts.values().any(|account| account.webhook.is_some())
+    }
 }
 
 /// What a provider can do.

@@ -10,7 +10,7 @@ use super::registry::Defaults;
 use super::rest::compile::{Surroundings, compile};
 use super::rest::file::{self, ProviderFile};
 use super::source::{self, Source};
-use super::{Provider, catalog, shape, suggest};
+use super::{Provider, account, catalog, shape, suggest};
 
 static SCHEMA: LazyLock<Json> = LazyLock::new(|| file::schema().to_value());
 
@@ -59,13 +59,24 @@ pub(super) fn read(
         without_secrets(&mut value);
     }
     let folder = Path::new(file).parent().unwrap_or(Path::new(""));
-    let around = Surroundings { folder, defaults, has_endpoint };
-    let read = deserialize(value, &faults.place());
-    let provider = read.as_ref().and_then(|file| compile(file, around, &faults.place()));
     let sources: Vec<&Source> = std::iter::once(&own).chain(&below).collect();
-    match read.zip(provider) {
-        Some(read) if faults.is_empty() => Ok(read),
-        _ => Err(faults.located(&sources)),
+    let Some(file) = deserialize(value, &faults.place()) else { return Err(faults.located(&sources)) };
+    let accounts = match account::stated(&file, folder, &faults.place()) {
+        Ok(accounts) if secrecy == Secrecy::Placeholders => account::pretended(&file, accounts),
+        Ok(accounts) => accounts,
+        Err(errors) => return Err(faults.located(&sources).into_iter().chain(errors).collect()),
+    };
+    let provider = compile(&file, &accounts, Surroundings { folder, defaults, has_endpoint }, &faults.place());
+    let mut errors = faults.located(&sources);
+    for error in accounts.into_iter().flat_map(|account| account.faults(&sources)) {
+        // What is wrong with the provider file is wrong for every account.
+        if !errors.contains(&error) {
+            errors.push(error);
+        }
+    }
+    match provider {
+        Some(provider) if errors.is_empty() => Ok((file, provider)),
+        _ => Err(errors),
     }
 }
 

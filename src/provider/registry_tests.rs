@@ -79,7 +79,7 @@ fn paths_in_a_file_begin_in_its_folder() {
     let registry = Registry::load(dir.path(), &defaults(), BTreeMap::new()).map_err(|errors| lines(&errors)).unwrap();
     let provider = registry.get(&"one".parse().unwrap()).unwrap();
     assert_eq!(provider.http.ca_file, Some(dir.path().join("ca.pem")));
-    assert_eq!(provider.secrets.len(), 1);
+    assert_eq!(provider.default_account().unwrap().secrets.len(), 1);
     let schema = &provider.operations[&"act".parse().unwrap()].payload;
     assert_eq!(schema.check(&serde_json::Map::new()).len(), 1);
 }

@@ -4,7 +4,7 @@ use ferryd::domain::callback_token::{self, TokenKey};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 
-use crate::callbacks::{call_at, told};
+use crate::callbacks::{call_at as call_endpoint, told};
 use crate::harness::daemon::Daemon;
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, command, exchanges, word};
@@ -41,7 +41,14 @@ const SIGNED: &str = r#"{ algorithm = "hmac_sha256", keys = [{ secret = "{{ secr
 async fn rig(verify: &str) -> Rig {
     let operations = FILE.replace("VERIFY", verify);
     let rig = Rig::with("", &[("acme", File { operations: &operations, ..File::default() })]).await;
-    rig.signed_by("whsec-acme-7", "https://hooks.example.com").env(KEYS, KEY)
+    rig.signed_by(SECRET, "https://hooks.example.com").env(KEYS, KEY)
+}
+
+const SECRET: &str = "whsec-acme-7";
+
+/// Calls a path with a query, signed.
+async fn call_at(daemon: &Daemon, target: &str, body: &Value) -> Option<u16> {
+    call_endpoint(daemon, target.strip_prefix("/webhooks/").unwrap(), SECRET, body).await
 }
 
 fn pay(id: &str, sandbox: &Value) -> Value {

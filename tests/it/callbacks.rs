@@ -18,7 +18,7 @@ use crate::rig::{File, Rig, SOON, charge, command, word};
 
 const SECRET: &str = "whsec-acme-7";
 
-const KEYS: &str = r#"
+pub(crate) const KEYS: &str = r#"
 [webhook]
 event = "{{ body.type }}"
 id = "{{ body.id }}"
@@ -56,18 +56,18 @@ async fn rig() -> Rig {
 
 /// Calls `acme`'s endpoint, signed; returns the status, or nothing where nobody answers.
 pub(crate) async fn call(daemon: &Daemon, body: &Value) -> Option<u16> {
-    call_at(daemon, "/webhooks/acme", body).await
+    call_at(daemon, "acme", SECRET, body).await
 }
 
-/// The same at a path with a query.
-pub(crate) async fn call_at(daemon: &Daemon, target: &str, body: &Value) -> Option<u16> {
+/// Calls an endpoint, signed with a secret.
+pub(crate) async fn call_at(daemon: &Daemon, endpoint: &str, secret: &str, body: &Value) -> Option<u16> {
     let line = daemon.wait_for_log(SOON, |line| line["message"] == "the endpoint for webhooks listens").await;
     let address: SocketAddr = word(&line, "address").parse().unwrap();
     let body = body.to_string();
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), body.as_bytes());
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), body.as_bytes());
     let signature = hex::encode(tag);
     let head = format!(
-        "POST {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n\
+        "POST /webhooks/{endpoint} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n\
          x-signature: {signature}\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );

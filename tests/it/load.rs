@@ -85,6 +85,7 @@ impl Load {
     }
 
     /// The commands for the operation without a key that the provider has been called for.
+    #[cfg(feature = "failpoints")]
     pub(crate) fn called_without_key(&self, calls: &CallsSnapshot) -> Vec<String> {
         let keyless = self.items.iter().filter(|(sort, _)| matches!(sort, Sort::Tell | Sort::TellAgain));
         let ids = keyless.map(|(_, command)| word(command, "id").to_owned());

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use ferryd::domain::command::{Command, Envelope};
 use ferryd::domain::exchange::{Answer, Reply, Request};
+use ferryd::domain::name::Name;
 use ferryd::domain::retry::RetryPolicy;
-use ferryd::pipeline::lane::Lane;
+use ferryd::pipeline::lane::{Lane, Lanes};
 use ferryd::pipeline::send::Sent;
 use ferryd::provider::registry::Defaults;
 use ferryd::provider::{Call, Provider};
@@ -37,7 +38,7 @@ struct Script {
 
 struct Scene {
     script: Arc<Script>,
-    lane: Arc<Lane>,
+    lanes: Arc<Lanes>,
     server: TlsServer,
     authority: Authority,
 }
@@ -52,8 +53,12 @@ impl Scene {
         let retry = RetryPolicy::default();
         let defaults = Defaults { retry, max_in_flight: 64, max_bytes_in_flight: 1 << 20, links: None };
         let provider = Provider::parse(&file, "bank.toml", &defaults).map_err(|faults| faults[0].to_string()).unwrap();
-        let lane = Arc::new(Lane::new(Arc::new(provider)).unwrap());
-        Self { script, lane, server, authority }
+        let lanes = Arc::new(Lanes::new(&Arc::new(provider), true).unwrap());
+        Self { script, lanes, server, authority }
+    }
+
+    fn lane(&self) -> &Lane {
+        self.lanes.of(&Name::default_account()).unwrap()
     }
 
     fn request(&self) -> Request {
@@ -67,13 +72,13 @@ impl Scene {
             provider_reference: None,
             callback_url: None,
         };
-        self.lane.provider.adapter.request(&call).unwrap()
+        self.lane().account.adapter.request(&call).unwrap()
     }
 
     /// The statuses of the exchanges of a call, and the code of the failure that kept it from being made.
     async fn call(&self) -> (Vec<u16>, Option<String>) {
         let request = self.request();
-        let sent = self.lane.send(&request).await;
+        let sent = self.lane().send(&request).await;
         (statuses(&sent), sent.last.err().and_then(|none| none.failure.code))
     }
 
@@ -191,7 +196,7 @@ async fn a_refused_token_is_renewed_once_for_all_and_the_call_made_once_more() {
 async fn a_new_token_that_is_refused_is_an_answer_like_any_other() {
     let scene = Scene::new(Script { takes: 9.into(), ..Script::default() }).await;
     let request = scene.request();
-    let sent = scene.lane.send(&request).await;
+    let sent = scene.lane().send(&request).await;
     assert_eq!((statuses(&sent), scene.counts()), (vec![200, 401], [1, 1]));
     let Answer::Reply(reply) = sent.into_answer() else { panic!("no answer") };
     assert_eq!(reply.body.as_ref(), br#"{"message":"*** is not taken"}"#);
@@ -204,7 +209,7 @@ async fn without_a_token_nothing_is_sent() {
     for (refusal, code, pause) in [(wrong, "token_refused", false), (busy, "token_unavailable", true)] {
         let scene = Scene::new(Script { refusal: refusal.into(), ..Script::default() }).await;
         let request = scene.request();
-        let none = scene.lane.send(&request).await.last.unwrap_err();
+        let none = scene.lane().send(&request).await.last.unwrap_err();
         assert_eq!((none.failure.code.as_deref(), none.retry_after.is_some()), (Some(code), pause));
         assert_eq!(
             (scene.call().await.1.as_deref(), scene.counts()),

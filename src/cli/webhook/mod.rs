@@ -14,6 +14,7 @@ use clap::Subcommand;
 use super::error::CommandError;
 use super::output::Output;
 use super::setup::Setup;
+use crate::domain::name::Name;
 use crate::provider::{Provider, Webhook as Endpoint};
 
 /// Look into webhook calls of providers.
@@ -41,9 +42,9 @@ impl Webhook {
     }
 }
 
-/// The endpoint of a provider.
-fn endpoint(provider: &Provider) -> Result<&dyn Endpoint, CommandError> {
-    provider.webhook.as_deref().ok_or_else(|| {
+/// The endpoint of an account of a provider.
+fn endpoint<'p>(provider: &'p Provider, account: Option<&Name>) -> Result<&'p dyn Endpoint, CommandError> {
+    Setup::account(provider, account)?.webhook.as_deref().ok_or_else(|| {
         CommandError::Refused(format!(
             "provider `{}` has no endpoint: its file has no [webhook]; see docs/WEBHOOKS.md",
             provider.name

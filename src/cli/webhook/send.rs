@@ -21,6 +21,7 @@ use crate::domain::callback::{Notice, RawCallback};
 use crate::domain::callback_token::PARAMETER;
 use crate::domain::command_id::CommandId;
 use crate::domain::exchange::{Answer, Method, Reply, Request};
+use crate::domain::name::Name;
 use crate::provider::link::Links;
 use crate::provider::{HttpSettings, Webhook};
 use crate::transport::http::Http;
@@ -55,6 +56,9 @@ pub struct Send {
     /// The provider's name
     #[arg(value_name = "PROVIDER")]
     name: String,
+    /// The account whose endpoint is called
+    #[arg(long, value_name = "NAME")]
+    account: Option<Name>,
     /// The file of the body; - reads the standard input
     file: PathBuf,
     /// The address of the daemon, https, or http on this machine [default: `webhooks.bind`; `webhooks.public_url` where
@@ -118,7 +122,7 @@ struct Told {
 impl Send {
     pub(super) fn run(self, setup: &Setup, out: &mut Output) -> Result<(), CommandError> {
         let provider = setup.provider(&self.name)?;
-        let endpoint = endpoint(provider)?;
+        let endpoint = endpoint(provider, self.account.as_ref())?;
         let settings = &setup.config.webhooks;
         let public = settings.public_url.as_ref().ok_or_else(|| {
             refused("there is no endpoint for webhooks: write `webhooks.public_url` into the configuration")
@@ -154,8 +158,10 @@ impl Send {
         let query = self.query.as_ref().map(|query| query.trim_start_matches('?').to_owned());
         let query: Vec<_> = query.into_iter().chain(token.transpose()?).collect();
         let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+        let account = self.account.as_ref().filter(|account| **account != Name::default_account());
+        let account = account.map(|account| format!("/{account}")).unwrap_or_default();
         let url = public
-            .called(&format!("/webhooks/{}{query}", self.name))
+            .called(&format!("/webhooks/{}{account}{query}", self.name))
             .ok_or_else(|| refused("`--query` is no query; write one such as 'foo=1&bar=2'"))?;
         let guessed = || if is_json(&body) { "application/json" } else { "application/x-www-form-urlencoded" };
         let content_type = self.content_type.clone().unwrap_or_else(|| guessed().to_owned());

@@ -13,6 +13,7 @@ use crate::cli::error::CommandError;
 use crate::cli::output::Output;
 use crate::cli::setup::Setup;
 use crate::domain::callback::RawCallback;
+use crate::domain::name::Name;
 use crate::provider::webhook::PrivateKey;
 
 pub(super) const EXAMPLES: &str = r"Examples:
@@ -31,6 +32,9 @@ pub struct Sign {
     /// The provider's name
     #[arg(value_name = "PROVIDER")]
     name: String,
+    /// The account whose endpoint is called
+    #[arg(long, value_name = "NAME")]
+    account: Option<Name>,
     /// The file of the call; - reads the standard input
     file: PathBuf,
     /// The URL that is to be called, with its query [default: https, the header Host and the request line]
@@ -49,7 +53,7 @@ pub struct Sign {
 
 impl Sign {
     pub(super) fn run(self, setup: &Setup, out: &mut Output) -> Result<(), CommandError> {
-        let endpoint = endpoint(setup.provider(&self.name)?)?;
+        let endpoint = endpoint(setup.provider(&self.name)?, self.account.as_ref())?;
         let captured = captured::read(&self.file, self.url.as_ref())?;
         let private_key = self.private_key.as_deref().map(private_key).transpose()?;
         let now = self.at.unwrap_or_else(Timestamp::now);

@@ -13,6 +13,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{Output, visible};
 use crate::cli::setup::Setup;
 use crate::domain::callback::Unverified;
+use crate::domain::name::Name;
 use crate::provider::Webhook;
 use crate::provider::webhook::{Reception, Step, StepResult, receive};
 
@@ -33,6 +34,9 @@ pub struct Verify {
     /// The provider's name
     #[arg(value_name = "PROVIDER")]
     name: String,
+    /// The account whose endpoint is called
+    #[arg(long, value_name = "NAME")]
+    account: Option<Name>,
     /// The file of the call; - reads the standard input
     file: PathBuf,
     /// The URL that the provider called, with its query [default: https, the header Host and the request line]
@@ -59,7 +63,7 @@ struct Verdict {
 
 impl Verify {
     pub(super) fn run(self, setup: &Setup, out: &mut Output) -> Result<(), CommandError> {
-        let endpoint = endpoint(setup.provider(&self.name)?)?;
+        let endpoint = endpoint(setup.provider(&self.name)?, self.account.as_ref())?;
         let captured = captured::read(&self.file, self.url.as_ref())?;
         let now = self.at.unwrap_or_else(Timestamp::now);
         let (verdict, result) = Verdict::of(endpoint, &captured, now);

@@ -19,6 +19,13 @@ impl Opening {
     pub fn of_refused(identity: &Identity, body: &[u8]) -> Self {
         Self { identity: identity.clone().shortened(), content: format!("raw:{}", digest(body)), asked: None }
     }
+
+    /// Whether it is a command for this account of this provider.
+    #[must_use]
+    pub fn is_of(&self, provider: &Name, account: &Name) -> bool {
+        let Identity { provider: named, account: of, .. } = &self.identity;
+        named.as_ref() == Some(provider) && of.as_ref() == Some(account)
+    }
 }
 
 /// A digest of what makes two commands the same: everything that a provider gets to see.

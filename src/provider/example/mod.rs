@@ -93,6 +93,7 @@ fn differences(provider: &Provider, name: &Name, operation: &Operation, example:
     for fault in operation.payload.check(&example.payload) {
         found.push(Difference::new("payload", "a payload that matches the schema", fault));
     }
+    let Some(account) = provider.default_account() else { return Vec::new() };
     let command = match command(provider, name, example) {
         Ok(command) => command,
         Err(problem) => return vec![Difference::new("command", "a valid command", problem)],
@@ -109,14 +110,14 @@ fn differences(provider: &Provider, name: &Name, operation: &Operation, example:
         callback_url: callback_url.as_deref(),
     };
     if example.request.is_some() || example.reply.is_none() {
-        match (provider.adapter.request(&call), &example.request) {
+        match (account.adapter.request(&call), &example.request) {
             (Ok(request), Some(expected)) => compare_request(expected, &request, &mut found),
             (Ok(_), None) => {}
             (Err(failure), _) => found.push(Difference::new("request", "a request", failure.message)),
         }
     }
     if let Some(reply) = &example.reply {
-        let outcome = provider.adapter.interpret(&call, &Answer::Reply(answer(reply)));
+        let outcome = account.adapter.interpret(&call, &Answer::Reply(answer(reply)));
         let outcome = if operation.reads { outcome.of_read() } else { outcome };
         match &example.outcome {
             Some(expected) => compare_outcome(expected, &outcome, &mut found),

@@ -169,9 +169,17 @@ fn nothing_sent_is_transient_and_half_an_answer_unknown() {
         callback_url: None,
     };
     let failure = Failure::new("timeout", "no answer within 30s");
-    let not_sent = provider.adapter.interpret(&call, &crate::domain::exchange::Answer::NotSent(failure.clone()));
+    let not_sent = provider
+        .default_account()
+        .unwrap()
+        .adapter
+        .interpret(&call, &crate::domain::exchange::Answer::NotSent(failure.clone()));
     assert_eq!(not_sent, Outcome::Transient(failure.clone(), None));
-    let incomplete = provider.adapter.interpret(&call, &crate::domain::exchange::Answer::Incomplete(failure.clone()));
+    let incomplete = provider
+        .default_account()
+        .unwrap()
+        .adapter
+        .interpret(&call, &crate::domain::exchange::Answer::Incomplete(failure.clone()));
     assert_eq!(incomplete, Outcome::Unknown(failure));
 }
 

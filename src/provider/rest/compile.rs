@@ -1,10 +1,11 @@
 //! Compiles a provider file into a provider.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use minijinja::Value;
 use secrecy::SecretString;
 
 use super::callback_url::CallbackUrl;
@@ -19,13 +20,14 @@ use super::token::GrantContext;
 use super::{Rest, RestOperation};
 use crate::domain::command::ANY;
 use crate::domain::name::Name;
+use crate::provider::account::{Names, Stated, Values};
 use crate::provider::fault::Place;
 use crate::provider::link::Links;
 use crate::provider::registry::Defaults;
 use crate::provider::webhook::compile::{self as webhook, SecretsOfFile};
 use crate::provider::webhook::file::WebhookFile;
 use crate::provider::webhook::token::Called;
-use crate::provider::{HttpSettings, LogSettings, Operation, Provider};
+use crate::provider::{Account, HttpSettings, LogSettings, Operation, Provider, Webhook};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,9 +44,11 @@ pub(in crate::provider) struct Surroundings<'a> {
     pub(in crate::provider) has_endpoint: bool,
 }
 
-/// Makes a provider of a file. What is wrong is said at `root`, and then the result may be `None` or half of it.
+/// Makes a provider of a file and its accounts. What is wrong is said at `root` or in the accounts, and then the result may
+/// be `None` or half of it.
 pub(in crate::provider) fn compile(
     file: &ProviderFile,
+    accounts: &[Stated],
     around: Surroundings<'_>,
     root: &Place<'_>,
 ) -> Option<Provider> {
@@ -56,17 +60,15 @@ pub(in crate::provider) fn compile(
     if file.protocol.is_none() {
         root.key("protocol").refuse(r#"is missing; write protocol = "rest""#);
     }
-    let secrets = secrets(file, around.folder, &root.key("secrets"));
-    let secret_names: BTreeSet<String> = file.secrets.keys().cloned().collect();
-    let all_secrets = (secrets.len() == file.secrets.len()).then_some(&secrets);
+    let names = Names::of(file, accounts);
     let callback_url = CallbackUrl::new(around.has_endpoint, around.defaults.links.is_some());
-    let in_request = Known::in_request(&secret_names).with(&callback_url);
-    let shared = shared(file, &in_request, &secret_names, all_secrets, root);
+    let open = |stated| Opened::new(file, stated, &names, &callback_url, around, root);
+    let mut opened: Vec<_> = accounts.iter().map(open).collect();
     let http = http_settings(file, around.folder, root);
     let connect_timeout = http.connect_timeout;
     let inherited = Inherited {
-        in_request,
-        in_answer: Known::in_answer(&secret_names).with(&callback_url),
+        in_request: Known::in_request(&names.secrets).with_account(&names.values).with(&callback_url),
+        in_answer: Known::in_answer(&names.secrets).with_account(&names.values).with(&callback_url),
         folder: around.folder,
         connect_timeout,
         timeout: timeout(file.timeout.as_deref(), TIMEOUT, connect_timeout, &root.key("timeout")),
@@ -77,8 +79,9 @@ pub(in crate::provider) fn compile(
         error: file.response.as_ref().and_then(|response| response.error.as_ref()),
         root: root.clone(),
     };
-    let (operations, rest) = operations(file, shared.as_ref(), &inherited, &root.key("operations"));
-    let of_file = SecretsOfFile { names: &secret_names, secrets: &secrets };
+    // Which headers are taken is the same for all accounts.
+    let shared = opened.first().and_then(|opened| opened.shared.as_ref());
+    let (operations, rest) = operations(file, shared, &inherited, &root.key("operations"));
     if inherited.called_back && file.operations.values().all(|operation| operation.lookup.is_none()) {
         let text = "has commands looked up, and no operation has a `lookup`; write one";
         root.key("webhook").key("on").refuse(text);
@@ -86,27 +89,67 @@ pub(in crate::provider) fn compile(
     let links = around.defaults.links.as_ref().filter(|_| around.has_endpoint).zip(name.clone());
     let links = links.map(|(settings, provider)| Links { provider, settings: Arc::clone(settings) });
     let called = Called { links: links.as_ref(), is_asked: callback_url.is_named() };
-    let webhook = file.webhook.as_ref().map(|table| webhook::compile(table, of_file, called, &root.key("webhook")));
-    let name = name?;
-    let values = secrets.values().cloned().collect();
-    let secret_variable = secrets.variable();
-    let shared = shared?;
-    let base_url = shared.base_url.as_url().clone();
-    let adapter = Rest { name: name.clone(), shared, secrets, secret_variable, operations: rest };
+    for (opened, stated) in opened.iter_mut().zip(accounts) {
+        opened.listen(file, &names, called, &stated.place(root));
+    }
+    let (name, rest) = (name?, Arc::new(rest));
+    let accounts = opened.into_iter().map(|opened| opened.account(&name, &rest));
+    let accounts: Option<Vec<Account>> = accounts.collect();
     Some(Provider {
         name,
         kind: kind?,
-        adapter: Arc::new(adapter),
-        webhook: webhook.flatten(),
         links,
+        accounts: accounts?.into_iter().map(|account| (account.name.clone(), Arc::new(account))).collect(),
         operations,
-        base_url,
         http,
         max_in_flight: file.max_in_flight.map_or(around.defaults.max_in_flight, Into::into),
         max_bytes_in_flight: file.max_bytes_in_flight.map_or(around.defaults.max_bytes_in_flight, Into::into),
         log: log_settings(file),
-        secrets: values,
     })
+}
+
+/// What a provider file is for one account.
+struct Opened {
+    name: Name,
+    secrets: Secrets,
+    account_variable: Value,
+    shared: Option<Shared>,
+    webhook: Option<Arc<dyn Webhook>>,
+}
+
+impl Opened {
+    fn new(
+        file: &ProviderFile,
+        stated: &Stated,
+        names: &Names,
+        callback_url: &CallbackUrl,
+        around: Surroundings<'_>,
+        root: &Place<'_>,
+    ) -> Self {
+        let place = stated.place(root);
+        stated.check(file, names, &place);
+        let secrets = secrets(file, stated, around.folder, &place.key("secrets"));
+        let (of_file, values) = (SecretsOfFile { names: &names.secrets, secrets: &secrets }, stated.values(names));
+        let known = Known::in_request(&names.secrets).with_account(values.names).with(callback_url);
+        let shared = shared(file, of_file, &values, &known, &place);
+        Self { name: stated.name.clone(), account_variable: values.variable(), shared, webhook: None, secrets }
+    }
+
+    /// Adds the endpoint for webhook calls, once it is known what the operations ask the provider to call.
+    fn listen(&mut self, file: &ProviderFile, names: &Names, called: Called<'_>, place: &Place<'_>) {
+        let of_file = SecretsOfFile { names: &names.secrets, secrets: &self.secrets };
+        let compile = |table| webhook::compile(table, of_file, called, &place.key("webhook"));
+        self.webhook = file.webhook.as_ref().and_then(compile);
+    }
+
+    fn account(self, provider: &Name, operations: &Arc<BTreeMap<Name, RestOperation>>) -> Option<Account> {
+        let Self { name, secrets, account_variable, shared, webhook } = self;
+        let (shared, provider, operations) = (shared?, provider.clone(), Arc::clone(operations));
+        let (base_url, values) = (shared.base_url.as_url().clone(), secrets.values().cloned().collect());
+        let secret_variable = secrets.variable();
+        let adapter = Rest { name: provider, shared, secrets, secret_variable, account_variable, operations };
+        Some(Account { name, adapter: Arc::new(adapter), webhook, base_url, secrets: values })
+    }
 }
 
 /// Words that stand in routing keys and queue names for something else than a provider.
@@ -121,9 +164,12 @@ fn stated_name(text: Option<&str>, key: &str, example: &str, root: &Place<'_>) -
     place.check(text.parse())
 }
 
-fn secrets(file: &ProviderFile, folder: &Path, place: &Place<'_>) -> Secrets {
+/// The secrets of an account: its own, and those of the provider file that it does not state itself.
+fn secrets(file: &ProviderFile, account: &Stated, folder: &Path, place: &Place<'_>) -> Secrets {
     let mut secrets: BTreeMap<String, SecretString> = BTreeMap::new();
-    for (name, text) in &file.secrets {
+    let shared = file.secrets.iter().filter(|(name, _)| !account.secrets.contains_key(*name));
+    let own = account.secrets.iter().map(|stated| (stated, account.folder().unwrap_or(folder)));
+    for ((name, text), folder) in shared.map(|stated| (stated, folder)).chain(own) {
         let place = place.key(name);
         if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
             || name.starts_with(|c: char| c.is_ascii_digit())
@@ -139,22 +185,23 @@ fn secrets(file: &ProviderFile, folder: &Path, place: &Place<'_>) -> Secrets {
 
 fn shared(
     file: &ProviderFile,
+    of_file: SecretsOfFile<'_>,
+    account: &Values<'_>,
     known: &Known<'_>,
-    secret_names: &BTreeSet<String>,
-    secrets: Option<&Secrets>,
     root: &Place<'_>,
 ) -> Option<Shared> {
+    let SecretsOfFile { names, secrets } = of_file;
     let place = root.key("base_url");
     if file.base_url.is_none() {
         place.refuse(r#"is missing; write base_url = "https://api.example.com""#);
     }
-    let base_url =
-        file.base_url.as_ref().and_then(|text| place.check(BaseUrl::parse(text, file.allow_insecure_loopback)));
+    let base_url = |text: &String| place.check(BaseUrl::of_account(text, account, file.allow_insecure_loopback));
+    let base_url = file.base_url.as_ref().and_then(base_url);
     let context = GrantContext {
         base_url: base_url.as_ref(),
         allow_insecure_loopback: file.allow_insecure_loopback,
-        known: &Known::in_secrets(secret_names),
-        secrets,
+        known: &Known::in_secrets(names),
+        secrets: (secrets.len() == names.len()).then_some(secrets),
     };
     let auth = file.auth.as_ref().and_then(|auth| Auth::compile(auth, known, &context, &root.key("auth")));
     let headers = header::compile(&file.headers, known, &root.key("headers"));

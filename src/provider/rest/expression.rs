@@ -29,19 +29,26 @@ const IN_ANSWERS: [&str; 4] = ["status", "headers", "body", "text"];
 /// Variables of expressions that look at a provider's webhook call.
 const IN_WEBHOOKS: [&str; 7] = ["method", "url", "headers", "query", "body", "text", "secrets"];
 
+/// What `account` has in every file: the account's name.
+pub(in crate::provider) const NAME: &str = "name";
+
 /// The variables that an expression may name.
 #[derive(Debug, Clone)]
 pub(in crate::provider) struct Known<'f> {
     variables: Vec<&'static str>,
     secrets: &'f BTreeSet<String>,
+    account: &'f BTreeSet<String>,
     items: Vec<String>,
     callback_url: Option<&'f CallbackUrl>,
 }
 
+/// What accounts without values of their own have.
+static NOTHING: BTreeSet<String> = BTreeSet::new();
+
 impl<'f> Known<'f> {
     /// The variables of requests, and the names in `[secrets]`.
     pub(super) fn in_request(secrets: &'f BTreeSet<String>) -> Self {
-        Self { variables: IN_REQUESTS.to_vec(), secrets, items: Vec::new(), callback_url: None }
+        Self { variables: IN_REQUESTS.to_vec(), secrets, account: &NOTHING, items: Vec::new(), callback_url: None }
     }
 
     /// The same variables, of which `callback_url` may be there or not.
@@ -62,6 +69,16 @@ impl<'f> Known<'f> {
     /// Nothing but the names in `[secrets]`.
     pub(in crate::provider) fn in_secrets(secrets: &'f BTreeSet<String>) -> Self {
         Self { variables: vec!["secrets"], ..Self::in_request(secrets) }
+    }
+
+    /// Nothing but the account.
+    pub(super) fn in_base_url(account: &'f BTreeSet<String>) -> Self {
+        Self { variables: vec!["account"], ..Self::in_request(&NOTHING) }.with_account(account)
+    }
+
+    /// The same variables, with these names in `[account]`.
+    pub(super) fn with_account(self, account: &'f BTreeSet<String>) -> Self {
+        Self { account, ..self }
     }
 
     /// The same variables and one more: the `$as` of an `$each`.
@@ -95,6 +112,15 @@ impl<'f> Known<'f> {
         let hint = hint.unwrap_or_else(|| format!("write `{name} = \"${{env:NAME}}\"` under [secrets]"));
         Err(ExpressionError::Secret { name: name.to_owned(), hint })
     }
+
+    fn check_account(&self, name: &str) -> Result<(), ExpressionError> {
+        if name == NAME || self.account.contains(name) {
+            return Ok(());
+        }
+        let known = || std::iter::once(NAME).chain(self.account.iter().map(String::as_str));
+        let hint = suggest::nearest(name, known()).unwrap_or_else(|| format!("write `{name} = \"…\"` under [account]"));
+        Err(ExpressionError::Account { name: name.to_owned(), hint })
+    }
 }
 
 /// What is wrong with an expression as it stands in a file.
@@ -122,6 +148,14 @@ pub(in crate::provider) enum ExpressionError {
     /// It names a secret that the file does not have.
     #[error("`secrets.{name}` is not there; {hint}")]
     Secret {
+        /// The name.
+        name: String,
+        /// What to write.
+        hint: String,
+    },
+    /// It names a value that accounts do not have.
+    #[error("`account.{name}` is not there; {hint}")]
+    Account {
         /// The name.
         name: String,
         /// What to write.
@@ -223,6 +257,9 @@ impl Expression {
         for path in sorted(code.undeclared_variables(true)) {
             if let Some(name) = path.strip_prefix("secrets.") {
                 known.check_secret(name.split('.').next().unwrap_or(name))?;
+            }
+            if let Some(name) = path.strip_prefix("account.") {
+                known.check_account(name.split('.').next().unwrap_or(name))?;
             }
         }
         check_words(source)?;

@@ -33,7 +33,7 @@ pub(in crate::provider) struct ProviderFile {
     pub(super) r#type: Option<String>,
     /// How it is spoken to.
     pub(super) protocol: Option<Protocol>,
-    /// The `https://` address that every path is put behind. No query, no expressions.
+    /// The `https://` address that every path is put behind; expressions, which may use `account`. No query.
     pub(super) base_url: Option<String>,
     /// How requests are authorised. Absent: they are not.
     pub(super) auth: Option<AuthFile>,
@@ -42,14 +42,20 @@ pub(in crate::provider) struct ProviderFile {
     pub(super) headers: BTreeMap<String, String>,
     /// Secrets by name: `${env:NAME}`, `${file:/run/secrets/x}` (a last line break is dropped) or the value itself.
     #[serde(default)]
-    pub(super) secrets: BTreeMap<String, String>,
+    pub(in crate::provider) secrets: BTreeMap<String, String>,
+    /// What expressions see as `account.<name>`, such as a region or a shop.
+    #[serde(default)]
+    pub(in crate::provider) account: BTreeMap<String, String>,
+    /// The folder of accounts, relative to this file: each `*.toml` in it is one, named like the file, whose `[secrets]` and
+    /// `[account]` go over those here. Commands that name no account mean `default.toml`. Absent: the one account `default`.
+    pub(in crate::provider) accounts_dir: Option<String>,
     /// The most time for DNS, TCP and TLS together; a duration. Default: `10s`.
     pub(super) connect_timeout: Option<String>,
     /// The most time for a whole exchange; a duration up to `10m`, above `connect_timeout`. Default: `30s`.
     pub(super) timeout: Option<String>,
     /// The largest response body that is read, in bytes. Default: 1048576 (1 MiB).
     pub(super) response_cap: Option<NonZeroUsize>,
-    /// The most calls at the same time, 1 to 65535. Default: the daemon's setting.
+    /// The most calls at the same time for each account, 1 to 65535. Default: the daemon's setting.
     pub(super) max_in_flight: Option<NonZeroU16>,
     /// The most bytes of commands being worked on at the same time. Default: the daemon's setting.
     pub(super) max_bytes_in_flight: Option<NonZeroUsize>,

@@ -64,15 +64,19 @@ fn with_call<T>(reference: Option<&str>, then: impl FnOnce(&Call<'_>) -> T) -> T
 }
 
 fn request(provider: &Provider, purpose: Purpose, reference: Option<&str>) -> Result<Request, Failure> {
-    with_call(reference, |call| provider.adapter.inquire(call, purpose))
+    with_call(reference, |call| provider.default_account().unwrap().adapter.inquire(call, purpose))
 }
 
 fn polled(provider: &Provider, status: u16, body: &Json) -> Polled {
-    with_call(None, |call| provider.adapter.polled(call, &Answer::Reply(reply(status, body))))
+    with_call(None, |call| {
+        provider.default_account().unwrap().adapter.polled(call, &Answer::Reply(reply(status, body)))
+    })
 }
 
 fn looked_up(provider: &Provider, status: u16, body: &Json) -> LookedUp {
-    with_call(None, |call| provider.adapter.looked_up(call, &Answer::Reply(reply(status, body))))
+    with_call(None, |call| {
+        provider.default_account().unwrap().adapter.looked_up(call, &Answer::Reply(reply(status, body)))
+    })
 }
 
 /// What was found out, in a word or two.
@@ -196,8 +200,12 @@ fn a_question_that_is_not_answered_leaves_the_command_as_it_is() {
     let provider = acting(ASKED);
     let failure = Failure::new("timeout", "no answer within 30s");
     for answer in [Answer::NotSent(failure.clone()), Answer::Incomplete(failure.clone())] {
-        let (polled, looked_up) =
-            with_call(None, |call| (provider.adapter.polled(call, &answer), provider.adapter.looked_up(call, &answer)));
+        let (polled, looked_up) = with_call(None, |call| {
+            (
+                provider.default_account().unwrap().adapter.polled(call, &answer),
+                provider.default_account().unwrap().adapter.looked_up(call, &answer),
+            )
+        });
         assert_eq!(polled, Polled::Still(Some(failure.clone())));
         assert_eq!(looked_up, LookedUp::Unclear(failure.clone()));
     }

@@ -23,6 +23,7 @@ mod token;
 pub(super) mod tree;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use minijinja::Value;
@@ -46,14 +47,16 @@ pub(super) fn form_pairs(map: &Json) -> [Vec<(String, String)>; 2] {
     [file::Lists::Brackets, file::Lists::Repeat].map(|lists| encode::pairs(map, lists))
 }
 
-/// The adapter of a provider that a file describes.
+/// The adapter of an account of a provider that a file describes.
 struct Rest {
     name: Name,
     shared: Shared,
     secrets: Secrets,
     /// The secrets as expressions see them, made once.
     secret_variable: Value,
-    operations: BTreeMap<Name, RestOperation>,
+    /// The account as expressions see it.
+    account_variable: Value,
+    operations: Arc<BTreeMap<Name, RestOperation>>,
 }
 
 /// An operation, compiled.
@@ -162,7 +165,7 @@ impl Rest {
             ("payload", Value::from(minijinja::value::Serde(&command.payload))),
             ("command", from_json(&described)),
             ("metadata", Value::from(minijinja::value::Serde(&command.metadata))),
-            ("account", from_json(&json!({ "name": command.account }))),
+            ("account", self.account_variable.clone()),
             ("secrets", self.secret_variable.clone()),
             ("key", key),
             (callback_url::NAME, call.callback_url.map_or(Value::UNDEFINED, Value::from)),

@@ -6,7 +6,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::{Host, Url};
 
 use super::expression::{EvalError, ExpressionError, Known, Scope};
-use super::text::{self, Part};
+use super::text::{self, Part, Text};
+use crate::provider::account::Values;
 
 /// What is encoded of a value: everything but the unreserved characters (RFC 3986, section 2.3).
 const OF_VALUES: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -30,9 +31,20 @@ const OF_FILE: &AsciiSet = &OF_VALUES
 /// Why an address is not a `base_url`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BaseUrlError {
-    /// It holds an expression.
-    #[error("an expression cannot choose the host; write the address itself, such as `https://api.example.com`")]
-    Expression,
+    /// An expression in it is wrong.
+    #[error("{0}; only `account.…` can stand here, because no command may choose the host")]
+    Expression(#[from] ExpressionError),
+    /// An expression in it has no value for the account.
+    #[error("for the account `{account}`: {error}")]
+    NoValue {
+        /// The account.
+        account: String,
+        /// Why.
+        error: EvalError,
+    },
+    /// It holds braces, and none are filled in here.
+    #[error("no expression can stand here; write the address itself, such as `https://api.example.com`")]
+    Braces,
     /// It is no URL with a host.
     #[error("is not an address; write one such as `https://api.example.com`")]
     NotAnAddress,
@@ -65,10 +77,22 @@ impl BaseUrl {
         &self.0
     }
 
+    /// Reads an account's address.
+    pub(super) fn of_account(
+        text: &str,
+        account: &Values<'_>,
+        allow_insecure_loopback: bool,
+    ) -> Result<Self, BaseUrlError> {
+        let template = Text::compile(text, &Known::in_base_url(account.names))?;
+        let scope = Scope::new([("account".to_owned(), account.variable())].into());
+        let no_value = |error| BaseUrlError::NoValue { account: account.name.to_string(), error };
+        Self::parse(&template.string(&scope).map_err(no_value)?.unwrap_or_default(), allow_insecure_loopback)
+    }
+
     /// Reads an address.
     pub(super) fn parse(text: &str, allow_insecure_loopback: bool) -> Result<Self, BaseUrlError> {
         if text.contains("{{") {
-            return Err(BaseUrlError::Expression);
+            return Err(BaseUrlError::Braces);
         }
         let url = Url::parse(text).map_err(|_| BaseUrlError::NotAnAddress)?;
         match url.scheme() {

@@ -23,7 +23,7 @@ fn asked(auth: &str) -> String {
     let provider = provider.unwrap_or_else(|errors| panic!("{}", lines(&errors)));
     let act = request(&provider, "act", &json!({})).unwrap();
     assert!(act.headers.iter().all(|(name, _)| name != "authorization"), "it has no token yet");
-    let asked = provider.adapter.token_request(Duration::from_secs(3)).unwrap();
+    let asked = provider.default_account().unwrap().adapter.token_request(Duration::from_secs(3)).unwrap();
     assert_eq!((asked.method, asked.timeout.as_secs()), (Method::Post, 3));
     let headers: Vec<_> = asked.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     format!("{}\n{}\n\n{}", asked.url, headers.join("\n"), String::from_utf8_lossy(&asked.body))

@@ -31,7 +31,13 @@ pub(super) fn endpoint_of(tables: &str, secret: &str) -> Arc<dyn Webhook> {
          secrets = {{ webhook = {secret:?}, webhook_old = \"old-secret\", verify_token = \"word-of-mine\" }}\n\
          [operations.act]\nrequest = {{ method = \"GET\", path = \"/\" }}\n{tables}"
     );
-    parse(&file).unwrap_or_else(|errors| panic!("{file}\n{}", lines(&errors))).webhook.unwrap()
+    parse(&file)
+        .unwrap_or_else(|errors| panic!("{file}\n{}", lines(&errors)))
+        .default_account()
+        .unwrap()
+        .webhook
+        .clone()
+        .unwrap()
 }
 
 /// The endpoint of a catalog provider or of a fragment of docs/WEBHOOKS.md.
@@ -43,7 +49,13 @@ pub(super) fn endpoint(name: &str, secret: &str) -> Arc<dyn Webhook> {
         "{{ api_key = \"k\", bot_token = \"k\", account_sid = \"AC1\", webhook = {secret:?}, auth_token = {secret:?} }}"
     );
     let file = format!("use = {name:?}\nsecrets = {secrets}\nwebhook = {{}}\n");
-    parse(&file).unwrap_or_else(|errors| panic!("{}", lines(&errors))).webhook.unwrap()
+    parse(&file)
+        .unwrap_or_else(|errors| panic!("{}", lines(&errors)))
+        .default_account()
+        .unwrap()
+        .webhook
+        .clone()
+        .unwrap()
 }
 
 /// A `POST` with these headers and this body.

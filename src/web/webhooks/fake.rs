@@ -13,7 +13,7 @@ use super::queue::{Keep, NotKept};
 use crate::amqp::callback::Callback;
 use crate::config::{Config, Environment, Webhooks};
 use crate::provider::Provider;
-use crate::provider::fake_webhook::FakeWebhook;
+use crate::provider::fake_webhook;
 use crate::provider::registry::Registry;
 
 /// What becomes of a call.
@@ -70,8 +70,8 @@ impl Site {
             behaviour: watch::channel(Behaviour::Confirm).0,
             arrived: watch::channel(0).0,
         });
-        let mut acme = provider("acme");
-        acme.webhook = Some(Arc::new(FakeWebhook));
+        let acme = provider("acme");
+        let acme = fake_webhook::given(acme);
         let registry = Registry::new([acme, provider("mute")], BTreeMap::new());
         let stop = CancellationToken::new();
         let keep = Arc::clone(&queues) as Arc<dyn Keep>;

@@ -23,8 +23,6 @@ use crate::web::server::Peer;
 
 /// What stands before the provider's name.
 const PREFIX: &str = "/webhooks/";
-/// The account that a path without one means; there is no other yet.
-const DEFAULT_ACCOUNT: &str = "default";
 
 /// Takes one call.
 pub(super) async fn take(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
@@ -85,9 +83,8 @@ impl Endpoint {
     }
 
     /// Who believes calls at this endpoint; `None` where there is no such endpoint.
-    fn webhook(&self, provider: &Name, account: &Name) -> Option<Arc<dyn Webhook>> {
-        let webhook = self.registry.get(provider)?.webhook.clone()?;
-        (account.as_str() == DEFAULT_ACCOUNT).then_some(webhook)
+    fn webhook(&self, provider: &Name, account: &Name) -> Option<&Arc<dyn Webhook>> {
+        self.registry.get(provider)?.webhook(account)
     }
 
     /// Reads the rest of a call.
@@ -108,7 +105,7 @@ impl Endpoint {
 fn words(path: &str) -> Option<(Name, Name)> {
     let mut words = path.strip_prefix(PREFIX)?.split('/');
     let provider = words.next()?.parse().ok()?;
-    let account = words.next().unwrap_or(DEFAULT_ACCOUNT).parse().ok()?;
+    let account = words.next().map_or_else(|| Some(Name::default_account()), |word| word.parse().ok())?;
     words.next().is_none().then_some((provider, account))
 }
 

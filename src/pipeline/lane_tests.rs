@@ -1,0 +1,85 @@
+//! Who gets a turn, and how long it is waited for.
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::config::{Config, Environment};
+
+const FILE: &str = r#"
+name = "bank"
+type = "payment"
+protocol = "rest"
+base_url = "https://api.example.com"
+max_in_flight = 2
+operations = { pay = { request = { method = "POST", path = "/" }, idempotency = { header = "key", retention = "1h" } } }
+"#;
+
+/// The lanes of a provider with these accounts, or with none but the file itself.
+fn lanes(accounts: &[&str], recorded: bool) -> Lanes {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("accounts")).unwrap();
+    for name in accounts {
+        std::fs::write(folder.path().join(format!("accounts/{name}.toml")), "").unwrap();
+    }
+    let defaults = Config::from_parts(None, &Environment::new()).unwrap().provider_defaults();
+    let file = folder.path().join("bank.toml").display().to_string();
+    let several = if accounts.is_empty() { "" } else { "accounts_dir = \"accounts\"" };
+    let provider = Provider::parse(&format!("{several}{FILE}"), &file, &defaults);
+    Lanes::new(&Arc::new(provider.unwrap_or_else(|errors| panic!("{errors:?}"))), recorded).unwrap()
+}
+
+fn lane<'l>(lanes: &'l Lanes, account: &str) -> &'l Lane {
+    lanes.of(&account.parse().unwrap()).unwrap()
+}
+
+/// How long a turn was waited for, and what came of it.
+async fn waited(lane: &Lane, stop: &CancellationToken) -> (Duration, Result<Turn, NotAdmitted>) {
+    let begun = Instant::now();
+    let admitted = lane.admit(10, stop).await;
+    // The timer counts in whole milliseconds, rounded up.
+    (Duration::from_secs(begun.elapsed().as_secs()), admitted)
+}
+
+#[test]
+fn as_many_deliveries_are_held_as_all_accounts_can_use() {
+    for (accounts, recorded, prefetch) in [
+        (vec![], false, 2),
+        (vec![], true, 4),
+        (vec!["default"], true, 4),
+        (vec!["de", "us", "uk"], true, 12),
+        (vec!["de", "us", "uk"], false, 6),
+    ] {
+        assert_eq!(lanes(&accounts, recorded).prefetch, prefetch, "{accounts:?} {recorded}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_account_of_a_provider_waits_a_minute_for_a_turn() {
+    let (lanes, stop) = (lanes(&[], true), CancellationToken::new());
+    let lane = lane(&lanes, "default");
+    let _turns = [lane.admit(10, &stop).await.unwrap(), lane.admit(10, &stop).await.unwrap()];
+    for _ in 0..2 {
+        let (time, none) = waited(lane, &stop).await;
+        assert_eq!((time, none.err()), (Duration::from_mins(1), Some(NotAdmitted::Busy)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_others_an_account_waits_a_moment_and_once_it_is_jammed_not_at_all() {
+    let (lanes, stop) = (lanes(&["de", "us"], true), CancellationToken::new());
+    let [de, us] = ["de", "us"].map(|name| lane(&lanes, name));
+    let first = de.admit(10, &stop).await.unwrap();
+    let _second = de.admit(10, &stop).await.unwrap();
+    for seconds in [2, 0, 0] {
+        let (time, none) = waited(de, &stop).await;
+        assert_eq!((time, none.err()), (Duration::from_secs(seconds), Some(NotAdmitted::Busy)));
+    }
+    assert!(us.admit(10, &stop).await.is_ok(), "the other account is not concerned");
+    drop(first);
+    let third = de.admit(10, &stop).await;
+    assert!(third.is_ok(), "what is free is taken");
+    let (time, none) = waited(de, &stop).await;
+    assert_eq!((time, none.err()), (Duration::from_secs(2), Some(NotAdmitted::Busy)), "it moves again");
+    stop.cancel();
+    assert_eq!(de.admit(10, &stop).await.err(), Some(NotAdmitted::Stopping));
+}

@@ -1,0 +1,232 @@
+//! Accounts: whose credentials a provider is called with.
+//!
+//! A provider file without `accounts_dir` has one account, `default`, with the secrets of the file itself. With it every file of
+//! that folder is an account: the file's name is the account's, and what it states goes over the `[secrets]` and `[account]`
+//! of the provider file, which all accounts share. All of them state the same names, so that whatever the provider file speaks
+//! of is there for each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use minijinja::Value;
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::Value as Json;
+use url::Url;
+
+use super::fault::{Faults, FileError, Place};
+use super::registry::files;
+use super::rest::expression::NAME;
+use super::rest::file::ProviderFile;
+use super::source::Source;
+use super::{Adapter, Webhook, shape};
+use crate::domain::name::Name;
+
+static SCHEMA: LazyLock<Json> = LazyLock::new(|| schemars::schema_for!(AccountFile).to_value());
+
+/// The JSON Schema of account files, with which editors complete and check them.
+#[must_use]
+pub fn account_schema() -> &'static Json {
+    &SCHEMA
+}
+
+/// A provider as one account sees it.
+pub struct Account {
+    /// Whose credentials these are.
+    pub name: Name,
+    /// Knows the provider's protocol, and this account's secrets.
+    pub adapter: Arc<dyn Adapter>,
+    /// Verifies the account's webhook calls; `None` where the provider has no endpoint.
+    pub webhook: Option<Arc<dyn Webhook>>,
+    /// Where the provider is.
+    pub base_url: Url,
+    /// Every secret of the account, so that the exchange log can mask it wherever it appears.
+    pub secrets: Vec<SecretString>,
+}
+
+/// An account of a provider of ferryd: what it states goes over the provider file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "ferryd account file")]
+struct AccountFile {
+    /// Secrets by name, as in the provider file; relative paths begin in the folder of this file.
+    #[serde(default)]
+    secrets: BTreeMap<String, String>,
+    /// What expressions see as `account.<name>`, such as a region or a shop.
+    #[serde(default)]
+    account: BTreeMap<String, String>,
+}
+
+/// An account as the files state it.
+#[derive(Debug)]
+pub(super) struct Stated {
+    /// Its name.
+    pub(super) name: Name,
+    /// The secrets that its own file states.
+    pub(super) secrets: BTreeMap<String, String>,
+    /// Its values, those of the provider file among them.
+    values: BTreeMap<String, String>,
+    /// Its own file; `None` for the account that is the provider file itself.
+    own: Option<Own>,
+}
+
+/// The file of an account, and what is wrong with it.
+#[derive(Debug)]
+struct Own {
+    source: Source,
+    folder: PathBuf,
+    faults: Faults,
+}
+
+/// The names that all accounts of a provider state.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Of secrets.
+    pub(super) secrets: BTreeSet<String>,
+    /// Of values.
+    pub(super) values: BTreeSet<String>,
+}
+
+/// The values of an account, as expressions see them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Values<'f> {
+    /// The account's name.
+    pub(super) name: &'f Name,
+    /// The names of values that all accounts of the provider state.
+    pub(super) names: &'f BTreeSet<String>,
+    of_name: &'f BTreeMap<String, String>,
+}
+
+impl Values<'_> {
+    /// What expressions see as `account`.
+    pub(super) fn variable(&self) -> Value {
+        let name = std::iter::once((NAME, self.name.as_str()));
+        Value::from_pairs(name.chain(self.of_name.iter().map(|(name, value)| (name.as_str(), value.as_str()))))
+    }
+}
+
+impl Names {
+    /// Those of a provider file and its accounts.
+    pub(super) fn of(file: &ProviderFile, accounts: &[Stated]) -> Self {
+        let secrets = accounts.iter().flat_map(|account| account.secrets.keys());
+        let values = accounts.iter().flat_map(|account| account.values.keys());
+        Self {
+            secrets: file.secrets.keys().chain(secrets).cloned().collect(),
+            values: file.account.keys().chain(values).cloned().collect(),
+        }
+    }
+}
+
+impl Stated {
+    /// The account that a provider file is by itself.
+    fn whole(file: &ProviderFile) -> Self {
+        Self { name: Name::default_account(), secrets: BTreeMap::new(), values: file.account.clone(), own: None }
+    }
+
+    /// Reads the file of an account.
+    fn read(path: &Path, provider: &ProviderFile, root: &Place<'_>) -> Result<Self, Vec<FileError>> {
+        let shown = path.display().to_string();
+        let refuse = |text: String| vec![FileError::of_file(&shown, None, text)];
+        let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
+        let name = stem.parse().map_err(|error| refuse(format!("the file's name is the account's, and {error}")))?;
+        let text = fs::read_to_string(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
+        let source = Source::parse(&shown, &text)?;
+        let faults = root.faults_above();
+        let mut value = source.value().clone();
+        shape::prune(&SCHEMA, &mut value, &faults.place());
+        let file: AccountFile = faults.place().check(serde_path_to_error::deserialize(value)).unwrap_or_default();
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let mut values = provider.account.clone();
+        values.extend(file.account);
+        Ok(Self { name, secrets: file.secrets, values, own: Some(Own { source, folder, faults }) })
+    }
+
+    /// Where faults of the account are said: in its own file, or else in the provider file.
+    pub(super) fn place<'a>(&'a self, root: &Place<'a>) -> Place<'a> {
+        self.own.as_ref().map_or_else(|| root.clone(), |own| own.faults.place())
+    }
+
+    /// The folder in which the relative paths of its own file begin.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.own.as_ref().map(|own| own.folder.as_path())
+    }
+
+    /// Its values.
+    pub(super) fn values<'a>(&'a self, names: &'a Names) -> Values<'a> {
+        Values { name: &self.name, names: &names.values, of_name: &self.values }
+    }
+
+    /// Refuses what the account lacks that another one states, and a value that would hide its name.
+    pub(super) fn check(&self, provider: &ProviderFile, names: &Names, place: &Place<'_>) {
+        let lacks = |name: &str| {
+            format!(
+                "`{name}` is missing, which another account states; write it here, or for all into the provider file"
+            )
+        };
+        for name in &names.secrets {
+            if !self.secrets.contains_key(name) && !provider.secrets.contains_key(name) {
+                place.key("secrets").refuse(lacks(name));
+            }
+        }
+        for name in &names.values {
+            if !self.values.contains_key(name) {
+                place.key("account").refuse(lacks(name));
+            }
+        }
+        if self.values.contains_key(NAME) {
+            place.key("account").key(NAME).refuse("is the account's own name already; write another word");
+        }
+    }
+
+    /// The faults of its own file; those that stand in the provider file are said there.
+    pub(super) fn faults(self, provider: &[&Source]) -> Vec<FileError> {
+        let Some(Own { source, faults, .. }) = self.own else { return Vec::new() };
+        let sources: Vec<_> = std::iter::once(&source).chain(provider.iter().copied()).collect();
+        faults.located(&sources)
+    }
+}
+
+/// The accounts of a provider file.
+///
+/// # Errors
+/// Every account file that can't be read. What is wrong with `accounts_dir` itself is said at `root`.
+pub(super) fn stated(file: &ProviderFile, folder: &Path, root: &Place<'_>) -> Result<Vec<Stated>, Vec<FileError>> {
+    let Some(dir) = &file.accounts_dir else { return Ok(vec![Stated::whole(file)]) };
+    let (dir, place) = (folder.join(dir), root.key("accounts_dir"));
+    let Ok(paths) = files(&dir) else {
+        place.refuse(format!(
+            "the folder {} cannot be read; create it, and a file in it for each account",
+            dir.display()
+        ));
+        return Ok(Vec::new());
+    };
+    if paths.is_empty() {
+        place.refuse(format!("there is no account in {}; write a file such as default.toml", dir.display()));
+    }
+    let (mut accounts, mut errors) = (Vec::new(), Vec::new());
+    for path in paths {
+        match Stated::read(&path, file, root) {
+            Ok(account) => accounts.push(account),
+            Err(faults) => errors.extend(faults),
+        }
+    }
+    if errors.is_empty() { Ok(accounts) } else { Err(errors) }
+}
+
+/// One account in place of these, in which every secret is its own name, so that none is needed.
+pub(super) fn pretended(file: &ProviderFile, accounts: Vec<Stated>) -> Vec<Stated> {
+    let mut one = Stated::whole(file);
+    for account in accounts {
+        one.secrets.extend(account.secrets.into_keys().map(|name| (name.clone(), name)));
+        one.values.extend(account.values);
+    }
+    vec![one]
+}
+
+#[cfg(test)]
+#[path = "account_tests.rs"]
+mod tests;
