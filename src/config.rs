@@ -22,6 +22,7 @@ mod webhooks;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,8 +38,10 @@ pub use sections::{
 };
 pub use webhooks::Webhooks;
 
+use crate::domain::callback_token::TokenKey;
 use crate::domain::name::Name;
 use crate::domain::retry::RetryPolicy;
+use crate::provider::link::LinkSettings;
 use crate::provider::registry::Defaults;
 use layers::Layers;
 
@@ -164,7 +167,17 @@ impl Config {
             retry: RetryPolicy::from(&self.retry),
             max_in_flight: self.providers.max_in_flight,
             max_bytes_in_flight: self.providers.max_bytes_in_flight,
+            links: self.links().map(Arc::new),
         }
+    }
+
+    /// What callback URLs are made with, where it is all there. Their tokens are good for as long as the ledger remembers a
+    /// command.
+    fn links(&self) -> Option<LinkSettings> {
+        let Webhooks { public_url, token_keys, .. } = &self.webhooks;
+        let public_url = public_url.as_ref().filter(|_| !token_keys.is_empty())?.to_string();
+        let keys = token_keys.iter().map(|key| TokenKey::new(key.expose())).collect();
+        Some(LinkSettings { public_url, keys, lifetime: self.ledger.retention })
     }
 
     /// The JSON Schema of the file, so that editors complete it.

@@ -307,6 +307,30 @@ token = "${file:graph}"
 }
 
 #[test]
+fn the_keys_of_callback_urls_may_stand_elsewhere_and_are_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let (new, old) = ("0123456789abcdef0123456789abcdef", "0123456789ABCDEF0123456789ABCDEF");
+    std::fs::write(dir.path().join("old"), format!("{old}\n")).unwrap();
+    let text = "[webhooks]\npublic_url = 'https://hooks.example.com'\ntoken_keys = ['${env:NEW}', '${file:old}']";
+    let path = dir.path().join("ferryd.toml");
+    let in_file = Config::from_parts(Some((&path, text)), &environment(&[("NEW", new)])).unwrap();
+    let list = format!("{new}, ${{file:{}}}", dir.path().join("old").display());
+    let url = ("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com");
+    let in_environment = read("", &[url, ("FERRYD_WEBHOOKS__TOKEN_KEYS", &list)]).unwrap();
+    for config in [in_file, in_environment] {
+        let keys: Vec<_> = config.webhooks.token_keys.iter().map(Secret::expose).collect();
+        assert_eq!(keys, [new, old]);
+        let shown = format!("{config:?} {} {:?}", serde_json::to_string(&config).unwrap(), config.provider_defaults());
+        assert!(shown.contains("[secret]") && !shown.to_lowercase().contains("0123456789"), "{shown}");
+        let links = config.provider_defaults().links.unwrap();
+        let settings = (links.public_url.as_str(), links.keys.len(), links.lifetime);
+        assert_eq!(settings, ("https://hooks.example.com", 2, config.ledger.retention));
+    }
+    let only_url = read("[webhooks]\npublic_url = 'https://hooks.example.com'", &[]).unwrap();
+    assert!(only_url.provider_defaults().links.is_none());
+}
+
+#[test]
 fn an_api_that_others_can_reach_needs_tokens_that_can_not_be_guessed() {
     let token =
         |name: &str, token: &str| format!("[[api.tokens]]\nname = '{name}'\nrole = 'read'\ntoken = '{token}'\n");

@@ -236,21 +236,23 @@ impl Pipeline {
             let key = IdempotencyKey::for_generation(&order.command.id, generation, max_length);
             order.progress_mut().key.get_or_insert(key);
         }
-        let request = lane.account.adapter.request(&call_of(order));
-        let request = request.map_err(|failure| (lifecycle::unfit(order.progress()), failure))?;
-        let digest = request.digest();
-        let progress = order.progress_mut();
-        match &progress.digest {
-            Some(sent) if progress.key.is_some() && *sent != digest => {
-                let message = "the request would differ from the one already sent under this idempotency key; \
-                               the provider file was changed in between";
-                let kind = if progress.unknown { Kind::Unresolved } else { Kind::Rejected };
-                return Err((kind, Failure::new("request_changed", message)));
+        let first_sent = order.progress().first_sent.unwrap_or_else(Timestamp::now);
+        for callback_url in callback_urls(lane, order, first_sent) {
+            order.callback_url = callback_url;
+            let request = lane.account.adapter.request(&call_of(order));
+            let request = request.map_err(|failure| (lifecycle::unfit(order.progress()), failure))?;
+            let digest = request.digest();
+            let progress = order.progress_mut();
+            if progress.key.is_none() || progress.digest.as_ref().is_none_or(|sent| *sent == digest) {
+                progress.digest = Some(digest);
+                progress.first_sent = Some(first_sent);
+                return Ok(request);
             }
-            _ => progress.digest = Some(digest),
         }
-        progress.first_sent.get_or_insert(Timestamp::now());
-        Ok(request)
+        let message = "the request would differ from the one already sent under this idempotency key; \
+                       the provider file or the configuration was changed in between";
+        let kind = if order.progress().unknown { Kind::Unresolved } else { Kind::Rejected };
+        Err((kind, Failure::new("request_changed", message)))
     }
 
     /// Sends the request, logs every exchange that this took and interprets the answer.
@@ -352,6 +354,13 @@ fn remedies_of(provider: &Provider, parcel: &Parcel) -> Remedies {
     operation.map(Operation::remedies).unwrap_or_default()
 }
 
+/// The callback URLs that a call may have, the one to be tried first in front: what was sent under a key is sent again with
+/// the token that it had, also after another key of ferryd's has come to sign tokens.
+fn callback_urls(lane: &Lane, order: &Order, first_sent: Timestamp) -> Vec<Option<String>> {
+    let Some(links) = &lane.provider.links else { return vec![None] };
+    links.urls(&order.command, first_sent).map(Some).collect()
+}
+
 /// The call an order is at.
 fn call_of(order: &Order) -> Call<'_> {
     let progress = order.progress();
@@ -361,6 +370,7 @@ fn call_of(order: &Order) -> Call<'_> {
         generation: progress.generation,
         attempt: progress.attempt,
         provider_reference: progress.provider_reference.as_deref(),
+        callback_url: order.callback_url.as_deref(),
     }
 }
 

@@ -101,7 +101,15 @@ fn show(
     command: &Command,
 ) -> Result<Shown, CommandError> {
     let key = operation.idempotency.map(|keys| IdempotencyKey::for_generation(&command.id, 0, keys.max_length));
-    let call = Call { command, key: key.as_ref(), generation: 0, attempt: 1, provider_reference: None };
+    let callback_url = provider.links.as_ref().map(|links| links.example(command));
+    let call = Call {
+        command,
+        key: key.as_ref(),
+        generation: 0,
+        attempt: 1,
+        provider_reference: None,
+        callback_url: callback_url.as_deref(),
+    };
     let mut request = account.adapter.request(&call).map_err(|failure| CommandError::Refused(failure.message))?;
     if account.adapter.token_request(request.timeout).is_some() {
         // The mask shows no more of a real one.
@@ -135,5 +143,38 @@ impl Shown {
             out.line(&self.body)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Environment};
+
+    #[test]
+    fn a_callback_url_is_shown_without_a_token() {
+        let key = "0123456789abcdef0123456789abcdef";
+        let text = format!("[webhooks]\npublic_url = 'https://hooks.example.com'\ntoken_keys = ['{key}']");
+        let config = Config::from_parts(Some(("ferryd.toml".as_ref(), &text)), &Environment::new()).unwrap();
+        let file = r#"
+            name = "acme"
+            type = "payment"
+            protocol = "rest"
+            base_url = "https://api.example.com"
+            webhook = { verify = "token" }
+            [operations.act]
+            request = { method = "POST", path = "/acts", query = { cb = "{{ callback_url }}" } }
+            body = { notify = "{{ callback_url }}" }
+        "#;
+        let provider = Provider::parse(file, "acme.toml", &config.provider_defaults()).unwrap();
+        let (name, operation) = provider.operations.first_key_value().unwrap();
+        let account = provider.default_account().unwrap();
+        let (id, payload) = ("try-1".to_owned(), "{}".to_owned());
+        let asked =
+            Try { name: "acme".to_owned(), operation: name.to_string(), payload, id, account: None, json: false };
+        let shown = show(&provider, account, operation, &asked.command(&provider).unwrap()).unwrap();
+        let url = "https://hooks.example.com/webhooks/acme?ferry=token";
+        assert_eq!(shown.url, format!("https://api.example.com/acts?cb={url}"));
+        assert_eq!(shown.body, format!("{{\"notify\":\"{url}\"}}"));
     }
 }

@@ -12,10 +12,13 @@ use super::{Config, Environment, check, placeholder};
 use crate::domain::name::excerpt;
 
 /// Keys whose values are never shown, and may hold `${…}`.
-const SECRETS: [&str; 2] = ["amqp.uri", TOKENS];
+const SECRETS: [&str; 3] = ["amqp.uri", TOKENS, TOKEN_KEYS];
 
 /// A list of tables, each with a secret `token`.
 const TOKENS: &str = "api.tokens";
+
+/// A list of secrets.
+const TOKEN_KEYS: &str = "webhooks.token_keys";
 
 /// The file and the environment, and what is wrong with them.
 pub(super) struct Layers<'a> {
@@ -98,13 +101,13 @@ impl<'a> Layers<'a> {
 
     /// The places of secrets that may hold `${…}`.
     fn secrets(&self) -> Vec<Vec<Step>> {
-        let tokens = find(&self.merged, &parse_steps(TOKENS)).and_then(|value| match &value.kind {
-            ValueKind::Array(list) => Some(list.len()),
-            _ => None,
-        });
-        let token = |index| parse_steps(&format!("{TOKENS}[{index}].token"));
-        let one = SECRETS.iter().filter(|key| **key != TOKENS).map(|key| parse_steps(key));
-        one.chain((0..tokens.unwrap_or_default()).map(token)).collect()
+        let length = |list| match find(&self.merged, &parse_steps(list)).map(|value| &value.kind) {
+            Some(ValueKind::Array(list)) => list.len(),
+            _ => 0,
+        };
+        let tokens = (0..length(TOKENS)).map(|index| format!("{TOKENS}[{index}].token"));
+        let keys = (0..length(TOKEN_KEYS)).map(|index| format!("{TOKEN_KEYS}[{index}]"));
+        tokens.chain(keys).chain(["amqp.uri".to_owned()]).map(|key| parse_steps(&key)).collect()
     }
 
     fn expand(&mut self) {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::check::{Broken, SECOND, rule, within};
 use super::network::Network;
 use super::public_url::PublicUrl;
+use super::secret::Secret;
 use super::{human, sections};
 
 /// The endpoint for webhook calls of providers, apart from the API. There is one where `public_url` is given.
@@ -20,6 +21,10 @@ pub struct Webhooks {
     /// `/webhooks/<provider>`. Signatures that cover the address are checked against it. Default: none, and nothing listens.
     /// Environment: `FERRYD_WEBHOOKS__PUBLIC_URL`.
     pub public_url: Option<PublicUrl>,
+    /// The keys of the tokens in callback URLs, for provider files that use `callback_url`; the same for all instances. The first
+    /// signs, every one of them is believed. 32 to 512 characters each: `openssl rand -hex 32` makes one. Each may be `${env:NAME}`
+    /// or `${file:/path}`. Default: none. Environment: `FERRYD_WEBHOOKS__TOKEN_KEYS`, separated by commas.
+    pub token_keys: Vec<Secret>,
     /// The IP address and port to listen at; port 0 takes a free one. Any other address than a loopback one needs TLS, or
     /// `trusted_proxies`.
     /// Default `127.0.0.1:8421`. Environment: `FERRYD_WEBHOOKS__BIND`.
@@ -57,6 +62,7 @@ impl Default for Webhooks {
     fn default() -> Self {
         Self {
             public_url: None,
+            token_keys: Vec::new(),
             bind: (Ipv4Addr::LOCALHOST, 8421).into(),
             trusted_proxies: Vec::new(),
             tls_cert_file: None,
@@ -86,6 +92,12 @@ impl Webhooks {
         let mut broken = self.reach();
         if !(1 << 10..=8 << 20).contains(&self.max_body) {
             broken.push(rule("webhooks.max_body", "write 1KiB to 8MiB"));
+        }
+        for (index, key) in self.token_keys.iter().enumerate() {
+            if !(32..=512).contains(&key.expose().len()) {
+                let message = "is no key of 32 to 512 characters: make one with `openssl rand -hex 32`";
+                broken.push((format!("webhooks.token_keys[{index}]"), message.to_owned()));
+            }
         }
         let range = SECOND / 10..=Duration::from_mins(1);
         broken.extend(within("webhooks.header_timeout", self.header_timeout, range.clone()));
@@ -133,7 +145,12 @@ mod tests {
     fn nothing_listens_without_a_public_address_and_one_that_was_forgotten_is_told() {
         assert!(!read("").unwrap().enabled());
         assert!(read(PUBLIC).unwrap().enabled());
-        for text in ["max_body = '2MiB'", "bind = '127.0.0.1:1'", "trusted_proxies = ['10.0.0.1']"] {
+        for text in [
+            "token_keys = ['0123456789abcdef0123456789abcdef']",
+            "max_body = '2MiB'",
+            "bind = '127.0.0.1:1'",
+            "trusted_proxies = ['10.0.0.1']",
+        ] {
             let faults = read(text).unwrap_err();
             assert!(faults[0].contains(": webhooks.public_url: is missing"), "{faults:?}");
         }
@@ -166,6 +183,10 @@ mod tests {
             ("header_timeout = '10ms'", Some("webhooks.header_timeout = \"10ms\": 10ms is not possible")),
             ("body_timeout = '2m'", Some("webhooks.body_timeout")),
             ("max_connections = 0", Some("webhooks.max_connections = 0: write")),
+            ("token_keys = ['0123456789abcdef0123456789abcdef']", None),
+            ("token_keys = ['hunter2']", Some("webhooks.token_keys[0]: is no key of 32 to 512 characters: make one")),
+            ("token_keys = 'hunter2'", Some("webhooks.token_keys: write a list")),
+            ("token_keys = ['${env:NONE}']", Some("webhooks.token_keys[0]: needs the environment variable NONE")),
             ("colour = 'red'", Some("webhooks.colour: is no key here")),
         ] {
             let faults = read(&format!("{PUBLIC}{text}")).err().unwrap_or_default();

@@ -4,6 +4,7 @@
 //! `tests/it/architecture.rs` holds this. So every decision about other people's money is a function from values to values.
 
 pub mod callback;
+pub mod callback_token;
 pub mod classify;
 pub mod command;
 pub mod command_id;

@@ -31,13 +31,14 @@ pub(super) fn check(bytes: &[u8]) {
 
 /// Reads a file that leaves out what it may.
 pub(super) fn parse(text: &str) -> Result<Provider, Vec<FileError>> {
-    let defaults = Defaults { retry: RetryPolicy::default(), max_in_flight: 64, max_bytes_in_flight: 1 << 26 };
+    let defaults =
+        Defaults { retry: RetryPolicy::default(), max_in_flight: 64, max_bytes_in_flight: 1 << 26, links: None };
     Provider::parse(text, "acme.toml", &defaults)
 }
 
 /// A first call.
 pub(super) fn call(command: &Command) -> Call<'_> {
-    Call { command, key: None, generation: 0, attempt: 1, provider_reference: None }
+    Call { command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url: None }
 }
 
 fn refused(errors: &[FileError]) {

@@ -124,13 +124,28 @@ impl Callbacks {
             }
         };
         let travel = travel(delivery);
+        let named = self.named(&callback);
         let mut following = Following::default();
-        for (item, notice) in notices.into_iter().enumerate() {
+        for (item, mut notice) in notices.into_iter().enumerate() {
+            notice.command = notice.command.or_else(|| named.clone());
             if travel.item.is_none_or(|only| only == item) {
                 self.heed(&callback, item, notice, travel.tried, &mut following).await?;
             }
         }
         Ok(following)
+    }
+
+    /// The command that the URL of a call names. A token that is not to be believed counts for nothing: who made the call has
+    /// been verified before.
+    fn named(&self, callback: &Callback) -> Option<CommandId> {
+        let Callback { id, provider, received_at, call, .. } = callback;
+        match self.provider.links.as_ref()?.command_of(call, *received_at)? {
+            Ok(command) => Some(command),
+            Err(reason) => {
+                warn!(%provider, callback = %id, %reason, "a webhook call names no command by its URL");
+                None
+            }
+        }
     }
 
     /// Puts a call where a person looks for it.

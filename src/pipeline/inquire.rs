@@ -11,7 +11,7 @@ use rand::RngExt as _;
 use super::lane::{CallSlot, Lane};
 use super::outbox::Outgoing;
 use super::parcel::Order;
-use super::{Pipeline, call_of};
+use super::{Pipeline, call_of, callback_urls};
 use crate::amqp::error::BrokerError;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::inquiry::{self, Asking, Inquiry, Purpose};
@@ -35,6 +35,8 @@ impl Pipeline {
             Asking::Instead(decision) => return self.follow(lane, order, *decision).await,
         };
         order.progress_mut().inquiry = Some(inquiry);
+        let first_sent = order.progress().first_sent.unwrap_or_else(Timestamp::now);
+        order.callback_url = callback_urls(lane, order, first_sent).swap_remove(0);
         let decision = match inquiry.purpose {
             Purpose::Poll => {
                 let polled = self.poll(lane, order).await;

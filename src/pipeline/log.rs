@@ -20,7 +20,7 @@ impl Pipeline {
         if !heard && self.exchanges.is_none() {
             return;
         }
-        let Order { command, parcel } = order;
+        let Order { command, parcel, .. } = order;
         let Exchanged { request, answer, at, elapsed } = exchanged;
         let step = StepLabel {
             at: *at,

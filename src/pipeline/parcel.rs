@@ -58,6 +58,8 @@ pub struct Order {
     pub parcel: Parcel,
     /// What it says.
     pub command: Command,
+    /// The URL for the provider to call about it, once one was made.
+    pub callback_url: Option<String>,
 }
 
 /// A parcel that is given up without a call.
@@ -224,7 +226,7 @@ impl Order {
         }
         let mut parcel = Parcel::new(delivery, identity, travel, names);
         parcel.expires_at = parcel.expires_at.or(command.expires_at);
-        Ok(Self { parcel, command })
+        Ok(Self { parcel, command, callback_url: None })
     }
 
     /// Which command it is, for the ledger, from the command that was read already.

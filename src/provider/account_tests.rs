@@ -57,7 +57,8 @@ fn account<'p>(provider: &'p Provider, name: &str) -> &'p Account {
 fn request(account: &Account) -> Request {
     let mut command = fixture::command("act", &json!({}));
     command.account = account.name.clone();
-    let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None };
+    let call =
+        Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url: None };
     account.adapter.request(&call).unwrap()
 }
 

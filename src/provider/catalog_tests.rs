@@ -287,7 +287,14 @@ fn the_answers_of_twilio_and_easypost_are_read() {
 /// A question of the catalog's about the payload's command, and what an answer to it means.
 fn ask(provider: &Provider, operation: &str, payload: &Value, purpose: Purpose, answer: &Value) -> (String, String) {
     let command = command(operation, payload);
-    let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: Some("ref_1") };
+    let call = Call {
+        command: &command,
+        key: None,
+        generation: 0,
+        attempt: 1,
+        provider_reference: Some("ref_1"),
+        callback_url: None,
+    };
     let request = provider.default_account().unwrap().adapter.inquire(&call, purpose).unwrap();
     let answer = Answer::Reply(reply(200, answer));
     let meaning = match purpose {

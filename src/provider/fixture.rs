@@ -1,9 +1,14 @@
 //! Providers, commands and answers for the tests of this module.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use super::link::LinkSettings;
 use super::registry::Defaults;
 use super::{Call, FileError, Provider};
+use crate::domain::callback_token::TokenKey;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::exchange::{Answer, Reply, Request};
 use crate::domain::key::IdempotencyKey;
@@ -12,7 +17,13 @@ use crate::domain::retry::RetryPolicy;
 
 /// What a file may leave out.
 pub(super) fn defaults() -> Defaults {
-    Defaults { retry: RetryPolicy::default(), max_in_flight: 64, max_bytes_in_flight: 1 << 26 }
+    Defaults { retry: RetryPolicy::default(), max_in_flight: 64, max_bytes_in_flight: 1 << 26, links: Some(links()) }
+}
+
+/// What callback URLs are made with.
+pub(super) fn links() -> Arc<LinkSettings> {
+    let (public_url, keys) = ("https://hooks.example.com".to_owned(), vec![TokenKey::new("a key of ferryd's own")]);
+    Arc::new(LinkSettings { public_url, keys, lifetime: Duration::from_hours(60 * 24) })
 }
 
 /// Reads a file as `providers/test.toml`.
@@ -67,13 +78,15 @@ pub(super) fn request_under(
         generation: 0,
         attempt: 1,
         provider_reference: None,
+        callback_url: None,
     })
 }
 
 /// What an answer to a first attempt means.
 pub(super) fn interpret(provider: &Provider, operation: &str, payload: &Value, reply: Reply) -> Outcome {
     let command = command(operation, payload);
-    let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None };
+    let call =
+        Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url: None };
     provider.default_account().unwrap().adapter.interpret(&call, &Answer::Reply(reply))
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod fake_webhook;
 mod fault;
 #[cfg(test)]
 mod fixture;
+pub mod link;
 mod parse;
 mod payload;
 pub mod registry;
@@ -30,6 +31,7 @@ use jiff::Timestamp;
 
 pub use self::account::{Account, account_schema};
 pub use self::fault::FileError;
+use self::link::Links;
 pub use self::parse::file_schema;
 pub use self::payload::{PayloadSchema, SchemaError};
 use self::webhook::{CannotSign, PrivateKey, Step};
@@ -131,6 +133,8 @@ pub struct Call<'a> {
     pub attempt: u32,
     /// The provider's own id for what it does, once it has told it.
     pub provider_reference: Option<&'a str>,
+    /// The URL for the provider to call about it; `None` where there is none.
+    pub callback_url: Option<&'a str>,
 }
 
 /// One configured provider.
@@ -141,6 +145,8 @@ pub struct Provider {
     pub kind: Name,
     /// Whose credentials it can be called with; there is at least one.
     pub accounts: BTreeMap<Name, Arc<Account>>,
+    /// Makes and reads its callback URLs; `None` where it has no endpoint, or the daemon no address or no key for them.
+    pub links: Option<Links>,
     /// What it can do.
     pub operations: BTreeMap<Name, Operation>,
     /// How it is reached.

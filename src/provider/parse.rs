@@ -54,6 +54,7 @@ pub(super) fn read(
     if let Some(below) = &below {
         value = source::merge(inherited(below, &value), &value);
     }
+    let has_endpoint = value.get("webhook").is_some();
     if secrecy == Secrecy::Placeholders {
         without_secrets(&mut value);
     }
@@ -65,7 +66,7 @@ pub(super) fn read(
         Ok(accounts) => accounts,
         Err(errors) => return Err(faults.located(&sources).into_iter().chain(errors).collect()),
     };
-    let provider = compile(&file, &accounts, Surroundings { folder, defaults }, &faults.place());
+    let provider = compile(&file, &accounts, Surroundings { folder, defaults, has_endpoint }, &faults.place());
     let mut errors = faults.located(&sources);
     for error in accounts.into_iter().flat_map(|account| account.faults(&sources)) {
         // What is wrong with the provider file is wrong for every account.

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::link::LinkSettings;
 use super::{FileError, Provider};
 use crate::domain::name::Name;
 use crate::domain::retry::RetryPolicy;
 
 /// What a provider file may leave out, from the daemon's configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Defaults {
     /// How often and how long commands are tried.
     pub retry: RetryPolicy,
@@ -18,6 +19,8 @@ pub struct Defaults {
     pub max_in_flight: u16,
     /// The most bytes of commands being worked on at the same time at one provider.
     pub max_bytes_in_flight: usize,
+    /// What callback URLs are made with; `None` where there are none.
+    pub links: Option<Arc<LinkSettings>>,
 }
 
 /// Every configured provider, by name, and the routes of types.

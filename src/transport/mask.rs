@@ -1,12 +1,13 @@
 //! Takes out of requests and answers what nobody may read in a log.
 //!
 //! Masked are a provider's secrets wherever and however written, the headers that carry credentials, fields that the
-//! provider file names, the payload's sensitive values, and card-like numbers. Text is cut only after masking, so that
-//! no half of a secret remains at the cut.
+//! provider file names, the payload's sensitive values, the tokens of callback URLs, and card-like numbers. Text is cut
+//! only after masking, so that no half of a secret remains at the cut.
 
 mod card;
 mod needle;
 mod shown;
+mod token;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -210,12 +211,12 @@ impl Mask {
         if credential || self.is_masked_field(name) || self.is_whole(value) || !self.hidden_in(value).is_empty() {
             return MASKED.into();
         }
-        let cards = card::spans(value);
+        let mut spans = token::spans(value);
         // Operators look for keys, and a key may look like the number of a card.
-        if cards.is_empty() || name.to_lowercase().contains("idempotency") {
-            return value.into();
+        if !name.to_lowercase().contains("idempotency") {
+            spans.append(&mut card::spans(value));
         }
-        cover(value, cards).into()
+        if spans.is_empty() { value.into() } else { cover(value, spans).into() }
     }
 
     /// Adds the pairs of a form or query, decoded; brackets and dots in names separate fields.
@@ -309,6 +310,7 @@ impl Mask {
     fn spans(&self, text: &str) -> Vec<Range<usize>> {
         let mut spans = self.hidden_in(text);
         spans.append(&mut card::spans(text));
+        spans.append(&mut token::spans(text));
         spans
     }
 

@@ -244,3 +244,26 @@ proptest! {
         prop_assert_eq!(mask().text(&text), text);
     }
 }
+
+#[test]
+fn the_tokens_of_callback_urls_are_masked_wherever_they_are() {
+    let token = "A-_9".repeat(12);
+    let callback = format!("https://hooks.example.com/webhooks/acme?ferry={token}");
+    let mut url: Url = "https://api.example.com/calls".parse().unwrap();
+    url.query_pairs_mut().append_pair("to", &callback);
+    let form = url.query().unwrap().to_owned();
+    let json = serde_json::json!({ "notify": callback, "escaped": 1 }).to_string().replace('=', "\\u003d");
+    let mask = Mask::new(&[], &[]);
+    let texts = [
+        mask.url(&url),
+        mask.text(&format!("failed to call {callback}: timeout")),
+        mask.body(Some("application/x-www-form-urlencoded"), form.as_bytes()).to_string(),
+        mask.body(Some("application/json"), json.as_bytes()).to_string(),
+        mask.body(None, format!("to: {callback}").as_bytes()).to_string(),
+        mask.value(serde_json::json!({ "notify": callback })).to_string(),
+    ];
+    for text in texts {
+        assert!(text.contains("/webhooks/acme?ferry=***") && !text.contains(&token), "{text}");
+    }
+    assert_eq!(mask.headers(&[("x-callback".to_owned(), callback)]).json().matches(&token).count(), 0);
+}

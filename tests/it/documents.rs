@@ -194,7 +194,7 @@ fn with_secrets(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
         filled.push_str(before);
-        filled.push_str("secret");
+        filled.push_str("a-secret-of-thirty-two-characters");
         rest = after.split_once('}').map_or("", |(_, after)| after);
     }
     filled + rest

@@ -7,6 +7,7 @@ mod amqps;
 mod api;
 mod architecture;
 mod bulkhead;
+mod callback_url;
 mod callbacks;
 mod cancel;
 mod carry;

@@ -51,7 +51,7 @@ impl Scene {
         let server = TlsServer::start(authority.issue("localhost"), serve).await;
         let file = file(server.address.port(), &authority);
         let retry = RetryPolicy::default();
-        let defaults = Defaults { retry, max_in_flight: 64, max_bytes_in_flight: 1 << 20 };
+        let defaults = Defaults { retry, max_in_flight: 64, max_bytes_in_flight: 1 << 20, links: None };
         let provider = Provider::parse(&file, "bank.toml", &defaults).map_err(|faults| faults[0].to_string()).unwrap();
         let lanes = Arc::new(Lanes::new(&Arc::new(provider), true).unwrap());
         Self { script, lanes, server, authority }
@@ -64,7 +64,14 @@ impl Scene {
     fn request(&self) -> Request {
         let body = json!({"id": "c1", "type": "payment", "operation": "pay", "payload": {}}).to_string();
         let command = Command::decode(body.as_bytes(), Envelope::default()).unwrap();
-        let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None };
+        let call = Call {
+            command: &command,
+            key: None,
+            generation: 0,
+            attempt: 1,
+            provider_reference: None,
+            callback_url: None,
+        };
         self.lane().account.adapter.request(&call).unwrap()
     }
 

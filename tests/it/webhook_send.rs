@@ -151,3 +151,28 @@ async fn what_becomes_of_a_call_that_is_sent_is_told_with_what_to_do() {
     }
     assert!(!printed(&taken).contains(SECRET) && !printed(&refused).contains("whsec-another"));
 }
+
+#[tokio::test]
+async fn notices_that_name_no_command_are_about_the_one_whose_callback_url_was_called() {
+    let rig = rig().await.env("FERRYD_WEBHOOKS__TOKEN_KEYS", "0123456789abcdef0123456789abcdef");
+    let daemon = rig.start().await;
+    for id in ["named", "called"] {
+        rig.publish(&charge(id, json!({"accepted": true}))).await;
+        rig.events.state(id, "waiting", SOON).await;
+    }
+    let batch = json!({"items": [
+        {"id": "n-1", "type": "refused", "command": "named", "code": "no_funds"},
+        {"id": "n-2", "type": "paid", "amount": 1099},
+    ]});
+    let output =
+        send(&rig, &daemon, &batch.to_string(), &["--command", "called", "--query", "from=test", "--json"]).await;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", printed(&output)));
+    assert!(word(&report, "called").contains("/webhooks/acme?from=test&ferry="), "{report:#}");
+    assert_eq!(
+        (&report["notices"][0]["command"], &report["notices"][1]["command"]),
+        (&json!("named"), &json!("called"))
+    );
+    assert_eq!(word(&rig.terminal("named").await, "data.error.kind"), "declined");
+    assert_eq!(rig.terminal("called").await["data"]["result"]["paid"], 1099);
+    rig.end(&daemon).await;
+}

@@ -18,14 +18,18 @@ use crate::cli::output::{Output, visible};
 use crate::cli::setup::Setup;
 use crate::config::{InvalidPublicUrl, PublicUrl, Webhooks};
 use crate::domain::callback::{Notice, RawCallback};
+use crate::domain::callback_token::PARAMETER;
+use crate::domain::command_id::CommandId;
 use crate::domain::exchange::{Answer, Method, Reply, Request};
 use crate::domain::name::Name;
+use crate::provider::link::Links;
 use crate::provider::{HttpSettings, Webhook};
 use crate::transport::http::Http;
 
 pub(super) const EXAMPLES: &str = r"Examples:
   ferryd webhook send stripe event.json
   printf %s 'MessageSid=SM1&MessageStatus=sent' | ferryd webhook send twilio -
+  ferryd webhook send acme done.json --command shop.order-1001.charge
   ferryd webhook send github push.json --header 'X-GitHub-Event: push'
   ferryd webhook send sendgrid events.json --private-key key.pem
   ferryd webhook send stripe event.json --to https://hooks.example.com --ca ca.pem --json
@@ -67,6 +71,9 @@ pub struct Send {
     /// The query of the call, such as 'foo=1&bar=2'
     #[arg(long)]
     query: Option<String>,
+    /// The id of a command: its callback URL is called, with a token made for it
+    #[arg(long, value_name = "ID")]
+    command: Option<CommandId>,
     /// The media type of the body [default: application/json where it is JSON, else application/x-www-form-urlencoded]
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
@@ -121,14 +128,17 @@ impl Send {
             refused("there is no endpoint for webhooks: write `webhooks.public_url` into the configuration")
         })?;
         let to = self.to.clone().map_or_else(|| default_address(settings, public), Ok)?;
-        let call = self.call(public)?;
+        let call = self.call(public, provider.links.as_ref())?;
         let private_key = self.private_key.as_deref().map(private_key).transpose()?;
         let signed = endpoint
             .sign(&call, Timestamp::now(), private_key.as_ref())
             .map_err(|error| CommandError::Refused(format!("failed to sign: {error}")))?;
         let request = request(&signed, public, &to)?;
         let reply = self.exchange(&request, &to)?;
-        let report = Report::of(endpoint, &signed, &request, &reply);
+        let mut report = Report::of(endpoint, &signed, &request, &reply);
+        for told in &mut report.notices {
+            told.command = told.command.take().or_else(|| self.command.as_ref().map(ToString::to_string));
+        }
         if self.json {
             out.json(&report)?;
         } else {
@@ -138,9 +148,16 @@ impl Send {
     }
 
     /// The call before it is signed.
-    fn call(&self, public: &PublicUrl) -> Result<RawCallback, CommandError> {
+    fn call(&self, public: &PublicUrl, links: Option<&Links>) -> Result<RawCallback, CommandError> {
         let body = captured::bytes(&self.file)?;
-        let query = self.query.as_ref().map(|query| format!("?{}", query.trim_start_matches('?'))).unwrap_or_default();
+        let token = self.command.as_ref().map(|id| {
+            let token = links.and_then(|links| links.token(id, Timestamp::now()));
+            let refusal = "there are no callback URLs: write `webhooks.token_keys` into the configuration";
+            token.map(|token| format!("{PARAMETER}={token}")).ok_or_else(|| refused(refusal))
+        });
+        let query = self.query.as_ref().map(|query| query.trim_start_matches('?').to_owned());
+        let query: Vec<_> = query.into_iter().chain(token.transpose()?).collect();
+        let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
         let account = self.account.as_ref().filter(|account| **account != Name::default_account());
         let account = account.map(|account| format!("/{account}")).unwrap_or_default();
         let url = public

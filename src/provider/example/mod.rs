@@ -6,12 +6,16 @@
 mod difference;
 pub(in crate::provider) mod file;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde_json::{Value as Json, json};
 use url::form_urlencoded;
 
 pub use self::difference::Difference;
 use self::difference::{compare, of_pairs};
 use self::file::{ExampleFile, ExpectedOutcomeFile, ExpectedRequestFile, ReplyFile};
+use super::link::LinkSettings;
 use super::parse::{self, Secrecy};
 use super::registry::Defaults;
 use super::{Call, FileError, Operation, Provider, catalog, rest};
@@ -52,7 +56,8 @@ pub struct Test {
 /// Every fault of the file.
 pub fn test_file(text: &str, file: &str) -> Result<Tests, Vec<FileError>> {
     // No example depends on them.
-    let defaults = Defaults { retry: RetryPolicy::default(), max_in_flight: 1, max_bytes_in_flight: 1 };
+    let defaults =
+        Defaults { retry: RetryPolicy::default(), max_in_flight: 1, max_bytes_in_flight: 1, links: Some(links()) };
     let (mut file, provider) = parse::read(text, file, &defaults, Secrecy::Placeholders)?;
     let mut tests = Vec::new();
     for (name, operation) in &provider.operations {
@@ -64,6 +69,12 @@ pub fn test_file(text: &str, file: &str) -> Result<Tests, Vec<FileError>> {
         }
     }
     Ok(Tests { provider: provider.name, tests })
+}
+
+/// Callback URLs without a token.
+fn links() -> Arc<LinkSettings> {
+    let public_url = "https://hooks.example.com".to_owned();
+    Arc::new(LinkSettings { public_url, keys: Vec::new(), lifetime: Duration::ZERO })
 }
 
 /// Holds a file of the catalog against its examples; `None` where there is no such file.
@@ -89,7 +100,15 @@ fn differences(provider: &Provider, name: &Name, operation: &Operation, example:
     };
     let max_length = operation.idempotency.map(|keys| keys.max_length);
     let key = max_length.map(|max_length| IdempotencyKey::for_generation(&command.id, 0, max_length));
-    let call = Call { command: &command, key: key.as_ref(), generation: 0, attempt: 1, provider_reference: None };
+    let callback_url = provider.links.as_ref().map(|links| links.example(&command));
+    let call = Call {
+        command: &command,
+        key: key.as_ref(),
+        generation: 0,
+        attempt: 1,
+        provider_reference: None,
+        callback_url: callback_url.as_deref(),
+    };
     if example.request.is_some() || example.reply.is_none() {
         match (account.adapter.request(&call), &example.request) {
             (Ok(request), Some(expected)) => compare_request(expected, &request, &mut found),

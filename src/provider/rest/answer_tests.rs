@@ -160,8 +160,14 @@ fn retry_after_is_read_as_seconds_or_date_and_garbage_ignored() {
 fn nothing_sent_is_transient_and_half_an_answer_unknown() {
     let provider = acting(READING);
     let command = crate::provider::fixture::command("act", &json!({}));
-    let call =
-        crate::provider::Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None };
+    let call = crate::provider::Call {
+        command: &command,
+        key: None,
+        generation: 0,
+        attempt: 1,
+        provider_reference: None,
+        callback_url: None,
+    };
     let failure = Failure::new("timeout", "no answer within 30s");
     let not_sent = provider
         .default_account()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use minijinja::Value;
 use secrecy::SecretString;
 
+use super::callback_url::CallbackUrl;
 use super::expression::Known;
 use super::file::ProviderFile;
 use super::header::{self, Auth};
@@ -21,9 +22,11 @@ use crate::domain::command::ANY;
 use crate::domain::name::Name;
 use crate::provider::account::{Names, Stated, Values};
 use crate::provider::fault::Place;
+use crate::provider::link::Links;
 use crate::provider::registry::Defaults;
 use crate::provider::webhook::compile::{self as webhook, SecretsOfFile};
 use crate::provider::webhook::file::WebhookFile;
+use crate::provider::webhook::token::Called;
 use crate::provider::{Account, HttpSettings, LogSettings, Operation, Provider, Webhook};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +40,8 @@ pub(in crate::provider) struct Surroundings<'a> {
     pub(in crate::provider) folder: &'a Path,
     /// The daemon's settings.
     pub(in crate::provider) defaults: &'a Defaults,
+    /// Whether the file has an endpoint for webhook calls, also where it is not looked at.
+    pub(in crate::provider) has_endpoint: bool,
 }
 
 /// Makes a provider of a file and its accounts. What is wrong is said at `root` or in the accounts, and then the result may
@@ -56,12 +61,14 @@ pub(in crate::provider) fn compile(
         root.key("protocol").refuse(r#"is missing; write protocol = "rest""#);
     }
     let names = Names::of(file, accounts);
-    let opened: Vec<_> = accounts.iter().map(|stated| Opened::new(file, stated, &names, around, root)).collect();
+    let callback_url = CallbackUrl::new(around.has_endpoint, around.defaults.links.is_some());
+    let open = |stated| Opened::new(file, stated, &names, &callback_url, around, root);
+    let mut opened: Vec<_> = accounts.iter().map(open).collect();
     let http = http_settings(file, around.folder, root);
     let connect_timeout = http.connect_timeout;
     let inherited = Inherited {
-        in_request: Known::in_request(&names.secrets).with_account(&names.values),
-        in_answer: Known::in_answer(&names.secrets).with_account(&names.values),
+        in_request: Known::in_request(&names.secrets).with_account(&names.values).with(&callback_url),
+        in_answer: Known::in_answer(&names.secrets).with_account(&names.values).with(&callback_url),
         folder: around.folder,
         connect_timeout,
         timeout: timeout(file.timeout.as_deref(), TIMEOUT, connect_timeout, &root.key("timeout")),
@@ -79,12 +86,19 @@ pub(in crate::provider) fn compile(
         let text = "has commands looked up, and no operation has a `lookup`; write one";
         root.key("webhook").key("on").refuse(text);
     }
+    let links = around.defaults.links.as_ref().filter(|_| around.has_endpoint).zip(name.clone());
+    let links = links.map(|(settings, provider)| Links { provider, settings: Arc::clone(settings) });
+    let called = Called { links: links.as_ref(), is_asked: callback_url.is_named() };
+    for (opened, stated) in opened.iter_mut().zip(accounts) {
+        opened.listen(file, &names, called, &stated.place(root));
+    }
     let (name, rest) = (name?, Arc::new(rest));
     let accounts = opened.into_iter().map(|opened| opened.account(&name, &rest));
     let accounts: Option<Vec<Account>> = accounts.collect();
     Some(Provider {
         name,
         kind: kind?,
+        links,
         accounts: accounts?.into_iter().map(|account| (account.name.clone(), Arc::new(account))).collect(),
         operations,
         http,
@@ -104,14 +118,28 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(file: &ProviderFile, stated: &Stated, names: &Names, around: Surroundings<'_>, root: &Place<'_>) -> Self {
+    fn new(
+        file: &ProviderFile,
+        stated: &Stated,
+        names: &Names,
+        callback_url: &CallbackUrl,
+        around: Surroundings<'_>,
+        root: &Place<'_>,
+    ) -> Self {
         let place = stated.place(root);
         stated.check(file, names, &place);
         let secrets = secrets(file, stated, around.folder, &place.key("secrets"));
         let (of_file, values) = (SecretsOfFile { names: &names.secrets, secrets: &secrets }, stated.values(names));
-        let webhook = file.webhook.as_ref().and_then(|table| webhook::compile(table, of_file, &place.key("webhook")));
-        let shared = shared(file, of_file, &values, &place);
-        Self { name: stated.name.clone(), account_variable: values.variable(), shared, webhook, secrets }
+        let known = Known::in_request(&names.secrets).with_account(values.names).with(callback_url);
+        let shared = shared(file, of_file, &values, &known, &place);
+        Self { name: stated.name.clone(), account_variable: values.variable(), shared, webhook: None, secrets }
+    }
+
+    /// Adds the endpoint for webhook calls, once it is known what the operations ask the provider to call.
+    fn listen(&mut self, file: &ProviderFile, names: &Names, called: Called<'_>, place: &Place<'_>) {
+        let of_file = SecretsOfFile { names: &names.secrets, secrets: &self.secrets };
+        let compile = |table| webhook::compile(table, of_file, called, &place.key("webhook"));
+        self.webhook = file.webhook.as_ref().and_then(compile);
     }
 
     fn account(self, provider: &Name, operations: &Arc<BTreeMap<Name, RestOperation>>) -> Option<Account> {
@@ -155,9 +183,14 @@ fn secrets(file: &ProviderFile, account: &Stated, folder: &Path, place: &Place<'
     Secrets::new(secrets)
 }
 
-fn shared(file: &ProviderFile, of_file: SecretsOfFile<'_>, account: &Values<'_>, root: &Place<'_>) -> Option<Shared> {
+fn shared(
+    file: &ProviderFile,
+    of_file: SecretsOfFile<'_>,
+    account: &Values<'_>,
+    known: &Known<'_>,
+    root: &Place<'_>,
+) -> Option<Shared> {
     let SecretsOfFile { names, secrets } = of_file;
-    let known = &Known::in_request(names).with_account(account.names);
     let place = root.key("base_url");
     if file.base_url.is_none() {
         place.refuse(r#"is missing; write base_url = "https://api.example.com""#);

@@ -10,6 +10,7 @@ use minijinja::value::Serde;
 use minijinja::{Error, ErrorKind, Value};
 use serde_json::Value as Json;
 
+use super::callback_url::{self, CallbackUrl};
 use super::engine::{ENGINE, Null};
 use crate::domain::name::excerpt;
 use crate::provider::suggest;
@@ -20,7 +21,7 @@ const LONGEST: usize = 2_048;
 const DEEPEST: usize = 32;
 
 /// Variables that every expression may use.
-const IN_REQUESTS: [&str; 7] = ["payload", "command", "metadata", "account", "secrets", "key", "callback_url"];
+const IN_REQUESTS: [&str; 7] = ["payload", "command", "metadata", "account", "secrets", "key", callback_url::NAME];
 
 /// Variables of expressions that look at an answer, besides those of requests.
 const IN_ANSWERS: [&str; 4] = ["status", "headers", "body", "text"];
@@ -38,6 +39,7 @@ pub(in crate::provider) struct Known<'f> {
     secrets: &'f BTreeSet<String>,
     account: &'f BTreeSet<String>,
     items: Vec<String>,
+    callback_url: Option<&'f CallbackUrl>,
 }
 
 /// What accounts without values of their own have.
@@ -46,7 +48,12 @@ static NOTHING: BTreeSet<String> = BTreeSet::new();
 impl<'f> Known<'f> {
     /// The variables of requests, and the names in `[secrets]`.
     pub(super) fn in_request(secrets: &'f BTreeSet<String>) -> Self {
-        Self { variables: IN_REQUESTS.to_vec(), secrets, account: &NOTHING, items: Vec::new() }
+        Self { variables: IN_REQUESTS.to_vec(), secrets, account: &NOTHING, items: Vec::new(), callback_url: None }
+    }
+
+    /// The same variables, of which `callback_url` may be there or not.
+    pub(super) fn with(self, callback_url: &'f CallbackUrl) -> Self {
+        Self { callback_url: Some(callback_url), ..self }
     }
 
     /// The variables of answers, and the names in `[secrets]`.
@@ -154,6 +161,9 @@ pub(in crate::provider) enum ExpressionError {
         /// What to write.
         hint: String,
     },
+    /// It needs a callback URL, and there is none.
+    #[error("`callback_url` {0}")]
+    NoCallbackUrl(&'static str),
     /// It uses a filter or test that does not exist.
     #[error("`{name}` is not a {what}; see the list of filters in docs/PROVIDERS.md")]
     Word {
@@ -240,6 +250,9 @@ impl Expression {
         })?;
         for name in sorted(code.undeclared_variables(false)) {
             known.check(&name)?;
+            if let Some(callback_url) = known.callback_url.filter(|_| name == callback_url::NAME) {
+                callback_url.name_in(&without_strings(source)).map_err(ExpressionError::NoCallbackUrl)?;
+            }
         }
         for path in sorted(code.undeclared_variables(true)) {
             if let Some(name) = path.strip_prefix("secrets.") {
@@ -347,7 +360,7 @@ fn is_known(name: &str, what: &str) -> bool {
     question.and_then(|question| question.eval(scope)).is_ok_and(|answer| answer.is_true())
 }
 
-fn identifier(text: &str) -> &str {
+pub(super) fn identifier(text: &str) -> &str {
     let text = text.trim_start();
     let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
     &text[..end]

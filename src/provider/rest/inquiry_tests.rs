@@ -53,7 +53,14 @@ const SINGLE: &str = r#"
 /// What is said to `provider` about a command whose id there is `reference`.
 fn with_call<T>(reference: Option<&str>, then: impl FnOnce(&Call<'_>) -> T) -> T {
     let command = command("act", &json!({ "amount": 5 }));
-    then(&Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: reference })
+    then(&Call {
+        command: &command,
+        key: None,
+        generation: 0,
+        attempt: 1,
+        provider_reference: reference,
+        callback_url: None,
+    })
 }
 
 fn request(provider: &Provider, purpose: Purpose, reference: Option<&str>) -> Result<Request, Failure> {

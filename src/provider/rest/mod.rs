@@ -4,6 +4,7 @@
 //! [`answer`] reads what came back.
 
 mod answer;
+mod callback_url;
 pub(super) mod compile;
 mod decimal;
 mod encode;
@@ -167,6 +168,7 @@ impl Rest {
             ("account", self.account_variable.clone()),
             ("secrets", self.secret_variable.clone()),
             ("key", key),
+            (callback_url::NAME, call.callback_url.map_or(Value::UNDEFINED, Value::from)),
             ("provider_reference", call.provider_reference.map_or(Value::UNDEFINED, Value::from)),
         ];
         Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())

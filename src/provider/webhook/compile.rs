@@ -20,6 +20,7 @@ use super::key::Key;
 use super::notice::{Reading, Rule, Sense};
 use super::place::{Place as InCall, SignaturePlace, TimestampPlace, Within};
 use super::signed::Signed;
+use super::token::{self, Called};
 use super::{Endpoint, Verification};
 use crate::provider::Webhook;
 use crate::provider::fault::Place;
@@ -45,20 +46,24 @@ pub(in crate::provider) struct SecretsOfFile<'f> {
 pub(in crate::provider) fn compile(
     file: &WebhookFile,
     secrets: SecretsOfFile<'_>,
+    called: Called<'_>,
     place: &Place<'_>,
 ) -> Option<Arc<dyn Webhook>> {
     let at = place.key("verify");
     let verification = match &file.verify {
         None => {
-            at.refuse("is missing; write a table [webhook.verify], or `\"none\"` where the provider signs nothing");
+            at.refuse(
+                "is missing; write a table [webhook.verify], or `\"none\"` or `\"token\"` where the provider signs nothing",
+            );
             None
         }
         Some(VerifyFile::None) => Some(Verification::None),
+        Some(VerifyFile::Token) => token::compile(file, called, place).map(Verification::Token),
         Some(VerifyFile::Table(table)) => verification(table, secrets, &at),
     };
     let at = place.key("challenge");
     let challenge = file.challenge.as_ref().map(|file| challenge(file, secrets, &at));
-    let reading = reading(file, secrets, place);
+    let reading = reading(file, secrets, called, place);
     Some(Arc::new(Endpoint {
         reading,
         secrets: secrets.secrets.variable(),
@@ -71,12 +76,12 @@ pub(in crate::provider) fn compile(
 }
 
 /// How calls are read. What is wrong is said at `place`, and then left out.
-fn reading(file: &WebhookFile, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Reading {
+fn reading(file: &WebhookFile, secrets: SecretsOfFile<'_>, called: Called<'_>, place: &Place<'_>) -> Reading {
     let known = Known::in_webhook(secrets.names);
     let text = |key: &str, source: Option<&String>| place.key(key).check(Text::compile(source?, &known));
-    if !file.on.is_empty() && file.command.is_none() && file.reference.is_none() {
-        let text =
-            "stands without `command` or `reference`, so nothing says which command a notice is about; write one";
+    if !file.on.is_empty() && file.command.is_none() && file.reference.is_none() && !called.is_asked {
+        let text = "stands without `command` or `reference`, so nothing says which command a notice is about; write one, or \
+                    put `{{ callback_url }}` into the requests";
         place.key("on").refuse(text);
     }
     let each = text("each", file.each.as_ref());

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::provider) struct WebhookFile {
-    /// How a call is verified: a table, or `none` for calls that nobody signs. There is no default.
+    /// How a call is verified: a table, or for calls that nobody signs `token` or `none`. There is no default.
     pub(super) verify: Option<VerifyFile>,
     /// What the provider is answered where it only asks whether the endpoint is really yours.
     pub(super) challenge: Option<ChallengeFile>,
@@ -88,27 +88,33 @@ pub(super) enum SenseFile {
 pub(super) enum VerifyFile {
     /// They are not, and that was written out.
     None,
+    /// By the token in the callback URL.
+    Token,
     /// As described.
     Table(Box<VerifyTable>),
 }
 
 impl<'de> Deserialize<'de> for VerifyFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NoneOrTable)
+        deserializer.deserialize_any(WordOrTable)
     }
 }
 
-struct NoneOrTable;
+struct WordOrTable;
 
-impl<'de> Visitor<'de> for NoneOrTable {
+impl<'de> Visitor<'de> for WordOrTable {
     type Value = VerifyFile;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a table, or the text `none`")
+        f.write_str("a table, or one of the texts `none` and `token`")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        if text == "none" { Ok(VerifyFile::None) } else { Err(E::unknown_variant(text, &["none"])) }
+        match text {
+            "none" => Ok(VerifyFile::None),
+            "token" => Ok(VerifyFile::Token),
+            _ => Err(E::unknown_variant(text, &["none", "token"])),
+        }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
@@ -126,6 +132,10 @@ impl JsonSchema for VerifyFile {
             "description": "How calls are verified.",
             "oneOf": [
                 { "description": "Not at all: everybody's calls are believed.", "type": "string", "const": "none" },
+                {
+                    "description": "By the token in the URL that was called, which the provider had from `callback_url`.",
+                    "type": "string", "const": "token"
+                },
                 generator.subschema_for::<VerifyTable>(),
             ]
         })

@@ -2,7 +2,7 @@
 //!
 //! A file says how its provider signs (`file`, made into an endpoint by `compile`). A call is then verified in the
 //! order in which `described` tells it: `place` reads the signatures and the time of signing, `signed` puts together
-//! what was signed, `key` compares. `adyen` is a scheme that no file can describe. Each verification can be told step by
+//! what was signed, `key` compares. `adyen` is a scheme that no file can describe, `token` looks at the URL alone. Each verification can be told step by
 //! step (`explain`), and turned round to sign a call as the provider would (`sign`). `challenge` answers providers that
 //! only ask whether an endpoint is really its owner's.
 //!
@@ -23,6 +23,7 @@ mod place;
 mod private_key;
 mod sign;
 mod signed;
+pub(super) mod token;
 
 use jiff::Timestamp;
 
@@ -35,6 +36,7 @@ use self::notice::Reading;
 pub use self::private_key::{NoPrivateKey, PrivateKey};
 pub use self::sign::CannotSign;
 use super::Webhook;
+use super::link::Links;
 use crate::domain::callback::{ChallengeReply, Notice, RawCallback, Unverified};
 
 /// What to do with a call that may be answered.
@@ -74,6 +76,8 @@ struct Endpoint {
 enum Verification {
     /// Everybody is believed: the file says so.
     None,
+    /// By the token in the URL that was called.
+    Token(Links),
     /// By what the file describes.
     Described(Box<Described>),
     /// By the signatures in Adyen's payment notifications.
@@ -87,6 +91,7 @@ impl Endpoint {
                 trail.passed("nothing", || "the file says `verify = \"none\"`: everybody is believed".to_owned());
                 Ok(())
             }
+            Verification::Token(links) => token::examine(links, call, now, trail),
             Verification::Described(scheme) => scheme.examine(call, now, trail),
             Verification::AdyenPayments(scheme) => scheme.examine(call, now, trail),
         }
@@ -121,6 +126,10 @@ impl Webhook for Endpoint {
     ) -> Result<RawCallback, CannotSign> {
         match &self.verification {
             Verification::None => Ok(call.clone()),
+            Verification::Token(links) => match links.command_of(call, now) {
+                Some(Ok(_)) => Ok(call.clone()),
+                _ => Err(CannotSign::NoToken),
+            },
             Verification::Described(scheme) => scheme.sign(call, now, private_key),
             Verification::AdyenPayments(scheme) => scheme.sign(call, now),
         }
@@ -131,6 +140,12 @@ impl Webhook for Endpoint {
             Verification::None => {
                 return vec![
                     "`verify` is \"none\": whoever knows the address can send calls, and they are believed".to_owned(),
+                ];
+            }
+            Verification::Token(_) => {
+                return vec![
+                    "`verify` is \"token\": whoever has seen the callback URL of a command can say what became of it"
+                        .to_owned(),
                 ];
             }
             Verification::Described(scheme) => (&scheme.keys, scheme.unsigned_body),

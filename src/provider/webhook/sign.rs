@@ -28,6 +28,9 @@ pub enum CannotSign {
     /// The call lacks what is signed.
     #[error("{0}, and it is signed")]
     Missing(String),
+    /// Calls are believed by a token, which this one lacks.
+    #[error("calls are believed by the token of a callback URL, and this one has none that is good")]
+    NoToken,
     /// The body is not what the scheme signs.
     #[error("the body is no payment notification: it has no `notificationItems`")]
     NoNotification,

@@ -1,0 +1,190 @@
+//! The token in a callback URL: which command a webhook call is about, in ferryd's own hand.
+//!
+//! ```text
+//! base64url(version, day of the first call, command id, HMAC-SHA256 over all that and the provider's name)
+//! ```
+//!
+//! It tells when it was made rather than when it ends, and that to the day: a request that is made again has to be the same,
+//! byte for byte, whatever was configured meanwhile.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use ring::hmac;
+
+use super::command_id::CommandId;
+use super::name::Name;
+
+/// The parameter of the query that holds it.
+pub const PARAMETER: &str = "ferry";
+
+/// The fewest characters of one, for whoever looks for them in a text.
+pub const SHORTEST: usize = (HEAD + 1 + MAC) * 4 / 3;
+
+/// What all of them are for, so that no other signature under the same key can be taken for one.
+const CONTEXT: &[u8] = b"ferryd callback token\0";
+
+const VERSION: u8 = 1;
+/// The bytes of version and day.
+const HEAD: usize = 3;
+/// The bytes of the signature.
+const MAC: usize = 32;
+/// Seconds.
+const DAY: i64 = 86_400;
+
+/// A key that tokens are signed with.
+#[derive(Debug, Clone)]
+pub struct TokenKey(hmac::Key);
+
+/// Why a text names no command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadToken {
+    /// It is none of ferryd's, for another provider, or signed with a key that is known no more.
+    #[error("the token is none that ferryd made for this provider with one of its keys")]
+    Forged,
+    /// It was made too long ago.
+    #[error("the token was made too long ago")]
+    Expired,
+}
+
+impl TokenKey {
+    /// A key of this text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()))
+    }
+
+    /// The token of a command whose first call at a provider is made, or was made, at this time.
+    #[must_use]
+    pub fn token(&self, provider: &Name, command: &CommandId, first_sent: Timestamp) -> String {
+        let day = first_sent.as_second().div_euclid(DAY).clamp(0, u16::MAX.into());
+        let [.., high, low] = day.to_be_bytes();
+        let mut bytes = vec![VERSION, high, low];
+        bytes.extend_from_slice(command.as_str().as_bytes());
+        let mac = hmac::sign(&self.0, &signed(provider, &bytes));
+        bytes.extend_from_slice(mac.as_ref());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+}
+
+/// The command that a token names, at a provider and a time.
+///
+/// # Errors
+/// [`BadToken`]: it is not to be believed.
+pub fn read(
+    keys: &[TokenKey],
+    provider: &Name,
+    token: &str,
+    now: Timestamp,
+    lifetime: Duration,
+) -> Result<CommandId, BadToken> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BadToken::Forged)?;
+    let (content, mac) = bytes.split_last_chunk::<MAC>().ok_or(BadToken::Forged)?;
+    let signed = signed(provider, content);
+    if !keys.iter().any(|TokenKey(key)| hmac::verify(key, &signed, mac).is_ok()) {
+        return Err(BadToken::Forged);
+    }
+    let Some((&[VERSION, high, low], id)) = content.split_first_chunk::<HEAD>() else { return Err(BadToken::Forged) };
+    let id = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok()).ok_or(BadToken::Forged)?;
+    let made = i64::from(u16::from_be_bytes([high, low])) * DAY;
+    let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
+    if now.as_second() >= made.saturating_add(lifetime) { Err(BadToken::Expired) } else { Ok(id) }
+}
+
+/// What the signature covers. A name holds no zero byte, so nothing can be moved from one part to the other.
+fn signed(provider: &Name, content: &[u8]) -> Vec<u8> {
+    [CONTEXT, provider.as_str().as_bytes(), &[0], content].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOON: i64 = 1_796_126_400;
+    const WEEK: Duration = Duration::from_hours(7 * 24);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn key(text: &str) -> TokenKey {
+        TokenKey::new(text)
+    }
+
+    fn token() -> String {
+        key("new").token(&name("acme"), &"order-1".parse().unwrap(), at(NOON))
+    }
+
+    fn named(keys: &[TokenKey], provider: &str, token: &str, second: i64) -> Result<String, BadToken> {
+        read(keys, &name(provider), token, at(second), WEEK).map(|id| id.as_str().to_owned())
+    }
+
+    #[test]
+    fn a_token_names_its_command_to_its_provider_under_its_key_for_its_time() {
+        let (new, other, rotated) = ([key("new")], [key("other")], [key("other"), key("new")]);
+        let begin_of_day = NOON - NOON % DAY;
+        let end = begin_of_day + 7 * DAY;
+        for (keys, provider, second, expected) in [
+            (&new[..], "acme", NOON, Ok("order-1")),
+            (&rotated, "acme", NOON, Ok("order-1")),
+            (&new, "acme", begin_of_day, Ok("order-1")),
+            (&new, "acme", end - 1, Ok("order-1")),
+            (&new, "acme", end, Err(BadToken::Expired)),
+            (&new, "acm", NOON, Err(BadToken::Forged)),
+            (&other, "acme", NOON, Err(BadToken::Forged)),
+            (&[], "acme", NOON, Err(BadToken::Forged)),
+        ] {
+            assert_eq!(named(keys, provider, &token(), second), expected.map(str::to_owned), "{provider} {second}");
+        }
+    }
+
+    #[test]
+    fn every_altered_bit_and_every_lost_byte_is_found() {
+        let keys = [key("new")];
+        let bytes = URL_SAFE_NO_PAD.decode(token()).unwrap();
+        for (place, bit) in (0..bytes.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
+            let mut altered = bytes.clone();
+            altered[place] ^= 1 << bit;
+            let altered = URL_SAFE_NO_PAD.encode(altered);
+            assert_eq!(named(&keys, "acme", &altered, NOON), Err(BadToken::Forged), "byte {place}, bit {bit}");
+        }
+        for length in 0..token().len() {
+            assert_eq!(named(&keys, "acme", &token()[..length], NOON), Err(BadToken::Forged), "{length}");
+        }
+        for text in ["", "=", "ferry", &format!("{}=", token()), &format!(" {}", token()), &format!("{}A", token())] {
+            assert_eq!(named(&keys, "acme", text, NOON), Err(BadToken::Forged), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_the_same_all_day_and_never_changes_between_versions() {
+        for second in [NOON - NOON % DAY, NOON - NOON % DAY + DAY - 1] {
+            assert_eq!(key("new").token(&name("acme"), &"order-1".parse().unwrap(), at(second)), token());
+        }
+        // Providers hold tokens for months.
+        assert_eq!(token(), "AVE0b3JkZXItMWLPizzw_14SCE-O5GnturYXuysMwCS1vEnfhzzmRl7a");
+    }
+
+    proptest! {
+        #[test]
+        fn every_command_is_named_as_it_is(id in "[A-Za-z0-9._:-]{1,128}", secret in ".{1,64}", second in 0_i64..5_000_000_000) {
+            let token = key(&secret).token(&name("acme"), &id.parse().unwrap(), at(second));
+            prop_assert!(token.len() >= SHORTEST);
+            prop_assert!(token.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_'), "{token}");
+            prop_assert_eq!(named(&[key(&secret)], "acme", &token, second), Ok(id));
+        }
+
+        #[test]
+        fn no_text_is_taken_for_a_token(text in "[A-Za-z0-9_-]{0,300}") {
+            prop_assert_eq!(named(&[key("new")], "acme", &text, NOON), Err(BadToken::Forged));
+        }
+    }
+}

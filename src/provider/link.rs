@@ -1,0 +1,75 @@
+//! Callback URLs: addresses of a provider's endpoint that name a command, for the provider to call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::callback::RawCallback;
+use crate::domain::callback_token::{self, BadToken, PARAMETER, TokenKey};
+use crate::domain::command::Command;
+use crate::domain::command_id::CommandId;
+use crate::domain::name::Name;
+
+/// What stands for a token where none is shown.
+const ANY_TOKEN: &str = "token";
+
+/// What the callback URLs of all providers are made with.
+#[derive(Debug, Clone)]
+pub struct LinkSettings {
+    /// What stands before `/webhooks/<provider>`.
+    pub public_url: String,
+    /// The first signs, each is believed.
+    pub keys: Vec<TokenKey>,
+    /// How long a token is good for, from the day of the first call.
+    pub lifetime: Duration,
+}
+
+/// Makes and reads the callback URLs of one provider.
+#[derive(Debug, Clone)]
+pub struct Links {
+    /// Whose endpoint it is.
+    pub(super) provider: Name,
+    /// How.
+    pub(super) settings: Arc<LinkSettings>,
+}
+
+impl Links {
+    /// The callback URLs of a command whose first call is made, or was made, at this time: one for each key. The first is
+    /// the one to send; the others were sent when their key was the first.
+    pub fn urls<'a>(&'a self, command: &'a Command, first_sent: Timestamp) -> impl Iterator<Item = String> + 'a {
+        let token = move |key: &TokenKey| key.token(&self.provider, &command.id, first_sent);
+        self.settings.keys.iter().map(move |key| self.url(command, &token(key)))
+    }
+
+    /// The token of a command whose first call is made at this time.
+    #[must_use]
+    pub fn token(&self, command: &CommandId, first_sent: Timestamp) -> Option<String> {
+        Some(self.settings.keys.first()?.token(&self.provider, command, first_sent))
+    }
+
+    /// A URL of the same form that names no command, to be shown.
+    #[must_use]
+    pub fn example(&self, command: &Command) -> String {
+        self.url(command, ANY_TOKEN)
+    }
+
+    /// The command that a call names by the token in its URL; `None` where it has none.
+    #[must_use]
+    pub fn command_of(&self, call: &RawCallback, now: Timestamp) -> Option<Result<CommandId, BadToken>> {
+        let LinkSettings { keys, lifetime, .. } = self.settings.as_ref();
+        let token = call.query(PARAMETER)?;
+        Some(callback_token::read(keys, &self.provider, &token, now, *lifetime))
+    }
+
+    fn url(&self, command: &Command, token: &str) -> String {
+        let (public_url, provider) = (&self.settings.public_url, &self.provider);
+        let account = Some(&command.account).filter(|account| **account != Name::default_account());
+        let account = account.map(|account| format!("/{account}")).unwrap_or_default();
+        format!("{public_url}/webhooks/{provider}{account}?{PARAMETER}={token}")
+    }
+}
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

@@ -1,0 +1,57 @@
+//! Calls that are believed by the token in their URL: whoever knows it had it from ferryd, or from the provider.
+
+use jiff::Timestamp;
+
+use super::explain::Trail;
+use super::file::WebhookFile;
+use crate::domain::callback::{RawCallback, Unverified};
+use crate::domain::callback_token::{BadToken, PARAMETER};
+use crate::provider::fault::Place;
+use crate::provider::link::Links;
+
+/// What there is to know of callback URLs.
+#[derive(Clone, Copy)]
+pub(in crate::provider) struct Called<'f> {
+    /// Reads them; `None` where there are none.
+    pub(in crate::provider) links: Option<&'f Links>,
+    /// Whether a request of the file asks the provider to call one.
+    pub(in crate::provider) is_asked: bool,
+}
+
+/// Believes calls by the token in their URL, which then says alone what they are about.
+pub(super) fn compile(file: &WebhookFile, called: Called<'_>, place: &Place<'_>) -> Option<Links> {
+    for (key, text) in [("command", &file.command), ("reference", &file.reference)] {
+        if text.is_some() {
+            place.key(key).refuse("is not verified: the token says which command a call is about; leave it out");
+        }
+    }
+    let links = called.links.filter(|_| called.is_asked);
+    if links.is_none() {
+        let text = "is \"token\", and no request has a `callback_url` with one, so every call would be refused; put \
+                    `{{ callback_url }}` where the provider takes an address to call";
+        place.key("verify").refuse(text);
+    }
+    links.cloned()
+}
+
+/// Looks for a token that is good at this time.
+pub(super) fn examine(links: &Links, call: &RawCallback, now: Timestamp, trail: &mut Trail) -> Result<(), Unverified> {
+    let looked_for = format!("a token in the parameter `{PARAMETER}` of the query");
+    match links.command_of(call, now) {
+        Some(Ok(id)) => {
+            trail.passed(&looked_for, || format!("that of the command {}", id.as_str()));
+            Ok(())
+        }
+        Some(Err(reason)) => {
+            trail.failed(&looked_for, || reason.to_string());
+            Err(match reason {
+                BadToken::Forged => Unverified::Forged,
+                BadToken::Expired => Unverified::Stale,
+            })
+        }
+        None => {
+            trail.failed(&looked_for, || "none".to_owned());
+            Err(Unverified::Unsigned)
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Finds the tokens of callback URLs.
+
+use std::ops::Range;
+
+use crate::domain::callback_token::{PARAMETER, SHORTEST};
+
+/// How a query separates a name from its value, also within another one.
+const EQUALS: [&str; 3] = ["=", "%3D", "%3d"];
+
+/// Where the tokens are in a text.
+pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
+    let token = |(at, name): (usize, &str)| {
+        let after = &text[at + name.len()..];
+        let token = EQUALS.iter().find_map(|equals| after.strip_prefix(equals))?;
+        let length = token.bytes().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_')).count();
+        let start = text.len() - token.len();
+        (length >= SHORTEST).then_some(start..start + length)
+    };
+    text.match_indices(PARAMETER).filter_map(token).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_found_in_urls_however_deep_and_nothing_else() {
+        let token = "A-_9".repeat(12);
+        for (text, found) in [
+            (format!("https://h.example/webhooks/acme?ferry={token}"), 1),
+            (format!("{{\"url\":\"https://h.example/?a=1&ferry={token}&b=2\"}}"), 1),
+            (format!("url=https%3A%2F%2Fh.example%2F%3Fferry%3D{token}"), 1),
+            (format!("ferry%3d{token} ferry={token}"), 2),
+            (format!("ferry={}", &token[..40]), 0),
+            (format!("ferry: {token}"), 0),
+            (token.clone(), 0),
+            ("ferry=".to_owned(), 0),
+        ] {
+            let spans = spans(&text);
+            assert_eq!(spans.len(), found, "{text}");
+            assert!(spans.into_iter().all(|span| text[span] == *token), "{text}");
+        }
+    }
+}
