@@ -16,7 +16,7 @@ pub mod cancel;
 pub mod conclude;
 pub mod control;
 pub mod in_flight;
-mod inquire;
+pub mod inquire;
 pub mod lane;
 mod log;
 pub mod memory;

@@ -71,6 +71,7 @@ fn verdict(id: &CommandId, heard: &Heard) -> Result<String, String> {
                 Err("the ferryd that answered keeps no ledger, and can't tell what was sent".to_owned())
             }
         },
+        Heard::Lookup { .. } => Err("ferryd answered another question".to_owned()),
         Heard::Refused { error } => {
             Err(format!("ferryd did not understand: {}; is it an older version?", visible(error)))
         }
@@ -81,6 +82,7 @@ fn verdict(id: &CommandId, heard: &Heard) -> Result<String, String> {
 mod tests {
     use super::*;
     use crate::domain::ledger::ruling::TooLate;
+    use crate::pipeline::inquire::LookupWish;
 
     #[test]
     fn an_answer_is_told_in_a_sentence_and_too_late_is_a_failure() {
@@ -101,6 +103,8 @@ mod tests {
                 cancellation: Cancellation::TooLate { reason: TooLate::InFlight },
             },
             Heard::Cancel { id: "a".parse().unwrap(), cancellation: Cancellation::Noted },
+            Heard::Lookup { id: "a".parse().unwrap(), lookup: LookupWish::Asked },
+            Heard::Lookup { id: "a".parse().unwrap(), lookup: LookupWish::NoLedger },
             Heard::Refused { error: "no word".to_owned() },
         ] {
             let json = serde_json::to_string(&heard).unwrap();

@@ -87,7 +87,6 @@ fn operation(key: bool, accept_duplicates: bool, retry: RetryPolicy) -> Operatio
         payload: PayloadSchema::any(),
         reads: false,
         accept_duplicates,
-        called_back: false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! `ferryd lookup`: the provider is asked what came of a command of which nobody knows.
+//! `ferryd lookup`: the provider is asked what came of a command that waits, or of which nobody knows.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,27 +9,32 @@ use serde_json::json;
 use super::desk::Desk;
 use super::error::CommandError;
 use super::event_line::event_line;
-use super::output::Output;
+use super::output::{Output, visible};
+use super::person;
 use super::setup::Setup;
 use crate::config::human::parse_duration;
 use crate::domain::command_id::CommandId;
 use crate::domain::event::Event;
 use crate::domain::lifecycle::State;
 use crate::operator::OperatorError;
+use crate::operator::control::say;
 use crate::operator::dead::Dead;
 use crate::operator::follow::Follow;
 use crate::operator::lookup::{Asked, look_up};
+use crate::pipeline::control::{Heard, Word};
+use crate::pipeline::inquire::LookupWish;
 
 const EXAMPLES: &str = "\
 Examples:
   ferryd lookup shop.order-1001.charge
   ferryd lookup shop.order-1001.charge --wait 2m --json | jq -r .data.state
 
-A running ferryd asks the provider, by the operation's `lookup`. What it finds ends the command, and closes
-its dead letter. Where it finds nothing the dead letter stays as it is, also where the provider says that
-there is none: replay it then. `ferryd exchanges ID` shows what was asked and answered.
+A running ferryd asks the provider, by the operation's `lookup`, about a command that waits or is dead.
+What it finds ends the command, and closes its dead letter. Where it finds nothing, or that the provider still
+works on it, all stays as it is, also where the provider says that there is none: replay a dead letter then.
+`ferryd exchanges ID` shows what was asked and answered.
 
-Ends with 5 where the command has not ended in time.";
+Ends with 1 where there is nothing to ask; with 5 where the command has not ended in time.";
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -67,7 +72,10 @@ impl Lookup {
             match asked {
                 Asked::Sent if self.wait.is_zero() => Ok(None),
                 Asked::Sent => self.end(follow).await,
-                Asked::NotDead => Err(CommandError::NotDead(self.id.clone())),
+                Asked::NotDead => {
+                    self.ask_ahead(&desk).await?;
+                    if self.wait.is_zero() { Ok(None) } else { self.end(follow).await }
+                }
                 Asked::Refused(why) => Err(CommandError::Refused(format!("`{}` is not looked up: {why}", self.id))),
             }
         });
@@ -77,6 +85,20 @@ impl Lookup {
             Some(event) if self.json => Ok(out.json(&*event)?),
             Some(event) => Ok(out.line(event_line(&event))?),
         }
+    }
+
+    /// Has a command looked up that is no dead letter: it waits, or there is nothing to ask.
+    async fn ask_ahead(&self, desk: &Desk) -> Result<(), CommandError> {
+        let word = Word::Lookup { id: self.id.clone(), by: person::user() };
+        let why = match say(&desk.operator, &word).await? {
+            Heard::Lookup { lookup: LookupWish::Asked, .. } => return Ok(()),
+            Heard::Lookup { lookup, .. } => nothing_to_ask(lookup).to_owned(),
+            Heard::Refused { error } => {
+                format!("ferryd did not understand: {}; is it an older version?", visible(&error))
+            }
+            Heard::Cancel { .. } => "ferryd answered another question".to_owned(),
+        };
+        Err(CommandError::Refused(format!("`{}` is not looked up: {why}", self.id)))
     }
 
     async fn end(&self, mut follow: Follow) -> Result<Option<Box<Event>>, CommandError> {
@@ -90,5 +112,18 @@ impl Lookup {
             CommandError::NotEnded { count: 1, some, after }
         };
         Ok(Some(end.map_err(late)?.map_err(|error: OperatorError| CommandError::from(error))?))
+    }
+}
+
+/// Why a provider is not asked.
+fn nothing_to_ask(wish: LookupWish) -> &'static str {
+    match wish {
+        LookupWish::Asked => "it is being asked already",
+        LookupWish::NotKnown => "it is not known; `ferryd commands` lists those that are",
+        LookupWish::NotWaiting => "it is neither a dead letter nor waiting for its provider; see `ferryd status`",
+        LookupWish::NoLookup => {
+            "its operation had no `lookup` when it began to wait; its poll, a webhook call or its deadline ends it"
+        }
+        LookupWish::NoLedger => "the ferryd that answered keeps no ledger, and can't tell what waits",
     }
 }

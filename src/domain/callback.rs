@@ -83,9 +83,13 @@ pub enum Meaning {
     Completed(Success),
     /// The provider's business "no".
     Declined(Failure),
+    /// It accepted, and failed to do it for reasons of its own.
+    Failed(Failure),
+    /// It goes on; with what is known so far.
+    Progress(Option<Value>),
     /// Something that is worth asking the provider about: the call alone is not believed so far.
     Lookup,
-    /// Nothing that decides anything: it goes on, or it is something else.
+    /// Nothing of the command's own end.
     Nothing,
 }
 
@@ -96,6 +100,8 @@ impl Meaning {
         match self {
             Self::Completed(_) => "completed",
             Self::Declined(_) => "declined",
+            Self::Failed(_) => "failed",
+            Self::Progress(_) => "progress",
             Self::Lookup => "lookup",
             Self::Nothing => "nothing",
         }

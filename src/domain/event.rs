@@ -142,6 +142,8 @@ pub enum Happening {
     Completed(Success),
     /// Failed.
     Failed(Kind, Failure),
+    /// Failed by the word of the provider, which had accepted it: for reasons of its own, and for good. There is no dead letter.
+    FailedThere(Failure),
 }
 
 impl Happening {
@@ -153,7 +155,7 @@ impl Happening {
             Self::Processing | Self::Inquiring { accepted: false, .. } => State::Processing,
             Self::Waiting(..) | Self::Inquiring { accepted: true, .. } => State::Waiting,
             Self::Completed(_) => State::Completed,
-            Self::Failed(..) => State::Failed,
+            Self::Failed(..) | Self::FailedThere(_) => State::Failed,
         }
     }
 }
@@ -235,12 +237,12 @@ impl EventData {
             Happening::Processing => {}
             Happening::Pending { due, failure } => {
                 self.next_attempt_at = Some(due);
-                self.fail(None, failure);
+                self.fail(None, false, failure);
             }
             Happening::Inquiring { due, failure, .. } => {
                 self.next_attempt_at = Some(due);
                 if let Some(failure) = failure {
-                    self.fail(None, failure);
+                    self.fail(None, false, failure);
                 }
             }
             Happening::Waiting(success, party) => {
@@ -253,7 +255,11 @@ impl EventData {
             }
             Happening::Failed(kind, failure) => {
                 self.r#final = !kind.dead_letters();
-                self.fail(Some(kind), failure);
+                self.fail(Some(kind), kind.dead_letters(), failure);
+            }
+            Happening::FailedThere(failure) => {
+                self.r#final = true;
+                self.fail(Some(Kind::Rejected), false, failure);
             }
         }
     }
@@ -264,7 +270,7 @@ impl EventData {
         self.warnings = success.warnings;
     }
 
-    fn fail(&mut self, kind: Option<Kind>, failure: Failure) {
+    fn fail(&mut self, kind: Option<Kind>, dead_lettered: bool, failure: Failure) {
         self.provider_reference = failure.provider_reference;
         self.error = Some(EventError {
             kind,
@@ -272,7 +278,7 @@ impl EventData {
             message: failure.message,
             details: failure.details,
             http_status: failure.http_status,
-            dead_lettered: kind.is_some_and(Kind::dead_letters),
+            dead_lettered,
         });
     }
 }

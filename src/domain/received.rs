@@ -56,8 +56,11 @@ pub struct ReceivedData {
     /// Its own id for what this is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
-    /// What it means for a command: `completed`, `declined`, `lookup` or `nothing`.
+    /// What it means for a command: `completed`, `declined`, `failed`, `progress`, `lookup` or `nothing`.
     pub meaning: String,
+    /// What is known so far, of `progress`, as the provider's file maps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
     /// What was called with, masked.
     pub body: Value,
 }

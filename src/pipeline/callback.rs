@@ -173,13 +173,17 @@ impl Callbacks {
             }
             match happening(&notice.meaning) {
                 Some(happening) => following.add(&id, self.pipeline.decide(ledger, &id, happening).await?),
-                None if notice.meaning == Meaning::Lookup => following.messages.extend(self.asked(ledger, &id)),
+                None if notice.meaning == Meaning::Lookup => {
+                    let question = ledger.case(&id).and_then(|case| self.pipeline.asked_now(&case));
+                    following.messages.extend(question);
+                }
                 None => {}
             }
             return Ok(());
         }
         let names_one = notice.command.is_some() || notice.reference.is_some();
-        let waits = if notice.meaning == Meaning::Nothing { TOLD_AFTER } else { MOST_WAITS };
+        let tells = matches!(notice.meaning, Meaning::Nothing | Meaning::Progress(_));
+        let waits = if tells { TOLD_AFTER } else { MOST_WAITS };
         let goes_on = names_one && tried < waits && self.pipeline.memory.ledger().is_some();
         if tried == TOLD_AFTER || (!goes_on && tried < TOLD_AFTER) {
             following.messages.extend(self.told(callback, item, &notice, None));
@@ -187,7 +191,7 @@ impl Callbacks {
         if goes_on {
             debug!(provider = %callback.provider, callback = %callback.id, tried, "no command is known for a webhook call yet");
             following.messages.extend(self.again(callback, item, tried + 1));
-        } else if notice.meaning != Meaning::Nothing {
+        } else if !tells {
             let reference = notice.reference.as_deref().unwrap_or_default();
             info!(provider = %callback.provider, callback = %callback.id, reference, "a webhook call belongs to no command");
         }
@@ -215,15 +219,6 @@ impl Callbacks {
         Some(opening.identity.clone())
     }
 
-    /// A copy of the message of a command that waits, which asks its provider at once. Whichever of the two asks first goes
-    /// on, and the other finds that its question has been asked.
-    fn asked(&self, ledger: &Ledger, id: &CommandId) -> Option<Message> {
-        let case = ledger.case(id)?;
-        let (kept, asking) = case.kept.as_deref().zip(case.asking.as_ref())?;
-        debug!(command.id = id.as_str(), "a webhook call says that it is worth asking");
-        Some(self.pipeline.outbox.asked_now(kept, asking, &self.provider.name, Timestamp::now()))
-    }
-
     /// The event that tells of a notice.
     fn told(&self, callback: &Callback, item: usize, notice: &Notice, command: Option<Identity>) -> Option<Message> {
         let Callback { id, account, received_at, .. } = callback;
@@ -235,6 +230,10 @@ impl Callbacks {
             event: notice.event.clone(),
             provider_reference: notice.reference.clone(),
             meaning: notice.meaning.as_str().to_owned(),
+            result: match &notice.meaning {
+                Meaning::Progress(result) => result.clone().map(|result| self.mask.value(result)),
+                _ => None,
+            },
             body: self.mask.value(notice.body.clone()),
         };
         let id = notice.id.clone().unwrap_or_else(|| format!("{id}-{item}"));
@@ -317,7 +316,8 @@ fn happening(meaning: &Meaning) -> Option<Happening> {
     match meaning {
         Meaning::Completed(success) => Some(Happening::Completed(success.clone())),
         Meaning::Declined(failure) => Some(Happening::Failed(Kind::Declined, failure.clone())),
-        Meaning::Lookup | Meaning::Nothing => None,
+        Meaning::Failed(failure) => Some(Happening::FailedThere(failure.clone())),
+        Meaning::Progress(_) | Meaning::Lookup | Meaning::Nothing => None,
     }
 }
 

@@ -133,7 +133,7 @@ impl Pipeline {
         loop {
             let effects = self.effects(parcel, &verdict, attempt, remedies);
             let known = ledger.case(&parcel.identity.id).is_some_and(|case| case.opening.is_some());
-            let kept = remedies.called_back.then(|| kept(parcel, &verdict)).flatten();
+            let kept = remedies.lookup.and_then(|_| kept(parcel, &verdict));
             let finished = finished(parcel, known, kept, effects.clone());
             let Ruled { id, ruling, .. } = ledger.append(record(parcel, Fact::Finished(Box::new(finished)))).await?;
             match ruling {
@@ -261,7 +261,7 @@ fn content_conflict(parcel: &Parcel) -> ConflictEvent {
     )
 }
 
-/// The message of a command that begins to wait.
+/// The message of a command that begins to wait, so that it can be looked up before its time.
 fn kept(parcel: &Parcel, verdict: &Verdict) -> Option<Box<Kept>> {
     let waits = matches!(verdict, Verdict::Wait(_) | Verdict::Inquire(..));
     (waits && parcel.travel.progress.inquiry.is_none()).then(|| {

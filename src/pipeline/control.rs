@@ -1,7 +1,8 @@
 //! Words to ferryd itself, on a queue of their own, so that they do not wait behind commands.
 //!
-//! A word is JSON: `{"word":"cancel","id":"shop.order-1001.charge","by":"shop","reason":"order withdrawn"}`. Whoever sets
-//! `reply_to` is told what came of it. What can't be read is kept as a dead letter.
+//! A word is JSON: `{"word":"cancel","id":"shop.order-1001.charge","by":"shop","reason":"order withdrawn"}`, or
+//! `{"word":"lookup","id":"shop.order-1001.charge","by":"ada"}`. Whoever sets `reply_to` is told what came of it. What can't be
+//! read is kept as a dead letter.
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::cancel::Cancellation;
+use super::inquire::LookupWish;
 use super::{Pipeline, ack};
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::Message;
@@ -33,6 +35,13 @@ pub enum Word {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// Ask the provider now about a command that waits.
+    Lookup {
+        /// The command.
+        id: CommandId,
+        /// Who wishes it.
+        by: String,
+    },
 }
 
 /// The answer to whoever set `reply_to`.
@@ -46,6 +55,13 @@ pub enum Heard {
         /// What came of it.
         #[serde(flatten)]
         cancellation: Cancellation,
+    },
+    /// What came of a lookup.
+    Lookup {
+        /// The command.
+        id: CommandId,
+        /// What came of it.
+        lookup: LookupWish,
     },
     /// The word was not understood.
     Refused {
@@ -68,12 +84,20 @@ pub async fn take(pipeline: Arc<Pipeline>, delivery: Delivery) {
 }
 
 async fn do_as_told(pipeline: &Pipeline, word: Word) -> Result<Heard, BrokerError> {
-    let Word::Cancel { id, by, reason } = word;
     let started = Timestamp::now();
-    let cancellation = pipeline.cancel(&id, &Person { by: by.clone(), reason }).await?;
-    let took_ms = Timestamp::now().duration_since(started).as_millis();
-    info!(command.id = id.as_str(), by, ?cancellation, took_ms, "asked to cancel");
-    Ok(Heard::Cancel { id, cancellation })
+    let took_ms = || Timestamp::now().duration_since(started).as_millis();
+    match word {
+        Word::Cancel { id, by, reason } => {
+            let cancellation = pipeline.cancel(&id, &Person { by: by.clone(), reason }).await?;
+            info!(command.id = id.as_str(), by, ?cancellation, took_ms = took_ms(), "asked to cancel");
+            Ok(Heard::Cancel { id, cancellation })
+        }
+        Word::Lookup { id, by } => {
+            let lookup = pipeline.look_up_now(&id).await?;
+            info!(command.id = id.as_str(), by, ?lookup, took_ms = took_ms(), "asked to look up");
+            Ok(Heard::Lookup { id, lookup })
+        }
+    }
 }
 
 async fn refuse(pipeline: &Pipeline, delivery: &Delivery, error: String) -> Result<Heard, BrokerError> {
@@ -104,6 +128,9 @@ mod tests {
         let cancel = json!({ "word": "cancel", "id": "order-1", "by": "shop" });
         let word: Word = serde_json::from_value(cancel).unwrap();
         assert_eq!(word, Word::Cancel { id: "order-1".parse().unwrap(), by: "shop".to_owned(), reason: None });
+        let lookup = json!({ "word": "lookup", "id": "order-1", "by": "shop" });
+        let word: Word = serde_json::from_value(lookup).unwrap();
+        assert_eq!(word, Word::Lookup { id: "order-1".parse().unwrap(), by: "shop".to_owned() });
         for wrong in [
             json!({ "word": "dance", "id": "order-1", "by": "shop" }),
             json!({ "word": "cancel", "id": "no id", "by": "shop" }),
@@ -117,5 +144,7 @@ mod tests {
     fn an_answer_is_flat() {
         let heard = Heard::Cancel { id: "order-1".parse().unwrap(), cancellation: Cancellation::Noted };
         assert_eq!(serde_json::to_value(heard).unwrap(), json!({ "id": "order-1", "outcome": "noted" }));
+        let heard = Heard::Lookup { id: "order-1".parse().unwrap(), lookup: LookupWish::NotWaiting };
+        assert_eq!(serde_json::to_value(heard).unwrap(), json!({ "id": "order-1", "lookup": "not_waiting" }));
     }
 }

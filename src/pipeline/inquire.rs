@@ -7,18 +7,64 @@ use std::panic::AssertUnwindSafe;
 
 use jiff::Timestamp;
 use rand::RngExt as _;
+use serde::{Deserialize, Serialize};
 
 use super::lane::{CallSlot, Lane};
 use super::outbox::Outgoing;
 use super::parcel::Order;
 use super::{Pipeline, call_of, callback_urls};
 use crate::amqp::error::BrokerError;
+use crate::amqp::message::Message;
+use crate::domain::command_id::CommandId;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::inquiry::{self, Asking, Inquiry, Purpose};
+use crate::domain::ledger::case::Case;
+use crate::domain::lifecycle::State;
 use crate::domain::outcome::{Failure, LookedUp, Polled};
 use crate::provider::Operation;
 
+/// What came of a wish to have a provider asked about a command that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LookupWish {
+    /// The provider is asked now.
+    Asked,
+    /// The command is not known.
+    NotKnown,
+    /// It has ended, or is not sent yet, or is being called: there is nothing to ask.
+    NotWaiting,
+    /// Its operation had no `lookup` when it began to wait.
+    NoLookup,
+    /// There is no ledger, so nobody knows what waits.
+    NoLedger,
+}
+
 impl Pipeline {
+    /// Has a provider asked now about a command that waits for it, or for a lookup of its own time.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`].
+    pub async fn look_up_now(&self, id: &CommandId) -> Result<LookupWish, BrokerError> {
+        let Some(ledger) = self.memory.ledger() else { return Ok(LookupWish::NoLedger) };
+        let Some(case) = ledger.case(id).filter(|case| case.opening.is_some()) else {
+            return Ok(LookupWish::NotKnown);
+        };
+        let Some(question) = self.asked_now(&case) else {
+            let waits = case.state() == State::Waiting;
+            return Ok(if waits { LookupWish::NoLookup } else { LookupWish::NotWaiting });
+        };
+        self.broker.publish(&question).await?;
+        Ok(LookupWish::Asked)
+    }
+
+    /// A copy of the message of a command that waits, which asks its provider at once. Whichever of the two asks first goes
+    /// on, and the other finds that its question has been asked.
+    pub(super) fn asked_now(&self, case: &Case) -> Option<Message> {
+        let (kept, asking) = case.kept.as_deref().zip(case.asking.as_ref())?;
+        let provider = case.opening.as_ref()?.identity.provider.as_ref()?;
+        Some(self.outbox.asked_now(kept, asking, provider, Timestamp::now()))
+    }
+
     /// Asks what is due, if it is, and says what follows.
     pub(super) async fn inquire(
         &self,

@@ -71,7 +71,6 @@ mod tests {
                 payload: PayloadSchema::any(),
                 reads: false,
                 accept_duplicates,
-                called_back: false,
             };
             let kind: Name = kind.parse().unwrap();
             assert_eq!(repetition(&kind, &operation), expected, "{kind} {key} {accept_duplicates}");

@@ -191,8 +191,6 @@ pub struct Operation {
     pub poll: Option<PollPolicy>,
     /// What a lookup is worth; `None` where there is none.
     pub lookup: Option<LookupPolicy>,
-    /// Whether a webhook call of the provider has it looked up, so that its message has to be at hand while it waits.
-    pub called_back: bool,
     /// Checks a payload; says what is wrong, one line for each fault.
     pub payload: PayloadSchema,
     /// Whether its request only asks for something (GET): whatever came of it, it may be made again (RFC 9110, 9.2.1).
@@ -205,7 +203,7 @@ impl Operation {
     /// What the provider offers against doubt about the operation's calls.
     #[must_use]
     pub fn remedies(&self) -> Remedies {
-        Remedies { idempotency: self.idempotency, lookup: self.lookup, called_back: self.called_back }
+        Remedies { idempotency: self.idempotency, lookup: self.lookup }
     }
 }
 
@@ -216,8 +214,6 @@ pub struct Remedies {
     pub idempotency: Option<Idempotency>,
     /// To be asked.
     pub lookup: Option<LookupPolicy>,
-    /// To call when it is worth asking.
-    pub called_back: bool,
 }
 
 /// A provider's promise to act once under one key.

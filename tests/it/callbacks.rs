@@ -37,6 +37,15 @@ result = { id = "{{ body.about }}", paid = "{{ body.amount }}" }
 when = "body.type == 'charge.failed'"
 as = "declined"
 code = "{{ body.code }}"
+[[webhook.on]]
+when = "body.type == 'charge.lost'"
+as = "failed"
+code = "{{ body.code }}"
+message = "lost on the way"
+[[webhook.on]]
+when = "body.type == 'charge.moved'"
+as = "progress"
+result = { at = "{{ body.at }}" }
 "#;
 
 /// A rig with an endpoint at which `acme` calls back, signed, and these operations besides.
@@ -268,5 +277,34 @@ async fn a_call_that_is_not_believed_only_has_its_command_looked_up() {
     })
     .await;
     assert_eq!((rig.calls("late").calls, rig.calls("late").acted), (1, 1));
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_call_tells_how_far_a_command_is_and_that_its_provider_failed() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    rig.publish(&charge("order-7", json!({"accepted": true}))).await;
+    rig.events.state("order-7", "waiting", SOON).await;
+    let moved = told("evt-1", "charge.moved", json!({"command": "order-7", "at": "harbour"}));
+    assert_eq!(call(&daemon, &moved).await, Some(200));
+    let event = received(&rig, "evt-1").await;
+    assert_eq!((word(&event, "data.meaning"), word(&event, "data.result.at")), ("progress", "harbour"));
+    assert_eq!(word(&event, "data.command.id"), "order-7");
+    let lost = told("evt-2", "charge.lost", json!({"command": "order-7", "code": "sunk"}));
+    assert_eq!(call(&daemon, &lost).await, Some(200));
+    let end = rig.terminal("order-7").await;
+    let error = &end["data"]["error"];
+    assert_eq!(
+        (word(error, "kind"), word(error, "code"), word(error, "message")),
+        ("rejected", "sunk", "lost on the way")
+    );
+    assert_eq!((&end["data"]["final"], &error["dead_lettered"]), (&json!(true), &json!(false)));
+    // What the provider says first holds, and that it says otherwise later is told.
+    let paid = told("evt-3", "charge.succeeded", json!({"command": "order-7", "amount": 1099}));
+    assert_eq!(call(&daemon, &paid).await, Some(200));
+    rig.events.first(SOON, |event| event["type"] == "ferry.command.conflict" && event["subject"] == "order-7").await;
+    assert_eq!(ends(&rig, "order-7"), ["order-7/0/1/failed"]);
+    assert_eq!(rig.broker.depth("ferry.dead.acme").await, Some(0));
     rig.end(&daemon).await;
 }

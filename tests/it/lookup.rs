@@ -149,6 +149,39 @@ async fn a_person_has_an_unresolved_command_looked_up_and_its_dead_letter_closes
     assert_eq!(rig.calls("late").calls, 1);
 }
 
+#[tokio::test]
+async fn a_person_has_a_waiting_command_looked_up_before_its_time() {
+    let rig = rig().await.changed("acme", "interval = \"1s\"", "interval = \"12h\"");
+    let daemon = rig.start().await;
+    for (operation, id) in [("pay", "slow"), ("charge", "mute")] {
+        rig.publish(&acme(operation, id, json!({"accepted": true}))).await;
+        rig.events.state(id, "waiting", SOON).await;
+    }
+    let asked = || rig.sandbox.calls().questions.get("slow").copied().unwrap_or_default();
+    // The provider still works on it, and it goes on waiting.
+    assert_eq!(look_up(&rig, &["slow", "--wait", "1s"]).await.0, 5);
+    assert_eq!(asked(), 1);
+    let (code, answer) = look_up(&rig, &["slow", "--wait", "0s"]).await;
+    assert_eq!((code, answer), (0, json!({"id": "slow", "asked": true})));
+    eventually(SOON, "it is asked again", async || (asked() == 2).then_some(())).await;
+    rig.sandbox.end("slow", "succeeded");
+    let (code, end) = look_up(&rig, &["slow"]).await;
+    assert_eq!((code, word(&end, "data.state")), (0, "completed"), "{end:#}");
+    for (id, why) in [
+        ("mute", "had no `lookup` when it began to wait"),
+        ("slow", "neither a dead letter nor waiting"),
+        ("nobody", "it is not known"),
+    ] {
+        let mut command = rig.setup.command(&["lookup", id]);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{id}");
+        assert!(told.contains(why), "{told}");
+    }
+    assert_eq!((rig.calls("slow").calls, rig.calls("slow").acted), (1, 1));
+    rig.end(&daemon).await;
+}
+
 async fn look_up(rig: &Rig, arguments: &[&str]) -> (i32, Value) {
     ferryd(rig, &[&["lookup", "--json"], arguments].concat()).await
 }

@@ -11,7 +11,7 @@ use crate::domain::progress::Attempted;
 pub(super) const FIRST: Step = Step::call(0, 1);
 
 /// A command whose records are ruled on one after the other.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Told {
     slot: Option<Case>,
     number: u64,

@@ -35,7 +35,8 @@ fn is_answer(finished: &Finished) -> bool {
     let event = &finished.effects.event;
     match event.data.state {
         State::Completed => true,
-        State::Failed => matches!(kind_of(event), Some(Kind::Declined)),
+        // A refusal that leaves no dead letter came by a call of the provider's own.
+        State::Failed => event.data.r#final && matches!(kind_of(event), Some(Kind::Declined | Kind::Rejected)),
         _ => false,
     }
 }

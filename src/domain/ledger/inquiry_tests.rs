@@ -4,7 +4,8 @@ use super::super::record::*;
 use super::tests::{FIRST, Told, completed, counts, failed, finished, id, retry, started};
 use super::*;
 use crate::domain::event::Happening;
-use crate::domain::outcome::{Party, Success};
+use crate::domain::lifecycle::Kind;
+use crate::domain::outcome::{Failure, Party, Success};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -208,5 +209,25 @@ fn a_replay_forgets_the_providers_id_unless_it_is_about_the_same_deed() {
         };
         assert!(counts(&told.rule(Fact::Replayed(Box::new(replayed)))));
         assert_eq!(told.case().provider_reference.is_some(), unknown);
+    }
+}
+
+#[test]
+fn a_provider_that_says_it_failed_ends_what_waits_or_is_in_doubt_and_a_refusal_of_the_holders_does_not() {
+    let there = || Finished { call: None, ..finished(FIRST, Happening::FailedThere(Failure::default())) };
+    let refused = || Finished { call: None, ..finished(FIRST, failed(Kind::Rejected)) };
+    for (accepted, mut told) in [(true, Told::default()), (false, doubted())] {
+        if accepted {
+            told.start(Guard::Claim(9));
+            assert!(matches!(told.end(waiting()), Ruling::Counts(_)));
+        }
+        let mut other = told.clone();
+        assert!(!matches!(rule(&mut other, Finished { step: question(1), ..refused() }), Ruling::Counts(_)));
+        assert!(matches!(rule(&mut told, there()), Ruling::Counts(_)));
+        assert_eq!(told.case().ending.as_ref().map(Ending::is_dead), Some(false));
+        assert!(matches!(
+            rule(&mut told, Finished { call: None, ..finished(FIRST, completed()) }),
+            Ruling::Contradicts(_)
+        ));
     }
 }

@@ -74,7 +74,6 @@ pub(in crate::provider) fn compile(
         timeout: timeout(file.timeout.as_deref(), TIMEOUT, connect_timeout, &root.key("timeout")),
         retry: retry(file.retry.as_ref(), &around.defaults.retry, &root.key("retry")),
         accept_duplicates: file.accept_duplicates.unwrap_or(false),
-        called_back: file.webhook.as_ref().is_some_and(WebhookFile::asks),
         rules: &file.classify,
         error: file.response.as_ref().and_then(|response| response.error.as_ref()),
         root: root.clone(),
@@ -82,7 +81,8 @@ pub(in crate::provider) fn compile(
     // Which headers are taken is the same for all accounts.
     let shared = opened.first().and_then(|opened| opened.shared.as_ref());
     let (operations, rest) = operations(file, shared, &inherited, &root.key("operations"));
-    if inherited.called_back && file.operations.values().all(|operation| operation.lookup.is_none()) {
+    let asks = file.webhook.as_ref().is_some_and(WebhookFile::asks);
+    if asks && file.operations.values().all(|operation| operation.lookup.is_none()) {
         let text = "has commands looked up, and no operation has a `lookup`; write one";
         root.key("webhook").key("on").refuse(text);
     }

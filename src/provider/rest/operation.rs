@@ -40,8 +40,6 @@ pub(super) struct Inherited<'f> {
     pub(super) retry: RetryPolicy,
     /// Whether repeated calls were accepted.
     pub(super) accept_duplicates: bool,
-    /// Whether webhook calls have commands looked up.
-    pub(super) called_back: bool,
     /// The provider's rules.
     pub(super) rules: &'f [RuleFile],
     /// Where the provider's errors are.
@@ -87,7 +85,6 @@ pub(super) fn compile(
         payload: payload?,
         reads,
         accept_duplicates,
-        called_back: from.called_back && file.lookup.is_some(),
     };
     Some((operation, RestOperation { request: request?, reading, poll: asking_end, lookup: asking_act }))
 }

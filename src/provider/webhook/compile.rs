@@ -13,12 +13,12 @@ use super::adyen::AdyenPayments;
 use super::challenge::Challenge;
 use super::described::Described;
 use super::file::{
-    AlgorithmFile, ChallengeFile, ChallengeMethod, KeyEncoding, KeyFile, OnFile, SchemeFile, SenseFile, SignatureFile,
-    TimestampFile, TrustFile, VerifyFile, VerifyTable, WebhookFile,
+    AlgorithmFile, ChallengeFile, ChallengeMethod, KeyEncoding, KeyFile, SchemeFile, SignatureFile, TimestampFile,
+    VerifyFile, VerifyTable, WebhookFile,
 };
 use super::key::Key;
-use super::notice::{Reading, Rule, Sense};
 use super::place::{Place as InCall, SignaturePlace, TimestampPlace, Within};
+use super::reading::reading;
 use super::signed::Signed;
 use super::token::{self, Called};
 use super::{Endpoint, Verification};
@@ -28,7 +28,6 @@ use crate::provider::rest::expression::{Condition, Known, Scope};
 use crate::provider::rest::operation::duration;
 use crate::provider::rest::secret::Secrets;
 use crate::provider::rest::text::Text;
-use crate::provider::rest::tree::Tree;
 
 /// How far the time of signing may be from now where the file does not say.
 const TOLERANCE: Duration = Duration::from_mins(5);
@@ -63,7 +62,7 @@ pub(in crate::provider) fn compile(
     };
     let at = place.key("challenge");
     let challenge = file.challenge.as_ref().map(|file| challenge(file, secrets, &at));
-    let reading = reading(file, secrets, called, place);
+    let reading = reading(file, secrets.names, called, place);
     Some(Arc::new(Endpoint {
         reading,
         secrets: secrets.secrets.variable(),
@@ -73,56 +72,6 @@ pub(in crate::provider) fn compile(
             Some(compiled) => Some(compiled?),
         },
     }))
-}
-
-/// How calls are read. What is wrong is said at `place`, and then left out.
-fn reading(file: &WebhookFile, secrets: SecretsOfFile<'_>, called: Called<'_>, place: &Place<'_>) -> Reading {
-    let known = Known::in_webhook(secrets.names);
-    let text = |key: &str, source: Option<&String>| place.key(key).check(Text::compile(source?, &known));
-    if !file.on.is_empty() && file.command.is_none() && file.reference.is_none() && !called.is_asked {
-        let text = "stands without `command` or `reference`, so nothing says which command a notice is about; write one, or \
-                    put `{{ callback_url }}` into the requests";
-        place.key("on").refuse(text);
-    }
-    let each = text("each", file.each.as_ref());
-    if each.as_ref().is_some_and(|each| !matches!(each, Text::Expression(_))) {
-        place.key("each").refuse("yields a text; write one expression that yields a list, such as `{{ body.items }}`");
-    }
-    let rule = |(number, on)| rule(on, file.trust, &known, &place.key("on").item(number));
-    Reading {
-        each,
-        event: text("event", file.event.as_ref()),
-        id: text("id", file.id.as_ref()),
-        command: text("command", file.command.as_ref()),
-        reference: text("reference", file.reference.as_ref()),
-        rules: file.on.iter().enumerate().filter_map(rule).collect(),
-    }
-}
-
-fn rule(file: &OnFile, trust: TrustFile, known: &Known<'_>, place: &Place<'_>) -> Option<Rule> {
-    let text = |key: &str, source: Option<&String>| place.key(key).check(Text::compile(source?, known));
-    let means = match file.r#as {
-        SenseFile::Completed => Sense::Completed,
-        SenseFile::Declined => Sense::Declined,
-        SenseFile::Lookup => Sense::Lookup,
-        SenseFile::Nothing => Sense::Nothing,
-    };
-    if trust == TrustFile::Lookup && matches!(means, Sense::Completed | Sense::Declined) {
-        let text = "decides, and `trust` says that a call is not believed so far; write `as = \"lookup\"`";
-        place.key("as").refuse(text);
-    }
-    let surplus = [
-        ("result", file.result.is_some(), Sense::Completed, "completed"),
-        ("code", file.code.is_some(), Sense::Declined, "declined"),
-        ("message", file.message.is_some(), Sense::Declined, "declined"),
-    ];
-    for (key, _, _, word) in surplus.iter().filter(|(_, written, of, _)| *written && *of != means) {
-        place.key(key).refuse(format!("belongs to `as = \"{word}\"` alone, and would be lost; leave it out"));
-    }
-    let when = place.key("when").check(Condition::compile(&file.when, known));
-    let result = file.result.as_ref().and_then(|tree| Tree::compile(tree, known, &place.key("result")));
-    let (code, message) = (text("code", file.code.as_ref()), text("message", file.message.as_ref()));
-    Some(Rule { when: when?, means, result, code, message })
 }
 
 fn verification(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Verification> {

@@ -38,7 +38,7 @@ pub(in crate::provider) struct WebhookFile {
 impl WebhookFile {
     /// Whether some notices have their command looked up.
     pub(in crate::provider) fn asks(&self) -> bool {
-        self.on.iter().any(|on| on.r#as == SenseFile::Lookup)
+        self.on.iter().any(|on| on.r#as == Sense::Lookup)
     }
 }
 
@@ -48,13 +48,13 @@ impl WebhookFile {
 pub(super) struct OnFile {
     /// The condition, an expression without braces, such as `body.type == 'payment_intent.succeeded'`.
     pub(super) when: String,
-    /// What they mean: `completed`, `declined` or `nothing`.
-    pub(super) r#as: SenseFile,
-    /// What the event's `result` holds, of `completed`: a text, map or list.
+    /// What they mean.
+    pub(super) r#as: Sense,
+    /// What the event's `result` holds, of `completed` and `progress`: a text, map or list.
     pub(super) result: Option<Json>,
-    /// The provider's code, of `declined`.
+    /// The provider's code, of `declined` and `failed`.
     pub(super) code: Option<String>,
-    /// What a person should read, of `declined`.
+    /// What a person should read, of `declined` and `failed`.
     pub(super) message: Option<String>,
 }
 
@@ -72,15 +72,26 @@ pub(in crate::provider) enum TrustFile {
 /// What a notice means for its command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum SenseFile {
+pub(super) enum Sense {
     /// The provider has done what was asked.
     Completed,
     /// The provider's business "no".
     Declined,
+    /// It accepted, and failed to do it for reasons of its own.
+    Failed,
+    /// It goes on: nothing is decided, and `result` is told with the call.
+    Progress,
     /// It is worth asking: the operation's `lookup` is made, and its answer decides.
     Lookup,
     /// Nothing that decides anything.
     Nothing,
+}
+
+impl Sense {
+    /// Whether a command ends by it.
+    pub(super) fn decides(self) -> bool {
+        matches!(self, Self::Completed | Self::Declined | Self::Failed)
+    }
 }
 
 /// How calls are verified.

@@ -21,6 +21,7 @@ mod key;
 mod notice;
 mod place;
 mod private_key;
+mod reading;
 mod sign;
 mod signed;
 pub(super) mod token;

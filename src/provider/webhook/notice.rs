@@ -7,6 +7,7 @@ use minijinja::Value;
 use serde_json::Value as Json;
 
 use super::challenge::scope;
+use super::file::Sense;
 use crate::domain::callback::{Meaning, Notice, RawCallback};
 use crate::domain::command_id::CommandId;
 use crate::domain::outcome::{Failure, Success};
@@ -53,19 +54,6 @@ pub(super) struct Rule {
     pub(super) message: Option<Text>,
 }
 
-/// What a notice means, without its data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sense {
-    /// Done.
-    Completed,
-    /// The business "no".
-    Declined,
-    /// Worth asking about.
-    Lookup,
-    /// Nothing that decides.
-    Nothing,
-}
-
 impl Reading {
     /// The notices of a call.
     ///
@@ -99,27 +87,33 @@ impl Reading {
 
 impl Rule {
     fn meaning(&self, scope: &Scope, reference: Option<&str>) -> Meaning {
-        let provider_reference = reference.map(str::to_owned);
         match self.means {
             Sense::Nothing => Meaning::Nothing,
             Sense::Lookup => Meaning::Lookup,
+            Sense::Progress => Meaning::Progress(self.mapped(scope, &mut Vec::new())),
+            Sense::Declined => Meaning::Declined(self.failure(scope, reference)),
+            Sense::Failed => Meaning::Failed(self.failure(scope, reference)),
             Sense::Completed => {
                 let mut warnings = Vec::new();
-                let place = KeyPath::default().key("result");
-                let mapped = |tree: &Tree| tree.json(scope, &place, &mut OnFault::Note(&mut warnings)).ok().flatten();
-                let result = self.result.as_ref().and_then(mapped);
+                let result = self.mapped(scope, &mut warnings);
+                let provider_reference = reference.map(str::to_owned);
                 Meaning::Completed(Success { result, provider_reference, warnings, http_status: None })
             }
-            Sense::Declined => {
-                let code = short(self.code.as_ref(), scope);
-                let message = short(self.message.as_ref(), scope);
-                Meaning::Declined(Failure {
-                    code,
-                    message: message.unwrap_or_else(|| "the provider says that it has failed".to_owned()),
-                    provider_reference,
-                    ..Failure::default()
-                })
-            }
+        }
+    }
+
+    fn mapped(&self, scope: &Scope, warnings: &mut Vec<String>) -> Option<Json> {
+        let place = KeyPath::default().key("result");
+        self.result.as_ref()?.json(scope, &place, &mut OnFault::Note(warnings)).ok().flatten()
+    }
+
+    fn failure(&self, scope: &Scope, reference: Option<&str>) -> Failure {
+        let message = short(self.message.as_ref(), scope);
+        Failure {
+            code: short(self.code.as_ref(), scope),
+            message: message.unwrap_or_else(|| "the provider says that it has failed".to_owned()),
+            provider_reference: reference.map(str::to_owned),
+            ..Failure::default()
         }
     }
 }
