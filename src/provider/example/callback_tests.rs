@@ -1,3 +1,4 @@
+use crate::provider::catalog;
 use crate::provider::example::{Test, Tests, test_catalog, test_file};
 use crate::provider::fixture::lines;
 
@@ -96,11 +97,7 @@ fn what_differs_in_a_notice_is_named_by_its_place() {
         ("amount = 700", "amount = \"x\"", "expect[0].result.amount expect[0].warnings[0]"),
         ("code = \"51\"\nmessage", "code = \"52\"\nmessage", "expect[1].code"),
         ("message = \"poor\"", "message = \"rich\"", "expect[1].message"),
-        (
-            "as = \"declined\"\nreference = \"p2\"",
-            "as = \"completed\"\nreference = \"p2\"",
-            "expect[1].as",
-        ),
+        ("as = \"declined\"\nreference = \"p2\"", "as = \"completed\"\nreference = \"p2\"", "expect[1].as"),
         ("[[webhook.examples.expect]]\nas = \"nothing\"", "", "expect[2]"),
         (", { type = \"seen\" }] }", "] }", "expect[2]"),
         ("events = [{ type = \"paid\"", "events = \"x\", rest = [{ type = \"paid\"", "expect"),
@@ -137,7 +134,6 @@ examples = [{ query = { done = "1" }, expect = [{ as = "completed" }] }]
 
 #[test]
 fn every_webhook_of_the_catalog_that_reads_calls_has_examples_for_each_meaning_and_they_are_true() {
-    use crate::provider::catalog;
     for name in catalog::names() {
         let file: toml::Table = toml::from_str(catalog::source(name).unwrap()).unwrap();
         let Some(webhook) = file.get("webhook").and_then(toml::Value::as_table) else { continue };

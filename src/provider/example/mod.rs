@@ -205,8 +205,7 @@ fn answer(file: &ReplyFile) -> Reply {
 
 /// Headers and body as they are sent: a map or list as JSON, a text as it is.
 fn message(headers: &BTreeMap<String, String>, body: Option<&Json>) -> (Vec<(String, String)>, Bytes) {
-    let mut headers: Vec<_> =
-        headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
+    let mut headers: Vec<_> = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
     let body = match body {
         None => String::new(),
         Some(Json::String(text)) => text.clone(),
