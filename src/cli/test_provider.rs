@@ -19,9 +19,10 @@ Examples:
   ferryd provider test stripe
   ferryd provider test ./shop.toml --json | jq -r '.examples[] | select(.ok | not) | .example'
 
-The file's own examples are held against it; those of the catalog are not taken over by `use`, and are tested
-by the name of a catalog provider that is not configured. Nothing is sent, and no secret is read: each has its
-own name as its value. Ends with 1 where an example is not true, or where there is none.";
+The file's own examples, of operations and of webhook calls, are held against it; those of the catalog are
+not taken over by `use`, and are tested by the name of a catalog provider that is not configured. Nothing is
+sent, and no secret is read: each has its own name as its value, so calls are read and not verified. Ends with
+1 where an example is not true, or where there is none.";
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ pub struct TestFile {
     /// A provider file (a path with `/` or `.toml`), or the name of a provider
     #[arg(value_name = "FILE|NAME")]
     subject: String,
-    /// Print JSON: `ok`, `provider`, `examples` with `operation`, `example`, `ok`, `differences`
+    /// Print JSON: `ok`, `provider`, `examples` with `operation` (or `webhook`), `example`, `ok`, `differences`
     #[arg(long)]
     json: bool,
 }
@@ -56,7 +57,7 @@ impl TestFile {
         let report = Report::of(tests(&self.subject, config)?);
         if report.examples.is_empty() {
             return Err(CommandError::Refused(format!(
-                "provider `{}` has no examples; write some as [[operations.X.examples]], see docs/PROVIDERS.md",
+                "provider `{}` has no examples; write some as [[operations.X.examples]] or [[webhook.examples]], see docs/PROVIDERS.md",
                 report.provider
             )));
         }
@@ -180,6 +181,13 @@ payload = { amount = 7 }
 request = { path = "/paid", body = { amount = 8, note = "x" } }
 reply = { status = 402 }
 outcome = { as = "declined" }
+[webhook]
+verify = "none"
+event = "{{ body.type }}"
+[[webhook.examples]]
+name = "a call"
+body = { type = "paid" }
+expect = [{ as = "completed", event = "paid" }, { as = "nothing" }]
 "#;
 
     fn run(arguments: &[&str]) -> (Result<(), CommandError>, String) {
@@ -221,7 +229,7 @@ outcome = { as = "declined" }
     fn a_file_without_examples_is_no_success() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("shop.toml");
-        std::fs::write(&path, FILE.split("[[").next().unwrap()).unwrap();
+        std::fs::write(&path, FILE.split("[[operations").next().unwrap()).unwrap();
         let (result, _) = run(&[path.to_str().unwrap()]);
         let error = result.unwrap_err();
         assert!(error.exit() == Exit::Failed && error.to_string().contains("has no examples"), "{error}");

@@ -30,6 +30,7 @@ use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::{Event, Happening, Moment, Trace};
+use crate::domain::ledger::case::Case;
 use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{By, Fact, Finished, Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
@@ -49,6 +50,9 @@ const ITEM: &str = "ferry-item";
 const TOLD_AFTER: usize = 3;
 /// After so many, about two hours, nobody waits any more.
 const MOST_WAITS: usize = 11;
+/// The same, about four minutes, for a call that only has a command looked up: that comes in its own time as well, and where
+/// nobody signs calls anybody can make them.
+const MOST_WAITS_TO_ASK: usize = 7;
 
 /// The webhook calls of one provider.
 pub struct Callbacks {
@@ -172,6 +176,14 @@ impl Callbacks {
                 following.messages.extend(self.told(callback, item, &notice, Some(identity)));
             }
             match happening(&notice.meaning) {
+                Some(_) if is_about_another_call(&notice, ledger.case(&id).as_deref()) => {
+                    let reference = notice.reference.as_deref().unwrap_or_default();
+                    let command = id.as_str();
+                    warn!(
+                        command.id = command,
+                        reference, "a webhook call is about an earlier call of its command; it decides nothing"
+                    );
+                }
                 Some(happening) => following.add(&id, self.pipeline.decide(ledger, &id, happening).await?),
                 None if notice.meaning == Meaning::Lookup => {
                     let question = ledger.case(&id).and_then(|case| self.pipeline.asked_now(&case));
@@ -183,7 +195,11 @@ impl Callbacks {
         }
         let names_one = notice.command.is_some() || notice.reference.is_some();
         let tells = matches!(notice.meaning, Meaning::Nothing | Meaning::Progress(_));
-        let waits = if tells { TOLD_AFTER } else { MOST_WAITS };
+        let waits = match notice.meaning {
+            _ if tells => TOLD_AFTER,
+            Meaning::Lookup => MOST_WAITS_TO_ASK,
+            _ => MOST_WAITS,
+        };
         let goes_on = names_one && tried < waits && self.pipeline.memory.ledger().is_some();
         if tried == TOLD_AFTER || (!goes_on && tried < TOLD_AFTER) {
             following.messages.extend(self.told(callback, item, &notice, None));
@@ -309,6 +325,13 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// Whether a notice names a command, and the provider calls what it is about by another id than what the command's latest call
+/// came to: it was called again since, under another key.
+fn is_about_another_call(notice: &Notice, case: Option<&Case>) -> bool {
+    let known = case.and_then(|case| case.provider_reference.as_deref());
+    notice.command.is_some() && notice.reference.as_deref().zip(known).is_some_and(|(told, known)| told != known)
 }
 
 /// What a notice leads to, where it decides.

@@ -8,7 +8,23 @@ use crate::domain::command_id::CommandId;
 
 /// The one notice of a call to a catalog provider's endpoint.
 fn notice(provider: &str, content_type: &str, body: &str) -> Notice {
-    let secrets = "{ api_key = \"k\", account_sid = \"AC1\", auth_token = \"tok\", webhook = \"whsec_1\" }";
+    let mut notices = notices(provider, content_type, body);
+    assert_eq!(notices.len(), 1);
+    notices.remove(0)
+}
+
+fn notices(provider: &str, content_type: &str, body: &str) -> Vec<Notice> {
+    let key = match provider {
+        "adyen" => "00",
+        "sendgrid" => {
+            "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEOw376KBx+UmQ767YVql4K3Mt84Lb7yR1+bcsso7iMlKEQN+6Nh1ZjuQUJUGSfwmPqyFQ4mx/nQ6ZvmOgKc1kdQ=="
+        }
+        _ => "whsec_1",
+    };
+    let secrets = format!(
+        "{{ api_key = \"k\", account_sid = \"AC1\", auth_token = \"tok\", merchant_account = \"m\", bot_token = \"b\", \
+         client_id = \"c\", client_secret = \"s\", webhook = {key:?} }}"
+    );
     let file = format!("use = {provider:?}\nsecrets = {secrets}\nwebhook = {{}}\n");
     let provider = parse(&file).unwrap_or_else(|errors| panic!("{}", lines(&errors)));
     let call = RawCallback {
@@ -17,9 +33,7 @@ fn notice(provider: &str, content_type: &str, body: &str) -> Notice {
         headers: vec![("content-type".to_owned(), content_type.to_owned())],
         body: body.to_owned().into(),
     };
-    let mut notices = provider.default_account().unwrap().webhook.as_ref().unwrap().notices(&call).unwrap();
-    assert_eq!(notices.len(), 1);
-    notices.remove(0)
+    provider.default_account().unwrap().webhook.as_ref().unwrap().notices(&call).unwrap()
 }
 
 /// Event, id, command, reference and meaning of a notice.
@@ -165,5 +179,122 @@ fn trackers_of_easypost_belong_to_their_shipment_and_decide_nothing() {
         });
         let notice = notice("easypost", "application/json", &event.to_string());
         assert_eq!(told(&notice), [Some(kind), Some("evt_1"), None, reference, Some("nothing")]);
+    }
+}
+
+/// An item of a payment notification of Adyen; with other fields over those that are usual.
+fn adyen(code: &str, success: &str, fields: &Value) -> Notice {
+    let mut item = json!({
+        "pspReference": "993", "merchantAccountCode": "m", "merchantReference": "shop.order-1",
+        "amount": {"value": 1099, "currency": "EUR"}, "eventCode": code, "success": success, "reason": "so it is"
+    });
+    item.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    let body = json!({"live": "false", "notificationItems": [{"NotificationRequestItem": item}]});
+    notice("adyen", "application/json", &body.to_string())
+}
+
+#[test]
+fn payments_and_refunds_of_adyen_end_by_their_own_event_and_its_success() {
+    let of_payment = json!({"originalReference": "881"});
+    for (code, success, fields, command, reference, meaning) in [
+        ("AUTHORISATION", "true", json!({}), Some("shop.order-1"), "993", "completed"),
+        ("AUTHORISATION", "false", json!({}), Some("shop.order-1"), "993", "declined"),
+        ("AUTHORISATION", "", json!({}), Some("shop.order-1"), "993", "nothing"),
+        ("AUTHORISATION", "true", json!({"merchantReference": "an order, no id"}), None, "993", "completed"),
+        ("REFUND", "true", of_payment.clone(), None, "993", "completed"),
+        ("REFUND", "false", of_payment.clone(), None, "993", "declined"),
+        ("REFUND_FAILED", "true", of_payment.clone(), None, "993", "declined"),
+        ("REFUNDED_REVERSED", "true", of_payment.clone(), None, "993", "nothing"),
+        ("CAPTURE", "true", of_payment.clone(), None, "881", "nothing"),
+        ("CAPTURE_FAILED", "true", of_payment.clone(), None, "881", "nothing"),
+        ("CANCELLATION", "true", of_payment.clone(), None, "881", "nothing"),
+        ("CANCEL_OR_REFUND", "true", of_payment.clone(), None, "881", "nothing"),
+        ("CHARGEBACK", "true", of_payment, None, "881", "nothing"),
+        ("OFFER_CLOSED", "true", json!({}), None, "993", "nothing"),
+    ] {
+        let id = format!("993-{code}-{success}");
+        let notice = adyen(code, success, &fields);
+        assert_eq!(told(&notice), [Some(code), Some(id.as_str()), command, Some(reference), Some(meaning)], "{fields}");
+        if let Meaning::Completed(success) = &notice.meaning {
+            assert_eq!(success.warnings, Vec::<String>::new(), "{code}");
+        }
+        if let Meaning::Declined(failure) = &notice.meaning {
+            assert_eq!((failure.code.as_deref(), failure.message.as_str()), (Some(code), "so it is"));
+        }
+    }
+}
+
+#[test]
+fn what_adyen_does_not_sign_decides_nothing() {
+    let unsigned = json!({
+        "reason": "REFUND", "paymentMethod": "visa", "operations": ["CANCEL", "REFUND"], "eventDate": "2026-11-01T00:00:00Z",
+        "additionalData": {"eventCode": "REFUND", "success": "false", "merchantReference": "shop.order-2", "pspReference": "1"}
+    });
+    let events = ["AUTHORISATION", "REFUND", "REFUND_FAILED", "CAPTURE"];
+    for (code, success) in events.iter().flat_map(|code| [(code, "true"), (code, "false"), (code, "")]) {
+        assert_eq!(told(&adyen(code, success, &unsigned)), told(&adyen(code, success, &json!({}))), "{code} {success}");
+    }
+}
+
+#[test]
+fn calls_of_paypal_have_captures_looked_up_and_decide_nothing() {
+    let capture = json!({"id": "3C1", "status": "COMPLETED", "custom_id": "shop.order-1"});
+    let order =
+        |payments: Value| json!({"id": "5O1", "status": "COMPLETED", "purchase_units": [{"payments": payments}]});
+    for (kind, resource, reference, meaning) in [
+        ("PAYMENT.CAPTURE.COMPLETED", capture.clone(), "3C1", "lookup"),
+        ("PAYMENT.CAPTURE.DECLINED", capture.clone(), "3C1", "lookup"),
+        ("PAYMENT.CAPTURE.DENIED", capture.clone(), "3C1", "lookup"),
+        ("PAYMENT.CAPTURE.PENDING", capture, "3C1", "nothing"),
+        ("CHECKOUT.ORDER.COMPLETED", order(json!({"captures": [{"id": "3C1"}]})), "3C1", "lookup"),
+        ("CHECKOUT.ORDER.COMPLETED", order(json!({})), "5O1", "lookup"),
+        ("CHECKOUT.ORDER.APPROVED", order(json!({"captures": [{"id": "3C1"}]})), "5O1", "nothing"),
+        ("PAYMENT.CAPTURE.REFUNDED", json!({"id": "1R1"}), "1R1", "nothing"),
+        ("CUSTOMER.DISPUTE.CREATED", json!({"id": "PP-D-1"}), "PP-D-1", "nothing"),
+    ] {
+        let event = json!({"id": "WH-1", "event_type": kind, "resource": resource});
+        let notice = notice("paypal", "application/json", &event.to_string());
+        assert_eq!(told(&notice), [Some(kind), Some("WH-1"), None, Some(reference), Some(meaning)]);
+    }
+}
+
+#[test]
+fn events_of_a_mail_belong_to_the_command_that_sent_it_and_decide_nothing() {
+    let event = |kind: &str, more: Value| {
+        let mut event = json!({"email": "b@x.test", "timestamp": 1, "event": kind, "sg_event_id": format!("e-{kind}")});
+        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        event
+    };
+    let sent = json!({"sg_message_id": "m1.recvd-5f-1-2.0", "command_id": "shop.order-1"});
+    let table = [
+        ("processed", sent.clone(), Some("shop.order-1"), Some("m1")),
+        ("bounce", sent, Some("shop.order-1"), Some("m1")),
+        ("bounce", json!({"command_id": "shop.order-1"}), Some("shop.order-1"), None),
+        ("spamreport", json!({"sg_message_id": "m1.recvd-5f-1-2.0"}), None, Some("m1")),
+    ];
+    let batch: Vec<Value> = table.iter().map(|(kind, more, ..)| event(kind, more.clone())).collect();
+    let notices = notices("sendgrid", "application/json", &json!(batch).to_string());
+    assert_eq!(notices.len(), table.len());
+    for (notice, (kind, _, command, reference)) in notices.iter().zip(table) {
+        let id = format!("e-{kind}");
+        assert_eq!(told(notice), [Some(kind), Some(id.as_str()), command, reference, Some("nothing")]);
+    }
+}
+
+#[test]
+fn what_is_said_about_a_message_of_slack_belongs_to_it_and_decides_nothing() {
+    let item = json!({"type": "message", "channel": "C1", "ts": "1.1"});
+    for (event, reference) in [
+        (json!({"type": "message", "channel": "C1", "ts": "1.1"}), Some("C1:1.1")),
+        (json!({"type": "message", "channel": "C1", "ts": "2.2", "thread_ts": "1.1"}), Some("C1:1.1")),
+        (json!({"type": "app_mention", "channel": "C1", "ts": "2.2"}), Some("C1:2.2")),
+        (json!({"type": "reaction_added", "item": item}), Some("C1:1.1")),
+        (json!({"type": "reaction_added", "item": {"type": "file", "file": "F1"}}), None),
+        (json!({"type": "team_join", "user": {"id": "U1"}}), None),
+    ] {
+        let call = json!({"type": "event_callback", "event_id": "Ev1", "event": event});
+        let notice = notice("slack", "application/json", &call.to_string());
+        let kind = event["type"].as_str();
+        assert_eq!(told(&notice), [kind, Some("Ev1"), None, reference, Some("nothing")], "{event}");
     }
 }

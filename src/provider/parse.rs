@@ -35,7 +35,7 @@ impl Provider {
 pub(super) enum Secrecy {
     /// Those that the file names.
     Real,
-    /// Each its own name, so that nothing secret is needed. Such a provider has no webhook endpoint: a name is no key.
+    /// Each its own name, so that nothing secret is needed. A name is no key, so webhook calls are read, and not verified.
     Placeholders,
 }
 
@@ -88,19 +88,26 @@ fn inherited(below: &Source, value: &Json) -> Json {
     if value.get("webhook").is_none() {
         entries.shift_remove("webhook");
     }
-    let operations = entries.get_mut("operations").and_then(Json::as_object_mut);
-    for operation in operations.into_iter().flat_map(|operations| operations.values_mut()) {
-        if let Json::Object(table) = operation {
-            table.shift_remove("examples");
+    for (key, table) in entries {
+        match (key.as_str(), table.as_object_mut()) {
+            ("webhook", Some(webhook)) => {
+                webhook.shift_remove("examples");
+            }
+            ("operations", Some(operations)) => {
+                for operation in operations.values_mut().filter_map(Json::as_object_mut) {
+                    operation.shift_remove("examples");
+                }
+            }
+            _ => {}
         }
     }
     inherited
 }
 
-/// Makes every secret its own name, and leaves the endpoint out.
+/// Makes every secret its own name, and verifies no webhook calls by them.
 fn without_secrets(value: &mut Json) {
-    if let Some(entries) = value.as_object_mut() {
-        entries.shift_remove("webhook");
+    if let Some(verify) = value.pointer_mut("/webhook/verify").filter(|verify| verify.is_object()) {
+        *verify = Json::String("none".to_owned());
     }
     for (name, secret) in value.get_mut("secrets").and_then(Json::as_object_mut).into_iter().flatten() {
         *secret = Json::String(name.clone());

@@ -145,9 +145,9 @@ async fn a_call_ends_the_command_it_is_about_and_the_second_one_changes_nothing(
 async fn a_call_that_comes_before_its_command_is_known_finds_it_later() {
     let rig = rig().await;
     let daemon = rig.start().await;
-    let early = told("early-1", "charge.succeeded", json!({"command": "early", "about": "x"}));
+    let early = told("early-1", "charge.succeeded", json!({"command": "early", "about": "sb_1"}));
     assert_eq!(call(&daemon, &early).await, Some(200));
-    // The sandbox numbers what it accepts: this one's reference is known before it is given.
+    // The sandbox numbers what it accepts: references are known before they are given.
     let by_reference = told("early-2", "charge.succeeded", json!({"about": "sb_2"}));
     assert_eq!(call(&daemon, &by_reference).await, Some(200));
     rig.broker.await_depth("ferry.callbacks.acme", 0).await;
@@ -277,6 +277,26 @@ async fn a_call_that_is_not_believed_only_has_its_command_looked_up() {
     })
     .await;
     assert_eq!((rig.calls("late").calls, rig.calls("late").acted), (1, 1));
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_call_about_an_earlier_call_of_its_command_decides_nothing() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    rig.publish(&charge("order-8", json!({"accepted": true}))).await;
+    let waiting = rig.events.state("order-8", "waiting", SOON).await;
+    let reference = word(&waiting, "data.provider_reference");
+    let about = |id: &str, about: &str| {
+        told(id, "charge.succeeded", json!({"command": "order-8", "about": about, "amount": 1099}))
+    };
+    assert_eq!(call(&daemon, &about("evt-1", "of-another-call")).await, Some(200));
+    assert_eq!(word(&received(&rig, "evt-1").await, "data.command.id"), "order-8");
+    let told = |line: &Value| word(line, "message").starts_with("a webhook call is about an earlier call");
+    daemon.wait_for_log(SOON, told).await;
+    assert_eq!(ends(&rig, "order-8"), Vec::<String>::new());
+    assert_eq!(call(&daemon, &about("evt-2", reference)).await, Some(200));
+    assert_eq!(word(&rig.terminal("order-8").await, "data.state"), "completed");
     rig.end(&daemon).await;
 }
 

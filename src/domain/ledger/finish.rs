@@ -20,9 +20,9 @@ impl Ending {
         self.is_dead() && is_answer(finished) && (completed || self.kind() == Some(Kind::Unresolved))
     }
 
-    /// Whether `event` says the same.
+    /// Whether `event` says the same of what the provider did: of two that say no, each in its own way, none is wrong.
     fn agrees_with(&self, event: &Event) -> bool {
-        self.event.data.state == event.data.state && self.kind() == kind_of(event)
+        self.event.data.state == event.data.state
     }
 }
 

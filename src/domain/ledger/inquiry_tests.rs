@@ -229,5 +229,7 @@ fn a_provider_that_says_it_failed_ends_what_waits_or_is_in_doubt_and_a_refusal_o
             rule(&mut told, Finished { call: None, ..finished(FIRST, completed()) }),
             Ruling::Contradicts(_)
         ));
+        let declined = Finished { call: None, ..finished(FIRST, failed(Kind::Declined)) };
+        assert!(matches!(rule(&mut told, declined), Ruling::Unsettled(_)), "of two that say no none is wrong");
     }
 }

@@ -1,4 +1,4 @@
-//! What may stand in `[[operations.X.examples]]`.
+//! What may stand in `[[operations.X.examples]]` and `[[webhook.examples]]`.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::domain::exchange::Method;
 use crate::provider::rest::file::Meaning;
+use crate::provider::webhook::file::Sense;
 
 /// An example of an operation: what is sent for a payload, and what an answer means. `ferryd provider test` holds the file
 /// against it. Every secret has its own name as its value there.
@@ -89,6 +90,49 @@ pub(in crate::provider) struct ExpectedOutcomeFile {
     pub(super) result: Option<Json>,
     /// Who has to act next: `provider` or `customer`.
     pub(super) waiting_for: Option<String>,
+    /// The warnings, always compared. Default: none.
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
+}
+
+/// An example of a webhook call: what is read in it, once it is verified. It carries no signature.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct CallbackExampleFile {
+    /// What it shows, in a few words. Default: its number.
+    pub(super) name: Option<String>,
+    /// Its headers.
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    /// Its query, decoded.
+    #[serde(default)]
+    pub(super) query: BTreeMap<String, String>,
+    /// Its body: a map or list is sent as JSON, a text as it is. Default: empty.
+    pub(super) body: Option<Json>,
+    /// What is read in it: one table for each notice, in their order.
+    pub(super) expect: Vec<ExpectedNoticeFile>,
+}
+
+/// A notice that is expected. What is left out is not compared.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct ExpectedNoticeFile {
+    /// What it means, in the words of `on`.
+    pub(super) r#as: Sense,
+    /// The provider's name for what happened.
+    pub(super) event: Option<String>,
+    /// The provider's id for this telling of it.
+    pub(super) id: Option<String>,
+    /// The provider's own id for what it is about.
+    pub(super) reference: Option<String>,
+    /// The id of the command that it names.
+    pub(super) command: Option<String>,
+    /// What the event's `result` holds, of `completed` and `progress`.
+    pub(super) result: Option<Json>,
+    /// The provider's code, of `declined` and `failed`.
+    pub(super) code: Option<String>,
+    /// What a person should read, of `declined` and `failed`.
+    pub(super) message: Option<String>,
     /// The warnings, always compared. Default: none.
     #[serde(default)]
     pub(super) warnings: Vec<String>,

@@ -3,12 +3,15 @@
 //! [`file`] is what may stand in an example, [`test_file`] reads a provider file in a world where every secret has its own
 //! name as its value, so that it needs none, and holds it against each of its examples.
 
+mod callback;
 mod difference;
 pub(in crate::provider) mod file;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Value as Json, json};
 use url::form_urlencoded;
 
@@ -34,14 +37,14 @@ const ID: &str = "example-1";
 pub struct Tests {
     /// The provider that the file describes.
     pub provider: Name,
-    /// One for each example, in the order of operations.
+    /// One for each example, in the order of operations; those of webhook calls come last.
     pub tests: Vec<Test>,
 }
 
 /// An example, held against its file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Test {
-    /// The operation.
+    /// The operation, or `webhook`.
     pub operation: String,
     /// What the example shows.
     pub example: String,
@@ -64,11 +67,19 @@ pub fn test_file(text: &str, file: &str) -> Result<Tests, Vec<FileError>> {
         let examples = file.take_examples(name.as_str());
         for (n, example) in examples.iter().enumerate() {
             let differences = differences(&provider, name, operation, example);
-            let title = example.name.clone().unwrap_or_else(|| format!("example {}", n + 1));
-            tests.push(Test { operation: name.to_string(), example: title, differences });
+            tests.push(Test { operation: name.to_string(), example: title(example.name.as_ref(), n), differences });
         }
     }
+    let webhook = provider.default_account().and_then(|account| account.webhook.as_deref());
+    for (n, example) in file.take_callback_examples().iter().enumerate() {
+        let differences = webhook.map(|webhook| callback::differences(webhook, example)).unwrap_or_default();
+        tests.push(Test { operation: "webhook".to_owned(), example: title(example.name.as_ref(), n), differences });
+    }
     Ok(Tests { provider: provider.name, tests })
+}
+
+fn title(name: Option<&String>, number: usize) -> String {
+    name.cloned().unwrap_or_else(|| format!("example {}", number + 1))
 }
 
 /// Callback URLs without a token.
@@ -188,9 +199,14 @@ fn compare_body(expected: &Json, request: &Request, found: &mut Vec<Difference>)
 }
 
 fn answer(file: &ReplyFile) -> Reply {
-    let mut headers: Vec<_> =
-        file.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
-    let body = match &file.body {
+    let (headers, body) = message(&file.headers, file.body.as_ref());
+    Reply { status: file.status, headers, body }
+}
+
+/// Headers and body as they are sent: a map or list as JSON, a text as it is.
+fn message(headers: &BTreeMap<String, String>, body: Option<&Json>) -> (Vec<(String, String)>, Bytes) {
+    let mut headers: Vec<_> = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
+    let body = match body {
         None => String::new(),
         Some(Json::String(text)) => text.clone(),
         Some(value) => {
@@ -200,7 +216,7 @@ fn answer(file: &ReplyFile) -> Reply {
             value.to_string()
         }
     };
-    Reply { status: file.status, headers, body: body.into() }
+    (headers, body.into())
 }
 
 fn compare_outcome(expected: &ExpectedOutcomeFile, outcome: &Outcome, found: &mut Vec<Difference>) {

@@ -16,7 +16,7 @@ use serde_json::{Map, Value as Json};
 pub(super) use self::auth::{AuthFile, ClientAuthFile, GrantFile};
 use crate::domain::exchange::Method;
 use crate::domain::outcome::Verdict;
-use crate::provider::example::file::ExampleFile;
+use crate::provider::example::file::{CallbackExampleFile, ExampleFile};
 use crate::provider::webhook::file::WebhookFile;
 
 /// A provider of ferryd: where it is, how calls are authorised, what it can do.
@@ -86,6 +86,11 @@ impl ProviderFile {
     /// The examples of an operation, taken out of the file.
     pub(in crate::provider) fn take_examples(&mut self, operation: &str) -> Vec<ExampleFile> {
         self.operations.get_mut(operation).map(|table| std::mem::take(&mut table.examples)).unwrap_or_default()
+    }
+
+    /// The examples of webhook calls, taken out of the file.
+    pub(in crate::provider) fn take_callback_examples(&mut self) -> Vec<CallbackExampleFile> {
+        self.webhook.as_mut().map(|table| std::mem::take(&mut table.examples)).unwrap_or_default()
     }
 }
 

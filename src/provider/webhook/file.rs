@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+
+use crate::provider::example::file::CallbackExampleFile;
 
 /// The provider's webhook calls: how one is known to be the provider's own.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -33,6 +35,9 @@ pub(in crate::provider) struct WebhookFile {
     /// What notices mean for their command; the first that matches decides. What none matches means nothing.
     #[serde(default)]
     pub(super) on: Vec<OnFile>,
+    /// Calls, and what is read in them. `ferryd provider test` holds the file against them.
+    #[serde(default)]
+    pub(in crate::provider) examples: Vec<CallbackExampleFile>,
 }
 
 impl WebhookFile {
@@ -70,9 +75,9 @@ pub(in crate::provider) enum TrustFile {
 }
 
 /// What a notice means for its command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Sense {
+pub(in crate::provider) enum Sense {
     /// The provider has done what was asked.
     Completed,
     /// The provider's business "no".

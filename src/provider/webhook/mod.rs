@@ -139,9 +139,9 @@ impl Webhook for Endpoint {
     fn cautions(&self, now: Timestamp) -> Vec<String> {
         let (keys, unsigned_body) = match &self.verification {
             Verification::None => {
-                return vec![
-                    "`verify` is \"none\": whoever knows the address can send calls, and they are believed".to_owned(),
-                ];
+                let believed =
+                    if self.reading.decides() { "and they are believed" } else { "and have commands looked up" };
+                return vec![format!("`verify` is \"none\": whoever knows the address can send calls, {believed}")];
             }
             Verification::Token(_) => {
                 return vec![

@@ -55,6 +55,11 @@ pub(super) struct Rule {
 }
 
 impl Reading {
+    /// Whether a command can end by what a call says.
+    pub(super) fn decides(&self) -> bool {
+        self.rules.iter().any(|rule| rule.means.decides())
+    }
+
     /// The notices of a call.
     ///
     /// # Errors
