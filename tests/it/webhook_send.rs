@@ -30,6 +30,11 @@ result = { paid = "{{ body.amount }}" }
 when = "body.type == 'refused'"
 as = "declined"
 code = "{{ body.code }}"
+[[webhook.examples]]
+name = "paid"
+query = { from = "example" }
+body = { items = [{ id = "n-1", type = "paid", command = "nobody", amount = 1099 }] }
+expect = [{ as = "completed" }]
 "#;
 
 async fn rig() -> Rig {
@@ -39,11 +44,15 @@ async fn rig() -> Rig {
 
 /// Sends a body to a daemon by the command line.
 async fn send(rig: &Rig, daemon: &Daemon, body: &str, more: &[&str]) -> Output {
-    let line = daemon.wait_for_log(SOON, |line| line["message"] == "the endpoint for webhooks listens").await;
     let file = rig.setup.path().join("body");
     fs::write(&file, body).unwrap();
+    send_this(rig, daemon, &[&[file.to_str().unwrap()], more].concat()).await
+}
+
+async fn send_this(rig: &Rig, daemon: &Daemon, more: &[&str]) -> Output {
+    let line = daemon.wait_for_log(SOON, |line| line["message"] == "the endpoint for webhooks listens").await;
     let to = format!("http://{}", word(&line, "address"));
-    let arguments = [&["webhook", "send", "acme", file.to_str().unwrap(), "--to", &to], more].concat();
+    let arguments = [&["webhook", "send", "acme", "--to", &to], more].concat();
     let mut command = rig.setup.command(&arguments);
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
 }
@@ -99,6 +108,23 @@ async fn all_notices_of_a_batch_are_told_and_end_their_commands() {
     rig.events.catch_up().await;
     let ends = rig.events.of("open").iter().filter(|event| event["data"]["final"] == true).count();
     assert_eq!(ends, 0, "what decides nothing ends nothing");
+}
+
+#[tokio::test]
+async fn an_example_of_the_providers_file_is_sent_with_values_of_ones_own() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    rig.publish(&charge("order-5", json!({"accepted": true}))).await;
+    rig.events.state("order-5", "waiting", SOON).await;
+    let set = ["--example", "paid", "--set", "items.0.command=order-5", "--set", "items.0.amount=7"];
+    let output = send_this(&rig, &daemon, &set).await;
+    assert!(output.status.success(), "{}", printed(&output));
+    assert!(printed(&output).contains("/webhooks/acme?from=example"), "{}", printed(&output));
+    assert_eq!(rig.terminal("order-5").await["data"]["result"]["paid"], 7);
+    let output = send_this(&rig, &daemon, &["--example", "lost"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(printed(&output).contains("no example 'lost' of a webhook call: 'paid'"), "{}", printed(&output));
+    rig.end(&daemon).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! Only `send` connects to anything.
 
+mod body;
 pub(crate) mod captured;
 mod send;
 mod sign;

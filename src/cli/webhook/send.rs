@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::runtime::Builder;
+use url::form_urlencoded::Serializer;
 
+use super::body::{Content, Setting};
+use super::endpoint;
 use super::sign::private_key;
-use super::{captured, endpoint};
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, visible};
@@ -22,19 +24,21 @@ use crate::domain::callback_token::PARAMETER;
 use crate::domain::command_id::CommandId;
 use crate::domain::exchange::{Answer, Method, Reply, Request};
 use crate::domain::name::Name;
+use crate::provider::example::samples;
 use crate::provider::link::Links;
 use crate::provider::{HttpSettings, Webhook};
 use crate::transport::http::Http;
 
 pub(super) const EXAMPLES: &str = r"Examples:
   ferryd webhook send stripe event.json
+  ferryd webhook send stripe --example 'a payment that succeeds' --set data.object.id=pi_3Q
   printf %s 'MessageSid=SM1&MessageStatus=sent' | ferryd webhook send twilio -
   ferryd webhook send acme done.json --command shop.order-1001.charge
   ferryd webhook send github push.json --header 'X-GitHub-Event: push'
   ferryd webhook send sendgrid events.json --private-key key.pem
   ferryd webhook send stripe event.json --to https://hooks.example.com --ca ca.pem --json
 
-FILE holds the body alone, byte for byte. It is signed with the secret in the provider's file, for the address
+FILE holds the body alone, byte for byte; `ferryd provider test` lists the examples that --example knows. The body is signed with the secret in the provider's file, for the address
 that `webhooks.public_url` gives, and sent to the daemon. It counts like a call of the provider: a command
 that it ends has ended. Ends with 0 where the call is taken, with 1 where it is not.";
 
@@ -60,7 +64,14 @@ pub struct Send {
     #[arg(long, value_name = "NAME")]
     account: Option<Name>,
     /// The file of the body; - reads the standard input
-    file: PathBuf,
+    #[arg(required_unless_present = "example")]
+    file: Option<PathBuf>,
+    /// An example of a webhook call in the provider's file, or in that of the catalog which it builds on, instead of a file
+    #[arg(long, value_name = "NAME", conflicts_with = "file")]
+    example: Option<String>,
+    /// A value to put into the body, which is JSON or a form; can be given several times
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = Setting::parse)]
+    settings: Vec<Setting>,
     /// The address of the daemon, https, or http on this machine [default: `webhooks.bind`; `webhooks.public_url` where
     /// the daemon has a certificate of its own]
     #[arg(long, value_name = "URL", value_parser = address)]
@@ -128,7 +139,8 @@ impl Send {
             refused("there is no endpoint for webhooks: write `webhooks.public_url` into the configuration")
         })?;
         let to = self.to.clone().map_or_else(|| default_address(settings, public), Ok)?;
-        let call = self.call(public, provider.links.as_ref())?;
+        let content = self.content(setup, &provider.name)?;
+        let call = self.call(content, public, provider.links.as_ref())?;
         let private_key = self.private_key.as_deref().map(private_key).transpose()?;
         let signed = endpoint
             .sign(&call, Timestamp::now(), private_key.as_ref())
@@ -147,16 +159,27 @@ impl Send {
         if report.taken { Ok(()) } else { Err(CommandError::Told(Exit::Failed)) }
     }
 
+    fn content(&self, setup: &Setup, provider: &Name) -> Result<Content, CommandError> {
+        let mut content = match (&self.file, &self.example) {
+            (_, Some(name)) => Content::of_sample(samples(&setup.config.providers.dir, provider), name),
+            (Some(file), None) => Content::of_file(file),
+            (None, None) => Err(refused("give the file of the body, or --example NAME")),
+        }?;
+        content.set(&self.settings)?;
+        Ok(content)
+    }
+
     /// The call before it is signed.
-    fn call(&self, public: &PublicUrl, links: Option<&Links>) -> Result<RawCallback, CommandError> {
-        let body = captured::bytes(&self.file)?;
+    fn call(&self, content: Content, public: &PublicUrl, links: Option<&Links>) -> Result<RawCallback, CommandError> {
+        let Content { body, headers: given, query } = content;
+        let given_query = (!query.is_empty()).then(|| Serializer::new(String::new()).extend_pairs(query).finish());
         let token = self.command.as_ref().map(|id| {
             let token = links.and_then(|links| links.token(id, Timestamp::now()));
             let refusal = "there are no callback URLs: write `webhooks.token_keys` into the configuration";
             token.map(|token| format!("{PARAMETER}={token}")).ok_or_else(|| refused(refusal))
         });
         let query = self.query.as_ref().map(|query| query.trim_start_matches('?').to_owned());
-        let query: Vec<_> = query.into_iter().chain(token.transpose()?).collect();
+        let query: Vec<_> = given_query.into_iter().chain(query).chain(token.transpose()?).collect();
         let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
         let account = self.account.as_ref().filter(|account| **account != Name::default_account());
         let account = account.map(|account| format!("/{account}")).unwrap_or_default();
@@ -164,8 +187,11 @@ impl Send {
             .called(&format!("/webhooks/{}{account}{query}", self.name))
             .ok_or_else(|| refused("`--query` is no query; write one such as 'foo=1&bar=2'"))?;
         let guessed = || if is_json(&body) { "application/json" } else { "application/x-www-form-urlencoded" };
-        let content_type = self.content_type.clone().unwrap_or_else(|| guessed().to_owned());
+        let is_type = |(name, _): &&(String, String)| name == "content-type";
+        let of_example = given.iter().find(is_type).map(|(_, value)| value.clone());
+        let content_type = self.content_type.clone().or(of_example).unwrap_or_else(|| guessed().to_owned());
         let mut headers = vec![("content-type".to_owned(), content_type)];
+        headers.extend(given.into_iter().filter(|header| !is_type(&header)));
         headers.extend(self.headers.iter().cloned());
         Ok(RawCallback { method: "POST".to_owned(), url, headers, body: body.into() })
     }

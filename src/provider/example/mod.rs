@@ -6,6 +6,7 @@
 mod callback;
 mod difference;
 pub(in crate::provider) mod file;
+mod sample;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use url::form_urlencoded;
 pub use self::difference::Difference;
 use self::difference::{compare, of_pairs};
 use self::file::{ExampleFile, ExpectedOutcomeFile, ExpectedRequestFile, ReplyFile};
+pub use self::sample::{Sample, samples};
 use super::link::LinkSettings;
 use super::parse::{self, Secrecy};
 use super::registry::Defaults;
