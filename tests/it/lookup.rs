@@ -1,5 +1,7 @@
 //! What nobody knows is asked of the provider: what it did is found, or it certainly did nothing, or a person has to look.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::harness::wait::eventually;
@@ -59,6 +61,24 @@ after = "2s"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"
 [operations.keyed.response]
+success = "body.status == 'succeeded'"
+"#;
+
+/// A key, two calls, and a lookup that proves absence some time after the last of them.
+const LAST: &str = r#"
+[operations.last]
+request = { method = "POST", path = "/acme/last" }
+idempotency = { header = "Idempotency-Key", retention = "24h", in_progress = "status == 409" }
+retry = { schedule = ["1s"], jitter = false }
+timeout = "6500ms"
+body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
+[operations.last.lookup]
+request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+after = "7s"
+found = "body.data | length == 1"
+item = "{{ body.data[0] }}"
+absent = "body.data | length == 0"
+[operations.last.response]
 success = "body.status == 'succeeded'"
 "#;
 
@@ -124,6 +144,29 @@ async fn a_call_that_its_daemon_did_not_outlive_is_looked_up_by_another() {
         let seen = rig.calls(id);
         assert_eq!((seen.acted, seen.calls), (1, calls), "{id}");
     }
+    rig.finish(&successor).await;
+}
+
+/// The first call fails after 6 s, and nobody knows what it did. The second is on its way for 3 s when its daemon is killed; it
+/// acts after 6 s, which can be seen 2 s later. Counted from the first call, a lookup would find nothing in between, and take
+/// that for a proof.
+#[tokio::test]
+async fn a_call_that_still_runs_is_not_acquitted_by_a_lookup_that_is_due_for_the_one_before() {
+    let file = File { operations: LAST, ..File::default() };
+    let rig = Rig::with("", &[("acme", file)]).await;
+    let killed = rig.start().await;
+    let slow = json!({"latency": "6s", "status": 500, "fail_times": 1, "hidden": "2s"});
+    rig.publish(&acme("last", "once", slow)).await;
+    eventually(SOON, "it is called again", async || (rig.calls("once").calls == 2).then_some(())).await;
+    let called = Instant::now();
+    killed.kill9();
+    eventually(SOON, "the provider works on it", async || (called.elapsed() > Duration::from_secs(2)).then_some(()))
+        .await;
+    let successor = rig.start().await;
+    let end = rig.terminal("once").await;
+    assert_eq!(word(&end, "data.state"), "completed", "{end:#}");
+    let asked = rig.sandbox.calls().questions["once"];
+    assert_eq!((rig.calls("once").acted, asked), (1, 1), "it is asked once it has to be there");
     rig.finish(&successor).await;
 }
 
