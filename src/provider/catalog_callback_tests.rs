@@ -72,10 +72,10 @@ fn payments_of_stripe_end_charges_by_success_alone() {
         ("payment_intent.succeeded", "succeeded", "completed"),
         ("payment_intent.amount_capturable_updated", "requires_capture", "completed"),
         ("payment_intent.amount_capturable_updated", "canceled", "nothing"),
-        ("payment_intent.processing", "processing", "nothing"),
-        ("payment_intent.requires_action", "requires_action", "nothing"),
+        ("payment_intent.processing", "processing", "progress"),
+        ("payment_intent.requires_action", "requires_action", "progress"),
         ("payment_intent.partially_funded", "requires_action", "nothing"),
-        ("payment_intent.payment_failed", "requires_payment_method", "nothing"),
+        ("payment_intent.payment_failed", "requires_payment_method", "progress"),
         ("payment_intent.canceled", "canceled", "nothing"),
         ("payment_intent.created", "requires_confirmation", "nothing"),
     ] {
@@ -210,7 +210,7 @@ fn payments_and_refunds_of_adyen_end_by_their_own_event_and_its_success() {
         ("CANCELLATION", "true", of_payment.clone(), None, "881", "nothing"),
         ("CANCEL_OR_REFUND", "true", of_payment.clone(), None, "881", "nothing"),
         ("CHARGEBACK", "true", of_payment, None, "881", "nothing"),
-        ("OFFER_CLOSED", "true", json!({}), None, "993", "nothing"),
+        ("OFFER_CLOSED", "true", json!({}), Some("shop.order-1"), "993", "nothing"),
     ] {
         let id = format!("993-{code}-{success}");
         let notice = adyen(code, success, &fields);

@@ -248,6 +248,8 @@ pub struct LogSettings {
 #[cfg(test)]
 mod catalog_callback_tests;
 #[cfg(test)]
+mod catalog_inquiry_tests;
+#[cfg(test)]
 mod catalog_requests_tests;
 #[cfg(test)]
 mod catalog_tests;

@@ -282,7 +282,7 @@ pub(super) struct PollFile {
     pub(super) interval: String,
     /// The longest wait between two polls; a duration up to `12h`. Default: `1h`.
     pub(super) longest: Option<String>,
-    /// The condition under which a 2xx says that it is done. Default: `response.success`.
+    /// The condition under which a 2xx says that it is done. Default: `response.success`, unless `response.accepted` holds.
     pub(super) done: Option<String>,
     /// The condition under which the answer says that it has failed, for good. Rules with `as = "declined"` say so too.
     pub(super) failed: Option<String>,

@@ -62,12 +62,16 @@ impl Poll {
         let rule = reading.rule(scope);
         let declined = rule.is_some_and(|rule| rule.verdict == Verdict::Declined);
         let failure = || reading.failure(rule, reply, body, scope, secrets);
-        if declined || self.failed.as_ref().is_some_and(|failed| failed.holds(scope)) {
+        if declined || holds(self.failed.as_ref(), scope) {
             return Polled::Declined(failure());
         }
         let read = (200..300).contains(&reply.status);
-        let done = self.done.as_ref().or(reading.success.as_ref());
-        if read && done.is_some_and(|done| done.holds(scope)) {
+        let done = match &self.done {
+            Some(done) => done.holds(scope),
+            // As in the answer to the call itself, `accepted` comes first.
+            None => !holds(reading.accepted.as_ref(), scope) && holds(reading.success.as_ref(), scope),
+        };
+        if read && done {
             return Polled::Completed(reading.success(reply, scope, secrets));
         }
         Polled::Still((!read).then(failure))
@@ -92,11 +96,15 @@ impl Lookup {
                 Err(error) => LookedUp::Unclear(unclear(secrets.scrub(&format!("`lookup.item`: {error}")))),
             };
         }
-        if self.absent.as_ref().is_some_and(|absent| absent.holds(scope)) {
+        if holds(self.absent.as_ref(), scope) {
             return LookedUp::Absent(failure());
         }
         LookedUp::Unclear(failure())
     }
+}
+
+fn holds(condition: Option<&Condition>, scope: &Scope) -> bool {
+    condition.is_some_and(|condition| condition.holds(scope))
 }
 
 /// What was found, read as if it were the body of an answer.

@@ -131,8 +131,12 @@ fn what_a_question_is_worth_is_read_from_its_table() {
 #[test]
 fn a_poll_completes_or_declines_only_by_what_the_file_says() {
     let (asked, single) = (acting(ASKED), acting(SINGLE));
+    let early = acting(&ASKED.replace("success = \"body.status == 'done'\"", "success = \"body.id\""));
     let table = [
         (&asked, 200, json!({"status": "done", "id": "a1"}), "completed"),
+        // As in the answer to the call itself, `accepted` goes before `success`.
+        (&early, 200, json!({"status": "later", "id": "a1"}), "still"),
+        (&early, 200, json!({"status": "over", "id": "a1"}), "completed"),
         (&asked, 200, json!({"status": "broken", "err": "e1"}), "declined"),
         (&asked, 200, json!({"status": "refused"}), "declined"),
         (&asked, 200, json!({"status": "later"}), "still"),

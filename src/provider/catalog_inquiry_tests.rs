@@ -1,0 +1,124 @@
+//! What the catalog asks its providers about accepted and doubtful commands, and what it makes of the answers.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::catalog_tests::provider;
+use super::fixture::{command, reply};
+use super::{Call, Provider, catalog};
+use crate::domain::exchange::Answer;
+use crate::domain::inquiry::Purpose;
+use crate::domain::outcome::{LookedUp, Polled};
+
+/// A question of the catalog's about the payload's command, and what an answer to it means.
+fn ask(provider: &Provider, operation: &str, payload: &Value, purpose: Purpose, answer: &Value) -> (String, String) {
+    let command = command(operation, payload);
+    let call = Call {
+        command: &command,
+        key: None,
+        generation: 0,
+        attempt: 1,
+        provider_reference: Some("ref_1"),
+        callback_url: None,
+    };
+    let request = provider.default_account().unwrap().adapter.inquire(&call, purpose).unwrap();
+    let answer = Answer::Reply(reply(200, answer));
+    let meaning = match purpose {
+        Purpose::Poll => match provider.default_account().unwrap().adapter.polled(&call, &answer) {
+            Polled::Completed(_) => "completed",
+            Polled::Declined(_) => "declined",
+            Polled::Still(_) => "still",
+        },
+        Purpose::Lookup => match provider.default_account().unwrap().adapter.looked_up(&call, &answer) {
+            LookedUp::Found(outcome) => outcome.verdict().as_str(),
+            LookedUp::Absent(_) => "absent",
+            LookedUp::Unclear(_) => "unclear",
+        },
+    };
+    (format!("{} {}", request.method.as_str(), request.url), meaning.to_owned())
+}
+
+#[test]
+fn what_the_catalog_asks_about_accepted_and_doubtful_commands_is_read() {
+    use Purpose::{Lookup, Poll};
+    const INTENT: &str = "GET https://api.stripe.com/v1/payment_intents/ref_1";
+    const SEARCH: &str = "GET https://api.stripe.com/v1/payment_intents/search?query=metadata%5B%27ferryd_command_id%27%5D%3A%27c1%27&limit=2";
+    const REFUND: &str = "GET https://api.stripe.com/v1/refunds/ref_1";
+    const ORDER: &str = "GET https://api-m.paypal.com/v2/checkout/orders/ref_1";
+    const SHIPMENT: &str = "GET https://api.easypost.com/v2/shipments/shp_1";
+    let confirmed = json!({"amount": 1099, "currency": "eur", "confirm": true});
+    let alone = json!({"amount": 1099, "currency": "eur", "confirm": true, "off_session": true});
+    let failed =
+        |code: &str| json!({"id": "pi_1", "status": "requires_payment_method", "last_payment_error": {"code": code}});
+    let refund = json!({"payment_intent": "pi_1"});
+    let order = json!({"amount": 1099, "currency": "EUR"});
+    let paid = |status: &str| json!({"id": "5O1", "status": "COMPLETED", "purchase_units": [{"payments": {"captures": [{"status": status}]}}]});
+    let buy = json!({"shipment_id": "shp_1", "rate_id": "rate_1"});
+    let one = |status: &str| json!({"data": [{"id": "pi_1", "status": status}]});
+    let bought =
+        |rate: &str| json!({"id": "shp_1", "postage_label": {"label_url": "https://x"}, "selected_rate": {"id": rate}});
+    let table = [
+        ("charge", Poll, &confirmed, json!({"id": "pi_1", "status": "succeeded"}), INTENT, "completed"),
+        ("charge", Poll, &confirmed, json!({"id": "pi_1", "status": "processing"}), INTENT, "still"),
+        ("charge", Poll, &confirmed, json!({"id": "pi_1", "status": "requires_action"}), INTENT, "still"),
+        ("charge", Poll, &confirmed, json!({"id": "pi_1", "status": "requires_payment_method"}), INTENT, "declined"),
+        ("charge", Poll, &confirmed, json!({"id": "pi_1", "status": "canceled"}), INTENT, "declined"),
+        ("charge", Poll, &confirmed, failed("payment_intent_authentication_failure"), INTENT, "still"),
+        ("charge", Poll, &alone, failed("payment_intent_authentication_failure"), INTENT, "declined"),
+        ("charge", Poll, &confirmed, failed("payment_intent_payment_attempt_failed"), INTENT, "declined"),
+        ("charge", Lookup, &confirmed, one("succeeded"), SEARCH, "completed"),
+        ("charge", Lookup, &confirmed, one("processing"), SEARCH, "waiting"),
+        ("charge", Lookup, &confirmed, one("canceled"), SEARCH, "declined"),
+        ("charge", Lookup, &confirmed, json!({"data": []}), SEARCH, "unclear"),
+        ("charge", Lookup, &confirmed, json!({"data": [{"id": "pi_1"}, {"id": "pi_2"}]}), SEARCH, "unclear"),
+        ("refund", Poll, &refund, json!({"id": "re_1", "status": "succeeded"}), REFUND, "completed"),
+        ("refund", Poll, &refund, json!({"id": "re_1", "status": "pending"}), REFUND, "still"),
+        ("refund", Poll, &refund, json!({"id": "re_1", "status": "failed"}), REFUND, "declined"),
+        ("create_order", Poll, &order, paid("PENDING"), ORDER, "still"),
+        ("create_order", Poll, &order, paid("COMPLETED"), ORDER, "completed"),
+        ("create_order", Poll, &order, paid("DECLINED"), ORDER, "declined"),
+        ("buy", Lookup, &buy, bought("rate_1"), SHIPMENT, "completed"),
+        ("buy", Lookup, &buy, bought("rate_2"), SHIPMENT, "unclear"),
+        ("buy", Lookup, &buy, json!({"id": "shp_1", "postage_label": null}), SHIPMENT, "unclear"),
+    ];
+    for (operation, purpose, payload, answer, url, meaning) in table {
+        let provider = provider(match operation {
+            "buy" => "easypost",
+            "create_order" => "paypal",
+            _ => "stripe",
+        });
+        let (asked, read) = ask(&provider, operation, payload, purpose, &answer);
+        assert_eq!((asked.as_str(), read.as_str()), (url, meaning), "{operation} {purpose:?} {answer}");
+    }
+}
+
+#[test]
+fn only_what_the_providers_document_is_promised_about_questions() {
+    let days = |days: u64| Duration::from_hours(24 * days);
+    let table = [
+        // provider, operation, deadline in days, whether it is polled, whether it is looked up
+        ("stripe", "charge", 21, true, true),
+        ("stripe", "refund", 50, true, false),
+        ("stripe", "cancel", 7, false, false),
+        ("stripe", "retrieve", 7, false, false),
+        ("twilio", "send_sms", 7, false, false),
+        ("twilio", "fetch", 7, false, false),
+        ("easypost", "create_shipment", 7, false, false),
+        ("easypost", "buy", 7, false, true),
+        ("paypal", "create_order", 10, true, false),
+        ("paypal", "capture", 10, true, true),
+        ("adyen", "charge", 14, false, false),
+        ("adyen", "refund", 14, false, false),
+        ("sendgrid", "send_mail", 7, false, false),
+        ("slack", "post_message", 7, false, false),
+    ];
+    for (name, operation, deadline, polled, looked_up) in table {
+        let operation = &provider(name).operations[&operation.parse().unwrap()];
+        assert_eq!((operation.deadline, operation.poll.is_some()), (days(deadline), polled), "{name}");
+        assert_eq!(operation.lookup.is_some(), looked_up, "{name}");
+        assert!(operation.lookup.is_none_or(|lookup| !lookup.proves_absence), "{name}: none of them proves absence");
+    }
+    let of_catalog: usize = catalog::names().map(|name| provider(name).operations.len()).sum();
+    assert_eq!(of_catalog, table.len(), "every operation is in the table");
+}
