@@ -6,6 +6,8 @@ use super::output::visible;
 use super::wording::shortened;
 use crate::domain::event::{Event, EventData};
 use crate::domain::lifecycle::{Kind, State};
+use crate::domain::name::Name;
+use crate::domain::received::{ReceivedData, ReceivedEvent};
 use crate::operator::follow::Followed;
 
 /// The most characters of a result or message.
@@ -15,6 +17,7 @@ const MOST: usize = 160;
 pub(super) fn line(followed: &Followed) -> String {
     match followed {
         Followed::Event(event, _) => event_line(event),
+        Followed::Callback(event, _) => callback_line(event),
         Followed::Other { routing_key, body } => {
             let time = followed.at().map_or_else(|| "        ".to_owned(), clock);
             format!("{time}  {}  {}", visible(routing_key), excerpt(&body.to_string()))
@@ -38,6 +41,24 @@ pub(super) fn event_line(event: &Event) -> String {
         came_of_it(&event.data)
     );
     line.trim_end().to_owned()
+}
+
+/// The same for what a webhook call told; where its command is known, under that.
+fn callback_line(received: &ReceivedEvent) -> String {
+    let ReceivedData { command, provider, account, event, provider_reference, meaning, .. } = &received.data;
+    let id = command.as_ref().map_or("-", |command| command.id.as_str());
+    let whose = if *account == Name::default_account() { provider.to_string() } else { format!("{provider}/{account}") };
+    let reference = provider_reference.as_deref().unwrap_or("-");
+    let told = format!("{} means {meaning}", event.as_deref().unwrap_or("a call"));
+    format!(
+        "{}  {:28}  {:10}  {whose:24}  {:5}  {:16}  {}",
+        clock(received.time),
+        visible(id),
+        "callback",
+        "",
+        visible(reference),
+        excerpt(&told)
+    )
 }
 
 fn clock(time: jiff::Timestamp) -> String {

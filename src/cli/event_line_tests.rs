@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::domain::command::{Command, Envelope};
+use crate::domain::command::{Command, Envelope, Identity};
 use crate::domain::event::{Happening, Moment, Trace};
 use crate::domain::outcome::{Failure, Success};
 
@@ -22,6 +22,32 @@ fn an_event_is_one_aligned_line() {
         told(0, Happening::Completed(result)),
         told(1, Happening::Failed(Kind::Unavailable, failure.clone())),
         told(1, Happening::Pending { due: jiff::Timestamp::UNIX_EPOCH, failure }),
+    ];
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn what_a_webhook_call_told_is_one_aligned_line() {
+    let body = br#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge"}"#;
+    let known = Command::decode(body, Envelope::default()).unwrap().identity(&"stripe".parse().unwrap());
+    let told = |command: Option<Identity>, account: &str, reference: Option<&str>, event: Option<&str>| {
+        let data = ReceivedData {
+            command,
+            r#type: "payment".parse().unwrap(),
+            provider: "stripe".parse().unwrap(),
+            account: account.parse().unwrap(),
+            event: event.map(str::to_owned),
+            provider_reference: reference.map(str::to_owned),
+            meaning: "completed".to_owned(),
+            result: None,
+            body: json!({}),
+        };
+        callback_line(&ReceivedEvent::new("evt_1", jiff::Timestamp::from_second(1_800_000_000).unwrap(), data))
+    };
+    let lines = [
+        told(Some(known), "default", Some("pi_1"), Some("payment_intent.succeeded")),
+        told(None, "eu", None, Some("bad\nname")),
+        told(None, "default", None, None),
     ];
     insta::assert_snapshot!(lines.join("\n"));
 }

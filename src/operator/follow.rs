@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, Connection, Consumer};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::error::is_not_found;
@@ -12,6 +13,7 @@ use super::{Operator, OperatorError};
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::short;
 use crate::domain::event::Event;
+use crate::domain::received::ReceivedEvent;
 
 /// How many events wait in memory for whoever reads.
 const PREFETCH: u16 = 500;
@@ -29,6 +31,8 @@ pub struct Follow {
 pub enum Followed {
     /// An event.
     Event(Box<Event>, Value),
+    /// What a webhook call told.
+    Callback(Box<ReceivedEvent>, Value),
     /// Something else, from another version or another hand.
     Other {
         /// Its routing key.
@@ -99,6 +103,7 @@ impl Followed {
     pub fn at(&self) -> Option<Timestamp> {
         match self {
             Self::Event(event, _) => Some(event.time),
+            Self::Callback(event, _) => Some(event.time),
             Self::Other { body, .. } => body.get("time")?.as_str()?.parse().ok(),
         }
     }
@@ -107,7 +112,7 @@ impl Followed {
     #[must_use]
     pub fn json(&self) -> &Value {
         match self {
-            Self::Event(_, json) | Self::Other { body: json, .. } => json,
+            Self::Event(_, json) | Self::Callback(_, json) | Self::Other { body: json, .. } => json,
         }
     }
 }
@@ -115,8 +120,11 @@ impl Followed {
 fn read(routing_key: String, data: &[u8]) -> Followed {
     let body: Value =
         serde_json::from_slice(data).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()));
-    match serde_json::from_value::<Event>(body.clone()) {
-        Ok(event) => Followed::Event(Box::new(event), body),
+    if let Ok(event) = Event::deserialize(&body) {
+        return Followed::Event(Box::new(event), body);
+    }
+    match ReceivedEvent::deserialize(&body) {
+        Ok(event) => Followed::Callback(Box::new(event), body),
         Err(_) => Followed::Other { routing_key, body },
     }
 }

@@ -71,10 +71,17 @@ fn every_example_is_taken() {
     }
 }
 
+/// The provider files of the demonstration.
+const DEMONSTRATED: [&str; 3] = [
+    include_str!("../../demo/providers/acme-pay.toml"),
+    include_str!("../../demo/providers/acme-ship.toml"),
+    include_str!("../../demo/providers/acme-sms.toml"),
+];
+
 #[test]
-fn every_example_in_the_document_is_true() {
+fn every_example_in_the_document_and_the_demonstration_is_true() {
     let mut tests = Vec::new();
-    for text in examples("toml") {
+    for text in examples("toml").into_iter().chain(DEMONSTRATED.map(str::to_owned)) {
         tests.extend(
             test_file(&text, "providers/x.toml").unwrap_or_else(|errors| panic!("{text}\n{}", lines(&errors))).tests,
         );

@@ -35,7 +35,8 @@ impl Provider {
 pub(super) enum Secrecy {
     /// Those that the file names.
     Real,
-    /// Each its own name, so that nothing secret is needed. A name is no key, so webhook calls are read, and not verified.
+    /// Each its own name, so that neither a secret nor another file is needed. A name is no key, so webhook calls are read, and not
+    /// verified.
     Placeholders,
 }
 
@@ -56,7 +57,7 @@ pub(super) fn read(
     }
     let has_endpoint = value.get("webhook").is_some();
     if secrecy == Secrecy::Placeholders {
-        without_secrets(&mut value);
+        without_surroundings(&mut value);
     }
     let folder = Path::new(file).parent().unwrap_or(Path::new(""));
     let sources: Vec<&Source> = std::iter::once(&own).chain(&below).collect();
@@ -104,8 +105,11 @@ fn inherited(below: &Source, value: &Json) -> Json {
     inherited
 }
 
-/// Makes every secret its own name, and verifies no webhook calls by them.
-fn without_secrets(value: &mut Json) {
+/// Makes every secret its own name, verifies no webhook calls by them, and needs no authority to trust.
+fn without_surroundings(value: &mut Json) {
+    if let Json::Object(entries) = value {
+        entries.shift_remove("ca_file");
+    }
     if let Some(verify) = value.pointer_mut("/webhook/verify").filter(|verify| verify.is_object()) {
         *verify = Json::String("none".to_owned());
     }

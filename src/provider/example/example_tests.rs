@@ -5,6 +5,7 @@ name = "shop"
 type = "payment"
 protocol = "rest"
 base_url = "https://api.example.com/v1"
+ca_file = "no such file.pem"
 auth = { scheme = "header", name = "X-Key", value = "{{ secrets.api_key }}" }
 secrets = { api_key = "${env:FERRYD_TEST_UNSET}" }
 
