@@ -47,7 +47,8 @@ pub(super) fn event_line(event: &Event) -> String {
 fn callback_line(received: &ReceivedEvent) -> String {
     let ReceivedData { command, provider, account, event, provider_reference, meaning, .. } = &received.data;
     let id = command.as_ref().map_or("-", |command| command.id.as_str());
-    let whose = if *account == Name::default_account() { provider.to_string() } else { format!("{provider}/{account}") };
+    let whose =
+        if *account == Name::default_account() { provider.to_string() } else { format!("{provider}/{account}") };
     let reference = provider_reference.as_deref().unwrap_or("-");
     let told = format!("{} means {meaning}", event.as_deref().unwrap_or("a call"));
     format!(
