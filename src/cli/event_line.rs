@@ -1,9 +1,14 @@
 //! An event as one line for people.
 
+use std::fmt;
+
 use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
 
 use super::output::visible;
 use super::wording::shortened;
+use crate::domain::command::Identity;
+use crate::domain::conflict::{ConflictData, ConflictEvent};
 use crate::domain::event::{Event, EventData};
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::name::Name;
@@ -17,6 +22,7 @@ const MOST: usize = 160;
 pub(super) fn line(followed: &Followed) -> String {
     match followed {
         Followed::Event(event, _) => event_line(event),
+        Followed::Conflict(event, _) => conflict_line(event),
         Followed::Callback(event, _) => callback_line(event),
         Followed::Other { routing_key, body } => {
             let time = followed.at().map_or_else(|| "        ".to_owned(), clock);
@@ -28,41 +34,82 @@ pub(super) fn line(followed: &Followed) -> String {
 /// The same for an event alone.
 pub(super) fn event_line(event: &Event) -> String {
     let EventData { command, state, generation, attempt, .. } = &event.data;
-    let word = |name: &Option<_>| name.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
-    let operation = format!("{}.{}", word(&command.provider), word(&command.operation));
     let step = if *generation == 0 { format!("#{attempt}") } else { format!("g{generation}#{attempt}") };
-    let style = style(*state);
-    let reference = visible(command.reference.as_deref().unwrap_or("-"));
-    let line = format!(
-        "{}  {:28}  {style}{:10}{style:#}  {operation:24}  {step:5}  {reference:16}  {}",
-        clock(event.time),
-        visible(command.id.as_str()),
-        state.as_str(),
-        came_of_it(&event.data)
-    );
-    line.trim_end().to_owned()
+    Line {
+        at: event.time,
+        id: command.id.as_str(),
+        word: state.as_str(),
+        style: style(*state),
+        about: operation_of(command),
+        step,
+        reference: command.reference.as_deref(),
+        told: came_of_it(&event.data),
+    }
+    .to_string()
+}
+
+/// The same for what contradicts what is known of a command.
+fn conflict_line(conflict: &ConflictEvent) -> String {
+    let ConflictData { command, message, .. } = &conflict.data;
+    Line {
+        at: conflict.time,
+        id: command.id.as_str(),
+        word: "conflict",
+        style: AnsiColor::Red.on_default(),
+        about: operation_of(command),
+        step: String::new(),
+        reference: command.reference.as_deref(),
+        told: excerpt(message),
+    }
+    .to_string()
 }
 
 /// The same for what a webhook call told; where its command is known, under that.
 fn callback_line(received: &ReceivedEvent) -> String {
     let ReceivedData { command, provider, account, event, provider_reference, meaning, .. } = &received.data;
-    let id = command.as_ref().map_or("-", |command| command.id.as_str());
-    let whose =
+    let about =
         if *account == Name::default_account() { provider.to_string() } else { format!("{provider}/{account}") };
-    let reference = provider_reference.as_deref().unwrap_or("-");
-    let told = format!("{} means {meaning}", event.as_deref().unwrap_or("a call"));
-    format!(
-        "{}  {:28}  {:10}  {whose:24}  {:5}  {:16}  {}",
-        clock(received.time),
-        visible(id),
-        "callback",
-        "",
-        visible(reference),
-        excerpt(&told)
-    )
+    Line {
+        at: received.time,
+        id: command.as_ref().map_or("-", |command| command.id.as_str()),
+        word: "callback",
+        style: Style::new(),
+        about,
+        step: String::new(),
+        reference: provider_reference.as_deref(),
+        told: excerpt(&format!("{} means {meaning}", event.as_deref().unwrap_or("a call"))),
+    }
+    .to_string()
 }
 
-fn clock(time: jiff::Timestamp) -> String {
+/// The columns of a line.
+struct Line<'e> {
+    at: Timestamp,
+    id: &'e str,
+    word: &'e str,
+    style: Style,
+    about: String,
+    step: String,
+    reference: Option<&'e str>,
+    told: String,
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, id, word, style, about, step, reference, told } = self;
+        let (id, reference) = (visible(id), visible(reference.unwrap_or("-")));
+        let at = clock(*at);
+        let line = format!("{at}  {id:28}  {style}{word:10}{style:#}  {about:24}  {step:5}  {reference:16}  {told}");
+        f.write_str(line.trim_end())
+    }
+}
+
+fn operation_of(command: &Identity) -> String {
+    let word = |name: &Option<_>| name.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+    format!("{}.{}", word(&command.provider), word(&command.operation))
+}
+
+fn clock(time: Timestamp) -> String {
     time.strftime("%H:%M:%S").to_string()
 }
 

@@ -27,7 +27,7 @@ fn an_event_is_one_aligned_line() {
 }
 
 #[test]
-fn what_a_webhook_call_told_is_one_aligned_line() {
+fn conflicts_and_what_webhook_calls_tell_are_aligned_lines_too() {
     let body = br#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge"}"#;
     let known = Command::decode(body, Envelope::default()).unwrap().identity(&"stripe".parse().unwrap());
     let told = |command: Option<Identity>, account: &str, reference: Option<&str>, event: Option<&str>| {
@@ -44,7 +44,9 @@ fn what_a_webhook_call_told_is_one_aligned_line() {
         };
         callback_line(&ReceivedEvent::new("evt_1", jiff::Timestamp::from_second(1_800_000_000).unwrap(), data))
     };
+    let conflict = ConflictEvent::of_content(known.clone(), "d1", Trace::default(), jiff::Timestamp::UNIX_EPOCH);
     let lines = [
+        anstream::adapter::strip_str(&conflict_line(&conflict)).to_string(),
         told(Some(known), "default", Some("pi_1"), Some("payment_intent.succeeded")),
         told(None, "eu", None, Some("bad\nname")),
         told(None, "default", None, None),

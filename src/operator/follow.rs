@@ -12,6 +12,7 @@ use super::error::is_not_found;
 use super::{Operator, OperatorError};
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::short;
+use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::Event;
 use crate::domain::received::ReceivedEvent;
 
@@ -31,6 +32,8 @@ pub struct Follow {
 pub enum Followed {
     /// An event.
     Event(Box<Event>, Value),
+    /// What contradicts what is known of a command.
+    Conflict(Box<ConflictEvent>, Value),
     /// What a webhook call told.
     Callback(Box<ReceivedEvent>, Value),
     /// Something else, from another version or another hand.
@@ -103,6 +106,7 @@ impl Followed {
     pub fn at(&self) -> Option<Timestamp> {
         match self {
             Self::Event(event, _) => Some(event.time),
+            Self::Conflict(event, _) => Some(event.time),
             Self::Callback(event, _) => Some(event.time),
             Self::Other { body, .. } => body.get("time")?.as_str()?.parse().ok(),
         }
@@ -112,7 +116,8 @@ impl Followed {
     #[must_use]
     pub fn json(&self) -> &Value {
         match self {
-            Self::Event(_, json) | Self::Callback(_, json) | Self::Other { body: json, .. } => json,
+            Self::Event(_, json) | Self::Conflict(_, json) | Self::Callback(_, json) => json,
+            Self::Other { body, .. } => body,
         }
     }
 }
@@ -120,12 +125,15 @@ impl Followed {
 fn read(routing_key: String, data: &[u8]) -> Followed {
     let body: Value =
         serde_json::from_slice(data).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()));
+    // Each has fields that the others lack.
     if let Ok(event) = Event::deserialize(&body) {
-        return Followed::Event(Box::new(event), body);
-    }
-    match ReceivedEvent::deserialize(&body) {
-        Ok(event) => Followed::Callback(Box::new(event), body),
-        Err(_) => Followed::Other { routing_key, body },
+        Followed::Event(Box::new(event), body)
+    } else if let Ok(event) = ConflictEvent::deserialize(&body) {
+        Followed::Conflict(Box::new(event), body)
+    } else if let Ok(event) = ReceivedEvent::deserialize(&body) {
+        Followed::Callback(Box::new(event), body)
+    } else {
+        Followed::Other { routing_key, body }
     }
 }
 
