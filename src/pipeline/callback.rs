@@ -54,6 +54,10 @@ const MOST_WAITS: usize = 11;
 /// nobody signs calls anybody can make them.
 const MOST_WAITS_TO_ASK: usize = 7;
 
+/// What a call counts as that waits for a version of ferryd which understands what the ledger holds about its command: it
+/// comes back every five minutes, like the message of the command.
+const FOREIGN_WAIT: usize = 8;
+
 /// The webhook calls of one provider.
 pub struct Callbacks {
     /// Publishes and acks.
@@ -79,6 +83,14 @@ struct Following {
     /// Decisions that are told by these messages, with the answers that go with them.
     settled: Vec<(CommandId, RecordId)>,
     replies: Vec<Message>,
+}
+
+/// Whether a call has decided.
+enum Decided {
+    /// It has, or something else had before it; this follows.
+    Yes(Outgoing),
+    /// This version of ferryd must not decide about the command.
+    NotYet,
 }
 
 impl Following {
@@ -184,7 +196,10 @@ impl Callbacks {
                         reference, "a webhook call is about an earlier call of its command; it decides nothing"
                     );
                 }
-                Some(happening) => following.add(&id, self.pipeline.decide(ledger, &id, happening).await?),
+                Some(happening) => match self.pipeline.decide(ledger, &id, happening).await? {
+                    Decided::Yes(outgoing) => following.add(&id, outgoing),
+                    Decided::NotYet => following.messages.extend(self.again(callback, item, FOREIGN_WAIT)),
+                },
                 None if notice.meaning == Meaning::Lookup => {
                     let question = ledger.case(&id).and_then(|case| self.pipeline.asked_now(&case));
                     following.messages.extend(question);
@@ -273,12 +288,12 @@ impl Callbacks {
 
 impl Pipeline {
     /// Ends a command by what its provider says on its own account; says what is to be published, if anything.
-    async fn decide(&self, ledger: &Ledger, id: &CommandId, happening: Happening) -> Result<Outgoing, BrokerError> {
+    async fn decide(&self, ledger: &Ledger, id: &CommandId, happening: Happening) -> Result<Decided, BrokerError> {
         let mut least_attempt = 0;
         loop {
             let Some((case, opening)) = ledger.case(id).and_then(|case| Some((case.clone(), case.opening.clone()?)))
             else {
-                return Ok(Outgoing::default());
+                return Ok(Decided::Yes(Outgoing::default()));
             };
             let (generation, attempt) = (case.step.generation, case.step.attempt.max(least_attempt));
             let moment = Moment { generation, attempt, at: Timestamp::now() };
@@ -300,12 +315,12 @@ impl Pipeline {
                 Ruling::Counts(granted) => {
                     info!(command.id = id.as_str(), state = event.data.state.as_str(), "ended by a webhook call");
                     let outgoing = self.outbox.announcement(&event, &granted.replies);
-                    return Ok(Outgoing { settles: Some(record), ..outgoing });
+                    return Ok(Decided::Yes(Outgoing { settles: Some(record), ..outgoing }));
                 }
                 // Only the holder of the command's message can publish what it carries on.
                 Ruling::Unsettled(decided) if decided.effects.carried.is_none() => {
                     let outgoing = self.outbox.announcement(&decided.effects.event, &decided.replies);
-                    return Ok(Outgoing { settles: Some(decided.by), ..outgoing });
+                    return Ok(Decided::Yes(Outgoing { settles: Some(decided.by), ..outgoing }));
                 }
                 Ruling::Contradicts(stands) => {
                     let (answer, stands) = (event.data.state.as_str(), stands.as_ref());
@@ -316,12 +331,21 @@ impl Pipeline {
                         stands = stood,
                         "a webhook call contradicts how its command has ended"
                     );
-                    return Ok(self.outbox.contradicted(&ConflictEvent::of_answer(&event, stands)));
+                    return Ok(Decided::Yes(self.outbox.contradicted(&ConflictEvent::of_answer(&event, stands))));
                 }
                 Ruling::Outrun { attempt } => least_attempt = attempt,
                 // It was sent again meanwhile: this is about the generation there is now.
                 Ruling::Passed => {}
-                _ => return Ok(Outgoing::default()),
+                Ruling::Blocked(kind) => {
+                    error!(
+                        command.id = id.as_str(),
+                        kind,
+                        "the ledger holds a record about this command that this version of ferryd does not understand; \
+                         a webhook call about it waits for a later version"
+                    );
+                    return Ok(Decided::NotYet);
+                }
+                _ => return Ok(Decided::Yes(Outgoing::default())),
             }
         }
     }

@@ -2,15 +2,16 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "`json!(…)` reads best as it is")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use lapin::types::AMQPValue;
 use ring::hmac;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::broker::Broker;
+use crate::harness::broker::{Broker, Message, persistent};
 use crate::harness::daemon::Daemon;
 use crate::harness::node::Node;
 use crate::harness::wait::eventually;
@@ -190,6 +191,33 @@ async fn a_call_about_nothing_that_is_known_is_told_all_the_same() {
     assert_eq!(word(&event, "data.event"), "charge.dispute.created");
     let body = event["data"]["body"].to_string();
     assert!(!body.contains("4111") && !body.contains(SECRET), "{body}");
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_call_about_a_command_that_only_a_later_version_understands_waits_for_that_version() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    rig.publish(&charge("order-9", json!({"accepted": true}))).await;
+    rig.events.state("order-9", "waiting", SOON).await;
+    let foreign =
+        json!({"v": 9, "kind": "steps", "critical": true, "at": "2026-12-01T00:00:00Z", "command": "order-9"});
+    let properties = persistent().with_message_id(uuid::Uuid::new_v4().to_string().into()).with_headers(
+        [("ferry-first".into(), AMQPValue::LongLongInt(1))].into_iter().collect::<BTreeMap<_, _>>().into(),
+    );
+    rig.broker.publish("", "ferry.ledger", foreign.to_string().as_bytes(), properties).await;
+    let paid = told("evt-1", "charge.succeeded", json!({"command": "order-9", "amount": 1099}));
+    assert_eq!(call(&daemon, &paid).await, Some(200));
+    let says = |line: &Value| word(line, "message").contains("a webhook call about it waits for a later version");
+    daemon.wait_for_log(SOON, says).await;
+    assert_eq!(word(&received(&rig, "evt-1").await, "data.command.id"), "order-9");
+    rig.broker.await_depth("ferry.callbacks.acme", 0).await;
+    let waits = rig.broker.peek("ferry.retry.5m").await;
+    let of_callback = |message: &&Message| {
+        message.properties.headers().as_ref().is_some_and(|headers| headers.contains_key("ferry-tried"))
+    };
+    assert_eq!(waits.iter().filter(of_callback).count(), 1);
+    assert_eq!(ends(&rig, "order-9"), Vec::<String>::new());
     rig.end(&daemon).await;
 }
 
