@@ -163,22 +163,30 @@ fn what_becomes_of_a_message_of_twilio_is_told_and_decides_nothing() {
 }
 
 #[test]
-fn trackers_of_easypost_belong_to_their_shipment_and_decide_nothing() {
-    let tracker =
-        |shipment: Value| json!({"id": "trk_1", "object": "Tracker", "status": "delivered", "shipment_id": shipment});
-    for (kind, result, reference) in [
-        ("tracker.updated", tracker(json!("shp_1")), Some("shp_1")),
-        ("tracker.created", tracker(json!(null)), Some("trk_1")),
-        ("refund.successful", json!({"id": "rfnd_1", "object": "Refund", "shipment_id": "shp_1"}), Some("shp_1")),
-        ("batch.updated", json!({"id": "batch_1", "object": "Batch"}), Some("batch_1")),
-        ("payment.failed", json!(null), None),
+fn trackers_of_easypost_end_what_only_follows_a_parcel_and_decide_nothing_of_a_shipment() {
+    let tracker = |status: &str, shipment: Value| json!({"id": "trk_1", "object": "Tracker", "status": status, "shipment_id": shipment});
+    for (kind, result, reference, meaning) in [
+        ("tracker.updated", tracker("delivered", json!("shp_1")), Some("shp_1"), "nothing"),
+        ("tracker.updated", tracker("return_to_sender", json!("shp_1")), Some("shp_1"), "nothing"),
+        ("tracker.created", tracker("unknown", json!(null)), Some("trk_1"), "progress"),
+        ("tracker.updated", tracker("delivered", json!(null)), Some("trk_1"), "completed"),
+        ("tracker.updated", tracker("failure", json!(null)), Some("trk_1"), "declined"),
+        ("tracker.deleted", tracker("delivered", json!(null)), Some("trk_1"), "nothing"),
+        (
+            "refund.successful",
+            json!({"id": "rfnd_1", "object": "Refund", "shipment_id": "shp_1"}),
+            Some("shp_1"),
+            "nothing",
+        ),
+        ("batch.updated", json!({"id": "batch_1", "object": "Batch"}), Some("batch_1"), "nothing"),
+        ("payment.failed", json!(null), None, "nothing"),
     ] {
         let event = json!({
             "id": "evt_1", "object": "Event", "mode": "test", "description": kind, "previous_attributes": {},
             "pending_urls": [], "completed_urls": [], "status": "pending", "result": result
         });
         let notice = notice("easypost", "application/json", &event.to_string());
-        assert_eq!(told(&notice), [Some(kind), Some("evt_1"), None, reference, Some("nothing")]);
+        assert_eq!(told(&notice), [Some(kind), Some("evt_1"), None, reference, Some(meaning)]);
     }
 }
 

@@ -46,6 +46,8 @@ fn what_the_catalog_asks_about_accepted_and_doubtful_commands_is_read() {
     const SEARCH: &str = "GET https://api.stripe.com/v1/payment_intents/search?query=metadata%5B%27ferryd_command_id%27%5D%3A%27c1%27&limit=2";
     const REFUND: &str = "GET https://api.stripe.com/v1/refunds/ref_1";
     const ORDER: &str = "GET https://api-m.paypal.com/v2/checkout/orders/ref_1";
+    const TRACKER: &str = "GET https://api.easypost.com/v2/trackers/ref_1";
+    const TRACKERS: &str = "GET https://api.easypost.com/v2/trackers?tracking_code=9400&page_size=1";
     const SHIPMENT: &str = "GET https://api.easypost.com/v2/shipments/shp_1";
     let confirmed = json!({"amount": 1099, "currency": "eur", "confirm": true});
     let alone = json!({"amount": 1099, "currency": "eur", "confirm": true, "off_session": true});
@@ -53,6 +55,7 @@ fn what_the_catalog_asks_about_accepted_and_doubtful_commands_is_read() {
         |code: &str| json!({"id": "pi_1", "status": "requires_payment_method", "last_payment_error": {"code": code}});
     let refund = json!({"payment_intent": "pi_1"});
     let order = json!({"amount": 1099, "currency": "EUR"});
+    let track = json!({"tracking_code": "9400"});
     let paid = |status: &str| json!({"id": "5O1", "status": "COMPLETED", "purchase_units": [{"payments": {"captures": [{"status": status}]}}]});
     let buy = json!({"shipment_id": "shp_1", "rate_id": "rate_1"});
     let one = |status: &str| json!({"data": [{"id": "pi_1", "status": status}]});
@@ -75,6 +78,11 @@ fn what_the_catalog_asks_about_accepted_and_doubtful_commands_is_read() {
         ("refund", Poll, &refund, json!({"id": "re_1", "status": "succeeded"}), REFUND, "completed"),
         ("refund", Poll, &refund, json!({"id": "re_1", "status": "pending"}), REFUND, "still"),
         ("refund", Poll, &refund, json!({"id": "re_1", "status": "failed"}), REFUND, "declined"),
+        ("track", Poll, &track, json!({"id": "trk_1", "status": "in_transit"}), TRACKER, "still"),
+        ("track", Poll, &track, json!({"id": "trk_1", "status": "delivered"}), TRACKER, "completed"),
+        ("track", Poll, &track, json!({"id": "trk_1", "status": "failure"}), TRACKER, "declined"),
+        ("track", Lookup, &track, json!({"trackers": [{"id": "trk_1", "status": "unknown"}]}), TRACKERS, "waiting"),
+        ("track", Lookup, &track, json!({"trackers": []}), TRACKERS, "unclear"),
         ("create_order", Poll, &order, paid("PENDING"), ORDER, "still"),
         ("create_order", Poll, &order, paid("COMPLETED"), ORDER, "completed"),
         ("create_order", Poll, &order, paid("DECLINED"), ORDER, "declined"),
@@ -84,7 +92,7 @@ fn what_the_catalog_asks_about_accepted_and_doubtful_commands_is_read() {
     ];
     for (operation, purpose, payload, answer, url, meaning) in table {
         let provider = provider(match operation {
-            "buy" => "easypost",
+            "buy" | "track" => "easypost",
             "create_order" => "paypal",
             _ => "stripe",
         });
@@ -106,6 +114,7 @@ fn only_what_the_providers_document_is_promised_about_questions() {
         ("twilio", "fetch", 7, false, false),
         ("easypost", "create_shipment", 7, false, false),
         ("easypost", "buy", 7, false, true),
+        ("easypost", "track", 45, true, true),
         ("paypal", "create_order", 10, true, false),
         ("paypal", "capture", 10, true, true),
         ("adyen", "charge", 14, false, false),
