@@ -236,9 +236,9 @@ mod tests {
         let hours = Duration::from_hours;
         let table = [
             // give_up_after, retention of keys, deadline, the least retention of the ledger, what asks for it
-            (72, 24, 48, 120, "two days more than its `give_up_after` (72h)"),
-            (24, 72, 48, 120, "two days more than its `idempotency.retention` (72h)"),
-            (24, 24, 72, 120, "two days more than its `deadline` (72h)"),
+            (72, 24, 48, 120, "two days more than its `give_up_after` (3d)"),
+            (24, 72, 48, 120, "two days more than its `idempotency.retention` (3d)"),
+            (24, 24, 72, 120, "two days more than its `deadline` (3d)"),
         ];
         for (give_up, keys, deadline, least, reason) in table {
             let mut payments = fixture::payments();
@@ -254,7 +254,7 @@ mod tests {
             config.ledger.retention -= Duration::from_secs(1);
             let found = refusals(&config, &[&payments]);
             let fault = "provider stripe: operations.charge: the ledger forgets its commands too early; write \
-                         `ledger.retention` of at least 120h";
+                         `ledger.retention` of at least 5d";
             assert!(matches!(&found[..], [one] if one.starts_with(fault) && one.ends_with(reason)), "{found:?}");
             config.ledger.enabled = false;
             assert_eq!(refusals(&config, &[&payments]), Vec::<String>::new());

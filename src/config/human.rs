@@ -29,15 +29,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, NotHuman> {
     humantime::parse_duration(text.trim()).map_err(|_| NotHuman(DURATION_HELP))
 }
 
-/// Writes a duration in the largest unit that holds it exactly, days left out: `90s`, `24h`.
+/// Writes a duration in the largest unit that holds it exactly, days from two on: `90s`, `24h`, `7d`.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     if milliseconds == 0 {
         return "0s".to_owned();
     }
-    for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
-        if milliseconds >= size && milliseconds.is_multiple_of(size) {
+    for (unit, size, least) in
+        [("d", 86_400_000, 2 * 86_400_000), ("h", 3_600_000, 0), ("m", 60_000, 0), ("s", 1_000, 0)]
+    {
+        if milliseconds >= least && milliseconds.is_multiple_of(size) {
             return format!("{}{unit}", milliseconds / size);
         }
     }
@@ -184,7 +186,9 @@ mod tests {
 
     #[test]
     fn durations_are_written_in_their_largest_exact_unit() {
-        for (seconds, text) in [(5, "5s"), (90, "90s"), (120, "2m"), (5_400, "90m"), (86_400, "24h")] {
+        for (seconds, text) in
+            [(5, "5s"), (90, "90s"), (120, "2m"), (5_400, "90m"), (86_400, "24h"), (172_800, "2d"), (216_000, "60h")]
+        {
             assert_eq!(format_duration(Duration::from_secs(seconds)), text);
         }
         assert_eq!(format_duration(Duration::from_millis(1_500)), "1500ms");
