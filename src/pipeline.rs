@@ -50,7 +50,7 @@ use crate::amqp::broker::Broker;
 use crate::amqp::error::BrokerError;
 use crate::amqp::topology::Names;
 use crate::domain::event::Happening;
-use crate::domain::exchange::Request;
+use crate::domain::exchange::{Answer, Request};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::ledger::record::Reason;
 use crate::domain::lifecycle::{self, Admission, Decision, Kind};
@@ -258,7 +258,12 @@ impl Pipeline {
     /// Sends the request, logs every exchange that this took and interprets the answer.
     async fn call(&self, lane: &Lane, operation: &Operation, order: &mut Order, request: &Request) -> Outcome {
         let (started, clock) = (Timestamp::now(), Instant::now());
-        let sent = lane.send(request).await;
+        let adapter = &lane.account.adapter;
+        let is_refused = |answer: &Answer| match answer {
+            Answer::Reply(_) => matches!(adapter.interpret(&call_of(order), answer), Outcome::Rejected(_)),
+            _ => true,
+        };
+        let sent = lane.send(request, is_refused).await;
         let elapsed = clock.elapsed();
         hit(Failpoint::Answered);
         for exchanged in sent.exchanges() {

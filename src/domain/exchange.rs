@@ -50,6 +50,8 @@ pub struct Request {
     pub url: Url,
     /// Header names in lower case, with their values.
     pub headers: Vec<(String, String)>,
+    /// The names of those headers that are a part of what is asked, such as one that names an account.
+    pub asked: Vec<String>,
     /// The encoded body; empty for none.
     pub body: Bytes,
     /// How long the whole exchange may take.
@@ -57,8 +59,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// A digest of what is asked: method, URL and body. Headers are left out, because credentials may rotate between two
-    /// attempts that ask for the same.
+    /// A digest of what is asked: method, URL, body, and the headers that are a part of it. The others are left out, because
+    /// credentials may rotate between two attempts that ask for the same.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
@@ -67,6 +69,12 @@ impl Request {
             hash.update([0]);
         }
         hash.update(&self.body);
+        for (name, value) in self.headers.iter().filter(|(name, _)| self.asked.contains(name)) {
+            for part in [name, value] {
+                hash.update([0]);
+                hash.update(part);
+            }
+        }
         let mut half = [0; 16];
         half.copy_from_slice(&hash.finalize()[..16]);
         format!("{:032x}", u128::from_be_bytes(half))

@@ -130,6 +130,7 @@ mod tests {
             method: Method::Get,
             url: "https://api.example.com/".parse().unwrap(),
             headers: vec![("accept".to_owned(), "a".to_owned())],
+            asked: Vec::new(),
             body: Vec::new().into(),
             timeout: Duration::from_secs(9),
         };

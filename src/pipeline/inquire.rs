@@ -127,7 +127,8 @@ impl Pipeline {
     }
 
     async fn ask(&self, lane: &Lane, order: &Order, request: &Request) -> Answer {
-        let sent = lane.send(request).await;
+        // A question only reads.
+        let sent = lane.send(request, |_| true).await;
         for exchanged in sent.exchanges() {
             self.log_exchange(lane, order, exchanged).await;
         }

@@ -1,8 +1,8 @@
 //! Sending a request, with an access token where the provider wants one.
 //!
 //! The adapter describes the token request, this makes it, and the lane keeps the token. All of it happens within the time
-//! that the request has. A provider that answers 401 has not acted, so a call whose *kept* token it does not take any more is
-//! made once more with a new one; a 401 to a new token is an answer like any other.
+//! that the request has. A provider that answers 401 has not acted, unless its file reads the answer otherwise, so a call whose
+//! *kept* token it does not take any more is made once more with a new one; a 401 to a new token is an answer like any other.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::lane::Lane;
-use crate::domain::exchange::{Answer, Reply, Request};
+use crate::domain::exchange::{Answer, Request};
 use crate::domain::outcome::RetryAfter;
 use crate::domain::token::{AccessToken, NoToken};
 use crate::transport::tokens::{Token, Tokens};
@@ -83,12 +83,13 @@ impl Time {
 }
 
 impl Lane {
-    /// Sends a request and reads its answer, all within the request's timeout.
-    pub async fn send<'r>(&self, request: &'r Request) -> Sent<'r> {
+    /// Sends a request and reads its answer, all within the request's timeout. `is_refused` says whether an answer with 401
+    /// refuses, as the provider file reads it: such a call has not acted.
+    pub async fn send<'r>(&self, request: &'r Request, is_refused: impl Fn(&Answer) -> bool) -> Sent<'r> {
         let mut aside = Vec::new();
         let last = match self.tokens() {
             None => Ok(self.exchange(Cow::Borrowed(request)).await),
-            Some(tokens) => self.send_authorised(tokens, request, &mut aside).await,
+            Some(tokens) => self.send_authorised(tokens, request, is_refused, &mut aside).await,
         };
         Sent { aside, last }
     }
@@ -97,16 +98,24 @@ impl Lane {
         &self,
         tokens: &Tokens,
         request: &Request,
+        is_refused: impl Fn(&Answer) -> bool,
         aside: &mut Vec<Exchanged<'r>>,
     ) -> Result<Exchanged<'r>, NoToken> {
         let time = Time::of(request, self.provider.http.connect_timeout);
         let token = self.token(tokens, time, aside).await?;
         let first = self.exchange_with(&token, request, time).await?;
-        let refused = matches!(first.answer, Answer::Reply(Reply { status: 401, .. }));
-        if !refused || token.is_since(time.begun) {
+        let status = match &first.answer {
+            Answer::Reply(reply) => Some(reply.status),
+            Answer::Incomplete(failure) => failure.http_status,
+            Answer::NotSent(_) => None,
+        };
+        if status != Some(401) || token.is_since(time.begun) || !is_refused(&first.answer) {
             return Ok(first);
         }
         tokens.drop_token(&token);
+        if let Answer::Incomplete(_) = first.answer {
+            return Ok(first);
+        }
         aside.push(first);
         let token = self.token(tokens, time, aside).await?;
         self.exchange_with(&token, request, time).await

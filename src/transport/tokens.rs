@@ -16,6 +16,13 @@ const MARGIN: Duration = Duration::from_mins(1);
 /// After a token was not granted, the endpoint is left alone for at least so long. Calls meanwhile fail as the last one did.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long the renewal of a token that still serves may take, and at most a quarter of the time that its call has: a call
+/// that can be made is not held up for the sake of the next ones.
+const RENEWAL: Duration = Duration::from_secs(5);
+
+/// A call whose own time ends within so much of a refusal was not refused: it ran out of time.
+const IN_VAIN: Duration = Duration::from_millis(5);
+
 /// And at most so long, whatever the provider wants: somebody may have put it right.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
@@ -73,7 +80,8 @@ struct Refused {
 
 impl Tokens {
     /// The token, or a new one where it is time. `ask` is given the time that there is, and is called by one call at a time;
-    /// the others wait for what comes of it, a refusal too. Where none is granted, the old one serves to its end.
+    /// the others wait for what comes of it, a refusal too, unless they have an old one that serves: it does so to its end,
+    /// while a new one is asked for, and where none is granted.
     ///
     /// # Errors
     /// [`NoToken`]: none was granted, or none in time.
@@ -82,32 +90,40 @@ impl Tokens {
         latest: Instant,
         ask: impl AsyncFnOnce(Duration) -> Result<AccessToken, NoToken>,
     ) -> Result<Arc<Token>, NoToken> {
-        let seen = {
-            let state = self.state();
-            if let Some(token) = state.fresh(Instant::now()) {
+        let (seen, lasting) = {
+            let (state, now) = (self.state(), Instant::now());
+            if let Some(token) = state.fresh(now) {
                 return Ok(token);
             }
-            state.asked
+            (state.asked, state.lasting(now))
         };
-        let Ok(_turn) = timeout_at(latest, self.turn.lock()).await else { return Err(late()) };
+        let _turn = match &lasting {
+            Some(token) => match self.turn.try_lock() {
+                Ok(turn) => turn,
+                Err(_) => return Ok(Arc::clone(token)),
+            },
+            None => timeout_at(latest, self.turn.lock()).await.map_err(|_| late())?,
+        };
         let begun = Instant::now();
         if let Some(settled) = self.state().settled(seen, begun) {
             return settled;
         }
-        let granted = ask(latest.saturating_duration_since(begun)).await;
-        let mut state = self.state();
-        state.asked += 1;
+        let left = latest.saturating_duration_since(begun);
+        let granted = ask(if lasting.is_some() { RENEWAL.min(left / 4) } else { left }).await;
+        let (mut state, now) = (self.state(), Instant::now());
         match granted {
             Ok(access) => {
                 let token = Arc::new(Token::new(access, begun));
                 if let Some(before) = state.held.replace(Arc::clone(&token)) {
                     state.before = Some(before);
                 }
-                state.refused = None;
+                (state.asked, state.refused) = (state.asked + 1, None);
                 Ok(token)
             }
+            // Nobody refused: this call's time is over. The next may have more.
+            Err(why) if lasting.is_none() && now + IN_VAIN >= latest => Err(why),
             Err(why) => {
-                let now = Instant::now();
+                state.asked += 1;
                 state.refused = Some(Refused { until: now + pause(&why), why: why.clone() });
                 state.lasting(now).ok_or(why)
             }

@@ -148,3 +148,32 @@ async fn a_call_waits_for_a_token_no_longer_than_it_may() {
     assert_eq!(token, "token-1");
     assert_eq!(none.unwrap_err().failure.code.as_deref(), Some("token_unavailable"));
 }
+
+/// An endpoint that does not answer in the time that there is.
+async fn hanging(within: Duration) -> Result<AccessToken, NoToken> {
+    sleep(within).await;
+    Err(NoToken::new("token_unavailable", "no answer"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_an_old_token_serves_an_endpoint_that_hangs_holds_up_one_call_and_that_shortly() {
+    let endpoint = Endpoint::lasting(3600);
+    endpoint.token().await;
+    advance(Duration::from_secs(3545)).await;
+    let begun = Instant::now();
+    let get = async || {
+        let token = endpoint.tokens.get(Instant::now() + Duration::from_secs(20), hanging).await;
+        (token.unwrap().access.secret().expose_secret().to_owned(), begun.elapsed())
+    };
+    let [first, second] = <[_; 2]>::try_from(join_all([get(), get()]).await).unwrap();
+    assert_eq!(first, ("token-1".to_owned(), RENEWAL));
+    assert_eq!(second, ("token-1".to_owned(), Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_hurried_call_is_not_everybodys_refusal() {
+    let endpoint = Endpoint::default();
+    let hurried = endpoint.tokens.get(Instant::now() + Duration::from_millis(500), hanging);
+    let (none, token) = tokio::join!(hurried, endpoint.token());
+    assert_eq!((none.is_err(), token.as_str()), (true, "token-1"));
+}

@@ -33,6 +33,7 @@ fn post(url: &str) -> Request {
         method: Method::Post,
         url: url.parse().unwrap(),
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        asked: Vec::new(),
         body: r#"{"amount":1099}"#.into(),
         timeout: Duration::from_secs(10),
     }

@@ -78,7 +78,7 @@ impl Scene {
     /// The statuses of the exchanges of a call, and the code of the failure that kept it from being made.
     async fn call(&self) -> (Vec<u16>, Option<String>) {
         let request = self.request();
-        let sent = self.lane().send(&request).await;
+        let sent = self.lane().send(&request, |_| true).await;
         (statuses(&sent), sent.last.err().and_then(|none| none.failure.code))
     }
 
@@ -196,10 +196,20 @@ async fn a_refused_token_is_renewed_once_for_all_and_the_call_made_once_more() {
 async fn a_new_token_that_is_refused_is_an_answer_like_any_other() {
     let scene = Scene::new(Script { takes: 9.into(), ..Script::default() }).await;
     let request = scene.request();
-    let sent = scene.lane().send(&request).await;
+    let sent = scene.lane().send(&request, |_| true).await;
     assert_eq!((statuses(&sent), scene.counts()), (vec![200, 401], [1, 1]));
     let Answer::Reply(reply) = sent.into_answer() else { panic!("no answer") };
     assert_eq!(reply.body.as_ref(), br#"{"message":"*** is not taken"}"#);
+}
+
+#[tokio::test]
+async fn a_401_that_the_file_reads_as_something_else_is_not_sent_again() {
+    let scene = Scene::new(Script::default()).await;
+    assert_eq!(scene.call().await, (vec![200, 200], None));
+    scene.script.takes.store(2, Ordering::SeqCst);
+    let request = scene.request();
+    let sent = scene.lane().send(&request, |_| false).await;
+    assert_eq!((statuses(&sent), scene.counts()), (vec![401], [1, 2]));
 }
 
 #[tokio::test]
@@ -209,7 +219,7 @@ async fn without_a_token_nothing_is_sent() {
     for (refusal, code, pause) in [(wrong, "token_refused", false), (busy, "token_unavailable", true)] {
         let scene = Scene::new(Script { refusal: refusal.into(), ..Script::default() }).await;
         let request = scene.request();
-        let none = scene.lane().send(&request).await.last.unwrap_err();
+        let none = scene.lane().send(&request, |_| true).await.last.unwrap_err();
         assert_eq!((none.failure.code.as_deref(), none.retry_after.is_some()), (Some(code), pause));
         assert_eq!(
             (scene.call().await.1.as_deref(), scene.counts()),

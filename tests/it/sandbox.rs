@@ -41,6 +41,7 @@ impl Setup {
             method: Method::Post,
             url: format!("https://localhost:{}/v1/charges", self.sandbox.addr().port()).parse().unwrap(),
             headers,
+            asked: Vec::new(),
             body: body.to_string().into(),
             timeout: Duration::from_secs(20),
         }

@@ -298,6 +298,7 @@ fn request(signed: &RawCallback, public: &PublicUrl, to: &PublicUrl) -> Result<R
         method: Method::Post,
         url,
         headers: signed.headers.clone(),
+        asked: Vec::new(),
         body: signed.body.clone(),
         timeout: TIMEOUT,
     })

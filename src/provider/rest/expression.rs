@@ -266,6 +266,13 @@ impl Expression {
         Ok(Self { source: source.to_owned(), code })
     }
 
+    /// Whether its value may be another at the next attempt though the same is asked: by a credential that rotates, or because
+    /// it tells the attempt.
+    pub(super) fn may_change(&self) -> bool {
+        self.code.undeclared_variables(false).contains("secrets")
+            || self.code.undeclared_variables(true).contains("command.attempt")
+    }
+
     /// Its value; undefined where it is a path with a missing step.
     pub(super) fn eval(&self, scope: &Scope) -> Result<Value, EvalError> {
         self.code.eval(scope.root.clone()).map_err(|error| {

@@ -110,6 +110,11 @@ impl RequestTemplate {
         self.headers.keys().map(String::as_str)
     }
 
+    /// The headers of the file, those of this operation last.
+    fn all_headers<'a>(&'a self, shared: &'a Shared) -> impl Iterator<Item = (&'a String, &'a Text)> {
+        shared.headers.iter().chain(&self.headers)
+    }
+
     /// The request of a command.
     pub(super) fn render(
         &self,
@@ -127,7 +132,8 @@ impl RequestTemplate {
         }
         let body = self.body(scope, key)?;
         let headers = self.headers(shared, scope, key, !body.is_empty())?;
-        Ok(Request { method: self.method, url, headers, body, timeout: self.timeout })
+        let asked = self.all_headers(shared).filter(|(_, text)| text.tells_the_call()).map(|(name, _)| name.clone());
+        Ok(Request { method: self.method, url, headers, asked: asked.collect(), body, timeout: self.timeout })
     }
 
     fn body(&self, scope: &Scope, key: Option<&IdempotencyKey>) -> Result<Bytes, Failure> {
@@ -154,7 +160,7 @@ impl RequestTemplate {
         if has_body {
             headers.insert("content-type".to_owned(), encode::content_type(self.encoding).to_owned());
         }
-        for (name, text) in shared.headers.iter().chain(&self.headers) {
+        for (name, text) in self.all_headers(shared) {
             let refuse = |error: &dyn fmt::Display| invalid(&format!("header {name}"), error);
             match text.string(scope).map_err(|error| refuse(&error))? {
                 Some(value) => headers.insert(name.clone(), header::value(value).map_err(|error| refuse(&error))?),

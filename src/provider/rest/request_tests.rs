@@ -36,6 +36,30 @@ fn a_request_is_rendered_whole() {
 }
 
 #[test]
+fn a_header_that_tells_the_account_or_the_command_is_a_part_of_what_is_asked() {
+    let digest = |headers: &str, payload: &str| {
+        let provider = acting(&format!(
+            "headers = {{ {headers} }}\n[operations.act]\nrequest = {{ method = \"POST\", path = \"/act\" }}"
+        ));
+        request(&provider, "act", &json!({ "to": payload })).unwrap().digest()
+    };
+    let none = digest("", "a");
+    for (headers, is_part) in [
+        (r#"X-To = "{{ payload.to }}""#, true),
+        (r#"X-To = "to {{ payload.to }}""#, true),
+        (r#"X-Account = "{{ account.name }}""#, true),
+        (r#"X-Version = "2026-11-01""#, false),
+        (r#"X-Attempt = "{{ command.attempt }}""#, false),
+        (r#"X-Signed = "{{ payload.to }}{{ secrets.token }}""#, false),
+        (r#"X-Gone = "{{ payload.gone }}""#, false),
+    ] {
+        assert_eq!(digest(headers, "a") != none, is_part, "{headers}");
+    }
+    let to = r#"X-To = "{{ payload.to }}""#;
+    assert_ne!(digest(to, "a"), digest(to, "b"));
+}
+
+#[test]
 fn a_get_has_neither_body_nor_content_type() {
     let provider = acting("[operations.act]\nrequest = { method = \"GET\", path = \"/x\" }");
     let request = request(&provider, "act", &json!({})).unwrap();

@@ -39,6 +39,23 @@ impl Text {
         })
     }
 
+    /// Whether it depends on what is asked, or on whose behalf. A constant does not, such as the version of an API, which may
+    /// be raised while a call is repeated.
+    pub(super) fn tells_the_call(&self) -> bool {
+        let expressions: Vec<&Expression> = match self {
+            Self::Constant(_) => Vec::new(),
+            Self::Expression(expression) => vec![expression],
+            Self::Mixed(parts) => parts
+                .iter()
+                .filter_map(|part| match part {
+                    Part::Expression(expression) => Some(expression),
+                    Part::Literal(_) => None,
+                })
+                .collect(),
+        };
+        !expressions.is_empty() && !expressions.iter().any(|expression| expression.may_change())
+    }
+
     /// Its value; `None` where it is to be left out.
     pub(in crate::provider) fn json(&self, scope: &Scope) -> Result<Option<Json>, EvalError> {
         match self {

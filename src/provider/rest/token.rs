@@ -110,7 +110,7 @@ impl Grant {
             }
         }
         let body: Bytes = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish().into();
-        Some(Self { request: Request { method: Method::Post, url, headers, body, timeout: Duration::ZERO } })
+        Some(Self { request: Request { method: Method::Post, url, headers, asked: Vec::new(), body, timeout: Duration::ZERO } })
     }
 
     /// The request for a token, with so much time for it.
