@@ -360,10 +360,11 @@ fn remedies_of(provider: &Provider, parcel: &Parcel) -> Remedies {
 }
 
 /// The callback URLs that a call may have, the one to be tried first in front: what was sent under a key is sent again with
-/// the token that it had, also after another key of ferryd's has come to sign tokens.
+/// the token that it had, also in a later generation, and after another key of ferryd's has come to sign tokens.
 fn callback_urls(lane: &Lane, order: &Order, first_sent: Timestamp) -> Vec<Option<String>> {
     let Some(links) = &lane.provider.links else { return vec![None] };
-    links.urls(&order.command, first_sent).map(Some).collect()
+    let generations = (0..=order.progress().generation).rev();
+    generations.flat_map(|generation| links.urls(&order.command, generation, first_sent)).map(Some).collect()
 }
 
 /// The call an order is at.

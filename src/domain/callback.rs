@@ -68,6 +68,8 @@ pub struct Notice {
     pub id: Option<String>,
     /// The command it is about, where the call names it.
     pub command: Option<CommandId>,
+    /// The generation of the command's calls that it is about, where the URL that was called tells it.
+    pub generation: Option<u32>,
     /// The provider's own id for what it is about.
     pub reference: Option<String>,
     /// What it means for the command.

@@ -1,8 +1,11 @@
 //! The token in a callback URL: which command a webhook call is about, in ferryd's own hand.
 //!
 //! ```text
-//! base64url(version, day of the first call, command id, HMAC-SHA256 over all that and the provider's name)
+//! base64url(version, day of the first call, generation, command id, HMAC-SHA256 over all that and whose endpoint it is for)
 //! ```
+//!
+//! The generation is the one in which the call's key was first used: what a provider says late about a call that was given up is
+//! so told from what it says about the one that took its place.
 //!
 //! It tells when it was made rather than when it ends, and that to the day: a request that is made again has to be the same,
 //! byte for byte, whatever was configured meanwhile.
@@ -26,9 +29,9 @@ pub const SHORTEST: usize = (HEAD + 1 + MAC) * 4 / 3;
 /// What all of them are for, so that no other signature under the same key can be taken for one.
 const CONTEXT: &[u8] = b"ferryd callback token\0";
 
-const VERSION: u8 = 1;
-/// The bytes of version and day.
-const HEAD: usize = 3;
+const VERSION: u8 = 2;
+/// The bytes of version, day and generation.
+const HEAD: usize = 5;
 /// The bytes of the signature.
 const MAC: usize = 32;
 /// Seconds.
@@ -38,11 +41,29 @@ const DAY: i64 = 86_400;
 #[derive(Debug, Clone)]
 pub struct TokenKey(hmac::Key);
 
+/// Whose endpoint a token is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose<'n> {
+    /// The provider.
+    pub provider: &'n Name,
+    /// The account.
+    pub account: &'n Name,
+}
+
+/// What a token names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The command.
+    pub command: CommandId,
+    /// The generation in which the key of its call was first used.
+    pub generation: u32,
+}
+
 /// Why a text names no command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadToken {
-    /// It is none of ferryd's, for another provider, or signed with a key that is known no more.
-    #[error("the token is none that ferryd made for this provider with one of its keys")]
+    /// It is none of ferryd's, for another provider or account, or signed with a key that is known no more.
+    #[error("the token is none that ferryd made for this provider and account with one of its keys")]
     Forged,
     /// It was made too long ago.
     #[error("the token was made too long ago")]
@@ -56,46 +77,54 @@ impl TokenKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()))
     }
 
-    /// The token of a command whose first call at a provider is made, or was made, at this time.
+    /// The token of a command whose first call of a generation is made, or was made, at this time.
     #[must_use]
-    pub fn token(&self, provider: &Name, command: &CommandId, first_sent: Timestamp) -> String {
-        let day = first_sent.as_second().div_euclid(DAY).clamp(0, u16::MAX.into());
-        let [.., high, low] = day.to_be_bytes();
-        let mut bytes = vec![VERSION, high, low];
+    pub fn token(&self, whose: Whose<'_>, command: &CommandId, generation: u32, first_sent: Timestamp) -> String {
+        let day = u16::try_from(first_sent.as_second().div_euclid(DAY).max(0)).unwrap_or(u16::MAX);
+        let generation = u16::try_from(generation).unwrap_or(u16::MAX);
+        let mut bytes = vec![VERSION];
+        bytes.extend([day, generation].map(u16::to_be_bytes).concat());
         bytes.extend_from_slice(command.as_str().as_bytes());
-        let mac = hmac::sign(&self.0, &signed(provider, &bytes));
+        let mac = hmac::sign(&self.0, &signed(whose, &bytes));
         bytes.extend_from_slice(mac.as_ref());
         URL_SAFE_NO_PAD.encode(bytes)
     }
 }
 
-/// The command that a token names, at a provider and a time.
+/// What a token names, at an endpoint and a time.
 ///
 /// # Errors
 /// [`BadToken`]: it is not to be believed.
 pub fn read(
     keys: &[TokenKey],
-    provider: &Name,
+    whose: Whose<'_>,
     token: &str,
     now: Timestamp,
     lifetime: Duration,
-) -> Result<CommandId, BadToken> {
+) -> Result<Named, BadToken> {
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BadToken::Forged)?;
     let (content, mac) = bytes.split_last_chunk::<MAC>().ok_or(BadToken::Forged)?;
-    let signed = signed(provider, content);
+    let signed = signed(whose, content);
     if !keys.iter().any(|TokenKey(key)| hmac::verify(key, &signed, mac).is_ok()) {
         return Err(BadToken::Forged);
     }
-    let Some((&[VERSION, high, low], id)) = content.split_first_chunk::<HEAD>() else { return Err(BadToken::Forged) };
-    let id = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok()).ok_or(BadToken::Forged)?;
-    let made = i64::from(u16::from_be_bytes([high, low])) * DAY;
+    let Some((&[VERSION, day_high, day_low, high, low], id)) = content.split_first_chunk::<HEAD>() else {
+        return Err(BadToken::Forged);
+    };
+    let command = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok()).ok_or(BadToken::Forged)?;
+    let made = i64::from(u16::from_be_bytes([day_high, day_low])) * DAY;
     let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
-    if now.as_second() >= made.saturating_add(lifetime) { Err(BadToken::Expired) } else { Ok(id) }
+    let generation = u16::from_be_bytes([high, low]).into();
+    if now.as_second() >= made.saturating_add(lifetime) {
+        Err(BadToken::Expired)
+    } else {
+        Ok(Named { command, generation })
+    }
 }
 
 /// What the signature covers. A name holds no zero byte, so nothing can be moved from one part to the other.
-fn signed(provider: &Name, content: &[u8]) -> Vec<u8> {
-    [CONTEXT, provider.as_str().as_bytes(), &[0], content].concat()
+fn signed(Whose { provider, account }: Whose<'_>, content: &[u8]) -> Vec<u8> {
+    [CONTEXT, provider.as_str().as_bytes(), &[0], account.as_str().as_bytes(), &[0], content].concat()
 }
 
 #[cfg(test)]
@@ -119,12 +148,22 @@ mod tests {
         TokenKey::new(text)
     }
 
-    fn token() -> String {
-        key("new").token(&name("acme"), &"order-1".parse().unwrap(), at(NOON))
+    /// The token for an endpoint, given as `provider/account`.
+    fn made(key: &TokenKey, endpoint: &str, id: &str, generation: u32, second: i64) -> String {
+        let (provider, account) = endpoint.split_once('/').unwrap();
+        let whose = Whose { provider: &name(provider), account: &name(account) };
+        key.token(whose, &id.parse().unwrap(), generation, at(second))
     }
 
-    fn named(keys: &[TokenKey], provider: &str, token: &str, second: i64) -> Result<String, BadToken> {
-        read(keys, &name(provider), token, at(second), WEEK).map(|id| id.as_str().to_owned())
+    fn token() -> String {
+        made(&key("new"), "acme/default", "order-1", 3, NOON)
+    }
+
+    fn named(keys: &[TokenKey], endpoint: &str, token: &str, second: i64) -> Result<String, BadToken> {
+        let (provider, account) = endpoint.split_once('/').unwrap();
+        let whose = Whose { provider: &name(provider), account: &name(account) };
+        let named = read(keys, whose, token, at(second), WEEK);
+        named.map(|Named { command, generation }| format!("{} {generation}", command.as_str()))
     }
 
     #[test]
@@ -132,17 +171,18 @@ mod tests {
         let (new, other, rotated) = ([key("new")], [key("other")], [key("other"), key("new")]);
         let begin_of_day = NOON - NOON % DAY;
         let end = begin_of_day + 7 * DAY;
-        for (keys, provider, second, expected) in [
-            (&new[..], "acme", NOON, Ok("order-1")),
-            (&rotated, "acme", NOON, Ok("order-1")),
-            (&new, "acme", begin_of_day, Ok("order-1")),
-            (&new, "acme", end - 1, Ok("order-1")),
-            (&new, "acme", end, Err(BadToken::Expired)),
-            (&new, "acm", NOON, Err(BadToken::Forged)),
-            (&other, "acme", NOON, Err(BadToken::Forged)),
-            (&[], "acme", NOON, Err(BadToken::Forged)),
+        for (keys, endpoint, second, expected) in [
+            (&new[..], "acme/default", NOON, Ok("order-1 3")),
+            (&new, "acme/eu", NOON, Err(BadToken::Forged)),
+            (&rotated, "acme/default", NOON, Ok("order-1 3")),
+            (&new, "acme/default", begin_of_day, Ok("order-1 3")),
+            (&new, "acme/default", end - 1, Ok("order-1 3")),
+            (&new, "acme/default", end, Err(BadToken::Expired)),
+            (&new, "acm/default", NOON, Err(BadToken::Forged)),
+            (&other, "acme/default", NOON, Err(BadToken::Forged)),
+            (&[], "acme/default", NOON, Err(BadToken::Forged)),
         ] {
-            assert_eq!(named(keys, provider, &token(), second), expected.map(str::to_owned), "{provider} {second}");
+            assert_eq!(named(keys, endpoint, &token(), second), expected.map(str::to_owned), "{endpoint} {second}");
         }
     }
 
@@ -154,37 +194,39 @@ mod tests {
             let mut altered = bytes.clone();
             altered[place] ^= 1 << bit;
             let altered = URL_SAFE_NO_PAD.encode(altered);
-            assert_eq!(named(&keys, "acme", &altered, NOON), Err(BadToken::Forged), "byte {place}, bit {bit}");
+            assert_eq!(named(&keys, "acme/default", &altered, NOON), Err(BadToken::Forged), "byte {place}, bit {bit}");
         }
         for length in 0..token().len() {
-            assert_eq!(named(&keys, "acme", &token()[..length], NOON), Err(BadToken::Forged), "{length}");
+            assert_eq!(named(&keys, "acme/default", &token()[..length], NOON), Err(BadToken::Forged), "{length}");
         }
         for text in ["", "=", "ferry", &format!("{}=", token()), &format!(" {}", token()), &format!("{}A", token())] {
-            assert_eq!(named(&keys, "acme", text, NOON), Err(BadToken::Forged), "{text:?}");
+            assert_eq!(named(&keys, "acme/default", text, NOON), Err(BadToken::Forged), "{text:?}");
         }
     }
 
     #[test]
     fn a_token_is_the_same_all_day_and_never_changes_between_versions() {
         for second in [NOON - NOON % DAY, NOON - NOON % DAY + DAY - 1] {
-            assert_eq!(key("new").token(&name("acme"), &"order-1".parse().unwrap(), at(second)), token());
+            assert_eq!(made(&key("new"), "acme/default", "order-1", 3, second), token());
         }
         // Providers hold tokens for months.
-        assert_eq!(token(), "AVE0b3JkZXItMWLPizzw_14SCE-O5GnturYXuysMwCS1vEnfhzzmRl7a");
+        assert_eq!(token(), "AlE0AANvcmRlci0xO0lzSQSkBayrVvmx9rwjTstfDBQIfHIH9fozsBAFPQU");
     }
 
     proptest! {
         #[test]
-        fn every_command_is_named_as_it_is(id in "[A-Za-z0-9._:-]{1,128}", secret in ".{1,64}", second in 0_i64..5_000_000_000) {
-            let token = key(&secret).token(&name("acme"), &id.parse().unwrap(), at(second));
+        fn every_command_is_named_as_it_is(
+            id in "[A-Za-z0-9._:-]{1,128}", secret in ".{1,64}", generation in 0_u32..=65_535, second in 0_i64..5_000_000_000
+        ) {
+            let token = made(&key(&secret), "acme/default", &id, generation, second);
             prop_assert!(token.len() >= SHORTEST);
             prop_assert!(token.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_'), "{token}");
-            prop_assert_eq!(named(&[key(&secret)], "acme", &token, second), Ok(id));
+            prop_assert_eq!(named(&[key(&secret)], "acme/default", &token, second), Ok(format!("{id} {generation}")));
         }
 
         #[test]
         fn no_text_is_taken_for_a_token(text in "[A-Za-z0-9_-]{0,300}") {
-            prop_assert_eq!(named(&[key("new")], "acme", &text, NOON), Err(BadToken::Forged));
+            prop_assert_eq!(named(&[key("new")], "acme/default", &text, NOON), Err(BadToken::Forged));
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::amqp::callback::{self, Callback};
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::{Message, number, short};
 use crate::domain::callback::{Meaning, Notice};
+use crate::domain::callback_token::Named;
 use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::conflict::ConflictEvent;
@@ -143,7 +144,9 @@ impl Callbacks {
         let named = self.named(&callback);
         let mut following = Following::default();
         for (item, mut notice) in notices.into_iter().enumerate() {
-            notice.command = notice.command.or_else(|| named.clone());
+            notice.command = notice.command.or_else(|| named.as_ref().map(|named| named.command.clone()));
+            let same = named.as_ref().filter(|named| notice.command.as_ref() == Some(&named.command));
+            notice.generation = same.map(|named| named.generation);
             if travel.item.is_none_or(|only| only == item) {
                 self.heed(&callback, item, notice, travel.tried, &mut following).await?;
             }
@@ -153,10 +156,10 @@ impl Callbacks {
 
     /// The command that the URL of a call names. A token that is not to be believed counts for nothing: who made the call has
     /// been verified before.
-    fn named(&self, callback: &Callback) -> Option<CommandId> {
-        let Callback { id, provider, received_at, call, .. } = callback;
-        match self.provider.links.as_ref()?.command_of(call, *received_at)? {
-            Ok(command) => Some(command),
+    fn named(&self, callback: &Callback) -> Option<Named> {
+        let Callback { id, provider, account, received_at, call } = callback;
+        match self.provider.links.as_ref()?.named_by(account, call, *received_at)? {
+            Ok(named) => Some(named),
             Err(reason) => {
                 warn!(%provider, callback = %id, %reason, "a webhook call names no command by its URL");
                 None
@@ -187,8 +190,13 @@ impl Callbacks {
             if tried <= TOLD_AFTER {
                 following.messages.extend(self.told(callback, item, &notice, Some(identity)));
             }
+            let case = ledger.case(&id);
+            let told_of = case.as_deref().map_or(Call::Latest, |case| call_of(&notice, case));
             match happening(&notice.meaning) {
-                Some(_) if is_about_another_call(&notice, ledger.case(&id).as_deref()) => {
+                Some(_) if told_of == Call::Unclear && tried < MOST_WAITS => {
+                    following.messages.extend(self.again(callback, item, tried + 1));
+                }
+                Some(_) if told_of != Call::Latest => {
                     let reference = notice.reference.as_deref().unwrap_or_default();
                     let command = id.as_str();
                     warn!(
@@ -201,7 +209,7 @@ impl Callbacks {
                     Decided::NotYet => following.messages.extend(self.again(callback, item, FOREIGN_WAIT)),
                 },
                 None if notice.meaning == Meaning::Lookup => {
-                    let question = ledger.case(&id).and_then(|case| self.pipeline.asked_now(&case));
+                    let question = case.and_then(|case| self.pipeline.asked_now(&case));
                     following.messages.extend(question);
                 }
                 None => {}
@@ -351,11 +359,30 @@ impl Pipeline {
     }
 }
 
-/// Whether a notice names a command, and the provider calls what it is about by another id than what the command's latest call
-/// came to: it was called again since, under another key.
-fn is_about_another_call(notice: &Notice, case: Option<&Case>) -> bool {
-    let known = case.and_then(|case| case.provider_reference.as_deref());
-    notice.command.is_some() && notice.reference.as_deref().zip(known).is_some_and(|(told, known)| told != known)
+/// Which of a command's calls a notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    /// The latest, or there was no other.
+    Latest,
+    /// One that was given up: the command was called again since, under another key.
+    Earlier,
+    /// Either: what the provider calls the latest by is not known yet, and what it says would be taken for a "no" to that.
+    Unclear,
+}
+
+/// Tells by the URL that was called, and by the provider's own id for what it did.
+fn call_of(notice: &Notice, case: &Case) -> Call {
+    if notice.generation.is_some_and(|generation| generation != case.key_since) {
+        return Call::Earlier;
+    }
+    let Some(told) = notice.reference.as_deref() else { return Call::Latest };
+    let says_no = matches!(notice.meaning, Meaning::Declined(_) | Meaning::Failed(_));
+    match case.provider_reference.as_deref() {
+        Some(known) if told != known => Call::Earlier,
+        None if case.former_reference.as_deref() == Some(told) => Call::Earlier,
+        None if says_no && case.key_since > 0 && notice.generation.is_none() => Call::Unclear,
+        _ => Call::Latest,
+    }
 }
 
 /// What a notice leads to, where it decides.
@@ -373,3 +400,7 @@ fn travel(delivery: &Delivery) -> Travel {
     let whole = |name| number(headers, name).and_then(|number| usize::try_from(number).ok());
     Travel { tried: whole(TRIED).unwrap_or_default(), item: whole(ITEM) }
 }
+
+#[cfg(test)]
+#[path = "callback_tests.rs"]
+mod tests;

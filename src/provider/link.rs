@@ -6,9 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::callback::RawCallback;
-use crate::domain::callback_token::{self, BadToken, PARAMETER, TokenKey};
+use crate::domain::callback_token::{self, BadToken, Named, PARAMETER, TokenKey, Whose};
 use crate::domain::command::Command;
-use crate::domain::command_id::CommandId;
 use crate::domain::name::Name;
 
 /// What stands for a token where none is shown.
@@ -35,17 +34,24 @@ pub struct Links {
 }
 
 impl Links {
-    /// The callback URLs of a command whose first call is made, or was made, at this time: one for each key. The first is
-    /// the one to send; the others were sent when their key was the first.
-    pub fn urls<'a>(&'a self, command: &'a Command, first_sent: Timestamp) -> impl Iterator<Item = String> + 'a {
-        let token = move |key: &TokenKey| key.token(&self.provider, &command.id, first_sent);
+    /// The callback URLs of a command whose first call of a generation is made, or was made, at this time: one for each key. The
+    /// first is the one to send; the others were sent when their key was the first.
+    pub fn urls<'a>(
+        &'a self,
+        command: &'a Command,
+        generation: u32,
+        first_sent: Timestamp,
+    ) -> impl Iterator<Item = String> + 'a {
+        let whose = self.whose(&command.account);
+        let token = move |key: &TokenKey| key.token(whose, &command.id, generation, first_sent);
         self.settings.keys.iter().map(move |key| self.url(command, &token(key)))
     }
 
-    /// The token of a command whose first call is made at this time.
+    /// The token of a command of an account whose first call of a generation is made at this time.
     #[must_use]
-    pub fn token(&self, command: &CommandId, first_sent: Timestamp) -> Option<String> {
-        Some(self.settings.keys.first()?.token(&self.provider, command, first_sent))
+    pub fn token(&self, account: &Name, named: &Named, first_sent: Timestamp) -> Option<String> {
+        let key = self.settings.keys.first()?;
+        Some(key.token(self.whose(account), &named.command, named.generation, first_sent))
     }
 
     /// A URL of the same form that names no command, to be shown.
@@ -54,12 +60,16 @@ impl Links {
         self.url(command, ANY_TOKEN)
     }
 
-    /// The command that a call names by the token in its URL; `None` where it has none.
+    /// What a call at an account's endpoint names by the token in its URL; `None` where it has none.
     #[must_use]
-    pub fn command_of(&self, call: &RawCallback, now: Timestamp) -> Option<Result<CommandId, BadToken>> {
+    pub fn named_by(&self, account: &Name, call: &RawCallback, now: Timestamp) -> Option<Result<Named, BadToken>> {
         let LinkSettings { keys, lifetime, .. } = self.settings.as_ref();
         let token = call.query(PARAMETER)?;
-        Some(callback_token::read(keys, &self.provider, &token, now, *lifetime))
+        Some(callback_token::read(keys, self.whose(account), &token, now, *lifetime))
+    }
+
+    fn whose<'a>(&'a self, account: &'a Name) -> Whose<'a> {
+        Whose { provider: &self.provider, account }
     }
 
     fn url(&self, command: &Command, token: &str) -> String {

@@ -34,7 +34,7 @@ fn at(second: i64) -> Timestamp {
 fn request(provider: &Provider, account: &str) -> Request {
     let mut command = fixture::command("act", &json!({}));
     command.account = account.parse().unwrap();
-    let url = provider.links.as_ref().and_then(|links| links.urls(&command, at(1_796_126_400)).next());
+    let url = provider.links.as_ref().and_then(|links| links.urls(&command, 0, at(1_796_126_400)).next());
     let callback_url = url.as_deref();
     let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url };
     provider.default_account().unwrap().adapter.request(&call).unwrap()
@@ -63,8 +63,12 @@ fn a_request_holds_an_address_of_the_providers_endpoint_that_names_its_command()
     for (account, path) in [("default", "/webhooks/acme?ferry="), ("eu", "/webhooks/acme/eu?ferry=")] {
         let url = notify(&request(&provider, account));
         assert!(url.starts_with(&format!("https://hooks.example.com{path}")), "{url}");
-        let named = provider.links.as_ref().unwrap().command_of(&call(&url), at(1_796_126_401));
-        assert_eq!(named.unwrap().unwrap().as_str(), "c1");
+        let named_at = |account: &str| {
+            let account = account.parse().unwrap();
+            provider.links.as_ref().unwrap().named_by(&account, &call(&url), at(1_796_126_401)).unwrap()
+        };
+        assert_eq!(named_at(account).unwrap(), Named { command: "c1".parse().unwrap(), generation: 0 });
+        assert_eq!(named_at("another"), Err(BadToken::Forged));
     }
     assert_eq!(request(&provider, "default").digest(), request(&provider, "default").digest());
 }
@@ -131,7 +135,7 @@ fn sent_to_twilio(webhook: &str, configured: bool, payload: &serde_json::Value) 
     let defaults = Defaults { links: configured.then(links), ..fixture::defaults() };
     let provider = Provider::parse(&file, "twilio.toml", &defaults).map_err(|errors| lines(&errors)).unwrap();
     let command = fixture::command("send_sms", payload);
-    let url = provider.links.as_ref().and_then(|links| links.urls(&command, at(1_796_126_400)).next());
+    let url = provider.links.as_ref().and_then(|links| links.urls(&command, 0, at(1_796_126_400)).next());
     let callback_url = url.as_deref();
     let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url };
     let body = provider.default_account().unwrap().adapter.request(&call).unwrap().body;
@@ -161,7 +165,8 @@ fn twilio_is_told_where_to_call_if_it_can_call_and_signs_the_token_too() {
     };
     let signed = webhook.sign(&form, now, None).unwrap();
     assert_eq!((signed.url.as_str(), webhook.verify(&signed, now)), (url.as_str(), Ok(())));
-    assert_eq!(provider.links.as_ref().unwrap().command_of(&signed, now).unwrap().unwrap().as_str(), "c1");
+    let named = provider.links.as_ref().unwrap().named_by(&Name::default_account(), &signed, now);
+    assert_eq!(named.unwrap().unwrap().command.as_str(), "c1");
     for other in [url.replace("ferry=", "ferry=A"), url.replace("ferry", "fairy"), format!("{url}&a=1")] {
         let altered = RawCallback { url: other.parse().unwrap(), ..signed.clone() };
         assert_eq!(webhook.verify(&altered, now), Err(Unverified::Forged), "{other}");

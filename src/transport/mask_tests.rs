@@ -247,7 +247,7 @@ proptest! {
 
 #[test]
 fn the_tokens_of_callback_urls_are_masked_wherever_they_are() {
-    let token = "A-_9".repeat(12);
+    let token = "A-_9".repeat(13);
     let callback = format!("https://hooks.example.com/webhooks/acme?ferry={token}");
     let mut url: Url = "https://api.example.com/calls".parse().unwrap();
     url.query_pairs_mut().append_pair("to", &callback);

@@ -1,6 +1,7 @@
 //! Callback URLs: a webhook call names its command by the URL that was called, and by nothing else.
 
-use ferryd::domain::callback_token::{self, TokenKey};
+use ferryd::domain::callback_token::{self, TokenKey, Whose};
+use ferryd::domain::name::Name;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 
@@ -31,6 +32,15 @@ retry = { schedule = ["5s", "5s"], jitter = false }
 timeout = "2s"
 body = { id = "{{ command.id }}", notify = "{{ callback_url }}", sandbox = "{{ payload.sandbox }}" }
 [operations.pay.response]
+result = { url = "{{ body.request.notify }}" }
+success = "body.status == 'succeeded'"
+accepted = "body.status == 'processing'"
+
+[operations.order]
+request = { method = "POST", path = "/acme/order" }
+retry = { schedule = ["1s"], jitter = false }
+body = { id = "{{ command.id }}", notify = "{{ callback_url }}", sandbox = "{{ payload.sandbox }}" }
+[operations.order.response]
 result = { url = "{{ body.request.notify }}" }
 success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
@@ -76,13 +86,26 @@ fn altered(target: &str) -> String {
 /// A token that was good once.
 fn expired(id: &str) -> String {
     let long_ago = Timestamp::now() - (24 * 61).hours();
-    let token = TokenKey::new(KEY).token(&"acme".parse().unwrap(), &id.parse().unwrap(), long_ago);
+    of_generation(id, 0, long_ago)
+}
+
+/// The path and query of a callback URL.
+fn of_generation(id: &str, generation: u32, first_sent: Timestamp) -> String {
+    let (provider, account) = acme();
+    let whose = Whose { provider: &provider, account: &account };
+    let token = TokenKey::new(KEY).token(whose, &id.parse().unwrap(), generation, first_sent);
     format!("/webhooks/acme?ferry={token}")
+}
+
+fn acme() -> (Name, Name) {
+    ("acme".parse().unwrap(), Name::default_account())
 }
 
 fn is_signed_with(key: &str, target: &str) -> bool {
     let (keys, token) = ([TokenKey::new(key)], target.split_once("ferry=").unwrap().1);
-    callback_token::read(&keys, &"acme".parse().unwrap(), token, Timestamp::now(), SOON * 60 * 24 * 2).is_ok()
+    let (provider, account) = acme();
+    let whose = Whose { provider: &provider, account: &account };
+    callback_token::read(&keys, whose, token, Timestamp::now(), SOON * 60 * 24 * 2).is_ok()
 }
 
 async fn restart(rig: &Rig, daemon: &Daemon) -> Daemon {
@@ -142,6 +165,26 @@ async fn a_request_that_is_made_again_has_its_token_also_after_a_change_of_keys(
         assert_eq!(call_at(&daemon, &target, &done(id)).await, Some(200));
         assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed", "{id}");
     }
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn what_is_told_late_about_a_call_that_was_given_up_decides_nothing_about_its_replay() {
+    let rig = rig("\"token\"").await;
+    let daemon = rig.start().await;
+    rig.publish(&command("acme", "order", "two", json!({"accepted": true, "fail_times": 2, "status": 429}))).await;
+    assert_eq!(word(&rig.terminal("two").await, "data.error.kind"), "unavailable");
+    let mut replay = rig.setup.command(&["dead", "replay", "two"]);
+    assert!(tokio::task::spawn_blocking(move || replay.status()).await.unwrap().unwrap().success());
+    let second = target(&rig, "two").await;
+    let first = of_generation("two", 0, Timestamp::now());
+    assert_eq!(call_at(&daemon, &first, &done("late")).await, Some(200));
+    assert_eq!(word(&received(&rig, "late").await, "subject"), "two");
+    let earlier = |line: &Value| word(line, "message").starts_with("a webhook call is about an earlier call");
+    daemon.wait_for_log(SOON, earlier).await;
+    assert!(!rig.events.of("two").iter().any(|event| word(event, "data.state") == "completed"));
+    assert_eq!(call_at(&daemon, &second, &done("good")).await, Some(200));
+    rig.events.state("two", "completed", SOON).await;
     rig.end(&daemon).await;
 }
 

@@ -20,7 +20,7 @@ use crate::cli::output::{Output, visible};
 use crate::cli::setup::Setup;
 use crate::config::{InvalidPublicUrl, PublicUrl, Webhooks};
 use crate::domain::callback::{Notice, RawCallback};
-use crate::domain::callback_token::PARAMETER;
+use crate::domain::callback_token::{Named, PARAMETER};
 use crate::domain::command_id::CommandId;
 use crate::domain::exchange::{Answer, Method, Reply, Request};
 use crate::domain::name::Name;
@@ -85,6 +85,9 @@ pub struct Send {
     /// The id of a command: its callback URL is called, with a token made for it
     #[arg(long, value_name = "ID")]
     command: Option<CommandId>,
+    /// The generation of that command: which of its replays is meant
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "command")]
+    generation: u32,
     /// The media type of the body [default: application/json where it is JSON, else application/x-www-form-urlencoded]
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
@@ -174,7 +177,9 @@ impl Send {
         let Content { body, headers: given, query } = content;
         let given_query = (!query.is_empty()).then(|| Serializer::new(String::new()).extend_pairs(query).finish());
         let token = self.command.as_ref().map(|id| {
-            let token = links.and_then(|links| links.token(id, Timestamp::now()));
+            let named = Named { command: id.clone(), generation: self.generation };
+            let account = self.account.clone().unwrap_or_else(Name::default_account);
+            let token = links.and_then(|links| links.token(&account, &named, Timestamp::now()));
             let refusal = "there are no callback URLs: write `webhooks.token_keys` into the configuration";
             token.map(|token| format!("{PARAMETER}={token}")).ok_or_else(|| refused(refusal))
         });

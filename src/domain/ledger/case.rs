@@ -46,6 +46,9 @@ pub struct Case {
     /// The key of this generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<IdempotencyKey>,
+    /// The generation in which that key was first used: an earlier one, where a replay kept it.
+    #[serde(default)]
+    pub key_since: u32,
     /// When a request was first sent under it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sent: Option<Timestamp>,
@@ -55,6 +58,9 @@ pub struct Case {
     /// The provider's own id for what it does, once it has told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
+    /// The provider's id for what an earlier generation did, whose key is not used any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_reference: Option<String>,
     /// Until when the provider, which has accepted it, may take to finish it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
@@ -218,7 +224,9 @@ impl Case {
             key: None,
             first_sent: None,
             digest: None,
+            key_since: 0,
             provider_reference: None,
+            former_reference: None,
             kept: None,
             asking: None,
             deadline: None,

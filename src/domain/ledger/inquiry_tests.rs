@@ -209,6 +209,8 @@ fn a_replay_forgets_the_providers_id_unless_it_is_about_the_same_deed() {
         };
         assert!(counts(&told.rule(Fact::Replayed(Box::new(replayed)))));
         assert_eq!(told.case().provider_reference.is_some(), unknown);
+        assert_eq!(told.case().former_reference.is_some(), !unknown);
+        assert_eq!(told.case().key_since, u32::from(!unknown), "the generation whose call this is");
     }
 }
 

@@ -92,6 +92,7 @@ impl Case {
             // Replayed by an operator whose ferryd had no ledger.
             (case.step, case.phase, case.ending) = (*step, Phase::Open, None);
             (case.unknown, case.key, case.first_sent, case.digest) = (false, None, None, None);
+            case.key_since = step.generation;
         }
         if let Some(ruling) = case.passed(*step) {
             return ruling;
@@ -213,8 +214,9 @@ impl Case {
         case.digest.clone_from(digest);
         (case.kept, case.asking) = (None, None);
         if !unknown {
-            // What the provider calls by this id is over, and says nothing of what is sent now.
-            case.provider_reference = None;
+            // Another key, or another call without one. What the provider calls by this id is over, and says nothing of what is sent now.
+            case.key_since = step.generation;
+            case.former_reference = case.provider_reference.take().or(case.former_reference.take());
         }
         case.note(at, State::Pending, step, "replayed", Some(person.to_string()));
         Ruling::Counts(Granted::default())

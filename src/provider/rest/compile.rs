@@ -88,9 +88,8 @@ pub(in crate::provider) fn compile(
     }
     let links = around.defaults.links.as_ref().filter(|_| around.has_endpoint).zip(name.clone());
     let links = links.map(|(settings, provider)| Links { provider, settings: Arc::clone(settings) });
-    let called = Called { links: links.as_ref(), is_asked: callback_url.is_named() };
     for (opened, stated) in opened.iter_mut().zip(accounts) {
-        opened.listen(file, &names, called, &stated.place(root));
+        opened.listen(file, &names, (links.as_ref(), callback_url.is_named()), &stated.place(root));
     }
     let (name, rest) = (name?, Arc::new(rest));
     let accounts = opened.into_iter().map(|opened| opened.account(&name, &rest));
@@ -136,7 +135,14 @@ impl Opened {
     }
 
     /// Adds the endpoint for webhook calls, once it is known what the operations ask the provider to call.
-    fn listen(&mut self, file: &ProviderFile, names: &Names, called: Called<'_>, place: &Place<'_>) {
+    fn listen(
+        &mut self,
+        file: &ProviderFile,
+        names: &Names,
+        (links, is_asked): (Option<&Links>, bool),
+        place: &Place<'_>,
+    ) {
+        let called = Called { links, is_asked, account: &self.name };
         let of_file = SecretsOfFile { names: &names.secrets, secrets: &self.secrets };
         let compile = |table| webhook::compile(table, of_file, called, &place.key("webhook"));
         self.webhook = file.webhook.as_ref().and_then(compile);

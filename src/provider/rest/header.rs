@@ -110,14 +110,15 @@ impl Auth {
         place: &Place<'_>,
     ) -> Option<Self> {
         let text = |key: &str, source: &str| place.key(key).check(Text::compile(source, known));
+        let credential = |key: &str, source: &str| unwritten(text(key, source)?, &place.key(key));
         match file {
-            AuthFile::Bearer { token } => text("token", token).map(Self::Bearer),
+            AuthFile::Bearer { token } => credential("token", token).map(Self::Bearer),
             AuthFile::Basic { username, password } => {
-                let (username, password) = (text("username", username), text("password", password));
+                let (username, password) = (text("username", username), credential("password", password));
                 Some(Self::Basic(username?, password?))
             }
             AuthFile::Header { name: header, value } => {
-                let (header, value) = (place.key("name").check(name(header)), text("value", value));
+                let (header, value) = (place.key("name").check(name(header)), credential("value", value));
                 Some(Self::Header(header?, value?))
             }
             AuthFile::Oauth2 { grant, token_url, client_id, client_secret, scope, client_auth, parameters } => {
@@ -163,6 +164,22 @@ impl Auth {
             Self::Token(_) => return Ok(None),
         };
         value(text).map(Some)
+    }
+}
+
+/// Refuses a credential that stands in the file itself.
+pub(super) fn refuse_written(place: &Place<'_>) {
+    place.refuse("is the secret itself; write it under [secrets], and here such as `{{ secrets.api_key }}`");
+}
+
+/// A credential that does not stand in the file itself, where nothing would keep it out of the log.
+fn unwritten(text: Text, place: &Place<'_>) -> Option<Text> {
+    match &text {
+        Text::Constant(written) if !written.is_empty() => {
+            refuse_written(place);
+            None
+        }
+        _ => Some(text),
     }
 }
 

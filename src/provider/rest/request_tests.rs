@@ -150,11 +150,11 @@ fn what_cannot_authorise_is_not_sent() {
     let auths = [
         r#"{ scheme = "bearer", token = "{{ payload.gone }}" }"#,
         r#"{ scheme = "bearer", token = "{{ payload.empty }}" }"#,
-        r#"{ scheme = "basic", username = "{{ payload.empty }}", password = "x" }"#,
+        r#"{ scheme = "basic", username = "{{ payload.empty }}", password = "{{ payload.x }}" }"#,
         r#"{ scheme = "basic", username = "x", password = "{{ payload.empty }}" }"#,
         r#"{ scheme = "header", name = "X-Key", value = "{{ payload.empty }}" }"#,
-        r#"{ scheme = "basic", username = "a:b", password = "x" }"#,
-        r#"{ scheme = "bearer", token = "two\nlines" }"#,
+        r#"{ scheme = "basic", username = "a:b", password = "{{ payload.x }}" }"#,
+        r#"{ scheme = "bearer", token = "{{ payload.lines }}" }"#,
     ];
     for auth in auths {
         let text = format!(
@@ -162,7 +162,29 @@ fn what_cannot_authorise_is_not_sent() {
              [operations.act]\nrequest = {{ method = \"GET\", path = \"/\" }}"
         );
         let provider = crate::provider::fixture::parse(&text).map_err(|errors| errors[0].to_string()).unwrap();
-        let failure = request(&provider, "act", &json!({"empty": ""})).unwrap_err();
+        let failure = request(&provider, "act", &json!({"empty": "", "x": "x", "lines": "two\nlines"})).unwrap_err();
         assert!(failure.message.starts_with("auth: "), "{auth}: {}", failure.message);
+    }
+}
+
+#[test]
+fn a_credential_that_stands_in_the_file_itself_is_refused_and_not_shown() {
+    for (auth, key) in [
+        (r#"{ scheme = "bearer", token = "sk_live_1" }"#, "token"),
+        (r#"{ scheme = "basic", username = "x", password = "sk_live_1" }"#, "password"),
+        (r#"{ scheme = "header", name = "X-Key", value = "sk_live_1" }"#, "value"),
+        (
+            r#"{ scheme = "oauth2", grant = "client_credentials", token_url = "/t", client_id = "x", client_secret = "sk_live_1" }"#,
+            "client_secret",
+        ),
+    ] {
+        let text = format!(
+            "name = \"t\"\ntype = \"t\"\nprotocol = \"rest\"\nbase_url = \"https://h\"\nauth = {auth}\n\
+             [operations.act]\nrequest = {{ method = \"GET\", path = \"/\" }}"
+        );
+        let errors = crate::provider::fixture::parse(&text).map(drop).unwrap_err();
+        let [error] = &errors[..] else { panic!("{key}: {errors:?}") };
+        let told = error.to_string();
+        assert!(told.contains(&format!("auth.{key}: is the secret itself")) && !told.contains("sk_live"), "{told}");
     }
 }

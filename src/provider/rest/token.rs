@@ -14,7 +14,7 @@ use url::{Url, form_urlencoded};
 use super::answer::{Body, capped, retry_after};
 use super::expression::{Known, Scope};
 use super::file::{ClientAuthFile, GrantFile};
-use super::header::basic;
+use super::header::{basic, refuse_written};
 use super::path::{BaseUrl, BaseUrlError, PathTemplate};
 use super::secret::Secrets;
 use super::text::Text;
@@ -82,6 +82,9 @@ impl Grant {
         let url = url(source.token_url, context, &place.key("token_url"));
         let client_id = value("client_id", source.client_id);
         let client_secret = value("client_secret", source.client_secret);
+        if client_secret.as_deref() == Some(source.client_secret) {
+            refuse_written(&place.key("client_secret"));
+        }
         let mut form = vec![("grant_type".to_owned(), "client_credentials".to_owned())];
         if let Some(scope) = source.scope {
             form.push(("scope".to_owned(), value("scope", scope)?));
@@ -110,7 +113,9 @@ impl Grant {
             }
         }
         let body: Bytes = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish().into();
-        Some(Self { request: Request { method: Method::Post, url, headers, asked: Vec::new(), body, timeout: Duration::ZERO } })
+        Some(Self {
+            request: Request { method: Method::Post, url, headers, asked: Vec::new(), body, timeout: Duration::ZERO },
+        })
     }
 
     /// The request for a token, with so much time for it.

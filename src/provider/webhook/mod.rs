@@ -36,8 +36,8 @@ pub use self::explain::{Step, StepResult};
 use self::notice::Reading;
 pub use self::private_key::{NoPrivateKey, PrivateKey};
 pub use self::sign::CannotSign;
+use self::token::TokenCheck;
 use super::Webhook;
-use super::link::Links;
 use crate::domain::callback::{ChallengeReply, Notice, RawCallback, Unverified};
 
 /// What to do with a call that may be answered.
@@ -78,7 +78,7 @@ enum Verification {
     /// Everybody is believed: the file says so.
     None,
     /// By the token in the URL that was called.
-    Token(Links),
+    Token(TokenCheck),
     /// By what the file describes.
     Described(Box<Described>),
     /// By the signatures in Adyen's payment notifications.
@@ -92,7 +92,7 @@ impl Endpoint {
                 trail.passed("nothing", || "the file says `verify = \"none\"`: everybody is believed".to_owned());
                 Ok(())
             }
-            Verification::Token(links) => token::examine(links, call, now, trail),
+            Verification::Token(check) => token::examine(check, call, now, trail),
             Verification::Described(scheme) => scheme.examine(call, now, trail),
             Verification::AdyenPayments(scheme) => scheme.examine(call, now, trail),
         }
@@ -127,7 +127,7 @@ impl Webhook for Endpoint {
     ) -> Result<RawCallback, CannotSign> {
         match &self.verification {
             Verification::None => Ok(call.clone()),
-            Verification::Token(links) => match links.command_of(call, now) {
+            Verification::Token(check) => match check.named_by(call, now) {
                 Some(Ok(_)) => Ok(call.clone()),
                 _ => Err(CannotSign::NoToken),
             },

@@ -83,6 +83,7 @@ impl Reading {
             event: short(self.event.as_ref(), scope),
             id: short(self.id.as_ref(), scope),
             command: short(self.command.as_ref(), scope).and_then(|id| id.parse::<CommandId>().ok()),
+            generation: None,
             meaning: rule.map_or(Meaning::Nothing, |rule| rule.meaning(scope, reference.as_deref())),
             reference,
             body,

@@ -178,7 +178,9 @@ fn a_form_is_read_as_a_map_of_texts() {
 fn a_body_that_cannot_be_read_is_told_as_the_text_it_is() {
     for (body, text) in [(&b"<paid/>"[..], "<paid/>"), (b"", ""), (b"\xff{", "\u{fffd}{")] {
         let notices = reading("").notices(&call(URL, &[], body)).unwrap();
-        let [Notice { event: None, id: None, command: None, reference: None, meaning, body }] = &notices[..] else {
+        let [Notice { event: None, id: None, command: None, generation: None, reference: None, meaning, body }] =
+            &notices[..]
+        else {
             panic!("{notices:?}")
         };
         assert_eq!((meaning, body), (&Meaning::Nothing, &json!(text)));

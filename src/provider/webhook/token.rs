@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::explain::Trail;
 use super::file::WebhookFile;
 use crate::domain::callback::{RawCallback, Unverified};
-use crate::domain::callback_token::{BadToken, PARAMETER};
+use crate::domain::callback_token::{BadToken, Named, PARAMETER};
+use crate::domain::name::Name;
 use crate::provider::fault::Place;
 use crate::provider::link::Links;
 
@@ -16,10 +17,25 @@ pub(in crate::provider) struct Called<'f> {
     pub(in crate::provider) links: Option<&'f Links>,
     /// Whether a request of the file asks the provider to call one.
     pub(in crate::provider) is_asked: bool,
+    /// Whose endpoint it is.
+    pub(in crate::provider) account: &'f Name,
+}
+
+/// Believes the tokens of an account.
+pub(super) struct TokenCheck {
+    links: Links,
+    account: Name,
+}
+
+impl TokenCheck {
+    /// What a call names by its token; `None` where it has none.
+    pub(super) fn named_by(&self, call: &RawCallback, now: Timestamp) -> Option<Result<Named, BadToken>> {
+        self.links.named_by(&self.account, call, now)
+    }
 }
 
 /// Believes calls by the token in their URL, which then says alone what they are about.
-pub(super) fn compile(file: &WebhookFile, called: Called<'_>, place: &Place<'_>) -> Option<Links> {
+pub(super) fn compile(file: &WebhookFile, called: Called<'_>, place: &Place<'_>) -> Option<TokenCheck> {
     for (key, text) in [("command", &file.command), ("reference", &file.reference)] {
         if text.is_some() {
             place.key(key).refuse("is not verified: the token says which command a call is about; leave it out");
@@ -31,15 +47,20 @@ pub(super) fn compile(file: &WebhookFile, called: Called<'_>, place: &Place<'_>)
                     `{{ callback_url }}` where the provider takes an address to call";
         place.key("verify").refuse(text);
     }
-    links.cloned()
+    Some(TokenCheck { links: links?.clone(), account: called.account.clone() })
 }
 
 /// Looks for a token that is good at this time.
-pub(super) fn examine(links: &Links, call: &RawCallback, now: Timestamp, trail: &mut Trail) -> Result<(), Unverified> {
+pub(super) fn examine(
+    check: &TokenCheck,
+    call: &RawCallback,
+    now: Timestamp,
+    trail: &mut Trail,
+) -> Result<(), Unverified> {
     let looked_for = format!("a token in the parameter `{PARAMETER}` of the query");
-    match links.command_of(call, now) {
-        Some(Ok(id)) => {
-            trail.passed(&looked_for, || format!("that of the command {}", id.as_str()));
+    match check.named_by(call, now) {
+        Some(Ok(Named { command, .. })) => {
+            trail.passed(&looked_for, || format!("that of the command {}", command.as_str()));
             Ok(())
         }
         Some(Err(reason)) => {

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use crate::domain::callback_token::{PARAMETER, SHORTEST};
 
-/// How a query separates a name from its value, also within another one.
-const EQUALS: [&str; 3] = ["=", "%3D", "%3d"];
+/// How a query separates a name from its value: as it is, within another query or several, within JSON, within HTML.
+const EQUALS: [&str; 12] =
+    ["=", "%3D", "%3d", "%253D", "%253d", "%25253D", "%25253d", "\\u003d", "\\u003D", "&#x3D;", "&#x3d;", "&#61;"];
 
 /// Where the tokens are in a text.
 pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
@@ -25,12 +26,13 @@ mod tests {
 
     #[test]
     fn tokens_are_found_in_urls_however_deep_and_nothing_else() {
-        let token = "A-_9".repeat(12);
+        let token = "A-_9".repeat(13);
         for (text, found) in [
             (format!("https://h.example/webhooks/acme?ferry={token}"), 1),
             (format!("{{\"url\":\"https://h.example/?a=1&ferry={token}&b=2\"}}"), 1),
             (format!("url=https%3A%2F%2Fh.example%2F%3Fferry%3D{token}"), 1),
             (format!("ferry%3d{token} ferry={token}"), 2),
+            (format!("ferry%253D{token} ferry\\u003d{token} ferry&#x3D;{token}&#34;"), 3),
             (format!("ferry={}", &token[..40]), 0),
             (format!("ferry: {token}"), 0),
             (token.clone(), 0),
