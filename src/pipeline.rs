@@ -237,7 +237,7 @@ impl Pipeline {
             order.progress_mut().key.get_or_insert(key);
         }
         let first_sent = order.progress().first_sent.unwrap_or_else(Timestamp::now);
-        for callback_url in callback_urls(lane, order, first_sent) {
+        for callback_url in lane.callback_urls(order, first_sent) {
             order.callback_url = callback_url;
             let request = lane.account.adapter.request(&call_of(order));
             let request = request.map_err(|failure| (lifecycle::unfit(order.progress()), failure))?;
@@ -357,14 +357,6 @@ fn panicked() -> Failure {
 fn remedies_of(provider: &Provider, parcel: &Parcel) -> Remedies {
     let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
     operation.map(Operation::remedies).unwrap_or_default()
-}
-
-/// The callback URLs that a call may have, the one to be tried first in front: what was sent under a key is sent again with
-/// the token that it had, also in a later generation, and after another key of ferryd's has come to sign tokens.
-fn callback_urls(lane: &Lane, order: &Order, first_sent: Timestamp) -> Vec<Option<String>> {
-    let Some(links) = &lane.provider.links else { return vec![None] };
-    let generations = (0..=order.progress().generation).rev();
-    generations.flat_map(|generation| links.urls(&order.command, generation, first_sent)).map(Some).collect()
 }
 
 /// The call an order is at.

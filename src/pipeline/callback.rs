@@ -31,7 +31,7 @@ use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::{Event, Happening, Moment, Trace};
-use crate::domain::ledger::case::Case;
+use crate::domain::ledger::about::About;
 use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{By, Fact, Finished, Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
@@ -191,12 +191,12 @@ impl Callbacks {
                 following.messages.extend(self.told(callback, item, &notice, Some(identity)));
             }
             let case = ledger.case(&id);
-            let told_of = case.as_deref().map_or(Call::Latest, |case| call_of(&notice, case));
+            let about = case.as_deref().map_or(About::Latest, |case| About::of(&notice, case));
             match happening(&notice.meaning) {
-                Some(_) if told_of == Call::Unclear && tried < MOST_WAITS => {
+                Some(_) if about == About::Unclear && tried < MOST_WAITS => {
                     following.messages.extend(self.again(callback, item, tried + 1));
                 }
-                Some(_) if told_of != Call::Latest => {
+                Some(_) if about != About::Latest => {
                     let reference = notice.reference.as_deref().unwrap_or_default();
                     let command = id.as_str();
                     warn!(
@@ -359,32 +359,6 @@ impl Pipeline {
     }
 }
 
-/// Which of a command's calls a notice is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
-    /// The latest, or there was no other.
-    Latest,
-    /// One that was given up: the command was called again since, under another key.
-    Earlier,
-    /// Either: what the provider calls the latest by is not known yet, and what it says would be taken for a "no" to that.
-    Unclear,
-}
-
-/// Tells by the URL that was called, and by the provider's own id for what it did.
-fn call_of(notice: &Notice, case: &Case) -> Call {
-    if notice.generation.is_some_and(|generation| generation != case.key_since) {
-        return Call::Earlier;
-    }
-    let Some(told) = notice.reference.as_deref() else { return Call::Latest };
-    let says_no = matches!(notice.meaning, Meaning::Declined(_) | Meaning::Failed(_));
-    match case.provider_reference.as_deref() {
-        Some(known) if told != known => Call::Earlier,
-        None if case.former_reference.as_deref() == Some(told) => Call::Earlier,
-        None if says_no && case.key_since > 0 && notice.generation.is_none() => Call::Unclear,
-        _ => Call::Latest,
-    }
-}
-
 /// What a notice leads to, where it decides.
 fn happening(meaning: &Meaning) -> Option<Happening> {
     match meaning {
@@ -400,7 +374,3 @@ fn travel(delivery: &Delivery) -> Travel {
     let whole = |name| number(headers, name).and_then(|number| usize::try_from(number).ok());
     Travel { tried: whole(TRIED).unwrap_or_default(), item: whole(ITEM) }
 }
-
-#[cfg(test)]
-#[path = "callback_tests.rs"]
-mod tests;

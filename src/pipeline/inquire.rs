@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::lane::{CallSlot, Lane};
 use super::outbox::Outgoing;
 use super::parcel::Order;
-use super::{Pipeline, call_of, callback_urls};
+use super::{Pipeline, call_of};
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::Message;
 use crate::domain::command_id::CommandId;
@@ -82,7 +82,7 @@ impl Pipeline {
         };
         order.progress_mut().inquiry = Some(inquiry);
         let first_sent = order.progress().first_sent.unwrap_or_else(Timestamp::now);
-        order.callback_url = callback_urls(lane, order, first_sent).swap_remove(0);
+        order.callback_url = lane.callback_urls(order, first_sent).swap_remove(0);
         let decision = match inquiry.purpose {
             Purpose::Poll => {
                 let polled = self.poll(lane, order).await;

@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::parcel::Order;
 use crate::domain::name::Name;
 use crate::domain::token::AccessToken;
 use crate::provider::{Account, Provider};
@@ -148,6 +150,14 @@ impl Lane {
     /// What must not be read in the log.
     pub fn mask(&self) -> Mask {
         self.mask.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The callback URLs that a call may have, the one to be tried first in front: what was sent under a key is sent again with
+    /// the token that it had, also in a later generation, and after another key of ferryd's has come to sign tokens.
+    pub(super) fn callback_urls(&self, order: &Order, first_sent: Timestamp) -> Vec<Option<String>> {
+        let Some(links) = &self.provider.links else { return vec![None] };
+        let generations = (0..=order.progress().generation).rev();
+        generations.flat_map(|generation| links.urls(&order.command, generation, first_sent)).map(Some).collect()
     }
 
     /// The access tokens, where the provider wants them.

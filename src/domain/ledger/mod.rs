@@ -11,6 +11,7 @@
 //! command its first definite `finished`. `docs/LEDGER.md` describes the records, `tests` here check the protocol over all
 //! interleavings of several instances, crashes and copies.
 
+pub mod about;
 pub mod case;
 pub mod effects;
 mod finish;

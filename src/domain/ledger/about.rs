@@ -1,0 +1,40 @@
+//! Which of a command's calls a webhook call is about: the latest, or one that was given up, with a replay under another key since.
+//!
+//! What a provider says late about the former must not be taken for the end of the latter: a "no" to what is over would have the
+//! core application try again what the provider is doing.
+
+use super::case::Case;
+use crate::domain::callback::{Meaning, Notice};
+
+/// Which of a command's calls a notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// The latest, or there was no other.
+    Latest,
+    /// One that was given up: the command was called again since, under another key.
+    Earlier,
+    /// Either: what the provider calls the latest by is not known yet, and what it says would be taken for a "no" to that.
+    Unclear,
+}
+
+impl About {
+    /// Tells by the URL that was called, and by the provider's own id for what it did.
+    #[must_use]
+    pub fn of(notice: &Notice, case: &Case) -> Self {
+        if notice.generation.is_some_and(|generation| generation != case.key_since) {
+            return Self::Earlier;
+        }
+        let Some(told) = notice.reference.as_deref() else { return Self::Latest };
+        let says_no = matches!(notice.meaning, Meaning::Declined(_) | Meaning::Failed(_));
+        match case.provider_reference.as_deref() {
+            Some(known) if told != known => Self::Earlier,
+            None if case.former_reference.as_deref() == Some(told) => Self::Earlier,
+            None if says_no && case.key_since > 0 && notice.generation.is_none() => Self::Unclear,
+            _ => Self::Latest,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "about_tests.rs"]
+mod tests;
