@@ -26,10 +26,12 @@ impl About {
         }
         let Some(told) = notice.reference.as_deref() else { return Self::Latest };
         let says_no = matches!(notice.meaning, Meaning::Declined(_) | Meaning::Failed(_));
+        let is_replayed = case.key_since > 0;
         match case.provider_reference.as_deref() {
-            Some(known) if told != known => Self::Earlier,
+            // One that does not name its command was found by an id that the command had: of the only call, another one.
+            Some(known) if told != known && (is_replayed || notice.command.is_some()) => Self::Earlier,
             None if case.former_reference.as_deref() == Some(told) => Self::Earlier,
-            None if says_no && case.key_since > 0 && notice.generation.is_none() => Self::Unclear,
+            None if says_no && is_replayed && notice.generation.is_none() => Self::Unclear,
             _ => Self::Latest,
         }
     }

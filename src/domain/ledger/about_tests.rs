@@ -47,3 +47,12 @@ fn what_is_about_a_call_that_was_given_up_is_told_from_what_is_about_its_replay(
         assert_eq!(About::of(&notice, &replayed(former, known)), expected, "{former:?} {known:?} {notice:?}");
     }
 }
+
+#[test]
+fn an_id_that_the_only_call_had_before_is_as_good_as_the_one_it_has() {
+    let case = Case { key_since: 0, ..replayed(None, Some("b")) };
+    let named = notice(None, Some("a"), Meaning::Nothing);
+    let found = Notice { command: None, ..named.clone() };
+    assert_eq!([&named, &found].map(|notice| About::of(notice, &case)), [About::Earlier, About::Latest]);
+    assert_eq!(About::of(&found, &replayed(None, Some("b"))), About::Earlier);
+}
