@@ -42,7 +42,7 @@ use self::conclude::Verdict;
 use self::in_flight::{Entry, InFlight, Step};
 use self::lane::{CallSlot, Lane, Lanes, NotAdmitted};
 use self::log::{log_ending, log_verdict, mask_of};
-use self::memory::{Begun, Memory};
+use self::memory::{Begun, Memory, Start};
 use self::outbox::{Outbox, Outgoing};
 use self::parcel::{Order, Parcel, Refusal};
 use self::send::Exchanged;
@@ -52,6 +52,7 @@ use crate::amqp::topology::Names;
 use crate::domain::event::Happening;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::key::IdempotencyKey;
+use crate::domain::ledger::holder::Next;
 use crate::domain::ledger::record::Reason;
 use crate::domain::lifecycle::{self, Admission, Decision, Kind};
 use crate::domain::outcome::{Failure, Outcome};
@@ -191,20 +192,26 @@ impl Pipeline {
             Ok(request) => request,
             Err((kind, failure)) => return self.follow(lane, order, Decision::GiveUp(kind, failure)).await,
         };
-        match self.memory.begin(&mut order.parcel, operation, &request).await? {
-            Begun::Yes { unknown } => {
+        let start = match self.memory.begin(&mut order.parcel, operation, &request).await? {
+            Begun::Yes { unknown, start } => {
                 hit(Failpoint::Begun);
                 if unknown {
                     // By somebody else, perhaps just now.
                     order.progress_mut().suspect(Timestamp::now());
                 }
+                start
             }
             Begun::No(next) => {
                 return self.instead(&mut order.parcel, operation.remedies(), next).await;
             }
-        }
+        };
         if let Some(event) = self.outbox.tell(&order.parcel, Happening::Processing, Timestamp::now()) {
             self.broker.publish(&event).await?;
+        }
+        // The broker may have taken its time with either.
+        if let Some(late) = start.filter(Start::is_late) {
+            self.memory.release(&order.parcel, late).await?;
+            return self.instead(&mut order.parcel, operation.remedies(), Next::Again).await;
         }
         hit(Failpoint::Rendered);
         let outcome = self.call(lane, operation, order, &request).await;

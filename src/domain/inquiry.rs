@@ -194,6 +194,10 @@ pub fn after_lookup(
         let poll = Inquiry { purpose: Purpose::Poll, tried: 0, ..inquiry };
         return after_poll(Polled::Still(Some(failure)), poll, progress, limits, now);
     }
+    if let Some(regular) = before_its_time(progress, limits, now) {
+        // It was only asked earlier than it would have been: that spends none of its tries.
+        return Decision::Inquire(Inquiry { number: progress.next_inquiry(), due: regular, ..inquiry }, Some(failure));
+    }
     let tried = inquiry.tried.saturating_add(1);
     match limits.policy.next(tried, None, 0.5) {
         Some(rung) => {
@@ -202,6 +206,12 @@ pub fn after_lookup(
         }
         None => Decision::GiveUp(Kind::Unresolved, unanswered(failure, tried)),
     }
+}
+
+/// When the first lookup is due of itself, where `now` is before that.
+fn before_its_time(progress: &Progress, limits: &Limits, now: Timestamp) -> Option<Timestamp> {
+    let regular = after(progress.unknown_since?, limits.lookup?.after);
+    (now < regular).then_some(regular)
 }
 
 /// Whether a provider that knows of nothing at `now` has not acted.

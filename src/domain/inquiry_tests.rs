@@ -269,16 +269,29 @@ fn a_lookup_without_an_answer_goes_on_along_the_schedule_and_then_to_a_person() 
     let limits = Limits { lookup: Some(lookup(true)), ..limits() };
     let mut progress = doubted(None);
     let mut question = inquiry(Purpose::Lookup, 1, 90);
-    for (due, number) in [(5, 2), (30, 3)] {
+    for (due, number) in [(95, 2), (120, 3)] {
         progress.inquiry = Some(question);
-        let decision = after_lookup(LookedUp::Unclear(failure()), question, &mut progress, &limits, at(0), 0.5);
+        let decision = after_lookup(LookedUp::Unclear(failure()), question, &mut progress, &limits, at(90), 0.5);
         assert_eq!(asked(&decision), (due, number));
         let Decision::Inquire(next, _) = decision else { unreachable!() };
         question = next;
     }
     progress.inquiry = Some(question);
-    let decision = after_lookup(LookedUp::Unclear(failure()), question, &mut progress, &limits, at(0), 0.5);
+    let decision = after_lookup(LookedUp::Unclear(failure()), question, &mut progress, &limits, at(90), 0.5);
     let Decision::GiveUp(Kind::Unresolved, told) = decision else { panic!("{decision:?}") };
     assert_eq!(told.code, failure().code);
     assert!(told.message.contains("3 times") && told.message.ends_with("message"), "{}", told.message);
+}
+
+#[test]
+fn a_lookup_before_its_time_spends_none_of_its_tries() {
+    let limits = Limits { lookup: Some(lookup(true)), ..limits() };
+    let question = inquiry(Purpose::Lookup, 1, 10);
+    for answer in [LookedUp::Unclear(failure()), LookedUp::Absent(failure())] {
+        let mut progress = doubted(Some(question));
+        let decision = after_lookup(answer, question, &mut progress, &limits, at(10), 0.5);
+        let Decision::Inquire(next, _) = decision else { panic!("{decision:?}") };
+        assert_eq!((next.due, next.number, next.tried), (at(90), 2, question.tried));
+        assert!(progress.unknown);
+    }
 }

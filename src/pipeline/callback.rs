@@ -11,6 +11,7 @@
 //!
 //! A call can come before the ledger knows of what it is about. It then waits on the ladder as well, longer each time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use super::outbox::Outgoing;
 use super::{Pipeline, ack};
 use crate::amqp::callback::{self, Callback};
 use crate::amqp::error::BrokerError;
-use crate::amqp::message::{Message, number, short};
+use crate::amqp::message::{Message, number, put_text, short, text};
 use crate::domain::callback::{Meaning, Notice};
 use crate::domain::callback_token::Named;
 use crate::domain::command::Identity;
@@ -45,8 +46,12 @@ use crate::transport::mask::Mask;
 
 /// How often a call has waited for its command to become known.
 const TRIED: &str = "ferry-tried";
-/// Which of a call's notices waits.
-const ITEM: &str = "ferry-item";
+/// Which of a call's notices wait.
+const ITEMS: &str = "ferry-items";
+/// The most of them that one message names, so that its headers stay small.
+const MOST_ITEMS: usize = 1000;
+/// Whether they have been told.
+const TOLD: &str = "ferry-told";
 /// After so many waits, about eight seconds, it is told without its command.
 const TOLD_AFTER: usize = 3;
 /// After so many, about two hours, nobody waits any more.
@@ -70,17 +75,20 @@ pub struct Callbacks {
 }
 
 /// How far a call has come.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Travel {
     tried: usize,
-    /// The one notice that is left, where the others are done.
-    item: Option<usize>,
+    told: bool,
+    /// The notices that are left, where the others are done.
+    items: Option<BTreeSet<usize>>,
 }
 
 /// What follows from a call.
 #[derive(Default)]
 struct Following {
     messages: Vec<Message>,
+    /// Notices that come back, by how often they will have waited, and whether they were told.
+    again: BTreeMap<(usize, bool), Vec<usize>>,
     /// Decisions that are told by these messages, with the answers that go with them.
     settled: Vec<(CommandId, RecordId)>,
     replies: Vec<Message>,
@@ -92,9 +100,15 @@ enum Decided {
     Yes(Outgoing),
     /// This version of ferryd must not decide about the command.
     NotYet,
+    /// The command was sent again meanwhile: what the call is about has to be looked at anew.
+    Overtaken,
 }
 
 impl Following {
+    fn again(&mut self, item: usize, tried: usize, told: bool) {
+        self.again.entry((tried, told)).or_default().push(item);
+    }
+
     fn add(&mut self, id: &CommandId, outgoing: Outgoing) {
         self.messages.extend(outgoing.messages);
         self.replies.extend(outgoing.replies);
@@ -111,7 +125,7 @@ impl Callbacks {
             Ok(self.aside(&delivery))
         });
         // Where ferryd stops before it may tell anything, the call comes back.
-        let Ok(Following { messages, settled, replies }) = following else { return };
+        let Ok(Following { messages, settled, replies, .. }) = following else { return };
         let outgoing = Outgoing { messages, replies, settles: None };
         if self.pipeline.publish(&outgoing).await.is_err() {
             return;
@@ -147,9 +161,15 @@ impl Callbacks {
             notice.command = notice.command.or_else(|| named.as_ref().map(|named| named.command.clone()));
             let same = named.as_ref().filter(|named| notice.command.as_ref() == Some(&named.command));
             notice.generation = same.map(|named| named.generation);
-            if travel.item.is_none_or(|only| only == item) {
-                self.heed(&callback, item, notice, travel.tried, &mut following).await?;
+            if travel.items.as_ref().is_none_or(|items| items.contains(&item)) {
+                self.heed(&callback, item, notice, &travel, &mut following).await?;
             }
+        }
+        // Once for all that wait alike: a batch may have thousands, and each message has the whole of it.
+        for ((tried, told), items) in std::mem::take(&mut following.again) {
+            following
+                .messages
+                .extend(items.chunks(MOST_ITEMS).filter_map(|items| self.again(&callback, items, tried, told)));
         }
         Ok(following)
     }
@@ -178,23 +198,24 @@ impl Callbacks {
         callback: &Callback,
         item: usize,
         notice: Notice,
-        tried: usize,
+        travel: &Travel,
         following: &mut Following,
     ) -> Result<(), BrokerError> {
+        let tried = travel.tried;
         let known = match self.pipeline.memory.ledger() {
             Some(ledger) => self.whose(ledger, &callback.account, &notice).await.map(|identity| (ledger, identity)),
             None => None,
         };
         if let Some((ledger, identity)) = known {
             let id = identity.id.clone();
-            if tried <= TOLD_AFTER {
+            if tried <= TOLD_AFTER && !travel.told {
                 following.messages.extend(self.told(callback, item, &notice, Some(identity)));
             }
             let case = ledger.case(&id);
             let about = case.as_deref().map_or(About::Latest, |case| About::of(&notice, case));
             match happening(&notice.meaning) {
                 Some(_) if about == About::Unclear && tried < MOST_WAITS => {
-                    following.messages.extend(self.again(callback, item, tried + 1));
+                    following.again(item, tried + 1, true);
                 }
                 Some(_) if about != About::Latest => {
                     let reference = notice.reference.as_deref().unwrap_or_default();
@@ -206,10 +227,16 @@ impl Callbacks {
                 }
                 Some(happening) => match self.pipeline.decide(ledger, &id, happening).await? {
                     Decided::Yes(outgoing) => following.add(&id, outgoing),
-                    Decided::NotYet => following.messages.extend(self.again(callback, item, FOREIGN_WAIT)),
+                    Decided::NotYet => following.again(item, FOREIGN_WAIT, true),
+                    Decided::Overtaken => following.again(item, tried + 1, true),
                 },
                 None if notice.meaning == Meaning::Lookup => {
-                    let question = case.and_then(|case| self.pipeline.asked_now(&case));
+                    let question = case.as_ref().and_then(|case| self.pipeline.asked_now(case));
+                    // Its call may run still: what it comes to can be asked about then.
+                    let may_come = case.is_some_and(|case| case.ending.is_none()) && tried < MOST_WAITS_TO_ASK;
+                    if question.is_none() && may_come {
+                        following.again(item, tried + 1, true);
+                    }
                     following.messages.extend(question);
                 }
                 None => {}
@@ -229,7 +256,7 @@ impl Callbacks {
         }
         if goes_on {
             debug!(provider = %callback.provider, callback = %callback.id, tried, "no command is known for a webhook call yet");
-            following.messages.extend(self.again(callback, item, tried + 1));
+            following.again(item, tried + 1, tried >= TOLD_AFTER);
         } else if !tells {
             let reference = notice.reference.as_deref().unwrap_or_default();
             info!(provider = %callback.provider, callback = %callback.id, reference, "a webhook call belongs to no command");
@@ -279,15 +306,16 @@ impl Callbacks {
         self.pipeline.outbox.received(&ReceivedEvent::new(&id, *received_at, data))
     }
 
-    /// The call itself, to come back later for the sake of one notice.
-    fn again(&self, callback: &Callback, item: usize, tried: usize) -> Option<Message> {
+    /// The call itself, to come back later for the sake of some of its notices.
+    fn again(&self, callback: &Callback, items: &[usize], tried: usize, told: bool) -> Option<Message> {
         let names = &self.pipeline.names;
         let message = callback::to_message(callback, names).ok()?;
         let rung = Rung::all().nth(tried.saturating_sub(1)).unwrap_or(Rung::LONGEST);
         let mut headers = message.properties.headers().clone().unwrap_or_else(FieldTable::default);
-        for (name, value) in [(TRIED, tried), (ITEM, item)] {
-            headers.insert(name.into(), AMQPValue::LongLongInt(i64::try_from(value).unwrap_or(i64::MAX)));
-        }
+        headers.insert(TRIED.into(), AMQPValue::LongLongInt(i64::try_from(tried).unwrap_or(i64::MAX)));
+        headers.insert(TOLD.into(), AMQPValue::Boolean(told));
+        let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+        put_text(&mut headers, ITEMS, &items.join(","));
         let key = format!("{}.{}.{}", rung.name(), callback.provider, callback.account);
         let (exchange, routing_key) = (short(&names.retry()).ok()?, short(&key).ok()?);
         Some(Message { exchange, routing_key, properties: message.properties.with_headers(headers), ..message })
@@ -342,8 +370,7 @@ impl Pipeline {
                     return Ok(Decided::Yes(self.outbox.contradicted(&ConflictEvent::of_answer(&event, stands))));
                 }
                 Ruling::Outrun { attempt } => least_attempt = attempt,
-                // It was sent again meanwhile: this is about the generation there is now.
-                Ruling::Passed => {}
+                Ruling::Passed => return Ok(Decided::Overtaken),
                 Ruling::Blocked(kind) => {
                     error!(
                         command.id = id.as_str(),
@@ -371,6 +398,11 @@ fn happening(meaning: &Meaning) -> Option<Happening> {
 
 fn travel(delivery: &Delivery) -> Travel {
     let headers = delivery.properties.headers().as_ref();
-    let whole = |name| number(headers, name).and_then(|number| usize::try_from(number).ok());
-    Travel { tried: whole(TRIED).unwrap_or_default(), item: whole(ITEM) }
+    let tried = number(headers, TRIED).and_then(|number| usize::try_from(number).ok()).unwrap_or_default();
+    let told = headers.and_then(|headers| headers.inner().get(TOLD)) == Some(&AMQPValue::Boolean(true));
+    let items = text(headers, ITEMS).map(|items| items.split(',').filter_map(|item| item.parse().ok()).collect());
+    // As the version before this one wrote it.
+    let single = || number(headers, "ferry-item").and_then(|item| usize::try_from(item).ok()).map(|item| [item].into());
+    let items = items.or_else(single);
+    Travel { tried, told, items }
 }

@@ -17,7 +17,7 @@ use crate::amqp::error::BrokerError;
 use crate::amqp::message::Message;
 use crate::domain::command_id::CommandId;
 use crate::domain::exchange::{Answer, Request};
-use crate::domain::inquiry::{self, Asking, Inquiry, Purpose};
+use crate::domain::inquiry::{self, Asking, Inquiry, LookupPolicy, Purpose};
 use crate::domain::ledger::case::Case;
 use crate::domain::lifecycle::State;
 use crate::domain::outcome::{Failure, LookedUp, Polled};
@@ -74,7 +74,11 @@ impl Pipeline {
         inquiry: Inquiry,
         slot: CallSlot,
     ) -> Result<Outgoing, BrokerError> {
-        let limits = order.limits(operation);
+        let mut limits = order.limits(operation);
+        if self.memory.ledger().is_none() && operation.idempotency.is_none() {
+            // Copies of this message may ask in other instances, and each would have the call made again.
+            limits.lookup = limits.lookup.map(|lookup| LookupPolicy { proves_absence: false, ..lookup });
+        }
         let inquiry = match inquiry::before_inquiry(inquiry, order.progress(), &limits, Timestamp::now()) {
             Asking::Now(inquiry) => inquiry,
             Asking::Park(rung) => return Ok(self.outbox.park(&order.parcel, rung)),

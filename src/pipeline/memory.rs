@@ -4,7 +4,7 @@
 //! nobody to ask. With it, what was begun is on record before it is sent, and its place in the record decides who may.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -42,9 +42,27 @@ pub enum Begun {
     Yes {
         /// Whether an earlier call of the generation may have acted.
         unknown: bool,
+        /// What is on record of it, where there is a ledger.
+        start: Option<Start>,
     },
     /// It may not; this is to be done instead.
     No(Next),
+}
+
+/// A start that is on record. What was checked before it holds for a while: a call that is begun later might still run when
+/// another takes the step over, come after `expires_at`, or under a key that the provider has forgotten.
+#[derive(Debug, Clone, Copy)]
+pub struct Start {
+    by: RecordId,
+    latest: Instant,
+}
+
+impl Start {
+    /// Whether it is too late to begin the call.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        Instant::now() > self.latest
+    }
 }
 
 impl Memory {
@@ -149,7 +167,7 @@ impl Memory {
         request: &Request,
     ) -> Result<Begun, BrokerError> {
         let Self::Ledger { ledger, slack } = self else {
-            return Ok(Begun::Yes { unknown: parcel.travel.progress.unknown });
+            return Ok(Begun::Yes { unknown: parcel.travel.progress.unknown, start: None });
         };
         let guard = guard(operation, request.timeout + *slack);
         let started = Started {
@@ -171,19 +189,21 @@ impl Memory {
         let Ruled { id, ruling, age } = ledger.append(record(parcel, Fact::Started(Box::new(started)))).await?;
         parcel.travel.recorded = true;
         match next(held(parcel), guard, ruling) {
-            // Begun later, the call might still run when another takes the step over.
-            Next::Call { .. } if matches!(guard, Guard::Claim(_)) && age > *slack / 2 => {
-                self.release(parcel, id).await?;
-                Ok(Begun::No(Next::Again))
+            Next::Call { unknown } => {
+                let latest = Instant::now() + (*slack / 2).saturating_sub(age);
+                Ok(Begun::Yes { unknown, start: Some(Start { by: id, latest }) })
             }
-            Next::Call { unknown } => Ok(Begun::Yes { unknown }),
             instead => Ok(Begun::No(instead)),
         }
     }
 
-    async fn release(&self, parcel: &Parcel, started: RecordId) -> Result<(), BrokerError> {
+    /// Puts down that a call was not begun after all.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`].
+    pub async fn release(&self, parcel: &Parcel, start: Start) -> Result<(), BrokerError> {
         let Some(ledger) = self.ledger() else { return Ok(()) };
-        ledger.append(record(parcel, Fact::Released(Released { started }))).await.map(drop)
+        ledger.append(record(parcel, Fact::Released(Released { started: start.by }))).await.map(drop)
     }
 
     /// Puts down that a claim was waited out, and says what is to be done about the message now.

@@ -309,6 +309,23 @@ async fn a_call_that_is_not_believed_only_has_its_command_looked_up() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_not_believed_and_overtakes_the_answer_has_its_command_looked_up_after_it() {
+    let rig = Rig::with("", &[("acme", File { operations: UNBELIEVED, ..File::default() })]).await;
+    let rig =
+        rig.env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0").env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com");
+    let daemon = rig.start().await;
+    rig.publish(&command("acme", "pay", "quick", json!({"accepted": true, "latency": "1500ms"}))).await;
+    eventually(SOON, "it is called", async || (rig.sandbox.calls().concurrent == 1).then_some(())).await;
+    let body = told("evt-1", "charge.succeeded", json!({"command": "quick"}));
+    assert_eq!(call(&daemon, &body).await, Some(200));
+    rig.events.state("quick", "waiting", SOON).await;
+    rig.sandbox.end("quick", "succeeded");
+    assert_eq!(word(&rig.terminal("quick").await, "data.state"), "completed");
+    assert_eq!((rig.calls("quick").calls, rig.calls("quick").acted), (1, 1));
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
 async fn a_call_about_an_earlier_call_of_its_command_decides_nothing() {
     let rig = rig().await;
     let daemon = rig.start().await;

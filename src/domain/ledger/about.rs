@@ -21,8 +21,8 @@ impl About {
     /// Tells by the URL that was called, and by the provider's own id for what it did.
     #[must_use]
     pub fn of(notice: &Notice, case: &Case) -> Self {
-        if notice.generation.is_some_and(|generation| generation != case.key_since) {
-            return Self::Earlier;
+        if let Some(generation) = notice.generation {
+            return if generation == case.key_since { Self::Latest } else { Self::Earlier };
         }
         let Some(told) = notice.reference.as_deref() else { return Self::Latest };
         let says_no = matches!(notice.meaning, Meaning::Declined(_) | Meaning::Failed(_));
@@ -31,7 +31,7 @@ impl About {
             // One that does not name its command was found by an id that the command had: of the only call, another one.
             Some(known) if told != known && (is_replayed || notice.command.is_some()) => Self::Earlier,
             None if case.former_reference.as_deref() == Some(told) => Self::Earlier,
-            None if says_no && is_replayed && notice.generation.is_none() => Self::Unclear,
+            None if says_no && is_replayed => Self::Unclear,
             _ => Self::Latest,
         }
     }

@@ -33,6 +33,7 @@ fn what_is_about_a_call_that_was_given_up_is_told_from_what_is_about_its_replay(
         (None, None, Some(1), None, no(), About::Latest),
         (None, None, Some(0), None, no(), About::Earlier),
         (None, Some("b"), Some(0), Some("b"), no(), About::Earlier),
+        (None, Some("b"), Some(1), Some("c"), no(), About::Latest),
         // By the provider's own id.
         (Some("a"), Some("b"), None, Some("b"), no(), About::Latest),
         (Some("a"), Some("b"), None, Some("a"), no(), About::Earlier),

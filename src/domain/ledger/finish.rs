@@ -158,7 +158,8 @@ impl Case {
         self.told = self.told.max(event.data.sequence);
         self.unknown = (self.unknown && !absent) || *unknown;
         self.keep(finished);
-        if event.data.provider_reference.is_some() {
+        // What a call that is made again was answered with names nothing that was done.
+        if event.data.provider_reference.is_some() && event.data.state != State::Pending {
             self.provider_reference.clone_from(&event.data.provider_reference);
         }
         self.phase = Phase::Decided { by: id, effects: Some(Box::new(effects.clone())) };

@@ -59,6 +59,9 @@ impl Poll {
     /// What an answer says about an accepted command, which the operation's `reading` knows how to map.
     pub(super) fn outcome(&self, reading: &Reading, heard: &Heard<'_>) -> Polled {
         let Heard { reply, body, scope, secrets } = heard;
+        if !answers(reply.status) {
+            return Polled::Still(Some(reading.failure(None, reply, body, scope, secrets)));
+        }
         let rule = reading.rule(scope);
         let declined = rule.is_some_and(|rule| rule.verdict == Verdict::Declined);
         let failure = || reading.failure(rule, reply, body, scope, secrets);

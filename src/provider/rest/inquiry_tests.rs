@@ -144,6 +144,11 @@ fn a_poll_completes_or_declines_only_by_what_the_file_says() {
         (&asked, 200, json!("<html>"), "still"),
         (&asked, 500, json!({"status": "done"}), "still, a fault"),
         (&asked, 404, json!({}), "still, a fault"),
+        (&asked, 404, json!({"status": "refused"}), "declined"),
+        // A provider in trouble does not know, whatever its body looks like.
+        (&asked, 500, json!({"status": "broken"}), "still, a fault"),
+        (&asked, 401, json!({"status": "refused"}), "still, a fault"),
+        (&asked, 429, json!({"status": "broken"}), "still, a fault"),
         (&asked, 401, json!({"status": "later"}), "still, a fault"),
         // `done` stands in place of `success`.
         (&single, 200, json!({"status": "done"}), "still"),
