@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::StreamExt as _;
 use futures_util::future::join;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -26,10 +25,9 @@ use super::connection::AmqpSettings;
 use super::declare;
 use super::error::BrokerError;
 use super::message::Message;
+use super::reconnect::ReconnectPauses;
 use super::topology::Topology;
 
-/// The shortest and the longest pause between two attempts to connect.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 /// The pause after a publish that the broker refused.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 /// How often a connection's own word for its state is read, should an event about its end be missed.
@@ -73,31 +71,39 @@ impl Broker {
 
     async fn supervise(self, sender: watch::Sender<Option<Arc<Session>>>) {
         let mut number = 0;
-        let mut waits = (1..).zip(pauses());
+        let mut pauses = ReconnectPauses::new();
         while !self.stop.is_cancelled() {
             let opened = tokio::select! {
                 opened = Session::open(&self.settings, &self.topology, number + 1) => opened,
                 () = self.stop.cancelled() => break,
             };
-            match opened {
+            let pause = match opened {
                 Ok(session) => {
                     number += 1;
-                    waits = (1..).zip(pauses());
                     let session = Arc::new(session);
                     info!(session = number, broker = %self.settings.address(), "connected");
                     sender.send_replace(Some(Arc::clone(&session)));
                     session.watch(&self.stop).await;
+                    let lived = session.opened.elapsed();
                     sender.send_replace(None);
                     session.close().await;
+                    let pause = pauses.after_session(lived);
+                    if !pause.is_zero() && !self.stop.is_cancelled() {
+                        let (lived_ms, pause_ms) = (millis(lived), millis(pause));
+                        warn!(session = number, lived_ms, pause_ms, "the session was short; connecting after a pause");
+                    }
+                    pause
                 }
                 Err(error) => {
-                    let (failures, pause) = waits.next().unwrap_or((u64::MAX, PAUSES.1));
-                    warn!(%error, failures, pause_ms = pause.as_millis(), "failed to connect to the broker; trying again");
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = self.stop.cancelled() => {}
-                    }
+                    let pause = pauses.after_failure();
+                    let (failures, pause_ms) = (pauses.failures(), millis(pause));
+                    warn!(%error, failures, pause_ms, "failed to connect to the broker; trying again");
+                    pause
                 }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.cancelled() => {}
             }
         }
     }
@@ -286,7 +292,7 @@ impl Session {
 
     /// Milliseconds since the session was opened.
     fn age(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+        millis(self.opened.elapsed())
     }
 
     /// What a confirm that did not come in time means. Where others came meanwhile, one queue is in trouble, such as one
@@ -320,6 +326,10 @@ impl Session {
         // A dead peer does not answer; the socket is dropped then.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Follows a connection's events until its session is over.
@@ -357,25 +367,4 @@ fn listen(connection: &Connection, blocking: Option<watch::Sender<bool>>, over: 
 /// Whether the broker closed only a channel (a "soft error" of AMQP 0-9-1): whoever uses it finds out by itself.
 fn is_of_a_channel(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(error) if matches!(error.kind(), AMQPErrorKind::Soft(_)))
-}
-
-/// The pauses between attempts to connect: doubling from 0.25 s to 10 s, without an end. Each is prolonged at random by up
-/// to its own length, so that instances do not come back together.
-fn pauses() -> impl Iterator<Item = Duration> {
-    let (shortest, longest) = PAUSES;
-    ExponentialBuilder::new().with_min_delay(shortest).with_max_delay(longest).with_jitter().without_max_times().build()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_a_bound_and_never_end() {
-        let (shortest, longest) = PAUSES;
-        for (failures, pause) in pauses().take(1_000).enumerate() {
-            let least = shortest.saturating_mul(1 << failures.min(10)).min(longest);
-            assert!(pause >= least && pause <= least * 2, "{failures}: {pause:?}");
-        }
-    }
 }

@@ -9,5 +9,6 @@ pub mod error;
 pub mod headers;
 pub mod message;
 pub mod names;
+mod reconnect;
 pub mod stream;
 pub mod topology;

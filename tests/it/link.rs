@@ -97,6 +97,28 @@ async fn cut_connections_make_nothing_unknown_that_the_daemon_works_on() {
 }
 
 #[tokio::test]
+async fn sessions_that_die_at_once_are_opened_again_after_growing_pauses() {
+    let rig = rig().await;
+    let proxy = TcpProxy::to(rig.vhost.address()).await;
+    let uri = rig.vhost.uri_at(proxy.address());
+    let rig = rig.env("FERRYD_AMQP__URI", &uri);
+    let daemon = rig.start().await;
+    let lines = |message: &'static str| daemon.logs(move |line| line["message"] == message);
+    for session in 1..=3 {
+        eventually(SOON, "the next session", async || (lines("connected").len() >= session).then_some(())).await;
+        proxy.cut().await;
+        let paused = async || (lines("the session was short; connecting after a pause").len() >= session).then_some(());
+        eventually(SOON, "the session is over", paused).await;
+    }
+    let pauses = lines("the session was short; connecting after a pause");
+    let pauses: Vec<_> = pauses.iter().map(|line| line["pause_ms"].as_u64().unwrap()).collect();
+    assert!(pauses.iter().zip([250, 500, 1_000]).all(|(pause, least)| *pause >= least), "{pauses:?}");
+    let event = rig.carry(&pay("after-all", json!({}))).await;
+    assert_eq!(word(&event, "data.state"), "completed");
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
 async fn a_deleted_queue_is_declared_again_and_what_was_published_meanwhile_is_carried() {
     let rig = rig().await;
     let daemon = rig.start().await;

@@ -1,0 +1,85 @@
+//! The pauses between attempts to keep a session with the broker.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+
+/// The shortest and the longest pause between two attempts to connect.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+
+/// A session that has lived for so long was a good one: after it the pauses begin anew.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// Grows the pauses between attempts, whether an attempt fails to connect or connects and dies at once.
+pub(super) struct ReconnectPauses {
+    failures: u64,
+    pauses: ExponentialBackoff,
+}
+
+impl ReconnectPauses {
+    /// Pauses before which nothing has failed.
+    pub(super) fn new() -> Self {
+        Self { failures: 0, pauses: pauses() }
+    }
+
+    /// The pause after a session that has `lived` for so long; zero after one that had settled.
+    pub(super) fn after_session(&mut self, lived: Duration) -> Duration {
+        if lived >= SETTLED {
+            *self = Self::new();
+            return Duration::ZERO;
+        }
+        self.after_failure()
+    }
+
+    /// The pause after an attempt that did not connect.
+    pub(super) fn after_failure(&mut self) -> Duration {
+        self.failures += 1;
+        self.pauses.next().unwrap_or(PAUSES.1)
+    }
+
+    /// Counts the attempts that failed one after the other.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures
+    }
+}
+
+/// The pauses themselves: doubling from 0.25 s to 10 s, without an end. Each is prolonged at random by up to its own length, so
+/// that instances do not come back together.
+fn pauses() -> ExponentialBackoff {
+    let (shortest, longest) = PAUSES;
+    ExponentialBuilder::new().with_min_delay(shortest).with_max_delay(longest).with_jitter().without_max_times().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn least(failures: u32) -> Duration {
+        PAUSES.0.saturating_mul(1 << failures.min(10)).min(PAUSES.1)
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_never_end() {
+        let mut reconnect = ReconnectPauses::new();
+        for failures in 0..1_000 {
+            let pause = reconnect.after_failure();
+            assert!(pause >= least(failures) && pause <= least(failures) * 2, "{failures}: {pause:?}");
+        }
+        assert_eq!(reconnect.failures(), 1_000);
+    }
+
+    #[test]
+    fn sessions_that_die_at_once_are_paused_after_like_attempts_that_fail_until_one_has_lived_for_ten_seconds() {
+        let mut reconnect = ReconnectPauses::new();
+        for failures in 0..6 {
+            let pause = match failures % 2 {
+                0 => reconnect.after_session(Duration::from_millis(9_999)),
+                _ => reconnect.after_failure(),
+            };
+            assert!(pause >= least(failures), "{failures}: {pause:?}");
+        }
+        assert_eq!(reconnect.after_session(Duration::from_secs(10)), Duration::ZERO);
+        assert_eq!(reconnect.failures(), 0);
+        assert!(reconnect.after_session(Duration::ZERO) <= least(0) * 2, "the pauses begin anew");
+    }
+}
