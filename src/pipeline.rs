@@ -51,7 +51,6 @@ use crate::amqp::error::BrokerError;
 use crate::amqp::topology::Names;
 use crate::domain::event::Happening;
 use crate::domain::exchange::{Answer, Request};
-use crate::domain::key::IdempotencyKey;
 use crate::domain::ledger::holder::Next;
 use crate::domain::ledger::record::Reason;
 use crate::domain::lifecycle::{self, Admission, Decision, Kind};
@@ -61,7 +60,7 @@ use crate::domain::retry::Rung;
 use crate::domain::token::NoToken;
 use crate::failpoint::{Failpoint, hit};
 use crate::ledger::exchanges::Exchanges;
-use crate::provider::{Call, Idempotency, Operation, Provider, Remedies};
+use crate::provider::{Call, Operation, Provider, Remedies};
 
 /// The rung a delivery waits on when its provider is busy.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -188,7 +187,7 @@ impl Pipeline {
             Admission::Instead(decision) => return self.follow(lane, order, *decision).await,
         }
         hit(Failpoint::Admitted);
-        let request = match Self::request(lane, order, operation) {
+        let request = match Self::request(lane, order) {
             Ok(request) => request,
             Err((kind, failure)) => return self.follow(lane, order, Decision::GiveUp(kind, failure)).await,
         };
@@ -237,12 +236,7 @@ impl Pipeline {
     }
 
     /// Describes the request, under the generation's key, and notes what is about to be sent.
-    fn request(lane: &Lane, order: &mut Order, operation: &Operation) -> Result<Request, (Kind, Failure)> {
-        if let Some(Idempotency { max_length, .. }) = operation.idempotency {
-            let generation = order.progress().generation;
-            let key = IdempotencyKey::for_generation(&order.command.id, generation, max_length);
-            order.progress_mut().key.get_or_insert(key);
-        }
+    fn request(lane: &Lane, order: &mut Order) -> Result<Request, (Kind, Failure)> {
         let first_sent = order.progress().first_sent.unwrap_or_else(Timestamp::now);
         for callback_url in lane.callback_urls(order, first_sent) {
             order.callback_url = callback_url;

@@ -100,7 +100,8 @@ fn show(
     operation: &Operation,
     command: &Command,
 ) -> Result<Shown, CommandError> {
-    let key = operation.idempotency.map(|keys| IdempotencyKey::for_generation(&command.id, 0, keys.max_length));
+    let key =
+        operation.idempotency.map(|keys| IdempotencyKey::for_generation(&command.id, 0).shortened_to(keys.max_length));
     let callback_url = provider.links.as_ref().map(|links| links.example(command));
     let call = Call {
         command,

@@ -175,6 +175,8 @@ impl DeadLetter {
         }
         let mut progress = Progress::of_generation(self.generation + 1, now);
         if !self.unknown || options.force_new_key {
+            // Where the operation takes keys; whoever carries it out knows that, and how long they may be.
+            progress.key = Some(IdempotencyKey::for_generation(&self.command.id, progress.generation));
             return Ok(progress);
         }
         let (Some(key), Some(first_sent), Some(retention)) = (&self.key, self.first_sent, self.key_retention_s) else {

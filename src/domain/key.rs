@@ -16,14 +16,26 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6f3c_9f2e_7d0b_4c55_9a31_f0e2_5d7a_61c
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// The key of a generation: the command's id, then `<id>.g<n>`; a UUID of that where the provider takes fewer characters.
+    /// The key of a generation: the command's id, then `<id>~<n>`. No id holds a `~`, so no other command has this key.
     #[must_use]
-    pub fn for_generation(id: &CommandId, generation: u32, max_length: Option<usize>) -> Self {
-        let long = if generation == 0 { id.to_string() } else { format!("{id}.g{generation}") };
-        if max_length.is_some_and(|max| long.len() > max) {
-            Self(Uuid::new_v5(&NAMESPACE, long.as_bytes()).to_string())
+    pub fn for_generation(id: &CommandId, generation: u32) -> Self {
+        Self(if generation == 0 { id.to_string() } else { format!("{id}~{generation}") })
+    }
+
+    /// The key of a generation whose messages name none: `<id>.g<n>`. A version that sent no keys along began it, and may have
+    /// sent a request under this one.
+    #[must_use]
+    pub fn of_unnamed(id: &CommandId, generation: u32) -> Self {
+        Self(if generation == 0 { id.to_string() } else { format!("{id}.g{generation}") })
+    }
+
+    /// Replaces a key that is too long for the provider by a UUID of it.
+    #[must_use]
+    pub fn shortened_to(self, max_length: Option<usize>) -> Self {
+        if max_length.is_some_and(|max| self.0.len() > max) {
+            Self(Uuid::new_v5(&NAMESPACE, self.0.as_bytes()).to_string())
         } else {
-            Self(long)
+            self
         }
     }
 
@@ -53,24 +65,40 @@ pub const SHORTENED_LENGTH: usize = 36;
 mod tests {
     use super::*;
 
-    fn key(id: &str, generation: u32, max_length: Option<usize>) -> String {
-        IdempotencyKey::for_generation(&id.parse().unwrap(), generation, max_length).to_string()
+    fn id(text: &str) -> CommandId {
+        text.parse().unwrap()
+    }
+
+    fn key(text: &str, generation: u32, max_length: Option<usize>) -> String {
+        IdempotencyKey::for_generation(&id(text), generation).shortened_to(max_length).to_string()
     }
 
     #[test]
-    fn a_key_names_its_generation() {
-        assert_eq!(key("order-1", 0, None), "order-1");
-        assert_eq!(key("order-1", 2, None), "order-1.g2");
+    fn a_key_names_its_generation_as_no_id_can() {
+        for (generation, expected) in [(0, "order-1"), (1, "order-1~1"), (2, "order-1~2")] {
+            let key = key("order-1", generation, None);
+            assert_eq!(key, expected);
+            assert_eq!(key.parse::<CommandId>().is_ok(), generation == 0, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_generation_whose_messages_name_no_key_has_the_one_that_may_have_been_sent() {
+        for (generation, expected) in [(0, "order-1"), (1, "order-1.g1"), (2, "order-1.g2")] {
+            assert_eq!(IdempotencyKey::of_unnamed(&id("order-1"), generation).as_str(), expected);
+        }
     }
 
     #[test]
     fn a_key_too_long_for_the_provider_becomes_one_stable_uuid_per_generation() {
         let id = "x".repeat(65);
         let short = key(&id, 0, Some(64));
+        // Every version has to send the same.
+        assert_eq!(short, "895a021e-f36d-5390-9043-6400a71b77b1");
         assert_eq!(short.len(), SHORTENED_LENGTH);
-        assert_eq!(short, key(&id, 0, Some(64)));
         assert_ne!(short, key(&id, 1, Some(64)));
         assert_eq!(key(&"x".repeat(64), 0, Some(64)).len(), 64);
-        assert_eq!(key(&"x".repeat(62), 1, Some(64)).len(), SHORTENED_LENGTH);
+        assert_eq!(key(&"x".repeat(62), 1, Some(64)).len(), 64);
+        assert_eq!(key(&"x".repeat(63), 1, Some(64)).len(), SHORTENED_LENGTH);
     }
 }

@@ -100,6 +100,8 @@ impl Replay {
     /// What the ledger is told of a replay.
     fn record(&self, dead: &Dead, letter: &DeadLetter, travel: &Travel, provider: &Name, at: Timestamp) -> Record {
         let Progress { unknown, key, first_sent, digest, .. } = travel.progress.clone();
+        // A new one is on record once it is used, in the form that its provider takes.
+        let key = key.filter(|_| unknown);
         let mut opening = opening(dead);
         opening.identity.provider.get_or_insert_with(|| provider.clone());
         let person = match &self.force_new_key {

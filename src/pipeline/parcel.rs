@@ -183,16 +183,29 @@ impl Parcel {
         }
     }
 
+    /// Settles under which key the operation is called, so that every message that follows names it. What was sent under
+    /// one is only sent again under the same; what takes no key has none.
+    pub fn settle_key(&mut self, operation: &Operation) {
+        let Progress { generation, key, first_sent, .. } = &mut self.travel.progress;
+        if first_sent.is_some() && key.is_some() {
+            return;
+        }
+        let (id, named) = (&self.identity.id, key.take());
+        *key = operation.idempotency.map(|Idempotency { max_length, .. }| {
+            named.unwrap_or_else(|| IdempotencyKey::of_unnamed(id, *generation)).shortened_to(max_length)
+        });
+    }
+
     /// Assumes that a request may have been sent which this message does not tell of: its holder died, or the broker
     /// gave the delivery to another. The key that was used then can only have been this generation's.
     pub fn assume_sent(&mut self, operation: Option<&Operation>) {
         if operation.is_some_and(|operation| operation.reads) || self.travel.progress.inquiry.is_some() {
             return;
         }
-        let Progress { generation, key, first_sent, unknown, .. } = &mut self.travel.progress;
-        *unknown = true;
-        if let Some(Idempotency { max_length, .. }) = operation.and_then(|operation| operation.idempotency) {
-            key.get_or_insert_with(|| IdempotencyKey::for_generation(&self.identity.id, *generation, max_length));
+        self.travel.progress.unknown = true;
+        if let Some(operation) = operation.filter(|operation| operation.idempotency.is_some()) {
+            self.settle_key(operation);
+            let first_sent = &mut self.travel.progress.first_sent;
             *first_sent = first_sent.or_else(|| headers::stamped_at(&self.properties));
         }
     }
@@ -221,10 +234,12 @@ impl Order {
                 Failure::new("unreadable_headers", "the message came back without saying how far it had come");
             return Err(refuse(identity, travel, Kind::Unresolved, failure, false));
         }
-        if let Err(failure) = check(&command, provider) {
-            return Err(refuse(identity, travel, Kind::Invalid, failure, true));
-        }
+        let operation = match check(&command, provider) {
+            Ok(operation) => operation,
+            Err(failure) => return Err(refuse(identity, travel, Kind::Invalid, failure, true)),
+        };
         let mut parcel = Parcel::new(delivery, identity, travel, names);
+        parcel.settle_key(operation);
         parcel.expires_at = parcel.expires_at.or(command.expires_at);
         Ok(Self { parcel, command, callback_url: None })
     }

@@ -66,3 +66,50 @@ fn a_message_that_asks_is_at_a_step_of_its_own() {
     assert_eq!(parcel(Some(question)).step(), Step { generation: 0, attempt: 1, inquiry: 3 });
     assert_eq!(parcel(None).step(), Step::call(0, 1));
 }
+
+/// An operation that takes keys of so many characters; of none: it takes no keys.
+fn operation(longest_key: usize) -> Operation {
+    let retention = std::time::Duration::from_hours(24);
+    Operation {
+        idempotency: (longest_key > 0).then_some(Idempotency { retention, max_length: Some(longest_key) }),
+        retry: crate::domain::retry::RetryPolicy::default(),
+        deadline: std::time::Duration::from_hours(1),
+        poll: None,
+        lookup: None,
+        payload: crate::provider::PayloadSchema::any(),
+        reads: false,
+        accept_duplicates: false,
+    }
+}
+
+#[test]
+fn a_message_without_a_key_has_the_one_of_before_and_none_is_changed_once_it_was_sent() {
+    let (keyed, short, none) = (255, 36, 0);
+    let long = format!("{}~1", "x".repeat(36));
+    let uuid = "b4392a3b-7d39-5e9b-96ad-1960c08ea059";
+    for (generation, named, is_sent, takes, expected) in [
+        (0, None, false, keyed, Some("order-1")),
+        (0, None, true, keyed, Some("order-1")),
+        (1, None, false, keyed, Some("order-1.g1")),
+        (2, None, true, keyed, Some("order-1.g2")),
+        (1, Some("order-1~1"), false, keyed, Some("order-1~1")),
+        (1, Some("order-1.g1"), true, keyed, Some("order-1.g1")),
+        (1, Some("order-1"), true, keyed, Some("order-1")),
+        (1, Some(long.as_str()), false, short, Some(uuid)),
+        (1, Some(long.as_str()), true, short, Some(long.as_str())),
+        (1, Some("order-1~1"), false, none, None),
+        (1, Some("order-1~1"), true, none, Some("order-1~1")),
+        (1, None, false, none, None),
+        (1, None, true, none, None),
+    ] {
+        let mut parcel = parcel(None);
+        parcel.travel.progress.generation = generation;
+        parcel.travel.progress.key = named.map(IdempotencyKey::from_header);
+        parcel.travel.progress.first_sent = is_sent.then(|| at(0));
+        parcel.settle_key(&operation(takes));
+        let settled = parcel.travel.progress.key.as_ref().map(IdempotencyKey::as_str);
+        assert_eq!(settled, expected, "{generation} {named:?} {is_sent} {takes}");
+        parcel.settle_key(&operation(takes));
+        assert_eq!(parcel.travel.progress.key.as_ref().map(IdempotencyKey::as_str), expected, "settled twice");
+    }
+}

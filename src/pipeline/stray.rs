@@ -148,6 +148,9 @@ impl Strays {
         }
         parcel.identity.provider = Some(provider.name.clone());
         let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
+        if let Some(operation) = operation {
+            parcel.settle_key(operation);
+        }
         self.pipeline.memory.recall(&mut parcel, operation);
         self.finish(delivery, outbox.give_back(&parcel)).await;
     }

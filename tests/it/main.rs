@@ -25,6 +25,7 @@ mod harness;
 mod headers;
 mod https;
 mod invalid;
+mod keys;
 mod ledger;
 mod link;
 mod load;

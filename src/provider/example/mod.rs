@@ -112,7 +112,7 @@ fn differences(provider: &Provider, name: &Name, operation: &Operation, example:
         Err(problem) => return vec![Difference::new("command", "a valid command", problem)],
     };
     let max_length = operation.idempotency.map(|keys| keys.max_length);
-    let key = max_length.map(|max_length| IdempotencyKey::for_generation(&command.id, 0, max_length));
+    let key = max_length.map(|max_length| IdempotencyKey::for_generation(&command.id, 0).shortened_to(max_length));
     let callback_url = provider.links.as_ref().map(|links| links.example(&command));
     let call = Call {
         command: &command,

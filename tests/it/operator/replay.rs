@@ -127,7 +127,8 @@ async fn what_cannot_be_replayed_stays_and_says_why() {
     assert_eq!(forced.code, Some(0), "{forced:?}");
     let replayed = bench.drain(COMMANDS).await;
     assert!(travel(&replayed[0]).extended_to.unwrap() > Timestamp::now());
-    assert!(!travel(&replayed[1]).progress.unknown && travel(&replayed[1]).progress.key.is_none());
+    let forced = travel(&replayed[1]).progress;
+    assert_eq!((forced.unknown, forced.key.unwrap().as_str()), (false, "acted~1"));
     let headers = replayed[1].properties.headers().as_ref().unwrap().inner();
     assert!(headers.contains_key("ferry-by") && headers.contains_key("ferry-reason"));
 }

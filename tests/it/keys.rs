@@ -1,0 +1,106 @@
+//! Keys under which commands are sent: no two generations of any two commands share one, and none changes under way.
+
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use serde_json::{Value, json};
+
+use crate::harness::broker::persistent;
+use crate::harness::daemon::Daemon;
+use crate::harness::wait::eventually;
+use crate::rig::{Rig, SOON, and, charge, word};
+
+/// The headers of a replay as an operator's ferryd wrote them that left it to the daemon to name the key.
+fn replay_without_key() -> FieldTable {
+    let mut table = FieldTable::default();
+    let text = |text: &str| AMQPValue::LongString(LongString::from(text));
+    for (name, value) in [
+        ("ferry-kind", text("replay")),
+        ("ferry-generation", AMQPValue::LongLongInt(1)),
+        ("ferry-attempt", AMQPValue::LongLongInt(1)),
+        ("ferry-hop", AMQPValue::LongLongInt(0)),
+        ("ferry-unknown", AMQPValue::Boolean(false)),
+        ("ferry-recorded", AMQPValue::Boolean(false)),
+        ("ferry-since", text(&jiff::Timestamp::now().to_string())),
+        ("ferry-history", text("[]")),
+    ] {
+        table.insert(name.into(), value);
+    }
+    table
+}
+
+/// The key that travels beside a command which waits on a rung.
+async fn key_beside(rig: &Rig, rung: &str, id: &str) -> String {
+    let queue = format!("ferry.retry.{rung}");
+    eventually(SOON, "it waits", async || {
+        let waiting = rig.broker.peek(&queue).await;
+        let message = waiting
+            .iter()
+            .find(|message| serde_json::from_slice::<Value>(&message.body).is_ok_and(|command| command["id"] == id))?;
+        let headers = message.properties.headers().as_ref();
+        Some(ferryd::amqp::message::text(headers, "ferry-key").unwrap_or_default().to_owned())
+    })
+    .await
+}
+
+/// A command that comes too late, so that its dead letter can be replayed with more time.
+async fn bury(rig: &Rig, id: &str) {
+    let late = and(charge(id, json!({})), json!({"expires_at": "2026-01-01T00:00:00Z"}));
+    assert_eq!(word(&rig.carry(&late).await, "data.error.kind"), "expired");
+}
+
+async fn replay(rig: &Rig, id: &str) {
+    let mut replay = rig.setup.command(&["dead", "replay", id, "--extend", "1h"]);
+    assert!(tokio::task::spawn_blocking(move || replay.status()).await.unwrap().unwrap().success());
+}
+
+/// The keys under which something was done.
+fn acted(rig: &Rig) -> Vec<String> {
+    let keys = rig.sandbox.calls().keys;
+    keys.into_iter().filter(|(_, calls)| calls.acted == 1).map(|(key, _)| key).collect()
+}
+
+async fn stop(daemon: &Daemon) {
+    daemon.sigterm();
+    assert!(daemon.wait(SOON).await.success());
+}
+
+#[tokio::test]
+async fn a_replay_shares_its_key_with_no_command_whatever_that_is_called() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    assert_eq!(word(&rig.carry(&charge("a.g1", json!({}))).await, "data.state"), "completed");
+    bury(&rig, "a").await;
+    replay(&rig, "a").await;
+    rig.events.state("a", "completed", SOON).await;
+    assert_eq!(acted(&rig), ["a.g1", "a~1"]);
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_replay_that_is_under_way_without_a_key_keeps_the_one_that_it_had() {
+    let rig = Rig::new("").await;
+    rig.declare().await;
+    let command = charge("old", json!({"fail_times": 1, "status": 429}));
+    let properties = persistent().with_headers(replay_without_key());
+    rig.broker.publish("ferry.redeliver", "replay.acme", command.to_string().as_bytes(), properties).await;
+    let daemon = rig.start().await;
+    assert_eq!(word(&rig.terminal("old").await, "data.state"), "completed");
+    assert_eq!(acted(&rig), ["old.g1"]);
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn every_message_of_a_command_names_its_key_also_before_the_first_call() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    let later = and(charge("early", json!({})), json!({"not_before": "2200-01-01T00:00:00Z"}));
+    rig.publish(&later).await;
+    assert_eq!(key_beside(&rig, "12h", "early").await, "early");
+
+    bury(&rig, "again").await;
+    stop(&daemon).await;
+    // Nobody is there to carry it out.
+    replay(&rig, "again").await;
+    let waiting = rig.broker.peek("ferry.commands.acme").await;
+    let headers = waiting[0].properties.headers().as_ref();
+    assert_eq!(ferryd::amqp::message::text(headers, "ferry-key"), Some("again~1"));
+}
