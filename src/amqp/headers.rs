@@ -14,7 +14,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use super::message::{number, text};
 use crate::domain::event::Trace;
-use crate::domain::inquiry::{DEADLINE_HEADER as DEADLINE, Inquiry, Purpose};
+use crate::domain::inquiry::{DEADLINE_HEADER as DEADLINE, Inquiry, PlannedInquiry, Purpose};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::ledger::effects::HeaderValue;
 use crate::domain::ledger::record::RecordId;
@@ -40,6 +40,10 @@ const INQUIRY: &str = "ferry-inquiry";
 const PURPOSE: &str = "ferry-purpose";
 const NOT_BEFORE: &str = "ferry-not-before";
 const TRIED: &str = "ferry-tried";
+const EARLY: &str = "ferry-early";
+const PLANNED_PURPOSE: &str = "ferry-planned-purpose";
+const PLANNED_NOT_BEFORE: &str = "ferry-planned-not-before";
+const PLANNED_TRIED: &str = "ferry-planned-tried";
 pub use crate::domain::dead_letter::HEADER as DEAD;
 
 /// The most bytes of a publisher's headers that are kept: properties and headers of a message must fit one frame,
@@ -138,9 +142,11 @@ impl Travel {
     }
 
     /// What has to do with asking the provider.
-    fn inquiry_headers(&self) -> [(&'static str, Option<HeaderValue>); 7] {
+    fn inquiry_headers(&self) -> [(&'static str, Option<HeaderValue>); 11] {
         let Progress { unknown_since, deadline, provider_reference, inquiry, .. } = &self.progress;
         let text = |text: &dyn ToString| HeaderValue::Text(text.to_string());
+        let planned = inquiry.and_then(|inquiry| inquiry.planned);
+        let early = inquiry.map(|inquiry| inquiry.early).filter(|early| *early > 0);
         [
             (UNKNOWN_SINCE, unknown_since.map(|time| text(&time))),
             (DEADLINE, deadline.map(|time| text(&time))),
@@ -149,6 +155,10 @@ impl Travel {
             (PURPOSE, inquiry.map(|inquiry| text(&inquiry.purpose.as_str()))),
             (NOT_BEFORE, inquiry.map(|inquiry| text(&inquiry.due))),
             (TRIED, inquiry.map(|inquiry| HeaderValue::Number(inquiry.tried.into()))),
+            (EARLY, early.map(|early| HeaderValue::Number(early.into()))),
+            (PLANNED_PURPOSE, planned.map(|planned| text(&planned.purpose.as_str()))),
+            (PLANNED_NOT_BEFORE, planned.map(|planned| text(&planned.due))),
+            (PLANNED_TRIED, planned.map(|planned| HeaderValue::Number(planned.tried.into()))),
         ]
     }
 
@@ -184,27 +194,50 @@ struct Unreadable;
 
 /// The question that is due, if one is. One that can't be understood must not be taken for a call.
 fn inquiry(headers: Option<&FieldTable>) -> Result<Option<Inquiry>, Unreadable> {
-    let count = |name| number(headers, name).and_then(|number| u32::try_from(number).ok());
-    let purpose = match whole(headers, PURPOSE)? {
-        None => return Ok(None),
-        Some("poll") => Purpose::Poll,
-        Some("lookup") => Purpose::Lookup,
-        Some(_) => return Err(Unreadable),
-    };
-    let (number, due) = (count(INQUIRY).ok_or(Unreadable)?, time(headers, NOT_BEFORE)?.ok_or(Unreadable)?);
-    Ok(Some(Inquiry { number, purpose, due, tried: count(TRIED).unwrap_or_default() }))
+    let Some(purpose) = purpose(headers, PURPOSE)? else { return Ok(None) };
+    let due = time(headers, NOT_BEFORE)?.ok_or(Unreadable)?;
+    let number = count(headers, INQUIRY).ok_or(Unreadable)?;
+    let (tried, early) = (count(headers, TRIED).unwrap_or_default(), count(headers, EARLY).unwrap_or_default());
+    Ok(Some(Inquiry { number, purpose, due, tried, early, planned: planned(headers)? }))
 }
 
-/// The headers of a message that waits to ask its provider, changed so that it looks up at once. Its hop is its own, so that
-/// it is told from the message that waits; two within a second are one.
+/// The question that was planned before one was asked early.
+fn planned(headers: Option<&FieldTable>) -> Result<Option<PlannedInquiry>, Unreadable> {
+    let Some(purpose) = purpose(headers, PLANNED_PURPOSE)? else { return Ok(None) };
+    let due = time(headers, PLANNED_NOT_BEFORE)?.ok_or(Unreadable)?;
+    Ok(Some(PlannedInquiry { purpose, due, tried: count(headers, PLANNED_TRIED).unwrap_or_default() }))
+}
+
+fn purpose(headers: Option<&FieldTable>, name: &str) -> Result<Option<Purpose>, Unreadable> {
+    match whole(headers, name)? {
+        None => Ok(None),
+        Some("poll") => Ok(Some(Purpose::Poll)),
+        Some("lookup") => Ok(Some(Purpose::Lookup)),
+        Some(_) => Err(Unreadable),
+    }
+}
+
+fn count(headers: Option<&FieldTable>, name: &str) -> Option<u32> {
+    number(headers, name).and_then(|number| u32::try_from(number).ok())
+}
+
+/// The headers of a message that waits to ask its provider, changed so that it looks up at once; what was planned stands
+/// beside that. Its hop is its own, so that it is told from the message that waits; two within a second are one.
 #[must_use]
 pub fn asking_now(waiting: &BTreeMap<String, HeaderValue>, now: Timestamp) -> BTreeMap<String, HeaderValue> {
     let mut headers = waiting.clone();
-    let purpose = Purpose::Lookup.as_str().to_owned();
+    if !waiting.contains_key(PLANNED_PURPOSE) {
+        // Otherwise it is asked early already, and what was planned before that stays planned.
+        for (planned, due) in [(PLANNED_PURPOSE, PURPOSE), (PLANNED_NOT_BEFORE, NOT_BEFORE), (PLANNED_TRIED, TRIED)] {
+            headers.extend(waiting.get(due).map(|value| (planned.to_owned(), value.clone())));
+        }
+    }
+    let purpose = Purpose::Lookup.as_str();
     headers.extend([
-        (KIND.to_owned(), HeaderValue::Text(purpose.clone())),
-        (PURPOSE.to_owned(), HeaderValue::Text(purpose)),
+        (KIND.to_owned(), HeaderValue::Text(purpose.to_owned())),
+        (PURPOSE.to_owned(), HeaderValue::Text(purpose.to_owned())),
         (NOT_BEFORE.to_owned(), HeaderValue::Text(now.to_string())),
+        (TRIED.to_owned(), HeaderValue::Number(0)),
         (HOP.to_owned(), HeaderValue::Number(now.as_second())),
     ]);
     headers

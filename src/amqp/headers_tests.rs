@@ -39,7 +39,7 @@ fn asked_about(purpose: Purpose) -> Travel {
     travel.progress.unknown_since = Some(time(1_800_000_001_001));
     travel.progress.deadline = Some(time(1_800_000_900_000));
     travel.progress.provider_reference = Some("pi_1 ü".to_owned());
-    travel.progress.inquiry = Some(Inquiry { number: 4, purpose, due: time(1_800_000_060_500), tried: 2 });
+    travel.progress.inquiry = Some(Inquiry { tried: 2, ..Inquiry::new(4, purpose, time(1_800_000_060_500)) });
     travel
 }
 
@@ -63,6 +63,8 @@ fn a_question_that_is_not_understood_is_not_taken_for_a_call() {
         (NOT_BEFORE, AMQPValue::Void),
         (DEADLINE, AMQPValue::LongString("never".into())),
         (UNKNOWN_SINCE, AMQPValue::LongString("once".into())),
+        (PLANNED_PURPOSE, AMQPValue::LongString("refund".into())),
+        (PLANNED_PURPOSE, AMQPValue::LongString("poll".into())),
     ];
     for (name, value) in broken {
         let mut headers = written(&asked_about(Purpose::Lookup));
@@ -81,6 +83,24 @@ fn what_a_version_without_questions_wrote_is_up_for_its_next_call() {
     let mut untold = written(&asked_about(Purpose::Poll));
     untold.insert(TRIED.into(), AMQPValue::Void);
     assert_eq!(Travel::read(Some(&untold)).unwrap().progress.inquiry.unwrap().tried, 0);
+}
+
+#[test]
+fn what_asks_now_says_what_was_planned_however_often_it_is_asked() {
+    for purpose in [Purpose::Poll, Purpose::Lookup] {
+        let waits = asked_about(purpose);
+        let question = waits.progress.inquiry.unwrap();
+        let planned = PlannedInquiry { purpose, due: question.due, tried: question.tried };
+        let mut headers = waits.headers(purpose.into());
+        for second in [1_800_000_000, 1_800_000_007] {
+            let now = Timestamp::from_second(second).unwrap();
+            headers = asking_now(&headers, now);
+            let table = with_own(BasicProperties::default(), &headers).headers().clone().unwrap();
+            let asked = Travel::read(Some(&table)).unwrap().progress.inquiry.unwrap();
+            let expected = Inquiry { planned: Some(planned), ..Inquiry::new(question.number, Purpose::Lookup, now) };
+            assert_eq!(asked, expected);
+        }
+    }
 }
 
 #[test]
@@ -176,11 +196,13 @@ proptest! {
 
     #[test]
     fn every_question_survives_the_way_through_a_queue(
-        (number, tried, poll) in any::<(u32, u32, bool)>(), due in 0_i64..4_000_000_000_000, reference in ".{0,40}",
+        (number, tried, early, poll, is_early) in any::<(u32, u32, u32, bool, bool)>(),
+        due in 0_i64..4_000_000_000_000, reference in ".{0,40}",
     ) {
         let mut travel = asked_about(if poll { Purpose::Poll } else { Purpose::Lookup });
         let purpose = travel.progress.inquiry.unwrap().purpose;
-        travel.progress.inquiry = Some(Inquiry { number, purpose, due: time(due), tried });
+        let planned = is_early.then(|| PlannedInquiry { purpose, due: time(due / 2), tried: early });
+        travel.progress.inquiry = Some(Inquiry { number, purpose, due: time(due), tried, early, planned });
         travel.progress.deadline = poll.then(|| time(due));
         travel.progress.provider_reference = Some(reference);
         prop_assert_eq!(Travel::read(Some(&written(&travel))), Some(travel));

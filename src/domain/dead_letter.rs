@@ -145,7 +145,7 @@ impl DeadLetter {
     /// Where asking the provider about its last call begins, at `now`; `None` where it is certain that none acted.
     #[must_use]
     pub fn look_up(&self, now: Timestamp) -> Option<Progress> {
-        let inquiry = Inquiry { number: u32::MAX, purpose: Purpose::Lookup, due: now, tried: u32::MAX };
+        let inquiry = Inquiry { tried: u32::MAX, ..Inquiry::new(u32::MAX, Purpose::Lookup, now) };
         self.unknown.then(|| Progress {
             attempt: self.attempt,
             key: self.key.as_deref().map(IdempotencyKey::from_header),

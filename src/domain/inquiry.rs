@@ -27,8 +27,49 @@ pub struct Inquiry {
     pub purpose: Purpose,
     /// Not before this.
     pub due: Timestamp,
-    /// How many lookups in a row have brought no answer.
+    /// How many lookups in a row have brought no answer; of a question that is asked early, how often it was asked.
     pub tried: u32,
+    /// How many of the questions before it were asked early: they make no later one come further apart.
+    pub early: u32,
+    /// The question that was planned, where this one is asked early: it is asked at its own time whatever comes of this one.
+    pub planned: Option<PlannedInquiry>,
+}
+
+/// A question that waits for its time while another is asked early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlannedInquiry {
+    /// What is asked then.
+    pub purpose: Purpose,
+    /// Its time.
+    pub due: Timestamp,
+    /// How many lookups in a row had brought no answer by then.
+    pub tried: u32,
+}
+
+impl Inquiry {
+    /// A question of its own time, the first of its kind.
+    #[must_use]
+    pub const fn new(number: u32, purpose: Purpose, due: Timestamp) -> Self {
+        Self { number, purpose, due, tried: 0, early: 0, planned: None }
+    }
+
+    /// Continues after an early question that did not end the command: with the same question after `wait`, or with the
+    /// planned one, whichever comes first.
+    fn after_early(self, planned: PlannedInquiry, wait: Option<Duration>, now: Timestamp) -> Self {
+        let (number, early) = (self.number.saturating_add(1), self.early.saturating_add(1));
+        match wait.map(|wait| after(now, wait)).filter(|due| *due < planned.due) {
+            Some(due) => Self { number, early, due, tried: self.tried.saturating_add(1), ..self },
+            None => Self { number, early, due: planned.due, ..self.as_planned() },
+        }
+    }
+
+    /// The question that an early one stands in for; any other is itself.
+    fn as_planned(self) -> Self {
+        match self.planned {
+            Some(PlannedInquiry { purpose, tried, .. }) => Self { purpose, tried, planned: None, ..self },
+            None => self,
+        }
+    }
 }
 
 /// What is asked.
@@ -78,8 +119,11 @@ pub struct Accepted {
     pub party: Party,
     /// Until when it may take.
     pub deadline: Timestamp,
-    /// The first question about it.
+    /// The next question about it.
     pub inquiry: Inquiry,
+    /// Whether this is how its acceptance became known. An event tells of that; what is found later, and does not end it, is
+    /// only put on record.
+    pub first: bool,
 }
 
 /// What to do about a message that is up for an inquiry.
@@ -101,6 +145,8 @@ pub fn before_inquiry(inquiry: Inquiry, progress: &Progress, limits: &Limits, no
     }
     // What is polled has a deadline; without one it would be polled for ever.
     let overdue = progress.deadline.is_none_or(|deadline| now >= deadline);
+    let past_deadline = overdue && progress.deadline.is_some();
+    let inquiry = if past_deadline { inquiry.as_planned() } else { inquiry };
     match inquiry.purpose {
         Purpose::Poll if !overdue && limits.poll.is_some() => Asking::Now(inquiry),
         // The provider file was changed: there is only the deadline left.
@@ -108,6 +154,9 @@ pub fn before_inquiry(inquiry: Inquiry, progress: &Progress, limits: &Limits, no
         Purpose::Poll if limits.lookup.is_some() => Asking::Now(Inquiry { purpose: Purpose::Lookup, ..inquiry }),
         Purpose::Poll => Asking::Instead(Box::new(Decision::GiveUp(Kind::Unresolved, overdue_failure()))),
         Purpose::Lookup if limits.lookup.is_some() => Asking::Now(inquiry),
+        Purpose::Lookup if let Some(planned) = inquiry.planned => {
+            Asking::Instead(Box::new(Decision::Inquire(inquiry.after_early(planned, None, now), None)))
+        }
         Purpose::Lookup => {
             let failure =
                 Failure::new("no_lookup", "the operation had a lookup when this was decided, and has none now");
@@ -121,8 +170,19 @@ pub fn before_inquiry(inquiry: Inquiry, progress: &Progress, limits: &Limits, no
 pub fn accepted(success: Success, party: Party, progress: &Progress, limits: &Limits, now: Timestamp) -> Decision {
     let deadline = progress.deadline.unwrap_or_else(|| after(now, limits.deadline));
     let due = limits.poll.map_or(deadline, |poll| after(now, Rung::at_least(poll.interval).duration()).min(deadline));
-    let inquiry = Inquiry { number: progress.next_inquiry(), purpose: Purpose::Poll, due, tried: 0 };
-    Decision::Wait(Box::new(Accepted { success, party, deadline, inquiry }))
+    let early = progress.inquiry.map_or(0, |inquiry| inquiry.early);
+    let inquiry = Inquiry { early, ..Inquiry::new(progress.next_inquiry(), Purpose::Poll, due) };
+    let first = progress.deadline.is_none();
+    Decision::Wait(Box::new(Accepted { success, party, deadline, inquiry, first }))
+}
+
+/// The wait before an early question is asked again, where it is. One that was not answered is repeated on the retry
+/// schedule; one that was answered, and has brought no end, once more after the interval of a first poll.
+fn wait_of_early(inquiry: Inquiry, is_answered: bool, limits: &Limits) -> Option<Duration> {
+    if is_answered {
+        return limits.poll.filter(|_| inquiry.tried == 0).map(|poll| Rung::at_least(poll.interval).duration());
+    }
+    limits.policy.next(inquiry.tried.saturating_add(1), None, 0.5).map(Rung::duration)
 }
 
 /// Decides what a poll leads to.
@@ -131,8 +191,13 @@ pub fn after_poll(polled: Polled, inquiry: Inquiry, progress: &Progress, limits:
     match polled {
         Polled::Completed(success) => Decision::Complete(success),
         Polled::Declined(failure) => Decision::GiveUp(Kind::Declined, failure),
+        Polled::Still(failure) if let Some(planned) = inquiry.planned => {
+            let wait = wait_of_early(inquiry, failure.is_none(), limits);
+            Decision::Inquire(inquiry.after_early(planned, wait, now), failure)
+        }
         Polled::Still(failure) => {
-            let wait = limits.poll.map_or(Duration::ZERO, |poll| interval(poll, inquiry.number));
+            let asked = inquiry.number.saturating_sub(inquiry.early);
+            let wait = limits.poll.map_or(Duration::ZERO, |poll| interval(poll, asked));
             let due = after(now, wait).min(progress.deadline.unwrap_or(Timestamp::MAX));
             Decision::Inquire(Inquiry { number: progress.next_inquiry(), due, ..inquiry }, failure)
         }
@@ -154,7 +219,7 @@ pub fn doubtful(failure: Failure, progress: &Progress, lookup: Option<LookupPoli
         Some(LookupPolicy { after: delay, .. }) if !looking => {
             let due = after(progress.unknown_since.unwrap_or(now), delay).max(now);
             let number = progress.next_inquiry();
-            Decision::Inquire(Inquiry { number, purpose: Purpose::Lookup, due, tried: 0 }, Some(failure))
+            Decision::Inquire(Inquiry::new(number, Purpose::Lookup, due), Some(failure))
         }
         _ => Decision::GiveUp(Kind::Unresolved, failure),
     }
@@ -176,7 +241,13 @@ pub fn after_lookup(
         LookedUp::Found(Outcome::Completed(success)) => return Decision::Complete(success),
         LookedUp::Found(Outcome::Declined(failure)) => return Decision::GiveUp(Kind::Declined, failure),
         LookedUp::Found(Outcome::Waiting(success, party)) if !overdue => {
-            return accepted(success, party, progress, limits, now);
+            return match (progress.deadline, inquiry.planned) {
+                (Some(deadline), Some(planned)) => {
+                    let inquiry = inquiry.after_early(planned, wait_of_early(inquiry, true, limits), now);
+                    Decision::Wait(Box::new(Accepted { success, party, deadline, inquiry, first: false }))
+                }
+                _ => accepted(success, party, progress, limits, now),
+            };
         }
         LookedUp::Found(Outcome::Waiting(..)) => return Decision::GiveUp(Kind::Unresolved, overdue_failure()),
         LookedUp::Found(outcome) => {
@@ -189,14 +260,14 @@ pub fn after_lookup(
         }
         LookedUp::Absent(failure) | LookedUp::Unclear(failure) => failure,
     };
+    if let Some(planned) = inquiry.planned {
+        let wait = wait_of_early(inquiry, false, limits);
+        return Decision::Inquire(inquiry.after_early(planned, wait, now), Some(failure));
+    }
     if progress.deadline.is_some() && !overdue {
-        // It was only asked earlier than it would have been, because the provider called.
+        // A version before this one asked early without writing down what was planned.
         let poll = Inquiry { purpose: Purpose::Poll, tried: 0, ..inquiry };
         return after_poll(Polled::Still(Some(failure)), poll, progress, limits, now);
-    }
-    if let Some(regular) = before_its_time(progress, limits, now) {
-        // It was only asked earlier than it would have been: that spends none of its tries.
-        return Decision::Inquire(Inquiry { number: progress.next_inquiry(), due: regular, ..inquiry }, Some(failure));
     }
     let tried = inquiry.tried.saturating_add(1);
     match limits.policy.next(tried, None, 0.5) {
@@ -206,12 +277,6 @@ pub fn after_lookup(
         }
         None => Decision::GiveUp(Kind::Unresolved, unanswered(failure, tried)),
     }
-}
-
-/// When the first lookup is due of itself, where `now` is before that.
-fn before_its_time(progress: &Progress, limits: &Limits, now: Timestamp) -> Option<Timestamp> {
-    let regular = after(progress.unknown_since?, limits.lookup?.after);
-    (now < regular).then_some(regular)
 }
 
 /// Whether a provider that knows of nothing at `now` has not acted.

@@ -147,8 +147,7 @@ mod tests {
 
     fn question(number: u32, hop: u32) -> Step {
         let mut travel = Travel { hop, ..Travel::fresh(Timestamp::UNIX_EPOCH) };
-        let (purpose, due) = (Purpose::Lookup, Timestamp::UNIX_EPOCH);
-        travel.progress.inquiry = Some(Inquiry { number, purpose, due, tried: 0 });
+        travel.progress.inquiry = Some(Inquiry::new(number, Purpose::Lookup, Timestamp::UNIX_EPOCH));
         Step::new(&"order-1".parse().unwrap(), &travel)
     }
 

@@ -60,9 +60,16 @@ pub(super) fn log_verdict(parcel: &Parcel, verdict: &Verdict, mask: impl FnOnce(
     match verdict {
         Verdict::End(happening) => log_ending(parcel, happening, mask),
         Verdict::Wait(accepted) => {
-            let Accepted { deadline, inquiry, .. } = accepted.as_ref();
+            let Accepted { deadline, inquiry, first, .. } = accepted.as_ref();
             let (deadline, next) = (deadline.to_string(), inquiry.due.to_string());
-            info!(command.id = command, provider, attempt, deadline, next, "the provider accepted the command");
+            if *first {
+                info!(command.id = command, provider, attempt, deadline, next, "the provider accepted the command");
+            } else {
+                debug!(
+                    command.id = command,
+                    provider, attempt, deadline, next, "the provider still works on the command"
+                );
+            }
         }
         Verdict::Inquire(Inquiry { purpose: Purpose::Lookup, due, tried: 0, .. }, failure) => {
             let reason = failure.as_ref().map(|failure| mask().text(&failure.message)).unwrap_or_default();

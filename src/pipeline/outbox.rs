@@ -102,17 +102,18 @@ impl Outbox {
         Effects { event: happened(parcel, attempt, happening, now), told, carried: Some(carried) }
     }
 
-    /// What follows from an acceptance: the event, and the continuation that asks the provider how far it is.
+    /// What follows from an acceptance: the event, where nothing has told of it before, and the continuation that asks the
+    /// provider how far it is.
     #[must_use]
     pub fn waiting(&self, parcel: &Parcel, attempt: u32, accepted: Accepted, now: Timestamp) -> Effects {
-        let Accepted { success, party, deadline, inquiry } = accepted;
+        let Accepted { success, party, deadline, inquiry, first } = accepted;
         let mut travel = parcel.travel.clone();
         travel.progress.deadline = Some(deadline);
         if success.provider_reference.is_some() {
             travel.progress.provider_reference.clone_from(&success.provider_reference);
         }
         let happening = Happening::Waiting(success, party);
-        let told = self.states.contains(&happening.state());
+        let told = first && self.states.contains(&happening.state());
         let mut event = happened(parcel, attempt, happening, now);
         event.data.next_attempt_at = Some(inquiry.due);
         Effects { event, told, carried: Some(self.asking(parcel, travel, inquiry, now)) }

@@ -7,7 +7,7 @@ fn outbox() -> Outbox {
 }
 
 fn question(purpose: Purpose, second: i64) -> Inquiry {
-    Inquiry { number: 2, purpose, due: at(second), tried: 0 }
+    Inquiry::new(2, purpose, at(second))
 }
 
 /// What a message that goes on says of how far it has come.
@@ -20,8 +20,11 @@ fn an_acceptance_is_told_and_goes_on_to_the_first_poll_with_its_deadline() {
     let (outbox, parcel) = (outbox(), parcel(None));
     let success = Success { provider_reference: Some("pi_1".to_owned()), ..Success::default() };
     let inquiry = question(Purpose::Poll, 100);
-    let accepted = Accepted { success, party: Party::Provider, deadline: at(3_600), inquiry };
+    let accepted = Accepted { success, party: Party::Provider, deadline: at(3_600), inquiry, first: true };
+    let again = outbox.waiting(&parcel, 1, Accepted { first: false, ..accepted.clone() }, at(0));
+    assert!(!again.told, "it is told once");
     let effects = outbox.waiting(&parcel, 1, accepted, at(0));
+    assert_eq!((&again.carried, &again.event), (&effects.carried, &effects.event));
     assert_eq!((effects.told, effects.deadline()), (true, Some(at(3_600))));
     assert_eq!(effects.event.data.next_attempt_at, Some(at(100)));
     let outgoing = outbox.outgoing(&parcel, &effects, &[]);

@@ -62,7 +62,7 @@ fn how_long_nothing_is_proved_does_not_count_from_before_a_call_that_nobody_answ
 
 #[test]
 fn a_message_that_asks_is_at_a_step_of_its_own() {
-    let question = Inquiry { number: 3, purpose: Purpose::Lookup, due: at(0), tried: 0 };
+    let question = Inquiry::new(3, Purpose::Lookup, at(0));
     assert_eq!(parcel(Some(question)).step(), Step { generation: 0, attempt: 1, inquiry: 3 });
     assert_eq!(parcel(None).step(), Step::call(0, 1));
 }

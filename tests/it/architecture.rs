@@ -230,7 +230,7 @@ fn the_printed_decisions_are_those_of_the_code() {
 fn looked_up(found: LookedUp, seconds: i64, attempt: u32, tried: u32, proves_absence: bool) -> String {
     let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence };
     let limits = Limits { lookup: Some(lookup), ..without_key(limits()) };
-    let inquiry = Inquiry { number: 1, purpose: Purpose::Lookup, due: start(), tried };
+    let inquiry = Inquiry { tried, ..Inquiry::new(1, Purpose::Lookup, start()) };
     let mut progress = Progress::fresh(start());
     progress.attempt = attempt;
     progress.suspect(start());
@@ -264,7 +264,7 @@ fn the_printed_ends_of_lookups_are_those_of_the_code() {
 fn the_printed_ends_of_polls_are_those_of_the_code() {
     let poll = PollPolicy { interval: Duration::from_secs(5), longest: Duration::from_mins(1) };
     let limits = Limits { poll: Some(poll), ..limits() };
-    let inquiry = Inquiry { number: 1, purpose: Purpose::Poll, due: start(), tried: 0 };
+    let inquiry = Inquiry::new(1, Purpose::Poll, start());
     let mut progress = Progress::fresh(start());
     progress.inquiry = Some(inquiry);
     progress.deadline = Timestamp::from_second(start().as_second() + 60).ok();

@@ -6,6 +6,7 @@ mod accounts;
 mod amqps;
 mod api;
 mod architecture;
+mod asked_early;
 mod bulkhead;
 mod callback_url;
 mod callbacks;

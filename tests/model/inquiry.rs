@@ -38,7 +38,7 @@ pub fn inquiry_of(errand: Errand, step: Step) -> Option<Inquiry> {
         Errand::Poll => (Purpose::Poll, 0),
         Errand::Lookup(tried) => (Purpose::Lookup, tried),
     };
-    Some(Inquiry { number: step.inquiry.into(), purpose, due: NOW, tried: tried.into() })
+    Some(Inquiry { tried: tried.into(), ..Inquiry::new(step.inquiry.into(), purpose, NOW) })
 }
 
 /// The same, as the model has it.

@@ -1,0 +1,129 @@
+//! Questions that are asked before their time, because a webhook call or another command gives reason to: what comes of them,
+//! and that nothing which was planned comes later for it.
+
+use serde_json::{Value, json};
+
+use crate::callbacks::{call, told};
+use crate::harness::daemon::Daemon;
+use crate::harness::wait::eventually;
+use crate::rig::{File, Rig, SOON, command, word};
+
+/// Calls that are only worth asking about, and an operation whose polls come late.
+const OPERATIONS: &str = r#"
+[webhook]
+trust = "lookup"
+verify = "none"
+event = "{{ body.type }}"
+command = "{{ body.command }}"
+[[webhook.on]]
+when = "body.type == 'charge.moved'"
+as = "lookup"
+
+[operations.pay]
+request = { method = "POST", path = "/acme/pay" }
+idempotency = { header = "Idempotency-Key", retention = "24h" }
+retry = { schedule = ["1s", "1s"], jitter = false }
+deadline = "2d"
+body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
+[operations.pay.poll]
+request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
+interval = "12h"
+longest = "12h"
+failed = "body.status == 'failed'"
+[operations.pay.lookup]
+request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+after = "2s"
+found = "body.data | length == 1"
+item = "{{ body.data[0] }}"
+[operations.pay.response]
+reference = "{{ body.id }}"
+result = { id = "{{ body.id }}", status = "{{ body.status }}" }
+success = "body.status == 'succeeded'"
+accepted = "body.status == 'processing'"
+"#;
+
+async fn rig(operations: &str) -> Rig {
+    let rig = Rig::with("", &[("acme", File { operations, ..File::default() })]).await;
+    rig.env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0").env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
+}
+
+fn pay(id: &str, sandbox: Value) -> Value {
+    command("acme", "pay", id, sandbox)
+}
+
+/// How often the sandbox was asked about something.
+fn asked(rig: &Rig, about: &str) -> u64 {
+    rig.sandbox.calls().questions.get(about).copied().unwrap_or_default()
+}
+
+/// The provider calls: something has become of a command.
+async fn tell(daemon: &Daemon, call_id: &str, command: &str) {
+    let body = told(call_id, "charge.moved", json!({"command": command}));
+    assert_eq!(call(daemon, &body).await, Some(200));
+}
+
+/// The distinct ids of a command's own events, in the order in which they came.
+fn events(rig: &Rig, id: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    for event in rig.events.of(id) {
+        let event_id = word(&event, "id").to_owned();
+        if word(&event, "type").starts_with("ferry.command.") && !ids.contains(&event_id) {
+            ids.push(event_id);
+        }
+    }
+    ids
+}
+
+/// When a command is asked about next, as `ferryd status` tells it.
+async fn planned(rig: &Rig, id: &str) -> Value {
+    let mut status = rig.setup.command(&["status", id, "--json"]);
+    let output = tokio::task::spawn_blocking(move || status.output()).await.unwrap().unwrap();
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    status["timeline"].as_array().unwrap().last().unwrap()["until"].clone()
+}
+
+#[tokio::test]
+async fn a_question_that_a_call_raised_and_that_failed_is_asked_again_and_the_planned_poll_keeps_its_time() {
+    let rig = rig(OPERATIONS).await;
+    let daemon = rig.start().await;
+    rig.publish(&pay("found", json!({"accepted": true, "hidden": "2s"}))).await;
+    rig.publish(&pay("lost", json!({"accepted": true, "hidden": "1h"}))).await;
+    rig.events.state("found", "waiting", SOON).await;
+    let poll_at = rig.events.state("lost", "waiting", SOON).await["data"]["next_attempt_at"].clone();
+    rig.sandbox.end("found", "succeeded");
+    tell(&daemon, "evt-1", "found").await;
+    assert_eq!(word(&rig.terminal("found").await, "data.state"), "completed");
+    tell(&daemon, "evt-2", "lost").await;
+    // Once at once, and twice more on the schedule: then the poll is left, at its time.
+    eventually(SOON, "it is asked until the schedule is used up", async || (asked(&rig, "lost") == 3).then_some(()))
+        .await;
+    eventually(SOON, "the poll is planned as before", async || (planned(&rig, "lost").await == poll_at).then_some(()))
+        .await;
+    // Another call begins anew, and changes nothing about the poll either.
+    tell(&daemon, "evt-3", "lost").await;
+    eventually(SOON, "it is asked anew", async || (asked(&rig, "lost") == 6).then_some(())).await;
+    eventually(SOON, "the poll is planned as before", async || (planned(&rig, "lost").await == poll_at).then_some(()))
+        .await;
+    assert_eq!(events(&rig, "lost"), ["lost/0/1/waiting"]);
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_call_about_a_payment_that_is_still_open_is_no_event_of_its_command_and_no_attempt() {
+    let rig = rig(OPERATIONS).await;
+    let daemon = rig.start().await;
+    rig.publish(&pay("open", json!({"accepted": true}))).await;
+    rig.events.state("open", "waiting", SOON).await;
+    for number in 1..=3 {
+        tell(&daemon, &format!("evt-{number}"), "open").await;
+        eventually(SOON, "it is asked", async || (asked(&rig, "open") == number).then_some(())).await;
+    }
+    rig.sandbox.end("open", "succeeded");
+    tell(&daemon, "evt-4", "open").await;
+    let end = rig.terminal("open").await;
+    assert_eq!((word(&end, "data.state"), &end["data"]["attempt"]), ("completed", &json!(1)));
+    rig.events.catch_up().await;
+    assert_eq!(events(&rig, "open"), ["open/0/1/waiting", "open/0/1/completed"]);
+    assert_eq!((rig.calls("open").calls, rig.calls("open").acted), (1, 1));
+    rig.end(&daemon).await;
+}
