@@ -22,7 +22,7 @@ pub struct AmqpSettings {
     pub connect_timeout: Duration,
     /// The most time from a publish to its confirm, while the broker does not block publishers.
     pub publish_timeout: Duration,
-    /// The most publishes awaiting their confirm at the same time.
+    /// The most publishes to one destination awaiting their confirm at the same time.
     pub max_unconfirmed: usize,
 }
 

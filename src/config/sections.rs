@@ -52,8 +52,8 @@ pub struct Amqp {
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
     pub publish_timeout: Duration,
-    /// The most messages that are published and not yet confirmed, 1 to 65535. Default 1000. Environment:
-    /// `FERRYD_AMQP__MAX_UNCONFIRMED`.
+    /// The most messages that are published to one destination and not yet confirmed, 1 to 65535; more than 200 counts as 200,
+    /// with which one queue in trouble can't stop the others. Default 200. Environment: `FERRYD_AMQP__MAX_UNCONFIRMED`.
     #[schemars(range(min = 1))]
     pub max_unconfirmed: u16,
 }
@@ -68,7 +68,7 @@ impl Default for Amqp {
             heartbeat: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             publish_timeout: Duration::from_secs(10),
-            max_unconfirmed: 1_000,
+            max_unconfirmed: 200,
         }
     }
 }

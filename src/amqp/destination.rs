@@ -1,0 +1,177 @@
+//! Where messages go: to which link, and to which channel of it.
+//!
+//! A message whose queue is in trouble must hold up only those that go to the same place, so every place has a channel of
+//! its own: each queue that ferryd publishes to, and the events of each provider.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use super::message::Message;
+use super::topology::{Argument, Topology};
+
+/// The place of messages whose provider is none of the configured ones.
+const OTHER: &str = "other";
+
+/// A connection to the broker on which messages are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LinkPurpose {
+    /// The streams: what was decided, and what was said to providers.
+    Ledger,
+    /// What ferryd itself takes up again, and dead letters.
+    Continuations,
+    /// What subscribers and askers read.
+    Events,
+    /// Webhook calls on their way into their queues.
+    Webhooks,
+}
+
+impl LinkPurpose {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Ledger, Self::Continuations, Self::Events, Self::Webhooks];
+
+    /// The word for it in the connection's name at the broker.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ledger => "publish-ledger",
+            Self::Continuations => "publish-continuations",
+            Self::Events => "publish-events",
+            Self::Webhooks => "publish-webhooks",
+        }
+    }
+}
+
+/// What messages have in common that are held up by the same trouble.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublishDestination {
+    /// The link that leads there.
+    pub link: LinkPurpose,
+    /// The name of a queue, or of an exchange and a provider.
+    pub name: String,
+}
+
+impl fmt::Display for PublishDestination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Finds the destination of a message by the topology. There are no more destinations than the topology has room for,
+/// whatever stands in a routing key.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DestinationMap {
+    providers: HashSet<String>,
+    streams: HashSet<String>,
+    rungs: HashSet<String>,
+}
+
+impl DestinationMap {
+    pub(super) fn new(topology: &Topology) -> Self {
+        let mut map = Self::default();
+        for queue in &topology.queues {
+            if queue.arguments.get("x-queue-type") == Some(&Argument::Text("stream".to_owned())) {
+                map.streams.insert(queue.name.clone());
+            }
+            // The prefix is a name, and names have no dot.
+            match queue.name.split_once('.').map(|(_, rest)| rest.split_once('.')) {
+                Some(Some(("commands", provider))) => map.providers.insert(provider.to_owned()),
+                Some(Some(("retry", rung))) => map.rungs.insert(rung.to_owned()),
+                _ => false,
+            };
+        }
+        map
+    }
+
+    /// Where a message goes.
+    pub(super) fn find(&self, message: &Message) -> PublishDestination {
+        let (exchange, key) = (message.exchange.as_str(), message.routing_key.as_str());
+        let word = |number: usize| key.split('.').nth(number).unwrap_or_default();
+        let to = |link, name: String| PublishDestination { link, name };
+        let Some((prefix, rest)) = exchange.split_once('.') else {
+            return match self.streams.get(key) {
+                Some(stream) => to(LinkPurpose::Ledger, stream.clone()),
+                None => to(LinkPurpose::Events, "replies".to_owned()),
+            };
+        };
+        match rest {
+            "events" => to(LinkPurpose::Events, format!("{exchange} {}", self.provider(word(1)))),
+            "callbacks" => to(LinkPurpose::Webhooks, format!("{exchange}.{}", self.provider(word(0)))),
+            "callbacks.dead" => to(LinkPurpose::Webhooks, exchange.to_owned()),
+            "retry" => to(LinkPurpose::Continuations, format!("{exchange}.{}", known(&self.rungs, word(0)))),
+            "dead" => to(LinkPurpose::Continuations, format!("{exchange}.{}", self.provider(word(0)))),
+            // Both lead into the provider's queue of commands.
+            "redeliver" | "commands" => {
+                to(LinkPurpose::Continuations, format!("{prefix}.commands.{}", self.provider(word(1))))
+            }
+            // Exchanges come from ferryd's own names alone.
+            _ => to(LinkPurpose::Continuations, exchange.to_owned()),
+        }
+    }
+
+    fn provider<'w>(&self, word: &'w str) -> &'w str {
+        known(&self.providers, word)
+    }
+}
+
+fn known<'w>(words: &HashSet<String>, word: &'w str) -> &'w str {
+    if words.contains(word) { word } else { OTHER }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::BasicProperties;
+    use lapin::types::ShortString;
+
+    use super::*;
+    use crate::amqp::topology::{Names, Subscriber};
+    use crate::domain::name::Name;
+
+    fn destination(exchange: &str, key: &str) -> (LinkPurpose, String) {
+        let names = Names::new("ferry".parse().unwrap());
+        let providers: [Name; 2] = ["stripe", "adyen"].map(|name| name.parse().unwrap());
+        let subscriber = Subscriber { queue: "shop.events".to_owned(), bindings: vec!["#".to_owned()] };
+        let topology = Topology::new(&names, &providers, [], &[subscriber]).with_callbacks(&names, &providers);
+        let [exchange, routing_key] = [exchange, key].map(ShortString::from);
+        let message = Message { exchange, routing_key, properties: BasicProperties::default(), body: Vec::new() };
+        let found = DestinationMap::new(&topology).find(&message);
+        (found.link, found.name)
+    }
+
+    #[test]
+    fn messages_share_a_channel_only_where_the_same_queue_would_hold_them_up() {
+        use LinkPurpose::{Continuations, Events, Ledger, Webhooks};
+        for (exchange, key, link, name) in [
+            ("", "ferry.ledger", Ledger, "ferry.ledger"),
+            ("", "ferry.exchanges", Ledger, "ferry.exchanges"),
+            ("", "shop.answers", Events, "replies"),
+            ("", "amq.rabbitmq.reply-to.g1h2", Events, "replies"),
+            ("ferry.events", "payment.stripe.charge.completed", Events, "ferry.events stripe"),
+            ("ferry.events", "payment.adyen.charge.failed", Events, "ferry.events adyen"),
+            ("ferry.retry", "5s.stripe", Continuations, "ferry.retry.5s"),
+            ("ferry.retry", "12h.adyen", Continuations, "ferry.retry.12h"),
+            ("ferry.redeliver", "back.stripe", Continuations, "ferry.commands.stripe"),
+            ("ferry.commands", "payment.stripe.charge", Continuations, "ferry.commands.stripe"),
+            ("ferry.dead", "stripe", Continuations, "ferry.dead.stripe"),
+            ("ferry.dead", "adyen", Continuations, "ferry.dead.adyen"),
+            ("ferry.control", "", Continuations, "ferry.control"),
+            ("ferry.callbacks", "stripe.default", Webhooks, "ferry.callbacks.stripe"),
+            ("ferry.callbacks", "adyen.eu", Webhooks, "ferry.callbacks.adyen"),
+            ("ferry.callbacks.dead", "stripe.default", Webhooks, "ferry.callbacks.dead"),
+        ] {
+            assert_eq!(destination(exchange, key), (link, name.to_owned()), "{exchange} {key}");
+        }
+    }
+
+    #[test]
+    fn made_up_words_of_routing_keys_make_no_destinations_of_their_own() {
+        for (exchange, key, name) in [
+            ("ferry.events", "payment.x1.charge.failed", "ferry.events other"),
+            ("ferry.events", "", "ferry.events other"),
+            ("ferry.dead", "unknown", "ferry.dead.other"),
+            ("ferry.commands", "payment.any.charge", "ferry.commands.other"),
+            ("ferry.retry", "7s.stripe", "ferry.retry.other"),
+        ] {
+            assert_eq!(destination(exchange, key).1, name, "{exchange} {key}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! One channel for each destination, and what is known of how the destination answers.
+//!
+//! RabbitMQ stops a channel that publishes to a queue without a leader, for up to 65 s, and then, 400 messages later, its
+//! connection. So no channel leads to two destinations, and no more than [`MOST_UNCONFIRMED`] messages are under way on one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lapin::options::BasicPublishOptions;
+use lapin::{Channel, Confirmation};
+use tokio::sync::{MutexGuard, Semaphore, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::connection::AmqpSettings;
+use super::destination::{DestinationMap, PublishDestination};
+use super::failure::{CloseCause, PublishFailure};
+use super::link::PublishingLink;
+use super::message::Message;
+use super::session::Session;
+use super::standing::{DestinationStanding, StandingChange};
+use super::topology::Topology;
+
+/// The most messages on a channel that await their confirm. The broker lets a connection send 400 messages that a channel has
+/// not looked at, and counts in steps of 200; with more than 200, one channel could use them up.
+const MOST_UNCONFIRMED: usize = 200;
+
+/// The outlets of a process, over all sessions.
+pub(super) struct OutletMap {
+    destinations: DestinationMap,
+    most_unconfirmed: usize,
+    outlets: Mutex<HashMap<PublishDestination, Arc<Outlet>>>,
+}
+
+/// The way to one destination.
+pub(super) struct Outlet {
+    destination: PublishDestination,
+    unconfirmed: Semaphore,
+    channel: tokio::sync::Mutex<Option<OpenChannel>>,
+    standing: watch::Sender<DestinationStanding>,
+    probing: tokio::sync::Mutex<()>,
+}
+
+/// A channel in confirm mode. The client closes it when the last copy is dropped, so what is under way on one that is given up
+/// can still be confirmed.
+#[derive(Clone)]
+struct OpenChannel {
+    session: u64,
+    channel: Channel,
+}
+
+impl OutletMap {
+    pub(super) fn new(settings: &AmqpSettings, topology: &Topology) -> Self {
+        let most_unconfirmed = settings.max_unconfirmed.clamp(1, MOST_UNCONFIRMED);
+        Self { destinations: DestinationMap::new(topology), most_unconfirmed, outlets: Mutex::default() }
+    }
+
+    /// The outlet through which a message goes.
+    pub(super) fn outlet(&self, message: &Message) -> Arc<Outlet> {
+        let destination = self.destinations.find(message);
+        let mut outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
+        let outlet = outlets.entry(destination).or_insert_with_key(|destination| {
+            Arc::new(Outlet {
+                destination: destination.clone(),
+                unconfirmed: Semaphore::new(self.most_unconfirmed),
+                channel: tokio::sync::Mutex::default(),
+                standing: watch::Sender::default(),
+                probing: tokio::sync::Mutex::default(),
+            })
+        });
+        Arc::clone(outlet)
+    }
+}
+
+impl Outlet {
+    /// Waits until a message may be published: at once, unless the destination is down. Then they wait for one of them, which
+    /// gets the guard and finds out.
+    pub(super) async fn wait_for_turn(&self) -> Option<MutexGuard<'_, ()>> {
+        let mut standing = self.standing.subscribe();
+        if !standing.borrow_and_update().is_down() {
+            return None;
+        }
+        let probe = async {
+            let guard = self.probing.lock().await;
+            loop {
+                let DestinationStanding::Down { next, .. } = *self.standing.borrow() else { return None };
+                if next <= Instant::now() {
+                    return Some(guard);
+                }
+                sleep_until(next).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = standing.wait_for(|standing| !standing.is_down()) => None,
+            guard = probe => guard,
+        }
+    }
+
+    /// Publishes a message once, and takes note of how the destination answers.
+    pub(super) async fn publish(&self, session: &Session, message: &Message) -> Result<(), PublishFailure> {
+        let sent = Instant::now();
+        let published = self.try_publish(session, message).await;
+        let mut change = StandingChange::None;
+        self.standing.send_if_modified(|standing| {
+            let before = *standing;
+            change = match &published {
+                Ok(()) => standing.confirm(Instant::now()),
+                // Says nothing about the destination.
+                Err(PublishFailure::SessionLost { .. }) => StandingChange::None,
+                Err(_) => standing.refuse(sent, Instant::now()),
+            };
+            before != *standing
+        });
+        self.log_change(change, published.as_ref().err());
+        published
+    }
+
+    /// Publishes a message once, if the destination can take one more just now.
+    pub(super) async fn publish_now(&self, session: &Session, message: &Message) -> Result<(), PublishFailure> {
+        match self.unconfirmed.try_acquire() {
+            Ok(_permit) => self.confirm(session, message).await,
+            Err(_) => Err(PublishFailure::Nacked),
+        }
+    }
+
+    async fn try_publish(&self, session: &Session, message: &Message) -> Result<(), PublishFailure> {
+        let permit = tokio::select! {
+            permit = self.unconfirmed.acquire() => permit,
+            () = session.ended() => return Err(session.loss()),
+        };
+        match permit {
+            Ok(_permit) => self.confirm(session, message).await,
+            Err(_) => Err(PublishFailure::SessionLost { cause: CloseCause::found("ferryd is stopping") }),
+        }
+    }
+
+    async fn confirm(&self, session: &Session, message: &Message) -> Result<(), PublishFailure> {
+        let link = session.link(self.destination.link).await?;
+        let open = self.open(session, link).await?;
+        let Message { exchange, routing_key, properties, body } = message;
+        let options = BasicPublishOptions::default();
+        let sending =
+            open.channel.basic_publish(exchange.clone(), routing_key.clone(), options, body, properties.clone());
+        let confirming = async { Ok::<_, PublishFailure>(sending.await?.await?) };
+        let confirmed = link.await_answer(session, confirming).await.map_or_else(
+            |after| Err(PublishFailure::Unconfirmed { after }),
+            |answer| match answer? {
+                Confirmation::Ack(_) => Ok(()),
+                Confirmation::Nack(_) => Err(PublishFailure::Nacked),
+                Confirmation::NotRequested => {
+                    Err(PublishFailure::ChannelClosed { cause: CloseCause::found("publisher confirms are off") })
+                }
+            },
+        );
+        if matches!(confirmed, Err(PublishFailure::Unconfirmed { .. } | PublishFailure::ChannelClosed { .. })) {
+            self.give_up(&open).await;
+        }
+        confirmed
+    }
+
+    /// The channel of this session.
+    async fn open(&self, session: &Session, link: &PublishingLink) -> Result<OpenChannel, PublishFailure> {
+        let mut slot = self.channel.lock().await;
+        let usable = |open: &&OpenChannel| open.session == session.number && open.channel.status().connected();
+        if let Some(open) = slot.as_ref().filter(usable) {
+            return Ok(open.clone());
+        }
+        let channel = link.open_channel(session).await?;
+        Ok(slot.insert(OpenChannel { session: session.number, channel }).clone())
+    }
+
+    /// Lets the next message have a new channel.
+    async fn give_up(&self, given_up: &OpenChannel) {
+        let mut slot = self.channel.lock().await;
+        let place = |open: &OpenChannel| (open.session, open.channel.id());
+        if slot.as_ref().map(place) == Some(place(given_up)) {
+            *slot = None;
+        }
+    }
+
+    fn log_change(&self, change: StandingChange, failure: Option<&PublishFailure>) {
+        let destination = self.destination.name.as_str();
+        match change {
+            StandingChange::None => {}
+            StandingChange::WentDown => {
+                let reason = failure.map(ToString::to_string).unwrap_or_default();
+                warn!(destination, reason, "the destination is down; what has to go there is held, all else goes on");
+            }
+            StandingChange::CameUp(after) => {
+                info!(destination, down_s = after.as_secs(), "the destination takes messages again");
+            }
+        }
+    }
+}

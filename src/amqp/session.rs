@@ -1,0 +1,191 @@
+//! One life of the link to the broker: the connection that consumes, and those that publish.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use lapin::{Channel, Connection};
+use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::connection::AmqpSettings;
+use super::declare;
+use super::destination::LinkPurpose;
+use super::error::BrokerError;
+use super::failure::{CloseCause, PublishFailure, is_of_a_channel};
+use super::link::PublishingLink;
+use super::topology::Topology;
+
+/// How often a connection's own word for its state is read, should an event about its end be missed.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a goodbye to the broker may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One life of the link.
+pub struct Session {
+    /// Counts the sessions of this process, from 1.
+    pub number: u64,
+    settings: Arc<AmqpSettings>,
+    opened: Instant,
+    consuming: Connection,
+    /// By purpose; opened when first needed.
+    links: [OnceCell<PublishingLink>; LinkPurpose::ALL.len()],
+    end: Arc<SessionEnd>,
+}
+
+/// The end of a session, and its cause.
+#[derive(Default)]
+pub(super) struct SessionEnd {
+    over: CancellationToken,
+    cause: OnceLock<CloseCause>,
+}
+
+impl Session {
+    pub(super) async fn open(
+        settings: &Arc<AmqpSettings>,
+        topology: &Topology,
+        number: u64,
+    ) -> Result<Self, BrokerError> {
+        let consuming = settings.connect("consume").await?;
+        declare::declare(&consuming, topology).await?;
+        let end = Arc::<SessionEnd>::default();
+        follow_events(&consuming, None, Arc::clone(&end));
+        let (settings, opened) = (Arc::clone(settings), Instant::now());
+        Ok(Self { number, settings, opened, consuming, links: Default::default(), end })
+    }
+
+    /// Waits until the session is over or ferryd stops.
+    pub(super) async fn watch(&self, stop: &CancellationToken) {
+        let mut ticks = tokio::time::interval(STATUS_INTERVAL);
+        while !stop.is_cancelled() && !self.is_over() {
+            tokio::select! {
+                () = self.ended() => {}
+                () = stop.cancelled() => {}
+                _ = ticks.tick() => {
+                    if !self.connections().all(|connection| connection.status().connected()) {
+                        self.end("a connection is closed");
+                    }
+                }
+            }
+        }
+        self.end.over.cancel();
+    }
+
+    fn connections(&self) -> impl Iterator<Item = &Connection> {
+        let publishing = self.links.iter().filter_map(OnceCell::get).map(|link| &link.connection);
+        [&self.consuming].into_iter().chain(publishing)
+    }
+
+    /// Ends the session; the supervisor opens the next.
+    pub fn end(&self, reason: &str) {
+        self.end_by(&CloseCause::found(reason));
+    }
+
+    pub(super) fn end_by(&self, cause: &CloseCause) {
+        if !self.is_over() {
+            warn!(session = self.number, reason = cause.reason, "the session with the broker is over");
+            self.end.end(cause.clone());
+        }
+    }
+
+    /// How long ago it was opened.
+    pub(super) fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// Resolves when the session is over.
+    pub async fn ended(&self) {
+        self.end.over.cancelled().await;
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.end.over.is_cancelled()
+    }
+
+    /// Why what was under way on this session was not confirmed, once it is over.
+    pub(super) fn loss(&self) -> PublishFailure {
+        let cause = self.end.cause.get().cloned().unwrap_or_else(|| CloseCause::found("the session ended"));
+        PublishFailure::SessionLost { cause }
+    }
+
+    /// Whether the broker takes no messages for now on some link.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.links.iter().filter_map(OnceCell::get).any(PublishingLink::is_blocked)
+    }
+
+    /// The link for a purpose.
+    pub(super) async fn link(&self, purpose: LinkPurpose) -> Result<&PublishingLink, PublishFailure> {
+        let opening = || PublishingLink::open(&self.settings, purpose, &self.end);
+        tokio::select! {
+            link = self.links[purpose as usize].get_or_try_init(opening) => link.map_err(|error| {
+                PublishFailure::SessionLost { cause: CloseCause::found(&error.to_string()) }
+            }),
+            () = self.ended() => Err(self.loss()),
+        }
+    }
+
+    /// A new channel for consuming.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where the connection is lost.
+    pub async fn consuming_channel(&self) -> Result<Channel, BrokerError> {
+        tokio::select! {
+            channel = self.consuming.create_channel() => channel.map_err(BrokerError::during("open a channel")),
+            () = self.ended() => Err(BrokerError::Stopping),
+        }
+    }
+
+    pub(super) async fn declare(&self, topology: &Topology) -> Result<(), BrokerError> {
+        declare::declare(&self.consuming, topology).await.map(drop)
+    }
+
+    pub(super) async fn close(&self) {
+        // All at once: over a stalled network the goodbye to one takes all the time there is.
+        let goodbyes = join_all(self.connections().map(|connection| connection.close(200, "bye".into())));
+        // A dead peer does not answer; the socket is dropped then.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbyes).await;
+    }
+}
+
+impl SessionEnd {
+    /// The first cause is the true one; the others follow from it.
+    fn end(&self, cause: CloseCause) {
+        let _ = self.cause.set(cause);
+        self.over.cancel();
+    }
+}
+
+/// Follows a connection's events until its session is over.
+pub(super) fn follow_events(connection: &Connection, blocking: Option<watch::Sender<bool>>, end: Arc<SessionEnd>) {
+    let mut events = connection.events_listener();
+    tokio::spawn(async move {
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = end.over.cancelled() => return,
+            };
+            match event {
+                Some(lapin::Event::ConnectionBlocked(reason)) => {
+                    warn!(reason, "the broker blocks publishers; waiting");
+                    blocking.as_ref().map(|blocking| blocking.send_replace(true));
+                }
+                Some(lapin::Event::ConnectionUnblocked) => {
+                    info!("the broker takes messages again");
+                    blocking.as_ref().map(|blocking| blocking.send_replace(false));
+                }
+                // Whoever uses the channel finds out by itself.
+                Some(lapin::Event::Error(error)) if is_of_a_channel(&error) => {
+                    debug!(%error, "the broker closed a channel");
+                }
+                Some(lapin::Event::Error(error)) => {
+                    warn!(%error, "a connection to the broker failed");
+                    return end.end(CloseCause::from(&error));
+                }
+                Some(_) => {}
+                None => return end.over.cancel(),
+            }
+        }
+    });
+}

@@ -1,0 +1,136 @@
+//! How a destination of messages has answered lately.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// For how long a destination may confirm nothing that it was sent, until it counts as down.
+pub(super) const DOWN_AFTER: Duration = Duration::from_secs(5);
+/// The shortest and the longest pause before a refused message is published again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// How a destination has answered lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum DestinationStanding {
+    /// It confirms.
+    #[default]
+    Up,
+    /// It has refused a message, or not answered, and confirmed none since. It gets every message still.
+    Troubled {
+        /// When the first such message was published.
+        since: Instant,
+    },
+    /// It gets one message at a time, to find out when it confirms again.
+    Down {
+        /// When the first message that it did not take was published.
+        since: Instant,
+        /// How many messages it has refused since it counts as down.
+        probes: u32,
+        /// When it gets the next one.
+        next: Instant,
+    },
+}
+
+/// What an answer has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StandingChange {
+    /// Nothing that anybody needs to be told.
+    None,
+    /// The destination counts as down from now on.
+    WentDown,
+    /// The destination confirms again, after having been down for this long.
+    CameUp(Duration),
+}
+
+impl DestinationStanding {
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self, Self::Down { .. })
+    }
+
+    /// Takes note of a confirm.
+    pub(super) fn confirm(&mut self, now: Instant) -> StandingChange {
+        match std::mem::take(self) {
+            Self::Down { since, .. } => StandingChange::CameUp(now - since),
+            Self::Up | Self::Troubled { .. } => StandingChange::None,
+        }
+    }
+
+    /// Takes note of a message, published at `sent`, that was not confirmed.
+    pub(super) fn refuse(&mut self, sent: Instant, now: Instant) -> StandingChange {
+        match *self {
+            Self::Up => *self = Self::Troubled { since: sent },
+            Self::Troubled { .. } => {}
+            Self::Down { since, probes, .. } => {
+                let probes = probes.saturating_add(1);
+                *self = Self::Down { since, probes, next: now + pause(probes) };
+            }
+        }
+        match *self {
+            Self::Troubled { since } if now - since >= DOWN_AFTER => {
+                *self = Self::Down { since, probes: 0, next: now + pause(0) };
+                StandingChange::WentDown
+            }
+            _ => StandingChange::None,
+        }
+    }
+}
+
+/// The pause before the next attempt, after so many that failed.
+pub(super) fn pause(failures: u32) -> Duration {
+    let (shortest, longest) = PAUSES;
+    shortest.saturating_mul(1 << failures.min(16)).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_destination_is_down_once_it_has_confirmed_nothing_for_a_while() {
+        let start = Instant::now();
+        let mut standing = DestinationStanding::default();
+        for seconds in 0..5 {
+            assert_eq!(standing.refuse(start, start + SECOND * seconds), StandingChange::None);
+            assert!(!standing.is_down(), "{seconds}");
+        }
+        assert_eq!(standing.refuse(start + SECOND * 5, start + SECOND * 5), StandingChange::WentDown);
+        assert!(standing.is_down());
+    }
+
+    #[test]
+    fn one_message_without_an_answer_for_long_enough_is_enough() {
+        let start = Instant::now();
+        let mut standing = DestinationStanding::default();
+        assert_eq!(standing.refuse(start, start + DOWN_AFTER), StandingChange::WentDown);
+    }
+
+    #[test]
+    fn a_confirm_in_between_begins_anew() {
+        let start = Instant::now();
+        let mut standing = DestinationStanding::default();
+        let _ = standing.refuse(start, start + SECOND * 4);
+        assert_eq!(standing.confirm(start + SECOND * 4), StandingChange::None);
+        assert_eq!(standing.refuse(start + SECOND * 4, start + SECOND * 8), StandingChange::None);
+        assert!(!standing.is_down());
+    }
+
+    #[test]
+    fn what_is_down_is_tried_ever_more_rarely_and_is_up_with_the_first_confirm() {
+        let start = Instant::now();
+        let mut standing = DestinationStanding::default();
+        let _ = standing.refuse(start, start + DOWN_AFTER);
+        let mut now = start + DOWN_AFTER;
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            let DestinationStanding::Down { next, .. } = standing else { unreachable!("{standing:?}") };
+            pauses.push((next - now).as_millis());
+            now = next;
+            assert_eq!(standing.refuse(now, now), StandingChange::None);
+        }
+        assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+        assert_eq!(standing.confirm(now), StandingChange::CameUp(now - start));
+        assert_eq!(standing, DestinationStanding::Up);
+    }
+}
