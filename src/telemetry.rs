@@ -1,18 +1,28 @@
 //! The log: where it goes, in which form, and what is left out.
 //!
-//! It goes to the standard error, one line an event, with the time in UTC (RFC 3339). Standard output is for what a
-//! command
-//! prints.
+//! It goes to the standard error, one line an event, with the time in UTC (RFC 3339). Standard output is for what a command
+//! prints. Nobody waits for the log to be written: where it is not read, lines are dropped, and the log says how many.
 
+mod log_queue;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal as _;
+use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
 
 use tracing::Subscriber;
+use tracing::error;
 use tracing::subscriber::SetGlobalDefaultError;
 use tracing_subscriber::filter::{Directive, EnvFilter, ParseError};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
 
+use self::log_queue::LogQueue;
 use crate::config::{Format, Log};
 
 /// The target of the log of requests to providers and their answers.
@@ -27,7 +37,16 @@ pub enum TelemetryError {
     /// This process has a log already.
     #[error("the log is set up already: {0}")]
     Twice(#[from] SetGlobalDefaultError),
+    /// The system has no thread left.
+    #[error("failed to start the thread that writes the log: {0}")]
+    Thread(#[from] std::io::Error),
 }
+
+/// How long the end of the process waits for the log to be read.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What is still to be written of this process's log.
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,15 +55,48 @@ enum Style {
     Json,
 }
 
-/// Sends the log of this process to the standard error.
+/// Sends the log of this process to the standard error, and panics to the log. [`flush`] it before the process ends.
 ///
 /// # Errors
-/// Where the filter cannot be read, or the process has a log already.
+/// Where the filter cannot be read, the process has a log already, or there can be no thread to write it.
 pub fn init(log: &Log) -> Result<(), TelemetryError> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let style = style(log.format, std::io::stderr().is_terminal(), no_color);
-    tracing::subscriber::set_global_default(subscriber(log, style, std::io::stderr)?)?;
+    let queue = LogQueue::start(std::io::stderr(), move |dropped| notice(style, dropped, Timestamp::now()))?;
+    let writer = queue.clone();
+    tracing::subscriber::set_global_default(subscriber(log, style, move || writer.clone())?)?;
+    QUEUE.get_or_init(|| queue);
+    // Written by itself, a panic would wait for whoever does not read the log.
+    std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// Waits until the log is written, a second at most.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(FLUSH_TIMEOUT);
+    }
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let (reason, place) = (panic.payload_as_str().unwrap_or_default(), panic.location().map(ToString::to_string));
+    let backtrace = Some(Backtrace::capture()).filter(|trace| trace.status() == BacktraceStatus::Captured);
+    let backtrace = backtrace.map(|trace| trace.to_string());
+    error!(reason, place, backtrace, "panicked");
+}
+
+/// The line that tells how many lines are missing. Not an event, so that no filter leaves it out.
+fn notice(style: Style, dropped: u64, now: Timestamp) -> Vec<u8> {
+    let (target, message) = (module_path!(), "dropped log lines that nobody read in time");
+    let line = match style {
+        Style::Human { .. } => format!("{now}  WARN {target}: {message} dropped={dropped}"),
+        Style::Json => {
+            let now = now.to_string();
+            json!({"timestamp": now, "level": "WARN", "message": message, "dropped": dropped, "target": target})
+                .to_string()
+        }
+    };
+    format!("{line}\n").into_bytes()
 }
 
 /// Colours only for people on a terminal who did not say `NO_COLOR` (<https://no-color.org>).

@@ -91,3 +91,19 @@ fn exchanges_are_logged_unless_switched_off() {
         }
     }
 }
+
+#[test]
+fn the_line_about_dropped_lines_has_the_form_of_the_others() {
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let json: serde_json::Value = serde_json::from_slice(&notice(Style::Json, 7, now)).unwrap();
+    let text = logged(&Log::default(), Style::Json, || tracing::warn!(dropped = 7, "careful"));
+    let other: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let names = |line: &serde_json::Value| line.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&json), names(&other));
+    assert_eq!((&json["dropped"], &json["level"]), (&7.into(), &"WARN".into()));
+    let human = String::from_utf8(notice(Style::Human { colour: true }, 7, now)).unwrap();
+    assert_eq!(
+        human,
+        "1970-01-01T00:00:00Z  WARN ferryd::telemetry: dropped log lines that nobody read in time dropped=7\n"
+    );
+}

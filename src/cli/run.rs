@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::error::CommandError;
+use super::interrupt::{INTERRUPTED, StopSignals};
 use super::setup::Setup;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::topology::{Names, Subscriber};
@@ -27,11 +27,8 @@ Examples:
   ferryd run --config ferryd.toml
   FERRYD_LOG=debug ferryd run --config ferryd.toml
 
-SIGTERM or SIGINT: stop taking commands, finish what is in flight within shutdown.grace, end with 0.
-A second signal ends at once; what was in flight is delivered again by the broker.";
-
-/// The code of a process that ended by a second signal, as shells write it for SIGINT.
-const INTERRUPTED: i32 = 130;
+SIGTERM, SIGINT or SIGHUP: stop taking commands, finish what is in flight within shutdown.grace, end with 0.
+A second SIGTERM or SIGINT ends at once; what was in flight is delivered again by the broker.";
 
 /// For how long after the first signal another is taken for its echo.
 const ECHO: Duration = Duration::from_millis(200);
@@ -47,7 +44,10 @@ impl Run {
         let setup = Setup::load_servable(config)?;
         telemetry::init(&setup.config.log)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(serve(setup))
+        let ended = runtime.block_on(serve(setup));
+        drop(runtime);
+        telemetry::flush();
+        ended
     }
 }
 
@@ -121,16 +121,9 @@ fn daemon_setup(
 
 /// The first signal asks for an orderly end, the second for an end at once.
 fn follow_signals(stop: CancellationToken, grace: Duration) -> Result<impl Future<Output = ()>, CommandError> {
-    let mut term = signal(SignalKind::terminate())?;
-    let mut int = signal(SignalKind::interrupt())?;
+    let mut signals = StopSignals::listen()?;
     Ok(async move {
-        let mut next = async || {
-            tokio::select! {
-                _ = term.recv() => "SIGTERM",
-                _ = int.recv() => "SIGINT",
-            }
-        };
-        let name = next().await;
+        let name = signals.first().await;
         info!(signal = name, "told to stop");
         let patience = u32::try_from(grace.as_micros().saturating_add(5_000_000)).unwrap_or(u32::MAX);
         notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(patience)]);
@@ -138,12 +131,13 @@ fn follow_signals(stop: CancellationToken, grace: Duration) -> Result<impl Futur
         // Some senders, such as `timeout`, signal a process and its group: that is one word, said twice.
         let _ = tokio::time::timeout(ECHO, async {
             loop {
-                next().await;
+                signals.first().await;
             }
         })
         .await;
-        let name = next().await;
+        let name = signals.second().await;
         warn!(signal = name, "told to stop at once; the broker will deliver what was in flight again");
+        telemetry::flush();
         std::process::exit(INTERRUPTED);
     })
 }

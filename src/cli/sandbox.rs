@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::CommandError;
+use super::interrupt::StopSignals;
 use super::output::Output;
 use crate::sandbox::{Sandbox as Provider, SandboxOptions};
 
@@ -52,12 +52,7 @@ impl Sandbox {
             let options = SandboxOptions { bind: self.bind, dir: self.dir.clone() };
             let sandbox = Provider::start(options).await?;
             self.announce(&sandbox, out)?;
-            let mut term = signal(SignalKind::terminate())?;
-            let mut int = signal(SignalKind::interrupt())?;
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
-            }
+            StopSignals::listen()?.first().await;
             sandbox.shutdown().await;
             Ok(())
         })

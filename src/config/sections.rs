@@ -285,7 +285,7 @@ fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
-    /// How long calls under way may go on after SIGTERM or SIGINT; what is not finished then is given back to the
+    /// How long calls under way may go on after SIGTERM, SIGINT or SIGHUP; what is not finished then is given back to the
     /// broker.
     /// Default `30s`. Environment: `FERRYD_SHUTDOWN__GRACE`.
     #[serde(with = "human::duration")]

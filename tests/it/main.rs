@@ -43,6 +43,8 @@ mod schedule;
 mod shutdown;
 mod tls_server;
 mod truncated;
+#[cfg(feature = "failpoints")]
+mod unread_log;
 mod waiting;
 mod webhook_send;
 #[cfg(feature = "failpoints")]

@@ -84,8 +84,31 @@ async fn calls_that_outlast_the_grace_are_left_to_the_broker_with_a_warning() {
 }
 
 #[tokio::test]
+async fn a_hangup_drains_the_daemon_however_often_it_comes() {
+    let rig = Rig::with("", &file("")).await;
+    let daemon = rig.start().await;
+    rig.publish(&tell("held", json!({"latency": "3s"}))).await;
+    provider_works(&rig, 1).await;
+    kill(daemon.pid(), Signal::SIGHUP).unwrap();
+    told_to_stop(&daemon).await;
+    let ended = async || {
+        let status = daemon.exit_status();
+        if status.is_none() {
+            kill(daemon.pid(), Signal::SIGHUP).unwrap();
+        }
+        status
+    };
+    assert_eq!(eventually(SOON, "ferryd ends", ended).await.code(), Some(0));
+    assert_eq!(word(&rig.terminal("held").await, "data.state"), "completed");
+    assert_eq!(daemon.logs(|line| line["message"] == "stopped").len(), 1, "{}", daemon.log_text());
+    rig.broker.await_depth("ferry.commands.acme", 0).await;
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_the_daemon_at_once() {
-    for (first, second) in [(Signal::SIGTERM, Signal::SIGTERM), (Signal::SIGINT, Signal::SIGTERM)] {
+    for (first, second) in
+        [(Signal::SIGTERM, Signal::SIGTERM), (Signal::SIGINT, Signal::SIGTERM), (Signal::SIGHUP, Signal::SIGINT)]
+    {
         let rig = Rig::with("", &file("")).await;
         let daemon = rig.start().await;
         rig.publish(&pay("held", json!({"latency": "20s"}))).await;

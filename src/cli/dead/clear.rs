@@ -31,7 +31,8 @@ Examples:
 
 A replay starts the command's next generation. It looks only at what was given up before it
 started. Each dead letter is removed after its replay was confirmed by the broker: interrupted or
-killed, it loses nothing. Ctrl-C or SIGTERM ends it between two messages, a second one at once.
+killed, it loses nothing. Ctrl-C, SIGTERM or SIGHUP ends it between two messages, a second Ctrl-C or
+SIGTERM at once.
 A call that may have acted is repeated only under its old key, while the provider remembers it.
 
 Ends with 1 where some were refused, the first one failed again, or it was interrupted.";

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -85,6 +85,11 @@ impl Setup {
         Daemon::spawn(run)
     }
 
+    /// Starts `ferryd run` with a log that nobody reads, until [`Daemon::read_log`].
+    pub(crate) fn start_unread(&self) -> Daemon {
+        Daemon::spawn_unread(self.run())
+    }
+
     /// Starts `ferryd run` and waits until all its consumers are attached.
     pub(crate) async fn start_ready(&self) -> Daemon {
         let daemon = self.start();
@@ -109,16 +114,30 @@ pub(crate) struct Daemon {
     child: Mutex<Child>,
     pid: Pid,
     log: Log,
+    unread: Mutex<Option<ChildStderr>>,
 }
 
 impl Daemon {
-    fn spawn(mut command: Command) -> Self {
+    fn spawn(command: Command) -> Self {
+        let daemon = Self::spawn_unread(command);
+        daemon.read_log();
+        daemon
+    }
+
+    fn spawn_unread(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
         let log = Log::default();
         collect(child.stdout.take().unwrap(), &log);
-        collect(child.stderr.take().unwrap(), &log);
-        Self { child: Mutex::new(child), pid, log }
+        let unread = Mutex::new(child.stderr.take());
+        Self { child: Mutex::new(child), pid, log, unread }
+    }
+
+    /// Reads the log from now on, and what is still in its pipe.
+    pub(crate) fn read_log(&self) {
+        if let Some(unread) = self.unread.lock().unwrap().take() {
+            collect(unread, &self.log);
+        }
     }
 
     /// The process id.

@@ -1,0 +1,149 @@
+//! Log lines on their way to the standard error, which may be a pipe that nobody reads.
+//!
+//! Whoever logs puts a line into a queue in memory and goes on; a thread of its own writes. Lines that find the queue full are
+//! dropped and counted, and the count is told at their place in the log.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The most bytes of lines that wait.
+const MAX_QUEUED: usize = 4 << 20;
+/// So many bytes are written at a time, unless one line is longer: as many as a pipe holds.
+const MAX_WRITTEN: usize = 64 << 10;
+/// How long to wait where the standard error takes nothing just now and does not block either.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Lines that wait to be written, and the thread that writes them. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct LogQueue(Arc<SharedQueue>);
+
+struct SharedQueue {
+    state: Mutex<QueueState>,
+    /// There is something to write.
+    filled: Condvar,
+    /// Everything is written.
+    emptied: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    lines: VecDeque<Vec<u8>>,
+    /// Bytes of the lines, those that are being written included.
+    bytes: usize,
+    /// How many lines were dropped since this was last told.
+    dropped: u64,
+}
+
+impl LogQueue {
+    /// Starts the thread. `notice` makes the line that tells how many were dropped.
+    ///
+    /// # Errors
+    /// There can't be another thread.
+    pub(super) fn start(
+        output: impl Write + Send + 'static,
+        notice: impl Fn(u64) -> Vec<u8> + Send + 'static,
+    ) -> io::Result<Self> {
+        let (state, filled, emptied) = (Mutex::default(), Condvar::new(), Condvar::new());
+        let queue = Self(Arc::new(SharedQueue { state, filled, emptied }));
+        let shared = Arc::clone(&queue.0);
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_lines(output, notice))?;
+        Ok(queue)
+    }
+
+    /// Waits until everything is written, for so long at most.
+    pub(super) fn flush(&self, timeout: Duration) {
+        let end = Instant::now() + timeout;
+        let mut state = self.0.lock();
+        while state.bytes > 0 || state.dropped > 0 {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = self.0.emptied.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Queues a line; the log's formatter writes each line at once.
+impl Write for LogQueue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().queue(line);
+        self.0.filled.notify_one();
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl QueueState {
+    /// After a line that was dropped all others are, until the gap is told of at its place.
+    fn queue(&mut self, line: &[u8]) {
+        if self.dropped > 0 || self.bytes.saturating_add(line.len()) > MAX_QUEUED {
+            self.dropped += 1;
+        } else {
+            self.push(line.to_vec());
+        }
+    }
+
+    fn push(&mut self, line: Vec<u8>) {
+        self.bytes += line.len();
+        self.lines.push_back(line);
+    }
+
+    /// Takes out what is written next. It counts as queued until it is written.
+    fn take(&mut self) -> Vec<u8> {
+        let mut taken = self.lines.pop_front().unwrap_or_default();
+        while let Some(line) = self.lines.pop_front_if(|line| taken.len() + line.len() <= MAX_WRITTEN) {
+            taken.extend(line);
+        }
+        taken
+    }
+}
+
+impl SharedQueue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_lines(&self, mut output: impl Write, notice: impl Fn(u64) -> Vec<u8>) {
+        let mut state = self.lock();
+        loop {
+            // There is room by now: what was queued before is written, or being written, in part.
+            if state.dropped > 0 {
+                let line = notice(std::mem::take(&mut state.dropped));
+                state.push(line);
+            }
+            let taken = state.take();
+            if taken.is_empty() {
+                self.emptied.notify_all();
+                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            drop(state);
+            write_through(&mut output, &taken);
+            state = self.lock();
+            state.bytes -= taken.len();
+        }
+    }
+}
+
+/// Writes bytes, for as long as that takes. Where the reader is gone they are lost: there is nobody to be told.
+fn write_through(output: &mut impl Write, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match output.write(bytes) {
+            Ok(0) => return,
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(RETRY),
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "log_queue_tests.rs"]
+mod tests;

@@ -1,0 +1,91 @@
+//! Nobody reads the log, and everything goes on.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::daemon::Daemon;
+use crate::harness::wait::eventually;
+use crate::rig::{File, Rig, SOON, and, charge, command, word};
+
+const NOTE: &str = r#"
+[operations.note]
+request = { method = "POST", path = "/note" }
+idempotency = { header = "Idempotency-Key", retention = "24h" }
+body = { id = "{{ command.id }}", note = "{{ payload.note }}" }
+"#;
+
+/// How many commands fill a pipe and all that may wait for it, twice over: each is logged with its body.
+const COMMANDS: usize = 60;
+const NOTE_BYTES: usize = 200_000;
+
+async fn rig() -> Rig {
+    let keys = "max_in_flight = 4";
+    Rig::with("[log]\nbody_cap = \"256KiB\"", &[("acme", File { keys, operations: NOTE, ..File::default() })]).await
+}
+
+fn note(id: &str) -> Value {
+    and(command("acme", "note", id, json!({})), json!({ "payload": { "note": "n".repeat(NOTE_BYTES) } }))
+}
+
+/// Carries more commands than the log has room for.
+async fn overfill(rig: &Rig, name: &str) {
+    for number in 0..COMMANDS {
+        rig.publish(&note(&format!("{name}-{number}"))).await;
+    }
+    for number in 0..COMMANDS {
+        assert_eq!(word(&rig.terminal(&format!("{name}-{number}")).await, "data.state"), "completed", "{number}");
+    }
+}
+
+async fn consuming(rig: &Rig) {
+    let consuming = async || {
+        (rig.broker.depth("ferry.commands.acme").await == Some(0)
+            && rig.broker.consumers("ferry.commands.acme").await == 1)
+            .then_some(())
+    };
+    eventually(SOON, "the daemon consumes", consuming).await;
+}
+
+/// How many lines the daemon says that it dropped.
+fn dropped(daemon: &Daemon) -> u64 {
+    let notices = daemon.logs(|line| line["message"] == "dropped log lines that nobody read in time");
+    notices.iter().map(|line| line["dropped"].as_u64().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn a_full_pipe_stops_no_command_and_no_call_is_missing_from_the_stream_of_calls() {
+    let rig = rig().await.env("FERRYD_FAILPOINT", &format!("decoded=panic:{}", COMMANDS + 1));
+    rig.declare().await;
+    let daemon = rig.setup.start_unread();
+    consuming(&rig).await;
+    overfill(&rig, "unread").await;
+    // A panic speaks to the standard error as well.
+    assert_eq!(word(&rig.carry(&charge("breaking", json!({}))).await, "data.error.code"), "panic");
+
+    daemon.read_log();
+    let told = async || (dropped(&daemon) > 0).then_some(());
+    eventually(SOON, "the daemon says what is missing", told).await;
+    assert_eq!(word(&rig.carry(&charge("read", json!({}))).await, "data.state"), "completed");
+    rig.end(&daemon).await;
+    let logged = |id: &str| daemon.logs(|line| line["target"] == "ferryd::exchange" && line["command.id"] == id).len();
+    let logged_calls: usize = (0..COMMANDS).map(|number| logged(&format!("unread-{number}"))).sum();
+    assert!(logged_calls < COMMANDS && logged("read") == 1, "{logged_calls}");
+    assert!(dropped(&daemon) >= u64::try_from(COMMANDS - logged_calls).unwrap());
+    for number in 0..COMMANDS {
+        let mut calls = rig.setup.command(&["exchanges", &format!("unread-{number}"), "--json"]);
+        let output = tokio::task::spawn_blocking(move || calls.output()).await.unwrap().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_pipe_does_not_keep_a_daemon_from_ending() {
+    let rig = rig().await;
+    rig.declare().await;
+    let daemon = rig.setup.start_unread();
+    consuming(&rig).await;
+    overfill(&rig, "unread").await;
+    daemon.sigterm();
+    assert_eq!(daemon.wait(Duration::from_secs(15)).await.code(), Some(0));
+}
