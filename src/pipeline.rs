@@ -20,6 +20,7 @@ pub mod inquire;
 pub mod lane;
 mod log;
 pub mod memory;
+pub mod origin;
 pub mod outbox;
 pub mod parcel;
 pub mod send;
@@ -160,6 +161,9 @@ impl Pipeline {
             return self.poisoned(lane, order).await;
         };
         self.memory.recall(&mut order.parcel, Some(operation));
+        if !operation.reads && self.memory.has_lost(&order.parcel).await? {
+            order.progress_mut().unknown = true;
+        }
         if order.parcel.fresh && self.memory.ledger().is_some() {
             order.note_opening();
         }
@@ -306,8 +310,12 @@ impl Pipeline {
     /// Gives up what is no valid command for its provider.
     async fn refuse(&self, lanes: &Lanes, refusal: Box<Refusal>, acker: Acker) {
         let Refusal { mut parcel, mut kind, failure, perhaps_sent } = *refusal;
-        if perhaps_sent {
-            let operation = parcel.identity.operation.as_ref().and_then(|name| lanes.provider.operations.get(name));
+        let operation = parcel.identity.operation.as_ref().and_then(|name| lanes.provider.operations.get(name));
+        if parcel.source.is_unproven() {
+            // What it says beside that is not worth more: its command has been taken up.
+            self.memory.locate(&mut parcel, operation);
+            kind = Kind::Unresolved;
+        } else if perhaps_sent {
             self.memory.recall_all(&mut parcel, operation);
         }
         if kind == Kind::Invalid {

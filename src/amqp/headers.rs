@@ -357,6 +357,20 @@ pub fn died_of_age(properties: &BasicProperties) -> bool {
     }
 }
 
+/// The exchange to which a message was published that the broker has dead-lettered since, by its record of the first death.
+/// Before RabbitMQ 4.0 a publisher can write such a record itself.
+#[must_use]
+pub fn first_death_exchange(properties: &BasicProperties) -> Option<&str> {
+    let headers = properties.headers().as_ref();
+    text(headers, "x-first-death-exchange").or_else(|| match headers?.inner().get("x-death")? {
+        AMQPValue::FieldArray(deaths) => match deaths.as_slice().last()? {
+            AMQPValue::FieldTable(oldest) => text(Some(oldest), "exchange"),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
 /// The W3C trace context of a message.
 #[must_use]
 pub fn trace(properties: &BasicProperties) -> Trace {

@@ -33,6 +33,9 @@ use crate::transport::mask::Mask;
 /// How long a message waits for a version of ferryd that understands what the ledger holds about its command.
 const FOREIGN_WAIT: Duration = Duration::from_mins(5);
 
+/// How long a message waits whose command has gone on since the ledger was asked where it is.
+const LOCATE_PAUSE: Duration = Duration::from_millis(50);
+
 /// What was decided about a message.
 #[derive(Debug, Clone)]
 pub enum Verdict {
@@ -128,9 +131,9 @@ impl Pipeline {
         mut verdict: Verdict,
         remedies: Remedies,
     ) -> Result<Outgoing, BrokerError> {
-        parcel.travel.recorded = true;
         let mut attempt = parcel.travel.progress.attempt;
         loop {
+            parcel.travel.recorded = true;
             let effects = self.effects(parcel, &verdict, attempt, remedies);
             let known = ledger.case(&parcel.identity.id).is_some_and(|case| case.opening.is_some());
             let kept = remedies.lookup.and_then(|_| kept(parcel, &verdict));
@@ -149,6 +152,13 @@ impl Pipeline {
                 Ruling::Unsettled(decided) => return Ok(self.on_record(parcel, &decided)),
                 Ruling::Ended(event) if parcel.fresh => return Ok(self.outbox.answer(parcel, &event)),
                 Ruling::Blocked(kind) => return Ok(self.foreign(parcel, &kind)),
+                Ruling::Passed if parcel.source.is_unproven() => {
+                    // The command went on meanwhile, and its message is awaited elsewhere. That is known by now, unless the
+                    // index can't be read.
+                    tokio::time::sleep(LOCATE_PAUSE).await;
+                    self.memory.locate(parcel, None);
+                    attempt = parcel.travel.progress.attempt;
+                }
                 Ruling::Ended(_) | Ruling::Passed | Ruling::Claimed { .. } | Ruling::TooLate(_) => {
                     return Ok(dropped(parcel));
                 }

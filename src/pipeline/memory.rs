@@ -120,6 +120,21 @@ impl Memory {
         }
     }
 
+    /// Whether the ledger has lost what became of a message which it knew when ferryd sent it on.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`].
+    pub(super) async fn has_lost(&self, parcel: &Parcel) -> Result<bool, BrokerError> {
+        let Some(ledger) = self.ledger().filter(|_| parcel.travel.recorded) else { return Ok(false) };
+        let is_known = || ledger.case(&parcel.identity.id).is_some_and(|case| case.opening.is_some());
+        if is_known() {
+            return Ok(false);
+        }
+        // It may only have been read by another instance so far.
+        ledger.barrier().await?;
+        Ok(!is_known())
+    }
+
     /// What is to be done with a message for which nothing is left to begin, as far as can be told without asking: it is
     /// a copy, or its command has ended.
     #[must_use]

@@ -1,8 +1,7 @@
 //! From a delivery to something that can be worked on.
 //!
 //! A [`Parcel`] is any message with whatever identity it shows; an [`Order`] is a parcel that holds a valid command for
-//! its provider. What arrives on the commands exchange is fresh, whatever its headers claim; what arrives from ferryd's
-//! own exchanges is a continuation and must say how far it has come.
+//! its provider. The module [`origin`] says how far each has come.
 
 use std::sync::OnceLock;
 
@@ -12,6 +11,7 @@ use lapin::message::Delivery;
 use lapin::types::ShortString;
 use serde_json::Value;
 
+use super::origin::{self, ProgressSource, read_progress};
 use crate::amqp::headers::{self, Travel};
 use crate::amqp::topology::Names;
 use crate::domain::command::{Command, Envelope, Identity, Invalid};
@@ -37,6 +37,8 @@ pub struct Parcel {
     pub identity: Identity,
     /// How far it has come.
     pub travel: Travel,
+    /// Whose word there is for that.
+    pub source: ProgressSource,
     /// Its trace context.
     pub trace: Trace,
     /// No attempt starts after this.
@@ -95,19 +97,21 @@ impl Parcel {
     /// Takes a message as it is, with the identity it shows.
     #[must_use]
     pub fn of_stray(delivery: &Delivery, names: &Names, now: Timestamp) -> Self {
-        let (travel, _) = travel(delivery, names, now);
+        let progress = read_progress(delivery, names, now);
         let value = serde_json::from_slice(&delivery.data).unwrap_or(Value::Null);
-        let identity = Identity::glean(&value, &delivery.data, envelope(delivery, travel.routing_key.as_deref()));
-        Self::new(delivery, identity, travel, names)
+        let identity = Identity::glean(&value, &delivery.data, envelope(delivery, progress.0.routing_key.as_deref()));
+        Self::new(delivery, identity, progress, names)
     }
 
-    fn new(delivery: &Delivery, identity: Identity, travel: Travel, names: &Names) -> Self {
+    fn new(delivery: &Delivery, identity: Identity, progress: (Travel, ProgressSource), names: &Names) -> Self {
+        let (travel, source) = progress;
         Self {
             body: delivery.data.clone(),
             properties: delivery.properties.clone(),
             identity,
             expires_at: travel.extended_to,
             travel,
+            source,
             trace: headers::trace(&delivery.properties),
             fresh: false,
             redelivered: delivery.redelivered,
@@ -119,8 +123,7 @@ impl Parcel {
 
     /// A message is fresh until the ledger knows it; so is one that was only sent on to where it belongs.
     fn marked_fresh(mut self) -> Self {
-        let Travel { progress, recorded, .. } = &self.travel;
-        self.fresh = !recorded && progress.generation == 0 && progress.attempt == 1 && progress.inquiry.is_none();
+        self.fresh = !self.source.is_unproven() && !self.travel.recorded && self.step() == Step::call(0, 1);
         self
     }
 
@@ -156,8 +159,7 @@ impl Parcel {
     /// The step it is at.
     #[must_use]
     pub fn step(&self) -> Step {
-        let Progress { generation, attempt, inquiry, .. } = self.travel.progress;
-        Step { generation, attempt, inquiry: inquiry.map_or(0, |inquiry| inquiry.number) }
+        origin::step(&self.travel.progress)
     }
 
     /// Adds what the ledger knows of the command's calls to what the message tells.
@@ -217,28 +219,28 @@ impl Order {
     /// # Errors
     /// [`Refusal`]: the message is no valid command for this provider, or a continuation that can't be understood.
     pub fn read(delivery: &Delivery, provider: &Provider, names: &Names, now: Timestamp) -> Result<Self, Box<Refusal>> {
-        let (travel, understood) = travel(delivery, names, now);
-        let key = travel.routing_key.clone();
-        let refuse = |identity: Identity, travel: Travel, kind, failure, perhaps_sent| {
-            let mut parcel = Parcel::new(delivery, identity, travel, names);
+        let progress = read_progress(delivery, names, now);
+        let key = progress.0.routing_key.clone();
+        let refuse = |identity: Identity, progress, kind, failure, perhaps_sent| {
+            let mut parcel = Parcel::new(delivery, identity, progress, names);
             parcel.identity.provider = Some(provider.name.clone());
             Box::new(Refusal { parcel, kind, failure, perhaps_sent })
         };
         let command = match Command::decode(&delivery.data, envelope(delivery, key.as_deref())) {
             Ok(command) => command,
-            Err(Invalid { identity, failure }) => return Err(refuse(*identity, travel, Kind::Invalid, failure, false)),
+            Err(Invalid { identity, failure }) => {
+                return Err(refuse(*identity, progress, Kind::Invalid, failure, false));
+            }
         };
         let identity = command.identity(&provider.name);
-        if !understood {
-            let failure =
-                Failure::new("unreadable_headers", "the message came back without saying how far it had come");
-            return Err(refuse(identity, travel, Kind::Unresolved, failure, false));
+        if progress.1.is_unproven() {
+            return Err(refuse(identity, progress, Kind::Unresolved, origin::unreadable_headers(), false));
         }
         let operation = match check(&command, provider) {
             Ok(operation) => operation,
-            Err(failure) => return Err(refuse(identity, travel, Kind::Invalid, failure, true)),
+            Err(failure) => return Err(refuse(identity, progress, Kind::Invalid, failure, true)),
         };
-        let mut parcel = Parcel::new(delivery, identity, travel, names);
+        let mut parcel = Parcel::new(delivery, identity, progress, names);
         parcel.settle_key(operation);
         parcel.expires_at = parcel.expires_at.or(command.expires_at);
         Ok(Self { parcel, command, callback_url: None })
@@ -273,16 +275,6 @@ impl Order {
             lookup: operation.lookup,
         }
     }
-}
-
-/// How far a message has come, and whether that could be told.
-fn travel(delivery: &Delivery, names: &Names, now: Timestamp) -> (Travel, bool) {
-    let own = delivery.exchange.as_str() == names.redeliver() || delivery.exchange.as_str() == names.retry();
-    let read = own.then(|| Travel::read(delivery.properties.headers().as_ref())).flatten();
-    let understood = read.is_some() || !own;
-    let routing_key = (!own).then(|| delivery.routing_key.to_string());
-    let fresh = || Travel { routing_key, ..Travel::fresh(now) };
-    (read.unwrap_or_else(fresh), understood)
 }
 
 fn envelope<'a>(delivery: &'a Delivery, routing_key: Option<&'a str>) -> Envelope<'a> {

@@ -19,6 +19,7 @@ pub(in crate::pipeline) fn parcel(inquiry: Option<Inquiry>) -> Parcel {
         properties: BasicProperties::default(),
         identity: Identity::glean(&serde_json::json!({ "id": "order-1" }), b"", Envelope::default()),
         travel,
+        source: ProgressSource::Headers,
         trace: Trace::default(),
         expires_at: None,
         fresh: false,

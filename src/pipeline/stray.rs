@@ -12,17 +12,19 @@ use lapin::message::Delivery;
 use tracing::{error, warn};
 
 use super::log::log_ending;
+use super::origin::ProgressSource;
 use super::outbox::Outgoing;
 use super::parcel::Parcel;
-use super::{Pipeline, ack};
+use super::{Pipeline, ack, origin};
 use crate::amqp::{callback, headers};
 use crate::domain::command::ANY;
 use crate::domain::event::Happening;
 use crate::domain::lifecycle::Kind;
 use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
+use crate::domain::progress::Progress;
 use crate::provider::registry::Registry;
-use crate::provider::{Provider, Remedies};
+use crate::provider::{Operation, Provider, Remedies};
 use crate::transport::mask::Mask;
 
 /// The pause before a message is sent on to a queue that was missing a moment ago.
@@ -67,7 +69,9 @@ impl Strays {
     /// Ends a message that fits no binding; or sends it on, where only its provider's queue was missing for a while.
     async fn unroutable(&self, delivery: &Delivery) {
         let names = &self.pipeline.names;
-        if callback::is_callback(&delivery.properties) {
+        let is_published = delivery.exchange.as_str() == names.commands();
+        // A publisher can write anything into the property that says so.
+        if !is_published && callback::is_callback(&delivery.properties) {
             warn!(
                 key = delivery.routing_key.as_str(),
                 "a webhook call of a provider that was removed; it is put aside"
@@ -76,15 +80,21 @@ impl Strays {
         }
         let mut parcel = Parcel::of_stray(delivery, names, Timestamp::now());
         let words: Vec<&str> = delivery.routing_key.as_str().split('.').collect();
-        if let Some(provider) = words.get(1).and_then(|word| self.provider(words[0], word)) {
+        let provider = words.get(1).and_then(|word| self.provider(words[0], word));
+        if parcel.source.is_unproven() {
+            return self.end_unproven(delivery, parcel, provider, origin::unreadable_headers()).await;
+        }
+        if let Some(provider) = provider {
             return self.send_on(delivery, parcel, provider).await;
         }
-        let fresh = delivery.exchange.as_str() == names.commands();
-        let (kind, failure) = if fresh {
+        let (kind, failure) = if is_published {
             // Its dead letter belongs to no provider, even if the body names one that exists.
             parcel.identity.provider = words.get(1).and_then(|word| word.parse().ok());
             (Kind::Invalid, self.unknown_provider(words[0], words.get(1).copied().unwrap_or_default()))
         } else {
+            // Where ferryd stops before it knows, the message comes back.
+            let Ok(has_lost) = self.pipeline.memory.has_lost(&parcel).await else { return };
+            parcel.travel.progress.unknown |= has_lost;
             let kind = if parcel.travel.progress.is_doubtful() { Kind::Unresolved } else { Kind::Unavailable };
             (kind, Failure::new("provider_removed", "the provider was removed while the command waited"))
         };
@@ -97,24 +107,45 @@ impl Strays {
         let mut parcel = Parcel::of_stray(delivery, &self.pipeline.names, Timestamp::now());
         let words: Vec<&str> = delivery.routing_key.as_str().split('.').collect();
         let provider = words.get(1).and_then(|word| self.provider(words[0], word));
-        let operation = parcel.identity.operation.clone();
-        let operation = provider.zip(operation.as_ref()).and_then(|(provider, name)| provider.operations.get(name));
-        // It is not asked about: whatever breaks its consumers would break that too.
-        let idempotency = operation.and_then(|operation| operation.idempotency);
-        let remedies = Remedies { idempotency, ..Remedies::default() };
-        if let Some(provider) = provider {
-            parcel.identity.provider = Some(provider.name.clone());
+        let is_old = headers::died_of_age(&delivery.properties);
+        let failure =
+            if is_old { Failure::new("expiration", TOO_OLD) } else { Failure::new("delivery_limit", TOO_OFTEN) };
+        if parcel.source.is_unproven() {
+            return self.end_unproven(delivery, parcel, provider, failure).await;
         }
+        let operation = Self::identify(&mut parcel, provider);
         // The broker does not say whether anybody held it before.
         parcel.redelivered = true;
         self.pipeline.memory.recall_all(&mut parcel, operation);
-        let (kind, failure) = if headers::died_of_age(&delivery.properties) {
-            (Kind::Unresolved, Failure::new("expiration", TOO_OLD))
-        } else {
-            let kind = if parcel.travel.progress.deadline.is_some() { Kind::Unresolved } else { Kind::Poison };
-            (kind, Failure::new("delivery_limit", TOO_OFTEN))
-        };
-        self.end(delivery, parcel, kind, failure, remedies).await;
+        let kind = if is_old { Kind::Unresolved } else { Kind::Poison };
+        self.end(delivery, parcel, kind, failure, keyed(operation)).await;
+    }
+
+    /// Ends a message that ferryd sent on, and whose own word for how far it has come does not do.
+    async fn end_unproven(
+        &self,
+        delivery: &Delivery,
+        mut parcel: Parcel,
+        provider: Option<&Provider>,
+        failure: Failure,
+    ) {
+        let operation = Self::identify(&mut parcel, provider);
+        self.pipeline.memory.locate(&mut parcel, operation);
+        parcel.travel.progress.unknown = true;
+        if parcel.source == ProgressSource::Headers {
+            // Whoever took it so often may have sent it, since the generation began.
+            parcel.assume_sent(operation);
+            let Progress { key, first_sent, since, .. } = &mut parcel.travel.progress;
+            *first_sent = first_sent.or_else(|| key.is_some().then_some(*since));
+        }
+        self.end(delivery, parcel, Kind::Unresolved, failure, keyed(operation)).await;
+    }
+
+    /// Notes the provider to which a stray was sent, and finds what it was to do there.
+    fn identify<'p>(parcel: &mut Parcel, provider: Option<&'p Provider>) -> Option<&'p Operation> {
+        let provider = provider?;
+        parcel.identity.provider = Some(provider.name.clone());
+        provider.operations.get(parcel.identity.operation.as_ref()?)
     }
 
     /// The provider a routing key speaks of.
@@ -166,4 +197,9 @@ impl Strays {
             ack([delivery.acker.clone()]).await;
         }
     }
+}
+
+/// What a stray's dead letter has to know. It is not asked about: whatever breaks its consumers would break that too.
+fn keyed(operation: Option<&Operation>) -> Remedies {
+    Remedies { idempotency: operation.and_then(|operation| operation.idempotency), ..Remedies::default() }
 }

@@ -35,6 +35,7 @@ mod oauth;
 mod operator;
 mod outage;
 mod poison;
+mod poisoned;
 mod race;
 mod removed;
 mod rig;

@@ -9,8 +9,10 @@ use jiff::Timestamp;
 
 use crate::inquiry::{inquiry_of, short_inquiry};
 use crate::ledger::{
-    By, Carried, Effects, Errand, Failed, Finish, Guard, Id, Ledger, Plan, Rec, Said, Start, Step, Told, What, is_fresh,
+    By, Carried, Effects, Errand, Failed, Finish, Guard, Id, Ledger, Plan, Rec, Said, Start, Step, Told, View, What,
+    is_fresh,
 };
+use crate::stray::Way;
 use crate::world::{At, Instance, Job, Kind, Message, World};
 use crate::{Mistake, Setup};
 
@@ -43,7 +45,7 @@ pub const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 pub struct Parcel {
     pub step: Step,
     pub errand: Errand,
-    recorded: bool,
+    pub recorded: bool,
     content: u8,
     pub unknown: bool,
     key: Option<u8>,
@@ -72,21 +74,37 @@ impl Turn<'_> {
     pub fn parcel(&mut self) -> Parcel {
         match self.held() {
             Some(Kind::Command { step, errand, recorded, content, unknown, key, waited_out }) => {
-                Parcel { step, errand, recorded, content, unknown, key, waited_out }
+                let lost = recorded && self.ledger.view(self.world.case).awaited.is_none();
+                let unknown = unknown || lost;
+                let parcel = Parcel { step, errand, recorded, content, unknown, key, waited_out };
+                self.me().placed.map_or(parcel, |step| self.placed(parcel, step))
             }
             other => panic!("no command is held: {other:?}"),
         }
     }
 
+    /// A message as the ledger knows it.
+    fn placed(&self, parcel: Parcel, step: Step) -> Parcel {
+        let View { awaited, key, .. } = self.ledger.view(self.world.case);
+        let key = key.filter(|_| awaited.is_some_and(|awaited| awaited.generation == step.generation));
+        let errand = if step.inquiry > 0 { Errand::Poll } else { Errand::Call };
+        let recorded = self.setup.mistake != Some(Mistake::TakesPoisonForFresh);
+        Parcel { step, errand, recorded, key, unknown: true, ..parcel }
+    }
+
     pub fn key(&mut self) -> Option<u8> {
         let Parcel { key, step, .. } = self.parcel();
+        if self.me().placed.is_some() {
+            return key;
+        }
         (self.setup.guard == Guard::Key).then(|| key.unwrap_or(step.generation))
     }
 
     /// A message has come.
     pub fn take(&mut self, message: Message) {
-        *self.me() = Instance { message: Some(message), linked: true, late: false, at: At::Idle };
+        *self.me() = Instance { message: Some(message), linked: true, ..Instance::IDLE };
         match message.kind {
+            Kind::Command { .. } if message.way != Way::Lane => self.take_stray(message.way),
             Kind::Command { errand: Errand::Call, .. } => self.admit(message.redelivered),
             Kind::Command { .. } => self.goes(At::Asking),
             Kind::Dead { generation, unknown, key, job } => self.operate(generation, unknown, key, job),
@@ -97,7 +115,7 @@ impl Turn<'_> {
 
     /// A command has come, and its provider is busy.
     pub fn defer(&mut self, message: Message) {
-        *self.me() = Instance { message: Some(message), linked: true, late: false, at: At::Idle };
+        *self.me() = Instance { message: Some(message), linked: true, ..Instance::IDLE };
         self.again();
     }
 
@@ -252,6 +270,8 @@ impl Turn<'_> {
 
     fn after_finish(&mut self, id: Id, finish: Finish, said: Said) {
         let command = matches!(self.held(), Some(Kind::Command { .. }));
+        let strays = self.me().message.is_some_and(|message| message.way != Way::Lane);
+        let is_placed = self.me().placed.is_some() && self.setup.mistake != Some(Mistake::TakesPoisonForFresh);
         match said {
             Said::Counts { .. } => self.publish(Some(id), finish.effects),
             Said::Outrun(attempt) => {
@@ -260,6 +280,7 @@ impl Turn<'_> {
                 self.send(Rec::Finished(again));
             }
             Said::Unsettled(by, effects) if command => self.publish(Some(by), effects),
+            Said::Unknown if command && strays => self.give_up(Failed::Unresolved, false, true),
             Said::Unknown if command => self.doubt(finish.called),
             Said::Cancelled if command => self.give_up(Failed::Cancelled, false, false),
             Said::Ended(event) if command && is_fresh(finish.recorded, finish.step) => self.publish(None, bare(event)),
@@ -272,6 +293,8 @@ impl Turn<'_> {
                 self.publish(Some(by), effects);
             }
             Said::Passed if finish.by == By::Canceller => self.send(Rec::CancelWished),
+            // It is awaited elsewhere by now.
+            Said::Passed if is_placed => self.locate(),
             // It was sent again meanwhile: the answer is about the generation there is now.
             Said::Passed if !command && finish.by == By::Holder => {
                 self.decide_beside(By::Holder, finish.effects.event.what);

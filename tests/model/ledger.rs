@@ -81,6 +81,7 @@ pub enum Failed {
     Declined,
     Rejected,
     Unavailable,
+    Poison,
     Expired,
     Unresolved,
     Cancelled,
@@ -215,6 +216,8 @@ pub struct View {
     /// The records the case refers to, as bits.
     pub ids: u64,
     pub step: Step,
+    /// Where its message is awaited, where it is known.
+    pub awaited: Option<Step>,
     pub unknown: bool,
     pub key: Option<u8>,
     pub ending: Option<Told>,
@@ -325,7 +328,16 @@ impl Ledger {
 fn view(case: Option<&Case>) -> View {
     let first = Step::FIRST;
     let Some(case) = case else {
-        return View { ids: 0, step: first, unknown: false, key: None, ending: None, dead: false, unsettled: None };
+        return View {
+            ids: 0,
+            step: first,
+            awaited: None,
+            unknown: false,
+            key: None,
+            ending: None,
+            dead: false,
+            unsettled: None,
+        };
     };
     let by = match &case.phase {
         Phase::Started { by, .. } | Phase::Decided { by, .. } => Some(*by),
@@ -336,6 +348,7 @@ fn view(case: Option<&Case>) -> View {
     View {
         ids,
         step: short_step(case.step),
+        awaited: case.opening.as_ref().map(|_| short_step(case.awaited_step())),
         unknown: case.unknown,
         key: case.key.as_ref().map(short_key),
         ending: case.ending.as_ref().map(|ending| short_event(&ending.event)),

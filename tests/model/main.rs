@@ -7,6 +7,7 @@ mod inquiry;
 mod ledger;
 mod moves;
 mod search;
+mod stray;
 mod world;
 
 use holder::Answer;
@@ -32,6 +33,8 @@ pub enum Mistake {
     BelievesTooEarly,
     /// Nobody looks for endings that were never published.
     NobodySweeps,
+    /// Takes whatever was delivered too often for its publisher's, and drops it where the command has gone on.
+    TakesPoisonForFresh,
 }
 
 /// How large a world is.
@@ -60,6 +63,8 @@ pub struct Setup {
     pub jobs: u8,
     /// How often the provider is busy.
     pub waits: u8,
+    /// How many messages go another way than their lane's.
+    pub strays: u8,
     /// Whether the ledger has lost that the command was called, and completed.
     pub lost: bool,
     /// Whether the provider can be asked.
@@ -87,6 +92,7 @@ impl Setup {
             contradicts: false,
             jobs: 0,
             waits: 0,
+            strays: 0,
             lost: false,
             inquiries: false,
             expires: false,
@@ -199,6 +205,22 @@ fn what_is_asked_of_the_provider_ends_every_doubt_and_makes_none() {
     }
 }
 
+#[test]
+fn what_is_unroutable_poisoned_or_refused_ends_like_anything_else() {
+    for setup in [KEY, CLAIM] {
+        let straying = Setup { strays: 1, answers: FEW, ..setup };
+        holds("stray, one fault", &straying);
+        holds("stray, two copies", &Setup { copies: 2, attempts: 1, faults: 0, ..straying.clone() });
+        holds("two strays, two copies", &Setup { strays: 2, copies: 2, attempts: 1, faults: 0, ..straying.clone() });
+        holds("stray, a callback", &Setup { callbacks: 1, faults: 0, ..straying.clone() });
+        holds("stray, a cancel", &Setup { cancels: 1, faults: 0, ..straying.clone() });
+        holds("stray, another content", &Setup { others: 1, attempts: 1, faults: 0, ..straying.clone() });
+        holds("stray, an operator", &Setup { strays: 2, jobs: 1, faults: 0, attempts: 1, ..straying.clone() });
+        holds("stray, lost", &Setup { lost: true, waits: 1, faults: 0, expires: true, ..straying.clone() });
+        holds("stray, asked", &Setup { inquiries: true, faults: 0, answers: ASKED, ..straying });
+    }
+}
+
 /// Which property does not hold in a world.
 fn breaks(setup: &Setup) -> Vec<&'static str> {
     check(setup).broken.into_iter().map(|(property, _)| property).collect()
@@ -215,6 +237,8 @@ fn every_mistake_that_is_put_in_is_found() {
         with(Mistake::DropsReplayed, Setup { attempts: 1, jobs: 2, answers: FEW, ..KEY }),
         with(Mistake::BelievesTooEarly, Setup { inquiries: true, attempts: 1, answers: ASKED, ..KEY }),
         with(Mistake::NobodySweeps, Setup { attempts: 1, cancels: 1, answers: FEW, ..CLAIM }),
+        with(Mistake::TakesPoisonForFresh, Setup { strays: 1, faults: 0, answers: FEW, ..KEY }),
+        with(Mistake::TakesPoisonForFresh, Setup { strays: 1, faults: 0, inquiries: true, answers: ASKED, ..CLAIM }),
     ];
     for setup in &mistakes {
         let broken = breaks(setup);

@@ -5,6 +5,7 @@ use crate::holder::{Answer, Turn};
 use crate::inquiry::Heard;
 use crate::ledger::{Carried, Errand, Failed, Guard, Ledger, Rec, Said, What};
 use crate::search::Protocol;
+use crate::stray::Way;
 use crate::world::{At, Instance, Job, Kind, Message, World};
 
 /// What can happen.
@@ -34,6 +35,8 @@ pub enum Action {
     Callback(Option<usize>, What),
     /// The command's time is over.
     Expire,
+    /// A message goes another way than its lane's.
+    Stray(usize, Way),
 }
 
 impl Protocol {
@@ -91,7 +94,8 @@ impl Protocol {
     /// its call, or has not begun it, and will not.
     fn is_due(&self, world: &World, message: &Message) -> bool {
         let Kind::Command { waited_out: Some(claim), .. } = message.kind else { return true };
-        self.setup.guard != Guard::Claim
+        message.way != Way::Lane
+            || self.setup.guard != Guard::Claim
             || self.setup.mistake == Some(Mistake::TakesOverEarly)
             || !world.instances.iter().any(|other| matches!(other.at, At::Calling { start, .. } if start == claim))
     }
@@ -116,11 +120,14 @@ impl Protocol {
         if world.callbacks > 0 {
             self.callbacks(world, actions);
         }
+        if world.strays > 0 {
+            Self::strays(world, actions);
+        }
         let idle = world.instances.iter().any(|instance| instance.at == At::Idle);
         if world.jobs > 0 && idle {
             for (place, message) in world.queue.iter().enumerate() {
-                if let Kind::Dead { job: None, unknown, .. } = message.kind {
-                    let safe = !unknown || self.setup.guard == Guard::Key;
+                if let Kind::Dead { job: None, unknown, key, .. } = message.kind {
+                    let safe = !unknown || (self.setup.guard == Guard::Key && key.is_some());
                     let jobs = [(Job::Replay, safe), (Job::Force, unknown), (Job::Discard, true)];
                     let jobs = jobs.into_iter().filter(|(_, possible)| *possible);
                     actions.extend(jobs.map(|(job, _)| Action::Deliver(place, Some(job))));
@@ -129,7 +136,9 @@ impl Protocol {
         }
         if world.waits > 0 && idle {
             let commands = world.queue.iter().enumerate().filter(|(_, message)| {
-                matches!(message.kind, Kind::Command { errand: Errand::Call, .. }) && self.is_due(world, message)
+                matches!(message.kind, Kind::Command { errand: Errand::Call, .. })
+                    && message.way == Way::Lane
+                    && self.is_due(world, message)
             });
             actions.extend(commands.map(|(place, _)| Action::Defer(place)));
         }
@@ -251,6 +260,7 @@ impl Protocol {
             }
             Action::Callback(who, what) => self.call_back(world, who, what),
             Action::Expire => world.expired = true,
+            Action::Stray(place, way) => Self::stray(world, place, way),
         }
     }
 
@@ -262,7 +272,7 @@ impl Protocol {
                 *acted = true;
             }
         }
-        world.queue.push(Message { kind: Kind::Callback(what), redelivered: false });
+        world.queue.push(Message::new(Kind::Callback(what)));
     }
 
     fn deliver(&self, ledger: &mut Ledger, world: &mut World, place: usize, chosen: Option<Job>) {
@@ -272,7 +282,9 @@ impl Protocol {
                 world.jobs -= u8::from(job.is_none());
                 *job = chosen;
             }
-            Kind::Command { waited_out: Some(claim), .. } if self.setup.mistake != Some(Mistake::TakesOverEarly) => {
+            Kind::Command { waited_out: Some(claim), .. }
+                if message.way == Way::Lane && self.setup.mistake != Some(Mistake::TakesOverEarly) =>
+            {
                 for other in &mut world.instances {
                     other.late |= matches!(other.at, At::Sent(id, Rec::Started(_)) | At::Read(id, Rec::Started(_), _) if id == *claim);
                 }
@@ -301,7 +313,7 @@ impl Protocol {
                 world.instances[who].at = At::Ack { by };
             }
             At::Forward(kind) => {
-                world.queue.push(Message { kind, redelivered: false });
+                world.queue.push(Message::new(kind));
                 world.instances[who].at = At::Ack { by: None };
             }
             At::Ack { by } => {
@@ -376,5 +388,5 @@ fn message_of(carried: Carried, held: Option<Message>) -> Option<Message> {
         }
         Carried::Dead { generation, unknown, key } => Kind::Dead { generation, unknown, key, job: None },
     };
-    Some(Message { kind, redelivered: false })
+    Some(Message::new(kind))
 }

@@ -90,13 +90,14 @@ impl Model for Protocol {
         vec![World {
             case: 0,
             transit: Vec::new(),
-            queue: kinds.map(|kind| Message { kind, redelivered: false }).collect(),
+            queue: kinds.map(Message::new).collect(),
             instances: vec![Instance::IDLE; self.setup.instances],
             seen,
             faults: self.setup.faults,
             callbacks: self.setup.callbacks,
             jobs: self.setup.jobs,
             waits: self.setup.waits,
+            strays: self.setup.strays,
             expired: false,
         }]
     }

@@ -45,10 +45,11 @@ fn opening(content: u8) -> real::Opening {
 }
 
 impl Failed {
-    const ALL: [(Self, Kind); 7] = [
+    const ALL: [(Self, Kind); 8] = [
         (Self::Declined, Kind::Declined),
         (Self::Rejected, Kind::Rejected),
         (Self::Unavailable, Kind::Unavailable),
+        (Self::Poison, Kind::Poison),
         (Self::Expired, Kind::Expired),
         (Self::Unresolved, Kind::Unresolved),
         (Self::Cancelled, Kind::Cancelled),
@@ -80,8 +81,8 @@ impl What {
 
     /// Whether it says that the provider has done nothing.
     pub fn denies(self) -> bool {
-        use Failed::{Cancelled, Expired, Rejected, Unavailable};
-        matches!(self, Self::Failed(Cancelled | Expired | Rejected | Unavailable))
+        use Failed::{Cancelled, Expired, Poison, Rejected, Unavailable};
+        matches!(self, Self::Failed(Cancelled | Expired | Poison | Rejected | Unavailable))
     }
 
     /// Whether an event tells it.

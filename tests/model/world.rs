@@ -4,6 +4,7 @@ use ferryd::domain::event::sequence;
 use ferryd::domain::lifecycle::State;
 
 use crate::ledger::{Effects, Errand, Guard, Id, Ledger, Rec, Step, Told, What};
+use crate::stray::Way;
 
 /// What an operator wants of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +40,14 @@ pub enum Kind {
 pub struct Message {
     pub kind: Kind,
     pub redelivered: bool,
+    pub way: Way,
+}
+
+impl Message {
+    /// A message that was just published.
+    pub fn new(kind: Kind) -> Self {
+        Self { kind, redelivered: false, way: Way::Lane }
+    }
 }
 
 /// Where an instance is in the protocol.
@@ -82,11 +91,13 @@ pub struct Instance {
     pub linked: bool,
     /// Whether more than half of the time for its claim has passed.
     pub late: bool,
+    /// Where the ledger has put its message, whose own word for it does not do.
+    pub placed: Option<Step>,
     pub at: At,
 }
 
 impl Instance {
-    pub const IDLE: Self = Self { message: None, linked: false, late: false, at: At::Idle };
+    pub const IDLE: Self = Self { message: None, linked: false, late: false, placed: None, at: At::Idle };
 }
 
 /// What must not happen. Bits of [`Seen::wrong`].
@@ -151,6 +162,7 @@ pub struct World {
     pub callbacks: u8,
     pub jobs: u8,
     pub waits: u8,
+    pub strays: u8,
     pub expired: bool,
 }
 
@@ -284,7 +296,7 @@ impl World {
                 }
                 At::Calling { start, .. } => mark(Some(start)),
                 At::Event { by, .. } | At::Carry { by, .. } | At::Ack { by } => mark(by),
-                At::Forward(kind) => mark(waited_out(&Message { kind, redelivered: false })),
+                At::Forward(kind) => mark(waited_out(&Message::new(kind))),
                 At::Idle | At::Asking => {}
             }
         }

@@ -326,6 +326,9 @@ impl std::fmt::Display for Person {
 }
 
 #[cfg(test)]
+#[path = "awaited_tests.rs"]
+mod awaited_tests;
+#[cfg(test)]
 #[path = "inquiry_tests.rs"]
 mod inquiry_tests;
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! interleavings of several instances, crashes and copies.
 
 pub mod about;
+mod awaited;
 pub mod case;
 pub mod effects;
 mod finish;
