@@ -27,10 +27,12 @@ pub enum Failpoint {
     Published,
     /// The delivery is acked.
     Acked,
+    /// What a person says of a dead letter is on record; nothing is published.
+    Stated,
 }
 
 impl Failpoint {
-    /// Every failpoint.
+    /// Every failpoint on the way of a command.
     pub const ALL: [Self; 11] = [
         Self::Decoded,
         Self::Admitted,
@@ -60,6 +62,7 @@ impl Failpoint {
             Self::PartlyPublished => "partly_published",
             Self::Published => "published",
             Self::Acked => "acked",
+            Self::Stated => "stated",
         }
     }
 }

@@ -239,6 +239,13 @@ impl Identity {
 }
 
 impl Identity {
+    /// Of a command of which nothing but its id is known.
+    #[must_use]
+    pub fn unknown(id: CommandId) -> Self {
+        let metadata = BTreeMap::new();
+        Self { id, r#type: None, provider: None, account: None, operation: None, reference: None, metadata }
+    }
+
     /// The same identity without a reference or metadata too large for a header. The message body has them whole.
     #[must_use]
     pub fn shortened(mut self) -> Self {

@@ -217,6 +217,17 @@ impl Event {
         }
     }
 
+    /// The same of a command whose names were not known when it ended, once it has come with `command`; of any other, as it
+    /// is.
+    #[must_use]
+    pub fn named(mut self, command: &Identity) -> Self {
+        if self.data.command == Identity::unknown(command.id.clone()) {
+            self.source = format!("/ferryd/{}", word(command.provider.as_ref()));
+            self.data.command = command.clone();
+        }
+        self
+    }
+
     /// `<type>.<provider>.<operation>.<state>`.
     #[must_use]
     pub fn routing_key(&self) -> String {

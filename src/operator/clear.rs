@@ -23,6 +23,9 @@ pub trait Remedy: Send {
     /// The message to publish instead, or why there is none.
     fn instead(&mut self, dead: &Dead) -> impl Future<Output = Result<Verdict, OperatorError>> + Send;
 
+    /// Called once what takes the place of a dead letter is confirmed, before that is removed: an end is settled by then.
+    fn settle(&mut self, dead: &Dead) -> impl Future<Output = Result<(), OperatorError>> + Send;
+
     /// Called after a dead letter was removed; `Some` ends the job and says why.
     fn done(&mut self, dead: &Dead) -> impl Future<Output = Result<Option<String>, OperatorError>> + Send;
 }
@@ -36,6 +39,8 @@ pub enum Verdict {
     Refuse(String),
     /// It is removed and nothing takes its place, for this reason.
     Close(String),
+    /// Its command has ended meanwhile, which may not have been published: this is, then it is removed.
+    CloseWith(Box<Message>),
 }
 
 /// For how long a job holds messages before it gives them back and begins anew behind what it has removed. The broker
@@ -115,8 +120,8 @@ pub struct Refused {
 enum Judged {
     /// It is not meant, or stays for a reason that is told.
     Stays,
-    /// It is removed.
-    Closed,
+    /// It is removed, once this is published.
+    Closed(Option<Box<Message>>),
     /// This is published, then it is removed.
     Replaced(Box<Message>),
 }
@@ -195,14 +200,21 @@ impl Work<'_> {
             let dead = Dead::read(self.queue, &delivery);
             match self.judge(&dead, remedy).await? {
                 Judged::Stays => {}
-                Judged::Closed => {
+                Judged::Closed(message) => {
+                    if let Some(message) = message {
+                        self.sender.send(&message).await?;
+                        remedy.settle(&dead).await?;
+                    }
                     walk.remove(&delivery).await?;
                     self.tally.closed += 1;
                 }
                 Judged::Replaced(message) => {
-                    if !self.replace(walk, &delivery, &message).await? {
+                    if !self.in_time().await {
                         break;
                     }
+                    self.sender.send(&message).await?;
+                    remedy.settle(&dead).await?;
+                    walk.remove(&delivery).await?;
                     self.tally.done += 1;
                     progress(self.tally);
                     self.tally.stopped = self.unless_stopped(remedy.done(&dead)).await?;
@@ -251,8 +263,9 @@ impl Work<'_> {
             match remedy.instead(dead).await? {
                 Verdict::Publish(_) if *dry_run => self.tally.done += 1,
                 Verdict::Publish(message) => return Ok(Judged::Replaced(message)),
-                Verdict::Close(_) if *dry_run => self.tally.closed += 1,
-                Verdict::Close(_) => return Ok(Judged::Closed),
+                Verdict::Close(_) | Verdict::CloseWith(_) if *dry_run => self.tally.closed += 1,
+                Verdict::Close(_) => return Ok(Judged::Closed(None)),
+                Verdict::CloseWith(message) => return Ok(Judged::Closed(Some(message))),
                 Verdict::Refuse(reason) => {
                     let id = dead.identity.id.to_string();
                     self.tally.refused.push(Refused { id, queue: self.queue.to_owned(), reason });
@@ -262,23 +275,14 @@ impl Work<'_> {
         Ok(Judged::Stays)
     }
 
-    /// Publishes, then removes; not at all once the job is to stop.
-    async fn replace(
-        &mut self,
-        walk: &mut Walk,
-        delivery: &Delivery,
-        message: &Message,
-    ) -> Result<bool, OperatorError> {
-        if let Some(ticks) = self.ticks.as_mut() {
-            tokio::select! {
-                biased;
-                () = self.job.stop.cancelled() => return Ok(false),
-                _ = ticks.tick() => {}
-            }
+    /// Waits until the rate allows one more; false once the job is to stop.
+    async fn in_time(&mut self) -> bool {
+        let Some(ticks) = self.ticks.as_mut() else { return true };
+        tokio::select! {
+            biased;
+            () = self.job.stop.cancelled() => false,
+            _ = ticks.tick() => true,
         }
-        self.sender.send(message).await?;
-        walk.remove(delivery).await?;
-        Ok(true)
     }
 }
 

@@ -14,7 +14,7 @@ use super::clear::{Remedy, Verdict};
 use super::dead::Dead;
 use super::follow::Follow;
 use super::register::Register;
-use super::statement::opening;
+use super::statement::{end_message, opening, settle};
 use super::walk::depth;
 use super::{Decision, Operator, OperatorError};
 use crate::amqp::error::BrokerError;
@@ -23,7 +23,7 @@ use crate::amqp::message::{Message, short};
 use crate::domain::command::{ANY, Command};
 use crate::domain::dead_letter::{DeadLetter, ReplayOptions};
 use crate::domain::ledger::effects::HeaderValue;
-use crate::domain::ledger::record::{Fact, Person, Record, Replayed};
+use crate::domain::ledger::record::{Fact, Person, Record, RecordId, Replayed};
 use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
 use crate::domain::progress::Progress;
@@ -57,6 +57,8 @@ pub struct Replaying {
     has_queue: HashMap<Name, bool>,
     canary: Option<(Follow, Duration)>,
     register: Option<Register>,
+    /// The end that takes the place of a dead letter instead of its replay.
+    unsettled: Option<RecordId>,
 }
 
 impl Replay {
@@ -77,7 +79,7 @@ impl Replay {
         };
         let asking = (connection, channel);
         let (operator, has_queue) = (operator.clone(), HashMap::new());
-        Ok(Replaying { replay: self, operator, asking, has_queue, canary, register })
+        Ok(Replaying { replay: self, operator, asking, has_queue, canary, register, unsettled: None })
     }
 
     /// How far the next generation of a dead letter is, and what else travels beside it.
@@ -158,6 +160,11 @@ impl Remedy for Replaying {
             && let Some(case) = register.case(&dead.identity.id)?
             && let Some(ending) = case.ending.as_ref().filter(|ending| !ending.is_dead())
         {
+            if let Some(decided) = case.unsettled() {
+                // Whoever ended it may have died before it was published; without its dead letter nobody would look for that.
+                self.unsettled = Some(decided.by);
+                return end_message(&self.operator, &decided.effects.event).map(Verdict::CloseWith);
+            }
             let state = ending.event.data.state.as_str();
             return Ok(Verdict::Close(format!("the command has ended meanwhile as `{state}`")));
         }
@@ -173,6 +180,13 @@ impl Remedy for Replaying {
         let travel = Travel { recorded, ..travel };
         let message = Replay::continuation(&self.operator, dead, &travel, own, &provider)?;
         Ok(Verdict::Publish(Box::new(message)))
+    }
+
+    async fn settle(&mut self, dead: &Dead) -> Result<(), OperatorError> {
+        match (self.unsettled.take(), &mut self.register) {
+            (Some(finished), Some(register)) => settle(register, dead, finished).await,
+            _ => Ok(()),
+        }
     }
 
     async fn done(&mut self, dead: &Dead) -> Result<Option<String>, OperatorError> {

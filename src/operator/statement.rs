@@ -1,5 +1,7 @@
 //! A person's word on a dead letter, which ends its command: given up for good, or what really became of it. It is put down
-//! in the ledger, where there is one, then its publisher is told, then the dead letter removed.
+//! in the ledger, where there is one, then its publisher is told, then that is put down, then the dead letter removed. What is
+//! put down and not told, because the person was interrupted, is told by a ferryd that runs, or by whoever next decides about
+//! the dead letter.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -9,13 +11,14 @@ use super::dead::Dead;
 use super::register::Register;
 use super::{Decision, Operator, OperatorError};
 use crate::amqp::headers;
-use crate::amqp::message::short;
+use crate::amqp::message::{Message, short};
 use crate::domain::event::{Event, Happening, Moment};
 use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{By, Fact, Finished, Opening, Person, Record, RecordId, Settled, Step};
 use crate::domain::ledger::ruling::{Ruling, TooLate};
 use crate::domain::lifecycle::Kind;
 use crate::domain::outcome::{Failure, Success};
+use crate::failpoint::{Failpoint, hit};
 use crate::pipeline::outbox::event_message;
 
 /// What a person says about a command.
@@ -101,13 +104,17 @@ impl LastWord {
             let (id, ruling) = register.append(record).await?;
             match ruling {
                 Ruling::Counts(_) => {
+                    hit(Failpoint::Stated);
                     self.told = Some(id);
                     return self.publish(&event);
                 }
-                // Said before by somebody who was interrupted.
+                // Said before by somebody who was interrupted: this, or something else.
                 Ruling::Unsettled(decided) => {
                     self.told = Some(decided.by);
-                    return self.publish(&decided.effects.event);
+                    let stands = &decided.effects.event;
+                    let message = end_message(&self.operator, stands)?;
+                    let same = stands.data.state == event.data.state && kind_of(stands) == kind_of(&event);
+                    return Ok(if same { Verdict::Publish(message) } else { Verdict::CloseWith(message) });
                 }
                 Ruling::Outrun { attempt: least } => attempt = least,
                 Ruling::TooLate(TooLate::Completed | TooLate::Failed) | Ruling::Ended(_) => {
@@ -139,9 +146,24 @@ impl LastWord {
     }
 
     fn publish(&self, event: &Event) -> Result<Verdict, OperatorError> {
-        let (exchange, key) = (short(&self.operator.names.events())?, short(&event.routing_key())?);
-        Ok(Verdict::Publish(Box::new(event_message(event, exchange, key))))
+        end_message(&self.operator, event).map(Verdict::Publish)
     }
+}
+
+fn kind_of(event: &Event) -> Option<Kind> {
+    event.data.error.as_ref().and_then(|error| error.kind)
+}
+
+/// The message that tells how a command has ended.
+pub(super) fn end_message(operator: &Operator, event: &Event) -> Result<Box<Message>, OperatorError> {
+    let (exchange, key) = (short(&operator.names.events())?, short(&event.routing_key())?);
+    Ok(Box::new(event_message(event, exchange, key)))
+}
+
+/// Puts down that the end of the command of a dead letter is published.
+pub(super) async fn settle(register: &mut Register, dead: &Dead, finished: RecordId) -> Result<(), OperatorError> {
+    let fact = Fact::Settled(Settled { finished });
+    register.put_down(Record { at: Timestamp::now(), command: dead.identity.id.clone(), fact }).await
 }
 
 /// Which command a dead letter is, for a ledger that does not know it any more.
@@ -158,11 +180,14 @@ impl Remedy for LastWord {
         self.put_down(dead).await
     }
 
-    async fn done(&mut self, dead: &Dead) -> Result<Option<String>, OperatorError> {
-        if let (Some(finished), Some(register)) = (self.told.take(), &mut self.register) {
-            let fact = Fact::Settled(Settled { finished });
-            register.put_down(Record { at: Timestamp::now(), command: dead.identity.id.clone(), fact }).await?;
+    async fn settle(&mut self, dead: &Dead) -> Result<(), OperatorError> {
+        match (self.told.take(), &mut self.register) {
+            (Some(finished), Some(register)) => settle(register, dead, finished).await,
+            _ => Ok(()),
         }
+    }
+
+    async fn done(&mut self, _: &Dead) -> Result<Option<String>, OperatorError> {
         Ok(None)
     }
 }

@@ -1,20 +1,23 @@
 //! Cancelling a command that was not sent yet.
 //!
 //! The ledger decides between a cancel and a call: the one that stands first in it holds. A command that the ledger does
-//! not know yet, because it still waits in its queue, is cancelled when it is taken up.
+//! not know yet, because it still waits in its queue, is cancelled when it is taken up. One that has not come within a day
+//! ends as cancelled without having come, and what comes under its id later is not carried out.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tracing::info;
 
 use super::Pipeline;
 use super::conclude::cancelled;
 use super::outbox::Outgoing;
 use crate::amqp::error::BrokerError;
+use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::effects::Effects;
-use crate::domain::ledger::record::{By, CancelWished, Fact, Finished, Opening, Person, Record, RecordId};
+use crate::domain::ledger::record::{By, CancelWished, Fact, Finished, Person, Record, RecordId, Step};
 use crate::domain::ledger::ruling::{Ruling, TooLate};
 use crate::domain::lifecycle::{Kind, State};
 use crate::ledger::{Ledger, Ruled};
@@ -54,8 +57,11 @@ impl Pipeline {
         loop {
             let case = ledger.case(id);
             let tried = match case.as_deref().and_then(|case| Some((case, case.opening.as_ref()?))) {
-                Some((case, opening)) => self.cancel_known(ledger, case, opening, person, least_attempt).await?,
-                None => wish(ledger, id, person).await?,
+                Some((case, opening)) => {
+                    let event = event(case, opening.identity.clone(), person, least_attempt);
+                    self.try_to_cancel(ledger, case.step, event, person).await?
+                }
+                None => self.wish(ledger, id, person).await?,
             };
             match tried {
                 Tried::Done(cancellation) => return Ok(cancellation),
@@ -64,17 +70,26 @@ impl Pipeline {
         }
     }
 
-    async fn cancel_known(
+    /// Ends a command that was asked to be cancelled and has not come. Its place in the ledger decides between this and its
+    /// coming, and between several instances that do this.
+    pub(super) async fn cancel_for_good(&self, ledger: &Ledger, id: &CommandId) -> Result<(), BrokerError> {
+        let Some(case) = ledger.case(id).filter(|case| case.is_cancel_request()) else { return Ok(()) };
+        let Some(person) = &case.cancel else { return Ok(()) };
+        info!(command.id = id.as_str(), "a command that was asked to be cancelled has not come; it ends as cancelled");
+        let event = event(&case, Identity::unknown(id.clone()), person, 0);
+        // Where it has come meanwhile, whoever holds its message ends it.
+        self.try_to_cancel(ledger, case.step, event, person).await.map(drop)
+    }
+
+    async fn try_to_cancel(
         &self,
         ledger: &Ledger,
-        case: &Case,
-        opening: &Opening,
+        step: Step,
+        event: Event,
         person: &Person,
-        least_attempt: u32,
     ) -> Result<Tried, BrokerError> {
-        let event = event(case, opening, person, least_attempt);
         let finished = Finished {
-            step: case.step,
+            step,
             opening: None,
             fresh: false,
             call: None,
@@ -85,14 +100,30 @@ impl Pipeline {
             effects: Effects { event: event.clone(), told: true, carried: None },
         };
         let fact = Fact::Finished(Box::new(finished));
-        let id = &opening.identity.id;
+        let id = &event.data.command.id;
         let Ruled { id: record, ruling, .. } =
             ledger.append(Record { at: event.time, command: id.clone(), fact }).await?;
-        Ok(Tried::Done(match ruling {
+        match ruling {
             Ruling::Counts(granted) => {
                 self.announce(id, record, self.outbox.announcement(&event, &granted.replies)).await?;
-                Cancellation::Cancelled
+                Ok(Tried::Done(Cancellation::Cancelled))
             }
+            ruling => self.after_refusal(id, ruling, event.data.attempt).await,
+        }
+    }
+
+    /// Puts down that a command is to be cancelled when it comes.
+    async fn wish(&self, ledger: &Ledger, id: &CommandId, person: &Person) -> Result<Tried, BrokerError> {
+        let fact = Fact::CancelWished(CancelWished { person: person.clone() });
+        let Ruled { ruling, .. } = ledger.append(Record { at: Timestamp::now(), command: id.clone(), fact }).await?;
+        match ruling {
+            Ruling::Counts(_) => Ok(Tried::Done(Cancellation::Noted)),
+            ruling => self.after_refusal(id, ruling, 0).await,
+        }
+    }
+
+    async fn after_refusal(&self, id: &CommandId, ruling: Ruling, least_attempt: u32) -> Result<Tried, BrokerError> {
+        Ok(Tried::Done(match ruling {
             Ruling::Unsettled(decided) if is_cancelled(&decided.effects.event) => {
                 let outgoing = self.outbox.announcement(&decided.effects.event, &decided.replies);
                 self.announce(id, decided.by, outgoing).await?;
@@ -124,21 +155,11 @@ impl Pipeline {
     }
 }
 
-async fn wish(ledger: &Ledger, id: &CommandId, person: &Person) -> Result<Tried, BrokerError> {
-    let fact = Fact::CancelWished(CancelWished { person: person.clone() });
-    let Ruled { ruling, .. } = ledger.append(Record { at: Timestamp::now(), command: id.clone(), fact }).await?;
-    Ok(match ruling {
-        Ruling::Counts(_) => Tried::Done(Cancellation::Noted),
-        Ruling::Blocked(_) => Tried::Done(Cancellation::TooLate { reason: TooLate::Unknown }),
-        _ => Tried::Again(0),
-    })
-}
-
-fn event(case: &Case, opening: &Opening, person: &Person, least_attempt: u32) -> Event {
+fn event(case: &Case, identity: Identity, person: &Person, least_attempt: u32) -> Event {
     let (generation, attempt) = (case.step.generation, case.step.attempt.max(least_attempt));
     let moment = Moment { generation, attempt, at: Timestamp::now() };
     let happening = Happening::Failed(Kind::Cancelled, cancelled(person));
-    Event::new(opening.identity.clone(), moment, happening, Trace::default())
+    Event::new(identity, moment, happening, Trace::default())
 }
 
 fn is_cancelled(event: &Event) -> bool {

@@ -18,6 +18,7 @@ use crate::domain::event::{CONTENT_TYPE, Event, Happening, Moment};
 use crate::domain::inquiry::{Accepted, Inquiry, Purpose};
 use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
 use crate::domain::ledger::record::{Asked, Kept, RecordId};
+use crate::domain::ledger::ruling::Decided;
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
@@ -167,6 +168,7 @@ impl Outbox {
     #[must_use]
     pub fn outgoing(&self, parcel: &Parcel, effects: &Effects, replies: &[Asked]) -> Outgoing {
         let Effects { event, told, carried } = effects;
+        let event = &event.clone().named(&parcel.identity);
         let carried = carried.as_ref().map(|carried| sent_on(parcel, carried));
         let event_message = told.then(|| self.event(event));
         let ends = event.data.state.is_terminal();
@@ -179,14 +181,24 @@ impl Outbox {
     /// The event of an end told again, to a publisher who sent the command again.
     #[must_use]
     pub fn answer(&self, parcel: &Parcel, event: &Event) -> Outgoing {
-        let messages = vec![self.event(event)];
-        Outgoing { messages, replies: self.replies(Some(parcel), event, &[]), settles: None }
+        let event = event.clone().named(&parcel.identity);
+        let messages = vec![self.event(&event)];
+        Outgoing { messages, replies: self.replies(Some(parcel), &event, &[]), settles: None }
     }
 
     /// The messages of a decision that leaves the delivery alone: its event, and the answers to those who asked.
     #[must_use]
     pub fn announcement(&self, event: &Event, replies: &[Asked]) -> Outgoing {
         Outgoing { messages: vec![self.event(event)], replies: self.replies(None, event, replies), settles: None }
+    }
+
+    /// The messages of an end that somebody decided and is not known to have published, where nothing is carried on.
+    #[must_use]
+    pub fn recovered(&self, decided: &Decided) -> Outgoing {
+        let Decided { by, effects, replies } = decided;
+        let mut outgoing = Outgoing { settles: Some(*by), ..self.announcement(&effects.event, replies) };
+        outgoing.messages.retain(|_| effects.told);
+        outgoing
     }
 
     /// What follows from something that contradicts what is known.

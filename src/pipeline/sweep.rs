@@ -1,8 +1,9 @@
-//! Telling ends that nobody told.
+//! Publishing ends that were left unpublished, and ending what was asked to be cancelled and never came.
 //!
-//! Whoever ends a command holds its message, which comes back until its end is told. Only a cancel has no message of its
-//! own: where the instance that cancelled dies before it has told, the command has ended and nobody knows. So instances
-//! look for such ends from time to time, and tell them from the record. Told twice, they are the same event.
+//! Whoever decides that a command has ended, a holder of its message, a webhook call, a canceller or an operator, may die
+//! between that record and its publish. Where a dead letter or a continuation goes with it, the command's message is not acked
+//! and comes back to be published with it. Every other end is in its record whole, so instances look for those that nobody is
+//! known to have published, and publish them. Published twice, they are the same event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +14,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Pipeline;
+use crate::amqp::error::BrokerError;
 use crate::domain::command_id::CommandId;
-use crate::domain::lifecycle::Kind;
 use crate::ledger::Ledger;
-use crate::ledger::index::{Filter, IndexError, MAX_PAGE};
+use crate::ledger::index::{Filter, Index, IndexError, MAX_PAGE};
 
 /// How often it is looked.
-const EVERY: Duration = Duration::from_secs(15);
-/// Whoever cancelled gets so long to tell it.
+const EVERY: Duration = Duration::from_secs(5);
+/// Whoever ended a command gets so long to publish that.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
-/// Older ends were looked for before.
-const LOOK_BACK: SignedDuration = SignedDuration::from_hours(48);
+/// A command that was asked to be cancelled has so long to come.
+const CANCEL_PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 
-/// Tells untold ends until `stop` is cancelled.
+/// Publishes ends that were left unpublished until `stop` is cancelled.
 pub async fn sweep(pipeline: Arc<Pipeline>, stop: CancellationToken) {
     let Some(ledger) = pipeline.memory.ledger().cloned() else { return };
     let mut ticks = interval(EVERY);
@@ -38,50 +39,58 @@ pub async fn sweep(pipeline: Arc<Pipeline>, stop: CancellationToken) {
         pipeline.memory.ready().await;
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tell_all(&pipeline, &ledger) => {}
+            () = recover_all(&pipeline, &ledger) => {}
         }
     }
 }
 
-async fn tell_all(pipeline: &Pipeline, ledger: &Ledger) {
+/// What is to be done.
+struct Due {
+    unpublished: Vec<CommandId>,
+    /// Asked to be cancelled, and never come.
+    never_came: Vec<CommandId>,
+}
+
+impl Due {
+    fn find(index: &Index, now: Timestamp) -> Result<Self, IndexError> {
+        let before = |age: SignedDuration| now.checked_sub(age).unwrap_or(Timestamp::MIN);
+        let older_than = Some(before(CANCEL_PATIENCE));
+        let filter = Filter { cancel_requested: Some(true), older_than, ..Filter::default() };
+        let never_came = index.list(&filter, None, MAX_PAGE)?.rows;
+        Ok(Self {
+            unpublished: index.unpublished(before(PATIENCE), MAX_PAGE)?,
+            never_came: never_came.into_iter().map(|row| row.id).collect(),
+        })
+    }
+}
+
+async fn recover_all(pipeline: &Pipeline, ledger: &Ledger) {
     ledger.flush().await;
     let index = Arc::clone(ledger.index());
-    let found = tokio::task::spawn_blocking(move || cancelled(&index)).await;
-    match found {
-        Ok(Ok(ids)) => {
-            for id in ids {
-                tell(pipeline, ledger, &id).await;
-            }
+    match tokio::task::spawn_blocking(move || Due::find(&index, Timestamp::now())).await {
+        Ok(Ok(due)) => {
+            // Where ferryd stops before all is done, the next one looks.
+            let _ = recover(pipeline, ledger, due).await;
         }
-        Ok(Err(error)) => warn!(%error, "failed to look for ends that were not told"),
+        Ok(Err(error)) => warn!(%error, "failed to look for terminal events that were left unpublished"),
         // The process is ending.
         Err(_) => {}
     }
 }
 
-/// Commands that were cancelled a while ago, but not long ago.
-fn cancelled(index: &crate::ledger::index::Index) -> Result<Vec<CommandId>, IndexError> {
-    let now = Timestamp::now();
-    let before = |age: SignedDuration| now.checked_sub(age).ok();
-    let kind = Some(Kind::Cancelled);
-    let (older_than, newer_than) = (before(PATIENCE), before(LOOK_BACK));
-    let filter = Filter { kind, older_than, newer_than, ..Filter::default() };
-    let (mut ids, mut after) = (Vec::new(), None);
-    loop {
-        let page = index.list(&filter, after.as_ref(), MAX_PAGE)?;
-        ids.extend(page.rows.into_iter().map(|row| row.id));
-        after = page.next;
-        if after.is_none() {
-            return Ok(ids);
-        }
+async fn recover(pipeline: &Pipeline, ledger: &Ledger, due: Due) -> Result<(), BrokerError> {
+    for id in due.unpublished {
+        publish_end(pipeline, ledger, &id).await?;
     }
+    for id in due.never_came {
+        pipeline.cancel_for_good(ledger, &id).await?;
+    }
+    Ok(())
 }
 
-async fn tell(pipeline: &Pipeline, ledger: &Ledger, id: &CommandId) {
-    let untold = ledger.case(id).filter(|case| case.ending.is_some()).and_then(|case| case.unsettled());
-    let Some(decided) = untold.filter(|decided| decided.effects.carried.is_none()) else { return };
-    info!(command.id = id.as_str(), "telling an end that nobody told");
-    let outgoing = pipeline.outbox.announcement(&decided.effects.event, &decided.replies);
-    // Where ferryd stops before that, the next one looks.
-    let _ = pipeline.announce(id, decided.by, outgoing).await;
+async fn publish_end(pipeline: &Pipeline, ledger: &Ledger, id: &CommandId) -> Result<(), BrokerError> {
+    let unpublished = ledger.case(id).filter(|case| case.is_end_unpublished()).and_then(|case| case.unsettled());
+    let Some(decided) = unpublished else { return Ok(()) };
+    info!(command.id = id.as_str(), "publishing a terminal event that was left unpublished");
+    pipeline.announce(id, decided.by, pipeline.outbox.recovered(&decided)).await
 }

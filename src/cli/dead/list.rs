@@ -64,6 +64,7 @@ pub(super) fn wanted(which: &Which, now: Timestamp) -> Result<index::Filter, Com
         older_than: which.older_than.and_then(before),
         newer_than: which.newer_than.and_then(before),
         dead: true,
+        cancel_requested: None,
     })
 }
 

@@ -189,6 +189,21 @@ impl Case {
         self.unsettled().is_none() && self.ending.as_ref().is_some_and(unresolved)
     }
 
+    /// Whether nothing is known of it but that somebody wants it cancelled.
+    #[must_use]
+    pub fn is_cancel_request(&self) -> bool {
+        self.opening.is_none() && self.cancel.is_some() && self.ending.is_none()
+    }
+
+    /// Whether it has ended, nobody is known to have published that, and whoever finds it can, from the record alone. A
+    /// dead letter takes the command's message, which comes back to whoever holds it until both are published.
+    #[must_use]
+    pub fn is_end_unpublished(&self) -> bool {
+        let bare = |effects: &Effects| effects.carried.is_none();
+        let unsettled = matches!(&self.phase, Phase::Decided { effects: Some(effects), .. } if bare(effects));
+        unsettled && self.ending.is_some() && self.blocked.is_none()
+    }
+
     /// Whether the effects of its latest decision are not known to be published.
     #[must_use]
     pub fn unsettled(&self) -> Option<Decided> {

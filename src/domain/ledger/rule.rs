@@ -187,6 +187,10 @@ impl Case {
         if case.opening.is_some() {
             return Ruling::Passed;
         }
+        if let Some(over) = case.over() {
+            // It was cancelled without having come.
+            return over;
+        }
         if new {
             case.note(at, State::Pending, case.step, "cancel_wished", Some(wish.person.to_string()));
         }

@@ -21,6 +21,8 @@ pub(super) struct Facet {
     http_status: Option<u16>,
     generation: u32,
     dead: bool,
+    /// Nothing but a request to cancel it is known.
+    cancel_requested: bool,
 }
 
 impl Facet {
@@ -37,6 +39,7 @@ impl Facet {
             http_status: error.and_then(|error| error.http_status),
             generation: case.step.generation,
             dead: ending.is_some_and(Ending::is_dead),
+            cancel_requested: case.is_cancel_request(),
         }
     }
 }
@@ -59,8 +62,8 @@ pub(super) struct Facets(HashMap<Facet, i64>);
 impl Facets {
     /// Reads them all.
     pub fn load(conn: &Connection) -> rusqlite::Result<Self> {
-        const ALL: &str = "SELECT facet, type, provider, account, operation, state, kind, code, http_status, generation, dead \
-                           FROM facets";
+        const ALL: &str = "SELECT facet, type, provider, account, operation, state, kind, code, http_status, generation, dead, \
+                           cancel_requested FROM facets";
         let mut all = conn.prepare(ALL)?;
         let read = |row: &rusqlite::Row<'_>| {
             let facet = Facet {
@@ -71,6 +74,7 @@ impl Facets {
                 http_status: row.get(8)?,
                 generation: row.get(9)?,
                 dead: row.get(10)?,
+                cancel_requested: row.get(11)?,
             };
             Ok((facet, row.get(0)?))
         };
@@ -80,12 +84,12 @@ impl Facets {
     /// The number of a facet; a new one where it is new.
     pub fn number(&mut self, conn: &Connection, facet: Facet) -> rusqlite::Result<i64> {
         const ADD: &str = "INSERT INTO facets (count, type, provider, account, operation, state, kind, code, http_status, \
-                           generation, dead) VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+                           generation, dead, cancel_requested) VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
         if let Some(number) = self.0.get(&facet) {
             return Ok(*number);
         }
         let [r#type, provider, account, operation] = &facet.names;
-        let Facet { state, kind, code, http_status, generation, dead, .. } = &facet;
+        let Facet { state, kind, code, http_status, generation, dead, cancel_requested, .. } = &facet;
         conn.prepare_cached(ADD)?.execute(params![
             r#type,
             provider,
@@ -96,7 +100,8 @@ impl Facets {
             code,
             http_status,
             generation,
-            dead
+            dead,
+            cancel_requested
         ])?;
         let number = conn.last_insert_rowid();
         self.0.insert(facet, number);

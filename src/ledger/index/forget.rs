@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::IndexError;
+use crate::domain::ledger::case::{Case, Phase};
 
 /// The most commands that are forgotten in one go.
 pub(super) const CHUNK: usize = 500;
@@ -15,23 +16,22 @@ pub(super) struct Over {
     facet: i64,
 }
 
-/// Commands that are over since before `older_than`, oldest first. A dead letter is not over: somebody has to decide about
-/// it. A wish to cancel a command that never came is.
+/// The commands that are over, by their last change.
+pub(super) const OVER: &str =
+    "SELECT seq, facet FROM commands WHERE over = 1 AND updated < ?1 ORDER BY updated LIMIT ?2";
+
+/// Whether a command is over. A dead letter is not: somebody has to decide about it. Neither is one of which something may
+/// not have been published. A request to cancel a command that never came is.
+pub(super) fn is_over(case: &Case) -> bool {
+    let ended = case.ending.as_ref().is_some_and(|ending| !ending.is_dead());
+    (ended || case.opening.is_none()) && !matches!(case.phase, Phase::Decided { effects: Some(_), .. })
+}
+
+/// Commands that are over since before `older_than`, oldest first.
 pub(super) fn find(conn: &Connection, older_than: i64) -> Result<Vec<Over>, IndexError> {
-    const FACETS: &str = "SELECT facet FROM facets WHERE count > 0 AND NOT dead AND
-        (state IN ('completed', 'failed') OR (state = 'pending' AND type IS NULL AND provider IS NULL))";
-    const OLD: &str = "SELECT seq FROM commands INDEXED BY commands_by_facet WHERE facet = ?1 AND updated < ?2 \
-                       ORDER BY seq LIMIT ?3";
-    let mut over = Vec::new();
-    let facets: Vec<i64> = conn.prepare_cached(FACETS)?.query_map((), |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let mut old = conn.prepare_cached(OLD)?;
-    for facet in facets {
-        let most = i64::try_from(CHUNK - over.len()).unwrap_or(0);
-        for seq in old.query_map((facet, older_than, most), |row| row.get(0))? {
-            over.push(Over { seq: seq?, facet });
-        }
-    }
-    Ok(over)
+    let read = |row: &rusqlite::Row<'_>| Ok(Over { seq: row.get(0)?, facet: row.get(1)? });
+    let mut over = conn.prepare_cached(OVER)?;
+    Ok(over.query_map((older_than, i64::try_from(CHUNK).unwrap_or(0)), read)?.collect::<Result<_, _>>()?)
 }
 
 /// Forgets commands, unless they have changed, and what else nobody has asked for since before `older_than`. Returns how many
@@ -44,7 +44,8 @@ pub(super) fn forget(
 ) -> rusqlite::Result<usize> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut counts: HashMap<i64, i64> = HashMap::new();
-    let mut command = tx.prepare_cached("DELETE FROM commands WHERE seq = ?1 AND facet = ?2 AND updated < ?3")?;
+    let mut command =
+        tx.prepare_cached("DELETE FROM commands WHERE seq = ?1 AND over = 1 AND facet = ?2 AND updated < ?3")?;
     let mut body = tx.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?;
     for Over { seq, facet } in over {
         if command.execute((seq, facet, older_than))? == 1 {

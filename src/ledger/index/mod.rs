@@ -21,6 +21,7 @@ mod row;
 mod schema;
 mod slot;
 mod summary;
+mod unpublished;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -261,6 +262,15 @@ impl Index {
         self.snapshot(|conn| query::walk_all(conn, after.map_or("", CommandId::as_str), limit))
     }
 
+    /// Commands that have ended without anybody being known to have published that, as this index knows since before
+    /// `before`, the first of them first; at most `limit`. Only those that can be published from the record alone.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn unpublished(&self, before: Timestamp, limit: usize) -> Result<Vec<CommandId>, IndexError> {
+        self.read(|conn| unpublished::find(conn, before.as_millisecond(), limit))
+    }
+
     /// The dead letters that are meant, grouped by how they failed, the most frequent first.
     ///
     /// # Errors
@@ -352,6 +362,9 @@ mod fixture;
 #[cfg(test)]
 #[path = "index_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod due_tests;
 
 #[cfg(test)]
 mod healing_tests;

@@ -51,6 +51,8 @@ pub struct Filter {
     pub newer_than: Option<Timestamp>,
     /// Only dead letters.
     pub dead: bool,
+    /// Only, or none of, those of which nothing is known but a request to cancel them.
+    pub cancel_requested: Option<bool>,
 }
 
 impl Filter {
@@ -63,7 +65,8 @@ impl Filter {
     /// Whether it asks for anything that commands have in common.
     fn has_facet(&self) -> bool {
         let rest = Self { ids: Vec::new(), reference: None, older_than: None, newer_than: None, ..self.clone() };
-        !rest.is_empty()
+        // Nearly all are meant then: it is cheaper to pass over the others.
+        !Self { cancel_requested: rest.cancel_requested.filter(|only| *only), ..rest }.is_empty()
     }
 
     /// The first and the last time of the last change, in milliseconds.
@@ -133,7 +136,8 @@ pub(super) fn walk_all(conn: &Connection, after: &str, limit: usize) -> Result<V
 
 /// The newest `want` commands that are meant, of those older than `below`.
 pub(super) fn search(conn: &Connection, filter: &Filter, below: i64, want: usize) -> Result<Vec<Found>, IndexError> {
-    let facets = if filter.has_facet() { Some(facets(conn, filter)?) } else { None };
+    let by_facet = filter.has_facet();
+    let facets = if by_facet || filter.cancel_requested.is_some() { Some(facets(conn, filter)?) } else { None };
     let (first, last) = filter.span();
     let fits = |found: &Found| {
         facets.as_ref().is_none_or(|facets| facets.contains_key(&found.facet))
@@ -153,7 +157,9 @@ pub(super) fn search(conn: &Connection, filter: &Filter, below: i64, want: usize
         facets => facets.clone(),
     };
     match facets {
-        Some(facets) if facets.len() <= MANY_FACETS => by_facets(conn, &facets, (first, last), below, want),
+        Some(facets) if (by_facet || timed) && facets.len() <= MANY_FACETS => {
+            by_facets(conn, &facets, (first, last), below, want)
+        }
         _ => {
             const ALL: &str = "SELECT seq, facet, updated FROM commands WHERE seq < ?1 ORDER BY seq DESC";
             walk(conn.prepare_cached(ALL)?, [below], want, fits)
@@ -231,7 +237,8 @@ fn facets(conn: &Connection, filter: &Filter) -> Result<HashMap<i64, i64>, Index
         AND (:account IS NULL OR account = :account) AND (:operation IS NULL OR operation = :operation)
         AND (:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)
         AND (:code IS NULL OR code = :code) AND (:http_status IS NULL OR http_status = :http_status)
-        AND (:generation IS NULL OR generation = :generation) AND (NOT :dead OR dead)";
+        AND (:generation IS NULL OR generation = :generation) AND (NOT :dead OR dead)
+        AND (:cancel_requested IS NULL OR cancel_requested = :cancel_requested)";
     let mut matching = conn.prepare_cached(MATCHING)?;
     let params = named_params! {
         ":type": filter.r#type.as_ref().map(Name::as_str),
@@ -244,6 +251,7 @@ fn facets(conn: &Connection, filter: &Filter) -> Result<HashMap<i64, i64>, Index
         ":http_status": filter.http_status,
         ":generation": filter.generation,
         ":dead": filter.dead,
+        ":cancel_requested": filter.cancel_requested,
     };
     Ok(matching.query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
 }

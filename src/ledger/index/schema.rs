@@ -4,6 +4,10 @@
 //! them, with how many commands are at each. A command points at its facet, and one index, by facet and place, answers
 //! every combination of filters; more indexes would make each write dearer. The tables that are gone through are narrow:
 //! what is known of a command in full lies apart in `bodies`.
+//!
+//! Two partial indexes hold what is looked for again and again, in its order, so that looking ends at the first command
+//! that is not due: commands that are `over`, by their last change, and ends that are `unpublished`, by when this index
+//! first heard of them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +19,7 @@ use uuid::Uuid;
 use super::error::IndexError;
 
 /// The version of the tables and of what lies in `bodies`. A file of another version is made anew.
-pub(super) const VERSION: i32 = 3;
+pub(super) const VERSION: i32 = 4;
 
 /// Marks a file as an index of ferryd ("frry").
 const APPLICATION: i32 = 0x6672_7279;
@@ -33,7 +37,8 @@ CREATE TABLE facets (
   count INTEGER NOT NULL,
   type TEXT, provider TEXT, account TEXT, operation TEXT,
   state TEXT NOT NULL, kind TEXT, code TEXT, http_status INTEGER,
-  generation INTEGER NOT NULL, dead INTEGER NOT NULL
+  generation INTEGER NOT NULL, dead INTEGER NOT NULL,
+  cancel_requested INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE commands (
   seq INTEGER PRIMARY KEY,
@@ -41,9 +46,13 @@ CREATE TABLE commands (
   facet INTEGER NOT NULL,
   updated INTEGER NOT NULL,
   reference TEXT,
-  provider_reference TEXT
+  provider_reference TEXT,
+  over INTEGER NOT NULL,
+  unpublished INTEGER
 ) STRICT;
 CREATE INDEX commands_by_facet ON commands (facet, seq, updated);
+CREATE INDEX commands_over ON commands (updated) WHERE over = 1;
+CREATE INDEX commands_unpublished ON commands (unpublished) WHERE unpublished IS NOT NULL;
 CREATE INDEX commands_by_reference ON commands (reference) WHERE reference IS NOT NULL;
 CREATE INDEX commands_by_provider_reference ON commands (provider_reference) WHERE provider_reference IS NOT NULL;
 CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;

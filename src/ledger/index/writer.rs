@@ -121,6 +121,7 @@ struct Upserts<'a> {
     add: CachedStatement<'a>,
     add_body: CachedStatement<'a>,
     change: CachedStatement<'a>,
+    publish: CachedStatement<'a>,
     change_body: CachedStatement<'a>,
     name: CachedStatement<'a>,
     name_there: CachedStatement<'a>,
@@ -134,12 +135,16 @@ impl<'a> Upserts<'a> {
     fn prepare(conn: &'a Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             conn,
-            find: conn.prepare_cached("SELECT seq, facet, updated, provider_reference FROM commands WHERE id = ?1")?,
+            find: conn.prepare_cached(
+                "SELECT seq, facet, updated, over, unpublished, provider_reference FROM commands WHERE id = ?1",
+            )?,
             add: conn.prepare_cached(
-                "INSERT INTO commands (id, facet, updated, reference, provider_reference) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO commands (id, facet, updated, over, unpublished, reference, provider_reference) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?,
             add_body: conn.prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?,
-            change: conn.prepare_cached("UPDATE commands SET facet = ?2, updated = ?3 WHERE seq = ?1")?,
+            change: conn.prepare_cached("UPDATE commands SET facet = ?2, updated = ?3, over = ?4 WHERE seq = ?1")?,
+            publish: conn.prepare_cached("UPDATE commands SET unpublished = ?2 WHERE seq = ?1")?,
             change_body: conn.prepare_cached("UPDATE bodies SET body = ?2 WHERE seq = ?1")?,
             name: conn.prepare_cached("UPDATE commands SET reference = ?2 WHERE seq = ?1")?,
             name_there: conn.prepare_cached("UPDATE commands SET provider_reference = ?2 WHERE seq = ?1")?,
@@ -153,12 +158,16 @@ impl<'a> Upserts<'a> {
         let updated = case.history.last().map_or(now, |last| last.at.as_millisecond());
         let reference = case.opening.as_ref().and_then(|opening| opening.identity.reference.as_deref());
         let there = case.provider_reference.as_deref();
+        let over = forget::is_over(case);
+        // By the clock of this host: that of whoever ended it may be another.
+        let unpublished = case.is_end_unpublished().then_some(now);
         let known = self.find.query_row([id.as_str()], |row| {
-            let named = row.get_ref(3)?.as_str_or_null()? == there;
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, named))
+            let named = row.get_ref(5)?.as_str_or_null()? == there;
+            let place: (i64, i64, bool) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            Ok((row.get(0)?, place, row.get::<_, Option<i64>>(4)?, named))
         });
-        let Some((seq, old_facet, old_updated, is_named)) = known.optional()? else {
-            self.add.execute((id.as_str(), facet, updated, reference, there))?;
+        let Some((seq, old_place, since, is_named)) = known.optional()? else {
+            self.add.execute((id.as_str(), facet, updated, over, unpublished, reference, there))?;
             self.add_body.execute((self.conn.last_insert_rowid(), json(case)))?;
             *self.counts.entry(facet).or_default() += 1;
             let created = case.history.first().map_or(now, |first| first.at.as_millisecond());
@@ -166,10 +175,13 @@ impl<'a> Upserts<'a> {
             return Ok(());
         };
         let seq: i64 = seq;
-        if (old_facet, old_updated) != (facet, updated) {
-            self.change.execute((seq, facet, updated))?;
-            *self.counts.entry(old_facet).or_default() -= 1;
+        if old_place != (facet, updated, over) {
+            self.change.execute((seq, facet, updated, over))?;
+            *self.counts.entry(old_place.0).or_default() -= 1;
             *self.counts.entry(facet).or_default() += 1;
+        }
+        if unpublished.is_some() != since.is_some() {
+            self.publish.execute((seq, unpublished))?;
         }
         if !is_named {
             self.name_there.execute((seq, there))?;

@@ -1,8 +1,17 @@
 //! Dead letters of a daemon with a ledger: what a person decides about them is put down, and counts once.
 
+use std::os::unix::process::ExitStatusExt as _;
+
+use ferryd::domain::command_id::CommandId;
+use ferryd::domain::event::{Event, Happening, Moment, Trace};
+use ferryd::domain::ledger::effects::Effects;
+use ferryd::domain::ledger::record::{By, Fact, Finished, Record};
+use ferryd::domain::outcome::Success;
+use ferryd::operator::register::Register;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::recorded::{asked, ferryd};
+use super::recorded::{asked, ferryd, operator, place};
 use crate::harness::wait::eventually;
 use crate::rig::{Rig, SOON, and, charge, command, send, word};
 
@@ -173,4 +182,83 @@ async fn a_dead_letter_whose_command_has_ended_meanwhile_is_not_sent_again() {
     rig.finish(&daemon).await;
     assert_eq!(rig.calls("ended").calls, 1);
     assert_eq!(rig.broker.depth("ferry.dead.acme").await, Some(0));
+}
+
+/// A person says what became of a command, and is killed once that is on record.
+async fn resolve_and_die(rig: &Rig, id: &str) {
+    let mut resolve = rig.setup.command(&["dead", "resolve", id, "--completed", "--by", "ann", "--reason", REFUSED]);
+    resolve.env("FERRYD_FAILPOINT", "stated=kill");
+    let killed = tokio::task::spawn_blocking(move || resolve.output().unwrap()).await.unwrap();
+    assert_eq!(killed.status.signal(), Some(9), "{killed:?}");
+    assert!(rig.events.of(id).iter().all(|event| event["data"]["final"] == false), "nothing is published yet");
+}
+
+#[tokio::test]
+async fn an_end_that_a_killed_person_left_unpublished_is_published_before_its_dead_letter_goes() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    let others: [&[&str]; 3] = [&["dead", "replay"], &["dead", "discard"], &["dead", "resolve", "--completed"]];
+    let ids = ["replayed", "discarded", "resolved-again"];
+    for id in ids {
+        bury(&rig, id).await;
+    }
+    // Nobody is there to find it.
+    rig.finish(&daemon).await;
+    for (id, (arguments, closed)) in ids.into_iter().zip(others.into_iter().zip([1, 1, 0])) {
+        resolve_and_die(&rig, id).await;
+        let person = ["--by", "bob", "--reason", REFUSED];
+        let person = if id == "replayed" { [&["--force-new-key"], &person[..]].concat() } else { person.to_vec() };
+        let done = asked(&rig, &[arguments, &[id], &person].concat()).await;
+        assert_eq!((&done["closed"], &done["done"]), (&json!(closed), &json!(1 - closed)), "{id}: {done}");
+        let event = last_word(&rig, id).await;
+        assert_eq!(word(&event, "data.state"), "completed", "{event:#}");
+    }
+    assert_eq!(rig.broker.depth("ferry.dead.acme").await, Some(0));
+    let daemon = rig.start().await;
+    rig.finish(&daemon).await;
+    for id in ids {
+        assert_eq!(rig.calls(id).calls, 1, "{id} is not sent again");
+        assert_eq!(rig.events.of(id).len(), 2, "{id}: what is settled is not published again");
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_was_left_unpublished_is_published_whoever_decided_it() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    for id in ["by-a-person", "by-a-webhook"] {
+        bury(&rig, id).await;
+    }
+    resolve_and_die(&rig, "by-a-person").await;
+    // As an instance does that dies before it publishes what a provider told it.
+    let mut register = Register::open(&operator(&rig), &place(&rig), |_| {}).await.unwrap();
+    let command: CommandId = "by-a-webhook".parse().unwrap();
+    let case = register.case(&command).unwrap().unwrap();
+    let (at, identity) = (Timestamp::now(), case.opening.clone().unwrap().identity);
+    let moment = Moment { generation: 0, attempt: case.step.attempt, at };
+    let event = Event::new(identity, moment, Happening::Completed(Success::default()), Trace::default());
+    let finished = Finished {
+        step: case.step,
+        opening: None,
+        fresh: false,
+        call: None,
+        unknown: false,
+        absent: false,
+        kept: None,
+        by: By::Holder,
+        effects: Effects { event, told: true, carried: None },
+    };
+    register.put_down(Record { at, command, fact: Fact::Finished(Box::new(finished)) }).await.unwrap();
+    register.close().await;
+    for id in ["by-a-person", "by-a-webhook"] {
+        assert_eq!(word(&last_word(&rig, id).await, "data.state"), "completed");
+    }
+    eventually(SOON, "both are settled", async || {
+        let register = Register::open(&operator(&rig), &place(&rig), |_| {}).await.unwrap();
+        let unsettled = register.index().await.unpublished(Timestamp::MAX, 10).unwrap();
+        register.close().await;
+        unsettled.is_empty().then_some(())
+    })
+    .await;
+    rig.finish(&daemon).await;
 }

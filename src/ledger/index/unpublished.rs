@@ -1,0 +1,18 @@
+//! Finding ends that may not have been published.
+
+use rusqlite::Connection;
+
+use super::error::IndexError;
+use crate::domain::command_id::CommandId;
+
+/// The ends that are not known to be published, in the order in which this index heard of them.
+pub(super) const UNPUBLISHED: &str = "SELECT id FROM commands WHERE unpublished < ?1 ORDER BY unpublished LIMIT ?2";
+
+/// The commands whose ends are not known to be published and known here since before `before`, at most `limit`.
+pub(super) fn find(conn: &Connection, before: i64, limit: usize) -> Result<Vec<CommandId>, IndexError> {
+    let mut unpublished = conn.prepare_cached(UNPUBLISHED)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let ids = unpublished.query_map((before, limit), |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    let parsed = |id: String| id.parse().map_err(|_| IndexError::Damaged(format!("`{id}` is no command id")));
+    ids.into_iter().map(parsed).collect()
+}
