@@ -79,6 +79,9 @@ struct Which {
     /// Only those that last changed within this time, or at this time (RFC 3339) or later
     #[arg(long, value_name = "AGE", value_parser = ago)]
     newer_than: Option<Timestamp>,
+    /// Only what was asked to be cancelled and has not come, which is not listed else
+    #[arg(long)]
+    cancel_requested: bool,
 }
 
 fn state(word: &str) -> Result<State, String> {
@@ -108,6 +111,7 @@ impl Which {
             reference: self.reference,
             older_than: self.older_than,
             newer_than: self.newer_than,
+            cancel_requested: Some(self.cancel_requested),
             ..Filter::default()
         }
     }

@@ -77,9 +77,11 @@ fn every_filter_is_passed_on() {
         code: Some("card/x".to_owned()),
         older_than: "2026-01-31T12:00:00Z".parse().ok(),
         newer_than: "2026-01-30T12:00:00Z".parse().ok(),
+        cancel_requested: Some(false),
         ..Filter::default()
     };
     assert_eq!(commands.which.filter(), expected);
+    assert_eq!(read(&["--cancel-requested"]).unwrap().which.filter().cancel_requested, Some(true));
     for wrong in
         [["--state", "done"], ["--kind", "sad"], ["--older-than", "yesterday"], ["--limit", "0"], ["--cursor", "x"]]
     {

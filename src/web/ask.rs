@@ -104,8 +104,8 @@ pub(super) async fn commands(
     RawQuery(query): RawQuery,
 ) -> Result<Json<CommandPage>, Problem> {
     let mut query = Query::read(query.as_deref())?;
-    let dead = query.dead()?;
-    page(&desk, query, dead).await
+    let (dead, cancel_requested) = (query.flag("dead")?, query.flag("cancel_requested")?);
+    page(&desk, query, dead, Some(cancel_requested)).await
 }
 
 /// `GET /v1/dead-letters`
@@ -113,7 +113,7 @@ pub(super) async fn dead_letters(
     State(desk): State<Desk>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<CommandPage>, Problem> {
-    page(&desk, Query::read(query.as_deref())?, true).await
+    page(&desk, Query::read(query.as_deref())?, true, None).await
 }
 
 /// `GET /v1/dead-letters/groups`
@@ -129,11 +129,16 @@ pub(super) async fn groups(
     Ok(Json(DeadLetterGroups { groups }))
 }
 
-async fn page(desk: &Desk, mut query: Query, dead: bool) -> Result<Json<CommandPage>, Problem> {
+async fn page(
+    desk: &Desk,
+    mut query: Query,
+    dead: bool,
+    cancel_requested: Option<bool>,
+) -> Result<Json<CommandPage>, Problem> {
     let Asked { mut filter, after, limit } = query.page(Timestamp::now())?;
     query.finish()?;
     require_known(desk)?;
-    filter.dead = dead;
+    (filter.dead, filter.cancel_requested) = (dead, cancel_requested);
     let Page { rows, next } = desk.commands.list(filter, after, limit).await?;
     Ok(Json(CommandPage { commands: rows, next }))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -18,6 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// Only JSON is taken, by its media type: a web page can't make a browser send that to another host without asking first.
 pub(super) async fn json(request: Request) -> Result<Bytes, Problem> {
+    if is_encoded(request.headers()) {
+        let detail = "send the command as it is, without a `Content-Encoding`";
+        return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+    }
     if !is_json(request.headers()) {
         let detail = "send the command as JSON, with `Content-Type: application/json`";
         return Err(Problem::new(Kind::UnsupportedMediaType, detail));
@@ -63,6 +67,14 @@ async fn read(request: Request, most: usize) -> Result<Bytes, Unread> {
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
+}
+
+/// Whether a body is compressed, or otherwise not what its media type says.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -12,8 +12,8 @@ use super::access::{Needs, Role};
 use super::ask::{CommandExchanges, CommandPage, CommandStory, DeadLetterGroups};
 use super::cancel::Cancelled;
 use super::live::Health;
+use super::parameters::parameters;
 use super::problem::{self, Kind, ProblemBody};
-use super::query::FILTERS;
 use super::routes::Route;
 use super::submit::Receipt;
 use crate::domain::command::CommandBody;
@@ -93,9 +93,21 @@ impl Schemas {
         if let Some(Value::Object(command)) = all.get_mut("CommandBody") {
             // Fields of the publisher's own are ignored.
             command.insert("patternProperties".to_owned(), json!({ "^x_": true }));
+            require_id(command);
         }
         all.sort_keys();
         all
+    }
+}
+
+/// Here a command has no other place for its id.
+fn require_id(command: &mut Map<String, Value>) {
+    if let Some(Value::Object(fields)) = command.get_mut("properties") {
+        let id = json!({ "$ref": "#/components/schemas/CommandId", "description": "Unique over all publishers." });
+        fields.insert("id".to_owned(), id);
+    }
+    if let Some(Value::Array(required)) = command.get_mut("required") {
+        required.insert(0, json!("id"));
     }
 }
 
@@ -160,44 +172,6 @@ fn words(route: Route) -> (&'static str, &'static str, String) {
         Needs::Token(Role::Operate) => "Needs the role `operate`.",
     };
     (id, summary, format!("{description} {role}"))
-}
-
-fn parameters(route: Route) -> Vec<Value> {
-    let parameter = |place: &str, name: &str, description: &str, schema: Value| {
-        let required = place == "path";
-        json!({ "name": name, "in": place, "required": required, "description": description, "schema": schema })
-    };
-    let text = || json!({ "type": "string" });
-    let mut all = Vec::new();
-    if route.path().contains("{id}") {
-        let schema = json!({ "$ref": "#/components/schemas/CommandId" });
-        all.push(parameter("path", "id", "The command.", schema));
-    }
-    match route {
-        Route::Submit => {
-            let description = "`wait=N`: answer with the end of the command, if it comes within N seconds, at most 60.";
-            all.push(parameter("header", "Prefer", description, text()));
-            let description = "The trace that the command belongs to (W3C Trace Context).";
-            all.push(parameter("header", "traceparent", description, text()));
-            all.push(parameter("header", "tracestate", "See `traceparent`.", text()));
-        }
-        Route::Cancel => all.push(parameter("query", "reason", "Why, at most 512 bytes.", text())),
-        Route::Commands | Route::DeadLetters | Route::Groups => {
-            for (name, description) in FILTERS {
-                let schema = match name {
-                    "limit" if route != Route::Groups => json!({ "type": "integer", "minimum": 1, "maximum": 1000 }),
-                    "limit" | "cursor" if route == Route::Groups => continue,
-                    _ => text(),
-                };
-                all.push(parameter("query", name, description, schema));
-            }
-            if route == Route::Commands {
-                all.push(parameter("query", "dead", "Only dead letters.", json!({ "type": "boolean" })));
-            }
-        }
-        _ => {}
-    }
-    all
 }
 
 fn answers(route: Route, schemas: &mut Schemas) -> Map<String, Value> {
@@ -295,6 +269,10 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
+    use jiff::Timestamp;
+    use url::form_urlencoded;
+
+    use super::super::query::Query;
     use super::*;
 
     #[test]
@@ -346,13 +324,69 @@ mod tests {
         }
     }
 
+    /// Whether a schema of the document takes a value.
+    fn takes(schema: &Value, value: &Value) -> bool {
+        let document = document();
+        let whole = json!({ "components": document["components"], "allOf": [schema] });
+        jsonschema::validator_for(&whole).unwrap().is_valid(value)
+    }
+
+    #[test]
+    fn a_command_for_the_api_has_an_id() {
+        let schema = json!({ "$ref": "#/components/schemas/CommandBody" });
+        let command = |id: Value| json!({ "id": id, "type": "payment", "operation": "charge" });
+        assert!(takes(&schema, &command(json!("order-1"))));
+        assert!(!takes(&schema, &command(Value::Null)));
+        assert!(!takes(&schema, &json!({ "type": "payment", "operation": "charge" })));
+    }
+
+    #[test]
+    fn filters_and_cursors_are_described_as_they_are_read() {
+        let table = [
+            ("provider", "acme-pay", true),
+            ("account", "Default", false),
+            ("type", "", false),
+            ("operation", "charge.card", false),
+            ("state", "waiting", true),
+            ("state", "done", false),
+            ("kind", "declined", true),
+            ("kind", "sad", false),
+            ("older_than", "36h", true),
+            ("older_than", "1h 30m", true),
+            ("newer_than", "2026-01-31T12:00:00Z", true),
+            ("newer_than", "2026-01-31T12:00:00.5+01:00", true),
+            ("newer_than", "yesterday", false),
+            ("cursor", "1f.0a1b2c3d.order-1", true),
+            ("cursor", "-1.2.x", false),
+            ("cursor", "+1.0a1b2c3d.x", false),
+            ("cursor", "1.0a1b2c3.x", false),
+            ("cursor", "1.0A1B2C3D.x", false),
+            ("cursor", "ffffffffffffffff1.0a1b2c3d.x", false),
+            ("cursor", "1.0a1b2c3d.", false),
+        ];
+        for route in [Route::Commands, Route::DeadLetters] {
+            let all = parameters(route);
+            for (name, value, valid) in table {
+                let parameter = all.iter().find(|parameter| parameter["name"] == name).unwrap();
+                assert_eq!(takes(&parameter["schema"], &json!(value)), valid, "{name}={value}");
+                let query = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
+                let read = Query::read(Some(&query)).and_then(|mut query| query.page(Timestamp::now()));
+                assert_eq!(read.is_ok(), valid, "{name}={value}: {read:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_command_for_the_api_is_one_for_the_queue() {
         let (api, queue) = (document(), crate::schema::command());
         let api = &api["components"]["schemas"]["CommandBody"];
         let names = |schema: &Value| schema["properties"].as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
         assert_eq!(names(api), names(&queue));
-        assert_eq!(api["required"], queue["required"]);
+        // On the queue a command may have its id beside it.
+        assert_eq!(
+            (&api["required"], &queue["required"]),
+            (&json!(["id", "type", "operation"]), &json!(["type", "operation"]))
+        );
         assert_eq!(api["patternProperties"], queue["patternProperties"]);
     }
 }

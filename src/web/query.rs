@@ -93,12 +93,12 @@ impl Query {
         limit.ok_or_else(|| refuse("limit", format_args!("is no number from 1 to {MAX_PAGE}")))
     }
 
-    /// Only dead letters?
-    pub fn dead(&mut self) -> Result<bool, Problem> {
-        match self.text("dead").as_deref() {
+    /// Takes a parameter that is `true` or `false`, and the latter where it is not there.
+    pub fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+        match self.text(name).as_deref() {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
-            Some(_) => Err(refuse("dead", "is neither `true` nor `false`")),
+            Some(_) => Err(refuse(name, "is neither `true` nor `false`")),
         }
     }
 
@@ -140,7 +140,7 @@ mod tests {
     fn read(text: &str) -> Result<Asked, Problem> {
         let now = "2026-11-25T12:00:00Z".parse().unwrap();
         let mut query = Query::read(Some(text))?;
-        let dead = query.dead()?;
+        let dead = query.flag("dead")?;
         let mut asked = query.page(now)?;
         asked.filter.dead = dead;
         query.finish()?;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::commands::{Submission, Submitted};
 use super::problem::{Kind, Problem};
+use super::repeated::repeated_field;
 use super::{Desk, body, prefer};
 use crate::domain::command::{Command, Envelope};
 use crate::domain::command_id::CommandId;
@@ -86,6 +87,9 @@ fn other_content(id: &CommandId) -> Problem {
 
 /// Reads a command and checks all that its lane is going to check.
 fn check(registry: &Registry, body: Bytes, trace: Trace) -> Result<Submission, Problem> {
+    if let Some(fault) = repeated_field(&body) {
+        return Err(refuse(&Failure::new("repeated_field", fault), Vec::new()));
+    }
     let command = Command::decode(&body, Envelope::default()).map_err(|invalid| match invalid.failure {
         Failure { code: Some(code), .. } if code == "missing_id" => {
             refuse(&Failure::new(&code, "the field `id` is missing"), Vec::new())

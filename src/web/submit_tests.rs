@@ -23,6 +23,8 @@ async fn what_no_provider_would_take_is_refused_before_it_is_published() {
         ("{".to_owned(), "not_json"),
         ("[]".to_owned(), "invalid_field"),
         (with(json!({ "id": null })), "missing_id"),
+        (COMMAND.replacen('{', "{\"provider\":\"adyen\",", 1), "repeated_field"),
+        (COMMAND.replace("\"amount\":1", "\"amount\":1,\"amount\":100"), "repeated_field"),
         (with(json!({ "colour": "red" })), "invalid_field"),
         (with(json!({ "provider": "easypost" })), "unknown_provider"),
         (with(json!({ "provider": "any" })), "no_route"),
@@ -38,6 +40,16 @@ async fn what_no_provider_would_take_is_refused_before_it_is_published() {
         assert_eq!(faults, if code == "invalid_payload" { 2 } else { 1 }, "{}", answer.body);
     }
     assert_eq!(api.fake.published(), 0);
+}
+
+#[tokio::test]
+async fn a_body_that_is_compressed_is_not_read() {
+    let api = Api::new();
+    for (coding, status) in [("gzip", 415), ("br, identity", 415), ("", 415), ("identity", 202), ("Identity", 202)] {
+        let answer = api.post(COMMAND, &[("content-encoding", coding)]).await;
+        assert_eq!(answer.status.as_u16(), status, "{coding}: {}", answer.body);
+        assert!(status == 202 || answer.problem() == (415, "unsupported-media-type"), "{coding}");
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use ferryd::domain::event::{Event, Happening, Moment, Trace};
 use ferryd::domain::ledger::effects::Effects;
-use ferryd::domain::ledger::record::{By, Fact, Finished, Person, Record};
+use ferryd::domain::ledger::record::{By, CancelWished, Fact, Finished, Person, Record};
 use ferryd::domain::ledger::ruling::Ruling;
 use ferryd::domain::lifecycle::Kind;
 use ferryd::operator::register::Register;
@@ -19,7 +19,7 @@ use ferryd::pipeline::conclude::cancelled;
 
 use crate::harness::broker::persistent;
 use crate::harness::wait::eventually;
-use crate::operator::recorded::{operator, place};
+use crate::operator::recorded::{asked, operator, place};
 use crate::rig::{Rig, SOON, and, charge, send, word};
 
 /// Says a word to ferryd and waits for the answer.
@@ -75,6 +75,40 @@ async fn a_command_that_is_not_known_yet_is_cancelled_when_it_comes() {
     assert_eq!(cancel(&rig, "later").await["outcome"], "noted");
     assert_cancelled(&rig.carry(&send("later", json!({}))).await);
     assert_eq!(rig.calls("later").calls, 0);
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn what_was_asked_to_be_cancelled_and_has_not_come_is_listed_apart_and_ends_after_a_day() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    assert_eq!(cancel(&rig, "today").await["outcome"], "noted");
+    let ids = async |more: &[&str]| {
+        let list = asked(&rig, &[&["commands"], more].concat()).await;
+        let rows = list["commands"].as_array().unwrap().iter();
+        rows.map(|row| word(row, "id").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&["--cancel-requested"]).await, ["today"]);
+    assert_eq!((ids(&[]).await, ids(&["--state", "pending"]).await), (vec![], vec![]));
+
+    let mut register = Register::open(&operator(&rig), &place(&rig), |_| {}).await.unwrap();
+    let person = Person { by: "shop".to_owned(), reason: Some("order withdrawn".to_owned()) };
+    let at = Timestamp::now() - SignedDuration::from_hours(25);
+    let fact = Fact::CancelWished(CancelWished { person });
+    register.put_down(Record { at, command: "yesterday".parse().unwrap(), fact }).await.unwrap();
+    register.close().await;
+    assert_cancelled(&rig.terminal("yesterday").await);
+    assert_eq!(cancel(&rig, "yesterday").await["outcome"], "cancelled", "it is so for good");
+    assert_eq!(ids(&["--cancel-requested"]).await, ["today"]);
+    assert_eq!(ids(&["--state", "failed", "--kind", "cancelled"]).await, ["yesterday"]);
+
+    // It comes after all: its publisher gets the end, under its own names.
+    rig.publish(&send("yesterday", json!({}))).await;
+    let named = |event: &Value| event["subject"] == "yesterday" && event["data"]["command"]["provider"] == "acme";
+    let event = rig.events.first(SOON, named).await;
+    assert_cancelled(&event);
+    assert_eq!(word(&event, "source"), "/ferryd/acme");
+    assert_eq!(rig.calls("yesterday").calls, 0);
     rig.finish(&daemon).await;
 }
 

@@ -177,7 +177,7 @@ impl Turn<'_> {
     }
 
     /// A decision by somebody who does not hold the command: it is about the step the command is at.
-    fn decide_beside(&mut self, by: By, what: What) {
+    pub fn decide_beside(&mut self, by: By, what: What) {
         let view = self.ledger.view(self.world.case);
         let effects = Effects { event: Told { step: view.step.call(), what }, carried: Carried::Nothing };
         let (step, unknown, absent) = (view.step, view.unknown, false);
@@ -289,7 +289,7 @@ impl Turn<'_> {
             {
                 self.publish(Some(by), effects);
             }
-            Said::Unsettled(by, effects) if finish.by == By::Holder && effects.carried == Carried::Nothing => {
+            Said::Unsettled(by, effects) if finish.by != By::Canceller && effects.carried == Carried::Nothing => {
                 self.publish(Some(by), effects);
             }
             Said::Passed if finish.by == By::Canceller => self.send(Rec::CancelWished),
@@ -311,6 +311,11 @@ impl Turn<'_> {
             Said::Counts { .. } => (unknown, key),
             // Whoever began this may have died before the message was out: once more, as the ledger has it.
             _ if begun && self.setup.mistake != Some(Mistake::DropsReplayed) => (view.unknown, view.key),
+            // It has ended: the dead letter goes once that is published.
+            _ if view.ending.is_some() && view.unsettled.is_some_and(|(_, left)| left.carried == Carried::Nothing) => {
+                let (by, effects) = view.unsettled.unwrap();
+                return self.publish(Some(by), effects);
+            }
             _ => return self.goes(At::Ack { by: None }),
         };
         let errand = Errand::Call;

@@ -222,6 +222,8 @@ pub struct View {
     pub key: Option<u8>,
     pub ending: Option<Told>,
     pub dead: bool,
+    /// Whether nothing is known but that somebody wants it cancelled.
+    pub is_cancel_request: bool,
     /// The decision whose effects are not known to be published.
     pub unsettled: Option<(Id, Effects)>,
 }
@@ -336,6 +338,7 @@ fn view(case: Option<&Case>) -> View {
             key: None,
             ending: None,
             dead: false,
+            is_cancel_request: false,
             unsettled: None,
         };
     };
@@ -353,6 +356,7 @@ fn view(case: Option<&Case>) -> View {
         key: case.key.as_ref().map(short_key),
         ending: case.ending.as_ref().map(|ending| short_event(&ending.event)),
         dead: case.ending.as_ref().is_some_and(ferryd::domain::ledger::case::Ending::is_dead),
+        is_cancel_request: case.is_cancel_request(),
         unsettled: case.unsettled().map(|decided| short_decided(&decided)),
     }
 }

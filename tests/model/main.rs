@@ -35,6 +35,8 @@ pub enum Mistake {
     NobodySweeps,
     /// Takes whatever was delivered too often for its publisher's, and drops it where the command has gone on.
     TakesPoisonForFresh,
+    /// Only for cancels is it looked whether they were published.
+    SweepsCancelsAlone,
 }
 
 /// How large a world is.
@@ -55,6 +57,8 @@ pub struct Setup {
     pub faults: u8,
     /// How many wishes to cancel.
     pub cancels: usize,
+    /// Whether a command that was asked to be cancelled may come when that has ended it.
+    pub late: bool,
     /// How many late answers.
     pub callbacks: u8,
     /// Whether a late answer may contradict what the provider did.
@@ -88,6 +92,7 @@ impl Setup {
             others: 0,
             faults: 1,
             cancels: 0,
+            late: false,
             callbacks: 0,
             contradicts: false,
             jobs: 0,
@@ -175,6 +180,22 @@ fn two_replays_start_one_generation() {
 }
 
 #[test]
+fn what_a_person_says_is_published_even_where_that_person_is_interrupted_and_never_says_it_again() {
+    for setup in [KEY, CLAIM] {
+        holds("a person is interrupted", &Setup { attempts: 1, jobs: 2, answers: FEW, ..setup });
+    }
+}
+
+#[test]
+fn what_was_asked_to_be_cancelled_and_comes_too_late_is_not_called() {
+    for setup in [KEY, CLAIM] {
+        holds("cancelled for good", &Setup { cancels: 1, late: true, attempts: 1, answers: FEW, ..setup.clone() });
+        let copies = Setup { cancels: 1, late: true, copies: 2, attempts: 1, faults: 0, answers: FEW, ..setup };
+        holds("cancelled for good, two copies", &copies);
+    }
+}
+
+#[test]
 fn what_the_ledger_has_lost_is_unknown() {
     for setup in [KEY, CLAIM] {
         holds("lost", &Setup { lost: true, waits: 1, cancels: 1, faults: 0, ..setup });
@@ -239,6 +260,7 @@ fn every_mistake_that_is_put_in_is_found() {
         with(Mistake::NobodySweeps, Setup { attempts: 1, cancels: 1, answers: FEW, ..CLAIM }),
         with(Mistake::TakesPoisonForFresh, Setup { strays: 1, faults: 0, answers: FEW, ..KEY }),
         with(Mistake::TakesPoisonForFresh, Setup { strays: 1, faults: 0, inquiries: true, answers: ASKED, ..CLAIM }),
+        with(Mistake::SweepsCancelsAlone, Setup { attempts: 1, jobs: 2, answers: FEW, ..CLAIM }),
     ];
     for setup in &mistakes {
         let broken = breaks(setup);

@@ -3,7 +3,7 @@
 use crate::Mistake;
 use crate::holder::{Answer, Turn};
 use crate::inquiry::Heard;
-use crate::ledger::{Carried, Errand, Failed, Guard, Ledger, Rec, Said, What};
+use crate::ledger::{By, Carried, Errand, Failed, Guard, Ledger, Rec, Said, What};
 use crate::search::Protocol;
 use crate::stray::Way;
 use crate::world::{At, Instance, Job, Kind, Message, World};
@@ -37,6 +37,8 @@ pub enum Action {
     Expire,
     /// A message goes another way than its lane's.
     Stray(usize, Way),
+    /// A command that was asked to be cancelled has not come in time.
+    GiveUpWaiting,
 }
 
 impl Protocol {
@@ -108,7 +110,9 @@ impl Protocol {
                 let event = effects.event;
                 let published = world.seen.told.contains(&event);
                 let busy = |other: &Instance| matches!(other.at, At::Event { effects, .. } if effects.event == event);
-                effects.carried == Carried::Nothing && !published && !world.instances.iter().any(busy)
+                let found = self.setup.mistake != Some(Mistake::SweepsCancelsAlone)
+                    || event.what == What::Failed(Failed::Cancelled);
+                found && effects.carried == Carried::Nothing && !published && !world.instances.iter().any(busy)
             })
     }
 
@@ -144,6 +148,11 @@ impl Protocol {
         }
         if self.setup.expires && !world.expired {
             actions.push(Action::Expire);
+        }
+        let busy = |record: &Rec| matches!(record, Rec::Finished(finish) if finish.by == By::Canceller);
+        let is_ending = world.transit.iter().any(|(_, record)| busy(record));
+        if self.setup.late && idle && !is_ending && self.ledger.lock().unwrap().view(world.case).is_cancel_request {
+            actions.push(Action::GiveUpWaiting);
         }
     }
 
@@ -261,6 +270,11 @@ impl Protocol {
             Action::Callback(who, what) => self.call_back(world, who, what),
             Action::Expire => world.expired = true,
             Action::Stray(place, way) => Self::stray(world, place, way),
+            Action::GiveUpWaiting => {
+                let who = idle(world);
+                let mut turn = Turn { setup: &self.setup, ledger, world, who };
+                turn.decide_beside(By::Canceller, What::Failed(Failed::Cancelled));
+            }
         }
     }
 
@@ -341,8 +355,19 @@ impl Protocol {
             _ => {}
         }
         let back = instance.message.filter(|_| instance.linked);
-        world.queue.extend(back.map(|message| Message { redelivered: true, ..message }));
+        world.queue.extend(back.map(|message| Message { redelivered: true, kind: forgotten(message.kind), ..message }));
         world.instances[who] = Instance::IDLE;
+    }
+}
+
+/// What a person said of a dead letter, and was interrupted, nobody need say again. A replay that was begun is: there is no
+/// other message of the command.
+fn forgotten(kind: Kind) -> Kind {
+    match kind {
+        Kind::Dead { generation, unknown, key, job: Some(Job::Discard) } => {
+            Kind::Dead { generation, unknown, key, job: None }
+        }
+        kind => kind,
     }
 }
 

@@ -36,7 +36,7 @@ use uuid::Uuid;
 pub use self::changes::{Changes, Checkpoint, KeptLine};
 pub use self::error::IndexError;
 pub use self::facet::shortened_code;
-pub use self::page::{Cursor, InvalidCursor, MAX_PAGE, Page};
+pub use self::page::{CURSOR_PATTERN, Cursor, InvalidCursor, MAX_PAGE, Page};
 pub use self::query::Filter;
 use self::readers::Readers;
 pub use self::row::Row;

@@ -46,14 +46,22 @@ impl fmt::Display for Cursor {
     }
 }
 
+/// How a cursor is written: a number, which file it is of, a command.
+pub const CURSOR_PATTERN: &str = r"^[0-9a-f]{1,16}\.[0-9a-f]{8}\.[A-Za-z0-9._:-]{1,128}$";
+
+/// The characters that name a file.
+const EPOCH_LENGTH: usize = 8;
+
 impl FromStr for Cursor {
     type Err = InvalidCursor;
 
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
         let read = || {
             let mut parts = text.splitn(3, '.');
-            let seq = i64::from_str_radix(parts.next()?, 16).ok()?;
-            let epoch = parts.next()?.to_owned();
+            let hex = |text: &&str| text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+            let seq = parts.next().filter(hex)?;
+            let epoch = parts.next().filter(hex).filter(|epoch| epoch.len() == EPOCH_LENGTH)?;
+            let (seq, epoch) = (i64::from_str_radix(seq, 16).ok()?, epoch.to_owned());
             Some(Self { seq, epoch, id: parts.next()?.parse().ok()? })
         };
         read().ok_or_else(|| InvalidCursor(excerpt(text)))

@@ -64,6 +64,12 @@ fn everything_that_is_given_must_hold() {
         (Filter { operation: Some(name("refund")), ..any() }, ""),
         (Filter { state: Some(State::Failed), ..any() }, "dcb"),
         (Filter { state: Some(State::Pending), ..any() }, "e"),
+        (Filter { state: Some(State::Pending), cancel_requested: Some(false), ..any() }, ""),
+        (Filter { cancel_requested: Some(false), ..any() }, "dcba"),
+        (Filter { cancel_requested: Some(false), newer_than: Some(seconds(11)), ..any() }, "dcb"),
+        (Filter { cancel_requested: Some(true), ..any() }, "e"),
+        (Filter { cancel_requested: Some(true), older_than: Some(seconds(40)), ..any() }, ""),
+        (Filter { cancel_requested: Some(true), older_than: Some(seconds(41)), ..any() }, "e"),
         (Filter { kind: Some(Kind::Rejected), ..any() }, "b"),
         (Filter { code: Some("no_card".into()), ..any() }, "db"),
         (Filter { code: Some("no_card".into()), dead: true, ..any() }, "b"),
@@ -185,7 +191,8 @@ fn a_place_in_a_list_holds_in_another_instances_index() {
 
 #[test]
 fn a_text_that_is_no_place_is_refused() {
-    for text in ["", "1", "1.2", "x.y.z", "1.2.ü", "-.a.b"] {
+    for text in ["", "1", "1.2", "x.y.z", "1.2.ü", "-.a.b", "-1.2.x", "-1.0a1b2c3d.x", "+1.0a1b2c3d.x", "1.0A1b2c3d.x"]
+    {
         assert!(text.parse::<Cursor>().is_err(), "{text}");
     }
 }

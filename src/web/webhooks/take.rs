@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use crate::domain::callback::{ChallengeReply, RawCallback};
 use crate::domain::name::Name;
 use crate::provider::Webhook;
 use crate::provider::webhook::{Reception, receive};
-use crate::web::body::whole;
+use crate::web::body::{is_encoded, whole};
 use crate::web::server::Peer;
 
 /// What stands before the provider's name.
@@ -113,7 +113,7 @@ fn words(path: &str) -> Option<(Name, Name)> {
 /// A body in parts is none of these, nor one that is compressed: it would be verified in one form and read in another.
 fn readable(headers: &HeaderMap) -> Result<(), Refusal> {
     let get = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default().to_ascii_lowercase());
-    if get(CONTENT_ENCODING).is_some_and(|coding| coding.trim() != "identity") {
+    if is_encoded(headers) {
         return Err(Refusal::Encoded);
     }
     let Some(media_type) = get(CONTENT_TYPE) else { return Ok(()) };

@@ -27,7 +27,7 @@ pub(super) async fn ferryd(rig: &Rig, arguments: &[&str]) -> Ended {
 }
 
 /// The same, where it has to succeed with JSON.
-pub(super) async fn asked(rig: &Rig, arguments: &[&str]) -> Value {
+pub(crate) async fn asked(rig: &Rig, arguments: &[&str]) -> Value {
     let ended = ferryd(rig, &[arguments, &["--json"]].concat()).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     ended.json()
