@@ -13,9 +13,9 @@ use crate::config::Config;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
 use crate::domain::name::Name;
-use crate::operator::Operator;
-use crate::operator::queues::{dead_queues, provider_names};
+use crate::operator::queues::{all_dead_queues, dead_queues, provider_names};
 use crate::operator::register::{Place, Register};
+use crate::operator::{Operator, OperatorError};
 
 /// The configuration, where it leads to, and something to run on.
 pub(super) struct Desk {
@@ -64,9 +64,31 @@ impl Desk {
         Ok(provider_names(&self.config.providers.dir)?)
     }
 
-    /// The queues of dead letters; only those that can hold some of `provider`, if that is given.
-    pub(super) fn dead_queues(&self, provider: Option<&Name>) -> Result<Vec<String>, CommandError> {
-        let providers = if provider.is_some() { Vec::new() } else { self.providers()? };
-        Ok(dead_queues(&self.operator.names, &providers, provider))
+    /// The queues of dead letters: those of the configured providers, and with the ledger open those of all others that it
+    /// knows dead letters of. Only those that can hold some of `provider`, if that is given.
+    pub(super) async fn dead_queues(
+        &self,
+        provider: Option<&Name>,
+        register: Option<&Register>,
+    ) -> Result<Vec<String>, CommandError> {
+        if provider.is_some() {
+            return Ok(dead_queues(&self.operator.names, &[], provider));
+        }
+        let known = match register {
+            Some(register) => register.index().await.dead_providers().map_err(OperatorError::from)?,
+            None => Vec::new(),
+        };
+        Ok(all_dead_queues(&self.operator, &self.providers()?, known).await?)
+    }
+
+    /// The same where the ledger is not open, and is asked if there is one.
+    pub(super) async fn find_dead_queues(&self, provider: Option<&Name>) -> Result<Vec<String>, CommandError> {
+        if provider.is_some() || !self.config.ledger.enabled {
+            return self.dead_queues(provider, None).await;
+        }
+        let register = self.register().await?;
+        let queues = self.dead_queues(None, Some(&register)).await;
+        register.close().await;
+        queues
     }
 }

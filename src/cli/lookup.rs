@@ -55,7 +55,7 @@ impl Lookup {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let setup = Setup::load(config)?;
         let desk = Desk::open(config)?;
-        let queues = desk.dead_queues(None)?;
+        let queues = desk.runtime.block_on(desk.find_dead_queues(None))?;
         if !desk.config.ledger.enabled {
             return Err(CommandError::NoLedger);
         }

@@ -120,8 +120,8 @@ impl DeadLetter {
         Self {
             command: command.shortened(),
             kind,
-            code: failure.code.map(|code| shortened(&code)),
-            message: shortened(&failure.message),
+            code: failure.code.map(|code| shortened(&code).to_owned()),
+            message: shortened(&failure.message).to_owned(),
             http_status: failure.http_status,
             generation: progress.generation,
             attempt: progress.attempt,
@@ -193,9 +193,13 @@ impl DeadLetter {
     }
 }
 
-/// The most characters of a text: the record travels in a header, which must fit a frame.
-fn shortened(text: &str) -> String {
-    text.chars().take(2_000).collect()
+/// The longest text, in characters: the record travels in a header, which must fit a frame.
+const MAX_TEXT: usize = 2_000;
+
+/// The start of a text, as far as a dead letter holds it.
+#[must_use]
+pub fn shortened(text: &str) -> &str {
+    text.char_indices().nth(MAX_TEXT).map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]

@@ -15,10 +15,10 @@ use crate::amqp::headers::DEAD;
 use crate::amqp::message::text;
 use crate::domain::command::{Envelope, Identity};
 use crate::domain::command_id::CommandId;
-use crate::domain::dead_letter::DeadLetter;
+use crate::domain::dead_letter::{DeadLetter, shortened};
 use crate::domain::lifecycle::Kind;
 use crate::domain::name::Name;
-use crate::ledger::index::{Row, shortened_code};
+use crate::ledger::index::Row;
 
 /// The word for the kind of a dead letter without a record.
 const UNREADABLE: &str = "unreadable";
@@ -133,7 +133,7 @@ impl Filter {
         let (letter, identity) = (dead.letter.as_ref(), &dead.identity);
         let age = letter.map(|letter| age(letter, now));
         let kind = letter.map_or(WantedKind::Unreadable, |letter| WantedKind::Recorded(letter.kind));
-        let code = letter.and_then(|letter| letter.code.as_deref()).map(shortened_code);
+        let code = letter.and_then(|letter| letter.code.as_deref()).map(shortened);
         (self.ids.is_empty() || self.ids.contains(&identity.id))
             && is(self.r#type.as_ref(), identity.r#type.as_ref())
             && is(self.provider.as_ref(), identity.provider.as_ref())
@@ -141,7 +141,7 @@ impl Filter {
             && is(self.operation.as_ref(), identity.operation.as_ref())
             && is(self.reference.as_ref(), identity.reference.as_ref())
             && is(self.kind.as_ref(), Some(&kind))
-            && is(self.code.as_deref().map(shortened_code), code)
+            && is(self.code.as_deref().map(shortened), code)
             && is(self.http_status.as_ref(), letter.and_then(|letter| letter.http_status.as_ref()))
             && is(self.generation.as_ref(), letter.map(|letter| &letter.generation))
             && self.older_than.is_none_or(|least| age.is_some_and(|age| age > least))

@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::walk::depth;
+use super::{Operator, OperatorError};
+use crate::amqp::error::BrokerError;
+use crate::amqp::message::short;
 use crate::amqp::topology::Names;
 use crate::domain::name::Name;
 
@@ -17,6 +21,32 @@ pub fn dead_queues(names: &Names, providers: &[Name], wanted: Option<&Name>) -> 
     queues.push(names.dead_other());
     queues.dedup();
     queues
+}
+
+/// The queues that can hold dead letters of `configured` providers, and of those besides that the ledger `known`s dead letters
+/// of, as far as they have a queue: a provider that was taken out of the configuration leaves it behind.
+///
+/// # Errors
+/// [`OperatorError`].
+pub async fn all_dead_queues(
+    operator: &Operator,
+    configured: &[Name],
+    known: Vec<Name>,
+) -> Result<Vec<String>, OperatorError> {
+    let mut providers = configured.to_vec();
+    let removed: Vec<Name> = known.into_iter().filter(|name| !configured.contains(name)).collect();
+    if !removed.is_empty() {
+        let connection = operator.amqp.connect("operator-queues").await?;
+        for provider in removed {
+            // The broker closes a channel that asks for what is not there.
+            let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
+            if depth(&channel, &short(&operator.names.dead_of(&provider))?).await?.is_some() {
+                providers.push(provider);
+            }
+        }
+        let _ = connection.close(200, "done".into()).await;
+    }
+    Ok(dead_queues(&operator.names, &providers, None))
 }
 
 /// The one of these queues in which a dead letter of `provider` lies: where it has none, the broker puts it aside.

@@ -141,7 +141,7 @@ pub struct Resolve {
 
 #[derive(Debug, Args)]
 struct How {
-    /// All there are
+    /// All there are, also of providers that are not configured any more, as far as the ledger knows of them
     #[arg(long)]
     all: bool,
     /// At most so many a second
@@ -173,8 +173,9 @@ impl Replay {
         };
         desk.runtime.block_on(async {
             let register = how.register(desk).await?;
+            let queues = how.queues(&which, desk, register.as_ref()).await?;
             let mut replaying = replay.begin(&desk.operator, register).await?;
-            let done = how.clear(which, "replayed", desk, &mut replaying, out).await;
+            let done = how.clear(which, queues, "replayed", desk, &mut replaying, out).await;
             replaying.close().await;
             done
         })
@@ -214,6 +215,20 @@ impl How {
         Ok(if wanted { Some(desk.register().await?) } else { None })
     }
 
+    /// The queues that are gone through.
+    async fn queues(
+        &self,
+        which: &Which,
+        desk: &Desk,
+        register: Option<&Register>,
+    ) -> Result<Vec<String>, CommandError> {
+        match (which.provider.as_ref(), register) {
+            // What would be done is told of the same queues.
+            (provider, None) => desk.find_dead_queues(provider).await,
+            (provider, register) => desk.dead_queues(provider, register).await,
+        }
+    }
+
     /// Ends the commands of dead letters by a person's word.
     fn end(
         self,
@@ -226,8 +241,9 @@ impl How {
     ) -> Result<(), CommandError> {
         desk.runtime.block_on(async {
             let register = self.register(desk).await?;
+            let queues = self.queues(&which, desk, register.as_ref()).await?;
             let mut last_word = LastWord::new(&desk.operator, register, decision, statement);
-            let done = self.clear(which, word, desk, &mut last_word, out).await;
+            let done = self.clear(which, queues, word, desk, &mut last_word, out).await;
             last_word.close().await;
             done
         })
@@ -236,6 +252,7 @@ impl How {
     async fn clear(
         self,
         which: Which,
+        queues: Vec<String>,
         word: &'static str,
         desk: &Desk,
         remedy: &mut impl Remedy,
@@ -244,7 +261,7 @@ impl How {
         let filter = which.filter();
         let named = !filter.ids.is_empty();
         let job = Job {
-            queues: desk.dead_queues(filter.provider.as_ref())?,
+            queues,
             filter,
             start: Timestamp::now(),
             rate: self.rate,

@@ -91,19 +91,21 @@ impl List {
 
     fn in_queues(&self, desk: &Desk) -> Result<Vec<Listed>, CommandError> {
         let filter = self.which.clone().filter();
-        let queues = desk.dead_queues(filter.provider.as_ref())?;
         let mut found = Vec::new();
-        desk.runtime.block_on(scan(&desk.operator, &queues, &filter, |dead| found.push(Listed::from(&dead))))?;
-        Ok(found)
+        desk.runtime.block_on(async {
+            let queues = desk.find_dead_queues(filter.provider.as_ref()).await?;
+            scan(&desk.operator, &queues, &filter, |dead| found.push(Listed::from(&dead))).await?;
+            Ok(found)
+        })
     }
 
     /// What the ledger knows, and a word where the queues hold something else.
     fn in_ledger(&self, desk: &Desk) -> Result<(Vec<Listed>, Option<String>), CommandError> {
         let filter = wanted(&self.which, Timestamp::now())?;
-        let queues = desk.dead_queues(None)?;
         let names = &desk.operator.names;
         desk.runtime.block_on(async {
             let register = desk.register().await?;
+            let queues = desk.dead_queues(None, Some(&register)).await?;
             let index = register.index().await;
             let (mut found, mut after) = (Vec::new(), None);
             loop {

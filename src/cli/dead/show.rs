@@ -49,7 +49,7 @@ impl Show {
         let Some(letter) = ending.and_then(|ending| ending.letter.as_deref()) else {
             return Err(CommandError::NotKnownDead(self.id));
         };
-        let queues = desk.dead_queues(None)?;
+        let queues = desk.runtime.block_on(desk.find_dead_queues(None))?;
         let queue = dead_queue(&desk.operator.names, &queues, letter.command.provider.as_ref());
         if self.json {
             return Ok(out.json(&json!([{ "queue": queue, "record": letter }]))?);
@@ -63,7 +63,7 @@ impl Show {
 
     fn messages(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
         let filter = Filter { ids: [self.id.clone()].into(), ..Filter::default() };
-        let queues = desk.dead_queues(None)?;
+        let queues = desk.runtime.block_on(desk.find_dead_queues(None))?;
         let mut found = Vec::new();
         desk.runtime.block_on(scan(&desk.operator, &queues, &filter, |dead| found.push(dead)))?;
         if found.is_empty() {

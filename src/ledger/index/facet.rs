@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params};
 
 use crate::domain::command::Identity;
+use crate::domain::dead_letter::shortened;
 use crate::domain::ledger::case::{Case, Ending};
-
-/// The longest code that is told apart, in bytes; a provider's file may take any text for one.
-const MAX_CODE: usize = 128;
 
 /// One combination of what commands are filtered by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,7 +33,7 @@ impl Facet {
             names: identity.map(names).unwrap_or_default(),
             state: case.state().as_str().to_owned(),
             kind: ending.and_then(Ending::kind).map(|kind| kind.as_str().to_owned()),
-            code: error.and_then(|error| error.code.as_deref()).map(|code| shortened_code(code).to_owned()),
+            code: error.and_then(|error| error.code.as_deref()).map(|code| shortened(code).to_owned()),
             http_status: error.and_then(|error| error.http_status),
             generation: case.step.generation,
             dead: ending.is_some_and(Ending::is_dead),
@@ -47,12 +45,6 @@ impl Facet {
 fn names(identity: &Identity) -> [Option<String>; 4] {
     let Identity { r#type, provider, account, operation, .. } = identity;
     [r#type, provider, account, operation].map(|name| name.as_ref().map(|name| name.as_str().to_owned()))
-}
-
-/// A code as it is filtered by.
-#[must_use]
-pub fn shortened_code(code: &str) -> &str {
-    &code[..code.floor_char_boundary(MAX_CODE)]
 }
 
 /// The facets that are known, and their numbers.

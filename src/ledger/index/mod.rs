@@ -35,7 +35,6 @@ use uuid::Uuid;
 
 pub use self::changes::{Changes, Checkpoint, KeptLine};
 pub use self::error::IndexError;
-pub use self::facet::shortened_code;
 pub use self::page::{CURSOR_PATTERN, Cursor, InvalidCursor, MAX_PAGE, Page};
 pub use self::query::Filter;
 use self::readers::Readers;
@@ -47,6 +46,7 @@ use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::RecordId;
 use crate::domain::ledger::ruling::Ruling;
+use crate::domain::name::Name;
 
 /// How many commands at most are looked at that share an id of a provider: ids of two providers may be the same.
 const MOST_CALLED: i64 = 64;
@@ -277,6 +277,14 @@ impl Index {
     /// [`IndexError::Damaged`], or `SQLite` refuses.
     pub fn groups(&self, filter: &Filter) -> Result<Vec<Group>, IndexError> {
         self.snapshot(|conn| summary::groups(conn, filter))
+    }
+
+    /// The providers whose dead letters are known.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn dead_providers(&self) -> Result<Vec<Name>, IndexError> {
+        self.read(summary::dead_providers)
     }
 
     /// How many commands there are.

@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, Params, Row as SqlRow, named_params};
 
 use super::error::IndexError;
-use super::facet::shortened_code;
 use super::page::{Cursor, MAX_PAGE, Page};
 use super::parsed;
 use super::row::Row;
 use crate::domain::command_id::CommandId;
+use crate::domain::dead_letter::shortened;
 use crate::domain::ledger::case::Case;
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::name::Name;
@@ -247,7 +247,7 @@ fn facets(conn: &Connection, filter: &Filter) -> Result<HashMap<i64, i64>, Index
         ":operation": filter.operation.as_ref().map(Name::as_str),
         ":state": filter.state.map(State::as_str),
         ":kind": filter.kind.map(Kind::as_str),
-        ":code": filter.code.as_deref().map(shortened_code),
+        ":code": filter.code.as_deref().map(shortened),
         ":http_status": filter.http_status,
         ":generation": filter.generation,
         ":dead": filter.dead,

@@ -124,6 +124,21 @@ fn dead_letters_are_grouped_by_how_they_failed() {
 }
 
 #[test]
+fn codes_that_differ_at_their_end_are_groups_of_their_own_and_shown_whole() {
+    let (_dir, index) = index();
+    let codes = ["one", "two", "one"].map(|end| format!("{} {end}", "the card was declined because ".repeat(20)));
+    let samples: Vec<_> = (0..3).map(|n| Sample::new(&format!("c-{n}"), n)).collect();
+    let cases = samples.iter().zip(&codes).map(|(sample, code)| (sample, sample.failed(Kind::Rejected, code, 400)));
+    index.save(&changes(cases, 1), seconds(0)).unwrap();
+    let groups = index.groups(&Filter::default()).unwrap();
+    let shown: Vec<_> = groups.iter().map(|group| (group.code.clone().unwrap(), group.count)).collect();
+    assert_eq!(shown, [(codes[0].clone(), 2), (codes[1].clone(), 1)]);
+    let filter = Filter { code: Some(codes[1].clone()), ..Filter::default() };
+    assert_eq!(found(&index, &filter), ["c-1"]);
+    assert_eq!(index.dead_providers().unwrap(), [name("stripe")]);
+}
+
+#[test]
 fn a_command_is_found_by_what_it_is_now_and_keeps_its_place() {
     let (_dir, index) = some();
     let [a, e] = [Sample::new("a", 0), Sample::new("e", 40)];

@@ -12,6 +12,7 @@ use super::query::{Filter, search};
 use super::schema;
 use crate::domain::command_id::CommandId;
 use crate::domain::lifecycle::State;
+use crate::domain::name::Name;
 
 /// How many commands there are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,6 +75,16 @@ pub(super) fn counts(conn: &Connection) -> Result<Counts, IndexError> {
     let unreadable = conn.query_row("SELECT coalesce(max(nr), 0) FROM unreadable", (), number_of)?;
     let since = schema::meta::<i64>(conn, "oldest")?.map(time).transpose()?;
     Ok(Counts { states, dead, unreadable, since })
+}
+
+/// The providers that a dead letter names.
+pub(super) fn dead_providers(conn: &Connection) -> Result<Vec<Name>, IndexError> {
+    const NAMED: &str =
+        "SELECT DISTINCT provider FROM facets WHERE dead AND count > 0 AND provider IS NOT NULL ORDER BY provider";
+    let mut named = conn.prepare_cached(NAMED)?;
+    let names = named.query_map((), |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    let parsed = |name: String| name.parse().map_err(|_| IndexError::Damaged(format!("`{name}` is no name")));
+    names.into_iter().map(parsed).collect()
 }
 
 /// The dead letters that are meant, the most frequent first.

@@ -18,7 +18,7 @@ use crate::harness::wait::eventually;
 use crate::rig::{Rig, SOON, and, charge, send};
 
 /// Runs ferryd to its end.
-pub(super) async fn ferryd(rig: &Rig, arguments: &[&str]) -> Ended {
+pub(crate) async fn ferryd(rig: &Rig, arguments: &[&str]) -> Ended {
     let mut command = rig.setup.command(arguments);
     let run = tokio::task::spawn_blocking(move || {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
