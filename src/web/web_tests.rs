@@ -173,9 +173,14 @@ async fn lists_pass_on_what_they_are_filtered_by() {
     let page = api.get("/v1/commands?provider=stripe&state=pending").await.body;
     assert_eq!((&page["commands"][0]["id"], &page["next"]), (&json!("order-1"), &Value::Null));
     api.get("/v1/dead-letters?code=card_declined").await;
+    api.get("/v1/commands?cancel_requested=true").await;
+    assert_eq!(api.get("/v1/commands?cancel_requested=yes").await.problem(), (400, "invalid-request"));
+    assert_eq!(api.get("/v1/commands?cursor=-1.2.x").await.problem(), (400, "invalid-request"));
     let filters = api.fake.filters.lock().unwrap();
     assert_eq!((filters[0].state, filters[0].dead), (Some(State::Pending), false));
     assert_eq!((filters[1].code.as_deref(), filters[1].dead), (Some("card_declined"), true));
+    let cancel_requested: Vec<_> = filters.iter().map(|filter| filter.cancel_requested).collect();
+    assert_eq!(cancel_requested, [Some(false), None, Some(true)]);
 }
 
 #[tokio::test]

@@ -156,6 +156,11 @@ async fn a_command_is_cancelled_by_the_api_with_the_name_of_the_token() {
     let event = rig.terminal("early").await;
     assert_eq!(word(&event, "data.error.message"), "cancelled by api:shop: order withdrawn");
     assert_eq!(client.ask("DELETE", "/v1/commands/later", "").await.status, 202);
+    for (list, expected) in [("", "early"), ("?state=pending", ""), ("?cancel_requested=true", "later")] {
+        let listed = client.get(&format!("/v1/commands{list}")).await.body;
+        let ids: Vec<_> = listed["commands"].as_array().unwrap().iter().map(|row| word(row, "id")).collect();
+        assert_eq!(ids.concat(), expected, "{list}: {listed}");
+    }
     let late = client.with("prefer", "wait=30").post(&send("later", json!({}))).await;
     assert_eq!((late.status, word(&late.body, "data.error.kind")), (200, "cancelled"), "{}", late.body);
     client.with("prefer", "wait=30").post(&send("done", json!({}))).await;

@@ -23,8 +23,11 @@ pub(super) const OVER: &str =
 /// Whether a command is over. A dead letter is not: somebody has to decide about it. Neither is one of which something may
 /// not have been published. A request to cancel a command that never came is.
 pub(super) fn is_over(case: &Case) -> bool {
-    let ended = case.ending.as_ref().is_some_and(|ending| !ending.is_dead());
-    (ended || case.opening.is_none()) && !matches!(case.phase, Phase::Decided { effects: Some(_), .. })
+    let is_published = !matches!(case.phase, Phase::Decided { effects: Some(_), .. });
+    match &case.ending {
+        Some(ending) => !ending.is_dead() && is_published,
+        None => case.opening.is_none() && case.phase == Phase::Open,
+    }
 }
 
 /// Commands that are over since before `older_than`, oldest first.
