@@ -17,26 +17,26 @@ pub(super) fn parameters(route: Route) -> Vec<Value> {
     let text = || json!({ "type": "string" });
     let mut all = Vec::new();
     if route.path().contains("{id}") {
-        all.push(parameter("path", "id", "The command.", component("CommandId")));
+        all.push(parameter("path", "id", "The command.", &component("CommandId")));
     }
     match route {
         Route::Submit => {
             let description = "`wait=N`: answer with the end of the command, if it comes within N seconds, at most 60.";
-            all.push(parameter("header", "Prefer", description, text()));
+            all.push(parameter("header", "Prefer", description, &text()));
             let description = "The trace that the command belongs to (W3C Trace Context).";
-            all.push(parameter("header", "traceparent", description, text()));
-            all.push(parameter("header", "tracestate", "See `traceparent`.", text()));
+            all.push(parameter("header", "traceparent", description, &text()));
+            all.push(parameter("header", "tracestate", "See `traceparent`.", &text()));
         }
-        Route::Cancel => all.push(parameter("query", "reason", "Why, at most 512 bytes.", text())),
+        Route::Cancel => all.push(parameter("query", "reason", "Why, at most 512 bytes.", &text())),
         Route::Commands | Route::DeadLetters | Route::Groups => {
             let asked = |name: &str| route != Route::Groups || !matches!(name, "limit" | "cursor");
             let filters = FILTERS.into_iter().filter(|(name, _)| asked(name));
-            all.extend(filters.map(|(name, description)| parameter("query", name, description, filter_schema(name))));
+            all.extend(filters.map(|(name, description)| parameter("query", name, description, &filter_schema(name))));
             if route == Route::Commands {
                 let flag = || json!({ "type": "boolean" });
-                all.push(parameter("query", "dead", "Only dead letters.", flag()));
+                all.push(parameter("query", "dead", "Only dead letters.", &flag()));
                 let description = "Only what was asked to be cancelled and has not come; else none of it is listed.";
-                all.push(parameter("query", "cancel_requested", description, flag()));
+                all.push(parameter("query", "cancel_requested", description, &flag()));
             }
         }
         _ => {}
@@ -44,7 +44,7 @@ pub(super) fn parameters(route: Route) -> Vec<Value> {
     all
 }
 
-fn parameter(place: &str, name: &str, description: &str, schema: Value) -> Value {
+fn parameter(place: &str, name: &str, description: &str, schema: &Value) -> Value {
     json!({ "name": name, "in": place, "required": place == "path", "description": description, "schema": schema })
 }
 

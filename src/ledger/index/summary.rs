@@ -81,8 +81,8 @@ pub(super) fn counts(conn: &Connection) -> Result<Counts, IndexError> {
 pub(super) fn dead_providers(conn: &Connection) -> Result<Vec<Name>, IndexError> {
     const NAMED: &str =
         "SELECT DISTINCT provider FROM facets WHERE dead AND count > 0 AND provider IS NOT NULL ORDER BY provider";
-    let mut named = conn.prepare_cached(NAMED)?;
-    let names = named.query_map((), |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    let mut providers = conn.prepare_cached(NAMED)?;
+    let names = providers.query_map((), |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
     let parsed = |name: String| name.parse().map_err(|_| IndexError::Damaged(format!("`{name}` is no name")));
     names.into_iter().map(parsed).collect()
 }
