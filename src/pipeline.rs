@@ -121,7 +121,8 @@ impl Pipeline {
                 room = Some(turn.room);
                 let attempt = AssertUnwindSafe(self.take_up(lane, &mut order, turn.call)).catch_unwind().await;
                 match attempt {
-                    Ok(outgoing) => outgoing,
+                    Ok(Ok(outgoing)) => Ok(self.with_affected(lane, &order, outgoing).await),
+                    Ok(stopping) => stopping,
                     Err(_) => self.poisoned(lane, &mut order).await,
                 }
             }
@@ -168,7 +169,8 @@ impl Pipeline {
             order.note_opening();
         }
         if let Some(next) = self.memory.glance(&order.parcel) {
-            return self.instead(&mut order.parcel, operation.remedies(), next).await;
+            let remedies = operation.remedies(order.progress());
+            return self.instead(&mut order.parcel, remedies, next).await;
         }
         match order.progress().inquiry {
             None => self.attempt(lane, operation, order, slot).await,
@@ -205,7 +207,8 @@ impl Pipeline {
                 start
             }
             Begun::No(next) => {
-                return self.instead(&mut order.parcel, operation.remedies(), next).await;
+                let remedies = operation.remedies(order.progress());
+                return self.instead(&mut order.parcel, remedies, next).await;
             }
         };
         if let Some(event) = self.outbox.tell(&order.parcel, Happening::Processing, Timestamp::now()) {
@@ -214,15 +217,17 @@ impl Pipeline {
         // The broker may have taken its time with either.
         if let Some(late) = start.filter(Start::is_late) {
             self.memory.release(&order.parcel, late).await?;
-            return self.instead(&mut order.parcel, operation.remedies(), Next::Again).await;
+            let remedies = operation.remedies(order.progress());
+            return self.instead(&mut order.parcel, remedies, Next::Again).await;
         }
         hit(Failpoint::Rendered);
         let outcome = self.call(lane, operation, order, &request).await;
         // What follows is between ferryd and its broker; the provider may get the next call.
         drop(slot);
         lifecycle::mark(order.progress_mut(), &outcome, Timestamp::now());
-        let decision =
-            lifecycle::after_call(outcome, order.progress(), &limits, Timestamp::now(), rand::rng().random());
+        // By what the answer tells, a lookup may have become possible.
+        let (limits, random) = (order.limits(operation), rand::rng().random());
+        let decision = lifecycle::after_call(outcome, order.progress(), &limits, Timestamp::now(), random);
         hit(Failpoint::Decided);
         self.follow(lane, order, decision).await
     }
@@ -365,7 +370,7 @@ fn panicked() -> Failure {
 
 fn remedies_of(provider: &Provider, parcel: &Parcel) -> Remedies {
     let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
-    operation.map(Operation::remedies).unwrap_or_default()
+    operation.map(|operation| operation.remedies(&parcel.travel.progress)).unwrap_or_default()
 }
 
 /// The call an order is at.

@@ -221,10 +221,14 @@ fn count(headers: Option<&FieldTable>, name: &str) -> Option<u32> {
     number(headers, name).and_then(|number| u32::try_from(number).ok())
 }
 
-/// The headers of a message that waits to ask its provider, changed so that it looks up at once; what was planned stands
-/// beside that. Its hop is its own, so that it is told from the message that waits; two within a second are one.
+/// The headers of a message that waits to ask its provider, changed so that it asks at once, for `purpose` or what is planned;
+/// what was planned stands beside that. Its hop is its own, so that it is told from the message that waits; two within a second are one.
 #[must_use]
-pub fn asking_now(waiting: &BTreeMap<String, HeaderValue>, now: Timestamp) -> BTreeMap<String, HeaderValue> {
+pub fn asking_now(
+    waiting: &BTreeMap<String, HeaderValue>,
+    purpose: Option<Purpose>,
+    now: Timestamp,
+) -> BTreeMap<String, HeaderValue> {
     let mut headers = waiting.clone();
     if !waiting.contains_key(PLANNED_PURPOSE) {
         // Otherwise it is asked early already, and what was planned before that stays planned.
@@ -232,10 +236,11 @@ pub fn asking_now(waiting: &BTreeMap<String, HeaderValue>, now: Timestamp) -> BT
             headers.extend(waiting.get(due).map(|value| (planned.to_owned(), value.clone())));
         }
     }
-    let purpose = Purpose::Lookup.as_str();
+    let given = purpose.map(|purpose| HeaderValue::Text(purpose.as_str().to_owned()));
+    if let Some(purpose) = given.or_else(|| headers.get(PLANNED_PURPOSE).cloned()) {
+        headers.extend([KIND, PURPOSE].map(|name| (name.to_owned(), purpose.clone())));
+    }
     headers.extend([
-        (KIND.to_owned(), HeaderValue::Text(purpose.to_owned())),
-        (PURPOSE.to_owned(), HeaderValue::Text(purpose.to_owned())),
         (NOT_BEFORE.to_owned(), HeaderValue::Text(now.to_string())),
         (TRIED.to_owned(), HeaderValue::Number(0)),
         (HOP.to_owned(), HeaderValue::Number(now.as_second())),

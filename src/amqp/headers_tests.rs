@@ -92,13 +92,13 @@ fn what_asks_now_says_what_was_planned_however_often_it_is_asked() {
         let question = waits.progress.inquiry.unwrap();
         let planned = PlannedInquiry { purpose, due: question.due, tried: question.tried };
         let mut headers = waits.headers(purpose.into());
-        for second in [1_800_000_000, 1_800_000_007] {
+        for (second, wanted) in [(1_800_000_000, Some(Purpose::Lookup)), (1_800_000_007, None)] {
             let now = Timestamp::from_second(second).unwrap();
-            headers = asking_now(&headers, now);
+            headers = asking_now(&headers, wanted, now);
             let table = with_own(BasicProperties::default(), &headers).headers().clone().unwrap();
             let asked = Travel::read(Some(&table)).unwrap().progress.inquiry.unwrap();
-            let expected = Inquiry { planned: Some(planned), ..Inquiry::new(question.number, Purpose::Lookup, now) };
-            assert_eq!(asked, expected);
+            let fresh = Inquiry::new(question.number, wanted.unwrap_or(purpose), now);
+            assert_eq!(asked, Inquiry { planned: Some(planned), ..fresh });
         }
     }
 }

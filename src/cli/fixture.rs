@@ -41,6 +41,10 @@ impl Adapter for NeverCalled {
         unreachable!("nothing is called")
     }
 
+    fn affected(&self, _: &Call<'_>) -> Option<String> {
+        unreachable!("nothing is called")
+    }
+
     fn token_request(&self, _: Duration) -> Option<Request> {
         unreachable!("nothing is called")
     }
@@ -57,7 +61,7 @@ pub(super) fn payments() -> Provider {
     let charge = Operation {
         deadline: Duration::from_hours(21 * 24),
         poll: Some(PollPolicy { interval: Duration::from_secs(30), longest: Duration::from_hours(2) }),
-        lookup: Some(LookupPolicy { after: Duration::from_secs(90), proves_absence: false }),
+        lookup: Some(LookupPolicy { after: Duration::from_secs(90), proves_absence: false, needs_reference: false }),
         ..operation(true, false, RetryPolicy::default())
     };
     let operations =

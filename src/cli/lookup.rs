@@ -16,6 +16,7 @@ use crate::config::human::parse_duration;
 use crate::domain::command_id::CommandId;
 use crate::domain::event::Event;
 use crate::domain::lifecycle::State;
+use crate::domain::progress::Progress;
 use crate::operator::OperatorError;
 use crate::operator::control::say;
 use crate::operator::dead::Dead;
@@ -59,11 +60,11 @@ impl Lookup {
         if !desk.config.ledger.enabled {
             return Err(CommandError::NoLedger);
         }
-        let can_ask = |dead: &Dead| {
+        let can_ask = |dead: &Dead, progress: &Progress| {
             let (provider, operation) = (dead.identity.provider.as_ref(), dead.identity.operation.as_ref());
             let provider = provider.and_then(|name| setup.registry.get(name));
             let operation = provider.zip(operation).and_then(|(provider, name)| provider.operations.get(name));
-            operation.is_some_and(|operation| operation.lookup.is_some())
+            operation.is_some_and(|operation| progress.askable(operation.lookup).is_some())
         };
         let ended = desk.runtime.block_on(async {
             // Before it is asked: the answer may be quick.
@@ -122,7 +123,8 @@ fn nothing_to_ask(wish: LookupWish) -> &'static str {
         LookupWish::NotKnown => "it is not known; `ferryd commands` lists those that are",
         LookupWish::NotWaiting => "it is neither a dead letter nor waiting for its provider; see `ferryd status`",
         LookupWish::NoLookup => {
-            "its operation had no `lookup` when it began to wait; its poll, a webhook call or its deadline ends it"
+            "its operation had no `lookup` when it began to wait, or one by an id that the provider had not told; its \
+             poll, a webhook call or its deadline ends it"
         }
         LookupWish::NoLedger => "the ferryd that answered keeps no ledger, and can't tell what waits",
     }

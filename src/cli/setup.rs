@@ -160,6 +160,7 @@ fn unsafe_payments(provider: &Provider) -> Vec<String> {
 /// What is allowed and deserves a thought: calls that may be made twice, webhook calls that prove little.
 pub(super) fn warnings(config: &Config, provider: &Provider) -> Vec<String> {
     let mut warnings = repetitions(config, provider);
+    warnings.extend(unaskable(provider));
     for (name, account) in &provider.accounts {
         let of = if provider.accounts.len() > 1 { format!(", account {name}") } else { String::new() };
         let cautions = account.webhook.as_ref().map(|webhook| webhook.cautions(Timestamp::now())).unwrap_or_default();
@@ -172,6 +173,22 @@ pub(super) fn warnings(config: &Config, provider: &Provider) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// Lookups that ask by what a call without an answer does not tell.
+fn unaskable(provider: &Provider) -> impl Iterator<Item = String> {
+    let needing = provider
+        .operations
+        .iter()
+        .filter(|(_, operation)| operation.lookup.is_some_and(|lookup| lookup.needs_reference));
+    needing.map(|(name, _)| {
+        format!(
+            "provider {}: operations.{name}.lookup: asks by `provider_reference`, which a call without an answer does not \
+             tell; such a command ends `unresolved`, and nothing is asked. Where the provider can be searched by \
+             `command.id` or by the payload, write that",
+            provider.name
+        )
+    })
 }
 
 /// Where something may be done twice, for want of a ledger.
@@ -228,6 +245,25 @@ mod tests {
                 found.iter().all(|line| line.starts_with("provider twilio: webhook: `verify` is \"none\"")),
                 "{found:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_lookup_by_an_id_that_only_an_answer_tells_is_warned_of() {
+        let file = |request: &str| {
+            format!(
+                "name = \"acme\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n\
+                 [operations.pay]\nrequest = {{ method = \"POST\", path = \"/pay\" }}\n\
+                 lookup = {{ request = {{ method = \"GET\", path = \"{request}\" }}, after = \"1m\", found = \"body.id\" }}\n"
+            )
+        };
+        let config = Config::default();
+        for (request, count) in [("/pay/{{ provider_reference }}", 1), ("/pay/{{ command.id }}", 0)] {
+            let provider = Provider::parse(&file(request), "acme.toml", &config.provider_defaults()).unwrap();
+            let found = warnings(&config, &provider);
+            assert_eq!(found.len(), count, "{found:?}");
+            let start = "provider acme: operations.pay.lookup: asks by `provider_reference`";
+            assert!(found.iter().all(|line| line.starts_with(start)), "{found:?}");
         }
     }
 

@@ -108,6 +108,8 @@ pub struct LookupPolicy {
     pub after: Duration,
     /// Whether the provider can say that there is none.
     pub proves_absence: bool,
+    /// Whether it asks by the provider's own id, so that nothing can be asked before that is known.
+    pub needs_reference: bool,
 }
 
 /// A command that the provider has accepted, and finishes later.
@@ -158,8 +160,10 @@ pub fn before_inquiry(inquiry: Inquiry, progress: &Progress, limits: &Limits, no
             Asking::Instead(Box::new(Decision::Inquire(inquiry.after_early(planned, None, now), None)))
         }
         Purpose::Lookup => {
-            let failure =
-                Failure::new("no_lookup", "the operation had a lookup when this was decided, and has none now");
+            let failure = Failure::new(
+                "no_lookup",
+                "the operation has no lookup now, or one by an id that the provider has not told",
+            );
             Asking::Instead(Box::new(Decision::GiveUp(Kind::Unresolved, failure)))
         }
     }

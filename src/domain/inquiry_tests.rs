@@ -10,7 +10,7 @@ pub(super) fn secs(seconds: u64) -> Duration {
 }
 
 pub(super) fn lookup(proves_absence: bool) -> LookupPolicy {
-    LookupPolicy { after: secs(90), proves_absence }
+    LookupPolicy { after: secs(90), proves_absence, needs_reference: false }
 }
 
 pub(super) fn poll(interval: u64, longest: u64) -> PollPolicy {

@@ -75,7 +75,7 @@ fn outcomes_lead_where_the_design_says() {
 
 /// What can be asked about a call, whether or not the provider can say that there is none.
 fn looked_up(key_retention: Option<u64>) -> Limits {
-    let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence: false };
+    let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence: false, needs_reference: false };
     Limits { lookup: Some(lookup), ..limits(key_retention) }
 }
 

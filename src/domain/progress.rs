@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::inquiry::{Inquiry, Purpose};
+use super::inquiry::{Inquiry, LookupPolicy, Purpose};
 use super::key::IdempotencyKey;
 use super::name::excerpt;
 use super::outcome::{Outcome, Verdict};
@@ -118,6 +118,12 @@ impl Progress {
     #[must_use]
     pub fn is_looked_up(&self) -> bool {
         self.inquiry.is_some_and(|inquiry| inquiry.purpose == Purpose::Lookup)
+    }
+
+    /// The lookup that can be made of the command: one that needs the provider's own id, only where that is known.
+    #[must_use]
+    pub fn askable(&self, lookup: Option<LookupPolicy>) -> Option<LookupPolicy> {
+        lookup.filter(|lookup| !lookup.needs_reference || self.provider_reference.is_some())
     }
 
     /// Whether an ending that claims to know would be wrong: a call may have acted, or the provider has accepted.

@@ -204,8 +204,8 @@ impl Ledger {
         }
     }
 
-    /// The command for which a provider has told this id of its own, as far as is known here and now; the newest where
-    /// there are several.
+    /// The command for which a provider has told this id of its own, as far as is known here and now; the newest that is
+    /// `meant` where there are several.
     ///
     /// # Errors
     /// [`IndexError`](index::IndexError).
@@ -214,11 +214,12 @@ impl Ledger {
         provider: &Name,
         account: &Name,
         reference: &str,
+        meant: impl Fn(&Case) -> bool,
     ) -> Result<Option<CommandId>, index::IndexError> {
         let find = || -> Result<Option<CommandId>, index::IndexError> {
             let ids = self.index().called(reference)?;
             let its = |case: &Case| case.opening.as_ref().is_some_and(|opening| opening.is_of(provider, account));
-            Ok(ids.into_iter().find(|id| self.case(id).is_some_and(|case| its(&case))))
+            Ok(ids.into_iter().find(|id| self.case(id).is_some_and(|case| its(&case) && meant(&case))))
         };
         if let Some(id) = find()? {
             return Ok(Some(id));

@@ -12,6 +12,7 @@ use super::{Operator, OperatorError};
 use crate::amqp::headers::{self, Travel};
 use crate::amqp::message::{Message, short};
 use crate::domain::command_id::CommandId;
+use crate::domain::progress::Progress;
 
 /// What became of the wish.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +25,8 @@ pub enum Asked {
     Refused(String),
 }
 
-/// Has a provider asked about a command that is a dead letter in one of `queues`. `can_ask` says whether there is a lookup
-/// for the operation of a dead letter.
+/// Has a provider asked about a command that is a dead letter in one of `queues`. `can_ask` says whether a lookup can be made
+/// of a dead letter that has come so far.
 ///
 /// It takes a ledger, which decides what an answer comes to: without one a second message of the command would be about.
 ///
@@ -35,7 +36,7 @@ pub async fn look_up(
     operator: &Operator,
     queues: &[String],
     id: &CommandId,
-    can_ask: impl Fn(&Dead) -> bool,
+    can_ask: impl Fn(&Dead, &Progress) -> bool,
 ) -> Result<Asked, OperatorError> {
     let filter = Filter { ids: [id.clone()].into(), ..Filter::default() };
     let mut found = None;
@@ -52,9 +53,9 @@ pub async fn look_up(
     let Some(provider) = &dead.identity.provider else {
         return Ok(Asked::Refused("it names no provider".to_owned()));
     };
-    if !can_ask(&dead) {
-        let text = "its operation has no `lookup`; write one into its provider's file, or look at the provider and \
-                    use `ferryd dead resolve`";
+    if !can_ask(&dead, &progress) {
+        let text = "its operation has no `lookup`, or one by an id that the provider has not told; write one into its \
+                    provider's file, or look at the provider and use `ferryd dead resolve`";
         return Ok(Asked::Refused(text.to_owned()));
     }
     let routing_key = dead.envelope().routing_key.map(str::to_owned);

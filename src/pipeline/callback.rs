@@ -32,6 +32,7 @@ use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::{Event, Happening, Moment, Trace};
+use crate::domain::inquiry::Purpose;
 use crate::domain::ledger::about::About;
 use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{By, Fact, Finished, Record, RecordId};
@@ -231,7 +232,7 @@ impl Callbacks {
                     Decided::Overtaken => following.again(item, tried + 1, true),
                 },
                 None if notice.meaning == Meaning::Lookup => {
-                    let question = case.as_ref().and_then(|case| self.pipeline.asked_now(case));
+                    let question = case.as_ref().and_then(|case| self.pipeline.asked_now(case, Some(Purpose::Lookup)));
                     // Its call may run still: what it comes to can be asked about then.
                     let may_come = case.is_some_and(|case| case.ending.is_none()) && tried < MOST_WAITS_TO_ASK;
                     if question.is_none() && may_come {
@@ -270,7 +271,7 @@ impl Callbacks {
         if named.is_some() {
             return named;
         }
-        match ledger.called(&self.provider.name, account, notice.reference.as_deref()?).await {
+        match ledger.called(&self.provider.name, account, notice.reference.as_deref()?, |_| true).await {
             Ok(id) => self.own(ledger, account, &id?),
             Err(error) => {
                 warn!(%error, "failed to read the ledger's index");

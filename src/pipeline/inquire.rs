@@ -4,10 +4,12 @@
 //! down and told like the outcome of a call, so copies of its message come to one continuation.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use super::lane::{CallSlot, Lane};
 use super::outbox::Outgoing;
@@ -15,6 +17,7 @@ use super::parcel::Order;
 use super::{Pipeline, call_of};
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::Message;
+use crate::domain::command::Command;
 use crate::domain::command_id::CommandId;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::inquiry::{self, Asking, Inquiry, LookupPolicy, Purpose};
@@ -49,7 +52,7 @@ impl Pipeline {
         let Some(case) = ledger.case(id).filter(|case| case.opening.is_some()) else {
             return Ok(LookupWish::NotKnown);
         };
-        let Some(question) = self.asked_now(&case) else {
+        let Some(question) = self.asked_now(&case, Some(Purpose::Lookup)) else {
             let waits = case.state() == State::Waiting;
             return Ok(if waits { LookupWish::NoLookup } else { LookupWish::NotWaiting });
         };
@@ -57,12 +60,34 @@ impl Pipeline {
         Ok(LookupWish::Asked)
     }
 
-    /// A copy of the message of a command that waits, which asks its provider at once. Whichever of the two asks first goes
-    /// on, and the other finds that its question has been asked.
-    pub(super) fn asked_now(&self, case: &Case) -> Option<Message> {
+    /// A copy of the message of a command that waits, which asks its provider at once: for a purpose, or what is planned.
+    /// Whichever of the two asks first goes on, and the other finds that its question has been asked.
+    pub(super) fn asked_now(&self, case: &Case, purpose: Option<Purpose>) -> Option<Message> {
         let (kept, asking) = case.kept.as_deref().zip(case.asking.as_ref())?;
         let provider = case.opening.as_ref()?.identity.provider.as_ref()?;
-        Some(self.outbox.asked_now(kept, asking, provider, Timestamp::now()))
+        Some(self.outbox.asked_now(kept, asking, provider, (purpose, Timestamp::now())))
+    }
+
+    /// What follows from a command, and the question about the other one that it has changed at their provider, if it has
+    /// completed: the other's poll may be hours away.
+    pub(super) async fn with_affected(&self, lane: &Lane, order: &Order, mut outgoing: Outgoing) -> Outgoing {
+        let Some(ledger) = self.memory.ledger().filter(|_| outgoing.settles.is_some()) else { return outgoing };
+        let Some(reference) = lane.account.adapter.affected(&call_of(order)) else { return outgoing };
+        let Command { id, account, .. } = &order.command;
+        let ended = |case: Arc<Case>| case.state() == State::Completed;
+        if !ledger.case(id).is_some_and(ended) {
+            return outgoing;
+        }
+        match ledger.called(&lane.provider.name, account, &reference, |case| case.state() == State::Waiting).await {
+            Ok(other) => {
+                let case = other.and_then(|other| ledger.case(&other));
+                let question = case.and_then(|case| self.asked_now(&case, None));
+                outgoing.messages.extend(question);
+            }
+            // It is asked about in its own time as well.
+            Err(error) => warn!(command.id = id.as_str(), %error, "failed to read the ledger's index"),
+        }
+        outgoing
     }
 
     /// Asks what is due, if it is, and says what follows.

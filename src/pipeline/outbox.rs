@@ -140,16 +140,15 @@ impl Outbox {
         self.waiting_on(parcel, travel, inquiry.purpose.into(), Rung::at_most(wait))
     }
 
-    /// A copy of a message that waits, to be looked up now.
+    /// A copy of a message that waits, which asks now: for a purpose, or what is planned.
     #[must_use]
     pub fn asked_now(
         &self,
         kept: &Kept,
         asking: &BTreeMap<String, HeaderValue>,
         provider: &Name,
-        now: Timestamp,
+        (purpose, now): (Option<Purpose>, Timestamp),
     ) -> Message {
-        let kind = headers::Kind::Lookup;
         let mut properties = BasicProperties::default().with_delivery_mode(2);
         if let Some(id) = &kept.message_id {
             properties = properties.with_message_id(short(id));
@@ -157,8 +156,8 @@ impl Outbox {
         if let Some(id) = &kept.correlation_id {
             properties = properties.with_correlation_id(short(id));
         }
-        let properties = headers::with_own(properties, &headers::asking_now(asking, now));
-        let key = format!("{}.{provider}", kind.as_str());
+        let properties = headers::with_own(properties, &headers::asking_now(asking, purpose, now));
+        let key = format!("{}.{provider}", headers::Kind::Lookup.as_str());
         let (exchange, routing_key) = (short(&self.names.redeliver()), short(&key));
         Message { exchange, routing_key, properties, body: kept.body.clone().into_bytes() }
     }

@@ -272,7 +272,7 @@ impl Order {
             expires_at: self.parcel.expires_at,
             deadline: operation.deadline,
             poll: operation.poll,
-            lookup: operation.lookup,
+            lookup: self.progress().askable(operation.lookup),
         }
     }
 }

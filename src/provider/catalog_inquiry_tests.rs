@@ -131,3 +131,24 @@ fn only_what_the_providers_document_is_promised_about_questions() {
     let of_catalog: usize = catalog::names().map(|name| provider(name).operations.len()).sum();
     assert_eq!(of_catalog, table.len(), "every operation is in the table");
 }
+
+#[test]
+fn a_payment_that_stripe_cancels_is_named_by_its_command() {
+    let table = [
+        ("cancel", json!({"payment_intent": "pi_1"}), Some("pi_1")),
+        ("retrieve", json!({"payment_intent": "pi_1"}), None),
+    ];
+    for (operation, payload, expected) in table {
+        let (provider, command) = (provider("stripe"), command(operation, &payload));
+        let call = Call {
+            command: &command,
+            key: None,
+            generation: 0,
+            attempt: 1,
+            provider_reference: None,
+            callback_url: None,
+        };
+        let affected = provider.default_account().unwrap().adapter.affected(&call);
+        assert_eq!(affected.as_deref(), expected, "{operation}");
+    }
+}

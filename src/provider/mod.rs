@@ -42,6 +42,7 @@ use crate::domain::inquiry::{LookupPolicy, PollPolicy, Purpose};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
+use crate::domain::progress::Progress;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::{AccessToken, NoToken};
 
@@ -70,6 +71,9 @@ pub trait Adapter: Send + Sync {
 
     /// Says what came of a lookup.
     fn looked_up(&self, call: &Call<'_>, answer: &Answer) -> LookedUp;
+
+    /// The provider's own id for what another command did, and this one changes; `None` where it changes nothing of another's.
+    fn affected(&self, call: &Call<'_>) -> Option<String>;
 
     /// Describes the request for an access token, which every other request then has to carry; `None` where requests carry
     /// already all that authorises them.
@@ -200,10 +204,10 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// What the provider offers against doubt about the operation's calls.
+    /// What the provider offers against doubt about the operation's calls, for a command that has come so far.
     #[must_use]
-    pub fn remedies(&self) -> Remedies {
-        Remedies { idempotency: self.idempotency, lookup: self.lookup }
+    pub fn remedies(&self, progress: &Progress) -> Remedies {
+        Remedies { idempotency: self.idempotency, lookup: progress.askable(self.lookup) }
     }
 }
 

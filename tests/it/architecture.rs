@@ -151,7 +151,7 @@ fn limits() -> Limits {
 }
 
 fn with_lookup(limits: Limits) -> Limits {
-    let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence: true };
+    let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence: true, needs_reference: false };
     Limits { lookup: Some(lookup), ..limits }
 }
 
@@ -228,7 +228,7 @@ fn the_printed_decisions_are_those_of_the_code() {
 
 /// What a lookup leads to that is made so many seconds after a call ended unknown.
 fn looked_up(found: LookedUp, seconds: i64, attempt: u32, tried: u32, proves_absence: bool) -> String {
-    let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence };
+    let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence, needs_reference: false };
     let limits = Limits { lookup: Some(lookup), ..without_key(limits()) };
     let inquiry = Inquiry { tried, ..Inquiry::new(1, Purpose::Lookup, start()) };
     let mut progress = Progress::fresh(start());

@@ -108,6 +108,113 @@ async fn a_question_that_a_call_raised_and_that_failed_is_asked_again_and_the_pl
     rig.end(&daemon).await;
 }
 
+/// An operation that changes what another has done, two that are asked about by the provider's own id alone, and one whose poll
+/// serves for its lookup.
+const MORE: &str = r#"
+[operations.cancel]
+request = { method = "POST", path = "/acme/cancel" }
+idempotency = { header = "Idempotency-Key", retention = "24h" }
+affects = "{{ payload.payment }}"
+body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
+[operations.cancel.response]
+reference = "{{ payload.payment }}"
+success = "body.status == 'succeeded'"
+
+[operations.blind]
+request = { method = "POST", path = "/acme/blind" }
+timeout = "2s"
+retry = { schedule = ["1s", "1s"], jitter = false }
+body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
+[operations.blind.response]
+reference = "{{ payload.known_as | default(body.id) }}"
+success = "body.status == 'succeeded'"
+accepted = "body.status == 'processing'"
+[operations.blind.lookup]
+request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
+after = "1s"
+found = "body.status"
+
+[operations.slow]
+request = { method = "POST", path = "/acme/slow" }
+idempotency = { header = "Idempotency-Key", retention = "24h" }
+deadline = "2d"
+lookup = "poll"
+body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
+[operations.slow.poll]
+request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
+interval = "12h"
+longest = "12h"
+[operations.slow.response]
+reference = "{{ body.id }}"
+success = "body.status == 'succeeded'"
+accepted = "body.status == 'processing'"
+"#;
+
+/// A command that cancels what the provider calls by `payment`.
+fn cancel(id: &str, payment: &str) -> Value {
+    let mut cancel = command("acme", "cancel", id, json!({}));
+    cancel["payload"]["payment"] = json!(payment);
+    cancel
+}
+
+#[tokio::test]
+async fn a_payment_that_another_command_has_cancelled_is_asked_about_at_once() {
+    let rig = rig(&format!("{OPERATIONS}{MORE}")).await;
+    let daemon = rig.start().await;
+    for id in ["kept", "dropped"] {
+        rig.publish(&pay(id, json!({"accepted": true}))).await;
+    }
+    let mut references = Vec::new();
+    for id in ["kept", "dropped"] {
+        let waiting = rig.events.state(id, "waiting", SOON).await;
+        references.push(word(&waiting, "data.provider_reference").to_owned());
+    }
+    // What cannot be cancelled any more is asked about in its own time.
+    let mut late = cancel("late", &references[0]);
+    late["payload"]["sandbox"] = json!({"decline": true});
+    assert_eq!(word(&rig.carry(&late).await, "data.error.kind"), "declined");
+    assert_eq!(word(&rig.carry(&cancel("of-nobody", "sb_99")).await, "data.state"), "completed");
+    rig.sandbox.end("dropped", "failed");
+    assert_eq!(word(&rig.carry(&cancel("withdrawn", &references[1])).await, "data.state"), "completed");
+    let end = rig.terminal("dropped").await;
+    assert_eq!((word(&end, "data.error.kind"), &end["data"]["attempt"]), ("declined", &json!(1)), "{end:#}");
+    // Its poll was asked, which knows at once, and nobody asked about the other.
+    let seen = [&references[1], "dropped", &references[0], "kept"].map(|about| asked(&rig, about));
+    assert_eq!(seen, [1, 0, 0, 0]);
+    assert_eq!(events(&rig, "dropped"), ["dropped/0/1/waiting", "dropped/0/1/failed"]);
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn what_can_only_be_asked_by_an_id_that_nobody_has_told_is_not_asked() {
+    let rig = rig(&format!("{OPERATIONS}{MORE}")).await;
+    let daemon = rig.start().await;
+    let end = rig.carry(&command("acme", "blind", "unanswered", json!({"act_then_fail": true}))).await;
+    assert_eq!(word(&end, "data.error.kind"), "unresolved");
+    let message = word(&end, "data.error.message");
+    assert!(!message.contains("was asked"), "{message}");
+    let mut found = command("acme", "blind", "told", json!({"act_then_fail": true}));
+    found["payload"]["known_as"] = json!("sb_2");
+    assert_eq!(word(&rig.carry(&found).await, "data.state"), "completed");
+    assert_eq!(rig.sandbox.calls().questions.values().sum::<u64>(), 1, "only of the one whose id is known");
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn the_request_of_a_poll_serves_for_a_lookup_too() {
+    let rig = rig(&format!("{OPERATIONS}{MORE}")).await;
+    let daemon = rig.start().await;
+    rig.publish(&command("acme", "slow", "both", json!({"accepted": true}))).await;
+    let waiting = rig.events.state("both", "waiting", SOON).await;
+    let reference = word(&waiting, "data.provider_reference");
+    tell(&daemon, "evt-1", "both").await;
+    eventually(SOON, "it is asked", async || (asked(&rig, reference) == 1).then_some(())).await;
+    rig.sandbox.end("both", "succeeded");
+    tell(&daemon, "evt-2", "both").await;
+    assert_eq!(word(&rig.terminal("both").await, "data.state"), "completed");
+    rig.end(&daemon).await;
+}
+
 #[tokio::test]
 async fn a_call_about_a_payment_that_is_still_open_is_no_event_of_its_command_and_no_attempt() {
     let rig = rig(OPERATIONS).await;

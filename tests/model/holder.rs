@@ -128,10 +128,11 @@ impl Turn<'_> {
             not_before: None,
             deadline: hour,
             poll: self.setup.inquiries.then_some(PollPolicy { interval: hour / 60, longest: hour }),
-            lookup: self
-                .setup
-                .inquiries
-                .then_some(LookupPolicy { after: std::time::Duration::ZERO, proves_absence: true }),
+            lookup: self.setup.inquiries.then_some(LookupPolicy {
+                after: std::time::Duration::ZERO,
+                proves_absence: true,
+                needs_reference: false,
+            }),
             expires_at: (self.world.expired && generation == 0).then(|| NOW - std::time::Duration::from_secs(1)),
         }
     }

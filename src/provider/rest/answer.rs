@@ -171,7 +171,8 @@ impl Reading {
         }
     }
 
-    fn party(&self, scope: &Scope) -> Party {
+    /// Who has to act next, as an answer tells it.
+    pub(super) fn party(&self, scope: &Scope) -> Party {
         let word = self.waiting_for.as_ref().and_then(|text| text.string(scope).ok()?);
         if word.as_deref() == Some("customer") { Party::Customer } else { Party::Provider }
     }

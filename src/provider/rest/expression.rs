@@ -29,6 +29,9 @@ const IN_ANSWERS: [&str; 4] = ["status", "headers", "body", "text"];
 /// Variables of expressions that look at a provider's webhook call.
 const IN_WEBHOOKS: [&str; 7] = ["method", "url", "headers", "query", "body", "text", "secrets"];
 
+/// Words by which an expression says what it comes to where a variable is missing.
+const ALTERNATIVES: [&str; 4] = ["default", "d", "if", "or"];
+
 /// What `account` has in every file: the account's name.
 pub(in crate::provider) const NAME: &str = "name";
 
@@ -271,6 +274,19 @@ impl Expression {
     pub(super) fn may_change(&self) -> bool {
         self.code.undeclared_variables(false).contains("secrets")
             || self.code.undeclared_variables(true).contains("command.attempt")
+    }
+
+    /// Whether it names one of these variables.
+    pub(super) fn names_any(&self, variables: &[&str]) -> bool {
+        let named = self.code.undeclared_variables(false);
+        variables.iter().any(|variable| named.contains(*variable))
+    }
+
+    /// Whether it names a variable and does not say what stands in its place where that is missing.
+    pub(super) fn needs(&self, variable: &str) -> bool {
+        let bare = without_strings(&self.source);
+        let mut words = bare.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        self.names_any(&[variable]) && !words.any(|word| ALTERNATIVES.contains(&word))
     }
 
     /// Its value; undefined where it is a path with a missing step.

@@ -3,6 +3,7 @@
 //! Durations are texts such as `30s`, `2m`, `24h`, `1h 30m`. Texts marked *expressions* may hold `{{ … }}`.
 
 mod auth;
+mod lookup;
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 pub(super) use self::auth::{AuthFile, ClientAuthFile, GrantFile};
+pub(super) use self::lookup::{LookupChoice, LookupFile};
 use crate::domain::exchange::Method;
 use crate::domain::outcome::Verdict;
 use crate::provider::example::file::{CallbackExampleFile, ExampleFile};
@@ -213,8 +215,11 @@ pub(super) struct OperationFile {
     pub(super) deadline: Option<String>,
     /// How accepted commands are asked about until they end.
     pub(super) poll: Option<PollFile>,
-    /// How to find out whether a call acted.
-    pub(super) lookup: Option<LookupFile>,
+    /// How to find out whether a call acted: a table, or `poll` where the request of `poll` serves for both.
+    pub(super) lookup: Option<LookupChoice>,
+    /// The provider's own id for what another command did and this one changes, such as that of a payment which is cancelled;
+    /// expressions. Once this command is completed, the provider is asked at once about the one that waits under that id.
+    pub(super) affects: Option<String>,
     /// How often and how long commands are tried. Default: the provider's, key by key.
     pub(super) retry: Option<RetryFile>,
     /// Whether it may be called twice when a delivery is repeated. Default: the provider's.
@@ -286,26 +291,6 @@ pub(super) struct PollFile {
     pub(super) done: Option<String>,
     /// The condition under which the answer says that it has failed, for good. Rules with `as = "declined"` say so too.
     pub(super) failed: Option<String>,
-}
-
-/// How to find out whether a call acted. Its expressions may also use `provider_reference`, where it is known.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LookupFile {
-    /// The request; it must only read.
-    pub(super) request: Option<RequestFile>,
-    /// The request's body. Absent: none.
-    pub(super) body: Option<Json>,
-    /// How long after a call a "there is none" proves nothing; a duration. Never less than the operation's `timeout`, because
-    /// another call of the same attempt may have begun a little later.
-    pub(super) after: String,
-    /// The condition under which something was found.
-    pub(super) found: String,
-    /// What was found, one expression: it is read by `response` and `classify` as if it were the body of an answer.
-    /// Default: the body.
-    pub(super) item: Option<String>,
-    /// The condition under which the provider says that there is none. Only this allows another call; absent: nothing does.
-    pub(super) absent: Option<String>,
 }
 
 /// A provider's promise to act once under one key. The key is sent as a header or as a field of the body.

@@ -9,14 +9,14 @@ use serde_json::Value as Json;
 
 use super::answer::{Body, Reading, scope};
 use super::expression::{Condition, Scope};
-use super::file::{LookupFile, OperationFile, PollFile};
+use super::file::{LookupChoice, LookupFile, OperationFile, PollFile};
 use super::operation::{Inherited, duration};
 use super::request::{RequestSource, RequestTemplate};
 use super::secret::Secrets;
 use super::text::Text;
 use crate::domain::exchange::Reply;
 use crate::domain::inquiry::{LookupPolicy, PollPolicy};
-use crate::domain::outcome::{Failure, LookedUp, Polled, Verdict};
+use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled, Verdict};
 use crate::domain::retry::Rung;
 use crate::provider::fault::Place;
 
@@ -32,6 +32,14 @@ pub(super) struct Poll {
     pub(super) request: RequestTemplate,
     done: Option<Condition>,
     failed: Option<Condition>,
+}
+
+/// Which request finds out whether a call acted.
+pub(super) enum LookupRequest {
+    /// That of the operation's poll, which reads its answer as well.
+    OfPoll,
+    /// One of its own.
+    Own(Box<Lookup>),
 }
 
 /// How it is found out whether a call acted.
@@ -78,6 +86,19 @@ impl Poll {
             return Polled::Completed(reading.success(reply, scope, secrets));
         }
         Polled::Still((!read).then(failure))
+    }
+
+    /// The same for a call of which nobody knows whether it acted: what the provider tells of has been done, or is going to be.
+    pub(super) fn found(&self, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
+        match self.outcome(reading, heard) {
+            Polled::Completed(success) => LookedUp::Found(Outcome::Completed(success)),
+            Polled::Declined(failure) => LookedUp::Found(Outcome::Declined(failure)),
+            Polled::Still(Some(failure)) => LookedUp::Unclear(failure),
+            Polled::Still(None) => {
+                let Heard { reply, scope, secrets, .. } = heard;
+                LookedUp::Found(Outcome::Waiting(reading.success(reply, scope, secrets), reading.party(scope)))
+            }
+        }
     }
 }
 
@@ -156,25 +177,52 @@ pub(super) fn poll(
     Some((PollPolicy { interval: interval?, longest: longest? }, poll))
 }
 
-/// Compiles the table `lookup` of an operation.
+/// Compiles the lookup of an operation, whose `poll` was compiled before.
 pub(super) fn lookup(
     file: &OperationFile,
+    poll: Option<&Poll>,
     from: &Inherited<'_>,
     timeout: Duration,
     place: &Place<'_>,
+) -> Option<(LookupPolicy, LookupRequest)> {
+    let place = place.key("lookup");
+    match (file.lookup.as_ref()?, poll) {
+        (LookupChoice::Own(table), _) => {
+            let (policy, lookup) = own_lookup(table, from, timeout, &place)?;
+            Some((policy, LookupRequest::Own(Box::new(lookup))))
+        }
+        (LookupChoice::Poll, Some(Poll { request, .. })) => {
+            let needs_reference = request.needs(REFERENCE);
+            Some((LookupPolicy { after: timeout, proves_absence: false, needs_reference }, LookupRequest::OfPoll))
+        }
+        (LookupChoice::Poll, None) => {
+            if file.poll.is_none() {
+                place.refuse("there is no poll; write a table `poll`, or a table `lookup`");
+            }
+            None
+        }
+    }
+}
+
+fn own_lookup(
+    table: &LookupFile,
+    from: &Inherited<'_>,
+    timeout: Duration,
+    at: &Place<'_>,
 ) -> Option<(LookupPolicy, Lookup)> {
-    let (table, at) = (file.lookup.as_ref()?, place.key("lookup"));
     let LookupFile { request, body, after, found, item, absent } = table;
     let known = from.in_answer.and(REFERENCE);
     let source = RequestSource { request: request.as_ref(), body: body.as_ref() };
-    let request = RequestTemplate::compile(source, None, timeout, &from.in_request.and(REFERENCE), &at);
+    let request = RequestTemplate::compile(source, None, timeout, &from.in_request.and(REFERENCE), at);
     let after = duration(after, &at.key("after"));
     let condition = |key: &str, source: &String| at.key(key).check(Condition::compile(source, &known));
     let found = condition("found", found);
     let item = item.as_ref().and_then(|source| at.key("item").check(Text::compile(source, &known)));
     let absent = absent.as_ref().and_then(|source| condition("absent", source));
-    let policy = LookupPolicy { after: after?.max(timeout), proves_absence: absent.is_some() };
-    Some((policy, Lookup { request: request?, found: found?, item, absent }))
+    let (proves_absence, request) = (absent.is_some(), request?);
+    let needs_reference = request.needs(REFERENCE);
+    let policy = LookupPolicy { after: after?.max(timeout), proves_absence, needs_reference };
+    Some((policy, Lookup { request, found: found?, item, absent }))
 }
 
 /// A wait that the ladder can hold in one piece.

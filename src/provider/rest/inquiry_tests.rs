@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::inquiry::Purpose;
 use crate::domain::outcome::Outcome;
+use crate::domain::progress::Progress;
 use crate::provider::fixture::{acting, command, lines, parse, reply};
 use crate::provider::{Call, Provider};
 
@@ -115,7 +116,7 @@ fn what_a_question_is_worth_is_read_from_its_table() {
     let secs = Duration::from_secs;
     assert_eq!(asked.poll, Some(PollPolicy { interval: secs(10), longest: secs(1_800) }));
     assert_eq!(single.poll, Some(PollPolicy { interval: secs(10), longest: LONGEST }));
-    assert_eq!(asked.lookup, Some(LookupPolicy { after: secs(90), proves_absence: true }));
+    assert_eq!(asked.lookup, Some(LookupPolicy { after: secs(90), proves_absence: true, needs_reference: false }));
     assert_eq!(single.lookup.unwrap().after, secs(30), "at least as long as a call may take");
     let without = operation(&SINGLE.replace("absent =", "item = \"{{ body }}\" #"));
     assert!(!without.lookup.unwrap().proves_absence);
@@ -244,4 +245,104 @@ fn no_secret_gets_out_through_a_question() {
         panic!()
     };
     assert!(failure.message.contains("`***` is not a currency"), "{}", failure.message);
+}
+
+#[test]
+fn a_lookup_needs_the_providers_own_id_where_nothing_else_tells_what_is_asked() {
+    let table = [
+        (r#"{ method = "GET", path = "/acts/{{ provider_reference }}" }"#, true),
+        (r#"{ method = "GET", path = "/acts/{{ payload.of }}/{{ provider_reference }}" }"#, true),
+        (r#"{ method = "GET", path = "/acts", query = { id = "{{ provider_reference }}" } }"#, true),
+        (
+            r#"{ method = "GET", path = "/acts", query = { q = "id:{{ provider_reference }} of:{{ command.id }}" } }"#,
+            true,
+        ),
+        (r#"{ method = "GET", path = "/acts", headers = { X-Id = "{{ provider_reference }}" } }"#, true),
+        // Left out where it is missing, and the rest tells enough.
+        (
+            r#"{ method = "GET", path = "/acts", query = { id = "{{ provider_reference }}", of = "{{ command.id }}" } }"#,
+            false,
+        ),
+        (r#"{ method = "GET", path = "/acts/{{ provider_reference | default(command.id) }}" }"#, false),
+        (r#"{ method = "GET", path = "/acts/{{ provider_reference if provider_reference else payload.of }}" }"#, false),
+        (r#"{ method = "GET", path = "/acts/{{ payload.of }}" }"#, false),
+        (
+            r#"{ method = "GET", path = "/acts/provider_reference", query = { of = "{{ 'provider_reference' }}" } }"#,
+            false,
+        ),
+    ];
+    for (request, expected) in table {
+        let text = SINGLE.replace(r#"{ method = "GET", path = "/acts/{{ command.id }}" }"#, request);
+        let operation = acting(&text).operations.remove(&"act".parse().unwrap()).unwrap();
+        let lookup = operation.lookup.unwrap();
+        assert_eq!(lookup.needs_reference, expected, "{request}");
+        let mut progress = Progress::fresh(jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(operation.remedies(&progress).lookup.is_none(), expected, "{request}");
+        progress.provider_reference = Some("a1".to_owned());
+        assert_eq!(operation.remedies(&progress).lookup, Some(lookup), "{request}");
+    }
+}
+
+/// Its lookup is its poll.
+fn shared() -> String {
+    let start = ASKED.find("    [operations.act.lookup]").unwrap();
+    ASKED[..start].replace("    body = ", "    lookup = \"poll\"\n    body = ")
+}
+
+#[test]
+fn the_request_of_a_poll_serves_for_the_lookup_too_and_is_read_as_the_poll_reads_it() {
+    let provider = acting(&shared());
+    let [poll, lookup] =
+        [Purpose::Poll, Purpose::Lookup].map(|purpose| request(&provider, purpose, Some("a1")).unwrap());
+    assert_eq!(poll, lookup);
+    let policy = provider.operations[&"act".parse().unwrap()].lookup.unwrap();
+    let expected = LookupPolicy { after: Duration::from_secs(30), proves_absence: false, needs_reference: true };
+    assert_eq!(policy, expected, "as long as a call may take");
+    let table = [
+        (200, json!({"id": "a1", "status": "done"}), "found completed"),
+        (200, json!({"id": "a1", "status": "later"}), "found waiting"),
+        (200, json!({"id": "a1", "status": "strange"}), "found waiting"),
+        (200, json!({"id": "a1", "status": "broken"}), "found declined"),
+        (200, json!({"id": "a1", "status": "refused"}), "found declined"),
+        (404, json!({"err": "none"}), "unclear"),
+        (500, json!({"id": "a1", "status": "done"}), "unclear"),
+    ];
+    for (status, body, expected) in table {
+        assert_eq!(word(&looked_up(&provider, status, &body)), expected, "{status} {body}");
+    }
+}
+
+#[test]
+fn a_lookup_that_is_the_poll_needs_one_and_no_other_word_stands_for_a_request() {
+    let head = "name = \"x\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n";
+    let refused = |text: &str| lines(&parse(&format!("{head}{text}")).err().unwrap());
+    let start = shared();
+    let without = &start[..start.find("    [operations.act.poll]").unwrap()];
+    for (text, expected) in [
+        (without, "operations.act.lookup: there is no poll; write a table `poll`, or a table `lookup`"),
+        (
+            &start.replace("lookup = \"poll\"", "lookup = \"pole\""),
+            "operations.act.lookup: is text; write `poll` or a table",
+        ),
+        (
+            &start.replace("lookup = \"poll\"", "lookup = 5"),
+            "operations.act.lookup: is a number; write `poll` or a table",
+        ),
+    ] {
+        let found = refused(text);
+        assert!(found.contains(expected), "{found}");
+    }
+}
+
+#[test]
+fn what_a_command_changes_of_another_is_read_from_its_payload() {
+    let act = "[operations.act]\nrequest = { method = \"POST\", path = \"/act\" }\n";
+    let affected = |text: &str| {
+        let provider = acting(&format!("{act}{text}"));
+        with_call(None, |call| provider.default_account().unwrap().adapter.affected(call))
+    };
+    assert_eq!(affected("affects = \"{{ payload.amount }}\"").as_deref(), Some("5"));
+    assert_eq!(affected("affects = \"{{ payload.payment }}\""), None);
+    assert_eq!(affected("affects = \"\""), None);
+    assert_eq!(affected(""), None);
 }

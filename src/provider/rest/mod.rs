@@ -31,9 +31,10 @@ use serde_json::{Value as Json, json};
 
 use self::answer::{Body, Reading};
 use self::expression::{Scope, from_json};
-use self::inquiry::{Heard, Lookup, Poll};
+use self::inquiry::{Heard, LookupRequest, Poll};
 use self::request::{RequestTemplate, Shared};
 use self::secret::Secrets;
+use self::text::Text;
 use self::token::Grant;
 use super::{Adapter, Call};
 use crate::domain::exchange::{Answer, Reply, Request};
@@ -64,7 +65,21 @@ struct RestOperation {
     request: RequestTemplate,
     reading: Reading,
     poll: Option<Poll>,
-    lookup: Option<Lookup>,
+    lookup: Option<LookupRequest>,
+    affects: Option<Text>,
+}
+
+impl RestOperation {
+    /// The request of a question, where it can be asked.
+    fn question(&self, purpose: Purpose) -> Option<&RequestTemplate> {
+        match (purpose, &self.lookup) {
+            (Purpose::Lookup, Some(LookupRequest::Own(lookup))) => Some(&lookup.request),
+            (Purpose::Lookup, None) => None,
+            (Purpose::Poll, _) | (Purpose::Lookup, Some(LookupRequest::OfPoll)) => {
+                self.poll.as_ref().map(|poll| &poll.request)
+            }
+        }
+    }
 }
 
 impl Adapter for Rest {
@@ -76,13 +91,9 @@ impl Adapter for Rest {
 
     fn inquire(&self, call: &Call<'_>, purpose: Purpose) -> Result<Request, Failure> {
         let operation = self.operation(call)?;
-        let request = match purpose {
-            Purpose::Poll => operation.poll.as_ref().map(|poll| &poll.request),
-            Purpose::Lookup => operation.lookup.as_ref().map(|lookup| &lookup.request),
-        };
         let name = purpose.as_str();
         let missing = || Failure::new("unknown_operation", format!("the operation has no `{name}`"));
-        let request = request.ok_or_else(missing)?.render(&self.shared, &self.scope(call), None);
+        let request = operation.question(purpose).ok_or_else(missing)?.render(&self.shared, &self.scope(call), None);
         request.map_err(|failure| Failure { message: self.secrets.scrub(&failure.message), ..failure })
     }
 
@@ -100,16 +111,26 @@ impl Adapter for Rest {
     }
 
     fn looked_up(&self, call: &Call<'_>, answer: &Answer) -> LookedUp {
-        let RestOperation { reading, lookup: Some(lookup), .. } = (match self.operation(call) {
+        let operation = match self.operation(call) {
             Ok(operation) => operation,
             Err(failure) => return LookedUp::Unclear(failure),
-        }) else {
-            return LookedUp::Unclear(Failure::new("no_lookup", "the operation has no `lookup`"));
         };
-        match answer {
-            Answer::NotSent(failure) | Answer::Incomplete(failure) => LookedUp::Unclear(failure.clone()),
-            Answer::Reply(reply) => lookup.outcome(reading, &self.heard(call, reply)),
+        let reply = match answer {
+            Answer::NotSent(failure) | Answer::Incomplete(failure) => return LookedUp::Unclear(failure.clone()),
+            Answer::Reply(reply) => self.heard(call, reply),
+        };
+        match (operation, &operation.lookup) {
+            (RestOperation { reading, .. }, Some(LookupRequest::Own(lookup))) => lookup.outcome(reading, &reply),
+            (RestOperation { reading, poll: Some(poll), .. }, Some(LookupRequest::OfPoll)) => {
+                poll.found(reading, &reply)
+            }
+            _ => LookedUp::Unclear(Failure::new("no_lookup", "the operation has no `lookup`")),
         }
+    }
+
+    fn affected(&self, call: &Call<'_>) -> Option<String> {
+        let affects = self.operation(call).ok()?.affects.as_ref()?;
+        affects.string(&self.scope(call)).ok()?.filter(|reference| !reference.is_empty())
     }
 
     fn token_request(&self, timeout: Duration) -> Option<Request> {

@@ -69,8 +69,10 @@ pub(super) fn compile(
     let reading = reading(file, from, place);
     let deadline = file.deadline.as_ref().and_then(|text| duration(text, &place.key("deadline")));
     let (poll, asking_end) = inquiry::poll(file, from, timeout, place).unzip();
-    let (lookup, asking_act) = inquiry::lookup(file, from, timeout, place).unzip();
-    if lookup.is_none() {
+    let (lookup, asking_act) = inquiry::lookup(file, asking_end.as_ref(), from, timeout, place).unzip();
+    let affects = file.affects.as_ref();
+    let affects = affects.and_then(|text| place.key("affects").check(Text::compile(text, &from.in_request)));
+    if file.lookup.is_none() {
         refuse_lookups(file, place);
     }
     let payload = payload(file, from.folder, place);
@@ -86,7 +88,7 @@ pub(super) fn compile(
         reads,
         accept_duplicates,
     };
-    Some((operation, RestOperation { request: request?, reading, poll: asking_end, lookup: asking_act }))
+    Some((operation, RestOperation { request: request?, reading, poll: asking_end, lookup: asking_act, affects }))
 }
 
 /// Refuses rules that ask for a lookup where there is none.

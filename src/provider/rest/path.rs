@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::{Host, Url};
 
-use super::expression::{EvalError, ExpressionError, Known, Scope};
+use super::expression::{EvalError, Expression, ExpressionError, Known, Scope};
 use super::text::{self, Part, Text};
 use crate::provider::account::Values;
 
@@ -188,6 +188,11 @@ impl PathTemplate {
             check_segment(segment, n == last)?;
         }
         Ok(Self(segments))
+    }
+
+    /// The expressions in it, none of which may be missing.
+    pub(super) fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        self.0.iter().flatten().filter_map(Part::expression)
     }
 
     /// The encoded path of a command.

@@ -19,6 +19,9 @@ use crate::domain::key::IdempotencyKey;
 use crate::domain::outcome::Failure;
 use crate::provider::fault::{KeyPath, Place};
 
+/// The variables by which one command is told from another.
+const OF_COMMAND: [&str; 4] = ["command", "payload", "metadata", "key"];
+
 /// Where the idempotency key goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum KeySlot {
@@ -113,6 +116,18 @@ impl RequestTemplate {
     /// The headers of the file, those of this operation last.
     fn all_headers<'a>(&'a self, shared: &'a Shared) -> impl Iterator<Item = (&'a String, &'a Text)> {
         shared.headers.iter().chain(&self.headers)
+    }
+
+    /// Whether it can't be made without a variable: because a part of it can't, or because nothing else in it tells which
+    /// command is meant.
+    pub(super) fn needs(&self, variable: &str) -> bool {
+        let of_path = self.path.expressions().map(|expression| (expression, false));
+        let trees = self.query.iter().chain(&self.body).flat_map(Tree::uses);
+        let uses: Vec<_> = of_path.chain(trees).chain(self.headers.values().flat_map(Text::uses)).collect();
+        let mut needing = uses.iter().filter(|(expression, _)| expression.needs(variable)).peekable();
+        let named = needing.peek().is_some();
+        let known_otherwise = uses.iter().any(|(expression, _)| expression.names_any(&OF_COMMAND));
+        named && (!known_otherwise || needing.any(|(_, may_be_missing)| !may_be_missing))
     }
 
     /// The request of a command.

@@ -25,6 +25,16 @@ pub(in crate::provider) enum Part {
     Expression(Expression),
 }
 
+impl Part {
+    /// The expression that it is, if it is one.
+    pub(super) fn expression(&self) -> Option<&Expression> {
+        match self {
+            Self::Expression(expression) => Some(expression),
+            Self::Literal(_) => None,
+        }
+    }
+}
+
 impl Text {
     /// Compiles a text.
     pub(in crate::provider) fn compile(source: &str, known: &Known<'_>) -> Result<Self, ExpressionError> {
@@ -42,18 +52,23 @@ impl Text {
     /// Whether it depends on what is asked, or on whose behalf. A constant does not, such as the version of an API, which may
     /// be raised while a call is repeated.
     pub(super) fn tells_the_call(&self) -> bool {
-        let expressions: Vec<&Expression> = match self {
+        let expressions = self.expressions();
+        !expressions.is_empty() && !expressions.iter().any(|expression| expression.may_change())
+    }
+
+    /// The expressions in it.
+    fn expressions(&self) -> Vec<&Expression> {
+        match self {
             Self::Constant(_) => Vec::new(),
             Self::Expression(expression) => vec![expression],
-            Self::Mixed(parts) => parts
-                .iter()
-                .filter_map(|part| match part {
-                    Part::Expression(expression) => Some(expression),
-                    Part::Literal(_) => None,
-                })
-                .collect(),
-        };
-        !expressions.is_empty() && !expressions.iter().any(|expression| expression.may_change())
+            Self::Mixed(parts) => parts.iter().filter_map(Part::expression).collect(),
+        }
+    }
+
+    /// The expressions in it, and whether each may be missing: one that stands alone is left out then.
+    pub(super) fn uses(&self) -> Vec<(&Expression, bool)> {
+        let alone = matches!(self, Self::Expression(_));
+        self.expressions().into_iter().map(|expression| (expression, alone)).collect()
     }
 
     /// Its value; `None` where it is to be left out.

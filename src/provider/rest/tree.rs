@@ -70,6 +70,17 @@ impl Tree {
         }
     }
 
+    /// The expressions in it, and whether each may be missing: one that is a whole leaf is left out then.
+    pub(super) fn uses(&self) -> Vec<(&Expression, bool)> {
+        match self {
+            Self::Constant(_) => Vec::new(),
+            Self::Leaf(text) => text.uses(),
+            Self::Map(entries) => entries.iter().flat_map(|(_, tree)| tree.uses()).collect(),
+            Self::List(trees) => trees.iter().flat_map(Self::uses).collect(),
+            Self::Each { items, item, .. } => std::iter::once((items, true)).chain(item.uses()).collect(),
+        }
+    }
+
     /// The tree's value; `None` where the whole of it is to be left out. `key` is where it stands, for errors.
     pub(in crate::provider) fn json(
         &self,

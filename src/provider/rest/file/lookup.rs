@@ -1,0 +1,81 @@
+//! How to find out whether a call acted.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde_json::Value as Json;
+
+use super::RequestFile;
+
+/// Whose request finds out whether a call acted.
+#[derive(Debug)]
+pub(in crate::provider::rest) enum LookupChoice {
+    /// That of the operation's `poll`, whose answer is read as the poll reads it.
+    Poll,
+    /// One of its own.
+    Own(Box<LookupFile>),
+}
+
+impl<'de> Deserialize<'de> for LookupChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WordOrTable)
+    }
+}
+
+struct WordOrTable;
+
+impl<'de> Visitor<'de> for WordOrTable {
+    type Value = LookupChoice;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table, or the text `poll`")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        if text == "poll" { Ok(LookupChoice::Poll) } else { Err(E::unknown_variant(text, &["poll"])) }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        LookupFile::deserialize(MapAccessDeserializer::new(map)).map(|table| LookupChoice::Own(Box::new(table)))
+    }
+}
+
+impl JsonSchema for LookupChoice {
+    fn schema_name() -> Cow<'static, str> {
+        "LookupChoice".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "How to find out whether a call acted.",
+            "oneOf": [
+                { "description": "By the request of `poll`, which reads its answer as well.", "type": "string", "const": "poll" },
+                generator.subschema_for::<LookupFile>(),
+            ]
+        })
+    }
+}
+
+/// How to find out whether a call acted. Its expressions may also use `provider_reference`, where it is known.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider::rest) struct LookupFile {
+    /// The request; it must only read.
+    pub(in crate::provider::rest) request: Option<RequestFile>,
+    /// The request's body. Absent: none.
+    pub(in crate::provider::rest) body: Option<Json>,
+    /// How long after a call a "there is none" proves nothing; a duration. Never less than the operation's `timeout`, because
+    /// another call of the same attempt may have begun a little later.
+    pub(in crate::provider::rest) after: String,
+    /// The condition under which something was found.
+    pub(in crate::provider::rest) found: String,
+    /// What was found, one expression: it is read by `response` and `classify` as if it were the body of an answer.
+    /// Default: the body.
+    pub(in crate::provider::rest) item: Option<String>,
+    /// The condition under which the provider says that there is none. Only this allows another call; absent: nothing does.
+    pub(in crate::provider::rest) absent: Option<String>,
+}
