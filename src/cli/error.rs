@@ -69,6 +69,14 @@ pub enum CommandError {
         /// What the system says.
         source: io::Error,
     },
+    /// A provider was asked about a command, and its answer does not end it.
+    #[error("`{id}` has not ended: the provider was asked, and {answer}")]
+    StillOpen {
+        /// The command.
+        id: String,
+        /// What it answered.
+        answer: String,
+    },
     /// Commands that were waited for had not ended in time.
     #[error("not ended within {}: {count} ({some}); `ferryd events --until-terminal ID` goes on waiting", format_duration(*after))]
     NotEnded {
@@ -130,6 +138,7 @@ impl CommandError {
             }
             Self::Operator(OperatorError::Broker(_)) => Exit::Broker,
             Self::NotEnded { .. }
+            | Self::StillOpen { .. }
             | Self::Operator(
                 OperatorError::Behind { .. } | OperatorError::NoRuling { .. } | OperatorError::NoAnswer { .. },
             ) => Exit::Timeout,

@@ -17,11 +17,10 @@ use crate::domain::command_id::CommandId;
 use crate::domain::event::Event;
 use crate::domain::lifecycle::State;
 use crate::domain::progress::Progress;
-use crate::operator::OperatorError;
 use crate::operator::control::say;
 use crate::operator::dead::Dead;
 use crate::operator::follow::Follow;
-use crate::operator::lookup::{Asked, look_up};
+use crate::operator::lookup::{AnswerWatch, Asked, look_up};
 use crate::pipeline::control::{Heard, Word};
 use crate::pipeline::inquire::LookupWish;
 
@@ -35,7 +34,8 @@ What it finds ends the command, and closes its dead letter. Where it finds nothi
 works on it, all stays as it is, also where the provider says that there is none: replay a dead letter then.
 `ferryd exchanges ID` shows what was asked and answered.
 
-Ends with 1 where there is nothing to ask; with 5 where the command has not ended in time.";
+It ends once the answer is there: with 0 where that ends the command, else with 5, as where none has come in time;
+with 1 where there is nothing to ask.";
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub struct Lookup {
     /// The command's id
     #[arg(value_name = "ID")]
     id: CommandId,
-    /// How long to wait for its end; `0s` for not at all
+    /// How long to wait for the answer; `0s` for not at all
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     wait: Duration,
     /// Print JSON: the event that ends the command; with `--wait 0s`, `id` and `asked`
@@ -68,17 +68,23 @@ impl Lookup {
         };
         let ended = desk.runtime.block_on(async {
             // Before it is asked: the answer may be quick.
-            let follow = Follow::open(&desk.operator, &["#.completed".to_owned(), "#.failed".to_owned()]).await?;
-            let asked = look_up(&desk.operator, &queues, &self.id, can_ask).await?;
-            match asked {
-                Asked::Sent if self.wait.is_zero() => Ok(None),
-                Asked::Sent => self.end(follow).await,
-                Asked::NotDead => {
-                    self.ask_ahead(&desk).await?;
-                    if self.wait.is_zero() { Ok(None) } else { self.end(follow).await }
+            let mut follow = Follow::open(&desk.operator, &["#.completed".to_owned(), "#.failed".to_owned()]).await?;
+            let mut answers = AnswerWatch::open(&desk.operator, &self.id).await?;
+            let is_dead = match look_up(&desk.operator, &queues, &self.id, can_ask).await? {
+                Asked::Sent => true,
+                Asked::NotDead => self.ask_ahead(&desk).await.map(|()| false)?,
+                Asked::Refused(why) => {
+                    return Err(CommandError::Refused(format!("`{}` is not looked up: {why}", self.id)));
                 }
-                Asked::Refused(why) => Err(CommandError::Refused(format!("`{}` is not looked up: {why}", self.id))),
+            };
+            if self.wait.is_zero() {
+                return Ok(None);
             }
+            let end = tokio::time::timeout(self.wait, self.end(&mut follow, &mut answers, is_dead)).await;
+            follow.close().await;
+            answers.close().await;
+            let (some, after) = (self.id.to_string(), self.wait);
+            end.unwrap_or(Err(CommandError::NotEnded { count: 1, some, after })).map(Some)
         });
         match ended? {
             None if self.json => Ok(out.json(&json!({ "id": self.id, "asked": true }))?),
@@ -102,17 +108,28 @@ impl Lookup {
         Err(CommandError::Refused(format!("`{}` is not looked up: {why}", self.id)))
     }
 
-    async fn end(&self, mut follow: Follow) -> Result<Option<Box<Event>>, CommandError> {
+    /// The event that ends the command, as soon as it is there; or what was answered instead.
+    async fn end(
+        &self,
+        follow: &mut Follow,
+        answers: &mut AnswerWatch,
+        is_dead: bool,
+    ) -> Result<Box<Event>, CommandError> {
         let ends = |event: &Event| {
             matches!(event.data.state, State::Completed | State::Failed) && event.data.command.id == self.id
         };
-        let end = tokio::time::timeout(self.wait, follow.until(ends)).await;
-        follow.close().await;
-        let late = |_| {
-            let (some, after) = (self.id.to_string(), self.wait);
-            CommandError::NotEnded { count: 1, some, after }
+        let mut end = std::pin::pin!(follow.until(ends));
+        let answer = tokio::select! {
+            biased;
+            end = &mut end => return Ok(end?),
+            answer = answers.next() => answer?,
         };
-        Ok(Some(end.map_err(late)?.map_err(|error: OperatorError| CommandError::from(error))?))
+        // Of a dead letter nobody is told once more that nobody knows.
+        if answer.data.state.is_terminal() && (answer.data.r#final || !is_dead) {
+            return Ok(end.await?);
+        }
+        let answer = answer.data.error.map_or("still works on it".to_owned(), |error| visible(&error.message));
+        Err(CommandError::StillOpen { id: self.id.to_string(), answer })
     }
 }
 

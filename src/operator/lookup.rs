@@ -8,11 +8,57 @@ use jiff::Timestamp;
 use super::dead::{Dead, Filter};
 use super::scan::scan;
 use super::sender::Sender;
+use super::tail::Tail;
 use super::{Operator, OperatorError};
 use crate::amqp::headers::{self, Travel};
 use crate::amqp::message::{Message, short};
+use crate::amqp::stream::Place as StreamPlace;
 use crate::domain::command_id::CommandId;
+use crate::domain::event::Event;
+use crate::domain::ledger::record::{Fact, Line, Record};
 use crate::domain::progress::Progress;
+use crate::ledger::reading::{Read, Reading};
+
+/// Watches the ledger for what questions to the provider about one command come to.
+pub struct AnswerWatch {
+    tail: Tail,
+    reading: Reading,
+    id: CommandId,
+}
+
+impl AnswerWatch {
+    /// Begins to watch. What is put down after this returns is seen.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn open(operator: &Operator, id: &CommandId) -> Result<Self, OperatorError> {
+        let tail = Tail::open(operator, &operator.names.ledger(), StreamPlace::Next).await?;
+        Ok(Self { tail, reading: Reading::default(), id: id.clone() })
+    }
+
+    /// The event in which the next answer of the provider is put down; published it is only where it ends the command.
+    ///
+    /// # Errors
+    /// [`OperatorError::Broker`] after the link has ended for good.
+    pub async fn next(&mut self) -> Result<Event, OperatorError> {
+        loop {
+            let entry = self.tail.next().await?;
+            let about = |read: Read| {
+                let Ok(Line::Record(record)) = read.line else { return None };
+                let Record { command, fact: Fact::Finished(finished), .. } = *record else { return None };
+                (command == self.id && finished.step.inquiry > 0).then_some(finished.effects.event)
+            };
+            if let Some(event) = self.reading.read(&entry).into_iter().find_map(about) {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Ends it.
+    pub async fn close(self) {
+        self.tail.close().await;
+    }
+}
 
 /// What became of the wish.
 #[derive(Debug, Clone, PartialEq)]

@@ -201,9 +201,12 @@ async fn a_person_has_a_waiting_command_looked_up_before_its_time() {
         rig.events.state(id, "waiting", SOON).await;
     }
     let asked = || rig.sandbox.calls().questions.get("slow").copied().unwrap_or_default();
-    // The provider still works on it, and it goes on waiting.
-    assert_eq!(look_up(&rig, &["slow", "--wait", "1s"]).await.0, 5);
-    assert_eq!(asked(), 1);
+    // The provider still works on it, and it goes on waiting. That is known as soon as it is answered.
+    let mut command = rig.setup.command(&["lookup", "slow", "--wait", "2m"]);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), asked()), (Some(5), 1));
+    assert!(told.contains("`slow` has not ended: the provider was asked, and still works on it"), "{told}");
     let (code, answer) = look_up(&rig, &["slow", "--wait", "0s"]).await;
     assert_eq!((code, answer), (0, json!({"id": "slow", "asked": true})));
     eventually(SOON, "it is asked again", async || (asked() == 2).then_some(())).await;
