@@ -139,6 +139,7 @@ impl Setup {
         let calling_back = self.registry.iter().filter(|provider| provider.is_called_back());
         Topology::new(&self.names, providers, self.registry.routes(), &self.subscribers)
             .with_callbacks(&self.names, calling_back.map(|provider| &provider.name))
+            .with_retry_groups(&self.names, self.registry.iter().filter_map(|provider| provider.retry_group.as_ref()))
     }
 }
 
@@ -150,6 +151,9 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
     let topology = setup.topology();
     let Setup { amqp, names, registry, states, grace, log_body_cap, ledger, api, webhooks, .. } = setup;
     let registry = Arc::new(registry);
+    let grouped =
+        registry.iter().filter_map(|provider| provider.retry_group.clone().map(|g| (provider.name.clone(), g)));
+    let retry_groups = grouped.collect();
     let lanes = lanes(&registry, ledger.is_some())?;
     let key = names.ledger_key(&amqp.address());
     let index = ledger.as_ref().map(|ledger| Index::open(&ledger.dir, &key)).transpose()?;
@@ -161,7 +165,7 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
     let (memory, keeping) = remember(&broker, &names, ledger.zip(index), &hang_up);
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let pipeline = Arc::new(Pipeline {
-        outbox: Outbox::new(names.clone(), states, host),
+        outbox: Outbox::new(names.clone(), states, host).with_retry_groups(retry_groups),
         names,
         broker,
         memory,

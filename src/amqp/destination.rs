@@ -3,7 +3,7 @@
 //! A message whose queue is in trouble must hold up only those that go to the same place, so every place has a channel of
 //! its own: each queue that ferryd publishes to, and the events of each provider.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use super::message::Message;
@@ -62,7 +62,8 @@ impl fmt::Display for PublishDestination {
 pub(super) struct DestinationMap {
     providers: HashSet<String>,
     streams: HashSet<String>,
-    rungs: HashSet<String>,
+    /// The queues of rungs, by the first word of the keys that lead there.
+    rungs: HashMap<String, String>,
 }
 
 impl DestinationMap {
@@ -72,12 +73,13 @@ impl DestinationMap {
             if queue.arguments.get("x-queue-type") == Some(&Argument::Text("stream".to_owned())) {
                 map.streams.insert(queue.name.clone());
             }
-            // The prefix is a name, and names have no dot.
-            match queue.name.split_once('.').map(|(_, rest)| rest.split_once('.')) {
-                Some(Some(("commands", provider))) => map.providers.insert(provider.to_owned()),
-                Some(Some(("retry", rung))) => map.rungs.insert(rung.to_owned()),
-                _ => false,
-            };
+            if let Some((_, provider)) = queue.name.split_once(".commands.") {
+                map.providers.insert(provider.to_owned());
+            }
+        }
+        for binding in topology.bindings.iter().filter(|binding| binding.exchange.ends_with(".retry")) {
+            let word = binding.key.trim_end_matches(".#");
+            map.rungs.insert(word.to_owned(), binding.queue.clone());
         }
         map
     }
@@ -97,8 +99,11 @@ impl DestinationMap {
             "events" => to(LinkPurpose::Events, format!("{exchange} {}", self.provider(word(1)))),
             "callbacks" => to(LinkPurpose::Webhooks, format!("{exchange}.{}", self.provider(word(0)))),
             "callbacks.dead" => to(LinkPurpose::Webhooks, exchange.to_owned()),
-            "retry" => to(LinkPurpose::Continuations, format!("{exchange}.{}", known(&self.rungs, word(0)))),
-            "dead" => to(LinkPurpose::Continuations, format!("{exchange}.{}", self.provider(word(0)))),
+            "retry" => {
+                let rung = self.rungs.get(word(0)).cloned();
+                to(LinkPurpose::Continuations, rung.unwrap_or_else(|| format!("{exchange}.{OTHER}")))
+            }
+            "dead" => to(LinkPurpose::Continuations, format!("{exchange}.{}", self.provider(key))),
             // Both lead into the provider's queue of commands.
             "redeliver" | "commands" => {
                 to(LinkPurpose::Continuations, format!("{prefix}.commands.{}", self.provider(word(1))))
@@ -109,12 +114,8 @@ impl DestinationMap {
     }
 
     fn provider<'w>(&self, word: &'w str) -> &'w str {
-        known(&self.providers, word)
+        if self.providers.contains(word) { word } else { OTHER }
     }
-}
-
-fn known<'w>(words: &HashSet<String>, word: &'w str) -> &'w str {
-    if words.contains(word) { word } else { OTHER }
 }
 
 #[cfg(test)]
@@ -130,7 +131,9 @@ mod tests {
         let names = Names::new("ferry".parse().unwrap());
         let providers: [Name; 2] = ["stripe", "adyen"].map(|name| name.parse().unwrap());
         let subscriber = Subscriber { queue: "shop.events".to_owned(), bindings: vec!["#".to_owned()] };
-        let topology = Topology::new(&names, &providers, [], &[subscriber]).with_callbacks(&names, &providers);
+        let topology = Topology::new(&names, &providers, [], &[subscriber])
+            .with_callbacks(&names, &providers)
+            .with_retry_groups(&names, [&"slow".parse().unwrap()]);
         let [exchange, routing_key] = [exchange, key].map(ShortString::from);
         let message = Message { exchange, routing_key, properties: BasicProperties::default(), body: Vec::new() };
         let found = DestinationMap::new(&topology).find(&message);
@@ -149,6 +152,8 @@ mod tests {
             ("ferry.events", "payment.adyen.charge.failed", Events, "ferry.events adyen"),
             ("ferry.retry", "5s.stripe", Continuations, "ferry.retry.5s"),
             ("ferry.retry", "12h.adyen", Continuations, "ferry.retry.12h"),
+            ("ferry.retry", "5s-slow.stripe", Continuations, "ferry.retry.slow.5s"),
+            ("ferry.retry", "5s-slow.stripe.default", Continuations, "ferry.retry.slow.5s"),
             ("ferry.redeliver", "back.stripe", Continuations, "ferry.commands.stripe"),
             ("ferry.commands", "payment.stripe.charge", Continuations, "ferry.commands.stripe"),
             ("ferry.dead", "stripe", Continuations, "ferry.dead.stripe"),

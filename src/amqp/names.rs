@@ -3,6 +3,13 @@
 use crate::domain::name::Name;
 use crate::domain::retry::Rung;
 
+/// The first word of the routing key under which a message waits on a rung, of a retry group where it has one. The broker gives
+/// it back under the same key, so the words after it are what its queue is bound by.
+#[must_use]
+pub fn rung_word(group: Option<&Name>, rung: Rung) -> String {
+    group.map_or_else(|| rung.name().to_owned(), |group| format!("{}-{group}", rung.name()))
+}
+
 /// The names of ferryd's exchanges and queues, all under one prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names(Name);
@@ -36,10 +43,13 @@ impl Names {
         self.name("retry")
     }
 
-    /// The delay queue of a rung.
+    /// The delay queue of a rung: that of a retry group, or the one that all share who have none.
     #[must_use]
-    pub fn retry_of(&self, rung: Rung) -> String {
-        self.name(&format!("retry.{}", rung.name()))
+    pub fn retry_of(&self, group: Option<&Name>, rung: Rung) -> String {
+        match group {
+            Some(group) => self.name(&format!("retry.{group}.{}", rung.name())),
+            None => self.name(&format!("retry.{}", rung.name())),
+        }
     }
 
     /// Where commands come back to their provider's queue, from the ladder and from replays.

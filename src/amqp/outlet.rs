@@ -113,6 +113,10 @@ impl Outlet {
             before != *standing
         });
         self.log_change(change, published.as_ref().err());
+        if published.is_err() && self.standing.borrow().is_down() {
+            // RabbitMQ 3.10 goes on refusing on a channel on which it has refused, also when the queue is full no more.
+            *self.channel.lock().await = None;
+        }
         published
     }
 

@@ -4,11 +4,11 @@
 //! (lengths, retention) belongs in policies, which a client can't declare: the definitions hold those of the streams.
 //! `docs/ARCHITECTURE.md` draws the picture.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-pub use super::names::Names;
+pub use super::names::{Names, rung_word};
 use crate::domain::name::Name;
 use crate::domain::retry::Rung;
 
@@ -164,6 +164,15 @@ impl Topology {
         self
     }
 
+    /// With rungs of their own for each of these retry groups; one that is named more than once has them once.
+    #[must_use]
+    pub fn with_retry_groups<'a>(mut self, names: &Names, groups: impl IntoIterator<Item = &'a Name>) -> Self {
+        for group in groups.into_iter().collect::<BTreeSet<_>>() {
+            self.add_rungs(names, Some(group));
+        }
+        self
+    }
+
     /// The stream of decisions alone, for whoever only reads and writes that.
     #[must_use]
     pub fn of_ledger(names: &Names) -> Self {
@@ -195,13 +204,17 @@ impl Topology {
             self.queue(name.clone(), NO_DELIVERY_LIMIT, []);
             self.bind(name.clone(), name, String::new());
         }
+        self.add_rungs(names, None);
+    }
+
+    fn add_rungs(&mut self, names: &Names, group: Option<&Name>) {
         for rung in Rung::all() {
-            let name = names.retry_of(rung);
+            let name = names.retry_of(group, rung);
             let ttl = i64::try_from(rung.duration().as_millis()).unwrap_or(i64::MAX);
             let mut arguments = dead_letters_to(names.redeliver()).to_vec();
             arguments.push(("x-message-ttl", Argument::Number(ttl)));
             self.queue(name.clone(), NO_DELIVERY_LIMIT, arguments);
-            self.bind(names.retry(), name, format!("{}.#", rung.name()));
+            self.bind(names.retry(), name, format!("{}.#", rung_word(group, rung)));
         }
     }
 

@@ -113,6 +113,7 @@ fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operatio
         http: HttpSettings { ca_file: None, connect_timeout: Duration::from_secs(10), response_cap: 1 << 20 },
         max_in_flight: 64,
         max_bytes_in_flight: 64 << 20,
+        retry_group: None,
         log: LogSettings { bodies: true, mask: vec!["cvc".to_owned()] },
     }
 }

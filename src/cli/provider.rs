@@ -101,6 +101,9 @@ pub(super) struct Described {
     accounts: Vec<String>,
     max_in_flight: u16,
     max_bytes_in_flight: usize,
+    /// Whose delay queues its retries wait in; absent where it shares them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_group: Option<String>,
     connect_timeout: String,
     response_cap: usize,
     ca_file: Option<String>,
@@ -160,6 +163,7 @@ impl Described {
             accounts: provider.accounts.keys().map(ToString::to_string).collect(),
             max_in_flight: provider.max_in_flight,
             max_bytes_in_flight: provider.max_bytes_in_flight,
+            retry_group: provider.retry_group.as_ref().map(ToString::to_string),
             connect_timeout: format_duration(provider.http.connect_timeout),
             response_cap: provider.http.response_cap,
             ca_file: provider.http.ca_file.as_ref().map(|path| path.display().to_string()),
@@ -178,6 +182,7 @@ impl Described {
             ("accounts", &self.accounts.join(", ")),
             (calls, &self.max_in_flight.to_string()),
             ("bytes at a time", &format_size(self.max_bytes_in_flight)),
+            ("retry group", self.retry_group.as_deref().unwrap_or("none")),
             ("connect timeout", &self.connect_timeout),
             ("response cap", &format_size(self.response_cap)),
             ("trusts", self.ca_file.as_deref().unwrap_or("the system's authorities")),

@@ -11,7 +11,7 @@ use super::output::Output;
 use crate::amqp::declare::{Declared, declare};
 use crate::amqp::topology::{self, Subscriber};
 use crate::operator::OperatorError;
-use crate::operator::queues::calling_back;
+use crate::operator::queues::{calling_back, retry_groups};
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
@@ -79,7 +79,8 @@ fn configured(desk: &Desk) -> Result<topology::Topology, CommandError> {
         .collect();
     let names = &desk.operator.names;
     let topology = topology::Topology::new(names, &providers, &desk.config.routes, &subscribers);
-    Ok(topology.with_callbacks(names, &calling_back(&desk.config.providers.dir)?))
+    let dir = &desk.config.providers.dir;
+    Ok(topology.with_callbacks(names, &calling_back(dir)?).with_retry_groups(names, &retry_groups(dir)?))
 }
 
 async fn apply(desk: &Desk, topology: &topology::Topology) -> Result<Declared, OperatorError> {

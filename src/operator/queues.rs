@@ -94,11 +94,20 @@ pub fn calling_back(dir: &Path) -> Result<Vec<Name>, NamesError> {
     Ok(outlines(dir)?.into_iter().filter(|outline| outline.webhook).map(|outline| outline.name).collect())
 }
 
+/// The retry groups that providers name, read as [`provider_names`] reads them.
+///
+/// # Errors
+/// As [`provider_names`].
+pub fn retry_groups(dir: &Path) -> Result<Vec<Name>, NamesError> {
+    Ok(outlines(dir)?.into_iter().filter_map(|outline| outline.retry_group).collect())
+}
+
 /// What queues are made by.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Outline {
     name: Name,
     webhook: bool,
+    retry_group: Option<Name>,
 }
 
 fn outlines(dir: &Path) -> Result<Vec<Outline>, NamesError> {
@@ -124,7 +133,11 @@ fn outline(text: &str) -> Result<Outline, String> {
     let name = name.as_str().ok_or("`name` is no text")?.parse().map_err(|error| format!("`name`: {error}"))?;
     // The catalog's is only taken up by a file that asks for it by a table of its own.
     let webhook = table.contains_key("webhook");
-    Ok(Outline { name, webhook })
+    // The catalog's files name no group: which providers share queues is the operator's to say.
+    let group = table.get("retry_group").map(|group| group.as_str().ok_or("`retry_group` is no text"));
+    let retry_group =
+        group.transpose()?.map(str::parse).transpose().map_err(|error| format!("`retry_group`: {error}"))?;
+    Ok(Outline { name, webhook, retry_group })
 }
 
 #[cfg(test)]
@@ -149,6 +162,8 @@ mod tests {
         fs::write(dir.path().join("d.toml"), "name = \"acme\"\n[webhook]\nsecret = \"${env:NOT_SET}\"").unwrap();
         assert!(calling_back(dir.path()).unwrap().contains(&name("acme")));
         assert_eq!(provider_names(dir.path()).unwrap().len(), 3);
+        fs::write(dir.path().join("e.toml"), "use = \"stripe\"\nname = \"slow\"\nretry_group = \"tail\"").unwrap();
+        assert_eq!(retry_groups(dir.path()).unwrap(), [name("tail")]);
         fs::write(dir.path().join("c.toml"), "name = \"No Name\"").unwrap();
         let error = provider_names(dir.path()).unwrap_err().to_string();
         assert!(error.contains("c.toml: `name`: `No Name` is not a name"), "{error}");

@@ -317,7 +317,8 @@ impl Callbacks {
         headers.insert(TOLD.into(), AMQPValue::Boolean(told));
         let items: Vec<String> = items.iter().map(ToString::to_string).collect();
         put_text(&mut headers, ITEMS, &items.join(","));
-        let key = format!("{}.{}.{}", rung.name(), callback.provider, callback.account);
+        let rung = self.pipeline.outbox.rung_word(Some(&callback.provider), rung);
+        let key = format!("{rung}.{}.{}", callback.provider, callback.account);
         let (exchange, routing_key) = (short(&names.retry()).ok()?, short(&key).ok()?);
         Some(Message { exchange, routing_key, properties: message.properties.with_headers(headers), ..message })
     }

@@ -11,7 +11,7 @@ use lapin::types::{FieldTable, ShortString};
 use super::parcel::Parcel;
 use crate::amqp::headers::{self, DEAD, Travel};
 use crate::amqp::message::{Message, put_text};
-use crate::amqp::topology::Names;
+use crate::amqp::topology::{Names, rung_word};
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::dead_letter::{DeadLetter, Place};
 use crate::domain::event::{CONTENT_TYPE, Event, Happening, Moment};
@@ -35,6 +35,7 @@ pub struct Outbox {
     names: Names,
     states: HashSet<State>,
     host: String,
+    retry_groups: BTreeMap<Name, Name>,
 }
 
 /// What is to be published before a delivery is acked.
@@ -59,7 +60,19 @@ impl Outbox {
     /// An outbox that publishes events of `states` only.
     #[must_use]
     pub fn new(names: Names, states: impl IntoIterator<Item = State>, host: String) -> Self {
-        Self { names, states: states.into_iter().collect(), host }
+        Self { names, states: states.into_iter().collect(), host, retry_groups: BTreeMap::new() }
+    }
+
+    /// With retry groups, by provider: whose messages wait on rungs of their own.
+    #[must_use]
+    pub fn with_retry_groups(self, retry_groups: BTreeMap<Name, Name>) -> Self {
+        Self { retry_groups, ..self }
+    }
+
+    /// The first word of the routing key under which messages of a provider wait on a rung.
+    #[must_use]
+    pub fn rung_word(&self, provider: Option<&Name>, rung: Rung) -> String {
+        rung_word(provider.and_then(|provider| self.retry_groups.get(provider)), rung)
     }
 
     /// The event of something that happened and changes nothing about the delivery, such as the start of a call.
@@ -247,7 +260,8 @@ impl Outbox {
     }
 
     fn waiting_on(&self, parcel: &Parcel, travel: Travel, kind: headers::Kind, rung: Rung) -> Carried {
-        let key = format!("{}.{}", rung.name(), provider_word(parcel));
+        let rung = self.rung_word(parcel.identity.provider.as_ref(), rung);
+        let key = format!("{rung}.{}", provider_word(parcel));
         continuation(travel, kind, self.names.retry(), key)
     }
 

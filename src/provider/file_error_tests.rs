@@ -86,6 +86,7 @@ fn every_wrong_file_is_refused_with_line_key_and_remedy() {
         ("[operations.charge]", "[operations.charge]\nretry = { schedule = [\"5s\", \"1d\"] }"),
         ("[operations.charge]", "[operations.charge]\npayload = { type = \"objekt\" }"),
         ("[operations.charge]", "max_in_flight = 0\n[operations.charge]"),
+        ("[operations.charge]", "retry_group = \"Slow ones\"\n[operations.charge]"),
         ("[operations.charge]", "max_in_flight = 0\nname = \"again\"\n[operations.charge]"),
         ("[operations.charge]", "[operations.Charge]"),
     ];

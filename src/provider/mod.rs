@@ -159,6 +159,8 @@ pub struct Provider {
     pub max_in_flight: u16,
     /// The most bytes of commands being worked on at the same time.
     pub max_bytes_in_flight: usize,
+    /// Whose rungs its messages wait on; `None` for those that providers without a group share.
+    pub retry_group: Option<Name>,
     /// What the exchange log shows.
     pub log: LogSettings,
 }

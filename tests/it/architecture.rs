@@ -320,13 +320,20 @@ fn the_printed_schedule_is_the_one_that_is_waited() {
 fn the_printed_topology_names_everything_that_is_declared() {
     let provider: Name = "acme".parse().unwrap();
     let names = Names::new("ferry".parse().unwrap());
+    let group: Name = "slow".parse().unwrap();
     let topology = Topology::new(&names, [&provider], [], &[]).with_callbacks(&names, [&provider]);
+    let topology = topology.with_retry_groups(&names, [&group]);
     let exchanges = topology.exchanges.iter().map(|exchange| exchange.name.clone());
     let queues = topology.queues.iter().map(|queue| queue.name.clone());
     let general = |name: String| {
-        let rung = Rung::all().find(|rung| name.ends_with(&format!(".retry.{}", rung.name())));
-        let name = name.replace("acme", "<provider>");
-        rung.map_or(name.clone(), |rung| name.replace(&format!(".{}", rung.name()), ".<rung>"))
+        let is_rung = |word: &str| Rung::all().any(|rung| rung.name() == word);
+        let word = |word: &str| match word {
+            "acme" => "<provider>".to_owned(),
+            "slow" => "<group>".to_owned(),
+            word if is_rung(word) => "<rung>".to_owned(),
+            word => word.to_owned(),
+        };
+        name.split('.').map(word).collect::<Vec<_>>().join(".")
     };
     let declared: BTreeSet<_> = exchanges.chain(queues).map(general).collect();
     let text = read("docs/ARCHITECTURE.md");

@@ -18,6 +18,7 @@ mod contract;
 mod copies;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod destinations;
 mod documents;
 mod exchange_log;
 mod exchanges;

@@ -91,6 +91,7 @@ pub(in crate::provider) fn compile(
     for (opened, stated) in opened.iter_mut().zip(accounts) {
         opened.listen(file, &names, (links.as_ref(), callback_url.is_named()), &stated.place(root));
     }
+    let retry_group = file.retry_group.as_ref().and_then(|group| root.key("retry_group").check(group.parse()));
     let (name, rest) = (name?, Arc::new(rest));
     let accounts = opened.into_iter().map(|opened| opened.account(&name, &rest));
     let accounts: Option<Vec<Account>> = accounts.collect();
@@ -103,6 +104,7 @@ pub(in crate::provider) fn compile(
         http,
         max_in_flight: file.max_in_flight.map_or(around.defaults.max_in_flight, Into::into),
         max_bytes_in_flight: file.max_bytes_in_flight.map_or(around.defaults.max_bytes_in_flight, Into::into),
+        retry_group,
         log: log_settings(file),
     })
 }

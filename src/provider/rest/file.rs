@@ -61,6 +61,9 @@ pub(in crate::provider) struct ProviderFile {
     pub(super) max_in_flight: Option<NonZeroU16>,
     /// The most bytes of commands being worked on at the same time. Default: the daemon's setting.
     pub(super) max_bytes_in_flight: Option<NonZeroUsize>,
+    /// A name for delay queues of its own, `a-z`, then up to 62 of a-z, 0-9, `_`, `-`: its retries wait there, apart from those of
+    /// providers in no group or in another. Default: none, the delay queues that such providers share.
+    pub(super) retry_group: Option<String>,
     /// PEM file of the authorities to trust instead of the system's; relative to this file.
     pub(super) ca_file: Option<String>,
     /// Whether `base_url` may be plain HTTP to this machine (`127.0.0.0/8`, `::1`, `localhost`). Default: false.

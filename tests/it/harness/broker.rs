@@ -93,6 +93,11 @@ impl Broker {
         assert!(self.try_publish(exchange, key, body, properties).await.unwrap(), "the broker refused the message");
     }
 
+    /// Publishes one more message to a queue, and says whether the broker answers with a nack.
+    pub(crate) async fn is_refused(&self, queue: &str) -> bool {
+        !self.try_publish("", queue, b"{}", persistent()).await.unwrap()
+    }
+
     async fn try_publish(&self, exchange: &str, key: &str, body: &[u8], as_: BasicProperties) -> lapin::Result<bool> {
         let options = BasicPublishOptions::default();
         let confirm = self.publishing.basic_publish(exchange.into(), key.into(), options, body, as_).await?;

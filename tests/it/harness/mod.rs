@@ -6,6 +6,7 @@ pub(crate) mod daemon;
 pub(crate) mod events;
 pub(crate) mod node;
 pub(crate) mod tcp_proxy;
+pub(crate) mod trouble;
 pub(crate) mod vhost;
 pub(crate) mod wait;
 

@@ -78,6 +78,27 @@ impl Vhost {
             .await;
     }
 
+    /// Evaluates an Erlang expression in which `VHost` is the name of this virtual host.
+    pub(crate) async fn eval(&self, expression: &str) -> String {
+        self.control.eval(&format!(r#"VHost = <<"{}">>, {expression}"#, self.name)).await
+    }
+
+    /// The same, in which `Q` is a queue and `Pid` its process or its server.
+    pub(crate) async fn eval_queue(&self, queue: &str, expression: &str) -> String {
+        let looked_up = format!(
+            r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(VHost, queue, <<"{queue}">>)),
+               Pid = amqqueue:get_pid(Q), {expression}"#
+        );
+        self.eval(&looked_up).await
+    }
+
+    /// How many messages of a queue are held by consumers.
+    pub(crate) async fn unacked(&self, queue: &str) -> u32 {
+        let counted = self.eval_queue(queue, "rabbit_amqqueue:info(Q, [messages_unacknowledged])").await;
+        let digits: String = counted.chars().filter(char::is_ascii_digit).collect();
+        digits.parse().unwrap()
+    }
+
     /// The node's own address: what a proxy leads to.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))

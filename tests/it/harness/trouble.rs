@@ -1,0 +1,50 @@
+//! Queues that do not take messages, in one virtual host, on a node that is healthy otherwise.
+
+use std::time::Duration;
+
+use super::broker::Broker;
+use super::vhost::Vhost;
+use super::wait::eventually;
+
+/// How a queue fails to take messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It is full, and its policy has the broker answer with a nack.
+    Refuses,
+    /// Its process does not answer, like that of a queue that has lost its quorum: no confirm, and no nack.
+    Silent,
+}
+
+impl Trouble {
+    /// Lets a quorum queue fail. One that refuses has some messages `{}` in it, of which it is full.
+    pub(crate) async fn begin(self, vhost: &Vhost, broker: &Broker, queue: &str) {
+        match self {
+            Self::Silent => {
+                vhost.eval_queue(queue, "ok = sys:suspend(Pid)").await;
+            }
+            Self::Refuses => {
+                let pattern = format!("^{}$", queue.replace('.', "[.]"));
+                vhost
+                    .eval(&format!(
+                        r#"ok = rabbit_policy:set(VHost, <<"{queue}">>, <<"{pattern}">>,
+                           [{{<<"max-length">>, 1}}, {{<<"overflow">>, <<"reject-publish">>}}], 1, <<"queues">>, <<"ferry">>)"#
+                    ))
+                    .await;
+                let full = async || broker.is_refused(queue).await.then_some(());
+                eventually(Duration::from_secs(20), "the queue refuses messages", full).await;
+            }
+        }
+    }
+
+    /// Lets it take messages again.
+    pub(crate) async fn end(self, vhost: &Vhost, queue: &str) {
+        match self {
+            Self::Silent => {
+                vhost.eval_queue(queue, "ok = sys:resume(Pid)").await;
+            }
+            Self::Refuses => {
+                vhost.eval(&format!(r#"ok = rabbit_policy:delete(VHost, <<"{queue}">>, <<"ferry">>)"#)).await;
+            }
+        }
+    }
+}
