@@ -187,10 +187,10 @@ impl Broker {
         }
     }
 
-    /// Publishes a message once, without waiting for anything: for answers that are best effort.
+    /// Publishes a message once, and waits for neither a session nor long for its turn: for answers that are best effort.
     pub async fn publish_once(&self, message: &Message) {
         let Some(session) = self.sessions.borrow().clone() else { return };
-        let _ = self.outlets.outlet(message).publish_now(&session, message).await;
+        let _ = self.outlets.outlet(message).publish_soon(&session, message).await;
     }
 }
 

@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use lapin::options::BasicPublishOptions;
 use lapin::{Channel, Confirmation};
 use tokio::sync::{MutexGuard, Semaphore, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::connection::AmqpSettings;
@@ -24,6 +25,8 @@ use super::topology::Topology;
 /// The most messages on a channel that await their confirm. The broker lets a connection send 400 messages that a channel has
 /// not looked at, and counts in steps of 200; with more than 200, one channel could use them up.
 const MOST_UNCONFIRMED: usize = 200;
+/// How long a message that is best effort waits for its turn.
+const BEST_EFFORT: Duration = Duration::from_secs(1);
 
 /// The outlets of a process, over all sessions.
 pub(super) struct OutletMap {
@@ -120,11 +123,11 @@ impl Outlet {
         published
     }
 
-    /// Publishes a message once, if the destination can take one more just now.
-    pub(super) async fn publish_now(&self, session: &Session, message: &Message) -> Result<(), PublishFailure> {
-        match self.unconfirmed.try_acquire() {
-            Ok(_permit) => self.confirm(session, message).await,
-            Err(_) => Err(PublishFailure::Nacked),
+    /// Publishes a message once, if its turn comes soon: while the destination does not answer, nothing gathers in memory.
+    pub(super) async fn publish_soon(&self, session: &Session, message: &Message) -> Result<(), PublishFailure> {
+        match timeout(BEST_EFFORT, self.unconfirmed.acquire()).await {
+            Ok(Ok(_permit)) => self.confirm(session, message).await,
+            _ => Err(PublishFailure::Unconfirmed { after: BEST_EFFORT }),
         }
     }
 
