@@ -77,7 +77,9 @@ impl DestinationMap {
                 map.providers.insert(provider.to_owned());
             }
         }
-        for binding in topology.bindings.iter().filter(|binding| binding.exchange.ends_with(".retry")) {
+        // The prefix is a name, and names have no dot.
+        let leads_to_rung = |exchange: &str| exchange.split_once('.').is_some_and(|(_, rest)| rest == "retry");
+        for binding in topology.bindings.iter().filter(|binding| leads_to_rung(&binding.exchange)) {
             let word = binding.key.trim_end_matches(".#");
             map.rungs.insert(word.to_owned(), binding.queue.clone());
         }
