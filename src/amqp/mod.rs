@@ -13,6 +13,7 @@ mod link;
 pub mod message;
 pub mod names;
 mod outlet;
+mod owned_channel;
 mod reconnect;
 pub mod session;
 mod standing;

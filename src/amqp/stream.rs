@@ -18,17 +18,19 @@ use tracing::{debug, warn};
 use super::broker::{Broker, Session};
 use super::error::BrokerError;
 use super::message::number;
+use super::owned_channel::OwnedChannel;
 
 /// How many messages the broker sends ahead. They lie in memory here, and a message of the ledger has up to 256 KiB.
 const PREFETCH: u16 = 256;
 /// After how many messages the broker is told that there is room again.
 const ACK_EVERY: u16 = 64;
-/// The pause before a stream that could not be read is tried again on a session that is still up.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The shortest and the longest pause before a stream that could not be read is tried again on a session that is still up.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// How long the broker may take to begin a reader: a stream without a leader never answers.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long the broker may take to end a reader.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// After so long on a session over which a stream can't be read, a new session is begun: it may reach another node, which has a
+/// replica of the stream.
+const RECONNECT_AFTER: Duration = Duration::from_secs(30);
 /// The header in which the broker tells a message's place.
 const OFFSET: &str = "x-stream-offset";
 
@@ -80,8 +82,7 @@ pub struct Stream {
 }
 
 struct Reader {
-    session: Arc<Session>,
-    channel: Channel,
+    channel: OwnedChannel,
     consumer: Consumer,
     unacked: u16,
     latest: Option<lapin::Acker>,
@@ -122,8 +123,14 @@ impl Stream {
     /// Ends the session with the broker, for everybody: what is written over it does not come into the stream.
     pub fn end_session(&self, reason: &str) {
         if let Some(reader) = &self.reader {
-            reader.session.end(reason);
+            reader.channel.session().end(reason);
         }
+    }
+
+    /// Another reader of the same stream.
+    #[must_use]
+    pub fn fork(&self, place: Place) -> Self {
+        Self::new(self.broker.clone(), self.queue.clone(), place)
     }
 
     /// Lets the next reading begin at another place.
@@ -135,6 +142,7 @@ impl Stream {
     /// Begins reading, through outages of any length; `None` once ferryd is stopping.
     pub async fn attach(&mut self) -> Option<()> {
         self.detach();
+        let (mut begun, mut pause) = (Instant::now(), PAUSES.0);
         loop {
             let session = self.broker.session().await?;
             let attaching = timeout(ATTACH_TIMEOUT, Reader::attach(&session, &self.queue, self.place));
@@ -144,7 +152,10 @@ impl Stream {
             };
             let attached = tokio::select! {
                 attached = attaching => attached.unwrap_or_else(late),
-                () = session.ended() => continue,
+                () = session.ended() => {
+                    (begun, pause) = (Instant::now(), PAUSES.0);
+                    continue;
+                }
             };
             match attached {
                 Ok(reader) => {
@@ -153,14 +164,20 @@ impl Stream {
                 }
                 Err(error) => warn!(stream = %self.queue, %error, "failed to read a stream; trying again"),
             }
-            self.declare_again(&session).await;
+            if begun.elapsed() > RECONNECT_AFTER {
+                session.end(&format!("stream {} can't be read over it", self.queue));
+                (begun, pause) = (Instant::now(), PAUSES.0);
+                continue;
+            }
+            self.declare_again(&session, pause).await;
+            pause = (2 * pause).min(PAUSES.1);
         }
     }
 
     /// After a pause, for a stream that was deleted.
-    async fn declare_again(&self, session: &Session) {
+    async fn declare_again(&self, session: &Session, pause: Duration) {
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
+            () = tokio::time::sleep(pause) => {}
             () = session.ended() => return,
         }
         let declared = tokio::select! {
@@ -184,40 +201,25 @@ impl Stream {
         Some(entry)
     }
 
-    /// Whether the stream holds a message at this offset or beyond it. `None` where nobody can tell just now.
-    pub async fn reaches(&self, offset: u64, patience: Duration) -> Option<bool> {
-        let session = timeout(patience, self.broker.session()).await.ok()??;
-        let mut reader = timeout(patience, Reader::attach(&session, &self.queue, Place::Last)).await.ok()?.ok()?;
-        let reached = loop {
-            match timeout(patience, reader.next()).await {
-                Ok(Some(entry)) if entry.offset >= offset => break Some(true),
-                Ok(Some(_)) => {}
-                Ok(None) => break None,
-                Err(_) => break Some(false),
-            }
-        };
-        reader.close();
-        reached
-    }
-
     fn detach(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.close();
-        }
+        self.reader = None;
     }
 }
 
 impl Reader {
     async fn attach(session: &Arc<Session>, queue: &ShortString, place: Place) -> Result<Self, BrokerError> {
-        let channel = session.consuming_channel().await?;
+        let channel = OwnedChannel::open(session).await?;
+        let consumer = Self::consume(channel.channel(), queue, place).await?;
+        Ok(Self { channel, consumer, unacked: 0, latest: None, since: Instant::now() })
+    }
+
+    async fn consume(channel: &Channel, queue: &ShortString, place: Place) -> Result<Consumer, BrokerError> {
         let action = || format!("read stream {queue}");
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.map_err(BrokerError::during(action()))?;
         let mut arguments = FieldTable::default();
         arguments.insert(OFFSET.into(), place.argument());
         let consuming = channel.basic_consume(queue.clone(), "".into(), BasicConsumeOptions::default(), arguments);
-        let consumer = consuming.await.map_err(BrokerError::during(action()))?;
-        let (session, since) = (Arc::clone(session), Instant::now());
-        Ok(Self { session, channel, consumer, unacked: 0, latest: None, since })
+        consuming.await.map_err(BrokerError::during(action()))
     }
 
     async fn next(&mut self) -> Option<Entry> {
@@ -228,7 +230,7 @@ impl Reader {
             let Delivery { properties, data, acker, .. } = tokio::select! {
                 biased;
                 next = self.consumer.next() => next?.ok()?,
-                () = self.session.ended() => return None,
+                () = self.channel.session().ended() => return None,
             };
             self.unacked += 1;
             self.latest = Some(acker);
@@ -246,23 +248,10 @@ impl Reader {
             let multiple = BasicAckOptions { multiple: true };
             tokio::select! {
                 acked = acker.ack(multiple) => { acked.ok()?; }
-                () = self.session.ended() => return None,
+                () = self.channel.session().ended() => return None,
             }
         }
         self.unacked = 0;
         Some(())
-    }
-
-    /// Gives the channel back to the broker, in the background.
-    fn close(self) {
-        let Self { session, channel, consumer, .. } = self;
-        tokio::spawn(async move {
-            let closed = timeout(CLOSE_TIMEOUT, channel.close(200, "done".into()));
-            tokio::select! {
-                _ = closed => {}
-                () = session.ended() => {}
-            }
-            drop(consumer);
-        });
     }
 }

@@ -1,18 +1,21 @@
 //! Reads the stream and applies it, record after record, in its order.
 //!
 //! Every reader begins with the last message that was applied and compares it. Where it is not the same, this is another
-//! stream, or one that has lost its end, and everything is forgotten and read from the beginning.
+//! stream, and everything is forgotten and read from the beginning. A stream that ends before that message is no such proof: the
+//! replica of the node that is read from may be behind. It is another stream where a new record of ours stands in it before that
+//! message ([`doubt`](super::doubt)).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::batch::{Source, fingerprint, lines};
+use super::doubt::{Doubt, DoubtRemedy, StreamPreview};
 use super::health::{Progress, Pulse};
 use super::index::{Checkpoint, IndexError, KeptLine};
 use super::outbox::{Held, Outbox};
@@ -40,8 +43,7 @@ pub(super) struct Follower {
     /// What the next message has to be.
     pub expected: Option<Checkpoint>,
     pub progress: Progress,
-    /// How often in a row reading anew brought nothing.
-    pub doubts: u32,
+    pub doubt: Doubt,
 }
 
 /// Whether reading goes on.
@@ -90,13 +92,14 @@ impl Follower {
         }
         tokio::select! {
             biased;
+            () = self.store.damaged() => self.rebuild().await,
+            // Before what others write, of which there may always be something.
+            () = self.pulse.stuck() => self.doubt().await,
             entry = self.stream.read() => {
                 if let Some(entry) = entry {
                     self.take(entry).await;
                 }
             }
-            () = self.store.damaged() => self.rebuild().await,
-            () = self.pulse.stuck() => self.doubt().await,
         }
         Some(())
     }
@@ -108,30 +111,77 @@ impl Follower {
         self.stream.reposition(self.expected.map_or(Place::First, |expected| Place::Offset(expected.offset)));
     }
 
-    /// The reader is silent though something should come.
+    /// A record of ours that the broker has confirmed does not come.
     async fn doubt(&mut self) {
-        if self.stream.attached_for() < self.patience || self.pulse.quiet_for() < self.patience {
+        if self.stream.attached_for() < self.patience || !self.outbox.is_overdue(self.patience) {
             return;
         }
-        if let Some(expected) = self.expected
-            && self.stream.reaches(expected.offset, self.patience).await == Some(false)
-        {
-            warn!(offset = expected.offset, "the ledger's stream ends before what is known of it");
-            return self.rebuild().await;
+        let is_silent = self.pulse.quiet_for() >= self.patience;
+        let preview = self.look_ahead().await;
+        let known = self.store.lock().view.reached().map(|reached| reached.offset());
+        match self.doubt.judge(preview, known, self.progress.offset, is_silent) {
+            DoubtRemedy::Wait => {}
+            DoubtRemedy::ReadAnew => {
+                warn!("what the broker confirmed for the ledger is not read back; reading it anew");
+                self.aim();
+            }
+            DoubtRemedy::Reconnect => {
+                // After a stream's leader has changed, RabbitMQ 3.10 can take what a channel publishes to it for repeats: it
+                // confirms them, and drops them. It knows a channel of a new session by another name. Or the node has no
+                // replica that gets on; the next session may reach another.
+                self.stream.end_session("what the broker confirms for the ledger does not come into its stream");
+                self.outbox.write_again();
+                self.aim();
+            }
+            DoubtRemedy::Rebuild => {
+                warn!(
+                    offset = known,
+                    "the ledger's stream is not the one that is known: a new record stands before an old one"
+                );
+                self.rebuild().await;
+            }
         }
-        if self.doubts > 0 {
-            // After a stream's leader has changed, RabbitMQ 3.10 can take what a channel publishes to it for repeats: it
-            // confirms them, and drops them. It knows a channel of a new session by another name.
-            self.stream.end_session("what the broker confirms for the ledger does not come into its stream");
+    }
+
+    /// Has what is missing written once more, and looks for it beside the reader.
+    async fn look_ahead(&self) -> StreamPreview {
+        let mut ahead = self.stream.fork(Place::Next);
+        let mut others = None;
+        let looking = async {
+            ahead.attach().await?;
+            self.outbox.write_again();
+            loop {
+                let entry = ahead.read().await?;
+                if self.is_new_of_ours(Source::of(&entry.properties)) {
+                    return Some(entry.offset);
+                }
+                others.get_or_insert(entry.offset);
+            }
+        };
+        match timeout(self.patience, looking).await {
+            Ok(Some(offset)) => StreamPreview::Ours(offset),
+            _ => others.map_or(StreamPreview::Nothing, StreamPreview::Others),
         }
-        self.doubts += 1;
-        self.aim();
+    }
+
+    /// Returns whether a message begins with a record of ours that was never read.
+    fn is_new_of_ours(&self, source: Option<Source>) -> bool {
+        let ours = source.filter(|source| source.writer == self.outbox.writer);
+        ours.is_some_and(|source| source.first > self.store.lock().view.highest(source.writer))
     }
 
     async fn take(&mut self, entry: Entry) {
         self.pulse.beat();
         let source = Source::of(&entry.properties);
-        if let Some(expected) = self.expected.take() {
+        if let Some(expected) = self.expected {
+            if entry.offset < expected.offset && !self.is_new_of_ours(source) {
+                // The replica has not come there yet. A record of ours tells it from another stream.
+                if self.outbox.oldest().is_none() {
+                    self.outbox.mark(Timestamp::now());
+                }
+                return;
+            }
+            self.expected = None;
             let found = Checkpoint { offset: entry.offset, hash: fingerprint(source, &entry.data) };
             if found != expected {
                 warn!(offset = expected.offset, "the ledger's stream is not the one that is known");
@@ -139,7 +189,6 @@ impl Follower {
             }
             return;
         }
-        self.doubts = 0;
         while let Err(error) = self.apply(&entry, source) {
             self.survive(&error).await;
             if error.is_damaged() {
@@ -168,7 +217,7 @@ impl Follower {
     /// Forgets everything and begins anew.
     async fn rebuild(&mut self) {
         info!("reading the ledger from its beginning");
-        self.progress = Progress::default();
+        (self.progress, self.doubt) = (Progress::default(), Doubt::default());
         self.pulse.begin(u64::MAX);
         self.store.clear().await;
         self.aim();
@@ -197,6 +246,7 @@ impl Follower {
             let number = self.store.lock().view.highest(writer);
             self.outbox.told(number);
             self.pulse.read_back(number);
+            self.doubt = Doubt::default();
         }
         Ok(())
     }

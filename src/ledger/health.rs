@@ -49,7 +49,7 @@ pub(super) struct Pulse {
     began: Instant,
     /// Milliseconds from `began` to the latest message.
     latest: AtomicU64,
-    /// Asks the follower for a new reader.
+    /// Asks the follower to find out what is wrong.
     stuck: Notify,
 }
 
@@ -114,7 +114,7 @@ impl Pulse {
         });
     }
 
-    /// Resolves when nothing is read though there should be.
+    /// Resolves when a record of ours should have been read by now.
     pub async fn stuck(&self) {
         self.stuck.notified().await;
     }
@@ -148,7 +148,7 @@ impl Pulse {
     pub async fn watch(&self, outbox: &Outbox, settings: LedgerSettings, stop: CancellationToken) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let (mut told, mut marked) = (Instant::now(), Instant::now());
+        let (mut told, mut marked, mut doubted) = (Instant::now(), Instant::now(), Instant::now());
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -160,14 +160,13 @@ impl Pulse {
                 told = Instant::now();
                 self.tell();
             }
-            let overdue = |oldest: Oldest| oldest.confirmed && oldest.since.elapsed() > settings.read_back;
-            let stuck = oldest.is_some_and(overdue) && self.quiet_for() > settings.read_back;
-            if stuck && marked.elapsed() > settings.read_back {
-                warn!("what the broker confirmed for the ledger is not read back; reading it anew");
+            // By our own records alone: what others write comes in whatever becomes of ours.
+            if outbox.is_overdue(settings.read_back) && doubted.elapsed() > settings.read_back {
+                doubted = Instant::now();
                 self.stuck.notify_one();
             }
             let idle = oldest.is_none() && self.quiet_for() > settings.heartbeat;
-            if (stuck && marked.elapsed() > settings.read_back) || (idle && marked.elapsed() > settings.heartbeat) {
+            if idle && marked.elapsed() > settings.heartbeat {
                 marked = Instant::now();
                 outbox.mark(Timestamp::now());
             }

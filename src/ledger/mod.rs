@@ -11,6 +11,7 @@
 //! what it comes to.
 
 pub(crate) mod batch;
+mod doubt;
 pub mod exchanges;
 mod follower;
 mod health;
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use uuid::Uuid;
 
+use self::doubt::Doubt;
 use self::follower::Follower;
 use self::health::Pulse;
 pub use self::health::{Health, Progress};
@@ -284,7 +286,7 @@ impl Parts {
             stop: self.stop.clone(),
             expected: None,
             progress: Progress::default(),
-            doubts: 0,
+            doubt: Doubt::default(),
         };
         let (outbox, stop) = (Arc::clone(&self.outbox), self.stop.clone());
         let writing = async move { writer::write(&broker, &outbox, &stream, &stop).await };

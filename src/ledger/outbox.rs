@@ -3,7 +3,8 @@
 //!
 //! Every record has its number from the moment it is queued, so that batches are runs of numbers. A record leaves when it is
 //! read back. What was confirmed and is not there when a later record of ours is read was lost with the broker's memory, or
-//! with a deleted stream; it is queued again, as a new record.
+//! with a deleted stream; it is queued again, as a new record. What was confirmed and is not read back in time is written once
+//! more under the number that it has, which is right whether it was lost or is only late: readers skip what they have seen.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,6 +48,8 @@ struct State {
     held: VecDeque<Held>,
     /// The number up to which batches are confirmed.
     confirmed: u64,
+    /// What is confirmed from this number on is written once more.
+    again: Option<u64>,
     /// The latest marker.
     marker: u64,
     /// Whether something in the queue is waited for.
@@ -70,6 +73,8 @@ pub(super) struct Held {
     /// Gives the record's bytes back to the budget.
     permit: Option<OwnedSemaphorePermit>,
     since: Instant,
+    /// When the broker confirmed it.
+    confirmed: Option<Instant>,
 }
 
 /// What is known of the oldest record that was not read back.
@@ -77,8 +82,8 @@ pub(super) struct Held {
 pub(super) struct Oldest {
     /// When it was queued.
     pub since: Instant,
-    /// Whether the broker has confirmed it.
-    pub confirmed: bool,
+    /// When the broker confirmed it.
+    pub confirmed: Option<Instant>,
 }
 
 impl Outbox {
@@ -89,6 +94,7 @@ impl Outbox {
             queue: VecDeque::new(),
             held: VecDeque::new(),
             confirmed: 0,
+            again: None,
             marker: 0,
             urgent: false,
             noted: 0,
@@ -162,6 +168,9 @@ impl Outbox {
         loop {
             let due = {
                 let mut state = self.lock();
+                if let Some(batch) = state.take_again() {
+                    return batch;
+                }
                 let due = state.queue.front().map(|front| front.held.since + LAZILY);
                 if due.is_some_and(|due| state.urgent || due <= Instant::now())
                     && let Some(batch) = state.take()
@@ -185,7 +194,25 @@ impl Outbox {
     /// Notes that batches up to this number are confirmed.
     pub fn confirm(&self, last: u64) {
         let mut state = self.lock();
-        state.confirmed = state.confirmed.max(last);
+        let (known, now) = (state.confirmed, Instant::now());
+        let new = state.held.partition_point(|held| held.number <= known);
+        for held in state.held.range_mut(new..).take_while(|held| held.number <= last) {
+            held.confirmed = Some(now);
+        }
+        state.confirmed = known.max(last);
+    }
+
+    /// Has what is confirmed and was not read back written once more, under the numbers that it has.
+    pub fn write_again(&self) {
+        let mut state = self.lock();
+        state.again = state.held.front().map(|front| front.number);
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// Returns whether a record was confirmed for longer than `patience` and is not read back.
+    pub fn is_overdue(&self, patience: Duration) -> bool {
+        self.oldest().and_then(|oldest| oldest.confirmed).is_some_and(|confirmed| confirmed.elapsed() > patience)
     }
 
     /// Takes out the record of this number, which was read back. `None` where it was read back before. Older ones that
@@ -218,9 +245,8 @@ impl Outbox {
     /// The oldest record that was not read back.
     pub fn oldest(&self) -> Option<Oldest> {
         let state = self.lock();
-        let held = state.held.front().map(|held| (held, held.number <= state.confirmed));
-        let queued = || state.queue.front().map(|queued| (&queued.held, false));
-        held.or_else(queued).map(|(held, confirmed)| Oldest { since: held.since, confirmed })
+        let oldest = state.held.front().or_else(|| state.queue.front().map(|queued| &queued.held));
+        oldest.map(|held| Oldest { since: held.since, confirmed: held.confirmed })
     }
 }
 
@@ -239,7 +265,7 @@ impl State {
         waiter: Option<Waiter>,
         permit: Option<OwnedSemaphorePermit>,
     ) {
-        let held = Held { number: self.next, record, waiter, permit, since: Instant::now() };
+        let held = Held { number: self.next, record, waiter, permit, since: Instant::now(), confirmed: None };
         self.next += 1;
         self.queue.push_back(Queued { line, held });
     }
@@ -268,6 +294,29 @@ impl State {
         Some(Batch { first, last, body })
     }
 
+    /// Copies the next run of numbers that are written once more into a batch.
+    fn take_again(&mut self) -> Option<Batch> {
+        let from = self.again.take()?;
+        let first = self.held.partition_point(|held| held.number < from);
+        let confirmed = self.confirmed;
+        let mut batch: Option<Batch> = None;
+        for held in self.held.range(first..).take_while(|held| held.number <= confirmed) {
+            let line = held.line();
+            let Some(Batch { last, body, .. }) = &mut batch else {
+                batch = Some(Batch { first: held.number, last: held.number, body: line });
+                continue;
+            };
+            if held.number != *last + 1 || body.len() + 1 + line.len() > MAX_BATCH {
+                break;
+            }
+            *last = held.number;
+            body.push(b'\n');
+            body.extend_from_slice(&line);
+        }
+        self.again = batch.as_ref().map(|batch| batch.last + 1);
+        batch
+    }
+
     /// Queues the oldest held record again, under a new number.
     fn requeue_front(&mut self) {
         let Some(Held { record, waiter, permit, since, .. }) = self.held.pop_front() else { return };
@@ -277,7 +326,7 @@ impl State {
         if waiter.is_none() {
             self.noted += line.len();
         }
-        let held = Held { number: self.next, record: Some(record), waiter, permit, since };
+        let held = Held { number: self.next, record: Some(record), waiter, permit, since, confirmed: None };
         self.next += 1;
         self.queue.push_back(Queued { line, held });
         self.urgent = true;
@@ -287,6 +336,10 @@ impl State {
 impl Held {
     fn is_note(&self) -> bool {
         self.record.is_some() && self.waiter.is_none()
+    }
+
+    fn line(&self) -> Vec<u8> {
+        self.record.as_ref().map_or_else(|| Line::marker(Timestamp::now()), Record::encode)
     }
 
     /// Gives whoever waits the ruling, and the record's bytes back to the budget.

@@ -111,7 +111,7 @@ async fn a_confirmed_record_that_the_stream_has_lost_is_written_again_under_a_ne
     outbox.mark(Timestamp::UNIX_EPOCH);
     let batch = outbox.batch().await;
     outbox.confirm(batch.last);
-    assert!(outbox.oldest().unwrap().confirmed);
+    assert!(outbox.oldest().unwrap().confirmed.is_some());
     append(&outbox, "c");
     assert_eq!(numbers(&outbox.batch().await), (4, 4));
     let (held, count) = outbox.take(4);
@@ -132,4 +132,29 @@ async fn what_was_read_back_before_is_not_held_any_more() {
     assert!(outbox.take(1).0.is_some());
     assert!(outbox.take(1).0.is_none());
     assert_eq!(outbox.oldest(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_confirmed_and_does_not_come_is_written_once_more_under_its_numbers() {
+    let outbox = outbox();
+    let mut ruled = Vec::new();
+    for text in ["a", "b", "c"] {
+        ruled.push(append(&outbox, text));
+        outbox.batch().await;
+    }
+    outbox.confirm(2);
+    assert!(!outbox.is_overdue(LAZILY));
+    tokio::time::advance(2 * LAZILY).await;
+    assert!(outbox.is_overdue(LAZILY));
+    assert!(outbox.take(1).0.is_some(), "one of them comes after all");
+    outbox.write_again();
+    let again = outbox.batch().await;
+    assert_eq!((numbers(&again), again.body), ((2, 2), record("b").encode()));
+    assert!(tokio::time::timeout(LAZILY, outbox.batch()).await.is_err(), "the third is not confirmed yet");
+    let id = RecordId { writer: outbox.writer, number: 2 };
+    outbox.take(2).0.unwrap().tell(id, Ruling::Passed);
+    assert_eq!(ruled.remove(1).await.unwrap().0, id);
+    outbox.write_again();
+    assert!(tokio::time::timeout(LAZILY, outbox.batch()).await.is_err());
+    assert!(!outbox.is_overdue(LAZILY));
 }

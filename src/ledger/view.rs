@@ -86,6 +86,14 @@ pub(super) enum Reached {
 }
 
 impl Reached {
+    /// The offset of the latest message that was applied.
+    pub fn offset(&self) -> u64 {
+        match self {
+            Self::Before(checkpoint) => checkpoint.offset,
+            Self::Message { offset, .. } => *offset,
+        }
+    }
+
     /// As it is saved.
     pub fn checkpoint(&self) -> Checkpoint {
         match self {

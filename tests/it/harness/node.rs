@@ -1,6 +1,7 @@
 //! A RabbitMQ node of the test run's own, kept by the script that people use too: `rabbitmq/node`.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -57,6 +58,16 @@ impl Node {
         let node = Self { control: Control { dir }, _keeper: keeper };
         node.control.run_with("start", options).await;
         node
+    }
+
+    /// Another node, in a cluster with this one.
+    pub(crate) async fn joined(&self) -> Self {
+        Self::private_with(&["--join", self.control.dir.to_str().unwrap()]).await
+    }
+
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port("amqp")))
     }
 
     /// A new, empty virtual host.

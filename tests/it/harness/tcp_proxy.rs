@@ -20,7 +20,7 @@ enum Flow {
 /// A proxy in front of one address. It ends when dropped.
 pub(crate) struct TcpProxy {
     address: SocketAddr,
-    target: SocketAddr,
+    target: Mutex<SocketAddr>,
     flow: watch::Sender<Flow>,
     /// The listener and, inside it, all connections. `None` while connections are refused.
     serving: Mutex<Option<JoinHandle<()>>>,
@@ -32,7 +32,7 @@ impl TcpProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (flow, _) = watch::channel(Flow::Moving);
-        let proxy = Self { address, target, flow, serving: Mutex::default() };
+        let proxy = Self { address, target: Mutex::new(target), flow, serving: Mutex::default() };
         proxy.serve(listener);
         proxy
     }
@@ -61,6 +61,12 @@ impl TcpProxy {
         self.serve(TcpListener::bind(self.address).await.unwrap());
     }
 
+    /// Closes every connection; new ones lead to another address.
+    pub(crate) async fn lead_to(&self, target: SocketAddr) {
+        *self.target.lock().unwrap() = target;
+        self.cut().await;
+    }
+
     /// Closes every connection and refuses new ones, until [`TcpProxy::resume`].
     pub(crate) async fn refuse(&self) {
         let serving = self.serving.lock().unwrap().take();
@@ -71,7 +77,7 @@ impl TcpProxy {
     }
 
     fn serve(&self, listener: TcpListener) {
-        let (target, flow) = (self.target, self.flow.subscribe());
+        let (target, flow) = (*self.target.lock().unwrap(), self.flow.subscribe());
         let serving = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::node::Control;
+use super::node::{Control, Node};
 
 static CREATED: AtomicU32 = AtomicU32::new(0);
 
@@ -97,6 +97,56 @@ impl Vhost {
         let counted = self.eval_queue(queue, "rabbit_amqqueue:info(Q, [messages_unacknowledged])").await;
         let digits: String = counted.chars().filter(char::is_ascii_digit).collect();
         digits.parse().unwrap()
+    }
+
+    /// Has the node confirm what the channels that have written to a stream go on writing to it, and drop it, as RabbitMQ 3.10 can
+    /// do of its own accord once the stream's leader has changed: it takes it for repeats.
+    pub(crate) async fn drop_writes(&self, stream: &str) {
+        let vhost = &self.name;
+        self.control
+            .eval(&format!(
+                r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{stream}">>)),
+                   Leader = amqqueue:get_pid(Q),
+                   Properties = list_to_tuple(['P_basic' | lists:duplicate(14, undefined)]),
+                   Message = rabbit_msg_record:to_iodata(rabbit_msg_record:from_amqp091(Properties, [<<"x">>])),
+                   Writers = osiris_writer:query_writers(Leader, fun maps:keys/1),
+                   true = length(Writers) > 0,
+                   [ok = osiris:write(Leader, Writer, 1 bsl 40, Message) || Writer <- Writers]"#
+            ))
+            .await;
+    }
+
+    /// Returns whether a node has a replica of a stream.
+    pub(crate) async fn has_replica(&self, node: &Node, stream: &str) -> bool {
+        let vhost = &self.name;
+        let found = node
+            .eval(&format!(
+                r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{stream}">>)),
+                   #{{name := Id}} = amqqueue:get_type_state(Q),
+                   case catch rabbit_stream_coordinator:local_pid(Id) of {{ok, _}} -> true; _ -> false end"#
+            ))
+            .await;
+        found.trim() == "true"
+    }
+
+    /// Stops a node's replica of a stream where it is, or lets it go on. The node must not lead the stream.
+    pub(crate) async fn suspend_replica(&self, node: &Node, stream: &str, suspended: bool) {
+        let (vhost, word) = (&self.name, if suspended { "suspend" } else { "resume" });
+        node.eval(&format!(
+            r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{stream}">>)),
+               #{{name := Id}} = amqqueue:get_type_state(Q),
+               true = node(amqqueue:get_pid(Q)) =/= node(),
+               {{ok, Replica}} = rabbit_stream_coordinator:local_pid(Id),
+               ok = sys:{word}(Replica)"#
+        ))
+        .await;
+    }
+
+    /// How many channels are open in this virtual host.
+    pub(crate) async fn channels(&self) -> usize {
+        let vhost = &self.name;
+        let open = format!(r#"length([1 || [{{vhost, V}}] <- rabbit_channel:info_all([vhost]), V =:= <<"{vhost}">>])"#);
+        self.control.eval(&open).await.trim().parse().unwrap()
     }
 
     /// The node's own address: what a proxy leads to.

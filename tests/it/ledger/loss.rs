@@ -115,6 +115,39 @@ async fn a_stream_that_is_deleted_under_a_running_instance_loses_no_record_that_
 }
 
 #[tokio::test]
+async fn what_the_broker_confirms_and_drops_is_written_again_while_another_instance_writes() {
+    let vhost = Node::shared().await.vhost().await;
+    let dir = tempfile::tempdir().unwrap();
+    let one = Instance::begin(&vhost.uri(), dir.path(), impatient());
+    one.caught_up().await;
+    one.append(started("before")).await;
+    vhost.drop_writes("ferry.ledger").await;
+    let two = Instance::begin(&vhost.uri(), dir.path(), impatient());
+    two.caught_up().await;
+    // The stream is never silent.
+    let others = async {
+        let mut written = 0;
+        loop {
+            two.append(started(&format!("other-{written}"))).await;
+            written += 1;
+        }
+    };
+    let ruled = tokio::select! {
+        ruled = one.append(started("dropped")) => ruled,
+        () = others => unreachable!(),
+    };
+    assert!(matches!(ruled.ruling, Ruling::Counts(_)), "{ruled:?}");
+    let next = one.append(completed("dropped")).await;
+    assert!(matches!(next.ruling, Ruling::Counts(_)), "{next:?}");
+    one.healthy(Health::CaughtUp).await;
+    two.ledger.barrier().await.unwrap();
+    assert_eq!(one.case("dropped").unwrap().history.len(), 2, "each record counts once");
+    assert_eq!(one.case("dropped"), two.case("dropped"));
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test]
 async fn an_index_that_breaks_under_a_running_instance_is_made_anew() {
     let vhost = Node::shared().await.vhost().await;
     let dir = tempfile::tempdir().unwrap();

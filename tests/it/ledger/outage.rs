@@ -7,6 +7,7 @@ use ferryd::domain::ledger::ruling::Ruling;
 use ferryd::ledger::Health;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::site::{Instance, completed, impatient, started};
 use crate::harness::node::Node;
@@ -99,6 +100,40 @@ async fn a_stream_that_cannot_be_reached_is_lagging_until_it_can() {
     assert!(matches!(ruled.ruling, Ruling::Counts(_)), "{ruled:?}");
     proxy.cut().await;
     assert!(matches!(one.append(completed("waits")).await.ruling, Ruling::Counts(_)));
+    one.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "a cluster takes half a minute; `make chaos` runs it"]
+async fn a_node_whose_replica_is_behind_is_waited_for_and_the_index_stays() {
+    let first = Node::private_with(&["--bare"]).await;
+    let (_second, third) = (first.joined().await, first.joined().await);
+    let vhost = first.vhost().await;
+    let proxy = TcpProxy::to(first.address()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let one = Instance::begin(&vhost.uri_at(proxy.address()), dir.path(), impatient());
+    one.caught_up().await;
+    one.append(started("early")).await;
+    let replicated = async || vhost.has_replica(&third, "ferry.ledger").await.then_some(());
+    eventually(SOON, "the third node has a replica", replicated).await;
+    vhost.suspend_replica(&third, "ferry.ledger", true).await;
+    for number in 0..50 {
+        one.append(started(&format!("late-{number}"))).await;
+    }
+    one.ledger.flush().await;
+    let records = one.records();
+    proxy.lead_to(third.address()).await;
+    one.healthy(Health::Lagging).await;
+    // Longer than it takes to doubt the reader several times, and to connect anew.
+    let end = Instant::now() + Duration::from_secs(15);
+    while Instant::now() < end {
+        assert!(one.case("late-49").is_some() && one.records() >= records, "{:?}", one.ledger.progress());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    vhost.suspend_replica(&third, "ferry.ledger", false).await;
+    one.caught_up().await;
+    assert!(matches!(one.append(completed("late-49")).await.ruling, Ruling::Counts(_)));
+    assert!(one.records() >= records, "the ledger was read anew");
     one.stop().await;
 }
 

@@ -1,0 +1,55 @@
+//! A channel that is given back to the broker, however its use ends.
+//!
+//! The client closes a channel by itself only where nothing is outstanding on it, and a queue without a leader never answers.
+//! A connection has 2,047 channels.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::Channel;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::broker::Session;
+use super::error::BrokerError;
+
+/// How long the broker may take to close a channel.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A channel for consuming, closed in the background when dropped.
+pub struct OwnedChannel {
+    session: Arc<Session>,
+    channel: Channel,
+}
+
+impl OwnedChannel {
+    /// Opens a channel on the connection that consumes.
+    pub(super) async fn open(session: &Arc<Session>) -> Result<Self, BrokerError> {
+        let channel = session.consuming_channel().await?;
+        Ok(Self { session: Arc::clone(session), channel })
+    }
+
+    /// The session that it belongs to.
+    pub(super) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// The channel itself.
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+}
+
+impl Drop for OwnedChannel {
+    fn drop(&mut self) {
+        // Without a runtime the process ends, and the connection with it.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (session, channel) = (Arc::clone(&self.session), self.channel.clone());
+        runtime.spawn(async move {
+            tokio::select! {
+                _ = timeout(CLOSE_TIMEOUT, channel.close(200, "done".into())) => {}
+                () = session.ended() => {}
+            }
+        });
+    }
+}
