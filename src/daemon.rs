@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::types::ShortString;
 use tokio::task::{JoinHandle, JoinSet};
@@ -19,9 +18,10 @@ use tracing::{info, warn};
 
 use crate::amqp::broker::Broker;
 use crate::amqp::connection::AmqpSettings;
-use crate::amqp::consumer::{Handler, consume};
+use crate::amqp::consumer::{Handler, StoppedConsumer, consume};
 use crate::amqp::message::{TooLong, short};
 use crate::amqp::topology::{Names, Subscriber, Topology};
+use crate::amqp::window::{DeliveryPlace, DeliveryWindow};
 use crate::config::Webhooks;
 use crate::domain::lifecycle::State;
 use crate::ledger::exchanges::Exchanges;
@@ -49,6 +49,10 @@ use crate::web::webhooks::queue::Queues;
 const CONTROL_PREFETCH: u16 = 16;
 /// How many webhook calls of a provider are followed at the same time.
 const CALLBACK_PREFETCH: u16 = 128;
+/// The most bytes of them that the broker pushes: as many as have the default `webhooks.max_body`.
+const CALLBACK_BYTES: usize = 128 << 20;
+/// The largest webhook call that another instance may have taken in, where this one takes none in.
+const LARGEST_CALL: usize = 8 << 20;
 
 /// Everything the daemon runs on, checked.
 pub struct Setup {
@@ -176,17 +180,18 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
         detached: CancellationToken::new(),
     });
     let api = api.map(|api| tokio::spawn(answer(api, amqp, Arc::clone(&pipeline), Arc::clone(&registry))));
+    let largest_call = webhooks.as_ref().map_or(LARGEST_CALL, |webhooks| webhooks.settings.max_body);
     let webhooks =
         webhooks.map(|webhooks| tokio::spawn(take_in(webhooks, Arc::clone(&pipeline), Arc::clone(&registry))));
     let work = TaskTracker::new();
-    let consumed = consumed(&pipeline, registry, lanes, &work)?;
+    let consumed = consumed(&pipeline, registry, lanes, largest_call, &work)?;
     work.spawn(sweep(Arc::clone(&pipeline), stop.clone()));
-    let mut serving = tokio::spawn(serve(Arc::clone(&pipeline), consumed, stop.clone()));
+    let mut serving = tokio::spawn(serve(Arc::clone(&pipeline), consumed, work.clone(), stop.clone()));
     stop.cancelled().await;
     info!(in_flight = pipeline.in_flight.running(), grace_s = grace.as_secs(), "stopping: no new work is taken");
     let drained = tokio::time::timeout(grace, async {
         // Channels are kept until their deliveries are acked: closing one gives its unacked deliveries back.
-        let channels: Vec<Channel> = (&mut serving).await.unwrap_or_default();
+        let channels: Vec<StoppedConsumer> = (&mut serving).await.unwrap_or_default();
         pipeline.detached.cancel();
         work.close();
         work.wait().await;
@@ -245,28 +250,37 @@ fn remember(
 }
 
 /// Consumes while decisions can be made, and returns the channels of the deliveries that are still being worked on.
-async fn serve(pipeline: Arc<Pipeline>, consumed: Vec<Consumed>, stop: CancellationToken) -> Vec<Channel> {
-    let mut channels = Vec::new();
+async fn serve(
+    pipeline: Arc<Pipeline>,
+    consumed: Vec<Consumed>,
+    work: TaskTracker,
+    stop: CancellationToken,
+) -> Vec<StoppedConsumer> {
     loop {
         tokio::select! {
-            () = stop.cancelled() => return channels,
+            () = stop.cancelled() => return Vec::new(),
             () = pipeline.memory.ready() => {}
         }
         let pause = stop.child_token();
         let mut consumers = JoinSet::new();
-        for Consumed { queue, prefetch, dispatch } in consumed.iter().cloned() {
-            consumers.spawn(consume(pipeline.broker.clone(), queue, prefetch, dispatch, pause.clone()));
+        for Consumed { queue, window, dispatch } in consumed.iter().cloned() {
+            consumers.spawn(consume(pipeline.broker.clone(), queue, window, dispatch, pause.clone()));
         }
         tokio::select! {
             () = stop.cancelled() => {}
             () = pipeline.memory.lost() => pause.cancel(),
         }
-        while let Some(channel) = consumers.join_next().await {
-            channels.extend(channel.ok().flatten());
+        let mut stopped = Vec::new();
+        while let Some(consumer) = consumers.join_next().await {
+            stopped.extend(consumer.ok().flatten());
         }
-        if !stop.is_cancelled() {
-            // Said once it is true: until the broker has ended the consumers it goes on delivering.
-            warn!("the ledger does not get on; no commands are taken until it does");
+        if stop.is_cancelled() {
+            return stopped;
+        }
+        // Said once it is true: until the broker has ended the consumers it goes on delivering.
+        warn!("the ledger does not get on; no commands are taken until it does");
+        for consumer in stopped {
+            work.spawn(consumer.close());
         }
     }
 }
@@ -284,7 +298,7 @@ fn lanes(registry: &Registry, recorded: bool) -> Result<Vec<Arc<Lanes>>, SetupEr
 #[derive(Clone)]
 struct Consumed {
     queue: ShortString,
-    prefetch: u16,
+    window: DeliveryWindow,
     dispatch: Arc<Dispatch>,
 }
 
@@ -292,30 +306,33 @@ fn consumed(
     pipeline: &Arc<Pipeline>,
     registry: Arc<Registry>,
     lanes: Vec<Arc<Lanes>>,
+    largest_call: usize,
     work: &TaskTracker,
 ) -> Result<Vec<Consumed>, SetupError> {
     let strays = Arc::new(Strays { pipeline: Arc::clone(pipeline), registry });
     let names = &pipeline.names;
-    let mut routes: Vec<(String, u16, Route)> = vec![
-        (names.unroutable(), 1, Route::Strays(Arc::clone(&strays), Stray::Unroutable)),
-        (names.poison(), 1, Route::Strays(strays, Stray::Poison)),
-        (names.control(), CONTROL_PREFETCH, Route::Control(Arc::clone(pipeline))),
+    let number = DeliveryWindow::of_number;
+    let mut routes: Vec<(String, DeliveryWindow, Route)> = vec![
+        (names.unroutable(), number(1), Route::Strays(Arc::clone(&strays), Stray::Unroutable)),
+        (names.poison(), number(1), Route::Strays(strays, Stray::Poison)),
+        (names.control(), number(CONTROL_PREFETCH), Route::Control(Arc::clone(pipeline))),
     ];
     for lanes in lanes {
         if lanes.provider.is_called_back() {
             let (pipeline, provider, mask) = (Arc::clone(pipeline), Arc::clone(&lanes.provider), lanes.mask());
             let callbacks = Callbacks { pipeline, provider, mask };
             let queue = names.callbacks_of(&lanes.provider.name);
-            routes.push((queue, CALLBACK_PREFETCH, Route::Callbacks(Arc::new(callbacks))));
+            let window = DeliveryWindow::of_bytes(CALLBACK_PREFETCH, largest_call, CALLBACK_BYTES, CALLBACK_BYTES / 4);
+            routes.push((queue, window, Route::Callbacks(Arc::new(callbacks))));
         }
         let queue = names.commands_of(&lanes.provider.name);
-        routes.push((queue, lanes.prefetch, Route::Lanes(Arc::clone(pipeline), lanes)));
+        routes.push((queue, lanes.window(), Route::Lanes(Arc::clone(pipeline), lanes)));
     }
     let missing = Arc::new(AtomicUsize::new(routes.len()));
-    let consumed = |(queue, prefetch, route): (String, u16, Route)| {
+    let consumed = |(queue, window, route): (String, DeliveryWindow, Route)| {
         let once = AtomicUsize::new(1);
         let dispatch = Arc::new(Dispatch { route, work: work.clone(), missing: Arc::clone(&missing), once });
-        Ok(Consumed { queue: short(&queue)?, prefetch, dispatch })
+        Ok(Consumed { queue: short(&queue)?, window, dispatch })
     };
     routes.into_iter().map(consumed).collect()
 }
@@ -336,24 +353,34 @@ struct Dispatch {
     once: AtomicUsize,
 }
 
+impl Dispatch {
+    /// Does what a delivery is for; its place is free again when that is done.
+    fn work(&self, place: DeliveryPlace, task: impl Future<Output = ()> + Send + 'static) {
+        self.work.spawn(async move {
+            task.await;
+            drop(place);
+        });
+    }
+}
+
 impl Handler for Dispatch {
-    fn take(&self, delivery: Delivery) {
+    fn take(&self, delivery: Delivery, place: DeliveryPlace) {
         match &self.route {
             Route::Lanes(pipeline, lanes) => {
                 let (pipeline, lanes) = (Arc::clone(pipeline), Arc::clone(lanes));
                 let delivery = Box::new(delivery);
-                self.work.spawn(async move { pipeline.carry(&lanes, delivery).await });
+                self.work(place, async move { pipeline.carry(&lanes, delivery).await });
             }
             Route::Strays(strays, stray) => {
                 let (strays, stray) = (Arc::clone(strays), *stray);
-                self.work.spawn(async move { strays.take(stray, delivery).await });
+                self.work(place, async move { strays.take(stray, delivery).await });
             }
             Route::Callbacks(callbacks) => {
                 let callbacks = Arc::clone(callbacks);
-                self.work.spawn(async move { callbacks.take(delivery).await });
+                self.work(place, async move { callbacks.take(delivery).await });
             }
             Route::Control(pipeline) => {
-                self.work.spawn(control::take(Arc::clone(pipeline), delivery));
+                self.work(place, control::take(Arc::clone(pipeline), delivery));
             }
         }
     }

@@ -11,56 +11,84 @@ use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::broker::{Broker, Session};
 use super::error::BrokerError;
+use super::owned_channel::OwnedChannel;
+use super::window::{ChannelDeliveries, DeliveryPlace, DeliveryWindow};
 
 /// The pause before a queue is declared and consumed again on a session that is still up. RabbitMQ 3.10 confuses a
 /// deleted queue with one that is declared at once under its name: its old consumer is then counted, but gets nothing.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long the broker may take to begin a consumer: a queue without a leader never answers.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long the broker may take to end a consumer.
+/// How long the broker may take to end a consumer, or to answer what was asked before.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What becomes of deliveries.
 pub trait Handler: Send + Sync + 'static {
-    /// Takes a delivery on; must not block. Some still come while consuming is being stopped.
-    fn take(&self, delivery: Delivery);
+    /// Takes a delivery on, and keeps its place until it is acked; must not block. Some still come while consuming is being
+    /// stopped.
+    fn take(&self, delivery: Delivery, place: DeliveryPlace);
 
     /// The queue is being consumed, for the first time or again.
     fn attached(&self);
 }
 
-/// Consumes `queue` with a prefetch until `stop` is cancelled, handing every delivery to `handler`.
+/// The channel of a consumer that was stopped. The broker takes back what is not acked when it is closed, and what was under way
+/// to the consumer when it ended, which the client drops.
+pub struct StoppedConsumer {
+    _channel: OwnedChannel,
+    deliveries: Arc<ChannelDeliveries>,
+}
+
+impl StoppedConsumer {
+    /// Keeps the channel until its deliveries are acked, then closes it.
+    pub async fn close(self) {
+        self.deliveries.released().await;
+    }
+}
+
+/// A consumer on its channel.
+struct Attached {
+    channel: OwnedChannel,
+    consumer: Consumer,
+    deliveries: Arc<ChannelDeliveries>,
+}
+
+/// Consumes `queue` within a window until `stop` is cancelled, handing every delivery to `handler`.
 ///
 /// Returns the channel of the deliveries that are still being worked on: it has to be kept until they are acked, because
 /// the broker takes them back when it is closed.
 pub async fn consume(
     broker: Broker,
     queue: ShortString,
-    prefetch: u16,
+    window: DeliveryWindow,
     handler: Arc<dyn Handler>,
     stop: CancellationToken,
-) -> Option<Channel> {
+) -> Option<StoppedConsumer> {
     loop {
         let session = tokio::select! {
             session = broker.session() => session?,
             () = stop.cancelled() => return None,
         };
-        let attaching = tokio::time::timeout(ATTACH_TIMEOUT, attach(&session, &queue, prefetch));
+        let attaching = timeout(ATTACH_TIMEOUT, Attached::begin(&session, &queue, window.pushed));
         let late = |_| Err(BrokerError::Timeout { action: format!("consume {queue}"), after: ATTACH_TIMEOUT });
         let attached = tokio::select! {
             attached = attaching => attached.unwrap_or_else(late),
             () = session.ended() => continue,
         };
         match attached {
-            Ok((channel, consumer)) => {
+            Ok(mut attached) => {
                 handler.attached();
-                match feed(&session, &channel, consumer, handler.as_ref(), &stop).await {
-                    End::Stopped => return Some(channel),
+                match attached.feed(&queue, &window, handler.as_ref(), &stop).await {
+                    End::Stopped => {
+                        let Attached { channel, deliveries, .. } = attached;
+                        return Some(StoppedConsumer { _channel: channel, deliveries });
+                    }
                     End::SessionOver => continue,
                     End::ConsumerLost => warn!(%queue, "the consumer is gone; consuming again"),
                 }
@@ -90,47 +118,73 @@ enum End {
     ConsumerLost,
 }
 
-async fn attach(session: &Session, queue: &ShortString, prefetch: u16) -> Result<(Channel, Consumer), BrokerError> {
-    let channel = session.consuming_channel().await?;
+impl Attached {
+    async fn begin(session: &Arc<Session>, queue: &ShortString, prefetch: u16) -> Result<Self, BrokerError> {
+        let channel = OwnedChannel::open(session).await?;
+        let consumer = subscribe(channel.channel(), queue, prefetch).await?;
+        Ok(Self { channel, consumer, deliveries: Arc::default() })
+    }
+
+    async fn feed(
+        &mut self,
+        queue: &ShortString,
+        window: &DeliveryWindow,
+        handler: &dyn Handler,
+        stop: &CancellationToken,
+    ) -> End {
+        let Self { channel: owned, consumer, deliveries } = self;
+        let (session, channel) = (owned.session(), owned.channel());
+        let fetch = || window.fetch(channel, queue, deliveries, stop);
+        let mut fetching = Box::pin(fetch());
+        let end = loop {
+            let next = tokio::select! {
+                biased;
+                () = stop.cancelled() => break End::Stopped,
+                () = session.ended() => break End::SessionOver,
+                next = consumer.next() => next,
+                fetched = &mut fetching => {
+                    match fetched {
+                        Ok(Some((delivery, place))) => handler.take(delivery, place),
+                        Ok(None) => {}
+                        Err(error) => {
+                            debug!(%error, "failed to fetch from a queue");
+                            break End::ConsumerLost;
+                        }
+                    }
+                    fetching.set(fetch());
+                    continue;
+                }
+            };
+            match next {
+                Some(Ok(delivery)) => handler.take(delivery, deliveries.pushed()),
+                Some(Err(error)) => debug!(%error, "a consumer failed"),
+                None => break End::ConsumerLost,
+            }
+        };
+        if end == End::Stopped {
+            // It may have been answered already, and is nobody else's then.
+            if let Ok(Ok(Some((delivery, place)))) = timeout(CANCEL_TIMEOUT, fetching).await {
+                handler.take(delivery, place);
+            }
+            let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+            let _ = timeout(CANCEL_TIMEOUT, cancelled).await;
+        }
+        // What the broker had already pushed still sits in the buffer. Stopping gives it back, on the channel that stays
+        // open. After a lost session it comes again, marked as delivered before: whoever has not taken it then does not
+        // know that it was never begun.
+        while let Some(Some(next)) = consumer.next().now_or_never() {
+            if let Ok(delivery) = next {
+                handler.take(delivery, deliveries.pushed());
+            }
+        }
+        end
+    }
+}
+
+async fn subscribe(channel: &Channel, queue: &ShortString, prefetch: u16) -> Result<Consumer, BrokerError> {
     let action = || format!("consume {queue}");
     channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(BrokerError::during(action()))?;
     let tag = ShortString::from("");
     let consuming = channel.basic_consume(queue.clone(), tag, BasicConsumeOptions::default(), FieldTable::default());
-    let consumer = consuming.await.map_err(BrokerError::during(action()))?;
-    Ok((channel, consumer))
-}
-
-async fn feed(
-    session: &Session,
-    channel: &Channel,
-    mut consumer: Consumer,
-    handler: &dyn Handler,
-    stop: &CancellationToken,
-) -> End {
-    let end = loop {
-        let next = tokio::select! {
-            biased;
-            () = stop.cancelled() => break End::Stopped,
-            () = session.ended() => break End::SessionOver,
-            next = consumer.next() => next,
-        };
-        match next {
-            Some(Ok(delivery)) => handler.take(delivery),
-            Some(Err(error)) => debug!(%error, "a consumer failed"),
-            None => return End::ConsumerLost,
-        }
-    };
-    if end == End::Stopped {
-        let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
-        let _ = tokio::time::timeout(CANCEL_TIMEOUT, cancelled).await;
-    }
-    // What the broker had already pushed still sits in the buffer. Stopping gives it back, on the channel that stays
-    // open. After a lost session it comes again, marked as delivered before: whoever has not taken it then does not
-    // know that it was never begun.
-    while let Some(Some(next)) = consumer.next().now_or_never() {
-        if let Ok(delivery) = next {
-            handler.take(delivery);
-        }
-    }
-    end
+    consuming.await.map_err(BrokerError::during(action()))
 }

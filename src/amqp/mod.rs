@@ -19,3 +19,4 @@ pub mod session;
 mod standing;
 pub mod stream;
 pub mod topology;
+pub mod window;

@@ -15,6 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::parcel::Order;
+use crate::amqp::window::DeliveryWindow;
+use crate::domain::command::MAX_BODY;
 use crate::domain::name::Name;
 use crate::domain::token::AccessToken;
 use crate::provider::{Account, Provider};
@@ -37,6 +39,13 @@ const AHEAD: u16 = 64;
 
 /// The most deliveries of a provider that are held, however many accounts it has.
 const MOST_HELD: u16 = 4096;
+
+/// The most bytes of a provider's deliveries that the broker pushes beyond those that may be worked on at the same time. With the
+/// default limits no more are wanted, whatever their sizes.
+const BYTES_AHEAD: usize = 64 << 20;
+
+/// The most bytes of the deliveries that are fetched where more are wanted: enough for thousands of small ones.
+const BYTES_FETCHED: usize = 32 << 20;
 
 /// One provider with a lane for each of its accounts.
 pub struct Lanes {
@@ -130,6 +139,13 @@ impl Lanes {
         };
         let by_account = provider.accounts.iter().map(lane).collect();
         Ok(Self { provider: Arc::clone(provider), prefetch, by_account })
+    }
+
+    /// How much of its queue is held unacked.
+    #[must_use]
+    pub fn window(&self) -> DeliveryWindow {
+        let pushed = self.provider.max_bytes_in_flight.saturating_add(BYTES_AHEAD);
+        DeliveryWindow::of_bytes(self.prefetch, MAX_BODY, pushed, BYTES_FETCHED)
     }
 
     /// The lane of an account.

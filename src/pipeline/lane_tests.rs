@@ -83,3 +83,19 @@ async fn beside_others_an_account_waits_a_moment_and_once_it_is_jammed_not_at_al
     stop.cancel();
     assert_eq!(de.admit(10, &stop).await.err(), Some(NotAdmitted::Stopping));
 }
+
+#[test]
+fn what_the_broker_pushes_fits_into_memory_even_where_every_command_is_the_largest() {
+    // With the default limits everything is pushed; the rest of a larger window is fetched.
+    for (limits, pushed) in [
+        ("max_in_flight = 64", 128),
+        ("max_in_flight = 1000", 128),
+        ("max_in_flight = 1000\nmax_bytes_in_flight = 1048576", 65),
+        ("max_in_flight = 1000\nmax_bytes_in_flight = 1073741824", 1064),
+    ] {
+        let defaults = Config::from_parts(None, &Environment::new()).unwrap().provider_defaults();
+        let provider = Provider::parse(&FILE.replace("max_in_flight = 2", limits), "bank.toml", &defaults);
+        let lanes = Lanes::new(&Arc::new(provider.unwrap_or_else(|errors| panic!("{errors:?}"))), true).unwrap();
+        assert_eq!(lanes.window().pushed, pushed, "{limits}");
+    }
+}

@@ -51,3 +51,4 @@ mod waiting;
 mod webhook_send;
 #[cfg(feature = "failpoints")]
 mod webhooks;
+mod window;

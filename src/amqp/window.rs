@@ -1,0 +1,194 @@
+//! How much of a queue is held in memory before it is acked: bounded in number, and in bytes.
+//!
+//! RabbitMQ knows no prefetch in bytes, a consumer's prefetch can't be changed, and a consumer that is cancelled loses what is
+//! under way to it. So the broker pushes as many deliveries as are within the bound even where each has the largest size; where
+//! more are wanted, they are fetched one by one while there is room for another of that size. What small messages leave free
+//! is used, and whatever sizes come, in whatever order, the bound holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::Channel;
+use lapin::message::Delivery;
+use lapin::options::BasicGetOptions;
+use lapin::types::ShortString;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+/// How long to wait before a queue that was found empty is looked at again. It pushes by itself what there is a place for.
+const EMPTY_PAUSE: Duration = Duration::from_millis(50);
+
+/// The bounds of what is held of a queue.
+#[derive(Debug, Clone)]
+pub struct DeliveryWindow {
+    /// The consumer's prefetch.
+    pub pushed: u16,
+    fetched: Arc<Semaphore>,
+    fetched_bytes: Arc<Semaphore>,
+    largest: u32,
+}
+
+/// What is held of the deliveries of one channel.
+#[derive(Debug, Default)]
+pub struct ChannelDeliveries {
+    held: watch::Sender<HeldCount>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct HeldCount {
+    pushed: usize,
+    fetched: usize,
+}
+
+/// A place in the window, for as long as the delivery lies in memory and is not acked; given back when dropped.
+#[derive(Debug)]
+pub struct DeliveryPlace {
+    channel: Arc<ChannelDeliveries>,
+    fetched: Option<FetchedPlace>,
+}
+
+#[derive(Debug)]
+struct FetchedPlace {
+    _number: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
+impl DeliveryWindow {
+    /// Bounds the number alone.
+    #[must_use]
+    pub fn of_number(number: u16) -> Self {
+        Self::new(number, number, 0, 1)
+    }
+
+    /// Bounds the number, and the bytes while no message is longer than `largest`: `pushed` of them at most lie in what the broker
+    /// pushes, and `fetched` in what is fetched beyond that.
+    #[must_use]
+    pub fn of_bytes(number: u16, largest: usize, pushed: usize, fetched: usize) -> Self {
+        let least = u16::try_from(pushed / largest.max(1)).unwrap_or(u16::MAX).max(1);
+        Self::new(number, number.min(least), fetched, largest)
+    }
+
+    fn new(number: u16, pushed: u16, bytes: usize, largest: usize) -> Self {
+        let largest = u32::try_from(largest).unwrap_or(u32::MAX);
+        let further = if bytes < largest as usize { 0 } else { usize::from(number - pushed) };
+        let (fetched, fetched_bytes) = (Arc::new(Semaphore::new(further)), Arc::new(Semaphore::new(bytes)));
+        Self { pushed, fetched, fetched_bytes, largest }
+    }
+
+    /// Fetches one delivery beyond those that are pushed, once these are all held and there is room. `None` where `stop` was
+    /// cancelled before it was asked for, or where there was none. Not to be dropped before it ends, unless the channel is.
+    pub(super) async fn fetch(
+        &self,
+        channel: &Channel,
+        queue: &ShortString,
+        held: &Arc<ChannelDeliveries>,
+        stop: &CancellationToken,
+    ) -> lapin::Result<Option<(Delivery, DeliveryPlace)>> {
+        let Some((number, bytes)) = stop.run_until_cancelled(self.room(held)).await.flatten() else {
+            return Ok(None);
+        };
+        let Some(got) = channel.basic_get(queue.clone(), BasicGetOptions::default()).await? else {
+            stop.run_until_cancelled(tokio::time::sleep(EMPTY_PAUSE)).await;
+            return Ok(None);
+        };
+        let place = held.place(Some(self.fetched_place(number, bytes, got.delivery.data.len())));
+        Ok(Some((got.delivery, place)))
+    }
+
+    /// Waits for a place, and for room for the largest message.
+    async fn room(&self, held: &ChannelDeliveries) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+        let number = Arc::clone(&self.fetched).acquire_owned().await.ok()?;
+        let bytes = Arc::clone(&self.fetched_bytes).acquire_many_owned(self.largest).await.ok()?;
+        let pushed = usize::from(self.pushed);
+        // Its sender lives as long as `held`.
+        let _ = held.held.subscribe().wait_for(|held| held.pushed >= pushed).await;
+        Some((number, bytes))
+    }
+
+    fn fetched_place(
+        &self,
+        number: OwnedSemaphorePermit,
+        mut bytes: OwnedSemaphorePermit,
+        size: usize,
+    ) -> FetchedPlace {
+        // What it does not take is for the next.
+        drop(bytes.split((self.largest as usize).saturating_sub(size)));
+        FetchedPlace { _number: number, _bytes: bytes }
+    }
+}
+
+impl ChannelDeliveries {
+    /// The place of a delivery that was pushed.
+    pub(super) fn pushed(self: &Arc<Self>) -> DeliveryPlace {
+        self.place(None)
+    }
+
+    fn place(self: &Arc<Self>, fetched: Option<FetchedPlace>) -> DeliveryPlace {
+        let place = DeliveryPlace { channel: Arc::clone(self), fetched };
+        self.held.send_modify(|held| *place.count(held) += 1);
+        place
+    }
+
+    /// Resolves once nothing is held.
+    pub async fn released(&self) {
+        let _ = self.held.subscribe().wait_for(|held| held.pushed + held.fetched == 0).await;
+    }
+}
+
+impl DeliveryPlace {
+    fn count<'c>(&self, held: &'c mut HeldCount) -> &'c mut usize {
+        if self.fetched.is_some() { &mut held.fetched } else { &mut held.pushed }
+    }
+}
+
+impl Drop for DeliveryPlace {
+    fn drop(&mut self) {
+        self.channel.held.send_modify(|held| *self.count(held) -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn what_is_pushed_is_within_the_bound_even_where_each_is_the_largest() {
+        for (number, pushed_bytes, fetched_bytes, pushed, fetched) in [
+            (128, 128 * MIB, 32 * MIB, 128, 0),
+            (4096, 128 * MIB, 32 * MIB, 128, 3968),
+            (264, 65 * MIB, 32 * MIB, 65, 199),
+            (4, 128 * MIB, 32 * MIB, 4, 0),
+            (40, MIB / 2, MIB / 2, 1, 0),
+        ] {
+            let window = DeliveryWindow::of_bytes(number, MIB, pushed_bytes, fetched_bytes);
+            assert_eq!((window.pushed, window.fetched.available_permits()), (pushed, fetched), "{number}");
+        }
+        assert_eq!(DeliveryWindow::of_number(16).fetched.available_permits(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_fetched_takes_what_it_has_and_waits_for_the_pushed_ones_and_for_room() {
+        let window = DeliveryWindow::of_bytes(100, 10, 20, 25);
+        let held = Arc::<ChannelDeliveries>::default();
+        let room = async || tokio::time::timeout(Duration::from_millis(20), window.room(&held)).await.ok().flatten();
+        let mut pushed = vec![held.pushed()];
+        assert!(room().await.is_none(), "one more is going to be pushed");
+        pushed.push(held.pushed());
+        let mut fetched = Vec::new();
+        // Of 25 bytes the largest has to fit in.
+        for (size, free) in [(1, 24), (10, 14), (3, 11), (1, 10), (4, 6)] {
+            let (number, bytes) = room().await.unwrap();
+            fetched.push(held.place(Some(window.fetched_place(number, bytes, size))));
+            assert_eq!(window.fetched_bytes.available_permits(), free);
+        }
+        assert!(room().await.is_none());
+        fetched.remove(1);
+        assert!(room().await.is_some());
+        assert!(tokio::time::timeout(Duration::from_millis(20), held.released()).await.is_err());
+        drop((pushed, fetched));
+        held.released().await;
+        assert_eq!((window.fetched_bytes.available_permits(), window.fetched.available_permits()), (25, 98));
+    }
+}

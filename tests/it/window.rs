@@ -1,0 +1,191 @@
+//! What is held of a queue is bounded in number and in bytes, and no channel is left behind.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ferryd::amqp::broker::Broker as Link;
+use ferryd::amqp::connection::AmqpSettings;
+use ferryd::amqp::consumer::{Handler, StoppedConsumer, consume};
+use ferryd::amqp::stream::{Place, Stream};
+use ferryd::amqp::topology::{Names, Topology};
+use ferryd::amqp::window::{DeliveryPlace, DeliveryWindow};
+use lapin::message::Delivery;
+use lapin::options::BasicAckOptions;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::broker::{Broker, persistent};
+use crate::harness::node::Node;
+use crate::harness::vhost::Vhost;
+use crate::harness::wait::eventually;
+use crate::rig::SOON;
+
+const QUEUE: &str = "ferry.commands.acme";
+const LARGE: usize = 64 << 10;
+const SMALL: usize = 100;
+
+/// The link of a daemon, and a queue.
+struct Bench {
+    vhost: Vhost,
+    broker: Broker,
+    link: Link,
+    stop: CancellationToken,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let vhost = Node::shared().await.vhost().await;
+        let settings = AmqpSettings {
+            uri: vhost.uri().parse().unwrap(),
+            ca_file: None,
+            client_cert: None,
+            connect_timeout: Duration::from_secs(10),
+            publish_timeout: Duration::from_secs(10),
+            max_unconfirmed: 200,
+        };
+        let stop = CancellationToken::new();
+        let names = Names::new("ferry".parse().unwrap());
+        let topology = Topology::new(&names, [&"acme".parse().unwrap()], [], &[]);
+        let (link, _) = Link::start(settings, topology, stop.clone());
+        link.session().await.unwrap();
+        let broker = Broker::connect(&vhost.uri()).await;
+        Self { vhost, broker, link, stop }
+    }
+
+    async fn publish(&self, count: usize, size: usize) {
+        for _ in 0..count {
+            self.broker.publish("", QUEUE, &vec![b'x'; size], persistent()).await;
+        }
+    }
+
+    fn consume(&self, window: &DeliveryWindow) -> (Arc<Taker>, CancellationToken, JoinHandle<Option<StoppedConsumer>>) {
+        let (taker, pause) = (Arc::<Taker>::default(), self.stop.child_token());
+        let consuming = consume(self.link.clone(), QUEUE.into(), window.clone(), taker.clone(), pause.clone());
+        (taker, pause, tokio::spawn(consuming))
+    }
+
+    /// Waits until so many messages are left in the queue and nowhere else.
+    async fn left(&self, count: u32) {
+        self.broker.await_depth(QUEUE, count).await;
+    }
+}
+
+/// Takes deliveries, and holds them until told to ack them.
+#[derive(Default)]
+struct Taker(Mutex<Held>);
+
+#[derive(Default)]
+struct Held {
+    deliveries: Vec<(Delivery, DeliveryPlace)>,
+    /// The most bytes and deliveries at one time.
+    most: (usize, usize),
+}
+
+impl Taker {
+    async fn holds(&self, count: usize) {
+        let holding = async || (self.0.lock().unwrap().deliveries.len() == count).then_some(());
+        eventually(SOON, &format!("{count} deliveries are held"), holding).await;
+    }
+
+    /// Acks the oldest of them.
+    async fn release(&self, count: usize) {
+        let oldest: Vec<_> = self.0.lock().unwrap().deliveries.drain(..count).collect();
+        for (delivery, place) in oldest {
+            assert!(delivery.acker.ack(BasicAckOptions::default()).await.unwrap());
+            drop(place);
+        }
+    }
+
+    /// Acks everything that comes until so many were acked.
+    async fn release_all(&self, count: usize) {
+        let mut left = count;
+        while left > 0 {
+            let some = async || {
+                let held = self.0.lock().unwrap().deliveries.len();
+                (held > 0).then_some(held)
+            };
+            let held = eventually(SOON, "more comes", some).await;
+            self.release(held).await;
+            left -= held;
+        }
+    }
+
+    fn most(&self) -> (usize, usize) {
+        self.0.lock().unwrap().most
+    }
+}
+
+impl Handler for Taker {
+    fn take(&self, delivery: Delivery, place: DeliveryPlace) {
+        let mut held = self.0.lock().unwrap();
+        held.deliveries.push((delivery, place));
+        let bytes = held.deliveries.iter().map(|(delivery, _)| delivery.data.len()).sum::<usize>();
+        held.most = (held.most.0.max(bytes), held.most.1.max(held.deliveries.len()));
+    }
+
+    fn attached(&self) {}
+}
+
+#[tokio::test]
+async fn large_messages_are_held_up_to_the_bytes_and_small_ones_up_to_the_number() {
+    let bench = Bench::new().await;
+    let window = DeliveryWindow::of_bytes(60, LARGE, 10 * LARGE, 5 * LARGE);
+    bench.publish(100, LARGE).await;
+    let (taker, pause, consuming) = bench.consume(&window);
+    taker.holds(15).await;
+    bench.left(85).await;
+    for left in (80..85).rev() {
+        taker.release(1).await;
+        bench.left(left).await;
+    }
+    taker.release_all(95).await;
+    assert_eq!(taker.most(), (15 * LARGE, 15));
+
+    bench.publish(100, SMALL).await;
+    taker.holds(60).await;
+    bench.left(40).await;
+    // All small ones are done at once, and large ones come in their place.
+    bench.publish(100, LARGE).await;
+    taker.release_all(200).await;
+    let (bytes, number) = taker.most();
+    assert!(bytes <= 15 * LARGE + 60 * SMALL && number == 60, "{bytes} {number}");
+    pause.cancel();
+    consuming.await.unwrap().unwrap().close().await;
+    bench.left(0).await;
+}
+
+#[tokio::test]
+async fn a_pause_keeps_its_channel_until_what_is_held_is_acked_and_no_longer() {
+    let bench = Bench::new().await;
+    let window = DeliveryWindow::of_bytes(8, LARGE, 2 * LARGE, 6 * LARGE);
+    let before = bench.vhost.channels().await;
+    for _ in 0..10 {
+        bench.publish(5, SMALL).await;
+        let (taker, pause, consuming) = bench.consume(&window);
+        taker.holds(5).await;
+        pause.cancel();
+        let stopped = consuming.await.unwrap().unwrap();
+        let mut closing = std::pin::pin!(stopped.close());
+        assert!(tokio::time::timeout(Duration::from_millis(20), &mut closing).await.is_err());
+        taker.release(5).await;
+        closing.await;
+    }
+    let closed = async || (bench.vhost.channels().await <= before).then_some(());
+    eventually(SOON, "no channel is left", closed).await;
+    bench.left(0).await;
+}
+
+#[tokio::test]
+async fn readers_of_a_stream_leave_no_channel_behind() {
+    let bench = Bench::new().await;
+    let before = bench.vhost.channels().await;
+    let stream = Stream::new(bench.link.clone(), "ferry.ledger".into(), Place::First);
+    for place in [Place::First, Place::Last, Place::Next, Place::Offset(1_000)].into_iter().cycle().take(20) {
+        let mut reader = stream.fork(place);
+        reader.attach().await.unwrap();
+        reader.reposition(Place::Next);
+        reader.attach().await.unwrap();
+    }
+    let closed = async || (bench.vhost.channels().await <= before).then_some(());
+    eventually(SOON, "no channel is left", closed).await;
+}
