@@ -247,13 +247,22 @@ impl Pipeline {
     /// Describes the request, under the generation's key, and notes what is about to be sent.
     fn request(lane: &Lane, order: &mut Order) -> Result<Request, (Kind, Failure)> {
         let first_sent = order.progress().first_sent.unwrap_or_else(Timestamp::now);
+        if order.progress().digest.is_none() {
+            // What was sent before has the token that it had, or none.
+            order.progress_mut().token = Some(lane.command_token(order, first_sent));
+        }
         for callback_url in lane.callback_urls(order, first_sent) {
             order.callback_url = callback_url;
-            let request = lane.account.adapter.request(&call_of(order));
+            let call = call_of(order);
+            let command_token = call.command_token.filter(|token| !token.is_empty());
+            let request = lane.account.adapter.request(&Call { command_token, ..call });
             let request = request.map_err(|failure| (lifecycle::unfit(order.progress()), failure))?;
             let digest = request.digest();
             let progress = order.progress_mut();
             if progress.key.is_none() || progress.digest.as_ref().is_none_or(|sent| *sent == digest) {
+                if progress.token.as_ref().is_some_and(|token| !request.holds(token)) {
+                    progress.token = Some(String::new());
+                }
                 progress.digest = Some(digest);
                 progress.first_sent = Some(first_sent);
                 return Ok(request);
@@ -383,6 +392,7 @@ fn call_of(order: &Order) -> Call<'_> {
         attempt: progress.attempt,
         provider_reference: progress.provider_reference.as_deref(),
         callback_url: order.callback_url.as_deref(),
+        command_token: progress.token.as_deref(),
     }
 }
 

@@ -28,6 +28,7 @@ const KEY: &str = "ferry-key";
 const FIRST_SENT: &str = "ferry-first-sent";
 const UNKNOWN: &str = "ferry-unknown";
 const DIGEST: &str = "ferry-digest";
+const TOKEN: &str = "ferry-token";
 const HISTORY: &str = "ferry-history";
 const HOP: &str = "ferry-hop";
 const EXTENDED_TO: &str = "ferry-expires-at";
@@ -116,7 +117,8 @@ impl Travel {
     /// Everything as headers.
     #[must_use]
     pub fn headers(&self, kind: Kind) -> BTreeMap<String, HeaderValue> {
-        let Progress { generation, attempt, since, key, first_sent, unknown, digest, history, .. } = &self.progress;
+        let Progress { generation, attempt, since, key, first_sent, unknown, digest, token, history, .. } =
+            &self.progress;
         let text = |text: &dyn ToString| HeaderValue::Text(text.to_string());
         let all = [
             (KIND, text(&kind.as_str())),
@@ -133,6 +135,7 @@ impl Travel {
             (KEY, key.as_ref().map(|key| text(key))),
             (FIRST_SENT, first_sent.map(|time| text(&time))),
             (DIGEST, digest.as_ref().map(|digest| text(digest))),
+            (TOKEN, token.as_ref().map(|token| text(token))),
             (ROUTING_KEY, self.routing_key.as_ref().map(|key| text(key))),
             (EXTENDED_TO, self.extended_to.map(|time| text(&time))),
             (CLAIM, self.waited_out.map(|claim| text(&claim))),
@@ -178,6 +181,7 @@ impl Travel {
             provider_reference: whole(headers, REFERENCE).ok()?.map(str::to_owned),
             inquiry: inquiry(headers).ok()?,
             digest: whole(headers, DIGEST).ok()?.map(str::to_owned),
+            token: whole(headers, TOKEN).ok()?.map(str::to_owned),
             history: text(headers, HISTORY).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
         };
         let routing_key = whole(headers, ROUTING_KEY).ok()?.map(str::to_owned);

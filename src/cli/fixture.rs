@@ -109,6 +109,7 @@ fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operatio
         kind: name_of(kind),
         accounts: [(Name::default_account(), Arc::new(account))].into(),
         links: None,
+        echo_tokens: None,
         operations,
         http: HttpSettings { ca_file: None, connect_timeout: Duration::from_secs(10), response_cap: 1 << 20 },
         max_in_flight: 64,

@@ -47,6 +47,7 @@ fn started(step: Step) -> Fact {
         unknown: false,
         key: None,
         digest: "d".repeat(43),
+        token: None,
         first_sent: None,
     }))
 }

@@ -110,6 +110,7 @@ fn show(
         attempt: 1,
         provider_reference: None,
         callback_url: callback_url.as_deref(),
+        command_token: None,
     };
     let mut request = account.adapter.request(&call).map_err(|failure| CommandError::Refused(failure.message))?;
     if account.adapter.token_request(request.timeout).is_some() {

@@ -68,7 +68,9 @@ pub struct Notice {
     pub id: Option<String>,
     /// The command it is about, where the call names it.
     pub command: Option<CommandId>,
-    /// The generation of the command's calls that it is about, where the URL that was called tells it.
+    /// The token beside that, which may prove it.
+    pub token: Option<String>,
+    /// The generation of the command's calls that it is about, where a token tells it: the command is proven then.
     pub generation: Option<u32>,
     /// The provider's own id for what it is about.
     pub reference: Option<String>,

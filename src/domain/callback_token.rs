@@ -80,15 +80,35 @@ impl TokenKey {
     /// The token of a command whose first call of a generation is made, or was made, at this time.
     #[must_use]
     pub fn token(&self, whose: Whose<'_>, command: &CommandId, generation: u32, first_sent: Timestamp) -> String {
-        let day = u16::try_from(first_sent.as_second().div_euclid(DAY).max(0)).unwrap_or(u16::MAX);
         let generation = u16::try_from(generation).unwrap_or(u16::MAX);
         let mut bytes = vec![VERSION];
-        bytes.extend([day, generation].map(u16::to_be_bytes).concat());
+        bytes.extend([day_of(first_sent), generation].map(u16::to_be_bytes).concat());
         bytes.extend_from_slice(command.as_str().as_bytes());
-        let mac = hmac::sign(&self.0, &signed(whose, &bytes));
-        bytes.extend_from_slice(mac.as_ref());
+        let mac = self.sign(&signed(whose, &bytes));
+        bytes.extend(mac);
         URL_SAFE_NO_PAD.encode(bytes)
     }
+
+    /// Signs a text.
+    pub(super) fn sign(&self, text: &[u8]) -> Vec<u8> {
+        hmac::sign(&self.0, text).as_ref().to_vec()
+    }
+
+    /// Verifies the signature of a text.
+    pub(super) fn verifies(&self, text: &[u8], mac: &[u8]) -> bool {
+        hmac::verify(&self.0, text, mac).is_ok()
+    }
+}
+
+/// The day of a time, in UTC, counted from 1970.
+pub(super) fn day_of(time: Timestamp) -> u16 {
+    u16::try_from(time.as_second().div_euclid(DAY).max(0)).unwrap_or(u16::MAX)
+}
+
+/// When a token ends that was made on a day.
+pub(super) fn ends_at(day: u16, lifetime: Duration) -> Timestamp {
+    let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_second((i64::from(day) * DAY).saturating_add(lifetime)).unwrap_or(Timestamp::MAX)
 }
 
 /// What a token names, at an endpoint and a time.
@@ -105,17 +125,15 @@ pub fn read(
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BadToken::Forged)?;
     let (content, mac) = bytes.split_last_chunk::<MAC>().ok_or(BadToken::Forged)?;
     let signed = signed(whose, content);
-    if !keys.iter().any(|TokenKey(key)| hmac::verify(key, &signed, mac).is_ok()) {
+    if !keys.iter().any(|key| key.verifies(&signed, mac)) {
         return Err(BadToken::Forged);
     }
     let Some((&[VERSION, day_high, day_low, high, low], id)) = content.split_first_chunk::<HEAD>() else {
         return Err(BadToken::Forged);
     };
     let command = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok()).ok_or(BadToken::Forged)?;
-    let made = i64::from(u16::from_be_bytes([day_high, day_low])) * DAY;
-    let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
     let generation = u16::from_be_bytes([high, low]).into();
-    if now.as_second() >= made.saturating_add(lifetime) {
+    if now >= ends_at(u16::from_be_bytes([day_high, day_low]), lifetime) {
         Err(BadToken::Expired)
     } else {
         Ok(Named { command, generation })

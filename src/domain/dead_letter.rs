@@ -43,6 +43,9 @@ pub struct DeadLetter {
     /// The digest of the request sent under the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// The token that it had beside the command's id; empty where it had none, absent where a version sent it that knew none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// Whether some call may have acted.
     pub unknown: bool,
     /// When the first request was sent.
@@ -127,6 +130,7 @@ impl DeadLetter {
             attempt: progress.attempt,
             key: progress.key.as_ref().map(ToString::to_string),
             digest: progress.digest.clone(),
+            token: progress.token.clone(),
             unknown: progress.unknown || kind == Kind::Unresolved,
             first_sent: progress.first_sent,
             unknown_since: progress.unknown_since,
@@ -155,6 +159,7 @@ impl DeadLetter {
             provider_reference: self.provider_reference.clone(),
             inquiry: Some(inquiry),
             digest: self.digest.clone(),
+            token: self.token.clone(),
             history: self.history.clone(),
             ..Progress::of_generation(self.generation, now)
         })
@@ -188,6 +193,7 @@ impl DeadLetter {
         progress.key = Some(IdempotencyKey::from_header(key));
         progress.first_sent = Some(first_sent);
         progress.digest.clone_from(&self.digest);
+        progress.token.clone_from(&self.token);
         progress.unknown = true;
         Ok(progress)
     }

@@ -81,6 +81,16 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Whether a text of letters, digits, `-` and `_` stands in it, which no encoding changes.
+    #[must_use]
+    pub fn holds(&self, text: &str) -> bool {
+        let in_headers = || self.headers.iter().any(|(_, value)| value.contains(text));
+        let in_body = || self.body.windows(text.len().max(1)).any(|part| part == text.as_bytes());
+        text.is_empty() || self.url.as_str().contains(text) || in_headers() || in_body()
+    }
+}
+
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Request({} {}, {} body bytes)", self.method.as_str(), self.url.path(), self.body.len())

@@ -39,6 +39,9 @@ pub struct Progress {
     pub inquiry: Option<Inquiry>,
     /// The digest of the request that was sent under the key.
     pub digest: Option<String>,
+    /// The token that request had beside the command's id; empty where it had none, `None` where nothing was sent yet, or by a
+    /// version that knew none.
+    pub token: Option<String>,
     /// The calls so far.
     pub history: Vec<Attempted>,
 }
@@ -104,6 +107,7 @@ impl Progress {
             provider_reference: None,
             inquiry: None,
             digest: None,
+            token: None,
             history: Vec::new(),
         }
     }

@@ -38,7 +38,15 @@ pub(super) fn parse(text: &str) -> Result<Provider, Vec<FileError>> {
 
 /// A first call.
 pub(super) fn call(command: &Command) -> Call<'_> {
-    Call { command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url: None }
+    Call {
+        command,
+        key: None,
+        generation: 0,
+        attempt: 1,
+        provider_reference: None,
+        callback_url: None,
+        command_token: None,
+    }
 }
 
 fn refused(errors: &[FileError]) {

@@ -101,7 +101,7 @@ impl Replay {
 
     /// What the ledger is told of a replay.
     fn record(&self, dead: &Dead, letter: &DeadLetter, travel: &Travel, provider: &Name, at: Timestamp) -> Record {
-        let Progress { unknown, key, first_sent, digest, .. } = travel.progress.clone();
+        let Progress { unknown, key, first_sent, digest, token, .. } = travel.progress.clone();
         // A new one is on record once it is used, in the form that its provider takes.
         let key = key.filter(|_| unknown);
         let mut opening = opening(dead);
@@ -110,7 +110,7 @@ impl Replay {
             Some(Decision { by, reason }) => Person { by: by.clone(), reason: Some(reason.clone()) },
             None => Person { by: self.by.clone(), reason: None },
         };
-        let replayed = Replayed { opening, from: letter.generation, unknown, key, first_sent, digest, person };
+        let replayed = Replayed { opening, from: letter.generation, unknown, key, first_sent, digest, token, person };
         Record { at, command: dead.identity.id.clone(), fact: Fact::Replayed(Box::new(replayed)) }
     }
 

@@ -159,9 +159,7 @@ impl Callbacks {
         let named = self.named(&callback);
         let mut following = Following::default();
         for (item, mut notice) in notices.into_iter().enumerate() {
-            notice.command = notice.command.or_else(|| named.as_ref().map(|named| named.command.clone()));
-            let same = named.as_ref().filter(|named| notice.command.as_ref() == Some(&named.command));
-            notice.generation = same.map(|named| named.generation);
+            self.prove(&callback, &mut notice, named.as_ref());
             if travel.items.as_ref().is_none_or(|items| items.contains(&item)) {
                 self.heed(&callback, item, notice, &travel, &mut following).await?;
             }
@@ -184,6 +182,25 @@ impl Callbacks {
             Err(reason) => {
                 warn!(%provider, callback = %id, %reason, "a webhook call names no command by its URL");
                 None
+            }
+        }
+    }
+
+    /// Looks for what proves the command of a notice: the token beside its id, or that of the URL. A call that a token proves
+    /// and that names another command is not about the token's.
+    fn prove(&self, callback: &Callback, notice: &mut Notice, named: Option<&Named>) {
+        let Callback { id, provider, account, received_at, .. } = callback;
+        if let Some(named) = named.filter(|named| notice.command.as_ref().is_none_or(|id| *id == named.command)) {
+            notice.command = Some(named.command.clone());
+            notice.generation = Some(named.generation);
+        }
+        let beside = notice.command.as_ref().zip(notice.token.as_ref()).zip(self.provider.echo_tokens.as_ref());
+        let Some(((command, token), tokens)) = beside else { return };
+        match tokens.read(account, command, token, *received_at) {
+            Ok(generation) => notice.generation = Some(generation),
+            Err(reason) => {
+                let command = command.as_str();
+                warn!(%provider, callback = %id, command.id = command, %reason, "a webhook call does not prove its command");
             }
         }
     }
@@ -265,9 +282,12 @@ impl Callbacks {
         Ok(())
     }
 
-    /// The command that a notice is about, if it is this account's: one account's secret proves nothing about another's.
+    /// The command that a notice is about, if it is this account's: one account's secret proves nothing about another's. Who pays
+    /// at the same provider can have any id echoed, so an id is believed with its token, or where none was sent.
     async fn whose(&self, ledger: &Ledger, account: &Name, notice: &Notice) -> Option<Identity> {
-        let named = notice.command.as_ref().and_then(|id| self.own(ledger, account, id));
+        let is_proven =
+            |id: &&CommandId| notice.generation.is_some() || ledger.case(id).is_some_and(|case| case.is_known_by_id());
+        let named = notice.command.as_ref().filter(is_proven).and_then(|id| self.own(ledger, account, id));
         if named.is_some() {
             return named;
         }
@@ -301,7 +321,10 @@ impl Callbacks {
                 Meaning::Progress(result) => result.clone().map(|result| self.mask.value(result)),
                 _ => None,
             },
-            body: self.mask.value(notice.body.clone()),
+            body: match &notice.token {
+                Some(token) => self.mask.with_values(std::slice::from_ref(token)).value(notice.body.clone()),
+                None => self.mask.value(notice.body.clone()),
+            },
         };
         let id = notice.id.clone().unwrap_or_else(|| format!("{id}-{item}"));
         self.pipeline.outbox.received(&ReceivedEvent::new(&id, *received_at, data))

@@ -176,6 +176,14 @@ impl Lane {
         generations.flat_map(|generation| links.urls(&order.command, generation, first_sent)).map(Some).collect()
     }
 
+    /// The token beside the id of a command whose first call of this generation is made at this time; empty where there is no
+    /// key for one.
+    pub(super) fn command_token(&self, order: &Order, first_sent: Timestamp) -> String {
+        let tokens = self.provider.echo_tokens.as_ref();
+        let token = tokens.and_then(|tokens| tokens.make(&order.command, order.progress().generation, first_sent));
+        token.unwrap_or_default()
+    }
+
     /// The access tokens, where the provider wants them.
     pub(super) fn tokens(&self) -> Option<&Tokens> {
         self.tokens.as_ref()

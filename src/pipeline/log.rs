@@ -49,7 +49,9 @@ pub(super) fn mask_of(lane: &Lane, order: &Order) -> Mask {
     let Order { command, .. } = order;
     let operation = lane.provider.operations.get(&command.operation);
     let sensitive = operation.map(|operation| operation.payload.sensitive_values(&command.payload));
-    lane.mask().with_values(&sensitive.unwrap_or_default())
+    let mut hidden = sensitive.unwrap_or_default();
+    hidden.extend(order.progress().token.clone().filter(|token| !token.is_empty()));
+    lane.mask().with_values(&hidden)
 }
 
 /// Tells the log what was decided about a command, where it does not merely try again.

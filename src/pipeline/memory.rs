@@ -199,6 +199,7 @@ impl Memory {
             unknown: parcel.travel.progress.unknown,
             key: parcel.travel.progress.key.clone(),
             digest: request.digest(),
+            token: parcel.travel.progress.token.clone(),
             first_sent: parcel.travel.progress.first_sent,
         };
         let Ruled { id, ruling, age } = ledger.append(record(parcel, Fact::Started(Box::new(started)))).await?;

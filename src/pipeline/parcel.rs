@@ -182,6 +182,7 @@ impl Parcel {
         }
         if case.digest.is_some() {
             progress.digest.clone_from(&case.digest);
+            progress.token.clone_from(&case.token);
         }
     }
 

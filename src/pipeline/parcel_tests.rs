@@ -43,6 +43,7 @@ fn begun(guard: Guard) -> Case {
         unknown: true,
         key: None,
         digest: "d".to_owned(),
+        token: None,
         first_sent: None,
     };
     let (mut slot, id) = (None, RecordId { writer: uuid::Uuid::nil(), number: 1 });

@@ -57,8 +57,15 @@ fn account<'p>(provider: &'p Provider, name: &str) -> &'p Account {
 fn request(account: &Account) -> Request {
     let mut command = fixture::command("act", &json!({}));
     command.account = account.name.clone();
-    let call =
-        Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url: None };
+    let call = Call {
+        command: &command,
+        key: None,
+        generation: 0,
+        attempt: 1,
+        provider_reference: None,
+        callback_url: None,
+        command_token: None,
+    };
     account.adapter.request(&call).unwrap()
 }
 

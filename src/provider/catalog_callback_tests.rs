@@ -93,6 +93,28 @@ fn payments_of_stripe_end_charges_by_success_alone() {
 }
 
 #[test]
+fn the_token_beside_the_id_is_read_where_ferryd_wrote_both() {
+    let token = |notice: Notice| notice.token;
+    let with = |mut object: Value| {
+        object["metadata"]["ferry_token"] = json!("T");
+        object
+    };
+    let proven = Some("T".to_owned());
+    assert_eq!(token(stripe("payment_intent.succeeded", &with(intent("succeeded")))), proven);
+    let charge = json!({"id": "ch_1", "object": "charge", "payment_intent": "pi_1", "metadata": {}});
+    assert_eq!(token(stripe("charge.succeeded", &with(charge))), proven);
+    // Its metadata are the caller's own.
+    assert_eq!(token(stripe("refund.updated", &with(refund("succeeded", &json!(null))))), None);
+    assert_eq!(token(stripe("payment_intent.succeeded", &intent("succeeded"))), None);
+    let metadata = json!({"additionalData": {"metadata.ferry_token": "T"}});
+    assert_eq!(token(adyen("AUTHORISATION", "true", &metadata)), proven);
+    assert_eq!(token(adyen("AUTHORISATION", "true", &json!({}))), None);
+    assert_eq!(token(adyen("REFUND", "true", &metadata)), None);
+    let mail = json!([{"event": "bounce", "sg_event_id": "e", "command_id": "shop.order-1", "ferry_token": "T"}]);
+    assert_eq!(token(notice("sendgrid", "application/json", &mail.to_string())), proven);
+}
+
+#[test]
 fn refunds_of_stripe_end_by_their_own_reference_whatever_their_metadata_say() {
     for (kind, status, reason, meaning, code) in [
         ("refund.created", "pending", json!(null), "nothing", None),

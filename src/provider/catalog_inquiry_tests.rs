@@ -21,6 +21,7 @@ fn ask(provider: &Provider, operation: &str, payload: &Value, purpose: Purpose, 
         attempt: 1,
         provider_reference: Some("ref_1"),
         callback_url: None,
+        command_token: None,
     };
     let request = provider.default_account().unwrap().adapter.inquire(&call, purpose).unwrap();
     let answer = Answer::Reply(reply(200, answer));
@@ -102,6 +103,41 @@ fn what_the_catalog_asks_about_accepted_and_doubtful_commands_is_read() {
 }
 
 #[test]
+fn a_payment_is_found_by_its_token_alone_where_one_was_sent() {
+    const BY_ID: &str = "metadata['ferryd_command_id']:'c1'";
+    const BY_TOKEN: &str = "metadata['ferry_token']:'T'";
+    let stripe = provider("stripe");
+    let command = command("charge", &json!({"amount": 1099, "currency": "eur", "confirm": true}));
+    let found = |token: Value| json!({"data": [{"id": "pi_1", "status": "succeeded", "metadata": {"ferryd_command_id": "c1", "ferry_token": token}}]});
+    for (token, answer, query, is_found) in [
+        (Some("T"), found(json!("T")), BY_TOKEN, true),
+        (Some("T"), found(json!("U")), BY_TOKEN, false),
+        (Some("T"), found(json!(null)), BY_TOKEN, false),
+        // None was sent, so whoever knows the id could have made the payment.
+        (Some(""), found(json!("")), BY_ID, false),
+        (Some(""), found(json!(null)), BY_ID, false),
+        // Sent by a version that knew no tokens.
+        (None, found(json!(null)), BY_ID, true),
+    ] {
+        let call = Call {
+            command: &command,
+            key: None,
+            generation: 0,
+            attempt: 1,
+            provider_reference: None,
+            callback_url: None,
+            command_token: token,
+        };
+        let adapter = &stripe.default_account().unwrap().adapter;
+        let request = adapter.inquire(&call, Purpose::Lookup).unwrap();
+        let (_, asked) = request.url.query_pairs().find(|(name, _)| name == "query").unwrap();
+        assert_eq!(asked, query, "{token:?}");
+        let looked_up = adapter.looked_up(&call, &Answer::Reply(reply(200, &answer)));
+        assert_eq!(matches!(looked_up, LookedUp::Found(_)), is_found, "{token:?} {answer}");
+    }
+}
+
+#[test]
 fn only_what_the_providers_document_is_promised_about_questions() {
     let days = |days: u64| Duration::from_hours(24 * days);
     let table = [
@@ -147,6 +183,7 @@ fn a_payment_that_stripe_cancels_is_named_by_its_command() {
             attempt: 1,
             provider_reference: None,
             callback_url: None,
+            command_token: None,
         };
         let affected = provider.default_account().unwrap().adapter.affected(&call);
         assert_eq!(affected.as_deref(), expected, "{operation}");

@@ -96,7 +96,7 @@ fn requests_equal_those_of_the_providers_own_sdks() {
             json!({
                 "amount": 1099, "currency": "eur", "payment_method": "pm_card_visa", "confirm": true,
                 "automatic_payment_methods": {"enabled": true, "allow_redirects": "never"},
-                "metadata": {"order_id": "A-1", "ferryd_command_id": "c 1"},
+                "metadata": {"order_id": "A-1"},
                 "payment_method_types": ["card", "sepa_debit"], "expand": ["latest_charge"]
             }),
         ),
@@ -176,6 +176,75 @@ fn a_file_goes_over_the_catalogs_key_by_key() {
     assert_eq!(request.timeout.as_secs(), 45);
     assert_eq!(provider.name.as_str(), "stripe-eu");
     assert!(provider.operations.contains_key(&"refund".parse().unwrap()));
+}
+
+#[test]
+fn no_payload_can_write_what_ferryd_knows_its_commands_by() {
+    let charge = json!({"amount": 1099, "currency": "eur"});
+    let payment = json!({"amount": 1099, "currency": "eur", "payment_method": {"type": "scheme"}});
+    let mail = json!({"from": {"email": "a@x.test"}, "personalizations": [{"to": [{"email": "b@x.test"}]}], "subject": "s", "content": [{"type": "text/plain", "value": "hi"}]});
+    for (name, operation, payload, field, key) in [
+        ("stripe", "charge", &charge, "metadata", "ferryd_command_id"),
+        ("stripe", "charge", &charge, "metadata", "ferry_token"),
+        ("adyen", "charge", &payment, "metadata", "ferry_token"),
+        ("sendgrid", "send_mail", &mail, "custom_args", "ferry_token"),
+    ] {
+        let operation = &provider(name).operations[&operation.parse().unwrap()];
+        let faults = |value: Value| {
+            let mut payload = payload.as_object().unwrap().clone();
+            payload.insert(field.to_owned(), value);
+            operation.payload.check(&payload)
+        };
+        assert_eq!(faults(json!({"order": "7"})), Vec::<String>::new(), "{name}");
+        assert!(faults(json!({"order": "7", key: "order-1"}))[0].contains(field), "{name} {key}");
+    }
+}
+
+/// What a first request says in a field of its form or body.
+fn sent(name: &str, operation: &str, payload: &Value, token: Option<&str>) -> Value {
+    let command = super::fixture::command(operation, payload);
+    let call = super::Call {
+        command: &command,
+        key: None,
+        generation: 0,
+        attempt: 1,
+        provider_reference: None,
+        callback_url: None,
+        command_token: token,
+    };
+    let request = provider(name).default_account().unwrap().adapter.request(&call).unwrap();
+    serde_json::from_slice(&request.body).unwrap_or_else(|_| json!(pairs(&request.body)))
+}
+
+#[test]
+fn what_is_sent_bears_its_token_beside_the_id_where_there_is_one_and_is_as_before_where_there_is_none() {
+    let charge = json!({"amount": 1, "currency": "eur", "metadata": {"order": "7"}});
+    let form = sent("stripe", "charge", &charge, Some("T"));
+    for pair in [["metadata[order]", "7"], ["metadata[ferryd_command_id]", "c1"], ["metadata[ferry_token]", "T"]] {
+        assert!(form.as_array().unwrap().contains(&json!(pair)), "{form}");
+    }
+    let before = sent("stripe", "charge", &charge, None);
+    assert!(!before.to_string().contains("ferry_token"), "{before}");
+    let none = json!({"amount": 1, "currency": "eur", "metadata": ""});
+    assert_eq!(sent("stripe", "charge", &none, Some("T")), sent("stripe", "charge", &none, None));
+
+    let payment = |more: Value| {
+        let mut payload = json!({"amount": 1, "currency": "eur", "payment_method": {"type": "scheme"}});
+        payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        payload
+    };
+    let full: serde_json::Map<_, _> = (0..20).map(|n| (format!("k{n}"), json!("v"))).collect();
+    for (more, token, metadata) in [
+        (json!({}), Some("T"), json!({"ferry_token": "T"})),
+        (json!({"metadata": {"a": "b"}}), Some("T"), json!({"a": "b", "ferry_token": "T"})),
+        // The reference is the payload's, so there is no id to prove.
+        (json!({"metadata": {"a": "b"}, "reference": "order-7"}), Some("T"), json!({"a": "b"})),
+        (json!({"metadata": full.clone()}), Some("T"), json!(full)),
+        (json!({"metadata": {"a": "b"}}), None, json!({"a": "b"})),
+        (json!({}), None, json!(null)),
+    ] {
+        assert_eq!(sent("adyen", "charge", &payment(more.clone()), token)["metadata"], metadata, "{more} {token:?}");
+    }
 }
 
 #[test]

@@ -79,14 +79,22 @@ pub(super) fn request_under(
         attempt: 1,
         provider_reference: None,
         callback_url: None,
+        command_token: None,
     })
 }
 
 /// What an answer to a first attempt means.
 pub(super) fn interpret(provider: &Provider, operation: &str, payload: &Value, reply: Reply) -> Outcome {
     let command = command(operation, payload);
-    let call =
-        Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url: None };
+    let call = Call {
+        command: &command,
+        key: None,
+        generation: 0,
+        attempt: 1,
+        provider_reference: None,
+        callback_url: None,
+        command_token: None,
+    };
     provider.default_account().unwrap().adapter.interpret(&call, &Answer::Reply(reply))
 }
 

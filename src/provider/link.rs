@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use crate::domain::callback::RawCallback;
 use crate::domain::callback_token::{self, BadToken, Named, PARAMETER, TokenKey, Whose};
 use crate::domain::command::Command;
+use crate::domain::command_id::CommandId;
+use crate::domain::echo_token;
 use crate::domain::name::Name;
 
 /// What stands for a token where none is shown.
@@ -22,6 +24,37 @@ pub struct LinkSettings {
     pub keys: Vec<TokenKey>,
     /// How long a token is good for, from the day of the first call.
     pub lifetime: Duration,
+}
+
+/// Makes and reads the tokens that stand beside the ids of one provider's commands.
+#[derive(Debug, Clone)]
+pub struct EchoTokens {
+    /// Whose commands.
+    pub(super) provider: Name,
+    /// How.
+    pub(super) settings: Arc<LinkSettings>,
+}
+
+impl EchoTokens {
+    /// Makes the token of a command whose first call of a generation is made at this time.
+    #[must_use]
+    pub fn make(&self, command: &Command, generation: u32, first_sent: Timestamp) -> Option<String> {
+        let (key, whose) = (self.settings.keys.first()?, self.whose(&command.account));
+        Some(echo_token::make(key, whose, &command.id, generation, first_sent))
+    }
+
+    /// Reads a token that an account's call has beside an id: for which generation it was made.
+    ///
+    /// # Errors
+    /// [`BadToken`]: it proves nothing.
+    pub fn read(&self, account: &Name, command: &CommandId, token: &str, now: Timestamp) -> Result<u32, BadToken> {
+        let LinkSettings { keys, lifetime, .. } = self.settings.as_ref();
+        echo_token::read(keys, self.whose(account), command, token, now, *lifetime)
+    }
+
+    fn whose<'a>(&'a self, account: &'a Name) -> Whose<'a> {
+        Whose { provider: &self.provider, account }
+    }
 }
 
 /// Makes and reads the callback URLs of one provider.

@@ -36,7 +36,15 @@ fn request(provider: &Provider, account: &str) -> Request {
     command.account = account.parse().unwrap();
     let url = provider.links.as_ref().and_then(|links| links.urls(&command, 0, at(1_796_126_400)).next());
     let callback_url = url.as_deref();
-    let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url };
+    let call = Call {
+        command: &command,
+        key: None,
+        generation: 0,
+        attempt: 1,
+        provider_reference: None,
+        callback_url,
+        command_token: None,
+    };
     provider.default_account().unwrap().adapter.request(&call).unwrap()
 }
 
@@ -137,7 +145,15 @@ fn sent_to_twilio(webhook: &str, configured: bool, payload: &serde_json::Value) 
     let command = fixture::command("send_sms", payload);
     let url = provider.links.as_ref().and_then(|links| links.urls(&command, 0, at(1_796_126_400)).next());
     let callback_url = url.as_deref();
-    let call = Call { command: &command, key: None, generation: 0, attempt: 1, provider_reference: None, callback_url };
+    let call = Call {
+        command: &command,
+        key: None,
+        generation: 0,
+        attempt: 1,
+        provider_reference: None,
+        callback_url,
+        command_token: None,
+    };
     let body = provider.default_account().unwrap().adapter.request(&call).unwrap().body;
     (provider, url::form_urlencoded::parse(&body).into_owned().collect())
 }

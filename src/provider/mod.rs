@@ -31,7 +31,7 @@ use jiff::Timestamp;
 
 pub use self::account::{Account, account_schema};
 pub use self::fault::FileError;
-use self::link::Links;
+use self::link::{EchoTokens, Links};
 pub use self::parse::file_schema;
 pub use self::payload::{PayloadSchema, SchemaError};
 use self::webhook::{CannotSign, PrivateKey, Step};
@@ -139,6 +139,9 @@ pub struct Call<'a> {
     pub provider_reference: Option<&'a str>,
     /// The URL for the provider to call about it; `None` where there is none.
     pub callback_url: Option<&'a str>,
+    /// The token beside the command's id; empty where there is none, `None` where the request was sent by a version that knew
+    /// none.
+    pub command_token: Option<&'a str>,
 }
 
 /// One configured provider.
@@ -151,6 +154,8 @@ pub struct Provider {
     pub accounts: BTreeMap<Name, Arc<Account>>,
     /// Makes and reads its callback URLs; `None` where it has no endpoint, or the daemon no address or no key for them.
     pub links: Option<Links>,
+    /// Makes and reads the tokens beside its commands' ids; `None` where the daemon has no key for them.
+    pub echo_tokens: Option<EchoTokens>,
     /// What it can do.
     pub operations: BTreeMap<Name, Operation>,
     /// How it is reached.

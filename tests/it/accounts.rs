@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::callbacks::{KEYS, call_at, told};
+use crate::callbacks::{KEYS, TOKEN_KEY, TOKEN_KEYS, call_at, told, told_by};
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, and, charge, command, dead, word};
 
@@ -15,7 +15,8 @@ async fn rig(keys: &str) -> Rig {
         .changed("acme", "secrets = { api_key", "account = { path = \"eu\" }\nsecrets = { spare")
         .changed("acme", "\"\nca_file", "/{{ account.path }}\"\nca_file")
         .env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
-        .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com");
+        .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
+        .env(TOKEN_KEYS, TOKEN_KEY);
     for (name, account) in [("default", ""), ("us", "[account]\npath = \"us\"\n")] {
         let secrets = format!("[secrets]\napi_key = \"sk-{name}-77\"\nwebhook = \"whsec-{name}\"\n");
         rig.setup = rig.setup.file(&format!("providers/accounts/{name}.toml"), &(secrets + account));
@@ -76,7 +77,7 @@ async fn a_call_of_one_account_says_nothing_about_the_commands_of_another() {
         rig.publish(&if us { of_us(accepted) } else { accepted }).await;
         rig.events.first(SOON, |event| event["subject"] == id && word(event, "data.state") == "waiting").await;
     }
-    let ends_us = told("e-1", "charge.succeeded", json!({"command": "us-1"}));
+    let ends_us = told_by("us", "e-1", "charge.succeeded", json!({"command": "us-1"}));
     // The secret of one is none at the endpoint of the other, and no account is no endpoint.
     for (endpoint, secret, status) in
         [("acme/us", "whsec-default", 401), ("acme", "whsec-us", 401), ("acme/mars", "whsec-us", 404)]

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::callbacks::{call, told};
+use crate::callbacks::{TOKEN_KEY, TOKEN_KEYS, call, told};
 use crate::harness::daemon::Daemon;
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, command, word};
@@ -15,6 +15,7 @@ trust = "lookup"
 verify = "none"
 event = "{{ body.type }}"
 command = "{{ body.command }}"
+token = "{{ body.token }}"
 [[webhook.on]]
 when = "body.type == 'charge.moved'"
 as = "lookup"
@@ -44,7 +45,9 @@ accepted = "body.status == 'processing'"
 
 async fn rig(operations: &str) -> Rig {
     let rig = Rig::with("", &[("acme", File { operations, ..File::default() })]).await;
-    rig.env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0").env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
+    rig.env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
+        .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
+        .env(TOKEN_KEYS, TOKEN_KEY)
 }
 
 fn pay(id: &str, sandbox: Value) -> Value {

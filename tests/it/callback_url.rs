@@ -137,6 +137,7 @@ async fn a_call_ends_the_command_that_its_url_names_and_no_token_that_is_not_goo
         assert!(event.get("subject").is_none(), "{event:#}");
     }
     let logged = |line: &Value| line["message"] == "a webhook call names no command by its URL";
+    daemon.wait_for_logs(2, SOON, logged).await;
     assert_eq!(daemon.logs(logged).len(), 2);
     assert_eq!(call_at(&daemon, &one, &done("good")).await, Some(200));
     let end = rig.terminal("one").await;

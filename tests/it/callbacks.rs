@@ -5,6 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use ferryd::domain::callback_token::{TokenKey, Whose};
+use ferryd::domain::echo_token;
+use jiff::Timestamp;
 use lapin::types::AMQPValue;
 use ring::hmac;
 use serde_json::{Value, json};
@@ -19,11 +22,18 @@ use crate::rig::{File, Rig, SOON, charge, command, word};
 
 const SECRET: &str = "whsec-acme-7";
 
+/// What ferryd signs tokens with.
+pub(crate) const TOKEN_KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// Where that is configured.
+pub(crate) const TOKEN_KEYS: &str = "FERRYD_WEBHOOKS__TOKEN_KEYS";
+
 pub(crate) const KEYS: &str = r#"
 [webhook]
 event = "{{ body.type }}"
 id = "{{ body.id }}"
 command = "{{ body.command }}"
+token = "{{ body.token }}"
 reference = "{{ body.about }}"
 [webhook.verify]
 algorithm = "hmac_sha256"
@@ -57,7 +67,7 @@ pub(crate) async fn signed_rig(operations: &str) -> Rig {
 async fn rig_on(node: &Node, operations: &str) -> Rig {
     let operations = format!("{operations}\n{KEYS}");
     let rig = Rig::on(node, "", &[("acme", File { operations: &operations, ..File::default() })]).await;
-    rig.signed_by(SECRET, "https://hooks.example.com")
+    rig.signed_by(SECRET, "https://hooks.example.com").env(TOKEN_KEYS, TOKEN_KEY)
 }
 
 async fn rig() -> Rig {
@@ -88,8 +98,29 @@ pub(crate) async fn call_at(daemon: &Daemon, endpoint: &str, secret: &str, body:
     answer.split(' ').nth(1)?.parse().ok()
 }
 
-/// What a call tells.
+/// The token that ferryd sends beside the id of a command of `acme` whose first call is made today.
+pub(crate) fn token_of(account: &str, id: &str) -> String {
+    let (provider, account) = ("acme".parse().unwrap(), account.parse().unwrap());
+    let whose = Whose { provider: &provider, account: &account };
+    echo_token::make(&TokenKey::new(TOKEN_KEY), whose, &id.parse().unwrap(), 0, Timestamp::now())
+}
+
+/// What a call tells; with the token of the command that it names.
 pub(crate) fn told(id: &str, kind: &str, more: Value) -> Value {
+    told_by("default", id, kind, more)
+}
+
+/// The same of a command of an account.
+pub(crate) fn told_by(account: &str, id: &str, kind: &str, more: Value) -> Value {
+    let mut body = told_bare(id, kind, more);
+    if let Some(command) = body["command"].as_str().map(str::to_owned) {
+        body["token"] = json!(token_of(account, &command));
+    }
+    body
+}
+
+/// What a call tells, as it is.
+pub(crate) fn told_bare(id: &str, kind: &str, more: Value) -> Value {
     let mut body = json!({"id": id, "type": kind});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body
@@ -211,12 +242,14 @@ async fn a_call_about_a_command_that_only_a_later_version_understands_waits_for_
     let says = |line: &Value| word(line, "message").contains("a webhook call about it waits for a later version");
     daemon.wait_for_log(SOON, says).await;
     assert_eq!(word(&received(&rig, "evt-1").await, "data.command.id"), "order-9");
-    rig.broker.await_depth("ferry.callbacks.acme", 0).await;
-    let waits = rig.broker.peek("ferry.retry.5m").await;
     let of_callback = |message: &&Message| {
         message.properties.headers().as_ref().is_some_and(|headers| headers.contains_key("ferry-tried"))
     };
-    assert_eq!(waits.iter().filter(of_callback).count(), 1);
+    eventually(SOON, "it waits", async || {
+        let waits = rig.broker.peek("ferry.retry.5m").await;
+        (waits.iter().filter(of_callback).count() == 1).then_some(())
+    })
+    .await;
     assert_eq!(ends(&rig, "order-9"), Vec::<String>::new());
     rig.end(&daemon).await;
 }
@@ -263,6 +296,7 @@ trust = "lookup"
 verify = "none"
 event = "{{ body.type }}"
 command = "{{ body.command }}"
+token = "{{ body.token }}"
 [[webhook.on]]
 when = "body.type == 'charge.succeeded'"
 as = "lookup"
@@ -285,8 +319,10 @@ accepted = "body.status == 'processing'"
 #[tokio::test]
 async fn a_call_that_is_not_believed_only_has_its_command_looked_up() {
     let rig = Rig::with("", &[("acme", File { operations: UNBELIEVED, ..File::default() })]).await;
-    let rig =
-        rig.env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0").env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com");
+    let rig = rig
+        .env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
+        .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
+        .env(TOKEN_KEYS, TOKEN_KEY);
     let daemon = rig.start().await;
     rig.publish(&command("acme", "pay", "late", json!({"accepted": true}))).await;
     rig.events.state("late", "waiting", SOON).await;
@@ -311,8 +347,10 @@ async fn a_call_that_is_not_believed_only_has_its_command_looked_up() {
 #[tokio::test]
 async fn a_call_that_is_not_believed_and_overtakes_the_answer_has_its_command_looked_up_after_it() {
     let rig = Rig::with("", &[("acme", File { operations: UNBELIEVED, ..File::default() })]).await;
-    let rig =
-        rig.env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0").env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com");
+    let rig = rig
+        .env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
+        .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
+        .env(TOKEN_KEYS, TOKEN_KEY);
     let daemon = rig.start().await;
     rig.publish(&command("acme", "pay", "quick", json!({"accepted": true, "latency": "1500ms"}))).await;
     eventually(SOON, "it is called", async || (rig.sandbox.calls().concurrent == 1).then_some(())).await;

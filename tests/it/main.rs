@@ -20,6 +20,7 @@ mod copies;
 mod crash;
 mod destinations;
 mod documents;
+mod echoes;
 mod exchange_log;
 mod exchanges;
 mod handshake;

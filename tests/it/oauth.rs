@@ -71,6 +71,7 @@ impl Scene {
             attempt: 1,
             provider_reference: None,
             callback_url: None,
+            command_token: None,
         };
         self.lane().account.adapter.request(&call).unwrap()
     }

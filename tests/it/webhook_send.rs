@@ -5,6 +5,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
+use crate::callbacks::{TOKEN_KEY, TOKEN_KEYS, token_of};
 use crate::harness::daemon::Daemon;
 use crate::rig::{File, Rig, SOON, charge, word};
 
@@ -16,6 +17,7 @@ each = "{{ body.items }}"
 event = "{{ body.type }}"
 id = "{{ body.id }}"
 command = "{{ body.command }}"
+token = "{{ body.token }}"
 reference = "{{ body.about }}"
 [webhook.verify]
 algorithm = "hmac_sha256"
@@ -39,7 +41,7 @@ expect = [{ as = "completed" }]
 
 async fn rig() -> Rig {
     let rig = Rig::with("", &[("acme", File { operations: KEYS, ..File::default() })]).await;
-    rig.signed_by(SECRET, "https://hooks.example.com/ferry")
+    rig.signed_by(SECRET, "https://hooks.example.com/ferry").env(TOKEN_KEYS, TOKEN_KEY)
 }
 
 /// Sends a body to a daemon by the command line.
@@ -80,8 +82,8 @@ async fn all_notices_of_a_batch_are_told_and_end_their_commands() {
     }
     let batch = json!({"items": [
         {"id": "n-1", "type": "paid", "about": word(&paid, "data.provider_reference"), "amount": 1099},
-        {"id": "n-2", "type": "refused", "command": "refused", "code": "no_funds"},
-        {"id": "n-3", "type": "seen", "command": "open"},
+        {"id": "n-2", "type": "refused", "command": "refused", "token": token_of("default", "refused"), "code": "no_funds"},
+        {"id": "n-3", "type": "seen", "command": "open", "token": token_of("default", "open")},
         {"id": "n-4", "type": "disputed", "about": "sb_99"},
     ]});
     let output = send(&rig, &daemon, &batch.to_string(), &["--query", "from=test", "--json"]).await;
@@ -116,7 +118,12 @@ async fn an_example_of_the_providers_file_is_sent_with_values_of_ones_own() {
     let daemon = rig.start().await;
     rig.publish(&charge("order-5", json!({"accepted": true}))).await;
     rig.events.state("order-5", "waiting", SOON).await;
-    let set = ["--example", "paid", "--set", "items.0.command=order-5", "--set", "items.0.amount=7"];
+    let token = format!("items.0.token={}", token_of("default", "order-5"));
+    let set = [
+        &["--example", "paid", "--set", "items.0.command=order-5", "--set", "items.0.amount=7", "--set"],
+        &[token.as_str()][..],
+    ]
+    .concat();
     let output = send_this(&rig, &daemon, &set).await;
     assert!(output.status.success(), "{}", printed(&output));
     assert!(printed(&output).contains("/webhooks/acme?from=example"), "{}", printed(&output));
@@ -140,7 +147,8 @@ async fn a_batch_that_cannot_be_read_is_put_aside_whole_and_nothing_of_it_is_tol
     rig.broker.await_depth("ferry.callbacks.dead", 1).await;
     let aside = rig.broker.peek("ferry.callbacks.dead").await;
     assert!(String::from_utf8_lossy(&aside[0].body).contains("n-1"), "its body is kept");
-    let good = json!({"items": [{"id": "n-2", "type": "paid", "command": "open"}]});
+    let good =
+        json!({"items": [{"id": "n-2", "type": "paid", "command": "open", "token": token_of("default", "open")}]});
     assert!(send(&rig, &daemon, &good.to_string(), &[]).await.status.success());
     assert_eq!(word(&rig.terminal("open").await, "data.state"), "completed");
     received(&rig, "n-2").await;
@@ -180,14 +188,14 @@ async fn what_becomes_of_a_call_that_is_sent_is_told_with_what_to_do() {
 
 #[tokio::test]
 async fn notices_that_name_no_command_are_about_the_one_whose_callback_url_was_called() {
-    let rig = rig().await.env("FERRYD_WEBHOOKS__TOKEN_KEYS", "0123456789abcdef0123456789abcdef");
+    let rig = rig().await;
     let daemon = rig.start().await;
     for id in ["named", "called"] {
         rig.publish(&charge(id, json!({"accepted": true}))).await;
         rig.events.state(id, "waiting", SOON).await;
     }
     let batch = json!({"items": [
-        {"id": "n-1", "type": "refused", "command": "named", "code": "no_funds"},
+        {"id": "n-1", "type": "refused", "command": "named", "token": token_of("default", "named"), "code": "no_funds"},
         {"id": "n-2", "type": "paid", "amount": 1099},
     ]});
     let output =

@@ -215,6 +215,7 @@ impl Start {
             unknown: self.unknown,
             key: self.key.map(key),
             digest: String::new(),
+            token: None,
             first_sent: None,
         }
     }
@@ -267,6 +268,7 @@ impl Rec {
                 key: kept.map(key),
                 first_sent: None,
                 digest: None,
+                token: None,
                 person: person(),
             })),
             Self::Asked => real::Fact::Asked(real::Asked { reply_to: "somewhere".to_owned(), correlation_id: None }),

@@ -18,11 +18,14 @@ pub enum About {
 }
 
 impl About {
-    /// Tells by the URL that was called, and by the provider's own id for what it did.
+    /// Tells by the token that proves the command, and by the provider's own id for what it did. Who calls a URL calls it about
+    /// one call; what else bears a token is looked at twice.
     #[must_use]
     pub fn of(notice: &Notice, case: &Case) -> Self {
-        if let Some(generation) = notice.generation {
-            return if generation == case.key_since { Self::Latest } else { Self::Earlier };
+        match notice.generation {
+            Some(generation) if generation != case.key_since => return Self::Earlier,
+            Some(_) if notice.token.is_none() => return Self::Latest,
+            _ => {}
         }
         let Some(told) = notice.reference.as_deref() else { return Self::Latest };
         let says_no = matches!(notice.meaning, Meaning::Declined(_) | Meaning::Failed(_));
@@ -31,7 +34,7 @@ impl About {
             // One that does not name its command was found by an id that the command had: of the only call, another one.
             Some(known) if told != known && (is_replayed || notice.command.is_some()) => Self::Earlier,
             None if case.former_reference.as_deref() == Some(told) => Self::Earlier,
-            None if says_no && is_replayed => Self::Unclear,
+            None if says_no && is_replayed && notice.generation.is_none() => Self::Unclear,
             _ => Self::Latest,
         }
     }

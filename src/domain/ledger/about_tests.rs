@@ -17,6 +17,7 @@ fn notice(generation: Option<u32>, reference: Option<&str>, meaning: Meaning) ->
         event: None,
         id: None,
         command: "order-1".parse().ok(),
+        token: None,
         generation,
         reference: reference.map(str::to_owned),
         meaning,
@@ -56,4 +57,20 @@ fn an_id_that_the_only_call_had_before_is_as_good_as_the_one_it_has() {
     let found = Notice { command: None, ..named.clone() };
     assert_eq!([&named, &found].map(|notice| About::of(notice, &case)), [About::Earlier, About::Latest]);
     assert_eq!(About::of(&found, &replayed(None, Some("b"))), About::Earlier);
+}
+
+#[test]
+fn a_token_beside_the_id_tells_the_call_and_the_providers_own_id_has_to_agree() {
+    let no = || Meaning::Declined(Failure::default());
+    for (former, known, generation, told, expected) in [
+        (None, None, 0, None, About::Earlier),
+        (None, None, 1, None, About::Latest),
+        (None, None, 1, Some("a"), About::Latest),
+        (Some("a"), None, 1, Some("a"), About::Earlier),
+        (None, Some("b"), 1, Some("b"), About::Latest),
+        (None, Some("b"), 1, Some("c"), About::Earlier),
+    ] {
+        let notice = Notice { token: Some("T".to_owned()), ..notice(Some(generation), told, no()) };
+        assert_eq!(About::of(&notice, &replayed(former, known)), expected, "{former:?} {known:?} {notice:?}");
+    }
 }

@@ -55,6 +55,10 @@ pub struct Case {
     /// The digest of that request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// The token that request had beside the command's id; empty where it had none, absent where a version sent it that knew
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// The provider's own id for what it does, once it has told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
@@ -182,6 +186,12 @@ impl Case {
         self.unknown || calling || self.phase == Phase::TakenOver
     }
 
+    /// Whether an echo of its id alone is about it: its request was sent by a version that put no token beside the id.
+    #[must_use]
+    pub fn is_known_by_id(&self) -> bool {
+        self.digest.is_some() && self.token.is_none()
+    }
+
     /// Whether it has ended, and was told to have ended, without anybody knowing whether it acted.
     #[must_use]
     pub fn is_unresolved(&self) -> bool {
@@ -239,6 +249,7 @@ impl Case {
             key: None,
             first_sent: None,
             digest: None,
+            token: None,
             key_since: 0,
             provider_reference: None,
             former_reference: None,

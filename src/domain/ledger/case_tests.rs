@@ -58,6 +58,7 @@ pub(super) fn started(guard: Guard) -> Started {
         unknown: false,
         key: None,
         digest: "d".to_owned(),
+        token: None,
         first_sent: None,
     }
 }
@@ -223,7 +224,8 @@ fn two_replays_start_one_generation() {
     let replay = || {
         let person = Person { by: "ann".to_owned(), reason: None };
         let (opening, key) = (opening("c"), None);
-        let replayed = Replayed { opening, from: 0, unknown: false, key, first_sent: None, digest: None, person };
+        let replayed =
+            Replayed { opening, from: 0, unknown: false, key, first_sent: None, digest: None, token: None, person };
         Fact::Replayed(Box::new(replayed))
     };
     let mut told = Told::default();
@@ -243,4 +245,39 @@ fn what_the_ledger_has_forgotten_is_unknown_and_what_it_does_not_understand_is_l
     assert!(matches!(ruling, Ruling::Counts(granted) if granted.unknown));
     Case::block(&mut told.slot, "split");
     assert_eq!(told.end(completed()), Ruling::Blocked("split".to_owned()));
+}
+
+#[test]
+fn an_id_alone_is_believed_only_where_a_version_sent_it_that_knew_no_tokens() {
+    let text = |text: &str| Some(text.to_owned());
+    for (tokens, known_by_id) in [
+        (vec![None], true),
+        (vec![text("")], false),
+        (vec![text("T")], false),
+        // The first request of a generation says it, whoever makes it again.
+        (vec![None, text("")], true),
+        (vec![text("T"), None], false),
+    ] {
+        let mut told = Told::default();
+        assert!(told.slot.is_none());
+        for token in tokens.clone() {
+            told.rule(Fact::Started(Box::new(Started { token, redelivered: true, ..started(Guard::Key(9)) })));
+        }
+        assert_eq!(told.case().is_known_by_id(), known_by_id, "{tokens:?}");
+        assert_eq!(told.case().token, tokens[0]);
+        told.end(failed(Kind::Unresolved));
+        let (opening, person) = (opening("c"), Person { by: "ann".to_owned(), reason: None });
+        let replayed = Replayed {
+            opening,
+            from: 0,
+            unknown: false,
+            key: None,
+            first_sent: None,
+            digest: None,
+            token: None,
+            person,
+        };
+        told.rule(Fact::Replayed(Box::new(replayed)));
+        assert!(!told.case().is_known_by_id(), "nothing of the new generation was sent");
+    }
 }

@@ -205,6 +205,7 @@ fn a_replay_forgets_the_providers_id_unless_it_is_about_the_same_deed() {
             key: None,
             first_sent: None,
             digest: None,
+            token: None,
             person: Person { by: "ann".to_owned(), reason: None },
         };
         assert!(counts(&told.rule(Fact::Replayed(Box::new(replayed)))));

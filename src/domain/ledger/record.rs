@@ -164,6 +164,10 @@ pub struct Started {
     pub key: Option<IdempotencyKey>,
     /// The digest of the request.
     pub digest: String,
+    /// The token that the request has beside the command's id; empty where it has none. Absent: of a version that sent none,
+    /// and knew the command by its id alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// When a request of this generation was first sent; absent: at this record's time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sent: Option<Timestamp>,
@@ -282,6 +286,9 @@ pub struct Replayed {
     /// The digest of that request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// The token of that request, as in `started`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// Who.
     pub person: Person,
 }

@@ -75,6 +75,7 @@ fn facts() -> Vec<Fact> {
             unknown: true,
             key: Some(IdempotencyKey::from_header("order-1.g1")),
             digest: "d".to_owned(),
+            token: None,
             first_sent: Some(Timestamp::UNIX_EPOCH),
         }))
     };
@@ -109,6 +110,7 @@ fn facts() -> Vec<Fact> {
             key: Some(IdempotencyKey::from_header("order-1")),
             first_sent: until,
             digest: Some("d".to_owned()),
+            token: None,
             person: person(),
         })),
         Fact::Asked(Asked { reply_to: "shop.replies".to_owned(), correlation_id: None }),

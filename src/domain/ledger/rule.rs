@@ -91,7 +91,8 @@ impl Case {
         if !recorded && step.generation > case.step.generation && case.not_dead().is_none() {
             // Replayed by an operator whose ferryd had no ledger.
             (case.step, case.phase, case.ending) = (*step, Phase::Open, None);
-            (case.unknown, case.key, case.first_sent, case.digest) = (false, None, None, None);
+            (case.unknown, case.key, case.first_sent) = (false, None, None);
+            (case.digest, case.token) = (None, None);
             case.key_since = step.generation;
         }
         if let Some(ruling) = case.passed(*step) {
@@ -123,14 +124,16 @@ impl Case {
     }
 
     fn begin(&mut self, id: RecordId, at: Timestamp, started: &Started) {
-        let Started { step, guard, unknown, key, digest, first_sent, .. } = started;
+        let Started { step, guard, unknown, key, digest, token, first_sent, .. } = started;
         self.step = *step;
         self.phase = Phase::Started { by: id, guard: *guard };
         self.unknown |= unknown;
         if self.key.is_none() {
             self.key.clone_from(key);
         }
-        self.digest.get_or_insert_with(|| digest.clone());
+        if self.digest.is_none() {
+            (self.digest, self.token) = (Some(digest.clone()), token.clone());
+        }
         self.first_sent.get_or_insert(first_sent.unwrap_or(at));
         self.note(at, State::Processing, *step, "started", None);
     }
@@ -199,7 +202,7 @@ impl Case {
     }
 
     fn replay(slot: &mut Option<Self>, at: Timestamp, replayed: &Replayed) -> Ruling {
-        let Replayed { opening, from, unknown, key, first_sent, digest, person } = replayed;
+        let Replayed { opening, from, unknown, key, first_sent, digest, token, person } = replayed;
         let step = Step::call(from.saturating_add(1), 1);
         if let Some(case) = slot {
             if case.step.generation > *from {
@@ -216,6 +219,7 @@ impl Case {
         case.key.clone_from(key);
         case.first_sent = *first_sent;
         case.digest.clone_from(digest);
+        case.token.clone_from(token);
         (case.kept, case.asking) = (None, None);
         if !unknown {
             // Another key, or another call without one. What the provider calls by this id is over, and says nothing of what is sent now.

@@ -136,6 +136,7 @@ impl Sample {
             unknown: false,
             key: None,
             digest: "d".repeat(43),
+            token: None,
             first_sent: None,
         }))
     }
@@ -219,6 +220,7 @@ fn any_fact(sample: &Sample, what: u32, step: Step, happening: Happening, text: 
             key: None,
             first_sent: Some(sample.at),
             digest: None,
+            token: None,
             person,
         })),
         4 => sample.finished_at(step, By::Operator(person), happening),

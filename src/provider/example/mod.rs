@@ -121,6 +121,7 @@ fn differences(provider: &Provider, name: &Name, operation: &Operation, example:
         attempt: 1,
         provider_reference: None,
         callback_url: callback_url.as_deref(),
+        command_token: None,
     };
     if example.request.is_some() || example.reply.is_none() {
         match (account.adapter.request(&call), &example.request) {

@@ -167,6 +167,7 @@ fn nothing_sent_is_transient_and_half_an_answer_unknown() {
         attempt: 1,
         provider_reference: None,
         callback_url: None,
+        command_token: None,
     };
     let failure = Failure::new("timeout", "no answer within 30s");
     let not_sent = provider

@@ -22,7 +22,7 @@ use crate::domain::command::ANY;
 use crate::domain::name::Name;
 use crate::provider::account::{Names, Stated, Values};
 use crate::provider::fault::Place;
-use crate::provider::link::Links;
+use crate::provider::link::{EchoTokens, Links};
 use crate::provider::registry::Defaults;
 use crate::provider::webhook::compile::{self as webhook, SecretsOfFile};
 use crate::provider::webhook::file::WebhookFile;
@@ -86,7 +86,10 @@ pub(in crate::provider) fn compile(
         let text = "has commands looked up, and no operation has a `lookup`; write one";
         root.key("webhook").key("on").refuse(text);
     }
-    let links = around.defaults.links.as_ref().filter(|_| around.has_endpoint).zip(name.clone());
+    let settings = around.defaults.links.as_ref().zip(name.clone());
+    let echo_tokens =
+        settings.clone().map(|(settings, provider)| EchoTokens { provider, settings: Arc::clone(settings) });
+    let links = settings.filter(|_| around.has_endpoint);
     let links = links.map(|(settings, provider)| Links { provider, settings: Arc::clone(settings) });
     for (opened, stated) in opened.iter_mut().zip(accounts) {
         opened.listen(file, &names, (links.as_ref(), callback_url.is_named()), &stated.place(root));
@@ -99,6 +102,7 @@ pub(in crate::provider) fn compile(
         name,
         kind: kind?,
         links,
+        echo_tokens,
         accounts: accounts?.into_iter().map(|account| (account.name.clone(), Arc::new(account))).collect(),
         operations,
         http,

@@ -21,7 +21,8 @@ const LONGEST: usize = 2_048;
 const DEEPEST: usize = 32;
 
 /// Variables that every expression may use.
-const IN_REQUESTS: [&str; 7] = ["payload", "command", "metadata", "account", "secrets", "key", callback_url::NAME];
+const IN_REQUESTS: [&str; 8] =
+    ["payload", "command", "metadata", "account", "secrets", "key", callback_url::NAME, "command_token"];
 
 /// Variables of expressions that look at an answer, besides those of requests.
 const IN_ANSWERS: [&str; 4] = ["status", "headers", "body", "text"];

@@ -61,6 +61,7 @@ fn with_call<T>(reference: Option<&str>, then: impl FnOnce(&Call<'_>) -> T) -> T
         attempt: 1,
         provider_reference: reference,
         callback_url: None,
+        command_token: None,
     })
 }
 

@@ -190,6 +190,7 @@ impl Rest {
             ("secrets", self.secret_variable.clone()),
             ("key", key),
             (callback_url::NAME, call.callback_url.map_or(Value::UNDEFINED, Value::from)),
+            ("command_token", call.command_token.map_or(Value::UNDEFINED, Value::from)),
             ("provider_reference", call.provider_reference.map_or(Value::UNDEFINED, Value::from)),
         ];
         Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())

@@ -25,8 +25,10 @@ pub(in crate::provider) struct WebhookFile {
     pub(super) event: Option<String>,
     /// The provider's id for this telling of it, by which repeats are known.
     pub(super) id: Option<String>,
-    /// The id of the command that it is about, where the provider echoes it.
+    /// The id of the command that it is about, where the provider echoes it. It proves the command only with `token`.
     pub(super) command: Option<String>,
+    /// The token beside it, where the provider echoes what `{{ command_token }}` of the request was.
+    pub(super) token: Option<String>,
     /// The provider's own id for what it is about, as `response.reference` of the operation finds it.
     pub(super) reference: Option<String>,
     /// What is believed of a call. Default: `signature`.

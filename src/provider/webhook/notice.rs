@@ -33,6 +33,8 @@ pub(super) struct Reading {
     pub(super) id: Option<Text>,
     /// The command's id.
     pub(super) command: Option<Text>,
+    /// The token beside it.
+    pub(super) token: Option<Text>,
     /// The provider's own id for what it is about.
     pub(super) reference: Option<Text>,
     /// What notices mean; the first that matches.
@@ -83,6 +85,7 @@ impl Reading {
             event: short(self.event.as_ref(), scope),
             id: short(self.id.as_ref(), scope),
             command: short(self.command.as_ref(), scope).and_then(|id| id.parse::<CommandId>().ok()),
+            token: short(self.token.as_ref(), scope),
             generation: None,
             meaning: rule.map_or(Meaning::Nothing, |rule| rule.meaning(scope, reference.as_deref())),
             reference,

@@ -178,8 +178,18 @@ fn a_form_is_read_as_a_map_of_texts() {
 fn a_body_that_cannot_be_read_is_told_as_the_text_it_is() {
     for (body, text) in [(&b"<paid/>"[..], "<paid/>"), (b"", ""), (b"\xff{", "\u{fffd}{")] {
         let notices = reading("").notices(&call(URL, &[], body)).unwrap();
-        let [Notice { event: None, id: None, command: None, generation: None, reference: None, meaning, body }] =
-            &notices[..]
+        let [
+            Notice {
+                event: None,
+                id: None,
+                command: None,
+                token: None,
+                generation: None,
+                reference: None,
+                meaning,
+                body,
+            },
+        ] = &notices[..]
         else {
             panic!("{notices:?}")
         };

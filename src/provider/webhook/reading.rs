@@ -24,6 +24,9 @@ pub(super) fn reading(
                     put `{{ callback_url }}` into the requests";
         place.key("on").refuse(text);
     }
+    if file.token.is_some() && file.command.is_none() {
+        place.key("token").refuse("proves the id beside it; write `command` as well, or leave it out");
+    }
     let each = text("each", file.each.as_ref());
     if each.as_ref().is_some_and(|each| !matches!(each, Text::Expression(_))) {
         place.key("each").refuse("yields a text; write one expression that yields a list, such as `{{ body.items }}`");
@@ -34,6 +37,7 @@ pub(super) fn reading(
         event: text("event", file.event.as_ref()),
         id: text("id", file.id.as_ref()),
         command: text("command", file.command.as_ref()),
+        token: text("token", file.token.as_ref()),
         reference: text("reference", file.reference.as_ref()),
         rules: file.on.iter().enumerate().filter_map(rule).collect(),
     }

@@ -36,7 +36,7 @@ impl TokenCheck {
 
 /// Believes calls by the token in their URL, which then says alone what they are about.
 pub(super) fn compile(file: &WebhookFile, called: Called<'_>, place: &Place<'_>) -> Option<TokenCheck> {
-    for (key, text) in [("command", &file.command), ("reference", &file.reference)] {
+    for (key, text) in [("command", &file.command), ("token", &file.token), ("reference", &file.reference)] {
         if text.is_some() {
             place.key(key).refuse("is not verified: the token says which command a call is about; leave it out");
         }

@@ -4,4 +4,4 @@ mod loss;
 mod measure;
 mod order;
 mod outage;
-mod site;
+pub(crate) mod site;

@@ -127,7 +127,7 @@ fn record(id: &str, fact: Fact) -> Record {
 const FIRST: Step = Step::call(0, 1);
 
 /// Somebody begins the first call of a command that has no key.
-pub(super) fn started(id: &str) -> Record {
+pub(crate) fn started(id: &str) -> Record {
     let opening = Opening { identity: identity(id), content: "c0ffee".repeat(10), asked: None };
     let started = Started {
         step: FIRST,
@@ -140,6 +140,7 @@ pub(super) fn started(id: &str) -> Record {
         unknown: false,
         key: None,
         digest: "d16e57".repeat(10),
+        token: None,
         first_sent: None,
     };
     record(id, Fact::Started(Box::new(started)))

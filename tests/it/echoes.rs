@@ -1,0 +1,179 @@
+//! What providers echo: an id proves its command with ferryd's token beside it, or where a version sent it that knew none.
+
+use std::collections::BTreeMap;
+
+use ferryd::domain::ledger::record::{Fact, Record, Started};
+use lapin::types::AMQPValue;
+use serde_json::{Value, json};
+
+use crate::callbacks::{TOKEN_KEY, call, token_of, told, told_bare};
+use crate::harness::broker::persistent;
+use crate::harness::wait::eventually;
+use crate::rig::{File, Rig, SOON, command, exchanges, word};
+
+const SECRET: &str = "whsec-acme-7";
+const KEYS: &str = "FERRYD_WEBHOOKS__TOKEN_KEYS";
+
+/// The provider echoes an id, which anybody who pays there can write, and a token, which no payload can.
+const FILE: &str = r#"
+[operations.pay]
+request = { method = "POST", path = "/acme/pay" }
+idempotency = { header = "Idempotency-Key", retention = "24h" }
+retry = { schedule = ["5s", "5s"], jitter = false }
+timeout = "2s"
+body = { id = "{{ command.id }}", token = "{{ command_token }}", sandbox = "{{ payload.sandbox }}" }
+[operations.pay.response]
+reference = "{{ body.id }}"
+result = { token = "{{ body.request.token }}" }
+success = "body.status == 'succeeded'"
+accepted = "body.status == 'processing'"
+"#;
+
+async fn rig(config: &str) -> Rig {
+    let operations = format!("{FILE}\n{}", crate::callbacks::KEYS);
+    let rig = Rig::with(config, &[("acme", File { operations: &operations, ..File::default() })]).await;
+    rig.signed_by(SECRET, "https://hooks.example.com")
+}
+
+fn pay(id: &str, sandbox: Value) -> Value {
+    command("acme", "pay", id, sandbox)
+}
+
+fn paid(id: &str, more: Value) -> Value {
+    told_bare(id, "charge.succeeded", more)
+}
+
+/// The event that tells of a call.
+async fn received(rig: &Rig, id: &str) -> Value {
+    let id = format!("callback/acme/default/{id}");
+    rig.events.first(SOON, |event| event["id"] == id).await
+}
+
+fn has_ended(rig: &Rig, id: &str) -> bool {
+    rig.events.of(id).iter().any(|event| matches!(word(event, "data.state"), "completed" | "failed"))
+}
+
+#[tokio::test]
+async fn the_id_of_another_command_ends_it_with_the_token_that_only_ferryd_can_make() {
+    let rig = rig("").await.env(KEYS, TOKEN_KEY);
+    let daemon = rig.start().await;
+    for id in ["victim", "thief"] {
+        rig.publish(&pay(id, json!({"accepted": true}))).await;
+    }
+    let waiting = rig.events.state("victim", "waiting", SOON).await;
+    let of_thief = word(&rig.events.state("thief", "waiting", SOON).await, "data.result.token").to_owned();
+    let token = word(&waiting, "data.result.token").to_owned();
+    assert_eq!(token, token_of("default", "victim"));
+    for (id, token) in
+        [("none", json!(null)), ("bad", json!("AVE0AAM")), ("others", json!(of_thief)), ("empty", json!(""))]
+    {
+        let forged = paid(id, json!({"command": "victim", "token": token, "about": "sb_thief"}));
+        assert_eq!(call(&daemon, &forged).await, Some(200));
+        let event = received(&rig, id).await;
+        assert!(event.get("subject").is_none(), "{event:#}");
+    }
+    let says = |line: &Value| line["message"] == "a webhook call does not prove its command";
+    daemon.wait_for_logs(2, SOON, |line| says(line) && line["command.id"] == "victim").await;
+    rig.events.catch_up().await;
+    assert!(!has_ended(&rig, "victim"));
+
+    assert_eq!(call(&daemon, &paid("good", json!({"command": "victim", "token": token}))).await, Some(200));
+    assert_eq!(word(&rig.terminal("victim").await, "data.state"), "completed");
+    let event = received(&rig, "good").await;
+    assert_eq!((word(&event, "subject"), word(&event, "data.body.token")), ("victim", "***"));
+    assert!(!has_ended(&rig, "thief"));
+    let shown = exchanges(&daemon, "victim")[0].to_string();
+    assert!(shown.contains("***") && !shown.contains(&token), "{shown}");
+    assert!(daemon.logs(|line| line.to_string().contains(&token)).is_empty());
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn without_a_key_for_tokens_only_the_providers_own_reference_is_believed() {
+    let rig = rig("").await;
+    let daemon = rig.start().await;
+    rig.publish(&pay("bare", json!({"accepted": true}))).await;
+    let waiting = rig.events.state("bare", "waiting", SOON).await;
+    assert_eq!(waiting["data"]["result"].get("token").unwrap_or(&Value::Null), &Value::Null);
+    for (id, token) in [("none", json!(null)), ("made-up", json!(token_of("default", "bare")))] {
+        let forged = paid(id, json!({"command": "bare", "token": token}));
+        assert_eq!(call(&daemon, &forged).await, Some(200));
+        assert!(received(&rig, id).await.get("subject").is_none());
+    }
+    rig.events.catch_up().await;
+    assert!(!has_ended(&rig, "bare"));
+    let known = json!({"about": word(&waiting, "data.provider_reference")});
+    assert_eq!(call(&daemon, &paid("known", known)).await, Some(200));
+    assert_eq!(word(&rig.terminal("bare").await, "data.state"), "completed");
+    rig.end(&daemon).await;
+}
+
+/// A record as a version wrote it that knew no tokens.
+async fn begun_before(rig: &Rig, id: &str) {
+    let Record { at, command, fact: Fact::Started(started) } = crate::ledger::site::started(id) else { unreachable!() };
+    let fact = Fact::Started(Box::new(Started { token: None, ..*started }));
+    let line = Record { at, command, fact }.encode();
+    assert!(!String::from_utf8_lossy(&line).contains("token"));
+    let first = [("ferry-first".into(), AMQPValue::LongLongInt(1))].into_iter().collect::<BTreeMap<_, _>>();
+    let properties = persistent().with_message_id(uuid::Uuid::new_v4().to_string().into()).with_headers(first.into());
+    rig.broker.publish("", "ferry.ledger", &line, properties).await;
+}
+
+#[tokio::test]
+async fn a_command_that_was_sent_before_there_were_tokens_is_known_by_its_id() {
+    let rig = rig("").await.env(KEYS, TOKEN_KEY);
+    let daemon = rig.start().await;
+    begun_before(&rig, "before").await;
+    assert_eq!(call(&daemon, &paid("evt-1", json!({"command": "before"}))).await, Some(200));
+    assert_eq!(word(&rig.terminal("before").await, "data.state"), "completed");
+    assert_eq!(word(&received(&rig, "evt-1").await, "subject"), "before");
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn what_was_sent_without_a_token_is_sent_again_as_it_was_once_there_is_a_key_for_one() {
+    let rig = rig("ledger.enabled = false").await;
+    let daemon = rig.start().await;
+    rig.publish(&pay("again", json!({"accepted": true, "fail_times": 1}))).await;
+    let retry = eventually(SOON, "it is to be tried again", async || {
+        rig.broker.peek("ferry.retry.5s").await.into_iter().next()
+    })
+    .await;
+    daemon.sigterm();
+    assert!(daemon.wait(SOON).await.success());
+    // As a version left it that knew no tokens.
+    let headers = retry.properties.headers().as_ref().unwrap();
+    let before = headers.inner().iter().filter(|(name, _)| !matches!(name.as_str(), "ferry-token" | "x-death"));
+    let before: BTreeMap<_, _> = before.map(|(name, value)| (name.clone(), value.clone())).collect();
+    rig.broker.purge("ferry.retry.5s").await;
+    rig.broker.purge("ferry.commands.acme").await;
+    let properties = persistent().with_headers(before.into());
+    rig.broker.publish("ferry.redeliver", "5s.acme", &retry.body, properties).await;
+    let rig = rig.env(KEYS, TOKEN_KEY);
+    let daemon = rig.start().await;
+    // The provider takes no other request under the same key.
+    let waiting = rig.events.state("again", "waiting", SOON).await;
+    assert_eq!(waiting["data"]["result"].get("token").unwrap_or(&Value::Null), &Value::Null, "{waiting:#}");
+    assert_eq!((rig.calls("again").calls, rig.calls("again").acted), (2, 1));
+    rig.publish(&pay("new", json!({"accepted": true}))).await;
+    let waiting = rig.events.state("new", "waiting", SOON).await;
+    assert_eq!(word(&waiting, "data.result.token"), token_of("default", "new"));
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_made_again_has_its_token_also_after_a_change_of_keys() {
+    let rig = rig("").await.env(KEYS, TOKEN_KEY);
+    let daemon = rig.start().await;
+    rig.publish(&pay("kept", json!({"accepted": true, "fail_times": 1}))).await;
+    eventually(SOON, "the first call", async || (rig.calls("kept").calls == 1).then_some(())).await;
+    daemon.sigterm();
+    assert!(daemon.wait(SOON).await.success());
+    let rig = rig.env(KEYS, &format!("fedcba9876543210fedcba9876543210,{TOKEN_KEY}"));
+    let daemon = rig.start().await;
+    let waiting = rig.events.state("kept", "waiting", SOON).await;
+    assert_eq!(word(&waiting, "data.result.token"), token_of("default", "kept"));
+    assert_eq!(call(&daemon, &told("evt-1", "charge.succeeded", json!({"command": "kept"}))).await, Some(200));
+    assert_eq!(word(&rig.terminal("kept").await, "data.state"), "completed");
+    rig.end(&daemon).await;
+}
