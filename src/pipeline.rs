@@ -119,10 +119,12 @@ impl Pipeline {
             Err(NotAdmitted::Busy) => self.wait(&mut order, Rung::at_least(BUSY_WAIT), Reason::Busy).await,
             Ok(turn) => {
                 room = Some(turn.room);
-                let attempt = AssertUnwindSafe(self.take_up(lane, &mut order, turn.call)).catch_unwind().await;
-                match attempt {
-                    Ok(Ok(outgoing)) => Ok(self.with_affected(lane, &order, outgoing).await),
-                    Ok(stopping) => stopping,
+                let work = async {
+                    let outgoing = self.take_up(lane, &mut order, turn.call).await?;
+                    Ok(self.with_affected(lane, &order, outgoing).await)
+                };
+                match AssertUnwindSafe(work).catch_unwind().await {
+                    Ok(outgoing) => outgoing,
                     Err(_) => self.poisoned(lane, &mut order).await,
                 }
             }
