@@ -172,7 +172,9 @@ impl Pipeline {
         }
         if let Some(next) = self.memory.glance(&order.parcel) {
             let remedies = operation.remedies(order.progress());
-            return self.instead(&mut order.parcel, remedies, next).await;
+            let mut outgoing = self.instead(&mut order.parcel, remedies, next).await?;
+            outgoing.messages.extend(self.asked_anew(&order.parcel));
+            return Ok(outgoing);
         }
         match order.progress().inquiry {
             None => self.attempt(lane, operation, order, slot).await,

@@ -225,8 +225,9 @@ fn count(headers: Option<&FieldTable>, name: &str) -> Option<u32> {
     number(headers, name).and_then(|number| u32::try_from(number).ok())
 }
 
-/// The headers of a message that waits to ask its provider, changed so that it asks at once, for `purpose` or what is planned;
-/// what was planned stands beside that. Its hop is its own, so that it is told from the message that waits; two within a second are one.
+/// The headers of a message that waits to ask its provider, changed so that it asks at the end of this second, for `purpose` or
+/// what is planned; what was planned stands beside that. Its hop is that second: so it is told from the message that waits, and
+/// whatever gives reason to ask within one second is one question, which comes after all of them.
 #[must_use]
 pub fn asking_now(
     waiting: &BTreeMap<String, HeaderValue>,
@@ -240,14 +241,15 @@ pub fn asking_now(
             headers.extend(waiting.get(due).map(|value| (planned.to_owned(), value.clone())));
         }
     }
+    let due = Timestamp::from_second(now.as_second().saturating_add(1)).unwrap_or(now);
     let given = purpose.map(|purpose| HeaderValue::Text(purpose.as_str().to_owned()));
     if let Some(purpose) = given.or_else(|| headers.get(PLANNED_PURPOSE).cloned()) {
         headers.extend([KIND, PURPOSE].map(|name| (name.to_owned(), purpose.clone())));
     }
     headers.extend([
-        (NOT_BEFORE.to_owned(), HeaderValue::Text(now.to_string())),
+        (NOT_BEFORE.to_owned(), HeaderValue::Text(due.to_string())),
         (TRIED.to_owned(), HeaderValue::Number(0)),
-        (HOP.to_owned(), HeaderValue::Number(now.as_second())),
+        (HOP.to_owned(), HeaderValue::Number(due.as_second())),
     ]);
     headers
 }

@@ -93,11 +93,14 @@ fn what_asks_now_says_what_was_planned_however_often_it_is_asked() {
         let planned = PlannedInquiry { purpose, due: question.due, tried: question.tried };
         let mut headers = waits.headers(purpose.into());
         for (second, wanted) in [(1_800_000_000, Some(Purpose::Lookup)), (1_800_000_007, None)] {
-            let now = Timestamp::from_second(second).unwrap();
+            let now = Timestamp::new(second, 400_000_000).unwrap();
+            let together = Timestamp::new(second, 999_999_999).unwrap();
+            assert_eq!(asking_now(&headers, wanted, now), asking_now(&headers, wanted, together), "they are one");
             headers = asking_now(&headers, wanted, now);
             let table = with_own(BasicProperties::default(), &headers).headers().clone().unwrap();
             let asked = Travel::read(Some(&table)).unwrap().progress.inquiry.unwrap();
-            let fresh = Inquiry::new(question.number, wanted.unwrap_or(purpose), now);
+            let due = Timestamp::from_second(second + 1).unwrap();
+            let fresh = Inquiry::new(question.number, wanted.unwrap_or(purpose), due);
             assert_eq!(asked, Inquiry { planned: Some(planned), ..fresh });
         }
     }

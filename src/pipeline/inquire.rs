@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::lane::{CallSlot, Lane};
 use super::outbox::Outgoing;
-use super::parcel::Order;
+use super::parcel::{Order, Parcel};
 use super::{Pipeline, call_of};
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::Message;
@@ -24,6 +24,7 @@ use crate::domain::inquiry::{self, Asking, Inquiry, LookupPolicy, Purpose};
 use crate::domain::ledger::case::Case;
 use crate::domain::lifecycle::State;
 use crate::domain::outcome::{Failure, LookedUp, Polled};
+use crate::domain::progress::Progress;
 use crate::provider::Operation;
 
 /// What came of a wish to have a provider asked about a command that waits.
@@ -60,12 +61,22 @@ impl Pipeline {
         Ok(LookupWish::Asked)
     }
 
-    /// A copy of the message of a command that waits, which asks its provider at once: for a purpose, or what is planned.
+    /// A copy of the message of a command that waits, which asks its provider within a second: for a purpose, or what is planned.
     /// Whichever of the two asks first goes on, and the other finds that its question has been asked.
     pub(super) fn asked_now(&self, case: &Case, purpose: Option<Purpose>) -> Option<Message> {
         let (kept, asking) = case.kept.as_deref().zip(case.asking.as_ref())?;
         let provider = case.opening.as_ref()?.identity.provider.as_ref()?;
         Some(self.outbox.asked_now(kept, asking, provider, (purpose, Timestamp::now())))
+    }
+
+    /// The question of a message that asks early and finds another one decided meanwhile, which may have been asked before
+    /// there was this reason to ask: the next one, where the command still waits.
+    pub(super) fn asked_anew(&self, parcel: &Parcel) -> Option<Message> {
+        let Progress { inquiry, generation, .. } = &parcel.travel.progress;
+        let inquiry = inquiry.filter(|inquiry| inquiry.planned.is_some() && inquiry.tried == 0)?;
+        let case = self.memory.case(&parcel.identity.id)?;
+        let waits = case.ending.is_none() && case.step.generation == *generation;
+        waits.then(|| self.asked_now(&case, Some(inquiry.purpose)))?
     }
 
     /// What follows from a command, and the question about the other one that it has changed at their provider, if it has

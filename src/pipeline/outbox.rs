@@ -153,7 +153,7 @@ impl Outbox {
         self.waiting_on(parcel, travel, inquiry.purpose.into(), Rung::at_most(wait))
     }
 
-    /// A copy of a message that waits, which asks now: for a purpose, or what is planned.
+    /// A copy of a message that waits, which asks at the end of this second: for a purpose, or what is planned.
     #[must_use]
     pub fn asked_now(
         &self,
@@ -170,8 +170,8 @@ impl Outbox {
             properties = properties.with_correlation_id(short(id));
         }
         let properties = headers::with_own(properties, &headers::asking_now(asking, purpose, now));
-        let key = format!("{}.{provider}", headers::Kind::Lookup.as_str());
-        let (exchange, routing_key) = (short(&self.names.redeliver()), short(&key));
+        let key = format!("{}.{provider}", self.rung_word(Some(provider), Rung::SHORTEST));
+        let (exchange, routing_key) = (short(&self.names.retry()), short(&key));
         Message { exchange, routing_key, properties, body: kept.body.clone().into_bytes() }
     }
 

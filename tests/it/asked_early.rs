@@ -1,6 +1,7 @@
 //! Questions that are asked before their time, because a webhook call or another command gives reason to: what comes of them,
 //! and that nothing which was planned comes later for it.
 
+use lapin::types::AMQPValue;
 use serde_json::{Value, json};
 
 use crate::callbacks::{TOKEN_KEY, TOKEN_KEYS, call, told};
@@ -108,6 +109,36 @@ async fn a_question_that_a_call_raised_and_that_failed_is_asked_again_and_the_pl
     eventually(SOON, "the poll is planned as before", async || (planned(&rig, "lost").await == poll_at).then_some(()))
         .await;
     assert_eq!(events(&rig, "lost"), ["lost/0/1/waiting"]);
+    rig.end(&daemon).await;
+}
+
+/// Two calls can come while one question is being answered. The second finds that its question is decided, by an answer that was
+/// given before it came.
+#[tokio::test]
+async fn a_question_that_finds_another_one_decided_meanwhile_is_asked_after_it() {
+    let rig = rig(OPERATIONS).await;
+    let daemon = rig.start().await;
+    rig.publish(&pay("twice", json!({"accepted": true, "hidden": "1h"}))).await;
+    rig.events.state("twice", "waiting", SOON).await;
+    rig.broker.await_depth("ferry.retry.6h", 1).await;
+    let waits = rig.broker.peek("ferry.retry.6h").await.remove(0);
+    tell(&daemon, "evt-1", "twice").await;
+    eventually(SOON, "it is asked until the schedule is used up", async || (asked(&rig, "twice") == 3).then_some(()))
+        .await;
+    let mut headers = waits.properties.headers().clone().unwrap();
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    for (header, planned) in
+        [("ferry-purpose", "ferry-planned-purpose"), ("ferry-not-before", "ferry-planned-not-before")]
+    {
+        headers.insert(planned.into(), headers.inner()[header].clone());
+    }
+    headers.insert("ferry-purpose".into(), text("lookup"));
+    headers.insert("ferry-not-before".into(), text("2026-01-01T00:00:00Z"));
+    headers.insert("ferry-hop".into(), AMQPValue::LongLongInt(99));
+    let properties = waits.properties.clone().with_headers(headers);
+    rig.broker.publish("ferry.redeliver", "lookup.acme", &waits.body, properties).await;
+    eventually(SOON, "it is asked for the second call as well", async || (asked(&rig, "twice") == 6).then_some(()))
+        .await;
     rig.end(&daemon).await;
 }
 
