@@ -65,6 +65,21 @@ impl Node {
         Self::private_with(&["--join", self.control.dir.to_str().unwrap()]).await
     }
 
+    /// Sends the replicas that another node has of the streams that this one leads nothing more, or goes on. They fall behind, and
+    /// are read as before.
+    pub(crate) async fn hold_back(&self, other: &Self, held: bool) {
+        let (name, word) = (other.eval("node()").await, if held { "suspend" } else { "resume" });
+        let name = name.trim();
+        self.eval(&format!(
+            r"Is = fun(P) -> {{osiris_replica_reader, init, 1}} =:= proc_lib:translate_initial_call(P) end,
+              To = fun(X) -> is_pid(X) andalso node(X) =:= '{name}' end,
+              Readers = [P || P <- processes(), Is(P), lists:any(To, tuple_to_list(sys:get_state(P)))],
+              true = length(Readers) > 0,
+              [ok = sys:{word}(P) || P <- Readers]"
+        ))
+        .await;
+    }
+
     /// Where clients connect.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port("amqp")))

@@ -129,19 +129,6 @@ impl Vhost {
         found.trim() == "true"
     }
 
-    /// Stops a node's replica of a stream where it is, or lets it go on. The node must not lead the stream.
-    pub(crate) async fn suspend_replica(&self, node: &Node, stream: &str, suspended: bool) {
-        let (vhost, word) = (&self.name, if suspended { "suspend" } else { "resume" });
-        node.eval(&format!(
-            r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{stream}">>)),
-               #{{name := Id}} = amqqueue:get_type_state(Q),
-               true = node(amqqueue:get_pid(Q)) =/= node(),
-               {{ok, Replica}} = rabbit_stream_coordinator:local_pid(Id),
-               ok = sys:{word}(Replica)"#
-        ))
-        .await;
-    }
-
     /// How many channels are open in this virtual host.
     pub(crate) async fn channels(&self) -> usize {
         let vhost = &self.name;

@@ -116,7 +116,7 @@ async fn a_node_whose_replica_is_behind_is_waited_for_and_the_index_stays() {
     one.append(started("early")).await;
     let replicated = async || vhost.has_replica(&third, "ferry.ledger").await.then_some(());
     eventually(SOON, "the third node has a replica", replicated).await;
-    vhost.suspend_replica(&third, "ferry.ledger", true).await;
+    first.hold_back(&third, true).await;
     for number in 0..50 {
         one.append(started(&format!("late-{number}"))).await;
     }
@@ -130,7 +130,7 @@ async fn a_node_whose_replica_is_behind_is_waited_for_and_the_index_stays() {
         assert!(one.case("late-49").is_some() && one.records() >= records, "{:?}", one.ledger.progress());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    vhost.suspend_replica(&third, "ferry.ledger", false).await;
+    first.hold_back(&third, false).await;
     one.caught_up().await;
     assert!(matches!(one.append(completed("late-49")).await.ruling, Ruling::Counts(_)));
     assert!(one.records() >= records, "the ledger was read anew");
