@@ -145,17 +145,20 @@ impl Broker {
         let (mut refusals, mut wait) = (0, Duration::ZERO);
         loop {
             let turn = async {
-                tokio::time::sleep(wait).await;
-                // Held until the answer is there: a destination that is down gets one message at a time.
-                let probe = outlet.wait_for_turn().await;
-                self.session().await.map(|session| (session, probe))
+                // A pause of nothing would still take the timer's millisecond.
+                if !wait.is_zero() {
+                    tokio::time::sleep(wait).await;
+                }
+                let turn = outlet.wait_for_turn().await;
+                self.session().await.map(|session| (session, turn))
             };
             let turn = tokio::select! {
                 turn = turn => turn,
                 () = unwanted.cancelled() => None,
                 () = self.stop.cancelled() => None,
             };
-            let Some((session, probe)) = turn else { return Err(BrokerError::Stopping) };
+            // Held until the answer is there.
+            let Some((session, turn)) = turn else { return Err(BrokerError::Stopping) };
             match outlet.publish(&session, message).await {
                 Ok(()) => return Ok(()),
                 Err(PublishFailure::SessionLost { cause }) => {
@@ -169,7 +172,7 @@ impl Broker {
                         self.declare_missing(&session).await;
                     }
                     // A probe has waited for its turn.
-                    wait = if probe.is_some() { Duration::ZERO } else { pause(refusals) };
+                    wait = if turn.is_probe() { Duration::ZERO } else { pause(refusals) };
                     refusals += 1;
                 }
             }

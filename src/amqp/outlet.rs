@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lapin::options::BasicPublishOptions;
 use lapin::{Channel, Confirmation};
-use tokio::sync::{MutexGuard, Semaphore, watch};
+use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
@@ -44,6 +44,19 @@ pub(super) struct Outlet {
     probing: tokio::sync::Mutex<()>,
 }
 
+/// The right to publish one message; given back when dropped.
+pub(super) struct PublishTurn<'a> {
+    _permit: Option<SemaphorePermit<'a>>,
+    /// Held by the one message that a destination gets which is down.
+    probe: Option<MutexGuard<'a, ()>>,
+}
+
+impl PublishTurn<'_> {
+    pub(super) fn is_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+}
+
 /// A channel in confirm mode. The client closes it when the last copy is dropped, so what is under way on one that is given up
 /// can still be confirmed.
 #[derive(Clone)]
@@ -76,34 +89,43 @@ impl OutletMap {
 }
 
 impl Outlet {
-    /// Waits until a message may be published: at once, unless the destination is down. Then they wait for one of them, which
-    /// gets the guard and finds out.
-    pub(super) async fn wait_for_turn(&self) -> Option<MutexGuard<'_, ()>> {
-        let mut standing = self.standing.subscribe();
-        if !standing.borrow_and_update().is_down() {
-            return None;
-        }
-        let probe = async {
-            let guard = self.probing.lock().await;
-            loop {
-                let DestinationStanding::Down { next, .. } = *self.standing.borrow() else { return None };
-                if next <= Instant::now() {
-                    return Some(guard);
-                }
-                sleep_until(next).await;
+    /// Waits until a message may be published: at once, unless as many as may be are under way, or the destination is down. Then
+    /// one of those that wait finds out when it confirms again.
+    pub(super) async fn wait_for_turn(&self) -> PublishTurn<'_> {
+        loop {
+            let permit = self.unconfirmed.acquire().await.ok();
+            if !self.standing.borrow().is_down() {
+                return PublishTurn { _permit: permit, probe: None };
             }
-        };
-        tokio::select! {
-            biased;
-            _ = standing.wait_for(|standing| !standing.is_down()) => None,
-            guard = probe => guard,
+            drop(permit);
+            let mut standing = self.standing.subscribe();
+            let probe = tokio::select! {
+                biased;
+                _ = standing.wait_for(|standing| !standing.is_down()) => None,
+                probe = self.wait_for_probe() => probe,
+            };
+            if probe.is_some() {
+                return PublishTurn { _permit: self.unconfirmed.acquire().await.ok(), probe };
+            }
         }
     }
 
-    /// Publishes a message once, and takes note of how the destination answers.
+    /// Waits until the destination is to be probed; `None` where it is down no more.
+    async fn wait_for_probe(&self) -> Option<MutexGuard<'_, ()>> {
+        let guard = self.probing.lock().await;
+        loop {
+            let DestinationStanding::Down { next, .. } = *self.standing.borrow() else { return None };
+            if next <= Instant::now() {
+                return Some(guard);
+            }
+            sleep_until(next).await;
+        }
+    }
+
+    /// Publishes a message whose turn it is once, and takes note of how the destination answers.
     pub(super) async fn publish(&self, session: &Session, message: &Message) -> Result<(), PublishFailure> {
         let sent = Instant::now();
-        let published = self.try_publish(session, message).await;
+        let published = self.confirm(session, message).await;
         let mut change = StandingChange::None;
         self.standing.send_if_modified(|standing| {
             let before = *standing;
@@ -128,17 +150,6 @@ impl Outlet {
         match timeout(BEST_EFFORT, self.unconfirmed.acquire()).await {
             Ok(Ok(_permit)) => self.confirm(session, message).await,
             _ => Err(PublishFailure::Unconfirmed { after: BEST_EFFORT }),
-        }
-    }
-
-    async fn try_publish(&self, session: &Session, message: &Message) -> Result<(), PublishFailure> {
-        let permit = tokio::select! {
-            permit = self.unconfirmed.acquire() => permit,
-            () = session.ended() => return Err(session.loss()),
-        };
-        match permit {
-            Ok(_permit) => self.confirm(session, message).await,
-            Err(_) => Err(PublishFailure::SessionLost { cause: CloseCause::found("ferryd is stopping") }),
         }
     }
 
@@ -198,5 +209,59 @@ impl Outlet {
                 info!(destination, down_s = after.as_secs(), "the destination takes messages again");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::amqp::destination::LinkPurpose;
+
+    fn outlet(most_unconfirmed: usize) -> Outlet {
+        Outlet {
+            destination: PublishDestination { link: LinkPurpose::Events, name: "ferry.events acme".to_owned() },
+            unconfirmed: Semaphore::new(most_unconfirmed),
+            channel: tokio::sync::Mutex::default(),
+            standing: watch::Sender::default(),
+            probing: tokio::sync::Mutex::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_messages_are_under_way_than_may_be() {
+        let outlet = outlet(2);
+        let turns = [outlet.wait_for_turn().await, outlet.wait_for_turn().await];
+        assert!(outlet.wait_for_turn().now_or_never().is_none());
+        drop(turns);
+        assert!(!outlet.wait_for_turn().await.is_probe());
+    }
+
+    #[tokio::test]
+    async fn what_is_down_gets_one_message_at_a_time_until_it_confirms() {
+        let outlet = outlet(2);
+        let now = Instant::now();
+        outlet.standing.send_replace(DestinationStanding::Down { since: now, probes: 0, next: now });
+        let probe = outlet.wait_for_turn().await;
+        assert!(probe.is_probe());
+        let mut next = Box::pin(outlet.wait_for_turn());
+        assert!(next.as_mut().now_or_never().is_none());
+        outlet.standing.send_modify(|standing| {
+            let _ = standing.confirm(Instant::now());
+        });
+        assert!(!next.await.is_probe());
+    }
+
+    #[tokio::test]
+    async fn who_waited_for_room_when_the_destination_went_down_waits_on() {
+        let outlet = outlet(1);
+        let turn = outlet.wait_for_turn().await;
+        let mut next = Box::pin(outlet.wait_for_turn());
+        assert!(next.as_mut().now_or_never().is_none());
+        let later = Instant::now() + Duration::from_mins(1);
+        outlet.standing.send_replace(DestinationStanding::Down { since: later, probes: 0, next: later });
+        drop(turn);
+        assert!(next.as_mut().now_or_never().is_none(), "it is no time for a probe");
     }
 }
