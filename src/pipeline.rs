@@ -14,6 +14,7 @@
 pub mod callback;
 pub mod cancel;
 pub mod conclude;
+mod conflict;
 pub mod control;
 pub mod in_flight;
 pub mod inquire;
@@ -98,7 +99,11 @@ impl Pipeline {
             Err(refusal) => return Box::pin(self.refuse(lanes, refusal, acker)).await,
         };
         drop(delivery);
-        let claim = match self.in_flight.enter(Step::new(&order.command.id, &order.parcel.travel), acker, copy) {
+        let claim = match self.in_flight.enter(
+            Step::new(&order.command.id, &order.parcel.travel, &order.parcel.body),
+            acker,
+            copy,
+        ) {
             Entry::Begun(claim) => claim,
             Entry::Joined => return,
             Entry::Ended(acker) => return ack([acker]).await,

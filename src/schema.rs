@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::domain::command::CommandBody;
 use crate::domain::command_id::CommandId;
-use crate::domain::conflict::ConflictEvent;
+use crate::domain::conflict::{ConflictEvent, ConflictNote};
 use crate::domain::event::Event;
 use crate::domain::ledger::record::{
     Asked, CancelWished, Finished, Opened, Released, Replayed, Settled, Started, TakenOver, VERSION,
@@ -62,6 +62,7 @@ pub fn record() -> Value {
         ("cancel_wished", true, generator.subschema_for::<CancelWished>()),
         ("replayed", true, generator.subschema_for::<Replayed>()),
         ("asked", false, generator.subschema_for::<Asked>()),
+        ("conflicted", false, generator.subschema_for::<ConflictNote>()),
     ];
     let kinds = kinds.map(|(kind, critical, data)| {
         let fields = json!({ "kind": { "const": kind }, "critical": { "const": critical }, "data": data });

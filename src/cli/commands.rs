@@ -21,6 +21,7 @@ Examples:
   ferryd commands
   ferryd commands --provider stripe --state failed --newer-than 2h
   ferryd commands --reference order-1001
+  ferryd commands --conflicts --newer-than 7d
   ferryd commands --state waiting --older-than 2d --limit 1000 --json | jq -r '.commands[].id'
 
 Newest first; AGE is the time since the last change. A list that is cut ends with the `--cursor` that
@@ -70,6 +71,9 @@ struct Which {
     /// Only those that failed with this code of the provider's, or ferryd's own word
     #[arg(long)]
     code: Option<String>,
+    /// Only those that something has contradicted: see `conflicts` in `ferryd status`
+    #[arg(long)]
+    conflicts: bool,
     /// Only those with this reference of their publisher's
     #[arg(long)]
     reference: Option<String>,
@@ -112,6 +116,7 @@ impl Which {
             older_than: self.older_than,
             newer_than: self.newer_than,
             cancel_requested: Some(self.cancel_requested),
+            conflicts: self.conflicts,
             ..Filter::default()
         }
     }
@@ -154,11 +159,12 @@ fn cells(row: &Row, now: Timestamp) -> [String; 9] {
     let Row { provider, operation, generation, attempt, .. } = row;
     let word = |name: &Option<Name>| name.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
     let dead = if row.dead { " (dead)" } else { "" };
+    let conflicts = if row.contradicted { " (conflict)" } else { "" };
     [
         row.updated_at.map_or_else(|| "?".to_owned(), |at| age(at, now)),
         row.id.to_string(),
         format!("{}.{}", word(provider), word(operation)),
-        row.state.as_str().to_owned(),
+        format!("{}{conflicts}", row.state.as_str()),
         row.kind.map(|kind| format!("{}{dead}", kind.as_str())).unwrap_or_default(),
         row.code.clone().unwrap_or_default(),
         step(Step::call(*generation, *attempt)),

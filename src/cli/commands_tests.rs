@@ -31,6 +31,7 @@ fn row(id: &str) -> Row {
         attempt: 8,
         provider_reference: None,
         dead: true,
+        contradicted: false,
         created_at: None,
         updated_at: "2026-11-25T12:00:00Z".parse().ok(),
         ended_at: None,

@@ -11,6 +11,7 @@ use super::error::CommandError;
 use super::output::{Output, Table, visible};
 use super::wording::{between, moment, step};
 use crate::domain::command_id::CommandId;
+use crate::domain::conflict::ConflictNote;
 use crate::domain::event::Event;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::ledger::case::{Case, Phase, Transition};
@@ -57,6 +58,8 @@ struct Story<'a> {
     cancel: Option<&'a Person>,
     #[serde(skip_serializing_if = "Option::is_none")]
     blocked: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    conflicts: &'a [ConflictNote],
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<&'a Event>,
     timeline: &'a [Transition],
@@ -83,6 +86,7 @@ impl<'a> Story<'a> {
             deadline: case.deadline,
             cancel: case.cancel.as_ref(),
             blocked: case.blocked.as_deref(),
+            conflicts: &case.conflicts,
             event: case.ending.as_ref().map(|ending| &ending.event),
             timeline: &case.history,
         }
@@ -115,6 +119,10 @@ fn print(id: &CommandId, case: &Case, now: Timestamp, out: &mut Output) -> Resul
     if !case.history.is_empty() {
         out.line("")?;
         out.table(&timeline(&case.history))?;
+    }
+    for ConflictNote { at, conflict, event, message } in &case.conflicts {
+        out.line("")?;
+        out.line(visible(&format!("conflict ({conflict}) at {}: {message}; event {event}", moment(*at))))?;
     }
     out.line("")?;
     for line in next(id, case, now) {

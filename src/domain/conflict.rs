@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::command::Identity;
 use super::event::{Event, Trace, routing_key};
+use super::ledger::opening::digest;
 use super::lifecycle::State;
+use super::name::excerpt;
 
 /// The last word of its routing key and of its type.
 const WORD: &str = "conflict";
@@ -54,6 +56,9 @@ pub struct ConflictData {
     /// The state that the contradicting answer would have led to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contradicted_by: Option<State>,
+    /// The provider's own id for what contradicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_reference: Option<String>,
 }
 
 /// What was contradicted.
@@ -64,6 +69,34 @@ pub enum Conflict {
     Content,
     /// The provider gave an answer that contradicts the one by which the command has ended.
     Answer,
+    /// The provider tells of something that it has done for the command, and calls it by none of the ids that it has told of the
+    /// command's calls: perhaps a second payment.
+    Reference,
+}
+
+impl Conflict {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            Self::Answer => "answer",
+            Self::Reference => "reference",
+        }
+    }
+}
+
+/// A conflict as it is on record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConflictNote {
+    /// When it was noticed.
+    pub at: Timestamp,
+    /// What was contradicted, in a word; a later version may have others.
+    pub conflict: String,
+    /// The id of the event that tells it.
+    pub event: String,
+    /// For people.
+    pub message: String,
 }
 
 impl ConflictEvent {
@@ -78,6 +111,7 @@ impl ConflictEvent {
                 .to_owned(),
             stands: None,
             contradicted_by: None,
+            provider_reference: None,
             command,
         };
         Self::new(id, data, trace, at)
@@ -96,10 +130,54 @@ impl ConflictEvent {
             message,
             stands: Some(stands.id.clone()),
             contradicted_by: Some(answer.data.state),
+            provider_reference: answer.data.provider_reference.clone(),
             command: answer.data.command.clone(),
         };
         let trace = Trace { parent: answer.traceparent.clone(), state: answer.tracestate.clone() };
         Self::new(format!("{}/conflict", answer.id), data, trace, answer.time)
+    }
+
+    /// Of something that the provider has done for a command and calls `reference`, where it has called what it did for it
+    /// `known` so far, if it was asked for anything.
+    #[must_use]
+    pub fn of_reference(
+        command: Identity,
+        reference: &str,
+        known: Option<&str>,
+        stands: Option<&Event>,
+        at: Timestamp,
+    ) -> Self {
+        let known = match known {
+            Some(known) => format!("has called what it did for it `{}` so far", excerpt(known)),
+            None => "was not asked for it".to_owned(),
+        };
+        let message = format!(
+            "the provider says that `{}` is done for this command, and {known}: perhaps a second payment; look it up at the \
+             provider",
+            excerpt(reference),
+        );
+        let data = ConflictData {
+            conflict: Conflict::Reference,
+            message,
+            stands: stands.map(|stands| stands.id.clone()),
+            contradicted_by: Some(State::Completed),
+            provider_reference: Some(reference.to_owned()),
+            command,
+        };
+        let id = format!("{}/conflict/{}", data.command.id, digest(reference.as_bytes()));
+        Self::new(id, data, Trace::default(), at)
+    }
+
+    /// As it is put on record.
+    #[must_use]
+    pub fn note(&self) -> ConflictNote {
+        let ConflictData { conflict, message, .. } = &self.data;
+        ConflictNote {
+            at: self.time,
+            conflict: conflict.as_str().to_owned(),
+            event: self.id.clone(),
+            message: message.clone(),
+        }
     }
 
     fn new(id: String, data: ConflictData, trace: Trace, at: Timestamp) -> Self {

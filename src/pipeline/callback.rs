@@ -34,6 +34,7 @@ use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::inquiry::Purpose;
 use crate::domain::ledger::about::About;
+use crate::domain::ledger::case::Case;
 use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{By, Fact, Finished, Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
@@ -227,13 +228,22 @@ impl Callbacks {
         if let Some((ledger, identity)) = known {
             let id = identity.id.clone();
             if tried <= TOLD_AFTER && !travel.told {
-                following.messages.extend(self.told(callback, item, &notice, Some(identity)));
+                following.messages.extend(self.told(callback, item, &notice, Some(identity.clone())));
             }
-            let case = ledger.case(&id);
-            let about = case.as_deref().map_or(About::Latest, |case| About::of(&notice, case));
+            let mut case = ledger.case(&id);
+            let mut about = about_of(&notice, case.as_deref());
+            if about == About::Another {
+                // Not unless everything that is on record of it is known here.
+                ledger.barrier().await?;
+                case = ledger.case(&id);
+                about = about_of(&notice, case.as_deref());
+            }
             match happening(&notice.meaning) {
                 Some(_) if about == About::Unclear && tried < MOST_WAITS => {
                     following.again(item, tried + 1, true);
+                }
+                Some(_) if about == About::Another => {
+                    following.messages.extend(self.pipeline.tell_another(ledger, identity, &notice).await?);
                 }
                 Some(_) if about != About::Latest => {
                     let reference = notice.reference.as_deref().unwrap_or_default();
@@ -246,7 +256,11 @@ impl Callbacks {
                 Some(happening) => match self.pipeline.decide(ledger, &id, happening).await? {
                     Decided::Yes(outgoing) => following.add(&id, outgoing),
                     Decided::NotYet => following.again(item, FOREIGN_WAIT, true),
-                    Decided::Overtaken => following.again(item, tried + 1, true),
+                    Decided::Overtaken if tried < MOST_WAITS => following.again(item, tried + 1, true),
+                    // It was never called in all that time.
+                    Decided::Overtaken => {
+                        following.messages.extend(self.pipeline.tell_another(ledger, identity, &notice).await?);
+                    }
                 },
                 None if notice.meaning == Meaning::Lookup => {
                     let question = case.as_ref().and_then(|case| self.pipeline.asked_now(case, Some(Purpose::Lookup)));
@@ -384,15 +398,9 @@ impl Pipeline {
                     return Ok(Decided::Yes(Outgoing { settles: Some(decided.by), ..outgoing }));
                 }
                 Ruling::Contradicts(stands) => {
-                    let (answer, stands) = (event.data.state.as_str(), stands.as_ref());
-                    let stood = stands.data.state.as_str();
-                    error!(
-                        command.id = id.as_str(),
-                        answer,
-                        stands = stood,
-                        "a webhook call contradicts how its command has ended"
-                    );
-                    return Ok(Decided::Yes(self.outbox.contradicted(&ConflictEvent::of_answer(&event, stands))));
+                    let conflict = ConflictEvent::of_answer(&event, &stands);
+                    self.record_conflict(&conflict).await?;
+                    return Ok(Decided::Yes(self.outbox.contradicted(&conflict)));
                 }
                 Ruling::Outrun { attempt } => least_attempt = attempt,
                 Ruling::Passed => return Ok(Decided::Overtaken),
@@ -409,6 +417,10 @@ impl Pipeline {
             }
         }
     }
+}
+
+fn about_of(notice: &Notice, case: Option<&Case>) -> About {
+    case.map_or(About::Latest, |case| About::of(notice, case))
 }
 
 /// What a notice leads to, where it decides.

@@ -9,6 +9,7 @@ use lapin::types::ShortString;
 use tracing::{error, info};
 
 use super::Pipeline;
+use super::conflict::of_content;
 use super::log::log_verdict;
 use super::memory::record;
 use super::outbox::Outgoing;
@@ -147,8 +148,8 @@ impl Pipeline {
                 Ruling::Outrun { attempt: least } => attempt = least,
                 Ruling::Unknown => verdict = in_doubt(parcel, remedies),
                 Ruling::Cancelled(person) => verdict = Verdict::cancelled(&person),
-                Ruling::OtherContent => return Ok(self.other_content(parcel, &effects)),
-                Ruling::Contradicts(stands) => return Ok(self.contradiction(parcel, &effects.event, &stands)),
+                Ruling::OtherContent => return self.other_content(parcel, &effects).await,
+                Ruling::Contradicts(stands) => return self.contradiction(parcel, &effects.event, &stands).await,
                 Ruling::Unsettled(decided) => return Ok(self.on_record(parcel, &decided)),
                 Ruling::Ended(event) if parcel.fresh => return Ok(self.outbox.answer(parcel, &event)),
                 Ruling::Blocked(kind) => return Ok(self.foreign(parcel, &kind)),
@@ -211,8 +212,9 @@ impl Pipeline {
                 Next::Answer(event) => return Ok(self.outbox.answer(parcel, &event)),
                 Next::Drop => return Ok(dropped(parcel)),
                 Next::Conflict => {
-                    let event = content_conflict(parcel);
-                    return Ok(self.outbox.conflict(parcel, &event));
+                    let conflict = of_content(parcel);
+                    self.record_conflict(&conflict).await?;
+                    return Ok(self.outbox.conflict(parcel, &conflict));
                 }
                 Next::Wait(kind) => return Ok(self.foreign(parcel, &kind)),
             }
@@ -226,21 +228,18 @@ impl Pipeline {
     }
 
     /// A message that is no valid command is kept for an operator even under an id that is another's.
-    fn other_content(&self, parcel: &Parcel, effects: &Effects) -> Outgoing {
-        let conflict = self.outbox.conflict(parcel, &content_conflict(parcel));
+    async fn other_content(&self, parcel: &Parcel, effects: &Effects) -> Result<Outgoing, BrokerError> {
+        let conflict = of_content(parcel);
+        self.record_conflict(&conflict).await?;
+        let told = self.outbox.conflict(parcel, &conflict);
         let kept = effects.carried.as_ref().map(|carried| self.outbox.carried(parcel, carried));
-        Outgoing { messages: kept.into_iter().chain(conflict.messages).collect(), ..conflict }
+        Ok(Outgoing { messages: kept.into_iter().chain(told.messages).collect(), ..told })
     }
 
-    fn contradiction(&self, parcel: &Parcel, answer: &Event, stands: &Event) -> Outgoing {
-        error!(
-            command.id = answer.subject,
-            answer = answer.data.state.as_str(),
-            stands = stands.data.state.as_str(),
-            "a provider's answer contradicts how its command has ended"
-        );
-        let conflict = self.outbox.conflict(parcel, &ConflictEvent::of_answer(answer, stands));
-        Outgoing { replies: Vec::new(), ..conflict }
+    async fn contradiction(&self, parcel: &Parcel, answer: &Event, stands: &Event) -> Result<Outgoing, BrokerError> {
+        let conflict = ConflictEvent::of_answer(answer, stands);
+        self.record_conflict(&conflict).await?;
+        Ok(Outgoing { replies: Vec::new(), ..self.outbox.conflict(parcel, &conflict) })
     }
 
     fn foreign(&self, parcel: &mut Parcel, kind: &str) -> Outgoing {
@@ -260,15 +259,6 @@ fn dropped(parcel: &Parcel) -> Outgoing {
     let attempt = parcel.travel.progress.attempt;
     info!(command.id = parcel.identity.id.as_str(), attempt, "dropped a copy: its step is over");
     Outgoing::default()
-}
-
-fn content_conflict(parcel: &Parcel) -> ConflictEvent {
-    ConflictEvent::of_content(
-        parcel.identity.clone(),
-        &parcel.opening().content,
-        parcel.trace.clone(),
-        Timestamp::now(),
-    )
 }
 
 /// The message of a command that begins to wait, so that it can be looked up before its time.

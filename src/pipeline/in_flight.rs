@@ -4,6 +4,7 @@
 //! joins the running work and is acked with it. So a broker restart makes no call twice and nothing unknown.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lapin::Acker;
@@ -25,16 +26,21 @@ pub struct Step {
     /// the continuation of another may have too.
     inquiry: u32,
     hop: u32,
+    /// Of its body: a command that comes under the id of another is no copy of it.
+    body: u64,
 }
 
 impl Step {
     /// The step a command is at.
     #[must_use]
-    pub fn new(command: &CommandId, travel: &Travel) -> Self {
+    pub fn new(command: &CommandId, travel: &Travel, body: &[u8]) -> Self {
         let Travel { progress, hop, .. } = travel;
         let inquiry = progress.inquiry.map_or(0, |inquiry| inquiry.number);
         let (generation, attempt) = (progress.generation, progress.attempt);
-        Self { command: command.clone(), generation, attempt, inquiry, hop: *hop }
+        let mut hasher = DefaultHasher::new();
+        hasher.write(body);
+        let body = hasher.finish();
+        Self { command: command.clone(), generation, attempt, inquiry, hop: *hop, body }
     }
 }
 
@@ -142,13 +148,13 @@ mod tests {
 
     fn step(hop: u32) -> Step {
         let travel = Travel { hop, ..Travel::fresh(Timestamp::UNIX_EPOCH) };
-        Step::new(&"order-1".parse().unwrap(), &travel)
+        Step::new(&"order-1".parse().unwrap(), &travel, b"")
     }
 
     fn question(number: u32, hop: u32) -> Step {
         let mut travel = Travel { hop, ..Travel::fresh(Timestamp::UNIX_EPOCH) };
         travel.progress.inquiry = Some(Inquiry::new(number, Purpose::Lookup, Timestamp::UNIX_EPOCH));
-        Step::new(&"order-1".parse().unwrap(), &travel)
+        Step::new(&"order-1".parse().unwrap(), &travel, b"")
     }
 
     fn begin(steps: &InFlight, step: Step, tag: u64, copy: bool) -> Claim {
@@ -176,6 +182,18 @@ mod tests {
         assert_eq!((second.finish().len(), first.finish().len()), (1, 1));
         let again = begin(&steps, step(1), 3, false);
         assert_eq!(again.finish().len(), 1);
+    }
+
+    #[test]
+    fn a_redelivered_command_that_says_something_else_is_no_copy() {
+        let steps = InFlight::default();
+        let travel = Travel::fresh(Timestamp::UNIX_EPOCH);
+        let [one, other] = ["one", "other"].map(|body| Step::new(&"a".parse().unwrap(), &travel, body.as_bytes()));
+        let claim = begin(&steps, one.clone(), 1, false);
+        assert_eq!(begin(&steps, other.clone(), 2, true).finish().len(), 1);
+        assert_eq!(claim.finish().len(), 1);
+        assert!(matches!(steps.enter(one, acker(3), true), Entry::Ended(_)));
+        assert!(matches!(steps.enter(Step { body: 0, ..other }, acker(4), true), Entry::Begun(_)));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::commands::Failed;
 use super::problem::{Kind, Problem};
 use super::query::{Asked, Query};
 use crate::domain::command_id::CommandId;
+use crate::domain::conflict::ConflictNote;
 use crate::domain::event::Event;
 use crate::domain::ledger::case::{Case, Transition};
 use crate::domain::ledger::record::Person;
@@ -35,6 +36,9 @@ pub(super) struct CommandStory {
     /// Who wished it cancelled before it came, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel: Option<Person>,
+    /// What has contradicted what is known of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conflicts: Vec<ConflictNote>,
     /// The event that told its end, if it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<Event>,
@@ -72,7 +76,8 @@ impl CommandStory {
     fn new(id: CommandId, case: Case) -> Self {
         let (unknown, cancel, timeline) = (case.may_have_acted(), case.cancel.clone(), case.history.clone());
         let (deadline, event) = (case.deadline, case.ending.as_ref().map(|ending| ending.event.clone()));
-        Self { row: Row::new(id, case), unknown, deadline, cancel, event, timeline }
+        let conflicts = case.conflicts.clone();
+        Self { row: Row::new(id, case), unknown, deadline, cancel, conflicts, event, timeline }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -19,7 +20,8 @@ use crate::domain::ledger::case::Case;
 use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{By, Fact, Finished, Opened, Opening, Person, Reason, Record, RecordId, Step};
 use crate::domain::ledger::ruling::Ruling;
-use crate::domain::outcome::Success;
+use crate::domain::outcome::{Outcome, Success};
+use crate::domain::progress::Attempted;
 use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Filter, Group, Page, Row};
 use crate::pipeline::cancel::Cancellation;
@@ -88,11 +90,12 @@ impl Fake {
         let moment = Moment { generation: 0, attempt: 1, at: Timestamp::UNIX_EPOCH };
         let happening = Happening::Completed(Success::default());
         let event = Event::new(opening.identity.clone(), moment, happening, Trace::default());
+        let outcome = Outcome::Completed(Success::default());
         let finished = Finished {
             step: FIRST,
             opening: Some(opening),
             fresh: true,
-            call: None,
+            call: Some(Attempted::new(1, Timestamp::UNIX_EPOCH, Duration::ZERO, &outcome)),
             unknown: false,
             absent: false,
             kept: None,

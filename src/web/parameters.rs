@@ -32,8 +32,10 @@ pub(super) fn parameters(route: Route) -> Vec<Value> {
             let asked = |name: &str| route != Route::Groups || !matches!(name, "limit" | "cursor");
             let filters = FILTERS.into_iter().filter(|(name, _)| asked(name));
             all.extend(filters.map(|(name, description)| parameter("query", name, description, &filter_schema(name))));
+            let flag = || json!({ "type": "boolean" });
+            let description = "Only commands that something has contradicted.";
+            all.push(parameter("query", "conflicts", description, &flag()));
             if route == Route::Commands {
-                let flag = || json!({ "type": "boolean" });
                 all.push(parameter("query", "dead", "Only dead letters.", &flag()));
                 let description = "Only what was asked to be cancelled and has not come; else none of it is listed.";
                 all.push(parameter("query", "cancel_requested", description, &flag()));

@@ -115,6 +115,7 @@ impl Query {
             code: self.text("code"),
             older_than: self.time("older_than", now)?,
             newer_than: self.time("newer_than", now)?,
+            conflicts: self.flag("conflicts")?,
             ..Filter::default()
         })
     }
@@ -151,7 +152,7 @@ mod tests {
     fn every_filter_is_read() {
         let asked = read(
             "provider=stripe&account=default&type=payment&operation=charge&reference=order%201&state=failed&kind=declined\
-             &code=card%2Fx&older_than=36h&newer_than=2026-01-31T12:00:00Z&dead=true&limit=7",
+             &code=card%2Fx&older_than=36h&newer_than=2026-01-31T12:00:00Z&dead=true&conflicts=true&limit=7",
         );
         let expected = Filter {
             r#type: Some("payment".parse().unwrap()),
@@ -165,6 +166,7 @@ mod tests {
             older_than: Some("2026-11-24T00:00:00Z".parse().unwrap()),
             newer_than: Some("2026-01-31T12:00:00Z".parse().unwrap()),
             dead: true,
+            conflicts: true,
             ..Filter::default()
         };
         assert_eq!(asked.unwrap(), Asked { filter: expected, after: None, limit: 7 });
@@ -179,6 +181,7 @@ mod tests {
             ("kind=sad", "kind"),
             ("older_than=yesterday", "older_than"),
             ("dead=yes", "dead"),
+            ("conflicts=yes", "conflicts"),
             ("limit=0", "limit"),
             ("limit=1001", "limit"),
             ("cursor=x", "cursor"),

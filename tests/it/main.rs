@@ -15,6 +15,7 @@ mod carry;
 #[cfg(feature = "failpoints")]
 mod chaos;
 mod contract;
+mod contradictions;
 mod copies;
 #[cfg(feature = "failpoints")]
 mod crash;

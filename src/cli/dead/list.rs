@@ -65,6 +65,7 @@ pub(super) fn wanted(which: &Which, now: Timestamp) -> Result<index::Filter, Com
         newer_than: which.newer_than.and_then(before),
         dead: true,
         cancel_requested: None,
+        conflicts: false,
     })
 }
 

@@ -86,7 +86,12 @@ fn call(fact: &Fact) -> Option<Step> {
         Fact::Started(started) => Some(started.step),
         Fact::Finished(finished) => Some(finished.step),
         Fact::Replayed(replayed) => Some(Step::call(replayed.from.saturating_add(1), 1)),
-        Fact::Released(_) | Fact::TakenOver(_) | Fact::Settled(_) | Fact::CancelWished(_) | Fact::Asked(_) => None,
+        Fact::Released(_)
+        | Fact::TakenOver(_)
+        | Fact::Settled(_)
+        | Fact::CancelWished(_)
+        | Fact::Asked(_)
+        | Fact::Conflicted(_) => None,
     }
 }
 
@@ -97,6 +102,7 @@ fn style(fact: &Fact) -> Style {
             State::Failed => AnsiColor::Red,
             _ => AnsiColor::Yellow,
         },
+        Fact::Conflicted(_) => AnsiColor::Red,
         Fact::Started(_) => AnsiColor::Blue,
         Fact::Settled(_) | Fact::Asked(_) => AnsiColor::BrightBlack,
         _ => return Style::new(),
@@ -120,6 +126,7 @@ fn gist(fact: &Fact) -> String {
             format!("{person}{key}")
         }
         Fact::Asked(asked) => format!("the end is to be told to {}", asked.reply_to),
+        Fact::Conflicted(note) => format!("{}: {}", note.conflict, note.message),
     }
 }
 

@@ -3,7 +3,9 @@
 //! What a provider says late about the former must not be taken for the end of the latter: a "no" to what is over would have the
 //! core application try again what the provider is doing.
 
-use super::case::Case;
+use serde_json::Value;
+
+use super::case::{Case, Ending};
 use crate::domain::callback::{Meaning, Notice};
 
 /// Which of a command's calls a notice is about.
@@ -15,6 +17,8 @@ pub enum About {
     Earlier,
     /// Either: what the provider calls the latest by is not known yet, and what it says would be taken for a "no" to that.
     Unclear,
+    /// Something else that the provider has done for the command: perhaps a second payment.
+    Another,
 }
 
 impl About {
@@ -22,6 +26,17 @@ impl About {
     /// one call; what else bears a token is looked at twice.
     #[must_use]
     pub fn of(notice: &Notice, case: &Case) -> Self {
+        let call = Self::call_of(notice, case);
+        let is_done = matches!(notice.meaning, Meaning::Completed(_));
+        // The latest call may have had another id so far, as an order has before its capture. That is over with its last end.
+        let may_be_renamed = call != Self::Earlier && case.ending.as_ref().is_none_or(Ending::is_dead);
+        match notice.reference.as_deref() {
+            Some(told) if is_done && !may_be_renamed && !is_its_own(told, notice, case, call) => Self::Another,
+            _ => call,
+        }
+    }
+
+    fn call_of(notice: &Notice, case: &Case) -> Self {
         match notice.generation {
             Some(generation) if generation != case.key_since => return Self::Earlier,
             Some(_) if notice.token.is_none() => return Self::Latest,
@@ -37,6 +52,31 @@ impl About {
             None if says_no && is_replayed && notice.generation.is_none() => Self::Unclear,
             _ => Self::Latest,
         }
+    }
+}
+
+/// Whether an id is one of those by which the provider has told of the command's calls, in whichever generation, or belongs
+/// to one of them: it was told beside it in a result, or the notice tells it beside it, as an order beside its capture. Where
+/// none is known yet, any is.
+fn is_its_own(told: &str, notice: &Notice, case: &Case, call: About) -> bool {
+    let references = case.references.iter().chain(&case.provider_reference).chain(&case.former_reference);
+    let known: Vec<&str> = references.map(String::as_str).collect();
+    if known.is_empty() || (case.provider_reference.is_none() && call == About::Latest) {
+        return call == About::Latest;
+    }
+    let result = case.ending.as_ref().and_then(|ending| ending.event.data.result.as_ref());
+    known.contains(&told)
+        || result.is_some_and(|result| has_text(result, &|text| text == told))
+        || has_text(&notice.body, &|text| known.contains(&text))
+}
+
+/// Whether a text stands anywhere in a value.
+fn has_text(value: &Value, is_meant: &impl Fn(&str) -> bool) -> bool {
+    match value {
+        Value::String(text) => is_meant(text),
+        Value::Array(items) => items.iter().any(|item| has_text(item, is_meant)),
+        Value::Object(fields) => fields.values().any(|item| has_text(item, is_meant)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

@@ -1,6 +1,10 @@
+use serde_json::json;
+
 use super::*;
-use crate::domain::ledger::record::Step;
-use crate::domain::outcome::Failure;
+use crate::domain::command::{Envelope, Identity};
+use crate::domain::event::{Event, Happening, Moment, Trace};
+use crate::domain::ledger::record::{RecordId, Step};
+use crate::domain::outcome::{Failure, Success};
 
 /// A command that was sent again under another key, after a call that the provider had called `former`.
 fn replayed(former: Option<&str>, known: Option<&str>) -> Case {
@@ -73,4 +77,53 @@ fn a_token_beside_the_id_tells_the_call_and_the_providers_own_id_has_to_agree() 
         let notice = Notice { token: Some("T".to_owned()), ..notice(Some(generation), told, no()) };
         assert_eq!(About::of(&notice, &replayed(former, known)), expected, "{former:?} {known:?} {notice:?}");
     }
+}
+
+/// A command whose calls the provider has called so, over all generations, the latest last.
+fn called(references: &[&str], ended: bool) -> Case {
+    let mut case = Case::opened(None, Step::call(0, 1));
+    case.references = references.iter().map(|reference| (*reference).to_owned()).collect();
+    case.provider_reference = case.references.last().cloned();
+    if ended {
+        let id = Identity::glean(&json!({ "id": "order-1" }), b"", Envelope::default());
+        let moment = Moment { generation: 0, attempt: 1, at: jiff::Timestamp::UNIX_EPOCH };
+        let success = Success { result: Some(json!({ "capture": { "id": "c" } })), ..Success::default() };
+        let event = Event::new(id, moment, Happening::Completed(success), Trace::default());
+        let by = RecordId { writer: uuid::Uuid::nil(), number: 1 };
+        case.ending = Some(Ending { by, event, letter: None });
+    }
+    case
+}
+
+#[test]
+fn what_is_done_under_an_id_that_is_none_of_the_commands_own_is_another_deed() {
+    let done = || Meaning::Completed(Success::default());
+    let body = |order: &str| json!({ "resource": { "order_id": order, "captures": [1, null, { "id": "x" }] } });
+    for (known, ended, generation, told, beside, expected) in [
+        // The same again.
+        (&["a"][..], true, None, "a", "-", About::Latest),
+        (&["a"][..], true, Some(0), "a", "-", About::Latest),
+        // Something else, after the end or before it.
+        (&["a"][..], true, None, "b", "-", About::Another),
+        (&["a"][..], true, Some(0), "b", "-", About::Another),
+        (&["a"][..], false, None, "b", "-", About::Another),
+        // Of a call that was given up, and is done after all.
+        (&["a"][..], false, Some(3), "b", "-", About::Another),
+        (&[][..], false, Some(3), "b", "-", About::Another),
+        // What the only call may be called from now on.
+        (&["a"][..], false, Some(0), "b", "-", About::Latest),
+        (&[][..], false, None, "b", "-", About::Latest),
+        (&[][..], true, None, "b", "-", About::Latest),
+        // An earlier id of its own, one that its result tells, and one told beside an id of its own.
+        (&["a", "b"][..], true, None, "a", "-", About::Earlier),
+        (&["a"][..], true, None, "c", "-", About::Earlier),
+        (&["a"][..], true, None, "d", "a", About::Earlier),
+    ] {
+        let notice = Notice { body: body(beside), ..notice(generation, Some(told), done()) };
+        let about = About::of(&notice, &called(known, ended));
+        assert_eq!(about, expected, "{known:?} {ended} {generation:?} {told} {beside}");
+    }
+    // A "no" to something else is none of this command's.
+    let no = notice(None, Some("b"), Meaning::Declined(Failure::default()));
+    assert_eq!(About::of(&no, &called(&["a"], true)), About::Earlier);
 }

@@ -7,7 +7,9 @@ use crate::domain::event::Happening;
 use crate::domain::outcome::{Party, Success};
 
 fn decide(told: &mut Told, step: Step, happening: Happening) {
-    told.rule(Fact::Finished(Box::new(finished(step, happening))));
+    let mut finished = finished(step, happening);
+    finished.effects.told = finished.effects.event.data.state != State::Processing && step.inquiry == 0;
+    told.rule(Fact::Finished(Box::new(finished)));
 }
 
 fn inquiry(attempt: u32, inquiry: u32) -> Step {

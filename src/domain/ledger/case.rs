@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::effects::{Effects, HeaderValue};
 use super::record::{Asked, Guard, Kept, Opening, Person, RecordId, Step};
 use super::ruling::{Decided, Ruling, TooLate};
+use crate::domain::conflict::ConflictNote;
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::event::Event;
 use crate::domain::key::IdempotencyKey;
@@ -27,6 +28,12 @@ use crate::domain::lifecycle::{Kind, State};
 
 /// The most who are told of the end of one command besides its publisher.
 pub(super) const MAX_REPLIES: usize = 32;
+
+/// The most conflicts that are remembered of one command: the first ones.
+pub(super) const MAX_CONFLICTS: usize = 16;
+
+/// The most ids of its provider's that are remembered of one command: the latest ones.
+const MAX_REFERENCES: usize = 16;
 
 /// The most transitions that are remembered of one command: the first and the latest.
 const MAX_HISTORY: usize = 64;
@@ -59,9 +66,15 @@ pub struct Case {
     /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// How many calls were begun, over all generations.
+    #[serde(default)]
+    pub calls: u32,
     /// The provider's own id for what it does, once it has told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
+    /// Every id that the provider has told for what it does, over all generations; an order and its capture are two.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
     /// The provider's id for what an earlier generation did, whose key is not used any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former_reference: Option<String>,
@@ -88,6 +101,9 @@ pub struct Case {
     /// The kind of a record that this version does not understand and must not pass over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
+    /// What has contradicted what is known of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<ConflictNote>,
     /// What happened, oldest first.
     pub history: Vec<Transition>,
 }
@@ -192,6 +208,12 @@ impl Case {
         self.digest.is_some() && self.token.is_none()
     }
 
+    /// Whether some call, of any generation, was begun, or may have been.
+    #[must_use]
+    pub fn was_called(&self) -> bool {
+        self.calls > 0 || self.unknown
+    }
+
     /// Whether it has ended, and was told to have ended, without anybody knowing whether it acted.
     #[must_use]
     pub fn is_unresolved(&self) -> bool {
@@ -251,7 +273,9 @@ impl Case {
             digest: None,
             token: None,
             key_since: 0,
+            calls: 0,
             provider_reference: None,
+            references: Vec::new(),
             former_reference: None,
             kept: None,
             asking: None,
@@ -261,6 +285,7 @@ impl Case {
             replies: Vec::new(),
             cancel: None,
             blocked: None,
+            conflicts: Vec::new(),
             history: Vec::new(),
         }
     }
@@ -269,6 +294,17 @@ impl Case {
         let mut case = Self { step, ..Self::unopened() };
         case.identify(opening);
         case
+    }
+
+    /// Remembers an id that the provider has told for what it does.
+    pub(super) fn remember_reference(&mut self, reference: &str) {
+        if self.references.iter().any(|known| known == reference) {
+            return;
+        }
+        if self.references.len() >= MAX_REFERENCES {
+            self.references.remove(0);
+        }
+        self.references.push(reference.to_owned());
     }
 
     /// Takes on an identity, where none is known yet.

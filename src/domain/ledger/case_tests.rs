@@ -174,6 +174,61 @@ fn the_first_definite_end_stays_and_unresolved_gives_way_to_it() {
 }
 
 #[test]
+fn an_answer_to_a_command_that_was_never_called_decides_nothing() {
+    let noticed = || Fact::Finished(Box::new(Finished { call: None, ..finished(FIRST, completed()) }));
+    let given_up = |kind| Fact::Finished(Box::new(Finished { call: None, ..finished(FIRST, failed(kind)) }));
+    for kind in [Kind::Invalid, Kind::Rejected, Kind::Expired, Kind::Unavailable, Kind::Poison] {
+        let mut told = Told::default();
+        told.rule(given_up(kind));
+        assert!(matches!(told.rule(noticed()), Ruling::Contradicts(_)), "{kind:?}");
+        assert_eq!(told.case().state(), State::Failed);
+    }
+    // Somebody may have called, but nobody knows: that is what `unresolved` says.
+    let mut told = Told::default();
+    let unknown = Finished { call: None, unknown: true, ..finished(FIRST, failed(Kind::Unresolved)) };
+    told.rule(Fact::Finished(Box::new(unknown)));
+    assert!(counts_or_outrun(&told.rule(noticed())));
+    // One that waits for its first call is not done either, and not called any more once a start was released.
+    let mut told = Told::default();
+    told.start(Guard::Key(9));
+    told.rule(Fact::Released(Released { started: id(1) }));
+    assert_eq!(told.rule(noticed()), Ruling::Passed);
+    told.start(Guard::Key(9));
+    assert!(counts(&told.rule(noticed())));
+    // A call that was answered with a refusal may have been answered by something in between.
+    let mut told = Told::default();
+    told.start(Guard::Key(9));
+    told.end(failed(Kind::Rejected));
+    assert!(counts_or_outrun(&told.rule(noticed())));
+}
+
+fn counts_or_outrun(ruling: &Ruling) -> bool {
+    matches!(ruling, Ruling::Counts(_) | Ruling::Outrun { .. })
+}
+
+#[test]
+fn a_conflict_is_remembered_once_and_changes_nothing_else() {
+    let note = |event: &str| ConflictNote {
+        at: Timestamp::UNIX_EPOCH,
+        conflict: "content".to_owned(),
+        event: event.to_owned(),
+        message: "another content".to_owned(),
+    };
+    let mut told = Told::default();
+    assert_eq!(told.rule(Fact::Conflicted(Box::new(note("a")))), Ruling::Passed, "of a command that is not known");
+    told.start(Guard::Key(9));
+    told.end(completed());
+    let before = told.case().clone();
+    assert!(counts(&told.rule(Fact::Conflicted(Box::new(note("a"))))));
+    assert_eq!(told.rule(Fact::Conflicted(Box::new(note("a")))), Ruling::Passed);
+    for number in 0..100 {
+        told.rule(Fact::Conflicted(Box::new(note(&number.to_string()))));
+    }
+    assert_eq!((told.case().conflicts.len(), &told.case().conflicts[0]), (MAX_CONFLICTS, &note("a")));
+    assert_eq!(Case { conflicts: Vec::new(), ..told.case().clone() }, before);
+}
+
+#[test]
 fn two_answers_of_a_provider_that_differ_are_a_contradiction() {
     let mut told = Told::default();
     told.start(Guard::Key(9));

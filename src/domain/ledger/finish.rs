@@ -1,7 +1,8 @@
 //! The end of a command, and every other decision about it: which of them count.
 //!
 //! The first definite end stays. `unresolved`, which says that nobody knows, gives way to an answer of the provider, any
-//! other dead letter to `completed`, and each to a person's word.
+//! other dead letter to `completed`, and each to a person's word. An answer counts only where a call was begun that it can be
+//! the answer to: what a provider says of a command that it was never asked for is about something else.
 
 use jiff::Timestamp;
 
@@ -88,8 +89,9 @@ impl Case {
     /// What keeps a decision of a message's holder from counting.
     pub(super) fn refuse_holder(&self, finished: &Finished) -> Option<Ruling> {
         let Finished { step, effects, .. } = finished;
+        let is_answerable = self.was_called() || finished.call.is_some() || step.inquiry > 0;
         if let Some(ending) = &self.ending {
-            if step.generation == self.step.generation && ending.gives_way_to(finished) {
+            if is_answerable && step.generation == self.step.generation && ending.gives_way_to(finished) {
                 return None;
             }
             let same = ending.agrees_with(&effects.event) || !is_answer(finished);
@@ -100,7 +102,7 @@ impl Case {
             return Some(Ruling::Passed);
         }
         if is_answer(finished) {
-            return None;
+            return (!is_answerable).then_some(Ruling::Passed);
         }
         if *step < self.step {
             return Some(Ruling::Passed);
@@ -161,6 +163,13 @@ impl Case {
         // What a call that is made again was answered with names nothing that was done.
         if event.data.provider_reference.is_some() && event.data.state != State::Pending {
             self.provider_reference.clone_from(&event.data.provider_reference);
+        }
+        if let Some(reference) = self.provider_reference.clone() {
+            self.remember_reference(&reference);
+        }
+        if finished.call.is_some() {
+            // Its start may be older than what is kept of the ledger.
+            self.calls = self.calls.max(1);
         }
         self.phase = Phase::Decided { by: id, effects: Some(Box::new(effects.clone())) };
         self.deadline = effects.deadline();

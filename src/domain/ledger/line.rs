@@ -80,6 +80,7 @@ impl Record {
             Fact::CancelWished(data) => self.write(data),
             Fact::Replayed(data) => self.write(data),
             Fact::Asked(data) => self.write(data),
+            Fact::Conflicted(data) => self.write(data),
         }
     }
 
@@ -121,6 +122,7 @@ impl Line {
             "cancel_wished" => Fact::CancelWished(serde_json::from_str(text)?),
             "replayed" => Fact::Replayed(serde_json::from_str(text)?),
             "asked" => Fact::Asked(serde_json::from_str(text)?),
+            "conflicted" => Fact::Conflicted(serde_json::from_str(text)?),
             _ => return Ok(Self::Foreign { kind, command, critical }),
         };
         let command = command.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("command"))?;

@@ -10,6 +10,7 @@ pub use super::line::{Line, Unreadable, VERSION};
 pub use super::record_id::{InvalidRecordId, RecordId};
 use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
+use crate::domain::conflict::ConflictNote;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::progress::Attempted;
 
@@ -70,6 +71,8 @@ pub enum Fact {
     Replayed(Box<Replayed>),
     /// Somebody else waits for the end of the command.
     Asked(Asked),
+    /// Something contradicts what is known of the command, which is not touched by it.
+    Conflicted(Box<ConflictNote>),
 }
 
 /// Which command, and what it asks for.
@@ -317,13 +320,14 @@ impl Fact {
             Self::CancelWished(_) => "cancel_wished",
             Self::Replayed(_) => "replayed",
             Self::Asked(_) => "asked",
+            Self::Conflicted(_) => "conflicted",
         }
     }
 
     /// Whether a reader that does not know the kind must not decide anything more about the command.
     #[must_use]
     pub fn is_critical(&self) -> bool {
-        !matches!(self, Self::Settled(_) | Self::Asked(_))
+        !matches!(self, Self::Settled(_) | Self::Asked(_) | Self::Conflicted(_))
     }
 }
 

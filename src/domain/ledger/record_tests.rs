@@ -101,6 +101,12 @@ fn facts() -> Vec<Fact> {
             Happening::Failed(crate::domain::lifecycle::Kind::Cancelled, failure.clone()),
         ),
         finished(By::Operator(person()), Happening::Pending { due: Timestamp::UNIX_EPOCH, failure }),
+        Fact::Conflicted(Box::new(ConflictNote {
+            at: Timestamp::UNIX_EPOCH,
+            conflict: "content".to_owned(),
+            event: "order-1/conflict/d".to_owned(),
+            message: "another content".to_owned(),
+        })),
         Fact::Settled(Settled { finished: id(9) }),
         Fact::CancelWished(CancelWished { person: person() }),
         Fact::Replayed(Box::new(Replayed {

@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::case::{Case, MAX_REPLIES, Phase};
+use super::case::{Case, MAX_CONFLICTS, MAX_REPLIES, Phase};
 use super::record::{
     Asked, CancelWished, Fact, Guard, Opened, Opening, Reason, Record, RecordId, Released, Replayed, Settled, Started,
     Step, TakenOver,
 };
 use super::ruling::{Granted, Ruling, TooLate};
+use crate::domain::conflict::ConflictNote;
 use crate::domain::lifecycle::State;
 
 impl Case {
@@ -27,6 +28,7 @@ impl Case {
             Fact::TakenOver(taken) => Self::known(slot, |case| case.take_over(record.at, taken)),
             Fact::Settled(settled) => Self::known(slot, |case| case.settle(settled)),
             Fact::Asked(asked) => Self::known(slot, |case| case.ask(asked)),
+            Fact::Conflicted(note) => Self::known(slot, |case| case.contradict(note)),
         }
     }
 
@@ -126,6 +128,7 @@ impl Case {
     fn begin(&mut self, id: RecordId, at: Timestamp, started: &Started) {
         let Started { step, guard, unknown, key, digest, token, first_sent, .. } = started;
         self.step = *step;
+        self.calls = self.calls.saturating_add(1);
         self.phase = Phase::Started { by: id, guard: *guard };
         self.unknown |= unknown;
         if self.key.is_none() {
@@ -142,6 +145,7 @@ impl Case {
         match &self.phase {
             Phase::Started { by, .. } if *by == released.started => {
                 self.phase = Phase::Open;
+                self.calls = self.calls.saturating_sub(1);
                 self.note(at, State::Pending, self.step, "released", None);
                 Ruling::Counts(Granted::default())
             }
@@ -182,6 +186,15 @@ impl Case {
             self.replies.push(asked.clone());
         }
         Ruling::Counts(Granted::default())
+    }
+
+    /// Remembers a conflict; the first ones are kept, and each once.
+    fn contradict(&mut self, note: &ConflictNote) -> Ruling {
+        let is_known = self.conflicts.iter().any(|known| known.event == note.event);
+        if !is_known && self.conflicts.len() < MAX_CONFLICTS {
+            self.conflicts.push(note.clone());
+        }
+        if is_known { Ruling::Passed } else { Ruling::Counts(Granted::default()) }
     }
 
     fn wish(slot: &mut Option<Self>, at: Timestamp, wish: &CancelWished) -> Ruling {

@@ -21,6 +21,7 @@ pub(super) struct Facet {
     dead: bool,
     /// Nothing but a request to cancel it is known.
     cancel_requested: bool,
+    conflicts: bool,
 }
 
 impl Facet {
@@ -38,6 +39,7 @@ impl Facet {
             generation: case.step.generation,
             dead: ending.is_some_and(Ending::is_dead),
             cancel_requested: case.is_cancel_request(),
+            conflicts: !case.conflicts.is_empty(),
         }
     }
 }
@@ -55,7 +57,7 @@ impl Facets {
     /// Reads them all.
     pub fn load(conn: &Connection) -> rusqlite::Result<Self> {
         const ALL: &str = "SELECT facet, type, provider, account, operation, state, kind, code, http_status, generation, dead, \
-                           cancel_requested FROM facets";
+                           cancel_requested, conflicts FROM facets";
         let mut all = conn.prepare(ALL)?;
         let read = |row: &rusqlite::Row<'_>| {
             let facet = Facet {
@@ -67,6 +69,7 @@ impl Facets {
                 generation: row.get(9)?,
                 dead: row.get(10)?,
                 cancel_requested: row.get(11)?,
+                conflicts: row.get(12)?,
             };
             Ok((facet, row.get(0)?))
         };
@@ -76,12 +79,13 @@ impl Facets {
     /// The number of a facet; a new one where it is new.
     pub fn number(&mut self, conn: &Connection, facet: Facet) -> rusqlite::Result<i64> {
         const ADD: &str = "INSERT INTO facets (count, type, provider, account, operation, state, kind, code, http_status, \
-                           generation, dead, cancel_requested) VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+                           generation, dead, cancel_requested, conflicts) \
+                           VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
         if let Some(number) = self.0.get(&facet) {
             return Ok(*number);
         }
         let [r#type, provider, account, operation] = &facet.names;
-        let Facet { state, kind, code, http_status, generation, dead, cancel_requested, .. } = &facet;
+        let Facet { state, kind, code, http_status, generation, dead, cancel_requested, conflicts, .. } = &facet;
         conn.prepare_cached(ADD)?.execute(params![
             r#type,
             provider,
@@ -93,7 +97,8 @@ impl Facets {
             http_status,
             generation,
             dead,
-            cancel_requested
+            cancel_requested,
+            conflicts
         ])?;
         let number = conn.last_insert_rowid();
         self.0.insert(facet, number);

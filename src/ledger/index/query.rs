@@ -53,6 +53,8 @@ pub struct Filter {
     pub dead: bool,
     /// Only, or none of, those of which nothing is known but a request to cancel them.
     pub cancel_requested: Option<bool>,
+    /// Only those that something has contradicted.
+    pub conflicts: bool,
 }
 
 impl Filter {
@@ -238,7 +240,8 @@ fn facets(conn: &Connection, filter: &Filter) -> Result<HashMap<i64, i64>, Index
         AND (:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)
         AND (:code IS NULL OR code = :code) AND (:http_status IS NULL OR http_status = :http_status)
         AND (:generation IS NULL OR generation = :generation) AND (NOT :dead OR dead)
-        AND (:cancel_requested IS NULL OR cancel_requested = :cancel_requested)";
+        AND (:cancel_requested IS NULL OR cancel_requested = :cancel_requested)
+        AND (NOT :conflicts OR conflicts)";
     let mut matching = conn.prepare_cached(MATCHING)?;
     let params = named_params! {
         ":type": filter.r#type.as_ref().map(Name::as_str),
@@ -252,6 +255,7 @@ fn facets(conn: &Connection, filter: &Filter) -> Result<HashMap<i64, i64>, Index
         ":generation": filter.generation,
         ":dead": filter.dead,
         ":cancel_requested": filter.cancel_requested,
+        ":conflicts": filter.conflicts,
     };
     Ok(matching.query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
 }

@@ -46,6 +46,8 @@ pub struct Row {
     pub provider_reference: Option<String>,
     /// Whether it is kept as a dead letter.
     pub dead: bool,
+    /// Whether something has contradicted what is known of it.
+    pub contradicted: bool,
     /// When it was first heard of.
     pub created_at: Option<Timestamp>,
     /// When it last changed.
@@ -78,6 +80,7 @@ impl Row {
             attempt: case.step.attempt,
             provider_reference: None,
             dead,
+            contradicted: !case.conflicts.is_empty(),
             created_at,
             updated_at: last.map(|last| last.at),
             ended_at: case.ending.as_ref().map(|ending| ending.event.data.occurred_at),

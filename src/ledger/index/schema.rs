@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::error::IndexError;
 
 /// The version of the tables and of what lies in `bodies`. A file of another version is made anew.
-pub(super) const VERSION: i32 = 4;
+pub(super) const VERSION: i32 = 5;
 
 /// Marks a file as an index of ferryd ("frry").
 const APPLICATION: i32 = 0x6672_7279;
@@ -38,7 +38,7 @@ CREATE TABLE facets (
   type TEXT, provider TEXT, account TEXT, operation TEXT,
   state TEXT NOT NULL, kind TEXT, code TEXT, http_status INTEGER,
   generation INTEGER NOT NULL, dead INTEGER NOT NULL,
-  cancel_requested INTEGER NOT NULL
+  cancel_requested INTEGER NOT NULL, conflicts INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE commands (
   seq INTEGER PRIMARY KEY,

@@ -1,0 +1,67 @@
+//! Conflicts: whatever contradicts what is known of a command is put on record, told in the log and as an event, and changes
+//! nothing.
+
+use jiff::Timestamp;
+use tracing::error;
+
+use super::Pipeline;
+use super::parcel::Parcel;
+use crate::amqp::error::BrokerError;
+use crate::amqp::message::Message;
+use crate::domain::callback::Notice;
+use crate::domain::command::Identity;
+use crate::domain::conflict::{Conflict, ConflictEvent};
+use crate::domain::ledger::record::{Fact, Record};
+use crate::ledger::Ledger;
+
+impl Pipeline {
+    /// Puts a conflict on record, and says so in the log. Its event is published by the caller, who holds what contradicts.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`].
+    pub(super) async fn record_conflict(&self, conflict: &ConflictEvent) -> Result<(), BrokerError> {
+        let (command, reason) = (conflict.subject.as_str(), conflict.data.message.as_str());
+        match conflict.data.conflict {
+            Conflict::Content => error!(
+                command.id = command,
+                reason, "a command came under an id that is known with another content; it is not carried out"
+            ),
+            Conflict::Answer => {
+                error!(command.id = command, reason, "what a provider says contradicts how its command has ended");
+            }
+            Conflict::Reference => error!(
+                command.id = command,
+                reason, "a provider tells of something else that it has done for a command, perhaps a second payment"
+            ),
+        }
+        let Some(ledger) = self.memory.ledger() else { return Ok(()) };
+        let fact = Fact::Conflicted(Box::new(conflict.note()));
+        let record = Record { at: conflict.time, command: conflict.data.command.id.clone(), fact };
+        ledger.append(record).await.map(drop)
+    }
+
+    /// What tells of something that a provider says to have done for a command, beside what is known of it.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`].
+    pub(super) async fn tell_another(
+        &self,
+        ledger: &Ledger,
+        identity: Identity,
+        notice: &Notice,
+    ) -> Result<Vec<Message>, BrokerError> {
+        let Some(case) = ledger.case(&identity.id) else { return Ok(Vec::new()) };
+        let reference = notice.reference.as_deref().or(notice.id.as_deref()).unwrap_or("nothing that has an id");
+        let stands = case.ending.as_ref().map(|ending| &ending.event);
+        let known = case.provider_reference.as_deref().or(case.former_reference.as_deref());
+        let conflict = ConflictEvent::of_reference(identity, reference, known, stands, Timestamp::now());
+        self.record_conflict(&conflict).await?;
+        Ok(self.outbox.contradicted(&conflict).messages)
+    }
+}
+
+/// A message under an id that is known with another content.
+pub(super) fn of_content(parcel: &Parcel) -> ConflictEvent {
+    let (identity, content) = (parcel.identity.clone(), &parcel.opening().content);
+    ConflictEvent::of_content(identity, content, parcel.trace.clone(), Timestamp::now())
+}

@@ -1,0 +1,104 @@
+//! What contradicts a command changes nothing, and is told: as an event, in the log, in its status and in a list.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::callbacks::{call, signed_rig, told};
+use crate::rig::{Rig, SOON, and, charge, word};
+
+/// What `ferryd` says, as JSON.
+async fn ferryd(rig: &Rig, arguments: &[&str]) -> Value {
+    let mut command = rig.setup.command(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The conflicts of a command, by what its status says.
+async fn conflicts(rig: &Rig, id: &str) -> Vec<Value> {
+    let status = ferryd(rig, &["status", id, "--json"]).await;
+    status["conflicts"].as_array().cloned().unwrap_or_default()
+}
+
+/// The conflict event about a command.
+async fn conflict(rig: &Rig, id: &str) -> Value {
+    let is_meant = |event: &Value| event["type"] == "ferry.command.conflict" && event["subject"] == id;
+    rig.events.first(SOON, is_meant).await
+}
+
+/// The ids that a list has.
+fn ids(list: &Value) -> Vec<&str> {
+    list["commands"].as_array().unwrap().iter().map(|row| word(row, "id")).collect()
+}
+
+#[tokio::test]
+async fn a_second_payment_for_one_command_and_another_command_under_its_id_are_told_and_stay_on_record() {
+    let rig = signed_rig("").await;
+    let daemon = rig.start().await;
+    rig.publish(&charge("paid", json!({"accepted": true}))).await;
+    rig.publish(&charge("other", json!({}))).await;
+    let waiting = rig.events.state("paid", "waiting", SOON).await;
+    let reference = word(&waiting, "data.provider_reference").to_owned();
+    let first = told("evt-1", "charge.succeeded", json!({"command": "paid", "about": reference, "amount": 1099}));
+    for _ in 0..2 {
+        assert_eq!(call(&daemon, &first).await, Some(200));
+    }
+    assert_eq!(word(&rig.terminal("paid").await, "data.state"), "completed");
+    let second = told("evt-2", "charge.succeeded", json!({"command": "paid", "about": "pi_second", "amount": 1099}));
+    assert_eq!(call(&daemon, &second).await, Some(200));
+    let event = conflict(&rig, "paid").await;
+    assert_eq!((word(&event, "data.conflict"), word(&event, "data.provider_reference")), ("reference", "pi_second"));
+    assert_eq!(word(&event, "data.stands"), "paid/0/1/completed", "{event:#}");
+    daemon.wait_for_log(SOON, |line| line["level"] == "ERROR" && line["command.id"] == "paid").await;
+
+    rig.terminal("other").await;
+    rig.publish(&and(charge("other", json!({})), json!({"payload": {"amount": 2}}))).await;
+    assert_eq!(word(&conflict(&rig, "other").await, "data.conflict"), "content");
+    daemon.wait_for_log(SOON, |line| line["level"] == "ERROR" && line["command.id"] == "other").await;
+    rig.carry(&charge("quiet", json!({}))).await;
+
+    // By another daemon, whose index is made from the ledger.
+    rig.end(&daemon).await;
+    std::fs::remove_dir_all(rig.setup.path().join("state")).unwrap();
+    let daemon = rig.start().await;
+    for (id, what, event) in [("paid", "reference", event), ("other", "content", conflict(&rig, "other").await)] {
+        let noted = conflicts(&rig, id).await;
+        assert_eq!((noted.len(), word(&noted[0], "conflict")), (1, what), "{noted:#?}");
+        assert_eq!((&noted[0]["event"], &noted[0]["message"]), (&event["id"], &event["data"]["message"]));
+    }
+    assert_eq!(ids(&ferryd(&rig, &["commands", "--conflicts", "--json"]).await), ["other", "paid"]);
+    assert_eq!(ids(&ferryd(&rig, &["commands", "--json"]).await).len(), 3);
+    let is_end = |event: &&Value| word(event, "data.state") == "completed";
+    let ends: BTreeSet<_> =
+        rig.events.of("paid").iter().filter(is_end).map(|event| word(event, "id").to_owned()).collect();
+    assert_eq!(ends.len(), 1, "{ends:?}");
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_notice_ends_no_command_that_was_given_up_before_any_call() {
+    let rig = signed_rig("").await;
+    let daemon = rig.start().await;
+    let late = and(charge("late", json!({})), json!({"expires_at": "2026-01-01T00:00:00Z"}));
+    let wrong = and(charge("wrong", json!({})), json!({"payload": {"amount": 0}}));
+    for (command, kind) in [(&late, "expired"), (&wrong, "invalid")] {
+        let end = rig.carry(command).await;
+        let id = word(command, "id");
+        assert_eq!(word(&end, "data.error.kind"), kind);
+        let done = told(&format!("evt-{id}"), "charge.succeeded", json!({"command": id, "about": format!("pi_{id}")}));
+        assert_eq!(call(&daemon, &done).await, Some(200));
+        let event = conflict(&rig, id).await;
+        assert_eq!((word(&event, "data.conflict"), word(&event, "data.contradicted_by")), ("answer", "completed"));
+        let status = ferryd(&rig, &["status", id, "--json"]).await;
+        assert_eq!((word(&status, "state"), word(&status, "kind")), ("failed", kind));
+        assert_eq!(word(&status["conflicts"][0], "conflict"), "answer");
+    }
+    // What was called and refused, the provider may have done all the same: it says so itself.
+    let end = rig.carry(&charge("refused", json!({"status": 400}))).await;
+    assert_eq!(word(&end, "data.error.kind"), "rejected");
+    let done = told("evt-refused", "charge.succeeded", json!({"command": "refused", "about": "pi_refused"}));
+    assert_eq!(call(&daemon, &done).await, Some(200));
+    rig.events.state("refused", "completed", SOON).await;
+    rig.end(&daemon).await;
+}
