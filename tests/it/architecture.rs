@@ -64,7 +64,10 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 /// What is wrong with a line of the pure core.
 fn impurity(line: &str) -> Option<String> {
     let code = line.split("//").next().unwrap_or_default();
-    let named = IMPURE.into_iter().find(|word| code.contains(word)).map(str::to_owned);
+    // `.await` stands for itself, and not for the beginning of a name such as `.awaited_step`.
+    let goes_on = |word: &str, at: usize| code[at + word.len()..].starts_with(|c: char| c.is_ascii_lowercase());
+    let is_named = |word: &str| code.match_indices(word).any(|(at, _)| !(word == ".await" && goes_on(word, at)));
+    let named = IMPURE.into_iter().find(|word| is_named(word)).map(str::to_owned);
     let foreign = code.match_indices("crate::").find(|(at, _)| !code[*at..].starts_with("crate::domain"));
     named.or_else(|| foreign.map(|(at, _)| code[at..].to_owned()))
 }
