@@ -60,7 +60,7 @@ use crate::domain::name::Name;
 pub struct LedgerSettings {
     /// For how long commands that have ended are remembered.
     pub retention: Duration,
-    /// How long what was confirmed may take to be read back before the stream is read anew; the patience of a barrier too.
+    /// How long what was confirmed may take to be read back before it is written once more; the patience of a barrier too.
     pub read_back: Duration,
     /// How long what was appended may take to be read back before no decision should be made any more.
     pub lagging_after: Duration,
