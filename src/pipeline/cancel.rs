@@ -70,15 +70,15 @@ impl Pipeline {
         }
     }
 
-    /// Ends a command that was asked to be cancelled and has not come. Its place in the ledger decides between this and its
-    /// coming, and between several instances that do this.
+    /// Puts down that a command ends that was asked to be cancelled and has not come. Its place in the ledger decides between
+    /// this and its coming, and between several instances that do this. The end is published like any that was left unpublished.
     pub(super) async fn cancel_for_good(&self, ledger: &Ledger, id: &CommandId) -> Result<(), BrokerError> {
         let Some(case) = ledger.case(id).filter(|case| case.is_cancel_request()) else { return Ok(()) };
         let Some(person) = &case.cancel else { return Ok(()) };
         info!(command.id = id.as_str(), "a command that was asked to be cancelled has not come; it ends as cancelled");
         let event = event(&case, Identity::unknown(id.clone()), person, 0);
         // Where it has come meanwhile, whoever holds its message ends it.
-        self.try_to_cancel(ledger, case.step, event, person).await.map(drop)
+        ledger.append(end(case.step, &event, person)).await.map(drop)
     }
 
     async fn try_to_cancel(
@@ -88,21 +88,8 @@ impl Pipeline {
         event: Event,
         person: &Person,
     ) -> Result<Tried, BrokerError> {
-        let finished = Finished {
-            step,
-            opening: None,
-            fresh: false,
-            call: None,
-            unknown: false,
-            absent: false,
-            kept: None,
-            by: By::Canceller(person.clone()),
-            effects: Effects { event: event.clone(), told: true, carried: None },
-        };
-        let fact = Fact::Finished(Box::new(finished));
         let id = &event.data.command.id;
-        let Ruled { id: record, ruling, .. } =
-            ledger.append(Record { at: event.time, command: id.clone(), fact }).await?;
+        let Ruled { id: record, ruling, .. } = ledger.append(end(step, &event, person)).await?;
         match ruling {
             Ruling::Counts(granted) => {
                 self.announce(id, record, self.outbox.announcement(&event, &granted.replies)).await?;
@@ -147,12 +134,33 @@ impl Pipeline {
         outgoing: Outgoing,
     ) -> Result<(), BrokerError> {
         self.publish(&outgoing).await?;
+        self.settle_and_reply(id, record, &outgoing).await;
+        Ok(())
+    }
+
+    /// Puts down that an end is told, and tells whoever asked.
+    pub(super) async fn settle_and_reply(&self, id: &CommandId, record: RecordId, outgoing: &Outgoing) {
         self.memory.settle(id, record);
         for reply in &outgoing.replies {
             self.broker.publish_once(reply).await;
         }
-        Ok(())
     }
+}
+
+/// The record that ends a command as cancelled, if that is still possible where it stands.
+fn end(step: Step, event: &Event, person: &Person) -> Record {
+    let finished = Finished {
+        step,
+        opening: None,
+        fresh: false,
+        call: None,
+        unknown: false,
+        absent: false,
+        kept: None,
+        by: By::Canceller(person.clone()),
+        effects: Effects { event: event.clone(), told: true, carried: None },
+    };
+    Record { at: event.time, command: event.data.command.id.clone(), fact: Fact::Finished(Box::new(finished)) }
 }
 
 fn event(case: &Case, identity: Identity, person: &Person, least_attempt: u32) -> Event {

@@ -1,5 +1,7 @@
 use super::super::parcel::tests::{at, parcel};
 use super::*;
+use crate::domain::command::Identity;
+use crate::domain::event::Trace;
 use crate::domain::outcome::{Party, Success};
 
 fn outbox() -> Outbox {
@@ -68,4 +70,33 @@ fn a_retry_after_a_lookup_is_up_for_a_call() {
     let next = outbox().outgoing(&parcel, &effects, &[]).messages.remove(1);
     let progress = travel(&next).progress;
     assert_eq!((progress.attempt, progress.inquiry), (2, None));
+}
+
+#[test]
+fn an_end_that_was_left_unpublished_is_published_as_it_would_have_been() {
+    let (outbox, parcel) = (outbox(), parcel(None));
+    let by = RecordId { writer: uuid::Uuid::nil(), number: 7 };
+    let replies = vec![Asked { reply_to: "answers".to_owned(), correlation_id: None }];
+    let effects = outbox.ending(&parcel, 1, Happening::Completed(Success::default()), None, at(0));
+    let decided = Decided { by, effects: effects.clone(), replies };
+    let published = outbox.recovered(&decided);
+    assert_eq!(published.messages, outbox.outgoing(&parcel, &effects, &[]).messages);
+    assert_eq!((published.settles, published.replies.len()), (Some(by), 1));
+    // Its state is none that is published: it is only settled, and answered.
+    let untold = Decided { effects: Effects { told: false, ..effects }, ..decided };
+    assert_eq!(outbox.recovered(&untold), Outgoing { messages: Vec::new(), ..published });
+}
+
+#[test]
+fn the_end_of_a_command_that_came_after_it_has_the_names_that_it_came_with() {
+    let (outbox, parcel) = (outbox(), parcel(None));
+    let moment = Moment { generation: 0, attempt: 1, at: at(0) };
+    let happening = Happening::Failed(Kind::Cancelled, Failure::new("cancelled", "cancelled by ann"));
+    let identity = Identity::unknown(parcel.identity.id.clone());
+    let event = Event::new(identity, moment, happening, Trace::default());
+    assert!(outbox.announcement(&event, &[]).messages[0].routing_key.as_str().starts_with("unknown.unknown.unknown."));
+    let answer = outbox.answer(&parcel, &event);
+    let told: Event = serde_json::from_slice(&answer.messages[0].body).unwrap();
+    assert_eq!((told.data.command, told.id), (parcel.identity.clone(), event.id));
+    assert_eq!(answer.messages[0].routing_key.as_str(), crate::domain::event::routing_key(&parcel.identity, "failed"));
 }

@@ -8,8 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -23,6 +24,8 @@ use crate::ledger::index::{Filter, Index, IndexError, MAX_PAGE};
 const EVERY: Duration = Duration::from_secs(5);
 /// Whoever ended a command gets so long to publish that.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+/// For how long a destination that takes no messages is waited for before it is looked again.
+const PUBLISH_PATIENCE: Duration = Duration::from_secs(10);
 /// A command that was asked to be cancelled has so long to come.
 const CANCEL_PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 
@@ -78,9 +81,15 @@ async fn recover_all(pipeline: &Pipeline, ledger: &Ledger) {
     }
 }
 
+/// All side by side: one whose event has to go to a destination that is down keeps none of the others.
 async fn recover(pipeline: &Pipeline, ledger: &Ledger, due: Due) -> Result<(), BrokerError> {
-    for id in due.unpublished {
-        publish_end(pipeline, ledger, &id).await?;
+    let overdue = CancellationToken::new();
+    let publishing = due.unpublished.iter().map(|id| publish_end(pipeline, ledger, id, &overdue));
+    let mut publishing = std::pin::pin!(join_all(publishing));
+    if timeout(PUBLISH_PATIENCE, publishing.as_mut()).await.is_err() {
+        // What is not published is found again.
+        overdue.cancel();
+        publishing.await;
     }
     for id in due.never_came {
         pipeline.cancel_for_good(ledger, &id).await?;
@@ -88,9 +97,15 @@ async fn recover(pipeline: &Pipeline, ledger: &Ledger, due: Due) -> Result<(), B
     Ok(())
 }
 
-async fn publish_end(pipeline: &Pipeline, ledger: &Ledger, id: &CommandId) -> Result<(), BrokerError> {
+async fn publish_end(pipeline: &Pipeline, ledger: &Ledger, id: &CommandId, overdue: &CancellationToken) {
     let unpublished = ledger.case(id).filter(|case| case.is_end_unpublished()).and_then(|case| case.unsettled());
-    let Some(decided) = unpublished else { return Ok(()) };
+    let Some(decided) = unpublished else { return };
     info!(command.id = id.as_str(), "publishing a terminal event that was left unpublished");
-    pipeline.announce(id, decided.by, pipeline.outbox.recovered(&decided)).await
+    let outgoing = pipeline.outbox.recovered(&decided);
+    for message in &outgoing.messages {
+        if pipeline.broker.publish_unless(message, overdue).await.is_err() {
+            return;
+        }
+    }
+    pipeline.settle_and_reply(id, decided.by, &outgoing).await;
 }

@@ -112,3 +112,11 @@ fn every_end_that_nobody_is_known_to_have_published_is_found_until_it_is() {
     assert_eq!(index.forget(seconds(5_000)).unwrap(), 1);
     assert_eq!(index.case(&done.id()).unwrap(), None);
 }
+
+#[test]
+fn a_dead_letter_is_not_over_even_where_nothing_else_is_known_of_its_command() {
+    let sample = Sample::new("dead", 0);
+    let dead = Case { opening: None, ..sample.failed(Kind::Poison, "panic", 0) };
+    assert!(!forget::is_over(&dead));
+    assert!(forget::is_over(&sample.wished()) && forget::is_over(&sample.completed()));
+}
