@@ -8,6 +8,7 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
 
 use super::error::BrokerError;
+use super::tolerant;
 
 /// How the broker is reached.
 #[derive(Clone)]
@@ -40,16 +41,32 @@ impl AmqpSettings {
     /// # Errors
     /// [`BrokerError`]: a TLS file that can't be used, a refusal, or no answer in time.
     pub async fn connect(&self, purpose: &str) -> Result<Connection, BrokerError> {
-        let action = format!("connect to {}", self.address());
-        let tls = self.tls()?;
+        let (action, tls) = (self.connecting(), self.tls()?);
         let runtime = lapin::runtime::default_runtime().map_err(BrokerError::during(&action))?;
-        let host = gethostname::gethostname();
-        let name = format!("ferryd:{purpose}@{}", host.to_string_lossy());
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connecting = Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime);
+        let properties = properties(purpose);
+        self.in_time(Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime)).await
+    }
+
+    /// Opens a connection that takes header frames larger than the frame size, as the broker delivers them, and must not publish.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_consuming(&self, purpose: &str) -> Result<Connection, BrokerError> {
+        let tls = self.tls()?;
+        self.in_time(tolerant::connect_consuming(self.uri.clone(), properties(purpose), tls)).await
+    }
+
+    fn connecting(&self) -> String {
+        format!("connect to {}", self.address())
+    }
+
+    async fn in_time(
+        &self,
+        connecting: impl Future<Output = lapin::Result<Connection>>,
+    ) -> Result<Connection, BrokerError> {
         match tokio::time::timeout(self.connect_timeout, connecting).await {
-            Ok(connected) => connected.map_err(BrokerError::during(action)),
-            Err(_) => Err(BrokerError::Timeout { action, after: self.connect_timeout }),
+            Ok(connected) => connected.map_err(BrokerError::during(self.connecting())),
+            Err(_) => Err(BrokerError::Timeout { action: self.connecting(), after: self.connect_timeout }),
         }
     }
 
@@ -64,6 +81,12 @@ impl AmqpSettings {
         });
         Ok(OwnedTLSConfig { identity: identity.transpose()?, cert_chain })
     }
+}
+
+fn properties(purpose: &str) -> ConnectionProperties {
+    let host = gethostname::gethostname();
+    let name = format!("ferryd:{purpose}@{}", host.to_string_lossy());
+    ConnectionProperties::default().with_connection_name(name.into())
 }
 
 fn read_pem(path: &Path) -> Result<String, BrokerError> {

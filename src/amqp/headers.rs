@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
-use super::message::{number, text};
+use super::header_frame::size_of_table;
+use super::message::{number, put_text, text};
 use crate::domain::event::Trace;
 use crate::domain::inquiry::{DEADLINE_HEADER as DEADLINE, Inquiry, PlannedInquiry, Purpose};
 use crate::domain::key::IdempotencyKey;
@@ -294,19 +295,30 @@ fn flag(headers: Option<&FieldTable>, name: &str) -> Result<Option<bool>, Unread
 /// misroute, expire or refuse the copy.
 ///
 /// Taken out: `expiration` (it would end the wait early), `user_id` (the broker refuses another user's), `CC` and `BCC`
-/// (they would route copies elsewhere), the broker's own `x-death…` and delivery counts, ferryd's own headers, and the
-/// publisher's, trace context aside, where they are so large that ferryd's would not fit beside them.
+/// (they would route copies elsewhere), the broker's own `x-death…` and delivery counts, ferryd's own headers, a trace context
+/// that is larger than the standard has it, and the publisher's other headers where ferryd's would not fit beside them.
 #[must_use]
 pub fn carried(original: &BasicProperties) -> BasicProperties {
+    copy_with(original, |name| !is_stripped(name))
+}
+
+/// The properties of a message that is moved as it is: as [`carried`], but with ferryd's own headers, however large.
+#[must_use]
+pub fn stripped_of_deaths(original: &BasicProperties) -> BasicProperties {
+    copy_with(original, |name| is_own(name) || !is_stripped(name))
+}
+
+fn copy_with(original: &BasicProperties, is_kept: impl Fn(&str) -> bool) -> BasicProperties {
     let mut headers = FieldTable::default();
     let theirs = original.headers().as_ref();
-    let large = theirs.is_some_and(|table| size_of_table(table) > LARGEST_HEADERS);
+    let is_large = theirs.is_some_and(|table| size_of_table(table) > LARGEST_HEADERS);
     for (name, value) in theirs.iter().flat_map(|headers| headers.inner()) {
-        let trace = matches!(name.as_str(), "traceparent" | "tracestate");
-        if !is_stripped(name.as_str()) && (trace || !large) {
+        let is_trace = matches!(name.as_str(), "traceparent" | "tracestate");
+        if !is_trace && is_kept(name.as_str()) && (!is_large || is_own(name.as_str())) {
             headers.insert(name.clone(), value.clone());
         }
     }
+    put_trace(&mut headers, &trace(original));
     let mut copy = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
     let fields = original.clone();
     macro_rules! keep {
@@ -322,32 +334,8 @@ pub fn carried(original: &BasicProperties) -> BasicProperties {
     copy
 }
 
-/// The properties of a message that is moved as it is, without what the broker noted of its deaths: kept, they would make it
-/// take the move for a cycle.
-#[must_use]
-pub fn stripped_of_deaths(original: &BasicProperties) -> BasicProperties {
-    let mut headers = FieldTable::default();
-    for (name, value) in original.headers().iter().flat_map(FieldTable::inner) {
-        if name.as_str().starts_with("ferry-") || !is_stripped(name.as_str()) {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
-    original.clone().with_delivery_mode(2).with_headers(headers)
-}
-
-/// About how many bytes a table takes in a frame.
-fn size_of_table(table: &FieldTable) -> usize {
-    table.inner().iter().map(|(name, value)| name.as_str().len() + 2 + size_of_value(value)).sum()
-}
-
-fn size_of_value(value: &AMQPValue) -> usize {
-    match value {
-        AMQPValue::LongString(text) => text.as_bytes().len() + 4,
-        AMQPValue::ByteArray(bytes) => bytes.as_slice().len() + 4,
-        AMQPValue::FieldTable(table) => size_of_table(table) + 4,
-        AMQPValue::FieldArray(items) => items.as_slice().iter().map(size_of_value).sum::<usize>() + 4,
-        _ => 9,
-    }
+fn is_own(name: &str) -> bool {
+    name.starts_with("ferry-")
 }
 
 fn is_stripped(name: &str) -> bool {
@@ -382,11 +370,20 @@ pub fn first_death_exchange(properties: &BasicProperties) -> Option<&str> {
     })
 }
 
-/// The W3C trace context of a message.
+/// The W3C trace context of a message, as far as it may be passed on.
 #[must_use]
 pub fn trace(properties: &BasicProperties) -> Trace {
-    let get = |name| text(properties.headers().as_ref(), name).map(str::to_owned);
-    Trace { parent: get("traceparent"), state: get("tracestate") }
+    let get = |name| text(properties.headers().as_ref(), name);
+    Trace::bounded(get("traceparent"), get("tracestate"))
+}
+
+/// Puts a trace context into a header table.
+pub fn put_trace(headers: &mut FieldTable, trace: &Trace) {
+    for (name, value) in [("traceparent", &trace.parent), ("tracestate", &trace.state)] {
+        if let Some(value) = value {
+            put_text(headers, name, value);
+        }
+    }
 }
 
 /// When the broker took a message, by its own stamp or the publisher's; a lower bound for when it can first have been sent.

@@ -48,7 +48,7 @@ impl Session {
         topology: &Topology,
         number: u64,
     ) -> Result<Self, BrokerError> {
-        let consuming = settings.connect("consume").await?;
+        let consuming = settings.connect_consuming("consume").await?;
         declare::declare(&consuming, topology).await?;
         let end = Arc::<SessionEnd>::default();
         follow_events(&consuming, None, Arc::clone(&end));

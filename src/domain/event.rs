@@ -294,13 +294,28 @@ impl EventData {
     }
 }
 
-/// The W3C trace context a command carried in its headers, passed on untouched.
+/// The W3C trace context a command carried in its headers, passed on untouched where it is no larger than the standard has it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trace {
     /// `traceparent`.
     pub parent: Option<String>,
     /// `tracestate`.
     pub state: Option<String>,
+}
+
+impl Trace {
+    /// The most bytes of a `traceparent` (W3C Trace Context, section 3.2.2).
+    pub const LONGEST_PARENT: usize = 55;
+    /// The most bytes of a `tracestate`: as many as everybody has to pass on (section 3.3.1.5).
+    pub const LONGEST_STATE: usize = 512;
+
+    /// Takes what may be passed on: a header that is too long is left out, and so is a `tracestate` without its `traceparent`.
+    #[must_use]
+    pub fn bounded(parent: Option<&str>, state: Option<&str>) -> Self {
+        let parent = parent.filter(|parent| parent.len() <= Self::LONGEST_PARENT);
+        let state = parent.and(state).filter(|state| state.len() <= Self::LONGEST_STATE);
+        Self { parent: parent.map(str::to_owned), state: state.map(str::to_owned) }
+    }
 }
 
 fn word(name: Option<&Name>) -> &str {

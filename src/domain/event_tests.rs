@@ -85,3 +85,20 @@ proptest! {
         prop_assert!(number(a) < 1 << 53);
     }
 }
+
+#[test]
+fn a_trace_context_is_passed_on_up_to_the_sizes_of_the_standard_and_left_out_beyond() {
+    let long = |bytes: usize| "x".repeat(bytes);
+    for (parent, state, kept) in [
+        (55, 512, (true, true)),
+        (55, 513, (true, false)),
+        (55, 130_000, (true, false)),
+        (56, 512, (false, false)),
+        (130_000, 1, (false, false)),
+    ] {
+        let (parent, state) = (long(parent), long(state));
+        let trace = Trace::bounded(Some(&parent), Some(&state));
+        assert_eq!((trace.parent.is_some(), trace.state.is_some()), kept, "{} {}", parent.len(), state.len());
+    }
+    assert_eq!(Trace::bounded(None, Some("a=b")), Trace::default(), "a state without its parent means nothing");
+}

@@ -51,7 +51,7 @@ impl Follow {
     /// # Errors
     /// [`OperatorError::Broker`], [`OperatorError::NoExchange`].
     pub async fn open(operator: &Operator, bindings: &[String]) -> Result<Self, OperatorError> {
-        let connection = operator.amqp.connect("operator-follow").await?;
+        let connection = operator.amqp.connect_consuming("operator-follow").await?;
         let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
         let queue = declare(&channel).await.map_err(BrokerError::during("declare a queue for events"))?;
         for binding in bindings {

@@ -62,7 +62,7 @@ impl Tail {
 
 /// The link tries for ever, which is not for somebody who waits at a prompt.
 async fn require(operator: &Operator, name: &str) -> Result<(), OperatorError> {
-    let connection = operator.amqp.connect("operator-tail").await?;
+    let connection = operator.amqp.connect_consuming("operator-tail").await?;
     let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
     let passive = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
     let found = channel.queue_declare(short(name)?, passive, FieldTable::default()).await;

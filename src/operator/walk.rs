@@ -60,7 +60,7 @@ impl Walk {
     /// [`OperatorError::Broker`].
     pub async fn begin(operator: &Operator, queue: &str) -> Result<Option<Self>, OperatorError> {
         let queue = short(queue)?;
-        let connection = operator.amqp.connect("operator-walk").await?;
+        let connection = operator.amqp.connect_consuming("operator-walk").await?;
         let asking = open(&connection).await?;
         let Some(left) = depth(&asking, &queue).await? else {
             let _ = connection.close(200, "done".into()).await;

@@ -10,11 +10,11 @@ use lapin::types::{FieldTable, ShortString};
 
 use super::parcel::Parcel;
 use crate::amqp::headers::{self, DEAD, Travel};
-use crate::amqp::message::{Message, put_text};
+use crate::amqp::message::Message;
 use crate::amqp::topology::{Names, rung_word};
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::dead_letter::{DeadLetter, Place};
-use crate::domain::event::{CONTENT_TYPE, Event, Happening, Moment};
+use crate::domain::event::{CONTENT_TYPE, Event, Happening, Moment, Trace};
 use crate::domain::inquiry::{Accepted, Inquiry, Purpose};
 use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
 use crate::domain::ledger::record::{Asked, Kept, RecordId};
@@ -381,11 +381,8 @@ fn cloud_event(
     routing_key: ShortString,
 ) -> Message {
     let mut headers = FieldTable::default();
-    for (name, value) in [("traceparent", parent), ("tracestate", state)] {
-        if let Some(value) = value {
-            put_text(&mut headers, name, value);
-        }
-    }
+    // A record of an earlier version may hold a larger one.
+    headers::put_trace(&mut headers, &Trace::bounded(parent, state));
     let properties = BasicProperties::default()
         .with_delivery_mode(2)
         .with_content_type(ShortString::from(CONTENT_TYPE))

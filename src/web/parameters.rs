@@ -23,9 +23,9 @@ pub(super) fn parameters(route: Route) -> Vec<Value> {
         Route::Submit => {
             let description = "`wait=N`: answer with the end of the command, if it comes within N seconds, at most 60.";
             all.push(parameter("header", "Prefer", description, &text()));
-            let description = "The trace that the command belongs to (W3C Trace Context).";
+            let description = "The trace that the command belongs to (W3C Trace Context); left out above 55 bytes.";
             all.push(parameter("header", "traceparent", description, &text()));
-            all.push(parameter("header", "tracestate", "See `traceparent`.", &text()));
+            all.push(parameter("header", "tracestate", "See `traceparent`; left out above 512 bytes.", &text()));
         }
         Route::Cancel => all.push(parameter("query", "reason", "Why, at most 512 bytes.", &text())),
         Route::Commands | Route::DeadLetters | Route::Groups => {

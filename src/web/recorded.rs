@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use super::commands::{Commands, Failed, Standing, Submission, Submitted};
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::error::BrokerError;
-use crate::amqp::message::{Message, TooLong, put_text, short};
+use crate::amqp::headers::put_trace;
+use crate::amqp::message::{Message, TooLong, short};
 use crate::amqp::topology::Names;
 use crate::domain::command::ANY;
 use crate::domain::command_id::CommandId;
@@ -114,11 +115,7 @@ fn message(names: &Names, submission: Submission) -> Result<Message, TooLong> {
     let provider = command.provider.as_ref().map_or(ANY, Name::as_str);
     let key = format!("{}.{provider}.{}", command.kind, command.operation);
     let mut headers = FieldTable::default();
-    for (name, value) in [("traceparent", trace.parent), ("tracestate", trace.state)] {
-        if let Some(value) = value {
-            put_text(&mut headers, name, &value);
-        }
-    }
+    put_trace(&mut headers, &trace);
     let properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json".into())

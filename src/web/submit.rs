@@ -125,8 +125,6 @@ fn refuse(failure: &Failure, mut faults: Vec<String>) -> Problem {
 }
 
 fn trace(headers: &HeaderMap) -> Trace {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let parent = text("traceparent");
-    let state = parent.as_ref().and_then(|_| text("tracestate"));
-    Trace { parent, state }
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    Trace::bounded(text("traceparent"), text("tracestate"))
 }

@@ -115,6 +115,28 @@ async fn a_command_goes_its_whole_way_by_the_api() {
 }
 
 #[tokio::test]
+async fn a_trace_context_larger_than_the_standard_has_it_is_left_out_of_a_command() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    let client = Client::of(&daemon).await.with("prefer", "wait=30");
+    client.wait_ready().await;
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (id, parent, bytes, kept) in [
+        ("standard", parent.to_owned(), 512, (true, true)),
+        ("huge", parent.to_owned(), 130_000, (true, false)),
+        ("no-parent", "x".repeat(100_000), 512, (false, false)),
+    ] {
+        let client = client.with("traceparent", &parent).with("tracestate", &"x".repeat(bytes));
+        let answer = client.post(&charge(id, json!({}))).await;
+        assert_eq!((answer.status, word(&answer.body, "data.state")), (200, "completed"), "{}", answer.body);
+        let event = rig.terminal(id).await;
+        assert_eq!((event["traceparent"].is_string(), event["tracestate"].is_string()), kept, "{id}");
+    }
+    assert_eq!(daemon.logs(|line| line["message"] == "connected").len(), 1);
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
 async fn dead_letters_are_listed_and_counted() {
     let rig = Rig::new("").await;
     let daemon = rig.start().await;

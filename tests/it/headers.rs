@@ -1,10 +1,12 @@
 //! What publishers and brokers put beside a command must not change its way.
 
+use ferryd::amqp::header_frame::header_frame_size;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString};
 use serde_json::json;
 
 use crate::harness::broker::{Broker, persistent};
+use crate::harness::daemon::Daemon;
 use crate::rig::{Rig, charge, dead, send, word};
 
 fn text(text: &str) -> AMQPValue {
@@ -115,5 +117,99 @@ async fn a_command_that_expired_in_its_queue_is_told_of_and_kept() {
     // The broker does not say whether anybody had taken it up before.
     assert_eq!(letter["unknown"], true, "{letter:#}");
     assert_eq!(rig.calls("stale").calls, 0);
+    rig.finish(&daemon).await;
+}
+
+/// The daemon has had one session with the broker and no more.
+fn has_kept_its_session(daemon: &Daemon) {
+    assert_eq!(daemon.logs(|line| line["message"] == "connected").len(), 1);
+}
+
+#[tokio::test]
+async fn a_trace_context_larger_than_the_standard_has_it_is_left_out_and_stops_nothing() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (id, parent, bytes, kept) in
+        [("standard", parent, 512, true), ("large", parent, 513, false), ("huge", parent, 130_000, false)]
+    {
+        let headers = [("traceparent", text(parent)), ("tracestate", text(&"x".repeat(bytes)))];
+        let body = charge(id, json!({"status": 429, "fail_times": 1})).to_string();
+        rig.broker.publish("ferry.commands", "payment.acme.charge", body.as_bytes(), with_headers(&headers)).await;
+        let event = rig.terminal(id).await;
+        assert_eq!((word(&event, "data.state"), &event["data"]["attempt"]), ("completed", &json!(2)), "{event:#}");
+        assert_eq!((word(&event, "traceparent"), event["tracestate"].is_string()), (parent, kept), "{id}");
+    }
+    has_kept_its_session(&daemon);
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_webhook_call_that_names_its_user_is_put_aside_without_him() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    let uri = rig.vhost.user("shop").await;
+    let shop = Broker::connect(&uri).await;
+    let user = uri.strip_prefix("amqp://").unwrap().split(':').next().unwrap();
+    let properties = persistent().with_type("ferry.callback".into()).with_user_id(user.into());
+    shop.publish("ferry.redeliver", "back.removed.default", b"{}", properties.with_expiration("600000".into())).await;
+    rig.broker.await_depth("ferry.callbacks.dead", 1).await;
+    let aside = rig.broker.peek("ferry.callbacks.dead").await.remove(0).properties;
+    assert_eq!((aside.user_id(), aside.expiration()), (&None, &None));
+    has_kept_its_session(&daemon);
+    rig.finish(&daemon).await;
+}
+
+/// Properties with which the payload of the header frame has so many bytes.
+fn with_header_frame_of(payload: usize, properties: BasicProperties) -> BasicProperties {
+    let filled = |bytes| {
+        let mut table = FieldTable::default();
+        table.insert("shop-header".into(), text(&"x".repeat(bytes)));
+        properties.clone().with_headers(table)
+    };
+    let rest = header_frame_size(&filled(0)) - 8;
+    filled(payload - rest)
+}
+
+#[tokio::test]
+async fn a_header_frame_that_the_broker_takes_and_lapin_does_not_harms_neither_its_command_nor_its_neighbours() {
+    let rig = Rig::new("").await;
+    rig.declare().await;
+    let ids: Vec<_> = (0..12).map(|number| format!("n-{number}")).collect();
+    for (id, payload) in
+        ids.iter().zip([0, 131_064, 0, 131_065, 0, 131_072, 0].into_iter().chain([0].into_iter().cycle()))
+    {
+        let properties = if payload > 0 { with_header_frame_of(payload, persistent()) } else { persistent() };
+        let body = charge(id, json!({"status": 429, "fail_times": 1})).to_string();
+        rig.broker.publish("ferry.commands", "payment.acme.charge", body.as_bytes(), properties).await;
+    }
+    let daemon = rig.start().await;
+    for id in &ids {
+        let event = rig.terminal(id).await;
+        assert_eq!((word(&event, "data.state"), &event["data"]["attempt"]), ("completed", &json!(2)), "{event:#}");
+        assert_eq!(rig.calls(id).calls, 2, "{id}");
+    }
+    has_kept_its_session(&daemon);
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_header_frame_to_which_the_broker_has_added_a_death_is_read_by_daemon_and_operator() {
+    let rig = Rig::new("").await;
+    rig.declare().await;
+    let body = send("stale", json!({})).to_string();
+    let properties = with_header_frame_of(131_072, persistent().with_expiration("100".into()));
+    rig.broker.publish("ferry.commands", "payment.acme.send", body.as_bytes(), properties.clone()).await;
+    rig.broker.await_depth("ferry.poison", 1).await;
+    // As if ferryd had not had to do with it.
+    rig.broker.publish("ferry.dead", "acme", b"{}", with_header_frame_of(131_072, persistent())).await;
+    let daemon = rig.start().await;
+    let event = rig.terminal("stale").await;
+    assert_eq!(word(&event, "data.error.code"), "expiration", "{event:#}");
+    has_kept_its_session(&daemon);
+    let mut list = rig.setup.command(&["dead", "list", "--queues", "--json"]);
+    let listed = tokio::task::spawn_blocking(move || list.output()).await.unwrap().unwrap();
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed.as_array().map(Vec::len), Some(2), "{listed:#}");
     rig.finish(&daemon).await;
 }
