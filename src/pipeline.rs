@@ -24,6 +24,7 @@ pub mod memory;
 pub mod origin;
 pub mod outbox;
 pub mod parcel;
+mod refused;
 pub mod send;
 pub mod stray;
 pub mod sweep;
@@ -135,7 +136,7 @@ impl Pipeline {
             }
         };
         // Where ferryd stops before it may tell anything, the delivery comes back.
-        let Ok(outgoing) = outgoing else { return };
+        let Some(outgoing) = self.or_unrecorded(&order.parcel, outgoing) else { return };
         if self.publish(&outgoing).await.is_err() {
             return;
         }
@@ -354,7 +355,7 @@ impl Pipeline {
     /// Ends a message as it is.
     async fn give_up(&self, mut parcel: Parcel, happening: Happening, remedies: Remedies, acker: Acker) {
         let outgoing = self.conclude(&mut parcel, Verdict::End(happening), remedies).await;
-        let Ok(outgoing) = outgoing else { return };
+        let Some(outgoing) = self.or_unrecorded(&parcel, outgoing) else { return };
         if self.publish(&outgoing).await.is_ok() {
             ack([acker]).await;
             self.settled(&parcel, outgoing).await;
@@ -375,7 +376,10 @@ impl Pipeline {
     /// Publishes messages one after the other, each confirmed.
     async fn publish(&self, outgoing: &Outgoing) -> Result<(), BrokerError> {
         for message in &outgoing.messages {
-            self.broker.publish(message).await?;
+            match self.broker.publish_or_refuse(message, &CancellationToken::new()).await {
+                Err(BrokerError::Refused { cause }) => Box::pin(self.refused(message, cause)).await?,
+                published => published?,
+            }
             hit(Failpoint::PartlyPublished);
         }
         Ok(())

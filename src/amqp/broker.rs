@@ -11,17 +11,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use lapin::types::ShortString;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::connection::AmqpSettings;
 use super::error::BrokerError;
-use super::failure::PublishFailure;
+use super::failure::{CloseCause, PublishFailure};
 use super::message::Message;
 use super::outlet::OutletMap;
+use super::quarantine::{LonePublish, Quarantine};
 use super::reconnect::ReconnectPauses;
+use super::refused::{self, RefusedMessage};
 pub use super::session::Session;
 use super::standing::pause;
 use super::topology::Topology;
@@ -38,6 +42,7 @@ pub struct Broker {
     settings: Arc<AmqpSettings>,
     topology: Arc<Topology>,
     outlets: Arc<OutletMap>,
+    quarantine: Arc<Quarantine>,
     declared: Arc<Mutex<Option<Instant>>>,
     stop: CancellationToken,
 }
@@ -49,7 +54,8 @@ impl Broker {
         let (sender, sessions) = watch::channel(None);
         let (outlets, declared) = (Arc::new(OutletMap::new(&settings, &topology)), Arc::default());
         let (settings, topology) = (Arc::new(settings), Arc::new(topology));
-        let broker = Self { sessions, settings, topology, outlets, declared, stop };
+        let quarantine = Arc::new(Quarantine::new(Arc::clone(&settings)));
+        let broker = Self { sessions, settings, topology, outlets, quarantine, declared, stop };
         let supervisor = tokio::spawn(broker.clone().supervise(sender));
         (broker, supervisor)
     }
@@ -127,10 +133,12 @@ impl Broker {
         session.declare(&self.topology).await
     }
 
-    /// Publishes a message and waits for the broker's confirm, through outages of any length.
+    /// Publishes a message and waits for the broker's confirm, through outages of any length. One that the broker refuses is kept
+    /// as a dead letter.
     ///
     /// # Errors
-    /// [`BrokerError::Stopping`] when ferryd stops before the confirm came.
+    /// [`BrokerError::Stopping`] when ferryd stops before the confirm came. [`BrokerError::Refused`] where there are no dead letters,
+    /// or the broker refuses even that.
     pub async fn publish(&self, message: &Message) -> Result<(), BrokerError> {
         self.publish_unless(message, &CancellationToken::new()).await
     }
@@ -139,8 +147,57 @@ impl Broker {
     /// for: the message is in the broker's hands and counts as unconfirmed.
     ///
     /// # Errors
-    /// [`BrokerError::Stopping`] when ferryd stops, or nobody wants it any more, before the confirm came.
+    /// As [`publish`](Self::publish); [`BrokerError::Stopping`] also when nobody wants it any more.
     pub async fn publish_unless(&self, message: &Message, unwanted: &CancellationToken) -> Result<(), BrokerError> {
+        match self.publish_or_refuse(message, unwanted).await {
+            Err(BrokerError::Refused { cause }) => self.keep_refused(message, cause).await,
+            published => published,
+        }
+    }
+
+    /// Keeps a message that the broker refuses where dead letters are. An event says all in its body: it is published without the
+    /// properties that are only a convenience, first.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub async fn keep_refused(&self, message: &Message, cause: CloseCause) -> Result<(), BrokerError> {
+        let wanted = CancellationToken::new();
+        let (exchange, routing_key, reason) = (message.exchange.as_str(), message.routing_key.as_str(), &cause.reason);
+        if let Some(bare) = refused::bare_event(message) {
+            warn!(
+                exchange,
+                routing_key, reason, "publishing an event without its headers: the broker refuses it with them"
+            );
+            match self.publish_or_refuse(&bare, &wanted).await {
+                Err(BrokerError::Refused { .. }) => {}
+                published => return published,
+            }
+        }
+        let dead_letters = self.topology.dead_letters().and_then(|name| ShortString::try_new(name).ok());
+        let Some(dead_letters) = dead_letters else { return Err(BrokerError::Refused { cause }) };
+        error!(
+            exchange,
+            routing_key,
+            reason,
+            "the broker refuses a message; it is kept as a dead letter, headers and all in its body"
+        );
+        let whole = RefusedMessage::new(message, &cause, Timestamp::now());
+        let cut = whole.clone().cut(message);
+        for kept in [whole, cut] {
+            match self.publish_or_refuse(&kept.to_message(dead_letters.clone()), &wanted).await {
+                Err(BrokerError::Refused { .. }) => {}
+                published => return published,
+            }
+        }
+        Err(BrokerError::Refused { cause })
+    }
+
+    /// Publishes a message that has its own way if the broker refuses it.
+    ///
+    /// # Errors
+    /// As [`publish_unless`](Self::publish_unless); [`BrokerError::Refused`] once the message has ended a connection twice on which
+    /// it was alone.
+    pub async fn publish_or_refuse(&self, message: &Message, unwanted: &CancellationToken) -> Result<(), BrokerError> {
         let outlet = self.outlets.outlet(message);
         let (mut refusals, mut wait) = (0, Duration::ZERO);
         loop {
@@ -159,13 +216,25 @@ impl Broker {
             };
             // Held until the answer is there.
             let Some((session, turn)) = turn else { return Err(BrokerError::Stopping) };
-            match outlet.publish(&session, message).await {
+            let failure = match outlet.publish(&session, message).await {
                 Ok(()) => return Ok(()),
-                Err(PublishFailure::SessionLost { cause }) => {
-                    session.end_by(&cause);
-                    wait = Duration::ZERO;
+                Err(failure) => failure,
+            };
+            if let PublishFailure::SessionLost { cause } = &failure {
+                session.end_by(cause);
+            }
+            if failure.refusal().is_some() {
+                drop(turn);
+                if let Some(decided) = self.publish_suspect(message, failure).await {
+                    return decided;
                 }
-                Err(failure) => {
+                wait = pause(refusals);
+                refusals += 1;
+                continue;
+            }
+            match failure {
+                PublishFailure::SessionLost { .. } => wait = Duration::ZERO,
+                failure => {
                     let (exchange, routing_key) = (message.exchange.as_str(), message.routing_key.as_str());
                     debug!(exchange, routing_key, %failure, "a message was not confirmed; publishing it again");
                     if matches!(&failure, PublishFailure::ChannelClosed { cause } if cause.code == Some(NOT_FOUND)) {
@@ -175,6 +244,25 @@ impl Broker {
                     wait = if turn.is_probe() { Duration::ZERO } else { pause(refusals) };
                     refusals += 1;
                 }
+            }
+        }
+    }
+
+    /// Publishes a message alone of which one may have been refused; `None` where that did not decide it.
+    async fn publish_suspect(&self, message: &Message, failure: PublishFailure) -> Option<Result<(), BrokerError>> {
+        if let PublishFailure::TooLarge { cause } = failure {
+            return Some(Err(BrokerError::Refused { cause }));
+        }
+        let published = tokio::select! {
+            published = self.quarantine.publish_alone(message) => published,
+            () = self.stop.cancelled() => return Some(Err(BrokerError::Stopping)),
+        };
+        match published {
+            LonePublish::Confirmed => Some(Ok(())),
+            LonePublish::Refused(cause) => Some(Err(BrokerError::Refused { cause })),
+            LonePublish::Undecided(failure) => {
+                debug!(%failure, "a message that was alone was neither confirmed nor refused; publishing it again");
+                None
             }
         }
     }

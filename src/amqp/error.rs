@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::failure::CloseCause;
+
 /// Why the broker could not be reached or used.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
@@ -35,6 +37,12 @@ pub enum BrokerError {
         path: PathBuf,
         /// What is wrong with it and what to do.
         message: String,
+    },
+    /// The broker refuses a message, whatever is published with it.
+    #[error("the broker refuses the message: {}", cause.reason)]
+    Refused {
+        /// What it says.
+        cause: CloseCause,
     },
     /// ferryd is stopping.
     #[error("ferryd is stopping")]

@@ -5,6 +5,9 @@ use std::time::Duration;
 use lapin::protocol::AMQPErrorKind;
 use lapin::{Error, ErrorKind};
 
+/// The reply code for a frame that can't be read or is too large.
+const FRAME_ERROR: u16 = 501;
+
 /// Why one publish came to nothing. The message may be in the broker's hands all the same: only a confirm says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishFailure {
@@ -23,12 +26,39 @@ pub enum PublishFailure {
         /// What it said.
         cause: CloseCause,
     },
+    /// It can't be sent: its header frame is larger than the broker takes.
+    #[error("{}", cause.reason)]
+    TooLarge {
+        /// What the broker would say.
+        cause: CloseCause,
+    },
     /// The session is over. Everything that was unconfirmed on it fails like this.
     #[error("the session ended: {}", cause.reason)]
     SessionLost {
         /// Why.
         cause: CloseCause,
     },
+}
+
+impl PublishFailure {
+    /// Why a message was refused, where that is what went wrong: not this one, perhaps, but one that was unconfirmed with it.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&CloseCause> {
+        match self {
+            Self::ChannelClosed { cause } | Self::SessionLost { cause } => {
+                Some(cause).filter(|cause| cause.code.is_some_and(refuses_message))
+            }
+            Self::TooLarge { cause } => Some(cause),
+            Self::Nacked | Self::Unconfirmed { .. } => None,
+        }
+    }
+}
+
+/// Whether a reply code of AMQP 0-9-1 says that something is wrong with a message: precondition-failed, frame-error or
+/// unexpected-frame. All others speak of the broker's state, of rights, or of what is missing, and may be different in a moment.
+#[must_use]
+pub fn refuses_message(code: u16) -> bool {
+    matches!(code, 406 | FRAME_ERROR | 505)
 }
 
 /// Why a channel or a connection was closed.
@@ -45,6 +75,12 @@ impl CloseCause {
     #[must_use]
     pub fn found(reason: &str) -> Self {
         Self { code: None, reason: reason.to_owned() }
+    }
+
+    /// What the broker would say of a header frame of so many bytes.
+    #[must_use]
+    pub fn large_header_frame(bytes: usize) -> Self {
+        Self { code: Some(FRAME_ERROR), reason: format!("its properties and headers need a frame of {bytes} bytes") }
     }
 }
 
@@ -72,5 +108,49 @@ impl From<Error> for PublishFailure {
     fn from(error: Error) -> Self {
         let cause = CloseCause::from(&error);
         if is_of_a_channel(&error) { Self::ChannelClosed { cause } } else { Self::SessionLost { cause } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_wrong_with_a_message_itself_is_a_refusal() {
+        // All reply codes of AMQP 0-9-1.
+        for (code, refused) in [
+            (200, false),
+            (311, false),
+            (312, false),
+            (313, false),
+            (320, false),
+            (402, false),
+            (403, false),
+            (404, false),
+            (405, false),
+            (406, true),
+            (501, true),
+            (502, false),
+            (503, false),
+            (504, false),
+            (505, true),
+            (506, false),
+            (530, false),
+            (540, false),
+            (541, false),
+        ] {
+            assert_eq!(refuses_message(code), refused, "{code}");
+            let cause = CloseCause { code: Some(code), reason: String::new() };
+            for failure in [
+                PublishFailure::ChannelClosed { cause: cause.clone() },
+                PublishFailure::SessionLost { cause: cause.clone() },
+            ] {
+                assert_eq!(failure.refusal().is_some(), refused, "{failure:?}");
+            }
+        }
+        let found = PublishFailure::SessionLost { cause: CloseCause::found("no answer") };
+        for failure in [found, PublishFailure::Nacked, PublishFailure::Unconfirmed { after: Duration::ZERO }] {
+            assert_eq!(failure.refusal(), None);
+        }
     }
 }

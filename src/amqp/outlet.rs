@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::connection::AmqpSettings;
 use super::destination::{DestinationMap, PublishDestination};
 use super::failure::{CloseCause, PublishFailure};
+use super::header_frame::{fit_header_frame, header_frame_size};
 use super::link::PublishingLink;
 use super::message::Message;
 use super::session::Session;
@@ -133,6 +134,7 @@ impl Outlet {
                 Ok(()) => standing.confirm(Instant::now()),
                 // Says nothing about the destination.
                 Err(PublishFailure::SessionLost { .. }) => StandingChange::None,
+                Err(failure) if failure.refusal().is_some() => StandingChange::None,
                 Err(_) => standing.refuse(sent, Instant::now()),
             };
             before != *standing
@@ -155,8 +157,12 @@ impl Outlet {
 
     async fn confirm(&self, session: &Session, message: &Message) -> Result<(), PublishFailure> {
         let link = session.link(self.destination.link).await?;
+        let too_large = || PublishFailure::TooLarge {
+            cause: CloseCause::large_header_frame(header_frame_size(&message.properties)),
+        };
+        let fitting = fit_header_frame(message, link.connection.configuration().frame_max()).ok_or_else(too_large)?;
         let open = self.open(session, link).await?;
-        let Message { exchange, routing_key, properties, body } = message;
+        let Message { exchange, routing_key, properties, body } = fitting.as_ref();
         let options = BasicPublishOptions::default();
         let sending =
             open.channel.basic_publish(exchange.clone(), routing_key.clone(), options, body, properties.clone());

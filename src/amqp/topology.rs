@@ -181,6 +181,15 @@ impl Topology {
         topology
     }
 
+    /// The exchange of dead letters, if it has one.
+    #[must_use]
+    pub fn dead_letters(&self) -> Option<&str> {
+        self.exchanges
+            .iter()
+            .find(|exchange| exchange.kind == ExchangeKind::Direct)
+            .map(|exchange| exchange.name.as_str())
+    }
+
     fn add_exchanges(&mut self, names: &Names) {
         let exchange = |name, kind, alternate| Exchange { name, kind, alternate };
         self.exchanges = vec![

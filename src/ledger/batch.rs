@@ -38,6 +38,12 @@ pub(crate) struct Source {
 }
 
 impl Batch {
+    /// The same records, each in a batch of its own.
+    pub fn split(&self) -> Vec<Self> {
+        let lines = self.body.split(|byte| *byte == b'\n');
+        (self.first..=self.last).zip(lines).map(|(n, line)| Self { first: n, last: n, body: line.to_vec() }).collect()
+    }
+
     /// The message that carries it.
     pub fn into_message(self, stream: ShortString, writer: Uuid, at: Timestamp) -> Message {
         let mut headers = FieldTable::default();
@@ -93,6 +99,14 @@ mod tests {
         assert_eq!((message.exchange.as_str(), message.routing_key.as_str()), ("", "ferry.ledger"));
         assert_eq!(Source::of(&message.properties), Some(Source { writer, first: 41 }));
         assert_eq!(lines(&message.body).collect::<Vec<_>>(), [b"{}", b"{}"]);
+    }
+
+    #[test]
+    fn a_batch_is_split_into_its_records_with_their_numbers() {
+        let batch = |first, last, body: &str| Batch { first, last, body: body.as_bytes().to_vec() };
+        let singles = [batch(41, 41, "{\"a\":1}"), batch(42, 42, "{}"), batch(43, 43, "{\"b\":2}")];
+        assert_eq!(batch(41, 43, "{\"a\":1}\n{}\n{\"b\":2}").split(), singles);
+        assert_eq!(singles[0].split(), singles[..1]);
     }
 
     #[test]

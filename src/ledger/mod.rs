@@ -46,6 +46,7 @@ use self::outbox::Outbox;
 use self::store::Store;
 use crate::amqp::broker::Broker;
 use crate::amqp::error::BrokerError;
+use crate::amqp::failure::CloseCause;
 use crate::amqp::stream::{Place, Stream};
 use crate::amqp::topology::Names;
 use crate::domain::command_id::CommandId;
@@ -130,7 +131,7 @@ impl Ledger {
     /// not have appended it.
     ///
     /// # Errors
-    /// [`BrokerError::Stopping`] when ferryd stops first.
+    /// [`BrokerError::Stopping`] when ferryd stops first; [`BrokerError::Refused`] where the broker refuses the record.
     pub async fn append(&self, record: Record) -> Result<Ruled, BrokerError> {
         let Parts { outbox, stop, .. } = self.0.as_ref();
         let begun = Instant::now();
@@ -144,7 +145,8 @@ impl Ledger {
         tokio::select! {
             biased;
             ruled = appending => {
-                let (id, ruling) = ruled.map_err(|_| BrokerError::Stopping)?;
+                let refused = |_| BrokerError::Refused { cause: CloseCause::found("it takes no record of this size") };
+                let (id, ruling) = ruled.map_err(refused)?;
                 Ok(Ruled { id, ruling, age: begun.elapsed() })
             }
             () = stop.cancelled() => Err(BrokerError::Stopping),

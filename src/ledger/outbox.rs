@@ -232,6 +232,13 @@ impl Outbox {
         (held, lost)
     }
 
+    /// Gives up the record of this number, which the broker refuses: it is never going to be read back, and whoever waits for it
+    /// learns that nothing comes.
+    pub fn give_up(&self, number: u64) {
+        let mut state = self.lock();
+        state.held.retain(|held| held.number != number);
+    }
+
     /// Takes back what [`take`](Self::take) gave, to be read once more.
     pub fn hold_again(&self, held: Held) {
         self.lock().held.push_front(held);

@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use lapin::types::ShortString;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, error};
 
 use super::batch::Batch;
 use super::outbox::Outbox;
 use crate::amqp::broker::Broker;
+use crate::amqp::error::BrokerError;
 
 /// How long ferryd, once it stops, goes on trying to write what it noted.
 const GRACE: Duration = Duration::from_secs(2);
@@ -59,15 +60,45 @@ pub(super) async fn write(broker: &Broker, outbox: &Outbox, stream: &ShortString
 }
 
 async fn send(broker: &Broker, outbox: &Outbox, stream: &ShortString, batch: Batch, stop: &CancellationToken) -> Sent {
-    let last = batch.last;
-    let message = batch.into_message(stream.clone(), outbox.writer, Timestamp::now());
     let out_of_time = async {
         stop.cancelled().await;
         sleep(GRACE).await;
     };
     tokio::select! {
-        published = broker.publish(&message) => if published.is_err() { return Sent::GivenUp },
-        () = out_of_time => return Sent::GivenUp,
+        sent = publish(broker, outbox, stream, batch) => sent,
+        () = out_of_time => Sent::GivenUp,
+    }
+}
+
+/// Publishes a batch. Where the broker refuses it, each of its records goes alone, and one that is refused alone is kept as a dead
+/// letter: it was not written, and whoever waits for it is told so.
+async fn publish(broker: &Broker, outbox: &Outbox, stream: &ShortString, batch: Batch) -> Sent {
+    let message = |batch: Batch| batch.into_message(stream.clone(), outbox.writer, Timestamp::now());
+    let (last, wanted) = (batch.last, CancellationToken::new());
+    match broker.publish_or_refuse(&message(batch.clone()), &wanted).await {
+        Ok(()) => {}
+        Err(BrokerError::Refused { .. }) => {
+            for single in batch.split() {
+                let number = single.last;
+                let record = message(single);
+                match broker.publish_or_refuse(&record, &wanted).await {
+                    Ok(()) => {}
+                    Err(BrokerError::Refused { cause }) => {
+                        error!(
+                            number,
+                            reason = cause.reason,
+                            "the broker refuses a record of the ledger; it is not written"
+                        );
+                        if broker.keep_refused(&record, cause).await.is_err() {
+                            return Sent::GivenUp;
+                        }
+                        outbox.give_up(number);
+                    }
+                    Err(_) => return Sent::GivenUp,
+                }
+            }
+        }
+        Err(_) => return Sent::GivenUp,
     }
     outbox.confirm(last);
     Sent::Confirmed

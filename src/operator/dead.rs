@@ -11,8 +11,9 @@ use lapin::types::ShortString;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::amqp::headers::DEAD;
+use crate::amqp::headers::{self, DEAD};
 use crate::amqp::message::text;
+use crate::amqp::refused::{RefusedBody, RefusedMessage};
 use crate::domain::command::{Envelope, Identity};
 use crate::domain::command_id::CommandId;
 use crate::domain::dead_letter::{DeadLetter, shortened};
@@ -36,20 +37,56 @@ pub struct Dead {
     pub properties: BasicProperties,
     /// The original's body.
     pub body: Vec<u8>,
+    /// The broker's refusal of the original, which then lies in the body of another message.
+    pub refused: Option<Refusal>,
+}
+
+/// The broker's refusal of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The reply code of AMQP.
+    pub code: Option<u16>,
+    /// In the broker's words.
+    pub reason: String,
+    /// Whether only the beginning of the body is there.
+    pub is_cut: bool,
 }
 
 impl Dead {
     /// Reads a delivery. Never fails: whatever lies in the queue can be listed and discarded.
     #[must_use]
     pub fn read(queue: &str, delivery: &Delivery) -> Self {
-        let Delivery { properties, data, .. } = delivery;
+        if let Some(refused) = RefusedMessage::read(&delivery.properties, &delivery.data) {
+            let is_cut = matches!(refused.body, RefusedBody::Excerpt { .. });
+            let refusal = Refusal { code: refused.code, reason: refused.reason.clone(), is_cut };
+            return Self { refused: Some(refusal), ..Self::of(queue, &refused.properties(), &refused.body()) };
+        }
+        Self::of(queue, &delivery.properties, &delivery.data)
+    }
+
+    fn of(queue: &str, properties: &BasicProperties, data: &[u8]) -> Self {
         let record = text(properties.headers().as_ref(), DEAD);
         let letter: Option<DeadLetter> = record.and_then(|json| serde_json::from_str(json).ok());
         let identity = letter.as_ref().map_or_else(
             || Identity::glean(&serde_json::from_slice(data).unwrap_or(Value::Null), data, envelope(properties, None)),
             |letter| letter.command.clone(),
         );
-        Self { queue: queue.to_owned(), letter, identity, properties: properties.clone(), body: data.clone() }
+        let (queue, properties, body) = (queue.to_owned(), properties.clone(), data.to_vec());
+        Self { queue, letter, identity, properties, body, refused: None }
+    }
+
+    /// The properties of a message that takes its place: those of the original, unless the broker has refused them. Then only what
+    /// says which command it is, and who waits for its end.
+    #[must_use]
+    pub fn carried(&self) -> BasicProperties {
+        let carried = headers::carried(&self.properties);
+        if self.refused.is_none() {
+            return carried;
+        }
+        let kept = BasicProperties::default().with_delivery_mode(2);
+        let kept = carried.message_id().clone().into_iter().fold(kept, BasicProperties::with_message_id);
+        let kept = carried.reply_to().clone().into_iter().fold(kept, BasicProperties::with_reply_to);
+        carried.correlation_id().clone().into_iter().fold(kept, BasicProperties::with_correlation_id)
     }
 
     /// The word for why it was given up.

@@ -117,7 +117,7 @@ pub async fn look_up(
 
 fn copy(operator: &Operator, dead: &Dead, travel: &Travel, provider: &str) -> Result<Message, OperatorError> {
     let kind = headers::Kind::Lookup;
-    let properties = headers::with_own(headers::carried(&dead.properties), &travel.headers(kind));
+    let properties = headers::with_own(dead.carried(), &travel.headers(kind));
     let key = format!("{}.{provider}", kind.as_str());
     let (exchange, routing_key) = (short(&operator.names.redeliver())?, short(&key)?);
     Ok(Message { exchange, routing_key, properties, body: dead.body.clone() })

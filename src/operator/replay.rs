@@ -124,7 +124,7 @@ impl Replay {
     ) -> Result<Message, OperatorError> {
         let mut own = travel.headers(headers::Kind::Replay);
         own.extend(forced);
-        let properties = headers::with_own(headers::carried(&dead.properties), &own);
+        let properties = headers::with_own(dead.carried(), &own);
         let key = format!("{}.{provider}", headers::Kind::Replay.as_str());
         let (exchange, routing_key) = (short(&operator.names.redeliver())?, short(&key)?);
         Ok(Message { exchange, routing_key, properties, body: dead.body.clone() })
@@ -143,6 +143,11 @@ impl Remedy for Replaying {
         let Some(letter) = &dead.letter else {
             return Ok(refuse("its record can't be read; publish the command anew, then discard this"));
         };
+        if dead.refused.as_ref().is_some_and(|refusal| refusal.is_cut) {
+            return Ok(refuse(
+                "its body was too large for the broker and was cut; publish the command anew, then discard this",
+            ));
+        }
         if let Err(invalid) = Command::decode(&dead.body, dead.envelope()) {
             return Ok(refuse(format!(
                 "the message itself is wrong and would fail again: {}",

@@ -23,7 +23,7 @@ fn dead(provider: Option<&str>, routing_key: Option<&str>) -> Dead {
     let letter = DeadLetter::new(identity.clone(), Kind::Invalid, failure, &progress, place);
     let body = body.to_string().into_bytes();
     let properties = BasicProperties::default();
-    Dead { queue: "ferry.dead.other".to_owned(), letter: Some(letter), identity, properties, body }
+    Dead { queue: "ferry.dead.other".to_owned(), letter: Some(letter), identity, properties, body, refused: None }
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Publishing by hand: one message at a time, so that the broker's word on each is beyond doubt.
 
+use std::borrow::Cow;
+
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, Connection};
 
 use super::error::is_not_found;
 use super::{Operator, OperatorError};
 use crate::amqp::error::BrokerError;
+use crate::amqp::header_frame::fit_header_frame;
 use crate::amqp::message::Message;
 
 /// A connection of its own for publishing: one that also consumes could not ack while the broker blocks publishers.
@@ -53,7 +56,9 @@ impl Sender {
     }
 
     async fn confirmed(&self, message: &Message) -> Result<Confirmation, lapin::Error> {
-        let Message { exchange, routing_key, properties, body } = message;
+        let frame_max = self.connection.configuration().frame_max();
+        let message = fit_header_frame(message, frame_max).unwrap_or(Cow::Borrowed(message));
+        let Message { exchange, routing_key, properties, body } = message.as_ref();
         let mandatory = exchange.as_str() != self.operator.names.events();
         let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
         let publishing =

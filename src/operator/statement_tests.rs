@@ -33,7 +33,14 @@ fn dead(generation: u32, attempt: u32) -> Dead {
     let failure = Failure::new("timeout", "no answer");
     let letter = DeadLetter::new(identity.clone(), Kind::Unavailable, failure, &progress, place);
     let properties = BasicProperties::default();
-    Dead { queue: "ferry.dead.stripe".to_owned(), letter: Some(letter), identity, properties, body: body.to_vec() }
+    Dead {
+        queue: "ferry.dead.stripe".to_owned(),
+        letter: Some(letter),
+        identity,
+        properties,
+        body: body.to_vec(),
+        refused: None,
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::origin::{self, ProgressSource, read_progress};
 use crate::amqp::headers::{self, Travel};
+use crate::amqp::message::Message;
 use crate::amqp::topology::Names;
 use crate::domain::command::{Command, Envelope, Identity, Invalid};
 use crate::domain::event::Trace;
@@ -119,6 +120,38 @@ impl Parcel {
             opening: OnceLock::new(),
         }
         .marked_fresh()
+    }
+
+    /// Takes a continuation that is not delivered yet, as if it were; `None` for a message that is none.
+    #[must_use]
+    pub fn of_continuation(message: &Message, names: &Names) -> Option<Self> {
+        let Message { exchange, properties, body, .. } = message;
+        let is_own = exchange.as_str() == names.redeliver() || exchange.as_str() == names.retry();
+        let travel = is_own.then(|| Travel::read(properties.headers().as_ref())).flatten()?;
+        let text = |property: &'_ Option<ShortString>| property.as_ref().map(ToString::to_string);
+        let (message_id, correlation_id) = (text(properties.message_id()), text(properties.correlation_id()));
+        let envelope = Envelope {
+            routing_key: travel.routing_key.as_deref(),
+            message_id: message_id.as_deref(),
+            correlation_id: correlation_id.as_deref(),
+        };
+        let value = serde_json::from_slice(body).unwrap_or(Value::Null);
+        let mut identity = Identity::glean(&value, body, envelope);
+        let word = message.routing_key.as_str().split('.').nth(1).and_then(|word| word.parse().ok());
+        identity.provider = word.or(identity.provider);
+        let parcel = Self {
+            body: body.clone(),
+            properties: properties.clone(),
+            identity,
+            expires_at: travel.extended_to,
+            travel,
+            trace: headers::trace(properties),
+            fresh: false,
+            redelivered: false,
+            asked: asked(properties, names),
+            opening: OnceLock::new(),
+        };
+        Some(parcel.marked_fresh())
     }
 
     /// A message is fresh until the ledger knows it; so is one that was only sent on to where it belongs.

@@ -10,6 +10,7 @@ use lapin::BasicProperties;
 use lapin::types::FieldTable;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::commands::{Commands, Failed, Standing, Submission, Submitted};
 use crate::amqp::connection::AmqpSettings;
@@ -149,7 +150,7 @@ impl Commands for Recorded {
             }
             let message =
                 message(&self.pipeline.names, submission).map_err(|error| Failed::Broker(error.to_string()))?;
-            self.pipeline.broker.publish(&message).await?;
+            self.pipeline.broker.publish_or_refuse(&message, &CancellationToken::new()).await?;
             Ok(Submitted::UnderWay)
         }
         .boxed()

@@ -40,6 +40,7 @@ mod outage;
 mod poison;
 mod poisoned;
 mod race;
+mod refused;
 mod removed;
 mod rig;
 mod sandbox;

@@ -83,10 +83,14 @@ impl Show {
 }
 
 fn whole(dead: &Dead) -> Value {
-    json!({
+    let mut whole = json!({
         "queue": dead.queue, "record": dead.letter, "properties": properties::to_json(&dead.properties),
         "body": body(dead),
-    })
+    });
+    if let Some(refusal) = &dead.refused {
+        whole["refused"] = json!(refusal);
+    }
+    whole
 }
 
 /// The body; a text where it is not JSON.
@@ -101,6 +105,13 @@ fn print(dead: &Dead, out: &mut Output) -> Result<(), CommandError> {
     match &dead.letter {
         Some(letter) => print_record(letter, out)?,
         None => pair("kind", "unreadable: there is no record beside the message", out)?,
+    }
+    if let Some(refusal) = &dead.refused {
+        let code = refusal.code.map(|code| format!("{code}, ")).unwrap_or_default();
+        pair("refused", &format!("by the broker, as it was: {code}{}", refusal.reason), out)?;
+        if refusal.is_cut {
+            pair("body", "cut: it was too large for the broker", out)?;
+        }
     }
     out.line("")?;
     out.heading("properties")?;

@@ -1,0 +1,140 @@
+//! Messages of which one may have made the broker close a channel or a connection.
+//!
+//! The broker does not say which message it refused: everything that was unconfirmed comes back with the same cause. So each of
+//! those is published alone, on a connection of its own. Whatever ends that connection twice is refused; the others are confirmed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{Channel, Confirmation, Connection};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::connection::AmqpSettings;
+use super::failure::{CloseCause, PublishFailure};
+use super::message::Message;
+
+/// How often a message has to end the connection on which it is alone, to be refused.
+const STRIKES: usize = 2;
+
+/// How long a goodbye to the broker may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The connection on which one message is published at a time.
+pub struct Quarantine {
+    settings: Arc<AmqpSettings>,
+    link: Mutex<Option<LoneLink>>,
+    /// Messages that wait or are under way.
+    suspects: AtomicUsize,
+}
+
+struct LoneLink {
+    connection: Connection,
+    channel: Channel,
+}
+
+/// What became of a message that was published alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LonePublish {
+    /// The broker has it.
+    Confirmed,
+    /// The broker refuses it.
+    Refused(CloseCause),
+    /// Something else went wrong, which says nothing about the message.
+    Undecided(PublishFailure),
+}
+
+impl Quarantine {
+    /// A quarantine at this broker; nothing is connected yet.
+    #[must_use]
+    pub fn new(settings: Arc<AmqpSettings>) -> Self {
+        Self { settings, link: Mutex::default(), suspects: AtomicUsize::default() }
+    }
+
+    /// Publishes a message while no other is under way here.
+    pub async fn publish_alone(&self, message: &Message) -> LonePublish {
+        let suspect = Suspect::enter(&self.suspects);
+        let mut slot = self.link.lock().await;
+        // Whoever gives up in the middle leaves no connection behind on which something is under way.
+        let mut link = slot.take();
+        let published = self.try_twice(&mut link, message).await;
+        if !suspect.is_last() {
+            *slot = link;
+        } else if let Some(LoneLink { connection, .. }) = link {
+            let _ = timeout(CLOSE_TIMEOUT, connection.close(200, "done".into())).await;
+        }
+        published
+    }
+
+    async fn try_twice(&self, link: &mut Option<LoneLink>, message: &Message) -> LonePublish {
+        let mut refused = CloseCause::found("");
+        for strike in 1..=STRIKES {
+            let failure = match self.publish(link, message).await {
+                Ok(()) => return LonePublish::Confirmed,
+                Err(failure) => failure,
+            };
+            *link = None;
+            let Some(cause) = failure.refusal() else { return LonePublish::Undecided(failure) };
+            let (exchange, routing_key) = (message.exchange.as_str(), message.routing_key.as_str());
+            warn!(exchange, routing_key, strike, reason = cause.reason, "the broker refuses a message that was alone");
+            refused = cause.clone();
+        }
+        LonePublish::Refused(refused)
+    }
+
+    async fn publish(&self, link: &mut Option<LoneLink>, message: &Message) -> Result<(), PublishFailure> {
+        let LoneLink { channel, .. } = match link {
+            Some(link) => link,
+            None => link.insert(self.open().await?),
+        };
+        let Message { exchange, routing_key, properties, body } = message;
+        let options = BasicPublishOptions::default();
+        let sending = channel.basic_publish(exchange.clone(), routing_key.clone(), options, body, properties.clone());
+        let after = self.settings.publish_timeout;
+        let confirming = async { Ok::<_, lapin::Error>(sending.await?.await?) };
+        match timeout(after, confirming).await {
+            Err(_) => Err(PublishFailure::Unconfirmed { after }),
+            Ok(confirmation) => match confirmation? {
+                Confirmation::Ack(_) => Ok(()),
+                Confirmation::Nack(_) | Confirmation::NotRequested => Err(PublishFailure::Nacked),
+            },
+        }
+    }
+
+    async fn open(&self) -> Result<LoneLink, PublishFailure> {
+        let lost = |reason: &str| PublishFailure::SessionLost { cause: CloseCause::found(reason) };
+        let connection = self.settings.connect("publish-quarantine").await.map_err(|error| lost(&error.to_string()))?;
+        let opening = async {
+            let channel = connection.create_channel().await?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            Ok::<_, lapin::Error>(channel)
+        };
+        let opened = timeout(self.settings.connect_timeout, opening).await;
+        let channel =
+            opened.map_err(|_| lost("no answer from the broker in time"))?.map_err(|error| lost(&error.to_string()))?;
+        Ok(LoneLink { connection, channel })
+    }
+}
+
+/// One of the messages that wait or are under way.
+struct Suspect<'a>(&'a AtomicUsize);
+
+impl<'a> Suspect<'a> {
+    fn enter(suspects: &'a AtomicUsize) -> Self {
+        suspects.fetch_add(1, Ordering::Relaxed);
+        Self(suspects)
+    }
+
+    fn is_last(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 1
+    }
+}
+
+impl Drop for Suspect<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

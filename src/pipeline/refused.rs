@@ -1,0 +1,56 @@
+//! Continuations and records that the broker refuses: their commands end.
+
+use super::Pipeline;
+use jiff::Timestamp;
+
+use super::conclude::Verdict;
+use super::log::log_ending;
+use super::outbox::Outgoing;
+use super::parcel::Parcel;
+use crate::amqp::error::BrokerError;
+use crate::amqp::failure::CloseCause;
+use crate::amqp::message::Message;
+use crate::domain::event::Happening;
+use crate::domain::lifecycle::Kind;
+use crate::domain::outcome::Failure;
+use crate::provider::Remedies;
+use crate::transport::mask::Mask;
+
+impl Pipeline {
+    /// Does what follows from the broker's refusal of a message: a continuation ends its command, as if it had been delivered and
+    /// given up, and anything else is kept as a dead letter.
+    ///
+    /// # Errors
+    /// [`BrokerError`]: nothing may be acked.
+    pub(super) async fn refused(&self, message: &Message, cause: CloseCause) -> Result<(), BrokerError> {
+        let Some(mut parcel) = Parcel::of_continuation(message, &self.names) else {
+            return self.broker.keep_refused(message, cause).await;
+        };
+        let kind = if parcel.travel.progress.is_doubtful() { Kind::Unresolved } else { Kind::Unavailable };
+        let text = format!("the broker refuses the message that would carry it on: {}", cause.reason);
+        let happening = Happening::Failed(kind, Failure::new("refused_by_broker", text));
+        log_ending(&parcel, &happening, || Mask::new(&[], &[]));
+        let outgoing = self.conclude(&mut parcel, Verdict::End(happening), Remedies::default()).await?;
+        for message in &outgoing.messages {
+            self.broker.publish(message).await?;
+        }
+        self.settled(&parcel, outgoing).await;
+        Ok(())
+    }
+
+    /// What follows from handling a message; `None` where it comes back. Where the broker refuses the record of it, the command ends
+    /// without one: nobody may do more about it, and what was done may have acted.
+    pub(super) fn or_unrecorded(&self, parcel: &Parcel, handled: Result<Outgoing, BrokerError>) -> Option<Outgoing> {
+        let cause = match handled {
+            Ok(outgoing) => return Some(outgoing),
+            Err(BrokerError::Refused { cause }) => cause,
+            Err(_) => return None,
+        };
+        let text = format!("the broker refuses the record of what was done about it: {}", cause.reason);
+        let happening = Happening::Failed(Kind::Unresolved, Failure::new("record_refused", text));
+        log_ending(parcel, &happening, || Mask::new(&[], &[]));
+        let attempt = parcel.travel.progress.attempt;
+        let effects = self.outbox.ending(parcel, attempt, happening, None, Timestamp::now());
+        Some(self.outbox.outgoing(parcel, &effects, &[]))
+    }
+}
