@@ -145,6 +145,7 @@ impl Parcel {
             identity,
             expires_at: travel.extended_to,
             travel,
+            source: ProgressSource::Headers,
             trace: headers::trace(properties),
             fresh: false,
             redelivered: false,

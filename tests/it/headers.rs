@@ -161,7 +161,7 @@ async fn a_webhook_call_that_names_its_user_is_put_aside_without_him() {
 }
 
 /// Properties with which the payload of the header frame has so many bytes.
-fn with_header_frame_of(payload: usize, properties: BasicProperties) -> BasicProperties {
+fn with_header_frame_of(payload: usize, properties: &BasicProperties) -> BasicProperties {
     let filled = |bytes| {
         let mut table = FieldTable::default();
         table.insert("shop-header".into(), text(&"x".repeat(bytes)));
@@ -179,7 +179,7 @@ async fn a_header_frame_that_the_broker_takes_and_lapin_does_not_harms_neither_i
     for (id, payload) in
         ids.iter().zip([0, 131_064, 0, 131_065, 0, 131_072, 0].into_iter().chain([0].into_iter().cycle()))
     {
-        let properties = if payload > 0 { with_header_frame_of(payload, persistent()) } else { persistent() };
+        let properties = if payload > 0 { with_header_frame_of(payload, &persistent()) } else { persistent() };
         let body = charge(id, json!({"status": 429, "fail_times": 1})).to_string();
         rig.broker.publish("ferry.commands", "payment.acme.charge", body.as_bytes(), properties).await;
     }
@@ -198,11 +198,11 @@ async fn a_header_frame_to_which_the_broker_has_added_a_death_is_read_by_daemon_
     let rig = Rig::new("").await;
     rig.declare().await;
     let body = send("stale", json!({})).to_string();
-    let properties = with_header_frame_of(131_072, persistent().with_expiration("100".into()));
+    let properties = with_header_frame_of(131_072, &persistent().with_expiration("100".into()));
     rig.broker.publish("ferry.commands", "payment.acme.send", body.as_bytes(), properties.clone()).await;
     rig.broker.await_depth("ferry.poison", 1).await;
     // As if ferryd had not had to do with it.
-    rig.broker.publish("ferry.dead", "acme", b"{}", with_header_frame_of(131_072, persistent())).await;
+    rig.broker.publish("ferry.dead", "acme", b"{}", with_header_frame_of(131_072, &persistent())).await;
     let daemon = rig.start().await;
     let event = rig.terminal("stale").await;
     assert_eq!(word(&event, "data.error.code"), "expiration", "{event:#}");

@@ -4,8 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ferryd::amqp::error::BrokerError;
+use ferryd::domain::ledger::record::Fact;
 use ferryd::domain::ledger::ruling::Ruling;
 use ferryd::ledger::Health;
+use futures_util::future::{join, join_all};
 use tempfile::TempDir;
 
 use super::site::{Instance, completed, impatient, started};
@@ -173,4 +176,34 @@ async fn an_index_that_breaks_under_a_running_instance_is_made_anew() {
     eventually(SOON, "the index is whole again", intact).await;
     assert!(one.case("c-299").is_some());
     one.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_that_the_broker_refuses_is_kept_and_those_written_with_it_count() {
+    let node = Node::private().await;
+    let vhost = node.vhost().await;
+    node.eval("application:set_env(rabbit, max_message_size, 12000)").await;
+    let dir = tempfile::tempdir().unwrap();
+    let one = Instance::start(&vhost.uri(), dir.path()).await;
+    one.append(started("large")).await;
+    let mut large = completed("large");
+    if let Fact::Finished(finished) = &mut large.fact {
+        // Nothing that can be packed.
+        let noise: String = (0..800).map(|_| uuid::Uuid::new_v4().to_string()).collect();
+        finished.effects.event.data.result = Some(serde_json::json!(noise));
+    }
+    let ids: Vec<_> = (0..40).map(|number| format!("c-{number}")).collect();
+    let appending = join_all(ids.iter().map(async |id| one.append(started(id)).await.ruling));
+    let (refused, ruled) = tokio::time::timeout(SOON, join(one.ledger.append(large), appending)).await.unwrap();
+    assert!(matches!(refused, Err(BrokerError::Refused { .. })), "{refused:?}");
+    assert!(ruled.iter().all(|ruling| matches!(ruling, Ruling::Counts(_))), "{ruled:?}");
+    assert!(one.case("large").is_some_and(|case| case.ending.is_none()));
+    Broker::connect(&vhost.uri()).await.await_depth("ferry.dead.other", 1).await;
+    // Another reads past the number that is missing.
+    one.stop().await;
+    let dir = tempfile::tempdir().unwrap();
+    let another = Instance::start(&vhost.uri(), dir.path()).await;
+    assert!(ids.iter().all(|id| another.case(id).is_some()));
+    another.append(started("later")).await;
+    another.stop().await;
 }

@@ -262,3 +262,35 @@ async fn an_end_that_was_left_unpublished_is_published_whoever_decided_it() {
     .await;
     rig.finish(&daemon).await;
 }
+
+#[tokio::test]
+async fn a_dead_letter_that_the_broker_had_refused_is_listed_shown_and_replayed_as_what_it_was() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    rig.carry(&charge("again", json!({"decline": "blocked"}))).await;
+    let Message { properties, body, .. } = rig.dead_letters("acme", 1).await.remove(0);
+    rig.broker.purge("ferry.dead.acme").await;
+    let properties = properties.with_user_id("somebody".into());
+    let refused = ferryd::amqp::message::Message {
+        exchange: "ferry.dead".into(),
+        routing_key: "acme".into(),
+        properties,
+        body: body.clone(),
+    };
+    let cause = CloseCause { code: Some(406), reason: "PRECONDITION_FAILED".to_owned() };
+    let kept = RefusedMessage::new(&refused, &cause, Timestamp::now()).to_message("ferry.dead".into());
+    rig.broker.publish("ferry.dead", kept.routing_key.as_str(), &kept.body, kept.properties).await;
+    rig.broker.await_depth("ferry.dead.acme", 1).await;
+
+    let listed = asked(&rig, &["dead", "list", "--queues"]).await;
+    assert_eq!((word(&listed[0], "command.id"), word(&listed[0], "kind")), ("again", "rejected"), "{listed:#}");
+    let shown = asked(&rig, &["dead", "show", "again", "--message"]).await;
+    assert_eq!((&shown[0]["refused"]["code"], &shown[0]["body"]["id"]), (&json!(406), &json!("again")), "{shown:#}");
+    assert_eq!(word(&shown[0], "properties.user_id"), "somebody", "{shown:#}");
+    let replayed = asked(&rig, &["dead", "replay", "again"]).await;
+    assert_eq!((&replayed["done"], &replayed["refused"]), (&json!(1), &json!([])), "{replayed}");
+    rig.events.first(SOON, |event| event["subject"] == "again" && event["data"]["generation"] == 1).await;
+    rig.dead_letters("acme", 1).await;
+    rig.finish(&daemon).await;
+    assert_eq!(rig.calls("again").calls, 2);
+}
