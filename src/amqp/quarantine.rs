@@ -94,7 +94,7 @@ impl Quarantine {
         let options = BasicPublishOptions::default();
         let sending = channel.basic_publish(exchange.clone(), routing_key.clone(), options, body, properties.clone());
         let after = self.settings.publish_timeout;
-        let confirming = async { Ok::<_, lapin::Error>(sending.await?.await?) };
+        let confirming = async { sending.await?.await };
         match timeout(after, confirming).await {
             Err(_) => Err(PublishFailure::Unconfirmed { after }),
             Ok(confirmation) => match confirmation? {

@@ -2,6 +2,8 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 
+use ferryd::amqp::failure::CloseCause;
+use ferryd::amqp::refused::RefusedMessage;
 use ferryd::domain::command_id::CommandId;
 use ferryd::domain::event::{Event, Happening, Moment, Trace};
 use ferryd::domain::ledger::effects::Effects;
@@ -12,6 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::recorded::{asked, ferryd, operator, place};
+use crate::harness::broker::Message;
 use crate::harness::wait::eventually;
 use crate::rig::{Rig, SOON, and, charge, command, send, word};
 
