@@ -373,7 +373,7 @@ impl Handler for Dispatch {
             }
             Route::Strays(strays, stray) => {
                 let (strays, stray) = (Arc::clone(strays), *stray);
-                self.work(place, async move { strays.take(stray, delivery).await });
+                self.work(place, async move { Box::pin(strays.take(stray, delivery)).await });
             }
             Route::Callbacks(callbacks) => {
                 let callbacks = Arc::clone(callbacks);

@@ -150,7 +150,7 @@ impl Broker {
     /// As [`publish`](Self::publish); [`BrokerError::Stopping`] also when nobody wants it any more.
     pub async fn publish_unless(&self, message: &Message, unwanted: &CancellationToken) -> Result<(), BrokerError> {
         match self.publish_or_refuse(message, unwanted).await {
-            Err(BrokerError::Refused { cause }) => self.keep_refused(message, cause).await,
+            Err(BrokerError::Refused { cause }) => Box::pin(self.keep_refused(message, cause)).await,
             published => published,
         }
     }
@@ -225,7 +225,7 @@ impl Broker {
             }
             if failure.refusal().is_some() {
                 drop(turn);
-                if let Some(decided) = self.publish_suspect(message, failure).await {
+                if let Some(decided) = Box::pin(self.publish_suspect(message, failure)).await {
                     return decided;
                 }
                 wait = pause(refusals);
