@@ -24,6 +24,7 @@ pub mod memory;
 pub mod origin;
 pub mod outbox;
 pub mod parcel;
+mod proof;
 mod refused;
 pub mod send;
 pub mod stray;
@@ -207,7 +208,8 @@ impl Pipeline {
             Ok(request) => request,
             Err((kind, failure)) => return self.follow(lane, order, Decision::GiveUp(kind, failure)).await,
         };
-        let start = match self.memory.begin(&mut order.parcel, operation, &request).await? {
+        let money = lane.account.adapter.money(&call_of(order));
+        let start = match self.memory.begin(&mut order.parcel, operation, &request, money).await? {
             Begun::Yes { unknown, start } => {
                 hit(Failpoint::Begun);
                 if unknown {
@@ -234,6 +236,9 @@ impl Pipeline {
         let outcome = self.call(lane, operation, order, &request).await;
         // What follows is between ferryd and its broker; the provider may get the next call.
         drop(slot);
+        if let Outcome::Unknown(failure) = &outcome {
+            self.tell_mismatch(&order.parcel, failure).await?;
+        }
         lifecycle::mark(order.progress_mut(), &outcome, Timestamp::now());
         // By what the answer tells, a lookup may have become possible.
         let (limits, random) = (order.limits(operation), rand::rng().random());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::output::Output;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::inquiry::{LookupPolicy, PollPolicy, Purpose};
+use crate::domain::money::MoneyAmount;
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::retry::RetryPolicy;
@@ -22,6 +23,10 @@ struct NeverCalled;
 
 impl Adapter for NeverCalled {
     fn request(&self, _: &Call<'_>) -> Result<Request, Failure> {
+        unreachable!("nothing is called")
+    }
+
+    fn money(&self, _: &Call<'_>) -> Option<MoneyAmount> {
         unreachable!("nothing is called")
     }
 

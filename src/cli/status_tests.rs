@@ -48,6 +48,7 @@ fn started(step: Step) -> Fact {
         key: None,
         digest: "d".repeat(43),
         token: None,
+        money: None,
         first_sent: None,
     }))
 }

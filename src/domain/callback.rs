@@ -8,6 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::command_id::CommandId;
+use super::money::StatedAmount;
 use super::outcome::{Failure, Success};
 
 /// A webhook call as it arrived. Nothing in it is believed yet.
@@ -76,6 +77,8 @@ pub struct Notice {
     pub reference: Option<String>,
     /// What it means for the command.
     pub meaning: Meaning,
+    /// How much it says was done, where the provider's file says where that is.
+    pub amount: Option<StatedAmount>,
     /// All of it.
     pub body: Value,
 }

@@ -9,6 +9,7 @@ use super::event::{Event, Trace, routing_key};
 use super::ledger::opening::digest;
 use super::lifecycle::State;
 use super::name::excerpt;
+use super::outcome::Failure;
 
 /// The last word of its routing key and of its type.
 const WORD: &str = "conflict";
@@ -72,6 +73,8 @@ pub enum Conflict {
     /// The provider tells of something that it has done for the command, and calls it by none of the ids that it has told of the
     /// command's calls: perhaps a second payment.
     Reference,
+    /// The provider says that it did another amount than was asked for. The command goes on waiting.
+    Amount,
 }
 
 impl Conflict {
@@ -82,6 +85,7 @@ impl Conflict {
             Self::Content => "content",
             Self::Answer => "answer",
             Self::Reference => "reference",
+            Self::Amount => "amount",
         }
     }
 }
@@ -178,6 +182,23 @@ impl ConflictEvent {
             event: self.id.clone(),
             message: message.clone(),
         }
+    }
+
+    /// Of a provider that says that it did another amount than was asked for. `generation` is the command's.
+    #[must_use]
+    pub fn of_amount(command: Identity, generation: u32, mismatch: &Failure, trace: Trace, at: Timestamp) -> Self {
+        let id = format!("{}/{generation}/conflict/amount", command.id);
+        let message = mismatch.message.clone();
+        let conflict = Conflict::Amount;
+        let data = ConflictData {
+            conflict,
+            message,
+            stands: None,
+            contradicted_by: None,
+            provider_reference: mismatch.provider_reference.clone(),
+            command,
+        };
+        Self::new(id, data, trace, at)
     }
 
     fn new(id: String, data: ConflictData, trace: Trace, at: Timestamp) -> Self {

@@ -22,6 +22,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use tracing::{debug, error, info, warn};
 
 use super::outbox::Outgoing;
+use super::proof::find_mismatch;
 use super::{Pipeline, ack};
 use crate::amqp::callback::{self, Callback};
 use crate::amqp::error::BrokerError;
@@ -39,7 +40,6 @@ use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{By, Fact, Finished, Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::lifecycle::Kind;
-use crate::domain::name::Name;
 use crate::domain::received::{ReceivedData, ReceivedEvent};
 use crate::domain::retry::Rung;
 use crate::ledger::{Ledger, Ruled};
@@ -160,7 +160,7 @@ impl Callbacks {
         let named = self.named(&callback);
         let mut following = Following::default();
         for (item, mut notice) in notices.into_iter().enumerate() {
-            self.prove(&callback, &mut notice, named.as_ref());
+            self.prove_command(&callback, &mut notice, named.as_ref());
             if travel.items.as_ref().is_none_or(|items| items.contains(&item)) {
                 self.heed(&callback, item, notice, &travel, &mut following).await?;
             }
@@ -183,25 +183,6 @@ impl Callbacks {
             Err(reason) => {
                 warn!(%provider, callback = %id, %reason, "a webhook call names no command by its URL");
                 None
-            }
-        }
-    }
-
-    /// Looks for what proves the command of a notice: the token beside its id, or that of the URL. A call that a token proves
-    /// and that names another command is not about the token's.
-    fn prove(&self, callback: &Callback, notice: &mut Notice, named: Option<&Named>) {
-        let Callback { id, provider, account, received_at, .. } = callback;
-        if let Some(named) = named.filter(|named| notice.command.as_ref().is_none_or(|id| *id == named.command)) {
-            notice.command = Some(named.command.clone());
-            notice.generation = Some(named.generation);
-        }
-        let beside = notice.command.as_ref().zip(notice.token.as_ref()).zip(self.provider.echo_tokens.as_ref());
-        let Some(((command, token), tokens)) = beside else { return };
-        match tokens.read(account, command, token, *received_at) {
-            Ok(generation) => notice.generation = Some(generation),
-            Err(reason) => {
-                let command = command.as_str();
-                warn!(%provider, callback = %id, command.id = command, %reason, "a webhook call does not prove its command");
             }
         }
     }
@@ -253,6 +234,10 @@ impl Callbacks {
                         reference, "a webhook call is about an earlier call of its command; it decides nothing"
                     );
                 }
+                Some(_) if let Some(conflict) = case.as_deref().and_then(|case| find_mismatch(case, &notice)) => {
+                    self.pipeline.record_conflict(&conflict).await?;
+                    following.messages.extend(self.pipeline.outbox.contradicted(&conflict).messages);
+                }
                 Some(happening) => match self.pipeline.decide(ledger, &id, happening).await? {
                     Decided::Yes(outgoing) => following.add(&id, outgoing),
                     Decided::NotYet => following.again(item, FOREIGN_WAIT, true),
@@ -294,30 +279,6 @@ impl Callbacks {
             info!(provider = %callback.provider, callback = %callback.id, reference, "a webhook call belongs to no command");
         }
         Ok(())
-    }
-
-    /// The command that a notice is about, if it is this account's: one account's secret proves nothing about another's. Who pays
-    /// at the same provider can have any id echoed, so an id is believed with its token, or where none was sent.
-    async fn whose(&self, ledger: &Ledger, account: &Name, notice: &Notice) -> Option<Identity> {
-        let is_proven =
-            |id: &&CommandId| notice.generation.is_some() || ledger.case(id).is_some_and(|case| case.is_known_by_id());
-        let named = notice.command.as_ref().filter(is_proven).and_then(|id| self.own(ledger, account, id));
-        if named.is_some() {
-            return named;
-        }
-        match ledger.called(&self.provider.name, account, notice.reference.as_deref()?, |_| true).await {
-            Ok(id) => self.own(ledger, account, &id?),
-            Err(error) => {
-                warn!(%error, "failed to read the ledger's index");
-                None
-            }
-        }
-    }
-
-    fn own(&self, ledger: &Ledger, account: &Name, id: &CommandId) -> Option<Identity> {
-        let case = ledger.case(id)?;
-        let opening = case.opening.as_ref().filter(|opening| opening.is_of(&self.provider.name, account))?;
-        Some(opening.identity.clone())
     }
 
     /// The event that tells of a notice.

@@ -23,6 +23,7 @@ use crate::domain::ledger::holder::Next;
 use crate::domain::ledger::record::{By, Fact, Finished, Kept, Person, Reason};
 use crate::domain::ledger::ruling::{Decided, Ruling};
 use crate::domain::lifecycle::{Decision, Kind};
+use crate::domain::money::AMOUNT_MISMATCH;
 use crate::domain::outcome::Failure;
 use crate::domain::progress::Attempted;
 use crate::domain::retry::Rung;
@@ -240,6 +241,17 @@ impl Pipeline {
         let conflict = ConflictEvent::of_answer(answer, stands);
         self.record_conflict(&conflict).await?;
         Ok(Outgoing { replies: Vec::new(), ..self.outbox.conflict(parcel, &conflict) })
+    }
+
+    /// Tells of an answer that states another amount than was asked for. Nothing ends by it.
+    pub(super) async fn tell_mismatch(&self, parcel: &Parcel, failure: &Failure) -> Result<(), BrokerError> {
+        if failure.code.as_deref() != Some(AMOUNT_MISMATCH) {
+            return Ok(());
+        }
+        let (identity, generation) = (parcel.identity.clone(), parcel.travel.progress.generation);
+        let conflict = ConflictEvent::of_amount(identity, generation, failure, parcel.trace.clone(), Timestamp::now());
+        self.record_conflict(&conflict).await?;
+        self.publish(&self.outbox.contradicted(&conflict)).await
     }
 
     fn foreign(&self, parcel: &mut Parcel, kind: &str) -> Outgoing {

@@ -33,6 +33,10 @@ impl Pipeline {
                 command.id = command,
                 reason, "a provider tells of something else that it has done for a command, perhaps a second payment"
             ),
+            Conflict::Amount => error!(
+                command.id = command,
+                reason, "a provider states another amount than was asked for; its command does not complete by that"
+            ),
         }
         let Some(ledger) = self.memory.ledger() else { return Ok(()) };
         let fact = Fact::Conflicted(Box::new(conflict.note()));

@@ -126,6 +126,9 @@ impl Pipeline {
         let decision = match inquiry.purpose {
             Purpose::Poll => {
                 let polled = self.poll(lane, order).await;
+                if let Polled::Still(Some(failure)) = &polled {
+                    self.tell_mismatch(&order.parcel, failure).await?;
+                }
                 inquiry::after_poll(polled, inquiry, order.progress(), &limits, Timestamp::now())
             }
             Purpose::Lookup => {
@@ -136,6 +139,9 @@ impl Pipeline {
                     progress.suspect(now);
                 }
                 let looked_up = self.look_up(lane, order).await;
+                if let LookedUp::Unclear(failure) = &looked_up {
+                    self.tell_mismatch(&order.parcel, failure).await?;
+                }
                 let random = rand::rng().random();
                 inquiry::after_lookup(looked_up, inquiry, order.progress_mut(), &limits, Timestamp::now(), random)
             }

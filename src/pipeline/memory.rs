@@ -18,6 +18,7 @@ use crate::domain::ledger::record::{
     Asked, Fact, Guard, Opened, Reason, Record, RecordId, Released, Settled, Started, TakenOver,
 };
 use crate::domain::ledger::ruling::Ruling;
+use crate::domain::money::MoneyAmount;
 use crate::ledger::{Health, Ledger, Ruled};
 use crate::provider::Operation;
 
@@ -180,6 +181,7 @@ impl Memory {
         parcel: &mut Parcel,
         operation: &Operation,
         request: &Request,
+        money: Option<MoneyAmount>,
     ) -> Result<Begun, BrokerError> {
         let Self::Ledger { ledger, slack } = self else {
             return Ok(Begun::Yes { unknown: parcel.travel.progress.unknown, start: None });
@@ -200,6 +202,7 @@ impl Memory {
             key: parcel.travel.progress.key.clone(),
             digest: request.digest(),
             token: parcel.travel.progress.token.clone(),
+            money,
             first_sent: parcel.travel.progress.first_sent,
         };
         let Ruled { id, ruling, age } = ledger.append(record(parcel, Fact::Started(Box::new(started)))).await?;

@@ -44,6 +44,7 @@ fn begun(guard: Guard) -> Case {
         key: None,
         digest: "d".to_owned(),
         token: None,
+        money: None,
         first_sent: None,
     };
     let (mut slot, id) = (None, RecordId { writer: uuid::Uuid::nil(), number: 1 });

@@ -66,7 +66,7 @@ impl Webhook for FakeWebhook {
         };
         let command = text("command").and_then(|id| id.parse().ok());
         let (event, id, reference) = (text("event"), text("id"), text("reference"));
-        Ok(vec![Notice { event, id, command, token: None, generation: None, reference, meaning, body }])
+        Ok(vec![Notice { event, id, command, token: None, generation: None, reference, meaning, amount: None, body }])
     }
 
     fn explain(&self, _: &RawCallback, _: Timestamp) -> Vec<Step> {

@@ -40,6 +40,7 @@ use crate::domain::command::Command;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::inquiry::{LookupPolicy, PollPolicy, Purpose};
 use crate::domain::key::IdempotencyKey;
+use crate::domain::money::MoneyAmount;
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::progress::Progress;
@@ -55,6 +56,9 @@ pub trait Adapter: Send + Sync {
     /// # Errors
     /// The failure, of kind `invalid`, where the command does not hold what the request needs. Nothing has been sent then.
     fn request(&self, call: &Call<'_>) -> Result<Request, Failure>;
+
+    /// Says how much money a command asks for; `None` where nothing says so.
+    fn money(&self, call: &Call<'_>) -> Option<MoneyAmount>;
 
     /// Says what came of the call.
     fn interpret(&self, call: &Call<'_>, answer: &Answer) -> Outcome;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests fail like tests")]
 
 mod accounts;
+mod amounts;
 mod amqps;
 mod api;
 mod architecture;

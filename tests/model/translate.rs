@@ -216,6 +216,7 @@ impl Start {
             key: self.key.map(key),
             digest: String::new(),
             token: None,
+            money: None,
             first_sent: None,
         }
     }

@@ -25,6 +25,7 @@ fn notice(generation: Option<u32>, reference: Option<&str>, meaning: Meaning) ->
         generation,
         reference: reference.map(str::to_owned),
         meaning,
+        amount: None,
         body: serde_json::Value::Null,
     }
 }

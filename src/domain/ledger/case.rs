@@ -25,6 +25,7 @@ use crate::domain::dead_letter::DeadLetter;
 use crate::domain::event::Event;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::lifecycle::{Kind, State};
+use crate::domain::money::MoneyAmount;
 
 /// The most who are told of the end of one command besides its publisher.
 pub(super) const MAX_REPLIES: usize = 32;
@@ -69,6 +70,9 @@ pub struct Case {
     /// How many calls were begun, over all generations.
     #[serde(default)]
     pub calls: u32,
+    /// What the command asks for, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub money: Option<MoneyAmount>,
     /// The provider's own id for what it does, once it has told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
@@ -272,6 +276,7 @@ impl Case {
             first_sent: None,
             digest: None,
             token: None,
+            money: None,
             key_since: 0,
             calls: 0,
             provider_reference: None,

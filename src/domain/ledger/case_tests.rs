@@ -59,6 +59,7 @@ pub(super) fn started(guard: Guard) -> Started {
         key: None,
         digest: "d".to_owned(),
         token: None,
+        money: None,
         first_sent: None,
     }
 }

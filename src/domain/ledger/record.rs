@@ -12,6 +12,7 @@ use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::conflict::ConflictNote;
 use crate::domain::key::IdempotencyKey;
+use crate::domain::money::MoneyAmount;
 use crate::domain::progress::Attempted;
 
 /// One call of a command, or the place of one; or a question about it.
@@ -171,6 +172,9 @@ pub struct Started {
     /// and knew the command by its id alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// What the command asks for, where the provider's file says where that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub money: Option<MoneyAmount>,
     /// When a request of this generation was first sent; absent: at this record's time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sent: Option<Timestamp>,

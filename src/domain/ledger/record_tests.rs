@@ -76,6 +76,7 @@ fn facts() -> Vec<Fact> {
             key: Some(IdempotencyKey::from_header("order-1.g1")),
             digest: "d".to_owned(),
             token: None,
+            money: None,
             first_sent: Some(Timestamp::UNIX_EPOCH),
         }))
     };

@@ -126,7 +126,7 @@ impl Case {
     }
 
     fn begin(&mut self, id: RecordId, at: Timestamp, started: &Started) {
-        let Started { step, guard, unknown, key, digest, token, first_sent, .. } = started;
+        let Started { step, guard, unknown, key, digest, token, money, first_sent, .. } = started;
         self.step = *step;
         self.calls = self.calls.saturating_add(1);
         self.phase = Phase::Started { by: id, guard: *guard };
@@ -137,6 +137,7 @@ impl Case {
         if self.digest.is_none() {
             (self.digest, self.token) = (Some(digest.clone()), token.clone());
         }
+        self.money = money.clone().or(self.money.take());
         self.first_sent.get_or_insert(first_sent.unwrap_or(at));
         self.note(at, State::Processing, *step, "started", None);
     }

@@ -137,6 +137,7 @@ impl Sample {
             key: None,
             digest: "d".repeat(43),
             token: None,
+            money: None,
             first_sent: None,
         }))
     }

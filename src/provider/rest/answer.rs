@@ -8,6 +8,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
+use super::amount::AmountTemplate;
 use super::expression::{Condition, Scope, from_json, unreadable};
 use super::fit::fitting;
 use super::secret::Secrets;
@@ -39,6 +40,10 @@ pub(super) struct Reading {
     pub(super) reference: Option<Text>,
     /// What the event holds.
     pub(super) result: Option<Tree>,
+    /// How much the command asks for.
+    pub(super) asked: Option<AmountTemplate>,
+    /// How much was done.
+    pub(super) stated: Option<AmountTemplate>,
     /// Warnings of the provider.
     pub(super) warnings: Vec<Text>,
     /// Who has to act next.
@@ -130,7 +135,11 @@ impl Reading {
         };
         let failure = || self.failure(rule, reply, body, scope, secrets);
         match classify(shape, conditions) {
-            Verdict::Completed => Outcome::Completed(self.success(reply, scope, secrets)),
+            Verdict::Completed => match self.mismatch(reply, scope, secrets) {
+                // It may have acted, and not as it was asked to.
+                Some(mismatch) => Outcome::Unknown(mismatch),
+                None => Outcome::Completed(self.success(reply, scope, secrets)),
+            },
             Verdict::Waiting => Outcome::Waiting(self.success(reply, scope, secrets), self.party(scope)),
             Verdict::Declined => Outcome::Declined(failure()),
             Verdict::Rejected => Outcome::Rejected(failure()),
@@ -138,6 +147,19 @@ impl Reading {
             Verdict::Unknown => Outcome::Unknown(failure()),
             Verdict::Lookup => Outcome::Lookup(failure()),
         }
+    }
+
+    /// What is wrong with the amount that an answer states, if anything is.
+    pub(super) fn mismatch(&self, reply: &Reply, scope: &Scope, secrets: &Secrets) -> Option<Failure> {
+        let (asked, stated) = (self.asked.as_ref()?.money(scope)?, self.stated.as_ref()?.stated(scope)?);
+        let failure = asked.mismatch(&stated)?;
+        let reference = first(self.reference.as_ref(), scope).filter(|reference| reference.len() <= LONGEST);
+        Some(Failure {
+            message: capped(&secrets.scrub(&failure.message)),
+            http_status: Some(reply.status),
+            provider_reference: reference.map(|text| secrets.scrub(&text)),
+            ..failure
+        })
     }
 
     /// What was done, as an answer tells it, with every secret in it replaced.

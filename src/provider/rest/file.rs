@@ -204,6 +204,11 @@ pub(super) struct OperationFile {
     pub(super) request: Option<RequestFile>,
     /// The request's body: a map, list or text; expressions. Absent: no body.
     pub(super) body: Option<Json>,
+    /// How much money the command asks for, such as `{{ payload.amount }}`: what its provider says it did has to agree. In the unit
+    /// in which the provider's answers and webhook calls have it.
+    pub(super) amount: Option<String>,
+    /// Its currency.
+    pub(super) currency: Option<String>,
     /// The provider's promise to act once under one key. Absent: it makes none.
     pub(super) idempotency: Option<IdempotencyFile>,
     /// The most time for a whole exchange; a duration up to `10m`. Default: the provider's.
@@ -320,6 +325,12 @@ pub(super) struct ResponseFile {
     pub(super) reference: Option<String>,
     /// What the event's `result` holds: a text, map or list. A leaf that cannot be evaluated is null and named in warnings.
     pub(super) result: Option<Json>,
+    /// How much was done, as the answer says. An end by an answer that disagrees with the operation's `amount` is a conflict.
+    pub(super) amount: Option<String>,
+    /// Its currency.
+    pub(super) currency: Option<String>,
+    /// The condition under which less or more than was asked for is meant to be.
+    pub(super) partial: Option<String>,
     /// The condition under which a 2xx is a success. Where it is given and does not hold, the outcome is unknown.
     pub(super) success: Option<String>,
     /// The condition under which a 2xx was only accepted, and finishes later.

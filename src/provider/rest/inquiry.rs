@@ -16,6 +16,7 @@ use super::secret::Secrets;
 use super::text::Text;
 use crate::domain::exchange::Reply;
 use crate::domain::inquiry::{LookupPolicy, PollPolicy};
+use crate::domain::money::AMOUNT_MISMATCH;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled, Verdict};
 use crate::domain::retry::Rung;
 use crate::provider::fault::Place;
@@ -83,7 +84,10 @@ impl Poll {
             None => !holds(reading.accepted.as_ref(), scope) && holds(reading.success.as_ref(), scope),
         };
         if read && done {
-            return Polled::Completed(reading.success(reply, scope, secrets));
+            return match reading.mismatch(reply, scope, secrets) {
+                Some(mismatch) => Polled::Still(Some(mismatch)),
+                None => Polled::Completed(reading.success(reply, scope, secrets)),
+            };
         }
         Polled::Still((!read).then(failure))
     }
@@ -112,7 +116,7 @@ impl Lookup {
         }
         if self.found.holds(scope) {
             let Some(item) = &self.item else {
-                return LookedUp::Found(reading.outcome(reply, body, scope, secrets));
+                return found(reading.outcome(reply, body, scope, secrets));
             };
             return match item.json(scope) {
                 Ok(Some(item)) => of_item(item, reading, heard),
@@ -136,7 +140,15 @@ fn of_item(item: Json, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
     let body = Body::of(item);
     let reply = Reply { status: 200, ..heard.reply.clone() };
     let scope = scope(&heard.scope, &reply, &body);
-    LookedUp::Found(reading.outcome(&reply, &body, &scope, heard.secrets))
+    found(reading.outcome(&reply, &body, &scope, heard.secrets))
+}
+
+/// What was found, unless it is another amount than was asked for.
+fn found(outcome: Outcome) -> LookedUp {
+    match outcome {
+        Outcome::Unknown(failure) if failure.code.as_deref() == Some(AMOUNT_MISMATCH) => LookedUp::Unclear(failure),
+        outcome => LookedUp::Found(outcome),
+    }
 }
 
 /// Whether an answer of this status can say what there is. A provider that is in trouble, or does not let ferryd in, does

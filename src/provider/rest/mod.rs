@@ -3,6 +3,7 @@
 //! [`file`] is what may stand in a file, [`compile`] makes a provider of it, [`request`] fills in a request,
 //! [`answer`] reads what came back.
 
+pub(super) mod amount;
 mod answer;
 mod callback_url;
 pub(super) mod compile;
@@ -39,6 +40,7 @@ use self::token::Grant;
 use super::{Adapter, Call};
 use crate::domain::exchange::{Answer, Reply, Request};
 use crate::domain::inquiry::Purpose;
+use crate::domain::money::MoneyAmount;
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::token::{AccessToken, NoToken};
@@ -87,6 +89,10 @@ impl Adapter for Rest {
         let operation = self.operation(call)?;
         let request = operation.request.render(&self.shared, &self.scope(call), call.key);
         request.map_err(|failure| Failure { message: self.secrets.scrub(&failure.message), ..failure })
+    }
+
+    fn money(&self, call: &Call<'_>) -> Option<MoneyAmount> {
+        self.operation(call).ok()?.reading.asked.as_ref()?.money(&self.scope(call))
     }
 
     fn inquire(&self, call: &Call<'_>, purpose: Purpose) -> Result<Request, Failure> {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::RestOperation;
+use super::amount::{AmountSource, AmountTemplate};
 use super::answer::{ErrorMapping, Reading, Rule};
 use super::expression::{Condition, Known};
 use super::file::{ErrorFile, IdempotencyFile, Meaning, OperationFile, ResponseFile, RetryFile, RuleFile};
@@ -220,6 +221,13 @@ fn reading(file: &OperationFile, from: &Inherited<'_>, place: &Place<'_>) -> Rea
     let root = from.root.key("response").key("error");
     let of_provider = from.error.map(|error| error_mapping(error, known, &root));
     let warnings = response.warnings.iter().enumerate();
+    let asked = AmountSource { amount: file.amount.as_ref(), currency: file.currency.as_ref(), partial: None };
+    let asked = AmountTemplate::compile(asked, &from.in_request, place);
+    let ResponseFile { amount, currency, partial, .. } = response;
+    let stated = AmountSource { amount: amount.as_ref(), currency: currency.as_ref(), partial: partial.as_ref() };
+    if amount.is_some() && file.amount.is_none() {
+        at.key("amount").refuse("has nothing to agree with; write `amount` for the operation as well, or leave it out");
+    }
     Reading {
         rules,
         in_progress,
@@ -227,6 +235,8 @@ fn reading(file: &OperationFile, from: &Inherited<'_>, place: &Place<'_>) -> Rea
         success: condition("success", response.success.as_ref()),
         reference: text("reference", response.reference.as_ref()),
         result: response.result.as_ref().and_then(|tree| Tree::compile(tree, known, &at.key("result"))),
+        asked,
+        stated: AmountTemplate::compile(stated, known, &at),
         warnings: warnings
             .filter_map(|(n, source)| at.key("warnings").item(n).check(Text::compile(source, known)))
             .collect(),

@@ -59,6 +59,12 @@ pub(super) struct OnFile {
     pub(super) r#as: Sense,
     /// What the event's `result` holds, of `completed` and `progress`: a text, map or list.
     pub(super) result: Option<Json>,
+    /// How much was done, of `completed`. A notice that disagrees with the operation's `amount` is a conflict and ends nothing.
+    pub(super) amount: Option<String>,
+    /// Its currency.
+    pub(super) currency: Option<String>,
+    /// The condition under which less or more than was asked for is meant to be.
+    pub(super) partial: Option<String>,
     /// The provider's code, of `declined` and `failed`.
     pub(super) code: Option<String>,
     /// What a person should read, of `declined` and `failed`.

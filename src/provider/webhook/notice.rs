@@ -12,6 +12,7 @@ use crate::domain::callback::{Meaning, Notice, RawCallback};
 use crate::domain::command_id::CommandId;
 use crate::domain::outcome::{Failure, Success};
 use crate::provider::fault::KeyPath;
+use crate::provider::rest::amount::AmountTemplate;
 use crate::provider::rest::expression::{Condition, Scope, from_json};
 use crate::provider::rest::text::Text;
 use crate::provider::rest::tree::{OnFault, Tree};
@@ -50,6 +51,8 @@ pub(super) struct Rule {
     pub(super) means: Sense,
     /// What the event holds.
     pub(super) result: Option<Tree>,
+    /// How much was done.
+    pub(super) amount: Option<AmountTemplate>,
     /// The provider's code.
     pub(super) code: Option<Text>,
     /// What a person should read.
@@ -89,6 +92,7 @@ impl Reading {
             generation: None,
             meaning: rule.map_or(Meaning::Nothing, |rule| rule.meaning(scope, reference.as_deref())),
             reference,
+            amount: rule.and_then(|rule| rule.amount.as_ref()?.stated(scope)),
             body,
         }
     }

@@ -187,6 +187,7 @@ fn a_body_that_cannot_be_read_is_told_as_the_text_it_is() {
                 generation: None,
                 reference: None,
                 meaning,
+                amount: None,
                 body,
             },
         ] = &notices[..]

@@ -6,6 +6,7 @@ use super::file::{OnFile, Sense, TrustFile, WebhookFile};
 use super::notice::{Reading, Rule};
 use super::token::Called;
 use crate::provider::fault::Place;
+use crate::provider::rest::amount::{AmountSource, AmountTemplate};
 use crate::provider::rest::expression::{Condition, Known};
 use crate::provider::rest::text::Text;
 use crate::provider::rest::tree::Tree;
@@ -52,7 +53,11 @@ fn rule(file: &OnFile, trust: TrustFile, known: &Known<'_>, place: &Place<'_>) -
     }
     let of_results = (&[Sense::Completed, Sense::Progress], "`completed` and `progress`");
     let of_failures = (&[Sense::Declined, Sense::Failed], "`declined` and `failed`");
+    let of_completed = (&[Sense::Completed, Sense::Completed], "`completed`");
     let surplus = [
+        ("amount", file.amount.is_some(), of_completed),
+        ("currency", file.currency.is_some(), of_completed),
+        ("partial", file.partial.is_some(), of_completed),
         ("result", file.result.is_some(), of_results),
         ("code", file.code.is_some(), of_failures),
         ("message", file.message.is_some(), of_failures),
@@ -63,5 +68,8 @@ fn rule(file: &OnFile, trust: TrustFile, known: &Known<'_>, place: &Place<'_>) -
     let when = place.key("when").check(Condition::compile(&file.when, known));
     let result = file.result.as_ref().and_then(|tree| Tree::compile(tree, known, &place.key("result")));
     let (code, message) = (text("code", file.code.as_ref()), text("message", file.message.as_ref()));
-    Some(Rule { when: when?, means, result, code, message })
+    let source =
+        AmountSource { amount: file.amount.as_ref(), currency: file.currency.as_ref(), partial: file.partial.as_ref() };
+    let amount = AmountTemplate::compile(source, known, place);
+    Some(Rule { when: when?, means, result, amount, code, message })
 }

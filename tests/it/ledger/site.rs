@@ -141,6 +141,7 @@ pub(crate) fn started(id: &str) -> Record {
         key: None,
         digest: "d16e57".repeat(10),
         token: None,
+        money: None,
         first_sent: None,
     };
     record(id, Fact::Started(Box::new(started)))

@@ -1,0 +1,102 @@
+//! Amounts of money, as far as they are compared: what a command asks for, and what its provider says was done.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::outcome::Failure;
+
+/// The code of a failure that says that a provider did another amount than was asked for.
+pub const AMOUNT_MISMATCH: &str = "amount_mismatch";
+
+/// An amount of money, in the unit in which a provider file states it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MoneyAmount {
+    /// The amount, a decimal number.
+    pub amount: String,
+    /// Its currency, where one is stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+}
+
+/// What a provider says was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatedAmount {
+    /// How much.
+    pub money: MoneyAmount,
+    /// Whether less than was asked for is meant to be.
+    pub partial: bool,
+}
+
+impl MoneyAmount {
+    /// Compares what a provider states with this, which was asked for; says what is wrong, where it is not the same. Of a
+    /// partial amount only the currency has to be.
+    #[must_use]
+    pub fn mismatch(&self, stated: &StatedAmount) -> Option<Failure> {
+        let StatedAmount { money, partial } = stated;
+        let same_amount = *partial || plain(&self.amount) == plain(&money.amount);
+        let same_currency = self
+            .currency
+            .as_ref()
+            .zip(money.currency.as_ref())
+            .is_none_or(|(one, other)| one.eq_ignore_ascii_case(other));
+        let text = || format!("{self} were asked for, and the provider says {money}; look it up at the provider");
+        (!same_amount || !same_currency).then(|| Failure::new(AMOUNT_MISMATCH, text()))
+    }
+}
+
+impl fmt::Display for MoneyAmount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.currency {
+            Some(currency) => write!(f, "{} {}", self.amount, currency.to_uppercase()),
+            None => f.write_str(&self.amount),
+        }
+    }
+}
+
+/// A decimal number without the zeros that say nothing: `010.50` is `10.5`.
+fn plain(number: &str) -> &str {
+    let number = number.trim();
+    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    let whole = number.trim_start_matches('0');
+    if whole.is_empty() { "0" } else { whole }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn money(text: &str) -> MoneyAmount {
+        let (amount, currency) = text.split_once(' ').unwrap_or((text, ""));
+        let currency = Some(currency.to_owned()).filter(|currency| !currency.is_empty());
+        MoneyAmount { amount: amount.to_owned(), currency }
+    }
+
+    #[test]
+    fn what_a_provider_states_agrees_with_what_was_asked_for_by_its_value_and_currency() {
+        for (asked, stated, partial, agrees) in [
+            ("1099 eur", "1099 EUR", false, true),
+            ("1099 eur", "1099 USD", false, false),
+            ("1099 eur", "1098 EUR", false, false),
+            ("1099 eur", "10990 EUR", false, false),
+            ("1099 eur", "500 EUR", true, true),
+            ("1099 eur", "500 USD", true, false),
+            ("1099 eur", "1099", false, true),
+            ("1099", "1099 EUR", false, true),
+            ("10.50", "10.5", false, true),
+            ("1200.00 HUF", "1200 huf", false, true),
+            ("0.00", "0", false, true),
+            ("100", "1", false, false),
+            ("0.10", "0.1", false, true),
+            ("10", "0.10", false, false),
+        ] {
+            let stated = StatedAmount { money: money(stated), partial };
+            assert_eq!(money(asked).mismatch(&stated).is_none(), agrees, "{asked} {stated:?}");
+        }
+        let stated = StatedAmount { money: money("1 USD"), partial: false };
+        let failure = money("1099 eur").mismatch(&stated).unwrap();
+        assert_eq!(failure.code.as_deref(), Some(AMOUNT_MISMATCH));
+        assert!(failure.message.starts_with("1099 EUR were asked for, and the provider says 1 USD"));
+    }
+}

@@ -1,0 +1,70 @@
+//! Which command a notice is about, and what proves that; and whether it states the amount that was asked for.
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::callback::Callbacks;
+use crate::amqp::callback::Callback;
+use crate::domain::callback::Notice;
+use crate::domain::callback_token::Named;
+use crate::domain::command::Identity;
+use crate::domain::command_id::CommandId;
+use crate::domain::conflict::ConflictEvent;
+use crate::domain::event::Trace;
+use crate::domain::ledger::case::Case;
+use crate::domain::lifecycle::State;
+use crate::domain::name::Name;
+use crate::ledger::Ledger;
+
+impl Callbacks {
+    /// Looks for what proves the command of a notice: the token beside its id, or that of the URL. A call that a token proves
+    /// and that names another command is not about the token's.
+    pub(super) fn prove_command(&self, callback: &Callback, notice: &mut Notice, named: Option<&Named>) {
+        let Callback { id, provider, account, received_at, .. } = callback;
+        if let Some(named) = named.filter(|named| notice.command.as_ref().is_none_or(|id| *id == named.command)) {
+            notice.command = Some(named.command.clone());
+            notice.generation = Some(named.generation);
+        }
+        let beside = notice.command.as_ref().zip(notice.token.as_ref()).zip(self.provider.echo_tokens.as_ref());
+        let Some(((command, token), tokens)) = beside else { return };
+        match tokens.read(account, command, token, *received_at) {
+            Ok(generation) => notice.generation = Some(generation),
+            Err(reason) => {
+                let command = command.as_str();
+                warn!(%provider, callback = %id, command.id = command, %reason, "a webhook call does not prove its command");
+            }
+        }
+    }
+
+    /// The command that a notice is about, if it is this account's: one account's secret proves nothing about another's. Who pays
+    /// at the same provider can have any id echoed, so an id is believed with its token, or where none was sent.
+    pub(super) async fn whose(&self, ledger: &Ledger, account: &Name, notice: &Notice) -> Option<Identity> {
+        let is_proven =
+            |id: &&CommandId| notice.generation.is_some() || ledger.case(id).is_some_and(|case| case.is_known_by_id());
+        let named = notice.command.as_ref().filter(is_proven).and_then(|id| self.own(ledger, account, id));
+        if named.is_some() {
+            return named;
+        }
+        match ledger.called(&self.provider.name, account, notice.reference.as_deref()?, |_| true).await {
+            Ok(id) => self.own(ledger, account, &id?),
+            Err(error) => {
+                warn!(%error, "failed to read the ledger's index");
+                None
+            }
+        }
+    }
+
+    fn own(&self, ledger: &Ledger, account: &Name, id: &CommandId) -> Option<Identity> {
+        let case = ledger.case(id)?;
+        let opening = case.opening.as_ref().filter(|opening| opening.is_of(&self.provider.name, account))?;
+        Some(opening.identity.clone())
+    }
+}
+
+/// The conflict of a notice that states another amount than its command asks for, where it would complete it.
+pub(super) fn find_mismatch(case: &Case, notice: &Notice) -> Option<ConflictEvent> {
+    let is_completed = case.ending.is_some() && case.state() == State::Completed;
+    let failure = case.money.as_ref()?.mismatch(notice.amount.as_ref()?).filter(|_| !is_completed)?;
+    let (identity, generation) = (case.opening.as_ref()?.identity.clone(), case.step.generation);
+    Some(ConflictEvent::of_amount(identity, generation, &failure, Trace::default(), Timestamp::now()))
+}

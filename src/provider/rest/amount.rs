@@ -1,0 +1,53 @@
+//! Where a file says that amounts are: what a command asks for, and what an answer or a webhook call says was done.
+
+use super::expression::{Condition, Known, Scope};
+use super::text::Text;
+use crate::domain::money::{MoneyAmount, StatedAmount};
+use crate::provider::fault::Place;
+
+/// Where an amount is.
+#[derive(Debug)]
+pub(in crate::provider) struct AmountTemplate {
+    amount: Text,
+    currency: Option<Text>,
+    partial: Option<Condition>,
+}
+
+/// What a file says of an amount.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::provider) struct AmountSource<'f> {
+    /// The amount.
+    pub(in crate::provider) amount: Option<&'f String>,
+    /// Its currency.
+    pub(in crate::provider) currency: Option<&'f String>,
+    /// When another amount than was asked for is meant to be.
+    pub(in crate::provider) partial: Option<&'f String>,
+}
+
+impl AmountTemplate {
+    /// Compiles what a table says of an amount; what is wrong is said at `place`.
+    pub(in crate::provider) fn compile(source: AmountSource<'_>, known: &Known<'_>, place: &Place<'_>) -> Option<Self> {
+        let AmountSource { amount, currency, partial } = source;
+        for (key, _) in [("currency", currency), ("partial", partial)].iter().filter(|(_, text)| text.is_some()) {
+            if amount.is_none() {
+                place.key(key).refuse("stands without `amount`; write that as well, or leave it out");
+            }
+        }
+        let text = |key: &str, source: Option<&String>| place.key(key).check(Text::compile(source?, known));
+        let currency = text("currency", currency);
+        let partial = partial.and_then(|source| place.key("partial").check(Condition::compile(source, known)));
+        Some(Self { amount: text("amount", amount)?, currency, partial })
+    }
+
+    /// The amount, where there is one.
+    pub(in crate::provider) fn money(&self, scope: &Scope) -> Option<MoneyAmount> {
+        let value = |text: &Text| text.string(scope).ok().flatten().filter(|text| !text.is_empty());
+        Some(MoneyAmount { amount: value(&self.amount)?, currency: self.currency.as_ref().and_then(value) })
+    }
+
+    /// The same, and whether another one than was asked for is meant to be.
+    pub(in crate::provider) fn stated(&self, scope: &Scope) -> Option<StatedAmount> {
+        let partial = self.partial.as_ref().is_some_and(|partial| partial.holds(scope));
+        self.money(scope).map(|money| StatedAmount { money, partial })
+    }
+}
