@@ -16,6 +16,7 @@ pub mod cancel;
 pub mod conclude;
 mod conflict;
 pub mod control;
+mod give_up;
 pub mod in_flight;
 pub mod inquire;
 pub mod lane;
@@ -45,7 +46,7 @@ use tracing::debug;
 use self::conclude::Verdict;
 use self::in_flight::{Entry, InFlight, Step};
 use self::lane::{CallSlot, Lane, Lanes, NotAdmitted};
-use self::log::{log_ending, log_verdict, mask_of};
+use self::log::{log_verdict, mask_of};
 use self::memory::{Begun, Memory, Start};
 use self::outbox::{Outbox, Outgoing};
 use self::parcel::{Order, Parcel, Refusal};
@@ -326,45 +327,6 @@ impl Pipeline {
         log_verdict(&order.parcel, &verdict, || mask_of(lane, order));
         let remedies = remedies_of(&lane.provider, &order.parcel);
         self.conclude(&mut order.parcel, verdict, remedies).await
-    }
-
-    /// Gives a message up whose handling panicked. Once something may have been sent, its outcome is unknown.
-    async fn poisoned(&self, lane: &Lane, order: &mut Order) -> Result<Outgoing, BrokerError> {
-        let operation = lane.provider.operations.get(&order.command.operation);
-        let sent = order.progress().first_sent.is_some() && !operation.is_some_and(|operation| operation.reads);
-        let kind = if sent { Kind::Unresolved } else { Kind::Poison };
-        self.follow(lane, order, Decision::GiveUp(kind, panicked())).await
-    }
-
-    /// Gives up what is no valid command for its provider.
-    async fn refuse(&self, lanes: &Lanes, refusal: Box<Refusal>, acker: Acker) {
-        let Refusal { mut parcel, mut kind, failure, perhaps_sent } = *refusal;
-        let operation = parcel.identity.operation.as_ref().and_then(|name| lanes.provider.operations.get(name));
-        if parcel.source.is_unproven() {
-            // What it says beside that is not worth more: its command has been taken up.
-            self.memory.locate(&mut parcel, operation);
-            kind = Kind::Unresolved;
-        } else if perhaps_sent {
-            self.memory.recall_all(&mut parcel, operation);
-        }
-        if kind == Kind::Invalid {
-            kind = lifecycle::unfit(&parcel.travel.progress);
-        }
-        let happening = Happening::Failed(kind, failure);
-        log_ending(&parcel, &happening, || lanes.mask());
-        // It can't be asked about either: whatever it is, it is no valid command.
-        let remedies = Remedies { lookup: None, ..remedies_of(&lanes.provider, &parcel) };
-        self.give_up(parcel, happening, remedies, acker).await;
-    }
-
-    /// Ends a message as it is.
-    async fn give_up(&self, mut parcel: Parcel, happening: Happening, remedies: Remedies, acker: Acker) {
-        let outgoing = self.conclude(&mut parcel, Verdict::End(happening), remedies).await;
-        let Some(outgoing) = self.or_unrecorded(&parcel, outgoing) else { return };
-        if self.publish(&outgoing).await.is_ok() {
-            ack([acker]).await;
-            self.settled(&parcel, outgoing).await;
-        }
     }
 
     /// Puts down that everything that follows is published, and answers whoever asked for it with `reply_to`: best

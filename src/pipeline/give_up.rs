@@ -1,0 +1,55 @@
+//! Giving up messages: those that are no valid command for their provider, and those whose handling panicked.
+
+use lapin::Acker;
+
+use super::conclude::Verdict;
+use super::lane::{Lane, Lanes};
+use super::log::log_ending;
+use super::outbox::Outgoing;
+use super::parcel::{Order, Parcel, Refusal};
+use super::{Pipeline, ack, panicked, remedies_of};
+use crate::amqp::error::BrokerError;
+use crate::domain::event::Happening;
+use crate::domain::lifecycle::{self, Decision, Kind};
+use crate::provider::Remedies;
+
+impl Pipeline {
+    /// Gives a message up whose handling panicked. Once something may have been sent, its outcome is unknown.
+    pub(super) async fn poisoned(&self, lane: &Lane, order: &mut Order) -> Result<Outgoing, BrokerError> {
+        let operation = lane.provider.operations.get(&order.command.operation);
+        let sent = order.progress().first_sent.is_some() && !operation.is_some_and(|operation| operation.reads);
+        let kind = if sent { Kind::Unresolved } else { Kind::Poison };
+        self.follow(lane, order, Decision::GiveUp(kind, panicked())).await
+    }
+
+    /// Gives up what is no valid command for its provider.
+    pub(super) async fn refuse(&self, lanes: &Lanes, refusal: Box<Refusal>, acker: Acker) {
+        let Refusal { mut parcel, mut kind, failure, perhaps_sent } = *refusal;
+        let operation = parcel.identity.operation.as_ref().and_then(|name| lanes.provider.operations.get(name));
+        if parcel.source.is_unproven() {
+            // What it says beside that is not worth more: its command has been taken up.
+            self.memory.locate(&mut parcel, operation);
+            kind = Kind::Unresolved;
+        } else if perhaps_sent {
+            self.memory.recall_all(&mut parcel, operation);
+        }
+        if kind == Kind::Invalid {
+            kind = lifecycle::unfit(&parcel.travel.progress);
+        }
+        let happening = Happening::Failed(kind, failure);
+        log_ending(&parcel, &happening, || lanes.mask());
+        // It can't be asked about either: whatever it is, it is no valid command.
+        let remedies = Remedies { lookup: None, ..remedies_of(&lanes.provider, &parcel) };
+        self.give_up(parcel, happening, remedies, acker).await;
+    }
+
+    /// Ends a message as it is.
+    pub(super) async fn give_up(&self, mut parcel: Parcel, happening: Happening, remedies: Remedies, acker: Acker) {
+        let outgoing = self.conclude(&mut parcel, Verdict::End(happening), remedies).await;
+        let Some(outgoing) = self.or_unrecorded(&parcel, outgoing) else { return };
+        if self.publish(&outgoing).await.is_ok() {
+            ack([acker]).await;
+            self.settled(&parcel, outgoing).await;
+        }
+    }
+}
