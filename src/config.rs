@@ -171,13 +171,12 @@ impl Config {
         }
     }
 
-    /// What callback URLs are made with, where it is all there. Their tokens are good for as long as the ledger remembers a
-    /// command.
+    /// What tokens are made with, where there is a key for them. They are good for as long as the ledger remembers a command.
     fn links(&self) -> Option<LinkSettings> {
         let Webhooks { public_url, token_keys, .. } = &self.webhooks;
-        let public_url = public_url.as_ref().filter(|_| !token_keys.is_empty())?.to_string();
-        let keys = token_keys.iter().map(|key| TokenKey::new(key.expose())).collect();
-        Some(LinkSettings { public_url, keys, lifetime: self.ledger.retention })
+        let keys: Vec<_> = token_keys.iter().map(|key| TokenKey::new(key.expose())).collect();
+        let public_url = public_url.as_ref().map(ToString::to_string);
+        (!keys.is_empty()).then_some(LinkSettings { public_url, keys, lifetime: self.ledger.retention })
     }
 
     /// The JSON Schema of the file, so that editors complete it.

@@ -323,11 +323,13 @@ fn the_keys_of_callback_urls_may_stand_elsewhere_and_are_never_shown() {
         let shown = format!("{config:?} {} {:?}", serde_json::to_string(&config).unwrap(), config.provider_defaults());
         assert!(shown.contains("[secret]") && !shown.to_lowercase().contains("0123456789"), "{shown}");
         let links = config.provider_defaults().links.unwrap();
-        let settings = (links.public_url.as_str(), links.keys.len(), links.lifetime);
-        assert_eq!(settings, ("https://hooks.example.com", 2, config.ledger.retention));
+        let settings = (links.public_url.as_deref(), links.keys.len(), links.lifetime);
+        assert_eq!(settings, (Some("https://hooks.example.com"), 2, config.ledger.retention));
     }
     let only_url = read("[webhooks]\npublic_url = 'https://hooks.example.com'", &[]).unwrap();
     assert!(only_url.provider_defaults().links.is_none());
+    let only_keys = read("", &[("FERRYD_WEBHOOKS__TOKEN_KEYS", new)]).unwrap();
+    assert_eq!(only_keys.provider_defaults().links.unwrap().public_url, None, "they are good for command tokens");
 }
 
 #[test]

@@ -115,6 +115,7 @@ fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operatio
         accounts: [(Name::default_account(), Arc::new(account))].into(),
         links: None,
         echo_tokens: None,
+        names_command_token: false,
         operations,
         http: HttpSettings { ca_file: None, connect_timeout: Duration::from_secs(10), response_cap: 1 << 20 },
         max_in_flight: 64,

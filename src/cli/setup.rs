@@ -161,6 +161,14 @@ fn unsafe_payments(provider: &Provider) -> Vec<String> {
 pub(super) fn warnings(config: &Config, provider: &Provider) -> Vec<String> {
     let mut warnings = repetitions(config, provider);
     warnings.extend(unaskable(provider));
+    if provider.names_command_token && provider.echo_tokens.is_none() {
+        warnings.push(format!(
+            "provider {}: names `command_token`, for which the configuration has no `webhooks.token_keys`: ids that the \
+             provider echoes prove nothing without, so its calls are matched by its own references alone, and a lookup finds \
+             nothing by an id; make a key with `openssl rand -hex 32`",
+            provider.name
+        ));
+    }
     for (name, account) in &provider.accounts {
         let of = if provider.accounts.len() > 1 { format!(", account {name}") } else { String::new() };
         let cautions = account.webhook.as_ref().map(|webhook| webhook.cautions(Timestamp::now())).unwrap_or_default();
@@ -264,6 +272,29 @@ mod tests {
             assert_eq!(found.len(), count, "{found:?}");
             let start = "provider acme: operations.pay.lookup: asks by `provider_reference`";
             assert!(found.iter().all(|line| line.starts_with(start)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn ids_that_nothing_proves_are_warned_of() {
+        let keys = [("FERRYD_WEBHOOKS__TOKEN_KEYS", "0123456789abcdef0123456789abcdef")];
+        let stripe = "use = \"stripe\"\nsecrets = { api_key = \"sk\" }\n";
+        let acme = "name = \"acme\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n\
+                    [operations.pay]\nrequest = { method = \"POST\", path = \"/pay\" }\n\
+                    [webhook]\nverify = \"none\"\nevent = \"{{ body.type }}\"\ncommand = \"{{ body.id }}\"\n";
+        for (text, keys, warning) in [
+            (stripe, &keys[..0], Some("provider stripe: names `command_token`, for which the configuration has no")),
+            (stripe, &keys[..], None),
+            (acme, &keys[..], Some("provider acme: webhook: `command` stands without `token`")),
+        ] {
+            let environment: crate::config::Environment =
+                keys.iter().map(|(name, key)| ((*name).to_owned(), (*key).to_owned())).collect();
+            let config = Config::from_parts(None, &environment).unwrap();
+            let provider = Provider::parse(text, "file.toml", &config.provider_defaults()).unwrap();
+            let found = warnings(&config, &provider);
+            let is_told = |line: &String| warning.is_some_and(|start| line.starts_with(start));
+            assert_eq!(found.iter().any(is_told), warning.is_some(), "{found:?}");
+            assert_eq!(found.iter().any(|line| line.contains("token`")), warning.is_some(), "{found:?}");
         }
     }
 

@@ -21,8 +21,8 @@ pub struct Webhooks {
     /// `/webhooks/<provider>`. Signatures that cover the address are checked against it. Default: none, and nothing listens.
     /// Environment: `FERRYD_WEBHOOKS__PUBLIC_URL`.
     pub public_url: Option<PublicUrl>,
-    /// The keys of the tokens in callback URLs, for provider files that use `callback_url`; the same for all instances. The first
-    /// signs, every one of them is believed. 32 to 512 characters each: `openssl rand -hex 32` makes one. Each may be `${env:NAME}`
+    /// The keys of the tokens in callback URLs and beside the ids that providers echo, for provider files that use `callback_url` or
+    /// `command_token`; the same for all instances. May stand without `public_url`. The first signs, every one of them is believed. 32 to 512 characters each: `openssl rand -hex 32` makes one. Each may be `${env:NAME}`
     /// or `${file:/path}`. Default: none. Environment: `FERRYD_WEBHOOKS__TOKEN_KEYS`, separated by commas.
     pub token_keys: Vec<Secret>,
     /// The IP address and port to listen at; port 0 takes a free one. Any other address than a loopback one needs TLS, or
@@ -85,20 +85,19 @@ impl Webhooks {
     /// Every rule that the section breaks.
     pub(super) fn broken(&self) -> Vec<Broken> {
         if !self.enabled() {
+            // Without an endpoint the keys are good for command tokens.
+            if *self == (Self { token_keys: self.token_keys.clone(), ..Self::default() }) {
+                return self.broken_keys().collect();
+            }
             let message = "is missing: write the address that providers call, such as https://hooks.example.com, or leave out \
-                           the whole section to listen to none";
-            return if *self == Self::default() { Vec::new() } else { vec![rule("webhooks.public_url", message)] };
+                           all of the section but `token_keys` to listen to none";
+            return vec![rule("webhooks.public_url", message)];
         }
         let mut broken = self.reach();
         if !(1 << 10..=8 << 20).contains(&self.max_body) {
             broken.push(rule("webhooks.max_body", "write 1KiB to 8MiB"));
         }
-        for (index, key) in self.token_keys.iter().enumerate() {
-            if !(32..=512).contains(&key.expose().len()) {
-                let message = "is no key of 32 to 512 characters: make one with `openssl rand -hex 32`";
-                broken.push((format!("webhooks.token_keys[{index}]"), message.to_owned()));
-            }
-        }
+        broken.extend(self.broken_keys());
         let range = SECOND / 10..=Duration::from_mins(1);
         broken.extend(within("webhooks.header_timeout", self.header_timeout, range.clone()));
         broken.extend(within("webhooks.body_timeout", self.body_timeout, range));
@@ -106,6 +105,14 @@ impl Webhooks {
             broken.push(rule("webhooks.max_connections", "write a whole number from 1 to 65535"));
         }
         broken
+    }
+
+    /// The keys of another length than a key has.
+    fn broken_keys(&self) -> impl Iterator<Item = Broken> + '_ {
+        let is_broken = |key: &Secret| !(32..=512).contains(&key.expose().len());
+        let message = "is no key of 32 to 512 characters: make one with `openssl rand -hex 32`";
+        let broken = self.token_keys.iter().enumerate().filter(move |(_, key)| is_broken(key));
+        broken.map(move |(index, _)| (format!("webhooks.token_keys[{index}]"), message.to_owned()))
     }
 
     /// How it can be reached: over TLS, from a proxy, or from this machine.
@@ -145,8 +152,10 @@ mod tests {
     fn nothing_listens_without_a_public_address_and_one_that_was_forgotten_is_told() {
         assert!(!read("").unwrap().enabled());
         assert!(read(PUBLIC).unwrap().enabled());
+        assert!(!read("token_keys = ['0123456789abcdef0123456789abcdef']").unwrap().enabled(), "for command tokens");
+        assert!(read("token_keys = ['hunter2']").unwrap_err()[0].contains("webhooks.token_keys[0]: is no key"));
         for text in [
-            "token_keys = ['0123456789abcdef0123456789abcdef']",
+            "token_keys = ['0123456789abcdef0123456789abcdef']\nmax_body = '2MiB'",
             "max_body = '2MiB'",
             "bind = '127.0.0.1:1'",
             "trusted_proxies = ['10.0.0.1']",

@@ -23,7 +23,7 @@ pub(super) fn defaults() -> Defaults {
 /// What callback URLs are made with.
 pub(super) fn links() -> Arc<LinkSettings> {
     let (public_url, keys) = ("https://hooks.example.com".to_owned(), vec![TokenKey::new("a key of ferryd's own")]);
-    Arc::new(LinkSettings { public_url, keys, lifetime: Duration::from_hours(60 * 24) })
+    Arc::new(LinkSettings { public_url: Some(public_url), keys, lifetime: Duration::from_hours(60 * 24) })
 }
 
 /// Reads a file as `providers/test.toml`.

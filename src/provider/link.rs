@@ -15,11 +15,11 @@ use crate::domain::name::Name;
 /// What stands for a token where none is shown.
 const ANY_TOKEN: &str = "token";
 
-/// What the callback URLs of all providers are made with.
+/// What the callback URLs of all providers, and the tokens beside ids, are made with.
 #[derive(Debug, Clone)]
 pub struct LinkSettings {
-    /// What stands before `/webhooks/<provider>`.
-    pub public_url: String,
+    /// What stands before `/webhooks/<provider>`; `None` where providers reach no endpoint, and there are no callback URLs.
+    pub public_url: Option<String>,
     /// The first signs, each is believed.
     pub keys: Vec<TokenKey>,
     /// How long a token is good for, from the day of the first call.
@@ -60,13 +60,18 @@ impl EchoTokens {
 /// Makes and reads the callback URLs of one provider.
 #[derive(Debug, Clone)]
 pub struct Links {
-    /// Whose endpoint it is.
-    pub(super) provider: Name,
-    /// How.
-    pub(super) settings: Arc<LinkSettings>,
+    public_url: String,
+    provider: Name,
+    settings: Arc<LinkSettings>,
 }
 
 impl Links {
+    /// Those of a provider's endpoint; `None` where the daemon has no address for it.
+    #[must_use]
+    pub(super) fn new(provider: Name, settings: &Arc<LinkSettings>) -> Option<Self> {
+        Some(Self { public_url: settings.public_url.clone()?, provider, settings: Arc::clone(settings) })
+    }
+
     /// The callback URLs of a command whose first call of a generation is made, or was made, at this time: one for each key. The
     /// first is the one to send; the others were sent when their key was the first.
     pub fn urls<'a>(
@@ -106,7 +111,7 @@ impl Links {
     }
 
     fn url(&self, command: &Command, token: &str) -> String {
-        let (public_url, provider) = (&self.settings.public_url, &self.provider);
+        let Self { public_url, provider, .. } = self;
         let account = Some(&command.account).filter(|account| **account != Name::default_account());
         let account = account.map(|account| format!("/{account}")).unwrap_or_default();
         format!("{public_url}/webhooks/{provider}{account}?{PARAMETER}={token}")

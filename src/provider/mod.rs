@@ -160,6 +160,8 @@ pub struct Provider {
     pub links: Option<Links>,
     /// Makes and reads the tokens beside its commands' ids; `None` where the daemon has no key for them.
     pub echo_tokens: Option<EchoTokens>,
+    /// Whether its file names `command_token`.
+    pub names_command_token: bool,
     /// What it can do.
     pub operations: BTreeMap<Name, Operation>,
     /// How it is reached.

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use super::fault::{Faults, FileError, Place};
 use super::registry::Defaults;
+use super::rest::COMMAND_TOKEN;
 use super::rest::compile::{Surroundings, compile};
 use super::rest::file::{self, ProviderFile};
 use super::source::{self, Source};
@@ -56,6 +57,7 @@ pub(super) fn read(
         value = source::merge(inherited(below, &value), &value);
     }
     let has_endpoint = value.get("webhook").is_some();
+    let names_command_token = value.to_string().contains(COMMAND_TOKEN);
     if secrecy == Secrecy::Placeholders {
         without_surroundings(&mut value);
     }
@@ -67,7 +69,8 @@ pub(super) fn read(
         Ok(accounts) => accounts,
         Err(errors) => return Err(faults.located(&sources).into_iter().chain(errors).collect()),
     };
-    let provider = compile(&file, &accounts, Surroundings { folder, defaults, has_endpoint }, &faults.place());
+    let around = Surroundings { folder, defaults, has_endpoint, names_command_token };
+    let provider = compile(&file, &accounts, around, &faults.place());
     let mut errors = faults.located(&sources);
     for error in accounts.into_iter().flat_map(|account| account.faults(&sources)) {
         // What is wrong with the provider file is wrong for every account.

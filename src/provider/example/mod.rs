@@ -87,7 +87,7 @@ fn title(name: Option<&String>, number: usize) -> String {
 /// Callback URLs without a token.
 fn links() -> Arc<LinkSettings> {
     let public_url = "https://hooks.example.com".to_owned();
-    Arc::new(LinkSettings { public_url, keys: Vec::new(), lifetime: Duration::ZERO })
+    Arc::new(LinkSettings { public_url: Some(public_url), keys: Vec::new(), lifetime: Duration::ZERO })
 }
 
 /// Holds a file of the catalog against its examples; `None` where there is no such file.

@@ -42,6 +42,8 @@ pub(in crate::provider) struct Surroundings<'a> {
     pub(in crate::provider) defaults: &'a Defaults,
     /// Whether the file has an endpoint for webhook calls, also where it is not looked at.
     pub(in crate::provider) has_endpoint: bool,
+    /// Whether the file names `command_token` anywhere.
+    pub(in crate::provider) names_command_token: bool,
 }
 
 /// Makes a provider of a file and its accounts. What is wrong is said at `root` or in the accounts, and then the result may
@@ -61,7 +63,9 @@ pub(in crate::provider) fn compile(
         root.key("protocol").refuse(r#"is missing; write protocol = "rest""#);
     }
     let names = Names::of(file, accounts);
-    let callback_url = CallbackUrl::new(around.has_endpoint, around.defaults.links.is_some());
+    let settings = around.defaults.links.as_ref();
+    let has_address = settings.is_some_and(|settings| settings.public_url.is_some());
+    let callback_url = CallbackUrl::new(around.has_endpoint, has_address);
     let open = |stated| Opened::new(file, stated, &names, &callback_url, around, root);
     let mut opened: Vec<_> = accounts.iter().map(open).collect();
     let http = http_settings(file, around.folder, root);
@@ -86,11 +90,11 @@ pub(in crate::provider) fn compile(
         let text = "has commands looked up, and no operation has a `lookup`; write one";
         root.key("webhook").key("on").refuse(text);
     }
-    let settings = around.defaults.links.as_ref().zip(name.clone());
+    let settings = settings.zip(name.clone());
     let echo_tokens =
         settings.clone().map(|(settings, provider)| EchoTokens { provider, settings: Arc::clone(settings) });
     let links = settings.filter(|_| around.has_endpoint);
-    let links = links.map(|(settings, provider)| Links { provider, settings: Arc::clone(settings) });
+    let links = links.and_then(|(settings, provider)| Links::new(provider, settings));
     for (opened, stated) in opened.iter_mut().zip(accounts) {
         opened.listen(file, &names, (links.as_ref(), callback_url.is_named()), &stated.place(root));
     }
@@ -103,6 +107,7 @@ pub(in crate::provider) fn compile(
         kind: kind?,
         links,
         echo_tokens,
+        names_command_token: around.names_command_token,
         accounts: accounts?.into_iter().map(|account| (account.name.clone(), Arc::new(account))).collect(),
         operations,
         http,

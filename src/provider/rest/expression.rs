@@ -10,6 +10,7 @@ use minijinja::value::Serde;
 use minijinja::{Error, ErrorKind, Value};
 use serde_json::Value as Json;
 
+use super::COMMAND_TOKEN;
 use super::callback_url::{self, CallbackUrl};
 use super::engine::{ENGINE, Null};
 use crate::domain::name::excerpt;
@@ -22,7 +23,7 @@ const DEEPEST: usize = 32;
 
 /// Variables that every expression may use.
 const IN_REQUESTS: [&str; 8] =
-    ["payload", "command", "metadata", "account", "secrets", "key", callback_url::NAME, "command_token"];
+    ["payload", "command", "metadata", "account", "secrets", "key", callback_url::NAME, COMMAND_TOKEN];
 
 /// Variables of expressions that look at an answer, besides those of requests.
 const IN_ANSWERS: [&str; 4] = ["status", "headers", "body", "text"];

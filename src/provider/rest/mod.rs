@@ -45,6 +45,9 @@ use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::token::{AccessToken, NoToken};
 
+/// The variable for the token that proves an id which the provider echoes.
+pub(super) const COMMAND_TOKEN: &str = "command_token";
+
 /// A map as the pairs of a form, its lists written in each of the two ways.
 pub(super) fn form_pairs(map: &Json) -> [Vec<(String, String)>; 2] {
     [file::Lists::Brackets, file::Lists::Repeat].map(|lists| encode::pairs(map, lists))
@@ -196,7 +199,7 @@ impl Rest {
             ("secrets", self.secret_variable.clone()),
             ("key", key),
             (callback_url::NAME, call.callback_url.map_or(Value::UNDEFINED, Value::from)),
-            ("command_token", call.command_token.map_or(Value::UNDEFINED, Value::from)),
+            (COMMAND_TOKEN, call.command_token.map_or(Value::UNDEFINED, Value::from)),
             ("provider_reference", call.provider_reference.map_or(Value::UNDEFINED, Value::from)),
         ];
         Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())

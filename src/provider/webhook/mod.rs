@@ -97,6 +97,33 @@ impl Endpoint {
             Verification::AdyenPayments(scheme) => scheme.examine(call, now, trail),
         }
     }
+
+    /// Lists the weak points of how calls are verified.
+    fn cautions_of_verification(&self, now: Timestamp) -> Vec<String> {
+        let (keys, unsigned_body) = match &self.verification {
+            Verification::None => {
+                let believed =
+                    if self.reading.decides() { "and they are believed" } else { "and have commands looked up" };
+                return vec![format!("`verify` is \"none\": whoever knows the address can send calls, {believed}")];
+            }
+            Verification::Token(_) => {
+                return vec![
+                    "`verify` is \"token\": whoever has seen the callback URL of a command can say what became of it"
+                        .to_owned(),
+                ];
+            }
+            Verification::Described(scheme) => (&scheme.keys, scheme.unsigned_body),
+            Verification::AdyenPayments(scheme) => (&scheme.keys, false),
+        };
+        let mut cautions = Vec::new();
+        if unsigned_body {
+            cautions.push("nothing of the body is signed: ask the provider before acting on what it says".to_owned());
+        }
+        if !keys.iter().any(|key| key.is_taken(now)) {
+            cautions.push("every key has passed its `until`: every call is refused".to_owned());
+        }
+        cautions
+    }
 }
 
 impl Webhook for Endpoint {
@@ -137,27 +164,13 @@ impl Webhook for Endpoint {
     }
 
     fn cautions(&self, now: Timestamp) -> Vec<String> {
-        let (keys, unsigned_body) = match &self.verification {
-            Verification::None => {
-                let believed =
-                    if self.reading.decides() { "and they are believed" } else { "and have commands looked up" };
-                return vec![format!("`verify` is \"none\": whoever knows the address can send calls, {believed}")];
-            }
-            Verification::Token(_) => {
-                return vec![
-                    "`verify` is \"token\": whoever has seen the callback URL of a command can say what became of it"
-                        .to_owned(),
-                ];
-            }
-            Verification::Described(scheme) => (&scheme.keys, scheme.unsigned_body),
-            Verification::AdyenPayments(scheme) => (&scheme.keys, false),
-        };
-        let mut cautions = Vec::new();
-        if unsigned_body {
-            cautions.push("nothing of the body is signed: ask the provider before acting on what it says".to_owned());
-        }
-        if !keys.iter().any(|key| key.is_taken(now)) {
-            cautions.push("every key has passed its `until`: every call is refused".to_owned());
+        let mut cautions = self.cautions_of_verification(now);
+        if self.reading.names_without_proof() {
+            cautions.push(
+                "`command` stands without `token`: an id that the provider echoes proves nothing by itself, so a call is matched \
+                 by `reference` and its callback URL alone"
+                    .to_owned(),
+            );
         }
         cautions
     }

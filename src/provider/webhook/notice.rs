@@ -60,6 +60,11 @@ pub(super) struct Rule {
 }
 
 impl Reading {
+    /// Whether calls name commands by ids that nothing proves.
+    pub(super) fn names_without_proof(&self) -> bool {
+        self.command.is_some() && self.token.is_none()
+    }
+
     /// Whether a command can end by what a call says.
     pub(super) fn decides(&self) -> bool {
         self.rules.iter().any(|rule| rule.means.decides())
