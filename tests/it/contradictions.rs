@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lapin::options::{BasicGetOptions, BasicNackOptions};
 use serde_json::{Value, json};
 
 use crate::callbacks::{call, signed_rig, told};
@@ -73,6 +74,34 @@ async fn a_second_payment_for_one_command_and_another_command_under_its_id_are_t
     let ends: BTreeSet<_> =
         rig.events.of("paid").iter().filter(is_end).map(|event| word(event, "id").to_owned()).collect();
     assert_eq!(ends.len(), 1, "{ends:?}");
+    rig.end(&daemon).await;
+}
+
+#[tokio::test]
+async fn another_command_under_an_id_is_told_also_where_the_broker_delivers_it_again_while_the_first_runs() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    rig.finish(&daemon).await;
+    for amount in [1, 2] {
+        let payload = json!({"payload": {"amount": amount, "sandbox": {"latency": "1s"}}});
+        rig.publish(&and(charge("held", json!({})), payload)).await;
+    }
+    rig.broker.await_depth("ferry.commands.acme", 2).await;
+    let channel = rig.broker.channel().await;
+    let mut taken = Vec::new();
+    for _ in 0..2 {
+        let got = channel.basic_get("ferry.commands.acme".into(), BasicGetOptions::default()).await.unwrap();
+        taken.push(got.unwrap().delivery.acker);
+    }
+    for acker in taken {
+        acker.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await.unwrap();
+    }
+    rig.broker.await_depth("ferry.commands.acme", 2).await;
+    let daemon = rig.start().await;
+    assert_eq!(word(&conflict(&rig, "held").await, "data.conflict"), "content");
+    assert_eq!(word(&rig.terminal("held").await, "data.state"), "completed");
+    daemon.wait_for_log(SOON, |line| line["level"] == "ERROR" && line["command.id"] == "held").await;
+    assert_eq!(rig.calls("held").calls, 1);
     rig.end(&daemon).await;
 }
 
