@@ -171,7 +171,8 @@ impl Config {
         }
     }
 
-    /// What tokens are made with, where there is a key for them. They are good for as long as the ledger remembers a command.
+    /// The address and keys that tokens are made with, where there is a key for them. Tokens are good for as long as
+    /// the ledger remembers a command.
     fn links(&self) -> Option<LinkSettings> {
         let Webhooks { public_url, token_keys, .. } = &self.webhooks;
         let keys: Vec<_> = token_keys.iter().map(|key| TokenKey::new(key.expose())).collect();

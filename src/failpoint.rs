@@ -27,7 +27,7 @@ pub enum Failpoint {
     Published,
     /// The delivery is acked.
     Acked,
-    /// What a person says of a dead letter is on record; nothing is published.
+    /// A person's ruling on a dead letter is on record; nothing is published.
     Stated,
 }
 

@@ -1,7 +1,8 @@
 //! The log: where it goes, in which form, and what is left out.
 //!
-//! It goes to the standard error, one line an event, with the time in UTC (RFC 3339). Standard output is for what a command
-//! prints. Nobody waits for the log to be written: where it is not read, lines are dropped, and the log says how many.
+//! The log goes to the standard error, one line an event, with the time in UTC (RFC 3339). Standard output is for what
+//! a command prints. Nobody waits for the log to be written: where it is not read, lines are dropped, and the log says
+//! how many.
 
 mod log_queue;
 
@@ -42,10 +43,10 @@ pub enum TelemetryError {
     Thread(#[from] std::io::Error),
 }
 
-/// How long the end of the process waits for the log to be read.
+/// The longest time that the end of the process waits for the log to be read.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is still to be written of this process's log.
+/// The lines of this process's log that are still to be written.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
 /// How log lines look.
@@ -58,7 +59,8 @@ enum Style {
 /// Sends the log of this process to the standard error, and panics to the log. [`flush`] it before the process ends.
 ///
 /// # Errors
-/// Where the filter cannot be read, the process has a log already, or there can be no thread to write it.
+/// [`TelemetryError`] where the filter cannot be read, the process has a log already, or there can be no thread to
+/// write it.
 pub fn init(log: &Log) -> Result<(), TelemetryError> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let style = style(log.format, std::io::stderr().is_terminal(), no_color);

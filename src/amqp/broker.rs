@@ -23,7 +23,7 @@ use super::error::BrokerError;
 use super::failure::{CloseCause, PublishFailure};
 use super::message::Message;
 use super::outlet::OutletMap;
-use super::quarantine::{LonePublish, Quarantine};
+use super::quarantine::{LonePublish, PublishQuarantine};
 use super::reconnect::ReconnectPauses;
 use super::refused::{self, RefusedMessage};
 pub use super::session::Session;
@@ -42,7 +42,7 @@ pub struct Broker {
     settings: Arc<AmqpSettings>,
     topology: Arc<Topology>,
     outlets: Arc<OutletMap>,
-    quarantine: Arc<Quarantine>,
+    quarantine: Arc<PublishQuarantine>,
     declared: Arc<Mutex<Option<Instant>>>,
     stop: CancellationToken,
 }
@@ -54,7 +54,7 @@ impl Broker {
         let (sender, sessions) = watch::channel(None);
         let (outlets, declared) = (Arc::new(OutletMap::new(&settings, &topology)), Arc::default());
         let (settings, topology) = (Arc::new(settings), Arc::new(topology));
-        let quarantine = Arc::new(Quarantine::new(Arc::clone(&settings)));
+        let quarantine = Arc::new(PublishQuarantine::new(Arc::clone(&settings)));
         let broker = Self { sessions, settings, topology, outlets, quarantine, declared, stop };
         let supervisor = tokio::spawn(broker.clone().supervise(sender));
         (broker, supervisor)

@@ -25,7 +25,7 @@ use super::window::{ChannelDeliveries, DeliveryPlace, DeliveryWindow};
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long the broker may take to begin a consumer: a queue without a leader never answers.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long the broker may take to end a consumer, or to answer what was asked before.
+/// The longest time for the broker to end a consumer, or to answer what was asked before.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What becomes of deliveries.
@@ -53,7 +53,7 @@ impl StoppedConsumer {
 }
 
 /// A consumer on its channel.
-struct Attached {
+struct AttachedConsumer {
     channel: OwnedChannel,
     consumer: Consumer,
     deliveries: Arc<ChannelDeliveries>,
@@ -75,7 +75,7 @@ pub async fn consume(
             session = broker.session() => session?,
             () = stop.cancelled() => return None,
         };
-        let attaching = timeout(ATTACH_TIMEOUT, Attached::begin(&session, &queue, window.pushed));
+        let attaching = timeout(ATTACH_TIMEOUT, AttachedConsumer::begin(&session, &queue, window.pushed));
         let late = |_| Err(BrokerError::Timeout { action: format!("consume {queue}"), after: ATTACH_TIMEOUT });
         let attached = tokio::select! {
             attached = attaching => attached.unwrap_or_else(late),
@@ -86,7 +86,7 @@ pub async fn consume(
                 handler.attached();
                 match attached.feed(&queue, &window, handler.as_ref(), &stop).await {
                     End::Stopped => {
-                        let Attached { channel, deliveries, .. } = attached;
+                        let AttachedConsumer { channel, deliveries, .. } = attached;
                         return Some(StoppedConsumer { _channel: channel, deliveries });
                     }
                     End::SessionOver => continue,
@@ -118,7 +118,7 @@ enum End {
     ConsumerLost,
 }
 
-impl Attached {
+impl AttachedConsumer {
     async fn begin(session: &Arc<Session>, queue: &ShortString, prefetch: u16) -> Result<Self, BrokerError> {
         let channel = OwnedChannel::open(session).await?;
         let consumer = subscribe(channel.channel(), queue, prefetch).await?;

@@ -1,4 +1,4 @@
-//! Where messages go: to which link, and to which channel of it.
+//! The destinations of messages: the link that a message takes, and the channel of that link.
 //!
 //! A message whose queue is in trouble must hold up only those that go to the same place, so every place has a channel of
 //! its own: each queue that ferryd publishes to, and the events of each provider.
@@ -17,9 +17,9 @@ const OTHER: &str = "other";
 pub enum LinkPurpose {
     /// The streams: what was decided, and what was said to providers.
     Ledger,
-    /// What ferryd itself takes up again, and dead letters.
+    /// The messages that ferryd itself takes up again, and dead letters.
     Continuations,
-    /// What subscribers and askers read.
+    /// The messages that subscribers and askers read.
     Events,
     /// Webhook calls on their way into their queues.
     Webhooks,
@@ -41,7 +41,7 @@ impl LinkPurpose {
     }
 }
 
-/// What messages have in common that are held up by the same trouble.
+/// The place that messages have in common that are held up by the same trouble.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublishDestination {
     /// The link that leads there.
@@ -86,7 +86,7 @@ impl DestinationMap {
         map
     }
 
-    /// Where a message goes.
+    /// Finds the place where a message goes.
     pub(super) fn find(&self, message: &Message) -> PublishDestination {
         let (exchange, key) = (message.exchange.as_str(), message.routing_key.as_str());
         let word = |number: usize| key.split('.').nth(number).unwrap_or_default();

@@ -41,7 +41,7 @@ pub enum BrokerError {
     /// The broker refuses a message, whatever is published with it.
     #[error("the broker refuses the message: {}", cause.reason)]
     Refused {
-        /// What it says.
+        /// The broker's words.
         cause: CloseCause,
     },
     /// ferryd is stopping.

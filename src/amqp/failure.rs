@@ -1,4 +1,4 @@
-//! Why a message was not confirmed.
+//! The causes for which a message was not confirmed.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use lapin::{Error, ErrorKind};
 /// The reply code for a frame that can't be read or is too large.
 const FRAME_ERROR: u16 = 501;
 
-/// Why one publish came to nothing. The message may be in the broker's hands all the same: only a confirm says so.
+/// The failure of one publish. The message may be in the broker's hands all the same: only a confirm says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishFailure {
     /// The broker answered with a nack: a queue that is full.
@@ -23,25 +23,25 @@ pub enum PublishFailure {
     /// The broker closed the channel, or opened none. Everything that was unconfirmed on it fails like this.
     #[error("the channel was closed: {}", cause.reason)]
     ChannelClosed {
-        /// What it said.
+        /// The broker's words.
         cause: CloseCause,
     },
-    /// It can't be sent: its header frame is larger than the broker takes.
+    /// The message can't be sent: its header frame is larger than the broker takes.
     #[error("{}", cause.reason)]
     TooLarge {
-        /// What the broker would say.
+        /// The words that the broker would use.
         cause: CloseCause,
     },
     /// The session is over. Everything that was unconfirmed on it fails like this.
     #[error("the session ended: {}", cause.reason)]
     SessionLost {
-        /// Why.
+        /// The cause of its end.
         cause: CloseCause,
     },
 }
 
 impl PublishFailure {
-    /// Why a message was refused, where that is what went wrong: not this one, perhaps, but one that was unconfirmed with it.
+    /// The cause for which a message was refused, if one was: perhaps not this one, but one unconfirmed with it.
     #[must_use]
     pub fn refusal(&self) -> Option<&CloseCause> {
         match self {
@@ -54,14 +54,15 @@ impl PublishFailure {
     }
 }
 
-/// Whether a reply code of AMQP 0-9-1 says that something is wrong with a message: precondition-failed, frame-error or
-/// unexpected-frame. All others speak of the broker's state, of rights, or of what is missing, and may be different in a moment.
+/// Tells whether a reply code of AMQP 0-9-1 says that something is wrong with a message: precondition-failed,
+/// frame-error or unexpected-frame. All others speak of the broker's state, of rights, or of what is missing, and may
+/// be different in a moment.
 #[must_use]
 pub fn refuses_message(code: u16) -> bool {
     matches!(code, 406 | FRAME_ERROR | 505)
 }
 
-/// Why a channel or a connection was closed.
+/// The cause for which a channel or a connection was closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloseCause {
     /// The reply code of AMQP 0-9-1, such as 406 or 501, where the broker gave one.
@@ -77,7 +78,7 @@ impl CloseCause {
         Self { code: None, reason: reason.to_owned() }
     }
 
-    /// What the broker would say of a header frame of so many bytes.
+    /// The cause that the broker would give for refusing a header frame of so many bytes.
     #[must_use]
     pub fn large_header_frame(bytes: usize) -> Self {
         Self { code: Some(FRAME_ERROR), reason: format!("its properties and headers need a frame of {bytes} bytes") }

@@ -26,18 +26,18 @@ use super::topology::Topology;
 /// The most messages on a channel that await their confirm. The broker lets a connection send 400 messages that a channel has
 /// not looked at, and counts in steps of 200; with more than 200, one channel could use them up.
 const MOST_UNCONFIRMED: usize = 200;
-/// How long a message that is best effort waits for its turn.
+/// The longest time that a message that is best effort waits for its turn.
 const BEST_EFFORT: Duration = Duration::from_secs(1);
 
 /// The outlets of a process, over all sessions.
 pub(super) struct OutletMap {
     destinations: DestinationMap,
     most_unconfirmed: usize,
-    outlets: Mutex<HashMap<PublishDestination, Arc<Outlet>>>,
+    outlets: Mutex<HashMap<PublishDestination, Arc<DestinationOutlet>>>,
 }
 
 /// The way to one destination.
-pub(super) struct Outlet {
+pub(super) struct DestinationOutlet {
     destination: PublishDestination,
     unconfirmed: Semaphore,
     channel: tokio::sync::Mutex<Option<OpenChannel>>,
@@ -73,11 +73,11 @@ impl OutletMap {
     }
 
     /// The outlet through which a message goes.
-    pub(super) fn outlet(&self, message: &Message) -> Arc<Outlet> {
+    pub(super) fn outlet(&self, message: &Message) -> Arc<DestinationOutlet> {
         let destination = self.destinations.find(message);
         let mut outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
         let outlet = outlets.entry(destination).or_insert_with_key(|destination| {
-            Arc::new(Outlet {
+            Arc::new(DestinationOutlet {
                 destination: destination.clone(),
                 unconfirmed: Semaphore::new(self.most_unconfirmed),
                 channel: tokio::sync::Mutex::default(),
@@ -89,7 +89,7 @@ impl OutletMap {
     }
 }
 
-impl Outlet {
+impl DestinationOutlet {
     /// Waits until a message may be published: at once, unless as many as may be are under way, or the destination is down. Then
     /// one of those that wait finds out when it confirms again.
     pub(super) async fn wait_for_turn(&self) -> PublishTurn<'_> {
@@ -225,8 +225,8 @@ mod tests {
     use super::*;
     use crate::amqp::destination::LinkPurpose;
 
-    fn outlet(most_unconfirmed: usize) -> Outlet {
-        Outlet {
+    fn outlet(most_unconfirmed: usize) -> DestinationOutlet {
+        DestinationOutlet {
             destination: PublishDestination { link: LinkPurpose::Events, name: "ferry.events acme".to_owned() },
             unconfirmed: Semaphore::new(most_unconfirmed),
             channel: tokio::sync::Mutex::default(),

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::broker::Session;
 use super::error::BrokerError;
 
-/// How long the broker may take to close a channel.
+/// The longest time for the broker to close a channel.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A channel for consuming, closed in the background when dropped.

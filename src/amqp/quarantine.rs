@@ -17,14 +17,14 @@ use super::connection::AmqpSettings;
 use super::failure::{CloseCause, PublishFailure};
 use super::message::Message;
 
-/// How often a message has to end the connection on which it is alone, to be refused.
+/// The number of times that a message has to end the connection on which it is alone, to be refused.
 const STRIKES: usize = 2;
 
-/// How long a goodbye to the broker may take.
+/// The longest time for closing a connection in good order.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The connection on which one message is published at a time.
-pub struct Quarantine {
+pub struct PublishQuarantine {
     settings: Arc<AmqpSettings>,
     link: Mutex<Option<LoneLink>>,
     /// Messages that wait or are under way.
@@ -36,7 +36,7 @@ struct LoneLink {
     channel: Channel,
 }
 
-/// What became of a message that was published alone.
+/// The end of a message that was published alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LonePublish {
     /// The broker has it.
@@ -47,7 +47,7 @@ pub enum LonePublish {
     Undecided(PublishFailure),
 }
 
-impl Quarantine {
+impl PublishQuarantine {
     /// A quarantine at this broker; nothing is connected yet.
     #[must_use]
     pub fn new(settings: Arc<AmqpSettings>) -> Self {
@@ -56,7 +56,7 @@ impl Quarantine {
 
     /// Publishes a message while no other is under way here.
     pub async fn publish_alone(&self, message: &Message) -> LonePublish {
-        let suspect = Suspect::enter(&self.suspects);
+        let suspect = SuspectGuard::enter(&self.suspects);
         let mut slot = self.link.lock().await;
         // Whoever gives up in the middle leaves no connection behind on which something is under way.
         let mut link = slot.take();
@@ -120,9 +120,9 @@ impl Quarantine {
 }
 
 /// One of the messages that wait or are under way.
-struct Suspect<'a>(&'a AtomicUsize);
+struct SuspectGuard<'a>(&'a AtomicUsize);
 
-impl<'a> Suspect<'a> {
+impl<'a> SuspectGuard<'a> {
     fn enter(suspects: &'a AtomicUsize) -> Self {
         suspects.fetch_add(1, Ordering::Relaxed);
         Self(suspects)
@@ -133,7 +133,7 @@ impl<'a> Suspect<'a> {
     }
 }
 
-impl Drop for Suspect<'_> {
+impl Drop for SuspectGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

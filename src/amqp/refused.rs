@@ -24,7 +24,7 @@ const VERSION: u32 = 1;
 /// The most bytes of a body that are kept where the broker refuses the whole for its size.
 const EXCERPT: usize = 1024;
 
-/// What the broker refused.
+/// A message that the broker refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RefusedMessage {
     /// The form of this, 1.

@@ -18,9 +18,9 @@ use super::failure::{CloseCause, PublishFailure, is_of_a_channel};
 use super::link::PublishingLink;
 use super::topology::Topology;
 
-/// How often a connection's own word for its state is read, should an event about its end be missed.
+/// The time between two readings of a connection's own word for its state, should an event about its end be missed.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a goodbye to the broker may take.
+/// The longest time for closing a connection in good order.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One life of the link.
@@ -90,7 +90,7 @@ impl Session {
         }
     }
 
-    /// How long ago it was opened.
+    /// The time since the session was opened.
     pub(super) fn age(&self) -> Duration {
         self.opened.elapsed()
     }
@@ -104,13 +104,13 @@ impl Session {
         self.end.over.is_cancelled()
     }
 
-    /// Why what was under way on this session was not confirmed, once it is over.
+    /// The failure of the messages that were under way on this session, once it is over.
     pub(super) fn loss(&self) -> PublishFailure {
         let cause = self.end.cause.get().cloned().unwrap_or_else(|| CloseCause::found("the session ended"));
         PublishFailure::SessionLost { cause }
     }
 
-    /// Whether the broker takes no messages for now on some link.
+    /// Tells whether some link is blocked by the broker, which takes no messages on it for now.
     pub(super) fn is_blocked(&self) -> bool {
         self.links.iter().filter_map(OnceCell::get).any(PublishingLink::is_blocked)
     }

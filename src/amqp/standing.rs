@@ -1,4 +1,4 @@
-//! How a destination of messages has answered lately.
+//! The standing of a destination of messages: how it has answered lately.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ pub(super) const DOWN_AFTER: Duration = Duration::from_secs(5);
 /// The shortest and the longest pause before a refused message is published again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
-/// How a destination has answered lately.
+/// The standing of a destination, by its latest answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum DestinationStanding {
-    /// It confirms.
+    /// The destination confirms.
     #[default]
     Up,
-    /// It has refused a message, or not answered, and confirmed none since. It gets every message still.
+    /// The destination has refused a message, or not answered, and confirmed none since. It gets every message still.
     Troubled {
-        /// When the first such message was published.
+        /// The time at which the first such message was published.
         since: Instant,
     },
-    /// It gets one message at a time, to find out when it confirms again.
+    /// The destination gets one message at a time, to find out when it confirms again.
     Down {
-        /// When the first message that it did not take was published.
+        /// The time at which the first message that it did not take was published.
         since: Instant,
-        /// How many messages it has refused since it counts as down.
+        /// The number of messages it has refused since it counts as down.
         probes: u32,
-        /// When it gets the next one.
+        /// The time of its next message.
         next: Instant,
     },
 }
 
-/// What an answer has changed.
+/// The change that an answer makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StandingChange {
     /// Nothing that anybody needs to be told.

@@ -35,7 +35,7 @@ const TUNE_OK: [u8; 4] = [0, 10, 0, 31];
 const FRAME_MAX: std::ops::Range<usize> = 13..17;
 const METHOD: std::ops::Range<usize> = 7..11;
 const SIZE: std::ops::Range<usize> = 3..7;
-/// What a frame has besides its payload.
+/// The bytes that a frame has besides its payload.
 const ENVELOPE: usize = 8;
 /// The protocol header, which a client sends first.
 const GREETING: usize = 8;
@@ -92,13 +92,13 @@ impl Reactor for TolerantReactor {
 #[derive(Debug)]
 struct TolerantStream<S> {
     stream: S,
-    incoming: Negotiation,
-    outgoing: Negotiation,
+    incoming: FrameSizeNegotiation,
+    outgoing: FrameSizeNegotiation,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TolerantStream<S> {
     fn new(stream: S) -> Self {
-        Self { stream, incoming: Negotiation::incoming(), outgoing: Negotiation::outgoing() }
+        Self { stream, incoming: FrameSizeNegotiation::incoming(), outgoing: FrameSizeNegotiation::outgoing() }
     }
 
     /// Writes what was held back and may go.
@@ -169,25 +169,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TolerantStream<S> {
 
 /// One direction of the handshake, passed on frame by frame until the frame size was told.
 #[derive(Debug)]
-struct Negotiation {
+struct FrameSizeNegotiation {
     /// The bytes before the first frame that are still to come.
     greeting: usize,
     method: [u8; 4],
     alter: fn(u32) -> u32,
-    /// What is no whole frame yet.
+    /// The bytes that are no whole frame yet.
     partial: Vec<u8>,
-    /// What may be passed on.
+    /// The bytes that may be passed on.
     ready: Vec<u8>,
     is_over: bool,
 }
 
-impl Negotiation {
-    /// What the broker says; zero stands for no bound.
+impl FrameSizeNegotiation {
+    /// The direction in which the broker speaks; zero stands for no bound.
     fn incoming() -> Self {
         Self::new(0, TUNE, |told| if told == 0 { 0 } else { told.saturating_add(TOLERANCE) })
     }
 
-    /// What lapin says.
+    /// The direction in which lapin speaks.
     fn outgoing() -> Self {
         Self::new(GREETING, TUNE_OK, |told| told.saturating_sub(TOLERANCE))
     }
@@ -253,8 +253,8 @@ mod tests {
         frame(method, &[&[7, 255], &frame_max.to_be_bytes()[..], &[0, 60]].concat())
     }
 
-    /// What comes out when the bytes come in pieces of this size.
-    fn passed(mut negotiation: Negotiation, bytes: &[u8], pieces: usize) -> Vec<u8> {
+    /// The bytes that come out when the bytes come in pieces of this size.
+    fn passed(mut negotiation: FrameSizeNegotiation, bytes: &[u8], pieces: usize) -> Vec<u8> {
         for piece in bytes.chunks(pieces) {
             negotiation.pass(piece);
         }
@@ -268,16 +268,20 @@ mod tests {
         let open_ok = frame([0, 10, 0, 41], &[0]);
         for pieces in [1, 7, 13, 16, 500, 4_096] {
             let told = |frame_max| [start.clone(), tune(TUNE, frame_max), open_ok.clone()].concat();
-            assert_eq!(passed(Negotiation::incoming(), &told(131_072), pieces), told(131_072 + TOLERANCE), "{pieces}");
+            assert_eq!(
+                passed(FrameSizeNegotiation::incoming(), &told(131_072), pieces),
+                told(131_072 + TOLERANCE),
+                "{pieces}"
+            );
             let answer = |frame_max| [b"AMQP\0\0\x09\x01".to_vec(), start.clone(), tune(TUNE_OK, frame_max)].concat();
-            let answered = passed(Negotiation::outgoing(), &answer(131_072 + TOLERANCE), pieces);
+            let answered = passed(FrameSizeNegotiation::outgoing(), &answer(131_072 + TOLERANCE), pieces);
             assert_eq!(answered, answer(131_072), "{pieces}");
         }
     }
 
     #[test]
     fn what_is_no_frame_is_passed_on_at_the_end() {
-        let mut incoming = Negotiation::incoming();
+        let mut incoming = FrameSizeNegotiation::incoming();
         incoming.pass(b"AMQP\0\0\x09\x01");
         assert!(incoming.ready.is_empty());
         incoming.end();

@@ -1,4 +1,4 @@
-//! How much of a queue is held in memory before it is acked: bounded in number, and in bytes.
+//! The part of a queue that is held in memory before it is acked: bounded in number, and in bytes.
 //!
 //! RabbitMQ knows no prefetch in bytes, a consumer's prefetch can't be changed, and a consumer that is cancelled loses what is
 //! under way to it. So the broker pushes as many deliveries as are within the bound even where each has the largest size; where
@@ -15,7 +15,7 @@ use lapin::types::ShortString;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-/// How long to wait before a queue that was found empty is looked at again. It pushes by itself what there is a place for.
+/// The wait before a queue that was found empty is looked at again. It pushes by itself what there is a place for.
 const EMPTY_PAUSE: Duration = Duration::from_millis(50);
 
 /// The bounds of what is held of a queue.
@@ -28,7 +28,7 @@ pub struct DeliveryWindow {
     largest: u32,
 }
 
-/// What is held of the deliveries of one channel.
+/// The deliveries of one channel that are held.
 #[derive(Debug, Default)]
 pub struct ChannelDeliveries {
     held: watch::Sender<HeldCount>,

@@ -74,7 +74,7 @@ pub enum CommandError {
     StillOpen {
         /// The command.
         id: String,
-        /// What it answered.
+        /// The provider's answer.
         answer: String,
     },
     /// Commands that were waited for had not ended in time.

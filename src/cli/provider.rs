@@ -101,7 +101,7 @@ pub(super) struct Described {
     accounts: Vec<String>,
     max_in_flight: u16,
     max_bytes_in_flight: usize,
-    /// Whose delay queues its retries wait in; absent where it shares them.
+    /// The group whose delay queue its retries wait in; absent where its delay queues are shared.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_group: Option<String>,
     connect_timeout: String,

@@ -77,7 +77,7 @@ pub struct Notice {
     pub reference: Option<String>,
     /// What it means for the command.
     pub meaning: Meaning,
-    /// How much it says was done, where the provider's file says where that is.
+    /// The amount that it says was done, where the provider's file says where that is.
     pub amount: Option<StatedAmount>,
     /// All of it.
     pub body: Value,

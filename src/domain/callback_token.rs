@@ -105,7 +105,7 @@ pub(super) fn day_of(time: Timestamp) -> u16 {
     u16::try_from(time.as_second().div_euclid(DAY).max(0)).unwrap_or(u16::MAX)
 }
 
-/// When a token ends that was made on a day.
+/// The time at which a token ends that was made on a day.
 pub(super) fn ends_at(day: u16, lifetime: Duration) -> Timestamp {
     let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
     Timestamp::from_second((i64::from(day) * DAY).saturating_add(lifetime)).unwrap_or(Timestamp::MAX)

@@ -4,8 +4,9 @@
 //! base64url(version, day of the first call, generation, HMAC-SHA256 over all that, the command's id and whose endpoint it is for)
 //! ```
 //!
-//! Who pays at the same provider can have any id echoed. A token is made by ferryd alone, and goes into a field that no payload
-//! can write. Unlike the token of a callback URL it does not hold the id, and is so short that every provider takes it.
+//! Anyone who pays at the same provider can have any id echoed. A token is made by ferryd alone, and goes into a field
+//! that no payload can write. Unlike the token of a callback URL it does not hold the id, and is so short that every
+//! provider takes it.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use super::callback_token::{BadToken, TokenKey, Whose, day_of, ends_at};
 use super::command_id::CommandId;
 
-/// What all of them are for, so that none can be taken for the token of a callback URL, or the other way round.
+/// The purpose of all echo tokens, so that none can be taken for the token of a callback URL, or the other way round.
 const CONTEXT: &[u8] = b"ferryd echo token\0";
 
 const VERSION: u8 = 1;
@@ -63,7 +64,8 @@ pub fn read(
     Ok(u16::from_be_bytes([high, low]).into())
 }
 
-/// What the signature covers. Neither a name nor an id holds a zero byte, so nothing can be moved from one part to the other.
+/// The bytes that the signature covers. Neither a name nor an id holds a zero byte, so nothing can be moved from one
+/// part to the other.
 fn signed(Whose { provider, account }: Whose<'_>, command: &CommandId, head: &[u8]) -> Vec<u8> {
     let [provider, account, command] = [provider.as_str(), account.as_str(), command.as_str()].map(str::as_bytes);
     [CONTEXT, provider, &[0], account, &[0], command, &[0], head].concat()

@@ -82,7 +82,7 @@ impl Request {
 }
 
 impl Request {
-    /// Whether a text of letters, digits, `-` and `_` stands in it, which no encoding changes.
+    /// Tells whether a text of letters, digits, `-` and `_`, which no encoding changes, stands in the request.
     #[must_use]
     pub fn holds(&self, text: &str) -> bool {
         let in_headers = || self.headers.iter().any(|(_, value)| value.contains(text));

@@ -27,9 +27,10 @@ pub struct Inquiry {
     pub purpose: Purpose,
     /// Not before this.
     pub due: Timestamp,
-    /// How many lookups in a row have brought no answer; of a question that is asked early, how often it was asked.
+    /// The number of lookups in a row that have brought no answer; of a question that is asked early, the number of
+    /// times that it was asked.
     pub tried: u32,
-    /// How many of the questions before it were asked early: they make no later one come further apart.
+    /// The number of the questions before it that were asked early: they make no later one come further apart.
     pub early: u32,
     /// The question that was planned, where this one is asked early: it is asked at its own time whatever comes of this one.
     pub planned: Option<PlannedInquiry>,
@@ -38,11 +39,11 @@ pub struct Inquiry {
 /// A question that waits for its time while another is asked early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlannedInquiry {
-    /// What is asked then.
+    /// The purpose of the question.
     pub purpose: Purpose,
     /// Its time.
     pub due: Timestamp,
-    /// How many lookups in a row had brought no answer by then.
+    /// The number of lookups in a row that had brought no answer by then.
     pub tried: u32,
 }
 
@@ -108,7 +109,7 @@ pub struct LookupPolicy {
     pub after: Duration,
     /// Whether the provider can say that there is none.
     pub proves_absence: bool,
-    /// Whether it asks by the provider's own id, so that nothing can be asked before that is known.
+    /// True where the lookup asks by the provider's own id, so that nothing can be asked before that is known.
     pub needs_reference: bool,
 }
 
@@ -123,8 +124,8 @@ pub struct Accepted {
     pub deadline: Timestamp,
     /// The next question about it.
     pub inquiry: Inquiry,
-    /// Whether this is how its acceptance became known. An event tells of that; what is found later, and does not end it, is
-    /// only put on record.
+    /// True where this is how the command's acceptance became known. An event tells of that; what is found later, and
+    /// does not end it, is only put on record.
     pub first: bool,
 }
 

@@ -20,12 +20,12 @@ pub struct MoneyAmount {
     pub currency: Option<String>,
 }
 
-/// What a provider says was done.
+/// The amount that a provider says was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatedAmount {
-    /// How much.
+    /// The amount and its currency.
     pub money: MoneyAmount,
-    /// Whether less than was asked for is meant to be.
+    /// True where less than was asked for is meant to be.
     pub partial: bool,
 }
 

@@ -1,13 +1,13 @@
 //! The judgement on a record of ours that the broker has confirmed and that does not come back.
 //!
-//! It is written once more, under the number that it has, while somebody looks at what comes into the stream. What is seen then
-//! tells a reader that is in trouble from a channel whose messages are dropped, a replica that is behind from another stream.
-//! Only proof lets the index be deleted, and silence proves nothing.
+//! The record is written once more, under the number that it has, while somebody looks at what comes into the stream.
+//! What is seen then tells a reader that is in trouble from a channel whose messages are dropped, a replica that is
+//! behind from another stream. Only proof lets the index be deleted, and silence proves nothing.
 
 /// After so many doubts in a row, and then after each so many, a new session is begun; before that after 2, 4 and 8.
 const RECONNECT_EVERY: u32 = 16;
 
-/// What is seen of a stream where it grows, while a record of ours is written to it once more.
+/// The view of a stream where it grows, while a record of ours is written to it once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StreamPreview {
     /// The record, at this offset.
@@ -18,7 +18,7 @@ pub(super) enum StreamPreview {
     Nothing,
 }
 
-/// What is to be done about it.
+/// The remedy for a doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DoubtRemedy {
     /// The record is on its way.
@@ -27,19 +27,19 @@ pub(super) enum DoubtRemedy {
     ReadAnew,
     /// The session with the broker is replaced.
     Reconnect,
-    /// This is another stream: the index is deleted.
+    /// The stream is another one: the index is deleted.
     Rebuild,
 }
 
 /// Doubts since a record of ours was last read back.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Doubt {
+pub(super) struct ReadBackDoubt {
     times: u32,
-    /// What others wrote here was written after the record was confirmed.
+    /// The offset from which on what others wrote here was written after the record was confirmed.
     horizon: Option<u64>,
 }
 
-impl Doubt {
+impl ReadBackDoubt {
     /// Says what is to be done. `known` is the offset of the last message that the index knows, `read` that of the last which
     /// was read since this process began; `is_silent` says that nothing has been read for a while.
     pub(super) fn judge(
@@ -77,7 +77,7 @@ mod tests {
     fn no_silence_and_no_message_of_others_ever_deletes_the_index() {
         for preview in [Others(3), Others(30), Nothing] {
             for is_silent in [false, true] {
-                let mut doubt = Doubt::default();
+                let mut doubt = ReadBackDoubt::default();
                 for _ in 0..1_000 {
                     assert_ne!(doubt.judge(preview, Some(20), Some(20), is_silent), Rebuild, "{preview:?} {is_silent}");
                 }
@@ -90,14 +90,18 @@ mod tests {
         for (offset, known, remedy) in
             [(20, Some(20), Rebuild), (3, Some(20), Rebuild), (21, Some(20), Wait), (0, None, Wait)]
         {
-            assert_eq!(Doubt::default().judge(Ours(offset), known, known, false), remedy, "{offset} {known:?}");
+            assert_eq!(ReadBackDoubt::default().judge(Ours(offset), known, known, false), remedy, "{offset} {known:?}");
         }
-        assert_eq!(Doubt::default().judge(Ours(21), Some(20), Some(20), true), ReadAnew, "its reader misses it");
+        assert_eq!(
+            ReadBackDoubt::default().judge(Ours(21), Some(20), Some(20), true),
+            ReadAnew,
+            "its reader misses it"
+        );
     }
 
     #[test]
     fn a_record_that_does_not_come_while_others_come_leads_to_a_new_session_unless_the_reader_is_behind() {
-        let mut doubt = Doubt::default();
+        let mut doubt = ReadBackDoubt::default();
         assert_eq!(doubt.judge(Others(100), Some(90), Some(90), false), Wait);
         assert_eq!(doubt.judge(Others(200), Some(99), Some(99), false), Wait, "the reader has not come to 100");
         assert_eq!(doubt.judge(Others(300), Some(150), Some(150), false), Wait, "it is not time");
@@ -106,9 +110,9 @@ mod tests {
 
     #[test]
     fn where_nothing_comes_new_readers_and_ever_rarer_new_sessions_are_tried() {
-        let mut doubt = Doubt::default();
+        let mut doubt = ReadBackDoubt::default();
         let tried = (1..=64).filter(|_| doubt.judge(Nothing, Some(9), Some(9), true) == Reconnect).collect::<Vec<_>>();
         assert_eq!(tried, [2, 4, 8, 16, 32, 48, 64]);
-        assert_eq!(Doubt::default().judge(Nothing, None, None, true), ReadAnew);
+        assert_eq!(ReadBackDoubt::default().judge(Nothing, None, None, true), ReadAnew);
     }
 }

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::batch::{Source, fingerprint, lines};
-use super::doubt::{Doubt, DoubtRemedy, StreamPreview};
+use super::doubt::{DoubtRemedy, ReadBackDoubt, StreamPreview};
 use super::health::{Progress, Pulse};
 use super::index::{Checkpoint, IndexError, KeptLine};
 use super::outbox::{Held, Outbox};
@@ -43,7 +43,7 @@ pub(super) struct Follower {
     /// What the next message has to be.
     pub expected: Option<Checkpoint>,
     pub progress: Progress,
-    pub doubt: Doubt,
+    pub doubt: ReadBackDoubt,
 }
 
 /// Whether reading goes on.
@@ -217,7 +217,7 @@ impl Follower {
     /// Forgets everything and begins anew.
     async fn rebuild(&mut self) {
         info!("reading the ledger from its beginning");
-        (self.progress, self.doubt) = (Progress::default(), Doubt::default());
+        (self.progress, self.doubt) = (Progress::default(), ReadBackDoubt::default());
         self.pulse.begin(u64::MAX);
         self.store.clear().await;
         self.aim();
@@ -246,7 +246,7 @@ impl Follower {
             let number = self.store.lock().view.highest(writer);
             self.outbox.told(number);
             self.pulse.read_back(number);
-            self.doubt = Doubt::default();
+            self.doubt = ReadBackDoubt::default();
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use self::doubt::Doubt;
+use self::doubt::ReadBackDoubt;
 use self::follower::Follower;
 use self::health::Pulse;
 pub use self::health::{Health, Progress};
@@ -61,7 +61,8 @@ use crate::domain::name::Name;
 pub struct LedgerSettings {
     /// For how long commands that have ended are remembered.
     pub retention: Duration,
-    /// How long what was confirmed may take to be read back before it is written once more; the patience of a barrier too.
+    /// The longest time for what was confirmed to be read back, before it is written once more; the patience of a
+    /// barrier too.
     pub read_back: Duration,
     /// How long what was appended may take to be read back before no decision should be made any more.
     pub lagging_after: Duration,
@@ -288,7 +289,7 @@ impl Parts {
             stop: self.stop.clone(),
             expected: None,
             progress: Progress::default(),
-            doubt: Doubt::default(),
+            doubt: ReadBackDoubt::default(),
         };
         let (outbox, stop) = (Arc::clone(&self.outbox), self.stop.clone());
         let writing = async move { writer::write(&broker, &outbox, &stream, &stop).await };

@@ -48,7 +48,7 @@ struct State {
     held: VecDeque<Held>,
     /// The number up to which batches are confirmed.
     confirmed: u64,
-    /// What is confirmed from this number on is written once more.
+    /// The number from which on what is confirmed is written once more.
     again: Option<u64>,
     /// The latest marker.
     marker: u64,
@@ -73,7 +73,7 @@ pub(super) struct Held {
     /// Gives the record's bytes back to the budget.
     permit: Option<OwnedSemaphorePermit>,
     since: Instant,
-    /// When the broker confirmed it.
+    /// The time at which the broker confirmed it.
     confirmed: Option<Instant>,
 }
 
@@ -82,7 +82,7 @@ pub(super) struct Held {
 pub(super) struct Oldest {
     /// When it was queued.
     pub since: Instant,
-    /// When the broker confirmed it.
+    /// The time at which the broker confirmed it.
     pub confirmed: Option<Instant>,
 }
 

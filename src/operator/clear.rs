@@ -120,7 +120,7 @@ pub struct Refused {
 enum Judged {
     /// It is not meant, or stays for a reason that is told.
     Stays,
-    /// It is removed, once this is published.
+    /// The dead letter is removed, once this is published.
     Closed(Option<Box<Message>>),
     /// This is published, then it is removed.
     Replaced(Box<Message>),

@@ -48,7 +48,7 @@ pub struct Refusal {
     pub code: Option<u16>,
     /// In the broker's words.
     pub reason: String,
-    /// Whether only the beginning of the body is there.
+    /// True where only the beginning of the body is there.
     pub is_cut: bool,
 }
 

@@ -35,7 +35,7 @@ use crate::transport::mask::Mask;
 /// How long a message waits for a version of ferryd that understands what the ledger holds about its command.
 const FOREIGN_WAIT: Duration = Duration::from_mins(5);
 
-/// How long a message waits whose command has gone on since the ledger was asked where it is.
+/// The wait of a message whose command has gone on since the ledger was asked where it is.
 const LOCATE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What was decided about a message.

@@ -44,7 +44,8 @@ impl Pipeline {
         ledger.append(record).await.map(drop)
     }
 
-    /// What tells of something that a provider says to have done for a command, beside what is known of it.
+    /// Records something that a provider says to have done for a command, beside what is known of it, and builds the
+    /// messages that tell of it.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].

@@ -79,8 +79,8 @@ impl Pipeline {
         waits.then(|| self.asked_now(&case, Some(inquiry.purpose)))?
     }
 
-    /// What follows from a command, and the question about the other one that it has changed at their provider, if it has
-    /// completed: the other's poll may be hours away.
+    /// Adds to what follows from a command the question about the other one that it has changed at their provider, if
+    /// it has completed: the other's poll may be hours away.
     pub(super) async fn with_affected(&self, lane: &Lane, order: &Order, mut outgoing: Outgoing) -> Outgoing {
         let Some(ledger) = self.memory.ledger().filter(|_| outgoing.settles.is_some()) else { return outgoing };
         let Some(reference) = lane.account.adapter.affected(&call_of(order)) else { return outgoing };

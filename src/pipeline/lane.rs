@@ -141,7 +141,7 @@ impl Lanes {
         Ok(Self { provider: Arc::clone(provider), prefetch, by_account })
     }
 
-    /// How much of its queue is held unacked.
+    /// The bounds of the part of its queue that is held unacked.
     #[must_use]
     pub fn window(&self) -> DeliveryWindow {
         let pushed = self.provider.max_bytes_in_flight.saturating_add(BYTES_AHEAD);

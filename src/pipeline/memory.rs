@@ -121,7 +121,7 @@ impl Memory {
         }
     }
 
-    /// Whether the ledger has lost what became of a message which it knew when ferryd sent it on.
+    /// Tells whether the ledger has lost what became of a message which it knew when ferryd sent it on.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].

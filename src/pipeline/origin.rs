@@ -1,10 +1,11 @@
-//! How far a message has come, and whose word there is for it.
+//! The way that a message has come: how far, and whose word there is for it.
 //!
-//! What a publisher sends is at its first step, whatever its headers claim. What comes back from ferryd's own exchanges
-//! says by its headers how far it is. What comes out of `ferry.poison` has come either way: the broker's record of its
-//! first death tells by which exchange it was published last, because each republish of ferryd's strips earlier deaths.
-//! Before RabbitMQ 4.0 a publisher can write such a record itself, so headers from there count only where the ledger knows
-//! the step that they claim, of this very command. Otherwise the ledger says where the command's message is awaited.
+//! A publisher's message is at its first step, whatever its headers claim. A message from ferryd's own exchanges says
+//! by its headers how far it is. A message out of `ferry.poison` has come either way: the broker's record of its first
+//! death tells by which exchange it was published last, because each republish of ferryd's strips earlier deaths.
+//! Before RabbitMQ 4.0 a publisher can write such a record itself, so headers from there count only where the ledger
+//! knows the step that they claim, of this very command. Otherwise the ledger says where the command's message is
+//! awaited.
 
 use jiff::Timestamp;
 use lapin::message::Delivery;
@@ -20,7 +21,7 @@ use crate::domain::outcome::Failure;
 use crate::domain::progress::Progress;
 use crate::provider::Operation;
 
-/// Whose word there is for how far a message has come.
+/// The source of the word for how far a message has come.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ProgressSource {
     /// Its publisher sent it: it is at its first step.
@@ -34,14 +35,14 @@ pub enum ProgressSource {
 }
 
 impl ProgressSource {
-    /// Whether the ledger has to say how far the message has come.
+    /// Tells whether the ledger has to say how far the message has come.
     #[must_use]
     pub fn is_unproven(&self) -> bool {
         matches!(self, Self::Unreadable | Self::Claimed(_))
     }
 }
 
-/// How far a delivery has come by its own word, and what that is worth.
+/// Reads how far a delivery has come by its own word, and what that is worth.
 pub(super) fn read_progress(delivery: &Delivery, names: &Names, now: Timestamp) -> (Travel, ProgressSource) {
     let exchange = delivery.exchange.as_str();
     let is_own = |exchange: &str| exchange == names.redeliver() || exchange == names.retry();
@@ -115,7 +116,7 @@ pub(super) fn step(progress: &Progress) -> Step {
     Step { generation: *generation, attempt: *attempt, inquiry: inquiry.map_or(0, |inquiry| inquiry.number) }
 }
 
-/// How far a command has come by the ledger's word. Its message may tell of more than is on record: it may have acted.
+/// The progress of a command by the ledger's word. Its message may tell of more than is on record: it may have acted.
 fn progress_of(case: &Case, now: Timestamp) -> Progress {
     let Step { generation, attempt, inquiry } = case.awaited_step();
     let inquiry = (inquiry > 0).then(|| Inquiry::new(inquiry, Purpose::Poll, now));
@@ -129,7 +130,7 @@ fn progress_of(case: &Case, now: Timestamp) -> Progress {
     }
 }
 
-/// Why a message is given up that does not say how far it had come.
+/// The failure of a message that is given up because it does not say how far it had come.
 pub(super) fn unreadable_headers() -> Failure {
     Failure::new("unreadable_headers", "the message came back without saying how far it had come")
 }

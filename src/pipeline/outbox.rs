@@ -116,7 +116,7 @@ impl Outbox {
         Effects { event: happened(parcel, attempt, happening, now), told, carried: Some(carried) }
     }
 
-    /// What follows from an acceptance: the event, where nothing has told of it before, and the continuation that asks the
+    /// The effects of an acceptance: the event, where nothing has told of it before, and the continuation that asks the
     /// provider how far it is.
     #[must_use]
     pub fn waiting(&self, parcel: &Parcel, attempt: u32, accepted: Accepted, now: Timestamp) -> Effects {

@@ -38,7 +38,7 @@ pub struct Parcel {
     pub identity: Identity,
     /// How far it has come.
     pub travel: Travel,
-    /// Whose word there is for that.
+    /// The source of the word for that.
     pub source: ProgressSource,
     /// Its trace context.
     pub trace: Trace,

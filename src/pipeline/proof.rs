@@ -1,4 +1,4 @@
-//! Which command a notice is about, and what proves that; and whether it states the amount that was asked for.
+//! The command that a notice is about, and what proves that; and whether it states the amount that was asked for.
 
 use jiff::Timestamp;
 use tracing::warn;

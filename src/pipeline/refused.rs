@@ -38,8 +38,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// What follows from handling a message; `None` where it comes back. Where the broker refuses the record of it, the command ends
-    /// without one: nobody may do more about it, and what was done may have acted.
+    /// Yields what follows from handling a message; `None` where it comes back. Where the broker refuses the record of
+    /// it, the command ends without one: nobody may do more about it, and what was done may have acted.
     pub(super) fn or_unrecorded(&self, parcel: &Parcel, handled: Result<Outgoing, BrokerError>) -> Option<Outgoing> {
         let cause = match handled {
             Ok(outgoing) => return Some(outgoing),

@@ -199,7 +199,8 @@ impl Strays {
     }
 }
 
-/// What a stray's dead letter has to know. It is not asked about: whatever breaks its consumers would break that too.
+/// The remedies that a stray's dead letter has to know. The stray is not asked about: whatever breaks its consumers
+/// would break that too.
 fn keyed(operation: Option<&Operation>) -> Remedies {
     Remedies { idempotency: operation.and_then(|operation| operation.idempotency), ..Remedies::default() }
 }

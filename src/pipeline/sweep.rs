@@ -47,14 +47,14 @@ pub async fn sweep(pipeline: Arc<Pipeline>, stop: CancellationToken) {
     }
 }
 
-/// What is to be done.
-struct Due {
+/// The commands whose endings are due: to be published, or to be made by a request to cancel.
+struct DueEndings {
     unpublished: Vec<CommandId>,
     /// Asked to be cancelled, and never come.
     never_came: Vec<CommandId>,
 }
 
-impl Due {
+impl DueEndings {
     fn find(index: &Index, now: Timestamp) -> Result<Self, IndexError> {
         let before = |age: SignedDuration| now.checked_sub(age).unwrap_or(Timestamp::MIN);
         let older_than = Some(before(CANCEL_PATIENCE));
@@ -70,7 +70,7 @@ impl Due {
 async fn recover_all(pipeline: &Pipeline, ledger: &Ledger) {
     ledger.flush().await;
     let index = Arc::clone(ledger.index());
-    match tokio::task::spawn_blocking(move || Due::find(&index, Timestamp::now())).await {
+    match tokio::task::spawn_blocking(move || DueEndings::find(&index, Timestamp::now())).await {
         Ok(Ok(due)) => {
             // Where ferryd stops before all is done, the next one looks.
             let _ = recover(pipeline, ledger, due).await;
@@ -82,7 +82,7 @@ async fn recover_all(pipeline: &Pipeline, ledger: &Ledger) {
 }
 
 /// All side by side: one whose event has to go to a destination that is down keeps none of the others.
-async fn recover(pipeline: &Pipeline, ledger: &Ledger, due: Due) -> Result<(), BrokerError> {
+async fn recover(pipeline: &Pipeline, ledger: &Ledger, due: DueEndings) -> Result<(), BrokerError> {
     let overdue = CancellationToken::new();
     let publishing = due.unpublished.iter().map(|id| publish_end(pipeline, ledger, id, &overdue));
     let mut publishing = std::pin::pin!(join_all(publishing));

@@ -200,7 +200,7 @@ fn no_payload_can_write_what_ferryd_knows_its_commands_by() {
     }
 }
 
-/// What a first request says in a field of its form or body.
+/// The value that a first request has in a field of its form or body.
 fn sent(name: &str, operation: &str, payload: &Value, token: Option<&str>) -> Value {
     let command = super::fixture::command(operation, payload);
     let call = super::Call {

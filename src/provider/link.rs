@@ -15,10 +15,11 @@ use crate::domain::name::Name;
 /// What stands for a token where none is shown.
 const ANY_TOKEN: &str = "token";
 
-/// What the callback URLs of all providers, and the tokens beside ids, are made with.
+/// The address, keys and lifetime with which the callback URLs of all providers, and the tokens beside ids, are made.
 #[derive(Debug, Clone)]
 pub struct LinkSettings {
-    /// What stands before `/webhooks/<provider>`; `None` where providers reach no endpoint, and there are no callback URLs.
+    /// The part before `/webhooks/<provider>`; `None` where providers reach no endpoint, and there are no callback
+    /// URLs.
     pub public_url: Option<String>,
     /// The first signs, each is believed.
     pub keys: Vec<TokenKey>,
@@ -29,7 +30,7 @@ pub struct LinkSettings {
 /// Makes and reads the tokens that stand beside the ids of one provider's commands.
 #[derive(Debug, Clone)]
 pub struct EchoTokens {
-    /// Whose commands.
+    /// The provider of the commands.
     pub(super) provider: Name,
     /// How.
     pub(super) settings: Arc<LinkSettings>,
@@ -66,7 +67,7 @@ pub struct Links {
 }
 
 impl Links {
-    /// Those of a provider's endpoint; `None` where the daemon has no address for it.
+    /// The callback URLs of a provider's endpoint; `None` where the daemon has no address for it.
     #[must_use]
     pub(super) fn new(provider: Name, settings: &Arc<LinkSettings>) -> Option<Self> {
         Some(Self { public_url: settings.public_url.clone()?, provider, settings: Arc::clone(settings) })

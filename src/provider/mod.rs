@@ -160,7 +160,7 @@ pub struct Provider {
     pub links: Option<Links>,
     /// Makes and reads the tokens beside its commands' ids; `None` where the daemon has no key for them.
     pub echo_tokens: Option<EchoTokens>,
-    /// Whether its file names `command_token`.
+    /// True where the provider's file names `command_token`.
     pub names_command_token: bool,
     /// What it can do.
     pub operations: BTreeMap<Name, Operation>,
@@ -170,7 +170,7 @@ pub struct Provider {
     pub max_in_flight: u16,
     /// The most bytes of commands being worked on at the same time.
     pub max_bytes_in_flight: usize,
-    /// Whose rungs its messages wait on; `None` for those that providers without a group share.
+    /// The group on whose rungs its messages wait; `None` for those that providers without a group share.
     pub retry_group: Option<Name>,
     /// What the exchange log shows.
     pub log: LogSettings,
@@ -217,7 +217,8 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// What the provider offers against doubt about the operation's calls, for a command that has come so far.
+    /// The remedies that the provider offers against doubt about the operation's calls, for a command that has come so
+    /// far.
     #[must_use]
     pub fn remedies(&self, progress: &Progress) -> Remedies {
         Remedies { idempotency: self.idempotency, lookup: progress.askable(self.lookup) }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const MAX_QUEUED: usize = 4 << 20;
 /// So many bytes are written at a time, unless one line is longer: as many as a pipe holds.
 const MAX_WRITTEN: usize = 64 << 10;
-/// How long to wait where the standard error takes nothing just now and does not block either.
+/// The wait where the standard error takes nothing just now and does not block either.
 const RETRY: Duration = Duration::from_millis(10);
 
 /// Lines that wait to be written, and the thread that writes them. Cheap to clone.
@@ -32,7 +32,7 @@ struct QueueState {
     lines: VecDeque<Vec<u8>>,
     /// Bytes of the lines, those that are being written included.
     bytes: usize,
-    /// How many lines were dropped since this was last told.
+    /// The number of lines that were dropped since this was last told.
     dropped: u64,
 }
 

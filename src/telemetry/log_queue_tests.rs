@@ -68,8 +68,8 @@ fn a_reader_that_is_gone_is_no_reason_to_stop() {
 
 #[test]
 fn a_standard_error_that_does_not_block_gets_every_byte_in_the_end() {
-    struct Shy(mpsc::Sender<Vec<u8>>, bool);
-    impl Write for Shy {
+    struct NonBlockingWriter(mpsc::Sender<Vec<u8>>, bool);
+    impl Write for NonBlockingWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.1 = !self.1;
             if self.1 {
@@ -85,7 +85,7 @@ fn a_standard_error_that_does_not_block_gets_every_byte_in_the_end() {
         }
     }
     let (sent, written) = mpsc::channel();
-    let mut queue = LogQueue::start(Shy(sent, false), notice).unwrap();
+    let mut queue = LogQueue::start(NonBlockingWriter(sent, false), notice).unwrap();
     queue.write_all(b"eight bytes").unwrap();
     queue.flush(SOON);
     assert_eq!(written.try_iter().flatten().collect::<Vec<_>>(), b"eight bytes");

@@ -69,7 +69,7 @@ async fn read(request: Request, most: usize) -> Result<Bytes, Unread> {
     Ok(body.freeze())
 }
 
-/// Whether a body is compressed, or otherwise not what its media type says.
+/// Tells whether a body is compressed, or otherwise not what its media type says.
 pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     headers
         .get_all(CONTENT_ENCODING)

@@ -324,7 +324,7 @@ mod tests {
         }
     }
 
-    /// Whether a schema of the document takes a value.
+    /// Tells whether a schema of the document takes a value.
     fn takes(schema: &Value, value: &Value) -> bool {
         let document = document();
         let whole = json!({ "components": document["components"], "allOf": [schema] });

@@ -54,7 +54,7 @@ fn component(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// What a filter takes.
+/// The schema of the values that a filter takes.
 fn filter_schema(name: &str) -> Value {
     let pattern = |pattern: &str| json!({ "type": "string", "pattern": pattern });
     match name {

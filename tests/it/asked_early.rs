@@ -55,7 +55,7 @@ fn pay(id: &str, sandbox: Value) -> Value {
     command("acme", "pay", id, sandbox)
 }
 
-/// How often the sandbox was asked about something.
+/// The number of times that the sandbox was asked about something.
 fn asked(rig: &Rig, about: &str) -> u64 {
     rig.sandbox.calls().questions.get(about).copied().unwrap_or_default()
 }
@@ -78,7 +78,7 @@ fn events(rig: &Rig, id: &str) -> Vec<String> {
     ids
 }
 
-/// When a command is asked about next, as `ferryd status` tells it.
+/// The time at which a command is asked about next, as `ferryd status` tells it.
 async fn planned(rig: &Rig, id: &str) -> Value {
     let mut status = rig.setup.command(&["status", id, "--json"]);
     let output = tokio::task::spawn_blocking(move || status.output()).await.unwrap().unwrap();

@@ -22,10 +22,10 @@ use crate::rig::{File, Rig, SOON, charge, command, word};
 
 const SECRET: &str = "whsec-acme-7";
 
-/// What ferryd signs tokens with.
+/// The key that ferryd signs tokens with.
 pub(crate) const TOKEN_KEY: &str = "0123456789abcdef0123456789abcdef";
 
-/// Where that is configured.
+/// The variable that configures the key.
 pub(crate) const TOKEN_KEYS: &str = "FERRYD_WEBHOOKS__TOKEN_KEYS";
 
 pub(crate) const KEYS: &str = r#"
@@ -105,7 +105,7 @@ pub(crate) fn token_of(account: &str, id: &str) -> String {
     echo_token::make(&TokenKey::new(TOKEN_KEY), whose, &id.parse().unwrap(), 0, Timestamp::now())
 }
 
-/// What a call tells; with the token of the command that it names.
+/// The body of a call; with the token of the command that it names.
 pub(crate) fn told(id: &str, kind: &str, more: Value) -> Value {
     told_by("default", id, kind, more)
 }
@@ -119,7 +119,7 @@ pub(crate) fn told_by(account: &str, id: &str, kind: &str, more: Value) -> Value
     body
 }
 
-/// What a call tells, as it is.
+/// The body of a call, as it is.
 pub(crate) fn told_bare(id: &str, kind: &str, more: Value) -> Value {
     let mut body = json!({"id": id, "type": kind});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

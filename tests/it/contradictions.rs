@@ -1,4 +1,5 @@
-//! What contradicts a command changes nothing, and is told: as an event, in the log, in its status and in a list.
+//! Tests of contradictions: what contradicts a command changes nothing, and is told as an event, in the log, in its
+//! status and in a list.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use crate::callbacks::{call, signed_rig, told};
 use crate::rig::{Rig, SOON, and, charge, word};
 
-/// What `ferryd` says, as JSON.
+/// The output of `ferryd`, as JSON.
 async fn ferryd(rig: &Rig, arguments: &[&str]) -> Value {
     let mut command = rig.setup.command(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();

@@ -1,4 +1,5 @@
-//! What providers echo: an id proves its command with ferryd's token beside it, or where a version sent it that knew none.
+//! Tests of echoes by providers: an id proves its command with ferryd's token beside it, or where a version sent it
+//! that knew none.
 
 use std::collections::BTreeMap;
 

@@ -69,7 +69,7 @@ async fn waiting_rig(commands: &[Value]) -> Rig {
     rig
 }
 
-/// What `ferryd` says.
+/// The output of `ferryd`.
 async fn ferryd(rig: &Rig, arguments: &[&str]) -> String {
     let mut command = rig.setup.command(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
@@ -197,7 +197,7 @@ async fn what_was_sent_on_and_can_not_be_carried_ends_its_command_as_unresolved(
     assert_eq!(rig.sandbox.calls().total, calls);
 }
 
-/// What a broker notes of a message that has waited on a rung.
+/// The deaths that a broker notes of a message that has waited on a rung.
 fn deaths() -> FieldTable {
     let mut death = FieldTable::default();
     for (name, value) in [("queue", "ferry.retry.5s"), ("reason", "expired"), ("exchange", "ferry.retry")] {

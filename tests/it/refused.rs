@@ -6,7 +6,7 @@ use std::time::Duration;
 use ferryd::amqp::broker::Broker;
 use ferryd::amqp::connection::AmqpSettings;
 use ferryd::amqp::message::Message;
-use ferryd::amqp::quarantine::{LonePublish, Quarantine};
+use ferryd::amqp::quarantine::{LonePublish, PublishQuarantine};
 use ferryd::amqp::refused::{RefusedBody, RefusedMessage};
 use ferryd::amqp::topology::{Names, Topology};
 use futures_util::future::join_all;
@@ -105,7 +105,7 @@ async fn a_header_frame_that_is_too_large_is_not_sent_and_its_message_is_kept() 
 async fn a_message_that_ends_the_connection_on_which_it_is_alone_is_refused_and_those_that_wait_are_confirmed() {
     let rig = Rig::new("").await;
     rig.declare().await;
-    let quarantine = Quarantine::new(Arc::new(settings(&rig.vhost.uri())));
+    let quarantine = PublishQuarantine::new(Arc::new(settings(&rig.vhost.uri())));
     let messages = [waiting("a", persistent()), waiting("large", too_large()), waiting("b", persistent())];
     let published = join_all(messages.iter().map(|message| quarantine.publish_alone(message))).await;
     let [LonePublish::Confirmed, LonePublish::Refused(cause), LonePublish::Confirmed] = &published[..] else {

@@ -15,7 +15,7 @@ idempotency = { header = "Idempotency-Key", retention = "24h" }
 body = { id = "{{ command.id }}", note = "{{ payload.note }}" }
 "#;
 
-/// How many commands fill a pipe and all that may wait for it, twice over: each is logged with its body.
+/// The number of commands that fill a pipe and all that may wait for it, twice over: each is logged with its body.
 const COMMANDS: usize = 60;
 const NOTE_BYTES: usize = 200_000;
 
@@ -54,7 +54,7 @@ async fn consuming(rig: &Rig) {
     eventually(SOON, "the daemon consumes", consuming).await;
 }
 
-/// How many lines the daemon says that it dropped.
+/// The number of lines that the daemon says that it dropped.
 fn dropped(daemon: &Daemon) -> u64 {
     let notices = daemon.logs(|line| line["message"] == "dropped log lines that nobody read in time");
     notices.iter().map(|line| line["dropped"].as_u64().unwrap()).sum()

@@ -1,4 +1,4 @@
-//! What is held of a queue is bounded in number and in bytes, and no channel is left behind.
+//! Tests that what is held of a queue is bounded in number and in bytes, and that no channel is left behind.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

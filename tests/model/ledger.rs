@@ -216,13 +216,13 @@ pub struct View {
     /// The records the case refers to, as bits.
     pub ids: u64,
     pub step: Step,
-    /// Where its message is awaited, where it is known.
+    /// The step at which its message is awaited, where that is known.
     pub awaited: Option<Step>,
     pub unknown: bool,
     pub key: Option<u8>,
     pub ending: Option<Told>,
     pub dead: bool,
-    /// Whether nothing is known but that somebody wants it cancelled.
+    /// True where nothing is known but that somebody wants it cancelled.
     pub is_cancel_request: bool,
     /// The decision whose effects are not known to be published.
     pub unsettled: Option<(Id, Effects)>,

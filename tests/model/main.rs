@@ -57,7 +57,7 @@ pub struct Setup {
     pub faults: u8,
     /// How many wishes to cancel.
     pub cancels: usize,
-    /// Whether a command that was asked to be cancelled may come when that has ended it.
+    /// True where a command that was asked to be cancelled may come when that has ended it.
     pub late: bool,
     /// How many late answers.
     pub callbacks: u8,
@@ -67,7 +67,7 @@ pub struct Setup {
     pub jobs: u8,
     /// How often the provider is busy.
     pub waits: u8,
-    /// How many messages go another way than their lane's.
+    /// The number of messages that go another way than their lane's.
     pub strays: u8,
     /// Whether the ledger has lost that the command was called, and completed.
     pub lost: bool,

@@ -360,8 +360,8 @@ impl Protocol {
     }
 }
 
-/// What a person said of a dead letter, and was interrupted, nobody need say again. A replay that was begun is: there is no
-/// other message of the command.
+/// Forgets a person's ruling on a dead letter that was interrupted, because nobody need say it again. A replay that was
+/// begun has to be said again: there is no other message of the command.
 fn forgotten(kind: Kind) -> Kind {
     match kind {
         Kind::Dead { generation, unknown, key, job: Some(Job::Discard) } => {

@@ -13,11 +13,11 @@ use crate::world::{Kind, World};
 pub enum Way {
     /// By its provider's queue.
     Lane,
-    /// It fits no binding: its provider was removed.
+    /// The message fits no binding: its provider was removed.
     Unroutable,
-    /// It was delivered too often.
+    /// The message was delivered too often.
     Poisoned {
-        /// Whether its command is known to whoever takes it: the ledger may be read there only later.
+        /// True where the message's command is known to whoever takes it: the ledger may be read there only later.
         seen: bool,
     },
     /// Its headers can't be read.
@@ -25,7 +25,7 @@ pub enum Way {
 }
 
 impl Protocol {
-    /// What may become of messages, other than that they are carried.
+    /// The moves that may befall messages, other than that they are carried.
     pub fn strays(world: &World, actions: &mut Vec<Action>) {
         let poisoned = [true, false].map(|seen| Way::Poisoned { seen });
         for (place, message) in world.queue.iter().enumerate().filter(|(_, message)| message.way == Way::Lane) {

@@ -91,7 +91,7 @@ pub struct Instance {
     pub linked: bool,
     /// Whether more than half of the time for its claim has passed.
     pub late: bool,
-    /// Where the ledger has put its message, whose own word for it does not do.
+    /// The step to which the ledger has put its message, whose own word for it does not do.
     pub placed: Option<Step>,
     pub at: At,
 }

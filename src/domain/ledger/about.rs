@@ -55,9 +55,9 @@ impl About {
     }
 }
 
-/// Whether an id is one of those by which the provider has told of the command's calls, in whichever generation, or belongs
-/// to one of them: it was told beside it in a result, or the notice tells it beside it, as an order beside its capture. Where
-/// none is known yet, any is.
+/// Tells whether an id is one of those by which the provider has told of the command's calls, in whichever generation,
+/// or belongs to one of them: it was told beside it in a result, or the notice tells it beside it, as an order beside
+/// its capture. Where none is known yet, any is.
 fn is_its_own(told: &str, notice: &Notice, case: &Case, call: About) -> bool {
     let references = case.references.iter().chain(&case.provider_reference).chain(&case.former_reference);
     let known: Vec<&str> = references.map(String::as_str).collect();
@@ -70,7 +70,7 @@ fn is_its_own(told: &str, notice: &Notice, case: &Case, call: About) -> bool {
         || has_text(&notice.body, &|text| known.contains(&text))
 }
 
-/// Whether a text stands anywhere in a value.
+/// Tells whether a text stands anywhere in a value.
 fn has_text(value: &Value, is_meant: &impl Fn(&str) -> bool) -> bool {
     match value {
         Value::String(text) => is_meant(text),

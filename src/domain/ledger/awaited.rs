@@ -1,4 +1,4 @@
-//! Where the ledger awaits the message of a command, for a message whose own word for it can't be relied on.
+//! The step at which the ledger awaits a command's message, for a message whose own word for it can't be relied on.
 
 use super::case::{Case, Phase};
 use super::record::{Opening, Step};
@@ -19,14 +19,14 @@ impl Case {
         }
     }
 
-    /// Whether ferryd has ever sent a message of this command to `step`, as far as is known: it is the awaited step, or one
-    /// that is over.
+    /// Tells whether ferryd has ever sent a message of this command to `step`, as far as is known: it is the awaited
+    /// step, or one that is over.
     #[must_use]
     pub fn knows_step(&self, step: Step) -> bool {
         step <= self.awaited_step()
     }
 
-    /// Whether a message is that of another command, published under the same id.
+    /// Tells whether a message is that of another command, published under the same id.
     #[must_use]
     pub fn is_other_than(&self, opening: &Opening) -> bool {
         self.is_other(true, Some(opening))

@@ -1,4 +1,4 @@
-//! Where the ledger awaits a command's message.
+//! Tests of the step at which the ledger awaits a command's message.
 
 use super::super::record::{Fact, Guard, Person, Replayed, Settled, Step};
 use super::tests::{FIRST, Told, completed, failed, finished, retry, started};

@@ -67,10 +67,10 @@ pub struct Case {
     /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// How many calls were begun, over all generations.
+    /// The number of calls that were begun, over all generations.
     #[serde(default)]
     pub calls: u32,
-    /// What the command asks for, where that is known.
+    /// The amount that the command asks for, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub money: Option<MoneyAmount>,
     /// The provider's own id for what it does, once it has told it.
@@ -105,7 +105,7 @@ pub struct Case {
     /// The kind of a record that this version does not understand and must not pass over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
-    /// What has contradicted what is known of it.
+    /// The contradictions of what is known of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ConflictNote>,
     /// What happened, oldest first.
@@ -206,13 +206,14 @@ impl Case {
         self.unknown || calling || self.phase == Phase::TakenOver
     }
 
-    /// Whether an echo of its id alone is about it: its request was sent by a version that put no token beside the id.
+    /// Tells whether an echo of the command's id alone is about it: its request was sent by a version that put no token
+    /// beside the id.
     #[must_use]
     pub fn is_known_by_id(&self) -> bool {
         self.digest.is_some() && self.token.is_none()
     }
 
-    /// Whether some call, of any generation, was begun, or may have been.
+    /// Tells whether some call, of any generation, was begun, or may have been.
     #[must_use]
     pub fn was_called(&self) -> bool {
         self.calls > 0 || self.unknown
@@ -225,14 +226,15 @@ impl Case {
         self.unsettled().is_none() && self.ending.as_ref().is_some_and(unresolved)
     }
 
-    /// Whether nothing is known of it but that somebody wants it cancelled.
+    /// Tells whether nothing is known of the command but that somebody wants it cancelled.
     #[must_use]
     pub fn is_cancel_request(&self) -> bool {
         self.opening.is_none() && self.cancel.is_some() && self.ending.is_none()
     }
 
-    /// Whether it has ended, nobody is known to have published that, and whoever finds it can, from the record alone. A
-    /// dead letter takes the command's message, which comes back to whoever holds it until both are published.
+    /// Tells whether the command has ended, nobody is known to have published that, and whoever finds it can, from the
+    /// record alone. A dead letter takes the command's message, which comes back to whoever holds it until both are
+    /// published.
     #[must_use]
     pub fn is_end_unpublished(&self) -> bool {
         let bare = |effects: &Effects| effects.carried.is_none();

@@ -1,4 +1,4 @@
-//! What is looked for again and again is found without going through what is not due, however much there is.
+//! Tests that what is looked for again and again is found without going through what is not due, however much there is.
 
 use rusqlite::StatementStatus;
 
@@ -22,7 +22,7 @@ fn ended(commands: u32) -> Connection {
     conn
 }
 
-/// How many steps the database's machine takes for a statement, of those that `run` runs.
+/// The number of steps that the database's machine takes for a statement, of those that `run` runs.
 fn steps<T>(conn: &Connection, statement: &str, run: impl FnOnce() -> T) -> (i32, T) {
     let count = || conn.prepare_cached(statement).unwrap().reset_status(StatementStatus::VmStep);
     count();

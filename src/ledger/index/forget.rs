@@ -20,8 +20,8 @@ pub(super) struct Over {
 pub(super) const OVER: &str =
     "SELECT seq, facet FROM commands WHERE over = 1 AND updated < ?1 ORDER BY updated LIMIT ?2";
 
-/// Whether a command is over. A dead letter is not: somebody has to decide about it. Neither is one of which something may
-/// not have been published. A request to cancel a command that never came is.
+/// Tells whether a command is over. A dead letter is not: somebody has to decide about it. Neither is one of which
+/// something may not have been published. A request to cancel a command that never came is.
 pub(super) fn is_over(case: &Case) -> bool {
     let is_published = !matches!(case.phase, Phase::Decided { effects: Some(_), .. });
     match &case.ending {

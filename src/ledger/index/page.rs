@@ -46,7 +46,7 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// How a cursor is written: a number, which file it is of, a command.
+/// The pattern of a cursor: a number, which file it is of, a command.
 pub const CURSOR_PATTERN: &str = r"^[0-9a-f]{1,16}\.[0-9a-f]{8}\.[A-Za-z0-9._:-]{1,128}$";
 
 /// The characters that name a file.

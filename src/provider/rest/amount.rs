@@ -1,11 +1,11 @@
-//! Where a file says that amounts are: what a command asks for, and what an answer or a webhook call says was done.
+//! Amounts as a file says where they are: what a command asks for, and what an answer or a webhook call says was done.
 
 use super::expression::{Condition, Known, Scope};
 use super::text::Text;
 use crate::domain::money::{MoneyAmount, StatedAmount};
 use crate::provider::fault::Place;
 
-/// Where an amount is.
+/// The place of an amount, as a file states it.
 #[derive(Debug)]
 pub(in crate::provider) struct AmountTemplate {
     amount: Text,
@@ -13,14 +13,14 @@ pub(in crate::provider) struct AmountTemplate {
     partial: Option<Condition>,
 }
 
-/// What a file says of an amount.
+/// The texts of a file about an amount.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::provider) struct AmountSource<'f> {
     /// The amount.
     pub(in crate::provider) amount: Option<&'f String>,
     /// Its currency.
     pub(in crate::provider) currency: Option<&'f String>,
-    /// When another amount than was asked for is meant to be.
+    /// The condition under which another amount than was asked for is meant to be.
     pub(in crate::provider) partial: Option<&'f String>,
 }
 

@@ -40,9 +40,9 @@ pub(super) struct Reading {
     pub(super) reference: Option<Text>,
     /// What the event holds.
     pub(super) result: Option<Tree>,
-    /// How much the command asks for.
+    /// The amount that the command asks for.
     pub(super) asked: Option<AmountTemplate>,
-    /// How much was done.
+    /// The amount that was done.
     pub(super) stated: Option<AmountTemplate>,
     /// Warnings of the provider.
     pub(super) warnings: Vec<Text>,
@@ -149,7 +149,7 @@ impl Reading {
         }
     }
 
-    /// What is wrong with the amount that an answer states, if anything is.
+    /// Finds the failure that lies in the amount that an answer states, if anything is wrong with it.
     pub(super) fn mismatch(&self, reply: &Reply, scope: &Scope, secrets: &Secrets) -> Option<Failure> {
         let (asked, stated) = (self.asked.as_ref()?.money(scope)?, self.stated.as_ref()?.stated(scope)?);
         let failure = asked.mismatch(&stated)?;
@@ -193,7 +193,7 @@ impl Reading {
         }
     }
 
-    /// Who has to act next, as an answer tells it.
+    /// The party that has to act next, as an answer tells it.
     pub(super) fn party(&self, scope: &Scope) -> Party {
         let word = self.waiting_for.as_ref().and_then(|text| text.string(scope).ok()?);
         if word.as_deref() == Some("customer") { Party::Customer } else { Party::Provider }

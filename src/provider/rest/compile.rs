@@ -42,7 +42,7 @@ pub(in crate::provider) struct Surroundings<'a> {
     pub(in crate::provider) defaults: &'a Defaults,
     /// Whether the file has an endpoint for webhook calls, also where it is not looked at.
     pub(in crate::provider) has_endpoint: bool,
-    /// Whether the file names `command_token` anywhere.
+    /// True where the file names `command_token` anywhere.
     pub(in crate::provider) names_command_token: bool,
 }
 

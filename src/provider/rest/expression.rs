@@ -278,13 +278,13 @@ impl Expression {
             || self.code.undeclared_variables(true).contains("command.attempt")
     }
 
-    /// Whether it names one of these variables.
+    /// Tells whether the expression names one of these variables.
     pub(super) fn names_any(&self, variables: &[&str]) -> bool {
         let named = self.code.undeclared_variables(false);
         variables.iter().any(|variable| named.contains(*variable))
     }
 
-    /// Whether it names a variable and does not say what stands in its place where that is missing.
+    /// Tells whether the expression names a variable and does not say what stands in its place where that is missing.
     pub(super) fn needs(&self, variable: &str) -> bool {
         let bare = without_strings(&self.source);
         let mut words = bare.split(|c: char| !(c.is_alphanumeric() || c == '_'));

@@ -35,9 +35,9 @@ pub(super) struct Poll {
     failed: Option<Condition>,
 }
 
-/// Which request finds out whether a call acted.
+/// The request that finds out whether a call acted.
 pub(super) enum LookupRequest {
-    /// That of the operation's poll, which reads its answer as well.
+    /// The request of the operation's poll, which reads its answer as well.
     OfPoll,
     /// One of its own.
     Own(Box<Lookup>),
@@ -143,7 +143,7 @@ fn of_item(item: Json, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
     found(reading.outcome(&reply, &body, &scope, heard.secrets))
 }
 
-/// What was found, unless it is another amount than was asked for.
+/// Takes what was found, unless it is another amount than was asked for.
 fn found(outcome: Outcome) -> LookedUp {
     match outcome {
         Outcome::Unknown(failure) if failure.code.as_deref() == Some(AMOUNT_MISMATCH) => LookedUp::Unclear(failure),

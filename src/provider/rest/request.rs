@@ -118,8 +118,8 @@ impl RequestTemplate {
         shared.headers.iter().chain(&self.headers)
     }
 
-    /// Whether it can't be made without a variable: because a part of it can't, or because nothing else in it tells which
-    /// command is meant.
+    /// Tells whether the request can't be made without a variable: because a part of it can't, or because nothing else
+    /// in it tells which command is meant.
     pub(super) fn needs(&self, variable: &str) -> bool {
         let of_path = self.path.expressions().map(|expression| (expression, false));
         let trees = self.query.iter().chain(&self.body).flat_map(Tree::uses);

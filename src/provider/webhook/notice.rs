@@ -51,7 +51,7 @@ pub(super) struct Rule {
     pub(super) means: Sense,
     /// What the event holds.
     pub(super) result: Option<Tree>,
-    /// How much was done.
+    /// The amount that was done.
     pub(super) amount: Option<AmountTemplate>,
     /// The provider's code.
     pub(super) code: Option<Text>,
@@ -60,7 +60,7 @@ pub(super) struct Rule {
 }
 
 impl Reading {
-    /// Whether calls name commands by ids that nothing proves.
+    /// Tells whether calls name commands by ids that nothing proves.
     pub(super) fn names_without_proof(&self) -> bool {
         self.command.is_some() && self.token.is_none()
     }

@@ -80,7 +80,7 @@ impl Node {
         .await;
     }
 
-    /// Where clients connect.
+    /// The address where clients connect.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port("amqp")))
     }

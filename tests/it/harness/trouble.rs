@@ -6,10 +6,10 @@ use super::broker::Broker;
 use super::vhost::Vhost;
 use super::wait::eventually;
 
-/// How a queue fails to take messages.
+/// The way in which a queue fails to take messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// It is full, and its policy has the broker answer with a nack.
+    /// The queue is full, and its policy has the broker answer with a nack.
     Refuses,
     /// Its process does not answer, like that of a queue that has lost its quorum: no confirm, and no nack.
     Silent,

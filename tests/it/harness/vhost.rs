@@ -92,7 +92,7 @@ impl Vhost {
         self.eval(&looked_up).await
     }
 
-    /// How many messages of a queue are held by consumers.
+    /// The number of messages of a queue that are held by consumers.
     pub(crate) async fn unacked(&self, queue: &str) -> u32 {
         let counted = self.eval_queue(queue, "rabbit_amqqueue:info(Q, [messages_unacknowledged])").await;
         let digits: String = counted.chars().filter(char::is_ascii_digit).collect();
@@ -129,7 +129,7 @@ impl Vhost {
         found.trim() == "true"
     }
 
-    /// How many channels are open in this virtual host.
+    /// The number of channels that are open in this virtual host.
     pub(crate) async fn channels(&self) -> usize {
         let vhost = &self.name;
         let open = format!(r#"length([1 || [{{vhost, V}}] <- rabbit_channel:info_all([vhost]), V =:= <<"{vhost}">>])"#);

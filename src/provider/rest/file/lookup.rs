@@ -1,4 +1,4 @@
-//! How to find out whether a call acted.
+//! The part of a provider's file that says how to find out whether a call acted.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,10 +11,10 @@ use serde_json::Value as Json;
 
 use super::RequestFile;
 
-/// Whose request finds out whether a call acted.
+/// The choice of the request that finds out whether a call acted.
 #[derive(Debug)]
 pub(in crate::provider::rest) enum LookupChoice {
-    /// That of the operation's `poll`, whose answer is read as the poll reads it.
+    /// The request of the operation's `poll`, whose answer is read as the poll reads it.
     Poll,
     /// One of its own.
     Own(Box<LookupFile>),
