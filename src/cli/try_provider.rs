@@ -11,6 +11,7 @@ use crate::domain::command::{Command, Envelope};
 use crate::domain::exchange::Request;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::name::Name;
+use crate::provider::link::EchoTokens;
 use crate::provider::{Account, Call, Operation, Provider};
 use crate::transport::mask::Mask;
 
@@ -110,7 +111,7 @@ fn show(
         attempt: 1,
         provider_reference: None,
         callback_url: callback_url.as_deref(),
-        command_token: None,
+        command_token: provider.echo_tokens.as_ref().map(EchoTokens::example),
     };
     let mut request = account.adapter.request(&call).map_err(|failure| CommandError::Refused(failure.message))?;
     if account.adapter.token_request(request.timeout).is_some() {
@@ -154,7 +155,7 @@ mod tests {
     use crate::config::{Config, Environment};
 
     #[test]
-    fn a_callback_url_is_shown_without_a_token() {
+    fn tokens_are_shown_by_their_name_alone() {
         let key = "0123456789abcdef0123456789abcdef";
         let text = format!("[webhooks]\npublic_url = 'https://hooks.example.com'\ntoken_keys = ['{key}']");
         let config = Config::from_parts(Some(("ferryd.toml".as_ref(), &text)), &Environment::new()).unwrap();
@@ -166,7 +167,7 @@ mod tests {
             webhook = { verify = "token" }
             [operations.act]
             request = { method = "POST", path = "/acts", query = { cb = "{{ callback_url }}" } }
-            body = { notify = "{{ callback_url }}" }
+            body = { notify = "{{ callback_url }}", proof = "{{ command_token }}" }
         "#;
         let provider = Provider::parse(file, "acme.toml", &config.provider_defaults()).unwrap();
         let (name, operation) = provider.operations.first_key_value().unwrap();
@@ -177,6 +178,6 @@ mod tests {
         let shown = show(&provider, account, operation, &asked.command(&provider).unwrap()).unwrap();
         let url = "https://hooks.example.com/webhooks/acme?ferry=token";
         assert_eq!(shown.url, format!("https://api.example.com/acts?cb={url}"));
-        assert_eq!(shown.body, format!("{{\"notify\":\"{url}\"}}"));
+        assert_eq!(shown.body, format!("{{\"notify\":\"{url}\",\"proof\":\"token\"}}"));
     }
 }

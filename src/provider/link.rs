@@ -44,6 +44,12 @@ impl EchoTokens {
         Some(echo_token::make(key, whose, &command.id, generation, first_sent))
     }
 
+    /// The text that stands for a token where a request is only shown.
+    #[must_use]
+    pub fn example(&self) -> &'static str {
+        ANY_TOKEN
+    }
+
     /// Reads a token that an account's call has beside an id: for which generation it was made.
     ///
     /// # Errors
