@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -27,6 +28,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest time for the broker to end a consumer, or to answer what was asked before.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The most deliveries that are being fetched at the same time from one queue, beyond those that the broker pushes.
+const FETCHES: usize = 8;
 
 /// What becomes of deliveries.
 pub trait Handler: Send + Sync + 'static {
@@ -135,14 +139,14 @@ impl AttachedConsumer {
         let Self { channel: owned, consumer, deliveries } = self;
         let (session, channel) = (owned.session(), owned.channel());
         let fetch = || window.fetch(channel, queue, deliveries, stop);
-        let mut fetching = Box::pin(fetch());
+        let mut fetching: FuturesUnordered<_> = (0..FETCHES).map(|_| fetch()).collect();
         let end = loop {
             let next = tokio::select! {
                 biased;
                 () = stop.cancelled() => break End::Stopped,
                 () = session.ended() => break End::SessionOver,
                 next = consumer.next() => next,
-                fetched = &mut fetching => {
+                Some(fetched) = fetching.next() => {
                     match fetched {
                         Ok(Some((delivery, place))) => handler.take(delivery, place),
                         Ok(None) => {}
@@ -151,7 +155,7 @@ impl AttachedConsumer {
                             break End::ConsumerLost;
                         }
                     }
-                    fetching.set(fetch());
+                    fetching.push(fetch());
                     continue;
                 }
             };
@@ -162,10 +166,15 @@ impl AttachedConsumer {
             }
         };
         if end == End::Stopped {
-            // It may have been answered already, and is nobody else's then.
-            if let Ok(Ok(Some((delivery, place)))) = timeout(CANCEL_TIMEOUT, fetching).await {
-                handler.take(delivery, place);
-            }
+            // Some may have been answered already, and what they brought is nobody else's then.
+            let answered = async {
+                while let Some(fetched) = fetching.next().await {
+                    if let Ok(Some((delivery, place))) = fetched {
+                        handler.take(delivery, place);
+                    }
+                }
+            };
+            let _ = timeout(CANCEL_TIMEOUT, answered).await;
             let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
             let _ = timeout(CANCEL_TIMEOUT, cancelled).await;
         }

@@ -2,7 +2,7 @@
 //!
 //! RabbitMQ knows no prefetch in bytes, a consumer's prefetch can't be changed, and a consumer that is cancelled loses what is
 //! under way to it. So the broker pushes as many deliveries as are within the bound even where each has the largest size; where
-//! more are wanted, they are fetched one by one while there is room for another of that size. What small messages leave free
+//! more are wanted, they are fetched, each once there is room for another of that size. What small messages leave free
 //! is used, and whatever sizes come, in whatever order, the bound holds.
 
 use std::sync::Arc;
