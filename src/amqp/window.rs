@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 /// The wait before a queue that was found empty is looked at again. It pushes by itself what there is a place for.
-const EMPTY_PAUSE: Duration = Duration::from_millis(50);
+const EMPTY_PAUSE: Duration = Duration::from_millis(200);
 
 /// The bounds of what is held of a queue.
 #[derive(Debug, Clone)]
