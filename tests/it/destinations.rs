@@ -38,7 +38,7 @@ async fn is_down(daemon: &Daemon, destination: &str) {
     daemon.wait_for_log(SOON, down).await;
 }
 
-async fn await_unacked(rig: &Rig, queue: &str, count: u32) {
+pub(crate) async fn await_unacked(rig: &Rig, queue: &str, count: u32) {
     let what = format!("{count} deliveries of {queue} are held");
     eventually(SOON, &what, async || (rig.vhost.unacked(queue).await == count).then_some(())).await;
 }

@@ -14,6 +14,7 @@ use crate::harness::daemon::{Daemon, Setup};
 use crate::harness::events::Events;
 use crate::harness::node::Node;
 use crate::harness::vhost::Vhost;
+use crate::harness::wait::eventually;
 
 /// More than any step of these tests takes on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
@@ -151,6 +152,16 @@ impl Rig {
         assert!(daemon.wait(SOON).await.success());
         for queue in ["poison", "unroutable", "callbacks.dead"] {
             assert_eq!(self.broker.depth(&format!("ferry.{queue}")).await, Some(0), "{queue}");
+        }
+    }
+
+    /// Waits until nothing is left on the ladder: copies that a crash has made come back, and have nothing to do. A broker that was
+    /// killed may hold them for minutes.
+    pub(crate) async fn await_empty_ladder(&self) {
+        for rung in Rung::all() {
+            let queue = format!("ferry.retry.{}", rung.name());
+            let empty = async || (self.broker.depth(&queue).await == Some(0)).then_some(());
+            eventually(Duration::from_mins(4), &format!("{queue} is empty"), empty).await;
         }
     }
 

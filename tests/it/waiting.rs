@@ -143,5 +143,6 @@ async fn waiting_commands_outlive_the_daemon_and_the_broker() {
         assert_eq!(rig.calls(id).calls, 1, "{id}");
     }
     rig.broker = Broker::connect_eventually(&rig.vhost.uri()).await;
+    rig.await_empty_ladder().await;
     rig.finish(&successor).await;
 }
