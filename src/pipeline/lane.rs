@@ -40,9 +40,9 @@ const AHEAD: u16 = 64;
 /// The most deliveries of a provider that are held, however many accounts it has.
 const MOST_HELD: u16 = 4096;
 
-/// The most bytes of a provider's deliveries that the broker pushes beyond those that may be worked on at the same time. With the
-/// default limits no more are wanted, whatever their sizes.
-const BYTES_AHEAD: usize = 64 << 20;
+/// The most bytes of a provider's deliveries that the broker pushes, as a multiple of those that may be worked on at the same
+/// time. With the default bytes that is the whole window of up to 256 calls, whatever the sizes; fetching costs more for each.
+const PUSHED_SHARE: usize = 5;
 
 /// The most bytes of the deliveries that are fetched where more are wanted: enough for thousands of small ones.
 const BYTES_FETCHED: usize = 32 << 20;
@@ -144,7 +144,7 @@ impl Lanes {
     /// The bounds of the part of its queue that is held unacked.
     #[must_use]
     pub fn window(&self) -> DeliveryWindow {
-        let pushed = self.provider.max_bytes_in_flight.saturating_add(BYTES_AHEAD);
+        let pushed = self.provider.max_bytes_in_flight.saturating_mul(PUSHED_SHARE);
         DeliveryWindow::of_bytes(self.prefetch, MAX_BODY, pushed, BYTES_FETCHED)
     }
 

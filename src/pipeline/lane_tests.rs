@@ -89,8 +89,9 @@ fn what_the_broker_pushes_fits_into_memory_even_where_every_command_is_the_large
     // With the default limits everything is pushed; the rest of a larger window is fetched.
     for (limits, pushed) in [
         ("max_in_flight = 64", 128),
-        ("max_in_flight = 1000", 128),
-        ("max_in_flight = 1000\nmax_bytes_in_flight = 1048576", 65),
+        ("max_in_flight = 256", 320),
+        ("max_in_flight = 1000", 320),
+        ("max_in_flight = 1000\nmax_bytes_in_flight = 1048576", 5),
         ("max_in_flight = 1000\nmax_bytes_in_flight = 1073741824", 1064),
     ] {
         let defaults = Config::from_parts(None, &Environment::new()).unwrap().provider_defaults();
