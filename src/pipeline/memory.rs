@@ -189,9 +189,8 @@ impl Memory {
         let guard = guard(operation, request.timeout + *slack);
         let started = Started {
             step: parcel.step(),
-            opening: ledger
-                .case(&parcel.identity.id)
-                .is_none_or(|case| case.opening.is_none())
+            // Another command under the id may have been recorded since this one was compared.
+            opening: (parcel.fresh || ledger.case(&parcel.identity.id).is_none_or(|case| case.opening.is_none()))
                 .then(|| parcel.opening().clone()),
             fresh: parcel.fresh,
             recorded: parcel.travel.recorded,
