@@ -5,6 +5,7 @@
 //! how many.
 
 mod log_queue;
+pub mod log_throttle;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal as _;
