@@ -8,6 +8,7 @@
 //! `FERRYD_LOG__FILTER`. `deploy/ferryd.example.toml` explains every key.
 
 mod amqp_uri;
+mod api;
 mod check;
 mod environment;
 mod fault;
@@ -28,14 +29,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use amqp_uri::{AmqpUri, InvalidAmqpUri};
+pub use api::{Api, ApiToken};
+pub(crate) use api::{HOST_TOKEN_NAME, is_bearer_token};
 pub use fault::{ConfigError, Fault};
 pub(crate) use network::masked;
 pub use network::{InvalidNetwork, Network};
 pub use public_url::{InvalidPublicUrl, PublicUrl};
 pub use secret::Secret;
-pub use sections::{
-    Amqp, Api, ApiToken, Events, Filter, Format, InvalidFilter, Ledger, Log, Providers, Retry, Shutdown, Subscriber,
-};
+pub use sections::{Amqp, Events, Filter, Format, InvalidFilter, Ledger, Log, Providers, Retry, Shutdown, Subscriber};
 pub use webhooks::Webhooks;
 
 use crate::domain::callback_token::TokenKey;
@@ -158,6 +159,18 @@ impl Config {
     /// Where a variable of ferryd's is not UTF-8.
     pub fn ledger_folder(&self) -> Result<PathBuf, ConfigError> {
         Ok(self.ledger.folder(&environment::of_process()?))
+    }
+
+    /// The file of the host's own API token, for this process.
+    ///
+    /// # Errors
+    /// Where a variable of ferryd's is not UTF-8.
+    pub fn host_token_file(&self) -> Result<PathBuf, ConfigError> {
+        let file = match &self.api.token_file {
+            Some(file) => file.clone(),
+            None => self.ledger_folder()?.join("api-token"),
+        };
+        Ok(std::path::absolute(&file).unwrap_or(file))
     }
 
     /// What provider files may leave out.

@@ -333,16 +333,17 @@ fn the_keys_of_callback_urls_may_stand_elsewhere_and_are_never_shown() {
 }
 
 #[test]
-fn an_api_that_others_can_reach_needs_tokens_that_can_not_be_guessed() {
+fn tokens_of_the_api_can_not_be_guessed_and_have_names_of_their_own() {
     let token =
         |name: &str, token: &str| format!("[[api.tokens]]\nname = '{name}'\nrole = 'read'\ntoken = '{token}'\n");
     let good = "0123456789abcdef";
     for (text, fault) in [
         (String::new(), None),
-        ("[api]\nbind = '0.0.0.0:8420'".to_owned(), Some("api.bind = \"0.0.0.0:8420\": can be reached")),
-        ("[api]\nbind = '192.168.0.7:80'".to_owned(), Some("api.bind")),
-        ("[api]\nbind = '[::]:80'".to_owned(), Some("api.bind")),
-        ("[api]\nbind = '0.0.0.0:8420'\nenabled = false".to_owned(), None),
+        // The token of the host is needed wherever a request comes from.
+        ("[api]\nbind = '0.0.0.0:8420'".to_owned(), None),
+        ("[api]\ntoken_group = ' '".to_owned(), Some("api.token_group = \" \": is empty")),
+        ("[api]\ntrusted_proxies = ['10.0.0.1/8']".to_owned(), Some("api.trusted_proxies[0]")),
+        (token("host", good), Some("api.tokens[0].name: is the name of the token in api.token_file")),
         ("[api]\nbind = '[::1]:80'".to_owned(), None),
         ("[api]\nbind = '127.3.2.1:0'".to_owned(), None),
         ("[api]\nbind = 'localhost:80'".to_owned(), Some("write an IP address and a port")),
@@ -364,4 +365,17 @@ fn an_api_that_others_can_reach_needs_tokens_that_can_not_be_guessed() {
     }
     let config = read("", &[("FERRYD_API__BIND", "127.0.0.1:0"), ("FERRYD_API__ENABLED", "false")]).unwrap();
     assert_eq!((config.api.bind.port(), config.api.enabled), (0, false));
+}
+
+#[test]
+fn the_token_of_the_host_is_beside_the_index_unless_another_file_is_named() {
+    for (text, expected) in [
+        ("[ledger]\ndir = 'state'", "/etc/ferryd/state/api-token"),
+        ("[ledger]\nenabled = false\ndir = '/srv'", "/srv/api-token"),
+        ("[ledger]\ndir = 'state'\n[api]\ntoken_file = 'token'", "/etc/ferryd/token"),
+        ("[api]\ntoken_file = '/run/ferryd/token'", "/run/ferryd/token"),
+    ] {
+        let config = read(text, &[]).unwrap();
+        assert_eq!(config.host_token_file().unwrap(), Path::new(expected), "{text}");
+    }
 }

@@ -22,7 +22,7 @@ use crate::amqp::consumer::{Handler, StoppedConsumer, consume};
 use crate::amqp::message::{TooLong, short};
 use crate::amqp::topology::{Names, Subscriber, Topology};
 use crate::amqp::window::{DeliveryPlace, DeliveryWindow};
-use crate::config::Webhooks;
+use crate::config::{Network, Webhooks};
 use crate::domain::lifecycle::State;
 use crate::ledger::exchanges::Exchanges;
 use crate::ledger::index::{Index, IndexError};
@@ -94,6 +94,8 @@ pub struct ApiSetup {
     pub listener: Listener,
     /// Who may use it.
     pub tokens: Tokens,
+    /// The proxies in front of it.
+    pub proxies: Vec<Network>,
 }
 
 /// How commands are remembered.
@@ -222,10 +224,10 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
 
 /// Answers over HTTP until ferryd stops.
 async fn answer(api: ApiSetup, amqp: AmqpSettings, pipeline: Arc<Pipeline>, registry: Arc<Registry>) {
-    let ApiSetup { listener, tokens } = api;
+    let ApiSetup { listener, tokens, proxies } = api;
     let stop = pipeline.stop.clone();
     let desk = Desk::new(Arc::new(Recorded::new(pipeline, amqp)), registry, tokens, stop);
-    listener.serve(desk, Limits::default()).await;
+    listener.serve(desk, Limits::default(), proxies).await;
 }
 
 /// Takes webhook calls in until ferryd stops.

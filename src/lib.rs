@@ -19,6 +19,7 @@
 //! | [`daemon`] | from a configuration to running lanes, and back down |
 //! | [`operator`] | publishing, following, and dead letters, for people |
 //! | [`cli`], [`config`], [`telemetry`], [`schema`] | the program around it |
+//! | [`regular_file`] | opening files in folders that others may write to |
 //! | [`sandbox`] | a provider for demonstrations and tests |
 //! | [`failpoint`] | places at which tests let the daemon die |
 
@@ -35,6 +36,7 @@ pub mod ledger;
 pub mod operator;
 pub mod pipeline;
 pub mod provider;
+pub mod regular_file;
 pub mod sandbox;
 pub mod schema;
 pub mod telemetry;

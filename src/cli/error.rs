@@ -42,6 +42,9 @@ pub enum CommandError {
     /// An address can't be listened at.
     #[error(transparent)]
     Listen(#[from] crate::web::server::ListenError),
+    /// The token of this host can't be made or read.
+    #[error(transparent)]
+    HostToken(#[from] crate::web::host_token::HostTokenError),
     /// Logging cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] crate::telemetry::TelemetryError),
@@ -133,9 +136,12 @@ impl CommandError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Providers(_) | Self::Names(_) | Self::Daemon(_) | Self::Listen(_) => {
-                Exit::Configuration
-            }
+            Self::Config(_)
+            | Self::Providers(_)
+            | Self::Names(_)
+            | Self::Daemon(_)
+            | Self::Listen(_)
+            | Self::HostToken(_) => Exit::Configuration,
             Self::Operator(OperatorError::Broker(_)) => Exit::Broker,
             Self::NotEnded { .. }
             | Self::StillOpen { .. }

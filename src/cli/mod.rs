@@ -30,6 +30,7 @@ mod schema;
 pub mod setup;
 mod status;
 mod test_provider;
+mod token;
 mod topology;
 mod try_provider;
 pub(crate) mod webhook;
@@ -93,6 +94,8 @@ pub enum Command {
     /// Look into webhook calls of providers: why one is believed or refused
     #[command(subcommand)]
     Webhook(webhook::Webhook),
+    /// Print the token with which this host uses the HTTP API
+    Token(token::Token),
     /// Run a local provider over HTTPS, for demonstrations and tests
     Sandbox(sandbox::Sandbox),
     /// Print a JSON Schema, for editors and other programs
@@ -123,6 +126,7 @@ impl Cli {
             Command::Topology(command) => command.run(config, out),
             Command::Provider(command) => command.run(config, out),
             Command::Webhook(command) => command.run(config, out),
+            Command::Token(command) => command.run(config, out),
             Command::Sandbox(command) => command.run(out),
             Command::Schema(command) => command.run(out),
             Command::Completions(command) => command.run(out),

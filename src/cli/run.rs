@@ -18,6 +18,7 @@ use crate::daemon::{self, ApiSetup, LedgerSetup, WebhooksSetup};
 use crate::provider::registry::Registry;
 use crate::telemetry;
 use crate::web::access::Tokens;
+use crate::web::host_token::HostToken;
 use crate::web::server::{Door, Listener};
 use crate::web::webhooks::tls;
 
@@ -59,8 +60,9 @@ async fn serve(setup: Setup) -> Result<(), CommandError> {
     let signals = tokio::spawn(follow_signals(stop.clone(), grace)?);
     let amqp = AmqpSettings::from(&config.amqp);
     let ledger = ledger_setup(&config)?;
+    let host_token = host_token(&config)?;
     let webhooks = webhooks_setup(&config)?;
-    let api = api_setup(&config)?;
+    let api = api_setup(&config, host_token.as_ref())?;
     // Ready means that the configuration is good and the daemon runs. Were it to mean "connected", a broker that is
     // down would make systemd end a daemon whose job it is to wait for it.
     notify(&[NotifyState::Ready]);
@@ -78,12 +80,24 @@ fn ledger_setup(config: &Config) -> Result<Option<LedgerSetup>, CommandError> {
     Ok(enabled.then_some(LedgerSetup { dir, retention, slack: claim_slack }))
 }
 
-/// Begins to listen, unless nobody is to be answered. Needs a runtime.
-fn api_setup(config: &Config) -> Result<Option<ApiSetup>, CommandError> {
+/// Reads the token of this host, or makes it at the first start, where there is an API.
+fn host_token(config: &Config) -> Result<Option<HostToken>, CommandError> {
+    if !config.api.enabled {
+        return Ok(None);
+    }
+    let token = HostToken::load_or_create(&config.host_token_file()?, config.api.token_group.as_deref())?;
+    info!(file = %token.path().display(), "the token of this host is in a file");
+    Ok(Some(token))
+}
+
+/// Begins to listen, unless nobody is to be answered: then there is no token. Needs a runtime.
+fn api_setup(config: &Config, host_token: Option<&HostToken>) -> Result<Option<ApiSetup>, CommandError> {
     let api = &config.api;
-    let listening =
-        || Ok(ApiSetup { listener: Listener::bind(Door::Api, api.bind)?, tokens: Tokens::new(&api.tokens) });
-    api.enabled.then(listening).transpose()
+    let listening = |host_token: &HostToken| {
+        let tokens = Tokens::new(&api.tokens, host_token);
+        Ok(ApiSetup { listener: Listener::bind(Door::Api, api.bind)?, tokens, proxies: api.trusted_proxies.clone() })
+    };
+    host_token.map(listening).transpose()
 }
 
 /// Begins to listen for webhook calls, where there is an address for them. Needs a runtime.

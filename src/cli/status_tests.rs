@@ -111,6 +111,7 @@ fn what_comes_next_fits_where_a_command_is() {
         recorded: false,
         reason: Reason::Early,
         until: Some(at(0)),
+        by: None,
     };
     let mut blocked = None;
     Case::block(&mut blocked, "steps");

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Amqp, Api, ApiToken, Config, Events, Retry, Subscriber, human};
+use super::{Amqp, Config, Events, Retry, Subscriber, human};
 use crate::domain::command::MAX_BODY;
 use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
@@ -25,36 +25,8 @@ pub(super) fn broken(config: &Config) -> Vec<Broken> {
     broken.extend(retry(&config.retry));
     broken.extend(events(&config.events, &config.prefix));
     broken.extend(ledger(config));
-    broken.extend(api(&config.api));
+    broken.extend(config.api.broken());
     broken.extend(config.webhooks.broken());
-    broken
-}
-
-/// What a header can carry as a token (RFC 6750), and how long it is.
-fn is_token(token: &str) -> bool {
-    (16..=512).contains(&token.len()) && token.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._~+/=".contains(&c))
-}
-
-fn api(api: &Api) -> Vec<Broken> {
-    let mut broken = Vec::new();
-    if api.enabled && !api.bind.ip().is_loopback() && api.tokens.is_empty() {
-        let message = "can be reached from other machines, by anybody: add api.tokens, or write a loopback address such as \
-                       127.0.0.1:8420";
-        broken.push(rule("api.bind", message));
-    }
-    for (index, ApiToken { name, token, .. }) in api.tokens.iter().enumerate() {
-        let earlier = &api.tokens[..index];
-        if !is_token(token.expose()) {
-            let message = "has to be 16 to 512 characters long, of A-Z a-z 0-9 - . _ ~ + / =: make one with `openssl rand -hex 32`";
-            broken.push((format!("api.tokens[{index}].token"), message.to_owned()));
-        } else if earlier.iter().any(|other| other.token == *token) {
-            let message = "is the token of another entry: everybody needs their own";
-            broken.push((format!("api.tokens[{index}].token"), message.to_owned()));
-        }
-        if earlier.iter().any(|other| other.name == *name) {
-            broken.push((format!("api.tokens[{index}].name"), format!("is there twice: `{name}` needs another name")));
-        }
-    }
     broken
 }
 

@@ -138,6 +138,7 @@ impl<'a> Layers<'a> {
             ("amqp.client_key_file", amqp.client_key_file.as_mut()),
             ("providers.dir", Some(&mut config.providers.dir)),
             ("ledger.dir", config.ledger.dir.as_mut()),
+            ("api.token_file", config.api.token_file.as_mut()),
             ("webhooks.tls_cert_file", config.webhooks.tls_cert_file.as_mut()),
             ("webhooks.tls_key_file", config.webhooks.tls_key_file.as_mut()),
         ];

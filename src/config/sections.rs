@@ -3,7 +3,6 @@
 //! Every field states its unit, its default and its environment variable; these texts are the JSON Schema's
 //! descriptions too.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,13 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::amqp_uri::AmqpUri;
-use super::secret::Secret;
 use super::{Environment, human};
 use crate::amqp::connection::AmqpSettings;
 use crate::domain::lifecycle::State;
-use crate::domain::name::Name;
 use crate::domain::retry::RetryPolicy;
-use crate::web::access::Role;
 
 /// How the broker is reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -229,55 +225,6 @@ impl Ledger {
         let state = || variable("XDG_STATE_HOME").map(|folder| PathBuf::from(folder).join("ferryd"));
         let home = || variable("HOME").map(|folder| PathBuf::from(folder).join(".local/state/ferryd"));
         self.dir.clone().or_else(given).or_else(state).or_else(home).unwrap_or_else(|| "/var/lib/ferryd".into())
-    }
-}
-
-/// The HTTP API beside the queue: publishing, asking and cancelling commands, and whether ferryd is alive and ready.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Api {
-    /// Whether there is one. Default true. Environment: `FERRYD_API__ENABLED`.
-    pub enabled: bool,
-    /// The IP address and port to listen at; port 0 takes a free one. Any other address than a loopback one needs at least
-    /// one of `tokens`. The API speaks plain HTTP: TLS is for a proxy in front of it.
-    /// Default `127.0.0.1:8420`. Environment: `FERRYD_API__BIND`.
-    #[serde(deserialize_with = "address")]
-    pub bind: SocketAddr,
-    /// Who may use it. Default: none, and everybody on this machine may do everything.
-    /// Environment: none.
-    pub tokens: Vec<ApiToken>,
-}
-
-impl Default for Api {
-    fn default() -> Self {
-        Self { enabled: true, bind: (Ipv4Addr::LOCALHOST, 8420).into(), tokens: Vec::new() }
-    }
-}
-
-pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(|_| {
-        D::Error::custom("is no address: write an IP address and a port, such as 127.0.0.1:8420 or [::1]:8420")
-    })
-}
-
-/// A token of somebody who uses the API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ApiToken {
-    /// Who has it; stands in the log, and in the record of what was done with it.
-    pub name: Name,
-    /// What it allows.
-    #[serde(deserialize_with = "role")]
-    pub role: Role,
-    /// The token, 16 to 512 characters of `A-Z a-z 0-9 - . _ ~ + / =`. May be `${env:NAME}` or `${file:/path}`.
-    pub token: Secret,
-}
-
-fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
-    match String::deserialize(deserializer)?.as_str() {
-        "read" => Ok(Role::Read),
-        "operate" => Ok(Role::Operate),
-        _ => Err(D::Error::custom("is no role: write read or operate")),
     }
 }
 

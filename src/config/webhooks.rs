@@ -11,7 +11,7 @@ use super::check::{Broken, SECOND, rule, within};
 use super::network::Network;
 use super::public_url::PublicUrl;
 use super::secret::Secret;
-use super::{human, sections};
+use super::{api, human};
 
 /// The endpoint for webhook calls of providers, apart from the API. There is one where `public_url` is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,7 +28,7 @@ pub struct Webhooks {
     /// The IP address and port to listen at; port 0 takes a free one. Any other address than a loopback one needs TLS, or
     /// `trusted_proxies`.
     /// Default `127.0.0.1:8421`. Environment: `FERRYD_WEBHOOKS__BIND`.
-    #[serde(deserialize_with = "sections::address")]
+    #[serde(deserialize_with = "api::address")]
     pub bind: SocketAddr,
     /// The proxies in front of it, by address or network (`10.0.0.0/8`). From them the client's address is taken from
     /// `X-Forwarded-For` or `Forwarded`, and they may have every connection.

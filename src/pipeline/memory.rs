@@ -163,7 +163,7 @@ impl Memory {
         let Self::Ledger { ledger, .. } = self else { return Ok(None) };
         let (fresh, recorded) = (parcel.fresh, parcel.travel.recorded);
         let opening = parcel.opening().clone();
-        let opened = Opened { opening, step: parcel.step(), fresh, recorded, reason, until };
+        let opened = Opened { opening, step: parcel.step(), fresh, recorded, reason, until, by: None };
         let Ruled { ruling, .. } = ledger.append(record(parcel, Fact::Opened(Box::new(opened)))).await?;
         parcel.travel.recorded = true;
         Ok(match ruling {

@@ -1,25 +1,35 @@
-//! Who may do what: tokens, and where there are none, requests that are really meant for this machine.
+//! Who may do what: tokens.
 //!
-//! Without tokens the API listens at a loopback address only, and everybody on the machine may do everything. A web page that
-//! somebody on it looks at must not: it could let the name of its own host lead to 127.0.0.1, and would be taken for a
-//! page of ours by the browser. Such a request still carries the page's own host name, by which it is refused.
+//! Everything but `/livez` and `/readyz` needs one. The host has one of its own in a file, so that whoever may read that file
+//! may operate ferryd; others are configured. Nothing is allowed for where a request comes from: everybody on the machine can
+//! connect, and so can a web page that somebody on it looks at.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, HOST};
-use axum::http::uri::Authority;
+use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
+use tracing::warn;
 
+use super::connection_limiter::ConnectionPlace;
+use super::host_token::HostToken;
 use super::problem::{Kind, Problem};
-use crate::config::ApiToken;
+use super::routes::Route;
+use super::server::Peer;
+use crate::config::{ApiToken, HOST_TOKEN_NAME};
 use crate::domain::name::Name;
+use crate::telemetry::log_throttle::LogThrottle;
+
+/// The time in which refused requests of one kind are told in one line of the log.
+const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -40,68 +50,122 @@ pub enum Needs {
     Token(Role),
 }
 
-/// Who sent a request.
+/// The holder of the token that a request was sent with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller(Option<Name>);
+pub struct Caller {
+    name: Name,
+    role: Role,
+}
 
 impl Caller {
-    /// The name of their token, or that there are none.
+    /// The name of the token.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.0.as_ref().map_or("anybody", Name::as_str)
+        self.name.as_str()
+    }
+
+    /// The caller as the ledger names them.
+    #[must_use]
+    pub fn recorded_name(&self) -> String {
+        format!("api:{}", self.name)
     }
 }
 
-/// Everybody's tokens. Only digests are kept.
-#[derive(Clone, Default)]
-pub struct Tokens(Vec<Token>);
-
+/// Everybody's tokens, of which only digests are kept, and what is told of those that are refused.
 #[derive(Clone)]
+pub struct Tokens(Arc<TokenTable>);
+
+struct TokenTable {
+    tokens: Vec<Token>,
+    refusals: LogThrottle<Refused>,
+}
+
 struct Token {
-    name: Name,
-    role: Role,
+    caller: Caller,
     digest: [u8; 32],
 }
 
+/// Why a request is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+enum Refused {
+    #[error("it has no token")]
+    Missing,
+    #[error("its token is not known")]
+    Unknown,
+    #[error("its token does not allow it")]
+    Role,
+}
+
 impl Tokens {
-    /// Of the configuration.
+    /// The tokens of the configuration, and that of the host.
     #[must_use]
-    pub fn new(tokens: &[ApiToken]) -> Self {
-        let token = |token: &ApiToken| Token {
-            name: token.name.clone(),
-            role: token.role,
+    pub fn new(tokens: &[ApiToken], host: &HostToken) -> Self {
+        let configured = tokens.iter().map(|token| Token {
+            caller: Caller { name: token.name.clone(), role: token.role },
             digest: Sha256::digest(token.token.expose()).into(),
+        });
+        let host = Token {
+            caller: Caller { name: host_name(), role: Role::Operate },
+            digest: Sha256::digest(host.token().expose()).into(),
         };
-        Self(tokens.iter().map(token).collect())
+        let tokens = configured.chain([host]).collect();
+        Self(Arc::new(TokenTable { tokens, refusals: LogThrottle::new(REFUSALS_LOGGED_EVERY) }))
     }
 
-    /// Whether somebody may come in, and who that is.
-    fn admit(&self, needs: Role, headers: &HeaderMap, uri_host: Option<&str>) -> Result<Caller, Problem> {
-        if self.0.is_empty() {
-            return local(headers, uri_host).map(|()| Caller(None));
+    /// Lets a request in, if its token allows it, and says whose that is.
+    fn admit(&self, route: Route, role: Role, request: &Request) -> Result<Caller, Problem> {
+        let Some(presented) = bearer(request.headers()) else {
+            return Err(self.refuse(Refused::Missing, route, request, None));
+        };
+        let Some(token) = self.find(presented) else {
+            return Err(self.refuse(Refused::Unknown, route, request, None));
+        };
+        if let Some(place) = request.extensions().get::<Arc<ConnectionPlace>>() {
+            place.authorise();
         }
-        let known = bearer(headers).and_then(|token| self.find(token));
-        // Nothing tells a token that is wrong from one that is missing.
-        let token = known.ok_or_else(|| {
-            Problem::new(Kind::Unauthorized, "send a token of `api.tokens` as `Authorization: Bearer <token>`")
-        })?;
-        if token.role < needs {
-            let detail = format!("the token `{}` has the role read; this needs one with the role operate", token.name);
-            return Err(Problem::new(Kind::Forbidden, detail));
+        if token.caller.role < role {
+            return Err(self.refuse(Refused::Role, route, request, Some(&token.caller)));
         }
-        Ok(Caller(Some(token.name.clone())))
+        Ok(token.caller.clone())
+    }
+
+    /// Tells the log, not too often, and the client. Nothing tells the client a token that is wrong from one that is missing.
+    fn refuse(&self, reason: Refused, route: Route, request: &Request, caller: Option<&Caller>) -> Problem {
+        let client = request.extensions().get::<Peer>().map(|Peer(address)| *address);
+        let name = caller.map(|caller| caller.name.clone());
+        let token = name.clone();
+        self.0.refusals.log(reason, move |count| log_refusal(reason, route, client, token.as_ref(), count));
+        if let Some(name) = name {
+            let detail = format!("the token `{name}` has the role read; this needs one with the role operate");
+            return Problem::new(Kind::Forbidden, detail);
+        }
+        let detail = "send a token as `Authorization: Bearer <token>`: one of `api.tokens`, or the host's own, which \
+                      `ferryd token` prints";
+        Problem::new(Kind::Unauthorized, detail)
     }
 
     /// Compares with every token, in a time that does not depend on any of them.
     fn find(&self, presented: &str) -> Option<&Token> {
         let digest: [u8; 32] = Sha256::digest(presented).into();
         let mut found = u64::MAX;
-        for (index, token) in (0..).zip(&self.0) {
+        for (index, token) in (0..).zip(&self.0.tokens) {
             let equal: Choice = token.digest.ct_eq(&digest);
             found.conditional_assign(&index, equal);
         }
-        self.0.get(usize::try_from(found).ok()?)
+        self.0.tokens.get(usize::try_from(found).ok()?)
     }
+}
+
+#[expect(clippy::expect_used, reason = "a constant, held by a test")]
+fn host_name() -> Name {
+    HOST_TOKEN_NAME.parse().expect("a valid name")
+}
+
+/// One line for so many refused requests, with the details of the last; without the token, which may be a slip of a good one.
+fn log_refusal(reason: Refused, route: Route, client: Option<IpAddr>, token: Option<&Name>, count: u64) {
+    let (method, path) = (route.method(), route.path());
+    let (client, token) = (client.map(|client| client.to_string()), token.map(Name::as_str));
+    warn!(count, %reason, client, token, %method, path, "refused requests to the API");
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -109,35 +173,14 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Whether a request is meant for this machine.
-fn local(headers: &HeaderMap, uri_host: Option<&str>) -> Result<(), Problem> {
-    let hosts: Vec<_> = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default()).collect();
-    if hosts.len() == 1 && hosts.into_iter().chain(uri_host).all(is_loopback) {
-        return Ok(());
-    }
-    let detail = "without `api.tokens`, only requests to localhost, 127.0.0.1 or [::1] are answered";
-    Err(Problem::new(Kind::WrongHost, detail))
-}
-
-/// Whether a host, with or without a port, is this machine by its name or address.
-fn is_loopback(host: &str) -> bool {
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => (name, port),
-        _ => (host, "0"),
-    };
-    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    port.parse::<u16>().is_ok()
-        && (name.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()))
-}
-
 /// Lets in who may come in, and notes who it is, on the request and on the answer.
 pub(super) async fn guard(
-    State((tokens, needs)): State<(Tokens, Needs)>,
+    State((tokens, route)): State<(Tokens, Route)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Needs::Token(role) = needs else { return next.run(request).await };
-    let caller = match tokens.admit(role, request.headers(), request.uri().authority().map(Authority::as_str)) {
+    let Needs::Token(role) = route.needs() else { return next.run(request).await };
+    let caller = match tokens.admit(route, role, &request) {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
@@ -149,42 +192,16 @@ pub(super) async fn guard(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_is_this_machine_by_name_or_address() {
-        for (host, local) in [
-            ("localhost", true),
-            ("LocalHost:8420", true),
-            ("127.0.0.1:8420", true),
-            ("127.8.9.1", true),
-            ("[::1]:8420", true),
-            ("[::1]", true),
-            ("localhost.example.com", false),
-            ("example.com", false),
-            ("127.0.0.1.nip.io:8420", false),
-            ("192.168.0.1", false),
-            ("0.0.0.0:8420", false),
-            ("localhost:", false),
-            ("localhost:x", false),
-            ("user@localhost", false),
-            ("", false),
-        ] {
-            assert_eq!(is_loopback(host), local, "{host}");
-        }
-    }
+    use crate::web::client::{HOST, OPERATOR, READER, tokens};
 
     #[test]
     fn a_token_is_found_among_several_and_only_as_a_whole() {
-        let token = |name: &str, role, token: &str| ApiToken { name: name.parse().unwrap(), role, token: token.into() };
-        let tokens = Tokens::new(&[
-            token("shop", Role::Operate, "0123456789abcdef"),
-            token("graph", Role::Read, "fedcba9876543210"),
-        ]);
-        let name = |text: &str| tokens.find(text).map(|token| token.name.as_str().to_owned());
-        assert_eq!(name("0123456789abcdef").as_deref(), Some("shop"));
-        assert_eq!(name("fedcba9876543210").as_deref(), Some("graph"));
-        for wrong in ["", "0123456789abcde", "0123456789abcdef0", "0123456789ABCDEF"] {
+        let tokens = tokens();
+        let name = |text: &str| tokens.find(text).map(|token| token.caller.name().to_owned());
+        assert_eq!(name(OPERATOR).as_deref(), Some("shop"));
+        assert_eq!(name(READER).as_deref(), Some("graph"));
+        assert_eq!(name(HOST).as_deref(), Some("host"));
+        for wrong in ["", &HOST[1..], &format!("{HOST}0"), &HOST.to_uppercase()] {
             assert_eq!(name(wrong), None, "{wrong}");
         }
     }

@@ -60,7 +60,7 @@ pub(super) async fn cancel(
     }
     desk.require_ledger()?;
     desk.require_ready()?;
-    let person = Person { by: format!("api:{}", caller.name()), reason };
+    let person = Person { by: caller.recorded_name(), reason };
     let (commands, wanted) = (Arc::clone(&desk.commands), id.clone());
     let cancelling = async move { commands.cancel(&wanted, &person).await };
     match desk.promptly(cancelling, "the command may be cancelled all the same").await? {

@@ -12,6 +12,7 @@ use tower::ServiceExt as _;
 use super::Desk;
 use super::access::{Role, Tokens};
 use super::fake::Fake;
+use super::host_token::HostToken;
 use super::problem::MEDIA_TYPE;
 use super::routes::{Route, router};
 use crate::config::{ApiToken, Environment};
@@ -20,6 +21,7 @@ use crate::provider::registry::Registry;
 
 pub(super) const OPERATOR: &str = "operator-0123456789";
 pub(super) const READER: &str = "reader-0123456789ab";
+pub(super) const HOST: &str = "host-0123456789abcdef0123456789ab";
 
 pub(super) const COMMAND: &str = r#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","payload":{"amount":1,"currency":"eur"}}"#;
 
@@ -41,7 +43,8 @@ fn registry() -> Registry {
 
 pub(super) fn tokens() -> Tokens {
     let token = |name: &str, role, token: &str| ApiToken { name: name.parse().unwrap(), role, token: token.into() };
-    Tokens::new(&[token("shop", Role::Operate, OPERATOR), token("graph", Role::Read, READER)])
+    let configured = [token("shop", Role::Operate, OPERATOR), token("graph", Role::Read, READER)];
+    Tokens::new(&configured, &HostToken::without_file(HOST))
 }
 
 /// The API, what is behind it, and its end.

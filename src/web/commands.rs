@@ -71,6 +71,8 @@ pub struct Submission {
     pub body: Bytes,
     /// The trace it belongs to.
     pub trace: Trace,
+    /// Who handed it in.
+    pub by: String,
 }
 
 /// What became of a command that was handed in.

@@ -130,7 +130,7 @@ impl Commands for Fake {
         async move {
             self.confirm().await;
             if self.ledger {
-                let Submission { command, provider, .. } = &submission;
+                let Submission { command, provider, by, .. } = &submission;
                 let opening = Opening::of(command, provider);
                 let opened = Opened {
                     opening,
@@ -139,6 +139,7 @@ impl Commands for Fake {
                     recorded: false,
                     reason: Reason::Submitted,
                     until: None,
+                    by: Some(by.clone()),
                 };
                 if let Some(known) = follow(self.rule(&command.id, Fact::Opened(Box::new(opened)))) {
                     return Ok(known);

@@ -7,11 +7,11 @@
 //! | module | what |
 //! |---|---|
 //! | [`routes`] | every path, with what it needs |
-//! | [`access`] | tokens, roles, and requests that are meant for this machine |
+//! | [`access`], [`host_token`] | tokens and roles, and the token of this host |
 //! | `submit`, `cancel`, `ask`, `live` | what the routes do |
 //! | [`commands`], [`recorded`] | what they need of the rest of ferryd, and the rest of ferryd |
 //! | [`problem`] | every error |
-//! | [`server`], `crowd` | connections, their limits and their end |
+//! | [`server`], `connection_limiter` | connections, their limits and their end |
 //! | [`openapi`] | the description for clients |
 //! | [`webhooks`] | the endpoint for webhook calls of providers, at an address of its own |
 
@@ -20,7 +20,8 @@ mod ask;
 mod body;
 mod cancel;
 pub mod commands;
-mod crowd;
+mod connection_limiter;
+pub mod host_token;
 mod live;
 pub mod openapi;
 mod parameters;

@@ -56,7 +56,7 @@ pub fn document() -> Value {
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A token of `api.tokens`. Where there are none, requests from the same machine need none.",
+                    "description": "A token of `api.tokens`, or the host's own, which `ferryd token` prints.",
                 },
             },
         },
@@ -128,7 +128,7 @@ fn operation(route: Route, schemas: &mut Schemas) -> Value {
         fields.insert("responses".to_owned(), responses.into());
         let security = match route.needs() {
             Needs::Nothing => json!([{}]),
-            Needs::Token(_) => json!([{ "token": [] }, {}]),
+            Needs::Token(_) => json!([{ "token": [] }]),
         };
         fields.insert("security".to_owned(), security);
     }
@@ -246,7 +246,7 @@ fn can_be(kind: Kind, route: Route) -> bool {
     let writes = matches!(route, Route::Submit | Route::Cancel);
     match kind {
         Kind::NotFound | Kind::MethodNotAllowed | Kind::Unverified => false,
-        Kind::Unauthorized | Kind::WrongHost => route.needs() != Needs::Nothing,
+        Kind::Unauthorized => route.needs() != Needs::Nothing,
         Kind::Forbidden => route.needs() == Needs::Token(Role::Operate),
         Kind::InvalidRequest | Kind::Internal => is_list || is_one || writes,
         Kind::UnknownCommand => is_one,

@@ -38,8 +38,6 @@ pub enum Kind {
     TooLarge,
     /// The body is of a type that is not taken.
     UnsupportedMediaType,
-    /// The request is meant for another host.
-    WrongHost,
     /// The body is no command that could be carried out.
     InvalidCommand,
     /// ferryd failed.
@@ -62,7 +60,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -75,7 +73,6 @@ impl Kind {
         Self::TooLate,
         Self::TooLarge,
         Self::UnsupportedMediaType,
-        Self::WrongHost,
         Self::InvalidCommand,
         Self::Internal,
         Self::NoLedger,
@@ -105,7 +102,6 @@ impl Kind {
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "the body is of a type that is not taken")
             }
-            Self::WrongHost => ("wrong-host", S::MISDIRECTED_REQUEST, "the request is meant for another host"),
             Self::InvalidCommand => ("invalid-command", S::UNPROCESSABLE_ENTITY, "the command can't be carried out"),
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "ferryd failed"),
             Self::NoLedger => ("no-ledger", S::NOT_IMPLEMENTED, "this needs the ledger"),

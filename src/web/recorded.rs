@@ -72,10 +72,11 @@ impl Recorded {
     /// Puts a command down, and says what is known of it; `None` where it is to be published.
     async fn put_down(&self, submission: &Submission) -> Result<Option<Submitted>, Failed> {
         let Ok(ledger) = self.ledger() else { return Ok(None) };
-        let Submission { command, provider, .. } = submission;
+        let Submission { command, provider, by, .. } = submission;
         let opening = Opening::of(command, provider);
         let step = Step::call(0, 1);
-        let opened = Opened { opening, step, fresh: true, recorded: false, reason: Reason::Submitted, until: None };
+        let (reason, by) = (Reason::Submitted, Some(by.clone()));
+        let opened = Opened { opening, step, fresh: true, recorded: false, reason, until: None, by };
         let record = Record { at: Timestamp::now(), command: command.id.clone(), fact: Fact::Opened(Box::new(opened)) };
         let known = follow(ledger.append(record).await?.ruling);
         let taken_up =

@@ -16,7 +16,7 @@ fn submission(provider: &str) -> Submission {
     let body = format!(r#"{{"id":"order-1","type":"payment","provider":"{provider}","operation":"charge"}}"#);
     let command = Command::decode(body.as_bytes(), Envelope::default()).unwrap();
     let trace = Trace { parent: Some("00-a-b-01".to_owned()), state: Some("x=y".to_owned()) };
-    Submission { command, provider: "stripe".parse().unwrap(), body: body.into(), trace }
+    Submission { command, provider: "stripe".parse().unwrap(), body: body.into(), trace, by: "api:shop".to_owned() }
 }
 
 fn event(happening: Happening) -> Event {

@@ -112,7 +112,7 @@ impl Route {
 pub fn router(desk: Desk) -> Router {
     let mut router = Router::new();
     for route in Route::ALL {
-        let guarded = (desk.tokens.clone(), route.needs());
+        let guarded = (desk.tokens.clone(), route);
         router = router.route(route.path(), route.serve().route_layer(from_fn_with_state(guarded, guard)));
     }
     router.fallback(nothing).method_not_allowed_fallback(other_methods).layer(from_fn(attend)).with_state(desk)

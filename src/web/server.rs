@@ -15,18 +15,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::crowd::Crowd;
+use super::connection_limiter::{ConnectionLimiter, ConnectionPlace, GivesWay};
 use super::{Desk, prefer, routes};
+use crate::config::Network;
 
 /// How many connections may wait to be taken.
 const BACKLOG: u32 = 1024;
-/// How long nothing is accepted after accepting failed, as it does without free file descriptors.
+/// How long nothing is accepted after accepting failed, as it does without free file descriptors; and after how long another
+/// connection gives way where all are taken.
 const BREATHER: Duration = Duration::from_millis(100);
 
 /// What connections may do.
@@ -113,8 +115,8 @@ pub(super) struct Reception {
     pub(super) router: Router,
     /// What connections may do.
     pub(super) limits: Limits,
-    /// How many of them one address may have; `None` for all.
-    pub(super) crowd: Option<Arc<Crowd>>,
+    /// Limits those of one address.
+    pub(super) limiter: Arc<ConnectionLimiter>,
     /// TLS; `None` for plain HTTP.
     pub(super) tls: Option<TlsAcceptor>,
     /// Cancelled when no more is to be served.
@@ -140,10 +142,11 @@ impl Listener {
     }
 
     /// Answers requests to the API until the desk's `stop` is cancelled, and then those that are under way. Commands that were
-    /// handed in are published before this returns.
-    pub async fn serve(self, desk: Desk, limits: Limits) {
+    /// handed in are published before this returns. Connections of `proxies` are not limited by address.
+    pub async fn serve(self, desk: Desk, limits: Limits, proxies: Vec<Network>) {
         let (stop, work) = (desk.stop.clone(), desk.tasks.clone());
-        let reception = Reception { router: routes::router(desk), limits, crowd: None, tls: None, stop };
+        let limiter = Arc::new(ConnectionLimiter::new(limits.connections, GivesWay::OldestIdle, proxies));
+        let reception = Reception { router: routes::router(desk), limits, limiter, tls: None, stop };
         self.receive(reception).await;
         work.close();
         work.wait().await;
@@ -156,17 +159,19 @@ impl Listener {
         let (reception, connections) = (Arc::new(reception), TaskTracker::new());
         let seats = Arc::new(Semaphore::new(reception.limits.connections));
         let accepting = async {
-            while let Ok(seat) = Arc::clone(&seats).acquire_owned().await {
+            loop {
                 match listener.accept().await {
                     Ok((tcp, peer)) => {
-                        let Some(place) = Crowd::enter(reception.crowd.as_ref(), peer.ip()) else {
+                        // Before it is admitted: it must not be the one that gives way.
+                        let seat = reception.find_seat(&seats).await;
+                        let Some(place) = reception.limiter.admit(peer.ip()) else {
                             debug!(%peer, "closed a connection to {door}: its address has too many");
                             continue;
                         };
                         let reception = Arc::clone(&reception);
                         connections.spawn(async move {
-                            reception.connection(tcp, peer.ip()).await;
-                            drop((seat, place));
+                            reception.connection(tcp, peer.ip(), Arc::new(place)).await;
+                            drop(seat);
                         });
                     }
                     Err(error) => {
@@ -191,22 +196,51 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Reception {
-    async fn connection(&self, tcp: TcpStream, peer: IpAddr) {
-        let Some(tls) = &self.tls else { return self.requests(tcp, peer).await };
+    /// Waits until there is room for one more connection. `None` does not come: the semaphore is never closed.
+    async fn find_seat(&self, seats: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        loop {
+            if let Ok(seat) = Arc::clone(seats).try_acquire_owned() {
+                return Some(seat);
+            }
+            self.limiter.make_room();
+            let freed = tokio::time::timeout(BREATHER, Arc::clone(seats).acquire_owned()).await;
+            if let Ok(seat) = freed {
+                return seat.ok();
+            }
+        }
+    }
+
+    /// Serves a connection until it ends or has to give way.
+    async fn connection(&self, tcp: TcpStream, peer: IpAddr, place: Arc<ConnectionPlace>) {
+        tokio::select! {
+            () = self.serve_connection(tcp, peer, &place) => {}
+            () = place.closed() => debug!(%peer, "closed a connection for a newer one: no request on it had a token"),
+        }
+    }
+
+    async fn serve_connection(&self, tcp: TcpStream, peer: IpAddr, place: &Arc<ConnectionPlace>) {
+        let Some(tls) = &self.tls else { return self.requests(tcp, peer, place).await };
         let shaking_hands = tokio::time::timeout(self.limits.head, tls.accept(tcp));
         match self.stop.run_until_cancelled(shaking_hands).await {
-            Some(Ok(Ok(stream))) => self.requests(stream, peer).await,
+            Some(Ok(Ok(stream))) => self.requests(stream, peer, place).await,
             Some(Ok(Err(error))) => debug!(%peer, %error, "a client did not get through the TLS handshake"),
             Some(Err(_)) | None => {}
         }
     }
 
-    async fn requests(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr) {
+    async fn requests(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr, place: &Arc<ConnectionPlace>) {
         let Self { limits, stop, .. } = self;
         let router = TowerToHyperService::new(self.router.clone());
         let service = service_fn(|mut request: Request<Incoming>| {
+            let under_way = place.begin_request();
             request.extensions_mut().insert(Peer(peer));
-            router.call(request)
+            request.extensions_mut().insert(Arc::clone(place));
+            let answering = router.call(request);
+            async move {
+                let answer = answering.await;
+                drop(under_way);
+                answer
+            }
         });
         let requests = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -3,7 +3,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::provider::registry::Registry;
-use crate::web::access::Tokens;
+use crate::web::client::{OPERATOR, tokens};
 use crate::web::fake::Fake;
 
 const WITHIN: Duration = Duration::from_secs(20);
@@ -18,10 +18,10 @@ struct Running {
 fn start(limits: Limits) -> Running {
     let stop = CancellationToken::new();
     let registry = Arc::new(Registry::new([], std::collections::BTreeMap::new()));
-    let desk = Desk::new(Arc::new(Fake::new(true)), registry, Tokens::default(), stop.clone());
+    let desk = Desk::new(Arc::new(Fake::new(true)), registry, tokens(), stop.clone());
     let listener = Listener::bind(Door::Api, "127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address();
-    Running { address, stop, serving: tokio::spawn(listener.serve(desk, limits)) }
+    Running { address, stop, serving: tokio::spawn(listener.serve(desk, limits, Vec::new())) }
 }
 
 async fn connect(running: &Running) -> TcpStream {
@@ -45,6 +45,19 @@ async fn say(tcp: &mut TcpStream, text: &str, until: &str) -> String {
 }
 
 const ALIVE: &str = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+/// A request with a token that is known.
+fn listing() -> String {
+    format!("GET /v1/commands HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {OPERATOR}\r\n\r\n")
+}
+
+/// The head of a request that hands in a command.
+fn posting(length: &str) -> String {
+    format!(
+        "POST /v1/commands HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {OPERATOR}\r\n\
+         content-type: application/json\r\n{length}\r\n\r\n"
+    )
+}
 
 #[tokio::test]
 async fn a_taken_address_is_told_with_what_to_do() {
@@ -79,7 +92,8 @@ async fn whoever_sends_nothing_or_half_a_head_is_disconnected() {
 async fn more_connections_than_the_limit_wait_for_their_turn() {
     let running = start(Limits { connections: 1, ..Limits::default() });
     let mut first = connect(&running).await;
-    assert!(say(&mut first, ALIVE, "alive").await.contains("200 OK"));
+    // Without a token it would give way.
+    assert!(say(&mut first, &listing(), "commands").await.contains("200 OK"));
     let mut second = connect(&running).await;
     second.write_all(ALIVE.as_bytes()).await.unwrap();
     let mut byte = [0];
@@ -104,8 +118,7 @@ async fn stopping_closes_idle_connections_and_takes_no_more() {
 async fn a_request_that_hangs_does_not_hold_up_the_end() {
     let running = start(Limits { farewell: Duration::from_millis(200), ..Limits::default() });
     let mut tcp = connect(&running).await;
-    let head =
-        "POST /v1/commands HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
+    let head = posting("content-length: 9");
     tcp.write_all(head.as_bytes()).await.unwrap();
     running.stop.cancel();
     tokio::time::timeout(WITHIN, running.serving).await.expect("it ends").unwrap();
@@ -115,7 +128,7 @@ async fn a_request_that_hangs_does_not_hold_up_the_end() {
 async fn a_body_without_an_announced_length_is_cut_off_at_its_limit() {
     let running = start(Limits::default());
     let mut tcp = connect(&running).await;
-    let head = "POST /v1/commands HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head = posting("transfer-encoding: chunked");
     tcp.write_all(head.as_bytes()).await.unwrap();
     let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
     let (mut reading, mut writing) = tcp.split();
@@ -133,4 +146,53 @@ async fn a_body_without_an_announced_length_is_cut_off_at_its_limit() {
     if answer != [0; 12] {
         assert_eq!(&answer, b"HTTP/1.1 413");
     }
+}
+
+/// Connects from an address of this machine.
+async fn connect_from(running: &Running, from: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+    socket.connect(running.address).await.unwrap()
+}
+
+/// Opens connections that send half of a head each, and no more.
+async fn hoard(running: &Running, from: &str, count: usize) -> Vec<TcpStream> {
+    let mut hoarded = Vec::new();
+    for _ in 0..count {
+        let mut tcp = connect_from(running, from).await;
+        let _ = tcp.write_all(b"GET /livez HTTP/1.1\r\nhost: lo").await;
+        hoarded.push(tcp);
+    }
+    hoarded
+}
+
+#[tokio::test]
+async fn half_sent_heads_keep_nobody_out_neither_from_another_address_nor_from_the_same() {
+    const PROMPTLY: Duration = Duration::from_secs(2);
+    let running = start(Limits::default());
+    let mut authorised = connect_from(&running, "127.0.0.1").await;
+    assert!(say(&mut authorised, &listing(), "commands").await.contains("200 OK"));
+    let _hoarded = hoard(&running, "127.0.0.1", 520).await;
+    for from in ["127.0.0.2", "127.0.0.1"] {
+        let asking = async {
+            let mut tcp = connect_from(&running, from).await;
+            say(&mut tcp, ALIVE, "alive").await
+        };
+        let answer = tokio::time::timeout(PROMPTLY, asking).await;
+        assert!(answer.as_ref().is_ok_and(|answer| answer.contains("200 OK")), "{from}: {answer:?}");
+    }
+    assert!(say(&mut authorised, &listing(), "commands").await.contains("200 OK"));
+}
+
+#[tokio::test]
+async fn half_sent_heads_from_many_addresses_keep_nobody_out() {
+    let running = start(Limits { connections: 32, ..Limits::default() });
+    let mut hoarded = Vec::new();
+    for number in 2..8 {
+        hoarded.extend(hoard(&running, &format!("127.0.0.{number}"), 8).await);
+    }
+    let began = std::time::Instant::now();
+    let mut tcp = connect_from(&running, "127.0.0.1").await;
+    assert!(say(&mut tcp, ALIVE, "alive").await.contains("200 OK"));
+    assert!(began.elapsed() < Limits::default().head / 2, "{:?}", began.elapsed());
 }

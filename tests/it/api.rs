@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,15 @@ struct Answer {
 }
 
 impl Client {
+    /// Somebody on the daemon's host, who reads its token.
     async fn of(daemon: &Daemon) -> Self {
+        let line = daemon.wait_for_log(SOON, |line| line["message"] == "the token of this host is in a file").await;
+        let token = std::fs::read_to_string(word(&line, "file")).unwrap();
+        Self::without_token(daemon).await.with("authorization", &format!("Bearer {}", token.trim()))
+    }
+
+    /// Somebody who has no token.
+    async fn without_token(daemon: &Daemon) -> Self {
         let line = daemon.wait_for_log(SOON, |line| line["message"] == "the API listens").await;
         Self { address: word(&line, "address").parse().unwrap(), headers: String::new() }
     }
@@ -166,7 +175,7 @@ async fn a_command_is_cancelled_by_the_api_with_the_name_of_the_token() {
     let tokens = format!("[[api.tokens]]\nname = 'shop'\nrole = 'operate'\ntoken = '{token}'\n");
     let rig = Rig::new(&tokens).await.env("FERRYD_LOG", "debug");
     let daemon = rig.start().await;
-    let anybody = Client::of(&daemon).await;
+    let anybody = Client::without_token(&daemon).await;
     anybody.wait_ready().await;
     let client = anybody.with("authorization", &format!("Bearer {token}"));
     let soon = Timestamp::now() + SignedDuration::from_secs(4);
@@ -177,6 +186,18 @@ async fn a_command_is_cancelled_by_the_api_with_the_name_of_the_token() {
     assert_eq!((cancelled.status, word(&cancelled.body, "outcome")), (200, "cancelled"), "{}", cancelled.body);
     let event = rig.terminal("early").await;
     assert_eq!(word(&event, "data.error.message"), "cancelled by api:shop: order withdrawn");
+    // Who handed it in is on record, for the API, for `status`, and for `ledger tail`.
+    let story = client.get("/v1/commands/early").await.body;
+    let first = &story["timeline"][0];
+    assert_eq!((word(first, "reason"), word(first, "detail")), ("submitted", "by api:shop"), "{story:#}");
+    let printed = |arguments: &[&str]| {
+        let output = rig.setup.command(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let status = printed(&["status", "early"]);
+    assert!(status.contains("submitted") && status.contains("by api:shop"), "{status}");
+    let records = printed(&["ledger", "tail", "--from", "first", "--command", "early", "--count", "1"]);
+    assert!(records.contains("submitted by api:shop"), "{records}");
     assert_eq!(client.ask("DELETE", "/v1/commands/later", "").await.status, 202);
     for (list, expected) in [("", "early"), ("?state=pending", ""), ("?cancel_requested=true", "later")] {
         let listed = client.get(&format!("/v1/commands{list}")).await.body;
@@ -192,6 +213,67 @@ async fn a_command_is_cancelled_by_the_api_with_the_name_of_the_token() {
     let answered = daemon.logs(|line| line["message"] == "answered" && line["token"] == "shop");
     assert!(answered.len() >= 4, "{answered:?}");
     assert!(!log.contains(token) && !log.contains("withdrawn\"}"), "a secret is in the log");
+}
+
+#[tokio::test]
+async fn the_first_start_makes_a_token_and_the_command_line_of_the_host_reads_it() {
+    let rig = Rig::new("").await;
+    let token = |rig: &Rig| rig.setup.command(&["token", "--header"]).output().unwrap();
+    assert_eq!(token(&rig).status.code(), Some(3), "there is none yet");
+    let daemon = rig.start().await;
+    let anybody = Client::without_token(&daemon).await;
+    anybody.wait_ready().await;
+    assert_eq!(anybody.get("/livez").await.status, 200);
+    for (method, path) in [("POST", "/v1/commands"), ("GET", "/v1/commands"), ("GET", "/openapi.json")] {
+        assert_eq!(anybody.ask(method, path, "").await.status, 401, "{method} {path}");
+    }
+    let told = daemon.wait_for_log(SOON, |line| line["message"] == "refused requests to the API").await;
+    assert_eq!((word(&told, "reason"), word(&told, "client")), ("it has no token", "127.0.0.1"), "{told}");
+    let header = String::from_utf8(token(&rig).stdout).unwrap();
+    let (name, value) = header.trim().split_once(": ").unwrap();
+    let client = anybody.with(name, value);
+    assert_eq!(client.post(&charge("order-1", json!({}))).await.status, 202);
+    assert_eq!(word(&rig.terminal("order-1").await, "data.state"), "completed");
+    let file = rig.setup.path().join("state/api-token");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!daemon.log_text().contains(value.split_once(' ').unwrap().1), "the token is in the log");
+    // The next start, and another instance beside it, use the same.
+    let other = rig.start().await;
+    let there = Client::without_token(&other).await.with(name, value);
+    there.wait_ready().await;
+    assert_eq!(there.get("/v1/commands/order-1").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_token_file_that_others_can_read_ends_the_daemon_before_it_connects_or_listens() {
+    let rig = Rig::new("").await;
+    let file = rig.setup.path().join("state/api-token");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "0123456789abcdef0123456789abcdef\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let daemon = rig.setup.start();
+    assert_eq!(daemon.wait(SOON).await.code(), Some(3));
+    let log = daemon.log_text();
+    assert!(log.contains(&format!("the token file {}", file.display())) && log.contains("mode 0644"), "{log}");
+    assert!(!log.contains("listens") && !log.contains("connected") && !log.contains("0123456789"), "{log}");
+}
+
+#[tokio::test]
+async fn half_sent_heads_do_not_silence_the_api() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    let client = Client::of(&daemon).await;
+    client.wait_ready().await;
+    let mut hoarded = Vec::new();
+    for _ in 0..520 {
+        let mut tcp = TcpStream::connect(client.address).await.unwrap();
+        let _ = tcp.write_all(b"GET /livez HTTP/1.1\r\nhost: lo").await;
+        hoarded.push(tcp);
+    }
+    let began = Instant::now();
+    assert_eq!(client.get("/livez").await.status, 200);
+    assert_eq!(client.get("/v1/commands").await.status, 200);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

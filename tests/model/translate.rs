@@ -255,6 +255,7 @@ impl Rec {
                 recorded,
                 reason: real::Reason::Busy,
                 until: None,
+                by: None,
             })),
             Self::Started(start) => real::Fact::Started(Box::new(start.real())),
             Self::Released(id) => real::Fact::Released(real::Released { started: record_id(id) }),

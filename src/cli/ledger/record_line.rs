@@ -131,12 +131,13 @@ fn gist(fact: &Fact) -> String {
 }
 
 fn opened_gist(opened: &Opened) -> String {
-    let Opened { opening, reason, until, .. } = opened;
+    let Opened { opening, reason, until, by, .. } = opened;
     let word = serde_json::to_value(reason).unwrap_or_default();
     let until = until.map(|until| format!(", until {}", moment(until))).unwrap_or_default();
     let name = |name: &Option<Name>| name.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
     let (provider, operation) = (name(&opening.identity.provider), name(&opening.identity.operation));
-    format!("{provider}.{operation} {}{until}", word.as_str().unwrap_or_default())
+    let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    format!("{provider}.{operation} {}{by}{until}", word.as_str().unwrap_or_default())
 }
 
 fn started_gist(started: &Started) -> String {

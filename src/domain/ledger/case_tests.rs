@@ -254,6 +254,7 @@ fn a_command_is_cancelled_only_while_no_call_may_have_acted() {
             recorded: false,
             reason: Reason::Early,
             until: None,
+            by: None,
         };
         Fact::Opened(Box::new(opened))
     };

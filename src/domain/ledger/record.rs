@@ -105,6 +105,9 @@ pub struct Opened {
     /// Until when, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// Who handed it in, of a command that came by the API; absent where a version wrote it that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// Why a command waits without a call.

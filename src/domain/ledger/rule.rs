@@ -37,7 +37,7 @@ impl Case {
     }
 
     fn open(slot: &mut Option<Self>, at: Timestamp, opened: &Opened) -> Ruling {
-        let Opened { opening, step, fresh, recorded, reason, until } = opened;
+        let Opened { opening, step, fresh, recorded, reason, until, by } = opened;
         let new = slot.is_none();
         let case = slot.get_or_insert_with(Self::unopened);
         if case.is_other(*fresh, Some(opening)) {
@@ -50,7 +50,8 @@ impl Case {
             return ruling;
         }
         if new || (case.step == *step && matches!(case.phase, Phase::Open)) {
-            let detail = until.map(|until| format!("until {until}"));
+            let submitter = by.as_ref().map(|by| format!("by {by}"));
+            let detail = until.map(|until| format!("until {until}")).or(submitter);
             let word = match reason {
                 Reason::Submitted => "submitted",
                 Reason::Early => "early",

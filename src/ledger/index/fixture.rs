@@ -83,7 +83,8 @@ impl Sample {
     /// Known, and waiting for its first call.
     pub fn opened(&self) -> Case {
         let (opening, step) = (self.opening(), Step::call(0, 1));
-        let opened = Opened { opening, step, fresh: true, recorded: false, reason: Reason::Submitted, until: None };
+        let opened =
+            Opened { opening, step, fresh: true, recorded: false, reason: Reason::Submitted, until: None, by: None };
         let mut slot = None;
         rule(&mut slot, 1, self.at, &self.identity.id, Fact::Opened(Box::new(opened)));
         slot.unwrap()

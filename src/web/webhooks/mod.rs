@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::counts::Counts;
 use self::queue::{Keep, PATIENCE};
-use super::crowd::Crowd;
+use super::connection_limiter::{ConnectionLimiter, GivesWay};
 use super::routes::attend;
 use super::server::{Limits, Listener, Reception};
 use crate::config::Webhooks;
@@ -39,9 +39,6 @@ use crate::provider::registry::Registry;
 /// The most bytes of a call's head. It travels as headers of a message, which must fit one frame of 128 KiB, and an odd byte can
 /// become three there.
 const HEAD_BYTES: usize = 32 << 10;
-
-/// One address has at most this part of all connections, unless it is a trusted proxy's.
-const SHARE: usize = 4;
 
 /// What all calls share.
 pub struct Endpoint {
@@ -68,9 +65,10 @@ impl Endpoint {
     /// Takes calls until `stop` is cancelled, and then answers those that are under way.
     pub async fn serve(self: Arc<Self>, listener: Listener, tls: Option<TlsAcceptor>) {
         let limits = self.limits();
-        let crowd = Crowd::new((limits.connections / SHARE).max(1), self.settings.trusted_proxies.clone());
+        let proxies = self.settings.trusted_proxies.clone();
+        let limiter = Arc::new(ConnectionLimiter::new(limits.connections, GivesWay::Newest, proxies));
         let (router, stop) = (router(Arc::clone(&self)), self.stop.clone());
-        listener.receive(Reception { router, limits, crowd: Some(Arc::new(crowd)), tls, stop }).await;
+        listener.receive(Reception { router, limits, limiter, tls, stop }).await;
         self.counts.log();
     }
 

@@ -1,0 +1,124 @@
+//! The section `[api]`: where the HTTP API listens, and who may use it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use super::check::{Broken, rule};
+use super::network::Network;
+use super::secret::Secret;
+use crate::domain::name::Name;
+use crate::web::access::Role;
+
+/// The name of the token that ferryd makes for the commands of its own host.
+pub(crate) const HOST_TOKEN_NAME: &str = "host";
+
+/// The HTTP API beside the queue: publishing, asking and cancelling commands, and whether ferryd is alive and ready.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Whether there is one. Default true. Environment: `FERRYD_API__ENABLED`.
+    pub enabled: bool,
+    /// The IP address and port to listen at; port 0 takes a free one. The API speaks plain HTTP: TLS is for a proxy in front
+    /// of it.
+    /// Default `127.0.0.1:8420`. Environment: `FERRYD_API__BIND`.
+    #[serde(deserialize_with = "address")]
+    pub bind: SocketAddr,
+    /// The file of the host's own token, which has the role `operate`; `ferryd token` reads it. ferryd makes it at its first
+    /// start, with a random token; relative to the configuration file.
+    /// Default `api-token` in the folder of the ledger's index (`ledger.dir`). Environment: `FERRYD_API__TOKEN_FILE`.
+    pub token_file: Option<PathBuf>,
+    /// The group whose members may read that file too, by name or number: it is made with the mode 0640 then, and 0600
+    /// without. ferryd's user has to be a member. Default: none. Environment: `FERRYD_API__TOKEN_GROUP`.
+    pub token_group: Option<String>,
+    /// The proxies in front of it, by address or network (`10.0.0.0/8`): they may have every connection. Of any other address
+    /// at most a quarter of the connections may be without a token that is known.
+    /// Default: none. Environment: `FERRYD_API__TRUSTED_PROXIES`, separated by commas.
+    pub trusted_proxies: Vec<Network>,
+    /// Who may use it besides the host itself. Default: none.
+    /// Environment: none.
+    pub tokens: Vec<ApiToken>,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            bind: (Ipv4Addr::LOCALHOST, 8420).into(),
+            token_file: None,
+            token_group: None,
+            trusted_proxies: Vec::new(),
+            tokens: Vec::new(),
+        }
+    }
+}
+
+pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(|_| {
+        D::Error::custom("is no address: write an IP address and a port, such as 127.0.0.1:8420 or [::1]:8420")
+    })
+}
+
+/// A token of somebody who uses the API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiToken {
+    /// Who has it; stands in the log, and in the record of what was done with it. `host` is taken.
+    pub name: Name,
+    /// What it allows.
+    #[serde(deserialize_with = "role")]
+    pub role: Role,
+    /// The token, 16 to 512 characters of `A-Z a-z 0-9 - . _ ~ + / =`. May be `${env:NAME}` or `${file:/path}`.
+    pub token: Secret,
+}
+
+fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "read" => Ok(Role::Read),
+        "operate" => Ok(Role::Operate),
+        _ => Err(D::Error::custom("is no role: write read or operate")),
+    }
+}
+
+impl Api {
+    /// Every rule that the section breaks.
+    pub(super) fn broken(&self) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        if self.token_group.as_ref().is_some_and(|group| group.trim().is_empty()) {
+            broken.push(rule("api.token_group", "is empty: write the name or number of a group, or leave it out"));
+        }
+        for (index, token) in self.tokens.iter().enumerate() {
+            broken.extend(token.broken(index, &self.tokens[..index]));
+        }
+        broken
+    }
+}
+
+impl ApiToken {
+    /// Every rule that the entry of this index breaks; `earlier` are the entries before it.
+    fn broken(&self, index: usize, earlier: &[Self]) -> Vec<Broken> {
+        let Self { name, token, .. } = self;
+        let mut broken = Vec::new();
+        if !is_bearer_token(token.expose()) {
+            let message = "has to be 16 to 512 characters long, of A-Z a-z 0-9 - . _ ~ + / =: make one with `openssl rand -hex 32`";
+            broken.push((format!("api.tokens[{index}].token"), message.to_owned()));
+        } else if earlier.iter().any(|other| other.token == *token) {
+            let message = "is the token of another entry: everybody needs their own";
+            broken.push((format!("api.tokens[{index}].token"), message.to_owned()));
+        }
+        if name.as_str() == HOST_TOKEN_NAME {
+            let message = format!("is the name of the token in api.token_file: `{name}` needs another name");
+            broken.push((format!("api.tokens[{index}].name"), message));
+        } else if earlier.iter().any(|other| other.name == *name) {
+            broken.push((format!("api.tokens[{index}].name"), format!("is there twice: `{name}` needs another name")));
+        }
+        broken
+    }
+}
+
+/// Tells whether a text can be sent as a token (RFC 6750), and has the length of one.
+pub(crate) fn is_bearer_token(token: &str) -> bool {
+    (16..=512).contains(&token.len()) && token.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._~+/=".contains(&c))
+}

@@ -1,0 +1,252 @@
+//! Limits the connections of one address, so that a few clients can't keep all others out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Network, masked};
+
+/// The bits of an IPv6 address that one client has at least: everything in a /64 is one.
+const IPV6_CLIENT: u8 = 64;
+
+/// One address has at most this part of all connections.
+const SHARE: usize = 4;
+
+/// The connection that gives way where an address has more than its share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GivesWay {
+    /// The one that is just made.
+    Newest,
+    /// The oldest one on which no request is being answered. So whoever only holds connections can't keep out those who use
+    /// theirs, not even from the same address.
+    OldestIdle,
+}
+
+/// Counts the connections that have not authorised themselves, by address.
+pub(super) struct ConnectionLimiter {
+    /// The most of one address.
+    share: usize,
+    gives_way: GivesWay,
+    /// Addresses that may have every connection.
+    exempt: Vec<Network>,
+    pending: Mutex<PendingConnections>,
+}
+
+#[derive(Default)]
+struct PendingConnections {
+    /// The number of the next connection.
+    next: u64,
+    /// Every connection that has not authorised itself and is not exempt, the oldest first.
+    all: BTreeMap<u64, PendingConnection>,
+    /// How many of them each client has.
+    counts: HashMap<IpAddr, usize>,
+}
+
+struct PendingConnection {
+    client: IpAddr,
+    /// How many requests are being answered on it.
+    requests: usize,
+    close: CancellationToken,
+}
+
+/// The place of one connection. Dropping it makes room for another.
+pub(super) struct ConnectionPlace {
+    limiter: Arc<ConnectionLimiter>,
+    number: u64,
+    close: CancellationToken,
+}
+
+/// A request that is being answered; ends with this.
+pub(super) struct RequestUnderWay(Arc<ConnectionPlace>);
+
+impl ConnectionLimiter {
+    /// A limiter for so many connections in all.
+    pub(super) fn new(connections: usize, gives_way: GivesWay, exempt: Vec<Network>) -> Self {
+        Self { share: (connections / SHARE).max(1), gives_way, exempt, pending: Mutex::default() }
+    }
+
+    /// Finds a place for one more connection of an address; `None` where it is the one that gives way.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionPlace> {
+        let (client, close) = (client(address), CancellationToken::new());
+        let mut pending = self.lock();
+        let number = pending.next;
+        pending.next += 1;
+        if !self.exempt.iter().any(|network| network.contains(address)) {
+            let has_its_share = pending.counts.get(&client).is_some_and(|count| *count >= self.share);
+            if has_its_share && !(self.gives_way == GivesWay::OldestIdle && pending.close_oldest(client)) {
+                return None;
+            }
+            pending.add(number, PendingConnection { client, requests: 0, close: close.clone() });
+        }
+        drop(pending);
+        Some(ConnectionPlace { limiter: Arc::clone(self), number, close })
+    }
+
+    /// Closes a connection where there are as many as there can be: the oldest idle one of the address that has the most
+    /// which have not authorised themselves.
+    pub(super) fn make_room(&self) {
+        if self.gives_way == GivesWay::OldestIdle {
+            let mut pending = self.lock();
+            let busiest = pending.counts.iter().max_by_key(|(_, count)| **count).map(|(client, _)| *client);
+            if let Some(client) = busiest {
+                pending.close_oldest(client);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PendingConnections> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PendingConnections {
+    fn add(&mut self, number: u64, connection: PendingConnection) {
+        *self.counts.entry(connection.client).or_default() += 1;
+        self.all.insert(number, connection);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<PendingConnection> {
+        let connection = self.all.remove(&number)?;
+        if let Some(count) = self.counts.get_mut(&connection.client) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&connection.client);
+            }
+        }
+        Some(connection)
+    }
+
+    /// Closes the oldest idle connection of a client; `false` where none is idle.
+    fn close_oldest(&mut self, client: IpAddr) -> bool {
+        let idle =
+            |(_, connection): &(&u64, &PendingConnection)| connection.client == client && connection.requests == 0;
+        let oldest = self.all.iter().find(idle).map(|(number, _)| *number);
+        let closed = oldest.and_then(|number| self.remove(number));
+        closed.inspect(|connection| connection.close.cancel()).is_some()
+    }
+}
+
+impl ConnectionPlace {
+    /// Counts the connection no more: a request on it had a token that is known.
+    pub(super) fn authorise(&self) {
+        self.limiter.lock().remove(self.number);
+    }
+
+    /// Waits until the connection has to give way.
+    pub(super) async fn closed(&self) {
+        self.close.cancelled().await;
+    }
+
+    /// Notes that a request is being answered for as long as the returned value lives.
+    pub(super) fn begin_request(self: &Arc<Self>) -> RequestUnderWay {
+        if let Some(connection) = self.limiter.lock().all.get_mut(&self.number) {
+            connection.requests += 1;
+        }
+        RequestUnderWay(Arc::clone(self))
+    }
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        self.limiter.lock().remove(self.number);
+    }
+}
+
+impl Drop for RequestUnderWay {
+    fn drop(&mut self) {
+        let Self(place) = self;
+        if let Some(connection) = place.limiter.lock().all.get_mut(&place.number) {
+            connection.requests = connection.requests.saturating_sub(1);
+        }
+    }
+}
+
+/// The address that stands for everything that one client can connect from.
+fn client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        address @ IpAddr::V4(_) => address,
+        address @ IpAddr::V6(_) => masked(address, IPV6_CLIENT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limiter(connections: usize, gives_way: GivesWay) -> Arc<ConnectionLimiter> {
+        Arc::new(ConnectionLimiter::new(connections, gives_way, vec!["10.0.0.0/8".parse().unwrap()]))
+    }
+
+    fn admit(limiter: &Arc<ConnectionLimiter>, address: &str) -> Option<Arc<ConnectionPlace>> {
+        limiter.admit(address.parse().unwrap()).map(Arc::new)
+    }
+
+    fn is_closed(place: &ConnectionPlace) -> bool {
+        place.close.is_cancelled()
+    }
+
+    #[test]
+    fn an_address_has_a_quarter_of_the_connections_and_a_trusted_one_as_many_as_it_likes() {
+        let limiter = limiter(8, GivesWay::Newest);
+        let enter = |text: &str| admit(&limiter, text);
+        let mut places: Vec<_> =
+            ["192.0.2.1", "::ffff:192.0.2.1"].map(enter).into_iter().collect::<Option<_>>().unwrap();
+        assert!(enter("192.0.2.1").is_none());
+        assert!(enter("192.0.2.2").is_some());
+        places.pop();
+        assert!(enter("192.0.2.1").is_some());
+        let network = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"].map(enter);
+        assert_eq!(network.each_ref().map(Option::is_some), [true, true, false, true]);
+        let proxy: Vec<_> = (0..5).map(|_| enter("10.1.2.3")).collect();
+        assert!(proxy.iter().all(Option::is_some));
+        limiter.make_room();
+        assert!(!is_closed(&places[0]), "nobody gives way who has a place");
+        drop((places, network));
+        let pending = limiter.lock();
+        assert!(pending.all.is_empty() && pending.counts.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_idle_connection_of_an_address_gives_way_to_its_newest() {
+        let limiter = limiter(12, GivesWay::OldestIdle);
+        let enter = |text: &str| admit(&limiter, text).unwrap();
+        let other = enter("192.0.2.9");
+        let [answering, authorised, idle, newer] = ["192.0.2.1"; 4].map(|address| {
+            let place = enter(address);
+            if limiter.lock().next == 3 {
+                place.authorise();
+            }
+            place
+        });
+        let request = answering.begin_request();
+        let newest = enter("192.0.2.1");
+        let closed = [&answering, &authorised, &idle, &newer, &newest, &other].map(|place| is_closed(place));
+        assert_eq!(closed, [false, false, true, false, false, false]);
+        drop(request);
+        enter("192.0.2.1");
+        assert!(is_closed(&answering), "its request is answered");
+    }
+
+    #[test]
+    fn whoever_answers_requests_everywhere_does_not_give_way() {
+        let limiter = limiter(4, GivesWay::OldestIdle);
+        let place = admit(&limiter, "192.0.2.1").unwrap();
+        let request = place.begin_request();
+        assert!(admit(&limiter, "192.0.2.1").is_none());
+        place.authorise();
+        assert!(admit(&limiter, "192.0.2.1").is_some());
+        drop(request);
+        assert!(!is_closed(&place));
+    }
+
+    #[test]
+    fn where_there_are_no_places_left_the_address_with_the_most_gives_way() {
+        let limiter = limiter(12, GivesWay::OldestIdle);
+        let one = admit(&limiter, "192.0.2.1").unwrap();
+        let others: Vec<_> = (0..3).map(|_| admit(&limiter, "192.0.2.2").unwrap()).collect();
+        limiter.make_room();
+        assert!(!is_closed(&one) && is_closed(&others[0]) && !is_closed(&others[1]));
+    }
+}
