@@ -241,7 +241,7 @@ mod tests {
     fn an_endpoint_that_believes_everybody_is_warned_of() {
         let file = |verify: &str| {
             format!(
-                "use = \"twilio\"\nsecrets = {{ account_sid = \"AC1\", auth_token = \"x\" }}\nwebhook = {{ {verify} }}\n"
+                "use = \"twilio\"\nsecrets = {{ account_sid = \"AC1\", auth_token = \"0123456789abcdef0123456789abcdef\" }}\nwebhook = {{ {verify} }}\n"
             )
         };
         let config = Config::default();

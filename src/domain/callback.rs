@@ -47,7 +47,7 @@ impl fmt::Debug for RawCallback {
 }
 
 /// Why a webhook call is not believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Unverified {
     /// What the signature needs is missing or can't be read.
     #[error("the call carries no signature that can be read")]
@@ -134,6 +134,8 @@ pub struct ChallengeReply {
     pub content_type: String,
     /// The body.
     pub body: Bytes,
+    /// True where the call had to know a token of the account to get it.
+    pub needs_token: bool,
 }
 
 #[cfg(test)]

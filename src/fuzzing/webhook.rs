@@ -141,12 +141,13 @@ fn endpoint(name: &str, secret: &str) -> Arc<dyn Webhook> {
             "name = \"x\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n\
              secrets = {{ webhook = {secret:?}, webhook_old = \"old-secret\", verify_token = {VERIFY_TOKEN:?} }}\n\
              [operations.act]\nrequest = {{ method = \"GET\", path = \"/\" }}\n{}",
-            table.split("```").next().unwrap()
+            // Secrets of any length are tried.
+            table.split("```").next().unwrap().replace("[webhook.verify]\n", "[webhook.verify]\nshort_keys = true\n")
         )
     } else {
         // One of the catalog.
         format!(
-            "use = {name:?}\nwebhook = {{}}\n\
+            "use = {name:?}\nwebhook = {{ verify = {{ short_keys = true }} }}\n\
              secrets = {{ api_key = \"k\", account_sid = \"AC1\", webhook = {secret:?}, auth_token = {secret:?} }}\n"
         )
     };

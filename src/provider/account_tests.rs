@@ -30,9 +30,8 @@ signature = { header = "X-Signature", encoding = "hex" }
 signed = "{{ body }}"
 "#;
 
-const DEFAULT: &str = "[secrets]\ntoken = \"token-default\"\nhook = \"hook-default\"\n";
-const US: &str =
-    "[secrets]\ntoken = \"token-us\"\nhook = \"hook-us\"\nagent = \"agent-us\"\n[account]\nregion = \"us\"\n";
+const DEFAULT: &str = "[secrets]\ntoken = \"token-default\"\nhook = \"hook-default-0123456789\"\n";
+const US: &str = "[secrets]\ntoken = \"token-us\"\nhook = \"hook-us-0123456789\"\nagent = \"agent-us\"\n[account]\nregion = \"us\"\n";
 
 fn read(provider: &str, accounts: &[(&str, &str)]) -> (TempDir, Result<Provider, Vec<FileError>>) {
     let folder = tempfile::tempdir().unwrap();
@@ -86,7 +85,7 @@ fn each_file_is_an_account_over_what_the_provider_file_states_for_all() {
     }
     let mut masked: Vec<_> = account(&provider, "us").secrets.iter().map(ExposeSecret::expose_secret).collect();
     masked.sort_unstable();
-    assert_eq!(masked, ["agent-us", "hook-us", "token-us"]);
+    assert_eq!(masked, ["agent-us", "hook-us-0123456789", "token-us"]);
 }
 
 #[test]
@@ -106,8 +105,9 @@ fn what_one_account_signs_another_does_not_believe() {
 
 #[test]
 fn without_a_folder_of_accounts_the_file_itself_is_the_only_one() {
-    let alone =
-        SHOP.replace("accounts_dir = \"accounts\"\n", "").replace("{ agent", "{ token = \"t-1\", hook = \"h\", agent");
+    let alone = SHOP
+        .replace("accounts_dir = \"accounts\"\n", "")
+        .replace("{ agent", "{ token = \"t-1\", hook = \"hook-of-the-file-itself\", agent");
     let (_folder, provider) = read(&alone, &[("us.toml", US)]);
     let provider = provider.unwrap_or_else(|errors| panic!("{}", lines(&errors)));
     assert_eq!(provider.accounts.len(), 1);

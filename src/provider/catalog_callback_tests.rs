@@ -15,14 +15,14 @@ fn notice(provider: &str, content_type: &str, body: &str) -> Notice {
 
 fn notices(provider: &str, content_type: &str, body: &str) -> Vec<Notice> {
     let key = match provider {
-        "adyen" => "00",
+        "adyen" => "000102030405060708090a0b0c0d0e0f",
         "sendgrid" => {
             "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEOw376KBx+UmQ767YVql4K3Mt84Lb7yR1+bcsso7iMlKEQN+6Nh1ZjuQUJUGSfwmPqyFQ4mx/nQ6ZvmOgKc1kdQ=="
         }
-        _ => "whsec_1",
+        _ => "whsec_0123456789abcdef",
     };
     let secrets = format!(
-        "{{ api_key = \"k\", account_sid = \"AC1\", auth_token = \"tok\", merchant_account = \"m\", bot_token = \"b\", \
+        "{{ api_key = \"k\", account_sid = \"AC1\", auth_token = \"0123456789abcdef0123456789abcdef\", merchant_account = \"m\", bot_token = \"b\", \
          client_id = \"c\", client_secret = \"s\", webhook = {key:?} }}"
     );
     let file = format!("use = {provider:?}\nsecrets = {secrets}\nwebhook = {{}}\n");

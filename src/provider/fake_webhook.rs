@@ -49,10 +49,14 @@ impl Webhook for FakeWebhook {
         }
     }
 
+    fn is_verifying(&self) -> bool {
+        true
+    }
+
     /// The parameter `challenge` of the query is answered with itself.
     fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply> {
         let body = call.query("challenge")?.into_owned().into();
-        Some(ChallengeReply { content_type: "text/plain".to_owned(), body })
+        Some(ChallengeReply { content_type: "text/plain".to_owned(), body, needs_token: false })
     }
 
     /// The body tells of one thing: `event`, `id`, `command`, `reference`, and whether it is `completed` or `declined`.

@@ -112,7 +112,8 @@ reply = "{{ query['challenge'] }}"
 
 #[test]
 fn every_wrong_webhook_table_is_refused_with_line_key_and_remedy() {
-    assert!(parse(&format!("{GOOD}{WEBHOOK}")).is_ok());
+    let good = GOOD.replace("literal-token", "literal-token-of-many-bytes");
+    assert!(parse(&format!("{good}{WEBHOOK}")).is_ok());
     let table = [
         ("[webhook.verify]", "[webhook.verfy]"),
         ("[webhook.verify]", "[webhook]\nverify = \"nobody\"\n[elsewhere]"),
@@ -157,7 +158,7 @@ fn every_wrong_webhook_table_is_refused_with_line_key_and_remedy() {
     let mut text = String::new();
     for (from, to) in table {
         assert!(WEBHOOK.contains(from), "{from}");
-        let file = format!("{GOOD}{}", WEBHOOK.replacen(from, to, 1));
+        let file = format!("{good}{}", WEBHOOK.replacen(from, to, 1));
         let faults = parse(&file).map(|_| ()).expect_err(to);
         writeln!(text, "# {}\n{}", to.replace('\n', " | "), lines(&faults)).unwrap();
     }
@@ -166,6 +167,40 @@ fn every_wrong_webhook_table_is_refused_with_line_key_and_remedy() {
         "only the heading may show it"
     );
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_webhook_secret_below_16_bytes_is_refused_unless_the_file_says_that_its_provider_makes_such() {
+    let nothing = "";
+    for (secret, more, size) in [
+        ("fifteen-letters", nothing, Some(15)),
+        ("sixteen--letters", nothing, None),
+        ("0102030405060708090a0b0c0d0e0f", "key_encoding = \"hex\"", Some(15)),
+        ("0102030405060708090a0b0c0d0e0f10", "key_encoding = \"hex\"", None),
+        ("whsec_AQIDBAUGBwgJCgsMDQ4P", "key_encoding = \"base64\"\nkey_prefix = \"whsec_\"", Some(15)),
+        ("whsec_AQIDBAUGBwgJCgsMDQ4PEA", "key_encoding = \"base64\"\nkey_prefix = \"whsec_\"", None),
+        ("prefix-and-word", "key_prefix = \"prefix-\"", Some(8)),
+        ("hush", nothing, Some(4)),
+        ("hush", "short_keys = true", None),
+        ("fifteen-letters", "short_keys = false", Some(15)),
+    ] {
+        let good = GOOD.replace("literal-token", secret);
+        let webhook = WEBHOOK.replace("[webhook.verify]", &format!("[webhook.verify]\n{more}"));
+        let errors = parse(&format!("{good}{webhook}")).map(|_| ());
+        let Some(size) = size else {
+            assert!(errors.is_ok(), "{secret} {more}");
+            continue;
+        };
+        let error = lines(&errors.unwrap_err());
+        assert!(error.contains("webhook.verify.keys[0].secret: has ") && error.contains("short_keys"), "{error}");
+        assert!(error.contains(&format!("has {size} bytes")) && !error.contains(secret), "{error}");
+    }
+    // The other of two keys.
+    let two = "keys = [{ secret = \"{{ secrets.token }}\" }, { secret = \"{{ secrets.old }}\", until = 2030-01-01 }]\n";
+    let webhook = WEBHOOK.replace("keys = [{ secret = \"{{ secrets.token }}\" }]\n", two);
+    let good = GOOD.replace("\"literal-token\"", "\"literal-token-of-many-bytes\", old = \"short\"");
+    let error = lines(&parse(&format!("{good}{webhook}")).map(|_| ()).unwrap_err());
+    assert!(error.contains("webhook.verify.keys[1].secret: has 5 bytes"), "{error}");
 }
 
 const READING: &str = r#"
@@ -231,7 +266,7 @@ fn what_calls_mean_is_refused_with_line_key_and_remedy_where_it_can_t_be_read() 
 fn an_empty_table_takes_the_catalogs_endpoint_and_needs_its_secret() {
     let stripe = |rest: &str| parse(&format!("use = \"stripe\"\n{rest}"));
     assert!(stripe("secrets = { api_key = \"k\" }").is_ok_and(|provider| !provider.is_called_back()));
-    let whole = stripe("secrets = { api_key = \"k\", webhook = \"whsec_1\" }\nwebhook = {}\n");
+    let whole = stripe("secrets = { api_key = \"k\", webhook = \"whsec_0123456789abcdef\" }\nwebhook = {}\n");
     assert!(whole.is_ok_and(|provider| provider.is_called_back()));
     let errors = stripe("secrets = { api_key = \"k\" }\nwebhook = {}\n").map(|_| ()).unwrap_err();
     let own = parse(&format!("{GOOD}\n[webhook]\n")).map(|_| ()).unwrap_err();

@@ -139,7 +139,9 @@ fn a_file_that_needs_a_callback_url_is_refused_where_there_is_none() {
 
 /// The form that Twilio is sent for a text, where callback URLs are configured, or not.
 fn sent_to_twilio(webhook: &str, configured: bool, payload: &serde_json::Value) -> (Provider, Vec<(String, String)>) {
-    let file = format!("use = \"twilio\"\nsecrets = {{ account_sid = \"AC1\", auth_token = \"12345\" }}\n{webhook}\n");
+    let file = format!(
+        "use = \"twilio\"\nsecrets = {{ account_sid = \"AC1\", auth_token = \"12345678901234567890123456789012\" }}\n{webhook}\n"
+    );
     let defaults = Defaults { links: configured.then(links), ..fixture::defaults() };
     let provider = Provider::parse(&file, "twilio.toml", &defaults).map_err(|errors| lines(&errors)).unwrap();
     let command = fixture::command("send_sms", payload);

@@ -34,7 +34,7 @@ pub use self::fault::FileError;
 use self::link::{EchoTokens, Links};
 pub use self::parse::file_schema;
 pub use self::payload::{PayloadSchema, SchemaError};
-use self::webhook::{CannotSign, PrivateKey, Step};
+use self::webhook::{CalledWebhook, CannotSign, PrivateKey, Step};
 use crate::domain::callback::{ChallengeReply, Notice, RawCallback, Unverified};
 use crate::domain::command::Command;
 use crate::domain::exchange::{Answer, Request};
@@ -99,6 +99,9 @@ pub trait Webhook: Send + Sync {
     /// # Errors
     /// [`Unverified`]: it is not to be believed.
     fn verify(&self, call: &RawCallback, now: Timestamp) -> Result<(), Unverified>;
+
+    /// False where every call is taken, whoever made it.
+    fn is_verifying(&self) -> bool;
 
     /// What to answer where the provider only asks whether the endpoint is really its owner's; `None` for every other call.
     /// A call that is answered so is not published. [`webhook::receive`] knows which calls have to be verified before.
@@ -181,6 +184,15 @@ impl Provider {
     #[must_use]
     pub fn webhook(&self, account: &Name) -> Option<&Arc<dyn Webhook>> {
         self.accounts.get(account)?.webhook.as_ref()
+    }
+
+    /// The endpoint of an account, or of another one that stands in for an account that does not exist; `None` where the provider
+    /// has no endpoint.
+    #[must_use]
+    pub fn called_webhook(&self, account: &Name) -> Option<CalledWebhook<'_>> {
+        let known = self.webhook(account).map(CalledWebhook::OfAccount);
+        let stand_in = || self.accounts.values().find_map(|account| account.webhook.as_ref());
+        known.or_else(|| stand_in().map(CalledWebhook::StandIn))
     }
 
     /// The account that commands mean which name none; `None` where there is no such account.

@@ -21,7 +21,7 @@ BASE = """name = "NAME"
 type = "payment"
 protocol = "rest"
 base_url = "https://api.example.com"
-secrets = { webhook = "${env:SECRET}", webhook_old = "old", verify_token = "word" }
+secrets = { webhook = "${env:SECRET}", webhook_old = "old-one-of-many-bytes", verify_token = "word" }
 
 [operations.act]
 request = { method = "GET", path = "/" }

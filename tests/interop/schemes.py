@@ -315,13 +315,13 @@ def of_node(node):
         "x-shopify-webhook-id": "w-1",
     }
     return [
-        Scheme("github", "It's a Secret", "another", github_sign, check("github"), "github"),
-        Scheme("shopify", "hush", "another", shopify_sign, check("shopify"), "shopify", (Call(headers=topic),)),
-        Scheme("stripe (node)", "whsec_abc", "whsec_def", node_stripe_sign, check("stripe"), timed=True),
+        Scheme("github", "It's a Secret that is long", "another-one-that-is-long", github_sign, check("github"), "github"),
+        Scheme("shopify", "hush-hush-hush-hush", "another-one-that-is-long", shopify_sign, check("shopify"), "shopify", (Call(headers=topic),)),
+        Scheme("stripe (node)", "whsec_0123456789abcdef", "whsec_fedcba9876543210", node_stripe_sign, check("stripe"), timed=True),
         Scheme(
             "standard (node)", SECRETS[0], SECRETS[1], node_standard_sign, check("standard"), "standard", timed=True
         ),
-        Scheme("twilio (node)", "12345", "54321", node_twilio_sign, check("twilio"), drafts=FORMS[:2]),
+        Scheme("twilio (node)", "12345678901234567890123456789012", "54321" * 5, node_twilio_sign, check("twilio"), drafts=FORMS[:2]),
     ]
 
 
@@ -340,15 +340,15 @@ def schemes(node):
     """Every scheme with a library to hold ferryd against."""
     payment = Call(url=URL + "&data.id=123456")
     return [
-        Scheme("stripe", "whsec_abc", "whsec_def", stripe_sign, stripe_check, timed=True),
-        Scheme("twilio", "12345", "54321", twilio_sign, twilio_check, drafts=FORMS),
-        Scheme("easypost", "sécret ﬁ", "secret", easypost_sign, easypost_check),
-        Scheme("slack", "8f742231b10e8888", "another", slack_sign, slack_check, "slack", timed=True),
+        Scheme("stripe", "whsec_0123456789abcdef", "whsec_fedcba9876543210", stripe_sign, stripe_check, timed=True),
+        Scheme("twilio", "12345678901234567890123456789012", "54321" * 5, twilio_sign, twilio_check, drafts=FORMS),
+        Scheme("easypost", "sécret ﬁ of many bytes", "secret of many bytes", easypost_sign, easypost_check),
+        Scheme("slack", "8f742231b10e8888", "another-one-that-is-long", slack_sign, slack_check, "slack", timed=True),
         Scheme("standard", *SECRETS, standard_sign, standard_check, "standard", timed=True),
         Scheme("svix", *SECRETS, svix_sign, svix_check, "svix", timed=True),
-        Scheme("square", "asdf1234", "another", square_sign, square_check, "square"),
+        Scheme("square", "asdf1234asdf1234", "another-one-that-is-long", square_sign, square_check, "square"),
         Scheme(
-            "mercado-pago", "hush", "another", mercado_pago_sign, mercado_pago_check, "mercado-pago", (payment,),
+            "mercado-pago", "hush-hush-hush-hush", "another-one-that-is-long", mercado_pago_sign, mercado_pago_check, "mercado-pago", (payment,),
             timed=True, signs_body=False,
         ),  # fmt: skip
         Scheme("adyen-platform", *ADYEN, adyen_platform_sign, adyen_platform_check, "adyen-platform"),

@@ -18,7 +18,7 @@ async fn rig(keys: &str) -> Rig {
         .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
         .env(TOKEN_KEYS, TOKEN_KEY);
     for (name, account) in [("default", ""), ("us", "[account]\npath = \"us\"\n")] {
-        let secrets = format!("[secrets]\napi_key = \"sk-{name}-77\"\nwebhook = \"whsec-{name}\"\n");
+        let secrets = format!("[secrets]\napi_key = \"sk-{name}-77\"\nwebhook = \"whsec-0123456789-{name}\"\n");
         rig.setup = rig.setup.file(&format!("providers/accounts/{name}.toml"), &(secrets + account));
     }
     rig
@@ -78,22 +78,24 @@ async fn a_call_of_one_account_says_nothing_about_the_commands_of_another() {
         rig.events.first(SOON, |event| event["subject"] == id && word(event, "data.state") == "waiting").await;
     }
     let ends_us = told_by("us", "e-1", "charge.succeeded", json!({"command": "us-1"}));
-    // The secret of one is none at the endpoint of the other, and no account is no endpoint.
-    for (endpoint, secret, status) in
-        [("acme/us", "whsec-default", 401), ("acme", "whsec-us", 401), ("acme/mars", "whsec-us", 404)]
-    {
+    // The secret of one is none at the endpoint of the other, and an account that does not exist is answered alike.
+    for (endpoint, secret, status) in [
+        ("acme/us", "whsec-0123456789-default", 401),
+        ("acme", "whsec-0123456789-us", 401),
+        ("acme/mars", "whsec-0123456789-us", 401),
+    ] {
         assert_eq!(call_at(&daemon, endpoint, secret, &ends_us).await, Some(status), "{endpoint}");
     }
     // Signed by the default account, it is told, and belongs to no command of that account.
-    assert_eq!(call_at(&daemon, "acme", "whsec-default", &ends_us).await, Some(200));
+    assert_eq!(call_at(&daemon, "acme", "whsec-0123456789-default", &ends_us).await, Some(200));
     let event = rig.events.first(SOON, |event| event["id"] == "callback/acme/default/e-1").await;
     assert_eq!(event["data"].get("command"), None);
-    assert_eq!(call_at(&daemon, "acme/us", "whsec-us", &ends_us).await, Some(200));
+    assert_eq!(call_at(&daemon, "acme/us", "whsec-0123456789-us", &ends_us).await, Some(200));
     assert_eq!(word(&rig.terminal("us-1").await, "data.state"), "completed");
     let event = rig.events.first(SOON, |event| event["id"] == "callback/acme/us/e-1").await;
     assert_eq!(word(&event, "data.command.id"), "us-1");
     let ends_eu = told("e-2", "charge.succeeded", json!({"command": "eu-1"}));
-    assert_eq!(call_at(&daemon, "acme/default", "whsec-default", &ends_eu).await, Some(200));
+    assert_eq!(call_at(&daemon, "acme/default", "whsec-0123456789-default", &ends_eu).await, Some(200));
     assert_eq!(word(&rig.terminal("eu-1").await, "data.state"), "completed");
     rig.end(&daemon).await;
 }

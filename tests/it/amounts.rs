@@ -6,7 +6,7 @@ use crate::callbacks::{TOKEN_KEY, TOKEN_KEYS, call, told};
 use crate::harness::daemon::Daemon;
 use crate::rig::{File, Rig, SOON, and, command, word};
 
-const SECRET: &str = "whsec-acme-7";
+const SECRET: &str = "whsec-acme-0123456789";
 
 const FILE: &str = r#"
 [webhook]

@@ -54,7 +54,7 @@ async fn rig(verify: &str) -> Rig {
     rig.signed_by(SECRET, "https://hooks.example.com").env(KEYS, KEY)
 }
 
-const SECRET: &str = "whsec-acme-7";
+const SECRET: &str = "whsec-acme-0123456789";
 
 /// Calls a path with a query, signed.
 async fn call_at(daemon: &Daemon, target: &str, body: &Value) -> Option<u16> {

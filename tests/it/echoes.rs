@@ -12,7 +12,7 @@ use crate::harness::broker::persistent;
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, command, exchanges, word};
 
-const SECRET: &str = "whsec-acme-7";
+const SECRET: &str = "whsec-acme-0123456789";
 const KEYS: &str = "FERRYD_WEBHOOKS__TOKEN_KEYS";
 
 /// The provider echoes an id, which anybody who pays there can write, and a token, which no payload can.

@@ -9,7 +9,7 @@ use crate::callbacks::{TOKEN_KEY, TOKEN_KEYS, token_of};
 use crate::harness::daemon::Daemon;
 use crate::rig::{File, Rig, SOON, charge, word};
 
-const SECRET: &str = "whsec-acme-7";
+const SECRET: &str = "whsec-acme-0123456789";
 
 const KEYS: &str = r#"
 [webhook]
@@ -170,7 +170,7 @@ async fn what_becomes_of_a_call_that_is_sent_is_told_with_what_to_do() {
         assert!(printed(&taken).contains(line), "{}", printed(&taken));
     }
     // The daemon has another secret by now than the file.
-    let rig = rig.changed("acme", SECRET, "whsec-another");
+    let rig = rig.changed("acme", SECRET, "whsec-another-0123456789");
     let refused = send(&rig, &daemon, &body, &[]).await;
     assert_eq!(refused.status.code(), Some(1));
     assert!(printed(&refused).contains("answer    401: not believed"), "{}", printed(&refused));
@@ -183,7 +183,7 @@ async fn what_becomes_of_a_call_that_is_sent_is_told_with_what_to_do() {
     for words in ["the call was not sent", "is `ferryd run` up"] {
         assert!(printed(&gone).contains(words), "{}", printed(&gone));
     }
-    assert!(!printed(&taken).contains(SECRET) && !printed(&refused).contains("whsec-another"));
+    assert!(!printed(&taken).contains(SECRET) && !printed(&refused).contains("whsec-another-0123456789"));
 }
 
 #[tokio::test]

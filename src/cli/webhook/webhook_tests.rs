@@ -17,7 +17,7 @@ fn folder() -> tempfile::TempDir {
     std::fs::create_dir(folder.path().join("providers")).unwrap();
     let providers = folder.path().join("providers");
     write("ferryd.toml", &format!("[providers]\ndir = {providers:?}\n"));
-    let stripe = "use = \"stripe\"\nsecrets = { api_key = \"sk\", webhook = \"whsec_hush_hush\" }\n";
+    let stripe = "use = \"stripe\"\nsecrets = { api_key = \"sk\", webhook = \"whsec_hush_hush_hush_hush\" }\n";
     write("providers/stripe.toml", &format!("{stripe}webhook = {{}}\n"));
     write("providers/deaf.toml", &format!("{stripe}name = \"deaf\"\n"));
     std::fs::write(folder.path().join("call.http"), CALL).unwrap();

@@ -109,7 +109,7 @@ fn what_differs_in_a_notice_is_named_by_its_place() {
 
 #[test]
 fn examples_of_calls_are_not_taken_over_from_the_catalog() {
-    let text = "use = \"stripe\"\nsecrets = { api_key = \"x\", webhook = \"y\" }\nwebhook = {}\n";
+    let text = "use = \"stripe\"\nsecrets = { api_key = \"x\", webhook = \"whsec_0123456789abcdef\" }\nwebhook = {}\n";
     assert_eq!(tests(text), Vec::new());
 }
 

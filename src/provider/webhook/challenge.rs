@@ -39,7 +39,11 @@ impl Challenge {
             return None;
         }
         let body = self.reply.string(&scope).ok()??;
-        Some(ChallengeReply { content_type: self.content_type.clone(), body: body.into() })
+        Some(ChallengeReply {
+            content_type: self.content_type.clone(),
+            body: body.into(),
+            needs_token: self.token.is_some(),
+        })
     }
 
     fn knows_token(&self, scope: &Scope) -> bool {

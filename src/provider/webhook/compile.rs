@@ -32,6 +32,9 @@ use crate::provider::rest::text::Text;
 /// How far the time of signing may be from now where the file does not say.
 const TOLERANCE: Duration = Duration::from_mins(5);
 
+/// The fewest bytes of a secret, unless the file says that its provider makes shorter ones.
+const LEAST_SECRET: usize = 16;
+
 /// The secrets of a file.
 #[derive(Clone, Copy)]
 pub(in crate::provider) struct SecretsOfFile<'f> {
@@ -212,7 +215,16 @@ fn keys(
             None => None,
             Some(time) => Some(time?),
         };
-        at.key("secret").check(Key::new(algorithm, encoding, text, until))
+        let at = at.key("secret");
+        let key = at.check(Key::new(algorithm, encoding, text, until))?;
+        if let Some(size) = key.secret_size.filter(|size| *size < LEAST_SECRET && !file.short_keys) {
+            at.refuse(format!(
+                "has {size} bytes, and one of less than {LEAST_SECRET} could be guessed; make a longer one at the provider, or \
+                 write `short_keys = true` beside `keys` where the provider makes no longer ones"
+            ));
+            return None;
+        }
+        Some(key)
     };
     let keys: Vec<_> = file.keys.iter().enumerate().map(compile).collect();
     keys.into_iter().collect()

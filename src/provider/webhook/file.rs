@@ -182,6 +182,9 @@ pub(super) struct VerifyTable {
     pub(super) key_encoding: Option<KeyEncoding>,
     /// What stands before a key and is no part of it, such as `whsec_`.
     pub(super) key_prefix: Option<String>,
+    /// Whether the provider makes secrets of less than 16 bytes, which are refused otherwise. Default: false.
+    #[serde(default)]
+    pub(super) short_keys: bool,
     /// Where signatures are.
     pub(super) signature: Option<SignatureFile>,
     /// Where the time of signing is. Absent: calls carry none, and old ones can be repeated.

@@ -24,8 +24,9 @@ pub(super) fn fragments() -> Vec<String> {
     document.lines().filter_map(|line| line.strip_prefix("```toml webhook ")).map(str::to_owned).collect()
 }
 
-/// The endpoint of a `[webhook]` table in a file with this secret.
+/// The endpoint of a `[webhook]` table in a file with this secret, which may be short: those of published examples are.
 pub(super) fn endpoint_of(tables: &str, secret: &str) -> Arc<dyn Webhook> {
+    let tables = tables.replace("[webhook.verify]\n", "[webhook.verify]\nshort_keys = true\n");
     let file = format!(
         "name = \"x\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n\
          secrets = {{ webhook = {secret:?}, webhook_old = \"old-secret\", verify_token = \"word-of-mine\" }}\n\
@@ -48,7 +49,7 @@ pub(super) fn endpoint(name: &str, secret: &str) -> Arc<dyn Webhook> {
     let secrets = format!(
         "{{ api_key = \"k\", bot_token = \"k\", account_sid = \"AC1\", webhook = {secret:?}, auth_token = {secret:?} }}"
     );
-    let file = format!("use = {name:?}\nsecrets = {secrets}\nwebhook = {{}}\n");
+    let file = format!("use = {name:?}\nsecrets = {secrets}\nwebhook = {{ verify = {{ short_keys = true }} }}\n");
     parse(&file)
         .unwrap_or_else(|errors| panic!("{}", lines(&errors)))
         .default_account()

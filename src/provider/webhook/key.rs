@@ -51,6 +51,8 @@ pub(super) enum KeyError {
 pub(super) struct Key {
     /// When it stops being taken.
     pub(super) until: Option<Timestamp>,
+    /// The bytes of a secret; `None` for a public key.
+    pub(super) secret_size: Option<usize>,
     verifier: Verifier,
 }
 
@@ -85,11 +87,15 @@ impl Key {
         until: Option<Timestamp>,
     ) -> Result<Self, KeyError> {
         let name = algorithm.name();
+        let mut secret_size = None;
+        let mut shared = |algorithm: hmac::Algorithm| {
+            let bytes = secret(name, encoding, text)?;
+            secret_size = Some(bytes.len());
+            Ok(Verifier::Secret(hmac::Key::new(algorithm, &bytes)))
+        };
         let verifier = match algorithm {
-            AlgorithmFile::HmacSha1 => {
-                Verifier::Secret(secret(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, name, encoding, text)?)
-            }
-            AlgorithmFile::HmacSha256 => Verifier::Secret(secret(hmac::HMAC_SHA256, name, encoding, text)?),
+            AlgorithmFile::HmacSha1 => shared(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY)?,
+            AlgorithmFile::HmacSha256 => shared(hmac::HMAC_SHA256)?,
             AlgorithmFile::EcdsaP256 => {
                 let point = public(name, encoding, text, &SPKI_P256)?;
                 let is_point = point.len() == 65 && point.first() == Some(&0x04);
@@ -102,7 +108,7 @@ impl Key {
                 Verifier::Public(UnparsedPublicKey::new(&ED25519, bytes))
             }
         };
-        Ok(Self { until, verifier })
+        Ok(Self { until, secret_size, verifier })
     }
 
     /// Whether it is taken at this time.
@@ -130,12 +136,8 @@ impl Key {
     }
 }
 
-fn secret(
-    algorithm: hmac::Algorithm,
-    name: &'static str,
-    encoding: KeyEncoding,
-    text: &str,
-) -> Result<hmac::Key, KeyError> {
+/// The bytes of a secret.
+fn secret(name: &'static str, encoding: KeyEncoding, text: &str) -> Result<Vec<u8>, KeyError> {
     let bytes = match encoding {
         KeyEncoding::Utf8 => text.as_bytes().to_vec(),
         KeyEncoding::Utf8Nfkd => text.nfkd().collect::<String>().into_bytes(),
@@ -146,7 +148,7 @@ fn secret(
             return Err(KeyError::Unfit { algorithm: name, remedy });
         }
     };
-    if bytes.is_empty() { Err(KeyError::Empty) } else { Ok(hmac::Key::new(algorithm, &bytes)) }
+    if bytes.is_empty() { Err(KeyError::Empty) } else { Ok(bytes) }
 }
 
 /// The bytes of a public key; `head` is what stands before them in an SPKI.

@@ -26,6 +26,8 @@ mod sign;
 mod signed;
 pub(super) mod token;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use self::adyen::AdyenPayments;
@@ -63,6 +65,52 @@ pub fn receive(webhook: &dyn Webhook, call: &RawCallback, now: Timestamp) -> Res
     }
     webhook.verify(call, now)?;
     Ok(webhook.challenge(call).map_or(Reception::Believed, Reception::Challenge))
+}
+
+/// The endpoint that a path of a provider leads to.
+///
+/// A caller must not learn which accounts exist. A call to an account that does not exist is received by the endpoint of another
+/// one, with the same work and the same answers, and no secret of that account is good for it.
+#[derive(Clone, Copy)]
+pub enum CalledWebhook<'p> {
+    /// The endpoint of the account that the path names.
+    OfAccount(&'p Arc<dyn Webhook>),
+    /// The endpoint of another account: the one that the path names does not exist.
+    StandIn(&'p Arc<dyn Webhook>),
+}
+
+/// Why a call is not received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum NotReceived {
+    /// The call is not to be believed.
+    #[error(transparent)]
+    Unverified(Unverified),
+    /// The account does not exist. Its caller is told the same as one whose call is not to be believed.
+    #[error("the provider has no such account")]
+    UnknownAccount,
+}
+
+impl CalledWebhook<'_> {
+    /// Verifies a call and looks whether it is a challenge, as [`receive`] does.
+    ///
+    /// # Errors
+    /// [`NotReceived`]: it is not to be believed, or not for an account that exists.
+    pub fn receive(&self, call: &RawCallback, now: Timestamp) -> Result<Reception, NotReceived> {
+        match self {
+            Self::OfAccount(webhook) => receive(webhook.as_ref(), call, now).map_err(NotReceived::Unverified),
+            Self::StandIn(webhook) => match receive(webhook.as_ref(), call, now) {
+                // Anybody gets this answer, at every account.
+                Ok(Reception::Challenge(reply))
+                    if !reply.needs_token && (call.method == "GET" || !webhook.is_verifying()) =>
+                {
+                    Ok(Reception::Challenge(reply))
+                }
+                // Anybody's calls are taken, at every account; whoever reads the queue drops this one.
+                Ok(_) if !webhook.is_verifying() => Ok(Reception::Believed),
+                _ => Err(NotReceived::UnknownAccount),
+            },
+        }
+    }
 }
 
 /// A provider's endpoint, compiled from its file.
@@ -129,6 +177,10 @@ impl Endpoint {
 impl Webhook for Endpoint {
     fn verify(&self, call: &RawCallback, now: Timestamp) -> Result<(), Unverified> {
         self.examine(call, now, &mut Trail::untold())
+    }
+
+    fn is_verifying(&self) -> bool {
+        !matches!(self.verification, Verification::None)
     }
 
     fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply> {

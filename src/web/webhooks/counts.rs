@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::info;
 
 use super::refusal::Refusal;
+use crate::provider::webhook::NotReceived;
 
 /// How many calls ended how.
 #[derive(Debug, Default)]
@@ -24,7 +25,7 @@ pub struct Counted {
     pub kept: u64,
     /// Challenges that were answered.
     pub challenged: u64,
-    /// To an endpoint that does not exist.
+    /// To an endpoint or account that does not exist.
     pub nowhere: u64,
     /// Of another method or type, too large, too slow or broken.
     pub unreadable: u64,
@@ -45,8 +46,8 @@ impl Counts {
 
     pub(super) fn refused(&self, refusal: Refusal) {
         let count = match refusal {
-            Refusal::NoEndpoint => &self.nowhere,
-            Refusal::Unverified(_) => &self.unverified,
+            Refusal::NoEndpoint | Refusal::NotReceived(NotReceived::UnknownAccount) => &self.nowhere,
+            Refusal::NotReceived(NotReceived::Unverified(_)) => &self.unverified,
             Refusal::NotKept(_) | Refusal::Stopping => &self.not_kept,
             Refusal::OtherMethod
             | Refusal::OnlyPost

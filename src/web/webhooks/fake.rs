@@ -1,6 +1,7 @@
 //! An endpoint for tests, in front of queues in memory that do as they are told.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
@@ -65,14 +66,17 @@ pub(super) struct Site {
 
 impl Site {
     pub fn with(settings: Webhooks) -> Self {
+        Self::of([fake_webhook::given(provider("acme", "")), provider("mute", "")], settings)
+    }
+
+    /// An endpoint in front of these providers.
+    pub fn of(providers: impl IntoIterator<Item = Provider>, settings: Webhooks) -> Self {
         let queues = Arc::new(Queues {
             kept: Mutex::default(),
             behaviour: watch::channel(Behaviour::Confirm).0,
             arrived: watch::channel(0).0,
         });
-        let acme = provider("acme");
-        let acme = fake_webhook::given(acme);
-        let registry = Registry::new([acme, provider("mute")], BTreeMap::new());
+        let registry = Registry::new(providers, BTreeMap::new());
         let stop = CancellationToken::new();
         let keep = Arc::clone(&queues) as Arc<dyn Keep>;
         let endpoint = Arc::new(Endpoint::new(Arc::new(registry), keep, settings, stop.clone()));
@@ -80,11 +84,15 @@ impl Site {
     }
 }
 
-fn provider(name: &str) -> Provider {
-    let defaults = Config::from_parts(None, &Environment::new()).unwrap().provider_defaults();
+/// A provider whose file goes on with these tables.
+pub(super) fn provider(name: &str, tables: &str) -> Provider {
+    let config =
+        "[webhooks]\npublic_url = 'https://hooks.example.com'\ntoken_keys = ['0123456789abcdef0123456789abcdef']\n";
+    let defaults =
+        Config::from_parts(Some((Path::new("ferryd.toml"), config)), &Environment::new()).unwrap().provider_defaults();
     let text = format!(
         "name = \"{name}\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n
-         [operations.find]\nrequest = {{ method = \"GET\", path = \"/\" }}\n"
+         [operations.find]\nrequest = {{ method = \"GET\", path = \"/\" }}\n{tables}"
     );
     Provider::parse(&text, "test.toml", &defaults).unwrap()
 }

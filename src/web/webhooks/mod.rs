@@ -30,15 +30,20 @@ use tokio_util::sync::CancellationToken;
 
 use self::counts::Counts;
 use self::queue::{Keep, PATIENCE};
+use self::refusal::Refusal;
 use super::connection_limiter::{ConnectionLimiter, GivesWay};
 use super::routes::attend;
 use super::server::{Limits, Listener, Reception};
 use crate::config::Webhooks;
 use crate::provider::registry::Registry;
+use crate::telemetry::log_throttle::LogThrottle;
 
 /// The most bytes of a call's head. It travels as headers of a message, which must fit one frame of 128 KiB, and an odd byte can
 /// become three there.
 const HEAD_BYTES: usize = 32 << 10;
+
+/// How often a line about calls that are refused for one reason is logged.
+const REFUSAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What all calls share.
 pub struct Endpoint {
@@ -46,6 +51,8 @@ pub struct Endpoint {
     keep: Arc<dyn Keep>,
     settings: Webhooks,
     counts: Counts,
+    /// Limits the lines about refused calls, which anybody can make as often as they like.
+    refusals: LogThrottle<Refusal>,
     stop: CancellationToken,
 }
 
@@ -53,7 +60,8 @@ impl Endpoint {
     /// An endpoint for the providers of a registry. Nothing is taken any more once `stop` is cancelled.
     #[must_use]
     pub fn new(registry: Arc<Registry>, keep: Arc<dyn Keep>, settings: Webhooks, stop: CancellationToken) -> Self {
-        Self { registry, keep, settings, counts: Counts::default(), stop }
+        let refusals = LogThrottle::new(REFUSAL_INTERVAL);
+        Self { registry, keep, settings, counts: Counts::default(), refusals, stop }
     }
 
     /// What became of all calls so far.
@@ -95,6 +103,9 @@ mod fake;
 
 #[cfg(test)]
 mod connection_tests;
+
+#[cfg(test)]
+mod unknown_account_tests;
 
 #[cfg(test)]
 mod webhooks_tests;

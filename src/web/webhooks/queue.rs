@@ -36,7 +36,7 @@ pub trait Keep: Send + Sync {
 }
 
 /// Why a call could not be kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NotKept {
     /// There is no connection to the broker.
     #[error("the broker can't be reached")]

@@ -8,15 +8,15 @@ use tracing::{info, warn};
 
 use super::queue::NotKept;
 use crate::config::Webhooks;
-use crate::domain::callback::Unverified;
 use crate::domain::name::Name;
+use crate::provider::webhook::NotReceived;
 use crate::web::body::{Unread, hang_up};
 use crate::web::problem::{Kind, Problem};
 
 /// Why a call is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub(super) enum Refusal {
-    /// No provider, no webhook of it, no such account, or another path altogether.
+    /// No provider, no webhook of it, or another path altogether.
     #[error("there is no such endpoint")]
     NoEndpoint,
     /// Neither `POST` nor `GET`.
@@ -40,9 +40,9 @@ pub(super) enum Refusal {
     /// The body ended early, or the address is none.
     #[error("the request ends before its end, or its address can't be read")]
     Broken,
-    /// It is not believed.
+    /// It is not believed, or for no account.
     #[error("{0}")]
-    Unverified(Unverified),
+    NotReceived(NotReceived),
     /// It is believed, but could not be kept.
     #[error("{0}")]
     NotKept(NotKept),
@@ -82,7 +82,8 @@ impl Refusal {
                 hang_up(Problem::new(Kind::RequestTimeout, format!("send the body within {seconds} s")))
             }
             Self::Broken => hang_up(Problem::new(Kind::InvalidRequest, "the request can't be read to its end")),
-            Self::Unverified(_) => Problem::new(Kind::Unverified, "its signature is missing, wrong or too old")
+            // One answer for all of them, so that nobody learns which accounts there are.
+            Self::NotReceived(_) => Problem::new(Kind::Unverified, "its signature is missing, wrong or too old")
                 .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Signature realm=\"ferryd\"")),
             Self::NotKept(NotKept::BrokerAway) => {
                 Problem::new(Kind::BrokerAway, "ferryd has no connection to RabbitMQ and goes on trying; call again")
@@ -101,13 +102,14 @@ impl Refusal {
         }
     }
 
-    /// One line, without anything of the call but whose it is. What ferryd itself is short of is a warning.
-    pub(super) fn log(self, provider: Option<&Name>, client: Option<IpAddr>) {
+    /// Writes a line about `count` calls that were refused for this reason, without anything of them but whose the last was. What ferryd
+    /// itself is short of is a warning.
+    pub(super) fn write_line(self, provider: Option<&Name>, client: Option<IpAddr>, count: u64) {
         let (provider, client) = (provider.map(Name::as_str), client.map(|client| client.to_string()));
         if matches!(self, Self::NotKept(_)) {
-            warn!(provider, client, reason = %self, "refused a webhook call");
+            warn!(provider, client, reason = %self, count, "refused a webhook call");
         } else {
-            info!(provider, client, reason = %self, "refused a webhook call");
+            info!(provider, client, reason = %self, count, "refused a webhook call");
         }
     }
 }

@@ -16,8 +16,7 @@ use super::refusal::Refusal;
 use crate::amqp::callback::Callback;
 use crate::domain::callback::{ChallengeReply, RawCallback};
 use crate::domain::name::Name;
-use crate::provider::Webhook;
-use crate::provider::webhook::{Reception, receive};
+use crate::provider::webhook::{CalledWebhook, Reception};
 use crate::web::body::{is_encoded, whole};
 use crate::web::server::Peer;
 
@@ -42,7 +41,7 @@ pub(super) async fn take(State(endpoint): State<Arc<Endpoint>>, request: Request
         }
         Err(refusal) => {
             endpoint.counts.refused(refusal);
-            refusal.log(provider.as_ref(), client);
+            endpoint.refusals.log(refusal, move |count| refusal.write_line(provider.as_ref(), client, count));
             refusal.problem(&endpoint.settings).into_response()
         }
     }
@@ -69,9 +68,7 @@ impl Endpoint {
         }
         readable(request.headers())?;
         let call = self.read(request).await?;
-        if let Reception::Challenge(reply) =
-            receive(webhook.as_ref(), &call, received_at).map_err(Refusal::Unverified)?
-        {
+        if let Reception::Challenge(reply) = webhook.receive(&call, received_at).map_err(Refusal::NotReceived)? {
             return Ok(Taken::Challenge(reply));
         }
         if call.method != "POST" {
@@ -82,9 +79,9 @@ impl Endpoint {
         Ok(Taken::Kept)
     }
 
-    /// Who believes calls at this endpoint; `None` where there is no such endpoint.
-    fn webhook(&self, provider: &Name, account: &Name) -> Option<&Arc<dyn Webhook>> {
-        self.registry.get(provider)?.webhook(account)
+    /// Who believes calls at this endpoint; `None` where the provider has none.
+    fn webhook(&self, provider: &Name, account: &Name) -> Option<CalledWebhook<'_>> {
+        self.registry.get(provider)?.called_webhook(account)
     }
 
     /// Reads the rest of a call.
@@ -129,7 +126,7 @@ fn readable(headers: &HeaderMap) -> Result<(), Refusal> {
     if known { Ok(()) } else { Err(Refusal::MediaType) }
 }
 
-fn challenge(ChallengeReply { content_type, body }: ChallengeReply) -> Response {
+fn challenge(ChallengeReply { content_type, body, .. }: ChallengeReply) -> Response {
     // A media type that is no header value is left out: the body is what is asked for.
     let mut response = Response::new(Body::from(body));
     // Part of it may be the caller's own words.

@@ -16,10 +16,11 @@ use crate::config::Webhooks;
 
 const SIGNED: (&str, &str) = ("x-signature", "good");
 
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    body: Bytes,
+/// What a call is answered with.
+pub(super) struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
 }
 
 impl Answer {
@@ -36,7 +37,13 @@ impl Site {
         Self::with(settings())
     }
 
-    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -80,7 +87,7 @@ async fn every_path_that_leads_nowhere_is_answered_alike() {
     let site = Site::new();
     let mut answers = BTreeSet::new();
     for path in
-        ["/webhooks/none", "/webhooks/mute", "/webhooks/acme/eu", "/webhooks/acme/", "/webhooks/", "/", "/livez"]
+        ["/webhooks/none", "/webhooks/mute", "/webhooks/mute/eu", "/webhooks/acme/", "/webhooks/", "/", "/livez"]
     {
         for method in ["POST", "GET", "PUT"] {
             let answer = site.send(method, path, &[SIGNED], "{}").await;

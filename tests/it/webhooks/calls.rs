@@ -3,6 +3,7 @@
 use std::fs;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::future::join;
@@ -51,7 +52,7 @@ async fn what_is_not_taken_is_told_in_one_line_of_the_log_and_nothing_of_it_lies
     let mut bodies = Vec::new();
     for (method, path, headers, body, status, kind) in [
         ("POST", "/webhooks/nobody", good.as_str(), &b"hunter2"[..], 404, "not-found"),
-        ("POST", "/webhooks/acme/eu", &good, b"hunter2", 404, "not-found"),
+        ("POST", "/webhooks/acme/eu", &good, b"hunter2", 401, "unverified"),
         ("POST", PATH, forwarded, b"hunter2", 401, "unverified"),
         ("POST", PATH, &format!("x-signature: hunter2\r\n{forwarded}"), b"hunter2", 401, "unverified"),
         ("POST", PATH, &format!("x-signature: stale\r\n{forwarded}"), b"hunter2", 401, "unverified"),
@@ -70,21 +71,50 @@ async fn what_is_not_taken_is_told_in_one_line_of_the_log_and_nothing_of_it_lies
         assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{method} {path} {headers}");
         bodies.push(answer.body);
     }
-    assert_eq!((&bodies[0], &bodies[2], &bodies[2]), (&bodies[1], &bodies[3], &bodies[4]));
+    assert!(bodies[2..5].iter().all(|body| *body == bodies[1]), "an unknown account is told what a forger is");
     let challenge = call(address, "GET", &format!("{PATH}?challenge=42"), GOOD, b"").await;
     assert_eq!((challenge.status, challenge.body.as_slice()), (200, &b"42"[..]));
 
     let refused = daemon.wait_for_logs(8, SOON, |line| line["message"] == "refused a webhook call").await;
     assert_eq!(refused.len(), 8);
     assert!(refused.iter().all(|line| line["client"] == "198.51.100.7"), "{refused:#?}");
-    assert_eq!((word(&refused[0], "provider"), word(&refused[3], "provider")), ("nobody", "acme"));
-    assert_eq!(word(&refused[4], "reason"), "it was signed too long ago, or in the future");
+    assert!(refused.iter().all(|line| line["count"] == 1), "{refused:#?}");
+    let with_reason = |reason: &str| refused.iter().find(|line| line["reason"] == reason).unwrap();
+    assert_eq!(word(with_reason("there is no such endpoint"), "provider"), "nobody");
+    assert_eq!(word(with_reason("it was signed too long ago, or in the future"), "provider"), "acme");
     assert!(!daemon.log_text().contains("hunter2"));
     assert_eq!(rig.callbacks().await, []);
     rig.finish(&daemon).await;
     let told = daemon.logs(|line| line["message"] == "the endpoint for webhooks is closed");
     let counts = ["kept", "challenged", "nowhere", "unreadable", "unverified", "not_kept"].map(|name| &told[0][name]);
     assert_eq!(counts, [0, 1, 2, 3, 3, 0].map(|count| json!(count)).each_ref());
+}
+
+#[tokio::test]
+async fn refusals_are_logged_at_most_once_a_second_for_each_reason_and_all_are_counted() {
+    let rig = Rig::new("").await.called_back().await;
+    let daemon = rig.start().await;
+    let address = endpoint(&daemon).await;
+    let began = Instant::now();
+    for number in 0..200 {
+        let headers = if number % 2 == 0 { "" } else { "x-signature: forged\r\n" };
+        assert_eq!(call(address, "POST", PATH, headers, b"{}").await.status, 401);
+    }
+    let is_line = |line: &Value| line["message"] == "refused a webhook call";
+    let total = |lines: &[Value]| lines.iter().filter_map(|line| line["count"].as_u64()).sum::<u64>();
+    let mut lines = daemon.wait_for_logs(2, SOON, is_line).await;
+    while total(&lines) < 200 {
+        lines = daemon.wait_for_logs(lines.len() + 1, SOON, is_line).await;
+    }
+    let seconds = began.elapsed().as_secs() + 1;
+    assert_eq!(total(&lines), 200);
+    for reason in ["the call carries no signature that can be read", "the signature matches none of the secrets"] {
+        let of_reason: Vec<_> = lines.iter().filter(|line| line["reason"] == reason).cloned().collect();
+        assert_eq!(total(&of_reason), 100, "{reason}");
+        // The first at once, and one at the end of each second.
+        assert!(of_reason.len() as u64 <= seconds + 1, "{of_reason:#?}");
+    }
+    rig.finish(&daemon).await;
 }
 
 #[tokio::test]
