@@ -26,6 +26,7 @@ pub mod origin;
 pub mod outbox;
 pub mod parcel;
 mod proof;
+mod refusal;
 mod refused;
 pub mod send;
 pub mod stray;

@@ -9,7 +9,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::{Output, visible};
 use super::person;
-use crate::domain::command_id::CommandId;
+use crate::domain::command_id::{CommandId, PublishedCommandId};
 use crate::operator::control::say;
 use crate::pipeline::cancel::Cancellation;
 use crate::pipeline::control::{Heard, Word};
@@ -31,7 +31,7 @@ answered within 10 s, and then it may be cancelled all the same.";
 pub struct Cancel {
     /// The command's id
     #[arg(value_name = "ID")]
-    id: CommandId,
+    id: PublishedCommandId,
     /// Who wishes it [default: $USER, or the user who runs this]
     #[arg(long, value_name = "NAME", value_parser = person::text)]
     by: Option<String>,
@@ -47,6 +47,7 @@ impl Cancel {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let desk = Desk::open(config)?;
         let Self { id, by, reason, json } = self;
+        let id = CommandId::from(id);
         let word = Word::Cancel { id: id.clone(), by: by.unwrap_or_else(person::user), reason };
         let heard = desk.runtime.block_on(say(&desk.operator, &word))?;
         if json {

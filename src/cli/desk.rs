@@ -59,6 +59,21 @@ impl Desk {
         })
     }
 
+    /// What the ledger says of a command, and the messages that were refused under its id, some of them where there are many.
+    pub(super) fn case_and_refused(&self, id: &CommandId) -> Result<(Option<Arc<Case>>, Vec<CommandId>), CommandError> {
+        const MOST: u32 = 20;
+        self.runtime.block_on(async {
+            let register = self.register().await?;
+            let case = register.case(id);
+            let refused = match id.is_refused() {
+                true => Ok(Vec::new()),
+                false => register.index().await.refused_under(id, MOST),
+            };
+            register.close().await;
+            Ok((case?, refused.map_err(OperatorError::from)?))
+        })
+    }
+
     /// The names of the configured providers.
     pub(super) fn providers(&self) -> Result<Vec<Name>, CommandError> {
         Ok(provider_names(&self.config.providers.dir)?)

@@ -103,6 +103,17 @@ pub enum CommandError {
         "the ledger knows no command `{0}`: it may wait in its queue still, its id may be another (see `ferryd commands`), or it ended longer ago than `ledger.retention`"
     )]
     NotKnown(CommandId),
+    /// The ledger knows no such command, and messages that were refused under its id.
+    #[error(
+        "the ledger knows no command `{id}`, only messages that were refused under this id and claim it for nothing; see `ferryd dead show ID` for {}",
+        listed(refused)
+    )]
+    OnlyRefused {
+        /// The id that was asked for.
+        id: CommandId,
+        /// Those of the messages.
+        refused: Vec<CommandId>,
+    },
     /// There is no such dead letter.
     #[error("there is no dead letter of command `{0}`; see `ferryd dead list`")]
     NotDead(CommandId),
@@ -123,6 +134,10 @@ pub enum CommandError {
     /// The operating system refuses, mostly because nothing can be printed.
     #[error("failed on input or output: {0}")]
     Output(#[from] io::Error),
+}
+
+fn listed(ids: &[CommandId]) -> String {
+    ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
 }
 
 impl From<Vec<FileError>> for CommandError {
@@ -160,6 +175,7 @@ impl CommandError {
             | Self::NotDead(_)
             | Self::NotKnownDead(_)
             | Self::NotKnown(_)
+            | Self::OnlyRefused { .. }
             | Self::NoLedger
             | Self::OnlyInQueues
             | Self::Runtime(_)

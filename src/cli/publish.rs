@@ -16,7 +16,7 @@ use super::exit::Exit;
 use super::output::Output;
 use super::progress::Progress;
 use crate::config::human::parse_duration;
-use crate::domain::command_id::CommandId;
+use crate::domain::command_id::PublishedCommandId;
 use crate::domain::event::Event;
 use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
@@ -53,7 +53,7 @@ pub struct Publish {
     operation: Option<Name>,
     /// The command's id; without it, a new one
     #[arg(long)]
-    id: Option<CommandId>,
+    id: Option<PublishedCommandId>,
     /// What the operation needs, as JSON, or `@FILE`
     #[arg(long, value_name = "JSON", value_parser = payload)]
     payload: Option<Map<String, Value>>,

@@ -37,7 +37,7 @@ pub struct Status {
     /// The command's id
     #[arg(value_name = "ID")]
     id: CommandId,
-    /// Print JSON, as the HTTP API does: what `ferryd commands` tells, and `unknown`, `key`, `first_sent`, `deadline`, `event`, `timeline`
+    /// Print JSON, as the HTTP API does: what `ferryd commands` tells, and `unknown`, `key`, `first_sent`, `deadline`, `event`, `timeline`; and `refused`, the messages that were refused under the id
     #[arg(long)]
     json: bool,
 }
@@ -60,6 +60,8 @@ struct Story<'a> {
     blocked: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     conflicts: &'a [ConflictNote],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    refused: &'a [CommandId],
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<&'a Event>,
     timeline: &'a [Transition],
@@ -68,11 +70,18 @@ struct Story<'a> {
 impl Status {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let desk = Desk::open(config)?;
-        let Some(case) = desk.case(&self.id)? else { return Err(CommandError::NotKnown(self.id)) };
+        let (case, refused) = desk.case_and_refused(&self.id)?;
+        let Some(case) = case else {
+            return Err(match refused.is_empty() {
+                true => CommandError::NotKnown(self.id),
+                false => CommandError::OnlyRefused { id: self.id, refused },
+            });
+        };
         if self.json {
-            return Ok(out.json(&Story::new(&self.id, &case))?);
+            return Ok(out.json(&Story { refused: &refused, ..Story::new(&self.id, &case) })?);
         }
-        print(&self.id, &case, Timestamp::now(), out)
+        print(&self.id, &case, Timestamp::now(), out)?;
+        print_refused(&refused, out)
     }
 }
 
@@ -87,6 +96,7 @@ impl<'a> Story<'a> {
             cancel: case.cancel.as_ref(),
             blocked: case.blocked.as_deref(),
             conflicts: &case.conflicts,
+            refused: &[],
             event: case.ending.as_ref().map(|ending| &ending.event),
             timeline: &case.history,
         }
@@ -127,6 +137,19 @@ fn print(id: &CommandId, case: &Case, now: Timestamp, out: &mut Output) -> Resul
     out.line("")?;
     for line in next(id, case, now) {
         out.line(visible(&line))?;
+    }
+    Ok(())
+}
+
+/// The messages that were refused under a command's id.
+fn print_refused(refused: &[CommandId], out: &mut Output) -> Result<(), CommandError> {
+    if refused.is_empty() {
+        return Ok(());
+    }
+    out.line("")?;
+    out.line("messages that were refused under this id, and are none of this command's:")?;
+    for id in refused {
+        out.line(format!("  {}", visible(id.as_str())))?;
     }
     Ok(())
 }

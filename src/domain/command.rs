@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::command_id::CommandId;
+use super::command_id::{CommandId, PublishedCommandId};
 use super::name::{Name, excerpt};
 use super::outcome::Failure;
 
@@ -28,7 +28,7 @@ pub const ANY: &str = "any";
 pub struct CommandBody {
     /// Unique over all publishers. Absent: the AMQP property `message_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<CommandId>,
+    pub id: Option<PublishedCommandId>,
     /// The provider's type, such as `payment`, `shipping` or `notification`.
     pub r#type: Name,
     /// The configured provider; `any` or absent where a route for the type exists.
@@ -84,7 +84,8 @@ pub struct Command {
 /// A command's identity, as echoed in events and dead letters. What could not be read from a broken message is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Identity {
-    /// The command's id; one derived from the content where a message has none.
+    /// The command's id, one derived from the content where a message has none; in records and dead letters of a message that
+    /// was refused, `<id>/refused/<digest>`.
     pub id: CommandId,
     /// The provider's type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,9 +152,10 @@ impl Command {
             ("invalid_field", format!("{place}{}", error.inner()))
         })?;
         let id = match (&body.id, envelope.message_id) {
-            (Some(id), _) => id.clone(),
+            (Some(id), _) => id.clone().into(),
             (None, Some(text)) => text
-                .parse()
+                .parse::<PublishedCommandId>()
+                .map(CommandId::from)
                 .map_err(|error| ("missing_id", format!("no `id`, and the property message_id: {error}")))?,
             (None, None) => {
                 return Err(("missing_id", "neither the field `id` nor the property message_id is there".to_owned()));
@@ -225,9 +227,9 @@ impl Identity {
         let word = |index: usize| (words.len() == 3).then(|| words[index].parse::<Name>().ok()).flatten();
         let not_any = |name: Name| (name.as_str() != ANY).then_some(name);
         let metadata = value.get("metadata").and_then(Value::as_object).into_iter().flatten();
-        let id = text("id").or(envelope.message_id).and_then(|id| id.parse().ok());
+        let id = text("id").or(envelope.message_id).and_then(|id| id.parse::<PublishedCommandId>().ok());
         Self {
-            id: id.unwrap_or_else(|| CommandId::of_unidentified(body)),
+            id: id.map(CommandId::from).unwrap_or_else(|| CommandId::of_unidentified(body)),
             r#type: name("type").or_else(|| word(0)),
             provider: name("provider").or_else(|| word(1)).and_then(not_any),
             account: name("account"),

@@ -1,4 +1,4 @@
-//! The id under which a command is known to publishers, subscribers and operators.
+//! The id under which a command is known to publishers, subscribers and operators, and the id of a message that was refused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +9,24 @@ use sha2::{Digest as _, Sha256};
 
 use super::name::excerpt;
 
-/// A command's id: 1 to 128 of `A-Z a-z 0-9 . _ : -`, unique over all publishers.
+/// The word between the id that a publisher wrote and the digest of the message that was refused. No publisher can write it:
+/// `/` is not in the alphabet of its ids.
+const REFUSED: &str = "/refused/";
+
+/// The length of a digest, in hexadecimal digits.
+const DIGEST_LENGTH: usize = 32;
+
+/// A command's id as its publisher gives it: 1 to 128 of `A-Z a-z 0-9 . _ : -`, unique over all publishers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[A-Za-z0-9._:-]{1,128}$"))]
+pub struct PublishedCommandId(CommandId);
+
+/// The id under which the ledger and operators know a command: the one that its publisher gave. A message that was refused
+/// claims no command's id and has one of a name space of its own, `<id>/refused/<digest>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[A-Za-z0-9._:-]{1,128}(/refused/[0-9a-f]{32})?$"))]
 pub struct CommandId(String);
 
 /// Why a text is not a [`CommandId`].
@@ -31,19 +45,82 @@ impl CommandId {
     /// message is reported under the same id.
     #[must_use]
     pub fn of_unidentified(body: &[u8]) -> Self {
-        let mut half = [0; 16];
-        half.copy_from_slice(&Sha256::digest(body)[..16]);
-        Self(format!("unidentified:{:032x}", u128::from_be_bytes(half)))
+        Self(format!("unidentified:{}", digest_of(&[body])))
     }
+
+    /// The id of a refused message under which its publisher wrote this id. `parts` are what makes it the same message when it
+    /// is delivered again.
+    #[must_use]
+    pub fn of_refused(&self, parts: &[&[u8]]) -> Self {
+        Self(format!("{}{REFUSED}{}", self.published_part(), digest_of(parts)))
+    }
+
+    /// Tells whether this is the id of a refused message, which claims no command's id.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.0.contains('/')
+    }
+
+    /// The id that the publisher gave, of a refused message too.
+    #[must_use]
+    pub fn published(&self) -> Self {
+        Self(self.published_part().to_owned())
+    }
+
+    fn published_part(&self) -> &str {
+        self.0.split_once('/').map_or(&*self.0, |(published, _)| published)
+    }
+
+    /// What the ids of all messages begin with that were refused under this id, and the first text behind all of them.
+    #[must_use]
+    pub fn refused_range(&self) -> (String, String) {
+        let published = self.published_part();
+        // `0` follows `/` in ASCII.
+        (format!("{published}{REFUSED}"), format!("{published}/refused0"))
+    }
+}
+
+/// A digest of 128 bits of several texts, in hexadecimal digits. Of a single one it is the digest of that alone.
+fn digest_of(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        if parts.len() > 1 {
+            hash.update(part.len().to_be_bytes());
+        }
+        hash.update(part);
+    }
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.finalize()[..16]);
+    format!("{:032x}", u128::from_be_bytes(half))
+}
+
+fn is_published_form(text: &str) -> bool {
+    let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b':' | b'-');
+    (1..=128).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == DIGEST_LENGTH && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
 }
 
 impl FromStr for CommandId {
     type Err = InvalidCommandId;
 
     fn from_str(text: &str) -> Result<Self, InvalidCommandId> {
-        let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b':' | b'-');
-        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.to_owned()))
+        let published = match text.split_once(REFUSED) {
+            Some((published, digest)) if is_digest(digest) => published,
+            _ => text,
+        };
+        if is_published_form(published) { Ok(Self(text.to_owned())) } else { Err(InvalidCommandId(excerpt(text))) }
+    }
+}
+
+impl FromStr for PublishedCommandId {
+    type Err = InvalidCommandId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCommandId> {
+        if is_published_form(text) {
+            Ok(Self(CommandId(text.to_owned())))
         } else {
             Err(InvalidCommandId(excerpt(text)))
         }
@@ -58,8 +135,28 @@ impl TryFrom<String> for CommandId {
     }
 }
 
+impl TryFrom<String> for PublishedCommandId {
+    type Error = InvalidCommandId;
+
+    fn try_from(text: String) -> Result<Self, InvalidCommandId> {
+        text.parse()
+    }
+}
+
 impl From<CommandId> for String {
     fn from(id: CommandId) -> Self {
+        id.0
+    }
+}
+
+impl From<PublishedCommandId> for String {
+    fn from(id: PublishedCommandId) -> Self {
+        id.0.0
+    }
+}
+
+impl From<PublishedCommandId> for CommandId {
+    fn from(id: PublishedCommandId) -> Self {
         id.0
     }
 }
@@ -78,9 +175,11 @@ mod tests {
     fn accepts_exactly_the_documented_alphabet_and_length() {
         for good in ["a", "shop.order-1001.charge", "A:b_C", &"x".repeat(128)] {
             assert!(good.parse::<CommandId>().is_ok(), "{good}");
+            assert!(good.parse::<PublishedCommandId>().is_ok(), "{good}");
         }
         for bad in ["", "a b", "a/b", "ü", "a\n", &"x".repeat(129)] {
             assert!(bad.parse::<CommandId>().is_err(), "{bad}");
+            assert!(bad.parse::<PublishedCommandId>().is_err(), "{bad}");
         }
     }
 
@@ -90,5 +189,33 @@ mod tests {
         assert_eq!(id, CommandId::of_unidentified(b"not json"));
         assert_ne!(id, CommandId::of_unidentified(b"other"));
         assert!(id.as_str().parse::<CommandId>().is_ok());
+    }
+
+    #[test]
+    fn a_refused_message_has_an_id_that_no_publisher_can_write() {
+        let order: CommandId = "order-1".parse().unwrap();
+        let refused = order.of_refused(&[b"acme", b"{}"]);
+        assert!(refused.is_refused() && !order.is_refused());
+        assert_eq!((refused.published(), order.published()), (order.clone(), order.clone()));
+        assert_eq!(refused.as_str().parse::<CommandId>(), Ok(refused.clone()));
+        assert!(refused.as_str().parse::<PublishedCommandId>().is_err());
+        assert!(serde_json::from_value::<PublishedCommandId>(refused.as_str().into()).is_err());
+        let others = [&[b"acme".as_slice(), b"[]"][..], &[b"acme{", b"}"], &[b"acme{}"]];
+        for other in others {
+            assert_ne!(order.of_refused(other), refused, "{other:?}");
+        }
+        let (first, behind) = order.refused_range();
+        assert!(refused.as_str() > first.as_str() && refused.as_str() < behind.as_str());
+        let digest = "0".repeat(32);
+        for bad in [
+            "order-1/refused/",
+            "order-1/refused/0123",
+            "/refused/{digest}",
+            "a/b/refused/{digest}",
+            "a/refused/{digest}0",
+        ] {
+            let bad = bad.replace("{digest}", &digest);
+            assert!(bad.parse::<CommandId>().is_err(), "{bad}");
+        }
     }
 }

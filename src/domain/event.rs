@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::command::Identity;
+use super::command_id::CommandId;
 use super::lifecycle::{Kind, State};
 use super::name::Name;
 use super::outcome::{Failure, Party, Success};
@@ -22,7 +23,8 @@ const UNKNOWN_WORD: &str = "unknown";
 pub struct Event {
     /// Always `1.0`.
     pub specversion: String,
-    /// `<command>/<generation>/<attempt>/<state>`: the same for every copy, so that a subscriber drops repeats by it.
+    /// `<command>/<generation>/<attempt>/<state>`; of a message that was refused, `<command>/refused/<digest>`. The same for
+    /// every copy, so that a subscriber drops repeats by it.
     pub id: String,
     /// `/ferryd/<provider>`.
     pub source: String,
@@ -55,7 +57,8 @@ pub struct EventData {
     pub generation: u32,
     /// The call this is about, from 1; where none was made, the one that would have been next.
     pub attempt: u32,
-    /// Grows along a command's way: an event with a lower number than one already seen is late.
+    /// Grows along a command's way: an event with a lower number than one already seen is late. 0, the lowest, of a message
+    /// that was refused: it is no part of a command's way.
     pub sequence: u64,
     /// Whether nothing can follow: true for `completed`, and for `failed` without a dead letter.
     pub r#final: bool,
@@ -160,6 +163,9 @@ impl Happening {
     }
 }
 
+/// The number of every event about a message that was refused: lower than that of any event of a command.
+pub const REFUSED_SEQUENCE: u64 = 0;
+
 /// A number that grows along a command's way: generation first, attempt second, state last. Below 2^53 for the first
 /// 2^30 generations of 2^20 attempts, so that JavaScript reads it exactly.
 #[must_use]
@@ -180,17 +186,33 @@ pub fn attempt_of(sequence: u64) -> u32 {
     u32::try_from((sequence >> 3) & ((1 << 20) - 1)).unwrap_or(u32::MAX)
 }
 
+/// The id of an event, and its number among those of its command.
+fn place(command: &CommandId, moment: Moment, happening: &Happening) -> (String, u64) {
+    let Moment { generation, attempt, .. } = moment;
+    let state = happening.state();
+    match happening {
+        _ if !command.is_refused() => {
+            (format!("{command}/{generation}/{attempt}/{}", state.as_str()), sequence(generation, attempt, state))
+        }
+        Happening::Failed(Kind::Discarded, _) => (format!("{command}/{}", Kind::Discarded.as_str()), REFUSED_SEQUENCE),
+        _ => (command.to_string(), REFUSED_SEQUENCE),
+    }
+}
+
 impl Event {
     /// The event that tells of `happening`.
     #[must_use]
     pub fn new(command: Identity, moment: Moment, happening: Happening, trace: Trace) -> Self {
         let state = happening.state();
         let Moment { generation, attempt, at } = moment;
+        let (id, sequence) = place(&command.id, moment, &happening);
+        // Subscribers know a message by the id that its publisher gave it.
+        let command = Identity { id: command.id.published(), ..command };
         let mut data = EventData {
             state,
             generation,
             attempt,
-            sequence: sequence(generation, attempt, state),
+            sequence,
             r#final: false,
             result: None,
             error: None,
@@ -202,13 +224,12 @@ impl Event {
             command,
         };
         data.fill(happening);
-        let id = &data.command.id;
         Self {
             specversion: "1.0".to_owned(),
-            id: format!("{id}/{generation}/{attempt}/{}", state.as_str()),
+            id,
             source: format!("/ferryd/{}", word(data.command.provider.as_ref())),
             r#type: format!("ferry.command.{}", state.as_str()),
-            subject: id.to_string(),
+            subject: data.command.id.to_string(),
             time: at,
             datacontenttype: "application/json".to_owned(),
             traceparent: trace.parent,

@@ -76,7 +76,7 @@ fn decoded(value: &Value, envelope: Envelope<'_>) -> Option<Command> {
 fn body_of(command: &Command) -> CommandBody {
     let Command { id, kind, provider, account, operation, reference, .. } = command.clone();
     CommandBody {
-        id: Some(id),
+        id: id.as_str().parse().ok(),
         r#type: kind,
         provider,
         account: Some(account),

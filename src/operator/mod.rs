@@ -14,6 +14,7 @@ pub mod publish;
 pub mod queues;
 pub mod register;
 pub mod replay;
+mod resubmit;
 pub mod scan;
 pub mod sender;
 pub mod statement;

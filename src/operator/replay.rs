@@ -14,6 +14,7 @@ use super::clear::{Remedy, Verdict};
 use super::dead::Dead;
 use super::follow::Follow;
 use super::register::Register;
+use super::resubmit::{record_resubmission, resubmission};
 use super::statement::{end_message, opening, settle};
 use super::walk::depth;
 use super::{Decision, Operator, OperatorError};
@@ -23,7 +24,7 @@ use crate::amqp::message::{Message, short};
 use crate::domain::command::{ANY, Command};
 use crate::domain::dead_letter::{DeadLetter, ReplayOptions};
 use crate::domain::ledger::effects::HeaderValue;
-use crate::domain::ledger::record::{Fact, Person, Record, RecordId, Replayed};
+use crate::domain::ledger::record::{Fact, Opening, Person, Record, RecordId, Replayed};
 use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
 use crate::domain::progress::Progress;
@@ -148,17 +149,21 @@ impl Remedy for Replaying {
                 "its body was too large for the broker and was cut; publish the command anew, then discard this",
             ));
         }
-        if let Err(invalid) = Command::decode(&dead.body, dead.envelope()) {
-            return Ok(refuse(format!(
-                "the message itself is wrong and would fail again: {}",
-                invalid.failure.message
-            )));
-        }
+        let command = match Command::decode(&dead.body, dead.envelope()) {
+            Ok(command) => command,
+            Err(invalid) => {
+                let text = "the message itself is wrong and would fail again";
+                return Ok(refuse(format!("{text}: {}", invalid.failure.message)));
+            }
+        };
         let Some(provider) = self.replay.provider(dead) else {
             return Ok(refuse("it names no provider, and no route says which takes its type"));
         };
         if !self.has_queue(&provider).await? {
             return Ok(refuse(format!("provider `{provider}` has no queue; configure it and start ferryd first")));
+        }
+        if dead.identity.id.is_refused() {
+            return self.resubmit(dead, &command, &provider);
         }
         // What has an answer by now is not refused for the lack of one.
         if let Some(register) = &self.register
@@ -190,14 +195,18 @@ impl Remedy for Replaying {
     async fn settle(&mut self, dead: &Dead) -> Result<(), OperatorError> {
         match (self.unsettled.take(), &mut self.register) {
             (Some(finished), Some(register)) => settle(register, dead, finished).await,
+            (None, Some(register)) if dead.identity.id.is_refused() => {
+                record_resubmission(register, dead, &self.replay.by).await
+            }
             _ => Ok(()),
         }
     }
 
     async fn done(&mut self, dead: &Dead) -> Result<Option<String>, OperatorError> {
         let Some((mut follow, patience)) = self.canary.take() else { return Ok(None) };
-        let id = &dead.identity.id;
-        let generation = dead.letter.as_ref().map_or(0, |letter| letter.generation + 1);
+        let id = &dead.identity.id.published();
+        let letter = dead.letter.as_ref().filter(|_| !dead.identity.id.is_refused());
+        let generation = letter.map_or(0, |letter| letter.generation + 1);
         let end = follow.until(|event| {
             let told = matches!(event.data.state, State::Waiting | State::Completed | State::Failed);
             told && event.data.command.id == *id && event.data.generation >= generation
@@ -215,6 +224,24 @@ impl Remedy for Replaying {
 }
 
 impl Replaying {
+    /// What takes the place of a refused message: the message itself, unless it is done with.
+    fn resubmit(&self, dead: &Dead, command: &Command, provider: &Name) -> Result<Verdict, OperatorError> {
+        if let Some(register) = &self.register
+            && let Some(case) = register.case(&dead.identity.id)?
+            && case.ending.as_ref().is_some_and(|ending| !ending.is_dead())
+        {
+            return Ok(Verdict::Close("it was sent again or discarded meanwhile".to_owned()));
+        }
+        let id = dead.identity.id.published();
+        let known = self.register.as_ref().map(|register| register.case(&id)).transpose()?.flatten();
+        if known.is_some_and(|case| case.is_other_than(&Opening::of(command, provider))) {
+            let text = "a command with another content is known by its id";
+            return Ok(refuse(format!("{text}, `{id}`; publish it under an id of its own, then discard this")));
+        }
+        let message = resubmission(&self.operator, &self.replay, (dead, command), provider, Timestamp::now())?;
+        Ok(message.map_or_else(refuse, |message| Verdict::Publish(Box::new(message))))
+    }
+
     async fn has_queue(&mut self, provider: &Name) -> Result<bool, OperatorError> {
         if let Some(known) = self.has_queue.get(provider) {
             return Ok(*known);

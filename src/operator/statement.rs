@@ -97,12 +97,15 @@ impl LastWord {
     /// Puts the word down, and says what its place in the ledger makes of it.
     async fn put_down(&mut self, dead: &Dead) -> Result<Verdict, OperatorError> {
         let mut attempt = dead.letter.as_ref().map_or(0, |letter| letter.attempt).saturating_add(1);
+        let is_told = self.is_told(dead)?;
         loop {
             let event = self.event(dead, attempt, Timestamp::now());
-            let record = self.record(dead, event.clone());
+            let record = self.record(dead, event.clone(), is_told);
             let Some(register) = &mut self.register else { return self.publish(&event) };
             let (id, ruling) = register.append(record).await?;
             match ruling {
+                Ruling::Counts(_) if !is_told => return Ok(untold(dead)),
+                Ruling::Unsettled(decided) if !decided.effects.told => return Ok(untold(dead)),
                 Ruling::Counts(_) => {
                     hit(Failpoint::Stated);
                     self.told = Some(id);
@@ -128,7 +131,14 @@ impl LastWord {
         }
     }
 
-    fn record(&self, dead: &Dead, event: Event) -> Record {
+    /// Tells whether the end of a dead letter is published: that of a refused message is, unless a command is known by its id.
+    fn is_told(&self, dead: &Dead) -> Result<bool, OperatorError> {
+        let Some(register) = self.register.as_ref().filter(|_| dead.identity.id.is_refused()) else { return Ok(true) };
+        let case = register.case(&dead.identity.id.published())?;
+        Ok(case.is_none_or(|case| case.opening.is_none()))
+    }
+
+    fn record(&self, dead: &Dead, event: Event, told: bool) -> Record {
         let step = Step::call(event.data.generation, event.data.attempt.saturating_sub(1).max(1));
         let Decision { by, reason } = &self.decision;
         let finished = Finished {
@@ -140,7 +150,7 @@ impl LastWord {
             absent: false,
             kept: None,
             by: By::Operator(Person { by: by.clone(), reason: Some(reason.clone()) }),
-            effects: Effects { event, told: true, carried: None },
+            effects: Effects { event, told, carried: None },
         };
         Record { at: Timestamp::now(), command: dead.identity.id.clone(), fact: Fact::Finished(Box::new(finished)) }
     }
@@ -148,6 +158,11 @@ impl LastWord {
     fn publish(&self, event: &Event) -> Result<Verdict, OperatorError> {
         end_message(&self.operator, event).map(Verdict::Publish)
     }
+}
+
+/// What becomes of a refused message under the id of a command, whose events its end must not be taken for.
+fn untold(dead: &Dead) -> Verdict {
+    Verdict::Close(format!("a command is known by the id `{}`; nothing is published", dead.identity.id.published()))
 }
 
 fn kind_of(event: &Event) -> Option<Kind> {
@@ -177,6 +192,10 @@ pub(super) fn opening(dead: &Dead) -> Opening {
 
 impl Remedy for LastWord {
     async fn instead(&mut self, dead: &Dead) -> Result<Verdict, OperatorError> {
+        if dead.identity.id.is_refused() && self.statement != Statement::Discarded {
+            let text = "the message was refused, so that nothing came of it: replay it, or discard it";
+            return Ok(Verdict::Refuse(text.to_owned()));
+        }
         self.put_down(dead).await
     }
 

@@ -14,6 +14,7 @@ use super::log::log_verdict;
 use super::memory::record;
 use super::outbox::Outgoing;
 use super::parcel::Parcel;
+use super::refusal::{IdHolder, is_refusal};
 use crate::amqp::error::BrokerError;
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::{Event, Happening};
@@ -107,8 +108,17 @@ impl Pipeline {
         verdict: Verdict,
         remedies: Remedies,
     ) -> Result<Outgoing, BrokerError> {
+        let mut is_other = false;
+        if is_refusal(parcel, &verdict) {
+            match self.memory.find_id_holder(parcel).await? {
+                IdHolder::Nobody => parcel.take_refused_id(),
+                IdHolder::SameCommand => {}
+                IdHolder::OtherCommand => is_other = true,
+            }
+        }
         let attempt = parcel.travel.progress.attempt;
         let outgoing = match self.memory.ledger() {
+            Some(ledger) if is_other => self.refuse_known_id(ledger, parcel, &verdict, remedies).await?,
             Some(ledger) => self.put_down(ledger, parcel, verdict, remedies).await?,
             None => self.outbox.outgoing(parcel, &self.effects(parcel, &verdict, attempt, remedies), &[]),
         };
@@ -116,7 +126,7 @@ impl Pipeline {
         Ok(outgoing)
     }
 
-    fn effects(&self, parcel: &Parcel, verdict: &Verdict, attempt: u32, remedies: Remedies) -> Effects {
+    pub(super) fn effects(&self, parcel: &Parcel, verdict: &Verdict, attempt: u32, remedies: Remedies) -> Effects {
         let now = Timestamp::now();
         match verdict.clone() {
             Verdict::End(happening) => self.outbox.ending(parcel, attempt, happening, remedies.idempotency, now),
@@ -286,7 +296,7 @@ fn kept(parcel: &Parcel, verdict: &Verdict) -> Option<Box<Kept>> {
     })
 }
 
-fn finished(parcel: &Parcel, known: bool, kept: Option<Box<Kept>>, effects: Effects) -> Finished {
+pub(super) fn finished(parcel: &Parcel, known: bool, kept: Option<Box<Kept>>, effects: Effects) -> Finished {
     let progress = &parcel.travel.progress;
     let called = |call: &&Attempted| progress.inquiry.is_none() && call.attempt == progress.attempt;
     let call = progress.history.last().filter(called).cloned();

@@ -179,6 +179,25 @@ impl Parcel {
         }
     }
 
+    /// Forgets which command it is, because it is none.
+    pub(super) fn forget_opening(&mut self) {
+        self.opening = OnceLock::from(self.refused());
+    }
+
+    /// Finds out what is wrong with a message for `provider`, as far as its fields and names tell. Its payload is not looked at,
+    /// which may be what breaks those who handle it.
+    pub(super) fn find_fault(&self, provider: Option<&Provider>) -> Option<Failure> {
+        let envelope = Envelope {
+            routing_key: self.travel.routing_key.as_deref(),
+            message_id: self.properties.message_id().as_ref().map(ShortString::as_str),
+            correlation_id: None,
+        };
+        match Command::decode(&self.body, envelope) {
+            Err(invalid) => Some(invalid.failure),
+            Ok(command) => check_names(&command, provider?).err(),
+        }
+    }
+
     fn refused(&self) -> Opening {
         Opening { asked: self.asked.clone(), ..Opening::of_refused(&self.identity, &self.body) }
     }
@@ -336,6 +355,13 @@ pub(super) fn unknown_account(provider: &Provider, account: &Name) -> Failure {
 
 /// Checks a command against the provider it arrived at.
 pub(crate) fn check<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation, Failure> {
+    let operation = check_names(command, provider)?;
+    let faults = operation.payload.check(&command.payload);
+    if faults.is_empty() { Ok(operation) } else { Err(Failure::new("invalid_payload", faults.join("; "))) }
+}
+
+/// Checks a command against the provider it arrived at, but for its payload.
+fn check_names<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation, Failure> {
     let Provider { name, kind, operations, .. } = provider;
     if command.kind != *kind {
         let message = format!("provider `{name}` is of type `{kind}`, not `{}`", command.kind);
@@ -347,14 +373,12 @@ pub(crate) fn check<'a>(command: &Command, provider: &'a Provider) -> Result<&'a
     if !provider.accounts.contains_key(&command.account) {
         return Err(unknown_account(provider, &command.account));
     }
-    let Some(operation) = operations.get(&command.operation) else {
+    operations.get(&command.operation).ok_or_else(|| {
         let known: Vec<_> = operations.keys().map(ToString::to_string).collect();
         let message =
             format!("provider `{name}` has no operation `{}`; it has {}", command.operation, known.join(", "));
-        return Err(Failure::new("unknown_operation", message));
-    };
-    let faults = operation.payload.check(&command.payload);
-    if faults.is_empty() { Ok(operation) } else { Err(Failure::new("invalid_payload", faults.join("; "))) }
+        Failure::new("unknown_operation", message)
+    })
 }
 
 #[cfg(test)]

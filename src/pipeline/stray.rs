@@ -19,7 +19,7 @@ use super::{Pipeline, ack, origin};
 use crate::amqp::{callback, headers};
 use crate::domain::command::ANY;
 use crate::domain::event::Happening;
-use crate::domain::lifecycle::Kind;
+use crate::domain::lifecycle::{self, Kind};
 use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 use crate::domain::progress::Progress;
@@ -117,7 +117,13 @@ impl Strays {
         // The broker does not say whether anybody held it before.
         parcel.redelivered = true;
         self.pipeline.memory.recall_all(&mut parcel, operation);
-        let kind = if is_old { Kind::Unresolved } else { Kind::Poison };
+        let fault = if is_old && parcel.fresh { parcel.find_fault(provider) } else { None };
+        let (kind, failure) = match fault {
+            // It would have been refused whenever it was taken up.
+            Some(fault) => (lifecycle::unfit(&parcel.travel.progress), fault),
+            None if is_old => (Kind::Unresolved, failure),
+            None => (Kind::Poison, failure),
+        };
         self.end(delivery, parcel, kind, failure, keyed(operation)).await;
     }
 

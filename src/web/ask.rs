@@ -1,5 +1,7 @@
 //! Asking for commands, dead letters and exchanges.
 
+use std::str::FromStr;
+
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
@@ -11,7 +13,7 @@ use super::Desk;
 use super::commands::Failed;
 use super::problem::{Kind, Problem};
 use super::query::{Asked, Query};
-use crate::domain::command_id::CommandId;
+use crate::domain::command_id::{CommandId, InvalidCommandId, PublishedCommandId};
 use crate::domain::conflict::ConflictNote;
 use crate::domain::event::Event;
 use crate::domain::ledger::case::{Case, Transition};
@@ -83,9 +85,18 @@ impl CommandStory {
 
 /// The id in a path.
 pub(super) fn parse_id(path: IdPath) -> Result<CommandId, Problem> {
+    parse_path(path)
+}
+
+/// The id in a path, where only a command's own will do: a message that was refused has another.
+pub(super) fn parse_published_id(path: IdPath) -> Result<CommandId, Problem> {
+    parse_path::<PublishedCommandId>(path).map(CommandId::from)
+}
+
+fn parse_path<T: FromStr<Err = InvalidCommandId>>(path: IdPath) -> Result<T, Problem> {
     let refuse = |why: String| Problem::new(Kind::InvalidRequest, format!("the path holds no command id: {why}"));
     let Path(id) = path.map_err(|rejection| refuse(rejection.body_text()))?;
-    id.parse().map_err(|error: <CommandId as std::str::FromStr>::Err| refuse(error.to_string()))
+    id.parse().map_err(|error: InvalidCommandId| refuse(error.to_string()))
 }
 
 /// `GET /v1/commands/{id}`

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Desk;
 use super::access::Caller;
-use super::ask::parse_id;
+use super::ask::parse_published_id;
 use super::problem::{Kind, Problem};
 use super::query::Query;
 use crate::domain::command_id::CommandId;
@@ -50,7 +50,7 @@ pub(super) async fn cancel(
     path: Result<Path<String>, axum::extract::rejection::PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let id = parse_id(path)?;
+    let id = parse_published_id(path)?;
     let mut query = Query::read(query.as_deref())?;
     let reason = query.text("reason").filter(|reason| !reason.is_empty());
     query.finish()?;

@@ -103,7 +103,8 @@ impl Schemas {
 /// Here a command has no other place for its id.
 fn require_id(command: &mut Map<String, Value>) {
     if let Some(Value::Object(fields)) = command.get_mut("properties") {
-        let id = json!({ "$ref": "#/components/schemas/CommandId", "description": "Unique over all publishers." });
+        let id =
+            json!({ "$ref": "#/components/schemas/PublishedCommandId", "description": "Unique over all publishers." });
         fields.insert("id".to_owned(), id);
     }
     if let Some(Value::Array(required)) = command.get_mut("required") {

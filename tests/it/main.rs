@@ -41,6 +41,7 @@ mod outage;
 mod poison;
 mod poisoned;
 mod race;
+mod refusals;
 mod refused;
 mod removed;
 mod rig;

@@ -10,7 +10,7 @@ use super::case::{Case, Ending, Phase, Transition};
 use super::effects::Effects;
 use super::record::{By, Finished, Guard, RecordId, Step};
 use super::ruling::{Granted, Ruling, TooLate};
-use crate::domain::event::{Event, EventData, attempt_of, sequence};
+use crate::domain::event::{Event, EventData, REFUSED_SEQUENCE, attempt_of, sequence};
 use crate::domain::lifecycle::{Kind, State};
 
 impl Ending {
@@ -79,7 +79,8 @@ impl Case {
             return None;
         }
         let EventData { sequence: number, generation, state, .. } = event.data;
-        if number > self.told {
+        // What was refused has no place on a command's way.
+        if number > self.told || number == REFUSED_SEQUENCE {
             return None;
         }
         let told = attempt_of(self.told);

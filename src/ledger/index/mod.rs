@@ -200,9 +200,23 @@ impl Index {
     /// [`IndexError::Damaged`], or `SQLite` refuses.
     pub fn called(&self, provider_reference: &str) -> Result<Vec<CommandId>, IndexError> {
         const IDS: &str = "SELECT id FROM commands WHERE provider_reference = ?1 ORDER BY seq DESC LIMIT ?2";
+        self.ids(IDS, (provider_reference, MOST_CALLED))
+    }
+
+    /// The messages that were refused under a command's id, at most `limit`. None of them is that command.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn refused_under(&self, id: &CommandId, limit: u32) -> Result<Vec<CommandId>, IndexError> {
+        const IDS: &str = "SELECT id FROM commands WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3";
+        let (first, behind) = id.refused_range();
+        self.ids(IDS, (first, behind, limit))
+    }
+
+    fn ids(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<Vec<CommandId>, IndexError> {
         let ids: Vec<String> = self.read(|conn| {
-            let mut find = conn.prepare_cached(IDS)?;
-            let ids = find.query_map((provider_reference, MOST_CALLED), |row| row.get(0))?;
+            let mut find = conn.prepare_cached(sql)?;
+            let ids = find.query_map(parameters, |row| row.get(0))?;
             Ok(ids.collect::<Result<_, _>>()?)
         })?;
         let parsed = |id: String| id.parse().map_err(|_| IndexError::Damaged(format!("`{id}` is no command id")));

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::challenge::scope;
 use super::file::Sense;
 use crate::domain::callback::{Meaning, Notice, RawCallback};
-use crate::domain::command_id::CommandId;
+use crate::domain::command_id::{CommandId, PublishedCommandId};
 use crate::domain::outcome::{Failure, Success};
 use crate::provider::fault::KeyPath;
 use crate::provider::rest::amount::AmountTemplate;
@@ -92,7 +92,8 @@ impl Reading {
         Notice {
             event: short(self.event.as_ref(), scope),
             id: short(self.id.as_ref(), scope),
-            command: short(self.command.as_ref(), scope).and_then(|id| id.parse::<CommandId>().ok()),
+            command: short(self.command.as_ref(), scope)
+                .and_then(|id| id.parse::<PublishedCommandId>().ok().map(CommandId::from)),
             token: short(self.token.as_ref(), scope),
             generation: None,
             meaning: rule.map_or(Meaning::Nothing, |rule| rule.meaning(scope, reference.as_deref())),

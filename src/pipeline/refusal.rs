@@ -1,0 +1,112 @@
+//! Messages that are refused: no valid commands, and nothing of them was begun. None claims the id that its publisher wrote, so
+//! that neither a mistake nor another publisher keeps the command of that id from being carried out. Each is ruled on under an
+//! id of its own, which no publisher can write.
+
+use lapin::types::ShortString;
+
+use super::Pipeline;
+use super::conclude::{Verdict, finished};
+use super::conflict::of_content;
+use super::memory::{Memory, record};
+use super::outbox::Outgoing;
+use super::parcel::Parcel;
+use crate::amqp::error::BrokerError;
+use crate::domain::event::Happening;
+use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::record::Fact;
+use crate::domain::ledger::ruling::Ruling;
+use crate::domain::lifecycle::Kind;
+use crate::domain::name::Name;
+use crate::ledger::{Ledger, Ruled};
+use crate::provider::Remedies;
+
+/// The holder of the id that the publisher of a refused message wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IdHolder {
+    /// No command is known by it.
+    Nobody,
+    /// This very command: the message is a copy of one that was accepted, when its provider's file was another.
+    SameCommand,
+    /// A command of another content.
+    OtherCommand,
+}
+
+/// Tells whether a decision refuses a message: it is its publisher's, nothing of it was begun, and it can't be carried out.
+pub(super) fn is_refusal(parcel: &Parcel, verdict: &Verdict) -> bool {
+    let is_unfit = matches!(verdict, Verdict::End(Happening::Failed(Kind::Invalid | Kind::Poison, _)));
+    is_unfit && parcel.fresh && !parcel.travel.progress.is_doubtful()
+}
+
+impl Memory {
+    /// Finds out which command has the id that the publisher of a refused message wrote.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`].
+    pub(super) async fn find_id_holder(&self, parcel: &Parcel) -> Result<IdHolder, BrokerError> {
+        let Some(ledger) = self.ledger() else { return Ok(IdHolder::Nobody) };
+        let find = || ledger.case(&parcel.identity.id).filter(|case| case.opening.is_some());
+        let case = match find() {
+            Some(case) => Some(case),
+            None => {
+                // Another instance may have accepted it just now.
+                ledger.barrier().await?;
+                find()
+            }
+        };
+        Ok(match case {
+            None => IdHolder::Nobody,
+            Some(case) if case.is_other_than(parcel.opening()) => IdHolder::OtherCommand,
+            Some(_) => IdHolder::SameCommand,
+        })
+    }
+}
+
+impl Pipeline {
+    /// Refuses a message under the id of another command: that is a conflict and no end of anything. The message is kept for an
+    /// operator.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`]: nothing may be told; the message comes back.
+    pub(super) async fn refuse_known_id(
+        &self,
+        ledger: &Ledger,
+        parcel: &mut Parcel,
+        verdict: &Verdict,
+        remedies: Remedies,
+    ) -> Result<Outgoing, BrokerError> {
+        let conflict = of_content(parcel);
+        parcel.take_refused_id();
+        self.record_conflict(&conflict).await?;
+        let attempt = parcel.travel.progress.attempt;
+        let effects = Effects { told: false, ..self.effects(parcel, verdict, attempt, remedies) };
+        let fact = Fact::Finished(Box::new(finished(parcel, false, None, effects.clone())));
+        let Ruled { id, ruling, .. } = ledger.append(record(parcel, fact)).await?;
+        let kept = match ruling {
+            Ruling::Counts(_) => Some((id, effects)),
+            Ruling::Unsettled(decided) => Some((decided.by, decided.effects)),
+            // It is kept already.
+            _ => None,
+        };
+        let mut outgoing = self.outbox.conflict(parcel, &conflict);
+        if let Some((decided_by, effects)) = kept {
+            outgoing.messages.splice(0..0, self.outbox.outgoing(parcel, &effects, &[]).messages);
+            outgoing.settles = Some(decided_by);
+        }
+        Ok(outgoing)
+    }
+}
+
+impl Parcel {
+    /// Takes the id of a refused message, the same whenever this message is delivered again: by its body, by what else was read
+    /// of it, by its publisher, and by the number of times that it was sent on.
+    pub(super) fn take_refused_id(&mut self) {
+        let text = |property: &'_ Option<ShortString>| property.as_ref().map(ToString::to_string).unwrap_or_default();
+        let provider = self.identity.provider.as_ref().map_or("", Name::as_str);
+        let routing_key = self.travel.routing_key.as_deref().unwrap_or_default();
+        let (publisher, message_id) = (text(self.properties.user_id()), text(self.properties.message_id()));
+        let hop = self.travel.hop.to_be_bytes();
+        let texts = [provider, routing_key, &publisher, &message_id].map(str::as_bytes);
+        self.identity.id = self.identity.id.of_refused(&[&texts[..], &[&hop, &self.body]].concat());
+        self.forget_opening();
+    }
+}

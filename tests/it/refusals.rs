@@ -1,0 +1,291 @@
+//! Messages that are refused claim nothing: the id that their publisher wrote is free for the command that it means, and none of
+//! them ends a command that is known by it.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::harness::broker::persistent;
+use crate::harness::daemon::Daemon;
+use crate::operator::recorded::{asked, ferryd};
+use crate::rig::{File, Rig, SOON, and, charge, command, dead, word};
+
+const PERSON: [&str; 4] = ["--by", "ann", "--reason", "a mistake"];
+
+/// An operation whose request can't be made without a note.
+const NOTED: &str = r#"
+[operations.noted]
+request = { method = "POST", path = "/acme/noted" }
+body = { id = "{{ command.id }}", note = "note {{ payload.note }}" }
+"#;
+
+async fn publish(rig: &Rig, key: &str, body: &str) {
+    rig.broker.publish("ferry.commands", key, body.as_bytes(), persistent()).await;
+}
+
+/// A command for an account that does not exist.
+fn of_mars(id: &str) -> Value {
+    and(charge(id, json!({})), json!({"account": "mars"}))
+}
+
+/// The event of a message that was refused under an id.
+async fn refusal(rig: &Rig, id: &str) -> Value {
+    let refused = format!("{id}/refused/");
+    rig.events.first(SOON, |event| word(event, "id").starts_with(&refused)).await
+}
+
+fn ids(list: &Value) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|dead| word(dead, "command.id").to_owned()).collect()
+}
+
+async fn end(daemon: &Daemon) {
+    daemon.sigterm();
+    assert!(daemon.wait(SOON).await.success());
+}
+
+/// Adds an account to the provider, beside the one that it has.
+fn add_account(rig: &Rig) {
+    let providers = rig.setup.path().join("providers");
+    let accounts = providers.join("accounts/acme");
+    fs::create_dir_all(&accounts).unwrap();
+    fs::write(accounts.join("default.toml"), "").unwrap();
+    fs::write(accounts.join("mars.toml"), "secrets = { api_key = \"sk-mars\" }").unwrap();
+    let path = providers.join("acme.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let key = "accept_duplicates = true";
+    assert!(text.contains(key));
+    fs::write(&path, text.replace(key, &format!("{key}\naccounts_dir = \"accounts/acme\""))).unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_message_does_not_keep_its_id_from_the_command_that_is_published_next() {
+    for ledger in [true, false] {
+        let rig = Rig::with(
+            &format!("ledger.enabled = {ledger}"),
+            &[("acme", File { operations: NOTED, ..File::default() })],
+        )
+        .await;
+        let daemon = rig.start().await;
+        let but = |id: &str, fields| and(charge(id, json!({})), fields).to_string();
+        let wrong = [
+            ("invalid_field", "payment.acme.charge", but("field", json!({"prority": 1})), "field"),
+            ("unknown_account", "payment.acme.charge", of_mars("account").to_string(), "account"),
+            ("unknown_operation", "payment.acme.refund", but("operation", json!({"operation": "refund"})), "operation"),
+            ("key_mismatch", "payment.acme.send", but("key", json!({})), "key"),
+            ("type_mismatch", "shipping.acme.charge", but("type", json!({"type": "shipping"})), "type"),
+            ("invalid_payload", "payment.acme.charge", but("payload", json!({"payload": {}})), "payload"),
+            ("unknown_provider", "payment.nobody.charge", but("nobody", json!({"provider": "nobody"})), "nobody"),
+            ("no_route", "payment.any.charge", but("route", json!({"provider": "any"})), "route"),
+            (
+                "invalid_request",
+                "payment.acme.noted",
+                command("acme", "noted", "request", json!({})).to_string(),
+                "request",
+            ),
+        ];
+        for (code, key, body, id) in &wrong {
+            publish(&rig, key, body).await;
+            let event = refusal(&rig, id).await;
+            assert_eq!((word(&event, "data.error.code"), word(&event, "data.error.kind")), (*code, "invalid"));
+            assert_eq!((word(&event, "type"), word(&event, "subject")), ("ferry.command.failed", *id), "{event:#}");
+            assert_eq!((word(&event, "data.command.id"), &event["data"]["sequence"]), (*id, &json!(0)), "{event:#}");
+        }
+        for (.., id) in &wrong {
+            rig.publish(&charge(id, json!({}))).await;
+            let event = rig.events.state(id, "completed", SOON).await;
+            assert!(event["data"]["sequence"].as_u64() > Some(0), "{event:#}");
+            assert_eq!((word(&event, "id"), rig.calls(id).acted), (format!("{id}/0/1/completed").as_str(), 1));
+        }
+        rig.events.catch_up().await;
+        assert_eq!(rig.events.all().len(), 2 * wrong.len(), "one refusal and one end each, and no conflict");
+        rig.finish(&daemon).await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_refused_under_the_id_of_a_command_is_a_conflict_and_ends_nothing() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    rig.carry(&charge("known", json!({}))).await;
+    for _ in 0..2 {
+        rig.publish(&of_mars("known")).await;
+    }
+    let conflict = rig.events.first(SOON, |event| event["type"] == "ferry.command.conflict").await;
+    assert_eq!((word(&conflict, "subject"), word(&conflict, "data.conflict")), ("known", "content"));
+    let letters = rig.dead_letters("acme", 1).await;
+    let refused = word(&dead(&letters[0]), "command.id").to_owned();
+    assert!(refused.starts_with("known/refused/"), "{refused}");
+    rig.finish(&daemon).await;
+    assert_eq!(rig.broker.depth("ferry.dead.acme").await, Some(1), "the same message is kept once");
+
+    // A person finds it, beside the command, and is done with it.
+    let daemon = rig.start().await;
+    assert_eq!(ids(&asked(&rig, &["dead", "list"]).await), [refused.as_str()]);
+    assert_eq!(ids(&asked(&rig, &["dead", "list", "--queues"]).await), [refused.as_str()]);
+    let status = asked(&rig, &["status", "known"]).await;
+    assert_eq!((word(&status, "state"), &status["refused"]), ("completed", &json!([refused])), "{status:#}");
+    assert_eq!(word(&status["conflicts"][0], "conflict"), "content", "{status:#}");
+    let told = ferryd(&rig, &["status", "known"]).await;
+    assert!(told.out.contains(&refused), "{told:?}");
+    let resolved = ferryd(&rig, &[&["dead", "resolve", &refused, "--completed"], &PERSON[..]].concat()).await;
+    assert_eq!(resolved.code, Some(1), "{resolved:?}");
+    let discarded = asked(&rig, &[&["dead", "discard", &refused], &PERSON[..]].concat()).await;
+    assert_eq!(discarded["closed"], 1, "{discarded}");
+    rig.broker.await_depth("ferry.dead.acme", 0).await;
+    rig.finish(&daemon).await;
+    rig.events.catch_up().await;
+    let ends = rig.events.of("known");
+    let failed: Vec<_> = ends.iter().filter(|event| event["data"]["state"] == "failed").collect();
+    assert!(failed.is_empty(), "nothing of it is an event of the command: {failed:#?}");
+    assert_eq!(rig.calls("known").calls, 1);
+}
+
+#[tokio::test]
+async fn different_messages_that_are_refused_under_one_id_are_told_apart_and_copies_of_one_are_not() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    for _ in 0..2 {
+        rig.publish(&of_mars("twice")).await;
+        publish(&rig, "payment.acme.charge", r#"{"id": "twice""#).await;
+        publish(&rig, "payment.acme.charge", r#"{"id": "twice"}"#).await;
+    }
+    // What is no JSON has no id that can be read.
+    let letters = rig.dead_letters("acme", 3).await;
+    let ids: std::collections::BTreeSet<_> =
+        letters.iter().map(|letter| word(&dead(letter), "command.id").to_owned()).collect();
+    assert_eq!(ids.len(), 3, "{ids:?}");
+    assert_eq!(ids.iter().filter(|id| id.starts_with("twice/refused/")).count(), 2, "{ids:?}");
+    rig.finish(&daemon).await;
+    rig.events.catch_up().await;
+    let events: std::collections::BTreeSet<_> =
+        rig.events.all().iter().map(|event| word(event, "id").to_owned()).collect();
+    assert_eq!(events, ids, "each event has the id under which its message is kept");
+    assert_eq!(rig.broker.depth("ferry.dead.acme").await, Some(3));
+}
+
+#[tokio::test]
+async fn a_request_to_cancel_is_kept_for_the_command_and_not_spent_on_a_message_that_is_refused() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    let cancelled = ferryd(&rig, &["cancel", "order"]).await;
+    assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
+    rig.publish(&of_mars("order")).await;
+    assert_eq!(word(&refusal(&rig, "order").await, "data.error.kind"), "invalid");
+    rig.publish(&charge("order", json!({}))).await;
+    let event = rig.events.first(SOON, |event| word(event, "id") == "order/0/1/failed").await;
+    assert_eq!(word(&event, "data.error.kind"), "cancelled");
+    assert_eq!(rig.calls("order").calls, 0);
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_message_that_died_of_age_and_would_have_been_refused_claims_nothing() {
+    let rig = Rig::new("").await;
+    rig.declare().await;
+    let properties = persistent().with_expiration("10".into());
+    let body = of_mars("old").to_string();
+    rig.broker.publish("ferry.commands", "payment.acme.charge", body.as_bytes(), properties).await;
+    rig.broker.await_depth("ferry.poison", 1).await;
+    let daemon = rig.start().await;
+    let event = refusal(&rig, "old").await;
+    assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), ("invalid", "unknown_account"));
+    rig.publish(&charge("old", json!({}))).await;
+    rig.events.state("old", "completed", SOON).await;
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn an_id_under_which_only_messages_were_refused_says_so() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    rig.publish(&of_mars("mistaken")).await;
+    let refused = word(&refusal(&rig, "mistaken").await, "id").to_owned();
+    let told = ferryd(&rig, &["status", "mistaken"]).await;
+    assert!(told.code == Some(1) && told.err.contains(&refused), "{told:?}");
+    let status = asked(&rig, &["status", &refused]).await;
+    assert_eq!((word(&status, "id"), word(&status, "kind"), &status["dead"]), (&*refused, "invalid", &json!(true)));
+    assert_eq!(asked(&rig, &["dead", "show", &refused]).await[0]["record"]["code"], "unknown_account");
+    // Nobody waits for it, and its publisher is told that it is given up for good.
+    let done = asked(&rig, &[&["dead", "discard", &refused], &PERSON[..]].concat()).await;
+    assert_eq!(done["done"], 1, "{done}");
+    let event = rig.events.first(SOON, |event| word(event, "data.error.kind") == "discarded").await;
+    assert_eq!((word(&event, "id"), word(&event, "subject")), (&*format!("{refused}/discarded"), "mistaken"));
+    assert_eq!((&event["data"]["sequence"], &event["data"]["final"]), (&json!(0), &json!(true)));
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_refused_message_is_replayed_as_the_command_that_it_is_by_then() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    for id in ["late", "other"] {
+        rig.publish(&of_mars(id)).await;
+    }
+    rig.carry(&charge("other", json!({}))).await;
+    let first = word(&refusal(&rig, "late").await, "id").to_owned();
+    let other = word(&refusal(&rig, "other").await, "id").to_owned();
+    rig.dead_letters("acme", 2).await;
+
+    // It is as wrong as before, and is kept as a message of its own.
+    assert_eq!(asked(&rig, &["dead", "replay", &first]).await["done"], 1);
+    let again = rig.events.first(SOON, |event| event["subject"] == "late" && word(event, "id") != first).await;
+    let second = word(&again, "id").to_owned();
+    assert!(second.starts_with("late/refused/"), "{again:#}");
+    rig.dead_letters("acme", 2).await;
+    let status = asked(&rig, &["status", &first]).await;
+    assert_eq!((word(&status, "code"), &status["dead"]), ("replayed", &json!(false)), "{status:#}");
+
+    // Its account is there by now.
+    end(&daemon).await;
+    add_account(&rig);
+    let daemon = rig.start().await;
+    assert_eq!(asked(&rig, &["dead", "replay", &second]).await["done"], 1);
+    let event = rig.events.state("late", "completed", SOON).await;
+    assert_eq!((word(&event, "id"), word(&event, "data.command.account")), ("late/0/1/completed", "mars"));
+    assert_eq!(rig.calls("late").calls, 1);
+    let status = asked(&rig, &["status", "late"]).await;
+    assert_eq!((word(&status, "state"), &status["generation"]), ("completed", &json!(0)), "{status:#}");
+
+    // Another command has its id: nothing is sent, and the message stays.
+    let refused = ferryd(&rig, &["dead", "replay", &other]).await;
+    assert!(refused.code == Some(1) && refused.out.contains("another content"), "{refused:?}");
+    assert_eq!(ids(&asked(&rig, &["dead", "list"]).await), [other.as_str()]);
+    rig.dead_letters("acme", 1).await;
+    rig.finish(&daemon).await;
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn a_refusal_that_is_interrupted_is_told_as_one_and_kept_as_one() {
+    for (place, known) in
+        [("concluded", false), ("partly_published", false), ("concluded", true), ("partly_published", true)]
+    {
+        let rig = Rig::new("").await;
+        let daemon = rig.start().await;
+        if known {
+            rig.carry(&charge("order", json!({}))).await;
+        }
+        end(&daemon).await;
+        rig.publish(&of_mars("order")).await;
+        let daemon = rig.setup.start_armed(&format!("{place}=kill"));
+        assert!(!daemon.wait(SOON).await.success(), "it died at {place}");
+        let daemon = rig.start().await;
+        let kind = if known { "ferry.command.conflict" } else { "ferry.command.failed" };
+        rig.events.first(SOON, |event| event["type"] == kind).await;
+        rig.finish(&daemon).await;
+        rig.events.catch_up().await;
+        let events = rig.events.of("order");
+        let told: std::collections::BTreeSet<_> = events
+            .iter()
+            .filter(|event| event["data"]["state"] != "completed")
+            .map(|event| word(event, "id"))
+            .collect();
+        assert_eq!(told.len(), 1, "{place}: {events:#?}");
+        let daemon = rig.start().await;
+        let listed = ids(&asked(&rig, &["dead", "list"]).await);
+        assert!(listed.len() == 1 && listed[0].starts_with("order/refused/"), "{place}: {listed:?}");
+        let letters = rig.broker.depth("ferry.dead.acme").await;
+        assert_eq!(letters, Some(if place == "concluded" { 1 } else { 2 }), "{place}, known: {known}");
+        end(&daemon).await;
+    }
+}
