@@ -132,9 +132,13 @@ mod tests {
     #[test]
     fn names_and_ids_are_held_to_their_alphabet() {
         let validator = jsonschema::validator_for(&command()).unwrap();
-        for (id, kind, valid) in
-            [("order-1", "payment", true), ("order 1", "payment", false), ("order-1", "Pay", false)]
-        {
+        let refused = format!("order-1/refused/{}", "0".repeat(32));
+        for (id, kind, valid) in [
+            ("order-1", "payment", true),
+            ("order 1", "payment", false),
+            ("order-1", "Pay", false),
+            (refused.as_str(), "payment", false),
+        ] {
             let command = json!({ "id": id, "type": kind, "operation": "charge" });
             assert_eq!(validator.is_valid(&command), valid, "{command}");
         }

@@ -68,6 +68,22 @@ fn routing_key_and_id_name_the_step() {
 }
 
 #[test]
+fn a_refused_message_is_told_of_under_its_own_id_and_below_every_event_of_the_command() {
+    let refused = Identity { id: identity().id.of_refused(&[b"{}"]), ..identity() };
+    let told = |kind, attempt| {
+        Event::new(refused.clone(), moment(attempt), Happening::Failed(kind, Failure::default()), Trace::default())
+    };
+    let event = told(Kind::Invalid, 1);
+    assert_eq!(event.id, refused.id.as_str());
+    assert_eq!((event.subject.as_str(), &event.data.command), ("order-1", &identity()));
+    assert_eq!(event.routing_key(), "payment.stripe.charge.failed");
+    assert!(event.data.sequence < sequence(0, 1, State::Pending), "the lowest of a command");
+    let discarded = told(Kind::Discarded, 2);
+    assert_eq!(discarded.id, format!("{}/discarded", refused.id));
+    assert_eq!(discarded.data.sequence, event.data.sequence);
+}
+
+#[test]
 fn a_message_without_names_is_told_of_under_the_word_unknown() {
     let identity = Identity::glean(&Value::Null, b"?", Envelope::default());
     let event = Event::new(identity, moment(0), Happening::Failed(Kind::Invalid, Failure::default()), Trace::default());

@@ -31,10 +31,11 @@ pub(super) enum IdHolder {
     OtherCommand,
 }
 
-/// Tells whether a decision refuses a message: it is its publisher's, nothing of it was begun, and it can't be carried out.
+/// Tells whether a decision refuses a message: it is its publisher's, nothing of it was begun, and it is no valid command. One
+/// whose handling fails in ferryd itself may be valid, and is not refused: its end keeps its copies from being called.
 pub(super) fn is_refusal(parcel: &Parcel, verdict: &Verdict) -> bool {
-    let is_unfit = matches!(verdict, Verdict::End(Happening::Failed(Kind::Invalid | Kind::Poison, _)));
-    is_unfit && parcel.fresh && !parcel.travel.progress.is_doubtful()
+    let is_invalid = matches!(verdict, Verdict::End(Happening::Failed(Kind::Invalid, _)));
+    is_invalid && parcel.fresh && !parcel.travel.progress.is_doubtful()
 }
 
 impl Memory {

@@ -47,7 +47,9 @@ impl Pipeline {
             Err(_) => return None,
         };
         let text = format!("the broker refuses the record of what was done about it: {}", cause.reason);
-        let happening = Happening::Failed(Kind::Unresolved, Failure::new("record_refused", text));
+        // Nothing of a message that was refused was begun.
+        let kind = if parcel.identity.id.is_refused() { Kind::Invalid } else { Kind::Unresolved };
+        let happening = Happening::Failed(kind, Failure::new("record_refused", text));
         log_ending(parcel, &happening, || Mask::new(&[], &[]));
         let attempt = parcel.travel.progress.attempt;
         let effects = self.outbox.ending(parcel, attempt, happening, None, Timestamp::now());

@@ -117,7 +117,7 @@ impl Strays {
         // The broker does not say whether anybody held it before.
         parcel.redelivered = true;
         self.pipeline.memory.recall_all(&mut parcel, operation);
-        let fault = if is_old && parcel.fresh { parcel.find_fault(provider) } else { None };
+        let fault = if parcel.fresh { parcel.find_fault(provider) } else { None };
         let (kind, failure) = match fault {
             // It would have been refused whenever it was taken up.
             Some(fault) => (lifecycle::unfit(&parcel.travel.progress), fault),

@@ -204,6 +204,17 @@ async fn a_cancel_says_what_came_of_it() {
 }
 
 #[tokio::test]
+async fn a_refused_message_can_be_asked_for_and_neither_published_nor_cancelled() {
+    let api = Api::new();
+    let id = format!("order-1/refused/{}", "0".repeat(32));
+    let path = format!("/v1/commands/{}", id.replace('/', "%2F"));
+    assert_eq!(api.get(&path).await.problem(), (404, "unknown-command"));
+    assert_eq!(api.ask(Method::DELETE, &path, &[], "").await.problem(), (400, "invalid-request"));
+    assert_eq!(api.post(&COMMAND.replace("order-1", &id), &[]).await.problem(), (422, "invalid-command"));
+    assert_eq!(api.fake.published(), 0);
+}
+
+#[tokio::test]
 async fn lists_pass_on_what_they_are_filtered_by() {
     let api = Api::new();
     api.post(COMMAND, &[]).await;

@@ -12,6 +12,7 @@ use crate::ledger::{
     By, Carried, Effects, Errand, Failed, Finish, Guard, Id, Ledger, Plan, Rec, Said, Start, Step, Told, View, What,
     is_fresh,
 };
+use crate::refusal::REFUSED;
 use crate::stray::Way;
 use crate::world::{At, Instance, Job, Kind, Message, World};
 use crate::{Mistake, Setup};
@@ -61,7 +62,7 @@ impl Turn<'_> {
         self.me().at = at;
     }
 
-    fn send(&mut self, record: Rec) {
+    pub fn send(&mut self, record: Rec) {
         let id = self.world.free_id(self.ledger);
         self.world.transit.push((id, record));
         self.goes(At::Sent(id, record));
@@ -104,6 +105,7 @@ impl Turn<'_> {
     pub fn take(&mut self, message: Message) {
         *self.me() = Instance { message: Some(message), linked: true, ..Instance::IDLE };
         match message.kind {
+            Kind::Command { content: REFUSED, .. } => self.refuse(),
             Kind::Command { .. } if message.way != Way::Lane => self.take_stray(message.way),
             Kind::Command { errand: Errand::Call, .. } => self.admit(message.redelivered),
             Kind::Command { .. } => self.goes(At::Asking),
@@ -220,6 +222,7 @@ impl Turn<'_> {
                 Said::Ended(event) => self.goes(At::Event { by: None, effects: bare(event) }),
                 _ => self.goes(At::Ack { by: None }),
             },
+            Rec::Refused => self.after_refusal(said),
             Rec::CancelWished | Rec::Settled(_) => self.goes(At::Ack { by: None }),
         }
     }

@@ -79,6 +79,7 @@ pub enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Failed {
     Declined,
+    Invalid,
     Rejected,
     Unavailable,
     Poison,
@@ -176,6 +177,8 @@ pub enum Rec {
         forced: bool,
     },
     Asked,
+    /// A message is refused, under an id of its own.
+    Refused,
 }
 
 /// A ruling, as far as it is not left to [`next`].
@@ -222,6 +225,8 @@ pub struct View {
     pub key: Option<u8>,
     pub ending: Option<Told>,
     pub dead: bool,
+    /// The content of the command that has the id.
+    pub content: Option<u8>,
     /// True where nothing is known but that somebody wants it cancelled.
     pub is_cancel_request: bool,
     /// The decision whose effects are not known to be published.
@@ -338,6 +343,7 @@ fn view(case: Option<&Case>) -> View {
             key: None,
             ending: None,
             dead: false,
+            content: None,
             is_cancel_request: false,
             unsettled: None,
         };
@@ -356,6 +362,7 @@ fn view(case: Option<&Case>) -> View {
         key: case.key.as_ref().map(short_key),
         ending: case.ending.as_ref().map(|ending| short_event(&ending.event)),
         dead: case.ending.as_ref().is_some_and(ferryd::domain::ledger::case::Ending::is_dead),
+        content: case.opening.as_ref().map(|opening| opening.content.parse().unwrap()),
         is_cancel_request: case.is_cancel_request(),
         unsettled: case.unsettled().map(|decided| short_decided(&decided)),
     }

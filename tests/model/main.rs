@@ -6,6 +6,7 @@ mod holder;
 mod inquiry;
 mod ledger;
 mod moves;
+mod refusal;
 mod search;
 mod stray;
 mod world;
@@ -37,6 +38,10 @@ pub enum Mistake {
     TakesPoisonForFresh,
     /// Only for cancels is it looked whether they were published.
     SweepsCancelsAlone,
+    /// Ends a message that is refused under the id that its publisher wrote.
+    RefusalClaims,
+    /// Tells that a message was refused although its id is a command's.
+    RefusalEndsKnown,
 }
 
 /// How large a world is.
@@ -53,6 +58,8 @@ pub struct Setup {
     pub copies: usize,
     /// How many other commands are published under its id.
     pub others: usize,
+    /// How many messages that are refused are published under its id.
+    pub refused: usize,
     /// How many crashes, lost links and copies made by the broker there are.
     pub faults: u8,
     /// How many wishes to cancel.
@@ -90,6 +97,7 @@ impl Setup {
             attempts: 2,
             copies: 1,
             others: 0,
+            refused: 0,
             faults: 1,
             cancels: 0,
             late: false,
@@ -144,6 +152,19 @@ fn copies_of_a_message_make_one_command() {
 fn another_command_under_the_same_id_changes_nothing() {
     for setup in [KEY, CLAIM] {
         holds("another content", &Setup { others: 1, attempts: 1, answers: FEW, ..setup });
+    }
+}
+
+#[test]
+fn a_message_that_is_refused_claims_nothing_and_ends_nothing() {
+    for setup in [KEY, CLAIM] {
+        let refusing = Setup { refused: 1, attempts: 1, answers: FEW, ..setup };
+        holds("refused, one fault", &refusing);
+        holds("refused twice", &Setup { refused: 2, faults: 0, ..refusing.clone() });
+        holds("refused, two copies", &Setup { copies: 2, faults: 0, ..refusing.clone() });
+        holds("refused, another content", &Setup { others: 1, faults: 0, ..refusing.clone() });
+        holds("refused, a cancel", &Setup { cancels: 1, faults: 0, ..refusing.clone() });
+        holds("refused, an operator", &Setup { jobs: 1, faults: 0, ..refusing });
     }
 }
 
@@ -261,6 +282,8 @@ fn every_mistake_that_is_put_in_is_found() {
         with(Mistake::TakesPoisonForFresh, Setup { strays: 1, faults: 0, answers: FEW, ..KEY }),
         with(Mistake::TakesPoisonForFresh, Setup { strays: 1, faults: 0, inquiries: true, answers: ASKED, ..CLAIM }),
         with(Mistake::SweepsCancelsAlone, Setup { attempts: 1, jobs: 2, answers: FEW, ..CLAIM }),
+        with(Mistake::RefusalClaims, Setup { refused: 1, attempts: 1, faults: 0, answers: FEW, ..KEY }),
+        with(Mistake::RefusalEndsKnown, Setup { refused: 1, attempts: 1, faults: 0, answers: FEW, ..CLAIM }),
     ];
     for setup in &mistakes {
         let broken = breaks(setup);

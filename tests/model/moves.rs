@@ -231,7 +231,8 @@ impl Protocol {
             Kind::Dead { generation, .. } => generation == view.step.generation,
             _ => false,
         };
-        view.ending.is_some_and(|event| world.seen.told.contains(&event))
+        (self.setup.refused == 0 || world.seen.told_refusal)
+            && view.ending.is_some_and(|event| world.seen.told.contains(&event))
             && (!view.dead || world.queue.iter().any(dead))
     }
 
@@ -378,8 +379,9 @@ fn idle(world: &World) -> usize {
 /// A record comes into the ledger, and whoever waits for it reads it.
 fn land(ledger: &mut Ledger, world: &mut World, place: usize) {
     let (id, record) = world.transit.remove(place);
-    let (case, ruling) = ledger.rule(world.case, id, record);
-    world.case = case;
+    let slot = if record == Rec::Refused { &mut world.refusal } else { &mut world.case };
+    let (case, ruling) = ledger.rule(*slot, id, record);
+    *slot = case;
     if let Said::Counts { .. } = ledger.said(ruling) {
         match record {
             Rec::Finished(finish) => {

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use stateright::{Checker as _, HasDiscoveries, Model, Property};
 
-use crate::ledger::{Errand, Guard, Ledger, Step, What};
+use crate::ledger::{Errand, Guard, Ledger, Rec, Step, What};
 use crate::moves::Action;
+use crate::refusal::REFUSED;
 use crate::world::{Instance, Kind, Message, Seen, World, wrong};
 use crate::{Mistake, Setup};
 
@@ -54,7 +55,8 @@ impl Protocol {
             Some(Action::Land(place)) => {
                 let (id, record) = world.transit[place];
                 let mut ledger = self.ledger.lock().unwrap();
-                let ruling = ledger.rule(world.case, id, record).1;
+                let case = if record == Rec::Refused { world.refusal } else { world.case };
+                let ruling = ledger.rule(case, id, record).1;
                 format!("   ledger: {id} {record:?} -> {:?}", ledger.said(ruling))
             }
             Some(Action::Go(who)) => format!("      go {:?}", world.instances[who].at),
@@ -75,7 +77,7 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<World> {
         let step = Step::FIRST;
-        let Setup { copies, others, cancels, lost, .. } = self.setup;
+        let Setup { copies, others, refused, cancels, lost, .. } = self.setup;
         let (errand, waited_out) = (Errand::Call, None);
         let command =
             |content| Kind::Command { step, errand, recorded: lost, content, unknown: false, key: None, waited_out };
@@ -86,9 +88,11 @@ impl Model for Protocol {
         }
         let kinds = std::iter::repeat_n(command(0), copies)
             .chain(std::iter::repeat_n(command(1), others))
+            .chain(std::iter::repeat_n(command(REFUSED), refused))
             .chain(std::iter::repeat_n(Kind::Cancel, cancels));
         vec![World {
             case: 0,
+            refusal: 0,
             transit: Vec::new(),
             queue: kinds.map(Message::new).collect(),
             instances: vec![Instance::IDLE; self.setup.instances],
@@ -144,6 +148,10 @@ impl Model for Protocol {
                 not(w, wrong::ACTED_TWICE)
             }),
             Property::always("nobody says that nothing was done where it was", |_, w| not(w, wrong::DENIED)),
+            Property::always("what is refused claims no id", |m: &Self, w| {
+                m.ledger.lock().unwrap().view(w.case).content != Some(REFUSED)
+            }),
+            Property::always("nothing is refused under a known id", |_, w| not(w, wrong::REFUSED_KNOWN)),
             Property::always("everything ends and is told", |m: &Self, w| m.is_under_way(w) || m.is_over(w)),
         ]
     }

@@ -1,6 +1,7 @@
 //! Between the short forms of the model and the real types.
 
 use super::*;
+use crate::refusal::REFUSED;
 
 const AT: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -40,13 +41,34 @@ fn identity() -> Identity {
     Command::decode(body, Envelope::default()).unwrap().identity(&"p".parse().unwrap())
 }
 
+/// The record of a message that is refused.
+fn refused() -> real::Record {
+    let id = identity().id.of_refused(&[&[REFUSED]]);
+    let identity = Identity { id: id.clone(), ..identity() };
+    let (happening, at) = (Happening::Failed(Kind::Invalid, Failure::default()), AT);
+    let event = Event::new(identity.clone(), Moment { generation: 0, attempt: 1, at }, happening, Trace::default());
+    let finished = real::Finished {
+        step: real::Step::call(0, 1),
+        opening: Some(real::Opening { identity, content: REFUSED.to_string(), asked: None }),
+        fresh: true,
+        call: None,
+        unknown: false,
+        absent: false,
+        kept: None,
+        by: real::By::Holder,
+        effects: effects::Effects { event, told: true, carried: None },
+    };
+    real::Record { at, command: id, fact: real::Fact::Finished(Box::new(finished)) }
+}
+
 fn opening(content: u8) -> real::Opening {
     real::Opening { identity: identity(), content: content.to_string(), asked: None }
 }
 
 impl Failed {
-    const ALL: [(Self, Kind); 8] = [
+    const ALL: [(Self, Kind); 9] = [
         (Self::Declined, Kind::Declined),
+        (Self::Invalid, Kind::Invalid),
         (Self::Rejected, Kind::Rejected),
         (Self::Unavailable, Kind::Unavailable),
         (Self::Poison, Kind::Poison),
@@ -81,8 +103,8 @@ impl What {
 
     /// Whether it says that the provider has done nothing.
     pub fn denies(self) -> bool {
-        use Failed::{Cancelled, Expired, Poison, Rejected, Unavailable};
-        matches!(self, Self::Failed(Cancelled | Expired | Poison | Rejected | Unavailable))
+        use Failed::{Cancelled, Expired, Invalid, Poison, Rejected, Unavailable};
+        matches!(self, Self::Failed(Cancelled | Expired | Invalid | Poison | Rejected | Unavailable))
     }
 
     /// Whether an event tells it.
@@ -273,6 +295,7 @@ impl Rec {
                 token: None,
                 person: person(),
             })),
+            Self::Refused => return refused(),
             Self::Asked => real::Fact::Asked(real::Asked { reply_to: "somewhere".to_owned(), correlation_id: None }),
         };
         real::Record { at: AT, command: identity().id, fact }

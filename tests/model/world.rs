@@ -4,6 +4,7 @@ use ferryd::domain::event::sequence;
 use ferryd::domain::lifecycle::State;
 
 use crate::ledger::{Effects, Errand, Guard, Id, Ledger, Rec, Step, Told, What};
+use crate::refusal::REFUSAL;
 use crate::stray::Way;
 
 /// What an operator wants of a dead letter.
@@ -112,6 +113,7 @@ pub mod wrong {
     pub const TWO_REPLAYS: u16 = 128;
     pub const ACTED_TWICE: u16 = 256;
     pub const DENIED: u16 = 512;
+    pub const REFUSED_KNOWN: u16 = 1024;
 }
 
 /// How many generations a run can have.
@@ -143,6 +145,8 @@ pub struct Seen {
     /// The highest number a subscriber may have seen.
     pub highest: u64,
     pub cancelled: bool,
+    /// Whether it was told that a message was refused, as that or as a conflict.
+    pub told_refusal: bool,
     /// Whether the command has ended in a way that says that nothing was done.
     pub denied: bool,
     pub wrong: u16,
@@ -153,6 +157,8 @@ pub struct Seen {
 pub struct World {
     /// The ledger: what its records, in their order, have come to.
     pub case: u16,
+    /// What the ledger says of the message that was refused, under an id of its own.
+    pub refusal: u16,
     /// Records on their way into it, in no order.
     pub transit: Vec<(Id, Rec)>,
     pub queue: Vec<Message>,
@@ -250,8 +256,18 @@ impl Seen {
         self.denied = false;
     }
 
+    /// A message is refused. Whoever is refused under a command's id is told of a conflict instead.
+    pub fn refuse(&mut self, is_known: bool) {
+        self.fail_if(is_known, wrong::REFUSED_KNOWN);
+    }
+
     /// An event is published.
     pub fn tell(&mut self, event: Told) {
+        if event == REFUSAL && !self.counted.contains(&event) {
+            // Its number is lower than any of a command's.
+            self.told_refusal = true;
+            return;
+        }
         if !event.what.is_told() {
             return;
         }
@@ -270,7 +286,12 @@ impl Rec {
         match self {
             Self::Started(start) => start.waited_out,
             Self::Released(id) | Self::TakenOver(id) | Self::Settled(id) => Some(id),
-            Self::Opened { .. } | Self::Finished(_) | Self::CancelWished | Self::Replayed { .. } | Self::Asked => None,
+            Self::Opened { .. }
+            | Self::Finished(_)
+            | Self::CancelWished
+            | Self::Replayed { .. }
+            | Self::Asked
+            | Self::Refused => None,
         }
     }
 }
@@ -278,7 +299,7 @@ impl Rec {
 impl World {
     /// The least id that nothing refers to; 0 is for records that nothing will ever refer to.
     pub fn free_id(&self, ledger: &Ledger) -> Id {
-        let mut used = ledger.view(self.case).ids | 1;
+        let mut used = ledger.view(self.case).ids | ledger.view(self.refusal).ids | 1;
         let mut mark = |id: Option<Id>| used |= id.map_or(0, |id| 1_u64 << id);
         for (id, record) in &self.transit {
             mark(Some(*id));

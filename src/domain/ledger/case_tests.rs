@@ -4,11 +4,32 @@ use super::super::effects::Effects;
 use super::super::record::*;
 use super::*;
 use crate::domain::command::{Envelope, Identity};
+use crate::domain::command_id::CommandId;
 use crate::domain::event::{Happening, Moment, Trace};
 use crate::domain::outcome::{Failure, Success, Verdict};
 use crate::domain::progress::Attempted;
 
 pub(super) const FIRST: Step = Step::call(0, 1);
+
+#[test]
+fn a_person_ends_a_refused_message_though_none_of_its_events_has_a_higher_number() {
+    let refused = "order-1".parse::<CommandId>().unwrap().of_refused(&[b"{}"]);
+    let finish = |kind, by| {
+        let mut finished = finished(FIRST, Happening::Failed(kind, Failure::default()));
+        let moment = Moment { generation: 0, attempt: 1, at: Timestamp::UNIX_EPOCH };
+        let identity = Identity { id: refused.clone(), ..opening("c").identity };
+        let happening = Happening::Failed(kind, Failure::default());
+        finished.effects.event = Event::new(identity, moment, happening, Trace::default());
+        Fact::Finished(Box::new(Finished { by, ..finished }))
+    };
+    let mut told = Told::default();
+    assert!(matches!(told.rule(finish(Kind::Invalid, By::Holder)), Ruling::Counts(_)));
+    let again = told.rule(finish(Kind::Invalid, By::Holder));
+    assert!(matches!(again, Ruling::Unsettled(_)), "a copy of it tells the same: {again:?}");
+    let person = By::Operator(Person { by: "ann".to_owned(), reason: None });
+    assert!(matches!(told.rule(finish(Kind::Discarded, person)), Ruling::Counts(_)));
+    assert_eq!(told.case().ending.as_ref().unwrap().kind(), Some(Kind::Discarded));
+}
 
 /// A command whose records are ruled on one after the other.
 #[derive(Clone, Default)]

@@ -204,6 +204,35 @@ fn what_is_over_is_forgotten_and_everything_else_stays() {
 }
 
 #[test]
+fn what_was_refused_under_an_id_is_found_and_is_forgotten_once_it_is_discarded() {
+    let dir = TempDir::new().unwrap();
+    let index = open(&dir);
+    let order = Sample::new("order-1", 0);
+    let refused: Vec<_> = [b"a", b"b"]
+        .map(|body: &[u8; 1]| Sample {
+            identity: crate::domain::command::Identity {
+                id: id("order-1").of_refused(&[body]),
+                ..order.identity.clone()
+            },
+            ..order.clone()
+        })
+        .into();
+    let near: Vec<_> = ["order-1.refused", "order-10", "order-1:refused"].map(|text| Sample::new(text, 0)).into();
+    let all = refused.iter().chain(&near).chain([&order]);
+    index.save(&changes(all.map(|sample| (sample, sample.failed(Kind::Invalid, "x", 400))), 1), seconds(0)).unwrap();
+    let mut expected: Vec<_> = refused.iter().map(Sample::id).collect();
+    expected.sort();
+    assert_eq!(index.refused_under(&id("order-1"), 9).unwrap(), expected);
+    assert_eq!(index.refused_under(&id("order-1"), 1).unwrap(), expected[..1]);
+    assert_eq!(index.refused_under(&id("order-10"), 9).unwrap(), []);
+    let over = refused.iter().map(|sample| (sample, sample.failed(Kind::Discarded, "discarded", 0)));
+    index.save(&changes(over, 2), seconds(0)).unwrap();
+    while index.forget(seconds(500)).unwrap() > 0 {}
+    assert_eq!(index.refused_under(&id("order-1"), 9).unwrap(), []);
+    assert!(index.case(&order.id()).unwrap().is_some(), "a dead letter stays");
+}
+
+#[test]
 fn unreadable_lines_are_all_counted_and_the_latest_kept() {
     let dir = TempDir::new().unwrap();
     let index = open(&dir);
