@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::broker::persistent;
 use crate::harness::daemon::Daemon;
+use crate::harness::wait::eventually;
 use crate::operator::recorded::{asked, ferryd};
 use crate::rig::{File, Rig, SOON, and, charge, command, dead, word};
 
@@ -32,6 +33,15 @@ fn of_mars(id: &str) -> Value {
 async fn refusal(rig: &Rig, id: &str) -> Value {
     let refused = format!("{id}/refused/");
     rig.events.first(SOON, |event| word(event, "id").starts_with(&refused)).await
+}
+
+/// Waits until it is on record that everything about a refused message is published: then it is not published again.
+async fn settled(rig: &Rig, refused: &str) {
+    let is_settled = async || {
+        let told = ferryd(rig, &["status", refused]).await;
+        (told.code == Some(0) && !told.out.contains("not known to be published")).then_some(())
+    };
+    eventually(SOON, &format!("{refused} is settled"), is_settled).await;
 }
 
 fn ids(list: &Value) -> Vec<String> {
@@ -107,14 +117,18 @@ async fn a_message_that_is_refused_under_the_id_of_a_command_is_a_conflict_and_e
     let rig = Rig::new("").await;
     let daemon = rig.start().await;
     rig.carry(&charge("known", json!({}))).await;
-    for _ in 0..2 {
-        rig.publish(&of_mars("known")).await;
-    }
+    rig.publish(&of_mars("known")).await;
     let conflict = rig.events.first(SOON, |event| event["type"] == "ferry.command.conflict").await;
     assert_eq!((word(&conflict, "subject"), word(&conflict, "data.conflict")), ("known", "content"));
     let letters = rig.dead_letters("acme", 1).await;
     let refused = word(&dead(&letters[0]), "command.id").to_owned();
     assert!(refused.starts_with("known/refused/"), "{refused}");
+    settled(&rig, &refused).await;
+    rig.publish(&of_mars("known")).await;
+    let again = async || {
+        (rig.events.of("known").iter().filter(|event| event["id"] == conflict["id"]).count() == 2).then_some(())
+    };
+    eventually(SOON, "it is told again", again).await;
     rig.finish(&daemon).await;
     assert_eq!(rig.broker.depth("ferry.dead.acme").await, Some(1), "the same message is kept once");
 
@@ -144,17 +158,23 @@ async fn a_message_that_is_refused_under_the_id_of_a_command_is_a_conflict_and_e
 async fn different_messages_that_are_refused_under_one_id_are_told_apart_and_copies_of_one_are_not() {
     let rig = Rig::new("").await;
     let daemon = rig.start().await;
-    for _ in 0..2 {
+    let publish_all = async || {
         rig.publish(&of_mars("twice")).await;
         publish(&rig, "payment.acme.charge", r#"{"id": "twice""#).await;
         publish(&rig, "payment.acme.charge", r#"{"id": "twice"}"#).await;
-    }
+    };
+    publish_all().await;
     // What is no JSON has no id that can be read.
     let letters = rig.dead_letters("acme", 3).await;
     let ids: std::collections::BTreeSet<_> =
         letters.iter().map(|letter| word(&dead(letter), "command.id").to_owned()).collect();
     assert_eq!(ids.len(), 3, "{ids:?}");
     assert_eq!(ids.iter().filter(|id| id.starts_with("twice/refused/")).count(), 2, "{ids:?}");
+    for id in &ids {
+        settled(&rig, id).await;
+    }
+    publish_all().await;
+    eventually(SOON, "all are told again", async || (rig.events.all().len() >= 6).then_some(())).await;
     rig.finish(&daemon).await;
     rig.events.catch_up().await;
     let events: std::collections::BTreeSet<_> =

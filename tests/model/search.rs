@@ -148,7 +148,7 @@ impl Model for Protocol {
                 not(w, wrong::ACTED_TWICE)
             }),
             Property::always("nobody says that nothing was done where it was", |_, w| not(w, wrong::DENIED)),
-            Property::always("what is refused claims no id", |m: &Self, w| {
+            Property::always("what is refused claims no id", |m: &Self, w: &World| {
                 m.ledger.lock().unwrap().view(w.case).content != Some(REFUSED)
             }),
             Property::always("nothing is refused under a known id", |_, w| not(w, wrong::REFUSED_KNOWN)),
