@@ -65,10 +65,7 @@ impl Desk {
         self.runtime.block_on(async {
             let register = self.register().await?;
             let case = register.case(id);
-            let refused = match id.is_refused() {
-                true => Ok(Vec::new()),
-                false => register.index().await.refused_under(id, MOST),
-            };
+            let refused = if id.is_refused() { Ok(Vec::new()) } else { register.index().await.refused_under(id, MOST) };
             register.close().await;
             Ok((case?, refused.map_err(OperatorError::from)?))
         })

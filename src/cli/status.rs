@@ -72,9 +72,10 @@ impl Status {
         let desk = Desk::open(config)?;
         let (case, refused) = desk.case_and_refused(&self.id)?;
         let Some(case) = case else {
-            return Err(match refused.is_empty() {
-                true => CommandError::NotKnown(self.id),
-                false => CommandError::OnlyRefused { id: self.id, refused },
+            return Err(if refused.is_empty() {
+                CommandError::NotKnown(self.id)
+            } else {
+                CommandError::OnlyRefused { id: self.id, refused }
             });
         };
         if self.json {

@@ -229,7 +229,7 @@ impl Identity {
         let metadata = value.get("metadata").and_then(Value::as_object).into_iter().flatten();
         let id = text("id").or(envelope.message_id).and_then(|id| id.parse::<PublishedCommandId>().ok());
         Self {
-            id: id.map(CommandId::from).unwrap_or_else(|| CommandId::of_unidentified(body)),
+            id: id.map_or_else(|| CommandId::of_unidentified(body), CommandId::from),
             r#type: name("type").or_else(|| word(0)),
             provider: name("provider").or_else(|| word(1)).and_then(not_any),
             account: name("account"),

@@ -46,15 +46,11 @@ impl Memory {
     pub(super) async fn find_id_holder(&self, parcel: &Parcel) -> Result<IdHolder, BrokerError> {
         let Some(ledger) = self.ledger() else { return Ok(IdHolder::Nobody) };
         let find = || ledger.case(&parcel.identity.id).filter(|case| case.opening.is_some());
-        let case = match find() {
-            Some(case) => Some(case),
-            None => {
-                // Another instance may have accepted it just now.
-                ledger.barrier().await?;
-                find()
-            }
-        };
-        Ok(match case {
+        if find().is_none() {
+            // Another instance may have accepted it just now.
+            ledger.barrier().await?;
+        }
+        Ok(match find() {
             None => IdHolder::Nobody,
             Some(case) if case.is_other_than(parcel.opening()) => IdHolder::OtherCommand,
             Some(_) => IdHolder::SameCommand,
