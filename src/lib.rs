@@ -18,7 +18,7 @@
 //! | [`web`] | the HTTP API beside the queue, and where providers call back |
 //! | [`daemon`] | from a configuration to running lanes, and back down |
 //! | [`operator`] | publishing, following, and dead letters, for people |
-//! | [`cli`], [`config`], [`telemetry`], [`schema`] | the program around it |
+//! | [`cli`], [`config`], [`telemetry`], [`escape`], [`schema`] | the program around it |
 //! | [`regular_file`] | opening files in folders that others may write to |
 //! | [`sandbox`] | a provider for demonstrations and tests |
 //! | [`failpoint`] | places at which tests let the daemon die |
@@ -28,6 +28,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod domain;
+pub mod escape;
 pub mod failpoint;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

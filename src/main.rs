@@ -1,10 +1,10 @@
 //! ferryd, the program: reads the command line, does what it says, and ends with a code that scripts can rely on.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use ferryd::cli::{Cli, CommandError, Exit, Output};
+use ferryd::cli::output::complain;
+use ferryd::cli::usage::read_command_line;
+use ferryd::cli::{Exit, Output};
 use tikv_jemallocator::Jemalloc;
 
 /// Thousands of short-lived buffers of all sizes, on several threads: the system's allocator takes a fifth of ferryd's time
@@ -13,22 +13,17 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
+    let cli = match read_command_line(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let mut out = Output::stdout();
-    let result = Cli::parse().run(&mut out).and_then(|()| Ok(out.flush()?));
-    match result {
+    match cli.run(&mut out).and_then(|()| Ok(out.flush()?)) {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
-            complain(&error);
+            // One line for each fault.
+            error.lines().iter().for_each(|line| complain(line));
             error.exit().into()
         }
-    }
-}
-
-/// Tells a person what is wrong, one line for each fault.
-fn complain(error: &CommandError) {
-    let mut stderr = std::io::stderr().lock();
-    for line in error.lines() {
-        // There is nowhere left to say that nothing can be said.
-        let _ = writeln!(stderr, "ferryd: {line}");
     }
 }

@@ -4,6 +4,7 @@
 //! a command prints. Nobody waits for the log to be written: where it is not read, lines are dropped, and the log says
 //! how many.
 
+mod log_format;
 mod log_queue;
 pub mod log_throttle;
 
@@ -19,11 +20,13 @@ use serde_json::json;
 use tracing::Subscriber;
 use tracing::error;
 use tracing::subscriber::SetGlobalDefaultError;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{Directive, EnvFilter, ParseError};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
 
+use self::log_format::{EscapedJson, write_field};
 use self::log_queue::LogQueue;
 use crate::config::{Format, Log};
 
@@ -62,6 +65,7 @@ enum Style {
 /// # Errors
 /// [`TelemetryError`] where the filter cannot be read, the process has a log already, or there can be no thread to
 /// write it.
+#[expect(clippy::disallowed_methods, reason = "every line is escaped by its format")]
 pub fn init(log: &Log) -> Result<(), TelemetryError> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let style = style(log.format, std::io::stderr().is_terminal(), no_color);
@@ -128,10 +132,13 @@ where
 {
     let registry = Registry::default().with(filter(log)?);
     Ok(match style {
-        Style::Human { colour } => Box::new(registry.with(fmt::layer().with_ansi(colour).with_writer(writer))),
+        Style::Human { colour } => {
+            let fields = fmt::format::debug_fn(write_field).delimited(" ");
+            Box::new(registry.with(fmt::layer().fmt_fields(fields).with_ansi(colour).with_writer(writer)))
+        }
         Style::Json => {
-            let layer = fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer);
-            Box::new(registry.with(layer))
+            let layer = fmt::layer().json().flatten_event(true).with_span_list(false);
+            Box::new(registry.with(layer.map_event_format(EscapedJson).with_writer(writer)))
         }
     })
 }

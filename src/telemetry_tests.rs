@@ -69,6 +69,44 @@ fn colours_are_for_people_on_a_terminal_who_want_them() {
 }
 
 #[test]
+fn no_line_holds_what_a_terminal_obeys_or_does_not_show() {
+    let hostile =
+        "x\u{1b}]0;t\u{7}\u{1b}[2J\r\n2026-01-01T00:00:00Z  INFO forged\u{202e}\u{200b}\u{9b}\u{2028}\u{e0041}";
+    let event = || {
+        let _span = tracing::info_span!("command", by = %hostile, id = hostile).entered();
+        tracing::info!(error = %hostile, code = hostile, debug = ?hostile, "{hostile}");
+    };
+    for style in [Style::Human { colour: false }, Style::Human { colour: true }, Style::Json] {
+        let text = logged(&Log::default(), style, event);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let own = if style == (Style::Human { colour: true }) {
+            anstream::adapter::strip_str(&text).to_string()
+        } else {
+            text
+        };
+        assert_eq!(own.matches("[2J").count(), 6, "{own}");
+        assert!(!own.trim_end_matches('\n').contains(crate::escape::is_escaped), "{own}");
+        if style == Style::Json {
+            let line: serde_json::Value = serde_json::from_str(&own).unwrap();
+            for pointer in ["/message", "/error", "/code", "/span/id"] {
+                assert_eq!(line.pointer(pointer).unwrap(), hostile, "{pointer}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_line_for_people_is_its_message_and_its_fields() {
+    let event = || tracing::info!(target: "ferryd::test", status = 7, error = %"a\nb", text = "c", "said");
+    let text = logged(&Log::default(), Style::Human { colour: false }, event);
+    assert!(text.ends_with(" INFO ferryd::test: said status=7 error=a\\nb text=\"c\"\n"), "{text}");
+    let coloured = logged(&Log::default(), Style::Human { colour: true }, event);
+    let plain = anstream::adapter::strip_str(&coloured).to_string();
+    assert_eq!(plain.split_once(' ').unwrap().1, text.split_once(' ').unwrap().1);
+    assert!(coloured.contains("\u{1b}[3mstatus\u{1b}[0m\u{1b}[2m=\u{1b}[0m7"), "{coloured:?}");
+}
+
+#[test]
 fn the_filter_chooses_levels_by_target() {
     let text = logged(&filtered("warn,ferryd::amqp=debug"), Style::Json, || {
         tracing::info!(target: "ferryd::pipeline", "left out");

@@ -7,7 +7,7 @@ use clap::Args;
 use super::desk::Desk;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::{Output, visible};
+use super::output::Output;
 use super::person;
 use crate::domain::command_id::{CommandId, PublishedCommandId};
 use crate::operator::control::say;
@@ -73,9 +73,7 @@ fn verdict(id: &CommandId, heard: &Heard) -> Result<String, String> {
             }
         },
         Heard::Lookup { .. } => Err("ferryd answered another question".to_owned()),
-        Heard::Refused { error } => {
-            Err(format!("ferryd did not understand: {}; is it an older version?", visible(error)))
-        }
+        Heard::Refused { error } => Err(format!("ferryd did not understand: {error}; is it an older version?")),
     }
 }
 

@@ -137,20 +137,20 @@ impl Report {
             self.file.as_ref().map_or("none: defaults and environment".to_owned(), |path| path.display().to_string());
         out.line(format!("configuration  {file}"))?;
         out.line(format!("broker         {}", self.broker.as_deref().unwrap_or_default()))?;
-        out.line("")?;
+        out.gap()?;
         let mut table = Table::new(["PROVIDER", "TYPE", "OPERATIONS"]);
         for Found { name, r#type, operations } in &self.providers {
             table.row([name, r#type, &operations.join(", ")]);
         }
         out.table(&table)?;
         if !self.warnings.is_empty() {
-            out.line("")?;
+            out.gap()?;
         }
         for warning in &self.warnings {
             out.line(format!("warning: {warning}"))?;
         }
         if !self.reached.is_empty() {
-            out.line("")?;
+            out.gap()?;
             let mut table = Table::new(["TRIED", "AT", "RESULT"]);
             for Reached { what, address, error } in &self.reached {
                 table.row([what.as_str(), address, error.as_deref().unwrap_or("reached")]);
@@ -158,7 +158,8 @@ impl Report {
             out.table(&table)?;
         }
         if self.ok && self.reached.iter().all(|reached| reached.error.is_none()) {
-            out.line("\nall is well")?;
+            out.gap()?;
+            out.line("all is well")?;
         }
         Ok(())
     }

@@ -150,7 +150,8 @@ fn print(page: &Page, now: Timestamp, out: &mut Output) -> Result<(), CommandErr
     }
     out.table(&table)?;
     if let Some(next) = &page.next {
-        out.line(format!("\nmore: --cursor {next}"))?;
+        out.gap()?;
+        out.line(format!("more: --cursor {next}"))?;
     }
     Ok(())
 }

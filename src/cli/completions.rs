@@ -1,10 +1,12 @@
 //! `ferryd completions`: a completion script for a shell.
 
+use std::io;
+
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
 use super::error::CommandError;
-use super::output::Output;
+use super::output::{Output, PlainText};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +27,7 @@ impl Completions {
         // Into memory first: the generator panics where it cannot write, as into a pipe that was closed.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut super::Cli::command(), "ferryd", &mut script);
-        Ok(std::io::Write::write_all(out, &script)?)
+        let script = std::str::from_utf8(&script).ok().and_then(PlainText::new);
+        Ok(out.verbatim(script.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?)?)
     }
 }

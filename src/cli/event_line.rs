@@ -1,11 +1,9 @@
 //! An event as one line for people.
 
-use std::fmt;
-
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
-use super::output::visible;
+use super::output::StyledLine;
 use super::wording::shortened;
 use crate::domain::command::Identity;
 use crate::domain::conflict::{ConflictData, ConflictEvent};
@@ -19,20 +17,20 @@ use crate::operator::follow::Followed;
 const MOST: usize = 160;
 
 /// Time, command, state, operation, generation and attempt, reference, and what came of it.
-pub(super) fn line(followed: &Followed) -> String {
+pub(super) fn line(followed: &Followed) -> StyledLine {
     match followed {
         Followed::Event(event, _) => event_line(event),
         Followed::Conflict(event, _) => conflict_line(event),
         Followed::Callback(event, _) => callback_line(event),
         Followed::Other { routing_key, body } => {
             let time = followed.at().map_or_else(|| "        ".to_owned(), clock);
-            format!("{time}  {}  {}", visible(routing_key), excerpt(&body.to_string()))
+            StyledLine::default().column(time, 0).column(routing_key, 0).and(excerpt(&body.to_string()))
         }
     }
 }
 
 /// The same for an event alone.
-pub(super) fn event_line(event: &Event) -> String {
+pub(super) fn event_line(event: &Event) -> StyledLine {
     let EventData { command, state, generation, attempt, .. } = &event.data;
     let step = if *generation == 0 { format!("#{attempt}") } else { format!("g{generation}#{attempt}") };
     Line {
@@ -45,11 +43,11 @@ pub(super) fn event_line(event: &Event) -> String {
         reference: command.reference.as_deref(),
         told: came_of_it(&event.data),
     }
-    .to_string()
+    .styled()
 }
 
 /// The same for what contradicts what is known of a command.
-fn conflict_line(conflict: &ConflictEvent) -> String {
+fn conflict_line(conflict: &ConflictEvent) -> StyledLine {
     let ConflictData { command, message, .. } = &conflict.data;
     Line {
         at: conflict.time,
@@ -61,11 +59,11 @@ fn conflict_line(conflict: &ConflictEvent) -> String {
         reference: command.reference.as_deref(),
         told: excerpt(message),
     }
-    .to_string()
+    .styled()
 }
 
 /// The same for what a webhook call told; where its command is known, under that.
-fn callback_line(received: &ReceivedEvent) -> String {
+fn callback_line(received: &ReceivedEvent) -> StyledLine {
     let ReceivedData { command, provider, account, event, provider_reference, meaning, .. } = &received.data;
     let about =
         if *account == Name::default_account() { provider.to_string() } else { format!("{provider}/{account}") };
@@ -79,7 +77,7 @@ fn callback_line(received: &ReceivedEvent) -> String {
         reference: provider_reference.as_deref(),
         told: excerpt(&format!("{} means {meaning}", event.as_deref().unwrap_or("a call"))),
     }
-    .to_string()
+    .styled()
 }
 
 /// The columns of a line.
@@ -94,13 +92,11 @@ struct Line<'e> {
     told: String,
 }
 
-impl fmt::Display for Line<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Line<'_> {
+    fn styled(self) -> StyledLine {
         let Self { at, id, word, style, about, step, reference, told } = self;
-        let (id, reference) = (visible(id), visible(reference.unwrap_or("-")));
-        let at = clock(*at);
-        let line = format!("{at}  {id:28}  {style}{word:10}{style:#}  {about:24}  {step:5}  {reference:16}  {told}");
-        f.write_str(line.trim_end())
+        let line = StyledLine::default().column(clock(at), 8).column(id, 28).styled_column(style, word, 10);
+        line.column(about, 24).column(step, 5).column(reference.unwrap_or("-"), 16).and(told)
     }
 }
 
@@ -135,7 +131,7 @@ fn came_of_it(data: &EventData) -> String {
 }
 
 fn excerpt(text: &str) -> String {
-    visible(&shortened(text, MOST))
+    shortened(text, MOST)
 }
 
 #[cfg(test)]

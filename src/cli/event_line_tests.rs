@@ -10,7 +10,7 @@ fn told(generation: u32, happening: Happening) -> String {
     let identity = Command::decode(body, Envelope::default()).unwrap().identity(&"stripe".parse().unwrap());
     let moment = Moment { generation, attempt: 2, at: jiff::Timestamp::from_second(1_800_000_000).unwrap() };
     let line = event_line(&Event::new(identity, moment, happening, Trace::default()));
-    anstream::adapter::strip_str(&line).to_string()
+    line.unstyled()
 }
 
 #[test]
@@ -42,11 +42,12 @@ fn conflicts_and_what_webhook_calls_tell_are_aligned_lines_too() {
             result: None,
             body: json!({}),
         };
-        callback_line(&ReceivedEvent::new("evt_1", jiff::Timestamp::from_second(1_800_000_000).unwrap(), data))
+        let at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+        callback_line(&ReceivedEvent::new("evt_1", at, data)).unstyled()
     };
     let conflict = ConflictEvent::of_content(known.clone(), "d1", Trace::default(), jiff::Timestamp::UNIX_EPOCH);
     let lines = [
-        anstream::adapter::strip_str(&conflict_line(&conflict)).to_string(),
+        conflict_line(&conflict).unstyled(),
         told(Some(known), "default", Some("pi_1"), Some("payment_intent.succeeded")),
         told(None, "eu", None, Some("bad\nname")),
         told(None, "default", None, None),

@@ -1,6 +1,5 @@
 //! `ferryd events`: what happens, as it happens.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::desk::Desk;
 use super::error::CommandError;
 use super::event_line;
 use super::interrupt;
-use super::output::Output;
+use super::output::{Output, complain};
 use crate::domain::command_id::CommandId;
 use crate::operator::follow::{Follow, Followed};
 use crate::operator::{Operator, OperatorError};
@@ -112,7 +111,11 @@ impl Events {
     }
 
     fn print(&self, followed: &Followed, out: &mut Output) -> Result<(), CommandError> {
-        out.line(if self.json { followed.json().to_string() } else { event_line::line(followed) })?;
+        if self.json {
+            out.json_line(followed.json())?;
+        } else {
+            out.styled(&event_line::line(followed))?;
+        }
         Ok(out.flush()?)
     }
 
@@ -122,10 +125,4 @@ impl Events {
         let awaited = Some(&event.data.command.id) == self.until_terminal.as_ref();
         (awaited && event.data.state.is_terminal()).then(|| super::publish::code_for(event))
     }
-}
-
-/// Tells a person something beside what is printed.
-fn complain(text: &str) {
-    // There is nowhere left to say that nothing can be said.
-    let _ = writeln!(std::io::stderr(), "ferryd: {text}");
 }

@@ -1,6 +1,5 @@
 //! `ferryd exchanges`: what was said to a provider about a command, and what it answered.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use serde_json::Value;
 
 use super::desk::Desk;
 use super::error::CommandError;
-use super::output::{Output, visible};
+use super::output::{Output, complain};
 use crate::config::human::{format_duration, parse_duration};
 use crate::domain::command_id::CommandId;
 use crate::ledger::exchanges::{Found, Window, find};
@@ -99,10 +98,10 @@ impl Exchanges {
         }
         for (index, exchange) in wanted.into_iter().enumerate() {
             if !self.json && index > 0 {
-                out.line("")?;
+                out.gap()?;
             }
             if self.json {
-                out.line(serde_json::to_string(exchange).map_err(std::io::Error::from)?)?;
+                out.json_line(exchange)?;
             } else {
                 print(exchange, out)?;
             }
@@ -127,17 +126,11 @@ fn look_back(since: Duration, now: Timestamp) -> Vec<Window> {
     vec![Window { from, to: now }]
 }
 
-/// Tells a person something beside what is printed.
-fn complain(text: &str) {
-    // There is nowhere left to say that nothing can be said.
-    let _ = writeln!(std::io::stderr(), "ferryd: {text}");
-}
-
 /// An exchange for people: a heading, then the request behind `>`, then the answer behind `<`.
 fn print(exchange: &Exchange<'_>, out: &mut Output) -> Result<(), CommandError> {
     let Exchange { request, response, error, .. } = exchange;
     out.heading(&heading(exchange))?;
-    out.line(format!("> {} {}", request.method.as_str(), visible(&request.url)))?;
+    out.line(format!("> {} {}", request.method.as_str(), request.url))?;
     part('>', &request.headers, request.body.as_deref().map(|body| (body, request.body_cut)), out)?;
     if let Some(response) = response {
         out.line(format!("< {}", response.status))?;
@@ -146,8 +139,8 @@ fn print(exchange: &Exchange<'_>, out: &mut Output) -> Result<(), CommandError> 
         part('<', headers, response.body.as_deref().map(|body| (body, response.body_cut)), out)?;
     }
     if let Some(error) = error {
-        let code = error.code.as_deref().map(|code| format!("{}: ", visible(code))).unwrap_or_default();
-        out.line(format!("! {code}{}", visible(&error.message)))?;
+        let code = error.code.as_deref().map(|code| format!("{code}: ")).unwrap_or_default();
+        out.line(format!("! {code}{}", error.message))?;
     }
     Ok(())
 }
@@ -161,18 +154,18 @@ fn heading(exchange: &Exchange<'_>) -> String {
         Sent::Maybe => ", perhaps sent",
         Sent::Yes => "",
     };
-    format!("{step}  {at:.3}  {provider}.{operation}  {duration_ms} ms{sent}, by {}", visible(host))
+    format!("{step}  {at:.3}  {provider}.{operation}  {duration_ms} ms{sent}, by {host}")
 }
 
 /// Headers and body of a request or answer.
 fn part(mark: char, headers: &Headers<'_>, body: Option<(&str, usize)>, out: &mut Output) -> Result<(), CommandError> {
     for (name, value) in headers.iter() {
-        out.line(format!("{mark} {}: {}", visible(name), visible(value)))?;
+        out.line(format!("{mark} {name}: {value}"))?;
     }
     let Some((body, cut)) = body.filter(|(body, _)| !body.is_empty()) else { return Ok(()) };
     out.line(mark.to_string())?;
     for line in pretty(body, cut).lines() {
-        out.line(format!("{mark} {}", visible(line).trim_end()))?;
+        out.line(format!("{mark} {line}").trim_end())?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::desk::Desk;
 use super::error::CommandError;
 use super::event_line::event_line;
-use super::output::{Output, visible};
+use super::output::Output;
 use super::person;
 use super::setup::Setup;
 use crate::config::human::parse_duration;
@@ -90,7 +90,7 @@ impl Lookup {
             None if self.json => Ok(out.json(&json!({ "id": self.id, "asked": true }))?),
             None => Ok(out.line(format!("{} is being looked up; see `ferryd status {}`", self.id, self.id))?),
             Some(event) if self.json => Ok(out.json(&*event)?),
-            Some(event) => Ok(out.line(event_line(&event))?),
+            Some(event) => Ok(out.styled(&event_line(&event))?),
         }
     }
 
@@ -101,7 +101,7 @@ impl Lookup {
             Heard::Lookup { lookup: LookupWish::Asked, .. } => return Ok(()),
             Heard::Lookup { lookup, .. } => nothing_to_ask(lookup).to_owned(),
             Heard::Refused { error } => {
-                format!("ferryd did not understand: {}; is it an older version?", visible(&error))
+                format!("ferryd did not understand: {error}; is it an older version?")
             }
             Heard::Cancel { .. } => "ferryd answered another question".to_owned(),
         };
@@ -128,7 +128,7 @@ impl Lookup {
         if answer.data.state.is_terminal() && (answer.data.r#final || !is_dead) {
             return Ok(end.await?);
         }
-        let answer = answer.data.error.map_or("still works on it".to_owned(), |error| visible(&error.message));
+        let answer = answer.data.error.map_or("still works on it".to_owned(), |error| error.message);
         Err(CommandError::StillOpen { id: self.id.to_string(), answer })
     }
 }

@@ -33,6 +33,7 @@ mod test_provider;
 mod token;
 mod topology;
 mod try_provider;
+pub mod usage;
 pub(crate) mod webhook;
 mod wording;
 
@@ -48,7 +49,7 @@ const CONFIG_HELP: &str = "The configuration file [default: $FERRYD_CONFIG, else
 
 /// Carries integration commands from RabbitMQ to HTTPS providers, and carries the answers back.
 #[derive(Debug, Parser)]
-#[command(name = "ferryd", version, max_term_width = 110, after_help = exit::HELP)]
+#[command(name = "ferryd", bin_name = "ferryd", version, max_term_width = 110, after_help = exit::HELP)]
 pub struct Cli {
     /// The configuration file; without it the one that [`Config::load`](crate::config::Config::load) finds.
     #[arg(long, global = true, value_name = "FILE", help = CONFIG_HELP)]

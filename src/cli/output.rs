@@ -6,17 +6,31 @@ use std::io::{self, Write};
 use anstyle::Style;
 use serde::Serialize;
 
+use crate::escape::{escape_json, escape_text, is_escaped};
+
 const HEADING: Style = Style::new().bold();
 const GAP: &str = "  ";
 
-/// Where a command prints to. Colours reach only a terminal whose owner did not say `NO_COLOR`.
+/// Prints to the terminal, or to the pipe or file in its place: the one way out for all text.
+///
+/// What is printed may hold what a provider, a publisher or the broker wrote, so every text is escaped here (see
+/// [`escape`](crate::escape)); line feeds and styles are only those that are put in between here. Colours reach only a
+/// terminal whose owner did not say `NO_COLOR`.
 pub struct Output(Box<dyn Write + Send>);
 
 impl Output {
     /// The standard output of this process.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that escapes")]
     pub fn stdout() -> Self {
         Self(Box::new(anstream::AutoStream::auto(io::stdout())))
+    }
+
+    /// The standard error of this process, for what is told beside the output. It has no colours.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that escapes")]
+    pub fn stderr() -> Self {
+        Self(Box::new(io::stderr()))
     }
 
     /// Any other place, without colours.
@@ -31,7 +45,23 @@ impl Output {
     /// # Errors
     /// Those of the writer.
     pub fn line(&mut self, text: impl AsRef<str>) -> io::Result<()> {
-        writeln!(self.0, "{}", text.as_ref())
+        writeln!(self.0, "{}", escape_text(text.as_ref()))
+    }
+
+    /// Prints a text that has lines of its own, each as a line.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn lines(&mut self, text: &str) -> io::Result<()> {
+        text.lines().try_for_each(|line| self.line(line))
+    }
+
+    /// Prints an empty line.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn gap(&mut self) -> io::Result<()> {
+        self.line("")
     }
 
     /// Prints a heading, on a line of its own.
@@ -39,7 +69,15 @@ impl Output {
     /// # Errors
     /// Those of the writer.
     pub fn heading(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.0, "{HEADING}{text}{HEADING:#}")
+        self.styled(&StyledLine::default().and_styled(HEADING, text))
+    }
+
+    /// Prints a line with styles.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn styled(&mut self, line: &StyledLine) -> io::Result<()> {
+        writeln!(self.0, "{}", line.0.trim_end())
     }
 
     /// Prints a value as JSON over several lines.
@@ -47,8 +85,15 @@ impl Output {
     /// # Errors
     /// Those of the writer.
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let text = serde_json::to_string_pretty(value)?;
-        self.line(text)
+        writeln!(self.0, "{}", escape_json(&serde_json::to_string_pretty(value)?))
+    }
+
+    /// Prints a value as JSON on one line.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn json_line(&mut self, value: &impl Serialize) -> io::Result<()> {
+        writeln!(self.0, "{}", escape_json(&serde_json::to_string(value)?))
     }
 
     /// Prints a table.
@@ -58,15 +103,102 @@ impl Output {
     pub fn table(&mut self, table: &Table) -> io::Result<()> {
         self.0.write_all(table.render().as_bytes())
     }
-}
 
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+    /// Prints a file as it is.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn verbatim(&mut self, text: PlainText<'_>) -> io::Result<()> {
+        self.0.write_all(text.0.as_bytes())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    /// Shows a text at the place of the one shown before, on a terminal.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn status(&mut self, text: &str) -> io::Result<()> {
+        write!(self.0, "\r{} ", escape_text(text))
+    }
+
+    /// Takes such a text off the terminal again.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn clear_status(&mut self) -> io::Result<()> {
+        write!(self.0, "\r\x1b[K")
+    }
+
+    /// Hands on what was printed and is still kept.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+/// Tells a person something beside what is printed, on the standard error.
+pub fn complain(text: &str) {
+    // There is nowhere left to say that nothing can be said.
+    let _ = Output::stderr().line(format!("ferryd: {text}"));
+}
+
+/// A line of escaped text and of styles that are ferryd's own.
+#[derive(Debug, Clone, Default)]
+pub struct StyledLine(String);
+
+impl StyledLine {
+    /// Adds a text.
+    #[must_use]
+    pub fn and(mut self, text: impl AsRef<str>) -> Self {
+        self.0.push_str(&escape_text(text.as_ref()));
+        self
+    }
+
+    /// Adds a text in a style.
+    #[must_use]
+    pub fn and_styled(mut self, style: Style, text: impl AsRef<str>) -> Self {
+        // Writing to a string does not fail.
+        let _ = write!(self.0, "{style}{}{style:#}", escape_text(text.as_ref()));
+        self
+    }
+
+    /// Adds a text as a column of at least so many characters, and the gap behind it.
+    #[must_use]
+    pub fn column(self, text: impl AsRef<str>, width: usize) -> Self {
+        self.and(padded(text.as_ref(), width)).and(GAP)
+    }
+
+    /// Adds such a column in a style.
+    #[must_use]
+    pub fn styled_column(self, style: Style, text: impl AsRef<str>, width: usize) -> Self {
+        self.and_styled(style, padded(text.as_ref(), width)).and(GAP)
+    }
+
+    /// The text alone.
+    #[cfg(test)]
+    pub(super) fn unstyled(&self) -> String {
+        anstream::adapter::strip_str(&self.0).to_string().trim_end().to_owned()
+    }
+}
+
+fn padded(text: &str, width: usize) -> String {
+    format!("{:width$}", escape_text(text))
+}
+
+/// A file of which nothing would be escaped but the ends of its lines, and tabs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlainText<'t>(&'t str);
+
+impl<'t> PlainText<'t> {
+    /// Takes a text as it is; `None` where a terminal would show it as another.
+    #[must_use]
+    pub fn new(text: &'t str) -> Option<Self> {
+        let is_plain = |line: &str| {
+            let line = line.strip_suffix('\n').map_or(line, |line| line.strip_suffix('\r').unwrap_or(line));
+            !line.contains(|c| is_escaped(c) && c != '\t')
+        };
+        text.split_inclusive('\n').all(is_plain).then_some(Self(text))
     }
 }
 
@@ -84,11 +216,9 @@ impl Table {
         Self { headings: headings.into_iter().collect(), rows: Vec::new() }
     }
 
-    /// Adds a row: a cell for each heading. Control characters in it are shown, not obeyed, because cells may hold
-    /// what
-    /// others wrote.
+    /// Adds a row: a cell for each heading.
     pub fn row(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) {
-        self.rows.push(cells.into_iter().map(|cell| visible(cell.as_ref())).collect());
+        self.rows.push(cells.into_iter().map(|cell| escape_text(cell.as_ref()).into_owned()).collect());
     }
 
     fn render(&self) -> String {
@@ -117,32 +247,6 @@ fn aligned(cells: &[impl AsRef<str>], widths: &[usize]) -> String {
     line
 }
 
-/// A text with its control characters written out, so that it cannot move the cursor or change colours.
-#[must_use]
-pub fn visible(text: &str) -> String {
-    let show = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(show).collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_aligned_and_lines_do_not_end_in_spaces() {
-        let mut table = Table::new(["NAME", "TYPE", "NOTE"]);
-        table.row(["stripe", "payment", ""]);
-        table.row(["träge", "x", "a longer note"]);
-        let text = anstream::adapter::strip_str(&table.render()).to_string();
-        assert_eq!(text, "NAME    TYPE     NOTE\nstripe  payment\nträge   x        a longer note\n");
-    }
-
-    #[test]
-    fn a_cell_cannot_move_the_cursor() {
-        let mut table = Table::new(["A"]);
-        table.row(["red\u{1b}[31m\nnext\u{9b}"]);
-        let text = table.render();
-        assert_eq!(text.lines().count(), 2, "{text}");
-        assert!(text.contains("red\\u{1b}[31m\\nnext\\u{9b}"), "{text}");
-    }
-}
+#[path = "output_tests.rs"]
+mod tests;

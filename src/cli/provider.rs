@@ -191,14 +191,14 @@ impl Described {
         ] {
             out.line(format!("  {key:18}{value}"))?;
         }
-        out.line("")?;
+        out.gap()?;
         let mut table =
             Table::new(["OPERATION", "IDEMPOTENCY KEY", "ATTEMPTS", "DELAYS", "ALL WITHIN", "GIVEN UP AFTER"]);
         for operation in &self.operations {
             table.row(operation.cells());
         }
         out.table(&table)?;
-        out.line("")?;
+        out.gap()?;
         let mut table = Table::new(["OPERATION", "ACCEPTED FOR AT MOST", "POLLED", "LOOKED UP"]);
         for operation in &self.operations {
             table.row(operation.questions());

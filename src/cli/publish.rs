@@ -1,7 +1,7 @@
 //! `ferryd publish`: commands by hand, checked before they are sent.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -131,11 +131,11 @@ impl Publish {
     fn print_published(&self, commands: &[Outgoing], out: &mut Output) -> Result<(), CommandError> {
         for Outgoing { command, message } in commands {
             let (id, key) = (&command.id, message.routing_key.as_str());
-            out.line(if self.json {
-                json!({ "id": id, "routing_key": key }).to_string()
+            if self.json {
+                out.json_line(&json!({ "id": id, "routing_key": key }))?;
             } else {
-                format!("{id}  {key}")
-            })?;
+                out.line(format!("{id}  {key}"))?;
+            }
         }
         Ok(())
     }
@@ -159,8 +159,11 @@ impl Publish {
     async fn print_ends(&self, ends: &mut Ends, out: &mut Output) -> Result<Result<(), CommandError>, CommandError> {
         let mut worst = Ok(());
         while let Some(event) = ends.next().await? {
-            let json = || serde_json::to_string(&event).map_err(std::io::Error::from);
-            out.line(if self.json { json()? } else { event_line::event_line(&event) })?;
+            if self.json {
+                out.json_line(&event)?;
+            } else {
+                out.styled(&event_line::event_line(&event))?;
+            }
             out.flush()?;
             worst = worst.and(code_for(&event));
         }

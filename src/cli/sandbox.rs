@@ -67,9 +67,9 @@ impl Sandbox {
             out.line(format!("listening at {url}"))?;
             match ca_file {
                 Some(path) => out.line(format!("trust {path}"))?,
-                None => out.line(sandbox.ca_pem())?,
+                None => out.lines(sandbox.ca_pem())?,
             }
         }
-        Ok(std::io::Write::flush(out)?)
+        Ok(out.flush()?)
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::desk::Desk;
 use super::error::CommandError;
-use super::output::{Output, Table, visible};
+use super::output::{Output, Table};
 use super::wording::{between, moment, step};
 use crate::domain::command_id::CommandId;
 use crate::domain::conflict::ConflictNote;
@@ -124,20 +124,20 @@ fn print(id: &CommandId, case: &Case, now: Timestamp, out: &mut Output) -> Resul
     ];
     for (name, value) in pairs {
         if let Some(value) = value {
-            out.line(format!("  {name:16}{}", visible(&value)))?;
+            out.line(format!("  {name:16}{value}"))?;
         }
     }
     if !case.history.is_empty() {
-        out.line("")?;
+        out.gap()?;
         out.table(&timeline(&case.history))?;
     }
     for ConflictNote { at, conflict, event, message } in &case.conflicts {
-        out.line("")?;
-        out.line(visible(&format!("conflict ({conflict}) at {}: {message}; event {event}", moment(*at))))?;
+        out.gap()?;
+        out.line(format!("conflict ({conflict}) at {}: {message}; event {event}", moment(*at)))?;
     }
-    out.line("")?;
+    out.gap()?;
     for line in next(id, case, now) {
-        out.line(visible(&line))?;
+        out.line(line)?;
     }
     Ok(())
 }

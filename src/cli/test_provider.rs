@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::{Output, Table, visible};
+use super::output::{Output, Table};
 use crate::config::Config;
 use crate::provider::example::{self, Difference, Test, Tests};
 use crate::provider::{catalog, registry};
@@ -137,15 +137,17 @@ impl Report {
         }
         let failed = self.examples.iter().filter(|tested| !tested.ok).count();
         let all = self.examples.len();
-        Ok(out.line(if failed == 0 { format!("\nall {all} hold") } else { format!("\n{failed} of {all} failed") })?)
+        out.gap()?;
+        Ok(out.line(if failed == 0 { format!("all {all} hold") } else { format!("{failed} of {all} failed") })?)
     }
 }
 
 impl Tested {
     fn print(&self, out: &mut Output) -> Result<(), CommandError> {
-        out.line(format!("\n{}, {}", self.operation, visible(&self.example)))?;
+        out.gap()?;
+        out.line(format!("{}, {}", self.operation, self.example))?;
         for Difference { at, expected, got } in &self.differences {
-            out.line(format!("  {}", visible(at)))?;
+            out.line(format!("  {at}"))?;
             out.line(format!("    expected  {}", shown(expected)))?;
             out.line(format!("    got       {}", shown(got)))?;
         }
@@ -155,7 +157,7 @@ impl Tested {
 
 /// A value on one line.
 fn shown(value: &Value) -> String {
-    if value.is_null() { "nothing".to_owned() } else { visible(&value.to_string()) }
+    if value.is_null() { "nothing".to_owned() } else { value.to_string() }
 }
 
 #[cfg(test)]

@@ -142,8 +142,8 @@ impl Shown {
             out.line(format!("{name}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))?;
         }
         if !self.body.is_empty() {
-            out.line("")?;
-            out.line(&self.body)?;
+            out.gap()?;
+            out.lines(&self.body)?;
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ mod exchanges;
 mod handshake;
 mod harness;
 mod headers;
+mod hostile;
 mod https;
 mod invalid;
 mod keys;

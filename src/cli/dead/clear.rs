@@ -299,7 +299,7 @@ fn print(tally: &Tally, word: &str, dry_run: bool, out: &mut Output) -> Result<(
         out.line(format!("{closed} {would}removed: their commands have ended meanwhile"))?;
     }
     if !refused.is_empty() {
-        out.line("")?;
+        out.gap()?;
         let mut table = Table::new(["REFUSED", "QUEUE", "WHY"]);
         for refused in refused {
             table.row([&refused.id, &refused.queue, &refused.reason]);

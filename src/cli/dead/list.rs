@@ -86,7 +86,8 @@ impl List {
             table.row(cells(listed, now));
         }
         out.table(&table)?;
-        out.line(format!("\n{} in all", found.len()))?;
+        out.gap()?;
+        out.line(format!("{} in all", found.len()))?;
         Ok(note.map_or(Ok(()), |note| out.line(note))?)
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::desk::Desk;
 use super::super::error::CommandError;
-use super::super::output::{Output, Table, visible};
+use super::super::output::{Output, Table};
 use crate::domain::command_id::CommandId;
 use crate::domain::dead_letter::DeadLetter;
 use crate::operator::dead::{Dead, Filter};
@@ -57,7 +57,7 @@ impl Show {
         out.heading(self.id.as_str())?;
         pair("queue", &queue, out)?;
         print_record(letter, out)?;
-        out.line("")?;
+        out.gap()?;
         Ok(out.line("the message itself, with its body: add --message")?)
     }
 
@@ -74,7 +74,7 @@ impl Show {
         }
         for (index, dead) in found.iter().enumerate() {
             if index > 0 {
-                out.line("")?;
+                out.gap()?;
             }
             print(dead, out)?;
         }
@@ -113,20 +113,17 @@ fn print(dead: &Dead, out: &mut Output) -> Result<(), CommandError> {
             pair("body", "cut: it was too large for the broker", out)?;
         }
     }
-    out.line("")?;
+    out.gap()?;
     out.heading("properties")?;
     for (name, value) in properties::to_json(&dead.properties) {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         pair(&name, &text, out)?;
     }
-    out.line("")?;
+    out.gap()?;
     out.heading("body")?;
     let body = body(dead);
     let text = body.as_str().map_or_else(|| serde_json::to_string_pretty(&body).unwrap_or_default(), str::to_owned);
-    for line in text.lines() {
-        out.line(visible(line))?;
-    }
-    Ok(())
+    Ok(out.lines(&text)?)
 }
 
 fn print_record(letter: &DeadLetter, out: &mut Output) -> Result<(), CommandError> {
@@ -158,7 +155,7 @@ fn print_record(letter: &DeadLetter, out: &mut Output) -> Result<(), CommandErro
     if history.is_empty() {
         return Ok(());
     }
-    out.line("")?;
+    out.gap()?;
     let mut table = Table::new(["ATTEMPT", "AT", "TOOK", "OUTCOME", "STATUS", "CODE", "MESSAGE"]);
     for call in history {
         table.row([
@@ -175,5 +172,5 @@ fn print_record(letter: &DeadLetter, out: &mut Output) -> Result<(), CommandErro
 }
 
 fn pair(name: &str, value: &str, out: &mut Output) -> Result<(), CommandError> {
-    Ok(out.line(format!("  {:16}{}", visible(name), visible(value)))?)
+    Ok(out.line(format!("  {name:16}{value}"))?)
 }

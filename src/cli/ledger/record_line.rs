@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
-use super::super::output::visible;
+use super::super::output::StyledLine;
 use super::super::wording::{moment, shortened, step};
 use crate::domain::event::EventData;
 use crate::domain::ledger::record::{
@@ -19,21 +19,25 @@ const MOST: usize = 160;
 const TAIL: usize = 6;
 
 /// Time, the end of the id, kind, command, call, and what it says.
-pub(super) fn line(read: &Read) -> String {
+pub(super) fn line(read: &Read) -> StyledLine {
     let id = read.id.map_or_else(|| format!("@{}", read.offset), short);
     match &read.line {
         Ok(Line::Record(record)) => record_line(&id, record),
         Ok(Line::Marker) => {
             let at = at(&read.text).unwrap_or_else(|| " ".repeat(24));
-            format!("{at}  {id:10}  marker")
+            StyledLine::default().column(at, 24).column(id, 10).and("marker")
         }
         Ok(Line::Foreign { kind, command, critical }) => {
             let command = command.as_ref().map_or("", |command| command.as_str());
             let weight = if *critical { "must not be passed over" } else { "passed over" };
             let at = at(&read.text).unwrap_or_else(|| " ".repeat(24));
-            format!("{at}  {id:10}  {:13}  {command:28}  {:5}  not known to this version, {weight}", visible(kind), "")
+            let line = StyledLine::default().column(at, 24).column(id, 10).column(kind, 13).column(command, 28);
+            line.column("", 5).and(format!("not known to this version, {weight}"))
         }
-        Err(error) => format!("{:24}  {id:10}  unreadable     {}", "", excerpt(&error.to_string())),
+        Err(error) => {
+            let line = StyledLine::default().column("", 24).column(id, 10).column("unreadable", 13);
+            line.and(shortened(&error.to_string(), MOST))
+        }
     }
 }
 
@@ -56,17 +60,12 @@ pub(super) fn json(read: &Read) -> Value {
     }
 }
 
-fn record_line(id: &str, record: &Record) -> String {
+fn record_line(id: &str, record: &Record) -> StyledLine {
     let Record { at, command, fact } = record;
     let call = call(fact).map(step).unwrap_or_default();
-    let (kind, style) = (fact.kind(), style(fact));
-    let line = format!(
-        "{}  {id:10}  {style}{kind:13}{style:#}  {:28}  {call:5}  {}",
-        moment(*at),
-        command.as_str(),
-        excerpt(&gist(fact))
-    );
-    line.trim_end().to_owned()
+    let line = StyledLine::default().column(moment(*at), 24).column(id, 10);
+    let line = line.styled_column(style(fact), fact.kind(), 13).column(command.as_str(), 28).column(call, 5);
+    line.and(shortened(&gist(fact), MOST))
 }
 
 /// The time of a line that is no record.
@@ -172,10 +171,6 @@ fn finished_gist(finished: &Finished) -> String {
         By::Holder => gist,
         By::Canceller(person) | By::Operator(person) => format!("{gist} ({person})"),
     }
-}
-
-fn excerpt(text: &str) -> String {
-    visible(&shortened(text, MOST))
 }
 
 #[cfg(test)]

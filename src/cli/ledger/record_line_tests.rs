@@ -21,7 +21,7 @@ fn reads() -> impl Iterator<Item = Read> {
 
 #[test]
 fn a_record_is_one_aligned_line() {
-    let lines: Vec<_> = reads().map(|read| anstream::adapter::strip_str(&line(&read)).to_string()).collect();
+    let lines: Vec<_> = reads().map(|read| line(&read).unstyled()).collect();
     insta::assert_snapshot!(lines.join("\n"));
 }
 

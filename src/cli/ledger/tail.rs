@@ -1,6 +1,5 @@
 //! `ferryd ledger tail`.
 
-use std::io::Write as _;
 use std::str::FromStr;
 
 use clap::Args;
@@ -128,7 +127,11 @@ impl Tail {
                 break;
             }
             *printed += 1;
-            out.line(if self.json { record_line::json(read).to_string() } else { record_line::line(read) })?;
+            if self.json {
+                out.json_line(&record_line::json(read))?;
+            } else {
+                out.styled(&record_line::line(read))?;
+            }
         }
         Ok(out.flush()?)
     }

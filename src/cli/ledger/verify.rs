@@ -60,7 +60,7 @@ fn print(verdict: &Verdict, out: &mut Output) -> Result<(), CommandError> {
     if different.is_empty() {
         return Ok(());
     }
-    out.line("")?;
+    out.gap()?;
     let mut table = Table::new(["ID", "WHAT", "INDEX", "STREAM"]);
     let lines = different.iter().flat_map(|Difference { id, fields }| fields.iter().map(move |field| (id, field)));
     for (id, Field { name, index, stream }) in lines.take(MAX_LINES) {

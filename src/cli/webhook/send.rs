@@ -16,7 +16,7 @@ use super::endpoint;
 use super::sign::private_key;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::output::{Output, visible};
+use crate::cli::output::Output;
 use crate::cli::setup::Setup;
 use crate::config::{InvalidPublicUrl, PublicUrl, Webhooks};
 use crate::domain::callback::{Notice, RawCallback};
@@ -240,20 +240,20 @@ impl Report {
     }
 
     fn print(&self, out: &mut Output) -> Result<(), CommandError> {
-        out.line(format!("called    {}", visible(&self.called)))?;
-        out.line(format!("sent to   {}", visible(&self.sent_to)))?;
+        out.line(format!("called    {}", self.called))?;
+        out.line(format!("sent to   {}", self.sent_to))?;
         for told in self.notices.iter().take(MOST_SHOWN) {
-            out.line(format!("notice    {}", visible(&told.line())))?;
+            out.line(format!("notice    {}", told.line()))?;
         }
         if self.notices.len() > MOST_SHOWN {
             out.line(format!("          and {} more", self.notices.len() - MOST_SHOWN))?;
         }
         if let Some(reason) = &self.unreadable {
-            out.line(format!("notice    none can be read, so the call is put aside: {}", visible(reason)))?;
+            out.line(format!("notice    none can be read, so the call is put aside: {reason}"))?;
         }
         out.line(format!("answer    {}: {}", self.status, self.meaning))?;
         if let Some(answer) = &self.answer {
-            out.line(format!("          {}", visible(answer)))?;
+            out.line(format!("          {answer}"))?;
         }
         Ok(())
     }

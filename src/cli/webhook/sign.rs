@@ -1,7 +1,6 @@
 //! `ferryd webhook sign`: a call as the provider would send it, in a file.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,7 +9,7 @@ use url::{Position, Url};
 
 use super::{captured, endpoint};
 use crate::cli::error::CommandError;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, PlainText};
 use crate::cli::setup::Setup;
 use crate::domain::callback::RawCallback;
 use crate::domain::name::Name;
@@ -65,12 +64,14 @@ impl Sign {
             Some(path) => {
                 fs::write(path, written).map_err(|error| CommandError::Refused(format!("{}: {error}", path.display())))
             }
-            None if is_text(&written) => Ok(out.write_all(&written)?),
-            None => Err(CommandError::Refused(
-                "the call has bytes that are no text, which the standard output would change; write it into a file with \
-                 --output"
-                    .to_owned(),
-            )),
+            None => match std::str::from_utf8(&written).ok().and_then(PlainText::new) {
+                Some(text) => Ok(out.verbatim(text)?),
+                None => Err(CommandError::Refused(
+                    "the call has bytes that are no text, or characters that a terminal obeys or does not show; write it \
+                     into a file with --output"
+                        .to_owned(),
+                )),
+            },
         }
     }
 }
@@ -93,9 +94,4 @@ pub(super) fn written(call: &RawCallback) -> Vec<u8> {
     }
     head.push_str("\r\n");
     [head.as_bytes(), &call.body].concat()
-}
-
-fn is_text(bytes: &[u8]) -> bool {
-    let plain = |c: char| !c.is_control() || matches!(c, '\r' | '\n' | '\t');
-    std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(plain))
 }

@@ -10,7 +10,7 @@ use url::Url;
 use super::{captured, endpoint};
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::output::{Output, visible};
+use crate::cli::output::Output;
 use crate::cli::setup::Setup;
 use crate::domain::callback::Unverified;
 use crate::domain::name::Name;
@@ -110,12 +110,12 @@ impl Verdict {
                 StepResult::Noted => "note",
                 StepResult::Failed => "FAILED",
             };
-            out.line(format!("{mark:8}{}: {}", visible(looked_for), visible(found)))?;
+            out.line(format!("{mark:8}{looked_for}: {found}"))?;
         }
-        out.line("")?;
+        out.gap()?;
         match (result, &self.challenge) {
             (Err(reason), _) => out.line(format!("refused: {reason}"))?,
-            (Ok(()), Some(reply)) => out.line(format!("answered as a challenge: {}", visible(reply)))?,
+            (Ok(()), Some(reply)) => out.line(format!("answered as a challenge: {reply}"))?,
             (Ok(()), None) => out.line("believed: it is the provider's own")?,
         }
         Ok(())

@@ -85,6 +85,13 @@ impl Setup {
         Daemon::spawn(run)
     }
 
+    /// Starts `ferryd run` with the log that people read on a terminal.
+    pub(crate) fn start_for_people(&self) -> Daemon {
+        let mut run = self.run();
+        run.env("FERRYD_LOG__FORMAT", "human");
+        Daemon::spawn(run)
+    }
+
     /// Starts `ferryd run` with a log that nobody reads, until [`Daemon::read_log`].
     pub(crate) fn start_unread(&self) -> Daemon {
         Daemon::spawn_unread(self.run())

@@ -1,0 +1,137 @@
+//! Text that others wrote, on its way to a terminal or into the log.
+//!
+//! A terminal obeys control characters: they move the cursor, clear the screen, set the title. Others reorder what is shown
+//! (U+202E) or are not seen at all (U+200B), so that a line reads other than it is. Nothing printed or logged holds any of
+//! them: they are written out, in text as Rust writes them and in JSON as JSON does, where a program reads the same text back.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+
+use unicode_general_category::{GeneralCategory, get_general_category};
+
+/// Tells the characters that are written out: those of the Unicode categories Cc, Cf, Zl and Zp.
+#[must_use]
+pub fn is_escaped(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    matches!(
+        get_general_category(c),
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+    )
+}
+
+/// Writes such characters out as `\n` or `\u{202e}`. What is escaped stays as it is when it is escaped again.
+#[must_use]
+pub fn escape_text(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    // Writing to a string does not fail.
+    let _ = TextEscaper(&mut escaped).write_str(text);
+    Cow::Owned(escaped)
+}
+
+/// Writes such characters out as `\u202e` in a JSON document, which means the same to whoever reads it.
+#[must_use]
+pub fn escape_json(document: &str) -> Cow<'_, str> {
+    if !document.contains(|c| is_escaped(c) && c != '\n') {
+        return Cow::Borrowed(document);
+    }
+    let mut escaped = String::with_capacity(document.len() + 16);
+    // Writing to a string does not fail.
+    let _ = JsonEscaper(&mut escaped).write_str(document);
+    Cow::Owned(escaped)
+}
+
+/// Escapes the text that is written through it.
+pub struct TextEscaper<W>(pub W);
+
+impl<W: Write> Write for TextEscaper<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| match c {
+            c if is_escaped(c) => write!(self.0, "{}", c.escape_default()),
+            c => self.0.write_char(c),
+        })
+    }
+}
+
+/// Escapes a JSON document that is written through it. JSON itself leaves no line feed within a text, so those that are there
+/// stand between values.
+pub struct JsonEscaper<W>(pub W);
+
+impl<W: Write> Write for JsonEscaper<W> {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        part.chars().try_for_each(|c| match c {
+            c if c != '\n' && is_escaped(c) => {
+                c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(self.0, "\\u{unit:04x}"))
+            }
+            c => self.0.write_char(c),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a terminal obeys, what reorders a line, what is not seen, and what is only text.
+    const CHARACTERS: [(char, bool); 26] = [
+        ('\0', true),
+        ('\t', true),
+        ('\n', true),
+        ('\r', true),
+        ('\u{1b}', true),
+        ('\u{7f}', true),
+        ('\u{85}', true),
+        ('\u{9b}', true),
+        ('\u{ad}', true),
+        ('\u{61c}', true),
+        ('\u{200b}', true),
+        ('\u{200d}', true),
+        ('\u{200f}', true),
+        ('\u{2028}', true),
+        ('\u{2029}', true),
+        ('\u{202e}', true),
+        ('\u{2066}', true),
+        ('\u{feff}', true),
+        ('\u{e0041}', true),
+        (' ', false),
+        ('\\', false),
+        ('a', false),
+        ('ä', false),
+        ('ש', false),
+        ('\u{301}', false),
+        ('🦀', false),
+    ];
+
+    #[test]
+    fn what_acts_on_a_terminal_or_hides_is_written_out_and_all_else_stays() {
+        for (c, escaped) in CHARACTERS {
+            let text = format!("a{c}b");
+            let shown = escape_text(&text);
+            assert_eq!((is_escaped(c), shown != text), (escaped, escaped), "{c:?}");
+            assert!(!shown.contains(is_escaped), "{c:?}");
+            assert_eq!(escape_text(&shown), shown, "{c:?}: escaping twice");
+        }
+        assert_eq!(escape_text("\u{1b}[2J\r\n\u{202e}\u{e0041}"), "\\u{1b}[2J\\r\\n\\u{202e}\\u{e0041}");
+    }
+
+    #[test]
+    fn json_keeps_its_lines_and_means_the_same() {
+        let text: String = CHARACTERS.iter().map(|(c, _)| *c).collect();
+        let value = serde_json::json!({ text.as_str(): [text] });
+        for document in [serde_json::to_string(&value).unwrap(), serde_json::to_string_pretty(&value).unwrap()] {
+            let escaped = escape_json(&document);
+            assert_eq!(escaped.find(|c| is_escaped(c) && c != '\n'), None, "{escaped}");
+            assert_eq!(escaped.lines().count(), document.lines().count(), "{escaped}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
+        }
+        assert_eq!(escape_json("\"\u{9b}\u{e0041}\""), r#""\u009b\udb40\udc41""#);
+        assert_eq!(escape_json("{\n  \"a\": 1\n}"), "{\n  \"a\": 1\n}");
+    }
+}
