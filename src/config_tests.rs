@@ -86,10 +86,10 @@ fn the_index_of_the_ledger_is_kept_where_services_and_people_keep_their_state() 
 fn the_password_of_the_broker_may_stand_elsewhere() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("password"), "p@ss\n").unwrap();
-    let text = "[amqp]\nuri = 'amqp://ferry:${file:password}@host/${env:VHOST}'";
+    let text = "[amqp]\nuri = 'amqps://ferry:${file:password}@host/${env:VHOST}'";
     let path = dir.path().join("ferryd.toml");
     let config = Config::from_parts(Some((&path, text)), &environment(&[("VHOST", "shop")])).unwrap();
-    assert_eq!(config.amqp.uri.expose(), "amqp://ferry:p%40ss@host/shop");
+    assert_eq!(config.amqp.uri.expose(), "amqps://ferry:p%40ss@host/shop");
     assert!(!format!("{config:?}").contains("p%40ss"));
 }
 
@@ -288,6 +288,7 @@ fn the_tokens_of_the_api_may_stand_elsewhere_and_are_never_shown() {
     let text = r#"
 [api]
 bind = "0.0.0.0:8420"
+allow_plaintext = true
 [[api.tokens]]
 name = "shop"
 role = "operate"
@@ -333,6 +334,28 @@ fn the_keys_of_callback_urls_may_stand_elsewhere_and_are_never_shown() {
 }
 
 #[test]
+fn a_broker_on_another_host_without_tls_needs_a_written_word() {
+    let fault = "amqp.uri: leads to another host without TLS, so the password and every command can be read and changed on the \
+                 way: write amqps://, or `amqp.allow_plaintext = true`";
+    for (text, variables, is_refused) in [
+        ("", &[][..], false),
+        ("[amqp]\nuri = 'amqp://u:hunter2@localhost/%2f'", &[], false),
+        ("[amqp]\nuri = 'amqps://u:hunter2@broker/%2f'", &[], false),
+        ("[amqp]\nuri = 'amqp://u:hunter2@broker/%2f'", &[], true),
+        ("[amqp]\nuri = 'amqp://u:hunter2@10.0.0.1/%2f'\nallow_plaintext = false", &[], true),
+        ("[amqp]\nuri = 'amqp://u:hunter2@broker/%2f'\nallow_plaintext = true", &[], false),
+        ("", &[("FERRYD_AMQP__URI", "amqp://u:hunter2@broker/%2f")], true),
+        ("[amqp]\nallow_plaintext = true", &[("FERRYD_AMQP__URI", "amqp://u:hunter2@broker/%2f")], false),
+        ("[amqp]\nuri = 'amqp://u:hunter2@broker/%2f'", &[("FERRYD_AMQP__ALLOW_PLAINTEXT", "true")], false),
+    ] {
+        let found = read(text, variables).map_or_else(|error| error.lines(), |_| Vec::new());
+        assert_eq!(found.iter().any(|line| line.contains(fault)), is_refused, "{text}: {found:?}");
+        assert_eq!(found.len(), usize::from(is_refused), "{text}: {found:?}");
+        assert!(!found.concat().contains("hunter2"), "{found:?}");
+    }
+}
+
+#[test]
 fn tokens_of_the_api_can_not_be_guessed_and_have_names_of_their_own() {
     let token =
         |name: &str, token: &str| format!("[[api.tokens]]\nname = '{name}'\nrole = 'read'\ntoken = '{token}'\n");
@@ -340,14 +363,18 @@ fn tokens_of_the_api_can_not_be_guessed_and_have_names_of_their_own() {
     for (text, fault) in [
         (String::new(), None),
         // The token of the host is needed wherever a request comes from.
-        ("[api]\nbind = '0.0.0.0:8420'".to_owned(), None),
+        ("[api]\nbind = '0.0.0.0:8420'\nallow_plaintext = true".to_owned(), None),
+        ("[api]\nbind = '0.0.0.0:8420'".to_owned(), Some("api.bind = \"0.0.0.0:8420\": can be reached from other machines in")),
+        ("[api]\nbind = '192.168.0.7:80'".to_owned(), Some("api.allow_plaintext = true")),
+        ("[api]\nbind = '[::]:80'\nallow_plaintext = false".to_owned(), Some("api.allow_plaintext = true")),
+        ("[api]\nbind = '0.0.0.0:8420'\nenabled = false".to_owned(), None),
         ("[api]\ntoken_group = ' '".to_owned(), Some("api.token_group = \" \": is empty")),
         ("[api]\ntrusted_proxies = ['10.0.0.1/8']".to_owned(), Some("api.trusted_proxies[0]")),
         (token("host", good), Some("api.tokens[0].name: is the name of the token in api.token_file")),
         ("[api]\nbind = '[::1]:80'".to_owned(), None),
         ("[api]\nbind = '127.3.2.1:0'".to_owned(), None),
         ("[api]\nbind = 'localhost:80'".to_owned(), Some("write an IP address and a port")),
-        (format!("[api]\nbind = '0.0.0.0:8420'\n{}", token("a", good)), None),
+        (format!("[api]\nbind = '0.0.0.0:8420'\nallow_plaintext = true\n{}", token("a", good)), None),
         (token("a", "hunter2"), Some("api.tokens[0].token: has to be 16 to 512 characters")),
         (token("a", "hunter2 hunter2 hunter2"), Some("api.tokens[0].token")),
         (token("a", &"x".repeat(513)), Some("api.tokens[0].token")),

@@ -108,7 +108,10 @@ impl Report {
             file,
             broker: Some(config.amqp.uri.to_string()),
             providers: providers.iter().map(|provider| Found::of(provider)).collect(),
-            warnings: providers.iter().flat_map(|provider| warnings(config, provider)).collect(),
+            warnings: setup::warn_of_plaintext(config)
+                .into_iter()
+                .chain(providers.iter().flat_map(|provider| warnings(config, provider)))
+                .collect(),
             faults,
             reached: Vec::new(),
         }

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::domain::loopback::is_loopback_host;
+
 /// What may stand behind the `?`. The rest has keys of its own, or would be ignored in silence.
 const PARAMETERS: [&str; 3] = ["auth_mechanism", "channel_max", "frame_max"];
 
@@ -64,6 +66,12 @@ impl AmqpUri {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.parsed.scheme == AMQPScheme::AMQPS
+    }
+
+    /// Tells whether what is sent there can be read on the way: it leads to another host, without TLS.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        !self.is_tls() && !is_loopback_host(&self.parsed.authority.host)
     }
 
     /// Whether the broker takes the user from the client's certificate (`?auth_mechanism=external`).
@@ -156,6 +164,20 @@ mod tests {
         ] {
             let uri = parse(text).unwrap();
             assert_eq!((uri.is_tls(), uri.is_external(), uri.expose()), (tls, external, text));
+        }
+    }
+
+    #[test]
+    fn only_another_host_without_tls_is_exposed() {
+        for (text, is_exposed) in [
+            ("amqp://localhost/%2f", false),
+            ("amqp://u:p@127.0.0.1:5672/%2f", false),
+            ("amqp://rabbitmq/%2f", true),
+            ("amqp://u:localhost@10.0.0.1/%2f", true),
+            ("amqp://localhost.example.com/%2f", true),
+            ("amqps://rabbitmq/%2f", false),
+        ] {
+            assert_eq!(parse(text).unwrap().is_exposed(), is_exposed, "{text}");
         }
     }
 

@@ -21,11 +21,14 @@ pub(crate) const HOST_TOKEN_NAME: &str = "host";
 pub struct Api {
     /// Whether there is one. Default true. Environment: `FERRYD_API__ENABLED`.
     pub enabled: bool,
-    /// The IP address and port to listen at; port 0 takes a free one. The API speaks plain HTTP: TLS is for a proxy in front
-    /// of it.
+    /// The IP address and port to listen at; port 0 takes a free one. Any other address than a loopback one needs
+    /// `allow_plaintext`: the API speaks plain HTTP, TLS is for a proxy in front of it.
     /// Default `127.0.0.1:8420`. Environment: `FERRYD_API__BIND`.
     #[serde(deserialize_with = "address")]
     pub bind: SocketAddr,
+    /// Whether `bind` may be an address that other machines reach, although everybody on the way can read and change what is
+    /// sent: tokens, commands and results. Default false. Environment: `FERRYD_API__ALLOW_PLAINTEXT`.
+    pub allow_plaintext: bool,
     /// The file of the host's own token, which has the role `operate`; `ferryd token` reads it. ferryd makes it at its first
     /// start, with a random token; relative to the configuration file.
     /// Default `api-token` in the folder of the ledger's index (`ledger.dir`). Environment: `FERRYD_API__TOKEN_FILE`.
@@ -47,6 +50,7 @@ impl Default for Api {
         Self {
             enabled: true,
             bind: (Ipv4Addr::LOCALHOST, 8420).into(),
+            allow_plaintext: false,
             token_file: None,
             token_group: None,
             trusted_proxies: Vec::new(),
@@ -83,9 +87,21 @@ fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
 }
 
 impl Api {
+    /// Tells whether other machines reach it, in plain HTTP.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        self.enabled && !self.bind.ip().is_loopback()
+    }
+
     /// Every rule that the section breaks.
     pub(super) fn broken(&self) -> Vec<Broken> {
         let mut broken = Vec::new();
+        if self.is_exposed() && !self.allow_plaintext {
+            let message = "can be reached from other machines in plain HTTP, so tokens and payloads can be read on the way: \
+                           write a loopback address such as 127.0.0.1:8420, with a proxy with TLS in front of it, or \
+                           `api.allow_plaintext = true` where everybody on the way may read them";
+            broken.push(rule("api.bind", message));
+        }
         if self.token_group.as_ref().is_some_and(|group| group.trim().is_empty()) {
             broken.push(rule("api.token_group", "is empty: write the name or number of a group, or leave it out"));
         }

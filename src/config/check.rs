@@ -51,6 +51,11 @@ pub(super) fn rule(key: &str, message: impl Into<String>) -> Broken {
 
 fn amqp(amqp: &Amqp) -> Vec<Broken> {
     let mut broken = Vec::new();
+    if amqp.uri.is_exposed() && !amqp.allow_plaintext {
+        let message = "leads to another host without TLS, so the password and every command can be read and changed on the way: \
+                       write amqps://, or `amqp.allow_plaintext = true` where everybody on the way may do that";
+        broken.push(rule("amqp.uri", message));
+    }
     if amqp.heartbeat.subsec_nanos() != 0 || !(SECOND..=Duration::from_hours(1)).contains(&amqp.heartbeat) {
         broken.push(rule("amqp.heartbeat", "write whole seconds from 1s to 1h"));
     }

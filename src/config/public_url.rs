@@ -4,7 +4,9 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use url::Url;
+
+use crate::domain::loopback::is_loopback_host;
 
 /// An `https://` address, perhaps with the beginning of a path: `https://hooks.example.com`. Plain HTTP for this machine only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -42,11 +44,7 @@ impl TryFrom<String> for PublicUrl {
 
     fn try_from(text: String) -> Result<Self, InvalidPublicUrl> {
         let url = Url::parse(&text).map_err(|_| InvalidPublicUrl::NoUrl)?;
-        let this_machine = match url.host().ok_or(InvalidPublicUrl::NoUrl)? {
-            Host::Domain(name) => name == "localhost",
-            Host::Ipv4(address) => address.is_loopback(),
-            Host::Ipv6(address) => address.is_loopback(),
-        };
+        let this_machine = is_loopback_host(url.host_str().ok_or(InvalidPublicUrl::NoUrl)?);
         if url.scheme() != "https" && !(url.scheme() == "http" && this_machine) {
             return Err(InvalidPublicUrl::NotHttps);
         }

@@ -82,6 +82,12 @@ impl Webhooks {
         self.public_url.is_some()
     }
 
+    /// Tells whether other machines reach it in plain HTTP, because a proxy is in front of it.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        self.enabled() && self.tls_cert_file.is_none() && !self.bind.ip().is_loopback()
+    }
+
     /// Every rule that the section breaks.
     pub(super) fn broken(&self) -> Vec<Broken> {
         if !self.enabled() {

@@ -17,6 +17,7 @@ pub mod inquiry;
 pub mod key;
 pub mod ledger;
 pub mod lifecycle;
+pub mod loopback;
 pub mod money;
 pub mod name;
 pub mod outcome;

@@ -4,16 +4,16 @@
 //! asks for no compression and repeats nothing, so that one call is one request and one failure is one failure.
 
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, redirect, retry, tls};
-use url::{Host, Url};
+use url::Url;
 
 use super::failure;
 use crate::domain::exchange::{Answer, Method, Reply, Request};
+use crate::domain::loopback::is_loopback_host;
 use crate::provider::HttpSettings;
 
 /// How long an unused connection is kept for the next request.
@@ -186,15 +186,9 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
 
 /// Provider files with other schemes are refused when they are read; this holds even where that was forgotten.
 fn refuse_plain_text(url: &Url) -> Result<(), String> {
-    let loopback = match url.host() {
-        Some(Host::Domain(domain)) => domain == "localhost",
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    };
     match url.scheme() {
         "https" => Ok(()),
-        "http" if loopback => Ok(()),
+        "http" if url.host_str().is_some_and(is_loopback_host) => Ok(()),
         scheme => Err(format!("scheme `{scheme}` is not sent to this host: use https")),
     }
 }

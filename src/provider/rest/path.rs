@@ -1,12 +1,11 @@
 //! Where a request goes: the fixed address of a provider, and paths that cannot leave it.
 
-use std::net::IpAddr;
-
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use url::{Host, Url};
+use url::Url;
 
 use super::expression::{EvalError, Expression, ExpressionError, Known, Scope};
 use super::text::{self, Part, Text};
+use crate::domain::loopback::is_loopback_host;
 use crate::provider::account::Values;
 
 /// What is encoded of a value: everything but the unreserved characters (RFC 3986, section 2.3).
@@ -96,7 +95,7 @@ impl BaseUrl {
         }
         let url = Url::parse(text).map_err(|_| BaseUrlError::NotAnAddress)?;
         match url.scheme() {
-            "http" if !is_loopback(&url) => return Err(BaseUrlError::Insecure),
+            "http" if !url.host_str().is_some_and(is_loopback_host) => return Err(BaseUrlError::Insecure),
             "http" if !allow_insecure_loopback => return Err(BaseUrlError::Loopback),
             "https" | "http" => {}
             other => return Err(BaseUrlError::Scheme(other.to_owned())),
@@ -122,15 +121,6 @@ impl BaseUrl {
         let mut url = self.0.clone();
         url.set_path(&whole);
         (url.path() == whole).then_some(url)
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
     }
 }
 

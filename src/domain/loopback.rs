@@ -1,0 +1,38 @@
+//! Addresses that lead to this machine, where nobody else can read along.
+
+use std::net::IpAddr;
+
+/// Tells a host, as it stands in a URL, that is this machine whatever the name service says: `localhost`, 127.0.0.0/8 or `::1`.
+#[must_use]
+pub fn is_loopback_host(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_and_addresses_of_this_machine_alone_are_loopback() {
+        for (host, is_loopback) in [
+            ("localhost", true),
+            ("LocalHost", true),
+            ("127.0.0.1", true),
+            ("127.8.9.1", true),
+            ("[::1]", true),
+            ("::1", true),
+            ("rabbitmq", false),
+            ("localhost.example.com", false),
+            ("127.0.0.1.nip.io", false),
+            ("127.1", false),
+            ("0.0.0.0", false),
+            ("10.0.0.1", false),
+            ("[::]", false),
+            ("[fe80::1]", false),
+            ("", false),
+        ] {
+            assert_eq!(is_loopback_host(host), is_loopback, "{host}");
+        }
+    }
+}
