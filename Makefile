@@ -1,9 +1,9 @@
 # `make` prints this list. CI calls the same targets as a person.
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down fmt lint doc test test-interop fuzz chaos bench check clean
+.PHONY: help build demo up down fmt lint doc test test-interop audit fuzz chaos bench check clean
 
 CARGO ?= cargo
-SCRIPTS := rabbitmq/node demo/stage tests/interop/run fuzz/run .ci/run
+SCRIPTS := rabbitmq/node demo/stage tests/interop/run tests/audit/run fuzz/run .ci/run
 FUZZ_SECONDS ?= 60
 
 help: ## Print this list
@@ -45,6 +45,9 @@ test-interop: ## Hold webhook signatures against the providers' own libraries (n
 	$(CARGO) build --locked
 	tests/interop/run
 
+audit: ## Hold the dependencies to deny.toml: bans, licences, sources, and known vulnerabilities where they can be fetched
+	tests/audit/run
+
 fuzz: ## Fuzz what reads input from outside, each target for FUZZ_SECONDS=60 (installs a nightly Rust and cargo-fuzz)
 	fuzz/run $(FUZZ_SECONDS)
 
@@ -56,7 +59,7 @@ bench: ## Throughput, latency and memory beside a minimal consumer (about 9 min;
 	rabbitmq/node install
 	$(CARGO) bench --locked --bench carry -- $(BENCH)
 
-check: lint test test-interop ## Everything that CI checks
+check: lint audit test test-interop ## Everything that CI checks
 
 clean: ## Remove what was built, and the set-up of `make up` with its data
 	demo/stage down
