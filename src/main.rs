@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ferryd::cli::output::complain;
+use ferryd::cli::output::{complain, complain_of_panic};
 use ferryd::cli::usage::read_command_line;
 use ferryd::cli::{Exit, Output};
 use tikv_jemallocator::Jemalloc;
@@ -13,6 +13,7 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(complain_of_panic));
     let cli = match read_command_line(std::env::args_os()) {
         Ok(cli) => cli,
         Err(code) => return code,

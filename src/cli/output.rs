@@ -1,7 +1,9 @@
 //! What commands print: tables for people, JSON for machines.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::panic::PanicHookInfo;
 
 use anstyle::Style;
 use serde::Serialize;
@@ -141,6 +143,16 @@ impl Output {
 pub fn complain(text: &str) {
     // There is nowhere left to say that nothing can be said.
     let _ = Output::stderr().line(format!("ferryd: {text}"));
+}
+
+/// Tells of a panic on the standard error. Its message may quote what others wrote.
+pub fn complain_of_panic(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    complain(&panic.to_string());
+    if backtrace.status() == BacktraceStatus::Captured {
+        // There is nowhere left to say that nothing can be said.
+        let _ = Output::stderr().lines(&backtrace.to_string());
+    }
 }
 
 /// A line of escaped text and of styles that are ferryd's own.

@@ -231,6 +231,21 @@ fn configurations_and_provider_files_in_the_documentation_are_read() {
 }
 
 #[test]
+fn the_compose_file_says_where_it_goes_without_tls() {
+    let text = read("deploy/compose.yaml");
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("FERRYD_")?.split_once(": "));
+    let value = |text: &str| text.trim_matches('"').replace("$${file:/run/secrets/amqp_password}", "secret");
+    let mut environment: Environment = lines.map(|(name, text)| (format!("FERRYD_{name}"), value(text))).collect();
+    let example = read("deploy/ferryd.example.toml");
+    let load = |environment: &Environment| Config::from_parts(Some((Path::new("ferryd.toml"), &example)), environment);
+    let config = load(&environment).unwrap();
+    assert!(config.amqp.uri.is_exposed() && config.amqp.allow_plaintext);
+    environment.remove("FERRYD_AMQP__ALLOW_PLAINTEXT").unwrap();
+    let refused = load(&environment).unwrap_err().to_string();
+    assert!(refused.contains("amqp.allow_plaintext = true"), "{refused}");
+}
+
+#[test]
 fn commands_and_events_in_the_documentation_are_of_their_form() {
     let of = |info: &str| blocks().into_iter().filter(move |block| block.info == info).collect::<Vec<_>>();
     let (commands, events) = (of("json command"), of("json event"));
