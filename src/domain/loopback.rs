@@ -1,6 +1,6 @@
 //! Addresses that lead to this machine, where nobody else can read along.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// Tells a host, as it stands in a URL, that is this machine whatever the name service says: `localhost`, 127.0.0.0/8 or `::1`.
 #[must_use]
