@@ -9,6 +9,7 @@ use url::Url;
 
 use super::error::CommandError;
 use super::output::{Output, Table};
+use super::plaintext::describe_plaintext;
 use super::setup::{self, Setup};
 use crate::amqp::connection::AmqpSettings;
 use crate::config::Config;
@@ -108,7 +109,7 @@ impl Report {
             file,
             broker: Some(config.amqp.uri.to_string()),
             providers: providers.iter().map(|provider| Found::of(provider)).collect(),
-            warnings: setup::warn_of_plaintext(config)
+            warnings: describe_plaintext(config)
                 .into_iter()
                 .chain(providers.iter().flat_map(|provider| warnings(config, provider)))
                 .collect(),

@@ -21,6 +21,7 @@ mod ledger;
 mod lookup;
 pub mod output;
 mod person;
+mod plaintext;
 mod progress;
 mod provider;
 mod publish;

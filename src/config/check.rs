@@ -152,3 +152,7 @@ fn subscribed(key: &str, Subscriber { queue, bindings }: &Subscriber, prefix: &N
     }
     broken
 }
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

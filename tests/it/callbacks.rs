@@ -20,7 +20,8 @@ use crate::harness::node::Node;
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, charge, command, word};
 
-const SECRET: &str = "whsec-acme-0123456789";
+/// The secret by which `acme` signs.
+pub(crate) const SECRET: &str = "whsec-acme-0123456789";
 
 /// The key that ferryd signs tokens with.
 pub(crate) const TOKEN_KEY: &str = "0123456789abcdef0123456789abcdef";

@@ -1,64 +1,22 @@
 //! A provider whose every text is an attack on whoever reads it on a terminal: no command prints it as it came.
 
-use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::Child;
+mod terminal;
 
-use clap::CommandFactory as _;
-use ferryd::cli::Cli;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use std::fs;
+
 use serde_json::{Value, json};
-use unicode_general_category::{GeneralCategory, get_general_category};
 
-use crate::callbacks::call;
+use self::terminal::{Case, HIDDEN, HOSTILE, Running, SHOWN, case, harm, leaves};
+use crate::callbacks::{SECRET, call};
 use crate::harness::daemon::Daemon;
-use crate::harness::wait::eventually;
 use crate::rig::{Rig, SOON, and, word};
 use crate::tls_server::{Authority, Stream, TlsServer, read_request, write};
-
-/// A title, a cleared screen, a colour, a line that ferryd never said, and marks that reorder or hide what is shown.
-const HOSTILE: &str =
-    "x\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}[41m\r\nFORGED\u{202e}\u{200b}\u{2066}\u{9b}\u{2028}\u{e0041}\u{7f}";
-
-/// The part of it that a header can hold, and a body that is shown as text.
-const HIDDEN: &str = "x\u{202e}\u{2028}\u{200b}\u{2066}\u{e0041}";
-
-/// What shows that such a text was there.
-const SHOWN: &str = r"\u{202e}";
-
-/// The styles of ferryd and of its help.
-const STYLES: [&str; 9] = [
-    "\u{1b}[0m",
-    "\u{1b}[1m",
-    "\u{1b}[4m",
-    "\u{1b}[31m",
-    "\u{1b}[32m",
-    "\u{1b}[33m",
-    "\u{1b}[34m",
-    "\u{1b}[90m",
-    "\u{1b}[36m",
-];
 
 /// For people, and for programs.
 const FORMS: [&str; 2] = ["people", "programs"];
 
-/// A command line in both forms.
-struct Case {
-    leaf: &'static str,
-    arguments: &'static [&'static str],
-    /// The code that it ends with.
-    code: i32,
-    /// Whether a text of the provider or the publisher is in what it prints.
-    shows: bool,
-}
-
-const fn case(leaf: &'static str, arguments: &'static [&'static str], code: i32, shows: bool) -> Case {
-    Case { leaf, arguments, code, shows }
-}
-
 /// Every command, in an order in which each finds what it is about. `{form}` is one of [`FORMS`].
-const CASES: [Case; 29] = [
+const CASES: [Case; 30] = [
     case("check", &[], 0, false),
     case("publish", PUBLISH, 0, true),
     case("exchanges", &["done-{form}"], 0, true),
@@ -91,6 +49,7 @@ const CASES: [Case; 29] = [
     case("provider test", &["providers/acme.toml"], 1, true),
     case("webhook verify", &["acme", "call.http"], 1, true),
     case("webhook sign", &["acme", "call.http"], 1, false),
+    case("token", &[], 0, false),
     case("schema", &["event"], 0, false),
     case("completions", &["bash"], 0, false),
 ];
@@ -111,8 +70,6 @@ const PUBLISH: &[&str] = &[
 
 /// The commands that the test calls by themselves: they run on, or need the address or the end of the daemon.
 const APART: [&str; 5] = ["run", "events", "sandbox", "webhook send", "ledger rebuild"];
-
-const SECRET: &str = "whsec-acme-7";
 
 fn provider_file(server: &TlsServer, authority: &Authority) -> String {
     let (port, ca, hostile) = (server.address.port(), authority.file().display(), json!(HOSTILE));
@@ -189,121 +146,6 @@ fn pay(id: &str) -> Value {
         "id": id, "type": "payment", "provider": "acme", "operation": "pay", "reference": HOSTILE,
         "payload": { "say": HOSTILE }, "metadata": { "note": HOSTILE },
     })
-}
-
-/// A ferryd that runs, its output and errors in files.
-struct Running {
-    child: Child,
-    files: [PathBuf; 2],
-}
-
-impl Running {
-    /// Starts a command as on a terminal with colours.
-    fn start(rig: &Rig, form: &str, leaf: &str, arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().map(|argument| argument.replace("{form}", form));
-        let mut all: Vec<_> = leaf.split(' ').map(str::to_owned).chain(arguments).collect();
-        if form == "programs" && has_json(leaf) {
-            all.push("--json".to_owned());
-        }
-        let all: Vec<_> = all.iter().map(String::as_str).collect();
-        let name = uuid::Uuid::new_v4();
-        let files = ["out", "err"].map(|kind| rig.setup.path().join(format!("{name}.{kind}")));
-        let [out, err] = files.each_ref().map(|path| File::create(path).unwrap());
-        let mut command = rig.setup.command(&all);
-        let child = command.env("CLICOLOR_FORCE", "1").stdout(out).stderr(err).spawn().unwrap();
-        Self { child, files }
-    }
-
-    /// The output and errors so far.
-    fn printed(&self) -> [String; 2] {
-        self.files.each_ref().map(|path| fs::read_to_string(path).unwrap())
-    }
-
-    /// Waits until something is printed.
-    async fn says(&self, text: &str) {
-        let said = async || self.printed().iter().any(|printed| printed.contains(text)).then_some(());
-        eventually(SOON, text, said).await;
-    }
-
-    fn interrupt(&self) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGINT).unwrap();
-    }
-
-    /// Waits for its end; what is not as expected.
-    async fn faults(mut self, form: &str, Case { leaf, arguments, code, shows }: &Case) -> Vec<String> {
-        let status = eventually(SOON, leaf, async || self.child.try_wait().unwrap()).await;
-        let [out, err] = self.printed();
-        let json = if form == "programs" && has_json(leaf) { texts(&out) } else { Vec::new() };
-        let for_people = if json.is_empty() { format!("{out}{err}") } else { err.clone() };
-        let is_hostile = |text: &String| [HOSTILE, HIDDEN].iter().any(|hostile| text.contains(hostile));
-        let faults = [
-            (status.code() != Some(*code)).then(|| format!("ends with {status}")),
-            harm(&out),
-            harm(&err),
-            ((json.iter().any(is_hostile) || for_people.contains(SHOWN)) != *shows)
-                .then(|| "shows what it should not, or not what it should".to_owned()),
-        ];
-        let name = |fault| format!("ferryd {leaf} {arguments:?} for {form}: {fault}\n{out:?}\n{err:?}\n");
-        faults.into_iter().flatten().map(name).collect()
-    }
-}
-
-/// What a terminal would obey in a text, or show as another.
-fn harm(text: &str) -> Option<String> {
-    use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
-    let own = STYLES.iter().fold(text.to_owned(), |text, style| text.replace(style, ""));
-    let acts = |c: &char| {
-        *c != '\n' && matches!(get_general_category(*c), Control | Format | LineSeparator | ParagraphSeparator)
-    };
-    let forged = own.lines().find(|line| line.trim_start().starts_with("FORGED"));
-    own.chars()
-        .find(acts)
-        .map(|c| format!("prints {c:?}"))
-        .or_else(|| forged.map(|line| format!("prints the line {line}")))
-}
-
-/// Every text in JSON values that follow each other, names too.
-fn texts(json: &str) -> Vec<String> {
-    fn gather(value: &Value, found: &mut Vec<String>) {
-        match value {
-            Value::String(text) => found.push(text.clone()),
-            Value::Array(items) => items.iter().for_each(|item| gather(item, found)),
-            Value::Object(entries) => {
-                for (name, value) in entries {
-                    found.push(name.clone());
-                    gather(value, found);
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    for value in serde_json::Deserializer::from_str(json).into_iter::<Value>() {
-        gather(&value.unwrap(), &mut found);
-    }
-    found
-}
-
-/// The commands that do something, by their words.
-fn leaves() -> Vec<(String, clap::Command)> {
-    fn gather(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
-        let inner: Vec<_> = command.get_subcommands().filter(|inner| inner.get_name() != "help").collect();
-        if inner.is_empty() {
-            found.push((path.to_owned(), command.clone()));
-        }
-        for inner in inner {
-            gather(inner, format!("{path} {}", inner.get_name()).trim_start(), found);
-        }
-    }
-    let mut found = Vec::new();
-    gather(&Cli::command(), "", &mut found);
-    found
-}
-
-fn has_json(leaf: &str) -> bool {
-    let leaves = leaves();
-    let (_, command) = leaves.iter().find(|(path, _)| path == leaf).unwrap();
-    command.get_arguments().any(|argument| argument.get_id() == "json")
 }
 
 #[test]
