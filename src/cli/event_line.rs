@@ -24,7 +24,7 @@ pub(super) fn line(followed: &Followed) -> StyledLine {
         Followed::Callback(event, _) => callback_line(event),
         Followed::Other { routing_key, body } => {
             let time = followed.at().map_or_else(|| "        ".to_owned(), clock);
-            StyledLine::default().column(time, 0).column(routing_key, 0).and(excerpt(&body.to_string()))
+            StyledLine::default().with_column(time, 0).with_column(routing_key, 0).with_text(excerpt(&body.to_string()))
         }
     }
 }
@@ -95,8 +95,9 @@ struct Line<'e> {
 impl Line<'_> {
     fn styled(self) -> StyledLine {
         let Self { at, id, word, style, about, step, reference, told } = self;
-        let line = StyledLine::default().column(clock(at), 8).column(id, 28).styled_column(style, word, 10);
-        line.column(about, 24).column(step, 5).column(reference.unwrap_or("-"), 16).and(told)
+        let line =
+            StyledLine::default().with_column(clock(at), 8).with_column(id, 28).with_styled_column(style, word, 10);
+        line.with_column(about, 24).with_column(step, 5).with_column(reference.unwrap_or("-"), 16).with_text(told)
     }
 }
 

@@ -71,7 +71,7 @@ impl Output {
     /// # Errors
     /// Those of the writer.
     pub fn heading(&mut self, text: &str) -> io::Result<()> {
-        self.styled(&StyledLine::default().and_styled(HEADING, text))
+        self.styled(&StyledLine::default().with_styled_text(HEADING, text))
     }
 
     /// Prints a line with styles.
@@ -162,14 +162,14 @@ pub struct StyledLine(String);
 impl StyledLine {
     /// Adds a text.
     #[must_use]
-    pub fn and(mut self, text: impl AsRef<str>) -> Self {
+    pub fn with_text(mut self, text: impl AsRef<str>) -> Self {
         self.0.push_str(&escape_text(text.as_ref()));
         self
     }
 
     /// Adds a text in a style.
     #[must_use]
-    pub fn and_styled(mut self, style: Style, text: impl AsRef<str>) -> Self {
+    pub fn with_styled_text(mut self, style: Style, text: impl AsRef<str>) -> Self {
         // Writing to a string does not fail.
         let _ = write!(self.0, "{style}{}{style:#}", escape_text(text.as_ref()));
         self
@@ -177,14 +177,14 @@ impl StyledLine {
 
     /// Adds a text as a column of at least so many characters, and the gap behind it.
     #[must_use]
-    pub fn column(self, text: impl AsRef<str>, width: usize) -> Self {
-        self.and(padded(text.as_ref(), width)).and(GAP)
+    pub fn with_column(self, text: impl AsRef<str>, width: usize) -> Self {
+        self.with_text(padded(text.as_ref(), width)).with_text(GAP)
     }
 
     /// Adds such a column in a style.
     #[must_use]
-    pub fn styled_column(self, style: Style, text: impl AsRef<str>, width: usize) -> Self {
-        self.and_styled(style, padded(text.as_ref(), width)).and(GAP)
+    pub fn with_styled_column(self, style: Style, text: impl AsRef<str>, width: usize) -> Self {
+        self.with_styled_text(style, padded(text.as_ref(), width)).with_text(GAP)
     }
 
     /// The text alone.

@@ -26,8 +26,12 @@ fn every_kind_of_print_writes_out_what_a_terminal_would_obey() {
     let prints: [(&str, Print, &str); 6] = [
         ("line", |out| out.line(HOSTILE), "[…]\n"),
         ("heading", |out| out.heading(HOSTILE), "[…]\n"),
-        ("styled", |out| out.styled(&StyledLine::default().and(HOSTILE).and_styled(HEADING, HOSTILE)), "[…][…]\n"),
-        ("column", |out| out.styled(&StyledLine::default().column(HOSTILE, 3).and("y")), "[…]  y\n"),
+        (
+            "styled",
+            |out| out.styled(&StyledLine::default().with_text(HOSTILE).with_styled_text(HEADING, HOSTILE)),
+            "[…][…]\n",
+        ),
+        ("column", |out| out.styled(&StyledLine::default().with_column(HOSTILE, 3).with_text("y")), "[…]  y\n"),
         ("status", |out| out.status(HOSTILE), "\r[…] "),
         (
             "table",
@@ -74,7 +78,7 @@ fn styles_are_put_in_here_and_reach_a_terminal_alone() {
     }
     let terminal = Terminal::default();
     let mut out = Output(Box::new(anstream::AutoStream::always(Box::new(terminal.clone()) as Box<dyn Write + Send>)));
-    let line = StyledLine::default().styled_column(AnsiColor::Red.on_default(), HOSTILE, 4);
+    let line = StyledLine::default().with_styled_column(AnsiColor::Red.on_default(), HOSTILE, 4);
     out.styled(&line).unwrap();
     let text = String::from_utf8(terminal.0.lock().unwrap().clone()).unwrap();
     assert_eq!(text, format!("\u{1b}[31m{SHOWN}\u{1b}[0m\n"));

@@ -26,7 +26,7 @@ pub struct Api {
     /// Default `127.0.0.1:8420`. Environment: `FERRYD_API__BIND`.
     #[serde(deserialize_with = "address")]
     pub bind: SocketAddr,
-    /// Whether `bind` may be an address that other machines reach, although everybody on the way can read and change what is
+    /// Allows `bind` to be an address that other machines reach, although everybody on the way can read and change what is
     /// sent: tokens, commands and results. Default false. Environment: `FERRYD_API__ALLOW_PLAINTEXT`.
     pub allow_plaintext: bool,
     /// The file of the host's own token, which has the role `operate`; `ferryd token` reads it. ferryd makes it at its first

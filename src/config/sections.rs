@@ -24,7 +24,7 @@ pub struct Amqp {
     /// `?auth_mechanism=external` takes the user from the client certificate.
     /// Default `amqp://guest:guest@127.0.0.1:5672/%2f`. Environment: `FERRYD_AMQP__URI`.
     pub uri: AmqpUri,
-    /// Whether `amqp://` may lead to another host than this one, where everybody on the way can read and change what is sent:
+    /// Allows `amqp://` to another host than this one, where everybody on the way can read and change what is sent:
     /// the password, commands and events. Default false. Environment: `FERRYD_AMQP__ALLOW_PLAINTEXT`.
     pub allow_plaintext: bool,
     /// PEM file of the authorities to trust besides the system's, for `amqps`. Default: none.

@@ -6,7 +6,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use self::terminal::{Case, HIDDEN, HOSTILE, Running, SHOWN, case, harm, leaves};
+use self::terminal::{HIDDEN, HOSTILE, RunningCommand, SHOWN, TerminalCase, case, find_harm, list_commands};
 use crate::callbacks::{SECRET, call};
 use crate::harness::daemon::Daemon;
 use crate::rig::{Rig, SOON, and, word};
@@ -16,7 +16,7 @@ use crate::tls_server::{Authority, Stream, TlsServer, read_request, write};
 const FORMS: [&str; 2] = ["people", "programs"];
 
 /// Every command, in an order in which each finds what it is about. `{form}` is one of [`FORMS`].
-const CASES: [Case; 30] = [
+const CASES: [TerminalCase; 30] = [
     case("check", &[], 0, false),
     case("publish", PUBLISH, 0, true),
     case("exchanges", &["done-{form}"], 0, true),
@@ -150,7 +150,7 @@ fn pay(id: &str) -> Value {
 
 #[test]
 fn every_command_is_walked() {
-    for (leaf, _) in leaves() {
+    for (leaf, _) in list_commands() {
         let walked = CASES.iter().any(|case| case.leaf == leaf) || APART.contains(&leaf.as_str());
         assert!(
             walked,
@@ -159,16 +159,16 @@ fn every_command_is_walked() {
     }
 }
 
-/// What is not as expected in a daemon's log, in the form for people or for programs.
-fn log_faults(daemon: &Daemon, form: &str) -> Option<String> {
+/// Finds what is not as expected in a daemon's log, in the form for people or for programs.
+fn find_log_fault(daemon: &Daemon, form: &str) -> Option<String> {
     let log = daemon.log_text();
     let shown = log.contains(if form == "people" { SHOWN } else { "\\u202e" });
-    let fault = harm(&log).or_else(|| (!shown).then(|| "tells nothing of the provider".to_owned()));
+    let fault = find_harm(&log).or_else(|| (!shown).then(|| "tells nothing of the provider".to_owned()));
     fault.map(|fault| format!("ferryd run for {form}: {fault}\n{log:?}\n"))
 }
 
-/// Commands in every state that a command about them may find.
-async fn seed(rig: &Rig) {
+/// Publishes commands that end in every state which a command line may ask about.
+async fn seed_commands(rig: &Rig) {
     for form in FORMS {
         for word in ["done", "open", "replay", "resolve", "discard"] {
             rig.publish(&pay(&format!("{word}-{form}"))).await;
@@ -180,15 +180,15 @@ async fn seed(rig: &Rig) {
     }
 }
 
-/// `ferryd events`, while commands end, one is contradicted, and the provider calls back.
-async fn follow(rig: &Rig, daemon: &Daemon) -> Vec<String> {
+/// Runs `ferryd events` while commands end, one is contradicted, and the provider calls back.
+async fn follow_events(rig: &Rig, daemon: &Daemon) -> Vec<String> {
     let id = |form: &str| format!("done-last-{form}");
     let following = FORMS.map(|form| {
         let arguments = ["--until-terminal", &id(form)];
-        Running::start(rig, form, "events", &arguments)
+        RunningCommand::start(rig, form, "events", &arguments)
     });
     for running in &following {
-        running.says("following").await;
+        running.wait_for_text("following").await;
     }
     let notice = json!({ "type": HOSTILE, "id": HOSTILE, "about": HOSTILE });
     assert_eq!(call(daemon, &notice).await, Some(200));
@@ -199,23 +199,23 @@ async fn follow(rig: &Rig, daemon: &Daemon) -> Vec<String> {
     }
     let mut faults = Vec::new();
     for (form, running) in FORMS.into_iter().zip(following) {
-        faults.extend(running.faults(form, &case("events", &[], 0, true)).await);
+        faults.extend(running.collect_faults(form, &case("events", &[], 0, true)).await);
     }
     faults
 }
 
-/// What needs the daemon's address, or runs on.
+/// Runs the commands that need the daemon's address, or run on.
 async fn walk_apart(rig: &Rig, daemon: &Daemon) -> Vec<String> {
-    let mut faults = follow(rig, daemon).await;
+    let mut faults = follow_events(rig, daemon).await;
     let line = daemon.wait_for_log(SOON, |line| line["message"] == "the endpoint for webhooks listens").await;
     let to = format!("http://{}", word(&line, "address"));
     for form in FORMS {
-        let running = Running::start(rig, form, "webhook send", &["acme", "notice.json", "--to", &to]);
-        faults.extend(running.faults(form, &case("webhook send", &[], 0, true)).await);
-        let running = Running::start(rig, form, "sandbox", &["--bind", "127.0.0.1:0"]);
-        running.says("https://localhost:").await;
+        let running = RunningCommand::start(rig, form, "webhook send", &["acme", "notice.json", "--to", &to]);
+        faults.extend(running.collect_faults(form, &case("webhook send", &[], 0, true)).await);
+        let running = RunningCommand::start(rig, form, "sandbox", &["--bind", "127.0.0.1:0"]);
+        running.wait_for_text("https://localhost:").await;
         running.interrupt();
-        faults.extend(running.faults(form, &case("sandbox", &[], 0, false)).await);
+        faults.extend(running.collect_faults(form, &case("sandbox", &[], 0, false)).await);
     }
     faults
 }
@@ -239,22 +239,23 @@ async fn no_command_and_no_log_shows_what_a_terminal_obeys_or_what_is_not_seen()
     rig.carry(&pay("done-first")).await;
     first.sigterm();
     assert!(first.wait(SOON).await.success());
-    let mut faults: Vec<_> = log_faults(&first, "people").into_iter().collect();
+    let mut faults: Vec<_> = find_log_fault(&first, "people").into_iter().collect();
 
     let daemon = rig.start().await;
-    seed(&rig).await;
+    seed_commands(&rig).await;
     for case in &CASES {
         for form in FORMS {
-            faults.extend(Running::start(&rig, form, case.leaf, case.arguments).faults(form, case).await);
+            faults
+                .extend(RunningCommand::start(&rig, form, case.leaf, case.arguments).collect_faults(form, case).await);
         }
     }
     faults.extend(walk_apart(&rig, &daemon).await);
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
-    faults.extend(log_faults(&daemon, "programs"));
+    faults.extend(find_log_fault(&daemon, "programs"));
     for form in FORMS {
-        let running = Running::start(&rig, form, "ledger rebuild", &[]);
-        faults.extend(running.faults(form, &case("ledger rebuild", &[], 0, false)).await);
+        let running = RunningCommand::start(&rig, form, "ledger rebuild", &[]);
+        faults.extend(running.collect_faults(form, &case("ledger rebuild", &[], 0, false)).await);
     }
     assert!(
         faults.is_empty(),

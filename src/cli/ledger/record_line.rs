@@ -25,18 +25,22 @@ pub(super) fn line(read: &Read) -> StyledLine {
         Ok(Line::Record(record)) => record_line(&id, record),
         Ok(Line::Marker) => {
             let at = at(&read.text).unwrap_or_else(|| " ".repeat(24));
-            StyledLine::default().column(at, 24).column(id, 10).and("marker")
+            StyledLine::default().with_column(at, 24).with_column(id, 10).with_text("marker")
         }
         Ok(Line::Foreign { kind, command, critical }) => {
             let command = command.as_ref().map_or("", |command| command.as_str());
             let weight = if *critical { "must not be passed over" } else { "passed over" };
             let at = at(&read.text).unwrap_or_else(|| " ".repeat(24));
-            let line = StyledLine::default().column(at, 24).column(id, 10).column(kind, 13).column(command, 28);
-            line.column("", 5).and(format!("not known to this version, {weight}"))
+            let line = StyledLine::default()
+                .with_column(at, 24)
+                .with_column(id, 10)
+                .with_column(kind, 13)
+                .with_column(command, 28);
+            line.with_column("", 5).with_text(format!("not known to this version, {weight}"))
         }
         Err(error) => {
-            let line = StyledLine::default().column("", 24).column(id, 10).column("unreadable", 13);
-            line.and(shortened(&error.to_string(), MOST))
+            let line = StyledLine::default().with_column("", 24).with_column(id, 10).with_column("unreadable", 13);
+            line.with_text(shortened(&error.to_string(), MOST))
         }
     }
 }
@@ -63,9 +67,10 @@ pub(super) fn json(read: &Read) -> Value {
 fn record_line(id: &str, record: &Record) -> StyledLine {
     let Record { at, command, fact } = record;
     let call = call(fact).map(step).unwrap_or_default();
-    let line = StyledLine::default().column(moment(*at), 24).column(id, 10);
-    let line = line.styled_column(style(fact), fact.kind(), 13).column(command.as_str(), 28).column(call, 5);
-    line.and(shortened(&gist(fact), MOST))
+    let line = StyledLine::default().with_column(moment(*at), 24).with_column(id, 10);
+    let line =
+        line.with_styled_column(style(fact), fact.kind(), 13).with_column(command.as_str(), 28).with_column(call, 5);
+    line.with_text(shortened(&gist(fact), MOST))
 }
 
 /// The time of a line that is no record.

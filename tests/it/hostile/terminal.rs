@@ -21,7 +21,7 @@ pub(crate) const HOSTILE: &str =
 /// The part of it that a header can hold, and a body that is shown as text.
 pub(crate) const HIDDEN: &str = "x\u{202e}\u{2028}\u{200b}\u{2066}\u{e0041}";
 
-/// What shows that such a text was there.
+/// The escaped form, by which such a text is known to have been there.
 pub(crate) const SHOWN: &str = r"\u{202e}";
 
 /// The styles of ferryd and of its help.
@@ -38,7 +38,7 @@ const STYLES: [&str; 9] = [
 ];
 
 /// A command line in both forms.
-pub(crate) struct Case {
+pub(crate) struct TerminalCase {
     /// The words of the command.
     pub(crate) leaf: &'static str,
     /// What follows them.
@@ -50,17 +50,22 @@ pub(crate) struct Case {
 }
 
 /// A case.
-pub(crate) const fn case(leaf: &'static str, arguments: &'static [&'static str], code: i32, shows: bool) -> Case {
-    Case { leaf, arguments, code, shows }
+pub(crate) const fn case(
+    leaf: &'static str,
+    arguments: &'static [&'static str],
+    code: i32,
+    shows: bool,
+) -> TerminalCase {
+    TerminalCase { leaf, arguments, code, shows }
 }
 
 /// A ferryd that runs, its output and errors in files.
-pub(crate) struct Running {
+pub(crate) struct RunningCommand {
     child: Child,
     files: [PathBuf; 2],
 }
 
-impl Running {
+impl RunningCommand {
     /// Starts a command as on a terminal with colours.
     pub(crate) fn start(rig: &Rig, form: &str, leaf: &str, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| argument.replace("{form}", form));
@@ -83,26 +88,31 @@ impl Running {
     }
 
     /// Waits until something is printed.
-    pub(crate) async fn says(&self, text: &str) {
+    pub(crate) async fn wait_for_text(&self, text: &str) {
         let said = async || self.printed().iter().any(|printed| printed.contains(text)).then_some(());
         eventually(SOON, text, said).await;
     }
 
+    /// Sends SIGINT.
     pub(crate) fn interrupt(&self) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGINT).unwrap();
     }
 
-    /// Waits for its end; what is not as expected.
-    pub(crate) async fn faults(mut self, form: &str, Case { leaf, arguments, code, shows }: &Case) -> Vec<String> {
+    /// Waits for the end of the command, and collects what is not as expected.
+    pub(crate) async fn collect_faults(
+        mut self,
+        form: &str,
+        TerminalCase { leaf, arguments, code, shows }: &TerminalCase,
+    ) -> Vec<String> {
         let status = eventually(SOON, leaf, async || self.child.try_wait().unwrap()).await;
         let [out, err] = self.printed();
-        let json = if form == "programs" && has_json(leaf) { texts(&out) } else { Vec::new() };
+        let json = if form == "programs" && has_json(leaf) { collect_texts(&out) } else { Vec::new() };
         let for_people = if json.is_empty() { format!("{out}{err}") } else { err.clone() };
         let is_hostile = |text: &String| [HOSTILE, HIDDEN].iter().any(|hostile| text.contains(hostile));
         let faults = [
             (status.code() != Some(*code)).then(|| format!("ends with {status}")),
-            harm(&out),
-            harm(&err),
+            find_harm(&out),
+            find_harm(&err),
             ((json.iter().any(is_hostile) || for_people.contains(SHOWN)) != *shows)
                 .then(|| "shows what it should not, or not what it should".to_owned()),
         ];
@@ -111,8 +121,8 @@ impl Running {
     }
 }
 
-/// What a terminal would obey in a text, or show as another.
-pub(crate) fn harm(text: &str) -> Option<String> {
+/// Finds what a terminal would obey in a text, or show as another.
+pub(crate) fn find_harm(text: &str) -> Option<String> {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
     let own = STYLES.iter().fold(text.to_owned(), |text, style| text.replace(style, ""));
     let acts = |c: &char| {
@@ -126,7 +136,7 @@ pub(crate) fn harm(text: &str) -> Option<String> {
 }
 
 /// Every text in JSON values that follow each other, names too.
-fn texts(json: &str) -> Vec<String> {
+fn collect_texts(json: &str) -> Vec<String> {
     fn gather(value: &Value, found: &mut Vec<String>) {
         match value {
             Value::String(text) => found.push(text.clone()),
@@ -148,7 +158,7 @@ fn texts(json: &str) -> Vec<String> {
 }
 
 /// The commands that do something, by their words.
-pub(crate) fn leaves() -> Vec<(String, clap::Command)> {
+pub(crate) fn list_commands() -> Vec<(String, clap::Command)> {
     fn gather(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
         let inner: Vec<_> = command.get_subcommands().filter(|inner| inner.get_name() != "help").collect();
         if inner.is_empty() {
@@ -164,7 +174,7 @@ pub(crate) fn leaves() -> Vec<(String, clap::Command)> {
 }
 
 fn has_json(leaf: &str) -> bool {
-    let leaves = leaves();
+    let leaves = list_commands();
     let (_, command) = leaves.iter().find(|(path, _)| path == leaf).unwrap();
     command.get_arguments().any(|argument| argument.get_id() == "json")
 }
