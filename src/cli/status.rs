@@ -147,10 +147,10 @@ fn print_refused(refused: &[CommandId], out: &mut Output) -> Result<(), CommandE
     if refused.is_empty() {
         return Ok(());
     }
-    out.line("")?;
+    out.gap()?;
     out.line("messages that were refused under this id, and are none of this command's:")?;
     for id in refused {
-        out.line(format!("  {}", visible(id.as_str())))?;
+        out.line(format!("  {id}"))?;
     }
     Ok(())
 }
