@@ -51,6 +51,11 @@ impl IndexError {
         matches!(self, Self::Damaged(_))
     }
 
+    /// Tells whether something lies in the place of a file that is not to be touched.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidInput)
+    }
+
     /// Names the file that the system refused.
     pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -97,6 +97,9 @@ impl Index {
     fn own(slot: Slot, key: &str) -> Result<Self, IndexError> {
         let now = Timestamp::now();
         let writer = Writer::open(&slot, key, now).or_else(|why| {
+            if why.is_refused() {
+                return Err(why);
+            }
             warn!(file = %slot.path.display(), %why, "the index can't be used and is made anew from the ledger");
             slot.delete()?;
             Writer::open(&slot, key, now)

@@ -63,7 +63,7 @@ impl Readers {
             let mut pool = self.hold();
             if self.guest || pool.idle.is_empty() {
                 // The owner of the index may have made the file anew.
-                pool.turn_to(std::fs::metadata(path).map_err(IndexError::at(path))?.ino());
+                pool.turn_to(std::fs::symlink_metadata(path).map_err(IndexError::at(path))?.ino());
             }
             let idle = pool.idle.pop();
             (idle.map_or_else(|| schema::connect_reader(path), Ok)?, pool.file)

@@ -4,17 +4,23 @@
 //! `<key>.<slot>.lock`; who holds a lock on the second owns the first. The system lets go of a lock when its process ends,
 //! however it ends, so a slot is never lost.
 //!
+//! The folder is the daemon's, and root works in it on the command line. So whatever lies under the name of one of these
+//! files is opened without following it, and used only where it is a regular file without a second name; it is handed over to
+//! the owner of the folder by its descriptor. The folder itself may be reached by symbolic links: it is named by the
+//! configuration.
+//!
 //! The lock file also says whether the database was closed in order. If it was not, the last transactions lie in
 //! `SQLite`'s `-wal` file; should that be gone, the database may be torn, and nothing in it would show that.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
 use super::error::IndexError;
+use crate::regular_file::{give_to_folder_owner, open_regular_file, open_sole_file, require_sole_or_absent};
 
 /// How many instances can have their index in one directory.
 pub(super) const SLOTS: u32 = 64;
@@ -41,7 +47,7 @@ pub(super) fn path(dir: &Path, key: &str, slot: u32) -> PathBuf {
 
 /// The process that holds the first slot, by what Linux says of locks: `12: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`.
 pub(super) fn holder(dir: &Path, key: &str) -> Option<u32> {
-    let inode = fs::metadata(lock_path(dir, key, 0)).ok()?.ino().to_string();
+    let inode = fs::symlink_metadata(lock_path(dir, key, 0)).ok()?.ino().to_string();
     let locks = fs::read_to_string("/proc/locks").ok()?;
     locks.lines().find_map(|line| {
         let words: Vec<_> = line.split_whitespace().collect();
@@ -67,17 +73,11 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Gives a file to whoever has the folder, where this process may: what root makes on the command line, the daemon has to
-/// be able to open. `SQLite` does the same for the files beside the database.
-fn give(file: &Path) {
-    let owner = |path: &Path| fs::metadata(path).map(|metadata| (metadata.uid(), metadata.gid()));
-    let Some(dir) = file.parent() else { return };
-    if let (Ok(has), Ok(wants)) = (owner(file), owner(dir))
-        && has.0 != wants.0
-    {
-        // Only root may. Where it is refused, whoever can't open the file is told so.
-        let _ = chown(file, Some(wants.0), Some(wants.1));
-    }
+/// How a file of an index is opened: made where it is missing, and never emptied.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+    options
 }
 
 impl Slot {
@@ -86,12 +86,10 @@ impl Slot {
         DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(IndexError::at(dir))?;
         for slot in 0..most {
             let lock_path = lock_path(dir, key, slot);
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
-            let lock = options.open(&lock_path).map_err(IndexError::at(&lock_path))?;
+            let lock = open_sole_file(&lock_path, &mut options()).map_err(IndexError::at(&lock_path))?;
             match lock.try_lock() {
                 Ok(()) => {
-                    give(&lock_path);
+                    give_to_folder_owner(&lock, dir);
                     return Ok(Some(Self { path: path(dir, key, slot), lock }));
                 }
                 Err(TryLockError::WouldBlock) => {}
@@ -101,19 +99,22 @@ impl Slot {
         Ok(None)
     }
 
-    /// Makes sure that there is a database file and that nobody else can read it. `SQLite` gives the files beside it the
-    /// same mode.
+    /// Makes sure that there is a database file, that nobody else can read it, and that nothing else lies where `SQLite` is
+    /// going to have files. It gives those the same mode and owner.
     pub fn prepare(&self) -> Result<(), IndexError> {
-        let made = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&self.path);
-        let kept = match made {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::set_permissions(&self.path, Permissions::from_mode(FILE_MODE))
-            }
-            Err(error) => Err(error),
-        };
-        give(&self.path);
-        kept.map_err(IndexError::at(&self.path))
+        for suffix in ["-wal", "-shm"] {
+            let path = beside(&self.path, suffix);
+            require_sole_or_absent(&path).map_err(IndexError::at(&path))?;
+        }
+        let opened = open_sole_file(&self.path, &mut options()).and_then(|file| {
+            file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+            Ok(file)
+        });
+        let file = opened.map_err(IndexError::at(&self.path))?;
+        if let Some(folder) = self.path.parent() {
+            give_to_folder_owner(&file, folder);
+        }
+        Ok(())
     }
 
     /// Deletes the database.
@@ -136,7 +137,7 @@ impl Slot {
         if self.was_left_open()? {
             return Ok(Some("it was not closed in order, and its `-wal` file is gone"));
         }
-        let mut file = File::open(&self.path)?;
+        let mut file = open_regular_file(&self.path, OpenOptions::new().read(true))?;
         let mut header = [0; 32];
         let length = file.metadata()?.len();
         if length == 0 {
@@ -155,7 +156,7 @@ impl Slot {
     }
 
     fn has_wal(&self) -> bool {
-        fs::metadata(beside(&self.path, "-wal")).is_ok_and(|wal| wal.len() > 0)
+        fs::symlink_metadata(beside(&self.path, "-wal")).is_ok_and(|wal| wal.is_file() && wal.len() > 0)
     }
 
     fn was_left_open(&self) -> io::Result<bool> {
@@ -192,28 +193,5 @@ impl Drop for Slot {
 }
 
 #[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-
-    use super::*;
-
-    #[test]
-    fn a_slot_is_free_at_once_even_while_a_child_process_starts() {
-        let dir = TempDir::new().unwrap();
-        let slot = Slot::take(dir.path(), "key", 1).unwrap().unwrap();
-        let copy = slot.lock.try_clone().unwrap();
-        assert!(Slot::take(dir.path(), "key", 1).unwrap().is_none());
-        assert_eq!(holder(dir.path(), "key"), Some(std::process::id()));
-        drop(slot);
-        assert!(Slot::take(dir.path(), "key", 1).unwrap().is_some());
-        drop(copy);
-    }
-
-    #[test]
-    fn ledgers_share_no_file() {
-        let dir = Path::new("/var/lib/ferryd");
-        assert_eq!(path(dir, "a", 3), path(dir, "a", 3));
-        assert_ne!(path(dir, "a", 0), path(dir, "b", 0));
-        assert_ne!(path(dir, "a", 0), path(dir, "a", 1));
-    }
-}
+#[path = "slot_tests.rs"]
+mod tests;
