@@ -387,3 +387,27 @@ fn the_token_of_the_host_is_beside_the_index_unless_another_file_is_named() {
         assert_eq!(config.host_token_file().unwrap(), Path::new(expected), "{text}");
     }
 }
+
+#[test]
+fn scopes_of_tokens_are_for_reading_and_operating_apart() {
+    let token = |rest: &str| format!("[[api.tokens]]\nname = 'a'\ntoken = '0123456789abcdef'\n{rest}");
+    let both = token("role = 'operate'\nread = {}\noperate = { types = ['payment'], accounts = ['stripe/eu'] }");
+    let config = read(&both, &[]).unwrap();
+    let ApiToken { read: reading, operate, .. } = &config.api.tokens[0];
+    assert!(reading.as_ref().unwrap().is_unlimited());
+    let operate = operate.as_ref().unwrap();
+    assert!(operate.admits_names(Some("payment"), Some("stripe"), Some("eu")) && operate.providers.is_none());
+    for (rest, fault) in [
+        ("role = 'read'\nread = { providers = ['stripe'] }", None),
+        ("role = 'read'\noperate = {}", Some("api.tokens[0].operate: has no effect")),
+        ("role = 'operate'\nread = {}", Some("api.tokens[0]: needs the key `operate` too")),
+        ("role = 'operate'\noperate = {}", Some("api.tokens[0]: needs the key `read` too")),
+        ("role = 'read'\nread = { types = [] }", Some("api.tokens[0].read.types: is empty, which allows nothing")),
+        ("role = 'read'\nread = { accounts = ['stripe'] }", Some("api.tokens[0].read.accounts[0]: is no account")),
+        ("role = 'read'\nread = { colour = ['red'] }", Some("api.tokens[0].read.colour: is no key here")),
+    ] {
+        let found = read(&token(rest), &[]).map_or_else(|error| error.lines(), |_| Vec::new());
+        assert_eq!(found.len(), usize::from(fault.is_some()), "{rest}: {found:?}");
+        assert!(fault.is_none_or(|fault| found[0].contains(fault)), "{rest}: {found:?}");
+    }
+}

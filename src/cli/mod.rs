@@ -32,6 +32,7 @@ pub mod setup;
 mod status;
 mod test_provider;
 mod token;
+mod token_scopes;
 mod topology;
 mod try_provider;
 pub mod usage;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::error::CommandError;
+use super::token_scopes;
 use crate::config::Config;
 use crate::config::human::format_duration;
 use crate::domain::name::Name;
@@ -101,6 +102,7 @@ pub(super) fn refusals(config: &Config, providers: &[&Provider]) -> Vec<String> 
         };
         faults.push(format!("routes.{kind} = \"{name}\": {fault}"));
     }
+    faults.extend(token_scopes::find_unknown_names(config, providers));
     faults.extend(tls::load(&config.webhooks).err().map(|error| error.to_string()));
     faults
 }

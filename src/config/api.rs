@@ -1,5 +1,6 @@
 //! The section `[api]`: where the HTTP API listens, and who may use it.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use super::check::{Broken, rule};
 use super::network::Network;
 use super::secret::Secret;
+use crate::domain::command_scope::CommandScope;
 use crate::domain::name::Name;
 use crate::web::access::Role;
 
@@ -76,6 +78,13 @@ pub struct ApiToken {
     pub role: Role,
     /// The token, 16 to 512 characters of `A-Z a-z 0-9 - . _ ~ + / =`. May be `${env:NAME}` or `${file:/path}`.
     pub token: Secret,
+    /// The commands that may be seen with it. Default: all. With the role `operate`, `read` and `operate` stand together or
+    /// not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<CommandScope>,
+    /// The commands that may be published and cancelled with it. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operate: Option<CommandScope>,
 }
 
 fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
@@ -129,6 +138,42 @@ impl ApiToken {
             broken.push((format!("api.tokens[{index}].name"), message));
         } else if earlier.iter().any(|other| other.name == *name) {
             broken.push((format!("api.tokens[{index}].name"), format!("is there twice: `{name}` needs another name")));
+        }
+        broken.extend(self.broken_scopes(index));
+        broken
+    }
+}
+
+impl ApiToken {
+    /// What is wrong between the role and the scopes of the entry of this index.
+    fn broken_scopes(&self, index: usize) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        let all = "{} for all commands";
+        match (self.role, &self.read, &self.operate) {
+            (Role::Read, _, Some(_)) => {
+                let message = "has no effect: the role read does not operate; leave it out, or write the role operate";
+                broken.push((format!("api.tokens[{index}].operate"), message.to_owned()));
+            }
+            (Role::Operate, Some(_), None) => {
+                let message = format!("needs the key `operate` too, where it has `read`: write a table, {all}");
+                broken.push((format!("api.tokens[{index}]"), message));
+            }
+            (Role::Operate, None, Some(_)) => {
+                let message = format!("needs the key `read` too, where it has `operate`: write a table, {all}");
+                broken.push((format!("api.tokens[{index}]"), message));
+            }
+            _ => {}
+        }
+        for (key, scope) in [("read", &self.read), ("operate", &self.operate)] {
+            let Some(CommandScope { types, providers, accounts }) = scope else { continue };
+            let lists = [
+                ("types", types.as_ref().map(BTreeSet::is_empty)),
+                ("providers", providers.as_ref().map(BTreeSet::is_empty)),
+                ("accounts", accounts.as_ref().map(BTreeSet::is_empty)),
+            ];
+            let empty = lists.into_iter().filter(|(_, is_empty)| *is_empty == Some(true));
+            let message = "is empty, which allows nothing: leave it out for all";
+            broken.extend(empty.map(|(list, _)| (format!("api.tokens[{index}].{key}.{list}"), message.to_owned())));
         }
         broken
     }

@@ -8,6 +8,7 @@ pub mod callback_token;
 pub mod classify;
 pub mod command;
 pub mod command_id;
+pub mod command_scope;
 pub mod conflict;
 pub mod dead_letter;
 pub mod echo_token;

@@ -8,9 +8,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::http::HeaderMap;
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use schemars::JsonSchema;
@@ -25,6 +26,7 @@ use super::problem::{Kind, Problem};
 use super::routes::Route;
 use super::server::Peer;
 use crate::config::{ApiToken, HOST_TOKEN_NAME};
+use crate::domain::command_scope::CommandScope;
 use crate::domain::name::Name;
 use crate::telemetry::log_throttle::LogThrottle;
 
@@ -52,22 +54,80 @@ pub enum Needs {
 
 /// The holder of the token that a request was sent with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
+pub struct Caller(Arc<TokenGrant>);
+
+/// What a token is good for.
+#[derive(Debug, PartialEq, Eq)]
+struct TokenGrant {
     name: Name,
     role: Role,
+    read: CommandScope,
+    operate: CommandScope,
 }
 
 impl Caller {
+    fn new(grant: TokenGrant) -> Self {
+        Self(Arc::new(grant))
+    }
+
     /// The name of the token.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.name.as_str()
+        self.0.name.as_str()
+    }
+}
+
+/// The right to see commands, as far as the token of a request is good for them. Only a request that was let in has one.
+#[derive(Debug, Clone)]
+pub(super) struct ReadAccess(Caller);
+
+/// The right to publish and to cancel commands, as far as the token of a request is good for them.
+#[derive(Debug, Clone)]
+pub(super) struct OperateAccess(Caller);
+
+impl ReadAccess {
+    /// The commands that may be seen.
+    pub(super) fn scope(&self) -> &CommandScope {
+        &self.0.0.read
+    }
+}
+
+impl OperateAccess {
+    /// The commands that may be published and cancelled.
+    pub(super) fn scope(&self) -> &CommandScope {
+        &self.0.0.operate
+    }
+
+    /// The name of the token.
+    pub(super) fn name(&self) -> &str {
+        self.0.name()
     }
 
     /// The caller as the ledger names them.
-    #[must_use]
-    pub fn recorded_name(&self) -> String {
-        format!("api:{}", self.name)
+    pub(super) fn recorded_name(&self) -> String {
+        format!("api:{}", self.0.name())
+    }
+}
+
+/// The caller that [`guard`] noted on a request. Whoever forgets to guard a route answers nobody.
+fn require_caller(parts: &Parts, role: Role) -> Result<Caller, Problem> {
+    let caller = parts.extensions.get::<Caller>().filter(|caller| caller.0.role >= role);
+    caller.cloned().ok_or_else(|| Problem::new(Kind::Internal, "ferryd failed; see its log"))
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ReadAccess {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        require_caller(parts, Role::Read).map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OperateAccess {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        require_caller(parts, Role::Operate).map(Self)
     }
 }
 
@@ -94,6 +154,8 @@ enum Refused {
     Unknown,
     #[error("its token does not allow it")]
     Role,
+    #[error("its token is not good for such commands")]
+    Scope,
 }
 
 impl Tokens {
@@ -101,11 +163,17 @@ impl Tokens {
     #[must_use]
     pub fn new(tokens: &[ApiToken], host: &HostToken) -> Self {
         let configured = tokens.iter().map(|token| Token {
-            caller: Caller { name: token.name.clone(), role: token.role },
+            caller: Caller::new(TokenGrant {
+                name: token.name.clone(),
+                role: token.role,
+                read: token.read.clone().unwrap_or_default(),
+                operate: token.operate.clone().unwrap_or_default(),
+            }),
             digest: Sha256::digest(token.token.expose()).into(),
         });
+        let (read, operate) = (CommandScope::default(), CommandScope::default());
         let host = Token {
-            caller: Caller { name: host_name(), role: Role::Operate },
+            caller: Caller::new(TokenGrant { name: host_name(), role: Role::Operate, read, operate }),
             digest: Sha256::digest(host.token().expose()).into(),
         };
         let tokens = configured.chain([host]).collect();
@@ -123,7 +191,7 @@ impl Tokens {
         if let Some(place) = request.extensions().get::<Arc<ConnectionPlace>>() {
             place.authorise();
         }
-        if token.caller.role < role {
+        if token.caller.0.role < role {
             return Err(self.refuse(Refused::Role, route, request, Some(&token.caller)));
         }
         Ok(token.caller.clone())
@@ -131,17 +199,25 @@ impl Tokens {
 
     /// Tells the log, not too often, and the client. Nothing tells the client a token that is wrong from one that is missing.
     fn refuse(&self, reason: Refused, route: Route, request: &Request, caller: Option<&Caller>) -> Problem {
-        let client = request.extensions().get::<Peer>().map(|Peer(address)| *address);
-        let name = caller.map(|caller| caller.name.clone());
-        let token = name.clone();
-        self.0.refusals.log(reason, move |count| log_refusal(reason, route, client, token.as_ref(), count));
-        if let Some(name) = name {
+        self.log_refusal(reason, route, client(request), caller.cloned());
+        if let Some(caller) = caller {
+            let name = caller.name();
             let detail = format!("the token `{name}` has the role read; this needs one with the role operate");
             return Problem::new(Kind::Forbidden, detail);
         }
         let detail = "send a token as `Authorization: Bearer <token>`: one of `api.tokens`, or the host's own, which \
                       `ferryd token` prints";
         Problem::new(Kind::Unauthorized, detail)
+    }
+
+    /// Logs refused requests of one kind together, with the details of the last; without the token, which may be a slip of a
+    /// good one.
+    fn log_refusal(&self, reason: Refused, route: Route, client: Option<IpAddr>, caller: Option<Caller>) {
+        self.0.refusals.log(reason, move |count| {
+            let (method, path) = (route.method(), route.path());
+            let (client, token) = (client.map(|client| client.to_string()), caller.as_ref().map(Caller::name));
+            warn!(count, %reason, client, token, %method, path, "refused requests to the API");
+        });
     }
 
     /// Compares with every token, in a time that does not depend on any of them.
@@ -161,11 +237,9 @@ fn host_name() -> Name {
     HOST_TOKEN_NAME.parse().expect("a valid name")
 }
 
-/// One line for so many refused requests, with the details of the last; without the token, which may be a slip of a good one.
-fn log_refusal(reason: Refused, route: Route, client: Option<IpAddr>, token: Option<&Name>, count: u64) {
-    let (method, path) = (route.method(), route.path());
-    let (client, token) = (client.map(|client| client.to_string()), token.map(Name::as_str));
-    warn!(count, %reason, client, token, %method, path, "refused requests to the API");
+/// The address on the other side of a request's connection.
+fn client(request: &Request) -> Option<IpAddr> {
+    request.extensions().get::<Peer>().map(|Peer(address)| *address)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -184,8 +258,12 @@ pub(super) async fn guard(
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
+    let client = client(&request);
     request.extensions_mut().insert(caller.clone());
     let mut response = next.run(request).await;
+    if response.status() == StatusCode::FORBIDDEN {
+        tokens.log_refusal(Refused::Scope, route, client, Some(caller.clone()));
+    }
     response.extensions_mut().insert(caller);
     response
 }

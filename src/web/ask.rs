@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Desk;
+use super::access::ReadAccess;
 use super::commands::Failed;
 use super::problem::{Kind, Problem};
 use super::query::{Asked, Query};
@@ -100,53 +101,65 @@ fn parse_path<T: FromStr<Err = InvalidCommandId>>(path: IdPath) -> Result<T, Pro
 }
 
 /// `GET /v1/commands/{id}`
-pub(super) async fn command(State(desk): State<Desk>, path: IdPath) -> Result<Json<CommandStory>, Problem> {
+pub(super) async fn command(
+    State(desk): State<Desk>,
+    access: ReadAccess,
+    path: IdPath,
+) -> Result<Json<CommandStory>, Problem> {
     let id = parse_id(path)?;
-    let case = find(&desk, &id).await?;
+    let case = find(&desk, &access, &id).await?;
     Ok(Json(CommandStory::new(id, case)))
 }
 
 /// `GET /v1/commands/{id}/exchanges`
-pub(super) async fn exchanges(State(desk): State<Desk>, path: IdPath) -> Result<Json<CommandExchanges>, Problem> {
+pub(super) async fn exchanges(
+    State(desk): State<Desk>,
+    access: ReadAccess,
+    path: IdPath,
+) -> Result<Json<CommandExchanges>, Problem> {
     let id = parse_id(path)?;
-    let case = find(&desk, &id).await?;
-    let Found { exchanges, complete } = desk.commands.exchanges(&id, &case).await?;
+    let case = find(&desk, &access, &id).await?;
+    let Found { exchanges, complete } = desk.commands.find_calls(&access, &id, &case).await?;
     Ok(Json(CommandExchanges { exchanges, complete }))
 }
 
 /// `GET /v1/commands`
 pub(super) async fn commands(
     State(desk): State<Desk>,
+    access: ReadAccess,
     RawQuery(query): RawQuery,
 ) -> Result<Json<CommandPage>, Problem> {
     let mut query = Query::read(query.as_deref())?;
     let (dead, cancel_requested) = (query.flag("dead")?, query.flag("cancel_requested")?);
-    page(&desk, query, dead, Some(cancel_requested)).await
+    page(&desk, &access, query, dead, Some(cancel_requested)).await
 }
 
 /// `GET /v1/dead-letters`
 pub(super) async fn dead_letters(
     State(desk): State<Desk>,
+    access: ReadAccess,
     RawQuery(query): RawQuery,
 ) -> Result<Json<CommandPage>, Problem> {
-    page(&desk, Query::read(query.as_deref())?, true, None).await
+    page(&desk, &access, Query::read(query.as_deref())?, true, None).await
 }
 
 /// `GET /v1/dead-letters/groups`
 pub(super) async fn groups(
     State(desk): State<Desk>,
+    access: ReadAccess,
     RawQuery(query): RawQuery,
 ) -> Result<Json<DeadLetterGroups>, Problem> {
     let mut query = Query::read(query.as_deref())?;
     let filter = query.filter(Timestamp::now())?;
     query.finish()?;
     require_known(&desk)?;
-    let groups = desk.commands.groups(filter).await?;
+    let groups = desk.commands.count_groups(&access, filter).await?;
     Ok(Json(DeadLetterGroups { groups }))
 }
 
 async fn page(
     desk: &Desk,
+    access: &ReadAccess,
     mut query: Query,
     dead: bool,
     cancel_requested: Option<bool>,
@@ -155,7 +168,7 @@ async fn page(
     query.finish()?;
     require_known(desk)?;
     (filter.dead, filter.cancel_requested) = (dead, cancel_requested);
-    let Page { rows, next } = desk.commands.list(filter, after, limit).await?;
+    let Page { rows, next } = desk.commands.list(access, filter, after, limit).await?;
     Ok(Json(CommandPage { commands: rows, next }))
 }
 
@@ -165,11 +178,16 @@ fn require_known(desk: &Desk) -> Result<(), Problem> {
     desk.require_caught_up()
 }
 
-async fn find(desk: &Desk, id: &CommandId) -> Result<Case, Problem> {
+/// Also where the token is not good for the command: it must not tell that there is one.
+pub(super) fn unknown(id: &CommandId) -> Problem {
+    Problem::new(Kind::UnknownCommand, format!("nothing is known of a command `{id}`"))
+}
+
+async fn find(desk: &Desk, access: &ReadAccess, id: &CommandId) -> Result<Case, Problem> {
     require_known(desk)?;
-    match desk.commands.case(id).await {
+    match desk.commands.find(access, id).await {
         Ok(Some(case)) => Ok(case.as_ref().clone()),
-        Ok(None) => Err(Problem::new(Kind::UnknownCommand, format!("nothing is known of a command `{id}`"))),
+        Ok(None) => Err(unknown(id)),
         // It may be known by now, but nobody can be asked.
         Err(Failed::Broker(_)) => {
             desk.require_ready()?;

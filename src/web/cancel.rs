@@ -1,17 +1,15 @@
 //! Cancelling a command: `DELETE /v1/commands/{id}`.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{Extension, Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Desk;
-use super::access::Caller;
-use super::ask::parse_published_id;
+use super::access::OperateAccess;
+use super::ask::{parse_published_id, unknown};
 use super::problem::{Kind, Problem};
 use super::query::Query;
 use crate::domain::command_id::CommandId;
@@ -46,7 +44,7 @@ enum Outcome {
 /// Cancels a command that was not sent to its provider yet.
 pub(super) async fn cancel(
     State(desk): State<Desk>,
-    Extension(caller): Extension<Caller>,
+    access: OperateAccess,
     path: Result<Path<String>, axum::extract::rejection::PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -60,10 +58,10 @@ pub(super) async fn cancel(
     }
     desk.require_ledger()?;
     desk.require_ready()?;
-    let person = Person { by: caller.recorded_name(), reason };
-    let (commands, wanted) = (Arc::clone(&desk.commands), id.clone());
-    let cancelling = async move { commands.cancel(&wanted, &person).await };
-    match desk.promptly(cancelling, "the command may be cancelled all the same").await? {
+    let person = Person { by: access.recorded_name(), reason };
+    let cancelling = desk.commands.cancel(&access, id.clone(), person);
+    let cancelled = desk.promptly(cancelling, "the command may be cancelled all the same").await?;
+    match cancelled.ok_or_else(|| unknown(&id))? {
         Cancellation::Cancelled => Ok(answer(StatusCode::OK, id, Outcome::Cancelled)),
         Cancellation::Noted => Ok(answer(StatusCode::ACCEPTED, id, Outcome::Noted)),
         Cancellation::TooLate { reason } => Err(too_late(&id, reason)),

@@ -16,6 +16,7 @@ use super::host_token::HostToken;
 use super::problem::MEDIA_TYPE;
 use super::routes::{Route, router};
 use crate::config::{ApiToken, Environment};
+use crate::domain::command_scope::CommandScope;
 use crate::provider::Provider;
 use crate::provider::registry::Registry;
 
@@ -41,9 +42,27 @@ fn registry() -> Registry {
     Registry::new([Provider::parse(PROVIDER, "stripe.toml", &defaults).unwrap()], std::collections::BTreeMap::new())
 }
 
+/// Operators who have to do with the only account of `stripe`, and with another provider.
+pub(super) const NEIGHBOUR: &str = "neighbour-0123456789";
+pub(super) const STRANGER: &str = "stranger-01234567890";
+
+/// The scope of a neighbour, or of a stranger.
+pub(super) fn scope_of(token: &str) -> CommandScope {
+    let text = if token == NEIGHBOUR { r#"{"accounts":["stripe/default"]}"# } else { r#"{"providers":["twilio"]}"# };
+    serde_json::from_str(text).unwrap()
+}
+
 pub(super) fn tokens() -> Tokens {
-    let token = |name: &str, role, token: &str| ApiToken { name: name.parse().unwrap(), role, token: token.into() };
-    let configured = [token("shop", Role::Operate, OPERATOR), token("graph", Role::Read, READER)];
+    let token = |name: &str, role, token: &str| {
+        let scope = [NEIGHBOUR, STRANGER].contains(&token).then(|| scope_of(token));
+        ApiToken { name: name.parse().unwrap(), role, token: token.into(), read: scope.clone(), operate: scope }
+    };
+    let configured = [
+        token("shop", Role::Operate, OPERATOR),
+        token("graph", Role::Read, READER),
+        token("neighbour", Role::Operate, NEIGHBOUR),
+        token("stranger", Role::Operate, STRANGER),
+    ];
     Tokens::new(&configured, &HostToken::without_file(HOST))
 }
 

@@ -9,6 +9,7 @@
 //! | [`routes`] | every path, with what it needs |
 //! | [`access`], [`host_token`] | tokens and roles, and the token of this host |
 //! | `submit`, `cancel`, `ask`, `live` | what the routes do |
+//! | `command_gate` | the way to commands, within the scope of a token |
 //! | [`commands`], [`recorded`] | what they need of the rest of ferryd, and the rest of ferryd |
 //! | [`problem`] | every error |
 //! | [`server`], `connection_limiter` | connections, their limits and their end |
@@ -19,6 +20,7 @@ pub mod access;
 mod ask;
 mod body;
 mod cancel;
+mod command_gate;
 pub mod commands;
 mod connection_limiter;
 pub mod host_token;
@@ -44,7 +46,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
-use self::access::Tokens;
+use self::access::{OperateAccess, Tokens};
+use self::command_gate::CommandGate;
 use self::commands::{Commands, Failed, Standing, Submission, Submitted};
 use self::problem::{Kind, Problem};
 use crate::domain::command_id::CommandId;
@@ -61,7 +64,7 @@ const MAX_WAITING: usize = 256;
 /// What all requests share; cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
-    commands: Arc<dyn Commands>,
+    commands: CommandGate,
     registry: Arc<Registry>,
     tokens: Tokens,
     stop: CancellationToken,
@@ -82,6 +85,7 @@ impl Desk {
     #[must_use]
     pub fn new(commands: Arc<dyn Commands>, registry: Arc<Registry>, tokens: Tokens, stop: CancellationToken) -> Self {
         let (room, seats) = (Arc::new(Semaphore::new(MAX_SUBMITTED)), Arc::new(Semaphore::new(MAX_WAITING)));
+        let commands = CommandGate::new(commands);
         Self { commands, registry, tokens, stop, tasks: TaskTracker::new(), room, seats }
     }
 
@@ -134,13 +138,13 @@ impl Desk {
         }
     }
 
-    async fn take(&self, submission: Submission) -> Result<Submitted, Problem> {
+    async fn take(&self, access: &OperateAccess, submission: Submission) -> Result<Submitted, Problem> {
         let bytes = u32::try_from(submission.body.len().max(1)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);
         let room = room.map_err(|_| Problem::from(Failed::Busy))?;
-        let commands = Arc::clone(&self.commands);
+        let submitted = self.commands.submit(access, submission)?;
         let submitting = async move {
-            let submitted = commands.submit(submission).await;
+            let submitted = submitted.await;
             drop(room);
             submitted
         };
@@ -157,7 +161,7 @@ impl Desk {
     /// Waits for the end of a command.
     async fn ended(&self, id: &CommandId, until: Instant) -> Option<Event> {
         tokio::select! {
-            ended = timeout_at(until, self.commands.ended(id)) => ended.ok()?.ok(),
+            ended = timeout_at(until, self.commands.wait_for_end(id)) => ended.ok()?.ok(),
             () = self.stop.cancelled() => None,
         }
     }

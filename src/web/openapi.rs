@@ -56,7 +56,8 @@ pub fn document() -> Value {
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A token of `api.tokens`, or the host's own, which `ferryd token` prints.",
+                    "description": "A token of `api.tokens`, or the host's own, which `ferryd token` prints. What is outside of the \
+                                    scope of a token is not known to it.",
                 },
             },
         },
@@ -250,7 +251,7 @@ fn can_be(kind: Kind, route: Route) -> bool {
         Kind::Unauthorized => route.needs() != Needs::Nothing,
         Kind::Forbidden => route.needs() == Needs::Token(Role::Operate),
         Kind::InvalidRequest | Kind::Internal => is_list || is_one || writes,
-        Kind::UnknownCommand => is_one,
+        Kind::UnknownCommand => is_one || route == Route::Cancel,
         Kind::RequestTimeout
         | Kind::OtherContent
         | Kind::TooLarge

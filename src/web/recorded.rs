@@ -20,6 +20,7 @@ use crate::amqp::message::{Message, TooLong, short};
 use crate::amqp::topology::Names;
 use crate::domain::command::ANY;
 use crate::domain::command_id::CommandId;
+use crate::domain::command_scope::CommandScope;
 use crate::domain::event::Event;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::{Fact, Opened, Opening, Person, Reason, Record, Step};
@@ -179,11 +180,19 @@ impl Commands for Recorded {
         .boxed()
     }
 
-    fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>> {
+    fn list(
+        &self,
+        scope: &CommandScope,
+        filter: Filter,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page, Failed>> {
+        let filter = Filter { scope: scope.clone(), ..filter };
         self.ask(move |index| index.list(&filter, after.as_ref(), limit)).boxed()
     }
 
-    fn groups(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Group>, Failed>> {
+    fn groups(&self, scope: &CommandScope, filter: Filter) -> BoxFuture<'_, Result<Vec<Group>, Failed>> {
+        let filter = Filter { scope: scope.clone(), ..filter };
         self.ask(move |index| index.groups(&filter)).boxed()
     }
 

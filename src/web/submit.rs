@@ -1,7 +1,7 @@
 //! Handing a command in: `POST /v1/commands`.
 
 use axum::Json;
-use axum::extract::{Extension, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::access::Caller;
+use super::access::OperateAccess;
 use super::commands::{Submission, Submitted};
 use super::problem::{Kind, Problem};
 use super::repeated::repeated_field;
@@ -36,16 +36,16 @@ pub(super) struct Receipt {
 /// Takes a command, and waits for its end as long as the client prefers.
 pub(super) async fn submit(
     State(desk): State<Desk>,
-    Extension(caller): Extension<Caller>,
+    access: OperateAccess,
     request: Request,
 ) -> Result<Response, Problem> {
     let began = Instant::now();
     let wait = prefer::wait(request.headers());
     let trace = trace(request.headers());
-    let submission = check(&desk.registry, &caller, body::json(request).await?, trace)?;
+    let submission = check(&desk.registry, &access, body::json(request).await?, trace)?;
     desk.require_ready()?;
     let id = submission.command.id.clone();
-    let submitted = desk.take(submission).await?;
+    let submitted = desk.take(&access, submission).await?;
     let mut applied = HeaderMap::new();
     let event = match submitted {
         Submitted::Ended(event) => Some(event),
@@ -91,7 +91,7 @@ fn other_content(id: &CommandId) -> Problem {
 }
 
 /// Reads a command and checks all that its lane is going to check.
-fn check(registry: &Registry, caller: &Caller, body: Bytes, trace: Trace) -> Result<Submission, Problem> {
+fn check(registry: &Registry, access: &OperateAccess, body: Bytes, trace: Trace) -> Result<Submission, Problem> {
     if let Some(fault) = repeated_field(&body) {
         return Err(refuse(&Failure::new("repeated_field", fault), Vec::new()));
     }
@@ -118,7 +118,7 @@ fn check(registry: &Registry, caller: &Caller, body: Bytes, trace: Trace) -> Res
         return Err(refuse(&failure, faults.unwrap_or_default()));
     }
     let provider = provider.name.clone();
-    Ok(Submission { command, provider, body, trace, by: caller.recorded_name() })
+    Ok(Submission { command, provider, body, trace, by: access.recorded_name() })
 }
 
 fn refuse(failure: &Failure, mut faults: Vec<String>) -> Problem {

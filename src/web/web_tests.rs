@@ -9,7 +9,9 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::access::{Needs, Role};
-use super::client::{Api, COMMAND, HOST, OPERATOR, READER, bearer, path_of, request, tokens};
+use super::client::{
+    Api, COMMAND, HOST, NEIGHBOUR, OPERATOR, READER, STRANGER, bearer, path_of, request, scope_of, tokens,
+};
 use super::commands::Standing;
 use super::openapi;
 use super::routes::Route;
@@ -267,4 +269,60 @@ async fn the_description_knows_every_route_and_no_other() {
         }
     }
     assert_eq!(described, Route::ALL.len());
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_the_commands_in_its_scope_and_others_do_not_exist_for_it() {
+    let api = Api::new();
+    assert_eq!(api.post(COMMAND, &[]).await.status, StatusCode::ACCEPTED);
+    let json = ("content-type", "application/json");
+    let ask = async |token: &str, route: Route, path: &str| {
+        let authorization = bearer(token);
+        let headers = [("authorization", authorization.as_str()), json];
+        api.send(request(route.method(), path, &headers, COMMAND)).await
+    };
+    for (token, is_in_scope) in [(STRANGER, false), (NEIGHBOUR, true)] {
+        for route in Route::ALL {
+            let path = path_of(route);
+            let answer = ask(token, route, &path).await;
+            match route {
+                Route::Livez | Route::Readyz | Route::OpenApi => assert!(answer.status.is_success(), "{route:?}"),
+                Route::Submit if is_in_scope => assert_eq!(answer.status, StatusCode::ACCEPTED),
+                Route::Submit => assert_eq!(answer.problem(), (403, "forbidden")),
+                Route::Command | Route::Cancel | Route::Exchanges if is_in_scope => {
+                    assert_eq!(answer.status, StatusCode::OK, "{route:?}");
+                }
+                Route::Command | Route::Cancel | Route::Exchanges => {
+                    assert_eq!(answer.problem(), (404, "unknown-command"), "{route:?}");
+                    let unheard = ask(token, route, &path.replace("order-1", "order-2")).await;
+                    let same = unheard.body.to_string().replace("order-2", "order-1");
+                    assert_eq!(answer.body.to_string(), same, "{route:?}");
+                }
+                Route::Commands | Route::DeadLetters | Route::Groups => {
+                    let filter = api.fake.filters.lock().unwrap().pop().unwrap();
+                    assert_eq!(filter.scope, scope_of(token), "{route:?}");
+                }
+            }
+        }
+    }
+    assert_eq!(api.fake.published(), 2);
+    let cancelled =
+        || api.fake.cancelled.lock().unwrap().iter().map(|(_, person)| person.by.clone()).collect::<Vec<_>>();
+    assert_eq!(cancelled(), ["api:neighbour"]);
+    // A command that is still to come could be anybody's.
+    for (token, status) in [(NEIGHBOUR, 404), (STRANGER, 404), (OPERATOR, 200)] {
+        let answer = ask(token, Route::Cancel, "/v1/commands/to-come").await;
+        assert_eq!(answer.status.as_u16(), status, "{token}");
+    }
+    assert_eq!(cancelled(), ["api:neighbour", "api:shop"]);
+    // During an outage neither what is outside of the scope nor what is not known is told to be unknown.
+    api.fake.stand(Standing::BrokerAway);
+    for (token, path, problem) in [
+        (STRANGER, "/v1/commands/order-1", (503, "broker-away")),
+        (STRANGER, "/v1/commands/to-come", (503, "broker-away")),
+        (NEIGHBOUR, "/v1/commands/to-come", (503, "broker-away")),
+    ] {
+        assert_eq!(ask(token, Route::Command, path).await.problem(), problem, "{token} {path}");
+    }
+    assert_eq!(ask(NEIGHBOUR, Route::Command, "/v1/commands/order-1").await.status, StatusCode::OK);
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::harness::daemon::Daemon;
 use crate::harness::tcp_proxy::TcpProxy;
 use crate::harness::wait::eventually;
-use crate::rig::{Rig, SOON, and, charge, send, word};
+use crate::rig::{File, Rig, SOON, and, charge, command, send, word};
 
 /// Somebody who speaks HTTP.
 struct Client {
@@ -242,6 +242,40 @@ async fn the_first_start_makes_a_token_and_the_command_line_of_the_host_reads_it
     let there = Client::without_token(&other).await.with(name, value);
     there.wait_ready().await;
     assert_eq!(there.get("/v1/commands/order-1").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_the_commands_in_its_scope() {
+    let config = "[routes]\npayment = 'brave'\n[[api.tokens]]\nname = 'shop'\nrole = 'operate'\n\
+                  token = 'shop-0123456789abcdef'\nread = { providers = ['acme'] }\n\
+                  operate = { accounts = ['acme/default'] }\n";
+    let rig = Rig::with(config, &[("acme", File::default()), ("brave", File::default())]).await;
+    let daemon = rig.start().await;
+    let host = Client::of(&daemon).await.with("prefer", "wait=30");
+    host.wait_ready().await;
+    let shop = Client::without_token(&daemon).await.with("authorization", "Bearer shop-0123456789abcdef");
+    assert_eq!(host.post(&command("brave", "charge", "hidden", json!({}))).await.status, 200);
+    assert_eq!(shop.with("prefer", "wait=30").post(&charge("mine", json!({}))).await.status, 200);
+    // Where a command names no provider, its route says whose it is.
+    for (id, provider) in [("foreign", "brave"), ("routed", "any")] {
+        let answer = shop.post(&command(provider, "charge", id, json!({}))).await;
+        assert_eq!((answer.status, word(&answer.body, "type")), (403, "urn:ferryd:problem:forbidden"), "{id}");
+        assert_eq!(host.get(&format!("/v1/commands/{id}")).await.status, 404);
+        assert_eq!(rig.calls(id).calls, 0);
+    }
+    for (method, path) in [("GET", ""), ("GET", "/exchanges"), ("DELETE", "")] {
+        for id in ["hidden", "unheard-of"] {
+            let answer = shop.ask(method, &format!("/v1/commands/{id}{path}"), "").await;
+            assert_eq!((answer.status, word(&answer.body, "type")), (404, "urn:ferryd:problem:unknown-command"));
+        }
+    }
+    for (client, expected) in [(&shop, "mine"), (&host, "mine hidden")] {
+        let listed = client.get("/v1/commands").await.body;
+        let ids: Vec<_> = listed["commands"].as_array().unwrap().iter().map(|row| word(row, "id")).collect();
+        assert_eq!(ids.join(" "), expected, "{listed}");
+    }
+    let log = daemon.logs(|line| line["message"] == "refused requests to the API" && line["token"] == "shop");
+    assert!(!log.is_empty());
 }
 
 #[tokio::test]

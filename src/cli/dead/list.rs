@@ -10,6 +10,7 @@ use super::super::error::CommandError;
 use super::super::output::{Output, Table};
 use super::super::wording::age;
 use super::Which;
+use crate::domain::command_scope::CommandScope;
 use crate::ledger::index::{self, MAX_PAGE};
 use crate::operator::OperatorError;
 use crate::operator::dead::{Listed, WantedKind};
@@ -66,6 +67,7 @@ pub(super) fn wanted(which: &Which, now: Timestamp) -> Result<index::Filter, Com
         dead: true,
         cancel_requested: None,
         conflicts: false,
+        scope: CommandScope::default(),
     })
 }
 

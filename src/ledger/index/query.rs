@@ -12,6 +12,7 @@ use super::page::{Cursor, MAX_PAGE, Page};
 use super::parsed;
 use super::row::Row;
 use crate::domain::command_id::CommandId;
+use crate::domain::command_scope::CommandScope;
 use crate::domain::dead_letter::shortened;
 use crate::domain::ledger::case::Case;
 use crate::domain::lifecycle::{Kind, State};
@@ -55,6 +56,8 @@ pub struct Filter {
     pub cancel_requested: Option<bool>,
     /// Only those that something has contradicted.
     pub conflicts: bool,
+    /// Only those in this scope.
+    pub scope: CommandScope,
 }
 
 impl Filter {
@@ -234,7 +237,7 @@ fn newest(mut found: Vec<Found>, want: usize) -> Vec<Found> {
 
 /// The facets at which a command can be that is meant, and how many are there.
 fn facets(conn: &Connection, filter: &Filter) -> Result<HashMap<i64, i64>, IndexError> {
-    const MATCHING: &str = "SELECT facet, count FROM facets WHERE count > 0
+    const MATCHING: &str = "SELECT facet, count, type, provider, account FROM facets WHERE count > 0
         AND (:type IS NULL OR type = :type) AND (:provider IS NULL OR provider = :provider)
         AND (:account IS NULL OR account = :account) AND (:operation IS NULL OR operation = :operation)
         AND (:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)
@@ -257,5 +260,13 @@ fn facets(conn: &Connection, filter: &Filter) -> Result<HashMap<i64, i64>, Index
         ":cancel_requested": filter.cancel_requested,
         ":conflicts": filter.conflicts,
     };
-    Ok(matching.query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
+    let mut rows = matching.query(params)?;
+    let mut found = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let [kind, provider, account]: [Option<String>; 3] = [row.get(2)?, row.get(3)?, row.get(4)?];
+        if filter.scope.admits_names(kind.as_deref(), provider.as_deref(), account.as_deref()) {
+            found.insert(row.get(0)?, row.get(1)?);
+        }
+    }
+    Ok(found)
 }

@@ -16,6 +16,10 @@ fn name(text: &str) -> crate::domain::name::Name {
     text.parse().unwrap()
 }
 
+fn scope(text: &str) -> crate::domain::command_scope::CommandScope {
+    serde_json::from_str(text).unwrap()
+}
+
 fn found(index: &Index, filter: &Filter) -> Vec<String> {
     let page = index.list(filter, None, MAX_PAGE).unwrap();
     assert_eq!(page.next, None);
@@ -84,6 +88,14 @@ fn everything_that_is_given_must_hold() {
         (Filter { newer_than: Some(seconds(11)), ..any() }, "edcb"),
         (Filter { newer_than: Some(seconds(11)), older_than: Some(seconds(31)), ..any() }, "cb"),
         (Filter { newer_than: Some(seconds(12)), dead: true, ..any() }, "c"),
+        (Filter { scope: scope(r#"{"types":["payment"]}"#), ..any() }, "dcba"),
+        (Filter { scope: scope(r#"{"providers":["adyen"]}"#), ..any() }, "d"),
+        (Filter { scope: scope(r#"{"providers":["stripe"],"accounts":["adyen/default"]}"#), ..any() }, ""),
+        (Filter { scope: scope(r#"{"accounts":["stripe/default"]}"#), dead: true, ..any() }, "cb"),
+        (Filter { scope: scope(r#"{"accounts":["stripe/default"]}"#), ids: vec![id("a"), id("d")], ..any() }, "a"),
+        (Filter { scope: scope(r#"{"providers":["adyen"]}"#), reference: Some("order-of-c".into()), ..any() }, ""),
+        (Filter { scope: scope(r#"{"providers":["adyen"]}"#), newer_than: Some(seconds(11)), ..any() }, "d"),
+        (Filter { scope: scope(r#"{"types":["payment"]}"#), cancel_requested: Some(true), ..any() }, ""),
     ];
     for (filter, expected) in cases {
         assert_eq!(found(&index, &filter).concat(), expected, "{filter:?}");

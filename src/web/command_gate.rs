@@ -1,0 +1,130 @@
+//! The way from the API to commands: each within the scope of a token.
+//!
+//! Handlers have no other. So a new one can't forget to ask: what it does with commands takes the access that its caller's
+//! token gives, and only a request with such a token has one. A command outside of the scope is answered as if it did not exist.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::access::{OperateAccess, ReadAccess};
+use super::commands::{Commands, Failed, Standing, Submission, Submitted};
+use super::problem::{Kind, Problem};
+use crate::domain::command_id::CommandId;
+use crate::domain::command_scope::CommandScope;
+use crate::domain::event::Event;
+use crate::domain::ledger::case::Case;
+use crate::domain::ledger::record::Person;
+use crate::ledger::exchanges::Found;
+use crate::ledger::index::{Cursor, Filter, Group, Page};
+use crate::pipeline::cancel::Cancellation;
+
+/// Commands, as far as a token is good for them.
+#[derive(Clone)]
+pub(super) struct CommandGate(Arc<dyn Commands>);
+
+impl CommandGate {
+    /// A gate to these commands.
+    pub(super) fn new(commands: Arc<dyn Commands>) -> Self {
+        Self(commands)
+    }
+
+    /// Tells whether anything can be decided just now.
+    pub(super) fn standing(&self) -> Standing {
+        self.0.standing()
+    }
+
+    /// Tells whether there is a ledger.
+    pub(super) fn has_ledger(&self) -> bool {
+        self.0.has_ledger()
+    }
+
+    /// Finds a command.
+    pub(super) async fn find(&self, access: &ReadAccess, id: &CommandId) -> Result<Option<Arc<Case>>, Failed> {
+        self.find_within(access.scope(), id).await
+    }
+
+    /// Finds what was said to the provider about a command.
+    pub(super) async fn find_calls(&self, access: &ReadAccess, id: &CommandId, case: &Case) -> Result<Found, Failed> {
+        if !is_within(access.scope(), case) {
+            return Ok(Found { exchanges: Vec::new(), complete: true });
+        }
+        self.0.exchanges(id, case).await
+    }
+
+    /// Lists a page of commands.
+    pub(super) async fn list(
+        &self,
+        access: &ReadAccess,
+        filter: Filter,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, Failed> {
+        self.0.list(access.scope(), filter, after, limit).await
+    }
+
+    /// Counts dead letters by how they failed.
+    pub(super) async fn count_groups(&self, access: &ReadAccess, filter: Filter) -> Result<Vec<Group>, Failed> {
+        self.0.groups(access.scope(), filter).await
+    }
+
+    /// Takes a command, and publishes it unless it is known already.
+    ///
+    /// # Errors
+    /// At once where the token is not good for it.
+    pub(super) fn submit(
+        &self,
+        access: &OperateAccess,
+        submission: Submission,
+    ) -> Result<BoxFuture<'static, Result<Submitted, Failed>>, Problem> {
+        let identity = submission.command.identity(&submission.provider);
+        if !access.scope().admits(&identity) {
+            let (kind, account) = (&submission.command.kind, &submission.command.account);
+            let detail = format!(
+                "the token `{}` is not good for commands of the type `{kind}` to `{}/{account}`",
+                access.name(),
+                submission.provider
+            );
+            return Err(Problem::new(Kind::Forbidden, detail));
+        }
+        let commands = Arc::clone(&self.0);
+        Ok(Box::pin(async move { commands.submit(submission).await }))
+    }
+
+    /// Waits for the end of a command that was submitted by the same caller.
+    pub(super) async fn wait_for_end(&self, id: &CommandId) -> Result<Event, Failed> {
+        self.0.ended(id).await
+    }
+
+    /// Cancels a command; `None` where nothing is known of it to a token that is not good for all commands. Such a token
+    /// can't ask for a command to be cancelled that is still to come: it could be anybody's.
+    pub(super) fn cancel(
+        &self,
+        access: &OperateAccess,
+        id: CommandId,
+        person: Person,
+    ) -> BoxFuture<'static, Result<Option<Cancellation>, Failed>> {
+        let (gate, scope) = (self.clone(), access.scope().clone());
+        Box::pin(async move {
+            // What a command is does not change once it is known.
+            if !scope.is_unlimited() && gate.find_within(&scope, &id).await?.is_none() {
+                return Ok(None);
+            }
+            gate.0.cancel(&id, &person).await.map(Some)
+        })
+    }
+
+    async fn find_within(&self, scope: &CommandScope, id: &CommandId) -> Result<Option<Arc<Case>>, Failed> {
+        match self.0.case(id).await? {
+            Some(case) if is_within(scope, &case) => Ok(Some(case)),
+            // While nobody can be asked, what is not known is not said to be so.
+            Some(_) if self.standing() != Standing::Ready => Err(Failed::Broker("it is away".to_owned())),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Tells whether a command is in a scope. One of which only a request to cancel it is known is in no limited one.
+fn is_within(scope: &CommandScope, case: &Case) -> bool {
+    scope.is_unlimited() || case.opening.as_ref().is_some_and(|opening| scope.admits(&opening.identity))
+}
