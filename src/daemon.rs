@@ -321,8 +321,8 @@ fn consumed(
     ];
     for lanes in lanes {
         if lanes.provider.is_called_back() {
-            let (pipeline, provider, mask) = (Arc::clone(pipeline), Arc::clone(&lanes.provider), lanes.mask());
-            let callbacks = Callbacks { pipeline, provider, mask };
+            let (pipeline, provider) = (Arc::clone(pipeline), Arc::clone(&lanes.provider));
+            let callbacks = Callbacks { pipeline, provider, lanes: Arc::clone(&lanes) };
             let queue = names.callbacks_of(&lanes.provider.name);
             let window = DeliveryWindow::of_bytes(CALLBACK_PREFETCH, largest_call, CALLBACK_BYTES, CALLBACK_BYTES / 4);
             routes.push((queue, window, Route::Callbacks(Arc::new(callbacks))));

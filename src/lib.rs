@@ -12,7 +12,8 @@
 //! | [`domain`] | commands, outcomes, decisions, events: pure functions and types, no I/O |
 //! | [`pipeline`] | the way of one command, top to bottom; the lanes and what they publish |
 //! | [`provider`] | provider files, adapters, the catalog |
-//! | [`transport`] | HTTPS, the exchange log and its masking |
+//! | [`redact`] | the mask: takes secrets out of whatever leaves ferryd |
+//! | [`transport`] | HTTPS, and the exchange log |
 //! | [`amqp`] | topology, the link to the broker, publishing, consuming, headers |
 //! | [`ledger`] | what is known of every command: the index over the stream |
 //! | [`web`] | the HTTP API beside the queue, and where providers call back |
@@ -37,6 +38,7 @@ pub mod ledger;
 pub mod operator;
 pub mod pipeline;
 pub mod provider;
+pub mod redact;
 pub mod regular_file;
 pub mod sandbox;
 pub mod schema;

@@ -16,6 +16,8 @@ pub mod cancel;
 pub mod conclude;
 mod conflict;
 pub mod control;
+#[cfg(test)]
+mod exits_tests;
 mod give_up;
 pub mod in_flight;
 pub mod inquire;
@@ -44,10 +46,9 @@ use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use self::conclude::Verdict;
 use self::in_flight::{Entry, InFlight, Step};
 use self::lane::{CallSlot, Lane, Lanes, NotAdmitted};
-use self::log::{log_verdict, mask_of};
+use self::log::{log_verdict, mask_of, mask_of_call};
 use self::memory::{Begun, Memory, Start};
 use self::outbox::{Outbox, Outgoing};
 use self::parcel::{Order, Parcel, Refusal};
@@ -60,7 +61,7 @@ use crate::domain::exchange::{Answer, Request};
 use crate::domain::ledger::holder::Next;
 use crate::domain::ledger::record::Reason;
 use crate::domain::lifecycle::{self, Admission, Decision, Kind};
-use crate::domain::outcome::{Failure, Outcome};
+use crate::domain::outcome::{Failure, Outcome, Verdict};
 use crate::domain::progress::Attempted;
 use crate::domain::retry::Rung;
 use crate::domain::token::NoToken;
@@ -273,7 +274,8 @@ impl Pipeline {
             let call = call_of(order);
             let command_token = call.command_token.filter(|token| !token.is_empty());
             let request = lane.account.adapter.request(&Call { command_token, ..call });
-            let request = request.map_err(|failure| (lifecycle::unfit(order.progress()), failure))?;
+            let request = request
+                .map_err(|failure| (lifecycle::unfit(order.progress()), failure.masked(&mask_of(lane, order))))?;
             let digest = request.digest();
             let progress = order.progress_mut();
             if progress.key.is_none() || progress.digest.as_ref().is_none_or(|sent| *sent == digest) {
@@ -296,19 +298,20 @@ impl Pipeline {
         let (started, clock) = (Timestamp::now(), Instant::now());
         let adapter = &lane.account.adapter;
         let is_refused = |answer: &Answer| match answer {
-            Answer::Reply(_) => matches!(adapter.interpret(&call_of(order), answer), Outcome::Rejected(_)),
+            Answer::Reply(_) => adapter.interpret(&call_of(order), answer).verdict() == Verdict::Rejected,
             _ => true,
         };
         let sent = lane.send(request, is_refused).await;
         let elapsed = clock.elapsed();
         hit(Failpoint::Answered);
+        let mask = mask_of_call(lane, order, &sent);
         for exchanged in sent.exchanges() {
-            self.log_exchange(lane, order, exchanged).await;
+            self.log_exchange(lane, order, exchanged, &mask).await;
         }
         let interpret = || {
             hit(Failpoint::Interpreting);
             match &sent.last {
-                Ok(Exchanged { answer, .. }) => lane.account.adapter.interpret(&call_of(order), answer),
+                Ok(Exchanged { answer, .. }) => adapter.interpret(&call_of(order), answer).masked(&mask),
                 Err(NoToken { failure, retry_after }) => Outcome::Transient(failure.clone(), *retry_after),
             }
         };
@@ -324,8 +327,8 @@ impl Pipeline {
 
     /// Turns a decision into what is to be published.
     async fn follow(&self, lane: &Lane, order: &mut Order, decision: Decision) -> Result<Outgoing, BrokerError> {
-        let verdict = Verdict::from(decision);
-        log_verdict(&order.parcel, &verdict, || mask_of(lane, order));
+        let verdict = conclude::Verdict::from(decision);
+        log_verdict(&order.parcel, &verdict);
         let remedies = remedies_of(&lane.provider, &order.parcel);
         self.conclude(&mut order.parcel, verdict, remedies).await
     }

@@ -14,8 +14,8 @@ use crate::config::human::{format_duration, parse_duration};
 use crate::domain::command_id::CommandId;
 use crate::ledger::exchanges::{Found, Window, find};
 use crate::operator::OperatorError;
+use crate::redact::{Headers, told};
 use crate::transport::exchange_log::{Exchange, Sent};
-use crate::transport::mask::{Headers, told};
 
 const EXAMPLES: &str = "\
 Examples:

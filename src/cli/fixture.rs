@@ -17,12 +17,13 @@ use crate::provider::fake_webhook;
 use crate::provider::{
     Account, Adapter, Call, HttpSettings, Idempotency, LogSettings, Operation, PayloadSchema, Provider,
 };
+use crate::redact::UnmaskedValue;
 
 /// Nothing is called in these tests.
 struct NeverCalled;
 
 impl Adapter for NeverCalled {
-    fn request(&self, _: &Call<'_>) -> Result<Request, Failure> {
+    fn request(&self, _: &Call<'_>) -> Result<Request, UnmaskedValue<Failure>> {
         unreachable!("nothing is called")
     }
 
@@ -30,19 +31,19 @@ impl Adapter for NeverCalled {
         unreachable!("nothing is called")
     }
 
-    fn interpret(&self, _: &Call<'_>, _: &Answer) -> Outcome {
+    fn interpret(&self, _: &Call<'_>, _: &Answer) -> UnmaskedValue<Outcome> {
         unreachable!("nothing is called")
     }
 
-    fn inquire(&self, _: &Call<'_>, _: Purpose) -> Result<Request, Failure> {
+    fn inquire(&self, _: &Call<'_>, _: Purpose) -> Result<Request, UnmaskedValue<Failure>> {
         unreachable!("nothing is called")
     }
 
-    fn polled(&self, _: &Call<'_>, _: &Answer) -> Polled {
+    fn polled(&self, _: &Call<'_>, _: &Answer) -> UnmaskedValue<Polled> {
         unreachable!("nothing is called")
     }
 
-    fn looked_up(&self, _: &Call<'_>, _: &Answer) -> LookedUp {
+    fn looked_up(&self, _: &Call<'_>, _: &Answer) -> UnmaskedValue<LookedUp> {
         unreachable!("nothing is called")
     }
 
@@ -54,7 +55,7 @@ impl Adapter for NeverCalled {
         unreachable!("nothing is called")
     }
 
-    fn token(&self, _: &Answer) -> Result<AccessToken, NoToken> {
+    fn token(&self, _: &Answer) -> Result<AccessToken, UnmaskedValue<NoToken>> {
         unreachable!("nothing is called")
     }
 }

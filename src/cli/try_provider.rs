@@ -11,9 +11,10 @@ use crate::domain::command::{Command, Envelope};
 use crate::domain::exchange::Request;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::name::Name;
+use crate::domain::outcome::Failure;
 use crate::provider::link::EchoTokens;
 use crate::provider::{Account, Call, Operation, Provider};
-use crate::transport::mask::Mask;
+use crate::redact::{Mask, UnmaskedValue};
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   ferryd provider try stripe charge --payload '{"amount":1099,"currency":"eur"}'
@@ -113,13 +114,14 @@ fn show(
         callback_url: callback_url.as_deref(),
         command_token: provider.echo_tokens.as_ref().map(EchoTokens::example),
     };
-    let mut request = account.adapter.request(&call).map_err(|failure| CommandError::Refused(failure.message))?;
+    let sensitive = operation.payload.sensitive_values(&command.payload);
+    let mask = provider.mask_of(account).with_values(&sensitive).capped_at(usize::MAX);
+    let refused = |failure: UnmaskedValue<Failure>| CommandError::Refused(failure.masked(&mask).message);
+    let mut request = account.adapter.request(&call).map_err(refused)?;
     if account.adapter.token_request(request.timeout).is_some() {
         // The mask shows no more of a real one.
         request.headers.insert(0, ("authorization".to_owned(), "Bearer".to_owned()));
     }
-    let sensitive = operation.payload.sensitive_values(&command.payload);
-    let mask = Mask::new(&account.secrets, &provider.log.mask).with_values(&sensitive).capped_at(usize::MAX);
     Ok(Shown::of(&request, &mask))
 }
 

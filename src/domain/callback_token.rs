@@ -100,6 +100,12 @@ impl TokenKey {
     }
 }
 
+/// Finds the token in a callback URL that ferryd has made.
+#[must_use]
+pub fn token_in(callback_url: &str) -> Option<&str> {
+    callback_url.rsplit_once('?')?.1.strip_prefix(PARAMETER)?.strip_prefix('=')
+}
+
 /// The day of a time, in UTC, counted from 1970.
 pub(super) fn day_of(time: Timestamp) -> u16 {
     u16::try_from(time.as_second().div_euclid(DAY).max(0)).unwrap_or(u16::MAX)

@@ -90,7 +90,8 @@ fn taken(provider: &Provider) {
         for status in [200, 302, 404, 503] {
             let body = br#"{"id":"x","status":"created","error":{"code":"c","message":"m"}}"#;
             let reply = Reply { status, headers: Vec::new(), body: body.to_vec().into() };
-            let _ = provider.default_account().unwrap().adapter.interpret(&call, &Answer::Reply(reply));
+            let account = provider.default_account().unwrap();
+            let _ = account.adapter.interpret(&call, &Answer::Reply(reply)).masked(&provider.mask_of(account));
         }
     }
     let Some(webhook) = &provider.default_account().unwrap().webhook else { return };

@@ -14,6 +14,7 @@ use crate::domain::outcome::{Outcome, RetryAfter};
 use crate::domain::progress::Progress;
 use crate::domain::retry::{RetryPolicy, Rung};
 use crate::provider::Provider;
+use crate::redact::Mask;
 
 const FILE: &str = r#"
 name = "acme"
@@ -34,7 +35,7 @@ pub(super) fn check(bytes: &[u8]) {
     for status in [429, 503] {
         let headers = vec![("retry-after".to_owned(), text.clone().into_owned())];
         let answer = Answer::Reply(Reply { status, headers, body: Vec::new().into() });
-        let outcome = ACME.default_account().unwrap().adapter.interpret(&call(&ACT), &answer);
+        let outcome = ACME.default_account().unwrap().adapter.interpret(&call(&ACT), &answer).masked(&Mask::default());
         let hint = if let Outcome::Transient(_, hint) = &outcome { *hint } else { None };
         assert_is_what_it_says(text.trim(), hint);
         assert_is_waited_for(&outcome, hint);

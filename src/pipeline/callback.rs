@@ -21,6 +21,8 @@ use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use tracing::{debug, error, info, warn};
 
+use super::lane::Lanes;
+use super::log::mask_of_notices;
 use super::outbox::Outgoing;
 use super::proof::find_mismatch;
 use super::{Pipeline, ack};
@@ -45,7 +47,6 @@ use crate::domain::retry::Rung;
 use crate::ledger::{Ledger, Ruled};
 use crate::provider::Provider;
 use crate::provider::webhook::CalledWebhook;
-use crate::transport::mask::Mask;
 
 /// How often a call has waited for its command to become known.
 const TRIED: &str = "ferry-tried";
@@ -73,8 +74,8 @@ pub struct Callbacks {
     pub pipeline: Arc<Pipeline>,
     /// Whose calls.
     pub provider: Arc<Provider>,
-    /// What must not be told of them.
-    pub mask: Mask,
+    /// The lanes of the provider, whose accounts' secrets and tokens are masked.
+    pub lanes: Arc<Lanes>,
 }
 
 /// How far a call has come.
@@ -146,7 +147,9 @@ impl Callbacks {
         let provider = &self.provider.name;
         let read = callback::from_delivery(delivery).map_err(|error| error.to_string()).and_then(|callback| {
             let notices = match self.provider.called_webhook(&callback.account) {
-                Some(CalledWebhook::OfAccount(webhook)) => webhook.notices(&callback.call)?,
+                Some(CalledWebhook::OfAccount(webhook)) => {
+                    webhook.notices(&callback.call).masked(&mask_of_notices(&self.lanes, &callback))?
+                }
                 // Anybody can make such a call, to any account.
                 Some(CalledWebhook::StandIn(webhook)) if !webhook.is_verifying() => {
                     debug!(%provider, account = %callback.account, "an unverified webhook call is for no account");
@@ -300,13 +303,10 @@ impl Callbacks {
             provider_reference: notice.reference.clone(),
             meaning: notice.meaning.as_str().to_owned(),
             result: match &notice.meaning {
-                Meaning::Progress(result) => result.clone().map(|result| self.mask.value(result)),
+                Meaning::Progress(result) => result.clone(),
                 _ => None,
             },
-            body: match &notice.token {
-                Some(token) => self.mask.with_values(std::slice::from_ref(token)).value(notice.body.clone()),
-                None => self.mask.value(notice.body.clone()),
-            },
+            body: mask_of_notices(&self.lanes, callback).value(notice.body.clone()),
         };
         let id = notice.id.clone().unwrap_or_else(|| format!("{id}-{item}"));
         self.pipeline.outbox.received(&ReceivedEvent::new(&id, *received_at, data))

@@ -31,7 +31,6 @@ use crate::domain::retry::Rung;
 use crate::failpoint::{Failpoint, hit};
 use crate::ledger::{Ledger, Ruled};
 use crate::provider::Remedies;
-use crate::transport::mask::Mask;
 
 /// How long a message waits for a version of ferryd that understands what the ledger holds about its command.
 const FOREIGN_WAIT: Duration = Duration::from_mins(5);
@@ -193,7 +192,7 @@ impl Pipeline {
                 // Never a call from here: whoever may make one has been told so.
                 Next::Unknown | Next::Call { .. } => {
                     let verdict = in_doubt(parcel, remedies);
-                    log_verdict(parcel, &verdict, || Mask::new(&[], &[]));
+                    log_verdict(parcel, &verdict);
                     return self.conclude(parcel, verdict, remedies).await;
                 }
                 Next::Cancel(person) => {

@@ -12,6 +12,7 @@ use crate::amqp::error::BrokerError;
 use crate::domain::event::Happening;
 use crate::domain::lifecycle::{self, Decision, Kind};
 use crate::provider::Remedies;
+use crate::redact::UnmaskedValue;
 
 impl Pipeline {
     /// Gives a message up whose handling panicked. Once something may have been sent, its outcome is unknown.
@@ -36,8 +37,9 @@ impl Pipeline {
         if kind == Kind::Invalid {
             kind = lifecycle::unfit(&parcel.travel.progress);
         }
-        let happening = Happening::Failed(kind, failure);
-        log_ending(&parcel, &happening, || lanes.mask());
+        // It may quote what was published.
+        let happening = Happening::Failed(kind, UnmaskedValue::new(failure).masked(&lanes.mask()));
+        log_ending(&parcel, &happening);
         // It can't be asked about either: whatever it is, it is no valid command.
         let remedies = Remedies { lookup: None, ..remedies_of(&lanes.provider, &parcel) };
         self.give_up(parcel, happening, remedies, acker).await;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::lane::{CallSlot, Lane};
+use super::log::{mask_of, mask_of_call};
 use super::outbox::Outgoing;
 use super::parcel::{Order, Parcel};
 use super::{Pipeline, call_of};
@@ -26,6 +27,7 @@ use crate::domain::lifecycle::State;
 use crate::domain::outcome::{Failure, LookedUp, Polled};
 use crate::domain::progress::Progress;
 use crate::provider::Operation;
+use crate::redact::Mask;
 
 /// What came of a wish to have a provider asked about a command that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,10 +156,10 @@ impl Pipeline {
         let adapter = &lane.account.adapter;
         let request = match adapter.inquire(&call_of(order), Purpose::Poll) {
             Ok(request) => request,
-            Err(failure) => return Polled::Still(Some(failure)),
+            Err(failure) => return Polled::Still(Some(failure.masked(&mask_of(lane, order)))),
         };
-        let answer = self.ask(lane, order, &request).await;
-        let read = || adapter.polled(&call_of(order), &answer);
+        let (answer, mask) = self.ask(lane, order, &request).await;
+        let read = || adapter.polled(&call_of(order), &answer).masked(&mask);
         std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Polled::Still(Some(panicked())))
     }
 
@@ -165,20 +167,22 @@ impl Pipeline {
         let adapter = &lane.account.adapter;
         let request = match adapter.inquire(&call_of(order), Purpose::Lookup) {
             Ok(request) => request,
-            Err(failure) => return LookedUp::Unclear(failure),
+            Err(failure) => return LookedUp::Unclear(failure.masked(&mask_of(lane, order))),
         };
-        let answer = self.ask(lane, order, &request).await;
-        let read = || adapter.looked_up(&call_of(order), &answer);
+        let (answer, mask) = self.ask(lane, order, &request).await;
+        let read = || adapter.looked_up(&call_of(order), &answer).masked(&mask);
         std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| LookedUp::Unclear(panicked()))
     }
 
-    async fn ask(&self, lane: &Lane, order: &Order, request: &Request) -> Answer {
+    /// Asks a question; returns the answer, and the mask for it.
+    async fn ask(&self, lane: &Lane, order: &Order, request: &Request) -> (Answer, Mask) {
         // A question only reads.
         let sent = lane.send(request, |_| true).await;
+        let mask = mask_of_call(lane, order, &sent);
         for exchanged in sent.exchanges() {
-            self.log_exchange(lane, order, exchanged).await;
+            self.log_exchange(lane, order, exchanged, &mask).await;
         }
-        sent.into_answer()
+        (sent.into_answer(), mask)
     }
 }
 

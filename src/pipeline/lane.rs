@@ -20,8 +20,8 @@ use crate::domain::command::MAX_BODY;
 use crate::domain::name::Name;
 use crate::domain::token::AccessToken;
 use crate::provider::{Account, Provider};
+use crate::redact::Mask;
 use crate::transport::http::{Http, HttpSetupError};
-use crate::transport::mask::Mask;
 use crate::transport::tokens::Tokens;
 
 /// The longest time a delivery waits unacked for its turn; then it is parked, because an unacked delivery blocks the
@@ -66,7 +66,7 @@ pub struct Lane {
     pub http: Http,
     /// Its access token, where it wants one.
     tokens: Option<Tokens>,
-    /// Its secrets and tokens, to be kept out of the log.
+    /// Hides its secrets and tokens.
     mask: Mutex<Mask>,
     calls: Arc<Semaphore>,
     /// Whether deliveries of other accounts may be behind its own.
@@ -154,7 +154,7 @@ impl Lanes {
         self.by_account.get(account)
     }
 
-    /// What must not be read in the log about messages of which nobody knows the account.
+    /// Makes the mask for messages of which nobody knows the account.
     #[must_use]
     pub fn mask(&self) -> Mask {
         let secrets = self.provider.accounts.values().flat_map(|account| &account.secrets);
@@ -163,7 +163,8 @@ impl Lanes {
 }
 
 impl Lane {
-    /// What must not be read in the log.
+    /// Returns the mask for the account's calls.
+    #[must_use]
     pub fn mask(&self) -> Mask {
         self.mask.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -189,7 +190,7 @@ impl Lane {
         self.tokens.as_ref()
     }
 
-    /// Keeps a new token out of the log, and those before it.
+    /// Hides a new token, and those before it.
     pub(super) fn hide(&self, access: &AccessToken, tokens: &Tokens) {
         let known = tokens.secrets().into_iter().chain([access.secret().clone()]);
         let known: Vec<SecretString> = known.chain(self.account.secrets.iter().cloned()).collect();

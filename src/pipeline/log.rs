@@ -4,18 +4,21 @@ use tracing::{debug, error, info, warn};
 
 use super::Pipeline;
 use super::conclude::Verdict;
-use super::lane::Lane;
+use super::lane::{Lane, Lanes};
 use super::parcel::{Order, Parcel};
-use super::send::Exchanged;
+use super::send::{Exchanged, Sent};
+use crate::amqp::callback::Callback;
+use crate::domain::callback_token::{PARAMETER, token_in};
 use crate::domain::event::Happening;
 use crate::domain::inquiry::{Accepted, Inquiry, Purpose};
 use crate::domain::lifecycle::Kind;
+use crate::domain::token::bearer_token;
+use crate::redact::Mask;
 use crate::transport::exchange_log::{self, Exchange, StepLabel};
-use crate::transport::mask::Mask;
 
 impl Pipeline {
     /// Writes an exchange to the log and to its stream; masked once, and only where somebody wants it.
-    pub(super) async fn log_exchange(&self, lane: &Lane, order: &Order, exchanged: &Exchanged<'_>) {
+    pub(super) async fn log_exchange(&self, lane: &Lane, order: &Order, exchanged: &Exchanged<'_>, mask: &Mask) {
         let heard = exchange_log::is_heard();
         if !heard && self.exchanges.is_none() {
             return;
@@ -31,7 +34,7 @@ impl Pipeline {
             attempt: parcel.travel.progress.attempt,
         };
         let writing = {
-            let mask = mask_of(lane, order).capped_at(self.log_body_cap);
+            let mask = mask.clone().capped_at(self.log_body_cap);
             let exchange = Exchange::new(&step, request, answer, *elapsed, &mask, lane.provider.log.bodies);
             if heard {
                 exchange.log(&mask);
@@ -44,23 +47,43 @@ impl Pipeline {
     }
 }
 
-/// What must not be read in the log about a command.
+/// Makes the mask for a command: it hides the secrets of its account, the tokens that prove its calls, and the sensitive values
+/// of its payload.
 pub(super) fn mask_of(lane: &Lane, order: &Order) -> Mask {
-    let Order { command, .. } = order;
+    let Order { command, callback_url, .. } = order;
+    let callback_token = callback_url.as_deref().and_then(token_in);
+    let tokens: Vec<&str> = order.progress().token.as_deref().into_iter().chain(callback_token).collect();
+    let mask = lane.mask().with_tokens(&tokens);
     let operation = lane.provider.operations.get(&command.operation);
-    let sensitive = operation.map(|operation| operation.payload.sensitive_values(&command.payload));
-    let mut hidden = sensitive.unwrap_or_default();
-    hidden.extend(order.progress().token.clone().filter(|token| !token.is_empty()));
-    lane.mask().with_values(&hidden)
+    match operation.map(|operation| operation.payload.sensitive_values(&command.payload)) {
+        Some(values) if !values.is_empty() => mask.with_values(&values),
+        _ => mask,
+    }
+}
+
+/// Makes the mask for a call, which also hides the access tokens that it was made with: others may have been granted since.
+pub(super) fn mask_of_call(lane: &Lane, order: &Order, sent: &Sent<'_>) -> Mask {
+    let mask = mask_of(lane, order);
+    if lane.tokens().is_none() {
+        return mask;
+    }
+    let tokens = sent.exchanges().filter_map(|exchanged| bearer_token(&exchanged.request.headers));
+    mask.with_tokens(&tokens.collect::<Vec<_>>())
+}
+
+/// Makes the mask for a webhook call: it hides the secrets and access tokens of its account, and the token in its URL.
+pub(super) fn mask_of_notices(lanes: &Lanes, Callback { account, call, .. }: &Callback) -> Mask {
+    let mask = lanes.of(account).map_or_else(|| lanes.mask(), Lane::mask);
+    mask.with_tokens(call.query(PARAMETER).as_deref().as_slice())
 }
 
 /// Tells the log what was decided about a command, where it does not merely try again.
-pub(super) fn log_verdict(parcel: &Parcel, verdict: &Verdict, mask: impl FnOnce() -> Mask) {
+pub(super) fn log_verdict(parcel: &Parcel, verdict: &Verdict) {
     let command = parcel.identity.id.as_str();
     let provider = parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str());
     let attempt = parcel.travel.progress.attempt;
     match verdict {
-        Verdict::End(happening) => log_ending(parcel, happening, mask),
+        Verdict::End(happening) => log_ending(parcel, happening),
         Verdict::Wait(accepted) => {
             let Accepted { deadline, inquiry, first, .. } = accepted.as_ref();
             let (deadline, next) = (deadline.to_string(), inquiry.due.to_string());
@@ -74,12 +97,12 @@ pub(super) fn log_verdict(parcel: &Parcel, verdict: &Verdict, mask: impl FnOnce(
             }
         }
         Verdict::Inquire(Inquiry { purpose: Purpose::Lookup, due, tried: 0, .. }, failure) => {
-            let reason = failure.as_ref().map(|failure| mask().text(&failure.message)).unwrap_or_default();
+            let reason = failure.as_ref().map_or("", |failure| &failure.message);
             let due = due.to_string();
             warn!(command.id = command, provider, attempt, due, reason, "a call may have acted; asking the provider");
         }
         Verdict::Inquire(Inquiry { purpose, number, due, .. }, failure) => {
-            let reason = failure.as_ref().map(|failure| mask().text(&failure.message)).unwrap_or_default();
+            let reason = failure.as_ref().map_or("", |failure| &failure.message);
             let (purpose, due) = (purpose.as_str(), due.to_string());
             debug!(command.id = command, provider, attempt, purpose, number, due, reason, "asking the provider again");
         }
@@ -87,8 +110,8 @@ pub(super) fn log_verdict(parcel: &Parcel, verdict: &Verdict, mask: impl FnOnce(
     }
 }
 
-/// Tells the log how a command ended. A provider may quote in its messages what it was sent, so they are masked.
-pub(super) fn log_ending(parcel: &Parcel, happening: &Happening, mask: impl FnOnce() -> Mask) {
+/// Tells the log how a command ended.
+pub(super) fn log_ending(parcel: &Parcel, happening: &Happening) {
     let command = parcel.identity.id.as_str();
     let provider = parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str());
     let attempt = parcel.travel.progress.attempt;
@@ -96,7 +119,7 @@ pub(super) fn log_ending(parcel: &Parcel, happening: &Happening, mask: impl FnOn
         let state = happening.state().as_str();
         return info!(command.id = command, provider, attempt, state, "command ended");
     };
-    let (kind, reason) = (*kind, mask().text(&failure.message));
+    let (kind, reason) = (*kind, failure.message.as_str());
     if matches!(kind, Kind::Poison | Kind::Unresolved) {
         error!(command.id = command, provider, attempt, kind = kind.as_str(), reason, "command failed");
     } else {

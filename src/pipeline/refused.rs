@@ -14,7 +14,6 @@ use crate::domain::event::Happening;
 use crate::domain::lifecycle::Kind;
 use crate::domain::outcome::Failure;
 use crate::provider::Remedies;
-use crate::transport::mask::Mask;
 
 impl Pipeline {
     /// Does what follows from the broker's refusal of a message: a continuation ends its command, as if it had been delivered and
@@ -29,7 +28,7 @@ impl Pipeline {
         let kind = if parcel.travel.progress.is_doubtful() { Kind::Unresolved } else { Kind::Unavailable };
         let text = format!("the broker refuses the message that would carry it on: {}", cause.reason);
         let happening = Happening::Failed(kind, Failure::new("refused_by_broker", text));
-        log_ending(&parcel, &happening, || Mask::new(&[], &[]));
+        log_ending(&parcel, &happening);
         let outgoing = self.conclude(&mut parcel, Verdict::End(happening), Remedies::default()).await?;
         for message in &outgoing.messages {
             self.broker.publish(message).await?;
@@ -50,7 +49,7 @@ impl Pipeline {
         // Nothing of a message that was refused was begun.
         let kind = if parcel.identity.id.is_refused() { Kind::Invalid } else { Kind::Unresolved };
         let happening = Happening::Failed(kind, Failure::new("record_refused", text));
-        log_ending(parcel, &happening, || Mask::new(&[], &[]));
+        log_ending(parcel, &happening);
         let attempt = parcel.travel.progress.attempt;
         let effects = self.outbox.ending(parcel, attempt, happening, None, Timestamp::now());
         Some(self.outbox.outgoing(parcel, &effects, &[]))

@@ -137,10 +137,10 @@ impl Lane {
             return (None, Err(NoToken::new("token_unavailable", "the provider has no token endpoint")));
         };
         let exchanged = self.exchange(Cow::Owned(request)).await;
-        let granted = adapter.token(&exchanged.answer).map_err(timed);
+        let granted = adapter.token(&exchanged.answer).map_err(|none| timed(none.masked(&self.mask())));
         if let Err(NoToken { failure, .. }) = &granted {
             let (provider, code) = (self.provider.name.as_str(), failure.code.as_deref().unwrap_or_default());
-            let reason = self.mask().text(&failure.message);
+            let reason = failure.message.as_str();
             warn!(provider, code, reason, "failed to get an access token; calls wait for their next attempt");
         }
         (Some(exchanged), granted)
@@ -148,11 +148,7 @@ impl Lane {
 
     async fn exchange_with<'r>(&self, token: &Token, request: &Request, time: Time) -> Result<Exchanged<'r>, NoToken> {
         let authorised = token.access.authorise(request, time.left()?);
-        let mut exchanged = self.exchange(Cow::Owned(authorised)).await;
-        if let Answer::Reply(reply) = exchanged.answer {
-            exchanged.answer = Answer::Reply(token.access.left_out_of(reply));
-        }
-        Ok(exchanged)
+        Ok(self.exchange(Cow::Owned(authorised)).await)
     }
 
     async fn exchange<'r>(&self, request: Cow<'r, Request>) -> Exchanged<'r> {

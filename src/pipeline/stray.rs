@@ -25,7 +25,6 @@ use crate::domain::outcome::Failure;
 use crate::domain::progress::Progress;
 use crate::provider::registry::Registry;
 use crate::provider::{Operation, Provider, Remedies};
-use crate::transport::mask::Mask;
 
 /// The pause before a message is sent on to a queue that was missing a moment ago.
 const MISSING_QUEUE_PAUSE: Duration = Duration::from_millis(500);
@@ -194,7 +193,7 @@ impl Strays {
 
     async fn end(&self, delivery: &Delivery, parcel: Parcel, kind: Kind, failure: Failure, remedies: Remedies) {
         let happening = Happening::Failed(kind, failure);
-        log_ending(&parcel, &happening, || Mask::new(&[], &[]));
+        log_ending(&parcel, &happening);
         self.pipeline.give_up(parcel, happening, remedies, delivery.acker.clone()).await;
     }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::fixture::{lines, parse};
 use crate::domain::callback::{Meaning, Notice, RawCallback};
 use crate::domain::command_id::CommandId;
+use crate::redact::Mask;
 
 /// The one notice of a call to a catalog provider's endpoint.
 fn notice(provider: &str, content_type: &str, body: &str) -> Notice {
@@ -33,7 +34,7 @@ fn notices(provider: &str, content_type: &str, body: &str) -> Vec<Notice> {
         headers: vec![("content-type".to_owned(), content_type.to_owned())],
         body: body.to_owned().into(),
     };
-    provider.default_account().unwrap().webhook.as_ref().unwrap().notices(&call).unwrap()
+    provider.default_account().unwrap().webhook.as_ref().unwrap().notices(&call).masked(&Mask::default()).unwrap()
 }
 
 /// Event, id, command, reference and meaning of a notice.

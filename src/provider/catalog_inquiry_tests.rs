@@ -10,6 +10,7 @@ use super::{Call, Provider, catalog};
 use crate::domain::exchange::Answer;
 use crate::domain::inquiry::Purpose;
 use crate::domain::outcome::{LookedUp, Polled};
+use crate::redact::Mask;
 
 /// A question of the catalog's about the payload's command, and what an answer to it means.
 fn ask(provider: &Provider, operation: &str, payload: &Value, purpose: Purpose, answer: &Value) -> (String, String) {
@@ -26,16 +27,20 @@ fn ask(provider: &Provider, operation: &str, payload: &Value, purpose: Purpose, 
     let request = provider.default_account().unwrap().adapter.inquire(&call, purpose).unwrap();
     let answer = Answer::Reply(reply(200, answer));
     let meaning = match purpose {
-        Purpose::Poll => match provider.default_account().unwrap().adapter.polled(&call, &answer) {
-            Polled::Completed(_) => "completed",
-            Polled::Declined(_) => "declined",
-            Polled::Still(_) => "still",
-        },
-        Purpose::Lookup => match provider.default_account().unwrap().adapter.looked_up(&call, &answer) {
-            LookedUp::Found(outcome) => outcome.verdict().as_str(),
-            LookedUp::Absent(_) => "absent",
-            LookedUp::Unclear(_) => "unclear",
-        },
+        Purpose::Poll => {
+            match provider.default_account().unwrap().adapter.polled(&call, &answer).masked(&Mask::default()) {
+                Polled::Completed(_) => "completed",
+                Polled::Declined(_) => "declined",
+                Polled::Still(_) => "still",
+            }
+        }
+        Purpose::Lookup => {
+            match provider.default_account().unwrap().adapter.looked_up(&call, &answer).masked(&Mask::default()) {
+                LookedUp::Found(outcome) => outcome.verdict().as_str(),
+                LookedUp::Absent(_) => "absent",
+                LookedUp::Unclear(_) => "unclear",
+            }
+        }
     };
     (format!("{} {}", request.method.as_str(), request.url), meaning.to_owned())
 }
@@ -132,7 +137,7 @@ fn a_payment_is_found_by_its_token_alone_where_one_was_sent() {
         let request = adapter.inquire(&call, Purpose::Lookup).unwrap();
         let (_, asked) = request.url.query_pairs().find(|(name, _)| name == "query").unwrap();
         assert_eq!(asked, query, "{token:?}");
-        let looked_up = adapter.looked_up(&call, &Answer::Reply(reply(200, &answer)));
+        let looked_up = adapter.looked_up(&call, &Answer::Reply(reply(200, &answer))).masked(&Mask::default());
         assert_eq!(matches!(looked_up, LookedUp::Found(_)), is_found, "{token:?} {answer}");
     }
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::domain::callback::{ChallengeReply, Meaning, Notice, RawCallback, Unverified};
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, Success};
+use crate::redact::UnmaskedValue;
 
 /// Gives a provider the webhook, if the environment says so.
 #[cfg(feature = "failpoints")]
@@ -60,7 +61,7 @@ impl Webhook for FakeWebhook {
     }
 
     /// The body tells of one thing: `event`, `id`, `command`, `reference`, and whether it is `completed` or `declined`.
-    fn notices(&self, call: &RawCallback) -> Result<Vec<Notice>, String> {
+    fn notices(&self, call: &RawCallback) -> UnmaskedValue<Result<Vec<Notice>, String>> {
         let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
         let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
         let meaning = match text("means").as_deref() {
@@ -70,7 +71,9 @@ impl Webhook for FakeWebhook {
         };
         let command = text("command").and_then(|id| id.parse().ok());
         let (event, id, reference) = (text("event"), text("id"), text("reference"));
-        Ok(vec![Notice { event, id, command, token: None, generation: None, reference, meaning, amount: None, body }])
+        let notice =
+            Notice { event, id, command, token: None, generation: None, reference, meaning, amount: None, body };
+        UnmaskedValue::new(Ok(vec![notice]))
     }
 
     fn explain(&self, _: &RawCallback, _: Timestamp) -> Vec<Step> {

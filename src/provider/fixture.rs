@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 
 use super::link::LinkSettings;
 use super::registry::Defaults;
-use super::{Call, FileError, Provider};
+use super::{Adapter, Call, FileError, Provider};
 use crate::domain::callback_token::TokenKey;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::exchange::{Answer, Reply, Request};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::outcome::{Failure, Outcome};
 use crate::domain::retry::RetryPolicy;
+use crate::redact::{MaskableValue, UnmaskedValue};
 
 /// What a file may leave out.
 pub(super) fn defaults() -> Defaults {
@@ -72,7 +73,7 @@ pub(super) fn request_under(
 ) -> Result<Request, Failure> {
     let key = key.map(IdempotencyKey::from_header);
     let command = command(operation, payload);
-    provider.default_account().unwrap().adapter.request(&Call {
+    let call = Call {
         command: &command,
         key: key.as_ref(),
         generation: 0,
@@ -80,7 +81,15 @@ pub(super) fn request_under(
         provider_reference: None,
         callback_url: None,
         command_token: None,
-    })
+    };
+    let account = provider.default_account().unwrap();
+    account.adapter.request(&call).map_err(|failure| failure.masked(&provider.mask_of(account)))
+}
+
+/// Reads by the adapter of the default account, and masks.
+pub(super) fn opened<T: MaskableValue>(provider: &Provider, read: impl FnOnce(&dyn Adapter) -> UnmaskedValue<T>) -> T {
+    let account = provider.default_account().unwrap();
+    read(account.adapter.as_ref()).masked(&provider.mask_of(account))
 }
 
 /// What an answer to a first attempt means.
@@ -95,7 +104,7 @@ pub(super) fn interpret(provider: &Provider, operation: &str, payload: &Value, r
         callback_url: None,
         command_token: None,
     };
-    provider.default_account().unwrap().adapter.interpret(&call, &Answer::Reply(reply))
+    opened(provider, |adapter| adapter.interpret(&call, &Answer::Reply(reply)))
 }
 
 /// An answer in JSON.

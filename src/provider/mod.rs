@@ -1,7 +1,8 @@
 //! Providers: the outside services ferryd calls, each described by a TOML file.
 //!
 //! An [`Adapter`] describes the request of a call and interprets the answer to it. It is pure and synchronous: it opens no
-//! connection, reads no clock, and everything it needs is handed to it. [`crate::transport`] does the I/O.
+//! connection, reads no clock, and everything it needs is handed to it. [`crate::transport`] does the I/O. What it reads is
+//! [`UnmaskedValue`], and opened by the mask of whoever made the call.
 
 mod account;
 pub mod catalog;
@@ -46,6 +47,7 @@ use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::progress::Progress;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::{AccessToken, NoToken};
+use crate::redact::{Mask, UnmaskedValue};
 
 /// Describes requests to one provider and interprets its answers.
 ///
@@ -55,26 +57,26 @@ pub trait Adapter: Send + Sync {
     ///
     /// # Errors
     /// The failure, of kind `invalid`, where the command does not hold what the request needs. Nothing has been sent then.
-    fn request(&self, call: &Call<'_>) -> Result<Request, Failure>;
+    fn request(&self, call: &Call<'_>) -> Result<Request, UnmaskedValue<Failure>>;
 
     /// Says how much money a command asks for; `None` where nothing says so.
     fn money(&self, call: &Call<'_>) -> Option<MoneyAmount>;
 
     /// Says what came of the call.
-    fn interpret(&self, call: &Call<'_>, answer: &Answer) -> Outcome;
+    fn interpret(&self, call: &Call<'_>, answer: &Answer) -> UnmaskedValue<Outcome>;
 
     /// Describes the request of a question about a call.
     ///
     /// # Errors
     /// The failure, where the command or what is known of it does not hold what the request needs, or where the provider
     /// can't be asked that.
-    fn inquire(&self, call: &Call<'_>, purpose: Purpose) -> Result<Request, Failure>;
+    fn inquire(&self, call: &Call<'_>, purpose: Purpose) -> Result<Request, UnmaskedValue<Failure>>;
 
     /// Says what came of a poll.
-    fn polled(&self, call: &Call<'_>, answer: &Answer) -> Polled;
+    fn polled(&self, call: &Call<'_>, answer: &Answer) -> UnmaskedValue<Polled>;
 
     /// Says what came of a lookup.
-    fn looked_up(&self, call: &Call<'_>, answer: &Answer) -> LookedUp;
+    fn looked_up(&self, call: &Call<'_>, answer: &Answer) -> UnmaskedValue<LookedUp>;
 
     /// The provider's own id for what another command did, and this one changes; `None` where it changes nothing of another's.
     fn affected(&self, call: &Call<'_>) -> Option<String>;
@@ -87,7 +89,7 @@ pub trait Adapter: Send + Sync {
     ///
     /// # Errors
     /// [`NoToken`]: the provider grants none, or its token endpoint can't be reached.
-    fn token(&self, answer: &Answer) -> Result<AccessToken, NoToken>;
+    fn token(&self, answer: &Answer) -> Result<AccessToken, UnmaskedValue<NoToken>>;
 }
 
 /// Believes or refuses a provider's webhook calls.
@@ -111,7 +113,7 @@ pub trait Webhook: Send + Sync {
     ///
     /// # Errors
     /// What can't be read, for people.
-    fn notices(&self, call: &RawCallback) -> Result<Vec<Notice>, String>;
+    fn notices(&self, call: &RawCallback) -> UnmaskedValue<Result<Vec<Notice>, String>>;
 
     /// The verification of a call told step by step, without any secret. Where [`Webhook::verify`] refuses it, a step has failed.
     fn explain(&self, call: &RawCallback, now: Timestamp) -> Vec<Step>;
@@ -199,6 +201,12 @@ impl Provider {
     #[must_use]
     pub fn default_account(&self) -> Option<&Arc<Account>> {
         self.accounts.get(&Name::default_account())
+    }
+
+    /// Makes the mask for the calls of an account.
+    #[must_use]
+    pub fn mask_of(&self, account: &Account) -> Mask {
+        Mask::new(&account.secrets, &self.log.mask)
     }
 
     /// Whether it has endpoints for webhook calls.

@@ -25,6 +25,8 @@ pub struct PayloadSchema(Option<Compiled>);
 struct Compiled {
     validator: Validator,
     schema: Value,
+    /// True where anything is marked as sensitive.
+    has_sensitive: bool,
 }
 
 /// Why a schema cannot be used.
@@ -73,7 +75,8 @@ impl PayloadSchema {
             let place = if place.is_empty() { place } else { format!("{place}: ") };
             SchemaError::Schema { place, problem: excerpt(&error.to_string()) }
         })?;
-        Ok(Self(Some(Compiled { validator, schema })))
+        let has_sensitive = marks_sensitive(&schema);
+        Ok(Self(Some(Compiled { validator, schema, has_sensitive })))
     }
 
     /// Reads a JSON Schema from a file.
@@ -104,13 +107,24 @@ impl PayloadSchema {
     #[must_use]
     pub fn sensitive_values(&self, payload: &Map<String, Value>) -> Vec<String> {
         let mut found = Vec::new();
-        if let Some(compiled) = &self.0 {
+        if let Some(compiled) = self.0.as_ref().filter(|compiled| compiled.has_sensitive) {
             let walk = Walk { root: &compiled.schema };
             walk.visit(&compiled.schema, &Value::Object(payload.clone()), 0, &mut found);
         }
         found.sort();
         found.dedup();
         found
+    }
+}
+
+/// Tells whether a schema marks any of its values as sensitive.
+fn marks_sensitive(schema: &Value) -> bool {
+    match schema {
+        Value::Object(entries) => {
+            entries.get(SENSITIVE) == Some(&Value::Bool(true)) || entries.values().any(marks_sensitive)
+        }
+        Value::Array(items) => items.iter().any(marks_sensitive),
+        _ => false,
     }
 }
 

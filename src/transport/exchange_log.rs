@@ -13,11 +13,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::Level;
 
-use super::mask::{Headers, Mask, told};
 use crate::domain::command_id::CommandId;
 use crate::domain::exchange::{Answer, Method, Reply, Request};
 use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
+use crate::redact::{Headers, Mask, told};
 
 /// The target of these records, for filters such as `ferryd::exchange=off`.
 pub const TARGET: &str = "ferryd::exchange";
@@ -191,7 +191,7 @@ impl<'a> Exchange<'a> {
             duration_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             error: failure.map(|failure| Fault {
                 code: failure.code.as_deref().map(Cow::Borrowed),
-                message: mask.masked(failure.message.as_str().into()),
+                message: mask.masked(failure.message.as_str()).into_cow(),
             }),
         }
     }
@@ -200,7 +200,7 @@ impl<'a> Exchange<'a> {
     pub fn log(&self, mask: &Mask) {
         let Self { request, response, error, .. } = self;
         let headers = |headers: &Headers<'_>| {
-            let shown = mask.cut(headers.json().into());
+            let shown = mask.cut(headers.json());
             if shown.cut == 0 { shown.text.into_owned() } else { shown.told().into_owned() }
         };
         let request_body = request.body.as_deref().map(|body| told(body, request.body_cut));

@@ -1,11 +1,10 @@
 //! The only outbound I/O besides the broker: requests to providers, and the record of them.
 //!
 //! [`http`] sends a request and says what certainly did and did not happen, [`tokens`] keeps the access token that a provider
-//! may want, [`mask`] takes secrets out of text, and [`exchange_log`] writes one record of each exchange.
+//! may want, and [`exchange_log`] writes one record of each exchange.
 
 pub mod exchange_log;
 mod failure;
 pub mod handshake;
 pub mod http;
-pub mod mask;
 pub mod tokens;

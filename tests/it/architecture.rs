@@ -85,6 +85,30 @@ fn the_core_does_no_io_reads_no_clock_and_knows_nothing_else_of_ferryd() {
 }
 
 #[test]
+fn the_mask_uses_nothing_of_ferryd_but_its_domain_types() {
+    let files = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/redact"));
+    assert!(files.len() > 8, "{files:?}");
+    for file in files.iter().filter(|file| !file.to_string_lossy().ends_with("_tests.rs")) {
+        let text = fs::read_to_string(file).unwrap();
+        for path in text.split("crate::").skip(1) {
+            assert!(path.starts_with("domain") || path.starts_with("redact"), "{}: crate::{path:.40}", file.display());
+        }
+    }
+}
+
+#[test]
+fn nothing_but_the_mask_and_the_address_of_the_broker_writes_what_stands_for_a_secret() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in sources(&source) {
+        let shown = file.strip_prefix(&source).unwrap().display().to_string();
+        let code = fs::read_to_string(&file).unwrap();
+        let code = code.split("#[cfg(test)]").next().unwrap();
+        let is_excused = shown.starts_with("redact/") || shown.ends_with("_tests.rs") || shown == "config/amqp_uri.rs";
+        assert!(is_excused || !code.contains("\"***\""), "{shown} masks on its own; use `redact::Mask`");
+    }
+}
+
+#[test]
 fn impurities_are_noticed() {
     for line in ["use tokio::sync::watch;", "let now = Timestamp::now();", "use crate::amqp::topology::Names;"] {
         assert!(impurity(line).is_some(), "{line}");

@@ -32,7 +32,7 @@ retry = { schedule = ["5s", "5s"], jitter = false }
 timeout = "2s"
 body = { id = "{{ command.id }}", notify = "{{ callback_url }}", sandbox = "{{ payload.sandbox }}" }
 [operations.pay.response]
-result = { url = "{{ body.request.notify }}" }
+result = { url = "{{ body.request.notify }}", start = "{{ body.request.notify[:70] }}", end = "{{ body.request.notify[70:] }}" }
 success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
 
@@ -41,7 +41,7 @@ request = { method = "POST", path = "/acme/order" }
 retry = { schedule = ["1s"], jitter = false }
 body = { id = "{{ command.id }}", notify = "{{ callback_url }}", sandbox = "{{ payload.sandbox }}" }
 [operations.order.response]
-result = { url = "{{ body.request.notify }}" }
+result = { url = "{{ body.request.notify }}", start = "{{ body.request.notify[:70] }}", end = "{{ body.request.notify[70:] }}" }
 success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
 "#;
@@ -68,7 +68,9 @@ fn pay(id: &str, sandbox: &Value) -> Value {
 /// What the provider was given to call for a command that waits, without the host.
 async fn target(rig: &Rig, id: &str) -> String {
     let event = rig.events.state(id, "waiting", SOON).await;
-    let url = word(&event, "data.result.url");
+    assert_eq!(word(&event, "data.result.url"), "https://hooks.example.com/webhooks/acme?ferry=***", "{event:#}");
+    // The provider's file has taken it apart, for nothing else would show it.
+    let url = ["data.result.start", "data.result.end"].map(|part| word(&event, part)).concat();
     url.strip_prefix("https://hooks.example.com").unwrap_or_else(|| panic!("{event:#}")).to_owned()
 }
 

@@ -25,7 +25,7 @@ timeout = "2s"
 body = { id = "{{ command.id }}", token = "{{ command_token }}", sandbox = "{{ payload.sandbox }}" }
 [operations.pay.response]
 reference = "{{ body.id }}"
-result = { token = "{{ body.request.token }}" }
+result = { token = "{{ body.request.token }}", end = "{{ body.request.token[20:] }}" }
 success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
 "#;
@@ -50,6 +50,11 @@ async fn received(rig: &Rig, id: &str) -> Value {
     rig.events.first(SOON, |event| event["id"] == id).await
 }
 
+/// The token that the provider echoes, as it is shown, and the end of it, which the provider's file has cut off.
+fn shown_token(event: &Value) -> (&str, &str) {
+    (word(event, "data.result.token"), word(event, "data.result.end"))
+}
+
 fn has_ended(rig: &Rig, id: &str) -> bool {
     rig.events.of(id).iter().any(|event| matches!(word(event, "data.state"), "completed" | "failed"))
 }
@@ -62,9 +67,9 @@ async fn the_id_of_another_command_ends_it_with_the_token_that_only_ferryd_can_m
         rig.publish(&pay(id, json!({"accepted": true}))).await;
     }
     let waiting = rig.events.state("victim", "waiting", SOON).await;
-    let of_thief = word(&rig.events.state("thief", "waiting", SOON).await, "data.result.token").to_owned();
-    let token = word(&waiting, "data.result.token").to_owned();
-    assert_eq!(token, token_of("default", "victim"));
+    rig.events.state("thief", "waiting", SOON).await;
+    let (token, of_thief) = (token_of("default", "victim"), token_of("default", "thief"));
+    assert_eq!(shown_token(&waiting), ("***", &token[20..]));
     for (id, token) in
         [("none", json!(null)), ("bad", json!("AVE0AAM")), ("others", json!(of_thief)), ("empty", json!(""))]
     {
@@ -158,7 +163,7 @@ async fn what_was_sent_without_a_token_is_sent_again_as_it_was_once_there_is_a_k
     assert_eq!((rig.calls("again").calls, rig.calls("again").acted), (2, 1));
     rig.publish(&pay("new", json!({"accepted": true}))).await;
     let waiting = rig.events.state("new", "waiting", SOON).await;
-    assert_eq!(word(&waiting, "data.result.token"), token_of("default", "new"));
+    assert_eq!(shown_token(&waiting), ("***", &token_of("default", "new")[20..]));
     rig.end(&daemon).await;
 }
 
@@ -173,7 +178,7 @@ async fn a_request_that_is_made_again_has_its_token_also_after_a_change_of_keys(
     let rig = rig.env(KEYS, &format!("fedcba9876543210fedcba9876543210,{TOKEN_KEY}"));
     let daemon = rig.start().await;
     let waiting = rig.events.state("kept", "waiting", SOON).await;
-    assert_eq!(word(&waiting, "data.result.token"), token_of("default", "kept"));
+    assert_eq!(shown_token(&waiting), ("***", &token_of("default", "kept")[20..]));
     assert_eq!(call(&daemon, &told("evt-1", "charge.succeeded", json!({"command": "kept"}))).await, Some(200));
     assert_eq!(word(&rig.terminal("kept").await, "data.state"), "completed");
     rig.end(&daemon).await;

@@ -36,6 +36,7 @@ mod ledger;
 mod link;
 mod load;
 mod lookup;
+mod masking;
 mod oauth;
 mod operator;
 mod outage;

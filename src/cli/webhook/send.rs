@@ -27,6 +27,7 @@ use crate::domain::name::Name;
 use crate::provider::example::samples;
 use crate::provider::link::Links;
 use crate::provider::{HttpSettings, Webhook};
+use crate::redact::Mask;
 use crate::transport::http::Http;
 
 pub(super) const EXAMPLES: &str = r"Examples:
@@ -150,7 +151,8 @@ impl Send {
             .map_err(|error| CommandError::Refused(format!("failed to sign: {error}")))?;
         let request = request(&signed, public, &to)?;
         let reply = self.exchange(&request, &to)?;
-        let mut report = Report::of(endpoint, &signed, &request, &reply);
+        let mask = provider.mask_of(Setup::account(provider, self.account.as_ref())?);
+        let mut report = Report::of(endpoint, &mask, (&signed, &request), &reply);
         for told in &mut report.notices {
             told.command = told.command.take().or_else(|| self.command.as_ref().map(ToString::to_string));
         }
@@ -221,8 +223,9 @@ impl Send {
 }
 
 impl Report {
-    fn of(endpoint: &dyn Webhook, call: &RawCallback, request: &Request, reply: &Reply) -> Self {
-        let read = if endpoint.challenge(call).is_some() { Ok(Vec::new()) } else { endpoint.notices(call) };
+    fn of(endpoint: &dyn Webhook, mask: &Mask, (call, request): (&RawCallback, &Request), reply: &Reply) -> Self {
+        let is_challenge = endpoint.challenge(call).is_some();
+        let read = if is_challenge { Ok(Vec::new()) } else { endpoint.notices(call).masked(mask) };
         let (notices, unreadable) = match read {
             Ok(notices) => (notices.into_iter().map(Told::from).collect(), None),
             Err(reason) => (Vec::new(), Some(reason)),

@@ -10,15 +10,16 @@ use crate::domain::callback::{Meaning, Notice, RawCallback};
 use crate::domain::command_id::CommandId;
 use crate::domain::outcome::Success;
 use crate::provider::Webhook;
+use crate::redact::Mask;
 
 /// What providers call in examples.
 const ADDRESS: &str = "https://hooks.example.com/";
 
 /// Where an example and what is read in its call differ.
-pub(super) fn differences(webhook: &dyn Webhook, example: &CallbackExampleFile) -> Vec<Difference> {
+pub(super) fn differences(webhook: &dyn Webhook, mask: &Mask, example: &CallbackExampleFile) -> Vec<Difference> {
     let mut found = Vec::new();
     let notices = match call(example) {
-        Ok(call) => webhook.notices(&call),
+        Ok(call) => webhook.notices(&call).masked(mask),
         Err(error) => Err(error.to_string()),
     };
     let notices = match notices {

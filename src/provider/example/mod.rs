@@ -72,9 +72,11 @@ pub fn test_file(text: &str, file: &str) -> Result<Tests, Vec<FileError>> {
             tests.push(Test { operation: name.to_string(), example: title(example.name.as_ref(), n), differences });
         }
     }
-    let webhook = provider.default_account().and_then(|account| account.webhook.as_deref());
+    let account = provider.default_account();
+    let webhook = account.and_then(|account| Some((account.webhook.as_deref()?, provider.mask_of(account))));
     for (n, example) in file.take_callback_examples().iter().enumerate() {
-        let differences = webhook.map(|webhook| callback::differences(webhook, example)).unwrap_or_default();
+        let differences =
+            webhook.as_ref().map(|(webhook, mask)| callback::differences(*webhook, mask, example)).unwrap_or_default();
         tests.push(Test { operation: "webhook".to_owned(), example: title(example.name.as_ref(), n), differences });
     }
     Ok(Tests { provider: provider.name, tests })
@@ -107,6 +109,7 @@ fn differences(provider: &Provider, name: &Name, operation: &Operation, example:
         found.push(Difference::new("payload", "a payload that matches the schema", fault));
     }
     let Some(account) = provider.default_account() else { return Vec::new() };
+    let mask = provider.mask_of(account);
     let command = match command(provider, name, example) {
         Ok(command) => command,
         Err(problem) => return vec![Difference::new("command", "a valid command", problem)],
@@ -127,11 +130,11 @@ fn differences(provider: &Provider, name: &Name, operation: &Operation, example:
         match (account.adapter.request(&call), &example.request) {
             (Ok(request), Some(expected)) => compare_request(expected, &request, &mut found),
             (Ok(_), None) => {}
-            (Err(failure), _) => found.push(Difference::new("request", "a request", failure.message)),
+            (Err(failure), _) => found.push(Difference::new("request", "a request", failure.masked(&mask).message)),
         }
     }
     if let Some(reply) = &example.reply {
-        let outcome = account.adapter.interpret(&call, &Answer::Reply(answer(reply)));
+        let outcome = account.adapter.interpret(&call, &Answer::Reply(answer(reply))).masked(&mask);
         let outcome = if operation.reads { outcome.of_read() } else { outcome };
         match &example.outcome {
             Some(expected) => compare_outcome(expected, &outcome, &mut found),

@@ -1,6 +1,7 @@
 //! From an answer to an outcome.
 //!
-//! Nothing in an answer makes this fail: what cannot be read is left out, null or a default, and named in the warnings.
+//! Nothing in an answer makes this fail: what cannot be read is left out, null or a default, and named in the warnings. Texts are
+//! taken whole: they are masked before they are cut.
 
 use std::time::SystemTime;
 
@@ -10,8 +11,6 @@ use serde_json::Value as Json;
 
 use super::amount::AmountTemplate;
 use super::expression::{Condition, Scope, from_json, unreadable};
-use super::fit::fitting;
-use super::secret::Secrets;
 use super::text::Text;
 use super::tree::{OnFault, Tree};
 use crate::domain::classify::{Conditions, Shape, classify};
@@ -19,11 +18,8 @@ use crate::domain::exchange::Reply;
 use crate::domain::outcome::{Failure, Outcome, Party, RetryAfter, Success, Verdict};
 use crate::provider::fault::KeyPath;
 
-/// The most characters of an error's message or code.
-const LONGEST: usize = 512;
-
-/// The most warnings of one answer.
-const MOST_WARNINGS: usize = 64;
+/// The most bytes of a provider's own id for what it did.
+const LONGEST_REFERENCE: usize = 512;
 
 /// How the answers of an operation are read.
 #[derive(Debug, Default)]
@@ -121,8 +117,8 @@ pub(super) fn scope(request: &Scope, reply: &Reply, body: &Body) -> Scope {
 }
 
 impl Reading {
-    /// What an answer means, with every secret in it replaced.
-    pub(super) fn outcome(&self, reply: &Reply, body: &Body, scope: &Scope, secrets: &Secrets) -> Outcome {
+    /// Reads what an answer means.
+    pub(super) fn outcome(&self, reply: &Reply, body: &Body, scope: &Scope) -> Outcome {
         let retry_after = reply.header("retry-after").and_then(retry_after);
         let shape = Shape::Answered { status: reply.status, retry_after: retry_after.is_some() };
         let rule = self.rule(scope);
@@ -133,14 +129,14 @@ impl Reading {
             accepted: self.accepted.as_ref().map(holds),
             success: self.success.as_ref().map(holds),
         };
-        let failure = || self.failure(rule, reply, body, scope, secrets);
+        let failure = || self.failure(rule, reply, body, scope);
         match classify(shape, conditions) {
-            Verdict::Completed => match self.mismatch(reply, scope, secrets) {
+            Verdict::Completed => match self.mismatch(reply, scope) {
                 // It may have acted, and not as it was asked to.
                 Some(mismatch) => Outcome::Unknown(mismatch),
-                None => Outcome::Completed(self.success(reply, scope, secrets)),
+                None => Outcome::Completed(self.success(reply, scope)),
             },
-            Verdict::Waiting => Outcome::Waiting(self.success(reply, scope, secrets), self.party(scope)),
+            Verdict::Waiting => Outcome::Waiting(self.success(reply, scope), self.party(scope)),
             Verdict::Declined => Outcome::Declined(failure()),
             Verdict::Rejected => Outcome::Rejected(failure()),
             Verdict::Transient => Outcome::Transient(failure(), retry_after),
@@ -150,29 +146,23 @@ impl Reading {
     }
 
     /// Finds the failure that lies in the amount that an answer states, if anything is wrong with it.
-    pub(super) fn mismatch(&self, reply: &Reply, scope: &Scope, secrets: &Secrets) -> Option<Failure> {
+    pub(super) fn mismatch(&self, reply: &Reply, scope: &Scope) -> Option<Failure> {
         let (asked, stated) = (self.asked.as_ref()?.money(scope)?, self.stated.as_ref()?.stated(scope)?);
         let failure = asked.mismatch(&stated)?;
-        let reference = first(self.reference.as_ref(), scope).filter(|reference| reference.len() <= LONGEST);
-        Some(Failure {
-            message: capped(&secrets.scrub(&failure.message)),
-            http_status: Some(reply.status),
-            provider_reference: reference.map(|text| secrets.scrub(&text)),
-            ..failure
-        })
+        let reference = first(self.reference.as_ref(), scope).filter(|reference| reference.len() <= LONGEST_REFERENCE);
+        Some(Failure { http_status: Some(reply.status), provider_reference: reference, ..failure })
     }
 
-    /// What was done, as an answer tells it, with every secret in it replaced.
-    pub(super) fn success(&self, reply: &Reply, scope: &Scope, secrets: &Secrets) -> Success {
+    /// Reads what was done.
+    pub(super) fn success(&self, reply: &Reply, scope: &Scope) -> Success {
         let mut warnings = Vec::new();
         let result = self.result.as_ref().and_then(|tree| mapped(tree, "result", scope, OnFault::Note(&mut warnings)));
-        let result = result.map(|value| fitting(value, "result", &mut warnings));
         let provider_reference = match self.reference.as_ref().map(|text| text.string(scope)) {
             Some(Err(error)) => {
                 warnings.push(format!("reference: {error}"));
                 None
             }
-            Some(Ok(Some(reference))) if reference.len() > LONGEST => {
+            Some(Ok(Some(reference))) if reference.len() > LONGEST_REFERENCE => {
                 warnings.push(format!("reference: left out, {} bytes are too long for an id", reference.len()));
                 None
             }
@@ -185,12 +175,7 @@ impl Reading {
                 Err(error) => warnings.push(format!("warnings[{n}]: {error}")),
             }
         }
-        Success {
-            result: result.map(|value| secrets.scrub_json(value)),
-            provider_reference: provider_reference.map(|text| secrets.scrub(&text)),
-            warnings: warnings.iter().take(MOST_WARNINGS).map(|text| capped(&secrets.scrub(text))).collect(),
-            http_status: Some(reply.status),
-        }
+        Success { result, provider_reference, warnings, http_status: Some(reply.status) }
     }
 
     /// The party that has to act next, as an answer tells it.
@@ -204,15 +189,8 @@ impl Reading {
         self.rules.iter().find(|rule| rule.when.holds(scope))
     }
 
-    /// What went wrong, as an answer tells it, with every secret in it replaced.
-    pub(super) fn failure(
-        &self,
-        rule: Option<&Rule>,
-        reply: &Reply,
-        body: &Body,
-        scope: &Scope,
-        secrets: &Secrets,
-    ) -> Failure {
+    /// Reads what went wrong.
+    pub(super) fn failure(&self, rule: Option<&Rule>, reply: &Reply, body: &Body, scope: &Scope) -> Failure {
         let of_rule = rule.and_then(|rule| rule.code.as_ref());
         let codes = of_rule.into_iter().chain(self.errors.iter().filter_map(|mapping| mapping.code.as_ref()));
         let code = first(codes, scope).unwrap_or_else(|| format!("http_{}", reply.status));
@@ -223,15 +201,8 @@ impl Reading {
         let details = self.errors.iter().filter_map(|mapping| mapping.details.as_ref());
         let details =
             details.filter_map(|tree| mapped(tree, "details", scope, OnFault::LeaveOut)).find(|value| !is_empty(value));
-        let details = details.map(|value| fitting(value, "details", &mut Vec::new()));
-        let reference = first(self.reference.as_ref(), scope).filter(|reference| reference.len() <= LONGEST);
-        Failure {
-            code: Some(capped(&secrets.scrub(&code))),
-            message: capped(&secrets.scrub(&message)),
-            details: details.map(|value| secrets.scrub_json(value)),
-            http_status: Some(reply.status),
-            provider_reference: reference.map(|text| secrets.scrub(&text)),
-        }
+        let reference = first(self.reference.as_ref(), scope).filter(|reference| reference.len() <= LONGEST_REFERENCE);
+        Failure { code: Some(code), message, details, http_status: Some(reply.status), provider_reference: reference }
     }
 }
 
@@ -278,16 +249,6 @@ fn reason(status: u16) -> String {
     }
     let known = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     known.map_or_else(|| format!("status {status}"), str::to_owned)
-}
-
-/// A text that is not too long for an event.
-pub(super) fn capped(text: &str) -> String {
-    let mut short: String = text.chars().take(LONGEST).collect();
-    if short.len() < text.len() {
-        short.pop();
-        short.push('…');
-    }
-    short
 }
 
 #[cfg(test)]

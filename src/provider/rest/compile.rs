@@ -164,7 +164,7 @@ impl Opened {
         let (shared, provider, operations) = (shared?, provider.clone(), Arc::clone(operations));
         let (base_url, values) = (shared.base_url.as_url().clone(), secrets.values().cloned().collect());
         let secret_variable = secrets.variable();
-        let adapter = Rest { name: provider, shared, secrets, secret_variable, account_variable, operations };
+        let adapter = Rest { name: provider, shared, secret_variable, account_variable, operations };
         Some(Account { name, adapter: Arc::new(adapter), webhook, base_url, secrets: values })
     }
 }

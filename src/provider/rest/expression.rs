@@ -295,7 +295,8 @@ impl Expression {
     pub(super) fn eval(&self, scope: &Scope) -> Result<Value, EvalError> {
         self.code.eval(scope.root.clone()).map_err(|error| {
             let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-            self.error(format!("cannot be evaluated: {}", excerpt(&detail)))
+            // Whole: it may quote a value, and is masked before it is cut.
+            self.error(format!("cannot be evaluated: {detail}"))
         })
     }
 

@@ -232,7 +232,8 @@ pub(super) struct OperationFile {
     pub(super) retry: Option<RetryFile>,
     /// Whether it may be called twice when a delivery is repeated. Default: the provider's.
     pub(super) accept_duplicates: Option<bool>,
-    /// The JSON Schema of the payload (draft 2020-12). Fields with `x-sensitive = true` are masked in the log.
+    /// The JSON Schema of the payload (draft 2020-12). Fields with `x-sensitive = true` are masked in the log,
+    /// and wherever the provider echoes them.
     pub(super) payload: Option<Map<String, Json>>,
     /// The same from a JSON file; relative to this file.
     pub(super) payload_file: Option<String>,

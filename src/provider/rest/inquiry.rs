@@ -12,7 +12,6 @@ use super::expression::{Condition, Scope};
 use super::file::{LookupChoice, LookupFile, OperationFile, PollFile};
 use super::operation::{Inherited, duration};
 use super::request::{RequestSource, RequestTemplate};
-use super::secret::Secrets;
 use super::text::Text;
 use crate::domain::exchange::Reply;
 use crate::domain::inquiry::{LookupPolicy, PollPolicy};
@@ -60,20 +59,18 @@ pub(super) struct Heard<'a> {
     pub(super) body: Body,
     /// The variables of the call and of the answer.
     pub(super) scope: Scope,
-    /// What must not be told.
-    pub(super) secrets: &'a Secrets,
 }
 
 impl Poll {
     /// What an answer says about an accepted command, which the operation's `reading` knows how to map.
     pub(super) fn outcome(&self, reading: &Reading, heard: &Heard<'_>) -> Polled {
-        let Heard { reply, body, scope, secrets } = heard;
+        let Heard { reply, body, scope } = heard;
         if !answers(reply.status) {
-            return Polled::Still(Some(reading.failure(None, reply, body, scope, secrets)));
+            return Polled::Still(Some(reading.failure(None, reply, body, scope)));
         }
         let rule = reading.rule(scope);
         let declined = rule.is_some_and(|rule| rule.verdict == Verdict::Declined);
-        let failure = || reading.failure(rule, reply, body, scope, secrets);
+        let failure = || reading.failure(rule, reply, body, scope);
         if declined || holds(self.failed.as_ref(), scope) {
             return Polled::Declined(failure());
         }
@@ -84,9 +81,9 @@ impl Poll {
             None => !holds(reading.accepted.as_ref(), scope) && holds(reading.success.as_ref(), scope),
         };
         if read && done {
-            return match reading.mismatch(reply, scope, secrets) {
+            return match reading.mismatch(reply, scope) {
                 Some(mismatch) => Polled::Still(Some(mismatch)),
-                None => Polled::Completed(reading.success(reply, scope, secrets)),
+                None => Polled::Completed(reading.success(reply, scope)),
             };
         }
         Polled::Still((!read).then(failure))
@@ -99,8 +96,8 @@ impl Poll {
             Polled::Declined(failure) => LookedUp::Found(Outcome::Declined(failure)),
             Polled::Still(Some(failure)) => LookedUp::Unclear(failure),
             Polled::Still(None) => {
-                let Heard { reply, scope, secrets, .. } = heard;
-                LookedUp::Found(Outcome::Waiting(reading.success(reply, scope, secrets), reading.party(scope)))
+                let Heard { reply, scope, .. } = heard;
+                LookedUp::Found(Outcome::Waiting(reading.success(reply, scope), reading.party(scope)))
             }
         }
     }
@@ -109,19 +106,19 @@ impl Poll {
 impl Lookup {
     /// What an answer says about a call, whose own answer the operation's `reading` would have read.
     pub(super) fn outcome(&self, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
-        let Heard { reply, body, scope, secrets } = heard;
-        let failure = || reading.failure(None, reply, body, scope, secrets);
+        let Heard { reply, body, scope } = heard;
+        let failure = || reading.failure(None, reply, body, scope);
         if !answers(reply.status) {
             return LookedUp::Unclear(failure());
         }
         if self.found.holds(scope) {
             let Some(item) = &self.item else {
-                return found(reading.outcome(reply, body, scope, secrets));
+                return found(reading.outcome(reply, body, scope));
             };
             return match item.json(scope) {
                 Ok(Some(item)) => of_item(item, reading, heard),
                 Ok(None) => LookedUp::Unclear(unclear("`lookup.item` yields nothing".to_owned())),
-                Err(error) => LookedUp::Unclear(unclear(secrets.scrub(&format!("`lookup.item`: {error}")))),
+                Err(error) => LookedUp::Unclear(unclear(format!("`lookup.item`: {error}"))),
             };
         }
         if holds(self.absent.as_ref(), scope) {
@@ -140,7 +137,7 @@ fn of_item(item: Json, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
     let body = Body::of(item);
     let reply = Reply { status: 200, ..heard.reply.clone() };
     let scope = scope(&heard.scope, &reply, &body);
-    found(reading.outcome(&reply, &body, &scope, heard.secrets))
+    found(reading.outcome(&reply, &body, &scope))
 }
 
 /// Takes what was found, unless it is another amount than was asked for.

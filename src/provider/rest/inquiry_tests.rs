@@ -5,8 +5,9 @@ use crate::domain::exchange::{Answer, Request};
 use crate::domain::inquiry::Purpose;
 use crate::domain::outcome::Outcome;
 use crate::domain::progress::Progress;
-use crate::provider::fixture::{acting, command, lines, parse, reply};
+use crate::provider::fixture::{acting, command, lines, opened, parse, reply};
 use crate::provider::{Call, Provider};
+use crate::redact::Mask;
 
 const ASKED: &str = r#"
     [operations.act]
@@ -66,19 +67,16 @@ fn with_call<T>(reference: Option<&str>, then: impl FnOnce(&Call<'_>) -> T) -> T
 }
 
 fn request(provider: &Provider, purpose: Purpose, reference: Option<&str>) -> Result<Request, Failure> {
-    with_call(reference, |call| provider.default_account().unwrap().adapter.inquire(call, purpose))
+    let inquire = |call: &Call<'_>| provider.default_account().unwrap().adapter.inquire(call, purpose);
+    with_call(reference, inquire).map_err(|failure| failure.masked(&Mask::default()))
 }
 
 fn polled(provider: &Provider, status: u16, body: &Json) -> Polled {
-    with_call(None, |call| {
-        provider.default_account().unwrap().adapter.polled(call, &Answer::Reply(reply(status, body)))
-    })
+    with_call(None, |call| opened(provider, |adapter| adapter.polled(call, &Answer::Reply(reply(status, body)))))
 }
 
 fn looked_up(provider: &Provider, status: u16, body: &Json) -> LookedUp {
-    with_call(None, |call| {
-        provider.default_account().unwrap().adapter.looked_up(call, &Answer::Reply(reply(status, body)))
-    })
+    with_call(None, |call| opened(provider, |adapter| adapter.looked_up(call, &Answer::Reply(reply(status, body)))))
 }
 
 /// What was found out, in a word or two.
@@ -213,8 +211,8 @@ fn a_question_that_is_not_answered_leaves_the_command_as_it_is() {
     for answer in [Answer::NotSent(failure.clone()), Answer::Incomplete(failure.clone())] {
         let (polled, looked_up) = with_call(None, |call| {
             (
-                provider.default_account().unwrap().adapter.polled(call, &answer),
-                provider.default_account().unwrap().adapter.looked_up(call, &answer),
+                opened(&provider, |adapter| adapter.polled(call, &answer)),
+                opened(&provider, |adapter| adapter.looked_up(call, &answer)),
             )
         });
         assert_eq!(polled, Polled::Still(Some(failure.clone())));

@@ -12,7 +12,6 @@ mod encode;
 mod engine;
 pub(super) mod expression;
 pub(super) mod file;
-mod fit;
 mod header;
 mod inquiry;
 pub(super) mod operation;
@@ -34,7 +33,6 @@ use self::answer::{Body, Reading};
 use self::expression::{Scope, from_json};
 use self::inquiry::{Heard, LookupRequest, Poll};
 use self::request::{RequestTemplate, Shared};
-use self::secret::Secrets;
 use self::text::Text;
 use self::token::Grant;
 use super::{Adapter, Call};
@@ -44,6 +42,7 @@ use crate::domain::money::MoneyAmount;
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::token::{AccessToken, NoToken};
+use crate::redact::UnmaskedValue;
 
 /// The variable for the token that proves an id which the provider echoes.
 pub(super) const COMMAND_TOKEN: &str = "command_token";
@@ -57,7 +56,6 @@ pub(super) fn form_pairs(map: &Json) -> [Vec<(String, String)>; 2] {
 struct Rest {
     name: Name,
     shared: Shared,
-    secrets: Secrets,
     /// The secrets as expressions see them, made once.
     secret_variable: Value,
     /// The account as expressions see it.
@@ -88,53 +86,25 @@ impl RestOperation {
 }
 
 impl Adapter for Rest {
-    fn request(&self, call: &Call<'_>) -> Result<Request, Failure> {
-        let operation = self.operation(call)?;
-        let request = operation.request.render(&self.shared, &self.scope(call), call.key);
-        request.map_err(|failure| Failure { message: self.secrets.scrub(&failure.message), ..failure })
+    fn request(&self, call: &Call<'_>) -> Result<Request, UnmaskedValue<Failure>> {
+        let operation = self.operation(call).map_err(UnmaskedValue::new)?;
+        operation.request.render(&self.shared, &self.scope(call), call.key).map_err(UnmaskedValue::new)
     }
 
     fn money(&self, call: &Call<'_>) -> Option<MoneyAmount> {
         self.operation(call).ok()?.reading.asked.as_ref()?.money(&self.scope(call))
     }
 
-    fn inquire(&self, call: &Call<'_>, purpose: Purpose) -> Result<Request, Failure> {
-        let operation = self.operation(call)?;
-        let name = purpose.as_str();
-        let missing = || Failure::new("unknown_operation", format!("the operation has no `{name}`"));
-        let request = operation.question(purpose).ok_or_else(missing)?.render(&self.shared, &self.scope(call), None);
-        request.map_err(|failure| Failure { message: self.secrets.scrub(&failure.message), ..failure })
+    fn inquire(&self, call: &Call<'_>, purpose: Purpose) -> Result<Request, UnmaskedValue<Failure>> {
+        self.question(call, purpose).map_err(UnmaskedValue::new)
     }
 
-    fn polled(&self, call: &Call<'_>, answer: &Answer) -> Polled {
-        let RestOperation { reading, poll: Some(poll), .. } = (match self.operation(call) {
-            Ok(operation) => operation,
-            Err(failure) => return Polled::Still(Some(failure)),
-        }) else {
-            return Polled::Still(None);
-        };
-        match answer {
-            Answer::NotSent(failure) | Answer::Incomplete(failure) => Polled::Still(Some(failure.clone())),
-            Answer::Reply(reply) => poll.outcome(reading, &self.heard(call, reply)),
-        }
+    fn polled(&self, call: &Call<'_>, answer: &Answer) -> UnmaskedValue<Polled> {
+        UnmaskedValue::new(self.read_poll(call, answer))
     }
 
-    fn looked_up(&self, call: &Call<'_>, answer: &Answer) -> LookedUp {
-        let operation = match self.operation(call) {
-            Ok(operation) => operation,
-            Err(failure) => return LookedUp::Unclear(failure),
-        };
-        let reply = match answer {
-            Answer::NotSent(failure) | Answer::Incomplete(failure) => return LookedUp::Unclear(failure.clone()),
-            Answer::Reply(reply) => self.heard(call, reply),
-        };
-        match (operation, &operation.lookup) {
-            (RestOperation { reading, .. }, Some(LookupRequest::Own(lookup))) => lookup.outcome(reading, &reply),
-            (RestOperation { reading, poll: Some(poll), .. }, Some(LookupRequest::OfPoll)) => {
-                poll.found(reading, &reply)
-            }
-            _ => LookedUp::Unclear(Failure::new("no_lookup", "the operation has no `lookup`")),
-        }
+    fn looked_up(&self, call: &Call<'_>, answer: &Answer) -> UnmaskedValue<LookedUp> {
+        UnmaskedValue::new(self.read_lookup(call, answer))
     }
 
     fn affected(&self, call: &Call<'_>) -> Option<String> {
@@ -146,11 +116,55 @@ impl Adapter for Rest {
         self.shared.auth.as_ref()?.grant().map(|grant| grant.request(timeout))
     }
 
-    fn token(&self, answer: &Answer) -> Result<AccessToken, NoToken> {
-        Grant::read(answer, &self.secrets)
+    fn token(&self, answer: &Answer) -> Result<AccessToken, UnmaskedValue<NoToken>> {
+        Grant::read(answer).map_err(UnmaskedValue::new)
     }
 
-    fn interpret(&self, call: &Call<'_>, answer: &Answer) -> Outcome {
+    fn interpret(&self, call: &Call<'_>, answer: &Answer) -> UnmaskedValue<Outcome> {
+        UnmaskedValue::new(self.read_answer(call, answer))
+    }
+}
+
+impl Rest {
+    fn question(&self, call: &Call<'_>, purpose: Purpose) -> Result<Request, Failure> {
+        let operation = self.operation(call)?;
+        let name = purpose.as_str();
+        let missing = || Failure::new("unknown_operation", format!("the operation has no `{name}`"));
+        operation.question(purpose).ok_or_else(missing)?.render(&self.shared, &self.scope(call), None)
+    }
+
+    fn read_poll(&self, call: &Call<'_>, answer: &Answer) -> Polled {
+        let RestOperation { reading, poll: Some(poll), .. } = (match self.operation(call) {
+            Ok(operation) => operation,
+            Err(failure) => return Polled::Still(Some(failure)),
+        }) else {
+            return Polled::Still(None);
+        };
+        match answer {
+            Answer::NotSent(failure) | Answer::Incomplete(failure) => Polled::Still(Some(failure.clone())),
+            Answer::Reply(reply) => poll.outcome(reading, &Self::heard(&self.scope(call), reply)),
+        }
+    }
+
+    fn read_lookup(&self, call: &Call<'_>, answer: &Answer) -> LookedUp {
+        let operation = match self.operation(call) {
+            Ok(operation) => operation,
+            Err(failure) => return LookedUp::Unclear(failure),
+        };
+        let reply = match answer {
+            Answer::NotSent(failure) | Answer::Incomplete(failure) => return LookedUp::Unclear(failure.clone()),
+            Answer::Reply(reply) => Self::heard(&self.scope(call), reply),
+        };
+        match (operation, &operation.lookup) {
+            (RestOperation { reading, .. }, Some(LookupRequest::Own(lookup))) => lookup.outcome(reading, &reply),
+            (RestOperation { reading, poll: Some(poll), .. }, Some(LookupRequest::OfPoll)) => {
+                poll.found(reading, &reply)
+            }
+            _ => LookedUp::Unclear(Failure::new("no_lookup", "the operation has no `lookup`")),
+        }
+    }
+
+    fn read_answer(&self, call: &Call<'_>, answer: &Answer) -> Outcome {
         let operation = match self.operation(call) {
             Ok(operation) => operation,
             Err(failure) => return Outcome::Unknown(failure),
@@ -159,14 +173,12 @@ impl Adapter for Rest {
             Answer::NotSent(failure) => Outcome::Transient(failure.clone(), None),
             Answer::Incomplete(failure) => Outcome::Unknown(failure.clone()),
             Answer::Reply(reply) => {
-                let Heard { body, scope, secrets, .. } = self.heard(call, reply);
-                operation.reading.outcome(reply, &body, &scope, secrets)
+                let Heard { body, scope, .. } = Self::heard(&self.scope(call), reply);
+                operation.reading.outcome(reply, &body, &scope)
             }
         }
     }
-}
 
-impl Rest {
     fn operation(&self, call: &Call<'_>) -> Result<&RestOperation, Failure> {
         let name = &call.command.operation;
         let missing = || Failure::new("unknown_operation", format!("{} has no operation `{name}`", self.name));
@@ -174,10 +186,10 @@ impl Rest {
     }
 
     /// An answer, as expressions see it.
-    fn heard<'a>(&'a self, call: &Call<'_>, reply: &'a Reply) -> Heard<'a> {
+    fn heard<'a>(request: &Scope, reply: &'a Reply) -> Heard<'a> {
         let body = Body::read(reply);
-        let scope = answer::scope(&self.scope(call), reply, &body);
-        Heard { reply, body, scope, secrets: &self.secrets }
+        let scope = answer::scope(request, reply, &body);
+        Heard { reply, body, scope }
     }
 
     /// The variables of a call.

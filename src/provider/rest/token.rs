@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::Value as Json;
 use url::{Url, form_urlencoded};
 
-use super::answer::{Body, capped, retry_after};
+use super::answer::{Body, retry_after};
 use super::expression::{Known, Scope};
 use super::file::{ClientAuthFile, GrantFile};
 use super::header::{basic, refuse_written};
@@ -19,7 +19,6 @@ use super::path::{BaseUrl, BaseUrlError, PathTemplate};
 use super::secret::Secrets;
 use super::text::Text;
 use crate::domain::exchange::{Answer, Method, Reply, Request};
-use crate::domain::outcome::Failure;
 use crate::domain::token::{AccessToken, NoToken};
 use crate::provider::fault::Place;
 
@@ -124,15 +123,11 @@ impl Grant {
     }
 
     /// What an answer to it says.
-    pub(super) fn read(answer: &Answer, secrets: &Secrets) -> Result<AccessToken, NoToken> {
-        let read = match answer {
+    pub(super) fn read(answer: &Answer) -> Result<AccessToken, NoToken> {
+        match answer {
             Answer::NotSent(failure) | Answer::Incomplete(failure) => Err(unavailable(&failure.message)),
             Answer::Reply(reply) => read(reply),
-        };
-        read.map_err(|NoToken { failure, retry_after }| {
-            let message = capped(&secrets.scrub(&failure.message));
-            NoToken { failure: Failure { message, ..failure }, retry_after }
-        })
+        }
     }
 }
 

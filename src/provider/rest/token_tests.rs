@@ -1,8 +1,10 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::domain::outcome::Failure;
 use crate::domain::outcome::RetryAfter;
 use crate::provider::fixture::{lines, parse, reply, request};
+use crate::redact::{Mask, MaskableValue as _};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
@@ -78,8 +80,8 @@ fn a_wrong_grant_is_refused_with_key_and_remedy() {
 }
 
 fn read_reply(reply: Reply) -> Result<AccessToken, NoToken> {
-    let secrets = [("secret".to_owned(), "hush-hush".into())].into();
-    Grant::read(&Answer::Reply(reply), &Secrets::new(secrets))
+    let mask = Mask::new(&["hush-hush".into()], &[]);
+    Grant::read(&Answer::Reply(reply)).map_err(|none| none.masked(&mask))
 }
 
 #[test]
@@ -125,7 +127,7 @@ fn an_answer_without_a_token_says_whether_the_credentials_are_wrong() {
     assert_eq!(read_reply(busy).unwrap_err().retry_after, Some(RetryAfter::Seconds(7)));
     for answer in [Answer::NotSent(Failure::new("dns", "no such host")), Answer::Incomplete(Failure::new("x", "late"))]
     {
-        let none = Grant::read(&answer, &Secrets::default()).unwrap_err();
+        let none = Grant::read(&answer).unwrap_err();
         assert_eq!(none.failure.code.as_deref(), Some("token_unavailable"));
     }
 }

@@ -41,6 +41,7 @@ pub use self::sign::CannotSign;
 use self::token::TokenCheck;
 use super::Webhook;
 use crate::domain::callback::{ChallengeReply, Notice, RawCallback, Unverified};
+use crate::redact::UnmaskedValue;
 
 /// What to do with a call that may be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,8 +188,8 @@ impl Webhook for Endpoint {
         self.challenge.as_ref()?.reply(call)
     }
 
-    fn notices(&self, call: &RawCallback) -> Result<Vec<Notice>, String> {
-        self.reading.notices(call, self.secrets.clone())
+    fn notices(&self, call: &RawCallback) -> UnmaskedValue<Result<Vec<Notice>, String>> {
+        UnmaskedValue::new(self.reading.notices(call, self.secrets.clone()))
     }
 
     fn explain(&self, call: &RawCallback, now: Timestamp) -> Vec<Step> {

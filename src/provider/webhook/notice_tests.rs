@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 use crate::domain::callback::{Meaning, Notice, RawCallback};
 use crate::provider::Webhook;
 use crate::provider::webhook::fixture::{call, endpoint_of};
+use crate::redact::Mask;
 
 const URL: &str = "https://hooks.example.com/x?kind=push";
 
@@ -42,7 +43,7 @@ fn posted(body: &Json) -> RawCallback {
 
 /// The one notice of a body.
 fn notice(body: &Json) -> Notice {
-    let mut notices = reading("").notices(&posted(body)).unwrap();
+    let mut notices = reading("").notices(&posted(body)).masked(&Mask::default()).unwrap();
     assert_eq!(notices.len(), 1);
     notices.remove(0)
 }
@@ -129,7 +130,7 @@ fn each_item_of_a_list_is_a_notice_whose_body_is_the_item() {
         {"type": "failed", "id": 2, "about": "b"},
         "a text",
     ]});
-    let notices = items.notices(&posted(&batch)).unwrap();
+    let notices = items.notices(&posted(&batch)).masked(&Mask::default()).unwrap();
     let read: Vec<_> = notices.iter().map(|notice| (notice.reference.as_deref(), notice.meaning.as_str())).collect();
     assert_eq!(read, [(Some("a"), "completed"), (Some("b"), "declined"), (None, "nothing")]);
     for (number, notice) in notices.iter().enumerate() {
@@ -137,9 +138,12 @@ fn each_item_of_a_list_is_a_notice_whose_body_is_the_item() {
     }
     let Meaning::Completed(success) = &notices[0].meaning else { panic!("not completed") };
     assert_eq!(success.result.as_ref().unwrap()["kind"], "push", "what is of the whole call stays in reach");
-    assert_eq!(items.notices(&posted(&json!({"items": []}))), Ok(Vec::new()));
+    assert_eq!(items.notices(&posted(&json!({"items": []}))).masked(&Mask::default()), Ok(Vec::new()));
     let all = reading("each = \"{{ body }}\"\n");
-    assert_eq!(all.notices(&posted(&json!([{"type": "seen"}, {"type": "seen"}]))).unwrap().len(), 2);
+    assert_eq!(
+        all.notices(&posted(&json!([{"type": "seen"}, {"type": "seen"}]))).masked(&Mask::default()).unwrap().len(),
+        2
+    );
 }
 
 #[test]
@@ -157,17 +161,17 @@ fn what_is_no_list_or_too_long_keeps_the_call_from_being_taken_for_handled() {
         (call(URL, &[], b""), "no body that can be read"),
     ];
     for (call, words) in table {
-        let error = items.notices(&call).unwrap_err();
+        let error = items.notices(&call).masked(&Mask::default()).unwrap_err();
         assert!(error.starts_with("webhook.each: ") && error.contains(words), "{error}");
     }
-    assert_eq!(items.notices(&posted(&many(10_000))).unwrap().len(), 10_000);
+    assert_eq!(items.notices(&posted(&many(10_000))).masked(&Mask::default()).unwrap().len(), 10_000);
 }
 
 #[test]
 fn a_form_is_read_as_a_map_of_texts() {
     let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
     let call = call(URL, &form, b"type=paid&amount=1099&about=SM%2B1&about=second&command=c1");
-    let notices = reading("").notices(&call).unwrap();
+    let notices = reading("").notices(&call).masked(&Mask::default()).unwrap();
     assert_eq!(notices[0].command.as_ref().unwrap().as_str(), "c1");
     assert_eq!(notices[0].reference.as_deref(), Some("SM+1"), "of a name that is there twice the first");
     assert_eq!(notices[0].meaning.as_str(), "completed");
@@ -177,7 +181,7 @@ fn a_form_is_read_as_a_map_of_texts() {
 #[test]
 fn a_body_that_cannot_be_read_is_told_as_the_text_it_is() {
     for (body, text) in [(&b"<paid/>"[..], "<paid/>"), (b"", ""), (b"\xff{", "\u{fffd}{")] {
-        let notices = reading("").notices(&call(URL, &[], body)).unwrap();
+        let notices = reading("").notices(&call(URL, &[], body)).masked(&Mask::default()).unwrap();
         let [
             Notice {
                 event: None,
@@ -197,7 +201,10 @@ fn a_body_that_cannot_be_read_is_told_as_the_text_it_is() {
         assert_eq!((meaning, body), (&Meaning::Nothing, &json!(text)));
     }
     let by_query = endpoint_of("[webhook]\nverify = \"none\"\nevent = \"{{ query.kind }}\"\n", "x");
-    assert_eq!(by_query.notices(&call(URL, &[], b"?")).unwrap()[0].event.as_deref(), Some("push"));
+    assert_eq!(
+        by_query.notices(&call(URL, &[], b"?")).masked(&Mask::default()).unwrap()[0].event.as_deref(),
+        Some("push")
+    );
 }
 
 /// Any JSON of these keys, with values that the rules look at.
@@ -224,7 +231,7 @@ proptest! {
     #[test]
     fn reading_never_panics_whatever_the_json(body in bodies()) {
         for endpoint in [reading(""), reading("each = \"{{ body.items }}\"\n")] {
-            let _ = endpoint.notices(&posted(&body));
+            let _ = endpoint.notices(&posted(&body)).masked(&Mask::default());
         }
     }
 
@@ -232,7 +239,7 @@ proptest! {
     fn reading_never_panics_whatever_the_bytes(body: Vec<u8>, form: bool) {
         let kind = if form { "application/x-www-form-urlencoded" } else { "application/json" };
         for endpoint in [reading(""), reading("each = \"{{ body.items }}\"\n")] {
-            let _ = endpoint.notices(&call(URL, &[("content-type", kind)], &body));
+            let _ = endpoint.notices(&call(URL, &[("content-type", kind)], &body)).masked(&Mask::default());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What masking leaves of a body and of headers.
+//! Masked texts, bodies and headers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,6 +6,11 @@ use std::fmt;
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A text from which a [`Mask`](super::Mask) has taken what nobody may read. Only such a text is cut: of a secret that a cut had
+/// parted, no mask would find the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaskedText<'a>(Cow<'a, str>);
 
 /// A masked text, cut where it was longer than the cap.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +27,30 @@ pub struct Excerpt<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Headers<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-impl<'a> Excerpt<'a> {
-    /// The first `cap` bytes of a text, or a little less: characters stay whole.
-    pub(super) fn of(text: Cow<'a, str>, cap: usize) -> Self {
+impl<'a> MaskedText<'a> {
+    /// A text that was masked just now.
+    pub(super) fn new(text: Cow<'a, str>) -> Self {
+        Self(text)
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0.into_owned()
+    }
+
+    /// All of it, borrowed where nothing was masked.
+    #[must_use]
+    pub fn into_cow(self) -> Cow<'a, str> {
+        self.0
+    }
+
+    /// Its first `cap` bytes, or a little less: characters stay whole.
+    #[must_use]
+    pub fn cut_to(self, cap: usize) -> Excerpt<'a> {
+        let Self(text) = self;
         if text.len() <= cap {
-            return Self { text, cut: 0 };
+            return Excerpt { text, cut: 0 };
         }
         let end = text.floor_char_boundary(cap);
         let cut = text.len() - end;
@@ -37,9 +61,21 @@ impl<'a> Excerpt<'a> {
                 Cow::Owned(text)
             }
         };
-        Self { text, cut }
+        Excerpt { text, cut }
     }
 
+    /// All of it where it has at most so many characters; else its beginning, with an ellipsis as the last of them.
+    #[must_use]
+    pub fn first_chars(self, most: usize) -> String {
+        let Some((end, _)) = self.0.char_indices().nth(most) else { return self.into_string() };
+        let mut short: String = self.0[..end].to_owned();
+        short.pop();
+        short.push('…');
+        short
+    }
+}
+
+impl Excerpt<'_> {
     /// The text, which says at its end how much of it is missing.
     #[must_use]
     pub fn told(&self) -> Cow<'_, str> {
@@ -83,9 +119,9 @@ impl<'a> Headers<'a> {
 
     /// All of them as the text of a JSON object.
     #[must_use]
-    pub fn json(&self) -> String {
+    pub fn json(&self) -> MaskedText<'static> {
         // Texts can always be written as JSON.
-        serde_json::to_string(self).unwrap_or_default()
+        MaskedText(serde_json::to_string(self).unwrap_or_default().into())
     }
 }
 

@@ -1,13 +1,4 @@
-//! Takes out of requests and answers what nobody may read in a log.
-//!
-//! Masked are a provider's secrets wherever and however written, the headers that carry credentials, fields that the
-//! provider file names, the payload's sensitive values, the tokens of callback URLs, and card-like numbers. Text is cut
-//! only after masking, so that no half of a secret remains at the cut.
-
-mod card;
-mod needle;
-mod shown;
-mod token;
+//! The mask itself: what it hides, and how it reads texts, URLs, headers and bodies.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -17,12 +8,12 @@ use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::Value;
 use url::{Position, Url, form_urlencoded};
 
-use needle::Needles;
-pub(crate) use shown::told;
-pub use shown::{Excerpt, Headers};
+use super::glance::{is_plain, readable};
+use super::masked::{Excerpt, Headers, MaskedText};
+use super::needle::Needles;
+use super::{card, token};
 
 /// What stands in the place of what was masked.
 pub const MASKED: &str = "***";
@@ -33,15 +24,17 @@ pub const DEFAULT_CAP: usize = 4096;
 /// Shorter secrets are masked only where they are a whole value: their letters are everywhere.
 const SECRET_SUBSTRING: usize = 4;
 
-/// The same for sensitive values of a payload, which are words rather than random letters.
-const VALUE_SUBSTRING: usize = 6;
+/// The same for sensitive values of a payload, which are words rather than random letters; and for all that is looked for in
+/// data, where a false hit would take from a program what it needs.
+const LONG: usize = 6;
 
 const CREDENTIAL_HEADERS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
 
-/// What is masked in the exchanges of a provider, or of one command. Cheap to clone.
+/// The secrets, tokens and values that nobody may read about a provider's account, or about one call. Cheap to clone.
 #[derive(Clone)]
 pub struct Mask {
-    provider: Arc<Hidden>,
+    account: Arc<Hidden>,
+    tokens: Vec<Arc<Hidden>>,
     command: Arc<Hidden>,
     fields: Arc<HashSet<String>>,
     cap: usize,
@@ -61,6 +54,11 @@ struct Hidden {
 }
 
 impl Hidden {
+    fn of_secrets(secrets: &[&str]) -> Self {
+        let long = secrets.iter().copied().filter(|secret| secret.len() >= SECRET_SUBSTRING);
+        Self::new(Needles::of_secrets(long), secrets, SECRET_SUBSTRING)
+    }
+
     fn new(anywhere: Needles, texts: &[&str], substring: usize) -> Self {
         let whole: HashSet<String> =
             texts.iter().filter(|text| !text.is_empty()).map(|&text| text.to_owned()).collect();
@@ -80,27 +78,45 @@ impl fmt::Debug for Mask {
     }
 }
 
+impl Default for Mask {
+    /// A mask without secrets: it hides card-like numbers and the tokens of callback URLs.
+    fn default() -> Self {
+        Self::new(&[], &[])
+    }
+}
+
 impl Mask {
-    /// A mask for a provider's secrets and the names of fields to be masked; case does not matter in names.
+    /// A mask for an account's secrets and the names of fields to be masked; case does not matter in names.
     #[must_use]
     pub fn new(secrets: &[SecretString], fields: &[String]) -> Self {
         let secrets: Vec<&str> = secrets.iter().map(|secret| secret.expose_secret().trim()).collect();
-        let long = secrets.iter().copied().filter(|secret| secret.len() >= SECRET_SUBSTRING);
-        let provider = Hidden::new(Needles::with_base64(long), &secrets, SECRET_SUBSTRING);
         Self {
-            provider: Arc::new(provider),
+            account: Arc::new(Hidden::of_secrets(&secrets)),
+            tokens: Vec::new(),
             command: Arc::default(),
             fields: Arc::new(fields.iter().map(|name| name.to_lowercase()).collect()),
             cap: DEFAULT_CAP,
         }
     }
 
+    /// The same mask, which also hides further tokens: what authorised a call, and what proves its command.
+    #[must_use]
+    pub fn with_tokens(&self, tokens: &[&str]) -> Self {
+        let tokens: Vec<&str> = tokens.iter().copied().filter(|token| !token.is_empty()).collect();
+        if tokens.is_empty() {
+            return self.clone();
+        }
+        let mut mask = self.clone();
+        mask.tokens.push(Arc::new(Hidden::of_secrets(&tokens)));
+        mask
+    }
+
     /// The same mask, which also hides the sensitive values of one command's payload.
     #[must_use]
     pub fn with_values(&self, values: &[String]) -> Self {
         let values: Vec<&str> = values.iter().map(|value| value.trim()).collect();
-        let long = values.iter().copied().filter(|value| value.len() >= VALUE_SUBSTRING);
-        let command = Hidden::new(Needles::plain(long), &values, VALUE_SUBSTRING);
+        let long = values.iter().copied().filter(|value| value.len() >= LONG);
+        let command = Hidden::new(Needles::plain(long), &values, LONG);
         Self { command: Arc::new(command), ..self.clone() }
     }
 
@@ -110,23 +126,33 @@ impl Mask {
         Self { cap, ..self }
     }
 
+    /// Free text, masked.
+    #[must_use]
+    pub fn masked<'a>(&self, text: impl Into<Cow<'a, str>>) -> MaskedText<'a> {
+        let text = text.into();
+        let spans = self.spans(&text);
+        MaskedText::new(if spans.is_empty() { text } else { cover(&text, spans).into() })
+    }
+
     /// Free text, masked; it is not cut.
     #[must_use]
     pub fn text(&self, text: &str) -> String {
-        self.masked(text.into()).into_owned()
+        self.masked(text).into_string()
     }
 
-    /// A value, masked; it is not cut.
+    /// A text that a program reads, masked: nothing is taken for a secret by its looks alone, unless it stands in a sentence.
     #[must_use]
-    pub fn value(&self, mut value: Value) -> Value {
-        self.mask_value(&mut value);
-        let text = value.to_string();
-        let spans = self.spans(&text);
-        if spans.is_empty() {
-            return value;
-        }
-        let masked = cover(&text, spans);
-        serde_json::from_str(&masked).unwrap_or(Value::String(masked))
+    pub fn masked_data<'a>(&self, text: impl Into<Cow<'a, str>>) -> MaskedText<'a> {
+        let text = text.into();
+        let spans = self.data_spans(&text);
+        MaskedText::new(if spans.is_empty() { text } else { cover(&text, spans).into() })
+    }
+
+    /// A provider's own id for something, as it is, for the provider is asked by it; one that holds a secret is no id, and left
+    /// out.
+    #[must_use]
+    pub fn reference(&self, reference: Option<String>) -> Option<String> {
+        reference.filter(|reference| self.secrets_in(reference).is_empty())
     }
 
     /// A URL, masked, without user, password and fragment, its query decoded.
@@ -147,7 +173,7 @@ impl Mask {
             shown.push('?');
             self.push_pairs(&mut shown, query.as_bytes());
         }
-        self.masked(shown.into()).into_owned()
+        self.masked(shown).into_string()
     }
 
     /// Headers, masked; repeated ones are joined by commas.
@@ -168,38 +194,37 @@ impl Mask {
             return Excerpt { text: format!("[{} bytes]", body.len()).into(), cut: 0 };
         };
         if self.nothing_to_hide(text) {
-            return self.cut(text.into());
+            return self.cut(MaskedText::new(text.into()));
         }
         let masked = match self.json(text) {
-            Some(json) => self.masked(json.into()),
+            Some(json) => self.masked(json),
             None if kind.starts_with("application/x-www-form-urlencoded") => {
                 let mut pairs = String::with_capacity(body.len());
                 self.push_pairs(&mut pairs, body);
-                self.masked(pairs.into())
+                self.masked(pairs)
             }
             None if kind.contains("json") && self.names_a_field(text) => {
-                format!("[{} bytes that are no valid JSON]", body.len()).into()
+                MaskedText::new(format!("[{} bytes that are no valid JSON]", body.len()).into())
             }
-            None => self.masked(text.into()),
+            None => self.masked(text),
         };
         self.cut(masked)
     }
 
-    /// A text to the cap.
+    /// A masked text to the cap.
     #[must_use]
-    pub fn cut<'a>(&self, text: Cow<'a, str>) -> Excerpt<'a> {
-        Excerpt::of(text, self.cap)
+    pub fn cut<'a>(&self, text: MaskedText<'a>) -> Excerpt<'a> {
+        text.cut_to(self.cap)
     }
 
     /// Whether a text shows at a glance that there is nothing in it to mask, which holds for most bodies and spares taking
     /// them apart. Where a value may be spelled in other ways than it is written (escapes, exponents, numbers among the
     /// hidden values), or the name of a masked field is there, no glance is enough.
     fn nothing_to_hide(&self, text: &str) -> bool {
-        let hides_numbers = self.provider.numbers || self.command.numbers;
-        let short = || self.provider.short.iter().chain(&self.command.short);
+        let short = || self.layers().flat_map(|hidden| &hidden.short);
         // Beyond ASCII, what a letter's other case is depends on its neighbours.
         let no_field = || self.fields.is_empty() || text.is_ascii() && !self.names_a_field(text);
-        !hides_numbers
+        !self.hides_numbers()
             && is_plain(text.as_bytes())
             && no_field()
             && !short().any(|hidden| text.contains(hidden.as_str()))
@@ -231,138 +256,83 @@ impl Mask {
         }
     }
 
-    /// A JSON object or array with its fields and leaves masked; `None` where the text is neither.
-    fn json(&self, text: &str) -> Option<String> {
-        let text = text.trim_start_matches('\u{feff}').trim();
-        if !text.starts_with(['{', '[']) {
-            return None;
-        }
-        let mut value = serde_json::from_str(text).ok()?;
-        self.mask_value(&mut value);
-        Some(value.to_string())
-    }
-
-    fn mask_value(&self, value: &mut Value) {
-        match value {
-            Value::Null => {}
-            Value::Object(fields) => {
-                for (name, value) in fields {
-                    if self.is_masked_field(name) {
-                        *value = Value::from(MASKED);
-                    } else {
-                        self.mask_value(value);
-                    }
-                }
-            }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.mask_value(item)),
-            Value::String(text) => {
-                if let Some(leaf) = self.leaf(text) {
-                    *text = leaf;
-                }
-            }
-            Value::Number(number) => {
-                // A number too long for its type is printed in another way than it was written.
-                let same = |hidden: &String| number.is_f64() && hidden.parse().ok() == number.as_f64();
-                let text = number.to_string();
-                let numbers = self.provider.numbers || self.command.numbers;
-                if self.is_whole(&text) || numbers && self.wholes().any(same) || !self.spans(&text).is_empty() {
-                    *value = Value::from(MASKED);
-                }
-            }
-            Value::Bool(flag) => {
-                if self.is_whole(if *flag { "true" } else { "false" }) {
-                    *value = Value::from(MASKED);
-                }
-            }
-        }
-    }
-
-    /// What to show of one value of a form or of JSON, before it is masked as text; `None` for all of it. JSON within it is
-    /// masked by its own fields.
-    fn leaf(&self, text: &str) -> Option<String> {
-        if self.is_whole(text) { Some(MASKED.to_owned()) } else { self.json(text) }
-    }
-
-    fn is_masked_field(&self, name: &str) -> bool {
+    pub(super) fn is_masked_field(&self, name: &str) -> bool {
         !self.fields.is_empty() && self.fields.contains(&name.to_lowercase())
     }
 
-    fn names_a_field(&self, text: &str) -> bool {
+    pub(super) fn names_a_field(&self, text: &str) -> bool {
         let text = text.to_lowercase();
         self.fields.iter().any(|name| text.contains(name))
     }
 
-    fn is_whole(&self, text: &str) -> bool {
+    pub(super) fn is_whole(&self, text: &str) -> bool {
         let text = text.trim();
-        self.provider.is_whole(text) || self.command.is_whole(text)
+        self.layers().any(|hidden| hidden.is_whole(text))
     }
 
-    fn wholes(&self) -> impl Iterator<Item = &String> {
-        self.provider.whole.iter().chain(&self.command.whole)
+    pub(super) fn wholes(&self) -> impl Iterator<Item = &String> {
+        self.layers().flat_map(|hidden| &hidden.whole)
     }
 
-    /// The same, without copying where there is nothing to mask.
-    pub(crate) fn masked<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
-        let spans = self.spans(&text);
-        if spans.is_empty() { text } else { cover(&text, spans).into() }
+    pub(super) fn hides_numbers(&self) -> bool {
+        self.layers().any(|hidden| hidden.numbers)
     }
 
-    fn spans(&self, text: &str) -> Vec<Range<usize>> {
+    fn layers(&self) -> impl Iterator<Item = &Hidden> {
+        self.credentials().chain([self.command.as_ref()])
+    }
+
+    fn credentials(&self) -> impl Iterator<Item = &Hidden> {
+        [&self.account].into_iter().chain(&self.tokens).map(AsRef::as_ref)
+    }
+
+    /// Finds what is hidden in a text that people read.
+    pub(super) fn spans(&self, text: &str) -> Vec<Range<usize>> {
         let mut spans = self.hidden_in(text);
         spans.append(&mut card::spans(text));
         spans.append(&mut token::spans(text));
         spans
     }
 
-    fn hidden_in(&self, text: &str) -> Vec<Range<usize>> {
-        let mut spans = self.provider.anywhere.spans(text);
-        spans.append(&mut self.command.anywhere.spans(text));
+    /// Finds what is hidden in a text that a program reads.
+    pub(super) fn data_spans(&self, text: &str) -> Vec<Range<usize>> {
+        let mut spans = self.secrets_in(text);
+        let values = self.command.anywhere.spans(text, LONG).into_iter();
+        spans.extend(values.filter(|span| !is_within_number(text, span)));
+        if is_sentence(text) {
+            spans.append(&mut card::spans(text));
+        }
         spans
+    }
+
+    /// Finds the secrets and tokens in a text, but for such as may stand there by chance.
+    fn secrets_in(&self, text: &str) -> Vec<Range<usize>> {
+        let mut spans: Vec<_> = self.credentials().flat_map(|hidden| hidden.anywhere.spans(text, LONG)).collect();
+        spans.append(&mut token::spans(text));
+        spans
+    }
+
+    fn hidden_in(&self, text: &str) -> Vec<Range<usize>> {
+        self.layers().flat_map(|hidden| hidden.anywhere.spans(text, 0)).collect()
     }
 }
 
-/// Whether nothing in a text may stand for another text: no escapes, and no number with an exponent.
-fn is_plain(text: &[u8]) -> bool {
-    // Written so that many bytes are compared at once.
-    let escapes = |part: &[u8]| part.iter().fold(false, |any, byte| any | matches!(byte, b'\\' | b'%' | b'&' | b'+'));
-    let exponents = || text.iter().zip(text.iter().skip(1)).fold(false, |any, pair| any | is_exponent(pair));
-    !(text.chunks(256).any(escapes) || exponents() && has_exponent(text))
+/// Tells whether a number that was found is a part of a longer one.
+fn is_within_number(text: &str, span: &Range<usize>) -> bool {
+    let bytes = text.as_bytes();
+    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let before = span.start > 0 && is_digit(span.start) && is_digit(span.start - 1);
+    before || (is_digit(span.end - 1) && is_digit(span.end))
 }
 
-/// Whether a digit and what follows it may be the beginning of an exponent.
-fn is_exponent((digit, e): (&u8, &u8)) -> bool {
-    digit.is_ascii_digit() & matches!(e, b'e' | b'E')
-}
-
-/// Whether a text without escapes has a number with an exponent outside of JSON's strings, where ids hold such by chance, or
-/// in a string that might be JSON itself.
-fn has_exponent(text: &[u8]) -> bool {
-    let (mut in_string, mut in_json) = (false, true);
-    text.iter().zip(text.iter().skip(1)).any(|pair| {
-        match pair.0 {
-            b'"' => {
-                in_string = !in_string;
-                in_json = !in_string;
-            }
-            b'[' | b'{' => in_json = true,
-            _ => {}
-        }
-        in_json && is_exponent(pair)
-    })
-}
-
-/// The body as text, if it is text.
-fn readable(body: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(body).ok()?;
-    // The controls beyond ASCII are encoded as this byte and another one; so are other characters.
-    let suspect = |byte: &u8| *byte < b' ' && !matches!(byte, b'\n' | b'\r' | b'\t') || matches!(byte, 0x7f | 0xc2);
-    let binary = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
-    let suspicious = body.chunks(256).any(|part| part.iter().fold(false, |any, byte| any | suspect(byte)));
-    (!suspicious || !text.contains(binary)).then_some(text)
+/// Tells whether a text has words, as an id has not.
+fn is_sentence(text: &str) -> bool {
+    let is_word = |word: &str| word.len() > 1 && word.chars().all(char::is_alphabetic);
+    text.contains(' ') && text.split(' ').any(is_word)
 }
 
 /// The text with every span replaced; spans that overlap become one.
-fn cover(text: &str, mut spans: Vec<Range<usize>>) -> String {
+pub(super) fn cover(text: &str, mut spans: Vec<Range<usize>>) -> String {
     spans.sort_unstable_by_key(|span| span.start);
     let mut covered = String::with_capacity(text.len());
     let mut at = 0;

@@ -2,7 +2,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -75,7 +75,10 @@ fn headers_with_credentials_or_secrets_are_masked_whole() {
         let shown: Value = serde_json::to_value(mask().headers(&pairs(&[(name, value)]))).unwrap();
         assert_eq!(shown[name], expected, "{name}");
     }
-    assert_eq!(mask().headers(&pairs(&[("a", "1"), ("b", "2"), ("a", "3")])).json(), r#"{"a":"1, 3","b":"2"}"#);
+    assert_eq!(
+        mask().headers(&pairs(&[("a", "1"), ("b", "2"), ("a", "3")])).json().into_string(),
+        r#"{"a":"1, 3","b":"2"}"#
+    );
 }
 
 #[test]
@@ -182,7 +185,7 @@ fn shown(mask: &Mask, secret: &str, around: (&str, &str)) -> Vec<String> {
         mask.text(&encoded),
         mask.text(&percent),
         mask.url(&url),
-        mask.headers(&pairs(&[("x-any", &text), ("idempotency-key", &text)])).json(),
+        mask.headers(&pairs(&[("x-any", &text), ("idempotency-key", &text)])).json().into_string(),
         mask.body(None, text.as_bytes()).to_string(),
         mask.body(None, json!({ "a": [text, encoded] }).to_string().as_bytes()).to_string(),
         mask.body(None, json!({ &text: 1 }).to_string().as_bytes()).to_string(),
@@ -265,5 +268,5 @@ fn the_tokens_of_callback_urls_are_masked_wherever_they_are() {
     for text in texts {
         assert!(text.contains("/webhooks/acme?ferry=***") && !text.contains(&token), "{text}");
     }
-    assert_eq!(mask.headers(&[("x-callback".to_owned(), callback)]).json().matches(&token).count(), 0);
+    assert_eq!(mask.headers(&[("x-callback".to_owned(), callback)]).json().into_string().matches(&token).count(), 0);
 }

@@ -55,6 +55,8 @@ impl ByteSet {
 
 struct Needle {
     chars: Vec<char>,
+    /// The bytes of the text itself.
+    length: usize,
     /// Whether it is the inside of a base64 text, all of which is to be covered.
     base64: bool,
 }
@@ -62,14 +64,17 @@ struct Needle {
 impl Needles {
     /// Finds each text as it is, percent-encoded, escaped for JSON or XML, in any mixture of these.
     pub(super) fn plain<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::of(texts.into_iter().map(|text| Needle::new(text, false)).collect())
+        Self::of(texts.into_iter().map(|text| Needle::new(text, text.len(), false)).collect())
     }
 
-    /// As [`Needles::plain`], and wherever each text is within something that was encoded as base64.
-    pub(super) fn with_base64<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
+    /// As [`Needles::plain`], in hexadecimal digits, and wherever each text is within something that was encoded as base64.
+    pub(super) fn of_secrets<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let forms = |text: &'a str| {
-            let cores = base64_cores(text.as_bytes()).into_iter().map(|core| Needle::new(&core, true));
-            std::iter::once(Needle::new(text, false)).chain(cores)
+            let needle = |form: &str, base64| Needle::new(form, text.len(), base64);
+            let digits = hex::encode(text);
+            let mut forms = vec![needle(text, false), needle(&digits, false), needle(&digits.to_uppercase(), false)];
+            forms.extend(base64_cores(text.as_bytes()).iter().map(|core| needle(core, true)));
+            forms
         };
         Self::of(texts.into_iter().flat_map(forms).collect())
     }
@@ -95,8 +100,8 @@ impl Needles {
         found
     }
 
-    /// Where the texts are; spans may overlap.
-    pub(super) fn spans(&self, text: &str) -> Vec<Range<usize>> {
+    /// Where the texts of at least so many bytes are; spans may overlap.
+    pub(super) fn spans(&self, text: &str, least: usize) -> Vec<Range<usize>> {
         let mut spans = Vec::new();
         if self.all.is_empty() {
             return spans;
@@ -105,7 +110,7 @@ impl Needles {
         for (at, &byte) in bytes.iter().enumerate() {
             // Two looks at sets of bytes tell of nearly every place that nothing starts there.
             if self.first.holds(byte) && (ESCAPES.contains(&byte) || self.may_follow(bytes.get(at + 1))) {
-                spans.extend(self.longest_at(text, at, byte));
+                spans.extend(self.longest_at(text, at, byte, least));
             }
         }
         spans
@@ -115,20 +120,20 @@ impl Needles {
         byte.is_none_or(|byte| self.second.holds(*byte))
     }
 
-    fn longest_at(&self, text: &str, at: usize, byte: u8) -> Option<Range<usize>> {
+    fn longest_at(&self, text: &str, at: usize, byte: u8, least: usize) -> Option<Range<usize>> {
         let from = self.starting.partition_point(|(first, _)| *first < byte);
         let starting = self.starting[from..].iter().take_while(|(first, _)| *first == byte);
-        let candidates = starting.map(|(_, index)| &self.all[*index]);
+        let candidates = starting.map(|(_, index)| &self.all[*index]).filter(|needle| needle.length >= least);
         candidates.filter_map(|needle| needle.span_at(text, at)).max_by_key(ExactSizeIterator::len)
     }
 }
 
 impl Needle {
-    fn new(text: &str, base64: bool) -> Self {
+    fn new(text: &str, length: usize, base64: bool) -> Self {
         let mut chars: Vec<char> = text.trim().chars().collect();
         // Escaping turns backslashes into more of them: one stands for any number.
         chars.dedup_by(|a, b| *a == '\\' && *b == '\\');
-        Self { chars, base64 }
+        Self { chars, length, base64 }
     }
 
     fn first_bytes(&self) -> Vec<u8> {
@@ -303,10 +308,10 @@ mod tests {
             needle in r"[ab\\%&+é]{1,4}",
             text in r"([ab\\&+é]|%[0-9a-c]{2}|%25|u00[0-9a-f]{2}|&amp;|\\\\){0,12}",
         ) {
-            let needles = Needles::with_base64([needle.as_str()]);
+            let needles = Needles::of_secrets([needle.as_str()]);
             let everywhere = text.as_bytes().iter().enumerate();
-            let spans: Vec<_> = everywhere.filter_map(|(at, byte)| needles.longest_at(&text, at, *byte)).collect();
-            prop_assert_eq!(needles.spans(&text), spans);
+            let spans: Vec<_> = everywhere.filter_map(|(at, byte)| needles.longest_at(&text, at, *byte, 0)).collect();
+            prop_assert_eq!(needles.spans(&text, 0), spans);
         }
     }
 }

@@ -4,15 +4,32 @@ use std::ops::Range;
 
 use crate::domain::callback_token::{PARAMETER, SHORTEST};
 
-/// How a query separates a name from its value: as it is, within another query or several, within JSON, within HTML.
-const EQUALS: [&str; 12] =
-    ["=", "%3D", "%3d", "%253D", "%253d", "%25253D", "%25253d", "\\u003d", "\\u003D", "&#x3D;", "&#x3d;", "&#61;"];
+/// The ways to part a name from its value: in a query as it is, within another query or several, within JSON, within HTML; and as
+/// fields of JSON, as it is and within a text of JSON.
+const SEPARATORS: [&str; 16] = [
+    "=",
+    "%3D",
+    "%3d",
+    "%253D",
+    "%253d",
+    "%25253D",
+    "%25253d",
+    "\\u003d",
+    "\\u003D",
+    "&#x3D;",
+    "&#x3d;",
+    "&#61;",
+    "\":\"",
+    "\": \"",
+    "\\\":\\\"",
+    "\\\": \\\"",
+];
 
 /// Where the tokens are in a text.
 pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
     let token = |(at, name): (usize, &str)| {
         let after = &text[at + name.len()..];
-        let token = EQUALS.iter().find_map(|equals| after.strip_prefix(equals))?;
+        let token = SEPARATORS.iter().find_map(|separator| after.strip_prefix(separator))?;
         let length = token.bytes().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_')).count();
         let start = text.len() - token.len();
         (length >= SHORTEST).then_some(start..start + length)
@@ -33,6 +50,7 @@ mod tests {
             (format!("url=https%3A%2F%2Fh.example%2F%3Fferry%3D{token}"), 1),
             (format!("ferry%3d{token} ferry={token}"), 2),
             (format!("ferry%253D{token} ferry\\u003d{token} ferry&#x3D;{token}&#34;"), 3),
+            (format!("{{\"ferry\":\"{token}\"}} {{\\\"ferry\\\": \\\"{token}\\\"}}"), 2),
             (format!("ferry={}", &token[..40]), 0),
             (format!("ferry: {token}"), 0),
             (token.clone(), 0),

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use serde_json::Value as Json;
 
 /// The most bytes of a mapped value, as JSON. The same as of a command.
-pub(super) const LARGEST: usize = 1 << 20;
+const LARGEST: usize = 1 << 20;
 
 /// Makes a mapped value fit: the largest of its entries become null, and are named in `warnings`.
 pub(super) fn fitting(mut value: Json, name: &str, warnings: &mut Vec<String>) -> Json {

@@ -1,0 +1,44 @@
+//! Masks what webhook calls tell.
+
+use super::mask::Mask;
+use super::unmasked::MaskableValue;
+use crate::domain::callback::{Meaning, Notice};
+use crate::domain::money::{MoneyAmount, StatedAmount};
+
+impl MaskableValue for Notice {
+    /// The token stays as it is: the command is proven by it, and it goes nowhere. From the body go secrets and tokens alone, for a
+    /// command's references are looked for in it; it is masked once more where it is published.
+    fn masked(self, mask: &Mask) -> Self {
+        let mask = &mask.with_tokens(self.token.as_deref().as_slice());
+        let text = |text: Option<String>| text.map(|text| mask.masked_data(text).into_string());
+        Self {
+            event: text(self.event),
+            id: text(self.id),
+            reference: mask.reference(self.reference),
+            meaning: self.meaning.masked(mask),
+            amount: self.amount.masked(mask),
+            body: mask.data(self.body),
+            ..self
+        }
+    }
+}
+
+impl MaskableValue for Meaning {
+    fn masked(self, mask: &Mask) -> Self {
+        match self {
+            Self::Completed(success) => Self::Completed(success.masked(mask)),
+            Self::Declined(failure) => Self::Declined(failure.masked(mask)),
+            Self::Failed(failure) => Self::Failed(failure.masked(mask)),
+            Self::Progress(result) => Self::Progress(result.map(|result| mask.data(result))),
+            Self::Lookup | Self::Nothing => self,
+        }
+    }
+}
+
+impl MaskableValue for StatedAmount {
+    fn masked(self, mask: &Mask) -> Self {
+        let MoneyAmount { amount, currency } = self.money;
+        let text = |text: String| mask.masked_data(text).into_string();
+        Self { money: MoneyAmount { amount: text(amount), currency: currency.map(text) }, ..self }
+    }
+}
