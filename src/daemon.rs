@@ -32,6 +32,7 @@ use crate::pipeline::in_flight::InFlight;
 use crate::pipeline::lane::Lanes;
 use crate::pipeline::memory::Memory;
 use crate::pipeline::outbox::Outbox;
+use crate::pipeline::publisher_rules::PublisherRules;
 use crate::pipeline::stray::{Stray, Strays};
 use crate::pipeline::sweep::sweep;
 use crate::pipeline::{Pipeline, control};
@@ -172,6 +173,7 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let pipeline = Arc::new(Pipeline {
         outbox: Outbox::new(names.clone(), states, host).with_retry_groups(retry_groups),
+        publisher_rules: PublisherRules::new(&registry, amqp.user.clone()),
         names,
         broker,
         memory,

@@ -28,6 +28,7 @@ pub mod origin;
 pub mod outbox;
 pub mod parcel;
 mod proof;
+pub mod publisher_rules;
 mod refusal;
 mod refused;
 pub mod send;
@@ -52,6 +53,7 @@ use self::log::{log_verdict, mask_of, mask_of_call};
 use self::memory::{Begun, Memory, Start};
 use self::outbox::{Outbox, Outgoing};
 use self::parcel::{Order, Parcel, Refusal};
+use self::publisher_rules::PublisherRules;
 use self::send::Exchanged;
 use crate::amqp::broker::Broker;
 use crate::amqp::error::BrokerError;
@@ -78,6 +80,8 @@ pub struct Pipeline {
     pub broker: Broker,
     /// The names of the topology.
     pub names: Names,
+    /// Whose fresh commands are carried out, and where.
+    pub publisher_rules: PublisherRules,
     /// What is known of commands beyond their messages.
     pub memory: Memory,
     /// Writes what is published.
@@ -158,7 +162,7 @@ impl Pipeline {
         let unreadable = |failure| Refusal::unreadable(delivery, &lanes.provider, &self.names, now, failure);
         // On the heap, like the delivery: thousands of them wait in futures, which would hold them more than once.
         let read = || {
-            let order = Order::read(delivery, &lanes.provider, &self.names, now)?;
+            let order = Order::read(delivery, &lanes.provider, &self.names, &self.publisher_rules, now)?;
             hit(Failpoint::Decoded);
             let account = &order.command.account;
             let lane =

@@ -15,6 +15,8 @@ use super::tolerant;
 pub struct AmqpSettings {
     /// Where, with user and password; not shown in logs.
     pub uri: AMQPUri,
+    /// The user as which the broker knows ferryd's connections, where that is known.
+    pub user: Option<String>,
     /// PEM file of an authority to trust besides the system's, for `amqps`.
     pub ca_file: Option<PathBuf>,
     /// PEM files of the client's certificate and its PKCS #8 key.

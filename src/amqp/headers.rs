@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
-use super::header_frame::size_of_table;
 use super::message::{number, put_text, text};
 use crate::domain::event::Trace;
 use crate::domain::inquiry::{DEADLINE_HEADER as DEADLINE, Inquiry, PlannedInquiry, Purpose};
@@ -46,11 +45,10 @@ const EARLY: &str = "ferry-early";
 const PLANNED_PURPOSE: &str = "ferry-planned-purpose";
 const PLANNED_NOT_BEFORE: &str = "ferry-planned-not-before";
 const PLANNED_TRIED: &str = "ferry-planned-tried";
+const PUBLISHER: &str = "ferry-publisher";
+const UNCHECKED: &str = "ferry-unchecked";
+pub use super::carried::{carried, stripped_of_deaths};
 pub use crate::domain::dead_letter::HEADER as DEAD;
-
-/// The most bytes of a publisher's headers that are kept: properties and headers of a message must fit one frame,
-/// 128 KiB by default, together with ferryd's own.
-const LARGEST_HEADERS: usize = 64 * 1024;
 
 /// Why a command is on its way through a queue of ferryd's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,14 +103,26 @@ pub struct Travel {
     pub recorded: bool,
     /// The start of the same step that it has waited for in vain.
     pub waited_out: Option<RecordId>,
+    /// The AMQP user that published the command, by the broker's word; `None` where the publisher did not name it.
+    pub publisher: Option<String>,
+    /// Whether nobody has held the command yet against the routes and the publishers of its account.
+    pub unchecked: bool,
 }
 
 impl Travel {
     /// Of a message as published, taken up at `now`.
     #[must_use]
     pub fn fresh(now: Timestamp) -> Self {
-        let progress = Progress::fresh(now);
-        Self { progress, hop: 0, routing_key: None, extended_to: None, recorded: false, waited_out: None }
+        Self {
+            progress: Progress::fresh(now),
+            hop: 0,
+            routing_key: None,
+            extended_to: None,
+            recorded: false,
+            waited_out: None,
+            publisher: None,
+            unchecked: false,
+        }
     }
 
     /// Everything as headers.
@@ -140,6 +150,8 @@ impl Travel {
             (ROUTING_KEY, self.routing_key.as_ref().map(|key| text(key))),
             (EXTENDED_TO, self.extended_to.map(|time| text(&time))),
             (CLAIM, self.waited_out.map(|claim| text(&claim))),
+            (PUBLISHER, self.publisher.as_ref().map(|user| text(user))),
+            (UNCHECKED, self.unchecked.then_some(HeaderValue::Flag(true))),
         ];
         let some = some.into_iter().chain(self.inquiry_headers()).filter_map(|(name, value)| Some((name, value?)));
         all.into_iter().chain(some).map(|(name, value)| (name.to_owned(), value)).collect()
@@ -190,7 +202,9 @@ impl Travel {
         let recorded = flag(headers, RECORDED).ok()?.unwrap_or_default();
         let waited_out = text(headers, CLAIM).and_then(|claim| claim.parse().ok());
         let extended_to = time(headers, EXTENDED_TO).ok()?;
-        Some(Self { progress, hop, routing_key, extended_to, recorded, waited_out })
+        let publisher = whole(headers, PUBLISHER).ok()?.map(str::to_owned);
+        let unchecked = flag(headers, UNCHECKED).ok()?.unwrap_or_default();
+        Some(Self { progress, hop, routing_key, extended_to, recorded, waited_out, publisher, unchecked })
     }
 }
 
@@ -289,59 +303,6 @@ fn flag(headers: Option<&FieldTable>, name: &str) -> Result<Option<bool>, Unread
         Some(AMQPValue::Boolean(flag)) => Ok(Some(*flag)),
         Some(_) => Err(Unreadable),
     }
-}
-
-/// The properties of a copy of a message that ferryd publishes: those of the original, persistent, without what would
-/// misroute, expire or refuse the copy.
-///
-/// Taken out: `expiration` (it would end the wait early), `user_id` (the broker refuses another user's), `CC` and `BCC`
-/// (they would route copies elsewhere), the broker's own `x-death…` and delivery counts, ferryd's own headers, a trace context
-/// that is larger than the standard has it, and the publisher's other headers where ferryd's would not fit beside them.
-#[must_use]
-pub fn carried(original: &BasicProperties) -> BasicProperties {
-    copy_with(original, |name| !is_stripped(name))
-}
-
-/// The properties of a message that is moved as it is: as [`carried`], but with ferryd's own headers, however large.
-#[must_use]
-pub fn stripped_of_deaths(original: &BasicProperties) -> BasicProperties {
-    copy_with(original, |name| is_own(name) || !is_stripped(name))
-}
-
-fn copy_with(original: &BasicProperties, is_kept: impl Fn(&str) -> bool) -> BasicProperties {
-    let mut headers = FieldTable::default();
-    let theirs = original.headers().as_ref();
-    let is_large = theirs.is_some_and(|table| size_of_table(table) > LARGEST_HEADERS);
-    for (name, value) in theirs.iter().flat_map(|headers| headers.inner()) {
-        let is_trace = matches!(name.as_str(), "traceparent" | "tracestate");
-        if !is_trace && is_kept(name.as_str()) && (!is_large || is_own(name.as_str())) {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
-    put_trace(&mut headers, &trace(original));
-    let mut copy = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
-    let fields = original.clone();
-    macro_rules! keep {
-        ($($field:ident => $with:ident),*) => {
-            $(if let Some(value) = fields.$field() { copy = copy.$with(value.clone()); })*
-        };
-    }
-    keep!(
-        content_type => with_content_type, content_encoding => with_content_encoding, priority => with_priority,
-        correlation_id => with_correlation_id, reply_to => with_reply_to, message_id => with_message_id,
-        timestamp => with_timestamp, kind => with_type, app_id => with_app_id
-    );
-    copy
-}
-
-fn is_own(name: &str) -> bool {
-    name.starts_with("ferry-")
-}
-
-fn is_stripped(name: &str) -> bool {
-    const PREFIXES: [&str; 4] = ["ferry-", "x-death", "x-first-death-", "x-last-death-"];
-    matches!(name, "CC" | "BCC" | "x-delivery-count" | "x-acquired-count")
-        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Whether the broker dead-lettered a message because its publisher's `expiration` had passed, and not because it had been

@@ -4,6 +4,7 @@ use lapin::types::LongString;
 use proptest::prelude::*;
 
 use super::*;
+use crate::amqp::carried::LARGEST_HEADERS;
 use crate::amqp::message::put_text;
 use crate::domain::outcome::{Failure, Outcome};
 use crate::domain::progress::Attempted;
@@ -22,7 +23,17 @@ fn travel(unknown: bool, key: Option<&str>) -> Travel {
     ));
     let routing_key = Some("payment.stripe.charge".to_owned());
     let waited_out = key.map(|_| "6f3c9f2e-7d0b-4c55-9a31-f0e25d7a61c4.12".parse().unwrap());
-    Travel { progress, hop: 7, routing_key, extended_to: None, recorded: unknown, waited_out }
+    let publisher = key.map(|_| "shop".to_owned());
+    Travel {
+        progress,
+        hop: 7,
+        routing_key,
+        extended_to: None,
+        recorded: unknown,
+        waited_out,
+        publisher,
+        unchecked: !unknown,
+    }
 }
 
 fn written(travel: &Travel) -> FieldTable {

@@ -29,6 +29,17 @@ pub fn short(text: &str) -> Result<ShortString, TooLong> {
     ShortString::try_new(text).map_err(|_| TooLong(text.chars().take(40).collect()))
 }
 
+/// Puts the user of the connection into the properties of a fresh command. The broker refuses any other.
+///
+/// # Errors
+/// [`TooLong`] above 255 bytes.
+pub fn with_user(properties: BasicProperties, user: Option<&str>) -> Result<BasicProperties, TooLong> {
+    Ok(match user {
+        Some(user) => properties.with_user_id(short(user)?),
+        None => properties,
+    })
+}
+
 /// Puts a text into a header table.
 pub fn put_text(headers: &mut FieldTable, name: &'static str, value: &str) {
     headers.insert(ShortString::from(name), AMQPValue::LongString(LongString::from(value)));

@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod callback;
+mod carried;
 pub mod connection;
 pub mod consumer;
 pub mod declare;
@@ -14,6 +15,7 @@ mod link;
 pub mod message;
 pub mod names;
 mod outlet;
+pub mod own_user;
 mod owned_channel;
 pub mod quarantine;
 mod reconnect;

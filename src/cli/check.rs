@@ -123,7 +123,11 @@ impl Report {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         self.reached = runtime.block_on(async {
             let amqp = AmqpSettings::from(&setup.config.amqp);
-            let error = amqp.connect("check").await.err().map(|error| error.to_string());
+            let error = match amqp.connect("check").await {
+                Ok(connection) => amqp.check_user(&connection).await.err(),
+                Err(error) => Some(error),
+            };
+            let error = error.map(|error| error.to_string());
             let mut reached = vec![Reached { what: "broker".to_owned(), address: amqp.address(), error }];
             for provider in setup.registry.iter() {
                 for url in hosts(provider) {

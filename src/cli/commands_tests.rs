@@ -21,6 +21,7 @@ fn row(id: &str) -> Row {
         provider: name("stripe"),
         account: name("default"),
         operation: name("charge"),
+        publisher: None,
         reference: Some("order-1".to_owned()),
         state: State::Failed,
         kind: Some(Kind::Unavailable),

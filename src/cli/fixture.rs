@@ -106,6 +106,7 @@ fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operatio
         name: Name::default_account(),
         adapter: Arc::new(NeverCalled),
         webhook: None,
+        publishers: None,
         base_url: "https://api.example.com".parse().unwrap(),
         secrets: vec!["sk_live_hunter2".into()],
     };

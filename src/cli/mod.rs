@@ -25,6 +25,7 @@ mod plaintext;
 mod progress;
 mod provider;
 mod publish;
+mod publishers;
 pub mod run;
 mod sandbox;
 mod schema;

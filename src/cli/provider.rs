@@ -1,5 +1,6 @@
 //! `ferryd provider`: what is configured about providers, and when a failed call is really made again.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use serde::Serialize;
 
 use super::error::CommandError;
 use super::output::{Output, Table};
+use super::publishers;
 use super::setup::Setup;
 use super::test_provider::{self, TestFile};
 use super::try_provider::{self, Try};
@@ -99,6 +101,9 @@ pub(super) struct Described {
     name: String,
     r#type: String,
     accounts: Vec<String>,
+    /// The AMQP users that may publish for each account; an account that is not there takes commands of all.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    publishers: BTreeMap<String, Vec<String>>,
     max_in_flight: u16,
     max_bytes_in_flight: usize,
     /// The group whose delay queue its retries wait in; absent where its delay queues are shared.
@@ -161,6 +166,7 @@ impl Described {
             name: provider.name.to_string(),
             r#type: provider.kind.to_string(),
             accounts: provider.accounts.keys().map(ToString::to_string).collect(),
+            publishers: publishers::of_accounts(provider),
             max_in_flight: provider.max_in_flight,
             max_bytes_in_flight: provider.max_bytes_in_flight,
             retry_group: provider.retry_group.as_ref().map(ToString::to_string),
@@ -180,6 +186,7 @@ impl Described {
         for (key, value) in [
             ("type", self.r#type.as_str()),
             ("accounts", &self.accounts.join(", ")),
+            ("publishers", &publishers::summary(&self.accounts, &self.publishers)),
             (calls, &self.max_in_flight.to_string()),
             ("bytes at a time", &format_size(self.max_bytes_in_flight)),
             ("retry group", self.retry_group.as_deref().unwrap_or("none")),

@@ -87,7 +87,8 @@ impl Publish {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let desk = Desk::open(config)?;
         let new_id = || uuid::Uuid::now_v7().to_string();
-        let commands = read(&desk.operator.names, &self.text()?, Timestamp::now(), new_id)?;
+        let Operator { names, amqp } = &desk.operator;
+        let commands = read(names, amqp.user.as_deref(), &self.text()?, Timestamp::now(), new_id)?;
         desk.runtime.block_on(async {
             if !self.wait {
                 let mut progress = Progress::new("published");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::error::CommandError;
+use super::publishers;
 use super::token_scopes;
 use crate::config::Config;
 use crate::config::human::format_duration;
@@ -163,6 +164,7 @@ fn unsafe_payments(provider: &Provider) -> Vec<String> {
 pub(super) fn warnings(config: &Config, provider: &Provider) -> Vec<String> {
     let mut warnings = repetitions(config, provider);
     warnings.extend(unaskable(provider));
+    warnings.extend(publishers::warnings(config, provider));
     if provider.names_command_token && provider.echo_tokens.is_none() {
         warnings.push(format!(
             "provider {}: names `command_token`, for which the configuration has no `webhooks.token_keys`: ids that the \

@@ -113,6 +113,7 @@ fn print(id: &CommandId, case: &Case, now: Timestamp, out: &mut Output) -> Resul
         ("type", row.r#type.as_ref().map(ToString::to_string)),
         ("account", row.account.as_ref().map(ToString::to_string)),
         ("reference", row.reference.clone()),
+        ("publisher", row.publisher.clone()),
         ("at the provider", row.provider_reference.clone()),
         ("HTTP status", row.http_status.map(|status| status.to_string())),
         ("may have acted", case.may_have_acted().then(|| "yes".to_owned())),

@@ -32,7 +32,7 @@ fn at(millis: i64) -> Timestamp {
 fn opening() -> Opening {
     let body = br#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","reference":"r-1"}"#;
     let identity = Command::decode(body, Envelope::default()).unwrap().identity(&"stripe".parse().unwrap());
-    Opening { identity, content: "c".repeat(43), asked: None }
+    Opening { identity, content: "c".repeat(43), asked: None, publisher: None }
 }
 
 fn started(step: Step) -> Fact {

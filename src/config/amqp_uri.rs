@@ -62,6 +62,12 @@ impl AmqpUri {
         &self.parsed
     }
 
+    /// The user in the address; `guest` where it names none.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.parsed.authority.userinfo.username
+    }
+
     /// Whether the connection is encrypted.
     #[must_use]
     pub fn is_tls(&self) -> bool {

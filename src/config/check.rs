@@ -67,8 +67,21 @@ fn amqp(amqp: &Amqp) -> Vec<Broken> {
     if amqp.max_unconfirmed == 0 {
         broken.push(rule("amqp.max_unconfirmed", "write a whole number from 1 to 65535"));
     }
+    broken.extend(user(amqp));
     broken.extend(certificates(amqp));
     broken
+}
+
+fn user(amqp: &Amqp) -> Option<Broken> {
+    let user = amqp.user.as_deref()?;
+    if !(1..=255).contains(&user.len()) {
+        return Some(rule("amqp.user", "write the name of an AMQP user, 1 to 255 bytes"));
+    }
+    let of_uri = amqp.uri.user();
+    let differs = !amqp.uri.is_external() && user != of_uri;
+    differs.then(|| {
+        rule("amqp.user", format!("amqp.uri logs in as `{of_uri}`: leave this out, it is for auth_mechanism=external"))
+    })
 }
 
 fn certificates(amqp: &Amqp) -> Vec<Broken> {

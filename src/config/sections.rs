@@ -27,6 +27,10 @@ pub struct Amqp {
     /// Allows `amqp://` to another host than this one, where everybody on the way can read and change what is sent:
     /// the password, commands and events. Default false. Environment: `FERRYD_AMQP__ALLOW_PLAINTEXT`.
     pub allow_plaintext: bool,
+    /// The user as which the broker knows ferryd, where the client certificate tells it (`?auth_mechanism=external`): as
+    /// `rabbitmqctl list_connections user` shows it. Default: the user in `uri`; with a certificate none, and then no account that
+    /// has `publishers` takes what comes by the API or `ferryd publish`. Environment: `FERRYD_AMQP__USER`.
+    pub user: Option<String>,
     /// PEM file of the authorities to trust besides the system's, for `amqps`. Default: none.
     /// Environment: `FERRYD_AMQP__CA_FILE`.
     pub ca_file: Option<PathBuf>,
@@ -62,6 +66,7 @@ impl Default for Amqp {
         Self {
             uri: AmqpUri::default(),
             allow_plaintext: false,
+            user: None,
             ca_file: None,
             client_cert_file: None,
             client_key_file: None,
@@ -73,12 +78,22 @@ impl Default for Amqp {
     }
 }
 
+impl Amqp {
+    /// The user as which the broker knows ferryd; `None` where only the client certificate tells it.
+    #[must_use]
+    pub fn own_user(&self) -> Option<&str> {
+        let of_uri = || (!self.uri.is_external()).then(|| self.uri.user());
+        self.user.as_deref().or_else(of_uri)
+    }
+}
+
 impl From<&Amqp> for AmqpSettings {
     fn from(amqp: &Amqp) -> Self {
         let mut uri = amqp.uri.parts().clone();
         uri.query.heartbeat = u16::try_from(amqp.heartbeat.as_secs()).ok();
         Self {
             uri,
+            user: amqp.own_user().map(str::to_owned),
             ca_file: amqp.ca_file.clone(),
             client_cert: amqp.client_cert_file.clone().zip(amqp.client_key_file.clone()),
             connect_timeout: amqp.connect_timeout,

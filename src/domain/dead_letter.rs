@@ -72,6 +72,12 @@ pub struct DeadLetter {
     /// The routing key the command was published under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing_key: Option<String>,
+    /// The AMQP user that published the command, by the broker's word; absent where the publisher did not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<String>,
+    /// Whether the command was given up before it was held against the routes and the publishers of its account; its replay is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unchecked: bool,
     /// The host that gave it up.
     pub host: String,
     /// The version of ferryd there.
@@ -141,6 +147,8 @@ impl DeadLetter {
             first_failed_at: progress.history.first().map_or(place.at, |call| call.at),
             dead_lettered_at: place.at,
             routing_key: place.routing_key,
+            publisher: None,
+            unchecked: false,
             host: place.host,
             version: place.version,
         }

@@ -23,6 +23,7 @@ pub mod money;
 pub mod name;
 pub mod outcome;
 pub mod progress;
+pub mod publisher;
 pub mod received;
 pub mod retry;
 pub mod token;

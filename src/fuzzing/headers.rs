@@ -43,12 +43,18 @@ fn nothing_is_passed_over(headers: &FieldTable, travel: &Travel) {
         ("ferry-purpose", progress.inquiry.is_some()),
         ("ferry-expires-at", travel.extended_to.is_some()),
         ("ferry-routing-key", travel.routing_key.is_some()),
+        ("ferry-publisher", travel.publisher.is_some()),
     ];
     for (name, understood) in texts {
         assert_eq!(headers.inner().contains_key(name), understood, "`{name}` is understood where it is there");
     }
     assert_eq!(text(Some(headers), "ferry-key"), progress.key.as_ref().map(IdempotencyKey::as_str));
-    for (name, read) in [("ferry-unknown", progress.unknown), ("ferry-recorded", travel.recorded)] {
+    let flags = [
+        ("ferry-unknown", progress.unknown),
+        ("ferry-recorded", travel.recorded),
+        ("ferry-unchecked", travel.unchecked),
+    ];
+    for (name, read) in flags {
         let said = headers.inner().get(name).unwrap_or(&AMQPValue::Boolean(false));
         assert_eq!(*said, AMQPValue::Boolean(read), "`{name}` says yes or no");
     }

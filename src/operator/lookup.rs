@@ -108,7 +108,9 @@ pub async fn look_up(
     let extended_to = letter.expires_at;
     // Each is a message of its own, to be told from those that ended the command; two within a second are one.
     let hop = u32::try_from(now.as_second()).unwrap_or(u32::MAX);
-    let travel = Travel { progress, hop, routing_key, recorded: true, extended_to, ..Travel::fresh(now) };
+    let (publisher, unchecked) = (letter.publisher.clone(), letter.unchecked);
+    let travel = Travel { progress, hop, routing_key, extended_to, publisher, unchecked, ..Travel::fresh(now) };
+    let travel = Travel { recorded: true, ..travel };
     let mut sender = Sender::open(operator).await?;
     let sent = sender.send(&copy(operator, &dead, &travel, provider.as_str())?).await;
     sender.close().await;

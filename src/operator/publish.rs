@@ -8,7 +8,7 @@ use serde_json::{Deserializer, Value};
 
 use super::follow::Follow;
 use super::{Operator, OperatorError};
-use crate::amqp::message::{Message, TooLong, short};
+use crate::amqp::message::{Message, TooLong, short, with_user};
 use crate::amqp::topology::Names;
 use crate::domain::command::{ANY, Command, Envelope};
 use crate::domain::command_id::CommandId;
@@ -51,12 +51,13 @@ pub enum NoCommand {
 }
 
 /// Reads commands one after the other: JSON lines, or objects over several lines. Bodies are published byte for byte as
-/// they stand. One without an `id` gets one from `new_id`, in the property `message_id`.
+/// they stand, as this user of the broker. One without an `id` gets one from `new_id`, in the property `message_id`.
 ///
 /// # Errors
 /// [`NoCommand`] at the first text that is none.
 pub fn read(
     names: &Names,
+    user: Option<&str>,
     text: &[u8],
     now: Timestamp,
     mut new_id: impl FnMut() -> String,
@@ -74,14 +75,20 @@ pub fn read(
             Some(Err(error)) => return Err(NoCommand::NotJson { line, message: format!("is not JSON: {error}") }),
             Some(Ok(_)) => {
                 let body = &text[before + gap..values.byte_offset()];
-                commands.push(Outgoing::check(names, body, line, now, &new_id())?);
+                commands.push(Outgoing::check((names, user), body, line, now, &new_id())?);
             }
         }
     }
 }
 
 impl Outgoing {
-    fn check(names: &Names, body: &[u8], line: usize, now: Timestamp, new_id: &str) -> Result<Self, NoCommand> {
+    fn check(
+        (names, user): (&Names, Option<&str>),
+        body: &[u8],
+        line: usize,
+        now: Timestamp,
+        new_id: &str,
+    ) -> Result<Self, NoCommand> {
         let envelope = Envelope { message_id: Some(new_id), ..Envelope::default() };
         let command =
             Command::decode(body, envelope).map_err(|invalid| NoCommand::Invalid { line, failure: invalid.failure })?;
@@ -92,6 +99,7 @@ impl Outgoing {
             .with_content_type("application/json".into())
             .with_message_id(short(command.id.as_str())?)
             .with_timestamp(u64::try_from(now.as_second()).unwrap_or_default());
+        let properties = with_user(properties, user)?;
         let message =
             Message { exchange: short(&names.commands())?, routing_key: short(&key)?, properties, body: body.to_vec() };
         Ok(Self { command, message })

@@ -9,7 +9,7 @@ fn read_all(text: &str) -> Result<Vec<Outgoing>, NoCommand> {
         count += 1;
         format!("new-{count}")
     };
-    read(&names, text.as_bytes(), Timestamp::from_second(1_800_000_000).unwrap(), new_id)
+    read(&names, Some("ferryd"), text.as_bytes(), Timestamp::from_second(1_800_000_000).unwrap(), new_id)
 }
 
 #[test]
@@ -23,6 +23,7 @@ fn commands_are_read_one_after_the_other_whatever_their_layout() {
     let second = &commands[1].message;
     assert_eq!(second.properties.message_id().as_ref().unwrap().as_str(), "new-2");
     assert_eq!(second.properties.timestamp(), &Some(1_800_000_000));
+    assert_eq!(second.properties.user_id().as_ref().unwrap().as_str(), "ferryd");
     let body = String::from_utf8(second.body.clone()).unwrap();
     assert!(text.contains(&body) && body.contains("1.10"), "{body}");
 }

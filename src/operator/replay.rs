@@ -95,7 +95,8 @@ impl Replay {
         let progress = letter.replay(now, options).map_err(|refusal| refusal.to_string())?;
         let routing_key = dead.envelope().routing_key.map(str::to_owned);
         let extended_to = extended_to.or(letter.expires_at);
-        let travel = Travel { progress, routing_key, extended_to, ..Travel::fresh(now) };
+        let (publisher, unchecked) = (letter.publisher.clone(), letter.unchecked);
+        let travel = Travel { progress, routing_key, extended_to, publisher, unchecked, ..Travel::fresh(now) };
         let forced = self.force_new_key.iter().flat_map(|Decision { by, reason }| [(BY, by), (REASON, reason)]);
         Ok((travel, forced.map(|(name, text)| (name.to_owned(), HeaderValue::Text(text.clone()))).collect()))
     }
@@ -105,8 +106,7 @@ impl Replay {
         let Progress { unknown, key, first_sent, digest, token, .. } = travel.progress.clone();
         // A new one is on record once it is used, in the form that its provider takes.
         let key = key.filter(|_| unknown);
-        let mut opening = opening(dead);
-        opening.identity.provider.get_or_insert_with(|| provider.clone());
+        let opening = opening(dead, Some(provider));
         let person = match &self.force_new_key {
             Some(Decision { by, reason }) => Person { by: by.clone(), reason: Some(reason.clone()) },
             None => Person { by: self.by.clone(), reason: None },
@@ -131,8 +131,13 @@ impl Replay {
         Ok(Message { exchange, routing_key, properties, body: dead.body.clone() })
     }
 
-    /// The provider a dead letter goes back to: the one that was called, else the one it was published for.
-    fn provider(&self, dead: &Dead) -> Option<Name> {
+    /// The provider a dead letter goes back to: the one that was called, else the one it was published for. One that was given up
+    /// unchecked, for whichever provider the route names, goes where the route leads by now; unless it may have acted.
+    fn provider(&self, dead: &Dead, command: &Command) -> Option<Name> {
+        let is_routed = |letter: &DeadLetter| letter.unchecked && !letter.unknown && command.provider.is_none();
+        if dead.letter.as_ref().is_some_and(is_routed) {
+            return self.routes.get(&command.kind).cloned();
+        }
         let word = || dead.envelope().routing_key?.split('.').nth(1)?.parse::<Name>().ok();
         let named = dead.identity.provider.clone().or_else(word).filter(|name| name.as_str() != ANY);
         named.or_else(|| self.routes.get(dead.identity.r#type.as_ref()?).cloned())
@@ -156,7 +161,7 @@ impl Remedy for Replaying {
                 return Ok(refuse(format!("{text}: {}", invalid.failure.message)));
             }
         };
-        let Some(provider) = self.replay.provider(dead) else {
+        let Some(provider) = self.replay.provider(dead, &command) else {
             return Ok(refuse("it names no provider, and no route says which takes its type"));
         };
         if !self.has_queue(&provider).await? {

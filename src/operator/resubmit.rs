@@ -41,7 +41,10 @@ pub(super) fn resubmission(
     let routing_key = dead.envelope().routing_key.map(str::to_owned);
     // A message of its own: refused once more, it is another dead letter.
     let hop = u32::try_from(now.as_second()).unwrap_or(u32::MAX);
-    let travel = Travel { hop, routing_key, extended_to, ..Travel::fresh(now) };
+    let letter = dead.letter.as_ref();
+    let publisher = letter.and_then(|letter| letter.publisher.clone());
+    let unchecked = letter.is_some_and(|letter| letter.unchecked);
+    let travel = Travel { hop, routing_key, extended_to, publisher, unchecked, ..Travel::fresh(now) };
     let properties = headers::with_own(dead.carried(), &travel.headers(headers::Kind::Replay));
     let key = format!("{}.{provider}", headers::Kind::Replay.as_str());
     let (exchange, routing_key) = (short(&operator.names.redeliver())?, short(&key)?);
@@ -64,7 +67,7 @@ pub(super) async fn record_resubmission(register: &mut Register, dead: &Dead, by
     let event = Event::new(dead.identity.clone(), moment, happening, headers::trace(&dead.properties));
     let finished = Finished {
         step: Step::call(generation, attempt),
-        opening: Some(opening(dead)),
+        opening: Some(opening(dead, None)),
         fresh: false,
         call: None,
         unknown: false,

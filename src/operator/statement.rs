@@ -17,6 +17,7 @@ use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{By, Fact, Finished, Opening, Person, Record, RecordId, Settled, Step};
 use crate::domain::ledger::ruling::{Ruling, TooLate};
 use crate::domain::lifecycle::Kind;
+use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, Success};
 use crate::failpoint::{Failpoint, hit};
 use crate::pipeline::outbox::event_message;
@@ -143,7 +144,7 @@ impl LastWord {
         let Decision { by, reason } = &self.decision;
         let finished = Finished {
             step,
-            opening: Some(opening(dead)),
+            opening: Some(opening(dead, None)),
             fresh: false,
             call: None,
             unknown: false,
@@ -181,12 +182,13 @@ pub(super) async fn settle(register: &mut Register, dead: &Dead, finished: Recor
     register.put_down(Record { at: Timestamp::now(), command: dead.identity.id.clone(), fact }).await
 }
 
-/// Which command a dead letter is, for a ledger that does not know it any more.
-pub(super) fn opening(dead: &Dead) -> Opening {
+/// Which command a dead letter is, for a ledger that does not know it any more; at this provider, where it is another than before.
+pub(super) fn opening(dead: &Dead, provider: Option<&Name>) -> Opening {
     use crate::domain::command::Command;
-    match (Command::decode(&dead.body, dead.envelope()), &dead.identity.provider) {
-        (Ok(command), Some(provider)) => Opening::of(&command, provider),
-        _ => Opening::of_refused(&dead.identity, &dead.body),
+    let publisher = dead.letter.as_ref().and_then(|letter| letter.publisher.clone());
+    match (Command::decode(&dead.body, dead.envelope()), provider.or(dead.identity.provider.as_ref())) {
+        (Ok(command), Some(provider)) => Opening { publisher, ..Opening::of(&command, provider) },
+        _ => Opening { publisher, ..Opening::of_refused(&dead.identity, &dead.body) },
     }
 }
 

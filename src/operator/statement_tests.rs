@@ -14,6 +14,7 @@ use crate::domain::progress::Progress;
 fn discard() -> LastWord {
     let amqp = AmqpSettings {
         uri: "amqp://127.0.0.1".parse().unwrap(),
+        user: None,
         ca_file: None,
         client_cert: None,
         connect_timeout: Duration::from_secs(1),

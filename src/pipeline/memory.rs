@@ -121,6 +121,21 @@ impl Memory {
         }
     }
 
+    /// Tells whether a message that is refused unchecked may have been begun all the same, before the rules for publishers were
+    /// changed: the broker gave it to somebody, and nothing on record speaks against it.
+    pub(super) fn may_have_begun(&self, parcel: &Parcel) -> bool {
+        parcel.redelivered && (self.ledger().is_none() || self.has_accepted(parcel))
+    }
+
+    /// Tells whether the command in a message is on record as its own publisher's, who was allowed to send it then.
+    pub(super) fn has_accepted(&self, parcel: &Parcel) -> bool {
+        self.case(&parcel.identity.id).is_some_and(|case| {
+            let Some(known) = &case.opening else { return false };
+            let is_publisher = known.publisher.is_none() || known.publisher == parcel.travel.publisher;
+            is_publisher && !case.is_other_than(parcel.opening())
+        })
+    }
+
     /// Tells whether the ledger has lost what became of a message which it knew when ferryd sent it on.
     ///
     /// # Errors

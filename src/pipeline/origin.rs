@@ -49,12 +49,14 @@ pub(super) fn read_progress(delivery: &Delivery, names: &Names, now: Timestamp) 
     // A key of the contract has three words, those of ferryd's own exchanges have two.
     let is_published_under = delivery.routing_key.as_str().split('.').count() == 3;
     let routing_key = is_published_under.then(|| delivery.routing_key.to_string());
-    let fresh = |routing_key| Travel { routing_key, ..Travel::fresh(now) };
+    let publisher = delivery.properties.user_id().as_ref().map(ToString::to_string);
+    let fresh = |routing_key| Travel { routing_key, publisher, unchecked: true, ..Travel::fresh(now) };
     let read = || Travel::read(delivery.properties.headers().as_ref());
     if is_own(exchange) {
         return match read() {
             Some(travel) => (travel, ProgressSource::Headers),
-            None => (fresh(None), ProgressSource::Unreadable),
+            // Whoever sent it on has checked it; how far it has come nobody knows.
+            None => (Travel { unchecked: false, ..fresh(None) }, ProgressSource::Unreadable),
         };
     }
     let is_published = exchange != names.poison()
@@ -82,7 +84,12 @@ impl Memory {
             (_, Some(case), _) if may_be_another && case.is_other_than(parcel.opening()) => parcel.start_over(),
             (_, Some(case), Some(claim)) if case.knows_step(step(&claim.progress)) => parcel.believe(*claim),
             (_, Some(case), _) => parcel.place(progress_of(&case, Timestamp::now())),
-            (_, None, _) => parcel.place(Progress { unknown: true, ..Progress::fresh(Timestamp::now()) }),
+            (_, None, _) => {
+                // Where it is perhaps its publisher's, nobody is known to have checked it.
+                let unchecked = may_be_another;
+                parcel.place(Progress { unknown: true, ..Progress::fresh(Timestamp::now()) });
+                (parcel.travel.publisher, parcel.travel.unchecked) = (parcel.user(), unchecked);
+            }
         }
         self.recall_all(parcel, operation);
     }
@@ -97,8 +104,8 @@ impl Parcel {
 
     /// Takes it for its publisher's: another command is known by its id.
     fn start_over(&mut self) {
-        let routing_key = self.travel.routing_key.take();
-        self.travel = Travel { routing_key, ..Travel::fresh(Timestamp::now()) };
+        let (routing_key, publisher) = (self.travel.routing_key.take(), self.user());
+        self.travel = Travel { routing_key, publisher, unchecked: true, ..Travel::fresh(Timestamp::now()) };
         (self.source, self.fresh, self.expires_at) = (ProgressSource::Publisher, true, None);
     }
 

@@ -299,6 +299,8 @@ impl Outbox {
         let letter = DeadLetter {
             key_retention_s: idempotency.map(|idempotency| idempotency.retention.as_secs()),
             expires_at: parcel.expires_at,
+            publisher: parcel.travel.publisher.clone(),
+            unchecked: parcel.travel.unchecked,
             ..DeadLetter::new(parcel.identity.clone(), kind, failure, progress, place)
         };
         // A dead letter is plain data; it always has a JSON form.

@@ -12,6 +12,7 @@ use lapin::types::ShortString;
 use serde_json::Value;
 
 use super::origin::{self, ProgressSource, read_progress};
+use super::publisher_rules::PublisherRules;
 use crate::amqp::headers::{self, Travel};
 use crate::amqp::message::Message;
 use crate::amqp::topology::Names;
@@ -25,7 +26,7 @@ use crate::domain::lifecycle::{Kind, Limits};
 use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 use crate::domain::progress::Progress;
-use crate::provider::{Idempotency, Operation, Provider};
+use crate::provider::{Account, Idempotency, Operation, Provider};
 
 /// A message that ferryd has to answer for.
 #[derive(Debug, Clone)]
@@ -76,6 +77,8 @@ pub struct Refusal {
     pub failure: Failure,
     /// Whether it may have been fit once, and a request sent: the provider file may have been changed since.
     pub perhaps_sent: bool,
+    /// Whether it is refused by the rules for publishers.
+    pub is_disallowed: bool,
 }
 
 impl Refusal {
@@ -90,7 +93,7 @@ impl Refusal {
     ) -> Box<Self> {
         let mut parcel = Parcel::of_stray(delivery, names, now);
         parcel.identity.provider = Some(provider.name.clone());
-        Box::new(Self { parcel, kind: Kind::Poison, failure, perhaps_sent: true })
+        Box::new(Self { parcel, kind: Kind::Poison, failure, perhaps_sent: true, is_disallowed: false })
     }
 }
 
@@ -184,29 +187,38 @@ impl Parcel {
         self.opening = OnceLock::from(self.refused());
     }
 
-    /// Finds out what is wrong with a message for `provider`, as far as its fields and names tell. Its payload is not looked at,
-    /// which may be what breaks those who handle it.
-    pub(super) fn find_fault(&self, provider: Option<&Provider>) -> Option<Failure> {
+    /// Finds out what is wrong with a message for `provider`, as far as its publisher, its fields and its names tell. Its payload is
+    /// not looked at, which may be what breaks those who handle it.
+    pub(super) fn find_fault(&mut self, provider: Option<&Provider>, rules: &PublisherRules) -> Option<Failure> {
         let envelope = Envelope {
             routing_key: self.travel.routing_key.as_deref(),
             message_id: self.properties.message_id().as_ref().map(ShortString::as_str),
             correlation_id: None,
         };
-        match Command::decode(&self.body, envelope) {
-            Err(invalid) => Some(invalid.failure),
-            Ok(command) => check_names(&command, provider?).err(),
-        }
+        let command = match Command::decode(&self.body, envelope) {
+            Err(invalid) => return Some(invalid.failure),
+            Ok(command) => command,
+        };
+        let provider = provider?;
+        let checked = check_publisher(&command, provider, rules, &mut self.travel);
+        checked.and_then(|()| find_operation(&command, provider)).err()
     }
 
     fn refused(&self) -> Opening {
-        Opening { asked: self.asked.clone(), ..Opening::of_refused(&self.identity, &self.body) }
+        let (asked, publisher) = (self.asked.clone(), self.travel.publisher.clone());
+        Opening { asked, publisher, ..Opening::of_refused(&self.identity, &self.body) }
     }
 
     fn opening_of(&self, command: &Command) -> Opening {
         let provider = self.identity.provider.as_ref().or(command.provider.as_ref());
         let Some(provider) = provider else { return self.refused() };
         let (identity, asked) = (self.identity.clone().shortened(), self.asked.clone());
-        Opening { identity, content: content(command, provider), asked }
+        Opening { identity, content: content(command, provider), asked, publisher: self.travel.publisher.clone() }
+    }
+
+    /// The AMQP user that published this very message, by the broker's word.
+    pub(super) fn user(&self) -> Option<String> {
+        self.properties.user_id().as_ref().map(ToString::to_string)
     }
 
     /// The step it is at.
@@ -272,13 +284,19 @@ impl Order {
     ///
     /// # Errors
     /// [`Refusal`]: the message is no valid command for this provider, or a continuation that can't be understood.
-    pub fn read(delivery: &Delivery, provider: &Provider, names: &Names, now: Timestamp) -> Result<Self, Box<Refusal>> {
-        let progress = read_progress(delivery, names, now);
+    pub fn read(
+        delivery: &Delivery,
+        provider: &Provider,
+        names: &Names,
+        rules: &PublisherRules,
+        now: Timestamp,
+    ) -> Result<Self, Box<Refusal>> {
+        let mut progress = read_progress(delivery, names, now);
         let key = progress.0.routing_key.clone();
         let refuse = |identity: Identity, progress, kind, failure, perhaps_sent| {
             let mut parcel = Parcel::new(delivery, identity, progress, names);
             parcel.identity.provider = Some(provider.name.clone());
-            Box::new(Refusal { parcel, kind, failure, perhaps_sent })
+            Box::new(Refusal { parcel, kind, failure, perhaps_sent, is_disallowed: false })
         };
         let command = match Command::decode(&delivery.data, envelope(delivery, key.as_deref())) {
             Ok(command) => command,
@@ -290,9 +308,15 @@ impl Order {
         if progress.1.is_unproven() {
             return Err(refuse(identity, progress, Kind::Unresolved, origin::unreadable_headers(), false));
         }
-        let operation = match check(&command, provider) {
+        let checked = check_publisher(&command, provider, rules, &mut progress.0)
+            .and_then(|()| check_operation(&command, provider));
+        let operation = match checked {
             Ok(operation) => operation,
-            Err(failure) => return Err(refuse(identity, progress, Kind::Invalid, failure, true)),
+            Err(failure) => {
+                let is_disallowed = progress.0.unchecked && check_account(&command, provider).is_ok();
+                let refusal = refuse(identity, progress, Kind::Invalid, failure, true);
+                return Err(Box::new(Refusal { is_disallowed, ..*refusal }));
+            }
         };
         let mut parcel = Parcel::new(delivery, identity, progress, names);
         parcel.settle_key(operation);
@@ -355,14 +379,13 @@ pub(super) fn unknown_account(provider: &Provider, account: &Name) -> Failure {
 
 /// Checks a command against the provider it arrived at.
 pub(crate) fn check<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation, Failure> {
-    let operation = check_names(command, provider)?;
-    let faults = operation.payload.check(&command.payload);
-    if faults.is_empty() { Ok(operation) } else { Err(Failure::new("invalid_payload", faults.join("; "))) }
+    check_account(command, provider)?;
+    check_operation(command, provider)
 }
 
-/// Checks a command against the provider it arrived at, but for its payload.
-fn check_names<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation, Failure> {
-    let Provider { name, kind, operations, .. } = provider;
+/// Checks that a command is for the provider it arrived at, and finds its account.
+fn check_account<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Account, Failure> {
+    let Provider { name, kind, accounts, .. } = provider;
     if command.kind != *kind {
         let message = format!("provider `{name}` is of type `{kind}`, not `{}`", command.kind);
         return Err(Failure::new("type_mismatch", message));
@@ -370,9 +393,33 @@ fn check_names<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Oper
     if command.provider.as_ref().is_some_and(|named| named != name) {
         return Err(Failure::new("key_mismatch", format!("arrived on the queue of provider `{name}`")));
     }
-    if !provider.accounts.contains_key(&command.account) {
-        return Err(unknown_account(provider, &command.account));
+    accounts.get(&command.account).map(AsRef::as_ref).ok_or_else(|| unknown_account(provider, &command.account))
+}
+
+/// Holds a command against the rules for publishers, where nobody has done so before.
+fn check_publisher(
+    command: &Command,
+    provider: &Provider,
+    rules: &PublisherRules,
+    travel: &mut Travel,
+) -> Result<(), Failure> {
+    let account = check_account(command, provider)?;
+    if travel.unchecked {
+        rules.check(command, travel.publisher.as_deref(), provider, account)?;
+        travel.unchecked = false;
     }
+    Ok(())
+}
+
+/// Checks that the provider can do what a command asks for.
+fn check_operation<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation, Failure> {
+    let operation = find_operation(command, provider)?;
+    let faults = operation.payload.check(&command.payload);
+    if faults.is_empty() { Ok(operation) } else { Err(Failure::new("invalid_payload", faults.join("; "))) }
+}
+
+fn find_operation<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation, Failure> {
+    let Provider { name, operations, .. } = provider;
     operations.get(&command.operation).ok_or_else(|| {
         let known: Vec<_> = operations.keys().map(ToString::to_string).collect();
         let message =

@@ -100,9 +100,10 @@ impl Parcel {
         let text = |property: &'_ Option<ShortString>| property.as_ref().map(ToString::to_string).unwrap_or_default();
         let provider = self.identity.provider.as_ref().map_or("", Name::as_str);
         let routing_key = self.travel.routing_key.as_deref().unwrap_or_default();
-        let (publisher, message_id) = (text(self.properties.user_id()), text(self.properties.message_id()));
+        let publisher = self.travel.publisher.as_deref().unwrap_or_default();
+        let message_id = text(self.properties.message_id());
         let hop = self.travel.hop.to_be_bytes();
-        let texts = [provider, routing_key, &publisher, &message_id].map(str::as_bytes);
+        let texts = [provider, routing_key, publisher, &message_id].map(str::as_bytes);
         self.identity.id = self.identity.id.of_refused(&[&texts[..], &[&hop, &self.body]].concat());
         self.forget_opening();
     }

@@ -115,8 +115,16 @@ impl Strays {
         let operation = Self::identify(&mut parcel, provider);
         // The broker does not say whether anybody held it before.
         parcel.redelivered = true;
-        self.pipeline.memory.recall_all(&mut parcel, operation);
-        let fault = if parcel.fresh { parcel.find_fault(provider) } else { None };
+        let Pipeline { memory, publisher_rules, .. } = self.pipeline.as_ref();
+        if memory.has_accepted(&parcel) {
+            parcel.travel.unchecked = false;
+        }
+        let fault = if parcel.fresh { parcel.find_fault(provider, publisher_rules) } else { None };
+        if fault.is_some() && parcel.travel.unchecked && memory.ledger().is_some() {
+            parcel.forget_opening();
+        } else {
+            memory.recall_all(&mut parcel, operation);
+        }
         let (kind, failure) = match fault {
             // It would have been refused whenever it was taken up.
             Some(fault) => (lifecycle::unfit(&parcel.travel.progress), fault),

@@ -19,12 +19,14 @@ use serde_json::Value as Json;
 use url::Url;
 
 use super::fault::{Faults, FileError, Place};
+use super::publishers::{PublisherFile, compile_publishers};
 use super::registry::files;
 use super::rest::expression::NAME;
 use super::rest::file::ProviderFile;
 use super::source::Source;
 use super::{Adapter, Webhook, shape};
 use crate::domain::name::Name;
+use crate::domain::publisher::PublisherList;
 
 static SCHEMA: LazyLock<Json> = LazyLock::new(|| schemars::schema_for!(AccountFile).to_value());
 
@@ -42,6 +44,8 @@ pub struct Account {
     pub adapter: Arc<dyn Adapter>,
     /// Verifies the account's webhook calls; `None` where the provider has no endpoint.
     pub webhook: Option<Arc<dyn Webhook>>,
+    /// The AMQP users that may publish commands for it; `None` where every user may.
+    pub publishers: Option<PublisherList>,
     /// Where the provider is.
     pub base_url: Url,
     /// Every secret of the account, so that the exchange log can mask it wherever it appears.
@@ -59,6 +63,11 @@ struct AccountFile {
     /// What expressions see as `account.<name>`, such as a region or a shop.
     #[serde(default)]
     account: BTreeMap<String, String>,
+    /// The AMQP users that may publish commands for this account, in place of those of the provider file: names, or tables such as
+    /// `{ user = "warehouse", ids = ["wh-"] }`. Absent in both: every user may.
+    #[schemars(with = "Vec<PublisherFile>")]
+    #[serde(default)]
+    publishers: Option<Vec<PublisherFile>>,
 }
 
 /// An account as the files state it.
@@ -70,6 +79,8 @@ pub(super) struct Stated {
     pub(super) secrets: BTreeMap<String, String>,
     /// Its values, those of the provider file among them.
     values: BTreeMap<String, String>,
+    /// Its publishers: those that its own file states, or else the provider file.
+    publishers: Option<Vec<PublisherFile>>,
     /// Its own file; `None` for the account that is the provider file itself.
     own: Option<Own>,
 }
@@ -124,7 +135,13 @@ impl Names {
 impl Stated {
     /// The account that a provider file is by itself.
     fn whole(file: &ProviderFile) -> Self {
-        Self { name: Name::default_account(), secrets: BTreeMap::new(), values: file.account.clone(), own: None }
+        Self {
+            name: Name::default_account(),
+            secrets: BTreeMap::new(),
+            values: file.account.clone(),
+            publishers: file.publishers.clone(),
+            own: None,
+        }
     }
 
     /// Reads the file of an account.
@@ -142,7 +159,8 @@ impl Stated {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let mut values = provider.account.clone();
         values.extend(file.account);
-        Ok(Self { name, secrets: file.secrets, values, own: Some(Own { source, folder, faults }) })
+        let publishers = file.publishers.or_else(|| provider.publishers.clone());
+        Ok(Self { name, secrets: file.secrets, values, publishers, own: Some(Own { source, folder, faults }) })
     }
 
     /// Where faults of the account are said: in its own file, or else in the provider file.
@@ -158,6 +176,11 @@ impl Stated {
     /// Its values.
     pub(super) fn values<'a>(&'a self, names: &'a Names) -> Values<'a> {
         Values { name: &self.name, names: &names.values, of_name: &self.values }
+    }
+
+    /// The AMQP users that may publish commands for it; `None` where every user may. What is wrong is said at `place`.
+    pub(super) fn publishers(&self, place: &Place<'_>) -> Option<PublisherList> {
+        self.publishers.as_deref().map(|files| compile_publishers(files, &place.key("publishers")))
     }
 
     /// Refuses what the account lacks that another one states, and a value that would hide its name.

@@ -155,7 +155,7 @@ fn every_fault_of_account_files_is_said_with_file_line_and_key() {
         ),
         (
             vec![("default.toml", DEFAULT), ("us.toml", &format!("base_url = \"https://evil.example\"\n{US}"))],
-            vec!["accounts/us.toml:1: base_url: unknown key; write one of `secrets`, `account`"],
+            vec!["accounts/us.toml:1: base_url: unknown key; write one of `secrets`, `account`, `publishers`"],
         ),
         (
             vec![("us.toml", &format!("{US}name = \"x\"\n"))],
@@ -176,6 +176,60 @@ fn every_fault_of_account_files_is_said_with_file_line_and_key() {
             .collect();
         assert_eq!(found.len(), faults.len(), "{found:#?}");
         assert!(found.iter().zip(&faults).all(|(found, fault)| found.starts_with(fault)), "{found:#?} {faults:#?}");
+    }
+}
+
+/// Who may publish for an account, as `ferryd provider show` says it.
+fn publishers(provider: &Provider, name: &str) -> Option<Vec<String>> {
+    account(provider, name).publishers.as_ref().map(|list| list.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn an_account_states_its_publishers_or_has_those_of_the_provider_file_or_takes_all() {
+    let all = SHOP.replace("secrets = {", "publishers = [\"shop\"]\nsecrets = {");
+    let own = format!("publishers = [{{ user = \"warehouse\", ids = [\"wh-\", \"stock.\"] }}, \"desk\"]\n{US}");
+    let listed = |texts: &[&str]| Some(texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>());
+    for (file, us, expected) in [
+        (SHOP, US, [None, None]),
+        (SHOP, own.as_str(), [None, listed(&["warehouse (ids wh-…, stock.…)", "desk"])]),
+        (all.as_str(), US, [listed(&["shop"]), listed(&["shop"])]),
+        (all.as_str(), own.as_str(), [listed(&["shop"]), listed(&["warehouse (ids wh-…, stock.…)", "desk"])]),
+    ] {
+        let (_folder, provider) = read(file, &[("default.toml", DEFAULT), ("us.toml", us)]);
+        let provider = provider.unwrap_or_else(|errors| panic!("{}", lines(&errors)));
+        assert_eq!(["default", "us"].map(|name| publishers(&provider, name)), expected, "{us}");
+    }
+    let alone = "use = \"stripe\"\nsecrets = { api_key = \"sk\" }\npublishers = [\"shop\"]\n";
+    let provider = fixture::parse(alone).unwrap_or_else(|errors| panic!("{}", lines(&errors)));
+    assert_eq!(publishers(&provider, "default"), listed(&["shop"]));
+}
+
+#[test]
+fn publishers_that_nobody_can_mean_are_refused_with_file_line_and_key() {
+    let (provider, account) = ("shop.toml:9", "accounts/us.toml:1");
+    for (text, fault) in [
+        ("[]", "publishers: is empty, so nobody could publish; name a user, or leave it out"),
+        ("\"shop\"", "publishers: is text; write a list in brackets"),
+        ("[7]", "publishers[0]: is a number; write text in quotes or a table"),
+        ("[\"\"]", "publishers[0]: is no name of an AMQP user; write 1 to 255 bytes"),
+        (
+            "[\"a\", { user = \"a\", ids = [\"x\"] }]",
+            "publishers[1]: `a` is there twice; write all of its `ids` in one",
+        ),
+        ("[{ ids = [\"x\"] }]", "publishers[0].user: is missing; write it"),
+        ("[{ user = \"a\", id = [\"x\"] }]", "publishers[0].id: unknown key; did you mean `ids`"),
+        ("[{ user = \"a\", ids = [] }]", "publishers[0].ids: is empty, so the user could use no id; write how its ids"),
+        ("[{ user = \"a\", ids = [\"\"] }]", "publishers[0].ids[0]: no id begins so; write 1 to 128 of"),
+        ("[{ user = \"a\", ids = [\"x\", \"wh/\"] }]", "publishers[0].ids[1]: no id begins so; write 1 to 128 of"),
+    ] {
+        let key = format!("publishers = {text}\n");
+        let file = SHOP.replace("account = {", &format!("{key}account = {{"));
+        for (file, us, place) in [(SHOP, format!("{key}{US}"), account), (file.as_str(), US.to_owned(), provider)] {
+            let (folder, provider) = read(file, &[("default.toml", DEFAULT), ("us.toml", &us)]);
+            let Err(errors) = provider else { panic!("{text} is taken") };
+            let found = lines(&errors).replace(&format!("{}/", folder.path().display()), "");
+            assert!(found.starts_with(&format!("{place}: {fault}")) && errors.len() == 1, "{found}");
+        }
     }
 }
 

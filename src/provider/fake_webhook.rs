@@ -27,10 +27,11 @@ pub(super) fn apply(provider: Provider) -> Provider {
 /// The provider with the webhook, for each of its accounts.
 pub(crate) fn given(provider: Provider) -> Provider {
     let given = |(name, account): (Name, Arc<Account>)| {
-        let Account { name: own, adapter, base_url, secrets, .. } = account.as_ref();
+        let Account { name: own, adapter, publishers, base_url, secrets, .. } = account.as_ref();
         let (own, adapter, base_url, secrets) = (own.clone(), adapter.clone(), base_url.clone(), secrets.clone());
         let webhook = Some(Arc::new(FakeWebhook) as Arc<dyn Webhook>);
-        (name, Arc::new(Account { name: own, adapter, webhook, base_url, secrets }))
+        let publishers = publishers.clone();
+        (name, Arc::new(Account { name: own, adapter, webhook, publishers, base_url, secrets }))
     };
     let accounts = provider.accounts.into_iter().map(given).collect();
     Provider { accounts, ..provider }

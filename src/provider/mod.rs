@@ -16,6 +16,7 @@ mod fixture;
 pub mod link;
 mod parse;
 mod payload;
+mod publishers;
 pub mod registry;
 mod rest;
 mod shape;

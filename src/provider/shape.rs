@@ -60,13 +60,19 @@ impl<'s> Shape<'s> {
             place.key(tag).drop_value(format!("`{word}` is not known; {}", suggest::one_of(known)));
             return false;
         }
+        let takes_text = branches.iter().any(is_free_text);
+        if takes_text && value.is_string() {
+            return true;
+        }
         let words: Vec<&str> = branches.iter().flat_map(words).collect();
         let mut tables = branches.iter().map(|branch| self.resolve(branch));
         let table = tables.find(|branch| branch.get("type").and_then(Json::as_str) == Some("object"));
         match tag(branches) {
             None if table.is_some() && value.is_object() => table.is_some_and(|table| self.fits(table, value, place)),
             None if table.is_some() && !value.as_str().is_some_and(|word| words.contains(&word)) => {
-                place.drop_value(format!("is {}; {} or a table", article(value), suggest::one_of(words.into_iter())));
+                let text =
+                    if takes_text { "write text in quotes".to_owned() } else { suggest::one_of(words.into_iter()) };
+                place.drop_value(format!("is {}; {text} or a table", article(value)));
                 false
             }
             Some(tag) => {
@@ -112,6 +118,11 @@ impl<'s> Shape<'s> {
             fits
         });
     }
+}
+
+/// Tells whether a schema takes any text.
+fn is_free_text(schema: &Json) -> bool {
+    schema.get("type").and_then(Json::as_str) == Some("string") && words(schema).is_empty()
 }
 
 /// The words that a schema takes: `const`, `enum`.

@@ -16,7 +16,7 @@ use super::commands::{Commands, Failed, Standing, Submission, Submitted};
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::error::BrokerError;
 use crate::amqp::headers::put_trace;
-use crate::amqp::message::{Message, TooLong, short};
+use crate::amqp::message::{Message, TooLong, short, with_user};
 use crate::amqp::topology::Names;
 use crate::domain::command::ANY;
 use crate::domain::command_id::CommandId;
@@ -74,7 +74,7 @@ impl Recorded {
     async fn put_down(&self, submission: &Submission) -> Result<Option<Submitted>, Failed> {
         let Ok(ledger) = self.ledger() else { return Ok(None) };
         let Submission { command, provider, by, .. } = submission;
-        let opening = Opening::of(command, provider);
+        let opening = Opening { publisher: self.amqp.user.clone(), ..Opening::of(command, provider) };
         let step = Step::call(0, 1);
         let (reason, by) = (Reason::Submitted, Some(by.clone()));
         let opened = Opened { opening, step, fresh: true, recorded: false, reason, until: None, by };
@@ -113,7 +113,8 @@ fn is_taken_up(case: &Case) -> bool {
     case.history.iter().any(|transition| !matches!(transition.reason.as_str(), "submitted" | "cancel_wished"))
 }
 
-fn message(names: &Names, submission: Submission) -> Result<Message, TooLong> {
+/// The message of a command that ferryd itself publishes, as this user of the broker.
+fn message(names: &Names, user: Option<&str>, submission: Submission) -> Result<Message, TooLong> {
     let Submission { command, body, trace, .. } = submission;
     let provider = command.provider.as_ref().map_or(ANY, Name::as_str);
     let key = format!("{}.{provider}.{}", command.kind, command.operation);
@@ -125,6 +126,7 @@ fn message(names: &Names, submission: Submission) -> Result<Message, TooLong> {
         .with_message_id(short(command.id.as_str())?)
         .with_timestamp(u64::try_from(Timestamp::now().as_second()).unwrap_or_default())
         .with_headers(headers);
+    let properties = with_user(properties, user)?;
     Ok(Message { exchange: short(&names.commands())?, routing_key: short(&key)?, properties, body: body.into() })
 }
 
@@ -150,8 +152,8 @@ impl Commands for Recorded {
             if let Some(known) = self.put_down(&submission).await? {
                 return Ok(known);
             }
-            let message =
-                message(&self.pipeline.names, submission).map_err(|error| Failed::Broker(error.to_string()))?;
+            let message = message(&self.pipeline.names, self.amqp.user.as_deref(), submission)
+                .map_err(|error| Failed::Broker(error.to_string()))?;
             self.pipeline.broker.publish_or_refuse(&message, &CancellationToken::new()).await?;
             Ok(Submitted::UnderWay)
         }

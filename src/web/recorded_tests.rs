@@ -31,9 +31,10 @@ fn a_submitted_command_is_a_message_like_any_other() {
     for (provider, key) in [("stripe", "payment.stripe.charge"), ("any", "payment.any.charge")] {
         let submission = submission(provider);
         let body = submission.body.clone();
-        let message = message(&names, submission).unwrap();
+        let message = message(&names, Some("ferryd"), submission).unwrap();
         assert_eq!((message.exchange.as_str(), message.routing_key.as_str()), ("ferry.commands", key));
         assert_eq!(message.body, body);
+        assert_eq!(message.properties.user_id().as_ref().map(ShortString::as_str), Some("ferryd"));
         let headers = message.properties.headers().as_ref();
         assert_eq!((text(headers, "traceparent"), text(headers, "tracestate")), (Some("00-a-b-01"), Some("x=y")));
         let envelope = Envelope { routing_key: Some(key), ..Envelope::default() };

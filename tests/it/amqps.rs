@@ -87,6 +87,16 @@ async fn a_broker_is_reached_over_tls_with_a_client_certificate_and_by_no_other_
     assert_eq!(word(&events.terminal("wrong", SOON).await, "data.error.code"), "unknown_operation");
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
+    for (user, text) in
+        [("ferry", "reached"), ("stranger", "user_id property set to 'stranger' but authenticated user was 'ferry'")]
+    {
+        let named = setup(&node, &ca, Some((&client, &client_key))).env("FERRYD_AMQP__USER", user);
+        let mut check = named.command(&["check", "--connect"]);
+        let checked = tokio::task::spawn_blocking(move || check.output().unwrap()).await.unwrap();
+        let printed = String::from_utf8(checked.stdout).unwrap();
+        let tried = printed.lines().rfind(|line| line.starts_with("broker "));
+        assert!(tried.is_some_and(|line| line.contains(text)), "{printed}");
+    }
 
     let cases = [
         (other.text("ca.pem"), Some((client.as_str(), client_key.as_str())), "UnknownIssuer"),

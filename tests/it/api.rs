@@ -18,20 +18,20 @@ use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, and, charge, command, send, word};
 
 /// Somebody who speaks HTTP.
-struct Client {
+pub(crate) struct Client {
     address: SocketAddr,
     headers: String,
 }
 
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: HashMap<String, String>,
-    body: Value,
+    pub(crate) body: Value,
 }
 
 impl Client {
     /// Somebody on the daemon's host, who reads its token.
-    async fn of(daemon: &Daemon) -> Self {
+    pub(crate) async fn of(daemon: &Daemon) -> Self {
         let line = daemon.wait_for_log(SOON, |line| line["message"] == "the token of this host is in a file").await;
         let token = std::fs::read_to_string(word(&line, "file")).unwrap();
         Self::without_token(daemon).await.with("authorization", &format!("Bearer {}", token.trim()))
@@ -43,7 +43,7 @@ impl Client {
         Self { address: word(&line, "address").parse().unwrap(), headers: String::new() }
     }
 
-    fn with(&self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(&self, name: &str, value: &str) -> Self {
         Self { address: self.address, headers: format!("{}{name}: {value}\r\n", self.headers) }
     }
 
@@ -75,11 +75,11 @@ impl Client {
         self.ask("GET", path, "").await
     }
 
-    async fn post(&self, command: &Value) -> Answer {
+    pub(crate) async fn post(&self, command: &Value) -> Answer {
         self.ask("POST", "/v1/commands", &command.to_string()).await
     }
 
-    async fn wait_ready(&self) {
+    pub(crate) async fn wait_ready(&self) {
         eventually(SOON, "ferryd is ready", async || (self.get("/readyz").await.status == 200).then_some(())).await;
     }
 }

@@ -52,6 +52,7 @@ impl Writer {
 fn settings(uri: &str) -> AmqpSettings {
     AmqpSettings {
         uri: uri.parse().unwrap(),
+        user: None,
         ca_file: None,
         client_cert: None,
         connect_timeout: Duration::from_secs(5),

@@ -42,6 +42,7 @@ mod operator;
 mod outage;
 mod poison;
 mod poisoned;
+mod publishers;
 mod race;
 mod refusals;
 mod refused;

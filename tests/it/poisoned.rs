@@ -88,7 +88,7 @@ async fn hold(channel: &Channel, broker: &Broker, queue: &str, count: u32) -> Ve
 }
 
 /// Gives the messages of a queue back until the broker takes them out of it.
-async fn poison(broker: &Broker, queue: &str, count: u32, to: &str) {
+pub(crate) async fn poison(broker: &Broker, queue: &str, count: u32, to: &str) {
     let channel = broker.channel().await;
     broker.await_depth(queue, count).await;
     eventually(SOON, "they are poison", async || {

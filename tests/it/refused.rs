@@ -23,6 +23,7 @@ use crate::rig::{Rig, SOON, and, charge, dead, word};
 fn settings(uri: &str) -> AmqpSettings {
     AmqpSettings {
         uri: uri.parse().unwrap(),
+        user: None,
         ca_file: None,
         client_cert: None,
         connect_timeout: Duration::from_secs(10),

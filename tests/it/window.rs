@@ -37,6 +37,7 @@ impl Bench {
         let vhost = Node::shared().await.vhost().await;
         let settings = AmqpSettings {
             uri: vhost.uri().parse().unwrap(),
+            user: None,
             ca_file: None,
             client_cert: None,
             connect_timeout: Duration::from_secs(10),

@@ -49,7 +49,7 @@ fn refused() -> real::Record {
     let event = Event::new(identity.clone(), Moment { generation: 0, attempt: 1, at }, happening, Trace::default());
     let finished = real::Finished {
         step: real::Step::call(0, 1),
-        opening: Some(real::Opening { identity, content: REFUSED.to_string(), asked: None }),
+        opening: Some(real::Opening { identity, content: REFUSED.to_string(), asked: None, publisher: None }),
         fresh: true,
         call: None,
         unknown: false,
@@ -62,7 +62,7 @@ fn refused() -> real::Record {
 }
 
 fn opening(content: u8) -> real::Opening {
-    real::Opening { identity: identity(), content: content.to_string(), asked: None }
+    real::Opening { identity: identity(), content: content.to_string(), asked: None, publisher: None }
 }
 
 impl Failed {

@@ -145,6 +145,7 @@ fn print_record(letter: &DeadLetter, out: &mut Output) -> Result<(), CommandErro
         ("first sent", letter.first_sent.map(|time| time.to_string())),
         ("expires", letter.expires_at.map(|time| time.to_string())),
         ("routing key", letter.routing_key.clone()),
+        ("publisher", letter.publisher.clone()),
         ("by", Some(format!("ferryd {} at {}", letter.version, letter.host))),
     ];
     for (name, value) in pairs {

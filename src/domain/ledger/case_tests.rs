@@ -64,7 +64,12 @@ pub(super) fn id(number: u64) -> RecordId {
 
 fn opening(content: &str) -> Opening {
     let body = json!({ "id": "order-1", "type": "payment", "provider": "stripe", "operation": "charge" });
-    Opening { identity: Identity::glean(&body, b"", Envelope::default()), content: content.to_owned(), asked: None }
+    Opening {
+        identity: Identity::glean(&body, b"", Envelope::default()),
+        content: content.to_owned(),
+        asked: None,
+        publisher: None,
+    }
 }
 
 pub(super) fn started(guard: Guard) -> Started {

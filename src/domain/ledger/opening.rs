@@ -11,13 +11,15 @@ impl Opening {
     /// Of a command for `provider`.
     #[must_use]
     pub fn of(command: &Command, provider: &Name) -> Self {
-        Self { identity: command.identity(provider).shortened(), content: content(command, provider), asked: None }
+        let (identity, content) = (command.identity(provider).shortened(), content(command, provider));
+        Self { identity, content, asked: None, publisher: None }
     }
 
     /// Of a message that is no valid command: the same message again is the same.
     #[must_use]
     pub fn of_refused(identity: &Identity, body: &[u8]) -> Self {
-        Self { identity: identity.clone().shortened(), content: format!("raw:{}", digest(body)), asked: None }
+        let (identity, content) = (identity.clone().shortened(), format!("raw:{}", digest(body)));
+        Self { identity, content, asked: None, publisher: None }
     }
 
     /// Whether it is a command for this account of this provider.

@@ -86,6 +86,9 @@ pub struct Opening {
     /// Where its publisher waits for the end, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
+    /// The AMQP user that published it, by the broker's word: ferryd's own for what came by the API. Absent where it is not named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<String>,
 }
 
 /// See [`Fact::Opened`].

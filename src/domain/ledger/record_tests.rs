@@ -17,7 +17,12 @@ fn id(number: u64) -> RecordId {
 fn opening() -> Opening {
     let body = json!({ "id": "order-1", "type": "payment", "provider": "stripe", "operation": "charge" });
     let asked = Some(Asked { reply_to: "shop.replies".to_owned(), correlation_id: Some("call-1".to_owned()) });
-    Opening { identity: Identity::glean(&body, b"", Envelope::default()), content: "c".to_owned(), asked }
+    Opening {
+        identity: Identity::glean(&body, b"", Envelope::default()),
+        content: "c".to_owned(),
+        asked,
+        publisher: None,
+    }
 }
 
 fn person() -> Person {

@@ -71,7 +71,7 @@ impl Sample {
     }
 
     fn opening(&self) -> Opening {
-        Opening { identity: self.identity.clone(), content: "c".repeat(43), asked: None }
+        Opening { identity: self.identity.clone(), content: "c".repeat(43), asked: None, publisher: None }
     }
 
     fn event(&self, step: Step, at: Timestamp, happening: Happening) -> Event {

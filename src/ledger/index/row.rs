@@ -28,6 +28,8 @@ pub struct Row {
     pub operation: Option<Name>,
     /// The publisher's reference.
     pub reference: Option<String>,
+    /// The AMQP user that published it, where the broker has vouched for that.
+    pub publisher: Option<String>,
     /// The state it is in.
     pub state: State,
     /// Why it failed.
@@ -61,6 +63,7 @@ impl Row {
     #[must_use]
     pub fn new(id: CommandId, case: Case) -> Self {
         let (state, dead) = (case.state(), case.ending.as_ref().is_some_and(Ending::is_dead));
+        let publisher = case.opening.as_ref().and_then(|opening| opening.publisher.clone());
         let identity = case.opening.map(|opening| opening.identity);
         let (created_at, last) = (case.history.first().map(|first| first.at), case.history.last());
         let detail = last.and_then(|last| last.detail.clone());
@@ -71,6 +74,7 @@ impl Row {
             account: None,
             operation: None,
             reference: None,
+            publisher,
             state,
             kind: None,
             code: None,

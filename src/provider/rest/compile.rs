@@ -20,6 +20,7 @@ use super::token::GrantContext;
 use super::{Rest, RestOperation};
 use crate::domain::command::ANY;
 use crate::domain::name::Name;
+use crate::domain::publisher::PublisherList;
 use crate::provider::account::{Names, Stated, Values};
 use crate::provider::fault::Place;
 use crate::provider::link::{EchoTokens, Links};
@@ -125,6 +126,7 @@ struct Opened {
     account_variable: Value,
     shared: Option<Shared>,
     webhook: Option<Arc<dyn Webhook>>,
+    publishers: Option<PublisherList>,
 }
 
 impl Opened {
@@ -142,7 +144,14 @@ impl Opened {
         let (of_file, values) = (SecretsOfFile { names: &names.secrets, secrets: &secrets }, stated.values(names));
         let known = Known::in_request(&names.secrets).with_account(values.names).with(callback_url);
         let shared = shared(file, of_file, &values, &known, &place);
-        Self { name: stated.name.clone(), account_variable: values.variable(), shared, webhook: None, secrets }
+        Self {
+            name: stated.name.clone(),
+            account_variable: values.variable(),
+            publishers: stated.publishers(&place),
+            shared,
+            webhook: None,
+            secrets,
+        }
     }
 
     /// Adds the endpoint for webhook calls, once it is known what the operations ask the provider to call.
@@ -160,12 +169,12 @@ impl Opened {
     }
 
     fn account(self, provider: &Name, operations: &Arc<BTreeMap<Name, RestOperation>>) -> Option<Account> {
-        let Self { name, secrets, account_variable, shared, webhook } = self;
+        let Self { name, secrets, account_variable, shared, webhook, publishers } = self;
         let (shared, provider, operations) = (shared?, provider.clone(), Arc::clone(operations));
         let (base_url, values) = (shared.base_url.as_url().clone(), secrets.values().cloned().collect());
         let secret_variable = secrets.variable();
         let adapter = Rest { name: provider, shared, secret_variable, account_variable, operations };
-        Some(Account { name, adapter: Arc::new(adapter), webhook, base_url, secrets: values })
+        Some(Account { name, adapter: Arc::new(adapter), webhook, publishers, base_url, secrets: values })
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) use self::lookup::{LookupChoice, LookupFile};
 use crate::domain::exchange::Method;
 use crate::domain::outcome::Verdict;
 use crate::provider::example::file::{CallbackExampleFile, ExampleFile};
+use crate::provider::publishers::PublisherFile;
 use crate::provider::webhook::file::WebhookFile;
 
 /// A provider of ferryd: where it is, how calls are authorised, what it can do.
@@ -51,6 +52,9 @@ pub(in crate::provider) struct ProviderFile {
     /// The folder of accounts, relative to this file: each `*.toml` in it is one, named like the file, whose `[secrets]` and
     /// `[account]` go over those here. Commands that name no account mean `default.toml`. Absent: the one account `default`.
     pub(in crate::provider) accounts_dir: Option<String>,
+    /// The AMQP users that may publish commands for the accounts: names, or tables such as
+    /// `{ user = "warehouse", ids = ["wh-"] }`. An account file's own go in place of these. Absent: every user may.
+    pub(in crate::provider) publishers: Option<Vec<PublisherFile>>,
     /// The most time for DNS, TCP and TLS together; a duration. Default: `10s`.
     pub(super) connect_timeout: Option<String>,
     /// The most time for a whole exchange; a duration up to `10m`, above `connect_timeout`. Default: `30s`.

@@ -98,7 +98,13 @@ impl Broker {
         !self.try_publish("", queue, b"{}", persistent()).await.unwrap()
     }
 
-    async fn try_publish(&self, exchange: &str, key: &str, body: &[u8], as_: BasicProperties) -> lapin::Result<bool> {
+    pub(crate) async fn try_publish(
+        &self,
+        exchange: &str,
+        key: &str,
+        body: &[u8],
+        as_: BasicProperties,
+    ) -> lapin::Result<bool> {
         let options = BasicPublishOptions::default();
         let confirm = self.publishing.basic_publish(exchange.into(), key.into(), options, body, as_).await?;
         Ok(matches!(confirm.await?, Confirmation::Ack(_)))

@@ -36,9 +36,14 @@ impl Vhost {
         format!("amqp://ferry:ferry@{address}/{}", self.name)
     }
 
+    /// The name of a user of this virtual host.
+    pub(crate) fn user_name(&self, name: &str) -> String {
+        format!("{name}-{}", self.name)
+    }
+
     /// Another user who may do everything in this virtual host; returns where that user connects.
     pub(crate) async fn user(&self, name: &str) -> String {
-        let (vhost, user) = (&self.name, format!("{name}-{}", self.name));
+        let (vhost, user) = (&self.name, self.user_name(name));
         self.control
             .eval(&format!(
                 r#"ok = rabbit_auth_backend_internal:add_user(<<"{user}">>, <<"{user}">>, <<"ferry">>),
@@ -47,6 +52,21 @@ impl Vhost {
             ))
             .await;
         format!("amqp://{user}:{user}@{}/{vhost}", self.address())
+    }
+
+    /// Another user who may publish commands and nothing else, under routing keys that a pattern matches; returns where that user
+    /// connects.
+    pub(crate) async fn publisher(&self, name: &str, keys: &str) -> String {
+        let (vhost, user, uri) = (&self.name, self.user_name(name), self.user(name).await);
+        self.control
+            .eval(&format!(
+                r#"ok = rabbit_auth_backend_internal:set_permissions(
+                   <<"{user}">>, <<"{vhost}">>, <<"^$">>, <<"^ferry\.commands$">>, <<"^$">>, <<"ferry">>),
+                   ok = rabbit_auth_backend_internal:set_topic_permissions(
+                   <<"{user}">>, <<"{vhost}">>, <<"ferry.commands">>, <<"{keys}">>, <<"^$">>, <<"ferry">>)"#
+            ))
+            .await;
+        uri
     }
 
     /// Lets a user of [`user`](Self::user) read the ledger, or not. Whoever reads it already goes on.

@@ -106,6 +106,7 @@ pub(super) fn impatient() -> LedgerSettings {
 fn amqp(uri: &str) -> AmqpSettings {
     AmqpSettings {
         uri: uri.parse().unwrap(),
+        user: None,
         ca_file: None,
         client_cert: None,
         connect_timeout: Duration::from_secs(10),
@@ -128,7 +129,7 @@ const FIRST: Step = Step::call(0, 1);
 
 /// Somebody begins the first call of a command that has no key.
 pub(crate) fn started(id: &str) -> Record {
-    let opening = Opening { identity: identity(id), content: "c0ffee".repeat(10), asked: None };
+    let opening = Opening { identity: identity(id), content: "c0ffee".repeat(10), asked: None, publisher: None };
     let started = Started {
         step: FIRST,
         opening: Some(opening),

@@ -160,6 +160,7 @@ pub(super) fn buried(letter: &DeadLetter) -> BasicProperties {
 pub(super) fn settings(uri: &str) -> AmqpSettings {
     AmqpSettings {
         uri: uri.parse().unwrap(),
+        user: None,
         ca_file: None,
         client_cert: None,
         connect_timeout: Duration::from_secs(10),

@@ -1,0 +1,113 @@
+//! The rules for fresh commands that their messages do not hold: a command of no named provider is carried out where the route
+//! leads, and an account takes commands of its publishers alone.
+//!
+//! The broker vouches for both only in part. Before RabbitMQ 4.0.3 topic permissions do not count for the headers `CC` and
+//! `BCC`, so a message can lie in the queue of a provider that its publisher may not name. The property `user_id` is the
+//! publisher's own, and RabbitMQ refuses another one than the user of the connection.
+//!
+//! A command is held against the rules once, before anything else is done about it. What was sent on before that, or was given up
+//! and is replayed, says so in a header of ferryd's own, beside the name of its publisher.
+
+use std::collections::BTreeMap;
+
+use crate::domain::command::Command;
+use crate::domain::name::Name;
+use crate::domain::outcome::Failure;
+use crate::domain::publisher::BoundPrefixes;
+use crate::provider::registry::Registry;
+use crate::provider::{Account, Provider};
+
+/// Whose fresh commands are carried out, and where.
+#[derive(Debug, Clone, Default)]
+pub struct PublisherRules {
+    /// ferryd's own AMQP user. What it publishes was authorised before: by the scope of an API token, or on the command line.
+    own_user: Option<String>,
+    routes: BTreeMap<Name, Name>,
+    bound: BoundPrefixes,
+}
+
+impl PublisherRules {
+    /// Makes the rules of these providers and routes, for a ferryd that is this user of the broker.
+    #[must_use]
+    pub fn new(registry: &Registry, own_user: Option<String>) -> Self {
+        let accounts = registry.iter().flat_map(|provider| provider.accounts.values());
+        let bound = BoundPrefixes::of(accounts.filter_map(|account| account.publishers.as_ref()));
+        let routes = registry.routes().map(|(kind, provider)| (kind.clone(), provider.clone())).collect();
+        Self { own_user, routes, bound }
+    }
+
+    /// Holds a command against the rules that lies in the queue of this provider and is for this account of it.
+    ///
+    /// # Errors
+    /// The failure, one of the codes `not_routed_here`, `publisher_unknown`, `publisher_not_allowed`, `id_not_allowed`.
+    pub(super) fn check(
+        &self,
+        command: &Command,
+        publisher: Option<&str>,
+        provider: &Provider,
+        account: &Account,
+    ) -> Result<(), Failure> {
+        self.check_route(command, &provider.name)?;
+        if self.own_user.is_some() && publisher == self.own_user.as_deref() {
+            return Ok(());
+        }
+        check_publisher(command, publisher, provider, account)?;
+        let Some(prefix) = self.bound.bound_to_others(&command.id, publisher) else { return Ok(()) };
+        let message = format!(
+            "ids that begin with `{prefix}` are bound to another publisher; send the command under an id of your own, or with \
+             the property `user_id` if they are yours"
+        );
+        Err(Failure::new("id_not_allowed", message))
+    }
+
+    fn check_route(&self, command: &Command, here: &Name) -> Result<(), Failure> {
+        if command.provider.is_some() {
+            return Ok(());
+        }
+        let kind = &command.kind;
+        let leads = match self.routes.get(kind) {
+            Some(provider) if provider == here => return Ok(()),
+            Some(provider) => format!("the route of type `{kind}` leads to `{provider}`"),
+            None => format!("no route says which provider takes commands of type `{kind}`"),
+        };
+        let message = format!(
+            "the command names no provider and came into the queue of `{here}`, but {leads}: the route was changed meanwhile, an \
+             old binding is still there, or the publisher sent it here with the header CC or BCC"
+        );
+        Err(Failure::new("not_routed_here", message))
+    }
+}
+
+/// Holds a command against the publishers of its account. They are not told: whoever publishes need not know them.
+fn check_publisher(
+    command: &Command,
+    publisher: Option<&str>,
+    provider: &Provider,
+    account: &Account,
+) -> Result<(), Failure> {
+    let Some(publishers) = &account.publishers else { return Ok(()) };
+    let (provider, account) = (&provider.name, &account.name);
+    let Some(user) = publisher else {
+        let message = format!(
+            "account `{account}` of provider `{provider}` takes commands of certain publishers alone, and the message does not say \
+             who sent it; set the AMQP property `user_id` to the user of the connection"
+        );
+        return Err(Failure::new("publisher_unknown", message));
+    };
+    let Some(allowed) = publishers.find(user) else {
+        let message = format!("user `{user}` may not publish for account `{account}` of provider `{provider}`");
+        return Err(Failure::new("publisher_not_allowed", message));
+    };
+    if allowed.may_use(&command.id) {
+        return Ok(());
+    }
+    let prefixes = allowed.id_prefixes.join("`, `");
+    let message = format!(
+        "user `{user}` may only use ids that begin with `{prefixes}` at account `{account}` of provider `{provider}`"
+    );
+    Err(Failure::new("id_not_allowed", message))
+}
+
+#[cfg(test)]
+#[path = "publisher_rules_tests.rs"]
+mod tests;

@@ -1,0 +1,343 @@
+//! Whose commands are carried out: what topic permissions, the property `user_id` and ferryd's own lists of publishers come to.
+
+use jiff::{SignedDuration, Timestamp};
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString};
+use serde_json::{Value, json};
+
+use crate::harness::broker::{Broker, persistent};
+use crate::harness::wait::eventually;
+use crate::operator::recorded::{asked, ferryd};
+use crate::poisoned::poison;
+use crate::rig::{File, Rig, SOON, and, command, dead, word};
+
+const COMMANDS: &str = "ferry.commands";
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(text))
+}
+
+fn with_header(name: &str, value: AMQPValue) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    headers.insert(name.into(), value);
+    persistent().with_headers(headers)
+}
+
+/// Properties that have the broker copy a message to another routing key.
+fn copied(header: &str, key: &str) -> BasicProperties {
+    let mut keys = FieldArray::default();
+    keys.push(text(key));
+    with_header(header, AMQPValue::FieldArray(keys))
+}
+
+/// A rig with two providers of one type, and the route of that type.
+async fn routed(provider: &str) -> Rig {
+    let files = [("acme", File::default()), ("bravo", File::default())];
+    Rig::with(&format!("[routes]\npayment = \"{provider}\""), &files).await
+}
+
+fn any(id: &str) -> Value {
+    command("any", "charge", id, json!({}))
+}
+
+/// The id that the publisher of a dead letter wrote.
+fn published_id(letter: &Value) -> &str {
+    word(letter, "command.id").split('/').next().unwrap()
+}
+
+/// The id under which a refused message is known to operators, once it is kept.
+async fn refused_id(rig: &Rig, id: &str, count: u32) -> String {
+    let letters = rig.dead_letters("acme", count).await;
+    let letters: Vec<Value> = letters.iter().map(dead).collect();
+    word(letters.iter().find(|letter| published_id(letter) == id).unwrap(), "command.id").to_owned()
+}
+
+/// How often a provider was called.
+fn called(rig: &Rig, provider: &str) -> u64 {
+    rig.sandbox.calls().paths.get(&format!("/{provider}/charges")).copied().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_publisher_does_not_reach_a_provider_that_its_topic_permission_refuses() {
+    const ACME: &str = "payment.acme.charge";
+    let rig = routed("bravo").await;
+    let daemon = rig.start().await;
+    let uri = rig.vhost.publisher("shop", "^payment\\\\.(any|nobody)\\\\.").await;
+    let shop = Broker::connect(&uri).await;
+    let direct = command("acme", "charge", "direct", json!({}));
+    let refused = shop.try_publish(COMMANDS, ACME, direct.to_string().as_bytes(), persistent()).await;
+    assert!(refused.is_err(), "the broker refuses what the routing key itself does not allow");
+
+    // Before RabbitMQ 4.0.3 the broker lets these through.
+    let shop = Broker::connect(&uri).await;
+    let table = [
+        ("cc", "payment.any.charge", any("cc"), copied("CC", ACME), "not_routed_here"),
+        ("bcc", "payment.any.charge", any("bcc"), copied("BCC", ACME), "not_routed_here"),
+        ("short", "payment.any.charge", any("short"), copied("CC", "x.acme"), "not_routed_here"),
+        ("long", "payment.any.charge", any("long"), copied("CC", "x.acme.y.z"), "not_routed_here"),
+        (
+            "named",
+            // A key that leads nowhere: elsewhere the message would be refused as well, and be kept there.
+            "payment.nobody.charge",
+            command("acme", "charge", "named", json!({})),
+            copied("CC", ACME),
+            "key_mismatch",
+        ),
+        ("other-key", "payment.nobody.charge", any("other-key"), copied("CC", ACME), "key_mismatch"),
+        ("other-operation", "payment.nobody.send", any("other-operation"), copied("CC", ACME), "key_mismatch"),
+        (
+            "no-operation",
+            "payment.any.refund",
+            command("any", "refund", "no-operation", json!({})),
+            copied("CC", ACME),
+            "not_routed_here",
+        ),
+    ];
+    for (_, key, command, properties, _) in &table {
+        shop.publish(COMMANDS, key, command.to_string().as_bytes(), properties.clone()).await;
+    }
+    let letters: Vec<Value> = rig.dead_letters("acme", 8).await.iter().map(dead).collect();
+    for (id, _, _, _, code) in &table {
+        let letter = letters.iter().find(|letter| published_id(letter) == *id).unwrap();
+        assert_eq!((word(letter, "kind"), word(letter, "code")), ("invalid", *code), "{letter:#}");
+        assert_eq!(letter["unknown"], false, "{letter:#}");
+    }
+    let told = letters.iter().find(|letter| word(letter, "code") == "not_routed_here").unwrap();
+    assert!(word(told, "message").contains("leads to `bravo`"), "{told:#}");
+    assert_eq!(called(&rig, "acme"), 0);
+    // Where the route leads, a command for any provider is carried out as before.
+    assert_eq!(word(&rig.carry(&any("routed")).await, "data.command.provider"), "bravo");
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_command_whose_route_was_changed_while_it_waited_is_kept_and_replayed_where_the_route_leads() {
+    let mut rig = routed("acme").await;
+    rig.declare().await;
+    rig.publish(&any("waited")).await;
+    rig.broker.await_depth("ferry.commands.acme", 1).await;
+    rig.setup = rig.setup.file("ferryd.toml", "[routes]\npayment = \"bravo\"");
+    let daemon = rig.start().await;
+    let event = rig.terminal("waited").await;
+    assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), ("invalid", "not_routed_here"));
+    let refused = refused_id(&rig, "waited", 1).await;
+    assert_eq!(asked(&rig, &["dead", "replay", &refused]).await["done"], 1);
+    let end = rig.events.first(SOON, |event| word(event, "data.state") == "completed").await;
+    assert_eq!((word(&end, "subject"), word(&end, "data.command.provider")), ("waited", "bravo"), "{end:#}");
+    assert_eq!((called(&rig, "acme"), called(&rig, "bravo")), (0, 1));
+    rig.broker.await_depth("ferry.dead.acme", 0).await;
+    rig.finish(&daemon).await;
+}
+
+/// A rig whose provider `acme` has an account that every user may use, and `till`, of which the users `shop` and `warehouse` are
+/// the publishers; `warehouse` under ids of its own.
+async fn listed(config: &str) -> Rig {
+    let rig = Rig::with(config, &[("acme", File { keys: "accounts_dir = \"accounts\"", ..File::default() })]).await;
+    let [shop, warehouse] = ["shop", "warehouse"].map(|name| rig.vhost.user_name(name));
+    let till = format!("publishers = [\"{shop}\", {{ user = \"{warehouse}\", ids = [\"wh-\"] }}]\n");
+    let mut rig = rig;
+    rig.setup = rig.setup.file("providers/accounts/default.toml", "").file("providers/accounts/till.toml", &till);
+    rig
+}
+
+/// A command for the account with publishers.
+fn till(id: &str, sandbox: Value) -> Value {
+    and(command("acme", "charge", id, sandbox), json!({ "account": "till" }))
+}
+
+/// Somebody who publishes payments at `acme`.
+struct Publisher {
+    broker: Broker,
+    user: String,
+}
+
+impl Publisher {
+    async fn new(rig: &Rig, name: &str) -> Self {
+        let uri = rig.vhost.publisher(name, "^payment\\\\.acme\\\\.").await;
+        Self { broker: Broker::connect(&uri).await, user: rig.vhost.user_name(name) }
+    }
+
+    async fn publish(&self, command: &Value, properties: BasicProperties) {
+        let key = format!("payment.acme.{}", word(command, "operation"));
+        self.broker.publish(COMMANDS, &key, command.to_string().as_bytes(), properties).await;
+    }
+
+    /// Publishes a command and says who does.
+    async fn publish_named(&self, command: &Value) {
+        self.publish(command, persistent().with_user_id(self.user.as_str().into())).await;
+    }
+}
+
+#[tokio::test]
+async fn an_account_with_publishers_takes_commands_of_no_other_user() {
+    let rig = listed("").await;
+    let daemon = rig.start().await;
+    let [shop, warehouse, stranger] = [
+        Publisher::new(&rig, "shop").await,
+        Publisher::new(&rig, "warehouse").await,
+        Publisher::new(&rig, "stranger").await,
+    ];
+    let plain = |id: &str| command("acme", "charge", id, json!({}));
+    let forged = with_header("ferry-publisher", text(&shop.user));
+    let named = |publisher: &Publisher| persistent().with_user_id(publisher.user.as_str().into());
+    let forged_and_named = named(&stranger).with_headers(forged.headers().clone().unwrap());
+    for (publisher, command, properties, code) in [
+        (&shop, till("listed", json!({})), named(&shop), ""),
+        (&warehouse, till("wh-listed", json!({})), named(&warehouse), ""),
+        (&stranger, plain("open"), named(&stranger), ""),
+        (&stranger, plain("open-unnamed"), persistent(), ""),
+        (&shop, till("unnamed", json!({})), persistent(), "publisher_unknown"),
+        (&stranger, till("unlisted", json!({})), named(&stranger), "publisher_not_allowed"),
+        (&stranger, till("forged", json!({})), forged, "publisher_unknown"),
+        (&stranger, till("forged-too", json!({})), forged_and_named, "publisher_not_allowed"),
+        (&warehouse, till("not-its-id", json!({})), named(&warehouse), "id_not_allowed"),
+        (&shop, till("wh-of-another", json!({})), named(&shop), "id_not_allowed"),
+        // Ids are one space: one that is bound is taken at no account.
+        (&stranger, plain("wh-of-another-too"), named(&stranger), "id_not_allowed"),
+    ] {
+        publisher.publish(&command, properties).await;
+        let id = word(&command, "id");
+        let event = rig.terminal(id).await;
+        assert_eq!(word(&event, "data.error.code"), code, "{event:#}");
+        assert_eq!(word(&event, "data.error.kind"), if code.is_empty() { "" } else { "invalid" }, "{event:#}");
+        assert_eq!(rig.calls(id).calls, u64::from(code.is_empty()), "{id}");
+    }
+    // The broker takes nobody for another.
+    let as_shop = stranger.broker.try_publish(COMMANDS, "payment.acme.charge", b"{}", named(&shop)).await;
+    assert!(as_shop.is_err(), "{as_shop:?}");
+    assert_eq!(word(&asked(&rig, &["status", "listed"]).await, "publisher"), shop.user);
+    let refused = refused_id(&rig, "unlisted", 7).await;
+    let shown = asked(&rig, &["dead", "show", &refused]).await;
+    assert_eq!(word(&shown[0], "record.publisher"), stranger.user, "{shown:#}");
+    assert!(ferryd(&rig, &["dead", "show", &refused]).await.out.contains(&stranger.user));
+    rig.finish(&daemon).await;
+}
+
+/// Whoever knows what another publisher has sent can neither end it nor learn of it by sending the same.
+#[tokio::test]
+async fn a_refused_copy_of_anothers_command_changes_nothing_about_it() {
+    let rig = listed("").await;
+    let daemon = rig.start().await;
+    let [shop, stranger] = [Publisher::new(&rig, "shop").await, Publisher::new(&rig, "stranger").await];
+    // One waits for its time, the other has ended.
+    let waits = and(
+        till("waits", json!({})),
+        json!({ "not_before": (Timestamp::now() + SignedDuration::from_secs(8)).to_string() }),
+    );
+    shop.publish_named(&waits).await;
+    eventually(SOON, "it waits", async || (ferryd(&rig, &["status", "waits"]).await.code == Some(0)).then_some(()))
+        .await;
+    shop.publish_named(&till("ended", json!({}))).await;
+    assert_eq!(word(&rig.terminal("ended").await, "data.state"), "completed");
+    for command in [waits, till("ended", json!({}))] {
+        stranger.publish_named(&command).await;
+    }
+    for letter in rig.dead_letters("acme", 2).await.iter().map(dead) {
+        assert_eq!((word(&letter, "kind"), word(&letter, "code")), ("invalid", "publisher_not_allowed"), "{letter:#}");
+        assert_eq!(
+            (&letter["unknown"], word(&letter, "publisher")),
+            (&json!(false), stranger.user.as_str()),
+            "{letter:#}"
+        );
+    }
+    let completed = |event: &Value| event["subject"] == "waits" && word(event, "data.state") == "completed";
+    rig.events.first(SOON, completed).await;
+    assert_eq!((rig.calls("waits").calls, rig.calls("ended").calls), (1, 1));
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn what_ferryd_publishes_itself_was_authorised_before() {
+    let rig = listed("").await;
+    let daemon = rig.start().await;
+    let body = till("wh-by-hand", json!({})).to_string();
+    let path = rig.setup.path().join("command.json");
+    std::fs::write(&path, body).unwrap();
+    let published = ferryd(&rig, &["publish", "--file", path.to_str().unwrap(), "--wait"]).await;
+    assert_eq!(published.code, Some(0), "{published:?}");
+    let client = crate::api::Client::of(&daemon).await;
+    client.wait_ready().await;
+    let answer = client.with("prefer", "wait=30").post(&till("by-the-api", json!({}))).await;
+    assert_eq!((answer.status, word(&answer.body, "data.state")), (200, "completed"), "{}", answer.body);
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_listed_publishers_command_goes_on_after_a_restart_although_its_messages_name_no_user() {
+    for config in ["", "ledger.enabled = false"] {
+        let rig = listed(config).await.changed("acme", "[\"1s\", \"1s\", \"1s\"]", "[\"5s\"]");
+        let daemon = rig.start().await;
+        let shop = Publisher::new(&rig, "shop").await;
+        shop.publish_named(&till("goes-on", json!({ "status": 429, "fail_times": 1 }))).await;
+        rig.broker.await_depth("ferry.retry.5s", 1).await;
+        let waiting = rig.broker.peek("ferry.retry.5s").await.remove(0).properties;
+        assert_eq!(waiting.user_id(), &None);
+        assert_eq!(
+            ferryd::amqp::message::text(waiting.headers().as_ref(), "ferry-publisher"),
+            Some(shop.user.as_str())
+        );
+        daemon.sigterm();
+        assert!(daemon.wait(SOON).await.success());
+        let daemon = rig.start().await;
+        let event = rig.terminal("goes-on").await;
+        assert_eq!((word(&event, "data.state"), &event["data"]["attempt"]), ("completed", &json!(2)), "{event:#}");
+        rig.finish(&daemon).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_command_is_carried_out_by_its_replay_only_once_its_publisher_may() {
+    let mut rig = listed("").await;
+    let daemon = rig.start().await;
+    let [shop, stranger] = [Publisher::new(&rig, "shop").await, Publisher::new(&rig, "stranger").await];
+    stranger.publish_named(&till("refused", json!({}))).await;
+    assert_eq!(word(&rig.terminal("refused").await, "data.error.code"), "publisher_not_allowed");
+    let first = refused_id(&rig, "refused", 1).await;
+    assert_eq!(asked(&rig, &["dead", "replay", &first]).await["done"], 1);
+    // It is another dead letter then.
+    let again = async || {
+        let letters = rig.broker.peek("ferry.dead.acme").await;
+        letters.iter().map(|letter| word(&dead(letter), "command.id").to_owned()).find(|id| *id != first)
+    };
+    let second = eventually(SOON, "it is refused again", again).await;
+    assert_eq!(called(&rig, "acme"), 0);
+    daemon.sigterm();
+    assert!(daemon.wait(SOON).await.success());
+
+    let both = format!("publishers = [\"{}\", \"{}\"]\n", shop.user, stranger.user);
+    rig.setup = rig.setup.file("providers/accounts/till.toml", &both);
+    let daemon = rig.start().await;
+    assert_eq!(asked(&rig, &["dead", "replay", &second]).await["done"], 1);
+    let completed = |event: &Value| event["subject"] == "refused" && word(event, "data.state") == "completed";
+    rig.events.first(SOON, completed).await;
+    assert_eq!(rig.calls("refused").calls, 1);
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_command_that_was_never_checked_is_checked_by_whichever_way_it_comes() {
+    let rig = listed("").await;
+    rig.declare().await;
+    let [shop, stranger] = [Publisher::new(&rig, "shop").await, Publisher::new(&rig, "stranger").await];
+    // Delivered too often, and then replayed.
+    shop.publish_named(&till("poison-listed", json!({}))).await;
+    stranger.publish_named(&till("poison-unlisted", json!({}))).await;
+    poison(&rig.broker, "ferry.commands.acme", 2, "ferry.poison").await;
+    // Sent on, because their queue was missing.
+    rig.broker.delete_queue("ferry.commands.acme").await;
+    shop.publish_named(&till("stray-listed", json!({}))).await;
+    stranger.publish_named(&till("stray-unlisted", json!({}))).await;
+    rig.broker.await_depth("ferry.unroutable", 2).await;
+    let daemon = rig.start().await;
+    assert_eq!(word(&rig.terminal("stray-listed").await, "data.state"), "completed");
+    assert_eq!(word(&rig.terminal("stray-unlisted").await, "data.error.code"), "publisher_not_allowed");
+    // It would have been refused whenever it was taken up.
+    assert_eq!(word(&rig.terminal("poison-unlisted").await, "data.error.code"), "publisher_not_allowed");
+    assert_eq!(word(&rig.terminal("poison-listed").await, "data.error.kind"), "poison");
+    let replayed = async || (ferryd(&rig, &["dead", "replay", "poison-listed"]).await.code == Some(0)).then_some(());
+    eventually(SOON, "its dead letter is replayed", replayed).await;
+    let completed = |event: &Value| event["subject"] == "poison-listed" && word(event, "data.state") == "completed";
+    rig.events.first(SOON, completed).await;
+    assert_eq!((rig.calls("poison-unlisted").calls, rig.calls("stray-unlisted").calls), (0, 0));
+    rig.finish(&daemon).await;
+}
