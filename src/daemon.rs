@@ -30,6 +30,7 @@ use crate::ledger::{Ledger, LedgerSettings};
 use crate::pipeline::callback::Callbacks;
 use crate::pipeline::in_flight::InFlight;
 use crate::pipeline::lane::Lanes;
+use crate::pipeline::lookup_limit::LookupLimit;
 use crate::pipeline::memory::Memory;
 use crate::pipeline::outbox::Outbox;
 use crate::pipeline::publisher_rules::PublisherRules;
@@ -38,6 +39,7 @@ use crate::pipeline::sweep::sweep;
 use crate::pipeline::{Pipeline, control};
 use crate::provider::Provider;
 use crate::provider::registry::Registry;
+use crate::transport::certificates::CertificateCache;
 use crate::transport::http::HttpSetupError;
 use crate::web::Desk;
 use crate::web::access::Tokens;
@@ -235,8 +237,9 @@ async fn answer(api: ApiSetup, amqp: AmqpSettings, pipeline: Arc<Pipeline>, regi
 /// Takes webhook calls in until ferryd stops.
 async fn take_in(webhooks: WebhooksSetup, pipeline: Arc<Pipeline>, registry: Arc<Registry>) {
     let WebhooksSetup { listener, tls, settings } = webhooks;
+    let certificates = CertificateCache::new();
     let queues = Queues::new(pipeline.broker.clone(), pipeline.names.clone());
-    let endpoint = Endpoint::new(registry, Arc::new(queues), settings, pipeline.stop.clone());
+    let endpoint = Endpoint::new(registry, Arc::new(queues), Arc::new(certificates), settings, pipeline.stop.clone());
     Arc::new(endpoint).serve(listener, tls).await;
 }
 
@@ -324,7 +327,8 @@ fn consumed(
     for lanes in lanes {
         if lanes.provider.is_called_back() {
             let (pipeline, provider) = (Arc::clone(pipeline), Arc::clone(&lanes.provider));
-            let callbacks = Callbacks { pipeline, provider, lanes: Arc::clone(&lanes) };
+            let unverified_lookups = LookupLimit::default();
+            let callbacks = Callbacks { pipeline, provider, lanes: Arc::clone(&lanes), unverified_lookups };
             let queue = names.callbacks_of(&lanes.provider.name);
             let window = DeliveryWindow::of_bytes(CALLBACK_PREFETCH, largest_call, CALLBACK_BYTES, CALLBACK_BYTES / 4);
             routes.push((queue, window, Route::Callbacks(Arc::new(callbacks))));

@@ -15,6 +15,7 @@
 //! | [`redact`] | the mask: takes secrets out of whatever leaves ferryd |
 //! | [`transport`] | HTTPS, and the exchange log |
 //! | [`amqp`] | topology, the link to the broker, publishing, consuming, headers |
+//! | [`keyed_limiter`] | how often something may happen for each of many keys |
 //! | [`ledger`] | what is known of every command: the index over the stream |
 //! | [`web`] | the HTTP API beside the queue, and where providers call back |
 //! | [`daemon`] | from a configuration to running lanes, and back down |
@@ -34,6 +35,7 @@ pub mod failpoint;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod keyed_limiter;
 pub mod ledger;
 pub mod operator;
 pub mod pipeline;

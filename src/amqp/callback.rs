@@ -1,4 +1,4 @@
-//! A verified webhook call as a message: written by the ingress, read by whoever consumes the queues of callbacks.
+//! A webhook call as a message: written by the ingress, read by whoever consumes the queues of callbacks.
 //!
 //! The body is the call's own, byte for byte. What else was received stands in headers of ferryd's own, so that a callback
 //! says whose it is wherever it has been moved to. A version reads what the versions before and after it wrote: headers
@@ -10,6 +10,7 @@
 //! | `ferry-received-at` | when, RFC 3339 |
 //! | `ferry-method`, `ferry-url` | how, and under which public address |
 //! | `ferry-headers` | the call's headers in their order, a JSON list of `[name, value]` |
+//! | `ferry-verified` | `no` where nothing proves the call: the body is a JSON list of what it is about, and nothing else is kept |
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -29,6 +30,9 @@ const RECEIVED_AT: &str = "ferry-received-at";
 const METHOD: &str = "ferry-method";
 const URL: &str = "ferry-url";
 const HEADERS: &str = "ferry-headers";
+const VERIFIED: &str = "ferry-verified";
+/// What [`VERIFIED`] says of a call that nothing proves; it is absent of any other.
+const NOT_VERIFIED: &str = "no";
 
 /// The AMQP property `type` of these messages.
 const KIND: &str = "ferry.callback";
@@ -36,7 +40,7 @@ const KIND: &str = "ferry.callback";
 /// Headers that are not kept: they can hold passwords, and the call has been verified by them already.
 const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
-/// A webhook call that was verified.
+/// A webhook call that was taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Callback {
     /// Given to it by ferryd. Copies of the message share it; where a provider calls again, that is another callback.
@@ -47,6 +51,10 @@ pub struct Callback {
     pub account: Name,
     /// When it was received, to the nanosecond.
     pub received_at: Timestamp,
+    /// False where nothing proves the call. Its body is a list of [`UnverifiedNotice`]s then.
+    ///
+    /// [`UnverifiedNotice`]: crate::domain::callback::UnverifiedNotice
+    pub is_verified: bool,
     /// The call, without `Authorization`, `Proxy-Authorization` and `Cookie` once it has been a message.
     pub call: RawCallback,
 }
@@ -61,7 +69,7 @@ pub struct Unreadable(&'static str);
 /// # Errors
 /// [`TooLong`] where prefix, provider and account together are: each for itself is short enough.
 pub fn to_message(callback: &Callback, names: &Names) -> Result<Message, TooLong> {
-    let Callback { id, provider, account, received_at, call } = callback;
+    let Callback { id, provider, account, received_at, is_verified, call } = callback;
     let kept: Vec<_> = call.headers.iter().filter(|(name, _)| !SECRET.contains(&name.as_str())).collect();
     let mut headers = FieldTable::default();
     put_text(&mut headers, PROVIDER, provider.as_str());
@@ -69,6 +77,9 @@ pub fn to_message(callback: &Callback, names: &Names) -> Result<Message, TooLong
     put_text(&mut headers, RECEIVED_AT, &received_at.to_string());
     put_text(&mut headers, METHOD, &call.method);
     put_text(&mut headers, URL, call.url.as_str());
+    if !is_verified {
+        put_text(&mut headers, VERIFIED, NOT_VERIFIED);
+    }
     // Pairs of texts always have a JSON form.
     put_text(&mut headers, HEADERS, &serde_json::to_string(&kept).unwrap_or_default());
     let mut properties = BasicProperties::default()
@@ -113,11 +124,13 @@ pub fn from_parts(properties: &BasicProperties, body: Bytes) -> Result<Callback,
         provider: get(PROVIDER)?.parse().map_err(|_| Unreadable(PROVIDER))?,
         account: get(ACCOUNT)?.parse().map_err(|_| Unreadable(ACCOUNT))?,
         received_at: get(RECEIVED_AT)?.parse().map_err(|_| Unreadable(RECEIVED_AT))?,
+        is_verified: text(headers, VERIFIED).is_none(),
         call: RawCallback {
             method: get(METHOD)?.to_owned(),
             url: get(URL)?.parse().map_err(|_| Unreadable(URL))?,
             headers: serde_json::from_str(get(HEADERS)?).map_err(|_| Unreadable(HEADERS))?,
             body,
+            certificate: None,
         },
     })
 }

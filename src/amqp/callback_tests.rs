@@ -13,6 +13,7 @@ fn callback() -> Callback {
         provider: "stripe".parse().unwrap(),
         account: "default".parse().unwrap(),
         received_at: "2026-12-01T08:00:00.123456789Z".parse().unwrap(),
+        is_verified: true,
         call: RawCallback {
             method: "POST".to_owned(),
             url: "https://hooks.example.com/webhooks/stripe?a=%2F+b&&c".parse().unwrap(),
@@ -23,6 +24,7 @@ fn callback() -> Callback {
                 header("x-twice", "two"),
             ],
             body: Bytes::from_static(b"{\"id\":\xff\0 }"),
+            certificate: None,
         },
     }
 }
@@ -86,7 +88,8 @@ proptest! {
             provider: provider.parse().unwrap(),
             account: account.parse().unwrap(),
             received_at: Timestamp::from_nanosecond(nanoseconds.into()).unwrap(),
-            call: RawCallback { method, url, headers, body: body.into() },
+            is_verified: nanoseconds % 2 == 0,
+            call: RawCallback { method, url, headers, body: body.into(), certificate: None },
         };
         let message = to_message(&callback, &names()).unwrap();
         prop_assert_eq!(read(message).unwrap(), callback);

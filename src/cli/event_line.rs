@@ -64,7 +64,7 @@ fn conflict_line(conflict: &ConflictEvent) -> StyledLine {
 
 /// The same for what a webhook call told; where its command is known, under that.
 fn callback_line(received: &ReceivedEvent) -> StyledLine {
-    let ReceivedData { command, provider, account, event, provider_reference, meaning, .. } = &received.data;
+    let ReceivedData { command, provider, account, verified, event, provider_reference, meaning, .. } = &received.data;
     let about =
         if *account == Name::default_account() { provider.to_string() } else { format!("{provider}/{account}") };
     Line {
@@ -75,7 +75,11 @@ fn callback_line(received: &ReceivedEvent) -> StyledLine {
         about,
         step: String::new(),
         reference: provider_reference.as_deref(),
-        told: excerpt(&format!("{} means {meaning}", event.as_deref().unwrap_or("a call"))),
+        told: excerpt(&format!(
+            "{}{} means {meaning}",
+            if *verified { "" } else { "unverified: " },
+            event.as_deref().unwrap_or("a call")
+        )),
     }
     .styled()
 }

@@ -37,6 +37,7 @@ fn conflicts_and_what_webhook_calls_tell_are_aligned_lines_too() {
             provider: "stripe".parse().unwrap(),
             account: account.parse().unwrap(),
             event: event.map(str::to_owned),
+            verified: true,
             provider_reference: reference.map(str::to_owned),
             meaning: "completed".to_owned(),
             result: None,

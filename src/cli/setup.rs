@@ -254,7 +254,7 @@ mod tests {
             let found = warnings(&config, &provider);
             assert_eq!(found.len(), count, "{found:?}");
             assert!(
-                found.iter().all(|line| line.starts_with("provider twilio: webhook: `verify` is \"none\"")),
+                found.iter().all(|line| line.starts_with("provider twilio: webhook: calls are not verified")),
                 "{found:?}"
             );
         }

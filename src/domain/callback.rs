@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::command_id::CommandId;
@@ -24,6 +26,8 @@ pub struct RawCallback {
     pub headers: Vec<(String, String)>,
     /// The body, byte for byte.
     pub body: Bytes,
+    /// The certificate that the call names as its signer's, where it is needed and was fetched. No part of the call itself.
+    pub certificate: Option<Bytes>,
 }
 
 impl RawCallback {
@@ -55,6 +59,9 @@ pub enum Unverified {
     /// The signature matches none of the secrets.
     #[error("the signature matches none of the secrets")]
     Forged,
+    /// The signer's certificate leads to no authority that is trusted.
+    #[error("the certificate of its signature leads to no authority that is trusted")]
+    Untrusted,
     /// It was signed too long ago, or too far in the future.
     #[error("it was signed too long ago, or in the future")]
     Stale,
@@ -81,6 +88,59 @@ pub struct Notice {
     pub amount: Option<StatedAmount>,
     /// All of it.
     pub body: Value,
+}
+
+/// One thing that a call tells which nothing proves: what it is about, and nothing else of the call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnverifiedNotice {
+    /// The provider's name for what happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// The provider's own id for what it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// A digest of both and of the provider's id for this telling of it, in hexadecimal: the same when it calls again.
+    pub digest: String,
+    /// True where the provider is to be asked about it.
+    pub asks: bool,
+}
+
+/// How many characters of a digest name a notice.
+const DIGEST_LENGTH: usize = 32;
+
+impl UnverifiedNotice {
+    /// Reduces a notice to what it is about.
+    #[must_use]
+    pub fn of(notice: &Notice) -> Self {
+        let Notice { event, id, reference, meaning, .. } = notice;
+        let mut hash = Sha256::new();
+        for part in [event, id, reference] {
+            let part = part.as_deref().unwrap_or_default().as_bytes();
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let digest = hex::encode(hash.finalize()).chars().take(DIGEST_LENGTH).collect();
+        // Whatever it says has happened, the provider is asked.
+        let asks = !matches!(meaning, Meaning::Progress(_) | Meaning::Nothing);
+        Self { event: event.clone(), reference: reference.clone(), digest, asks }
+    }
+}
+
+impl From<UnverifiedNotice> for Notice {
+    fn from(UnverifiedNotice { event, reference, digest, asks }: UnverifiedNotice) -> Self {
+        let meaning = if asks { Meaning::Lookup } else { Meaning::Nothing };
+        Self {
+            event,
+            id: Some(digest),
+            command: None,
+            token: None,
+            generation: None,
+            reference,
+            meaning,
+            amount: None,
+            body: Value::Null,
+        }
+    }
 }
 
 /// What a notice means for the command that it is about.

@@ -1,7 +1,7 @@
 //! What ferryd publishes about a provider's webhook call: the event `ferry.callback.received`.
 //!
 //! Every verified call is told, whether it belongs to a command or not, also long after its command has ended: bounces,
-//! disputes, trackers.
+//! disputes, trackers. Of a call that nothing proves no more is told than what it is about, under an id that no verified one has.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -21,7 +21,8 @@ const WORD: &str = "callback";
 pub struct ReceivedEvent {
     /// Always `1.0`.
     pub specversion: String,
-    /// `callback/<provider>/<account>/<the provider's id>`: the same when the provider calls again.
+    /// `callback/<provider>/<account>/<the provider's id>`, or `unverified/<provider>/<account>/<a digest>` where `data.verified` is
+    /// false: the same when the provider calls again.
     pub id: String,
     /// `/ferryd/<provider>`.
     pub source: String,
@@ -50,6 +51,10 @@ pub struct ReceivedData {
     pub provider: Name,
     /// The account whose endpoint it called.
     pub account: Name,
+    /// False where nothing proves that the provider made the call: anybody can have made it, so ask the provider before you act on
+    /// it. Then there is no `body`, and `meaning` is `lookup` or `nothing`.
+    #[serde(default = "is_verified_before")]
+    pub verified: bool,
     /// Its name for what happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
@@ -61,18 +66,24 @@ pub struct ReceivedData {
     /// What is known so far, of `progress`, as the provider's file maps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
-    /// What was called with, masked.
+    /// What was called with, masked; `null` where `verified` is false.
     pub body: Value,
+}
+
+/// Events of versions that did not say so were about verified calls, as far as anybody knew.
+fn is_verified_before() -> bool {
+    true
 }
 
 impl ReceivedEvent {
     /// The event about a notice; `id` is the provider's own, or one that copies share.
     #[must_use]
     pub fn new(id: &str, time: Timestamp, data: ReceivedData) -> Self {
-        let ReceivedData { provider, account, command, .. } = &data;
+        let ReceivedData { provider, account, command, verified, .. } = &data;
+        let space = if *verified { "callback" } else { "unverified" };
         Self {
             specversion: "1.0".to_owned(),
-            id: format!("callback/{provider}/{account}/{id}"),
+            id: format!("{space}/{provider}/{account}/{id}"),
             source: format!("/ferryd/{provider}"),
             r#type: "ferry.callback.received".to_owned(),
             subject: command.as_ref().map(|command| command.id.to_string()),

@@ -102,6 +102,7 @@ fn taken(provider: &Provider) {
         url: provider.default_account().unwrap().base_url.clone(),
         headers: Vec::new(),
         body: b"{}".to_vec().into(),
+        certificate: None,
     };
     assert_eq!(webhook.verify(&bare, now).is_ok(), believes_everybody, "a call without headers is not believed");
 }

@@ -170,6 +170,7 @@ fn drafts(name: &str) -> Vec<RawCallback> {
         url: "https://hooks.example.com/x?data.id=A7&a=%20b".parse().unwrap(),
         headers: [("content-type", *media_type), (id, "r1")].map(|(name, value)| (name.into(), value.into())).into(),
         body: body.to_vec().into(),
+        certificate: None,
     };
     bodies.iter().map(draft).collect()
 }

@@ -23,6 +23,7 @@ use tracing::{debug, error, info, warn};
 
 use super::lane::Lanes;
 use super::log::mask_of_notices;
+use super::lookup_limit::LookupLimit;
 use super::outbox::Outgoing;
 use super::proof::find_mismatch;
 use super::{Pipeline, ack};
@@ -46,7 +47,6 @@ use crate::domain::received::{ReceivedData, ReceivedEvent};
 use crate::domain::retry::Rung;
 use crate::ledger::{Ledger, Ruled};
 use crate::provider::Provider;
-use crate::provider::webhook::CalledWebhook;
 
 /// How often a call has waited for its command to become known.
 const TRIED: &str = "ferry-tried";
@@ -76,6 +76,8 @@ pub struct Callbacks {
     pub provider: Arc<Provider>,
     /// The lanes of the provider, whose accounts' secrets and tokens are masked.
     pub lanes: Arc<Lanes>,
+    /// Limits how often calls that nothing proves have a command looked up.
+    pub unverified_lookups: LookupLimit,
 }
 
 /// How far a call has come.
@@ -146,18 +148,7 @@ impl Callbacks {
     async fn follow(&self, delivery: &Delivery) -> Result<Following, BrokerError> {
         let provider = &self.provider.name;
         let read = callback::from_delivery(delivery).map_err(|error| error.to_string()).and_then(|callback| {
-            let notices = match self.provider.called_webhook(&callback.account) {
-                Some(CalledWebhook::OfAccount(webhook)) => {
-                    webhook.notices(&callback.call).masked(&mask_of_notices(&self.lanes, &callback))?
-                }
-                // Anybody can make such a call, to any account.
-                Some(CalledWebhook::StandIn(webhook)) if !webhook.is_verifying() => {
-                    debug!(%provider, account = %callback.account, "an unverified webhook call is for no account");
-                    Vec::new()
-                }
-                _ => return Err("the provider's file has no such account or no `webhook` any more".to_owned()),
-            };
-            Ok((callback, notices))
+            self.notices(&callback).map(|(notices, is_verified)| (Callback { is_verified, ..callback }, notices))
         });
         let (callback, notices) = match read {
             Ok(read) => read,
@@ -187,7 +178,7 @@ impl Callbacks {
     /// The command that the URL of a call names. A token that is not to be believed counts for nothing: who made the call has
     /// been verified before.
     fn named(&self, callback: &Callback) -> Option<Named> {
-        let Callback { id, provider, account, received_at, call } = callback;
+        let Callback { id, provider, account, received_at, call, .. } = callback;
         match self.provider.links.as_ref()?.named_by(account, call, *received_at)? {
             Ok(named) => Some(named),
             Err(reason) => {
@@ -264,7 +255,9 @@ impl Callbacks {
                     if question.is_none() && may_come {
                         following.again(item, tried + 1, true);
                     }
-                    following.messages.extend(question);
+                    // Anybody who knows the provider's id for it can make calls that nothing proves.
+                    let may_ask = |_: &Message| callback.is_verified || self.unverified_lookups.take(&id);
+                    following.messages.extend(question.filter(may_ask));
                 }
                 None => {}
             }
@@ -293,12 +286,13 @@ impl Callbacks {
 
     /// The event that tells of a notice.
     fn told(&self, callback: &Callback, item: usize, notice: &Notice, command: Option<Identity>) -> Option<Message> {
-        let Callback { id, account, received_at, .. } = callback;
+        let Callback { id, account, received_at, is_verified, .. } = callback;
         let data = ReceivedData {
             command,
             r#type: self.provider.kind.clone(),
             provider: self.provider.name.clone(),
             account: account.clone(),
+            verified: *is_verified,
             event: notice.event.clone(),
             provider_reference: notice.reference.clone(),
             meaning: notice.meaning.as_str().to_owned(),

@@ -272,6 +272,7 @@ fn exits_of_notice(site: &HostileSite, meaning: &str, body: &Value) -> Vec<Strin
         url: format!("https://hooks.example/webhooks/bank?as={meaning}&ferry={callback_token}").parse().unwrap(),
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         body: body.to_string().into(),
+        certificate: None,
     };
     let webhook = site.provider.default_account().unwrap().webhook.clone().unwrap();
     let mut exits = Vec::new();

@@ -42,7 +42,11 @@ impl Callbacks {
         let is_proven =
             |id: &&CommandId| notice.generation.is_some() || ledger.case(id).is_some_and(|case| case.is_known_by_id());
         let named = notice.command.as_ref().filter(is_proven).and_then(|id| self.own(ledger, account, id));
-        if named.is_some() {
+        // Where nobody signs calls, a token proves its own command and nothing about what another reference stands for.
+        let is_by_token_alone = || {
+            notice.generation.is_some() && self.provider.webhook(account).is_some_and(|webhook| !webhook.is_verifying())
+        };
+        if named.is_some() || is_by_token_alone() {
             return named;
         }
         match ledger.called(&self.provider.name, account, notice.reference.as_deref()?, |_| true).await {

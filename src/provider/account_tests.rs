@@ -96,6 +96,7 @@ fn what_one_account_signs_another_does_not_believe() {
         url: "https://hooks.example.com/webhooks/shop/us".parse().unwrap(),
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         body: "{}".into(),
+        certificate: None,
     };
     let [default, us] = ["default", "us"].map(|name| account(&provider, name).webhook.clone().unwrap());
     let signed = us.sign(&call, now, None).unwrap();

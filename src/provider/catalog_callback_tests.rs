@@ -33,6 +33,7 @@ fn notices(provider: &str, content_type: &str, body: &str) -> Vec<Notice> {
         url: "https://hooks.example.com/webhooks/x".parse().unwrap(),
         headers: vec![("content-type".to_owned(), content_type.to_owned())],
         body: body.to_owned().into(),
+        certificate: None,
     };
     provider.default_account().unwrap().webhook.as_ref().unwrap().notices(&call).masked(&Mask::default()).unwrap()
 }

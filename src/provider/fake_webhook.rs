@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use url::Url;
 
 use super::webhook::{CannotSign, PrivateKey, Step};
 use super::{Account, Provider, Webhook};
@@ -49,6 +50,10 @@ impl Webhook for FakeWebhook {
             Some(_) => Err(Unverified::Forged),
             None => Err(Unverified::Unsigned),
         }
+    }
+
+    fn certificate_url(&self, _: &RawCallback, _: Timestamp) -> Option<Url> {
+        None
     }
 
     fn is_verifying(&self) -> bool {

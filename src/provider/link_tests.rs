@@ -56,7 +56,7 @@ fn notify(request: &Request) -> String {
 
 fn call(url: &str) -> RawCallback {
     let body = json!({"type": "done"}).to_string().into();
-    RawCallback { method: "POST".to_owned(), url: url.parse().unwrap(), headers: Vec::new(), body }
+    RawCallback { method: "POST".to_owned(), url: url.parse().unwrap(), headers: Vec::new(), body, certificate: None }
 }
 
 /// The refusals of a file where callback URLs are configured, or not.

@@ -16,6 +16,7 @@ mod fixture;
 pub mod link;
 mod parse;
 mod payload;
+mod proof;
 mod publishers;
 pub mod registry;
 mod rest;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use url::Url;
 
 pub use self::account::{Account, account_schema};
 pub use self::fault::FileError;
@@ -102,6 +104,10 @@ pub trait Webhook: Send + Sync {
     /// # Errors
     /// [`Unverified`]: it is not to be believed.
     fn verify(&self, call: &RawCallback, now: Timestamp) -> Result<(), Unverified>;
+
+    /// The address of the certificate that a call has to be verified with, to be fetched into [`RawCallback::certificate`]; `None`
+    /// where none is needed, or none can make the call good.
+    fn certificate_url(&self, call: &RawCallback, now: Timestamp) -> Option<Url>;
 
     /// False where every call is taken, whoever made it.
     fn is_verifying(&self) -> bool;
@@ -208,6 +214,16 @@ impl Provider {
     #[must_use]
     pub fn mask_of(&self, account: &Account) -> Mask {
         Mask::new(&account.secrets, &self.log.mask)
+    }
+
+    /// The mask for a call to an account; for an account that does not exist that of all secrets of the provider.
+    #[must_use]
+    pub fn mask_of_called(&self, account: &Name) -> Mask {
+        if let Some(account) = self.accounts.get(account) {
+            return self.mask_of(account);
+        }
+        let secrets: Vec<_> = self.accounts.values().flat_map(|account| account.secrets.iter().cloned()).collect();
+        Mask::new(&secrets, &self.log.mask)
     }
 
     /// Whether it has endpoints for webhook calls.

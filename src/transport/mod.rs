@@ -3,6 +3,7 @@
 //! [`http`] sends a request and says what certainly did and did not happen, [`tokens`] keeps the access token that a provider
 //! may want, and [`exchange_log`] writes one record of each exchange.
 
+pub mod certificates;
 pub mod exchange_log;
 mod failure;
 pub mod handshake;

@@ -164,7 +164,7 @@ impl Drop for RequestUnderWay {
 }
 
 /// The address that stands for everything that one client can connect from.
-fn client(address: IpAddr) -> IpAddr {
+pub(super) fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         address @ IpAddr::V4(_) => address,
         address @ IpAddr::V6(_) => masked(address, IPV6_CLIENT),

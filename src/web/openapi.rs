@@ -247,7 +247,7 @@ fn can_be(kind: Kind, route: Route) -> bool {
     let is_one = matches!(route, Route::Command | Route::Exchanges);
     let writes = matches!(route, Route::Submit | Route::Cancel);
     match kind {
-        Kind::NotFound | Kind::MethodNotAllowed | Kind::Unverified => false,
+        Kind::NotFound | Kind::MethodNotAllowed | Kind::Unverified | Kind::TooManyRequests => false,
         Kind::Unauthorized => route.needs() != Needs::Nothing,
         Kind::Forbidden => route.needs() == Needs::Token(Role::Operate),
         Kind::InvalidRequest | Kind::Internal => is_list || is_one || writes,

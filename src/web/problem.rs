@@ -38,6 +38,8 @@ pub enum Kind {
     TooLarge,
     /// The body is of a type that is not taken.
     UnsupportedMediaType,
+    /// There are more requests than are taken.
+    TooManyRequests,
     /// The body is no command that could be carried out.
     InvalidCommand,
     /// ferryd failed.
@@ -60,7 +62,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -73,6 +75,7 @@ impl Kind {
         Self::TooLate,
         Self::TooLarge,
         Self::UnsupportedMediaType,
+        Self::TooManyRequests,
         Self::InvalidCommand,
         Self::Internal,
         Self::NoLedger,
@@ -102,6 +105,7 @@ impl Kind {
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "the body is of a type that is not taken")
             }
+            Self::TooManyRequests => ("too-many-requests", S::TOO_MANY_REQUESTS, "there are too many requests"),
             Self::InvalidCommand => ("invalid-command", S::UNPROCESSABLE_ENTITY, "the command can't be carried out"),
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "ferryd failed"),
             Self::NoLedger => ("no-ledger", S::NOT_IMPLEMENTED, "this needs the ledger"),
@@ -138,7 +142,7 @@ impl Kind {
     fn retry_after(self) -> Option<u16> {
         match self {
             Self::BrokerAway | Self::NotConfirmed | Self::Busy => Some(2),
-            Self::CatchingUp | Self::Stopping => Some(5),
+            Self::CatchingUp | Self::Stopping | Self::TooManyRequests => Some(5),
             Self::NewerVersion => Some(60),
             _ => None,
         }
@@ -248,8 +252,8 @@ mod tests {
             let response = Problem::new(kind, "so it is").with("code", "x").into_response();
             assert_eq!(response.status(), kind.status());
             assert_eq!(response.headers()[CONTENT_TYPE], MEDIA_TYPE);
-            let unavailable = kind.status() == StatusCode::SERVICE_UNAVAILABLE;
-            assert_eq!(response.headers().contains_key(RETRY_AFTER), unavailable, "{kind:?}");
+            let passes = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&kind.status());
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), passes, "{kind:?}");
             let body: Value = serde_json::from_slice(&to_bytes(response.into_body(), 4096).await.unwrap()).unwrap();
             let expected = json!({
                 "type": format!("urn:ferryd:problem:{}", kind.slug()), "title": kind.title(),

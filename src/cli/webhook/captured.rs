@@ -49,7 +49,7 @@ pub(crate) fn parse(bytes: &[u8], url: Option<&Url>) -> Result<Captured, String>
         Some(url) => url.clone(),
         None => called(&target, host)?,
     };
-    Ok(Captured { call: RawCallback { method, url, headers, body: body.to_vec().into() }, notes })
+    Ok(Captured { call: RawCallback { method, url, headers, body: body.to_vec().into(), certificate: None }, notes })
 }
 
 /// Head and body, parted at the first empty line.

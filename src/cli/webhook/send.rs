@@ -200,7 +200,7 @@ impl Send {
         let mut headers = vec![("content-type".to_owned(), content_type)];
         headers.extend(given.into_iter().filter(|header| !is_type(&header)));
         headers.extend(self.headers.iter().cloned());
-        Ok(RawCallback { method: "POST".to_owned(), url, headers, body: body.into() })
+        Ok(RawCallback { method: "POST".to_owned(), url, headers, body: body.into(), certificate: None })
     }
 
     fn exchange(&self, request: &Request, to: &PublicUrl) -> Result<Reply, CommandError> {

@@ -25,7 +25,8 @@ fn what_was_signed_is_asked_of_the_daemon_with_the_path_behind_its_address() {
     let public = address("https://hooks.example.com/ferry").unwrap();
     let url = public.called("/webhooks/twilio?a=1&bodySHA256=00").unwrap();
     let headers = vec![("x-twilio-signature".to_owned(), "AA==".to_owned())];
-    let call = RawCallback { method: "POST".to_owned(), url, headers: headers.clone(), body: "{}".into() };
+    let call =
+        RawCallback { method: "POST".to_owned(), url, headers: headers.clone(), body: "{}".into(), certificate: None };
     let to = address("http://127.0.0.1:8421/").unwrap();
     let request = request(&call, &public, &to).unwrap();
     assert_eq!(request.url.as_str(), "http://127.0.0.1:8421/webhooks/twilio?a=1&bodySHA256=00");

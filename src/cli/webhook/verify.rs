@@ -45,6 +45,9 @@ pub struct Verify {
     /// The time at which it came, such as 2026-12-01T08:00:00Z [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
+    /// The PEM file of the certificate that the call names, as its provider serves it; for PayPal's calls
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
     /// Print JSON: `believed`, `reason`, `challenge`, `steps`
     #[arg(long)]
     json: bool,
@@ -54,7 +57,7 @@ pub struct Verify {
 #[derive(Debug, Serialize)]
 struct Verdict {
     believed: bool,
-    /// Why it is not believed: `unsigned`, `forged`, `stale`.
+    /// Why it is not believed: `unsigned`, `forged`, `untrusted`, `stale`.
     reason: Option<&'static str>,
     /// What is answered where the provider only asks whether the endpoint is its owner's.
     challenge: Option<String>,
@@ -64,13 +67,17 @@ struct Verdict {
 impl Verify {
     pub(super) fn run(self, setup: &Setup, out: &mut Output) -> Result<(), CommandError> {
         let endpoint = endpoint(setup.provider(&self.name)?, self.account.as_ref())?;
-        let captured = captured::read(&self.file, self.url.as_ref())?;
+        let mut captured = captured::read(&self.file, self.url.as_ref())?;
+        if let Some(path) = &self.certificate {
+            let pem = std::fs::read(path).map_err(|source| CommandError::Input { path: path.clone(), source })?;
+            captured.call.certificate = Some(pem.into());
+        }
         let now = self.at.unwrap_or_else(Timestamp::now);
         let (verdict, result) = Verdict::of(endpoint, &captured, now);
         if self.json {
             out.json(&verdict)?;
         } else {
-            verdict.print(result, out)?;
+            verdict.print(result, endpoint.is_verifying(), out)?;
             if result == Err(Unverified::Stale) && self.at.is_none() {
                 out.line("it was held against this moment; say with --at when it came")?;
             }
@@ -97,13 +104,14 @@ impl Verdict {
         let reason = received.as_ref().err().map(|reason| match reason {
             Unverified::Unsigned => "unsigned",
             Unverified::Forged => "forged",
+            Unverified::Untrusted => "untrusted",
             Unverified::Stale => "stale",
         });
         let verdict = Self { believed: received.is_ok(), reason, challenge, steps: notes.chain(steps).collect() };
         (verdict, received.map(drop))
     }
 
-    fn print(&self, result: Result<(), Unverified>, out: &mut Output) -> Result<(), CommandError> {
+    fn print(&self, result: Result<(), Unverified>, is_verifying: bool, out: &mut Output) -> Result<(), CommandError> {
         for Step { looked_for, found, result } in &self.steps {
             let mark = match result {
                 StepResult::Passed => "ok",
@@ -116,7 +124,8 @@ impl Verdict {
         match (result, &self.challenge) {
             (Err(reason), _) => out.line(format!("refused: {reason}"))?,
             (Ok(()), Some(reply)) => out.line(format!("answered as a challenge: {reply}"))?,
-            (Ok(()), None) => out.line("believed: it is the provider's own")?,
+            (Ok(()), None) if is_verifying => out.line("believed: it is the provider's own")?,
+            (Ok(()), None) => out.line("taken: nothing proves who made it")?,
         }
         Ok(())
     }

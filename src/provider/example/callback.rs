@@ -46,7 +46,7 @@ fn call(example: &CallbackExampleFile) -> Result<RawCallback, url::ParseError> {
         url.query_pairs_mut().extend_pairs(&example.query);
     }
     let (headers, body) = message(&example.headers, example.body.as_ref());
-    Ok(RawCallback { method: "POST".to_owned(), url, headers, body })
+    Ok(RawCallback { method: "POST".to_owned(), url, headers, body, certificate: None })
 }
 
 fn compare_notice(at: &str, expected: &ExpectedNoticeFile, notice: &Notice, found: &mut Vec<Difference>) {

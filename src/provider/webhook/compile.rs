@@ -17,6 +17,7 @@ use super::file::{
     VerifyFile, VerifyTable, WebhookFile,
 };
 use super::key::Key;
+use super::paypal::{CertificateTrust, PaypalScheme};
 use super::place::{Place as InCall, SignaturePlace, TimestampPlace, Within};
 use super::reading::reading;
 use super::signed::Signed;
@@ -81,10 +82,51 @@ fn verification(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_
     match file.scheme {
         SchemeFile::Described => described(file, secrets, place).map(Box::new).map(Verification::Described),
         SchemeFile::AdyenPayments => adyen(file, secrets, place).map(Verification::AdyenPayments),
+        SchemeFile::Paypal => paypal(file, secrets, place),
     }
 }
 
-fn adyen(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<AdyenPayments> {
+fn paypal(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Verification> {
+    refuse_surplus("paypal", file, place);
+    if !file.keys.is_empty() {
+        place.key("keys").refuse("is fixed by the scheme `paypal`; leave it out");
+    }
+    let at = place.key("webhook_id");
+    let form =
+        "write `{{ secrets.webhook_id }}`, and under [secrets] the id that PayPal shows beside the webhook's address";
+    let Some(source) = &file.webhook_id else {
+        at.refuse(format!("is missing; {form}"));
+        return None;
+    };
+    let name = source.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
+    let Some(name) = name.and_then(|name| name.strip_prefix("secrets.")) else {
+        at.refuse(format!("names no secret; {form}"));
+        return None;
+    };
+    if file.optional.unwrap_or(false) && !secrets.names.contains(name) {
+        return Some(Verification::None);
+    }
+    let text = |source: &str, place: &Place<'_>| {
+        let text = place.check(Text::compile(source, &Known::in_secrets(secrets.names)))?;
+        let scope = Scope::new([("secrets".to_owned(), secrets.secrets.variable())].into());
+        text.string(&scope).ok().flatten()
+    };
+    let webhook_id = text(source, &at)?;
+    if webhook_id.is_empty() || webhook_id.contains('|') {
+        at.refuse("is no id of a webhook; copy it from PayPal's page of the app, or leave the secret out");
+        return None;
+    }
+    let at = place.key("intermediates");
+    let more = match &file.intermediates {
+        Some(source) => text(source, &at)?,
+        None => String::new(),
+    };
+    let trust = at.check(CertificateTrust::of_system(more.as_bytes()))?;
+    Some(Verification::Paypal(Box::new(PaypalScheme { webhook_id, trust: Arc::new(trust) })))
+}
+
+/// Refuses what describes a scheme, beside one that is fixed.
+fn refuse_surplus(scheme: &str, file: &VerifyTable, place: &Place<'_>) {
     let surplus = [
         ("algorithm", file.algorithm.is_some()),
         ("key_encoding", file.key_encoding.is_some()),
@@ -97,13 +139,31 @@ fn adyen(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> O
         ("unsigned_body", file.unsigned_body.is_some()),
     ];
     for (key, _) in surplus.iter().filter(|(_, written)| *written) {
-        place.key(key).refuse("is fixed by the scheme `adyen_payments`; leave it out");
+        place.key(key).refuse(format!("is fixed by the scheme `{scheme}`; leave it out"));
     }
+}
+
+/// Refuses the keys of PayPal's scheme in the table of another.
+fn refuse_keys_of_paypal(file: &VerifyTable, place: &Place<'_>) {
+    let surplus = [
+        ("webhook_id", file.webhook_id.is_some()),
+        ("optional", file.optional.is_some()),
+        ("intermediates", file.intermediates.is_some()),
+    ];
+    for (key, _) in surplus.iter().filter(|(_, written)| *written) {
+        place.key(key).refuse("belongs to the scheme `paypal` alone; leave it out, or write `scheme = \"paypal\"`");
+    }
+}
+
+fn adyen(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<AdyenPayments> {
+    refuse_surplus("adyen_payments", file, place);
+    refuse_keys_of_paypal(file, place);
     let keys = keys(file, AlgorithmFile::HmacSha256, KeyEncoding::Hex, secrets, place);
     keys.map(|keys| AdyenPayments { keys })
 }
 
 fn described(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Described> {
+    refuse_keys_of_paypal(file, place);
     if file.algorithm.is_none() {
         place.key("algorithm").refuse(
             "is missing; write one of `hmac_sha256`, `hmac_sha1`, `ecdsa_p256`, `ed25519`, or another `scheme`",

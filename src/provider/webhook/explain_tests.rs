@@ -104,7 +104,7 @@ fn a_handshake_is_answered_to_who_knows_the_token() {
 #[test]
 fn an_endpoint_that_verifies_little_says_so() {
     for (endpoint, word) in [
-        (endpoint_of("[webhook]\nverify = \"none\"\n", "x"), Some("\"none\"")),
+        (endpoint_of("[webhook]\nverify = \"none\"\n", "x"), Some("calls are not verified")),
         (endpoint_of(&fragment("mercado-pago"), "x"), Some("nothing of the body")),
         (endpoint("stripe", "x"), None),
     ] {

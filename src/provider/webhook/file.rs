@@ -198,6 +198,12 @@ pub(super) struct VerifyTable {
     pub(super) body_digest: Option<BodyDigestFile>,
     /// Whether the provider really signs nothing of the body. Default: false.
     pub(super) unsigned_body: Option<bool>,
+    /// Of `paypal`: the id that PayPal gave the webhook, as `{{ secrets.webhook_id }}`.
+    pub(super) webhook_id: Option<String>,
+    /// Of `paypal`: true where calls are taken unverified, as with `none`, if there is no such secret. Default: false.
+    pub(super) optional: Option<bool>,
+    /// Of `paypal`: certificates in PEM that stand between PayPal's and the system's authorities, beside those that are built in.
+    pub(super) intermediates: Option<String>,
 }
 
 /// Who describes the scheme.
@@ -209,6 +215,8 @@ pub(super) enum SchemeFile {
     Described,
     /// ferryd: signatures in each item of Adyen's payment notifications. Takes `keys` only, in hexadecimal.
     AdyenPayments,
+    /// ferryd: PayPal's signatures by certificate. Takes `webhook_id`, `optional` and `intermediates` only.
+    Paypal,
 }
 
 /// How signatures are made.

@@ -66,6 +66,7 @@ pub(super) fn call(url: &str, headers: &[(&str, &str)], body: &[u8]) -> RawCallb
         url: url.parse().unwrap(),
         headers: headers.iter().map(|(name, value)| (name.to_lowercase(), (*value).to_owned())).collect(),
         body: body.to_vec().into(),
+        certificate: None,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A file says how its provider signs (`file`, made into an endpoint by `compile`). A call is then verified in the
 //! order in which `described` tells it: `place` reads the signatures and the time of signing, `signed` puts together
-//! what was signed, `key` compares. `adyen` is a scheme that no file can describe, `token` looks at the URL alone. Each verification can be told step by
+//! what was signed, `key` compares. `adyen` and `paypal` are schemes that no file can describe, `token` looks at the URL alone. Each verification can be told step by
 //! step (`explain`), and turned round to sign a call as the provider would (`sign`). `challenge` answers providers that
 //! only ask whether an endpoint is really its owner's.
 //!
@@ -19,6 +19,7 @@ mod fixture;
 mod form;
 mod key;
 mod notice;
+mod paypal;
 mod place;
 mod private_key;
 mod reading;
@@ -29,6 +30,7 @@ pub(super) mod token;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use url::Url;
 
 use self::adyen::AdyenPayments;
 use self::challenge::Challenge;
@@ -36,6 +38,7 @@ use self::described::Described;
 use self::explain::Trail;
 pub use self::explain::{Step, StepResult};
 use self::notice::Reading;
+use self::paypal::PaypalScheme;
 pub use self::private_key::{NoPrivateKey, PrivateKey};
 pub use self::sign::CannotSign;
 use self::token::TokenCheck;
@@ -92,6 +95,27 @@ pub enum NotReceived {
 }
 
 impl CalledWebhook<'_> {
+    /// False where every call is taken, whoever made it.
+    #[must_use]
+    pub fn is_verifying(&self) -> bool {
+        let (Self::OfAccount(webhook) | Self::StandIn(webhook)) = self;
+        webhook.is_verifying()
+    }
+
+    /// The address of the certificate that a call has to be verified with; `None` where none is needed, or none helps.
+    #[must_use]
+    pub fn certificate_url(&self, call: &RawCallback, now: Timestamp) -> Option<Url> {
+        let (Self::OfAccount(webhook) | Self::StandIn(webhook)) = self;
+        webhook.certificate_url(call, now)
+    }
+
+    /// What a call tells; all of it or nothing, and then what can't be read, for people.
+    #[must_use]
+    pub fn notices(&self, call: &RawCallback) -> UnmaskedValue<Result<Vec<Notice>, String>> {
+        let (Self::OfAccount(webhook) | Self::StandIn(webhook)) = self;
+        webhook.notices(call)
+    }
+
     /// Verifies a call and looks whether it is a challenge, as [`receive`] does.
     ///
     /// # Errors
@@ -108,6 +132,8 @@ impl CalledWebhook<'_> {
                 }
                 // Anybody's calls are taken, at every account; whoever reads the queue drops this one.
                 Ok(_) if !webhook.is_verifying() => Ok(Reception::Believed),
+                // What ferryd lacks it lacks for every account.
+                Err(Unverified::Untrusted) => Err(NotReceived::Unverified(Unverified::Untrusted)),
                 _ => Err(NotReceived::UnknownAccount),
             },
         }
@@ -132,18 +158,21 @@ enum Verification {
     Described(Box<Described>),
     /// By the signatures in Adyen's payment notifications.
     AdyenPayments(AdyenPayments),
+    /// By PayPal's certificates.
+    Paypal(Box<PaypalScheme>),
 }
 
 impl Endpoint {
     fn examine(&self, call: &RawCallback, now: Timestamp, trail: &mut Trail) -> Result<(), Unverified> {
         match &self.verification {
             Verification::None => {
-                trail.passed("nothing", || "the file says `verify = \"none\"`: everybody is believed".to_owned());
+                trail.passed("nothing", || "calls are not verified: anybody can make them".to_owned());
                 Ok(())
             }
             Verification::Token(check) => token::examine(check, call, now, trail),
             Verification::Described(scheme) => scheme.examine(call, now, trail),
             Verification::AdyenPayments(scheme) => scheme.examine(call, now, trail),
+            Verification::Paypal(scheme) => scheme.examine(call, now, trail),
         }
     }
 
@@ -151,9 +180,14 @@ impl Endpoint {
     fn cautions_of_verification(&self, now: Timestamp) -> Vec<String> {
         let (keys, unsigned_body) = match &self.verification {
             Verification::None => {
-                let believed =
-                    if self.reading.decides() { "and they are believed" } else { "and have commands looked up" };
-                return vec![format!("`verify` is \"none\": whoever knows the address can send calls, {believed}")];
+                let ends = if self.reading.decides() {
+                    "; they end none, whatever `as` says, unless a token proves them"
+                } else {
+                    ""
+                };
+                return vec![format!(
+                    "calls are not verified: whoever knows the address can send some, and have commands looked up{ends}"
+                )];
             }
             Verification::Token(_) => {
                 return vec![
@@ -163,6 +197,7 @@ impl Endpoint {
             }
             Verification::Described(scheme) => (&scheme.keys, scheme.unsigned_body),
             Verification::AdyenPayments(scheme) => (&scheme.keys, false),
+            Verification::Paypal(_) => return Vec::new(),
         };
         let mut cautions = Vec::new();
         if unsigned_body {
@@ -182,6 +217,13 @@ impl Webhook for Endpoint {
 
     fn is_verifying(&self) -> bool {
         !matches!(self.verification, Verification::None)
+    }
+
+    fn certificate_url(&self, call: &RawCallback, now: Timestamp) -> Option<Url> {
+        match &self.verification {
+            Verification::Paypal(_) => paypal::certificate_url(call, now),
+            _ => None,
+        }
     }
 
     fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply> {
@@ -213,6 +255,7 @@ impl Webhook for Endpoint {
             },
             Verification::Described(scheme) => scheme.sign(call, now, private_key),
             Verification::AdyenPayments(scheme) => scheme.sign(call, now),
+            Verification::Paypal(_) => Err(CannotSign::OnlyProvider),
         }
     }
 

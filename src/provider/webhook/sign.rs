@@ -19,6 +19,11 @@ pub enum CannotSign {
     /// Only the provider has the key.
     #[error("calls are signed with the provider's private key (`{0}`), which is not given")]
     NoPrivateKey(&'static str),
+    /// Only the provider can sign.
+    #[error(
+        "PayPal signs calls with a certificate that nobody else has; have its simulator send one (webhook id `WEBHOOK_ID`)"
+    )]
+    OnlyProvider,
     /// The private key is for something else.
     #[error("the private key is not for `{0}`")]
     AnotherAlgorithm(&'static str),

@@ -31,7 +31,7 @@ pub struct Counted {
     pub unreadable: u64,
     /// Not believed.
     pub unverified: u64,
-    /// Believed, and refused because the broker or ferryd could not keep it.
+    /// Believed, and refused because the broker or ferryd could not keep it; or one of too many that nothing proves.
     pub not_kept: u64,
 }
 
@@ -48,12 +48,14 @@ impl Counts {
         let count = match refusal {
             Refusal::NoEndpoint | Refusal::NotReceived(NotReceived::UnknownAccount) => &self.nowhere,
             Refusal::NotReceived(NotReceived::Unverified(_)) => &self.unverified,
-            Refusal::NotKept(_) | Refusal::Stopping => &self.not_kept,
+            Refusal::NotKept(_) | Refusal::Stopping | Refusal::TooMany | Refusal::NoCertificate => &self.not_kept,
             Refusal::OtherMethod
             | Refusal::OnlyPost
             | Refusal::MediaType
             | Refusal::Encoded
             | Refusal::TooLarge
+            | Refusal::TooLargeUnverified
+            | Refusal::Unreadable
             | Refusal::Slow
             | Refusal::Broken => &self.unreadable,
         };

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::Endpoint;
 use super::queue::{Keep, NotKept};
@@ -16,6 +18,7 @@ use crate::config::{Config, Environment, Webhooks};
 use crate::provider::Provider;
 use crate::provider::fake_webhook;
 use crate::provider::registry::Registry;
+use crate::transport::certificates::{CertificateSource, NoCertificate};
 
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,21 @@ impl Keep for Queues {
     }
 }
 
+/// Certificates in memory, by address.
+#[derive(Default)]
+pub(super) struct FakeCertificates {
+    pub found: Mutex<BTreeMap<String, Result<Bytes, NoCertificate>>>,
+    pub asked: Mutex<Vec<String>>,
+}
+
+impl CertificateSource for FakeCertificates {
+    fn certificate(&self, url: Url) -> BoxFuture<'_, Result<Bytes, NoCertificate>> {
+        self.asked.lock().unwrap().push(url.to_string());
+        let found = self.found.lock().unwrap().get(url.as_str()).cloned();
+        async move { found.unwrap_or(Err(NoCertificate::Absent)) }.boxed()
+    }
+}
+
 /// Settings with a public address.
 pub(super) fn settings() -> Webhooks {
     let public_url = Some("https://hooks.example.com/ferry".to_owned().try_into().unwrap());
@@ -61,6 +79,7 @@ pub(super) fn settings() -> Webhooks {
 pub(super) struct Site {
     pub endpoint: Arc<Endpoint>,
     pub queues: Arc<Queues>,
+    pub certificates: Arc<FakeCertificates>,
     pub stop: CancellationToken,
 }
 
@@ -79,17 +98,21 @@ impl Site {
         let registry = Registry::new(providers, BTreeMap::new());
         let stop = CancellationToken::new();
         let keep = Arc::clone(&queues) as Arc<dyn Keep>;
-        let endpoint = Arc::new(Endpoint::new(Arc::new(registry), keep, settings, stop.clone()));
-        Self { endpoint, queues, stop }
+        let certificates = Arc::new(FakeCertificates::default());
+        let source = Arc::clone(&certificates) as Arc<dyn CertificateSource>;
+        let endpoint = Arc::new(Endpoint::new(Arc::new(registry), keep, source, settings, stop.clone()));
+        Self { endpoint, queues, certificates, stop }
     }
 }
 
+/// The key that tokens are signed with.
+pub(super) const TOKEN_KEY: &str = "0123456789abcdef0123456789abcdef";
+
 /// A provider whose file goes on with these tables.
 pub(super) fn provider(name: &str, tables: &str) -> Provider {
-    let config =
-        "[webhooks]\npublic_url = 'https://hooks.example.com'\ntoken_keys = ['0123456789abcdef0123456789abcdef']\n";
-    let defaults =
-        Config::from_parts(Some((Path::new("ferryd.toml"), config)), &Environment::new()).unwrap().provider_defaults();
+    let config = format!("[webhooks]\npublic_url = 'https://hooks.example.com'\ntoken_keys = ['{TOKEN_KEY}']\n");
+    let file = Some((Path::new("ferryd.toml"), config.as_str()));
+    let defaults = Config::from_parts(file, &Environment::new()).unwrap().provider_defaults();
     let text = format!(
         "name = \"{name}\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n
          [operations.find]\nrequest = {{ method = \"GET\", path = \"/\" }}\n{tables}"

@@ -12,6 +12,7 @@
 //! | `origin` | who calls, behind proxies |
 //! | [`counts`] | what became of all calls |
 //! | [`tls`] | its certificate |
+//! | `unverified` | calls that nothing proves |
 
 pub mod counts;
 mod origin;
@@ -19,24 +20,28 @@ pub mod queue;
 mod refusal;
 mod take;
 pub mod tls;
+mod unverified;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn;
+use governor::clock::DefaultClock;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use self::counts::Counts;
 use self::queue::{Keep, PATIENCE};
 use self::refusal::Refusal;
+use self::unverified::UnverifiedLimits;
 use super::connection_limiter::{ConnectionLimiter, GivesWay};
 use super::routes::attend;
 use super::server::{Limits, Listener, Reception};
 use crate::config::Webhooks;
 use crate::provider::registry::Registry;
 use crate::telemetry::log_throttle::LogThrottle;
+use crate::transport::certificates::{CERTIFICATE_TIMEOUT, CertificateSource};
 
 /// The most bytes of a call's head. It travels as headers of a message, which must fit one frame of 128 KiB, and an odd byte can
 /// become three there.
@@ -49,19 +54,29 @@ const REFUSAL_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Endpoint {
     registry: Arc<Registry>,
     keep: Arc<dyn Keep>,
+    certificates: Arc<dyn CertificateSource>,
     settings: Webhooks,
     counts: Counts,
     /// Limits the lines about refused calls, which anybody can make as often as they like.
     refusals: LogThrottle<Refusal>,
+    /// Limits the calls that nothing proves.
+    unverified: UnverifiedLimits,
     stop: CancellationToken,
 }
 
 impl Endpoint {
     /// An endpoint for the providers of a registry. Nothing is taken any more once `stop` is cancelled.
     #[must_use]
-    pub fn new(registry: Arc<Registry>, keep: Arc<dyn Keep>, settings: Webhooks, stop: CancellationToken) -> Self {
+    pub fn new(
+        registry: Arc<Registry>,
+        keep: Arc<dyn Keep>,
+        certificates: Arc<dyn CertificateSource>,
+        settings: Webhooks,
+        stop: CancellationToken,
+    ) -> Self {
         let refusals = LogThrottle::new(REFUSAL_INTERVAL);
-        Self { registry, keep, settings, counts: Counts::default(), refusals, stop }
+        let unverified = UnverifiedLimits::with_clock(&DefaultClock::default());
+        Self { registry, keep, certificates, settings, counts: Counts::default(), refusals, unverified, stop }
     }
 
     /// What became of all calls so far.
@@ -86,8 +101,8 @@ impl Endpoint {
             connections: max_connections.into(),
             head: header_timeout,
             head_bytes: HEAD_BYTES,
-            // Body, confirm, and the answer on its way.
-            farewell: body_timeout + PATIENCE + Duration::from_secs(1),
+            // Body, certificate, confirm, and the answer on its way.
+            farewell: body_timeout + CERTIFICATE_TIMEOUT + PATIENCE + Duration::from_secs(1),
             ..Limits::default()
         }
     }
@@ -103,6 +118,9 @@ mod fake;
 
 #[cfg(test)]
 mod connection_tests;
+
+#[cfg(test)]
+mod paypal_tests;
 
 #[cfg(test)]
 mod unknown_account_tests;

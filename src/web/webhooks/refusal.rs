@@ -7,7 +7,9 @@ use axum::http::header::{ACCEPT_ENCODING, ALLOW, WWW_AUTHENTICATE};
 use tracing::{info, warn};
 
 use super::queue::NotKept;
+use super::unverified::MAX_UNVERIFIED_BODY;
 use crate::config::Webhooks;
+use crate::domain::callback::Unverified;
 use crate::domain::name::Name;
 use crate::provider::webhook::NotReceived;
 use crate::web::body::{Unread, hang_up};
@@ -34,6 +36,18 @@ pub(super) enum Refusal {
     /// The body is too large.
     #[error("the body is larger than webhooks.max_body")]
     TooLarge,
+    /// The body is larger than that of a call that nothing proves may be, or tells of too much.
+    #[error("nothing proves the call, and it is larger than such a call may be")]
+    TooLargeUnverified,
+    /// The certificate of its signer can't be fetched.
+    #[error("the certificate of its signature can't be fetched")]
+    NoCertificate,
+    /// There are too many calls that nothing proves.
+    #[error("there are too many calls that nothing proves")]
+    TooMany,
+    /// Nothing proves the call, and what it tells can't be read.
+    #[error("nothing proves the call, and what it tells can't be read")]
+    Unreadable,
     /// The body did not come in time.
     #[error("the body did not come within webhooks.body_timeout")]
     Slow,
@@ -77,11 +91,24 @@ impl Refusal {
             Self::TooLarge => {
                 hang_up(Problem::new(Kind::TooLarge, format!("a body has at most {} bytes", settings.max_body)))
             }
+            Self::TooLargeUnverified => {
+                let detail = format!("a body has at most {MAX_UNVERIFIED_BODY} bytes where calls are not signed");
+                hang_up(Problem::new(Kind::TooLarge, detail))
+            }
+            Self::TooMany => Problem::new(Kind::TooManyRequests, "there are too many calls; call again"),
+            Self::Unreadable => Problem::new(Kind::InvalidRequest, "what the call tells can't be read"),
             Self::Slow => {
                 let seconds = settings.body_timeout.as_secs_f32();
                 hang_up(Problem::new(Kind::RequestTimeout, format!("send the body within {seconds} s")))
             }
             Self::Broken => hang_up(Problem::new(Kind::InvalidRequest, "the request can't be read to its end")),
+            Self::NoCertificate => {
+                Problem::new(Kind::Busy, "the certificate of the signature can't be had; call again")
+            }
+            // It may be the provider's own: what is missing is ferryd's.
+            Self::NotReceived(NotReceived::Unverified(Unverified::Untrusted)) => {
+                Problem::new(Kind::Busy, "the certificate of the signature can't be checked; call again")
+            }
             // One answer for all of them, so that nobody learns which accounts there are.
             Self::NotReceived(_) => Problem::new(Kind::Unverified, "its signature is missing, wrong or too old")
                 .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Signature realm=\"ferryd\"")),
@@ -106,7 +133,11 @@ impl Refusal {
     /// itself is short of is a warning.
     pub(super) fn write_line(self, provider: Option<&Name>, client: Option<IpAddr>, count: u64) {
         let (provider, client) = (provider.map(Name::as_str), client.map(|client| client.to_string()));
-        if matches!(self, Self::NotKept(_)) {
+        let is_own = matches!(
+            self,
+            Self::NotKept(_) | Self::NoCertificate | Self::NotReceived(NotReceived::Unverified(Unverified::Untrusted))
+        );
+        if is_own {
             warn!(provider, client, reason = %self, count, "refused a webhook call");
         } else {
             info!(provider, client, reason = %self, count, "refused a webhook call");

@@ -1,5 +1,6 @@
 //! The way of one webhook call, from its first byte to its answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -7,17 +8,22 @@ use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use jiff::Timestamp;
+use url::Url;
 use uuid::Uuid;
 
 use super::Endpoint;
 use super::origin::client;
 use super::refusal::Refusal;
+use super::unverified::{MAX_UNVERIFIED_BODY, reduce};
 use crate::amqp::callback::Callback;
+use crate::config::Webhooks;
 use crate::domain::callback::{ChallengeReply, RawCallback};
 use crate::domain::name::Name;
-use crate::provider::webhook::{CalledWebhook, Reception};
-use crate::web::body::{is_encoded, whole};
+use crate::provider::webhook::Reception;
+use crate::transport::certificates::NoCertificate;
+use crate::web::body::{Unread, is_encoded, whole};
 use crate::web::server::Peer;
 
 /// What stands before the provider's name.
@@ -29,7 +35,7 @@ pub(super) async fn take(State(endpoint): State<Arc<Endpoint>>, request: Request
     let client = peer.map(|Peer(peer)| client(peer, request.headers(), &endpoint.settings.trusted_proxies));
     let words = words(request.uri().path());
     let provider = words.as_ref().map(|(provider, _)| provider.clone());
-    match endpoint.answer(request, words).await {
+    match endpoint.answer(request, words, client).await {
         Ok(Taken::Kept) => {
             endpoint.counts.kept();
             // Of all that means success, what every provider takes for it.
@@ -56,36 +62,64 @@ enum Taken {
 }
 
 impl Endpoint {
-    async fn answer(&self, request: Request, words: Option<(Name, Name)>) -> Result<Taken, Refusal> {
+    async fn answer(
+        &self,
+        request: Request,
+        words: Option<(Name, Name)>,
+        client: Option<IpAddr>,
+    ) -> Result<Taken, Refusal> {
         let received_at = Timestamp::now();
         if self.stop.is_cancelled() {
             return Err(Refusal::Stopping);
         }
-        let (provider, account) = words.ok_or(Refusal::NoEndpoint)?;
-        let webhook = self.webhook(&provider, &account).ok_or(Refusal::NoEndpoint)?;
+        let (name, account) = words.ok_or(Refusal::NoEndpoint)?;
+        let provider = self.registry.get(&name).ok_or(Refusal::NoEndpoint)?;
+        let webhook = provider.called_webhook(&account).ok_or(Refusal::NoEndpoint)?;
         if ![Method::GET, Method::POST].contains(request.method()) {
             return Err(Refusal::OtherMethod);
         }
         readable(request.headers())?;
-        let call = self.read(request).await?;
+        let call = self.head(&request)?;
+        let named = provider.named_by_url(&account, &call, received_at);
+        let may_be_large = webhook.is_verifying() || named.is_some();
+        let call = RawCallback { body: self.body(request, may_be_large).await?, ..call };
+        let certificate = match webhook.certificate_url(&call, received_at) {
+            Some(url) => self.certificate(url).await?,
+            None => None,
+        };
+        let call = RawCallback { certificate, ..call };
         if let Reception::Challenge(reply) = webhook.receive(&call, received_at).map_err(Refusal::NotReceived)? {
             return Ok(Taken::Challenge(reply));
         }
         if call.method != "POST" {
             return Err(Refusal::OnlyPost);
         }
-        let callback = Callback { id: Uuid::now_v7(), provider, account, received_at, call };
+        let mut callback =
+            Callback { id: Uuid::now_v7(), provider: name, account, received_at, is_verified: true, call };
+        if !webhook.is_verifying() {
+            let mask = provider.mask_of_called(&callback.account);
+            let notices = webhook.notices(&callback.call).masked(&mask).map_err(|_| Refusal::Unreadable)?;
+            if !provider.is_proven(&callback.account, &notices, named.as_ref(), received_at) {
+                self.unverified.check(&callback.provider, client)?;
+                let call = reduce(callback.call, &notices)?;
+                callback = Callback { is_verified: false, call, ..callback };
+            }
+        }
         self.keep.keep(callback).await.map_err(Refusal::NotKept)?;
         Ok(Taken::Kept)
     }
 
-    /// Who believes calls at this endpoint; `None` where the provider has none.
-    fn webhook(&self, provider: &Name, account: &Name) -> Option<CalledWebhook<'_>> {
-        self.registry.get(provider)?.called_webhook(account)
+    /// The certificate that a call has to be verified with; `None` where its host says that there is none.
+    async fn certificate(&self, url: Url) -> Result<Option<Bytes>, Refusal> {
+        match self.certificates.certificate(url).await {
+            Ok(certificate) => Ok(Some(certificate)),
+            Err(NoCertificate::Absent) => Ok(None),
+            Err(NoCertificate::Unavailable) => Err(Refusal::NoCertificate),
+        }
     }
 
-    /// Reads the rest of a call.
-    async fn read(&self, request: Request) -> Result<RawCallback, Refusal> {
+    /// Reads the head of a call.
+    fn head(&self, request: &Request) -> Result<RawCallback, Refusal> {
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let url = self.settings.public_url.as_ref().and_then(|public| public.called(target));
         let url = url.ok_or(Refusal::Broken)?;
@@ -93,8 +127,18 @@ impl Endpoint {
         let headers = request.headers();
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         let headers = headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect();
-        let body = whole(request, self.settings.max_body, self.settings.body_timeout).await?;
-        Ok(RawCallback { method, url, headers, body })
+        Ok(RawCallback { method, url, headers, body: Bytes::new(), certificate: None })
+    }
+
+    /// Reads the body of a call, which is small unless something can prove the call.
+    async fn body(&self, request: Request, may_be_large: bool) -> Result<Bytes, Refusal> {
+        let Webhooks { max_body, body_timeout, .. } = self.settings;
+        let is_small = !may_be_large && max_body > MAX_UNVERIFIED_BODY;
+        let most = if is_small { MAX_UNVERIFIED_BODY } else { max_body };
+        whole(request, most, body_timeout).await.map_err(|unread| match unread {
+            Unread::TooLarge if is_small => Refusal::TooLargeUnverified,
+            unread => unread.into(),
+        })
     }
 }
 

@@ -80,7 +80,7 @@ fn two_accounts(scheme: &str) -> Provider {
 fn signed(provider: &Provider, body: &str) -> (Vec<(String, String)>, Vec<u8>) {
     let url = "https://hooks.example.com/ferry/webhooks/acme".parse().unwrap();
     let body = body.to_owned().into();
-    let call = RawCallback { method: "POST".to_owned(), url, headers: Vec::new(), body };
+    let call = RawCallback { method: "POST".to_owned(), url, headers: Vec::new(), body, certificate: None };
     let webhook = provider.webhook(&Name::default_account()).unwrap();
     let call = webhook.sign(&call, Timestamp::now(), None).unwrap_or(call);
     (call.headers, call.body.to_vec())

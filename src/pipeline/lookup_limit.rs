@@ -1,0 +1,45 @@
+//! Limits how often webhook calls that nothing proves have one command looked up.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tracing::info;
+
+use crate::domain::command_id::CommandId;
+use crate::keyed_limiter::KeyedLimiter;
+use crate::telemetry::log_throttle::LogThrottle;
+
+/// How many lookups of a command there may be at once: a provider may tell the same in several ways.
+const BURST: NonZeroU32 = NonZeroU32::new(3).unwrap();
+/// After how long there may be another one.
+const INTERVAL: Duration = Duration::from_mins(1);
+
+/// Limits the lookups of each command to three at once, and then one a minute. What is not looked up now is looked up or polled
+/// at its own time.
+pub struct LookupLimit {
+    limiter: KeyedLimiter<CommandId>,
+    refusals: LogThrottle<()>,
+}
+
+impl Default for LookupLimit {
+    fn default() -> Self {
+        Self { limiter: KeyedLimiter::new(BURST, INTERVAL), refusals: LogThrottle::new(INTERVAL) }
+    }
+}
+
+impl LookupLimit {
+    /// Takes one lookup of a command from what it may have; false where it may have none now.
+    #[must_use]
+    pub fn take(&self, command: &CommandId) -> bool {
+        let is_taken = self.limiter.take(command);
+        if !is_taken {
+            let command = command.clone();
+            self.refusals.log((), move |count| {
+                let message =
+                    "unverified webhook calls ask about commands too often; each is asked about in its own time";
+                info!(command.id = command.as_str(), count, "{message}");
+            });
+        }
+        is_taken
+    }
+}

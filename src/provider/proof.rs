@@ -1,0 +1,30 @@
+//! What proves a webhook call that nobody signs: tokens of ferryd's own, in its URL or beside the ids of commands.
+
+use jiff::Timestamp;
+
+use super::Provider;
+use crate::domain::callback::{Notice, RawCallback};
+use crate::domain::callback_token::Named;
+use crate::domain::name::Name;
+
+impl Provider {
+    /// The command that the URL of a call names by a good token.
+    #[must_use]
+    pub fn named_by_url(&self, account: &Name, call: &RawCallback, now: Timestamp) -> Option<Named> {
+        self.links.as_ref()?.named_by(account, call, now)?.ok()
+    }
+
+    /// Tells whether every notice of a call is about a command that a token proves: that of the URL, or one beside its id. Whoever
+    /// made the call had the token from ferryd, or from the provider.
+    #[must_use]
+    pub fn is_proven(&self, account: &Name, notices: &[Notice], named: Option<&Named>, now: Timestamp) -> bool {
+        let is_by_url = |notice: &Notice| {
+            named.is_some_and(|named| notice.command.as_ref().is_none_or(|command| *command == named.command))
+        };
+        let is_by_token = |notice: &Notice| {
+            let beside = notice.command.as_ref().zip(notice.token.as_ref()).zip(self.echo_tokens.as_ref());
+            beside.is_some_and(|((command, token), tokens)| tokens.read(account, command, token, now).is_ok())
+        };
+        !notices.is_empty() && notices.iter().all(|notice| is_by_url(notice) || is_by_token(notice))
+    }
+}

@@ -1,0 +1,229 @@
+//! PayPal's webhook calls, which are signed with a certificate that a header names.
+//! <https://developer.paypal.com/api/rest/webhooks/rest/>
+//!
+//! Signed is `<transmission id>|<transmission time>|<webhook id>|<CRC-32 of the body>`. The certificate counts only where it comes
+//! from PayPal's own host, its chain ends at an authority that is trusted, and it is for the name with which PayPal signs.
+//! Fetching it is for whoever calls this: [`certificate_url`] says from where.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use base64::Engine as _;
+use jiff::{SignedDuration, Timestamp};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use url::Url;
+use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
+
+use super::explain::{Trail, beginning};
+use super::key::BASE64;
+use crate::domain::callback::{RawCallback, Unverified};
+
+/// The hosts that certificates come from, and the name that a certificate of each is for.
+const HOSTS: [(&str, &str); 2] = [
+    ("api.paypal.com", "messageverificationcerts.paypal.com"),
+    ("api.sandbox.paypal.com", "messageverificationcerts.sandbox.paypal.com"),
+];
+/// What stands before a certificate's id in the path.
+const CERTIFICATES: &str = "/v1/notifications/certs/CERT-";
+/// The most characters of a certificate's id.
+const LONGEST_ID: usize = 128;
+/// The algorithm that PayPal names.
+const ALGORITHM: &str = "SHA256withRSA";
+/// How old a transmission may be. PayPal repeats a call for three days, with the time and the signature of the first.
+const MAX_AGE: SignedDuration = SignedDuration::from_hours(3 * 24 + 1);
+/// How far in the future the time of a transmission may be.
+const MAX_LEAD: SignedDuration = SignedDuration::from_mins(5);
+/// The most certificates of a file that are looked at.
+const MOST_CERTIFICATES: usize = 8;
+
+/// The certificates between PayPal's and the authorities that systems trust: PayPal serves its own alone.
+const INTERMEDIATES: &[u8] = include_bytes!("paypal/intermediates.pem");
+
+/// The authorities that the system trusted when they were first needed.
+static SYSTEM_ANCHORS: LazyLock<Vec<TrustAnchor<'static>>> = LazyLock::new(|| {
+    let found = rustls_native_certs::load_native_certs();
+    let anchor = |certificate| webpki::anchor_from_trusted_cert(certificate).ok().map(|anchor| anchor.to_owned());
+    found.certs.iter().filter_map(anchor).collect()
+});
+
+/// Whose certificates are trusted.
+pub(super) struct CertificateTrust {
+    /// The authorities at which a chain has to end.
+    pub(super) anchors: Vec<TrustAnchor<'static>>,
+    /// What may stand between.
+    pub(super) intermediates: Vec<CertificateDer<'static>>,
+}
+
+impl CertificateTrust {
+    /// Trusts the system's authorities, with these certificates beside those that are built in.
+    ///
+    /// # Errors
+    /// What is wrong with the certificates, for people.
+    pub(super) fn of_system(more: &[u8]) -> Result<Self, String> {
+        let mut intermediates = certificates(INTERMEDIATES)?;
+        intermediates.extend(certificates(more)?);
+        Ok(Self { anchors: SYSTEM_ANCHORS.clone(), intermediates })
+    }
+}
+
+/// The certificates of a PEM file.
+pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).take(MOST_CERTIFICATES).collect();
+    found.map_err(|error| error.to_string())
+}
+
+/// The scheme of PayPal's calls to one webhook.
+pub(super) struct PaypalScheme {
+    /// The id that PayPal gave the webhook.
+    pub(super) webhook_id: String,
+    /// Whose certificates are trusted.
+    pub(super) trust: Arc<CertificateTrust>,
+}
+
+/// What a call says about its signature.
+struct Transmission<'c> {
+    id: &'c str,
+    time: &'c str,
+    signature: Vec<u8>,
+    certificate: Url,
+    /// The name that the certificate has to be for.
+    signer: &'static str,
+}
+
+impl PaypalScheme {
+    /// Whether a call is PayPal's own, told step by step.
+    pub(super) fn examine(&self, call: &RawCallback, now: Timestamp, trail: &mut Trail) -> Result<(), Unverified> {
+        let transmission = transmission(call, now, trail)?;
+        let looked_for = format!("the certificate of {}", transmission.certificate);
+        let Some(pem) = &call.certificate else {
+            trail.failed(&looked_for, || "it is not at hand".to_owned());
+            return Err(Unverified::Unsigned);
+        };
+        let chain = certificates(pem).unwrap_or_default();
+        let Some((Ok(leaf), rest)) = chain.split_first().map(|(leaf, rest)| (EndEntityCert::try_from(leaf), rest))
+        else {
+            trail.failed(&looked_for, || "what was given holds none".to_owned());
+            return Err(Unverified::Forged);
+        };
+        trail.passed(&looked_for, || format!("{} in it", chain.len()));
+        self.check_certificate(&leaf, rest, transmission.signer, now, trail)?;
+        let content = content(&transmission, &self.webhook_id, &call.body);
+        let looked_for = format!("a signature over `{content}`");
+        let algorithm = webpki::ring::RSA_PKCS1_2048_8192_SHA256;
+        if leaf.verify_signature(algorithm, content.as_bytes(), &transmission.signature).is_err() {
+            trail.failed(&looked_for, || "it does not match: another webhook id, or another body".to_owned());
+            return Err(Unverified::Forged);
+        }
+        trail.passed(&looked_for, || "it matches".to_owned());
+        Ok(())
+    }
+
+    /// Sees to it that a certificate is PayPal's: its chain, its time, its name.
+    fn check_certificate(
+        &self,
+        leaf: &EndEntityCert<'_>,
+        rest: &[CertificateDer<'_>],
+        signer: &str,
+        now: Timestamp,
+        trail: &mut Trail,
+    ) -> Result<(), Unverified> {
+        let since_epoch = Duration::from_secs(u64::try_from(now.as_second()).unwrap_or_default());
+        let (time, usage) = (UnixTime::since_unix_epoch(since_epoch), KeyUsage::server_auth());
+        let between: Vec<_> = rest.iter().chain(&self.trust.intermediates).cloned().collect();
+        let looked_for = format!("a chain to an authority that is trusted, good at {now}");
+        let anchors = &self.trust.anchors;
+        if let Err(error) = leaf.verify_for_usage(ALL_VERIFICATION_ALGS, anchors, &between, time, usage, None, None) {
+            trail.failed(&looked_for, || error.to_string());
+            return Err(Unverified::Untrusted);
+        }
+        trail.passed(&looked_for, || "it has one".to_owned());
+        let looked_for = format!("a certificate for {signer}");
+        let is_named =
+            ServerName::try_from(signer).is_ok_and(|name| leaf.verify_is_valid_for_subject_name(&name).is_ok());
+        if !is_named {
+            trail.failed(&looked_for, || "it is for another name".to_owned());
+            return Err(Unverified::Forged);
+        }
+        trail.passed(&looked_for, || "it is".to_owned());
+        Ok(())
+    }
+}
+
+/// The address of the certificate with which a call says that it is signed; `None` where nothing can make the call good.
+pub(super) fn certificate_url(call: &RawCallback, now: Timestamp) -> Option<Url> {
+    transmission(call, now, &mut Trail::untold()).ok().map(|transmission| transmission.certificate)
+}
+
+/// What is signed.
+fn content(transmission: &Transmission<'_>, webhook_id: &str, body: &[u8]) -> String {
+    let Transmission { id, time, .. } = transmission;
+    format!("{id}|{time}|{webhook_id}|{}", crc32fast::hash(body))
+}
+
+/// Reads what a call says about its signature, and refuses what can't be good.
+fn transmission<'c>(call: &'c RawCallback, now: Timestamp, trail: &mut Trail) -> Result<Transmission<'c>, Unverified> {
+    let id = header(call, "paypal-transmission-id", trail)?;
+    let time = header(call, "paypal-transmission-time", trail)?;
+    let signature = header(call, "paypal-transmission-sig", trail)?;
+    let address = header(call, "paypal-cert-url", trail)?;
+    let algorithm = header(call, "paypal-auth-algo", trail)?;
+    let mut refuse = |looked_for: &str, found: &str| {
+        trail.failed(looked_for, || found.to_owned());
+        Unverified::Unsigned
+    };
+    if algorithm != ALGORITHM {
+        return Err(refuse("the algorithm `SHA256withRSA`", "the call names another"));
+    }
+    // No part of what is signed may stand in two.
+    if id.contains('|') || time.contains('|') {
+        return Err(refuse("an id and a time without `|`", "there is one in it"));
+    }
+    let signature = BASE64.decode(signature).map_err(|_| refuse("a signature in Base64", &beginning(signature)))?;
+    let found = certificate_address(address);
+    let (certificate, signer) = found.ok_or_else(|| refuse("the address of a certificate at PayPal", address))?;
+    check_age(time, now, trail)?;
+    Ok(Transmission { id, time, signature, certificate, signer })
+}
+
+fn header<'c>(call: &'c RawCallback, name: &str, trail: &mut Trail) -> Result<&'c str, Unverified> {
+    let value = call.header(name).map(str::trim).filter(|value| !value.is_empty());
+    let looked_for = format!("the header `{name}`");
+    match value {
+        Some(value) => trail.passed(&looked_for, || beginning(value)),
+        None => trail.failed(&looked_for, || "the call has none".to_owned()),
+    }
+    value.ok_or(Unverified::Unsigned)
+}
+
+fn check_age(time: &str, now: Timestamp, trail: &mut Trail) -> Result<(), Unverified> {
+    let looked_for = format!("sent within the 73 hours before {now}");
+    let Ok(sent) = time.parse::<Timestamp>() else {
+        trail.failed(&looked_for, || format!("{} is no time", beginning(time)));
+        return Err(Unverified::Unsigned);
+    };
+    let age = now.duration_since(sent);
+    if age > MAX_AGE || age < -MAX_LEAD {
+        trail.failed(&looked_for, || format!("sent at {sent}"));
+        return Err(Unverified::Stale);
+    }
+    trail.passed(&looked_for, || format!("sent at {sent}"));
+    Ok(())
+}
+
+/// The address of a certificate, where it is one of PayPal's, and the name that the certificate has to be for.
+fn certificate_address(text: &str) -> Option<(Url, &'static str)> {
+    HOSTS.iter().find_map(|(host, signer)| {
+        // By its text, so that nothing which an address can be written as leads elsewhere.
+        let path = text.strip_prefix("https://")?.strip_prefix(host)?;
+        let id = path.strip_prefix(CERTIFICATES)?;
+        let is_id = !id.is_empty()
+            && id.len() <= LONGEST_ID
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        is_id.then(|| text.parse().ok())?.map(|url| (url, *signer))
+    })
+}
+
+#[cfg(test)]
+#[path = "paypal_tests.rs"]
+mod tests;

@@ -1,0 +1,175 @@
+//! Certificates that webhook calls name as their signers': fetched over HTTPS, and kept for a day.
+//!
+//! Whoever makes calls chooses the addresses, within what the provider's webhook lets pass. So there are few requests a second
+//! whatever the calls say, what does not exist is remembered, and what is kept is bounded.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::sync::Mutex as Turn;
+use tokio::time::{Instant, timeout};
+use tracing::{info, warn};
+use url::Url;
+
+use super::http::{Http, HttpSetupError};
+use crate::domain::exchange::{Answer, Method, Request};
+use crate::provider::HttpSettings;
+
+/// The most bytes of a certificate with its chain.
+const RESPONSE_CAP: usize = 64 << 10;
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a call may wait for its certificate, others' included.
+pub const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a certificate is kept; PayPal says a day.
+const KEPT: Duration = Duration::from_hours(24);
+/// How long it is remembered that there is none under an address.
+const ABSENT: Duration = Duration::from_mins(10);
+/// The most addresses that are remembered, of either.
+const MOST: usize = 64;
+/// How many requests there may be at once, and then a second.
+const BURST: NonZeroU32 = NonZeroU32::new(8).unwrap();
+const RATE: NonZeroU32 = NonZeroU32::new(1).unwrap();
+
+/// Why a certificate can't be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoCertificate {
+    /// The host says that there is none.
+    Absent,
+    /// The host can't be reached, or fails, or too much is asked of it.
+    Unavailable,
+}
+
+/// Gets certificates.
+pub trait CertificateSource: Send + Sync {
+    /// The certificate under an address, in PEM.
+    ///
+    /// # Errors
+    /// [`NoCertificate`].
+    fn certificate(&self, url: Url) -> BoxFuture<'_, Result<Bytes, NoCertificate>>;
+}
+
+/// Fetches certificates, and keeps them.
+pub struct CertificateCache {
+    http: Result<Http, HttpSetupError>,
+    entries: Mutex<HashMap<Url, Entry>>,
+    limiter: DefaultDirectRateLimiter,
+    /// Held by the call that asks, so that those which need the same ask once.
+    turn: Turn<()>,
+}
+
+/// What is known of an address.
+struct Entry {
+    found: Option<Bytes>,
+    until: Instant,
+}
+
+impl Default for CertificateCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CertificateCache {
+    /// A cache that trusts the system's authorities; connects to nothing yet. Where they can't be loaded, no certificate can be
+    /// had.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::trusting(None)
+    }
+
+    /// A cache that trusts these authorities, or else the system's.
+    fn trusting(ca_file: Option<PathBuf>) -> Self {
+        let settings = HttpSettings { ca_file, connect_timeout: CONNECT_TIMEOUT, response_cap: RESPONSE_CAP };
+        let limiter = RateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST));
+        Self { http: Http::new(&settings), entries: Mutex::default(), limiter, turn: Turn::default() }
+    }
+
+    fn known(&self, url: &Url) -> Option<Result<Bytes, NoCertificate>> {
+        let entries = self.entries();
+        let entry = entries.get(url).filter(|entry| Instant::now() < entry.until)?;
+        Some(entry.found.clone().ok_or(NoCertificate::Absent))
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<Url, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn get(&self, url: Url) -> Result<Bytes, NoCertificate> {
+        if let Some(known) = self.known(&url) {
+            return known;
+        }
+        let _turn = self.turn.lock().await;
+        // Another call may have asked meanwhile.
+        if let Some(known) = self.known(&url) {
+            return known;
+        }
+        if self.limiter.check().is_err() {
+            return Err(NoCertificate::Unavailable);
+        }
+        self.fetch(url).await
+    }
+
+    async fn fetch(&self, url: Url) -> Result<Bytes, NoCertificate> {
+        let http = self.http.as_ref().map_err(|error| {
+            warn!(%error, "failed to fetch the certificate of a webhook call");
+            NoCertificate::Unavailable
+        })?;
+        let request = Request {
+            method: Method::Get,
+            url: url.clone(),
+            headers: Vec::new(),
+            asked: Vec::new(),
+            body: Bytes::new(),
+            timeout: REQUEST_TIMEOUT,
+        };
+        let found = match http.send(&request).await {
+            Answer::Reply(reply) if reply.status == 200 => Some(reply.body),
+            Answer::Reply(reply) if matches!(reply.status, 400 | 404 | 410) => None,
+            Answer::Reply(reply) => {
+                warn!(%url, status = reply.status, "failed to fetch the certificate of a webhook call");
+                return Err(NoCertificate::Unavailable);
+            }
+            Answer::NotSent(failure) | Answer::Incomplete(failure) => {
+                warn!(%url, reason = failure.message, "failed to fetch the certificate of a webhook call");
+                return Err(NoCertificate::Unavailable);
+            }
+        };
+        info!(%url, exists = found.is_some(), "asked for the certificate of a webhook call");
+        let until = Instant::now() + if found.is_some() { KEPT } else { ABSENT };
+        self.remember(url, Entry { found: found.clone(), until });
+        found.ok_or(NoCertificate::Absent)
+    }
+
+    /// Remembers an entry, in the place of the one that ends first where there are too many of its sort.
+    fn remember(&self, url: Url, entry: Entry) {
+        let mut entries = self.entries();
+        let exists = entry.found.is_some();
+        let alike = || entries.iter().filter(|(_, other)| other.found.is_some() == exists);
+        if alike().count() >= MOST {
+            let first = alike().min_by_key(|(_, other)| other.until).map(|(url, _)| url.clone());
+            first.and_then(|url| entries.remove(&url));
+        }
+        entries.insert(url, entry);
+    }
+}
+
+impl CertificateSource for CertificateCache {
+    fn certificate(&self, url: Url) -> BoxFuture<'_, Result<Bytes, NoCertificate>> {
+        async move { timeout(CERTIFICATE_TIMEOUT, self.get(url)).await.unwrap_or(Err(NoCertificate::Unavailable)) }
+            .boxed()
+    }
+}
+
+#[cfg(test)]
+#[path = "certificates_tests.rs"]
+mod tests;

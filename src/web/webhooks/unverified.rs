@@ -1,0 +1,67 @@
+//! Calls that nothing proves: how many are taken, and what is kept of them.
+//!
+//! Anybody can make such a call, so little may follow from one: it is small, it is one of a few a second, and what is kept is what
+//! it is about. The provider is asked about that; where a call is refused or never comes, it is asked in its own time.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+
+use super::refusal::Refusal;
+use crate::domain::callback::{Notice, RawCallback, UnverifiedNotice};
+use crate::domain::name::Name;
+use crate::keyed_limiter::KeyedLimiter;
+use crate::web::connection_limiter::client;
+
+/// The most bytes of a call's body.
+pub(super) const MAX_UNVERIFIED_BODY: usize = 16 << 10;
+/// The most notices of a call.
+const MAX_UNVERIFIED_NOTICES: usize = 16;
+
+/// How many calls one address (a /64 of IPv6) may make at once, and after how long another one.
+const PER_CLIENT: (NonZeroU32, Duration) = (NonZeroU32::new(50).unwrap(), Duration::from_millis(200));
+/// The same for all calls to one provider, whichever account and address.
+const PER_PROVIDER: (NonZeroU32, Duration) = (NonZeroU32::new(250).unwrap(), Duration::from_millis(40));
+
+/// Limits the calls that nothing proves.
+pub(super) struct UnverifiedLimits<C: Clock = DefaultClock> {
+    clients: KeyedLimiter<IpAddr, C>,
+    providers: KeyedLimiter<Name, C>,
+}
+
+impl<C: Clock + Clone> UnverifiedLimits<C> {
+    /// Limits by this clock.
+    pub(super) fn with_clock(clock: &C) -> Self {
+        let ((of_client, of_provider), clocks) = ((PER_CLIENT, PER_PROVIDER), (clock.clone(), clock.clone()));
+        Self {
+            clients: KeyedLimiter::with_clock(of_client.0, of_client.1, clocks.0),
+            providers: KeyedLimiter::with_clock(of_provider.0, of_provider.1, clocks.1),
+        }
+    }
+
+    /// Takes one call from what its address and its provider may have. What is beyond an address's own share takes nothing from
+    /// the provider's, so that one address alone keeps nobody out.
+    pub(super) fn check(&self, provider: &Name, address: Option<IpAddr>) -> Result<(), Refusal> {
+        let is_within = address.is_none_or(|address| self.clients.take(&client(address)));
+        if is_within && self.providers.take(provider) { Ok(()) } else { Err(Refusal::TooMany) }
+    }
+}
+
+/// What is kept of a call: a `POST` to the same path with a list of what it is about, and nothing of its headers and query.
+pub(super) fn reduce(call: RawCallback, notices: &[Notice]) -> Result<RawCallback, Refusal> {
+    if notices.len() > MAX_UNVERIFIED_NOTICES {
+        return Err(Refusal::TooLargeUnverified);
+    }
+    let notices: Vec<_> = notices.iter().map(UnverifiedNotice::of).collect();
+    let body = serde_json::to_vec(&notices).map_err(|_| Refusal::Unreadable)?.into();
+    let mut url = call.url;
+    url.set_query(None);
+    let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    Ok(RawCallback { method: call.method, url, headers, body, certificate: None })
+}
+
+#[cfg(test)]
+#[path = "unverified_tests.rs"]
+mod tests;
