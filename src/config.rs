@@ -190,7 +190,7 @@ impl Config {
         let Webhooks { public_url, token_keys, .. } = &self.webhooks;
         let keys: Vec<_> = token_keys.iter().map(|key| TokenKey::new(key.expose())).collect();
         let public_url = public_url.as_ref().map(ToString::to_string);
-        (!keys.is_empty()).then_some(LinkSettings { public_url, keys, lifetime: self.ledger.retention })
+        (!keys.is_empty()).then_some(LinkSettings { public_url, keys, lifetime: self.ledger.duplicate_window })
     }
 
     /// The JSON Schema of the file, so that editors complete it.

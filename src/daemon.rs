@@ -26,7 +26,7 @@ use crate::config::{Network, Webhooks};
 use crate::domain::lifecycle::State;
 use crate::ledger::exchanges::Exchanges;
 use crate::ledger::index::{Index, IndexError};
-use crate::ledger::{Ledger, LedgerSettings};
+use crate::ledger::{Ledger, LedgerRetention, LedgerSettings};
 use crate::pipeline::callback::Callbacks;
 use crate::pipeline::in_flight::InFlight;
 use crate::pipeline::lane::Lanes;
@@ -107,7 +107,7 @@ pub struct LedgerSetup {
     /// The folder of the index.
     pub dir: PathBuf,
     /// For how long commands that have ended are remembered.
-    pub retention: Duration,
+    pub retention: LedgerRetention,
     /// How much longer a claim holds than a call may take.
     pub slack: Duration,
 }

@@ -5,6 +5,7 @@
 //! `docs/ARCHITECTURE.md` draws the picture.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -22,11 +23,15 @@ const COMMAND_DELIVERY_LIMIT: i64 = 50;
 /// How often a webhook call is delivered before the broker puts it aside.
 const CALLBACK_DELIVERY_LIMIT: i64 = 50;
 
-/// For how long the ledger is kept, in RabbitMQ's form: `ledger.retention` in the configuration has to match it.
+/// For how long the ledger is kept, in RabbitMQ's form, where `ledger.duplicate_window` in the configuration is not known.
 const LEDGER_MAX_AGE: &str = "60D";
 
 /// For how long the bodies of requests and answers are kept.
-const EXCHANGES_MAX_AGE: &str = "7D";
+pub const EXCHANGES_MAX_AGE: &str = "7D";
+
+/// The bytes of a segment of a stream. The broker drops whole segments, and looks at their age when it begins one: so what is
+/// too old stays until as much has been written. RabbitMQ's own 500 MB are months of a quiet stream.
+pub const SEGMENT_BYTES: u64 = 20_000_000;
 
 /// The kind of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +111,7 @@ pub struct Policy {
     /// The queue, which gives the policy its name.
     pub queue: String,
     /// For how long its messages are kept, such as `60D`.
-    pub max_age: &'static str,
+    pub max_age: String,
 }
 
 /// All of it.
@@ -173,6 +178,16 @@ impl Topology {
         self
     }
 
+    /// With a policy that keeps the ledger for as long as duplicates have to be told from new commands.
+    #[must_use]
+    pub fn with_duplicate_window(mut self, names: &Names, window: Duration) -> Self {
+        let ledger = names.ledger();
+        for policy in self.policies.iter_mut().filter(|policy| policy.queue == ledger) {
+            policy.max_age = max_age(window);
+        }
+        self
+    }
+
     /// The stream of decisions alone, for whoever only reads and writes that.
     #[must_use]
     pub fn of_ledger(names: &Names) -> Self {
@@ -231,7 +246,7 @@ impl Topology {
     fn add_stream(&mut self, name: String, max_age: &'static str) {
         let arguments = BTreeMap::from([("x-queue-type", Argument::Text("stream".to_owned()))]);
         self.queues.push(Queue { name: name.clone(), arguments });
-        self.policies.push(Policy { queue: name, max_age });
+        self.policies.push(Policy { queue: name, max_age: max_age.to_owned() });
     }
 
     fn add_provider(&mut self, names: &Names, provider: &Name) {
@@ -285,7 +300,7 @@ impl Topology {
             let pattern = format!("^{}$", policy.queue.replace('.', "\\."));
             json!({
                 "vhost": vhost, "name": policy.queue, "pattern": pattern, "apply-to": "queues", "priority": 0,
-                "definition": { "max-age": policy.max_age },
+                "definition": { "max-age": policy.max_age, "stream-max-segment-size-bytes": SEGMENT_BYTES },
             })
         };
         json!({
@@ -303,6 +318,17 @@ impl Argument {
             Self::Number(number) => json!(number),
             Self::Text(text) => json!(text),
         }
+    }
+}
+
+/// A time in RabbitMQ's form: whole days, else hours or seconds, never less than `time`.
+#[must_use]
+pub fn max_age(time: Duration) -> String {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    match seconds {
+        seconds if seconds.is_multiple_of(86_400) => format!("{}D", seconds / 86_400),
+        seconds if seconds.is_multiple_of(3_600) => format!("{}h", seconds / 3_600),
+        seconds => format!("{seconds}s"),
     }
 }
 

@@ -45,3 +45,14 @@ fn only_streams_have_a_policy_and_it_fits_nothing_but_their_name() {
         definitions["policies"].as_array().unwrap().iter().map(|policy| &policy["pattern"]).collect();
     assert_eq!(patterns, ["^ferry\\.ledger$", "^ferry\\.exchanges$"]);
 }
+
+#[test]
+fn the_policy_of_the_ledger_keeps_it_for_as_long_as_duplicates_are_told() {
+    let names = Names::new("ferry".parse().unwrap());
+    for (hours, max_age) in [(24 * 60, "60D"), (24 * 90, "90D"), (73, "73h")] {
+        let window = std::time::Duration::from_hours(hours);
+        let topology = topology().with_duplicate_window(&names, window);
+        let ages: Vec<_> = topology.policies.iter().map(|policy| policy.max_age.as_str()).collect();
+        assert_eq!(ages, [max_age, "7D"]);
+    }
+}

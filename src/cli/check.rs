@@ -8,6 +8,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::error::CommandError;
+use super::kept::{self, KeptData, kept_data};
 use super::output::{Output, Table};
 use super::plaintext::describe_plaintext;
 use super::setup::{self, Setup};
@@ -30,7 +31,7 @@ provider; no provider is called. Ends with 3 where something is wrong, with 4 wh
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Check {
-    /// Print JSON: `ok`, `file`, `broker`, `providers`, `warnings`, `faults`, `reached`
+    /// Print JSON: `ok`, `file`, `broker`, `providers`, `kept`, `warnings`, `faults`, `reached`
     #[arg(long)]
     json: bool,
     /// Also try the broker, and TLS with every provider
@@ -47,6 +48,8 @@ struct Report {
     /// The broker's address, without its password.
     broker: Option<String>,
     providers: Vec<Found>,
+    /// For how long what is kept.
+    kept: Vec<KeptData>,
     warnings: Vec<String>,
     faults: Vec<String>,
     /// What was tried with `--connect`.
@@ -109,6 +112,7 @@ impl Report {
             file,
             broker: Some(config.amqp.uri.to_string()),
             providers: providers.iter().map(|provider| Found::of(provider)).collect(),
+            kept: kept_data(config, providers),
             warnings: describe_plaintext(config)
                 .into_iter()
                 .chain(providers.iter().flat_map(|provider| warnings(config, provider)))
@@ -151,6 +155,8 @@ impl Report {
             table.row([name, r#type, &operations.join(", ")]);
         }
         out.table(&table)?;
+        out.gap()?;
+        out.table(&kept::table(&self.kept))?;
         if !self.warnings.is_empty() {
             out.gap()?;
         }

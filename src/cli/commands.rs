@@ -25,7 +25,7 @@ Examples:
   ferryd commands --state waiting --older-than 2d --limit 1000 --json | jq -r '.commands[].id'
 
 Newest first; AGE is the time since the last change. A list that is cut ends with the `--cursor` that
-goes on. Of commands that ended longer ago than `ledger.retention` nothing is known, except dead letters.";
+goes on. Of commands that ended longer ago than `ledger.duplicate_window` nothing is known, except dead letters.";
 
 /// The longest message in a line, in characters.
 const MAX_MESSAGE: usize = 80;

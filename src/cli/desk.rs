@@ -39,7 +39,7 @@ impl Desk {
         if !self.config.ledger.enabled {
             return Err(CommandError::NoLedger);
         }
-        Ok(Place { dir: self.config.ledger_folder()?, retention: self.config.ledger.retention })
+        Ok(Place { dir: self.config.ledger_folder()?, retention: self.config.ledger.duplicate_window })
     }
 
     /// The ledger, known up to now. Tells a person at a terminal how far it is, where that takes a while.

@@ -100,7 +100,7 @@ pub enum CommandError {
     OnlyInQueues,
     /// The ledger knows no such command.
     #[error(
-        "the ledger knows no command `{0}`: it may wait in its queue still, its id may be another (see `ferryd commands`), or it ended longer ago than `ledger.retention`"
+        "the ledger knows no command `{0}`: it may wait in its queue still, its id may be another (see `ferryd commands`), or it ended longer ago than `ledger.duplicate_window`"
     )]
     NotKnown(CommandId),
     /// The ledger knows no such command, and messages that were refused under its id.

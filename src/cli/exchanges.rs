@@ -60,20 +60,22 @@ impl Exchanges {
     /// When the command may have been called.
     async fn windows(&self, desk: &Desk) -> Result<Vec<Window>, CommandError> {
         let now = Timestamp::now();
-        if let Some(since) = self.since {
-            return Ok(look_back(since, now));
-        }
         let known = match desk.register().await {
             Ok(register) => {
                 let case = register.case(&self.id);
                 register.close().await;
                 case?
             }
-            Err(error) => {
-                complain(&format!("{error}; looking through the last {}", format_duration(LOOK_BACK)));
-                None
-            }
+            Err(CommandError::NoLedger) => None,
+            // Without the ledger nobody can tell whether the command was erased.
+            Err(error) => return Err(error),
         };
+        if known.as_ref().is_some_and(|case| case.is_erased()) {
+            return Err(CommandError::Refused(format!("the contents of command `{}` were erased", self.id)));
+        }
+        if let Some(since) = self.since {
+            return Ok(look_back(since, now));
+        }
         match known.map(|case| Window::of_calls(&case, now)) {
             Some(calls) if calls.is_empty() => Err(CommandError::Refused(format!(
                 "no call was made of command `{0}` yet; see `ferryd status {0}`",

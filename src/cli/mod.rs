@@ -9,6 +9,7 @@ mod commands;
 mod completions;
 mod dead;
 mod desk;
+mod erase;
 pub mod error;
 mod event_line;
 mod events;
@@ -17,6 +18,7 @@ pub mod exit;
 #[cfg(test)]
 mod fixture;
 mod interrupt;
+mod kept;
 mod ledger;
 mod lookup;
 pub mod output;
@@ -81,6 +83,8 @@ pub enum Command {
     Commands(commands::Commands),
     /// Cancel a command that was not sent to its provider yet
     Cancel(cancel::Cancel),
+    /// Erase the contents of commands that have ended, such as personal data
+    Erase(erase::Erase),
     /// Ask the provider what came of a command of which nobody knows
     Lookup(lookup::Lookup),
     /// Follow the ledger, compare its index with it, or make the index anew
@@ -124,6 +128,7 @@ impl Cli {
             Command::Status(command) => command.run(config, out),
             Command::Commands(command) => command.run(config, out),
             Command::Cancel(command) => command.run(config, out),
+            Command::Erase(command) => command.run(config, out),
             Command::Lookup(command) => command.run(config, out),
             Command::Ledger(command) => command.run(config, out),
             Command::Dead(command) => command.run(config, out),

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::error::CommandError;
 use super::interrupt::{INTERRUPTED, StopSignals};
-use super::setup::Setup;
+use super::setup::{self, Setup};
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::topology::{Names, Subscriber};
 use crate::config::Config;
@@ -59,7 +59,7 @@ async fn serve(setup: Setup) -> Result<(), CommandError> {
     let grace = config.shutdown.grace;
     let signals = tokio::spawn(follow_signals(stop.clone(), grace)?);
     let amqp = AmqpSettings::from(&config.amqp);
-    let ledger = ledger_setup(&config)?;
+    let ledger = ledger_setup(&config, &registry)?;
     let host_token = host_token(&config)?;
     let webhooks = webhooks_setup(&config)?;
     let api = api_setup(&config, host_token.as_ref())?;
@@ -74,9 +74,9 @@ async fn serve(setup: Setup) -> Result<(), CommandError> {
 }
 
 /// How commands are remembered, unless they are not to be.
-fn ledger_setup(config: &Config) -> Result<Option<LedgerSetup>, CommandError> {
-    let crate::config::Ledger { enabled, retention, claim_slack, .. } = config.ledger;
-    let dir = config.ledger_folder()?;
+fn ledger_setup(config: &Config, registry: &Registry) -> Result<Option<LedgerSetup>, CommandError> {
+    let crate::config::Ledger { enabled, claim_slack, .. } = config.ledger;
+    let (dir, retention) = (config.ledger_folder()?, setup::retention(config, registry));
     Ok(enabled.then_some(LedgerSetup { dir, retention, slack: claim_slack }))
 }
 

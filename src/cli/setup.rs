@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use super::error::CommandError;
 use super::publishers;
 use super::token_scopes;
-use crate::config::Config;
 use crate::config::human::format_duration;
+use crate::config::{Config, Ledger};
 use crate::domain::name::Name;
+use crate::ledger::LedgerRetention;
 use crate::provider::duplicates::{self, Repetition};
 use crate::provider::registry::Registry;
 use crate::provider::{Account, Operation, Provider};
@@ -119,23 +120,58 @@ pub(super) fn unheard(config: &Config, provider: &Provider) -> Option<String> {
     (provider.is_called_back() && !config.webhooks.enabled()).then(text)
 }
 
-/// Operations of which something may still happen when the ledger has forgotten their commands.
+/// Operations of which something may still happen when the ledger has forgotten their commands, or their contents.
 fn forgotten(config: &Config, provider: &Provider) -> Vec<String> {
-    let retention = config.ledger.retention;
+    let Ledger { duplicate_window, retention, .. } = &config.ledger;
+    let kept = [("ledger.duplicate_window", Some(*duplicate_window)), ("ledger.retention", *retention)];
     let fault = |(name, operation): (&Name, &Operation)| {
         let (longest, key) = longest(operation);
         let least = longest.saturating_add(MARGIN);
-        (retention < least).then(|| {
-            format!(
-                "provider {}: operations.{name}: the ledger forgets its commands too early; write `ledger.retention` of at \
-                 least {}, which is two days more than {key} ({})",
-                provider.name,
-                format_duration(least),
-                format_duration(longest)
-            )
-        })
+        let (too_short, _) = kept.iter().find(|(_, kept)| kept.is_some_and(|kept| kept < least))?;
+        Some(format!(
+            "provider {}: operations.{name}: the ledger forgets its commands too early; write `{too_short}` of at least {}, \
+             which is two days more than {key} ({})",
+            provider.name,
+            format_duration(least),
+            format_duration(longest)
+        ))
     };
     provider.operations.iter().filter_map(fault).collect()
+}
+
+/// How long the ledger keeps contents, and what asks for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ContentRetention {
+    /// For how long.
+    pub(super) time: Duration,
+    /// The key of the configuration or of a provider file that says so, and by how much it is longer.
+    pub(super) reason: String,
+}
+
+/// How long contents are kept: as written, else as long as the providers need.
+pub(super) fn content_retention<'p>(
+    config: &Config,
+    providers: impl IntoIterator<Item = &'p Provider>,
+) -> ContentRetention {
+    if let Some(time) = config.ledger.retention {
+        return ContentRetention { time, reason: "ledger.retention".to_owned() };
+    }
+    let needs = providers.into_iter().flat_map(|provider| {
+        provider.operations.iter().map(move |(name, operation)| {
+            let (longest, key) = longest(operation);
+            let key = key.trim_start_matches("its ").trim_matches('`');
+            (longest, format!("two days more than {key} of {}.{name}", provider.name))
+        })
+    });
+    let retry = (config.retry.give_up_after, "two days more than retry.give_up_after".to_owned());
+    let (longest, reason) = needs.fold(retry, |most, need| if need.0 > most.0 { need } else { most });
+    ContentRetention { time: longest.saturating_add(MARGIN).min(config.ledger.duplicate_window), reason }
+}
+
+/// How long the ledger keeps what.
+pub(super) fn retention(config: &Config, registry: &Registry) -> LedgerRetention {
+    let contents = content_retention(config, registry.iter().map(AsRef::as_ref)).time;
+    LedgerRetention { contents, duplicate_window: config.ledger.duplicate_window }
 }
 
 /// How long something may still happen to a command of an operation, and the key that says so.
@@ -320,16 +356,42 @@ mod tests {
                 operation.deadline = hours(deadline);
             }
             let mut config = Config::default();
-            config.ledger.retention = hours(least);
+            (config.ledger.duplicate_window, config.ledger.retention) = (hours(least), Some(hours(least)));
             assert_eq!(refusals(&config, &[&payments]), Vec::<String>::new());
-            config.ledger.retention -= Duration::from_secs(1);
+            config.ledger.retention = Some(hours(least) - Duration::from_secs(1));
             let found = refusals(&config, &[&payments]);
             let fault = "provider stripe: operations.charge: the ledger forgets its commands too early; write \
                          `ledger.retention` of at least 5d";
             assert!(matches!(&found[..], [one] if one.starts_with(fault) && one.ends_with(reason)), "{found:?}");
+            (config.ledger.duplicate_window, config.ledger.retention) = (hours(least) - Duration::from_secs(1), None);
+            let found = refusals(&config, &[&payments]);
+            let fault = fault.replace("retention", "duplicate_window");
+            assert!(matches!(&found[..], [one] if one.starts_with(&fault) && one.ends_with(reason)), "{found:?}");
             config.ledger.enabled = false;
             assert_eq!(refusals(&config, &[&payments]), Vec::<String>::new());
         }
+    }
+
+    #[test]
+    fn contents_are_kept_for_as_long_as_the_providers_need() {
+        let hours = Duration::from_hours;
+        let mut payments = fixture::payments();
+        for operation in payments.operations.values_mut() {
+            (operation.retry.give_up_after, operation.deadline) = (hours(24), hours(1));
+            operation.idempotency = Some(Idempotency { retention: hours(24), max_length: None });
+        }
+        let mut config = Config::default();
+        let kept = |config: &Config, payments: &Provider| {
+            let ContentRetention { time, reason } = content_retention(config, [payments]);
+            (time, reason)
+        };
+        let retry = "two days more than retry.give_up_after".to_owned();
+        assert_eq!(kept(&config, &payments), (hours(72), retry));
+        payments.operations.get_mut(&"charge".parse::<Name>().unwrap()).unwrap().deadline = hours(24 * 7);
+        let deadline = "two days more than deadline of stripe.charge".to_owned();
+        assert_eq!(kept(&config, &payments), (hours(24 * 9), deadline));
+        config.ledger.retention = Some(hours(24 * 30));
+        assert_eq!(kept(&config, &payments), (hours(24 * 30), "ledger.retention".to_owned()));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::domain::conflict::ConflictNote;
 use crate::domain::event::Event;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::ledger::case::{Case, Phase, Transition};
+use crate::domain::ledger::erasure::ContentRemoval;
 use crate::domain::ledger::record::{Person, Step};
 use crate::domain::lifecycle::State;
 use crate::domain::outcome::Party;
@@ -63,6 +64,8 @@ struct Story<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     refused: &'a [CommandId],
     #[serde(skip_serializing_if = "Option::is_none")]
+    removal: Option<&'a ContentRemoval>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<&'a Event>,
     timeline: &'a [Transition],
 }
@@ -98,6 +101,7 @@ impl<'a> Story<'a> {
             blocked: case.blocked.as_deref(),
             conflicts: &case.conflicts,
             refused: &[],
+            removal: case.removal.as_ref(),
             event: case.ending.as_ref().map(|ending| &ending.event),
             timeline: &case.history,
         }
@@ -122,6 +126,7 @@ fn print(id: &CommandId, case: &Case, now: Timestamp, out: &mut Output) -> Resul
         ("created", row.created_at.map(|at| dated(at, now))),
         ("updated", row.updated_at.filter(|_| row.ended_at.is_none()).map(|at| dated(at, now))),
         ("ended", row.ended_at.map(|at| dated(at, now))),
+        ("contents", case.removal.as_ref().map(removed)),
     ];
     for (name, value) in pairs {
         if let Some(value) = value {
@@ -154,6 +159,13 @@ fn print_refused(refused: &[CommandId], out: &mut Output) -> Result<(), CommandE
         out.line(format!("  {id}"))?;
     }
     Ok(())
+}
+
+fn removed(removal: &ContentRemoval) -> String {
+    match removal {
+        ContentRemoval::Aged => "older than they are kept".to_owned(),
+        ContentRemoval::Erased { at, person } => format!("erased at {} {person}", moment(*at)),
+    }
 }
 
 fn dated(at: Timestamp, now: Timestamp) -> String {

@@ -79,6 +79,7 @@ fn configured(desk: &Desk) -> Result<topology::Topology, CommandError> {
         .collect();
     let names = &desk.operator.names;
     let topology = topology::Topology::new(names, &providers, &desk.config.routes, &subscribers);
+    let topology = topology.with_duplicate_window(names, desk.config.ledger.duplicate_window);
     let dir = &desk.config.providers.dir;
     Ok(topology.with_callbacks(names, &calling_back(dir)?).with_retry_groups(names, &retry_groups(dir)?))
 }

@@ -37,10 +37,18 @@ fn ledger(config: &Config) -> Vec<Broken> {
     let slack = SECOND..=Duration::from_mins(10);
     let mut broken: Vec<_> = within("ledger.claim_slack", config.ledger.claim_slack, slack).into_iter().collect();
     let least = config.retry.give_up_after.saturating_add(REMEMBERED);
-    if config.ledger.retention < least {
+    let kept = [
+        ("ledger.duplicate_window", Some(config.ledger.duplicate_window)),
+        ("ledger.retention", config.ledger.retention),
+    ];
+    for (key, _) in kept.into_iter().filter(|(_, kept)| kept.is_some_and(|kept| kept < least)) {
         let least = human::format_duration(least);
-        broken
-            .push(rule("ledger.retention", format!("write at least {least}: two days more than retry.give_up_after")));
+        broken.push(rule(key, format!("write at least {least}: two days more than retry.give_up_after")));
+    }
+    if config.ledger.retention.is_some_and(|retention| retention > config.ledger.duplicate_window) {
+        let message =
+            "is longer than ledger.duplicate_window, after which nothing is kept: raise that too, or write less";
+        broken.push(rule("ledger.retention", message));
     }
     broken
 }

@@ -100,6 +100,37 @@ pub mod duration {
     }
 }
 
+/// For serde: a [`Duration`] as text, or none.
+pub mod optional_duration {
+    use super::{Duration, format_duration, parse_duration};
+    use schemars::{Schema, SchemaGenerator, json_schema};
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de::Error as _};
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Where the text is no duration.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| parse_duration(&text).map_err(D::Error::custom)).transpose()
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Only those of the serializer.
+    #[expect(clippy::ref_option, reason = "serde passes a reference")]
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(format_duration).serialize(serializer)
+    }
+
+    /// Its JSON Schema.
+    #[must_use]
+    pub fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "null"], "pattern": r"^([0-9]+(\.[0-9]+)? *(ms|s|m|h|d) *)+$" })
+    }
+}
+
 /// For serde: a list of [`Duration`]s as texts.
 pub mod durations {
     use super::{Duration, format_duration, parse_duration};

@@ -213,13 +213,20 @@ pub struct Ledger {
     /// Default `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/ferryd`, else `$HOME/.local/state/ferryd`, else
     /// `/var/lib/ferryd`. Environment: `FERRYD_LEDGER__DIR`.
     pub dir: Option<PathBuf>,
-    /// How long commands that have ended are remembered, at least two days more than `retry.give_up_after`, and than the
-    /// longest `give_up_after`, key retention and `deadline` of any operation. The policy of the stream has to keep it for
-    /// as long (`max-age`).
-    /// Default `60d`. Environment: `FERRYD_LEDGER__RETENTION`.
+    /// How long the ids of commands that have ended and the digests of their content are kept, by which a duplicate is told from
+    /// a new command. At least two days more than `retry.give_up_after`, and than the longest `give_up_after`, key retention and
+    /// `deadline` of any operation. The policy of the stream has to keep it for as long (`max-age`).
+    /// Default `60d`. Environment: `FERRYD_LEDGER__DUPLICATE_WINDOW`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
-    pub retention: Duration,
+    pub duplicate_window: Duration,
+    /// How long the contents of commands that have ended are kept in the index: results, metadata and texts. At least as long as
+    /// the providers need, and at most `ledger.duplicate_window`.
+    /// Default: as long as the providers need, which is two days more than the longest `retry.give_up_after`, `give_up_after`, key
+    /// retention and `deadline`; `ferryd check` prints it. Environment: `FERRYD_LEDGER__RETENTION`.
+    #[serde(with = "human::optional_duration")]
+    #[schemars(schema_with = "human::optional_duration::schema")]
+    pub retention: Option<Duration>,
     /// How much longer than the whole timeout of an operation without idempotency key one instance has a call of it to
     /// itself, 1 s to 10 min. Default `15s`. Environment: `FERRYD_LEDGER__CLAIM_SLACK`.
     #[serde(with = "human::duration")]
@@ -229,8 +236,8 @@ pub struct Ledger {
 
 impl Default for Ledger {
     fn default() -> Self {
-        let retention = Duration::from_hours(60 * 24);
-        Self { enabled: true, dir: None, retention, claim_slack: Duration::from_secs(15) }
+        let duplicate_window = Duration::from_hours(60 * 24);
+        Self { enabled: true, dir: None, duplicate_window, retention: None, claim_slack: Duration::from_secs(15) }
     }
 }
 

@@ -308,7 +308,7 @@ impl Follower {
     fn rule(&self, id: RecordId, record: &Record, bytes: usize) -> Result<Ruling, IndexError> {
         self.change(id, &record.command, bytes, |slot| Case::rule(slot, id, record)).inspect(|ruling| {
             if is_waited_for(&record.fact) {
-                self.store.lock().view.ruled(id, ruling.clone());
+                self.store.lock().view.ruled(id, record.command.clone(), ruling.clone());
             }
         })
     }
@@ -356,7 +356,7 @@ impl Follower {
 fn is_waited_for(fact: &Fact) -> bool {
     match fact {
         Fact::Finished(finished) => !matches!(finished.by, By::Holder),
-        Fact::Replayed(_) | Fact::CancelWished(_) => true,
+        Fact::Replayed(_) | Fact::CancelWished(_) | Fact::Erased(_) => true,
         _ => false,
     }
 }

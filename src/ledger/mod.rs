@@ -56,11 +56,28 @@ use crate::domain::ledger::record::{Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::name::Name;
 
+/// How long the index keeps what of a command that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerRetention {
+    /// For how long its contents are kept: results and texts.
+    pub contents: Duration,
+    /// For how long its ids and the digest of its content are kept, by which a duplicate is told.
+    pub duplicate_window: Duration,
+}
+
+impl LedgerRetention {
+    /// Keeps contents for as long as ids.
+    #[must_use]
+    pub const fn whole(duplicate_window: Duration) -> Self {
+        Self { contents: duplicate_window, duplicate_window }
+    }
+}
+
 /// How patient the ledger is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerSettings {
     /// For how long commands that have ended are remembered.
-    pub retention: Duration,
+    pub retention: LedgerRetention,
     /// The longest time for what was confirmed to be read back, before it is written once more; the patience of a
     /// barrier too.
     pub read_back: Duration,
@@ -73,7 +90,7 @@ pub struct LedgerSettings {
 impl Default for LedgerSettings {
     fn default() -> Self {
         Self {
-            retention: Duration::from_hours(60 * 24),
+            retention: LedgerRetention::whole(Duration::from_hours(60 * 24)),
             read_back: Duration::from_secs(5),
             lagging_after: Duration::from_secs(30),
             heartbeat: Duration::from_secs(10),

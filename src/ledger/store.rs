@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
+use super::LedgerRetention;
 use super::index::{Index, IndexError};
 use super::view::{Reached, Taken, View};
 use super::watchers::Watchers;
@@ -33,7 +34,7 @@ pub(super) struct Store {
     saved: watch::Sender<u64>,
     cleared: watch::Sender<u64>,
     damaged: Notify,
-    retention: Duration,
+    retention: LedgerRetention,
 }
 
 /// The view, and what the saving thread is asked for.
@@ -61,7 +62,7 @@ enum Work {
 
 impl Store {
     /// Nothing is known yet.
-    pub fn new(index: Arc<Index>, retention: Duration) -> Self {
+    pub fn new(index: Arc<Index>, retention: LedgerRetention) -> Self {
         let (saved, _) = watch::channel(0);
         let (cleared, _) = watch::channel(0);
         let (state, work, damaged) = (Mutex::default(), Condvar::new(), Notify::new());
@@ -146,11 +147,12 @@ impl Store {
     /// What the thread does.
     pub fn run(&self) {
         let mut forget = Instant::now() + FORGET_EVERY;
+        let mut is_unscrubbed = false;
         loop {
             match self.next(forget) {
                 Work::Save(taken) => self.save(taken),
                 Work::Clear(number) => self.clear_index(number),
-                Work::Forget => forget = Instant::now() + self.forget(),
+                Work::Forget => forget = Instant::now() + self.forget(&mut is_unscrubbed),
                 Work::End => return,
             }
         }
@@ -224,17 +226,33 @@ impl Store {
         self.saved.send_modify(|_| ());
     }
 
-    /// Forgets some of the commands that are over for long. Returns when to go on.
-    fn forget(&self) -> Duration {
-        let older_than = Timestamp::now() - self.retention;
-        match self.index.forget(older_than) {
-            Ok(0) => FORGET_EVERY,
-            Ok(_) => PAUSE,
-            Err(error) => {
-                warn!(%error, "failed to forget what is over in the ledger's index");
-                FORGET_EVERY
+    /// Forgets some of the commands that are over for long, and the contents of some more. Returns when to go on.
+    fn forget(&self, is_unscrubbed: &mut bool) -> Duration {
+        match self.forget_some() {
+            Ok(0) if *is_unscrubbed => {
+                *is_unscrubbed = false;
+                self.index.scrub().map_or_else(|error| Self::failed_to_forget(&error), |()| FORGET_EVERY)
             }
+            Ok(0) => FORGET_EVERY,
+            Ok(_) => {
+                *is_unscrubbed = true;
+                PAUSE
+            }
+            Err(error) => Self::failed_to_forget(&error),
         }
+    }
+
+    fn forget_some(&self) -> Result<usize, IndexError> {
+        let before = |age| Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN);
+        let forgotten = self.index.forget(before(self.retention.duplicate_window))?;
+        let aged = self.index.age(before(self.retention.contents))?;
+        self.lock().view.forget_saved(&aged);
+        Ok(forgotten + aged.len())
+    }
+
+    fn failed_to_forget(error: &IndexError) -> Duration {
+        warn!(%error, "failed to forget what is over in the ledger's index");
+        FORGET_EVERY
     }
 
     /// Waits a moment; whether what is being tried should be left.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::batch::{Source, fingerprint};
-use super::index::{Changes, Checkpoint, KeptLine};
+use super::index::{Changes, Checkpoint, KeptLine, NotedRuling};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::RecordId;
@@ -52,7 +52,7 @@ pub(super) struct View {
 pub(super) struct Unsaved {
     cases: HashMap<CommandId, Changed>,
     writers: Vec<Uuid>,
-    rulings: Vec<(RecordId, Ruling)>,
+    rulings: Vec<NotedRuling>,
     unreadable: Vec<KeptLine>,
     /// Of the records that made the changes.
     bytes: usize,
@@ -195,8 +195,16 @@ impl View {
     }
 
     /// Notes the ruling on a record for which a person waits.
-    pub fn ruled(&mut self, id: RecordId, ruling: Ruling) {
-        self.unsaved.rulings.push((id, ruling));
+    pub fn ruled(&mut self, id: RecordId, command: CommandId, ruling: Ruling) {
+        self.unsaved.rulings.push(NotedRuling { id, command, ruling });
+    }
+
+    /// Forgets what is saved of these commands, which has changed in the index.
+    pub fn forget_saved(&mut self, commands: &[CommandId]) {
+        for id in commands {
+            self.young.remove(id);
+            self.old.remove(id);
+        }
     }
 
     /// Keeps a line that can't be read.

@@ -6,6 +6,7 @@
 pub mod clear;
 pub mod control;
 pub mod dead;
+pub mod erase;
 pub mod error;
 pub mod follow;
 pub mod lookup;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -25,7 +26,7 @@ use crate::domain::ledger::record::{Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
 use crate::ledger::index::{Index, IndexError};
 use crate::ledger::pen::Pen;
-use crate::ledger::{Health, Ledger, LedgerSettings, Ruled};
+use crate::ledger::{Health, Ledger, LedgerRetention, LedgerSettings, Ruled};
 
 /// How long the daemon on this host may take to save a marker.
 const HOST_PATIENCE: Duration = Duration::from_secs(5);
@@ -43,7 +44,7 @@ const RETAKE: Duration = Duration::from_millis(250);
 pub struct Place {
     /// The folder of the index.
     pub dir: PathBuf,
-    /// For how long commands that have ended are remembered.
+    /// For how long the ids of commands that have ended are remembered.
     pub retention: Duration,
 }
 
@@ -113,7 +114,7 @@ impl Register {
     }
 
     /// Appends a record and waits for what it comes to. A guest can only ask so about what a person decides: `finished`
-    /// by an operator or a canceller, `replayed`, and `cancel_wished`.
+    /// by an operator or a canceller, `replayed`, `erased`, and `cancel_wished`.
     ///
     /// # Errors
     /// [`OperatorError`]; after [`OperatorError::NoRuling`] and [`OperatorError::NoConfirm`] it may count all the same.
@@ -133,6 +134,32 @@ impl Register {
                 guest.sender.send(&message).await?;
                 let ruling = timeout(RULING_PATIENCE, guest.ruling(id)).await;
                 Ok((id, ruling.map_err(|_| no_ruling())??))
+            }
+        }
+    }
+
+    /// Appends records side by side, as [`append`](Self::append) does one, and waits for what each comes to.
+    ///
+    /// # Errors
+    /// As of [`append`](Self::append); some of them may count.
+    pub async fn append_all(&mut self, records: Vec<Record>) -> Result<Vec<Ruling>, OperatorError> {
+        let Some(command) = records.first().map(|record| record.command.clone()) else { return Ok(Vec::new()) };
+        let no_ruling = |_| OperatorError::NoRuling { command, after: RULING_PATIENCE };
+        match &mut self.0 {
+            Role::Host(host) => {
+                let appending = records.into_iter().map(|record| host.ledger.append(record));
+                let ruled = timeout(RULING_PATIENCE, try_join_all(appending)).await.map_err(no_ruling)??;
+                Ok(ruled.into_iter().map(|ruled| ruled.ruling).collect())
+            }
+            Role::Guest(guest) => {
+                let mut ids = Vec::with_capacity(records.len());
+                for record in &records {
+                    let (id, message) = guest.pen.record(record);
+                    guest.sender.send(&message).await?;
+                    ids.push(id);
+                }
+                let ruled = try_join_all(ids.into_iter().map(|id| guest.ruling(id)));
+                Ok(timeout(RULING_PATIENCE, ruled).await.map_err(no_ruling)??)
             }
         }
     }
@@ -220,7 +247,8 @@ impl Host {
         let _ = connection.close(200, "done".into()).await;
         let stop = CancellationToken::new();
         let (broker, link) = Broker::start(amqp.clone(), topology, stop.clone());
-        let settings = LedgerSettings { retention: place.retention, ..LedgerSettings::default() };
+        let settings =
+            LedgerSettings { retention: LedgerRetention::whole(place.retention), ..LedgerSettings::default() };
         let (ledger, mut tasks) = Ledger::start(broker, names, index, settings, stop.clone());
         tasks.push(link);
         let host = Self { ledger, stop, tasks, stream: names.ledger() };

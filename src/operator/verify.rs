@@ -18,6 +18,7 @@ use super::{Operator, OperatorError};
 use crate::amqp::stream;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
+use crate::domain::ledger::erasure::ContentRemoval;
 use crate::ledger::index::{Index, IndexError};
 
 /// How many commands are compared at a time.
@@ -38,7 +39,7 @@ pub struct Verdict {
     pub commands: u64,
     /// How many of the index could not be compared, because the stream does not go back to their beginning any more.
     pub older: u64,
-    /// How many the index has forgotten, because they ended longer ago than `ledger.retention`.
+    /// How many the index has forgotten, because they ended longer ago than `ledger.duplicate_window`.
     pub forgotten: u64,
     /// What differs; where that is very much, the first of it.
     pub different: Vec<Difference>,
@@ -150,6 +151,11 @@ impl Terms {
         if index == stream {
             return Compared::Same;
         }
+        // Whose contents the one has forgotten already, the other has them still.
+        let (old_index, old_stream) = (index.map(bare), stream.map(bare));
+        if is_aged(index) != is_aged(stream) && old_index == old_stream {
+            return Compared::Same;
+        }
         match (index, stream) {
             (Some(case), _) | (None, Some(case)) if self.is_older(case) => Compared::Older,
             (None, Some(stream)) if self.may_be_forgotten(stream) => Compared::Forgotten,
@@ -167,6 +173,15 @@ impl Terms {
         let over = case.ending.as_ref().map_or(case.opening.is_none(), |ending| !ending.is_dead());
         over && case.history.last().is_none_or(|last| last.at < self.forgets + SKEW)
     }
+}
+
+fn is_aged(case: Option<&Case>) -> bool {
+    case.is_some_and(|case| case.removal == Some(ContentRemoval::Aged))
+}
+
+/// A command without contents, where they may have grown old.
+fn bare(case: &Case) -> Case {
+    case.aged().unwrap_or_else(|| case.clone())
 }
 
 /// In what two cases differ.

@@ -18,6 +18,7 @@ use crate::domain::command_id::{CommandId, InvalidCommandId, PublishedCommandId}
 use crate::domain::conflict::ConflictNote;
 use crate::domain::event::Event;
 use crate::domain::ledger::case::{Case, Transition};
+use crate::domain::ledger::erasure::ContentRemoval;
 use crate::domain::ledger::record::Person;
 use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Group, Page, Row};
@@ -42,6 +43,9 @@ pub(super) struct CommandStory {
     /// What has contradicted what is known of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     conflicts: Vec<ConflictNote>,
+    /// Why its contents are not known any more, where they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removal: Option<ContentRemoval>,
     /// The event that told its end, if it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<Event>,
@@ -79,8 +83,8 @@ impl CommandStory {
     fn new(id: CommandId, case: Case) -> Self {
         let (unknown, cancel, timeline) = (case.may_have_acted(), case.cancel.clone(), case.history.clone());
         let (deadline, event) = (case.deadline, case.ending.as_ref().map(|ending| ending.event.clone()));
-        let conflicts = case.conflicts.clone();
-        Self { row: Row::new(id, case), unknown, deadline, cancel, conflicts, event, timeline }
+        let (conflicts, removal) = (case.conflicts.clone(), case.removal.clone());
+        Self { row: Row::new(id, case), unknown, deadline, cancel, conflicts, removal, event, timeline }
     }
 }
 

@@ -200,6 +200,10 @@ impl Commands for Recorded {
 
     fn exchanges<'a>(&'a self, id: &'a CommandId, case: &'a Case) -> BoxFuture<'a, Result<Found, Failed>> {
         async move {
+            if case.is_erased() {
+                // The stream has them until they age out, and nobody is shown them.
+                return Ok(Found { exchanges: Vec::new(), complete: true });
+            }
             let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
             let windows = Window::of_calls(case, Timestamp::now());
             Ok(find(&self.amqp, &self.pipeline.names.exchanges(), id, &windows).await?)

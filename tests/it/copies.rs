@@ -14,7 +14,7 @@ use crate::rig::{Rig, SOON, and, charge, send, word};
 /// The queue in which a publisher waits for answers.
 const REPLIES: &str = "shop.replies";
 
-async fn rig_with_replies() -> Rig {
+pub(crate) async fn rig_with_replies() -> Rig {
     let rig = Rig::new("").await;
     let channel = rig.broker.channel().await;
     channel.queue_declare(REPLIES.into(), QueueDeclareOptions::durable(), FieldTable::default()).await.unwrap();
@@ -22,14 +22,14 @@ async fn rig_with_replies() -> Rig {
 }
 
 /// Publishes a command whose publisher waits for the answer to its call number `call`.
-async fn ask(rig: &Rig, command: &Value, call: u32) {
+pub(crate) async fn ask(rig: &Rig, command: &Value, call: u32) {
     let key = format!("payment.acme.{}", word(command, "operation"));
     let asking = persistent().with_reply_to(REPLIES.into()).with_correlation_id(format!("call-{call}").into());
     rig.broker.publish("ferry.commands", &key, command.to_string().as_bytes(), asking).await;
 }
 
 /// The answers by correlation id, once there are as many. An answer may be sent twice, like any event.
-async fn answers(rig: &Rig, count: usize) -> BTreeMap<String, Value> {
+pub(crate) async fn answers(rig: &Rig, count: usize) -> BTreeMap<String, Value> {
     let correlation = |message: &Message| message.properties.correlation_id().as_ref().unwrap().to_string();
     eventually(SOON, "every answer is there", async || {
         let messages = rig.broker.peek(REPLIES).await;

@@ -223,7 +223,7 @@ impl Turn<'_> {
                 _ => self.goes(At::Ack { by: None }),
             },
             Rec::Refused => self.after_refusal(said),
-            Rec::CancelWished | Rec::Settled(_) => self.goes(At::Ack { by: None }),
+            Rec::CancelWished | Rec::Settled(_) | Rec::Erased => self.goes(At::Ack { by: None }),
         }
     }
 

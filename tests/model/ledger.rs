@@ -19,6 +19,8 @@ use ferryd::domain::outcome::{Failure, Party, Success};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::Mistake;
+
 #[path = "translate.rs"]
 mod translate;
 
@@ -179,6 +181,7 @@ pub enum Rec {
     Asked,
     /// A message is refused, under an id of its own.
     Refused,
+    Erased,
 }
 
 /// A ruling, as far as it is not left to [`next`].
@@ -245,10 +248,12 @@ pub struct Ledger {
     plans: HashMap<(u16, bool, Option<Id>, Option<Guard>), Plan>,
     /// A fault put in on purpose: the highest number told is forgotten.
     forgets_told: bool,
+    /// Another: an erasure takes out the whole command.
+    erases_all: bool,
 }
 
 impl Ledger {
-    pub fn new(forgets_told: bool) -> Self {
+    pub fn new(mistake: Option<Mistake>) -> Self {
         let mut ledger = Self {
             cases: Vec::new(),
             views: Vec::new(),
@@ -258,7 +263,8 @@ impl Ledger {
             ruled: HashMap::new(),
             memory: HashMap::new(),
             plans: HashMap::new(),
-            forgets_told,
+            forgets_told: mistake == Some(Mistake::ForgetsTold),
+            erases_all: mistake == Some(Mistake::ErasesAll),
         };
         ledger.keep(None);
         ledger
@@ -287,6 +293,9 @@ impl Ledger {
             case.told = 0;
         }
         let ruling = Case::rule(&mut slot, record_id(id), &record.real());
+        if self.erases_all && record == Rec::Erased && matches!(ruling, Ruling::Counts(_)) {
+            slot = None;
+        }
         let result = (self.keep(slot), self.keep_ruling(ruling));
         self.memory.insert((case, id, record), result);
         result

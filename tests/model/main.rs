@@ -42,6 +42,8 @@ pub enum Mistake {
     RefusalClaims,
     /// Tells that a message was refused although its id is a command's.
     RefusalEndsKnown,
+    /// Erases not only what a command holds, but that it was there.
+    ErasesAll,
 }
 
 /// How large a world is.
@@ -76,6 +78,8 @@ pub struct Setup {
     pub waits: u8,
     /// The number of messages that go another way than their lane's.
     pub strays: u8,
+    /// The number of times that a person has the command erased, once it has ended.
+    pub erasures: u8,
     /// Whether the ledger has lost that the command was called, and completed.
     pub lost: bool,
     /// Whether the provider can be asked.
@@ -106,6 +110,7 @@ impl Setup {
             jobs: 0,
             waits: 0,
             strays: 0,
+            erasures: 0,
             lost: false,
             inquiries: false,
             expires: false,
@@ -263,6 +268,20 @@ fn what_is_unroutable_poisoned_or_refused_ends_like_anything_else() {
     }
 }
 
+#[test]
+fn what_is_erased_is_not_called_again() {
+    for setup in [KEY, CLAIM] {
+        let erasing = Setup { erasures: 1, attempts: 1, answers: FEW, ..setup };
+        holds("erased, one fault", &erasing);
+        holds("erased, two copies", &Setup { copies: 2, faults: 0, ..erasing.clone() });
+        holds("erased, another content", &Setup { others: 1, faults: 0, ..erasing.clone() });
+        holds("erased, a callback", &Setup { callbacks: 1, faults: 0, contradicts: true, ..erasing.clone() });
+        holds("erased, a cancel", &Setup { cancels: 1, late: true, faults: 0, ..erasing.clone() });
+        holds("erased, an operator", &Setup { jobs: 1, faults: 0, ..erasing.clone() });
+        holds("erased, a stray", &Setup { strays: 1, faults: 0, ..erasing });
+    }
+}
+
 /// Which property does not hold in a world.
 fn breaks(setup: &Setup) -> Vec<&'static str> {
     check(setup).broken.into_iter().map(|(property, _)| property).collect()
@@ -284,6 +303,7 @@ fn every_mistake_that_is_put_in_is_found() {
         with(Mistake::SweepsCancelsAlone, Setup { attempts: 1, jobs: 2, answers: FEW, ..CLAIM }),
         with(Mistake::RefusalClaims, Setup { refused: 1, attempts: 1, faults: 0, answers: FEW, ..KEY }),
         with(Mistake::RefusalEndsKnown, Setup { refused: 1, attempts: 1, faults: 0, answers: FEW, ..CLAIM }),
+        with(Mistake::ErasesAll, Setup { copies: 2, attempts: 1, faults: 0, erasures: 1, answers: FEW, ..CLAIM }),
     ];
     for setup in &mistakes {
         let broken = breaks(setup);

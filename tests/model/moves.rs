@@ -39,6 +39,8 @@ pub enum Action {
     Stray(usize, Way),
     /// A command that was asked to be cancelled has not come in time.
     GiveUpWaiting,
+    /// A person has what has ended erased.
+    Erase,
 }
 
 impl Protocol {
@@ -145,6 +147,9 @@ impl Protocol {
                     && self.is_due(world, message)
             });
             actions.extend(commands.map(|(place, _)| Action::Defer(place)));
+        }
+        if world.erasures > 0 && self.ledger.lock().unwrap().view(world.case).ending.is_some() {
+            actions.push(Action::Erase);
         }
         if self.setup.expires && !world.expired {
             actions.push(Action::Expire);
@@ -271,6 +276,10 @@ impl Protocol {
             Action::Callback(who, what) => self.call_back(world, who, what),
             Action::Expire => world.expired = true,
             Action::Stray(place, way) => Self::stray(world, place, way),
+            Action::Erase => {
+                world.erasures -= 1;
+                world.transit.push((0, Rec::Erased));
+            }
             Action::GiveUpWaiting => {
                 let who = idle(world);
                 let mut turn = Turn { setup: &self.setup, ledger, world, who };

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use stateright::{Checker as _, HasDiscoveries, Model, Property};
 
+use crate::Setup;
 use crate::ledger::{Errand, Guard, Ledger, Rec, Step, What};
 use crate::moves::Action;
 use crate::refusal::REFUSED;
 use crate::world::{Instance, Kind, Message, Seen, World, wrong};
-use crate::{Mistake, Setup};
 
 /// The protocol in a world of a certain size.
 pub struct Protocol {
@@ -31,8 +31,7 @@ pub struct Outcome {
 /// Searches all states.
 pub fn check(setup: &Setup) -> Outcome {
     let began = Instant::now();
-    let forgets = setup.mistake == Some(Mistake::ForgetsTold);
-    let protocol = Protocol { setup: setup.clone(), ledger: Mutex::new(Ledger::new(forgets)) };
+    let protocol = Protocol { setup: setup.clone(), ledger: Mutex::new(Ledger::new(setup.mistake)) };
     let checker = protocol.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let broken = checker.discoveries().into_iter().map(|(name, path)| {
         let steps = path.into_vec().into_iter().map(|(state, action)| checker.model().tell(&state, action)).collect();
@@ -102,6 +101,7 @@ impl Model for Protocol {
             jobs: self.setup.jobs,
             waits: self.setup.waits,
             strays: self.setup.strays,
+            erasures: self.setup.erasures,
             expired: false,
         }]
     }

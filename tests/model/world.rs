@@ -169,6 +169,7 @@ pub struct World {
     pub jobs: u8,
     pub waits: u8,
     pub strays: u8,
+    pub erasures: u8,
     pub expired: bool,
 }
 
@@ -291,7 +292,8 @@ impl Rec {
             | Self::CancelWished
             | Self::Replayed { .. }
             | Self::Asked
-            | Self::Refused => None,
+            | Self::Refused
+            | Self::Erased => None,
         }
     }
 }

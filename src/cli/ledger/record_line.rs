@@ -95,7 +95,8 @@ fn call(fact: &Fact) -> Option<Step> {
         | Fact::Settled(_)
         | Fact::CancelWished(_)
         | Fact::Asked(_)
-        | Fact::Conflicted(_) => None,
+        | Fact::Conflicted(_)
+        | Fact::Erased(_) => None,
     }
 }
 
@@ -131,6 +132,7 @@ fn gist(fact: &Fact) -> String {
         }
         Fact::Asked(asked) => format!("the end is to be told to {}", asked.reply_to),
         Fact::Conflicted(note) => format!("{}: {}", note.conflict, note.message),
+        Fact::Erased(erased) => erased.person.to_string(),
     }
 }
 

@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::effects::{Effects, HeaderValue};
+use super::erasure::ContentRemoval;
 use super::record::{Asked, Guard, Kept, Opening, Person, RecordId, Step};
 use super::ruling::{Decided, Ruling, TooLate};
 use crate::domain::conflict::ConflictNote;
@@ -108,6 +109,9 @@ pub struct Case {
     /// The contradictions of what is known of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ConflictNote>,
+    /// Why its contents are not known any more, where they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal: Option<ContentRemoval>,
     /// What happened, oldest first.
     pub history: Vec<Transition>,
 }
@@ -293,6 +297,7 @@ impl Case {
             cancel: None,
             blocked: None,
             conflicts: Vec::new(),
+            removal: None,
             history: Vec::new(),
         }
     }
@@ -397,6 +402,9 @@ impl std::fmt::Display for Person {
 #[cfg(test)]
 #[path = "awaited_tests.rs"]
 mod awaited_tests;
+#[cfg(test)]
+#[path = "erasure_tests.rs"]
+mod erasure_tests;
 #[cfg(test)]
 #[path = "inquiry_tests.rs"]
 mod inquiry_tests;

@@ -81,6 +81,7 @@ impl Record {
             Fact::Replayed(data) => self.write(data),
             Fact::Asked(data) => self.write(data),
             Fact::Conflicted(data) => self.write(data),
+            Fact::Erased(data) => self.write(data),
         }
     }
 
@@ -123,6 +124,7 @@ impl Line {
             "replayed" => Fact::Replayed(serde_json::from_str(text)?),
             "asked" => Fact::Asked(serde_json::from_str(text)?),
             "conflicted" => Fact::Conflicted(serde_json::from_str(text)?),
+            "erased" => Fact::Erased(serde_json::from_str(text)?),
             _ => return Ok(Self::Foreign { kind, command, critical }),
         };
         let command = command.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("command"))?;

@@ -15,6 +15,7 @@ pub mod about;
 mod awaited;
 pub mod case;
 pub mod effects;
+pub mod erasure;
 mod finish;
 pub mod holder;
 mod line;

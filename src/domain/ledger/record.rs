@@ -74,6 +74,8 @@ pub enum Fact {
     Asked(Asked),
     /// Something contradicts what is known of the command, which is not touched by it.
     Conflicted(Box<ConflictNote>),
+    /// The contents of a command that has ended are erased.
+    Erased(Erased),
 }
 
 /// Which command, and what it asks for.
@@ -316,6 +318,13 @@ pub struct Asked {
     pub correlation_id: Option<String>,
 }
 
+/// See [`Fact::Erased`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Erased {
+    /// Who had it erased.
+    pub person: Person,
+}
+
 impl Fact {
     /// The word for its kind.
     #[must_use]
@@ -331,13 +340,14 @@ impl Fact {
             Self::Replayed(_) => "replayed",
             Self::Asked(_) => "asked",
             Self::Conflicted(_) => "conflicted",
+            Self::Erased(_) => "erased",
         }
     }
 
     /// Whether a reader that does not know the kind must not decide anything more about the command.
     #[must_use]
     pub fn is_critical(&self) -> bool {
-        !matches!(self, Self::Settled(_) | Self::Asked(_) | Self::Conflicted(_))
+        !matches!(self, Self::Settled(_) | Self::Asked(_) | Self::Conflicted(_) | Self::Erased(_))
     }
 }
 

@@ -18,6 +18,14 @@ impl Case {
         if let Some(kind) = slot.as_ref().and_then(|case| case.blocked.clone()) {
             return Ruling::Blocked(kind);
         }
+        let ruling = Self::apply(slot, id, record);
+        if let Some(case) = slot {
+            case.keep_erased();
+        }
+        ruling
+    }
+
+    fn apply(slot: &mut Option<Self>, id: RecordId, record: &Record) -> Ruling {
         match &record.fact {
             Fact::Opened(opened) => Self::open(slot, record.at, opened),
             Fact::Started(started) => Self::start(slot, id, record.at, started),
@@ -29,6 +37,7 @@ impl Case {
             Fact::Settled(settled) => Self::known(slot, |case| case.settle(settled)),
             Fact::Asked(asked) => Self::known(slot, |case| case.ask(asked)),
             Fact::Conflicted(note) => Self::known(slot, |case| case.contradict(note)),
+            Fact::Erased(erased) => Self::known(slot, |case| case.erase(record.at, erased)),
         }
     }
 

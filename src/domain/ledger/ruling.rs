@@ -86,6 +86,12 @@ pub enum TooLate {
     Replayed,
     /// It is not a dead letter.
     NotDead,
+    /// The command has not ended.
+    NotEnded,
+    /// It is a dead letter.
+    DeadLetter,
+    /// Its end is not known to be published.
+    Unpublished,
 }
 
 impl std::fmt::Display for TooLate {
@@ -98,6 +104,9 @@ impl std::fmt::Display for TooLate {
             Self::Failed => "it has failed",
             Self::Replayed => "it has been sent again",
             Self::NotDead => "it is not a dead letter",
+            Self::NotEnded => "it has not ended",
+            Self::DeadLetter => "it is a dead letter",
+            Self::Unpublished => "its end is not known to be published yet",
         })
     }
 }

@@ -29,6 +29,17 @@ pub struct KeptLine {
     pub why: String,
 }
 
+/// What became of a record for which a person waits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NotedRuling {
+    /// The record.
+    pub id: RecordId,
+    /// Its command.
+    pub command: CommandId,
+    /// What it came to.
+    pub ruling: Ruling,
+}
+
 /// What reading on in the stream has changed.
 #[derive(Debug, Clone)]
 pub struct Changes {
@@ -37,7 +48,7 @@ pub struct Changes {
     /// The highest number applied of each writer that was read.
     pub writers: Vec<(Uuid, u64)>,
     /// What became of records for which a person waits.
-    pub rulings: Vec<(RecordId, Ruling)>,
+    pub rulings: Vec<NotedRuling>,
     /// Lines that could not be read.
     pub unreadable: Vec<KeptLine>,
     /// How far this goes.

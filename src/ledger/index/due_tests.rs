@@ -16,8 +16,8 @@ fn ended(commands: u32) -> Connection {
     let mut conn = Connection::open_in_memory().unwrap();
     schema::create(&mut conn, "key").unwrap();
     let fill = "WITH RECURSIVE numbers(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1)
-        INSERT INTO commands (seq, id, facet, updated, over, unpublished)
-        SELECT n, 'c-' || n, 1 + n % 4, n, 1, NULL FROM numbers";
+        INSERT INTO commands (seq, id, facet, updated, over, removal, unpublished)
+        SELECT n, 'c-' || n, 1 + n % 4, n, 1, 1, NULL FROM numbers";
     conn.execute(fill, [commands]).unwrap();
     conn
 }
@@ -65,6 +65,10 @@ fn each_question_has_an_index_in_the_order_in_which_it_is_asked() {
     for (statement, expected) in [
         (forget::OVER, "SEARCH commands USING INDEX commands_over (updated<?)"),
         (unpublished::UNPUBLISHED, "SEARCH commands USING INDEX commands_unpublished (unpublished<?)"),
+        (
+            aging::WITH_CONTENTS,
+            "SEARCH commands USING INDEX commands_with_contents (updated<?); SEARCH bodies USING INTEGER PRIMARY KEY (rowid=?)",
+        ),
     ] {
         assert_eq!(plan(&conn, statement), expected, "{statement}");
     }

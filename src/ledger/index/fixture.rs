@@ -14,8 +14,8 @@ use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{
-    By, CancelWished, Fact, Finished, Guard, Opened, Opening, Person, Reason, Record, RecordId, Replayed, Settled,
-    Started, Step,
+    By, CancelWished, Erased, Fact, Finished, Guard, Opened, Opening, Person, Reason, Record, RecordId, Replayed,
+    Settled, Started, Step,
 };
 use crate::domain::lifecycle::Kind;
 use crate::domain::outcome::{Failure, Party, Success, Verdict};
@@ -115,6 +115,21 @@ impl Sample {
         let failure =
             Failure { http_status: Some(http_status), ..Failure::new(code, format!("the provider says {code}")) };
         self.happened(Happening::Failed(kind, failure))
+    }
+
+    /// With a text in everything that its publisher has said of it.
+    pub fn saying(mut self, text: &str) -> Self {
+        self.identity.reference = Some(text.to_owned());
+        self.identity.metadata = [("note".to_owned(), text.to_owned())].into();
+        self
+    }
+
+    /// A command that has ended, erased.
+    pub fn erased(&self, case: Case) -> Case {
+        let mut slot = Some(case);
+        let person = Person { by: "ann".to_owned(), reason: Some("request 4711".to_owned()) };
+        rule(&mut slot, 9, seconds(9_000), &self.identity.id, Fact::Erased(Erased { person }));
+        slot.unwrap()
     }
 
     /// Only wished to be cancelled.

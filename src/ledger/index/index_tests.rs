@@ -54,7 +54,7 @@ fn what_was_saved_is_there_after_the_next_start() {
     let ruling = Ruling::Claimed { claim: record_id(3), ttl_ms: 5 };
     let mut saved = changes([(&sample, sample.completed())], u64::MAX - 1);
     saved.writers = vec![(writer, u64::MAX)];
-    saved.rulings = vec![(record_id(9), ruling.clone())];
+    saved.rulings = vec![NotedRuling { id: record_id(9), command: id("a"), ruling: ruling.clone() }];
     let index = open(&dir);
     assert_eq!(index.checkpoint().unwrap(), None);
     index.save(&saved, seconds(0)).unwrap();
@@ -174,7 +174,7 @@ fn what_is_over_is_forgotten_and_everything_else_stays() {
     ];
     saved.cases.extend(changes(others, 1).cases);
     saved.writers = vec![(Uuid::from_u128(1), 5)];
-    saved.rulings = vec![(record_id(9), Ruling::Passed)];
+    saved.rulings = vec![NotedRuling { id: record_id(9), command: id("dead"), ruling: Ruling::Passed }];
     index.save(&saved, seconds(500)).unwrap();
     let mut newer = changes([], 2);
     // The last two wrote one record each, the one long ago, the other just now.

@@ -10,7 +10,9 @@
 //! Everything here waits for the disk. Looking up [one command](Index::case) takes microseconds; keep the rest off the
 //! threads that serve connections.
 
+mod aging;
 mod changes;
+mod erasing;
 mod error;
 mod facet;
 mod forget;
@@ -33,7 +35,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use tracing::warn;
 use uuid::Uuid;
 
-pub use self::changes::{Changes, Checkpoint, KeptLine};
+pub use self::changes::{Changes, Checkpoint, KeptLine, NotedRuling};
 pub use self::error::IndexError;
 pub use self::page::{CURSOR_PATTERN, Cursor, InvalidCursor, MAX_PAGE, Page};
 pub use self::query::Filter;
@@ -44,6 +46,7 @@ pub use self::summary::{Counts, Group};
 use self::writer::Writer;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
+use crate::domain::ledger::opening::digest;
 use crate::domain::ledger::record::RecordId;
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::name::Name;
@@ -203,7 +206,7 @@ impl Index {
     /// [`IndexError::Damaged`], or `SQLite` refuses.
     pub fn called(&self, provider_reference: &str) -> Result<Vec<CommandId>, IndexError> {
         const IDS: &str = "SELECT id FROM commands WHERE provider_reference = ?1 ORDER BY seq DESC LIMIT ?2";
-        self.ids(IDS, (provider_reference, MOST_CALLED))
+        self.ids(IDS, (reference_digest(provider_reference), MOST_CALLED))
     }
 
     /// The messages that were refused under a command's id, at most `limit`. None of them is that command.
@@ -323,6 +326,31 @@ impl Index {
         self.write(|writer| writer.forget(&over, older_than, Timestamp::now()))
     }
 
+    /// Takes the contents out of commands that are over since before `older_than`, some of them, and says which: call it again
+    /// until it returns none, and let others write in between.
+    ///
+    /// # Errors
+    /// As of [`save`](Self::save).
+    pub fn age(&self, older_than: Timestamp) -> Result<Vec<CommandId>, IndexError> {
+        self.write(|writer| writer.age(older_than.as_millisecond()))
+    }
+
+    /// Moves everything into the database file, so that what was taken out of it stands in no file beside it either.
+    ///
+    /// # Errors
+    /// `SQLite` refuses.
+    pub fn scrub(&self) -> Result<(), IndexError> {
+        self.write(|writer| writer.scrub(Timestamp::now()))
+    }
+
+    /// Deletes the indexes in `dir` that no instance uses. Whoever needs one makes it anew. Returns how many there were.
+    ///
+    /// # Errors
+    /// The directory can't be used.
+    pub fn delete_unused(dir: &Path, key: &str) -> Result<usize, IndexError> {
+        slot::delete_unused(dir, key)
+    }
+
     /// Makes the file anew, with nothing in it.
     ///
     /// # Errors
@@ -377,10 +405,18 @@ impl Drop for Index {
     }
 }
 
+/// The digest by which a command is found that somebody calls so. The text itself stands in the command's body alone, so that
+/// erasing that erases it.
+fn reference_digest(reference: &str) -> String {
+    digest(reference.as_bytes())
+}
+
 fn parsed<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, IndexError> {
     serde_json::from_slice(json).map_err(|error| IndexError::Damaged(error.to_string()))
 }
 
+#[cfg(test)]
+mod erasing_tests;
 #[cfg(test)]
 mod fixture;
 

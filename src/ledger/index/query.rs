@@ -9,8 +9,8 @@ use rusqlite::{CachedStatement, Connection, Params, Row as SqlRow, named_params}
 
 use super::error::IndexError;
 use super::page::{Cursor, MAX_PAGE, Page};
-use super::parsed;
 use super::row::Row;
+use super::{parsed, reference_digest};
 use crate::domain::command_id::CommandId;
 use crate::domain::command_scope::CommandScope;
 use crate::domain::dead_letter::shortened;
@@ -154,7 +154,7 @@ pub(super) fn search(conn: &Connection, filter: &Filter, below: i64, want: usize
     if let Some(reference) = &filter.reference {
         const BY_REFERENCE: &str =
             "SELECT seq, facet, updated FROM commands WHERE reference = ?1 AND seq < ?2 ORDER BY seq DESC";
-        return walk(conn.prepare_cached(BY_REFERENCE)?, (reference, below), want, fits);
+        return walk(conn.prepare_cached(BY_REFERENCE)?, (reference_digest(reference), below), want, fits);
     }
     let timed = filter.older_than.is_some() || filter.newer_than.is_some();
     let facets = match &facets {
@@ -198,10 +198,11 @@ fn by_ids(
 ) -> Result<Vec<Found>, IndexError> {
     const BY_ID: &str = "SELECT seq, facet, updated FROM commands \
                          WHERE id = ?1 AND seq < ?2 AND (?3 IS NULL OR reference = ?3)";
+    let reference = filter.reference.as_deref().map(reference_digest);
     let mut found = Vec::new();
     for id in &filter.ids {
         let by_id = conn.prepare_cached(BY_ID)?;
-        found.extend(walk(by_id, (id.as_str(), below, &filter.reference), 1, &fits)?);
+        found.extend(walk(by_id, (id.as_str(), below, &reference), 1, &fits)?);
     }
     Ok(newest(found, want))
 }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::error::IndexError;
 
 /// The version of the tables and of what lies in `bodies`. A file of another version is made anew.
-pub(super) const VERSION: i32 = 5;
+pub(super) const VERSION: i32 = 6;
 
 /// Marks a file as an index of ferryd ("frry").
 const APPLICATION: i32 = 0x6672_7279;
@@ -48,19 +48,22 @@ CREATE TABLE commands (
   reference TEXT,
   provider_reference TEXT,
   over INTEGER NOT NULL,
+  removal INTEGER NOT NULL,
   unpublished INTEGER
 ) STRICT;
 CREATE INDEX commands_by_facet ON commands (facet, seq, updated);
 CREATE INDEX commands_over ON commands (updated) WHERE over = 1;
+CREATE INDEX commands_with_contents ON commands (updated) WHERE over = 1 AND removal = 0;
 CREATE INDEX commands_unpublished ON commands (unpublished) WHERE unpublished IS NOT NULL;
 CREATE INDEX commands_by_reference ON commands (reference) WHERE reference IS NOT NULL;
 CREATE INDEX commands_by_provider_reference ON commands (provider_reference) WHERE provider_reference IS NOT NULL;
 CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
 CREATE TABLE writers (writer BLOB PRIMARY KEY, number INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE rulings (
-  writer BLOB NOT NULL, number INTEGER NOT NULL, ruling TEXT NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY (writer, number)
-) STRICT, WITHOUT ROWID;
+  nr INTEGER PRIMARY KEY, writer BLOB NOT NULL, number INTEGER NOT NULL, command TEXT NOT NULL, ruling TEXT NOT NULL,
+  at INTEGER NOT NULL, UNIQUE (writer, number)
+) STRICT;
+CREATE INDEX rulings_by_command ON rulings (command);
 CREATE TABLE unreadable (
   nr INTEGER PRIMARY KEY, writer BLOB NOT NULL, number INTEGER NOT NULL, line BLOB NOT NULL, why TEXT NOT NULL
 ) STRICT;
@@ -80,6 +83,8 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     conn.busy_timeout(BUSY)?;
     conn.pragma_update(None, "journal_mode", "wal")?;
     conn.pragma_update(None, "synchronous", "normal")?;
+    // What is deleted or written over is gone from the file.
+    conn.pragma_update(None, "secure_delete", "on")?;
     conn.pragma_update(None, "cache_size", -65_536)?;
     conn.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     conn.pragma_update(None, "journal_size_limit", 64 << 20)?;

@@ -40,6 +40,18 @@ pub(super) struct Slot {
     lock: File,
 }
 
+/// Deletes the databases in `dir` that nobody holds, and says how many there were.
+pub(super) fn delete_unused(dir: &Path, key: &str) -> Result<usize, IndexError> {
+    let mut deleted = 0;
+    for slot in (0..SLOTS).filter(|slot| path(dir, key, *slot).exists()) {
+        if let Some(unused) = Slot::lock(dir, key, slot)? {
+            unused.delete()?;
+            deleted += 1;
+        }
+    }
+    Ok(deleted)
+}
+
 /// The database in a slot.
 pub(super) fn path(dir: &Path, key: &str, slot: u32) -> PathBuf {
     dir.join(format!("{}.{slot}.sqlite3", stem(key)))
@@ -85,18 +97,25 @@ impl Slot {
     pub fn take(dir: &Path, key: &str, most: u32) -> Result<Option<Self>, IndexError> {
         DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(IndexError::at(dir))?;
         for slot in 0..most {
-            let lock_path = lock_path(dir, key, slot);
-            let lock = open_sole_file(&lock_path, &mut options()).map_err(IndexError::at(&lock_path))?;
-            match lock.try_lock() {
-                Ok(()) => {
-                    give_to_folder_owner(&lock, dir);
-                    return Ok(Some(Self { path: path(dir, key, slot), lock }));
-                }
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(source)) => return Err(IndexError::at(&lock_path)(source)),
+            if let Some(taken) = Self::lock(dir, key, slot)? {
+                return Ok(Some(taken));
             }
         }
         Ok(None)
+    }
+
+    /// Takes one slot; `None` where it is taken.
+    fn lock(dir: &Path, key: &str, slot: u32) -> Result<Option<Self>, IndexError> {
+        let lock_path = lock_path(dir, key, slot);
+        let lock = open_sole_file(&lock_path, &mut options()).map_err(IndexError::at(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {
+                give_to_folder_owner(&lock, dir);
+                Ok(Some(Self { path: path(dir, key, slot), lock }))
+            }
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(IndexError::at(&lock_path)(source)),
+        }
     }
 
     /// Makes sure that there is a database file, that nobody else can read it, and that nothing else lies where `SQLite` is

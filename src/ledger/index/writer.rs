@@ -4,15 +4,18 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionBehavior};
+use tracing::warn;
 
-use super::changes::{Changes, KeptLine};
+use super::changes::{Changes, KeptLine, NotedRuling};
+use super::erasing::ErasedRow;
 use super::error::IndexError;
 use super::facet::{Facet, Facets};
 use super::forget::{self, Over};
-use super::schema;
 use super::slot::Slot;
+use super::{aging, erasing, reference_digest, schema};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
+use crate::domain::ledger::ruling::Ruling;
 
 /// How many unreadable lines are kept, the latest, and how much of each, in bytes. All are counted.
 const KEPT_LINES: i64 = 1_000;
@@ -24,6 +27,8 @@ const KEPT_BYTES: usize = 4_096;
 pub(super) struct Writer {
     conn: Connection,
     facets: Facets,
+    /// True while what was erased may stand in the `-wal` file.
+    unscrubbed: bool,
 }
 
 impl Writer {
@@ -43,10 +48,12 @@ impl Writer {
         }
         let facets = Facets::load(&conn)?;
         Upserts::prepare(&conn)?;
+        // Whoever had it before may have died after an erasure.
+        erasing::empty_wal(&conn)?;
         // Not before something was written is there a `-wal` file to be missed.
         schema::set_meta(&conn, "opened", now.as_millisecond())?;
         slot.mark_open().map_err(at_file)?;
-        Ok(Self { conn, facets })
+        Ok(Self { conn, facets, unscrubbed: false })
     }
 
     /// Saves all of `changes`, or nothing.
@@ -56,7 +63,34 @@ impl Writer {
             // What was added to them is not in the database.
             self.facets = Facets::load(&self.conn).unwrap_or_default();
         }
-        saved.map_err(IndexError::from)
+        saved?;
+        if self.unscrubbed {
+            self.scrub(now)?;
+        }
+        let erased = erased_cases(changes);
+        let of_erased = changes
+            .rulings
+            .iter()
+            .filter(|noted| erased.get(&noted.command).is_some_and(|case| !brings_back(&noted.ruling, case)));
+        note_rulings(&self.conn, of_erased, now)?;
+        Ok(())
+    }
+
+    /// Empties the `-wal` file, unless somebody reads for long: then it is tried again after the next save.
+    pub fn scrub(&mut self, now: Timestamp) -> Result<(), IndexError> {
+        self.unscrubbed = !erasing::empty_wal(&self.conn)?;
+        if self.unscrubbed {
+            warn!(
+                "what was erased is in the `-wal` file of the ledger's index still, because of somebody who reads it"
+            );
+        }
+        // A `-wal` file with nothing in it would be taken for a lost one.
+        Ok(schema::set_meta(&self.conn, "scrubbed", now.as_millisecond())?)
+    }
+
+    /// Takes the contents out of some commands that are over for long, and says which.
+    pub fn age(&mut self, older_than: i64) -> Result<Vec<CommandId>, IndexError> {
+        aging::age(&mut self.conn, older_than)
     }
 
     /// Forgets commands that were found to be over.
@@ -71,30 +105,66 @@ impl Writer {
         let Changes { cases, writers, rulings, unreadable, checkpoint } = changes;
         let at = now.as_millisecond();
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        keep_aside(&tx, unreadable)?;
         let mut upserts = Upserts::prepare(&tx)?;
         for (id, case) in cases {
             upserts.put(&mut self.facets, id, case, at)?;
         }
-        upserts.finish()?;
+        let erased = upserts.finish()?;
+        if !erased.is_empty() {
+            erasing::erase(&tx, &erased)?;
+            tx.execute("DELETE FROM facets WHERE count = 0", ())?;
+            self.facets = Facets::load(&tx)?;
+            self.unscrubbed = true;
+        }
         let mut seen =
             tx.prepare_cached("INSERT OR REPLACE INTO writers (writer, number, seen) VALUES (?1, ?2, ?3)")?;
         for (writer, number) in writers {
             seen.execute((writer.as_bytes(), number.cast_signed(), at))?;
         }
-        let mut ruled =
-            tx.prepare_cached("INSERT OR REPLACE INTO rulings (writer, number, ruling, at) VALUES (?1, ?2, ?3, ?4)")?;
-        for (id, ruling) in rulings {
-            ruled.execute((id.writer.as_bytes(), id.number.cast_signed(), json(ruling), at))?;
-        }
-        drop((seen, ruled));
-        keep_aside(&tx, unreadable)?;
+        drop(seen);
+        // Of what was erased it is not told before it is gone.
+        let erased = erased_cases(changes);
+        note_rulings(&tx, rulings.iter().filter(|noted| !erased.contains_key(&noted.command)), now)?;
         schema::set_meta(&tx, "offset", checkpoint.offset.cast_signed())?;
         schema::set_meta(&tx, "hash", checkpoint.hash.cast_signed())?;
         tx.commit()
     }
 }
 
-fn json<T: serde::Serialize>(value: &T) -> String {
+/// The commands among the changes that are erased.
+fn erased_cases(changes: &Changes) -> HashMap<&CommandId, &Case> {
+    let erased = changes.cases.iter().filter(|(_, case)| case.is_erased());
+    erased.map(|(id, case)| (id, case.as_ref())).collect()
+}
+
+/// Tells whether a ruling holds what was erased: an event of its command as it was before.
+fn brings_back(ruling: &Ruling, erased: &Case) -> bool {
+    let stands = erased.ending.as_ref().map(|ending| &ending.event);
+    match ruling {
+        Ruling::Ended(event) | Ruling::Contradicts(event) => Some(event.as_ref()) != stands,
+        Ruling::Unsettled(_) | Ruling::Cancelled(_) => true,
+        _ => false,
+    }
+}
+
+/// Notes rulings for those who wait for them.
+fn note_rulings<'a>(
+    conn: &Connection,
+    rulings: impl Iterator<Item = &'a NotedRuling>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    const NOTE: &str =
+        "INSERT OR REPLACE INTO rulings (writer, number, command, ruling, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let mut note = conn.prepare_cached(NOTE)?;
+    for NotedRuling { id, command, ruling } in rulings {
+        let at = now.as_millisecond();
+        note.execute((id.writer.as_bytes(), id.number.cast_signed(), command.as_str(), json(ruling), at))?;
+    }
+    Ok(())
+}
+
+pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
     // Plain data; it always has a JSON form.
     serde_json::to_string(value).unwrap_or_default()
 }
@@ -129,6 +199,8 @@ struct Upserts<'a> {
     counts: HashMap<i64, i64>,
     /// When the oldest of the new commands was first heard of.
     oldest: Option<i64>,
+    /// The commands of which the contents were here, and are erased now.
+    erased: Vec<ErasedRow>,
 }
 
 impl<'a> Upserts<'a> {
@@ -136,20 +208,23 @@ impl<'a> Upserts<'a> {
         Ok(Self {
             conn,
             find: conn.prepare_cached(
-                "SELECT seq, facet, updated, over, unpublished, provider_reference FROM commands WHERE id = ?1",
+                "SELECT seq, facet, updated, over, removal, unpublished, provider_reference FROM commands WHERE id = ?1",
             )?,
             add: conn.prepare_cached(
-                "INSERT INTO commands (id, facet, updated, over, unpublished, reference, provider_reference) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO commands (id, facet, updated, over, removal, unpublished, reference, provider_reference) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?,
             add_body: conn.prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?,
-            change: conn.prepare_cached("UPDATE commands SET facet = ?2, updated = ?3, over = ?4 WHERE seq = ?1")?,
+            change: conn.prepare_cached(
+                "UPDATE commands SET facet = ?2, updated = ?3, over = ?4, removal = ?5 WHERE seq = ?1",
+            )?,
             publish: conn.prepare_cached("UPDATE commands SET unpublished = ?2 WHERE seq = ?1")?,
             change_body: conn.prepare_cached("UPDATE bodies SET body = ?2 WHERE seq = ?1")?,
             name: conn.prepare_cached("UPDATE commands SET reference = ?2 WHERE seq = ?1")?,
             name_there: conn.prepare_cached("UPDATE commands SET provider_reference = ?2 WHERE seq = ?1")?,
             counts: HashMap::new(),
             oldest: None,
+            erased: Vec::new(),
         })
     }
 
@@ -157,17 +232,18 @@ impl<'a> Upserts<'a> {
         let facet = facets.number(self.conn, Facet::of(case))?;
         let updated = case.history.last().map_or(now, |last| last.at.as_millisecond());
         let reference = case.opening.as_ref().and_then(|opening| opening.identity.reference.as_deref());
-        let there = case.provider_reference.as_deref();
-        let over = forget::is_over(case);
+        let (reference, there) =
+            (reference.map(reference_digest), case.provider_reference.as_deref().map(reference_digest));
+        let (over, removal) = (forget::is_over(case), erasing::removal_rank(case));
         // By the clock of this host: that of whoever ended it may be another.
         let unpublished = case.is_end_unpublished().then_some(now);
         let known = self.find.query_row([id.as_str()], |row| {
-            let named = row.get_ref(5)?.as_str_or_null()? == there;
-            let place: (i64, i64, bool) = (row.get(1)?, row.get(2)?, row.get(3)?);
-            Ok((row.get(0)?, place, row.get::<_, Option<i64>>(4)?, named))
+            let named = row.get_ref(6)?.as_str_or_null()? == there.as_deref();
+            let place: (i64, i64, bool, i64) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+            Ok((row.get(0)?, place, row.get::<_, Option<i64>>(5)?, named))
         });
         let Some((seq, old_place, since, is_named)) = known.optional()? else {
-            self.add.execute((id.as_str(), facet, updated, over, unpublished, reference, there))?;
+            self.add.execute((id.as_str(), facet, updated, over, removal, unpublished, reference, there))?;
             self.add_body.execute((self.conn.last_insert_rowid(), json(case)))?;
             *self.counts.entry(facet).or_default() += 1;
             let created = case.history.first().map_or(now, |first| first.at.as_millisecond());
@@ -175,8 +251,8 @@ impl<'a> Upserts<'a> {
             return Ok(());
         };
         let seq: i64 = seq;
-        if old_place != (facet, updated, over) {
-            self.change.execute((seq, facet, updated, over))?;
+        if old_place != (facet, updated, over, removal) {
+            self.change.execute((seq, facet, updated, over, removal))?;
             *self.counts.entry(old_place.0).or_default() -= 1;
             *self.counts.entry(facet).or_default() += 1;
         }
@@ -186,14 +262,18 @@ impl<'a> Upserts<'a> {
         if !is_named {
             self.name_there.execute((seq, there))?;
         }
-        if case.cancel.is_some() {
-            // It may have been known by a wish to cancel it, before anything else of it was.
+        if case.cancel.is_some() || case.removal.is_some() {
+            // It may have been known by a wish to cancel it, before anything else of it was. What is erased has none.
             self.name.execute((seq, reference))?;
+        }
+        if removal == erasing::ERASED && old_place.3 != erasing::ERASED {
+            self.erased.push(ErasedRow { seq, id: id.clone() });
         }
         self.change_body.execute((seq, json(case))).map(|_| ())
     }
 
-    fn finish(self) -> rusqlite::Result<()> {
+    /// Counts what has changed. Returns the commands that are erased by it.
+    fn finish(self) -> rusqlite::Result<Vec<ErasedRow>> {
         const OLDEST: &str = "INSERT INTO meta (name, value) VALUES ('oldest', ?1) \
                               ON CONFLICT DO UPDATE SET value = min(value, excluded.value)";
         let mut count = self.conn.prepare_cached("UPDATE facets SET count = count + ?2 WHERE facet = ?1")?;
@@ -203,6 +283,6 @@ impl<'a> Upserts<'a> {
         if let Some(oldest) = self.oldest {
             self.conn.prepare_cached(OLDEST)?.execute([oldest])?;
         }
-        Ok(())
+        Ok(self.erased)
     }
 }

@@ -4,6 +4,7 @@
 mod bench;
 mod buried;
 mod discard;
+mod erase;
 mod events;
 mod look;
 mod publish;

@@ -1,0 +1,30 @@
+use super::*;
+use crate::cli::fixture::printed;
+use crate::domain::ledger::ruling::TooLate;
+use crate::domain::lifecycle::State;
+use crate::operator::erase::advice;
+
+fn result(id: &str, state: Option<State>, outcome: ErasureOutcome, why: Option<TooLate>) -> ErasureResult {
+    let id: CommandId = id.parse().unwrap();
+    let reason = why.map(|why| advice(&id, why));
+    ErasureResult { id, state, outcome, reason }
+}
+
+#[test]
+fn a_report_names_what_stays_and_what_to_do_about_it() {
+    let commands = vec![
+        result("order-1", Some(State::Completed), ErasureOutcome::Erased, None),
+        result("order-2", Some(State::Failed), ErasureOutcome::AlreadyErased, None),
+        result("order-3", Some(State::Waiting), ErasureOutcome::Kept, Some(TooLate::NotEnded)),
+        result("order-4", Some(State::Failed), ErasureOutcome::Kept, Some(TooLate::DeadLetter)),
+        result("order-5", Some(State::Failed), ErasureOutcome::Kept, Some(TooLate::Unpublished)),
+    ];
+    let whole = ErasureReport { dry_run: false, commands };
+    let dry = ErasureReport { dry_run: true, commands: whole.commands[..1].to_vec() };
+    insta::assert_snapshot!(printed(|out| {
+        whole.print(out).unwrap();
+        out.line("").unwrap();
+        dry.print(out).unwrap();
+    }));
+    insta::assert_json_snapshot!(whole);
+}

@@ -1,0 +1,68 @@
+//! How long ferryd and its broker keep what, for `ferryd check`.
+
+use serde::Serialize;
+
+use super::output::Table;
+use super::setup::content_retention;
+use crate::amqp::topology::{EXCHANGES_MAX_AGE, max_age};
+use crate::config::Config;
+use crate::config::human::format_duration;
+use crate::provider::Provider;
+
+/// Something that is kept, and for how long.
+#[derive(Debug, Serialize)]
+pub(super) struct KeptData {
+    /// What.
+    what: &'static str,
+    /// For how long.
+    time: String,
+    /// What says so.
+    by: String,
+}
+
+/// Everything that is kept.
+pub(super) fn kept_data(config: &Config, providers: &[&Provider]) -> Vec<KeptData> {
+    let kept = |what, time: String, by: String| KeptData { what, time, by };
+    let mut data = Vec::new();
+    if config.ledger.enabled {
+        let window = config.ledger.duplicate_window;
+        let contents = content_retention(config, providers.iter().copied());
+        let stream = format!("{} and a segment", max_age(window));
+        data.extend([
+            kept("ids and digests of ended commands", format_duration(window), "ledger.duplicate_window".to_owned()),
+            kept("results and texts of ended commands", format_duration(contents.time), contents.reason),
+            kept("records of commands, with both", stream, format!("the policy of stream {}.ledger", config.prefix)),
+        ]);
+    }
+    if config.log.exchanges {
+        let policy = format!("the policy of stream {}.exchanges", config.prefix);
+        data.push(kept("requests and answers", format!("{EXCHANGES_MAX_AGE} and a segment"), policy));
+    }
+    let until = "until replayed, resolved or discarded".to_owned();
+    data.push(kept("dead letters, with payloads", until, "an operator".to_owned()));
+    let log = if config.log.exchanges { "the log, with requests and answers" } else { "the log" };
+    data.push(kept(log, "outside ferryd".to_owned(), "whoever takes the standard error".to_owned()));
+    data
+}
+
+/// The same for people.
+pub(super) fn table(data: &[KeptData]) -> Table {
+    let mut table = Table::new(["KEPT", "FOR", "BY"]);
+    for KeptData { what, time, by } in data {
+        table.row([*what, time.as_str(), by.as_str()]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixture;
+
+    #[test]
+    fn what_the_ledger_keeps_is_told_with_what_asks_for_it() {
+        let (config, payments) = (Config::default(), fixture::payments());
+        let data = kept_data(&config, &[&payments]);
+        insta::assert_snapshot!(fixture::printed(|out| out.table(&table(&data)).unwrap()));
+    }
+}

@@ -1,0 +1,166 @@
+//! Erasing the contents of commands that have ended, at a person's request.
+//!
+//! The erasure is a record of the ledger, so that every instance applies it, and every index that is made anew. Which commands may
+//! be erased is decided by their places in the ledger; a message of theirs in a queue of dead letters is looked for besides.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::dead::Filter;
+use super::register::Register;
+use super::scan::scan;
+use super::{Operator, OperatorError};
+use crate::domain::command_id::CommandId;
+use crate::domain::ledger::record::{Erased, Fact, Person, Record};
+use crate::domain::ledger::ruling::{Ruling, TooLate};
+use crate::domain::lifecycle::State;
+
+/// The number of erasures that wait side by side for what they come to.
+const SIDE_BY_SIDE: usize = 64;
+
+/// What came of the erasure of one command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErasureOutcome {
+    /// Its contents are erased; in a dry run, they would be.
+    Erased,
+    /// They were erased before.
+    AlreadyErased,
+    /// They stay.
+    Kept,
+}
+
+/// A command that was to be erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ErasureResult {
+    /// The command.
+    pub id: CommandId,
+    /// Its state; `None` where the ledger does not know it.
+    pub state: Option<State>,
+    /// What came of it.
+    pub outcome: ErasureOutcome,
+    /// Why it stays, and what to do about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl ErasureResult {
+    fn keep(&mut self, reason: String) {
+        (self.outcome, self.reason) = (ErasureOutcome::Kept, Some(reason));
+    }
+
+    fn apply(&mut self, ruling: &Ruling) {
+        match ruling {
+            Ruling::Counts(_) => {}
+            Ruling::Passed => self.outcome = ErasureOutcome::AlreadyErased,
+            Ruling::TooLate(why) => self.keep(advice(&self.id, *why)),
+            _ => self.keep(format!("something else was decided about it meanwhile; see `ferryd status {}`", self.id)),
+        }
+    }
+}
+
+/// Erases the contents of commands.
+pub struct CommandEraser<'a> {
+    /// Where it works.
+    pub operator: &'a Operator,
+    /// The ledger.
+    pub register: &'a mut Register,
+    /// The queues that may hold dead letters.
+    pub queues: &'a [String],
+    /// Who wants them erased, and why.
+    pub person: Person,
+    /// Change nothing, only tell what would be done.
+    pub dry_run: bool,
+}
+
+impl CommandEraser<'_> {
+    /// Erases what may be erased of these commands, and says what came of each. `progress` is told how many are done.
+    ///
+    /// # Errors
+    /// [`OperatorError`]; some of them may be erased.
+    pub async fn erase(
+        &mut self,
+        ids: &[CommandId],
+        mut progress: impl FnMut(u64),
+    ) -> Result<Vec<ErasureResult>, OperatorError> {
+        let mut results = ids.iter().map(|id| self.judge(id)).collect::<Result<Vec<_>, _>>()?;
+        self.keep_parked(&mut results).await?;
+        if self.dry_run {
+            return Ok(results);
+        }
+        let is_due = |result: &&mut ErasureResult| result.outcome == ErasureOutcome::Erased;
+        let mut due: Vec<_> = results.iter_mut().filter(is_due).collect();
+        let mut done = 0;
+        for chunk in due.chunks_mut(SIDE_BY_SIDE) {
+            let records = chunk.iter().map(|result| self.record(&result.id)).collect();
+            let rulings = self.register.append_all(records).await?;
+            for (result, ruling) in chunk.iter_mut().zip(&rulings) {
+                result.apply(ruling);
+            }
+            done += rulings.len();
+            progress(u64::try_from(done).unwrap_or(u64::MAX));
+        }
+        Ok(results)
+    }
+
+    fn record(&self, id: &CommandId) -> Record {
+        let fact = Fact::Erased(Erased { person: self.person.clone() });
+        Record { at: Timestamp::now(), command: id.clone(), fact }
+    }
+
+    /// What the ledger knows of a command by now.
+    fn judge(&self, id: &CommandId) -> Result<ErasureResult, OperatorError> {
+        let case = self.register.case(id)?;
+        let state = case.as_ref().map(|case| case.state());
+        let mut result = ErasureResult { id: id.clone(), state, outcome: ErasureOutcome::Erased, reason: None };
+        match case {
+            None => result.keep("the ledger knows no such command".to_owned()),
+            Some(case) if case.is_erased() => result.outcome = ErasureOutcome::AlreadyErased,
+            Some(case) => {
+                if let Some(why) = case.refuse_erasure() {
+                    result.keep(advice(id, why));
+                }
+            }
+        }
+        Ok(result)
+    }
+
+    /// Keeps commands of which a message lies in a queue of dead letters: of one that has ended, a copy, or another command under
+    /// its id.
+    async fn keep_parked(&self, results: &mut [ErasureResult]) -> Result<(), OperatorError> {
+        let due = results.iter().filter(|result| result.outcome == ErasureOutcome::Erased);
+        let filter = Filter { ids: due.map(|result| result.id.clone()).collect(), ..Filter::default() };
+        if filter.ids.is_empty() {
+            return Ok(());
+        }
+        let mut parked: HashMap<CommandId, String> = HashMap::new();
+        scan(self.operator, self.queues, &filter, |dead| {
+            parked.insert(dead.identity.id, dead.queue);
+        })
+        .await?;
+        for result in results {
+            if let Some(queue) = parked.get(&result.id) {
+                let id = &result.id;
+                result.keep(format!(
+                    "a message with this id lies in queue `{queue}`: `ferryd dead discard {id} --reason …` removes it"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a command stays, and what to do about that.
+#[must_use]
+pub fn advice(id: &CommandId, why: TooLate) -> String {
+    match why {
+        TooLate::NotEnded => format!("it has not ended: wait for that, or try `ferryd cancel {id}`"),
+        TooLate::DeadLetter => {
+            format!("it is a dead letter: `ferryd dead resolve {id}`, or `ferryd dead discard {id}`, comes first")
+        }
+        TooLate::Unpublished => "its end is not known to be published yet: try again in a minute".to_owned(),
+        other => other.to_string(),
+    }
+}
