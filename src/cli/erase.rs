@@ -98,14 +98,13 @@ impl Erase {
         let mut progress = Progress::new("commands erased:");
         let person = Person { by: self.by.clone(), reason: Some(self.reason.clone()) };
         let (operator, queues, dry_run) = (&desk.operator, queues.as_slice(), self.dry_run);
-        let mut eraser = CommandEraser { operator, register, queues, person, dry_run };
-        let erased = eraser.erase(&ids, |done| progress.tell(done)).await?;
-        if !self.dry_run {
-            let place = desk.ledger()?;
+        if !dry_run {
+            // Nobody reads the erasures into them. First, so that where it is refused nothing has happened yet.
             let key = operator.names.ledger_key(&operator.amqp.address());
-            Index::delete_unused(&place.dir, &key).map_err(OperatorError::from)?;
+            Index::delete_unused(&desk.ledger()?.dir, &key).map_err(OperatorError::from)?;
         }
-        Ok(erased)
+        let mut eraser = CommandEraser { operator, register, queues, person, dry_run };
+        Ok(eraser.erase(&ids, |done| progress.tell(done)).await?)
     }
 }
 
