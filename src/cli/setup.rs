@@ -358,12 +358,13 @@ mod tests {
             let mut config = Config::default();
             (config.ledger.duplicate_window, config.ledger.retention) = (hours(least), Some(hours(least)));
             assert_eq!(refusals(&config, &[&payments]), Vec::<String>::new());
-            config.ledger.retention = Some(hours(least) - Duration::from_secs(1));
+            let too_short = Duration::from_secs(least * 3_600 - 1);
+            config.ledger.retention = Some(too_short);
             let found = refusals(&config, &[&payments]);
             let fault = "provider stripe: operations.charge: the ledger forgets its commands too early; write \
                          `ledger.retention` of at least 5d";
             assert!(matches!(&found[..], [one] if one.starts_with(fault) && one.ends_with(reason)), "{found:?}");
-            (config.ledger.duplicate_window, config.ledger.retention) = (hours(least) - Duration::from_secs(1), None);
+            (config.ledger.duplicate_window, config.ledger.retention) = (too_short, None);
             let found = refusals(&config, &[&payments]);
             let fault = fault.replace("retention", "duplicate_window");
             assert!(matches!(&found[..], [one] if one.starts_with(&fault) && one.ends_with(reason)), "{found:?}");
