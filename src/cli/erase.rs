@@ -14,7 +14,7 @@ use super::person;
 use super::progress::Progress;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::record::Person;
-use crate::ledger::index::{Filter, Index, MAX_PAGE};
+use crate::ledger::index::{Filter, Index, IndexError, MAX_PAGE};
 use crate::operator::OperatorError;
 use crate::operator::erase::{CommandEraser, ErasureOutcome, ErasureResult};
 use crate::operator::register::Register;
@@ -41,7 +41,7 @@ pub struct Erase {
     /// Every command with this reference
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     reference: Option<String>,
-    /// This command; may be given several times
+    /// This command, and what was refused under its id; may be given several times
     #[arg(long, value_name = "ID")]
     id: Vec<CommandId>,
     /// Who has it erased
@@ -87,7 +87,7 @@ impl Erase {
     async fn erase(&self, desk: &Desk, register: &mut Register) -> Result<Vec<ErasureResult>, CommandError> {
         let ids = match &self.reference {
             Some(reference) => called(register.index().await, reference).map_err(OperatorError::from)?,
-            None => self.id.clone(),
+            None => named(register.index().await, &self.id).map_err(OperatorError::from)?,
         };
         if let (Some(reference), true) = (&self.reference, ids.is_empty()) {
             return Err(CommandError::Refused(format!(
@@ -108,8 +108,21 @@ impl Erase {
     }
 }
 
+/// These commands, and the messages that were refused under their ids. Where there is nothing but those, they are meant.
+fn named(index: &Index, ids: &[CommandId]) -> Result<Vec<CommandId>, IndexError> {
+    let mut named = Vec::new();
+    for id in ids {
+        let refused = if id.is_refused() { Vec::new() } else { index.refused_under(id, u32::MAX)? };
+        if refused.is_empty() || index.case(id)?.is_some() {
+            named.push(id.clone());
+        }
+        named.extend(refused);
+    }
+    Ok(named)
+}
+
 /// The commands with a reference, the oldest first.
-fn called(index: &Index, reference: &str) -> Result<Vec<CommandId>, crate::ledger::index::IndexError> {
+fn called(index: &Index, reference: &str) -> Result<Vec<CommandId>, IndexError> {
     let filter = Filter { reference: Some(reference.to_owned()), ..Filter::default() };
     let (mut ids, mut after) = (Vec::new(), None);
     loop {
