@@ -151,7 +151,7 @@ impl ErasureReport {
         }
         out.table(&table)?;
         if !self.dry_run && self.commands.iter().any(|result| result.outcome == ErasureOutcome::Erased) {
-            out.line("")?;
+            out.gap()?;
             out.line("what the broker's streams still hold ages out: see `ferryd check` for how long that takes")?;
         }
         Ok(())

@@ -23,7 +23,7 @@ fn a_report_names_what_stays_and_what_to_do_about_it() {
     let dry = ErasureReport { dry_run: true, commands: whole.commands[..1].to_vec() };
     insta::assert_snapshot!(printed(|out| {
         whole.print(out).unwrap();
-        out.line("").unwrap();
+        out.gap().unwrap();
         dry.print(out).unwrap();
     }));
     insta::assert_json_snapshot!(whole);
