@@ -325,7 +325,7 @@ fn the_keys_of_callback_urls_may_stand_elsewhere_and_are_never_shown() {
         assert!(shown.contains("[secret]") && !shown.to_lowercase().contains("0123456789"), "{shown}");
         let links = config.provider_defaults().links.unwrap();
         let settings = (links.public_url.as_deref(), links.keys.len(), links.lifetime);
-        assert_eq!(settings, (Some("https://hooks.example.com"), 2, config.ledger.retention));
+        assert_eq!(settings, (Some("https://hooks.example.com"), 2, config.ledger.duplicate_window));
     }
     let only_url = read("[webhooks]\npublic_url = 'https://hooks.example.com'", &[]).unwrap();
     assert!(only_url.provider_defaults().links.is_none());
