@@ -16,7 +16,7 @@ use crate::tls_server::{Authority, Stream, TlsServer, read_request, write};
 const FORMS: [&str; 2] = ["people", "programs"];
 
 /// Every command, in an order in which each finds what it is about. `{form}` is one of [`FORMS`].
-const CASES: [TerminalCase; 30] = [
+const CASES: [TerminalCase; 31] = [
     case("check", &[], 0, false),
     case("publish", PUBLISH, 0, true),
     case("exchanges", &["done-{form}"], 0, true),
@@ -41,6 +41,7 @@ const CASES: [TerminalCase; 30] = [
         false,
     ),
     case("dead discard", &["discard-{form}", "--by", HOSTILE, "--reason", HOSTILE], 0, false),
+    case("erase", &["--id", "discard-{form}", "--by", HOSTILE, "--reason", HOSTILE], 0, false),
     case("topology export", &[], 0, false),
     case("topology apply", &[], 0, false),
     case("provider list", &[], 0, false),
