@@ -360,7 +360,10 @@ fn tokens_of_the_api_can_not_be_guessed_and_have_names_of_their_own() {
         (token("a", "hunter2 hunter2 hunter2"), Some("api.tokens[0].token")),
         (token("a", &"x".repeat(513)), Some("api.tokens[0].token")),
         (token("A", good), Some("api.tokens[0].name")),
-        (token("a", good).replace("read", "write"), Some("api.tokens[0].role: is no role: write read or operate")),
+        (
+            token("a", good).replace("read", "write"),
+            Some("api.tokens[0].role: is no role: write read, operate or erase"),
+        ),
         (token("a", good) + &token("a", "fedcba9876543210"), Some("api.tokens[1].name")),
         (token("a", good) + &token("b", good), Some("api.tokens[1].token: is the token of another")),
         (token("a", "${env:NONE}"), Some("api.tokens[0].token: needs the environment variable NONE")),

@@ -230,7 +230,8 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
 async fn answer(api: ApiSetup, amqp: AmqpSettings, pipeline: Arc<Pipeline>, registry: Arc<Registry>) {
     let ApiSetup { listener, tokens, proxies } = api;
     let stop = pipeline.stop.clone();
-    let desk = Desk::new(Arc::new(Recorded::new(pipeline, amqp)), registry, tokens, stop);
+    let providers = registry.iter().map(|provider| provider.name.clone()).collect();
+    let desk = Desk::new(Arc::new(Recorded::new(pipeline, amqp, providers)), registry, tokens, stop);
     listener.serve(desk, Limits::default(), proxies).await;
 }
 

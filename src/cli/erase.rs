@@ -103,7 +103,7 @@ impl Erase {
             let key = operator.names.ledger_key(&operator.amqp.address());
             Index::delete_unused(&desk.ledger()?.dir, &key).map_err(OperatorError::from)?;
         }
-        let mut eraser = CommandEraser { operator, register, queues, person, dry_run };
+        let mut eraser = CommandEraser { operator, ledger: register, queues, person, dry_run };
         Ok(eraser.erase(&ids, |done| progress.tell(done)).await?)
     }
 }

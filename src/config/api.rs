@@ -78,7 +78,7 @@ pub struct ApiToken {
     pub role: Role,
     /// The token, 16 to 512 characters of `A-Z a-z 0-9 - . _ ~ + / =`. May be `${env:NAME}` or `${file:/path}`.
     pub token: Secret,
-    /// The commands that may be seen with it. Default: all. With the role `operate`, `read` and `operate` stand together or
+    /// The commands that may be seen with it, and with the role `erase` erased. Default: all. With the role `operate`, `read` and `operate` stand together or
     /// not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<CommandScope>,
@@ -91,7 +91,8 @@ fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
     match String::deserialize(deserializer)?.as_str() {
         "read" => Ok(Role::Read),
         "operate" => Ok(Role::Operate),
-        _ => Err(D::Error::custom("is no role: write read or operate")),
+        "erase" => Ok(Role::Erase),
+        _ => Err(D::Error::custom("is no role: write read, operate or erase")),
     }
 }
 
@@ -150,9 +151,11 @@ impl ApiToken {
         let mut broken = Vec::new();
         let all = "{} for all commands";
         match (self.role, &self.read, &self.operate) {
-            (Role::Read, _, Some(_)) => {
-                let message = "has no effect: the role read does not operate; leave it out, or write the role operate";
-                broken.push((format!("api.tokens[{index}].operate"), message.to_owned()));
+            (role @ (Role::Read | Role::Erase), _, Some(_)) => {
+                let role = role.as_str();
+                let message =
+                    format!("has no effect: the role {role} does not operate; leave it out, or write the role operate");
+                broken.push((format!("api.tokens[{index}].operate"), message));
             }
             (Role::Operate, Some(_), None) => {
                 let message = format!("needs the key `operate` too, where it has `read`: write a table, {all}");

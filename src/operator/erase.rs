@@ -4,7 +4,9 @@
 //! be erased is decided by their places in the ledger; a message of theirs in a queue of dead letters is looked for besides.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -13,9 +15,11 @@ use super::register::Register;
 use super::scan::scan;
 use super::{Operator, OperatorError};
 use crate::domain::command_id::CommandId;
+use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::{Erased, Fact, Person, Record};
 use crate::domain::ledger::ruling::{Ruling, TooLate};
 use crate::domain::lifecycle::State;
+use crate::ledger::Ledger;
 
 /// The number of erasures that wait side by side for what they come to.
 const SIDE_BY_SIDE: usize = 64;
@@ -61,12 +65,48 @@ impl ErasureResult {
     }
 }
 
+/// The ledger by which commands are erased: that of a command line, or of a daemon.
+pub trait ErasureLedger {
+    /// Finds what is known of a command.
+    ///
+    /// # Errors
+    /// [`OperatorError`]: the index can't be read.
+    fn find_case(&self, id: &CommandId) -> Result<Option<Arc<Case>>, OperatorError>;
+
+    /// Appends records, and says what they came to.
+    fn append_records(
+        &mut self,
+        records: Vec<Record>,
+    ) -> impl Future<Output = Result<Vec<Ruling>, OperatorError>> + Send;
+}
+
+impl ErasureLedger for Register {
+    fn find_case(&self, id: &CommandId) -> Result<Option<Arc<Case>>, OperatorError> {
+        self.case(id)
+    }
+
+    async fn append_records(&mut self, records: Vec<Record>) -> Result<Vec<Ruling>, OperatorError> {
+        self.append_all(records).await
+    }
+}
+
+impl ErasureLedger for &Ledger {
+    fn find_case(&self, id: &CommandId) -> Result<Option<Arc<Case>>, OperatorError> {
+        Ok(self.case(id))
+    }
+
+    async fn append_records(&mut self, records: Vec<Record>) -> Result<Vec<Ruling>, OperatorError> {
+        let ruled = try_join_all(records.into_iter().map(|record| self.append(record))).await?;
+        Ok(ruled.into_iter().map(|ruled| ruled.ruling).collect())
+    }
+}
+
 /// Erases the contents of commands.
-pub struct CommandEraser<'a> {
+pub struct CommandEraser<'a, L> {
     /// Where it works.
     pub operator: &'a Operator,
     /// The ledger.
-    pub register: &'a mut Register,
+    pub ledger: &'a mut L,
     /// The queues that may hold dead letters.
     pub queues: &'a [String],
     /// Who wants them erased, and why.
@@ -75,7 +115,7 @@ pub struct CommandEraser<'a> {
     pub dry_run: bool,
 }
 
-impl CommandEraser<'_> {
+impl<L: ErasureLedger> CommandEraser<'_, L> {
     /// Erases what may be erased of these commands, and says what came of each. `progress` is told how many are done.
     ///
     /// # Errors
@@ -95,7 +135,7 @@ impl CommandEraser<'_> {
         let mut done = 0;
         for chunk in due.chunks_mut(SIDE_BY_SIDE) {
             let records = chunk.iter().map(|result| self.record(&result.id)).collect();
-            let rulings = self.register.append_all(records).await?;
+            let rulings = self.ledger.append_records(records).await?;
             for (result, ruling) in chunk.iter_mut().zip(&rulings) {
                 result.apply(ruling);
             }
@@ -112,7 +152,7 @@ impl CommandEraser<'_> {
 
     /// What the ledger knows of a command by now.
     fn judge(&self, id: &CommandId) -> Result<ErasureResult, OperatorError> {
-        let case = self.register.case(id)?;
+        let case = self.ledger.find_case(id)?;
         let state = case.as_ref().map(|case| case.state());
         let mut result = ErasureResult { id: id.clone(), state, outcome: ErasureOutcome::Erased, reason: None };
         match case {

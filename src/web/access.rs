@@ -34,13 +34,33 @@ use crate::telemetry::log_throttle::LogThrottle;
 const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// What a token allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// To ask.
     Read,
     /// To publish and to cancel, too.
     Operate,
+    /// To ask, and to have the contents of commands erased.
+    Erase,
+}
+
+impl Role {
+    /// Tells whether a token with this role may do what needs `needed`.
+    #[must_use]
+    pub fn includes(self, needed: Self) -> bool {
+        needed == Self::Read || self == needed
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Erase => "erase",
+        }
+    }
 }
 
 /// What a route needs.
@@ -48,7 +68,7 @@ pub enum Role {
 pub enum Needs {
     /// Nothing.
     Nothing,
-    /// A token of at least this role.
+    /// A token whose role includes this one.
     Token(Role),
 }
 
@@ -75,6 +95,11 @@ impl Caller {
     pub fn name(&self) -> &str {
         self.0.name.as_str()
     }
+
+    /// The caller as the ledger names them.
+    fn recorded_name(&self) -> String {
+        format!("api:{}", self.name())
+    }
 }
 
 /// The right to see commands, as far as the token of a request is good for them. Only a request that was let in has one.
@@ -84,6 +109,10 @@ pub(super) struct ReadAccess(Caller);
 /// The right to publish and to cancel commands, as far as the token of a request is good for them.
 #[derive(Debug, Clone)]
 pub(super) struct OperateAccess(Caller);
+
+/// The right to have the contents of commands erased, as far as the token of a request is good for seeing them.
+#[derive(Debug, Clone)]
+pub(super) struct EraseAccess(Caller);
 
 impl ReadAccess {
     /// The commands that may be seen.
@@ -105,13 +134,25 @@ impl OperateAccess {
 
     /// The caller as the ledger names them.
     pub(super) fn recorded_name(&self) -> String {
-        format!("api:{}", self.0.name())
+        self.0.recorded_name()
+    }
+}
+
+impl EraseAccess {
+    /// The commands whose contents may be erased.
+    pub(super) fn scope(&self) -> &CommandScope {
+        &self.0.0.read
+    }
+
+    /// The caller as the ledger names them.
+    pub(super) fn recorded_name(&self) -> String {
+        self.0.recorded_name()
     }
 }
 
 /// The caller that [`guard`] noted on a request. Whoever forgets to guard a route answers nobody.
 fn require_caller(parts: &Parts, role: Role) -> Result<Caller, Problem> {
-    let caller = parts.extensions.get::<Caller>().filter(|caller| caller.0.role >= role);
+    let caller = parts.extensions.get::<Caller>().filter(|caller| caller.0.role.includes(role));
     caller.cloned().ok_or_else(|| Problem::new(Kind::Internal, "ferryd failed; see its log"))
 }
 
@@ -128,6 +169,14 @@ impl<S: Send + Sync> FromRequestParts<S> for OperateAccess {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         require_caller(parts, Role::Operate).map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for EraseAccess {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        require_caller(parts, Role::Erase).map(Self)
     }
 }
 
@@ -191,19 +240,19 @@ impl Tokens {
         if let Some(place) = request.extensions().get::<Arc<ConnectionPlace>>() {
             place.authorise();
         }
-        if token.caller.0.role < role {
-            return Err(self.refuse(Refused::Role, route, request, Some(&token.caller)));
+        if !token.caller.0.role.includes(role) {
+            return Err(self.refuse(Refused::Role, route, request, Some((&token.caller, role))));
         }
         Ok(token.caller.clone())
     }
 
     /// Tells the log, not too often, and the client. Nothing tells the client a token that is wrong from one that is missing.
-    fn refuse(&self, reason: Refused, route: Route, request: &Request, caller: Option<&Caller>) -> Problem {
-        self.log_refusal(reason, route, client(request), caller.cloned());
-        if let Some(caller) = caller {
-            let name = caller.name();
-            let detail = format!("the token `{name}` has the role read; this needs one with the role operate");
-            return Problem::new(Kind::Forbidden, detail);
+    fn refuse(&self, reason: Refused, route: Route, request: &Request, lacking: Option<(&Caller, Role)>) -> Problem {
+        self.log_refusal(reason, route, client(request), lacking.map(|(caller, _)| caller.clone()));
+        if let Some((caller, needed)) = lacking {
+            let (name, role, needed) = (caller.name(), caller.0.role.as_str(), needed.as_str());
+            let detail = format!("the token `{name}` has the role {role}; this needs one with the role {needed}");
+            return Problem::insufficient_role(needed, detail);
         }
         let detail = "send a token as `Authorization: Bearer <token>`: one of `api.tokens`, or the host's own, which \
                       `ferryd token` prints";

@@ -18,9 +18,6 @@ use crate::domain::ledger::ruling::TooLate;
 use crate::domain::name::excerpt;
 use crate::pipeline::cancel::Cancellation;
 
-/// The longest reason, in bytes: it stands in the record, in the event and in every list.
-const MAX_REASON: usize = 512;
-
 /// The answer where a command is, or is going to be, cancelled.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Cancelled {
@@ -50,12 +47,8 @@ pub(super) async fn cancel(
 ) -> Result<Response, Problem> {
     let id = parse_published_id(path)?;
     let mut query = Query::read(query.as_deref())?;
-    let reason = query.text("reason").filter(|reason| !reason.is_empty());
+    let reason = query.reason()?;
     query.finish()?;
-    if reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON) {
-        let detail = format!("the parameter `reason` is longer than {MAX_REASON} bytes");
-        return Err(Problem::new(Kind::InvalidRequest, detail));
-    }
     desk.require_ledger()?;
     desk.require_ready()?;
     let person = Person { by: access.recorded_name(), reason };

@@ -22,6 +22,7 @@ use crate::provider::registry::Registry;
 
 pub(super) const OPERATOR: &str = "operator-0123456789";
 pub(super) const READER: &str = "reader-0123456789ab";
+pub(super) const ERASER: &str = "eraser-0123456789ab";
 pub(super) const HOST: &str = "host-0123456789abcdef0123456789ab";
 
 pub(super) const COMMAND: &str = r#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","payload":{"amount":1,"currency":"eur"}}"#;
@@ -60,6 +61,7 @@ pub(super) fn tokens() -> Tokens {
     let configured = [
         token("shop", Role::Operate, OPERATOR),
         token("graph", Role::Read, READER),
+        token("privacy", Role::Erase, ERASER),
         token("neighbour", Role::Operate, NEIGHBOUR),
         token("stranger", Role::Operate, STRANGER),
     ];

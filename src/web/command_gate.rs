@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::access::{OperateAccess, ReadAccess};
+use super::access::{EraseAccess, OperateAccess, ReadAccess};
 use super::commands::{Commands, Failed, Standing, Submission, Submitted};
 use super::problem::{Kind, Problem};
 use crate::domain::command_id::CommandId;
@@ -17,6 +17,7 @@ use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::Person;
 use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Filter, Group, Page};
+use crate::operator::erase::ErasureResult;
 use crate::pipeline::cancel::Cancellation;
 
 /// Commands, as far as a token is good for them.
@@ -111,6 +112,22 @@ impl CommandGate {
                 return Ok(None);
             }
             gate.0.cancel(&id, &person).await.map(Some)
+        })
+    }
+
+    /// Erases the contents of a command that has ended; `None` where nothing is known of it to the token.
+    pub(super) fn erase(
+        &self,
+        access: &EraseAccess,
+        id: CommandId,
+        person: Person,
+    ) -> BoxFuture<'static, Result<Option<ErasureResult>, Failed>> {
+        let (gate, scope) = (self.clone(), access.scope().clone());
+        Box::pin(async move {
+            if gate.find_within(&scope, &id).await?.is_none() {
+                return Ok(None);
+            }
+            gate.0.erase(&id, &person).await.map(Some)
         })
     }
 

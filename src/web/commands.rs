@@ -14,6 +14,7 @@ use crate::domain::ledger::record::Person;
 use crate::domain::name::Name;
 use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Filter, Group, Page};
+use crate::operator::erase::ErasureResult;
 use crate::pipeline::cancel::Cancellation;
 
 /// Commands: publishing, cancelling, and asking for them.
@@ -32,6 +33,9 @@ pub trait Commands: Send + Sync {
 
     /// Cancels a command.
     fn cancel<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<Cancellation, Failed>>;
+
+    /// Erases the contents of a command that has ended, and says what came of it.
+    fn erase<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<ErasureResult, Failed>>;
 
     /// What is known of a command, of all that was in the ledger when this is called.
     fn case<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Option<Arc<Case>>, Failed>>;

@@ -19,12 +19,16 @@ use crate::domain::command_scope::CommandScope;
 use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::effects::Effects;
-use crate::domain::ledger::record::{By, Fact, Finished, Opened, Opening, Person, Reason, Record, RecordId, Step};
+use crate::domain::ledger::record::Settled;
+use crate::domain::ledger::record::{
+    By, Erased, Fact, Finished, Opened, Opening, Person, Reason, Record, RecordId, Step,
+};
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::outcome::{Outcome, Success};
 use crate::domain::progress::Attempted;
 use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Filter, Group, Page, Row};
+use crate::operator::erase::{ErasureOutcome, ErasureResult, advice};
 use crate::pipeline::cancel::Cancellation;
 
 const FIRST: Step = Step::call(0, 1);
@@ -106,6 +110,12 @@ impl Fake {
         assert!(matches!(self.rule(&command.id, Fact::Finished(Box::new(finished))), Ruling::Counts(_)));
     }
 
+    /// Lets the end of a command be published, which was decided last.
+    pub fn settle(&self, id: &str) {
+        let finished = RecordId { writer: Uuid::nil(), number: self.number.load(Ordering::SeqCst) - 1 };
+        self.rule(&id.parse().unwrap(), Fact::Settled(Settled { finished }));
+    }
+
     fn find(&self, id: &CommandId) -> Option<Case> {
         self.cases.lock().unwrap().get(id).cloned().flatten()
     }
@@ -170,6 +180,26 @@ impl Commands for Fake {
             self.confirm().await;
             self.cancelled.lock().unwrap().push((id.clone(), person.clone()));
             Ok(self.cancellation.lock().unwrap().clone())
+        }
+        .boxed()
+    }
+
+    fn erase<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<ErasureResult, Failed>> {
+        async move {
+            self.confirm().await;
+            let known = self.find(id);
+            let state = known.as_ref().map(Case::state);
+            let refused = known.as_ref().and_then(Case::refuse_erasure).map(|why| advice(id, why));
+            let is_erased = known.as_ref().is_some_and(Case::is_erased);
+            let outcome = match (is_erased, &refused) {
+                (true, _) => ErasureOutcome::AlreadyErased,
+                (false, Some(_)) => ErasureOutcome::Kept,
+                (false, None) => {
+                    self.rule(id, Fact::Erased(Erased { person: person.clone() }));
+                    ErasureOutcome::Erased
+                }
+            };
+            Ok(ErasureResult { id: id.clone(), state, outcome, reason: refused })
         }
         .boxed()
     }

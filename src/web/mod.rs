@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`routes`] | every path, with what it needs |
 //! | [`access`], [`host_token`] | tokens and roles, and the token of this host |
-//! | `submit`, `cancel`, `ask`, `live` | what the routes do |
+//! | `submit`, `cancel`, `erase`, `ask`, `live` | what the routes do |
 //! | `command_gate` | the way to commands, within the scope of a token |
 //! | [`commands`], [`recorded`] | what they need of the rest of ferryd, and the rest of ferryd |
 //! | [`problem`] | every error |
@@ -23,6 +23,7 @@ mod cancel;
 mod command_gate;
 pub mod commands;
 mod connection_limiter;
+mod erase;
 pub mod host_token;
 mod live;
 pub mod openapi;

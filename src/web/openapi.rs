@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::access::{Needs, Role};
 use super::ask::{CommandExchanges, CommandPage, CommandStory, DeadLetterGroups};
 use super::cancel::Cancelled;
+use super::erase::ErasedCommand;
 use super::live::Health;
 use super::parameters::parameters;
 use super::problem::{self, Kind, ProblemBody};
@@ -157,6 +158,12 @@ fn words(route: Route) -> (&'static str, &'static str, String) {
             "Cancel a command",
             "Possible until its first call begins. A command that is not known yet is cancelled when it comes.",
         ),
+        Route::Erase => (
+            "eraseCommand",
+            "Erase the contents of a command that has ended",
+            "Its reference, metadata, result, texts and the provider's ids leave the index, for good. Id, digests, state and times \
+             stay, so that nothing is called again. A dead letter is resolved or discarded first.",
+        ),
         Route::Exchanges => (
             "listExchanges",
             "Show what was said to the provider, and what it answered",
@@ -172,6 +179,7 @@ fn words(route: Route) -> (&'static str, &'static str, String) {
         Needs::Nothing => "Needs no token.",
         Needs::Token(Role::Read) => "Needs the role `read`.",
         Needs::Token(Role::Operate) => "Needs the role `operate`.",
+        Needs::Token(Role::Erase) => "Needs the role `erase`.",
     };
     (id, summary, format!("{description} {role}"))
 }
@@ -194,6 +202,7 @@ fn answers(route: Route, schemas: &mut Schemas) -> Map<String, Value> {
             add("200", json_of("It is cancelled.", schema.clone()));
             add("202", json_of("It is not known yet; it will be cancelled if it comes.", schema))
         }
+        Route::Erase => add("200", json_of("They are erased.", schemas.answered::<ErasedCommand>())),
         Route::Exchanges => add("200", json_of("What was found.", schemas.answered::<CommandExchanges>())),
         Route::Groups => add("200", json_of("The groups.", schemas.answered::<DeadLetterGroups>())),
         Route::OpenApi => add("200", json_of("An OpenAPI document.", json!({ "type": "object" }))),
@@ -245,13 +254,13 @@ fn problems(route: Route, schemas: &mut Schemas) -> Map<String, Value> {
 fn can_be(kind: Kind, route: Route) -> bool {
     let is_list = matches!(route, Route::Commands | Route::DeadLetters | Route::Groups);
     let is_one = matches!(route, Route::Command | Route::Exchanges);
-    let writes = matches!(route, Route::Submit | Route::Cancel);
+    let writes = matches!(route, Route::Submit | Route::Cancel | Route::Erase);
     match kind {
         Kind::NotFound | Kind::MethodNotAllowed | Kind::Unverified | Kind::TooManyRequests => false,
         Kind::Unauthorized => route.needs() != Needs::Nothing,
-        Kind::Forbidden => route.needs() == Needs::Token(Role::Operate),
+        Kind::Forbidden => matches!(route.needs(), Needs::Token(role) if role != Role::Read),
         Kind::InvalidRequest | Kind::Internal => is_list || is_one || writes,
-        Kind::UnknownCommand => is_one || route == Route::Cancel,
+        Kind::UnknownCommand => is_one || matches!(route, Route::Cancel | Route::Erase),
         Kind::RequestTimeout
         | Kind::OtherContent
         | Kind::TooLarge
@@ -259,10 +268,11 @@ fn can_be(kind: Kind, route: Route) -> bool {
         | Kind::InvalidCommand
         | Kind::NewerVersion => route == Route::Submit,
         Kind::TooLate => route == Route::Cancel,
-        Kind::NoLedger => is_list || is_one || route == Route::Cancel,
+        Kind::NotErasable => route == Route::Erase,
+        Kind::NoLedger => is_list || is_one || matches!(route, Route::Cancel | Route::Erase),
         Kind::CatchingUp => is_list || is_one || writes || route == Route::Readyz,
         Kind::BrokerAway | Kind::NotConfirmed | Kind::Stopping => is_one || writes || route == Route::Readyz,
-        Kind::Busy => matches!(route, Route::Submit | Route::Exchanges),
+        Kind::Busy => matches!(route, Route::Submit | Route::Exchanges | Route::Erase),
     }
 }
 

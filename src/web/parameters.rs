@@ -28,6 +28,12 @@ pub(super) fn parameters(route: Route) -> Vec<Value> {
             all.push(parameter("header", "tracestate", "See `traceparent`; left out above 512 bytes.", &text()));
         }
         Route::Cancel => all.push(parameter("query", "reason", "Why, at most 512 bytes.", &text())),
+        Route::Erase => {
+            let description = "Why, at most 512 bytes. It is kept, so it names a request and no person.";
+            let mut reason = parameter("query", "reason", description, &text());
+            reason["required"] = Value::Bool(true);
+            all.push(reason);
+        }
         Route::Commands | Route::DeadLetters | Route::Groups => {
             let asked = |name: &str| route != Route::Groups || !matches!(name, "limit" | "cursor");
             let filters = FILTERS.into_iter().filter(|(name, _)| asked(name));

@@ -34,6 +34,8 @@ pub enum Kind {
     OtherContent,
     /// The command can't be cancelled any more.
     TooLate,
+    /// The contents of the command can't be erased yet.
+    NotErasable,
     /// The body is larger than a command may be.
     TooLarge,
     /// The body is of a type that is not taken.
@@ -62,7 +64,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -73,6 +75,7 @@ impl Kind {
         Self::RequestTimeout,
         Self::OtherContent,
         Self::TooLate,
+        Self::NotErasable,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::TooManyRequests,
@@ -101,6 +104,7 @@ impl Kind {
             Self::RequestTimeout => ("request-timeout", S::REQUEST_TIMEOUT, "the body did not come in time"),
             Self::OtherContent => ("other-content", S::CONFLICT, "the id is taken by another command"),
             Self::TooLate => ("too-late", S::CONFLICT, "the command can't be cancelled any more"),
+            Self::NotErasable => ("not-erasable", S::CONFLICT, "the command can't be erased yet"),
             Self::TooLarge => ("too-large", S::PAYLOAD_TOO_LARGE, "the body is too large"),
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "the body is of a type that is not taken")
@@ -201,6 +205,16 @@ impl Problem {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         Self { kind, detail: detail.into(), more: Map::new(), headers }
+    }
+
+    /// A token whose role does not include `needed`.
+    pub(super) fn insufficient_role(needed: &str, detail: String) -> Self {
+        let challenge = format!("Bearer realm=\"ferryd\", error=\"insufficient_scope\", scope=\"{needed}\"");
+        let problem = Self::new(Kind::Forbidden, detail);
+        match HeaderValue::from_str(&challenge) {
+            Ok(challenge) => problem.with_header(WWW_AUTHENTICATE, challenge),
+            Err(_) => problem,
+        }
     }
 
     /// With one field more.

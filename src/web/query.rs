@@ -12,6 +12,9 @@ use crate::config::human::parse_duration;
 use crate::domain::lifecycle::State;
 use crate::ledger::index::{Cursor, Filter, MAX_PAGE};
 
+/// The longest reason, in bytes: it stands in the record, in the event and in every list.
+pub(super) const MAX_REASON: usize = 512;
+
 /// How many commands a page has where it is not said.
 pub const DEFAULT_LIMIT: usize = 100;
 
@@ -56,6 +59,15 @@ impl Query {
             }
         }
         Ok(Self(parameters))
+    }
+
+    /// Takes the reason for what is asked for.
+    pub fn reason(&mut self) -> Result<Option<String>, Problem> {
+        let reason = self.text("reason").filter(|reason| !reason.is_empty());
+        if reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON) {
+            return Err(refuse("reason", format_args!("is longer than {MAX_REASON} bytes")));
+        }
+        Ok(reason)
     }
 
     /// Takes a parameter as it is.

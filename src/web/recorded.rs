@@ -29,6 +29,9 @@ use crate::domain::name::Name;
 use crate::ledger::exchanges::{Found, Window, find};
 use crate::ledger::index::{Cursor, Filter, Group, Index, IndexError, Page};
 use crate::ledger::{Health, Ledger};
+use crate::operator::erase::{CommandEraser, ErasureResult};
+use crate::operator::queues::all_dead_queues;
+use crate::operator::{Operator, OperatorError};
 use crate::pipeline::Pipeline;
 use crate::pipeline::cancel::Cancellation;
 
@@ -43,14 +46,16 @@ const PERSISTENT: u8 = 2;
 pub struct Recorded {
     pipeline: Arc<Pipeline>,
     amqp: AmqpSettings,
+    /// The configured providers, whose queues may hold dead letters.
+    providers: Vec<Name>,
     searches: Semaphore,
 }
 
 impl Recorded {
-    /// Of this pipeline; `amqp` is for searches over a connection of their own.
+    /// Of this pipeline and these providers; `amqp` is for searches over a connection of their own.
     #[must_use]
-    pub fn new(pipeline: Arc<Pipeline>, amqp: AmqpSettings) -> Self {
-        Self { pipeline, amqp, searches: Semaphore::new(MAX_SEARCHES) }
+    pub fn new(pipeline: Arc<Pipeline>, amqp: AmqpSettings, providers: Vec<Name>) -> Self {
+        Self { pipeline, amqp, providers, searches: Semaphore::new(MAX_SEARCHES) }
     }
 
     fn ledger(&self) -> Result<&Ledger, Failed> {
@@ -68,6 +73,26 @@ impl Recorded {
         let index = Arc::clone(ledger.index());
         let answer = tokio::task::spawn_blocking(move || question(&index)).await;
         answer.map_err(|error| Failed::Index(error.to_string()))?.map_err(|error| Failed::Index(error.to_string()))
+    }
+
+    /// Erases the contents of a command, in the index of this instance too before it returns.
+    async fn erase_contents(&self, id: &CommandId, person: Person) -> Result<ErasureResult, Failed> {
+        let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
+        let mut ledger = self.ledger()?;
+        let known = self
+            .ask(|index| {
+                // Nobody reads the erasure into them. First, so that where it is refused nothing has happened yet.
+                index.delete_unused_neighbours()?;
+                index.dead_providers()
+            })
+            .await?;
+        let operator = Operator { amqp: self.amqp.clone(), names: self.pipeline.names.clone() };
+        let queues = all_dead_queues(&operator, &self.providers, known).await?;
+        let (operator, queues) = (&operator, queues.as_slice());
+        let mut eraser = CommandEraser { operator, ledger: &mut ledger, queues, person, dry_run: false };
+        let erased = eraser.erase(std::slice::from_ref(id), |_| {}).await?;
+        ledger.flush().await;
+        erased.into_iter().next().ok_or_else(|| Failed::Index("no result".to_owned()))
     }
 
     /// Puts a command down, and says what is known of it; `None` where it is to be published.
@@ -168,6 +193,10 @@ impl Commands for Recorded {
         async move { Ok(self.pipeline.cancel(id, person).await?) }.boxed()
     }
 
+    fn erase<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<ErasureResult, Failed>> {
+        self.erase_contents(id, person.clone()).boxed()
+    }
+
     fn case<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Option<Arc<Case>>, Failed>> {
         async move {
             let ledger = self.ledger()?;
@@ -209,6 +238,12 @@ impl Commands for Recorded {
             Ok(find(&self.amqp, &self.pipeline.names.exchanges(), id, &windows).await?)
         }
         .boxed()
+    }
+}
+
+impl From<OperatorError> for Failed {
+    fn from(error: OperatorError) -> Self {
+        Self::Broker(error.to_string())
     }
 }
 

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::access::{Caller, Needs, Role, guard};
 use super::problem::{Kind, Problem};
-use super::{Desk, ask, cancel, live, openapi, submit};
+use super::{Desk, ask, cancel, erase, live, openapi, submit};
 
 /// A method and a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub enum Route {
     Command,
     /// Cancel a command.
     Cancel,
+    /// Erase the contents of a command.
+    Erase,
     /// Show what was said to the provider.
     Exchanges,
     /// List dead letters.
@@ -44,13 +46,14 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Livez,
         Self::Readyz,
         Self::Submit,
         Self::Commands,
         Self::Command,
         Self::Cancel,
+        Self::Erase,
         Self::Exchanges,
         Self::DeadLetters,
         Self::Groups,
@@ -61,7 +64,7 @@ impl Route {
     #[must_use]
     pub fn method(self) -> Method {
         match self {
-            Self::Submit => Method::POST,
+            Self::Submit | Self::Erase => Method::POST,
             Self::Cancel => Method::DELETE,
             _ => Method::GET,
         }
@@ -75,6 +78,7 @@ impl Route {
             Self::Readyz => "/readyz",
             Self::Submit | Self::Commands => "/v1/commands",
             Self::Command | Self::Cancel => "/v1/commands/{id}",
+            Self::Erase => "/v1/commands/{id}/erase",
             Self::Exchanges => "/v1/commands/{id}/exchanges",
             Self::DeadLetters => "/v1/dead-letters",
             Self::Groups => "/v1/dead-letters/groups",
@@ -88,6 +92,7 @@ impl Route {
         match self {
             Self::Livez | Self::Readyz => Needs::Nothing,
             Self::Submit | Self::Cancel => Needs::Token(Role::Operate),
+            Self::Erase => Needs::Token(Role::Erase),
             _ => Needs::Token(Role::Read),
         }
     }
@@ -100,6 +105,7 @@ impl Route {
             Self::Commands => get(ask::commands),
             Self::Command => get(ask::command),
             Self::Cancel => delete(cancel::cancel),
+            Self::Erase => post(erase::erase),
             Self::Exchanges => get(ask::exchanges),
             Self::DeadLetters => get(ask::dead_letters),
             Self::Groups => get(ask::groups),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::access::{Needs, Role};
 use super::client::{
-    Api, COMMAND, HOST, NEIGHBOUR, OPERATOR, READER, STRANGER, bearer, path_of, request, scope_of, tokens,
+    Api, COMMAND, ERASER, HOST, NEIGHBOUR, OPERATOR, READER, STRANGER, bearer, path_of, request, scope_of, tokens,
 };
 use super::commands::Standing;
 use super::openapi;
@@ -44,11 +44,47 @@ async fn who_has_which_token_may_use_which_route() {
         bodies.dedup();
         assert!(bodies.len() <= 1, "a wrong token is told from a missing one: {bodies:?}");
         let reading = send(Some(&bearer(READER))).await;
-        assert_eq!(reading.status == StatusCode::FORBIDDEN, route.needs() == Needs::Token(Role::Operate), "{route:?}");
+        let reads = !matches!(route.needs(), Needs::Token(role) if role != Role::Read);
+        assert_eq!(reading.status == StatusCode::FORBIDDEN, !reads, "{route:?}");
         let operating = send(Some(&bearer(OPERATOR))).await;
-        assert!(![401, 403].contains(&operating.status.as_u16()), "{route:?} {}", operating.status);
+        let operates = route.needs() != Needs::Token(Role::Erase);
+        assert_eq!(![401, 403].contains(&operating.status.as_u16()), operates, "{route:?} {}", operating.status);
+        let erasing = send(Some(&bearer(ERASER))).await;
+        let erases = reads || !operates;
+        assert_eq!(![401, 403].contains(&erasing.status.as_u16()), erases, "{route:?} {}", erasing.status);
     }
     assert_eq!(api.fake.published(), 0);
+}
+
+#[tokio::test]
+async fn the_role_erase_has_the_contents_of_ended_commands_erased_and_says_why() {
+    let api = Api::new();
+    let authorization = bearer(ERASER);
+    let headers = [("authorization", authorization.as_str())];
+    let erase = async |path: &str| api.send(request(Method::POST, path, &headers, "")).await;
+    let path = "/v1/commands/order-1/erase?reason=request+4711";
+    assert_eq!(erase(path).await.problem(), (404, "unknown-command"));
+    assert_eq!(api.post(COMMAND, &[]).await.status, StatusCode::ACCEPTED);
+    assert_eq!(erase("/v1/commands/order-1/erase").await.problem(), (400, "invalid-request"));
+    let kept = erase(path).await;
+    assert_eq!(kept.problem(), (409, "not-erasable"));
+    assert!(kept.body["detail"].as_str().unwrap().contains("it has not ended"), "{}", kept.body);
+    api.fake.complete(COMMAND);
+    let unpublished = erase(path).await;
+    assert_eq!(unpublished.problem(), (409, "not-erasable"));
+    api.fake.settle("order-1");
+    for already_erased in [false, true] {
+        let erased = erase(path).await;
+        assert_eq!(erased.status, StatusCode::OK, "{}", erased.body);
+        assert_eq!(erased.body, serde_json::json!({ "id": "order-1", "already_erased": already_erased }));
+    }
+    let story = api.get("/v1/commands/order-1").await;
+    let removal = &story.body["removal"];
+    assert!(removal.to_string().contains("api:privacy") && removal.to_string().contains("request 4711"), "{removal}");
+    // It sees commands, and does nothing else with them.
+    let cancel = api.send(request(Method::DELETE, "/v1/commands/order-1", &headers, "")).await;
+    assert_eq!(cancel.problem(), (403, "forbidden"));
+    assert!(cancel.header("www-authenticate").unwrap().contains("scope=\"operate\""));
 }
 
 #[tokio::test]
@@ -242,7 +278,10 @@ async fn without_a_ledger_commands_can_be_published_and_nothing_else() {
     }
     assert_eq!(api.fake.published(), 2);
     for route in Route::ALL {
-        let answer = api.ask(route.method(), &path_of(route), &[("content-type", "application/json")], COMMAND).await;
+        let token = bearer(if route == Route::Erase { ERASER } else { OPERATOR });
+        let path = if route == Route::Erase { path_of(route) + "?reason=asked" } else { path_of(route) };
+        let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
+        let answer = api.send(request(route.method(), &path, &headers, COMMAND)).await;
         let works = matches!(route, Route::Livez | Route::Readyz | Route::Submit | Route::OpenApi);
         if works {
             assert!(answer.status.is_success(), "{route:?} {}", answer.body);
@@ -288,7 +327,7 @@ async fn a_token_is_good_for_the_commands_in_its_scope_and_others_do_not_exist_f
             match route {
                 Route::Livez | Route::Readyz | Route::OpenApi => assert!(answer.status.is_success(), "{route:?}"),
                 Route::Submit if is_in_scope => assert_eq!(answer.status, StatusCode::ACCEPTED),
-                Route::Submit => assert_eq!(answer.problem(), (403, "forbidden")),
+                Route::Submit | Route::Erase => assert_eq!(answer.problem(), (403, "forbidden"), "{route:?}"),
                 Route::Command | Route::Cancel | Route::Exchanges if is_in_scope => {
                     assert_eq!(answer.status, StatusCode::OK, "{route:?}");
                 }

@@ -351,6 +351,14 @@ impl Index {
         slot::delete_unused(dir, key)
     }
 
+    /// Deletes the indexes beside this one that no instance uses.
+    ///
+    /// # Errors
+    /// The directory can't be used.
+    pub fn delete_unused_neighbours(&self) -> Result<usize, IndexError> {
+        slot::delete_unused(self.path.parent().unwrap_or(Path::new("")), &self.key)
+    }
+
     /// Makes the file anew, with nothing in it.
     ///
     /// # Errors
