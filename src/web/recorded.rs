@@ -90,9 +90,9 @@ impl Recorded {
         let queues = all_dead_queues(&operator, &self.providers, known).await?;
         let (operator, queues) = (&operator, queues.as_slice());
         let mut eraser = CommandEraser { operator, ledger: &mut ledger, queues, person, dry_run: false };
-        let erased = eraser.erase(std::slice::from_ref(id), |_| {}).await?;
+        let results = eraser.erase(std::slice::from_ref(id), |_| {}).await?;
         ledger.flush().await;
-        erased.into_iter().next().ok_or_else(|| Failed::Index("no result".to_owned()))
+        results.into_iter().next().ok_or_else(|| Failed::Index("no result".to_owned()))
     }
 
     /// Puts a command down, and says what is known of it; `None` where it is to be published.
