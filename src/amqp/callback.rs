@@ -31,7 +31,7 @@ const METHOD: &str = "ferry-method";
 const URL: &str = "ferry-url";
 const HEADERS: &str = "ferry-headers";
 const VERIFIED: &str = "ferry-verified";
-/// What [`VERIFIED`] says of a call that nothing proves; it is absent of any other.
+/// The value of [`VERIFIED`] for a call that nothing proves; other calls have no such header.
 const NOT_VERIFIED: &str = "no";
 
 /// The AMQP property `type` of these messages.

@@ -105,7 +105,7 @@ pub struct Travel {
     pub waited_out: Option<RecordId>,
     /// The AMQP user that published the command, by the broker's word; `None` where the publisher did not name it.
     pub publisher: Option<String>,
-    /// Whether nobody has held the command yet against the routes and the publishers of its account.
+    /// True until somebody has held the command against the routes and the publishers of its account.
     pub unchecked: bool,
 }
 

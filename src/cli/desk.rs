@@ -59,7 +59,7 @@ impl Desk {
         })
     }
 
-    /// What the ledger says of a command, and the messages that were refused under its id, some of them where there are many.
+    /// Finds a command in the ledger, and the messages that were refused under its id, some of them where there are many.
     pub(super) fn case_and_refused(&self, id: &CommandId) -> Result<(Option<Arc<Case>>, Vec<CommandId>), CommandError> {
         const MOST: u32 = 20;
         self.runtime.block_on(async {
