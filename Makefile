@@ -26,10 +26,10 @@ down: ## Stop what `make up` started
 	demo/stage down
 
 fmt: ## Format the code
-	$(CARGO) fmt
+	$(CARGO) fmt --all
 
 lint: ## Formatting, lints, documentation and scripts; changes nothing
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --all-features
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not installed: scripts not checked"; fi
@@ -42,7 +42,7 @@ test: ## All tests, on a RabbitMQ node of their own (installed when missing)
 	$(CARGO) test --locked --features failpoints
 
 test-interop: ## Hold webhook signatures against the providers' own libraries (needs Python and Node.js)
-	$(CARGO) build --locked
+	$(CARGO) build --locked --features failpoints
 	tests/interop/run
 
 audit: ## Hold the dependencies to deny.toml: bans, licences, sources, and known vulnerabilities where they can be fetched
