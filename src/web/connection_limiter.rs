@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Network, masked};
@@ -11,16 +13,22 @@ use crate::config::{Network, masked};
 /// The bits of an IPv6 address that one client has at least: everything in a /64 is one.
 const IPV6_CLIENT: u8 = 64;
 
-/// One address has at most this part of all connections.
+/// One address has at most this part of all connections, but for those that are new.
 const SHARE: usize = 4;
+
+/// How long a connection is new: its client's first bytes may be on their way, so it gives way only where all places are taken.
+const GRACE_PERIOD: Duration = Duration::from_secs(1);
+
+/// Tells whether nothing of what a client has sent waits to be read.
+type SilenceCheck = Box<dyn Fn() -> bool + Send>;
 
 /// The connection that gives way where an address has more than its share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum GivesWay {
     /// The one that is just made.
     Newest,
-    /// The oldest one on which no request is being answered. So whoever only holds connections can't keep out those who use
-    /// theirs, not even from the same address.
+    /// The oldest one on which no request is being answered and none waits to be read. So whoever only holds connections can't
+    /// keep out those who use theirs, not even from the same address; and of a burst of requests none is lost.
     OldestIdle,
 }
 
@@ -46,9 +54,20 @@ struct PendingConnections {
 
 struct PendingConnection {
     client: IpAddr,
+    since: Instant,
+    is_silent: SilenceCheck,
     /// How many requests are being answered on it.
     requests: usize,
+    /// A request on it was answered.
+    was_answered: bool,
     close: CancellationToken,
+}
+
+impl PendingConnection {
+    /// Tells whether it can be closed without losing a request.
+    fn is_idle(&self) -> bool {
+        self.requests == 0 && (self.was_answered || (self.is_silent)())
+    }
 }
 
 /// The place of one connection. Dropping it makes room for another.
@@ -68,30 +87,42 @@ impl ConnectionLimiter {
     }
 
     /// Finds a place for one more connection of an address; `None` where it is the one that gives way.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionPlace> {
-        let (client, close) = (client(address), CancellationToken::new());
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        is_silent: impl Fn() -> bool + Send + 'static,
+    ) -> Option<ConnectionPlace> {
+        let (client, close, since) = (client(address), CancellationToken::new(), Instant::now());
         let mut pending = self.lock();
         let number = pending.next;
         pending.next += 1;
         if !self.exempt.iter().any(|network| network.contains(address)) {
-            let has_its_share = pending.counts.get(&client).is_some_and(|count| *count >= self.share);
-            if has_its_share && !(self.gives_way == GivesWay::OldestIdle && pending.close_oldest(client)) {
-                return None;
+            let has_its_share = |pending: &PendingConnections| pending.count(client) >= self.share;
+            match self.gives_way {
+                GivesWay::Newest if has_its_share(&pending) => return None,
+                GivesWay::Newest => {}
+                GivesWay::OldestIdle => {
+                    let is_old =
+                        |connection: &PendingConnection| since.duration_since(connection.since) >= GRACE_PERIOD;
+                    while has_its_share(&pending) && pending.close_oldest(client, is_old) {}
+                }
             }
-            pending.add(number, PendingConnection { client, requests: 0, close: close.clone() });
+            let (is_silent, close) = (Box::new(is_silent), close.clone());
+            let connection = PendingConnection { client, since, is_silent, requests: 0, was_answered: false, close };
+            pending.add(number, connection);
         }
         drop(pending);
         Some(ConnectionPlace { limiter: Arc::clone(self), number, close })
     }
 
     /// Closes a connection where there are as many as there can be: the oldest idle one of the address that has the most
-    /// which have not authorised themselves.
+    /// which have not authorised themselves. None where all of these have a request.
     pub(super) fn make_room(&self) {
         if self.gives_way == GivesWay::OldestIdle {
             let mut pending = self.lock();
             let busiest = pending.counts.iter().max_by_key(|(_, count)| **count).map(|(client, _)| *client);
             if let Some(client) = busiest {
-                pending.close_oldest(client);
+                pending.close_oldest(client, |_| true);
             }
         }
     }
@@ -118,11 +149,16 @@ impl PendingConnections {
         Some(connection)
     }
 
-    /// Closes the oldest idle connection of a client; `false` where none is idle.
-    fn close_oldest(&mut self, client: IpAddr) -> bool {
-        let idle =
-            |(_, connection): &(&u64, &PendingConnection)| connection.client == client && connection.requests == 0;
-        let oldest = self.all.iter().find(idle).map(|(number, _)| *number);
+    fn count(&self, client: IpAddr) -> usize {
+        self.counts.get(&client).copied().unwrap_or_default()
+    }
+
+    /// Closes the oldest idle connection of a client that may be closed; `false` where there is none.
+    fn close_oldest(&mut self, client: IpAddr, may_close: impl Fn(&PendingConnection) -> bool) -> bool {
+        let is_closable = |(_, connection): &(&u64, &PendingConnection)| {
+            connection.client == client && may_close(connection) && connection.is_idle()
+        };
+        let oldest = self.all.iter().find(is_closable).map(|(number, _)| *number);
         let closed = oldest.and_then(|number| self.remove(number));
         closed.inspect(|connection| connection.close.cancel()).is_some()
     }
@@ -159,6 +195,7 @@ impl Drop for RequestUnderWay {
         let Self(place) = self;
         if let Some(connection) = place.limiter.lock().all.get_mut(&place.number) {
             connection.requests = connection.requests.saturating_sub(1);
+            connection.was_answered = true;
         }
     }
 }
@@ -173,14 +210,22 @@ pub(super) fn client(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
 
     fn limiter(connections: usize, gives_way: GivesWay) -> Arc<ConnectionLimiter> {
         Arc::new(ConnectionLimiter::new(connections, gives_way, vec!["10.0.0.0/8".parse().unwrap()]))
     }
 
+    /// Admits a connection on which nothing waits to be read.
     fn admit(limiter: &Arc<ConnectionLimiter>, address: &str) -> Option<Arc<ConnectionPlace>> {
-        limiter.admit(address.parse().unwrap()).map(Arc::new)
+        limiter.admit(address.parse().unwrap(), || true).map(Arc::new)
+    }
+
+    /// Admits a connection whose client has sent something that was not read yet.
+    fn admit_unread(limiter: &Arc<ConnectionLimiter>, address: &str) -> Arc<ConnectionPlace> {
+        Arc::new(limiter.admit(address.parse().unwrap(), || false).unwrap())
     }
 
     fn is_closed(place: &ConnectionPlace) -> bool {
@@ -208,8 +253,8 @@ mod tests {
         assert!(pending.all.is_empty() && pending.counts.is_empty());
     }
 
-    #[test]
-    fn the_oldest_idle_connection_of_an_address_gives_way_to_its_newest() {
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_idle_connection_of_an_address_gives_way_to_its_newest() {
         let limiter = limiter(12, GivesWay::OldestIdle);
         let enter = |text: &str| admit(&limiter, text).unwrap();
         let other = enter("192.0.2.9");
@@ -221,6 +266,7 @@ mod tests {
             place
         });
         let request = answering.begin_request();
+        advance(GRACE_PERIOD).await;
         let newest = enter("192.0.2.1");
         let closed = [&answering, &authorised, &idle, &newer, &newest, &other].map(|place| is_closed(place));
         assert_eq!(closed, [false, false, true, false, false, false]);
@@ -229,16 +275,32 @@ mod tests {
         assert!(is_closed(&answering), "its request is answered");
     }
 
-    #[test]
-    fn whoever_answers_requests_everywhere_does_not_give_way() {
+    #[tokio::test(start_paused = true)]
+    async fn new_connections_and_those_with_a_request_to_read_stay_where_places_are_left_over() {
+        let limiter = limiter(8, GivesWay::OldestIdle);
+        let unread: Vec<_> = (0..3).map(|_| admit_unread(&limiter, "192.0.2.1")).collect();
+        let silent: Vec<_> = (0..3).map(|_| admit(&limiter, "192.0.2.1").unwrap()).collect();
+        assert!(!unread.iter().chain(&silent).any(|place| is_closed(place)), "all of them are new");
+        advance(GRACE_PERIOD).await;
+        let newest = admit(&limiter, "192.0.2.1").unwrap();
+        assert!(silent.iter().all(|place| is_closed(place)), "of old ones an address has its share");
+        assert!(!unread.iter().chain([&newest]).any(|place| is_closed(place)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_answers_requests_everywhere_does_not_give_way() {
         let limiter = limiter(4, GivesWay::OldestIdle);
         let place = admit(&limiter, "192.0.2.1").unwrap();
         let request = place.begin_request();
-        assert!(admit(&limiter, "192.0.2.1").is_none());
-        place.authorise();
-        assert!(admit(&limiter, "192.0.2.1").is_some());
+        advance(GRACE_PERIOD).await;
+        let newer = admit(&limiter, "192.0.2.1").unwrap();
+        let newer_request = newer.begin_request();
+        limiter.make_room();
+        assert!(!is_closed(&place) && !is_closed(&newer), "whoever comes waits until one has ended");
+        drop(newer_request);
+        limiter.make_room();
+        assert!(!is_closed(&place) && is_closed(&newer));
         drop(request);
-        assert!(!is_closed(&place));
     }
 
     #[test]
@@ -248,5 +310,8 @@ mod tests {
         let others: Vec<_> = (0..3).map(|_| admit(&limiter, "192.0.2.2").unwrap()).collect();
         limiter.make_room();
         assert!(!is_closed(&one) && is_closed(&others[0]) && !is_closed(&others[1]));
+        let unread: Vec<_> = (0..4).map(|_| admit_unread(&limiter, "192.0.2.3")).collect();
+        limiter.make_room();
+        assert!(!unread.iter().chain(&others[1..]).any(|place| is_closed(place)), "there are requests to read");
     }
 }

@@ -12,7 +12,7 @@
 //! | `command_gate` | the way to commands, within the scope of a token |
 //! | [`commands`], [`recorded`] | what they need of the rest of ferryd, and the rest of ferryd |
 //! | [`problem`] | every error |
-//! | [`server`], `connection_limiter` | connections, their limits and their end |
+//! | [`server`], `connection_limiter`, `watched_stream` | connections, their limits and their end |
 //! | [`openapi`] | the description for clients |
 //! | [`webhooks`] | the endpoint for webhook calls of providers, at an address of its own |
 
@@ -36,6 +36,7 @@ mod repeated;
 pub mod routes;
 pub mod server;
 mod submit;
+mod watched_stream;
 pub mod webhooks;
 
 use std::sync::Arc;

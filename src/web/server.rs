@@ -14,7 +14,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::connection_limiter::{ConnectionLimiter, ConnectionPlace, GivesWay};
+use super::watched_stream::WatchedStream;
 use super::{Desk, prefer, routes};
 use crate::config::Network;
 
@@ -164,13 +165,15 @@ impl Listener {
                     Ok((tcp, peer)) => {
                         // Before it is admitted: it must not be the one that gives way.
                         let seat = reception.find_seat(&seats).await;
-                        let Some(place) = reception.limiter.admit(peer.ip()) else {
+                        let stream = WatchedStream::new(tcp);
+                        let watched = stream.clone();
+                        let Some(place) = reception.limiter.admit(peer.ip(), move || watched.is_silent()) else {
                             debug!(%peer, "closed a connection to {door}: its address has too many");
                             continue;
                         };
                         let reception = Arc::clone(&reception);
                         connections.spawn(async move {
-                            reception.connection(tcp, peer.ip(), Arc::new(place)).await;
+                            reception.connection(stream, peer.ip(), Arc::new(place)).await;
                             drop(seat);
                         });
                     }
@@ -211,14 +214,14 @@ impl Reception {
     }
 
     /// Serves a connection until it ends or has to give way.
-    async fn connection(&self, tcp: TcpStream, peer: IpAddr, place: Arc<ConnectionPlace>) {
+    async fn connection(&self, tcp: WatchedStream, peer: IpAddr, place: Arc<ConnectionPlace>) {
         tokio::select! {
             () = self.serve_connection(tcp, peer, &place) => {}
             () = place.closed() => debug!(%peer, "closed a connection for a newer one: no request on it had a token"),
         }
     }
 
-    async fn serve_connection(&self, tcp: TcpStream, peer: IpAddr, place: &Arc<ConnectionPlace>) {
+    async fn serve_connection(&self, tcp: WatchedStream, peer: IpAddr, place: &Arc<ConnectionPlace>) {
         let Some(tls) = &self.tls else { return self.requests(tcp, peer, place).await };
         let shaking_hands = tokio::time::timeout(self.limits.head, tls.accept(tcp));
         match self.stop.run_until_cancelled(shaking_hands).await {

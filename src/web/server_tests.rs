@@ -1,4 +1,5 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -195,4 +196,39 @@ async fn half_sent_heads_from_many_addresses_keep_nobody_out() {
     let mut tcp = connect_from(&running, "127.0.0.1").await;
     assert!(say(&mut tcp, ALIVE, "alive").await.contains("200 OK"));
     assert!(began.elapsed() < Limits::default().head / 2, "{:?}", began.elapsed());
+}
+
+/// Connects without giving the server a turn: it runs on this thread.
+fn connect_at_once(running: &Running, count: usize, text: &str) -> Vec<TcpStream> {
+    let connect = |_| {
+        let mut tcp = std::net::TcpStream::connect(running.address).unwrap();
+        std::io::Write::write_all(&mut tcp, text.as_bytes()).unwrap();
+        tcp.set_nonblocking(true).unwrap();
+        TcpStream::from_std(tcp).unwrap()
+    };
+    (0..count).map(connect).collect()
+}
+
+#[tokio::test]
+async fn a_burst_of_complete_requests_from_one_address_is_answered_to_the_last() {
+    for count in [300, 700] {
+        let running = start(Limits::default());
+        for (number, mut tcp) in connect_at_once(&running, count, ALIVE).into_iter().enumerate() {
+            let answer = say(&mut tcp, "", "alive").await;
+            assert!(answer.contains("200 OK"), "{number} of {count}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_burst_of_clients_who_send_their_requests_a_moment_later_is_answered_to_the_last() {
+    let running = start(Limits::default());
+    let burst = connect_at_once(&running, 300, "");
+    // Taken after all of them.
+    let mut last = connect_from(&running, "127.0.0.2").await;
+    assert!(say(&mut last, ALIVE, "alive").await.contains("200 OK"));
+    for (number, mut tcp) in burst.into_iter().enumerate() {
+        let answer = say(&mut tcp, ALIVE, "alive").await;
+        assert!(answer.contains("200 OK"), "{number}: {answer:?}");
+    }
 }
