@@ -403,6 +403,8 @@ fn scopes_of_tokens_are_for_reading_and_operating_apart() {
     for (rest, fault) in [
         ("role = 'read'\nread = { providers = ['stripe'] }", None),
         ("role = 'read'\noperate = {}", Some("api.tokens[0].operate: has no effect")),
+        ("role = 'operate'\npublisher = 'warehouse'", None),
+        ("role = 'read'\npublisher = 'warehouse'", Some("api.tokens[0].publisher: has no effect")),
         ("role = 'operate'\nread = {}", Some("api.tokens[0]: needs the key `operate` too")),
         ("role = 'operate'\noperate = {}", Some("api.tokens[0]: needs the key `read` too")),
         ("role = 'read'\nread = { types = [] }", Some("api.tokens[0].read.types: is empty, which allows nothing")),

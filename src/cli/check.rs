@@ -12,6 +12,7 @@ use super::kept::{self, KeptData, kept_data};
 use super::output::{Output, Table};
 use super::plaintext::describe_plaintext;
 use super::setup::{self, Setup};
+use super::token_scopes;
 use crate::amqp::connection::AmqpSettings;
 use crate::config::Config;
 use crate::provider::Provider;
@@ -115,6 +116,7 @@ impl Report {
             kept: kept_data(config, providers),
             warnings: describe_plaintext(config)
                 .into_iter()
+                .chain(token_scopes::warn_of_unbound_tokens(config, providers))
                 .chain(providers.iter().flat_map(|provider| warnings(config, provider)))
                 .collect(),
             faults,

@@ -1,21 +1,66 @@
-//! Whether the scopes of API tokens name what is configured.
+//! Holds the API tokens of the configuration against the providers: names in scopes, and ids that are bound to publishers.
 
 use crate::config::{ApiToken, Config};
 use crate::domain::command_scope::{AccountPath, CommandScope};
 use crate::domain::name::Name;
+use crate::domain::publisher::{AllowedPublisher, PublisherList};
 use crate::provider::Provider;
+use crate::web::access::Role;
 
-/// One line for each name in a scope that no provider file knows: it would mean nothing, and mostly is a slip.
+/// One line for each name in a token's entry that no provider file knows: it would mean nothing, and mostly is a slip.
 pub(super) fn find_unknown_names(config: &Config, providers: &[&Provider]) -> Vec<String> {
     let mut faults = Vec::new();
-    for (index, ApiToken { read, operate, .. }) in config.api.tokens.iter().enumerate() {
+    for (index, ApiToken { read, operate, publisher, .. }) in config.api.tokens.iter().enumerate() {
         for (key, scope) in [("read", read), ("operate", operate)] {
             let Some(scope) = scope else { continue };
             let unknown = unknown_names(scope, providers);
             faults.extend(unknown.map(|(list, fault)| format!("api.tokens[{index}].{key}.{list}: {fault}")));
         }
+        faults.extend(
+            unknown_publisher(publisher.as_deref(), providers).map(|fault| format!("api.tokens[{index}].{fault}")),
+        );
     }
     faults
+}
+
+/// One line for each token that may use every id, although some are bound to publishers.
+pub(super) fn warn_of_unbound_tokens(config: &Config, providers: &[&Provider]) -> Vec<String> {
+    let mut prefixes: Vec<_> = publishers(providers)
+        .flat_map(|publisher| &publisher.id_prefixes)
+        .map(|prefix| format!("`{prefix}`"))
+        .collect();
+    prefixes.sort();
+    prefixes.dedup();
+    if prefixes.is_empty() {
+        return Vec::new();
+    }
+    let tokens = config.api.tokens.iter().enumerate().filter(|(_, token)| {
+        let is_bounded = token.operate.as_ref().is_some_and(|scope| !scope.is_unlimited());
+        token.role == Role::Operate && token.publisher.is_none() && !is_bounded
+    });
+    let warning = |(index, token): (usize, &ApiToken)| {
+        let (name, prefixes) = (&token.name, prefixes.join(", "));
+        format!(
+            "api.tokens[{index}]: `{name}` is good for all commands, so it may use the ids that are bound to publishers \
+             ({prefixes}); name its own with `publisher`, or bound it with `read` and `operate`"
+        )
+    };
+    tokens.map(warning).collect()
+}
+
+/// What is wrong with the publisher of a token.
+fn unknown_publisher(user: Option<&str>, providers: &[&Provider]) -> Option<String> {
+    let user = user?;
+    let mut known: Vec<_> = publishers(providers).map(|publisher| publisher.user.clone()).collect();
+    known.sort();
+    known.dedup();
+    (!known.iter().any(|known| known == user)).then(|| format!("publisher: {}", no_such("publisher", user, &known)))
+}
+
+/// Every entry of `publishers`, of all accounts.
+fn publishers<'a>(providers: &'a [&Provider]) -> impl Iterator<Item = &'a AllowedPublisher> {
+    let accounts = providers.iter().flat_map(|provider| provider.accounts.values());
+    accounts.filter_map(|account| account.publishers.as_ref()).flat_map(PublisherList::iter)
 }
 
 fn unknown_names<'a>(
@@ -59,10 +104,61 @@ fn all_accounts(providers: &[&Provider]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
 
     use super::*;
     use crate::cli::fixture;
     use crate::config::Environment;
+
+    /// A provider whose account takes commands of `till`, and of `warehouse` under ids of its own.
+    fn listed() -> Provider {
+        let mut provider = fixture::payments();
+        let allowed = |user: &str, prefixes: &[&str]| AllowedPublisher {
+            user: user.to_owned(),
+            id_prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect(),
+        };
+        let list = PublisherList::new(vec![allowed("till", &[]), allowed("warehouse", &["wh-", "stock."])]);
+        let account = provider.accounts.values_mut().next().unwrap();
+        Arc::get_mut(account).unwrap().publishers = Some(list);
+        provider
+    }
+
+    fn config(entry: &str) -> Config {
+        let text = format!("[[api.tokens]]\nname = 'shop'\ntoken = '0123456789abcdef'\n{entry}\n");
+        Config::from_parts(Some((Path::new("ferryd.toml"), &text)), &Environment::new()).unwrap()
+    }
+
+    #[test]
+    fn a_token_publishes_for_a_publisher_that_an_account_names() {
+        for (user, fault) in [
+            ("warehouse", None),
+            ("till", None),
+            ("shop", Some("api.tokens[0].publisher: there is no publisher `shop`; configured are till, warehouse")),
+        ] {
+            let config = config(&format!("role = 'operate'\npublisher = '{user}'"));
+            assert_eq!(find_unknown_names(&config, &[&listed()]), fault.as_slice(), "{user}");
+        }
+    }
+
+    #[test]
+    fn tokens_that_may_use_ids_which_are_bound_to_publishers_are_warned_of() {
+        let scoped = "role = 'operate'\nread = {}\noperate = { types = ['payment'] }";
+        for (entry, is_warned_of) in [
+            ("role = 'read'", false),
+            ("role = 'operate'", true),
+            ("role = 'operate'\nread = {}\noperate = {}", true),
+            ("role = 'operate'\npublisher = 'till'", false),
+            (scoped, false),
+        ] {
+            let config = config(entry);
+            let found = warn_of_unbound_tokens(&config, &[&listed()]);
+            assert_eq!(found.len(), usize::from(is_warned_of), "{entry}: {found:?}");
+            let text = "api.tokens[0]: `shop` is good for all commands, so it may use the ids that are bound to publishers \
+                        (`stock.`, `wh-`);";
+            assert!(found.iter().all(|line| line.starts_with(text)), "{found:?}");
+            assert_eq!(warn_of_unbound_tokens(&config, &[&fixture::payments()]), [""; 0], "nothing is bound");
+        }
+    }
 
     #[test]
     fn names_in_scopes_are_those_of_configured_types_providers_and_accounts() {

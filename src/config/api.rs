@@ -85,6 +85,11 @@ pub struct ApiToken {
     /// The commands that may be published and cancelled with it. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operate: Option<CommandScope>,
+    /// The publisher for which commands are published with it: a user in `publishers` of provider or account files, under whose
+    /// `ids` they may be published, and under no others where that user may use no others. Default: none; with `operate` that
+    /// bounds anything, no id that is bound to a publisher can be used then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<String>,
 }
 
 fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
@@ -149,6 +154,12 @@ impl ApiToken {
     /// What is wrong between the role and the scopes of the entry of this index.
     fn broken_scopes(&self, index: usize) -> Vec<Broken> {
         let mut broken = Vec::new();
+        if self.publisher.is_some() && self.role != Role::Operate {
+            let role = self.role.as_str();
+            let message =
+                format!("has no effect: the role {role} does not publish; leave it out, or write the role operate");
+            broken.push((format!("api.tokens[{index}].publisher"), message));
+        }
         let all = "{} for all commands";
         match (self.role, &self.read, &self.operate) {
             (role @ (Role::Read | Role::Erase), _, Some(_)) => {

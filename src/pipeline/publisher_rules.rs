@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::command::Command;
+use crate::domain::command_id::CommandId;
 use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 use crate::domain::publisher::BoundPrefixes;
@@ -58,6 +59,19 @@ impl PublisherRules {
              the property `user_id` if they are yours"
         );
         Err(Failure::new("id_not_allowed", message))
+    }
+
+    /// Finds why a command that comes without a message of this publisher may not bear its id at this account, for people.
+    /// `None`: it may.
+    #[must_use]
+    pub fn refuse_id(&self, id: &CommandId, publisher: Option<&str>, account: &Account) -> Option<String> {
+        let own = account.publishers.as_ref().zip(publisher).and_then(|(list, user)| list.find(user));
+        if let Some(own) = own.filter(|own| !own.may_use(id)) {
+            let prefixes = own.id_prefixes.join("`, `");
+            return Some(format!("the publisher `{}` only uses ids that begin with `{prefixes}` there", own.user));
+        }
+        let prefix = self.bound.bound_to_others(id, publisher)?;
+        Some(format!("ids that begin with `{prefix}` are bound to a publisher"))
     }
 
     fn check_route(&self, command: &Command, here: &Name) -> Result<(), Failure> {

@@ -83,6 +83,8 @@ struct TokenGrant {
     role: Role,
     read: CommandScope,
     operate: CommandScope,
+    /// The AMQP user under whose ids it publishes.
+    publisher: Option<String>,
 }
 
 impl Caller {
@@ -125,6 +127,11 @@ impl OperateAccess {
     /// The commands that may be published and cancelled.
     pub(super) fn scope(&self) -> &CommandScope {
         &self.0.0.operate
+    }
+
+    /// The AMQP user under whose ids commands are published.
+    pub(super) fn publisher(&self) -> Option<&str> {
+        self.0.0.publisher.as_deref()
     }
 
     /// The name of the token.
@@ -217,12 +224,13 @@ impl Tokens {
                 role: token.role,
                 read: token.read.clone().unwrap_or_default(),
                 operate: token.operate.clone().unwrap_or_default(),
+                publisher: token.publisher.clone(),
             }),
             digest: Sha256::digest(token.token.expose()).into(),
         });
         let (read, operate) = (CommandScope::default(), CommandScope::default());
         let host = Token {
-            caller: Caller::new(TokenGrant { name: host_name(), role: Role::Operate, read, operate }),
+            caller: Caller::new(TokenGrant { name: host_name(), role: Role::Operate, read, operate, publisher: None }),
             digest: Sha256::digest(host.token().expose()).into(),
         };
         let tokens = configured.chain([host]).collect();

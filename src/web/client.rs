@@ -32,6 +32,7 @@ name = "stripe"
 type = "payment"
 protocol = "rest"
 base_url = "https://api.example.com"
+publishers = ["till", { user = "warehouse", ids = ["wh-"] }]
 [operations.charge]
 request = { method = "POST", path = "/v1/charges" }
 idempotency = { header = "Idempotency-Key", retention = "24h" }
@@ -45,7 +46,14 @@ fn registry() -> Registry {
 
 /// Operators who have to do with the only account of `stripe`, and with another provider.
 pub(super) const NEIGHBOUR: &str = "neighbour-0123456789";
+/// An operator who publishes for the AMQP user `warehouse`, to whom ids are bound.
+pub(super) const WAREHOUSE: &str = "warehouse-0123456789";
 pub(super) const STRANGER: &str = "stranger-01234567890";
+
+/// The AMQP user for whom a token publishes.
+fn publisher_of(token: &str) -> Option<String> {
+    (token == WAREHOUSE).then(|| "warehouse".to_owned())
+}
 
 /// The scope of a neighbour, or of a stranger.
 pub(super) fn scope_of(token: &str) -> CommandScope {
@@ -56,7 +64,14 @@ pub(super) fn scope_of(token: &str) -> CommandScope {
 pub(super) fn tokens() -> Tokens {
     let token = |name: &str, role, token: &str| {
         let scope = [NEIGHBOUR, STRANGER].contains(&token).then(|| scope_of(token));
-        ApiToken { name: name.parse().unwrap(), role, token: token.into(), read: scope.clone(), operate: scope }
+        ApiToken {
+            name: name.parse().unwrap(),
+            role,
+            token: token.into(),
+            read: scope.clone(),
+            operate: scope,
+            publisher: publisher_of(token),
+        }
     };
     let configured = [
         token("shop", Role::Operate, OPERATOR),
@@ -64,6 +79,7 @@ pub(super) fn tokens() -> Tokens {
         token("privacy", Role::Erase, ERASER),
         token("neighbour", Role::Operate, NEIGHBOUR),
         token("stranger", Role::Operate, STRANGER),
+        token("warehouse", Role::Operate, WAREHOUSE),
     ];
     Tokens::new(&configured, &HostToken::without_file(HOST))
 }

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use super::access::{EraseAccess, OperateAccess, ReadAccess};
 use super::commands::{Commands, Failed, Standing, Submission, Submitted};
 use super::problem::{Kind, Problem};
+use crate::domain::command::Command;
 use crate::domain::command_id::CommandId;
 use crate::domain::command_scope::CommandScope;
 use crate::domain::event::Event;
@@ -19,25 +20,33 @@ use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Filter, Group, Page};
 use crate::operator::erase::ErasureResult;
 use crate::pipeline::cancel::Cancellation;
+use crate::pipeline::publisher_rules::PublisherRules;
+use crate::provider::registry::Registry;
 
 /// Commands, as far as a token is good for them.
 #[derive(Clone)]
-pub(super) struct CommandGate(Arc<dyn Commands>);
+pub(super) struct CommandGate {
+    commands: Arc<dyn Commands>,
+    registry: Arc<Registry>,
+    /// Says which ids are bound to publishers.
+    rules: Arc<PublisherRules>,
+}
 
 impl CommandGate {
-    /// A gate to these commands.
-    pub(super) fn new(commands: Arc<dyn Commands>) -> Self {
-        Self(commands)
+    /// A gate to these commands for these providers.
+    pub(super) fn new(commands: Arc<dyn Commands>, registry: Arc<Registry>) -> Self {
+        let rules = Arc::new(PublisherRules::new(&registry, None));
+        Self { commands, registry, rules }
     }
 
     /// Tells whether anything can be decided just now.
     pub(super) fn standing(&self) -> Standing {
-        self.0.standing()
+        self.commands.standing()
     }
 
     /// Tells whether there is a ledger.
     pub(super) fn has_ledger(&self) -> bool {
-        self.0.has_ledger()
+        self.commands.has_ledger()
     }
 
     /// Finds a command.
@@ -50,7 +59,7 @@ impl CommandGate {
         if !is_within(access.scope(), case) {
             return Ok(Found { exchanges: Vec::new(), complete: true });
         }
-        self.0.exchanges(id, case).await
+        self.commands.exchanges(id, case).await
     }
 
     /// Lists a page of commands.
@@ -61,12 +70,12 @@ impl CommandGate {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page, Failed> {
-        self.0.list(access.scope(), filter, after, limit).await
+        self.commands.list(access.scope(), filter, after, limit).await
     }
 
     /// Counts dead letters by how they failed.
     pub(super) async fn count_groups(&self, access: &ReadAccess, filter: Filter) -> Result<Vec<Group>, Failed> {
-        self.0.groups(access.scope(), filter).await
+        self.commands.groups(access.scope(), filter).await
     }
 
     /// Takes a command, and publishes it unless it is known already.
@@ -88,13 +97,32 @@ impl CommandGate {
             );
             return Err(Problem::new(Kind::Forbidden, detail));
         }
-        let commands = Arc::clone(&self.0);
+        self.check_id(access, &submission)?;
+        let commands = Arc::clone(&self.commands);
         Ok(Box::pin(async move { commands.submit(submission).await }))
+    }
+
+    /// Holds a command's id against those that are bound to publishers. A token without any bounds passes: it can have every
+    /// command cancelled, also one that is still to come.
+    fn check_id(&self, access: &OperateAccess, submission: &Submission) -> Result<(), Problem> {
+        if access.publisher().is_none() && access.scope().is_unlimited() {
+            return Ok(());
+        }
+        let Command { id, account, .. } = &submission.command;
+        let account = self.registry.get(&submission.provider).and_then(|provider| provider.accounts.get(account));
+        let refused = account.and_then(|account| self.rules.refuse_id(id, access.publisher(), account));
+        let Some(reason) = refused else { return Ok(()) };
+        let detail = format!(
+            "the token `{}` is not good for the id `{id}`: {reason}; send the command under an id of its own, or with a token whose \
+             `publisher` in `api.tokens` is the one to which the id is bound",
+            access.name()
+        );
+        Err(Problem::new(Kind::Forbidden, detail))
     }
 
     /// Waits for the end of a command that was submitted by the same caller.
     pub(super) async fn wait_for_end(&self, id: &CommandId) -> Result<Event, Failed> {
-        self.0.ended(id).await
+        self.commands.ended(id).await
     }
 
     /// Cancels a command; `None` where nothing is known of it to a token that is not good for all commands. Such a token
@@ -111,7 +139,7 @@ impl CommandGate {
             if !scope.is_unlimited() && gate.find_within(&scope, &id).await?.is_none() {
                 return Ok(None);
             }
-            gate.0.cancel(&id, &person).await.map(Some)
+            gate.commands.cancel(&id, &person).await.map(Some)
         })
     }
 
@@ -127,12 +155,12 @@ impl CommandGate {
             if gate.find_within(&scope, &id).await?.is_none() {
                 return Ok(None);
             }
-            gate.0.erase(&id, &person).await.map(Some)
+            gate.commands.erase(&id, &person).await.map(Some)
         })
     }
 
     async fn find_within(&self, scope: &CommandScope, id: &CommandId) -> Result<Option<Arc<Case>>, Failed> {
-        match self.0.case(id).await? {
+        match self.commands.case(id).await? {
             Some(case) if is_within(scope, &case) => Ok(Some(case)),
             // While nobody can be asked, what is not known is not said to be so.
             Some(_) if self.standing() != Standing::Ready => Err(Failed::Broker("it is away".to_owned())),

@@ -87,7 +87,7 @@ impl Desk {
     #[must_use]
     pub fn new(commands: Arc<dyn Commands>, registry: Arc<Registry>, tokens: Tokens, stop: CancellationToken) -> Self {
         let (room, seats) = (Arc::new(Semaphore::new(MAX_SUBMITTED)), Arc::new(Semaphore::new(MAX_WAITING)));
-        let commands = CommandGate::new(commands);
+        let commands = CommandGate::new(commands, Arc::clone(&registry));
         Self { commands, registry, tokens, stop, tasks: TaskTracker::new(), room, seats }
     }
 

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{Api, COMMAND, OPERATOR, bearer, request};
+use super::client::{Api, COMMAND, HOST, NEIGHBOUR, OPERATOR, WAREHOUSE, bearer, request};
 use crate::domain::ledger::record::{CancelWished, Fact, Person};
 
 #[tokio::test]
@@ -40,6 +40,26 @@ async fn what_no_provider_would_take_is_refused_before_it_is_published() {
         assert_eq!(faults, if code == "invalid_payload" { 2 } else { 1 }, "{}", answer.body);
     }
     assert_eq!(api.fake.published(), 0);
+}
+
+#[tokio::test]
+async fn an_id_that_is_bound_to_a_publisher_is_taken_only_of_its_publishers_token_and_of_one_without_bounds() {
+    let api = Api::new();
+    for (token, id, status) in [
+        (NEIGHBOUR, "order-1", 202),
+        (NEIGHBOUR, "wh-1", 403),
+        (OPERATOR, "wh-2", 202),
+        (HOST, "wh-3", 202),
+        (WAREHOUSE, "wh-4", 202),
+        (WAREHOUSE, "order-4", 403),
+    ] {
+        let (authorization, body) = (bearer(token), COMMAND.replace("order-1", id));
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        let answer = api.send(request(Method::POST, "/v1/commands", &headers, &body)).await;
+        assert_eq!(answer.status.as_u16(), status, "{token} {id}: {}", answer.body);
+        assert!(status == 202 || answer.body["detail"].as_str().unwrap().contains("`wh-`"), "{}", answer.body);
+    }
+    assert_eq!(api.fake.published(), 4);
 }
 
 #[tokio::test]
