@@ -1,88 +1,18 @@
 //! The HTTP API of a running daemon: a command's whole way by it, and what it says while the broker is away.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::harness::daemon::Daemon;
+use crate::api_client::Client;
 use crate::harness::tcp_proxy::TcpProxy;
 use crate::harness::wait::eventually;
-use crate::rig::{File, Rig, SOON, and, charge, command, send, word};
-
-/// Somebody who speaks HTTP.
-pub(crate) struct Client {
-    address: SocketAddr,
-    headers: String,
-}
-
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    headers: HashMap<String, String>,
-    pub(crate) body: Value,
-}
-
-impl Client {
-    /// Somebody on the daemon's host, who reads its token.
-    pub(crate) async fn of(daemon: &Daemon) -> Self {
-        let line = daemon.wait_for_log(SOON, |line| line["message"] == "the token of this host is in a file").await;
-        let token = std::fs::read_to_string(word(&line, "file")).unwrap();
-        Self::without_token(daemon).await.with("authorization", &format!("Bearer {}", token.trim()))
-    }
-
-    /// Somebody who has no token.
-    async fn without_token(daemon: &Daemon) -> Self {
-        let line = daemon.wait_for_log(SOON, |line| line["message"] == "the API listens").await;
-        Self { address: word(&line, "address").parse().unwrap(), headers: String::new() }
-    }
-
-    pub(crate) fn with(&self, name: &str, value: &str) -> Self {
-        Self { address: self.address, headers: format!("{}{name}: {value}\r\n", self.headers) }
-    }
-
-    async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
-        self.try_ask(method, path, body).await.unwrap()
-    }
-
-    /// `None` where the connection ends before the answer does.
-    async fn try_ask(&self, method: &str, path: &str, body: &str) -> Option<Answer> {
-        let mut tcp = TcpStream::connect(self.address).await.ok()?;
-        let Self { address, headers } = self;
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n\
-             content-length: {length}\r\n{headers}\r\n{body}"
-        );
-        tcp.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        timeout(SOON, tcp.read_to_string(&mut answer)).await.unwrap().ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        let mut lines = head.lines();
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
-        let body = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
-        Some(Answer { status, headers: lines.filter_map(header).collect(), body })
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, "").await
-    }
-
-    pub(crate) async fn post(&self, command: &Value) -> Answer {
-        self.ask("POST", "/v1/commands", &command.to_string()).await
-    }
-
-    pub(crate) async fn wait_ready(&self) {
-        eventually(SOON, "ferryd is ready", async || (self.get("/readyz").await.status == 200).then_some(())).await;
-    }
-}
+use crate::rig::{Rig, SOON, and, charge, send, word};
 
 #[tokio::test]
 async fn a_command_goes_its_whole_way_by_the_api() {
@@ -167,129 +97,6 @@ async fn dead_letters_are_listed_and_counted() {
     let groups = client.get("/v1/dead-letters/groups?operation=send").await.body;
     let counts: Vec<_> = groups["groups"].as_array().unwrap().iter().map(|group| &group["count"]).collect();
     assert_eq!(counts, [&json!(2), &json!(1)], "{groups}");
-}
-
-#[tokio::test]
-async fn a_command_is_cancelled_by_the_api_with_the_name_of_the_token() {
-    let token = "shop-0123456789abcdef";
-    let tokens = format!("[[api.tokens]]\nname = 'shop'\nrole = 'operate'\ntoken = '{token}'\n");
-    let rig = Rig::new(&tokens).await.env("FERRYD_LOG", "debug");
-    let daemon = rig.start().await;
-    let anybody = Client::without_token(&daemon).await;
-    anybody.wait_ready().await;
-    let client = anybody.with("authorization", &format!("Bearer {token}"));
-    let soon = Timestamp::now() + SignedDuration::from_secs(4);
-    let command = and(send("early", json!({})), json!({"not_before": soon.to_string()}));
-    assert_eq!(anybody.post(&command).await.status, 401);
-    assert_eq!(client.post(&command).await.status, 202);
-    let cancelled = client.ask("DELETE", "/v1/commands/early?reason=order%20withdrawn", "").await;
-    assert_eq!((cancelled.status, word(&cancelled.body, "outcome")), (200, "cancelled"), "{}", cancelled.body);
-    let event = rig.terminal("early").await;
-    assert_eq!(word(&event, "data.error.message"), "cancelled by api:shop: order withdrawn");
-    // Who handed it in is on record, for the API, for `status`, and for `ledger tail`.
-    let story = client.get("/v1/commands/early").await.body;
-    let first = &story["timeline"][0];
-    assert_eq!((word(first, "reason"), word(first, "detail")), ("submitted", "by api:shop"), "{story:#}");
-    let printed = |arguments: &[&str]| {
-        let output = rig.setup.command(arguments).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let status = printed(&["status", "early"]);
-    assert!(status.contains("submitted") && status.contains("by api:shop"), "{status}");
-    let records = printed(&["ledger", "tail", "--from", "first", "--command", "early", "--count", "1"]);
-    assert!(records.contains("submitted by api:shop"), "{records}");
-    assert_eq!(client.ask("DELETE", "/v1/commands/later", "").await.status, 202);
-    for (list, expected) in [("", "early"), ("?state=pending", ""), ("?cancel_requested=true", "later")] {
-        let listed = client.get(&format!("/v1/commands{list}")).await.body;
-        let ids: Vec<_> = listed["commands"].as_array().unwrap().iter().map(|row| word(row, "id")).collect();
-        assert_eq!(ids.concat(), expected, "{list}: {listed}");
-    }
-    let late = client.with("prefer", "wait=30").post(&send("later", json!({}))).await;
-    assert_eq!((late.status, word(&late.body, "data.error.kind")), (200, "cancelled"), "{}", late.body);
-    client.with("prefer", "wait=30").post(&send("done", json!({}))).await;
-    let late = client.ask("DELETE", "/v1/commands/done", "").await;
-    assert_eq!((late.status, word(&late.body, "reason")), (409, "completed"), "{}", late.body);
-    let log = daemon.log_text();
-    let answered = daemon.logs(|line| line["message"] == "answered" && line["token"] == "shop");
-    assert!(answered.len() >= 4, "{answered:?}");
-    assert!(!log.contains(token) && !log.contains("withdrawn\"}"), "a secret is in the log");
-}
-
-#[tokio::test]
-async fn the_first_start_makes_a_token_and_the_command_line_of_the_host_reads_it() {
-    let rig = Rig::new("").await;
-    let token = |rig: &Rig| rig.setup.command(&["token", "--header"]).output().unwrap();
-    assert_eq!(token(&rig).status.code(), Some(3), "there is none yet");
-    let daemon = rig.start().await;
-    let anybody = Client::without_token(&daemon).await;
-    anybody.wait_ready().await;
-    assert_eq!(anybody.get("/livez").await.status, 200);
-    for (method, path) in [("POST", "/v1/commands"), ("GET", "/v1/commands"), ("GET", "/openapi.json")] {
-        assert_eq!(anybody.ask(method, path, "").await.status, 401, "{method} {path}");
-    }
-    let told = daemon.wait_for_log(SOON, |line| line["message"] == "refused requests to the API").await;
-    assert_eq!((word(&told, "reason"), word(&told, "client")), ("it has no token", "127.0.0.1"), "{told}");
-    let header = String::from_utf8(token(&rig).stdout).unwrap();
-    let (name, value) = header.trim().split_once(": ").unwrap();
-    let client = anybody.with(name, value);
-    assert_eq!(client.post(&charge("order-1", json!({}))).await.status, 202);
-    assert_eq!(word(&rig.terminal("order-1").await, "data.state"), "completed");
-    let file = rig.setup.path().join("state/api-token");
-    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(!daemon.log_text().contains(value.split_once(' ').unwrap().1), "the token is in the log");
-    // The next start, and another instance beside it, use the same.
-    let other = rig.start().await;
-    let there = Client::without_token(&other).await.with(name, value);
-    there.wait_ready().await;
-    assert_eq!(there.get("/v1/commands/order-1").await.status, 200);
-}
-
-#[tokio::test]
-async fn a_token_is_good_for_the_commands_in_its_scope() {
-    let config = "[routes]\npayment = 'brave'\n[[api.tokens]]\nname = 'shop'\nrole = 'operate'\n\
-                  token = 'shop-0123456789abcdef'\nread = { providers = ['acme'] }\n\
-                  operate = { accounts = ['acme/default'] }\n";
-    let rig = Rig::with(config, &[("acme", File::default()), ("brave", File::default())]).await;
-    let daemon = rig.start().await;
-    let host = Client::of(&daemon).await.with("prefer", "wait=30");
-    host.wait_ready().await;
-    let shop = Client::without_token(&daemon).await.with("authorization", "Bearer shop-0123456789abcdef");
-    assert_eq!(host.post(&command("brave", "charge", "hidden", json!({}))).await.status, 200);
-    assert_eq!(shop.with("prefer", "wait=30").post(&charge("mine", json!({}))).await.status, 200);
-    // Where a command names no provider, its route says whose it is.
-    for (id, provider) in [("foreign", "brave"), ("routed", "any")] {
-        let answer = shop.post(&command(provider, "charge", id, json!({}))).await;
-        assert_eq!((answer.status, word(&answer.body, "type")), (403, "urn:ferryd:problem:forbidden"), "{id}");
-        assert_eq!(host.get(&format!("/v1/commands/{id}")).await.status, 404);
-        assert_eq!(rig.calls(id).calls, 0);
-    }
-    for (method, path) in [("GET", ""), ("GET", "/exchanges"), ("DELETE", "")] {
-        for id in ["hidden", "unheard-of"] {
-            let answer = shop.ask(method, &format!("/v1/commands/{id}{path}"), "").await;
-            assert_eq!((answer.status, word(&answer.body, "type")), (404, "urn:ferryd:problem:unknown-command"));
-        }
-    }
-    for (client, expected) in [(&shop, "mine"), (&host, "mine hidden")] {
-        let listed = client.get("/v1/commands").await.body;
-        let ids: Vec<_> = listed["commands"].as_array().unwrap().iter().map(|row| word(row, "id")).collect();
-        assert_eq!(ids.join(" "), expected, "{listed}");
-    }
-    let log = daemon.logs(|line| line["message"] == "refused requests to the API" && line["token"] == "shop");
-    assert!(!log.is_empty());
-}
-
-#[tokio::test]
-async fn a_token_file_that_others_can_read_ends_the_daemon_before_it_connects_or_listens() {
-    let rig = Rig::new("").await;
-    let file = rig.setup.path().join("state/api-token");
-    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-    std::fs::write(&file, "0123456789abcdef0123456789abcdef\n").unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let daemon = rig.setup.start();
-    assert_eq!(daemon.wait(SOON).await.code(), Some(3));
-    let log = daemon.log_text();
-    assert!(log.contains(&format!("the token file {}", file.display())) && log.contains("mode 0644"), "{log}");
-    assert!(!log.contains("listens") && !log.contains("connected") && !log.contains("0123456789"), "{log}");
 }
 
 #[tokio::test]

@@ -4,65 +4,24 @@
 use lapin::types::AMQPValue;
 use serde_json::{Value, json};
 
-use crate::callbacks::{TOKEN_KEY, TOKEN_KEYS, call, told};
+use crate::callbacks::{call, told};
 use crate::harness::daemon::Daemon;
 use crate::harness::wait::eventually;
-use crate::rig::{File, Rig, SOON, command, word};
+use crate::rig::{Rig, SOON, command, word};
+use crate::unsigned_calls::{BY_COMMAND, pay, unsigned_rig};
 
-/// Calls that are only worth asking about, and an operation whose polls come late.
-const OPERATIONS: &str = r#"
-[webhook]
-trust = "lookup"
-verify = "none"
-event = "{{ body.type }}"
-command = "{{ body.command }}"
-token = "{{ body.token }}"
-[[webhook.on]]
-when = "body.type == 'charge.moved'"
-as = "lookup"
-
-[operations.pay]
-request = { method = "POST", path = "/acme/pay" }
-idempotency = { header = "Idempotency-Key", retention = "24h" }
-retry = { schedule = ["1s", "1s"], jitter = false }
-deadline = "2d"
-body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
+/// Polls of the operation `pay` that come late.
+const POLL: &str = r#"
 [operations.pay.poll]
 request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
 interval = "12h"
 longest = "12h"
 failed = "body.status == 'failed'"
-[operations.pay.lookup]
-request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
-after = "2s"
-found = "body.data | length == 1"
-item = "{{ body.data[0] }}"
-[operations.pay.response]
-reference = "{{ body.id }}"
-result = { id = "{{ body.id }}", status = "{{ body.status }}" }
-success = "body.status == 'succeeded'"
-accepted = "body.status == 'processing'"
 "#;
-
-async fn rig(operations: &str) -> Rig {
-    let rig = Rig::with("", &[("acme", File { operations, ..File::default() })]).await;
-    rig.env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
-        .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
-        .env(TOKEN_KEYS, TOKEN_KEY)
-}
-
-fn pay(id: &str, sandbox: Value) -> Value {
-    command("acme", "pay", id, sandbox)
-}
-
-/// The number of times that the sandbox was asked about something.
-fn asked(rig: &Rig, about: &str) -> u64 {
-    rig.sandbox.calls().questions.get(about).copied().unwrap_or_default()
-}
 
 /// The provider calls: something has become of a command.
 async fn tell(daemon: &Daemon, call_id: &str, command: &str) {
-    let body = told(call_id, "charge.moved", json!({"command": command}));
+    let body = told(call_id, "charge.succeeded", json!({"command": command}));
     assert_eq!(call(daemon, &body).await, Some(200));
 }
 
@@ -88,7 +47,7 @@ async fn planned(rig: &Rig, id: &str) -> Value {
 
 #[tokio::test]
 async fn a_question_that_a_call_raised_and_that_failed_is_asked_again_and_the_planned_poll_keeps_its_time() {
-    let rig = rig(OPERATIONS).await;
+    let rig = unsigned_rig(BY_COMMAND, POLL).await;
     let daemon = rig.start().await;
     rig.publish(&pay("found", json!({"accepted": true, "hidden": "2s"}))).await;
     rig.publish(&pay("lost", json!({"accepted": true, "hidden": "1h"}))).await;
@@ -99,13 +58,15 @@ async fn a_question_that_a_call_raised_and_that_failed_is_asked_again_and_the_pl
     assert_eq!(word(&rig.terminal("found").await, "data.state"), "completed");
     tell(&daemon, "evt-2", "lost").await;
     // Once at once, and twice more on the schedule: then the poll is left, at its time.
-    eventually(SOON, "it is asked until the schedule is used up", async || (asked(&rig, "lost") == 3).then_some(()))
-        .await;
+    eventually(SOON, "it is asked until the schedule is used up", async || {
+        (rig.count_queries("lost") == 3).then_some(())
+    })
+    .await;
     eventually(SOON, "the poll is planned as before", async || (planned(&rig, "lost").await == poll_at).then_some(()))
         .await;
     // Another call begins anew, and changes nothing about the poll either.
     tell(&daemon, "evt-3", "lost").await;
-    eventually(SOON, "it is asked anew", async || (asked(&rig, "lost") == 6).then_some(())).await;
+    eventually(SOON, "it is asked anew", async || (rig.count_queries("lost") == 6).then_some(())).await;
     eventually(SOON, "the poll is planned as before", async || (planned(&rig, "lost").await == poll_at).then_some(()))
         .await;
     assert_eq!(events(&rig, "lost"), ["lost/0/1/waiting"]);
@@ -116,15 +77,17 @@ async fn a_question_that_a_call_raised_and_that_failed_is_asked_again_and_the_pl
 /// given before it came.
 #[tokio::test]
 async fn a_question_that_finds_another_one_decided_meanwhile_is_asked_after_it() {
-    let rig = rig(OPERATIONS).await;
+    let rig = unsigned_rig(BY_COMMAND, POLL).await;
     let daemon = rig.start().await;
     rig.publish(&pay("twice", json!({"accepted": true, "hidden": "1h"}))).await;
     rig.events.state("twice", "waiting", SOON).await;
     rig.broker.await_depth("ferry.retry.6h", 1).await;
     let waits = rig.broker.peek("ferry.retry.6h").await.remove(0);
     tell(&daemon, "evt-1", "twice").await;
-    eventually(SOON, "it is asked until the schedule is used up", async || (asked(&rig, "twice") == 3).then_some(()))
-        .await;
+    eventually(SOON, "it is asked until the schedule is used up", async || {
+        (rig.count_queries("twice") == 3).then_some(())
+    })
+    .await;
     let mut headers = waits.properties.headers().clone().unwrap();
     let text = |text: &str| AMQPValue::LongString(text.into());
     for (header, planned) in
@@ -137,8 +100,10 @@ async fn a_question_that_finds_another_one_decided_meanwhile_is_asked_after_it()
     headers.insert("ferry-hop".into(), AMQPValue::LongLongInt(99));
     let properties = waits.properties.clone().with_headers(headers);
     rig.broker.publish("ferry.redeliver", "lookup.acme", &waits.body, properties).await;
-    eventually(SOON, "it is asked for the second call as well", async || (asked(&rig, "twice") == 6).then_some(()))
-        .await;
+    eventually(SOON, "it is asked for the second call as well", async || {
+        (rig.count_queries("twice") == 6).then_some(())
+    })
+    .await;
     rig.end(&daemon).await;
 }
 
@@ -193,7 +158,7 @@ fn cancel(id: &str, payment: &str) -> Value {
 
 #[tokio::test]
 async fn a_payment_that_another_command_has_cancelled_is_asked_about_at_once() {
-    let rig = rig(&format!("{OPERATIONS}{MORE}")).await;
+    let rig = unsigned_rig(BY_COMMAND, &format!("{POLL}{MORE}")).await;
     let daemon = rig.start().await;
     for id in ["kept", "dropped"] {
         rig.publish(&pay(id, json!({"accepted": true}))).await;
@@ -213,7 +178,7 @@ async fn a_payment_that_another_command_has_cancelled_is_asked_about_at_once() {
     let end = rig.terminal("dropped").await;
     assert_eq!((word(&end, "data.error.kind"), &end["data"]["attempt"]), ("declined", &json!(1)), "{end:#}");
     // Its poll was asked, which knows at once, and nobody asked about the other.
-    let seen = [&references[1], "dropped", &references[0], "kept"].map(|about| asked(&rig, about));
+    let seen = [&references[1], "dropped", &references[0], "kept"].map(|about| rig.count_queries(about));
     assert_eq!(seen, [1, 0, 0, 0]);
     assert_eq!(events(&rig, "dropped"), ["dropped/0/1/waiting", "dropped/0/1/failed"]);
     rig.end(&daemon).await;
@@ -221,7 +186,7 @@ async fn a_payment_that_another_command_has_cancelled_is_asked_about_at_once() {
 
 #[tokio::test]
 async fn what_can_only_be_asked_by_an_id_that_nobody_has_told_is_not_asked() {
-    let rig = rig(&format!("{OPERATIONS}{MORE}")).await;
+    let rig = unsigned_rig(BY_COMMAND, &format!("{POLL}{MORE}")).await;
     let daemon = rig.start().await;
     let end = rig.carry(&command("acme", "blind", "unanswered", json!({"act_then_fail": true}))).await;
     assert_eq!(word(&end, "data.error.kind"), "unresolved");
@@ -236,13 +201,13 @@ async fn what_can_only_be_asked_by_an_id_that_nobody_has_told_is_not_asked() {
 
 #[tokio::test]
 async fn the_request_of_a_poll_serves_for_a_lookup_too() {
-    let rig = rig(&format!("{OPERATIONS}{MORE}")).await;
+    let rig = unsigned_rig(BY_COMMAND, &format!("{POLL}{MORE}")).await;
     let daemon = rig.start().await;
     rig.publish(&command("acme", "slow", "both", json!({"accepted": true}))).await;
     let waiting = rig.events.state("both", "waiting", SOON).await;
     let reference = word(&waiting, "data.provider_reference");
     tell(&daemon, "evt-1", "both").await;
-    eventually(SOON, "it is asked", async || (asked(&rig, reference) == 1).then_some(())).await;
+    eventually(SOON, "it is asked", async || (rig.count_queries(reference) == 1).then_some(())).await;
     rig.sandbox.end("both", "succeeded");
     tell(&daemon, "evt-2", "both").await;
     assert_eq!(word(&rig.terminal("both").await, "data.state"), "completed");
@@ -251,13 +216,13 @@ async fn the_request_of_a_poll_serves_for_a_lookup_too() {
 
 #[tokio::test]
 async fn a_call_about_a_payment_that_is_still_open_is_no_event_of_its_command_and_no_attempt() {
-    let rig = rig(OPERATIONS).await;
+    let rig = unsigned_rig(BY_COMMAND, POLL).await;
     let daemon = rig.start().await;
     rig.publish(&pay("open", json!({"accepted": true}))).await;
     rig.events.state("open", "waiting", SOON).await;
     for number in 1..=3 {
         tell(&daemon, &format!("evt-{number}"), "open").await;
-        eventually(SOON, "it is asked", async || (asked(&rig, "open") == number).then_some(())).await;
+        eventually(SOON, "it is asked", async || (rig.count_queries("open") == number).then_some(())).await;
     }
     rig.sandbox.end("open", "succeeded");
     tell(&daemon, "evt-4", "open").await;

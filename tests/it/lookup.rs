@@ -165,7 +165,7 @@ async fn a_call_that_still_runs_is_not_acquitted_by_a_lookup_that_is_due_for_the
     let successor = rig.start().await;
     let end = rig.terminal("once").await;
     assert_eq!(word(&end, "data.state"), "completed", "{end:#}");
-    let asked = rig.sandbox.calls().questions["once"];
+    let asked = rig.count_queries("once");
     assert_eq!((rig.calls("once").acted, asked), (1, 1), "it is asked once it has to be there");
     rig.finish(&successor).await;
 }
@@ -200,7 +200,7 @@ async fn a_person_has_a_waiting_command_looked_up_before_its_time() {
         rig.publish(&acme(operation, id, json!({"accepted": true}))).await;
         rig.events.state(id, "waiting", SOON).await;
     }
-    let asked = || rig.sandbox.calls().questions.get("slow").copied().unwrap_or_default();
+    let asked = || rig.count_queries("slow");
     // The provider still works on it, and it goes on waiting. That is known as soon as it is answered.
     let mut command = rig.setup.command(&["lookup", "slow", "--wait", "2m"]);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();

@@ -6,6 +6,8 @@ mod accounts;
 mod amounts;
 mod amqps;
 mod api;
+mod api_client;
+mod api_tokens;
 mod architecture;
 mod asked_early;
 mod bulkhead;
@@ -55,6 +57,7 @@ mod tls_server;
 mod truncated;
 #[cfg(feature = "failpoints")]
 mod unread_log;
+mod unsigned_calls;
 mod waiting;
 mod webhook_send;
 #[cfg(feature = "failpoints")]

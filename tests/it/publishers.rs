@@ -5,6 +5,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString};
 use serde_json::{Value, json};
 
+use crate::api_client::Client;
 use crate::harness::broker::{Broker, persistent};
 use crate::harness::wait::eventually;
 use crate::operator::recorded::{asked, ferryd};
@@ -255,7 +256,7 @@ async fn what_ferryd_publishes_itself_was_authorised_before() {
     std::fs::write(&path, body).unwrap();
     let published = ferryd(&rig, &["publish", "--file", path.to_str().unwrap(), "--wait"]).await;
     assert_eq!(published.code, Some(0), "{published:?}");
-    let client = crate::api::Client::of(&daemon).await;
+    let client = Client::of(&daemon).await;
     client.wait_ready().await;
     let answer = client.with("prefer", "wait=30").post(&till("by-the-api", json!({}))).await;
     assert_eq!((answer.status, word(&answer.body, "data.state")), (200, "completed"), "{}", answer.body);

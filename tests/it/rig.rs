@@ -130,6 +130,11 @@ impl Rig {
         self.sandbox.calls().ids.get(id).copied().unwrap_or_default()
     }
 
+    /// The number of polls and lookups that the sandbox was sent about something.
+    pub(crate) fn count_queries(&self, about: &str) -> u64 {
+        self.sandbox.calls().questions.get(about).copied().unwrap_or_default()
+    }
+
     /// The dead letters of a provider, once there are as many.
     pub(crate) async fn dead_letters(&self, provider: &str, count: u32) -> Vec<Message> {
         let queue = format!("ferry.dead.{provider}");
