@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use super::ledger_retention::content_retention;
 use super::output::Table;
-use super::setup::content_retention;
 use crate::amqp::topology::{EXCHANGES_MAX_AGE, max_age};
 use crate::config::Config;
 use crate::config::human::format_duration;

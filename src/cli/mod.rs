@@ -20,6 +20,7 @@ mod fixture;
 mod interrupt;
 mod kept;
 mod ledger;
+mod ledger_retention;
 mod lookup;
 pub mod output;
 mod person;

@@ -10,7 +10,8 @@ use tracing::{info, warn};
 
 use super::error::CommandError;
 use super::interrupt::{INTERRUPTED, StopSignals};
-use super::setup::{self, Setup};
+use super::ledger_retention::ledger_retention;
+use super::setup::Setup;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::topology::{Names, Subscriber};
 use crate::config::Config;
@@ -76,7 +77,7 @@ async fn serve(setup: Setup) -> Result<(), CommandError> {
 /// How commands are remembered, unless they are not to be.
 fn ledger_setup(config: &Config, registry: &Registry) -> Result<Option<LedgerSetup>, CommandError> {
     let crate::config::Ledger { enabled, claim_slack, .. } = config.ledger;
-    let (dir, retention) = (config.ledger_folder()?, setup::retention(config, registry));
+    let (dir, retention) = (config.ledger_folder()?, ledger_retention(config, registry));
     Ok(enabled.then_some(LedgerSetup { dir, retention, slack: claim_slack }))
 }
 

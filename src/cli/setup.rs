@@ -1,24 +1,19 @@
 //! What most commands begin with: the configuration and the provider files.
 
 use std::path::Path;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::error::CommandError;
+use super::ledger_retention::find_too_short;
 use super::publishers;
 use super::token_scopes;
-use crate::config::human::format_duration;
-use crate::config::{Config, Ledger};
+use crate::config::Config;
 use crate::domain::name::Name;
-use crate::ledger::LedgerRetention;
 use crate::provider::duplicates::{self, Repetition};
 use crate::provider::registry::Registry;
-use crate::provider::{Account, Operation, Provider};
+use crate::provider::{Account, Provider};
 use crate::web::webhooks::tls;
-
-/// How much longer than anything may still happen the ledger has to remember.
-const MARGIN: Duration = Duration::from_hours(48);
 
 /// Everything that was configured.
 pub struct Setup {
@@ -93,7 +88,9 @@ pub(super) fn refusals(config: &Config, providers: &[&Provider]) -> Vec<String> 
     // With a ledger, copies of a command are told apart from new ones.
     let forgetful = providers.iter().filter(|_| !config.ledger.enabled);
     let mut faults: Vec<_> = forgetful.flat_map(|provider| unsafe_payments(provider)).collect();
-    faults.extend(providers.iter().filter(|_| config.ledger.enabled).flat_map(|provider| forgotten(config, provider)));
+    faults.extend(
+        providers.iter().filter(|_| config.ledger.enabled).flat_map(|provider| find_too_short(config, provider)),
+    );
     for (kind, name) in &config.routes {
         let fault = match providers.iter().find(|provider| provider.name == *name) {
             None => "there is no such provider; write the name of a configured one".to_owned(),
@@ -118,71 +115,6 @@ pub(super) fn unheard(config: &Config, provider: &Provider) -> Option<String> {
         )
     };
     (provider.is_called_back() && !config.webhooks.enabled()).then(text)
-}
-
-/// Operations of which something may still happen when the ledger has forgotten their commands, or their contents.
-fn forgotten(config: &Config, provider: &Provider) -> Vec<String> {
-    let Ledger { duplicate_window, retention, .. } = &config.ledger;
-    let kept = [("ledger.duplicate_window", Some(*duplicate_window)), ("ledger.retention", *retention)];
-    let fault = |(name, operation): (&Name, &Operation)| {
-        let (longest, key) = longest(operation);
-        let least = longest.saturating_add(MARGIN);
-        let (too_short, _) = kept.iter().find(|(_, kept)| kept.is_some_and(|kept| kept < least))?;
-        Some(format!(
-            "provider {}: operations.{name}: the ledger forgets its commands too early; write `{too_short}` of at least {}, \
-             which is two days more than {key} ({})",
-            provider.name,
-            format_duration(least),
-            format_duration(longest)
-        ))
-    };
-    provider.operations.iter().filter_map(fault).collect()
-}
-
-/// How long the ledger keeps contents, and what asks for that.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ContentRetention {
-    /// For how long.
-    pub(super) time: Duration,
-    /// The key of the configuration or of a provider file that says so, and by how much it is longer.
-    pub(super) reason: String,
-}
-
-/// How long contents are kept: as written, else as long as the providers need.
-pub(super) fn content_retention<'p>(
-    config: &Config,
-    providers: impl IntoIterator<Item = &'p Provider>,
-) -> ContentRetention {
-    if let Some(time) = config.ledger.retention {
-        return ContentRetention { time, reason: "ledger.retention".to_owned() };
-    }
-    let needs = providers.into_iter().flat_map(|provider| {
-        provider.operations.iter().map(move |(name, operation)| {
-            let (longest, key) = longest(operation);
-            let key = key.trim_start_matches("its ").trim_matches('`');
-            (longest, format!("two days more than {key} of {}.{name}", provider.name))
-        })
-    });
-    let retry = (config.retry.give_up_after, "two days more than retry.give_up_after".to_owned());
-    let (longest, reason) = needs.fold(retry, |most, need| if need.0 > most.0 { need } else { most });
-    ContentRetention { time: longest.saturating_add(MARGIN).min(config.ledger.duplicate_window), reason }
-}
-
-/// How long the ledger keeps what.
-pub(super) fn retention(config: &Config, registry: &Registry) -> LedgerRetention {
-    let contents = content_retention(config, registry.iter().map(AsRef::as_ref)).time;
-    LedgerRetention { contents, duplicate_window: config.ledger.duplicate_window }
-}
-
-/// How long something may still happen to a command of an operation, and the key that says so.
-fn longest(operation: &Operation) -> (Duration, &'static str) {
-    let keys = operation.idempotency.map_or(Duration::ZERO, |idempotency| idempotency.retention);
-    let waits = [
-        (operation.retry.give_up_after, "its `give_up_after`"),
-        (keys, "its `idempotency.retention`"),
-        (operation.deadline, "its `deadline`"),
-    ];
-    waits.into_iter().max().unwrap_or_default()
 }
 
 fn unsafe_payments(provider: &Provider) -> Vec<String> {
@@ -257,7 +189,6 @@ fn repetitions(config: &Config, provider: &Provider) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::cli::fixture;
-    use crate::provider::Idempotency;
 
     #[test]
     fn without_a_ledger_payments_that_may_be_made_twice_are_refused_and_the_rest_is_warned_of() {
@@ -336,63 +267,6 @@ mod tests {
             assert_eq!(found.iter().any(is_told), warning.is_some(), "{found:?}");
             assert_eq!(found.iter().any(|line| line.contains("token`")), warning.is_some(), "{found:?}");
         }
-    }
-
-    #[test]
-    fn the_ledger_remembers_longer_than_anything_may_happen() {
-        let hours = Duration::from_hours;
-        let table = [
-            // give_up_after, retention of keys, deadline, the least retention of the ledger, what asks for it
-            (72, 24, 48, 120, "two days more than its `give_up_after` (3d)"),
-            (24, 72, 48, 120, "two days more than its `idempotency.retention` (3d)"),
-            (24, 24, 72, 120, "two days more than its `deadline` (3d)"),
-        ];
-        for (give_up, keys, deadline, least, reason) in table {
-            let mut payments = fixture::payments();
-            payments.operations.retain(|name, _| name.as_str() == "charge");
-            for operation in payments.operations.values_mut() {
-                operation.retry.give_up_after = hours(give_up);
-                operation.idempotency = Some(Idempotency { retention: hours(keys), max_length: None });
-                operation.deadline = hours(deadline);
-            }
-            let mut config = Config::default();
-            (config.ledger.duplicate_window, config.ledger.retention) = (hours(least), Some(hours(least)));
-            assert_eq!(refusals(&config, &[&payments]), Vec::<String>::new());
-            let too_short = Duration::from_secs(least * 3_600 - 1);
-            config.ledger.retention = Some(too_short);
-            let found = refusals(&config, &[&payments]);
-            let fault = "provider stripe: operations.charge: the ledger forgets its commands too early; write \
-                         `ledger.retention` of at least 5d";
-            assert!(matches!(&found[..], [one] if one.starts_with(fault) && one.ends_with(reason)), "{found:?}");
-            (config.ledger.duplicate_window, config.ledger.retention) = (too_short, None);
-            let found = refusals(&config, &[&payments]);
-            let fault = fault.replace("retention", "duplicate_window");
-            assert!(matches!(&found[..], [one] if one.starts_with(&fault) && one.ends_with(reason)), "{found:?}");
-            config.ledger.enabled = false;
-            assert_eq!(refusals(&config, &[&payments]), Vec::<String>::new());
-        }
-    }
-
-    #[test]
-    fn contents_are_kept_for_as_long_as_the_providers_need() {
-        let hours = Duration::from_hours;
-        let mut payments = fixture::payments();
-        for operation in payments.operations.values_mut() {
-            (operation.retry.give_up_after, operation.deadline) = (hours(24), hours(1));
-            operation.idempotency = Some(Idempotency { retention: hours(24), max_length: None });
-        }
-        let mut config = Config::default();
-        let kept = |config: &Config, payments: &Provider| {
-            let ContentRetention { time, reason } = content_retention(config, [payments]);
-            (time, reason)
-        };
-        let retry = "two days more than retry.give_up_after".to_owned();
-        assert_eq!(kept(&config, &payments), (hours(72), retry));
-        payments.operations.get_mut(&"charge".parse::<Name>().unwrap()).unwrap().deadline = hours(24 * 7);
-        let deadline = "two days more than deadline of stripe.charge".to_owned();
-        assert_eq!(kept(&config, &payments), (hours(24 * 9), deadline));
-        config.ledger.retention = Some(hours(24 * 30));
-        assert_eq!(kept(&config, &payments), (hours(24 * 30), "ledger.retention".to_owned()));
     }
 
     #[test]
