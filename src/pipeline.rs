@@ -11,11 +11,15 @@
 //! anywhere, the delivery comes back, and the record says how far it had come. [`memory`] asks the ledger, [`conclude`]
 //! puts decisions down and does what they come to.
 
+mod acks;
 pub mod callback;
+mod callback_decision;
 pub mod cancel;
+pub(crate) mod command_check;
 pub mod conclude;
 mod conflict;
 pub mod control;
+pub mod event_message;
 #[cfg(test)]
 mod exits_tests;
 mod give_up;
@@ -42,13 +46,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use lapin::Acker;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicNackOptions};
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
 
+use self::acks::{ack, requeue};
+use self::command_check::unknown_account;
 use self::in_flight::{Entry, InFlight, Step};
 use self::lane::{CallSlot, Lane, Lanes, NotAdmitted};
 use self::log::{log_verdict, mask_of, mask_of_call};
@@ -167,8 +170,7 @@ impl Pipeline {
             let order = Order::read(delivery, &lanes.provider, &self.names, &self.publisher_rules, now)?;
             hit(Failpoint::Decoded);
             let account = &order.command.account;
-            let lane =
-                lanes.of(account).ok_or_else(|| unreadable(parcel::unknown_account(&lanes.provider, account)))?;
+            let lane = lanes.of(account).ok_or_else(|| unreadable(unknown_account(&lanes.provider, account)))?;
             Ok((Box::new(order), lane))
         };
         std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(unreadable(panicked())))
@@ -383,26 +385,5 @@ fn call_of(order: &Order) -> Call<'_> {
         provider_reference: progress.provider_reference.as_deref(),
         callback_url: order.callback_url.as_deref(),
         command_token: progress.token.as_deref(),
-    }
-}
-
-/// Acks deliveries. An ack that can't be sent is no fault: the delivery comes back and is recognised.
-async fn ack(ackers: impl IntoIterator<Item = Acker>) {
-    for acker in ackers {
-        match acker.ack(BasicAckOptions::default()).await {
-            Ok(true) => {}
-            Ok(false) => debug!("a delivery was taken back before its ack; its copy will be recognised"),
-            Err(error) => debug!(%error, "failed to ack a delivery; its copy will be recognised"),
-        }
-    }
-}
-
-/// Gives deliveries back as they came.
-async fn requeue(ackers: impl IntoIterator<Item = Acker>) {
-    for acker in ackers {
-        let again = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-        if let Err(error) = acker.nack(again).await {
-            debug!(%error, "failed to give a delivery back; the broker takes it back with the connection");
-        }
     }
 }

@@ -302,6 +302,9 @@ fn unanswered(failure: Failure, tried: u32) -> Failure {
 }
 
 #[cfg(test)]
+#[path = "early_inquiry_tests.rs"]
+mod early_tests;
+#[cfg(test)]
 #[path = "inquiry_tests.rs"]
 mod tests;
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::domain::lifecycle::Kind;
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, Success};
 use crate::failpoint::{Failpoint, hit};
-use crate::pipeline::outbox::event_message;
+use crate::pipeline::event_message::event_message;
 
 /// What a person says about a command.
 #[derive(Debug, Clone, PartialEq)]

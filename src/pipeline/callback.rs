@@ -16,17 +16,19 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use jiff::Timestamp;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use tracing::{debug, error, info, warn};
 
+use super::Pipeline;
+use super::acks::ack;
+use super::callback_decision::Decided;
 use super::lane::Lanes;
 use super::log::mask_of_notices;
 use super::lookup_limit::LookupLimit;
 use super::outbox::Outgoing;
 use super::proof::find_mismatch;
-use super::{Pipeline, ack};
+
 use crate::amqp::callback::{self, Callback};
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::{Message, number, put_text, short, text};
@@ -34,18 +36,14 @@ use crate::domain::callback::{Meaning, Notice};
 use crate::domain::callback_token::Named;
 use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
-use crate::domain::conflict::ConflictEvent;
-use crate::domain::event::{Event, Happening, Moment, Trace};
+use crate::domain::event::Happening;
 use crate::domain::inquiry::Purpose;
 use crate::domain::ledger::about::About;
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::effects::Effects;
-use crate::domain::ledger::record::{By, Fact, Finished, Record, RecordId};
-use crate::domain::ledger::ruling::Ruling;
+use crate::domain::ledger::record::RecordId;
 use crate::domain::lifecycle::Kind;
 use crate::domain::received::{ReceivedData, ReceivedEvent};
 use crate::domain::retry::Rung;
-use crate::ledger::{Ledger, Ruled};
 use crate::provider::Provider;
 
 /// How often a call has waited for its command to become known.
@@ -98,16 +96,6 @@ struct Following {
     /// Decisions that are told by these messages, with the answers that go with them.
     settled: Vec<(CommandId, RecordId)>,
     replies: Vec<Message>,
-}
-
-/// Whether a call has decided.
-enum Decided {
-    /// It has, or something else had before it; this follows.
-    Yes(Outgoing),
-    /// This version of ferryd must not decide about the command.
-    NotYet,
-    /// The command was sent again meanwhile: what the call is about has to be looked at anew.
-    Overtaken,
 }
 
 impl Following {
@@ -320,64 +308,6 @@ impl Callbacks {
         let key = format!("{rung}.{}.{}", callback.provider, callback.account);
         let (exchange, routing_key) = (short(&names.retry()).ok()?, short(&key).ok()?);
         Some(Message { exchange, routing_key, properties: message.properties.with_headers(headers), ..message })
-    }
-}
-
-impl Pipeline {
-    /// Ends a command by what its provider says on its own account; says what is to be published, if anything.
-    async fn decide(&self, ledger: &Ledger, id: &CommandId, happening: Happening) -> Result<Decided, BrokerError> {
-        let mut least_attempt = 0;
-        loop {
-            let Some((case, opening)) = ledger.case(id).and_then(|case| Some((case.clone(), case.opening.clone()?)))
-            else {
-                return Ok(Decided::Yes(Outgoing::default()));
-            };
-            let (generation, attempt) = (case.step.generation, case.step.attempt.max(least_attempt));
-            let moment = Moment { generation, attempt, at: Timestamp::now() };
-            let event = Event::new(opening.identity, moment, happening.clone(), Trace::default());
-            let finished = Finished {
-                step: case.step,
-                opening: None,
-                fresh: false,
-                call: None,
-                unknown: false,
-                absent: false,
-                kept: None,
-                by: By::Holder,
-                effects: Effects { event: event.clone(), told: true, carried: None },
-            };
-            let record = Record { at: event.time, command: id.clone(), fact: Fact::Finished(Box::new(finished)) };
-            let Ruled { id: record, ruling, .. } = ledger.append(record).await?;
-            match ruling {
-                Ruling::Counts(granted) => {
-                    info!(command.id = id.as_str(), state = event.data.state.as_str(), "ended by a webhook call");
-                    let outgoing = self.outbox.announcement(&event, &granted.replies);
-                    return Ok(Decided::Yes(Outgoing { settles: Some(record), ..outgoing }));
-                }
-                // Only the holder of the command's message can publish what it carries on.
-                Ruling::Unsettled(decided) if decided.effects.carried.is_none() => {
-                    let outgoing = self.outbox.announcement(&decided.effects.event, &decided.replies);
-                    return Ok(Decided::Yes(Outgoing { settles: Some(decided.by), ..outgoing }));
-                }
-                Ruling::Contradicts(stands) => {
-                    let conflict = ConflictEvent::of_answer(&event, &stands);
-                    self.record_conflict(&conflict).await?;
-                    return Ok(Decided::Yes(self.outbox.contradicted(&conflict)));
-                }
-                Ruling::Outrun { attempt } => least_attempt = attempt,
-                Ruling::Passed => return Ok(Decided::Overtaken),
-                Ruling::Blocked(kind) => {
-                    error!(
-                        command.id = id.as_str(),
-                        kind,
-                        "the ledger holds a record about this command that this version of ferryd does not understand; \
-                         a webhook call about it waits for a later version"
-                    );
-                    return Ok(Decided::NotYet);
-                }
-                _ => return Ok(Decided::Yes(Outgoing::default())),
-            }
-        }
     }
 }
 

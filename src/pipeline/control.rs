@@ -13,9 +13,10 @@ use lapin::types::ShortString;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use super::Pipeline;
+use super::acks::ack;
 use super::cancel::Cancellation;
 use super::inquire::LookupWish;
-use super::{Pipeline, ack};
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::Message;
 use crate::domain::command_id::CommandId;

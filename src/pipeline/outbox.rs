@@ -6,15 +6,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::ShortString;
 
+use super::event_message::{cloud_event, conflict_message, event_message};
 use super::parcel::Parcel;
 use crate::amqp::headers::{self, DEAD, Travel};
 use crate::amqp::message::Message;
 use crate::amqp::topology::{Names, rung_word};
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::dead_letter::{DeadLetter, Place};
-use crate::domain::event::{CONTENT_TYPE, Event, Happening, Moment, Trace};
+use crate::domain::event::{Event, Happening, Moment};
 use crate::domain::inquiry::{Accepted, Inquiry, Purpose};
 use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
 use crate::domain::ledger::record::{Asked, Kept, RecordId};
@@ -357,49 +358,12 @@ fn happened(parcel: &Parcel, attempt: u32, happening: Happening, at: Timestamp) 
     Event::new(parcel.identity.clone(), moment, happening, parcel.trace.clone())
 }
 
-/// An event as a message.
-#[must_use]
-pub fn event_message(event: &Event, exchange: ShortString, routing_key: ShortString) -> Message {
-    let trace = (event.traceparent.as_deref(), event.tracestate.as_deref());
-    // An event is plain data; it always has a JSON form.
-    let body = serde_json::to_vec(event).unwrap_or_default();
-    cloud_event(&event.r#type, &event.id, trace, body, exchange, routing_key)
-}
-
-fn conflict_message(conflict: &ConflictEvent, exchange: ShortString, key: ShortString) -> Message {
-    let trace = (conflict.traceparent.as_deref(), conflict.tracestate.as_deref());
-    // An event is plain data; it always has a JSON form.
-    let body = serde_json::to_vec(conflict).unwrap_or_default();
-    cloud_event(&conflict.r#type, &conflict.id, trace, body, exchange, key)
-}
-
-/// A `CloudEvents` event in structured mode.
-fn cloud_event(
-    kind: &str,
-    id: &str,
-    (parent, state): (Option<&str>, Option<&str>),
-    body: Vec<u8>,
-    exchange: ShortString,
-    routing_key: ShortString,
-) -> Message {
-    let mut headers = FieldTable::default();
-    // A record of an earlier version may hold a larger one.
-    headers::put_trace(&mut headers, &Trace::bounded(parent, state));
-    let properties = BasicProperties::default()
-        .with_delivery_mode(2)
-        .with_content_type(ShortString::from(CONTENT_TYPE))
-        .with_type(short(kind))
-        .with_message_id(short(id))
-        .with_headers(headers);
-    Message { exchange, routing_key, properties, body }
-}
-
 fn provider_word(parcel: &Parcel) -> &str {
     parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str())
 }
 
 /// Names, routing keys and event ids fit a short string by construction: names have at most 63 bytes, ids 128.
-fn short(text: &str) -> ShortString {
+pub(super) fn short(text: &str) -> ShortString {
     ShortString::try_new(text).unwrap_or_default()
 }
 

@@ -11,6 +11,7 @@ use lapin::message::Delivery;
 use lapin::types::ShortString;
 use serde_json::Value;
 
+use super::command_check::{check_account, check_operation, check_publisher, find_operation};
 use super::origin::{self, ProgressSource, read_progress};
 use super::publisher_rules::PublisherRules;
 use crate::amqp::headers::{self, Travel};
@@ -23,10 +24,9 @@ use crate::domain::ledger::case::{Case, Phase};
 use crate::domain::ledger::opening::content;
 use crate::domain::ledger::record::{Asked, Guard, Opening, Step};
 use crate::domain::lifecycle::{Kind, Limits};
-use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 use crate::domain::progress::Progress;
-use crate::provider::{Account, Idempotency, Operation, Provider};
+use crate::provider::{Idempotency, Operation, Provider};
 
 /// A message that ferryd has to answer for.
 #[derive(Debug, Clone)]
@@ -370,62 +370,6 @@ fn asked(properties: &BasicProperties, names: &Names) -> Option<Asked> {
     let allowed = !reply_to.is_empty() && !names.owns(reply_to);
     let correlation_id = properties.correlation_id().as_ref().map(ToString::to_string);
     allowed.then(|| Asked { reply_to: reply_to.to_owned(), correlation_id })
-}
-
-/// A provider does not have an account. Those it has are not told: whoever publishes need not know them.
-pub(super) fn unknown_account(provider: &Provider, account: &Name) -> Failure {
-    Failure::new("unknown_account", format!("provider `{}` has no account `{account}`", provider.name))
-}
-
-/// Checks a command against the provider it arrived at.
-pub(crate) fn check<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation, Failure> {
-    check_account(command, provider)?;
-    check_operation(command, provider)
-}
-
-/// Checks that a command is for the provider it arrived at, and finds its account.
-fn check_account<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Account, Failure> {
-    let Provider { name, kind, accounts, .. } = provider;
-    if command.kind != *kind {
-        let message = format!("provider `{name}` is of type `{kind}`, not `{}`", command.kind);
-        return Err(Failure::new("type_mismatch", message));
-    }
-    if command.provider.as_ref().is_some_and(|named| named != name) {
-        return Err(Failure::new("key_mismatch", format!("arrived on the queue of provider `{name}`")));
-    }
-    accounts.get(&command.account).map(AsRef::as_ref).ok_or_else(|| unknown_account(provider, &command.account))
-}
-
-/// Holds a command against the rules for publishers, where nobody has done so before.
-fn check_publisher(
-    command: &Command,
-    provider: &Provider,
-    rules: &PublisherRules,
-    travel: &mut Travel,
-) -> Result<(), Failure> {
-    let account = check_account(command, provider)?;
-    if travel.unchecked {
-        rules.check(command, travel.publisher.as_deref(), provider, account)?;
-        travel.unchecked = false;
-    }
-    Ok(())
-}
-
-/// Checks that the provider can do what a command asks for.
-fn check_operation<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation, Failure> {
-    let operation = find_operation(command, provider)?;
-    let faults = operation.payload.check(&command.payload);
-    if faults.is_empty() { Ok(operation) } else { Err(Failure::new("invalid_payload", faults.join("; "))) }
-}
-
-fn find_operation<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation, Failure> {
-    let Provider { name, operations, .. } = provider;
-    operations.get(&command.operation).ok_or_else(|| {
-        let known: Vec<_> = operations.keys().map(ToString::to_string).collect();
-        let message =
-            format!("provider `{name}` has no operation `{}`; it has {}", command.operation, known.join(", "));
-        Failure::new("unknown_operation", message)
-    })
 }
 
 #[cfg(test)]

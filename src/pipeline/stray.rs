@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use lapin::message::Delivery;
 use tracing::{error, warn};
 
+use super::acks::ack;
 use super::log::log_ending;
 use super::origin::ProgressSource;
 use super::outbox::Outgoing;
 use super::parcel::Parcel;
-use super::{Pipeline, ack, origin};
+use super::{Pipeline, origin};
 use crate::amqp::{callback, headers};
 use crate::domain::command::ANY;
 use crate::domain::event::Happening;

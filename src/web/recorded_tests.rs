@@ -3,10 +3,10 @@ use lapin::types::ShortString;
 use crate::amqp::message::text;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::event::{Event, Happening, Moment, Trace};
-use crate::domain::ledger::case::Transition;
 use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::RecordId;
 use crate::domain::ledger::ruling::{Decided, Granted, TooLate};
+use crate::domain::ledger::transition::Transition;
 use crate::domain::lifecycle::State;
 use crate::domain::outcome::{Failure, Success};
 

@@ -19,7 +19,7 @@ use crate::domain::command::{Command, Envelope};
 use crate::domain::command_id::CommandId;
 use crate::domain::event::{self, Event, Trace};
 use crate::domain::outcome::Failure;
-use crate::pipeline::parcel;
+use crate::pipeline::command_check;
 use crate::provider::registry::Registry;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -112,7 +112,7 @@ fn check(registry: &Registry, access: &OperateAccess, body: Bytes, trace: Trace)
         }),
     };
     let provider = provider.map_err(|failure| refuse(&failure, Vec::new()))?;
-    if let Err(failure) = parcel::check(&command, provider) {
+    if let Err(failure) = command_check::check(&command, provider) {
         let operation = provider.operations.get(&command.operation);
         let faults = operation.map(|operation| operation.payload.check(&command.payload));
         return Err(refuse(&failure, faults.unwrap_or_default()));

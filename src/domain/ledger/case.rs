@@ -14,13 +14,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::effects::{Effects, HeaderValue};
 use super::erasure::ContentRemoval;
 use super::record::{Asked, Guard, Kept, Opening, Person, RecordId, Step};
 use super::ruling::{Decided, Ruling, TooLate};
+use super::transition::Transition;
 use crate::domain::conflict::ConflictNote;
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::event::Event;
@@ -150,25 +150,6 @@ pub struct Ending {
     /// What its dead letter says, where one was left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub letter: Option<Box<DeadLetter>>,
-}
-
-/// Something that happened to a command.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Transition {
-    /// When, by the clock of whoever did it.
-    pub at: Timestamp,
-    /// The state after it.
-    pub state: State,
-    /// The call it is about.
-    pub step: Step,
-    /// In a word or two, for people and programs.
-    pub reason: String,
-    /// More of it, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-    /// Until when the command waits, where that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
 }
 
 impl Ending {
@@ -387,15 +368,6 @@ impl Case {
             self.history.remove(MAX_HISTORY / 2);
         }
         self.history.push(Transition { at, state, step, reason: reason.to_owned(), detail, until: None });
-    }
-}
-
-impl std::fmt::Display for Person {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.reason {
-            Some(reason) => write!(f, "by {}: {reason}", self.by),
-            None => write!(f, "by {}", self.by),
-        }
     }
 }
 

@@ -6,10 +6,11 @@
 
 use jiff::Timestamp;
 
-use super::case::{Case, Ending, Phase, Transition};
+use super::case::{Case, Ending, Phase};
 use super::effects::Effects;
 use super::record::{By, Finished, Guard, RecordId, Step};
 use super::ruling::{Granted, Ruling, TooLate};
+use super::transition::Transition;
 use crate::domain::event::{Event, EventData, REFUSED_SEQUENCE, attempt_of, sequence};
 use crate::domain::lifecycle::{Kind, State};
 

@@ -24,3 +24,4 @@ pub mod record;
 mod record_id;
 mod rule;
 pub mod ruling;
+pub mod transition;

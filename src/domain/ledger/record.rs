@@ -1,6 +1,8 @@
 //! Records: what the ledger holds. How each is written is in the module `line` beside this one; `docs/LEDGER.md` documents
 //! every kind.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -266,6 +268,15 @@ pub struct Person {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl fmt::Display for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Some(reason) => write!(f, "by {}: {reason}", self.by),
+            None => write!(f, "by {}", self.by),
+        }
+    }
 }
 
 /// See [`Fact::Settled`].

@@ -19,7 +19,8 @@ use super::super::packing::unpack;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::error::BrokerError;
 use crate::domain::command_id::CommandId;
-use crate::domain::ledger::case::{Case, Transition};
+use crate::domain::ledger::case::Case;
+use crate::domain::ledger::transition::Transition;
 use crate::transport::exchange_log::Exchange;
 
 /// The most time of a search.

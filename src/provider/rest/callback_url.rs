@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::expression::identifier;
+use super::expression_source::identifier;
 
 /// Its name.
 pub(super) const NAME: &str = "callback_url";

@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 use super::COMMAND_TOKEN;
 use super::callback_url::{self, CallbackUrl};
 use super::engine::{ENGINE, Null};
+use super::expression_source::{check_words, depth, without_strings};
 use crate::domain::name::excerpt;
 use crate::provider::suggest;
 
@@ -318,20 +319,6 @@ impl Expression {
     }
 }
 
-/// How many brackets are open at once, those in texts among them.
-fn depth(source: &str) -> usize {
-    let (mut open, mut most) = (0_usize, 0);
-    for byte in source.bytes() {
-        match byte {
-            b'(' | b'[' | b'{' => open += 1,
-            b')' | b']' | b'}' => open = open.saturating_sub(1),
-            _ => {}
-        }
-        most = most.max(open);
-    }
-    most
-}
-
 /// A condition: true or false, and false where it cannot be evaluated.
 #[derive(Debug)]
 pub(in crate::provider) struct Condition(Expression);
@@ -354,60 +341,6 @@ impl Condition {
 
 fn sorted(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
     names.into_iter().collect()
-}
-
-/// Refuses filters and tests that do not exist, which the engine itself finds out only when it meets them.
-fn check_words(source: &str) -> Result<(), ExpressionError> {
-    let bare = without_strings(source);
-    for (at, _) in bare.match_indices('|') {
-        let name = identifier(&bare[at + 1..]);
-        if !name.is_empty() && !is_known(name, "filter") {
-            return Err(ExpressionError::Word { what: "filter", name: name.to_owned() });
-        }
-    }
-    let words: Vec<&str> = bare.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).collect();
-    let mut words = words.into_iter().filter(|word| !word.is_empty());
-    while let Some(word) = words.next() {
-        if word != "is" {
-            continue;
-        }
-        let name = words.next().filter(|word| *word != "not").or_else(|| words.next()).unwrap_or_default();
-        if !is_known(name, "test") {
-            return Err(ExpressionError::Word { what: "test", name: name.to_owned() });
-        }
-    }
-    Ok(())
-}
-
-/// Asks the engine, by its own tests `filter` and `test`.
-fn is_known(name: &str, what: &str) -> bool {
-    let question = ENGINE.compile_expression_owned(format!("name is {what}"));
-    let scope = Value::from_pairs([("name", name)]);
-    question.and_then(|question| question.eval(scope)).is_ok_and(|answer| answer.is_true())
-}
-
-pub(super) fn identifier(text: &str) -> &str {
-    let text = text.trim_start();
-    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
-    &text[..end]
-}
-
-/// The expression with its string literals blanked.
-fn without_strings(source: &str) -> String {
-    let mut quote = None;
-    let mut escaped = false;
-    let blank = |c: char| {
-        let inside = quote.is_some();
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(_) if c == '\\' => escaped = true,
-            Some(open) if c == open => quote = None,
-            None if c == '\'' || c == '"' => quote = Some(c),
-            _ => {}
-        }
-        if inside || quote.is_some() { ' ' } else { c }
-    };
-    source.chars().map(blank).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::super::expression_source::is_known;
 use super::*;
 
 fn secrets() -> BTreeSet<String> {

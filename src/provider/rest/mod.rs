@@ -11,6 +11,7 @@ mod decimal;
 mod encode;
 mod engine;
 pub(super) mod expression;
+mod expression_source;
 pub(super) mod file;
 mod header;
 mod inquiry;

@@ -17,7 +17,7 @@ use super::file::{
     VerifyFile, VerifyTable, WebhookFile,
 };
 use super::key::Key;
-use super::paypal::{CertificateTrust, PaypalScheme};
+use super::paypal;
 use super::place::{Place as InCall, SignaturePlace, TimestampPlace, Within};
 use super::reading::reading;
 use super::signed::Signed;
@@ -82,51 +82,12 @@ fn verification(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_
     match file.scheme {
         SchemeFile::Described => described(file, secrets, place).map(Box::new).map(Verification::Described),
         SchemeFile::AdyenPayments => adyen(file, secrets, place).map(Verification::AdyenPayments),
-        SchemeFile::Paypal => paypal(file, secrets, place),
+        SchemeFile::Paypal => paypal::compile(file, secrets, place),
     }
-}
-
-fn paypal(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Verification> {
-    refuse_surplus("paypal", file, place);
-    if !file.keys.is_empty() {
-        place.key("keys").refuse("is fixed by the scheme `paypal`; leave it out");
-    }
-    let at = place.key("webhook_id");
-    let form =
-        "write `{{ secrets.webhook_id }}`, and under [secrets] the id that PayPal shows beside the webhook's address";
-    let Some(source) = &file.webhook_id else {
-        at.refuse(format!("is missing; {form}"));
-        return None;
-    };
-    let name = source.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
-    let Some(name) = name.and_then(|name| name.strip_prefix("secrets.")) else {
-        at.refuse(format!("names no secret; {form}"));
-        return None;
-    };
-    if file.optional.unwrap_or(false) && !secrets.names.contains(name) {
-        return Some(Verification::None);
-    }
-    let text = |source: &str, place: &Place<'_>| {
-        let text = place.check(Text::compile(source, &Known::in_secrets(secrets.names)))?;
-        let scope = Scope::new([("secrets".to_owned(), secrets.secrets.variable())].into());
-        text.string(&scope).ok().flatten()
-    };
-    let webhook_id = text(source, &at)?;
-    if webhook_id.is_empty() || webhook_id.contains('|') {
-        at.refuse("is no id of a webhook; copy it from PayPal's page of the app, or leave the secret out");
-        return None;
-    }
-    let at = place.key("intermediates");
-    let more = match &file.intermediates {
-        Some(source) => text(source, &at)?,
-        None => String::new(),
-    };
-    let trust = at.check(CertificateTrust::of_system(more.as_bytes()))?;
-    Some(Verification::Paypal(Box::new(PaypalScheme { webhook_id, trust: Arc::new(trust) })))
 }
 
 /// Refuses what describes a scheme, beside one that is fixed.
-fn refuse_surplus(scheme: &str, file: &VerifyTable, place: &Place<'_>) {
+pub(super) fn refuse_surplus(scheme: &str, file: &VerifyTable, place: &Place<'_>) {
     let surplus = [
         ("algorithm", file.algorithm.is_some()),
         ("key_encoding", file.key_encoding.is_some()),

@@ -15,9 +15,15 @@ use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use url::Url;
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
 
+use super::Verification;
+use super::compile::{SecretsOfFile, refuse_surplus};
 use super::explain::{Trail, beginning};
+use super::file::VerifyTable;
 use super::key::BASE64;
 use crate::domain::callback::{RawCallback, Unverified};
+use crate::provider::fault::Place;
+use crate::provider::rest::expression::{Known, Scope};
+use crate::provider::rest::text::Text;
 
 /// The hosts that certificates come from, and the name that a certificate of each is for.
 const HOSTS: [(&str, &str); 2] = [
@@ -46,6 +52,46 @@ static SYSTEM_ANCHORS: LazyLock<Vec<TrustAnchor<'static>>> = LazyLock::new(|| {
     let anchor = |certificate| webpki::anchor_from_trusted_cert(certificate).ok().map(|anchor| anchor.to_owned());
     found.certs.iter().filter_map(anchor).collect()
 });
+
+/// Makes the verification of the scheme `paypal` of a table; none where it is optional and its id is not among the secrets.
+pub(super) fn compile(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Verification> {
+    refuse_surplus("paypal", file, place);
+    if !file.keys.is_empty() {
+        place.key("keys").refuse("is fixed by the scheme `paypal`; leave it out");
+    }
+    let at = place.key("webhook_id");
+    let form =
+        "write `{{ secrets.webhook_id }}`, and under [secrets] the id that PayPal shows beside the webhook's address";
+    let Some(source) = &file.webhook_id else {
+        at.refuse(format!("is missing; {form}"));
+        return None;
+    };
+    let name = source.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
+    let Some(name) = name.and_then(|name| name.strip_prefix("secrets.")) else {
+        at.refuse(format!("names no secret; {form}"));
+        return None;
+    };
+    if file.optional.unwrap_or(false) && !secrets.names.contains(name) {
+        return Some(Verification::None);
+    }
+    let text = |source: &str, place: &Place<'_>| {
+        let text = place.check(Text::compile(source, &Known::in_secrets(secrets.names)))?;
+        let scope = Scope::new([("secrets".to_owned(), secrets.secrets.variable())].into());
+        text.string(&scope).ok().flatten()
+    };
+    let webhook_id = text(source, &at)?;
+    if webhook_id.is_empty() || webhook_id.contains('|') {
+        at.refuse("is no id of a webhook; copy it from PayPal's page of the app, or leave the secret out");
+        return None;
+    }
+    let at = place.key("intermediates");
+    let more = match &file.intermediates {
+        Some(source) => text(source, &at)?,
+        None => String::new(),
+    };
+    let trust = at.check(CertificateTrust::of_system(more.as_bytes()))?;
+    Some(Verification::Paypal(Box::new(PaypalScheme { webhook_id, trust: Arc::new(trust) })))
+}
 
 /// Whose certificates are trusted.
 pub(super) struct CertificateTrust {

@@ -1,0 +1,92 @@
+//! Finds the commands of an index that are meant, and counts them.
+
+use jiff::Timestamp;
+
+use super::{Counts, Cursor, Filter, Group, Index, IndexError, Page, query, reference_digest, summary, unpublished};
+use crate::domain::command_id::CommandId;
+use crate::domain::ledger::case::Case;
+use crate::domain::name::Name;
+
+/// The most commands that are looked at where they share an id of a provider: ids of two providers may be the same.
+const MOST_CALLED: i64 = 64;
+
+impl Index {
+    /// The commands for which a provider has told this id of its own, the newest first; of any provider.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn called(&self, provider_reference: &str) -> Result<Vec<CommandId>, IndexError> {
+        const IDS: &str = "SELECT id FROM commands WHERE provider_reference = ?1 ORDER BY seq DESC LIMIT ?2";
+        self.ids(IDS, (reference_digest(provider_reference), MOST_CALLED))
+    }
+
+    /// The messages that were refused under a command's id, at most `limit`. None of them is that command.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn refused_under(&self, id: &CommandId, limit: u32) -> Result<Vec<CommandId>, IndexError> {
+        const IDS: &str = "SELECT id FROM commands WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3";
+        let (first, behind) = id.refused_range();
+        self.ids(IDS, (first, behind, limit))
+    }
+
+    fn ids(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<Vec<CommandId>, IndexError> {
+        let ids: Vec<String> = self.read(|conn| {
+            let mut find = conn.prepare_cached(sql)?;
+            let ids = find.query_map(parameters, |row| row.get(0))?;
+            Ok(ids.collect::<Result<_, _>>()?)
+        })?;
+        let parsed = |id: String| id.parse().map_err(|_| IndexError::Damaged(format!("`{id}` is no command id")));
+        ids.into_iter().map(parsed).collect()
+    }
+
+    /// A page of the commands that are meant, newest first: at most `limit`, and at most [`MAX_PAGE`]. A command keeps its
+    /// place, so going from page to page meets each one once, whatever is added or changes meanwhile.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, IndexError> {
+        self.snapshot(|conn| query::list(conn, filter, after, limit))
+    }
+
+    /// Everything that is known of the commands behind `after`, in the order of their ids, at most `limit` of them.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn walk(&self, after: Option<&CommandId>, limit: usize) -> Result<Vec<(CommandId, Case)>, IndexError> {
+        self.snapshot(|conn| query::walk_all(conn, after.map_or("", CommandId::as_str), limit))
+    }
+
+    /// Commands that have ended without anybody being known to have published that, as this index knows since before
+    /// `before`, the first of them first; at most `limit`. Only those that can be published from the record alone.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn unpublished(&self, before: Timestamp, limit: usize) -> Result<Vec<CommandId>, IndexError> {
+        self.read(|conn| unpublished::find(conn, before.as_millisecond(), limit))
+    }
+
+    /// The dead letters that are meant, grouped by how they failed, the most frequent first.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn groups(&self, filter: &Filter) -> Result<Vec<Group>, IndexError> {
+        self.snapshot(|conn| summary::groups(conn, filter))
+    }
+
+    /// The providers whose dead letters are known.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn dead_providers(&self) -> Result<Vec<Name>, IndexError> {
+        self.read(summary::dead_providers)
+    }
+
+    /// How many commands there are.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn counts(&self) -> Result<Counts, IndexError> {
+        self.snapshot(summary::counts)
+    }
+}

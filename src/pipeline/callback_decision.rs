@@ -1,0 +1,88 @@
+//! Ends a command by what its provider says on its own account, in a webhook call.
+
+use jiff::Timestamp;
+use tracing::{error, info};
+
+use super::Pipeline;
+use super::outbox::Outgoing;
+use crate::amqp::error::BrokerError;
+use crate::domain::command_id::CommandId;
+use crate::domain::conflict::ConflictEvent;
+use crate::domain::event::{Event, Happening, Moment, Trace};
+use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::record::{By, Fact, Finished, Record};
+use crate::domain::ledger::ruling::Ruling;
+use crate::ledger::{Ledger, Ruled};
+
+/// The decision about a command by a webhook call.
+pub(super) enum Decided {
+    /// It has, or something else had before it; this follows.
+    Yes(Outgoing),
+    /// This version of ferryd must not decide about the command.
+    NotYet,
+    /// The command was sent again meanwhile: what the call is about has to be looked at anew.
+    Overtaken,
+}
+
+impl Pipeline {
+    /// Ends a command by what its provider says on its own account; says what is to be published, if anything.
+    pub(super) async fn decide(
+        &self,
+        ledger: &Ledger,
+        id: &CommandId,
+        happening: Happening,
+    ) -> Result<Decided, BrokerError> {
+        let mut least_attempt = 0;
+        loop {
+            let Some((case, opening)) = ledger.case(id).and_then(|case| Some((case.clone(), case.opening.clone()?)))
+            else {
+                return Ok(Decided::Yes(Outgoing::default()));
+            };
+            let (generation, attempt) = (case.step.generation, case.step.attempt.max(least_attempt));
+            let moment = Moment { generation, attempt, at: Timestamp::now() };
+            let event = Event::new(opening.identity, moment, happening.clone(), Trace::default());
+            let finished = Finished {
+                step: case.step,
+                opening: None,
+                fresh: false,
+                call: None,
+                unknown: false,
+                absent: false,
+                kept: None,
+                by: By::Holder,
+                effects: Effects { event: event.clone(), told: true, carried: None },
+            };
+            let record = Record { at: event.time, command: id.clone(), fact: Fact::Finished(Box::new(finished)) };
+            let Ruled { id: record, ruling, .. } = ledger.append(record).await?;
+            match ruling {
+                Ruling::Counts(granted) => {
+                    info!(command.id = id.as_str(), state = event.data.state.as_str(), "ended by a webhook call");
+                    let outgoing = self.outbox.announcement(&event, &granted.replies);
+                    return Ok(Decided::Yes(Outgoing { settles: Some(record), ..outgoing }));
+                }
+                // Only the holder of the command's message can publish what it carries on.
+                Ruling::Unsettled(decided) if decided.effects.carried.is_none() => {
+                    let outgoing = self.outbox.announcement(&decided.effects.event, &decided.replies);
+                    return Ok(Decided::Yes(Outgoing { settles: Some(decided.by), ..outgoing }));
+                }
+                Ruling::Contradicts(stands) => {
+                    let conflict = ConflictEvent::of_answer(&event, &stands);
+                    self.record_conflict(&conflict).await?;
+                    return Ok(Decided::Yes(self.outbox.contradicted(&conflict)));
+                }
+                Ruling::Outrun { attempt } => least_attempt = attempt,
+                Ruling::Passed => return Ok(Decided::Overtaken),
+                Ruling::Blocked(kind) => {
+                    error!(
+                        command.id = id.as_str(),
+                        kind,
+                        "the ledger holds a record about this command that this version of ferryd does not understand; \
+                         a webhook call about it waits for a later version"
+                    );
+                    return Ok(Decided::NotYet);
+                }
+                _ => return Ok(Decided::Yes(Outgoing::default())),
+            }
+        }
+    }
+}

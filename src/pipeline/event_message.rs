@@ -1,0 +1,48 @@
+//! Events as messages: `CloudEvents` in structured mode.
+
+use lapin::BasicProperties;
+use lapin::types::{FieldTable, ShortString};
+
+use super::outbox::short;
+use crate::amqp::headers;
+use crate::amqp::message::Message;
+use crate::domain::conflict::ConflictEvent;
+use crate::domain::event::{CONTENT_TYPE, Event, Trace};
+
+/// Writes an event of a command as a message.
+#[must_use]
+pub fn event_message(event: &Event, exchange: ShortString, routing_key: ShortString) -> Message {
+    let trace = (event.traceparent.as_deref(), event.tracestate.as_deref());
+    // An event is plain data; it always has a JSON form.
+    let body = serde_json::to_vec(event).unwrap_or_default();
+    cloud_event(&event.r#type, &event.id, trace, body, exchange, routing_key)
+}
+
+/// Writes an event about a conflict as a message.
+pub(super) fn conflict_message(conflict: &ConflictEvent, exchange: ShortString, key: ShortString) -> Message {
+    let trace = (conflict.traceparent.as_deref(), conflict.tracestate.as_deref());
+    // An event is plain data; it always has a JSON form.
+    let body = serde_json::to_vec(conflict).unwrap_or_default();
+    cloud_event(&conflict.r#type, &conflict.id, trace, body, exchange, key)
+}
+
+/// Writes a `CloudEvents` event in structured mode.
+pub(super) fn cloud_event(
+    kind: &str,
+    id: &str,
+    (parent, state): (Option<&str>, Option<&str>),
+    body: Vec<u8>,
+    exchange: ShortString,
+    routing_key: ShortString,
+) -> Message {
+    let mut headers = FieldTable::default();
+    // A record of an earlier version may hold a larger one.
+    headers::put_trace(&mut headers, &Trace::bounded(parent, state));
+    let properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_content_type(ShortString::from(CONTENT_TYPE))
+        .with_type(short(kind))
+        .with_message_id(short(id))
+        .with_headers(headers);
+    Message { exchange, routing_key, properties, body }
+}
