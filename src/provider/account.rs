@@ -48,7 +48,7 @@ pub struct Account {
     pub publishers: Option<PublisherList>,
     /// Where the provider is.
     pub base_url: Url,
-    /// Every secret of the account, so that the exchange log can mask it wherever it appears.
+    /// Every secret of the account, and the encoded credentials that are made of them, so that each is masked wherever it appears.
     pub secrets: Vec<SecretString>,
 }
 

@@ -1,5 +1,7 @@
 //! What a provider is for each of its accounts, and what is wrong with account files.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tempfile::TempDir;
@@ -102,6 +104,23 @@ fn what_one_account_signs_another_does_not_believe() {
     let signed = us.sign(&call, now, None).unwrap();
     assert_eq!(us.verify(&signed, now), Ok(()));
     assert_eq!(default.verify(&signed, now), Err(Unverified::Forged));
+}
+
+#[test]
+fn encoded_credentials_are_secrets_of_their_account_too() {
+    let bearer = r#"{ scheme = "bearer", token = "{{ secrets.token }}" }"#;
+    let basic = r#"{ scheme = "basic", username = "{{ account.region }}", password = "{{ secrets.token }}" }"#;
+    let grant = r#"{ scheme = "oauth2", grant = "client_credentials", token_url = "/token", client_id = "id", client_secret = "{{ secrets.token }}" }"#;
+    let secret_us = US.replace("token-us", "token/us");
+    for (auth, credentials) in [(bearer, None), (basic, Some("us:token/us")), (grant, Some("id:token%2Fus"))] {
+        let (_folder, provider) =
+            read(&SHOP.replace(bearer, auth), &[("default.toml", DEFAULT), ("us.toml", &secret_us)]);
+        let provider = provider.unwrap_or_else(|errors| panic!("{}", lines(&errors)));
+        let secrets = &account(&provider, "us").secrets;
+        let encoded = credentials.map(|credentials| BASE64_STANDARD.encode(credentials));
+        assert_eq!(secrets.len(), 3 + usize::from(encoded.is_some()), "{auth}");
+        assert!(encoded.is_none_or(|encoded| secrets.iter().any(|secret| secret.expose_secret() == encoded)), "{auth}");
+    }
 }
 
 #[test]

@@ -54,6 +54,23 @@ fn a_secret_inside_base64_takes_all_of_it_along_at_every_alignment() {
 }
 
 #[test]
+fn a_secret_that_is_escaped_in_something_that_is_encoded_as_a_whole_is_masked() {
+    let json = json!({ "key": SECRET }).to_string();
+    let form = form_urlencoded::byte_serialize(SECRET.as_bytes()).collect::<String>();
+    let percent = utf8_percent_encode(SECRET, NON_ALPHANUMERIC).to_string().replace("%5F", "_");
+    for inner in [&json, &json.replace('/', "\\/"), &form, &percent] {
+        for before in ["", "a", "ab", "shop:"] {
+            let base64 = STANDARD.encode(format!("{before}{inner}"));
+            assert_eq!(mask().text(&format!("Basic {base64}, next")), "Basic ***, next", "{before}{inner}");
+        }
+        for digits in [hex::encode(inner), hex::encode_upper(inner)] {
+            let shown = mask().text(&digits);
+            assert!(shown.contains("***") && shown.len() <= digits.len() - 2 * SECRET.len(), "{shown}");
+        }
+    }
+}
+
+#[test]
 fn a_short_secret_is_masked_as_a_whole_value_only() {
     let body = mask_of("abc").body(Some("application/json"), br#"{"pin":"abc","word":"abcd","on":true}"#).to_string();
     assert_eq!(body, r#"{"pin":"***","word":"abcd","on":true}"#);
@@ -176,6 +193,8 @@ fn shown(mask: &Mask, secret: &str, around: (&str, &str)) -> Vec<String> {
     let percent = utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string();
     let form = form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let kind = Some("application/x-www-form-urlencoded");
+    let of_json = STANDARD.encode(json!({ "a": text }).to_string());
+    let of_form = STANDARD.encode(format!("a={form}"));
     let nested = json!({ "inner": json!({ "deep": [text] }).to_string() }).to_string();
     let mut url = Url::parse("https://api.example/").unwrap();
     url.path_segments_mut().unwrap().push(&text);
@@ -183,6 +202,8 @@ fn shown(mask: &Mask, secret: &str, around: (&str, &str)) -> Vec<String> {
     vec![
         mask.text(&text),
         mask.text(&encoded),
+        mask.text(&of_json),
+        mask.text(&of_form),
         mask.text(&percent),
         mask.url(&url),
         mask.headers(&pairs(&[("x-any", &text), ("idempotency-key", &text)])).json().into_string(),
@@ -202,6 +223,9 @@ fn readings(shown: &str) -> Vec<String> {
     let runs = shown.split(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c));
     let decode = |run: &str| STANDARD.decode(run).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let mut readings: Vec<String> = runs.filter_map(decode).collect();
+    let percent = |text: &String| percent_decode_str(text).decode_utf8_lossy().replace('+', " ");
+    let inner: Vec<_> = readings.iter().flat_map(|text| [text.replace('\\', ""), percent(text)]).collect();
+    readings.extend(inner);
     readings.extend([shown.to_owned(), decoded, shown.replace('\\', ""), shown.replace('+', " ")]);
     readings
 }

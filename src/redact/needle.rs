@@ -4,6 +4,12 @@ use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use url::form_urlencoded;
+
+/// The characters that RFC 3986 has encoded wherever they stand.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Characters and the ways XML writes them.
 const ENTITIES: [(char, &str); 9] = [
@@ -67,13 +73,17 @@ impl Needles {
         Self::of(texts.into_iter().map(|text| Needle::new(text, text.len(), false)).collect())
     }
 
-    /// As [`Needles::plain`], in hexadecimal digits, and wherever each text is within something that was encoded as base64.
+    /// As [`Needles::plain`], in hexadecimal digits, and wherever each text is within something that was encoded as base64, such as
+    /// a body in which it stands escaped.
     pub(super) fn of_secrets<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let forms = |text: &'a str| {
             let needle = |form: &str, base64| Needle::new(form, text.len(), base64);
-            let digits = hex::encode(text);
-            let mut forms = vec![needle(text, false), needle(&digits, false), needle(&digits.to_uppercase(), false)];
-            forms.extend(base64_cores(text.as_bytes()).iter().map(|core| needle(core, true)));
+            let mut forms = vec![needle(text, false)];
+            for inner in inner_spellings(text) {
+                let digits = hex::encode(&inner);
+                forms.extend([needle(&digits, false), needle(&digits.to_uppercase(), false)]);
+                forms.extend(base64_cores(inner.as_bytes()).iter().map(|core| needle(core, true)));
+            }
             forms
         };
         Self::of(texts.into_iter().flat_map(forms).collect())
@@ -269,6 +279,19 @@ fn hex(text: &[u8]) -> Option<u8> {
 fn entity(c: char, text: &[u8], at: usize) -> Option<usize> {
     let there = |entity: &str| text[at..].starts_with(entity.as_bytes());
     ENTITIES.iter().find(|(of, entity)| *of == c && there(entity)).map(|(_, entity)| at + entity.len())
+}
+
+/// The spellings that a text has in a body, URL or header, all of which may then be encoded as a whole: as it is, in JSON, and in a
+/// form or query. Texts of letters and digits have one.
+fn inner_spellings(text: &str) -> Vec<String> {
+    let json = Value::from(text).to_string();
+    let json = json[1..json.len() - 1].to_owned();
+    let form = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    let percent = utf8_percent_encode(text, RESERVED).to_string();
+    let mut spellings = vec![text.to_owned(), json.replace('/', "\\/"), json, form, percent];
+    spellings.sort_unstable();
+    spellings.dedup();
+    spellings
 }
 
 /// What a text looks like inside base64, at each of its three alignments and in both alphabets: without the characters

@@ -9,7 +9,7 @@ use minijinja::Value;
 use secrecy::SecretString;
 
 use super::callback_url::CallbackUrl;
-use super::expression::Known;
+use super::expression::{Known, Scope};
 use super::file::ProviderFile;
 use super::header::{self, Auth};
 use super::operation::{self, Inherited, duration, retry, timeout};
@@ -171,8 +171,11 @@ impl Opened {
     fn account(self, provider: &Name, operations: &Arc<BTreeMap<Name, RestOperation>>) -> Option<Account> {
         let Self { name, secrets, account_variable, shared, webhook, publishers } = self;
         let (shared, provider, operations) = (shared?, provider.clone(), Arc::clone(operations));
-        let (base_url, values) = (shared.base_url.as_url().clone(), secrets.values().cloned().collect());
-        let secret_variable = secrets.variable();
+        let (base_url, secret_variable) = (shared.base_url.as_url().clone(), secrets.variable());
+        let variables = [("secrets", secret_variable.clone()), ("account", account_variable.clone())];
+        let scope = Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into());
+        let credentials = shared.auth.as_ref().and_then(|auth| auth.basic_credentials(&scope));
+        let values = secrets.values().cloned().chain(credentials).collect();
         let adapter = Rest { name: provider, shared, secret_variable, account_variable, operations };
         Some(Account { name, adapter: Arc::new(adapter), webhook, publishers, base_url, secrets: values })
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderName;
+use secrecy::SecretString;
 
 use super::expression::{EvalError, Known, Scope};
 use super::file::AuthFile;
@@ -135,6 +136,17 @@ impl Auth {
             Self::Token(grant) => Some(grant),
             Self::Bearer(_) | Self::Basic(..) | Self::Header(..) => None,
         }
+    }
+
+    /// The encoded credentials of the scheme `Basic`, which whoever sees them has the secret by; `None` where there are none, or
+    /// they depend on the command.
+    pub(super) fn basic_credentials(&self, scope: &Scope) -> Option<SecretString> {
+        let value = match self {
+            Self::Basic(..) => self.value(scope).ok()??,
+            Self::Token(grant) => grant.authorization()?.to_owned(),
+            Self::Bearer(_) | Self::Header(..) => return None,
+        };
+        value.strip_prefix("Basic ").map(SecretString::from)
     }
 
     /// The header that is set.

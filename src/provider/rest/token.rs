@@ -122,6 +122,12 @@ impl Grant {
         Request { timeout, ..self.request.clone() }
     }
 
+    /// The header by which the token endpoint knows the client, where it is not known by the body.
+    pub(super) fn authorization(&self) -> Option<&str> {
+        let header = self.request.headers.iter().find(|(name, _)| name == "authorization");
+        header.map(|(_, value)| value.as_str())
+    }
+
     /// What an answer to it says.
     pub(super) fn read(answer: &Answer) -> Result<AccessToken, NoToken> {
         match answer {
