@@ -1,6 +1,6 @@
 //! A provider whose every text is an attack on whoever reads it on a terminal: no command prints it as it came.
 
-mod terminal;
+pub(crate) mod terminal;
 
 use std::fs;
 

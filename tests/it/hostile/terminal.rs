@@ -83,7 +83,7 @@ impl RunningCommand {
     }
 
     /// The output and errors so far.
-    fn printed(&self) -> [String; 2] {
+    pub(crate) fn printed(&self) -> [String; 2] {
         self.files.each_ref().map(|path| fs::read_to_string(path).unwrap())
     }
 
@@ -96,6 +96,12 @@ impl RunningCommand {
     /// Sends SIGINT.
     pub(crate) fn interrupt(&self) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGINT).unwrap();
+    }
+
+    /// Waits for the end of the command, and returns its output and errors.
+    pub(crate) async fn wait_for_end(mut self, leaf: &str) -> [String; 2] {
+        eventually(SOON, leaf, async || self.child.try_wait().unwrap()).await;
+        self.printed()
     }
 
     /// Waits for the end of the command, and collects what is not as expected.
