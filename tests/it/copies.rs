@@ -15,7 +15,11 @@ use crate::rig::{Rig, SOON, and, charge, send, word};
 const REPLIES: &str = "shop.replies";
 
 pub(crate) async fn rig_with_replies() -> Rig {
-    let rig = Rig::new("").await;
+    with_replies(Rig::new("").await).await
+}
+
+/// Adds the queue of answers.
+pub(crate) async fn with_replies(rig: Rig) -> Rig {
     let channel = rig.broker.channel().await;
     channel.queue_declare(REPLIES.into(), QueueDeclareOptions::durable(), FieldTable::default()).await.unwrap();
     rig

@@ -12,38 +12,38 @@ use crate::harness::wait::eventually;
 use crate::rig::{Rig, SOON, and, charge, send, word};
 
 /// What every command of one person has in common.
-const REFERENCE: &str = "customer-jane";
-const BY: [&str; 4] = ["--by", "ann", "--reason", "request 4711"];
+pub(super) const REFERENCE: &str = "customer-jane";
+pub(super) const BY: [&str; 4] = ["--by", "ann", "--reason", "request 4711"];
 
 /// What only one command of the person's says.
-fn secret(id: &str) -> String {
+pub(super) fn secret(id: &str) -> String {
     format!("{id}@jane.example.com")
 }
 
-fn of_jane(id: &str, command: Value) -> Value {
+pub(super) fn of_jane(id: &str, command: Value) -> Value {
     and(command, json!({"reference": REFERENCE, "metadata": {"mail": secret(id)}}))
 }
 
 /// Whether a text stands in a file of the folder of an index.
-fn lies_in(folder: &Path, text: &str) -> bool {
+pub(super) fn lies_in(folder: &Path, text: &str) -> bool {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let bytes: Vec<u8> = files.filter(|path| path.is_file()).flat_map(|path| std::fs::read(path).unwrap()).collect();
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-async fn erase(rig: &Rig, more: &[&str]) -> Ended {
+pub(super) async fn erase(rig: &Rig, more: &[&str]) -> Ended {
     ferryd(rig, &[&["erase"], more, &BY, &["--json"]].concat()).await
 }
 
 /// What came of each command, and why it stays.
-fn outcomes(ended: &Ended) -> Vec<(String, String, String)> {
+pub(super) fn outcomes(ended: &Ended) -> Vec<(String, String, String)> {
     let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
     let commands = ended.json()["commands"].as_array().unwrap().clone();
     commands.iter().map(|one| (text(one, "id"), text(one, "outcome"), text(one, "reason"))).collect()
 }
 
 /// Waits until the index of a host holds what was said of a command.
-async fn saved(folder: &Path, id: &str) {
+pub(super) async fn saved(folder: &Path, id: &str) {
     let text = secret(id);
     eventually(SOON, "the index holds it", async || lies_in(folder, &text).then_some(())).await;
 }
@@ -130,7 +130,7 @@ async fn a_duplicate_of_an_erased_command_calls_nobody_also_by_an_index_that_is_
 }
 
 /// Publishes an erased command again, and another under its id.
-async fn duplicates_are_told_apart(rig: &Rig, command: &Value, call: u32) {
+pub(super) async fn duplicates_are_told_apart(rig: &Rig, command: &Value, call: u32) {
     ask(rig, command, call).await;
     let answers = answers(rig, call.try_into().unwrap()).await;
     let answer = &answers[&format!("call-{call}")];

@@ -1,10 +1,14 @@
 //! The operator's and publisher's commands, on a real broker. Most need no daemon: dead letters and events are published
 //! by hand.
 
+#[cfg(feature = "failpoints")]
+mod aged;
 mod bench;
 mod buried;
 mod discard;
 mod erase;
+mod erase_api;
+mod erase_refused;
 mod events;
 mod look;
 mod publish;
