@@ -1,6 +1,8 @@
-//! Named places in the pipeline at which tests let the daemon die.
+//! Named places in the pipeline at which tests let the daemon die, and waits that they shorten.
 //!
-//! Only builds with the feature `failpoints` know them; in all others [`hit`] is nothing.
+//! Only builds with the feature `failpoints` know them; in all others [`hit`] is nothing, and [`shorten_wait`] shortens nothing.
+
+use std::time::Duration;
 
 /// A place that tests can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,22 @@ impl Failpoint {
             Self::Stated => "stated",
         }
     }
+}
+
+/// Returns a wait as it is.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+#[must_use]
+pub fn shorten_wait(_: &str, wait: Duration) -> Duration {
+    wait
+}
+
+/// Returns a wait, or in its place the whole seconds that an environment variable says.
+#[cfg(feature = "failpoints")]
+#[must_use]
+pub fn shorten_wait(variable: &str, wait: Duration) -> Duration {
+    let seconds = std::env::var(variable).ok().and_then(|text| text.parse().ok());
+    seconds.map_or(wait, Duration::from_secs)
 }
 
 /// Passes a failpoint.

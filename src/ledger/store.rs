@@ -14,6 +14,7 @@ use super::LedgerRetention;
 use super::index::{Index, IndexError};
 use super::view::{Reached, Taken, View};
 use super::watchers::Watchers;
+use crate::failpoint::shorten_wait;
 
 /// How long changes may wait for company.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -23,6 +24,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(1);
 /// How often it is looked for commands that are over for long.
 const FORGET_EVERY: Duration = Duration::from_mins(10);
+/// The variable by which tests shorten that, in seconds.
+const FORGET_VARIABLE: &str = "FERRYD_FORGET_EVERY";
 
 /// What is known, and its way to the disk.
 pub(super) struct Store {
@@ -35,6 +38,7 @@ pub(super) struct Store {
     cleared: watch::Sender<u64>,
     damaged: Notify,
     retention: LedgerRetention,
+    forget_every: Duration,
 }
 
 /// The view, and what the saving thread is asked for.
@@ -66,7 +70,8 @@ impl Store {
         let (saved, _) = watch::channel(0);
         let (cleared, _) = watch::channel(0);
         let (state, work, damaged) = (Mutex::default(), Condvar::new(), Notify::new());
-        Self { index, watchers: Arc::default(), state, work, saved, cleared, damaged, retention }
+        let forget_every = shorten_wait(FORGET_VARIABLE, FORGET_EVERY);
+        Self { index, watchers: Arc::default(), state, work, saved, cleared, damaged, retention, forget_every }
     }
 
     /// The view; hold it briefly.
@@ -146,7 +151,7 @@ impl Store {
 
     /// What the thread does.
     pub fn run(&self) {
-        let mut forget = Instant::now() + FORGET_EVERY;
+        let mut forget = Instant::now() + self.forget_every;
         let mut is_unscrubbed = false;
         loop {
             match self.next(forget) {
@@ -231,14 +236,14 @@ impl Store {
         match self.forget_some() {
             Ok(0) if *is_unscrubbed => {
                 *is_unscrubbed = false;
-                self.index.scrub().map_or_else(|error| Self::failed_to_forget(&error), |()| FORGET_EVERY)
+                self.index.scrub().map_or_else(|error| self.failed_to_forget(&error), |()| self.forget_every)
             }
-            Ok(0) => FORGET_EVERY,
+            Ok(0) => self.forget_every,
             Ok(_) => {
                 *is_unscrubbed = true;
                 PAUSE
             }
-            Err(error) => Self::failed_to_forget(&error),
+            Err(error) => self.failed_to_forget(&error),
         }
     }
 
@@ -250,9 +255,9 @@ impl Store {
         Ok(forgotten + aged.len())
     }
 
-    fn failed_to_forget(error: &IndexError) -> Duration {
+    fn failed_to_forget(&self, error: &IndexError) -> Duration {
         warn!(%error, "failed to forget what is over in the ledger's index");
-        FORGET_EVERY
+        self.forget_every
     }
 
     /// Waits a moment; whether what is being tried should be left.
