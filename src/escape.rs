@@ -79,7 +79,7 @@ impl<W: Write> Write for JsonEscaper<W> {
 mod tests {
     use super::*;
 
-    /// What a terminal obeys, what reorders a line, what is not seen, and what is only text.
+    /// Characters that a terminal obeys, that reorder a line, that are not seen, and that are only text.
     const CHARACTERS: [(char, bool); 26] = [
         ('\0', true),
         ('\t', true),

@@ -85,7 +85,7 @@ pub struct Pipeline {
     pub broker: Broker,
     /// The names of the topology.
     pub names: Names,
-    /// Whose fresh commands are carried out, and where.
+    /// The rules by which fresh commands are carried out, or refused.
     pub publisher_rules: PublisherRules,
     /// What is known of commands beyond their messages.
     pub memory: Memory,

@@ -14,7 +14,7 @@ use nix::fcntl::OFlag;
 /// Opens a file without following a symbolic link in its place, and without waiting for the other end of a FIFO.
 ///
 /// # Errors
-/// What the system says; and where it is no regular file.
+/// The system's; and where it is no regular file.
 pub fn open_regular_file(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let file = options.custom_flags(flags).open(path).map_err(|error| explain(path, error))?;

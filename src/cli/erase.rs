@@ -41,10 +41,10 @@ pub struct Erase {
     /// Every command with this reference
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     reference: Option<String>,
-    /// This command, and what was refused under its id; may be given several times
+    /// A command, and what was refused under its id; may be given several times
     #[arg(long, value_name = "ID")]
     id: Vec<CommandId>,
-    /// Who has it erased
+    /// The person who has it erased
     #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, value_parser = person::text)]
     by: String,
     /// Why; it is kept, so name a request and no person

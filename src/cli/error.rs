@@ -111,7 +111,7 @@ pub enum CommandError {
     OnlyRefused {
         /// The id that was asked for.
         id: CommandId,
-        /// Those of the messages.
+        /// The ids of the messages.
         refused: Vec<CommandId>,
     },
     /// There is no such dead letter.

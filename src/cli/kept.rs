@@ -1,4 +1,4 @@
-//! How long ferryd and its broker keep what, for `ferryd check`.
+//! The times for which ferryd and its broker keep data, for `ferryd check`.
 
 use serde::Serialize;
 
@@ -9,14 +9,14 @@ use crate::config::Config;
 use crate::config::human::format_duration;
 use crate::provider::Provider;
 
-/// Something that is kept, and for how long.
+/// Data of one kind that is kept, and for how long.
 #[derive(Debug, Serialize)]
 pub(super) struct KeptData {
-    /// What.
+    /// The kind of data.
     what: &'static str,
-    /// For how long.
+    /// The time for which it is kept.
     time: String,
-    /// What says so.
+    /// The key, policy or person that decides about that.
     by: String,
 }
 

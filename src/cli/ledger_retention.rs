@@ -9,7 +9,7 @@ use crate::ledger::LedgerRetention;
 use crate::provider::registry::Registry;
 use crate::provider::{Operation, Provider};
 
-/// How much longer than anything may still happen the ledger has to remember.
+/// The time for which the ledger has to remember a command after anything may happen to it.
 const MARGIN: Duration = Duration::from_hours(48);
 
 /// Finds the operations of which something may still happen when the ledger has forgotten their commands, or their contents.

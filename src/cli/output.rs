@@ -15,7 +15,7 @@ const GAP: &str = "  ";
 
 /// Prints to the terminal, or to the pipe or file in its place: the one way out for all text.
 ///
-/// What is printed may hold what a provider, a publisher or the broker wrote, so every text is escaped here (see
+/// Texts may hold what a provider, a publisher or the broker wrote, so every text is escaped here (see
 /// [`escape`](crate::escape)); line feeds and styles are only those that are put in between here. Colours reach only a
 /// terminal whose owner did not say `NO_COLOR`.
 pub struct Output(Box<dyn Write + Send>);

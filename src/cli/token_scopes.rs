@@ -7,7 +7,7 @@ use crate::domain::publisher::{AllowedPublisher, PublisherList};
 use crate::provider::Provider;
 use crate::web::access::Role;
 
-/// One line for each name in a token's entry that no provider file knows: it would mean nothing, and mostly is a slip.
+/// Writes a line for each name in a token's entry that no provider file knows: it would mean nothing, and mostly is a slip.
 pub(super) fn find_unknown_names(config: &Config, providers: &[&Provider]) -> Vec<String> {
     let mut faults = Vec::new();
     for (index, ApiToken { read, operate, publisher, .. }) in config.api.tokens.iter().enumerate() {

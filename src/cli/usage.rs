@@ -1,4 +1,4 @@
-//! What is wrong with a command line, or the help that it asks for.
+//! Reads the command line, and prints its faults or the help that it asks for.
 
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -31,7 +31,7 @@ pub fn read_command_line(arguments: impl IntoIterator<Item = OsString>) -> Resul
     })
 }
 
-/// What is wrong, over several lines. No line is an argument's own, which may have been copied from anywhere.
+/// Describes a fault of the command line over several lines. No line is an argument's own, which may have been copied from anywhere.
 fn describe(mut error: clap::Error) -> String {
     let arguments: Vec<_> = error.context().filter_map(|(kind, value)| Some((kind, escape(value)?))).collect();
     for (kind, value) in arguments {
@@ -45,7 +45,7 @@ fn describe(mut error: clap::Error) -> String {
     strip_str(&text).to_string()
 }
 
-/// What clap quotes of the arguments, escaped.
+/// Escapes what clap quotes of the arguments.
 fn escape(value: &ContextValue) -> Option<ContextValue> {
     let escape = |text: &String| escape_text(text).into_owned();
     match value {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use crate::cli::fixture::printed;
 
-    /// What is printed of a wrong command line.
+    /// Prints the faults of a wrong command line.
     fn told(arguments: &[&str]) -> String {
         let error = Cli::try_parse_from(["ferryd"].iter().chain(arguments)).unwrap_err();
         printed(|out| out.lines(&describe(error)).unwrap())

@@ -213,14 +213,14 @@ pub struct Ledger {
     /// Default `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/ferryd`, else `$HOME/.local/state/ferryd`, else
     /// `/var/lib/ferryd`. Environment: `FERRYD_LEDGER__DIR`.
     pub dir: Option<PathBuf>,
-    /// How long the ids of commands that have ended and the digests of their content are kept, by which a duplicate is told from
+    /// The time for which the ids of ended commands and the digests of their content are kept, by which a duplicate is told from
     /// a new command. At least two days more than `retry.give_up_after`, and than the longest `give_up_after`, key retention and
     /// `deadline` of any operation. The policy of the stream has to keep it for as long (`max-age`).
     /// Default `60d`. Environment: `FERRYD_LEDGER__DUPLICATE_WINDOW`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
     pub duplicate_window: Duration,
-    /// How long the contents of commands that have ended are kept in the index: results, metadata and texts. At least as long as
+    /// The time for which the contents of ended commands are kept in the index: results, metadata and texts. At least as long as
     /// the providers need, and at most `ledger.duplicate_window`.
     /// Default: as long as the providers need, which is two days more than the longest `retry.give_up_after`, `give_up_after`, key
     /// retention and `deadline`; `ferryd check` prints it. Environment: `FERRYD_LEDGER__RETENTION`.

@@ -19,9 +19,9 @@ use crate::pipeline::stray::{Stray, Strays};
 use crate::pipeline::{Pipeline, control};
 use crate::provider::registry::Registry;
 
-/// How many words to ferryd are heeded at the same time.
+/// The most requests to ferryd that are heeded at the same time.
 const CONTROL_PREFETCH: u16 = 16;
-/// How many webhook calls of a provider are followed at the same time.
+/// The most webhook calls of a provider that are followed at the same time.
 const CALLBACK_PREFETCH: u16 = 128;
 /// The most bytes of them that the broker pushes: as many as have the default `webhooks.max_body`.
 const CALLBACK_BYTES: usize = 128 << 20;

@@ -105,7 +105,7 @@ pub struct UnverifiedNotice {
     pub asks: bool,
 }
 
-/// How many characters of a digest name a notice.
+/// The number of characters of a digest that name a notice.
 const DIGEST_LENGTH: usize = 32;
 
 impl UnverifiedNotice {

@@ -71,7 +71,7 @@ impl CommandId {
         self.0.split_once('/').map_or(&*self.0, |(published, _)| published)
     }
 
-    /// What the ids of all messages begin with that were refused under this id, and the first text behind all of them.
+    /// The beginning of the ids of all messages that were refused under this id, and the first text behind all of them.
     #[must_use]
     pub fn refused_range(&self) -> (String, String) {
         let published = self.published_part();

@@ -75,7 +75,7 @@ pub struct DeadLetter {
     /// The AMQP user that published the command, by the broker's word; absent where the publisher did not name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publisher: Option<String>,
-    /// Whether the command was given up before it was held against the routes and the publishers of its account; its replay is.
+    /// True where the command was given up before it was held against the routes and the publishers of its account; its replay is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unchecked: bool,
     /// The host that gave it up.

@@ -66,7 +66,7 @@ pub struct ReceivedData {
     /// What is known so far, of `progress`, as the provider's file maps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
-    /// What was called with, masked; `null` where `verified` is false.
+    /// The body of the call, or one item of it, masked; `null` where `verified` is false.
     pub body: Value,
 }
 

@@ -56,12 +56,12 @@ use crate::domain::ledger::record::{Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::name::Name;
 
-/// How long the index keeps what of a command that has ended.
+/// The times for which the index keeps contents and ids of a command that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerRetention {
-    /// For how long its contents are kept: results and texts.
+    /// The time for which its contents are kept: results and texts.
     pub contents: Duration,
-    /// For how long its ids and the digest of its content are kept, by which a duplicate is told.
+    /// The time for which its ids and the digest of its content are kept, by which a duplicate is told.
     pub duplicate_window: Duration,
 }
 

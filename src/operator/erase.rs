@@ -24,15 +24,15 @@ use crate::ledger::Ledger;
 /// The number of erasures that wait side by side for what they come to.
 const SIDE_BY_SIDE: usize = 64;
 
-/// What came of the erasure of one command.
+/// The outcome of the erasure of one command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErasureOutcome {
     /// Its contents are erased; in a dry run, they would be.
     Erased,
-    /// They were erased before.
+    /// Its contents were erased before.
     AlreadyErased,
-    /// They stay.
+    /// Its contents stay.
     Kept,
 }
 
@@ -43,9 +43,9 @@ pub struct ErasureResult {
     pub id: CommandId,
     /// Its state; `None` where the ledger does not know it.
     pub state: Option<State>,
-    /// What came of it.
+    /// The outcome.
     pub outcome: ErasureOutcome,
-    /// Why it stays, and what to do about that.
+    /// The reason why it stays, and what to do about that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -103,13 +103,13 @@ impl ErasureLedger for &Ledger {
 
 /// Erases the contents of commands.
 pub struct CommandEraser<'a, L> {
-    /// Where it works.
+    /// The broker at which it works, and the names there.
     pub operator: &'a Operator,
     /// The ledger.
     pub ledger: &'a mut L,
     /// The queues that may hold dead letters.
     pub queues: &'a [String],
-    /// Who wants them erased, and why.
+    /// The person who wants them erased, and the reason.
     pub person: Person,
     /// Change nothing, only tell what would be done.
     pub dry_run: bool,
@@ -150,7 +150,7 @@ impl<L: ErasureLedger> CommandEraser<'_, L> {
         Record { at: Timestamp::now(), command: id.clone(), fact }
     }
 
-    /// What the ledger knows of a command by now.
+    /// Finds out from the ledger whether a command may be erased.
     fn judge(&self, id: &CommandId) -> Result<ErasureResult, OperatorError> {
         let case = self.ledger.find_case(id)?;
         let state = case.as_ref().map(|case| case.state());
@@ -192,7 +192,7 @@ impl<L: ErasureLedger> CommandEraser<'_, L> {
     }
 }
 
-/// Why a command stays, and what to do about that.
+/// Describes why a command stays, and what to do about that.
 #[must_use]
 pub fn advice(id: &CommandId, why: TooLate) -> String {
     match why {

@@ -229,7 +229,7 @@ impl Remedy for Replaying {
 }
 
 impl Replaying {
-    /// What takes the place of a refused message: the message itself, unless it is done with.
+    /// Sends a refused message itself again in its place, unless it is done with.
     fn resubmit(&self, dead: &Dead, command: &Command, provider: &Name) -> Result<Verdict, OperatorError> {
         if let Some(register) = &self.register
             && let Some(case) = register.case(&dead.identity.id)?

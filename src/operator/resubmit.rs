@@ -21,10 +21,10 @@ use crate::domain::lifecycle::Kind;
 use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 
-/// The message that takes the place of a refused one.
+/// Makes the message that takes the place of a refused one; or says why there is none, for people.
 ///
 /// # Errors
-/// Why there is none, for people.
+/// [`OperatorError`]: a name is too long.
 pub(super) fn resubmission(
     operator: &Operator,
     replay: &Replay,

@@ -161,7 +161,7 @@ impl LastWord {
     }
 }
 
-/// What becomes of a refused message under the id of a command, whose events its end must not be taken for.
+/// Closes a refused message under the id of a command without an event, which would be taken for one of that command.
 fn untold(dead: &Dead) -> Verdict {
     Verdict::Close(format!("a command is known by the id `{}`; nothing is published", dead.identity.id.published()))
 }
@@ -182,7 +182,8 @@ pub(super) async fn settle(register: &mut Register, dead: &Dead, finished: Recor
     register.put_down(Record { at: Timestamp::now(), command: dead.identity.id.clone(), fact }).await
 }
 
-/// Which command a dead letter is, for a ledger that does not know it any more; at this provider, where it is another than before.
+/// Describes the command of a dead letter to a ledger that does not know it any more; at this provider, where it is another
+/// than before.
 pub(super) fn opening(dead: &Dead, provider: Option<&Name>) -> Opening {
     use crate::domain::command::Command;
     let publisher = dead.letter.as_ref().and_then(|letter| letter.publisher.clone());

@@ -39,7 +39,7 @@ pub struct Verdict {
     pub commands: u64,
     /// How many of the index could not be compared, because the stream does not go back to their beginning any more.
     pub older: u64,
-    /// How many the index has forgotten, because they ended longer ago than `ledger.duplicate_window`.
+    /// The number of commands that the index has forgotten, because they ended longer ago than `ledger.duplicate_window`.
     pub forgotten: u64,
     /// What differs; where that is very much, the first of it.
     pub different: Vec<Difference>,

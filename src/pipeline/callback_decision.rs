@@ -16,9 +16,9 @@ use crate::ledger::{Ledger, Ruled};
 
 /// The decision about a command by a webhook call.
 pub(super) enum Decided {
-    /// It has, or something else had before it; this follows.
+    /// The call has decided, or something else had before it; this follows.
     Yes(Outgoing),
-    /// This version of ferryd must not decide about the command.
+    /// A later version of ferryd has to decide about the command.
     NotYet,
     /// The command was sent again meanwhile: what the call is about has to be looked at anew.
     Overtaken,

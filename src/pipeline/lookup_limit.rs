@@ -9,9 +9,9 @@ use crate::domain::command_id::CommandId;
 use crate::keyed_limiter::KeyedLimiter;
 use crate::telemetry::log_throttle::LogThrottle;
 
-/// How many lookups of a command there may be at once: a provider may tell the same in several ways.
+/// The most lookups of a command at once: a provider may tell the same in several ways.
 const BURST: NonZeroU32 = NonZeroU32::new(3).unwrap();
-/// After how long there may be another one.
+/// The time after which there may be another one.
 const INTERVAL: Duration = Duration::from_mins(1);
 
 /// Limits the lookups of each command to three at once, and then one a minute. What is not looked up now is looked up or polled

@@ -77,7 +77,7 @@ pub struct Refusal {
     pub failure: Failure,
     /// Whether it may have been fit once, and a request sent: the provider file may have been changed since.
     pub perhaps_sent: bool,
-    /// Whether it is refused by the rules for publishers.
+    /// True where the rules for publishers refuse it.
     pub is_disallowed: bool,
 }
 

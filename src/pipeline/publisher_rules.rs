@@ -18,7 +18,7 @@ use crate::domain::publisher::BoundPrefixes;
 use crate::provider::registry::Registry;
 use crate::provider::{Account, Provider};
 
-/// Whose fresh commands are carried out, and where.
+/// The rules by which fresh commands are carried out, or refused.
 #[derive(Debug, Clone, Default)]
 pub struct PublisherRules {
     /// ferryd's own AMQP user. What it publishes was authorised before: by the scope of an API token, or on the command line.

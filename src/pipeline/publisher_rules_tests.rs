@@ -1,4 +1,4 @@
-//! Which fresh commands are carried out, by the word of the broker and of ferryd's own headers.
+//! Fresh commands that are carried out and others that are refused, by the word of the broker and of ferryd's own headers.
 
 use jiff::Timestamp;
 use lapin::BasicProperties;

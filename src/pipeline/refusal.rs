@@ -25,7 +25,7 @@ use crate::provider::Remedies;
 pub(super) enum IdHolder {
     /// No command is known by it.
     Nobody,
-    /// This very command: the message is a copy of one that was accepted, when its provider's file was another.
+    /// The command of the message itself: the message is a copy of one that was accepted, when its provider's file was another.
     SameCommand,
     /// A command of another content.
     OtherCommand,

@@ -199,7 +199,7 @@ fn every_fault_of_account_files_is_said_with_file_line_and_key() {
     }
 }
 
-/// Who may publish for an account, as `ferryd provider show` says it.
+/// The publishers of an account, as `ferryd provider show` says it.
 fn publishers(provider: &Provider, name: &str) -> Option<Vec<String>> {
     account(provider, name).publishers.as_ref().map(|list| list.iter().map(ToString::to_string).collect())
 }

@@ -1,4 +1,4 @@
-//! What proves a webhook call that nobody signs: tokens of ferryd's own, in its URL or beside the ids of commands.
+//! Proofs of webhook calls that nobody signs: tokens of ferryd's own, in its URL or beside the ids of commands.
 
 use jiff::Timestamp;
 

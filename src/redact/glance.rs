@@ -1,6 +1,6 @@
 //! Looks at a body before it is taken apart: whether it is text, and whether it shows at once that nothing is spelled in another way.
 
-/// Whether nothing in a text may stand for another text: no escapes, and no number with an exponent.
+/// Tells whether nothing in a text may stand for another text: no escapes, and no number with an exponent.
 pub(super) fn is_plain(text: &[u8]) -> bool {
     // Written so that many bytes are compared at once.
     let escapes = |part: &[u8]| part.iter().fold(false, |any, byte| any | matches!(byte, b'\\' | b'%' | b'&' | b'+'));
@@ -8,12 +8,12 @@ pub(super) fn is_plain(text: &[u8]) -> bool {
     !(text.chunks(256).any(escapes) || exponents() && has_exponent(text))
 }
 
-/// Whether a digit and what follows it may be the beginning of an exponent.
+/// Tells whether a digit and what follows it may be the beginning of an exponent.
 fn is_exponent((digit, e): (&u8, &u8)) -> bool {
     digit.is_ascii_digit() & matches!(e, b'e' | b'E')
 }
 
-/// Whether a text without escapes has a number with an exponent outside of JSON's strings, where ids hold such by chance, or
+/// Tells whether a text without escapes has a number with an exponent outside of JSON's strings, where ids hold such by chance, or
 /// in a string that might be JSON itself.
 fn has_exponent(text: &[u8]) -> bool {
     let (mut in_string, mut in_json) = (false, true);

@@ -110,7 +110,7 @@ impl Needles {
         found
     }
 
-    /// Where the texts of at least so many bytes are; spans may overlap.
+    /// Finds the texts of at least so many bytes; spans may overlap.
     pub(super) fn spans(&self, text: &str, least: usize) -> Vec<Range<usize>> {
         let mut spans = Vec::new();
         if self.all.is_empty() {

@@ -131,8 +131,8 @@ impl Mask {
         }
     }
 
-    /// What to show of one value of a form or of JSON, before it is masked as text; `None` for all of it. JSON within it is
-    /// masked by its own fields.
+    /// Masks one value of a form or of JSON before it is masked as text: as a whole, or JSON within it by its own fields; `None`
+    /// where it stays.
     pub(super) fn leaf(&self, text: &str) -> Option<String> {
         if self.is_whole(text) { Some(MASKED.to_owned()) } else { self.json(text) }
     }

@@ -24,23 +24,23 @@ use crate::provider::HttpSettings;
 
 /// The most bytes of a certificate with its chain.
 const RESPONSE_CAP: usize = 64 << 10;
-/// How long connecting may take.
+/// The most time for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long one request may take.
+/// The most time for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a call may wait for its certificate, others' included.
+/// The most time that a call waits for its certificate, while others are fetched too.
 pub const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long a certificate is kept; PayPal says a day.
+/// The time for which a certificate is kept; PayPal says a day.
 const KEPT: Duration = Duration::from_hours(24);
-/// How long it is remembered that there is none under an address.
+/// The time for which it is remembered that there is none under an address.
 const ABSENT: Duration = Duration::from_mins(10);
 /// The most addresses that are remembered, of either.
 const MOST: usize = 64;
-/// How many requests there may be at once, and then a second.
+/// The most requests at once, and then a second.
 const BURST: NonZeroU32 = NonZeroU32::new(8).unwrap();
 const RATE: NonZeroU32 = NonZeroU32::new(1).unwrap();
 
-/// Why a certificate can't be had.
+/// The reason why a certificate can't be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoCertificate {
     /// The host says that there is none.
@@ -67,7 +67,7 @@ pub struct CertificateCache {
     turn: Turn<()>,
 }
 
-/// What is known of an address.
+/// The answer of an address, kept for some time.
 struct Entry {
     found: Option<Bytes>,
     until: Instant,

@@ -1,4 +1,4 @@
-//! Who may do what: tokens.
+//! Access by tokens.
 //!
 //! Everything but `/livez` and `/readyz` needs one. The host has one of its own in a file, so that whoever may read that file
 //! may operate ferryd; others are configured. Nothing is allowed for where a request comes from: everybody on the machine can
@@ -76,7 +76,7 @@ pub enum Needs {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller(Arc<TokenGrant>);
 
-/// What a token is good for.
+/// The name, role and scopes of a token.
 #[derive(Debug, PartialEq, Eq)]
 struct TokenGrant {
     name: Name,
@@ -201,7 +201,7 @@ struct Token {
     digest: [u8; 32],
 }
 
-/// Why a request is not let in.
+/// The reason why a request is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 enum Refused {
     #[error("it has no token")]

@@ -44,7 +44,7 @@ pub(super) struct CommandStory {
     /// What has contradicted what is known of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     conflicts: Vec<ConflictNote>,
-    /// Why its contents are not known any more, where they are not.
+    /// The reason why its contents are not known any more, where they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     removal: Option<ContentRemoval>,
     /// The event that told its end, if it has ended.

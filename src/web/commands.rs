@@ -82,7 +82,7 @@ pub struct Submission {
     pub body: Bytes,
     /// The trace it belongs to.
     pub trace: Trace,
-    /// Who handed it in.
+    /// The caller who handed it in.
     pub by: String,
 }
 

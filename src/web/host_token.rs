@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::config::{Secret, is_bearer_token};
 use crate::regular_file::{give_to_folder_owner, open_regular_file};
 
-/// How much of a token is random, in bytes.
+/// The random bytes of a token.
 const RANDOM_BYTES: usize = 32;
 /// The shortest token that is taken from the file, in characters: 128 bits in hexadecimal digits.
 const MIN_LENGTH: usize = 32;
@@ -45,20 +45,20 @@ pub struct HostTokenError {
     problem: FileProblem,
 }
 
-/// Why the token file can't be used, and what to do.
+/// The fault of the token file, and what to do about it.
 #[derive(Debug)]
 enum FileProblem {
-    /// It can't be made.
+    /// The file can't be made.
     Unmakeable(io::Error),
-    /// It can't be opened or read; where it is something else than a file, the error says so.
+    /// The file can't be opened or read; where it is something else than a file, the error says so.
     Unreadable(io::Error),
     /// There is none.
     Missing,
-    /// It belongs to somebody who could have written a token of their own into it.
+    /// The file belongs to somebody who could have written a token of their own into it.
     Foreign { owner: u32 },
     /// More people can read it, or somebody else can write to it.
     Open { mode: u32 },
-    /// It holds something else than a token.
+    /// The file holds something else than a token.
     NoToken,
     /// The host has no such group.
     UnknownGroup(String),

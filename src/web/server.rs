@@ -28,8 +28,8 @@ use crate::config::Network;
 
 /// How many connections may wait to be taken.
 const BACKLOG: u32 = 1024;
-/// How long nothing is accepted after accepting failed, as it does without free file descriptors; and after how long another
-/// connection gives way where all are taken.
+/// The pause after accepting failed, as it does without free file descriptors; and the time after which another connection
+/// gives way where all are taken.
 const BREATHER: Duration = Duration::from_millis(100);
 
 /// What connections may do.

@@ -102,7 +102,7 @@ async fn the_token_of_the_host_may_operate_wherever_the_request_is_meant_for() {
     assert_eq!(api.fake.cancelled.lock().unwrap()[0].1.by, "api:host");
 }
 
-/// What is written to the log while something goes on.
+/// The log of a test.
 #[derive(Clone, Default)]
 struct LogText(Arc<Mutex<Vec<u8>>>);
 

@@ -57,7 +57,7 @@ pub struct Verify {
 #[derive(Debug, Serialize)]
 struct Verdict {
     believed: bool,
-    /// Why it is not believed: `unsigned`, `forged`, `untrusted`, `stale`.
+    /// The reason why it is not believed: `unsigned`, `forged`, `untrusted`, `stale`.
     reason: Option<&'static str>,
     /// What is answered where the provider only asks whether the endpoint is its owner's.
     challenge: Option<String>,

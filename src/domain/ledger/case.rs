@@ -109,7 +109,7 @@ pub struct Case {
     /// The contradictions of what is known of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ConflictNote>,
-    /// Why its contents are not known any more, where they are not.
+    /// The reason why its contents are not known any more, where they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal: Option<ContentRemoval>,
     /// What happened, oldest first.

@@ -1,7 +1,7 @@
 //! Taking the contents of a command that has ended out of what is known of it: because a person had it erased, or because
 //! nothing needs them any more.
 //!
-//! What stays says which command it was and how it ended, so that a copy of it is told from a new one and calls nobody:
+//! The rest says which command it was and how it ended, so that a copy of it is told from a new one and calls nobody:
 //! its id, its names, the digest of its content, its state, its step, its key and its times.
 
 use jiff::Timestamp;
@@ -24,9 +24,9 @@ pub const AGED_WARNING: &str = "aged: the contents of this command are older tha
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContentRemoval {
-    /// They are older than `ledger.retention`. The ids by which others know the command stay.
+    /// The contents are older than `ledger.retention`. The ids by which others know the command stay.
     Aged,
-    /// A person had them erased, and the ids by which others know the command with them.
+    /// A person had the contents erased, and the ids by which others know the command with them.
     Erased {
         /// When, by the clock of whoever wrote it down.
         at: Timestamp,

@@ -112,7 +112,7 @@ pub struct Opened {
     /// Until when, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Who handed it in, of a command that came by the API; absent where a version wrote it that did not say.
+    /// The caller who handed it in, of a command that came by the API; absent where a version wrote it that did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
@@ -332,7 +332,7 @@ pub struct Asked {
 /// See [`Fact::Erased`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Erased {
-    /// Who had it erased.
+    /// The person who had it erased.
     pub person: Person,
 }
 

@@ -88,7 +88,7 @@ pub enum TooLate {
     NotDead,
     /// The command has not ended.
     NotEnded,
-    /// It is a dead letter.
+    /// The command is a dead letter.
     DeadLetter,
     /// Its end is not known to be published.
     Unpublished,

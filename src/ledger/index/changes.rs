@@ -29,14 +29,14 @@ pub struct KeptLine {
     pub why: String,
 }
 
-/// What became of a record for which a person waits.
+/// The ruling on a record for which a person waits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NotedRuling {
     /// The record.
     pub id: RecordId,
     /// Its command.
     pub command: CommandId,
-    /// What it came to.
+    /// The ruling.
     pub ruling: Ruling,
 }
 

@@ -19,7 +19,7 @@ pub(super) const AGED: i64 = 1;
 /// The rank of a command whose contents were erased.
 pub(super) const ERASED: i64 = 2;
 
-/// How many neighbours of an erased row are written anew, on either side: more than share pages with it, or ever did.
+/// The number of neighbours of an erased row that are written anew, on either side: more than share pages with it, or ever did.
 const NEIGHBOURS: i64 = 64;
 
 /// A command that is erased, and its row.

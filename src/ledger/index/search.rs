@@ -82,7 +82,7 @@ impl Index {
         self.read(summary::dead_providers)
     }
 
-    /// How many commands there are.
+    /// Counts all commands.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.

@@ -85,7 +85,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// How a file of an index is opened: made where it is missing, and never emptied.
+/// The options to open a file of an index with: it is made where it is missing, and never emptied.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);

@@ -182,7 +182,7 @@ pub(super) struct VerifyTable {
     pub(super) key_encoding: Option<KeyEncoding>,
     /// What stands before a key and is no part of it, such as `whsec_`.
     pub(super) key_prefix: Option<String>,
-    /// Whether the provider makes secrets of less than 16 bytes, which are refused otherwise. Default: false.
+    /// True where the provider makes secrets of less than 16 bytes, which are refused otherwise. Default: false.
     #[serde(default)]
     pub(super) short_keys: bool,
     /// Where signatures are.

@@ -2,9 +2,9 @@
 //!
 //! A file says how its provider signs (`file`, made into an endpoint by `compile`). A call is then verified in the
 //! order in which `described` tells it: `place` reads the signatures and the time of signing, `signed` puts together
-//! what was signed, `key` compares. `adyen` and `paypal` are schemes that no file can describe, `token` looks at the URL alone. Each verification can be told step by
-//! step (`explain`), and turned round to sign a call as the provider would (`sign`). `challenge` answers providers that
-//! only ask whether an endpoint is really its owner's.
+//! what was signed, `key` compares. `adyen` and `paypal` are schemes that no file can describe, `token` looks at the URL
+//! alone. Each verification can be told step by step (`explain`), and turned round to sign a call as the provider would
+//! (`sign`). `challenge` answers providers that only ask whether an endpoint is really its owner's.
 //!
 //! Nothing here does I/O or reads a clock.
 
@@ -83,7 +83,7 @@ pub enum CalledWebhook<'p> {
     StandIn(&'p Arc<dyn Webhook>),
 }
 
-/// Why a call is not received.
+/// The reason why a call is not received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NotReceived {
     /// The call is not to be believed.
@@ -109,7 +109,7 @@ impl CalledWebhook<'_> {
         webhook.certificate_url(call, now)
     }
 
-    /// What a call tells; all of it or nothing, and then what can't be read, for people.
+    /// Reads what a call tells; all of it or nothing, and then what can't be read, for people.
     #[must_use]
     pub fn notices(&self, call: &RawCallback) -> UnmaskedValue<Result<Vec<Notice>, String>> {
         let (Self::OfAccount(webhook) | Self::StandIn(webhook)) = self;

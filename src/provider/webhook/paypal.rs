@@ -30,15 +30,15 @@ const HOSTS: [(&str, &str); 2] = [
     ("api.paypal.com", "messageverificationcerts.paypal.com"),
     ("api.sandbox.paypal.com", "messageverificationcerts.sandbox.paypal.com"),
 ];
-/// What stands before a certificate's id in the path.
+/// The path before a certificate's id.
 const CERTIFICATES: &str = "/v1/notifications/certs/CERT-";
 /// The most characters of a certificate's id.
 const LONGEST_ID: usize = 128;
 /// The algorithm that PayPal names.
 const ALGORITHM: &str = "SHA256withRSA";
-/// How old a transmission may be. PayPal repeats a call for three days, with the time and the signature of the first.
+/// The greatest age of a transmission. PayPal repeats a call for three days, with the time and the signature of the first.
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(3 * 24 + 1);
-/// How far in the future the time of a transmission may be.
+/// The furthest in the future that the time of a transmission may be.
 const MAX_LEAD: SignedDuration = SignedDuration::from_mins(5);
 /// The most certificates of a file that are looked at.
 const MOST_CERTIFICATES: usize = 8;
@@ -93,11 +93,11 @@ pub(super) fn compile(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Pl
     Some(Verification::Paypal(Box::new(PaypalScheme { webhook_id, trust: Arc::new(trust) })))
 }
 
-/// Whose certificates are trusted.
+/// The certificates that are trusted.
 pub(super) struct CertificateTrust {
     /// The authorities at which a chain has to end.
     pub(super) anchors: Vec<TrustAnchor<'static>>,
-    /// What may stand between.
+    /// Certificates that may stand between.
     pub(super) intermediates: Vec<CertificateDer<'static>>,
 }
 
@@ -105,7 +105,7 @@ impl CertificateTrust {
     /// Trusts the system's authorities, with these certificates beside those that are built in.
     ///
     /// # Errors
-    /// What is wrong with the certificates, for people.
+    /// The fault of the certificates, for people.
     pub(super) fn of_system(more: &[u8]) -> Result<Self, String> {
         let mut intermediates = certificates(INTERMEDIATES)?;
         intermediates.extend(certificates(more)?);
@@ -123,11 +123,11 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
 pub(super) struct PaypalScheme {
     /// The id that PayPal gave the webhook.
     pub(super) webhook_id: String,
-    /// Whose certificates are trusted.
+    /// The certificates that are trusted.
     pub(super) trust: Arc<CertificateTrust>,
 }
 
-/// What a call says about its signature.
+/// The headers of a call that tell of its signature.
 struct Transmission<'c> {
     id: &'c str,
     time: &'c str,
@@ -138,7 +138,7 @@ struct Transmission<'c> {
 }
 
 impl PaypalScheme {
-    /// Whether a call is PayPal's own, told step by step.
+    /// Verifies that a call is PayPal's own, step by step.
     pub(super) fn examine(&self, call: &RawCallback, now: Timestamp, trail: &mut Trail) -> Result<(), Unverified> {
         let transmission = transmission(call, now, trail)?;
         let looked_for = format!("the certificate of {}", transmission.certificate);
@@ -201,7 +201,7 @@ pub(super) fn certificate_url(call: &RawCallback, now: Timestamp) -> Option<Url>
     transmission(call, now, &mut Trail::untold()).ok().map(|transmission| transmission.certificate)
 }
 
-/// What is signed.
+/// Puts together what is signed.
 fn content(transmission: &Transmission<'_>, webhook_id: &str, body: &[u8]) -> String {
     let Transmission { id, time, .. } = transmission;
     format!("{id}|{time}|{webhook_id}|{}", crc32fast::hash(body))

@@ -47,7 +47,7 @@ use crate::transport::certificates::{CERTIFICATE_TIMEOUT, CertificateSource};
 /// become three there.
 const HEAD_BYTES: usize = 32 << 10;
 
-/// How often a line about calls that are refused for one reason is logged.
+/// The time between lines about calls that are refused for one reason.
 const REFUSAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What all calls share.

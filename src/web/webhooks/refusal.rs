@@ -54,7 +54,7 @@ pub(super) enum Refusal {
     /// The body ended early, or the address is none.
     #[error("the request ends before its end, or its address can't be read")]
     Broken,
-    /// It is not believed, or for no account.
+    /// The call is not believed, or for no account.
     #[error("{0}")]
     NotReceived(NotReceived),
     /// It is believed, but could not be kept.

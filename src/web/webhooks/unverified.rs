@@ -20,7 +20,7 @@ pub(super) const MAX_UNVERIFIED_BODY: usize = 16 << 10;
 /// The most notices of a call.
 const MAX_UNVERIFIED_NOTICES: usize = 16;
 
-/// How many calls one address (a /64 of IPv6) may make at once, and after how long another one.
+/// The most calls of one address (a /64 of IPv6) at once, and the time after which there may be another one.
 const PER_CLIENT: (NonZeroU32, Duration) = (NonZeroU32::new(50).unwrap(), Duration::from_millis(200));
 /// The same for all calls to one provider, whichever account and address.
 const PER_PROVIDER: (NonZeroU32, Duration) = (NonZeroU32::new(250).unwrap(), Duration::from_millis(40));
@@ -49,7 +49,8 @@ impl<C: Clock + Clone> UnverifiedLimits<C> {
     }
 }
 
-/// What is kept of a call: a `POST` to the same path with a list of what it is about, and nothing of its headers and query.
+/// Reduces a call to what is kept of it: a `POST` to the same path with a list of what it is about, without its headers and
+/// query.
 pub(super) fn reduce(call: RawCallback, notices: &[Notice]) -> Result<RawCallback, Refusal> {
     if notices.len() > MAX_UNVERIFIED_NOTICES {
         return Err(Refusal::TooLargeUnverified);

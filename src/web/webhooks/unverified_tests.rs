@@ -1,4 +1,4 @@
-//! What becomes of a call that nothing proves.
+//! Calls that nothing proves: how they are reduced, kept and limited.
 
 use std::time::Duration;
 

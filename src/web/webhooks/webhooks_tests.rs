@@ -16,7 +16,7 @@ use crate::config::Webhooks;
 
 const SIGNED: (&str, &str) = ("x-signature", "good");
 
-/// What a call is answered with.
+/// The answer to a call.
 pub(super) struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
