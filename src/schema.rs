@@ -11,7 +11,7 @@ use crate::domain::command_id::CommandId;
 use crate::domain::conflict::{ConflictEvent, ConflictNote};
 use crate::domain::event::Event;
 use crate::domain::ledger::record::{
-    Asked, CancelWished, Erased, Finished, Opened, Released, Replayed, Settled, Started, TakenOver, VERSION,
+    Asked, CancelWished, ContentErasure, Finished, Opened, Released, Replayed, Settled, Started, TakenOver, VERSION,
 };
 use crate::domain::received::ReceivedEvent;
 
@@ -63,7 +63,7 @@ pub fn record() -> Value {
         ("replayed", true, generator.subschema_for::<Replayed>()),
         ("asked", false, generator.subschema_for::<Asked>()),
         ("conflicted", false, generator.subschema_for::<ConflictNote>()),
-        ("erased", false, generator.subschema_for::<Erased>()),
+        ("erased", false, generator.subschema_for::<ContentErasure>()),
     ];
     let kinds = kinds.map(|(kind, critical, data)| {
         let fields = json!({ "kind": { "const": kind }, "critical": { "const": critical }, "data": data });

@@ -37,7 +37,7 @@ where some stay, or none is known.";
 /// The arguments.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("which").args(["reference", "id"]).required(true))]
-pub struct Erase {
+pub struct EraseArguments {
     /// Every command with this reference
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     reference: Option<String>,
@@ -65,7 +65,7 @@ struct ErasureReport {
     commands: Vec<ErasureResult>,
 }
 
-impl Erase {
+impl EraseArguments {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let desk = Desk::open(config)?;
         let commands = desk.runtime.block_on(async {

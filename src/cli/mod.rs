@@ -85,7 +85,7 @@ pub enum Command {
     /// Cancel a command that was not sent to its provider yet
     Cancel(cancel::Cancel),
     /// Erase the contents of commands that have ended, such as personal data
-    Erase(erase::Erase),
+    Erase(erase::EraseArguments),
     /// Ask the provider what came of a command of which nobody knows
     Lookup(lookup::Lookup),
     /// Follow the ledger, compare its index with it, or make the index anew
@@ -104,7 +104,7 @@ pub enum Command {
     #[command(subcommand)]
     Webhook(webhook::Webhook),
     /// Print the token with which this host uses the HTTP API
-    Token(token::Token),
+    Token(token::TokenArguments),
     /// Run a local provider over HTTPS, for demonstrations and tests
     Sandbox(sandbox::Sandbox),
     /// Print a JSON Schema, for editors and other programs

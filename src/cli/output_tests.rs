@@ -22,8 +22,8 @@ fn columns_are_aligned_and_lines_do_not_end_in_spaces() {
 
 #[test]
 fn every_kind_of_print_writes_out_what_a_terminal_would_obey() {
-    type Print = fn(&mut Output) -> io::Result<()>;
-    let prints: [(&str, Print, &str); 6] = [
+    type PrintText = fn(&mut Output) -> io::Result<()>;
+    let prints: [(&str, PrintText, &str); 6] = [
         ("line", |out| out.line(HOSTILE), "[…]\n"),
         ("heading", |out| out.heading(HOSTILE), "[…]\n"),
         (
@@ -66,8 +66,8 @@ fn json_is_escaped_and_means_what_was_meant() {
 #[test]
 fn styles_are_put_in_here_and_reach_a_terminal_alone() {
     #[derive(Clone, Default)]
-    struct Terminal(Arc<Mutex<Vec<u8>>>);
-    impl Write for Terminal {
+    struct FakeTerminal(Arc<Mutex<Vec<u8>>>);
+    impl Write for FakeTerminal {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -76,7 +76,7 @@ fn styles_are_put_in_here_and_reach_a_terminal_alone() {
             Ok(())
         }
     }
-    let terminal = Terminal::default();
+    let terminal = FakeTerminal::default();
     let mut out = Output(Box::new(anstream::AutoStream::always(Box::new(terminal.clone()) as Box<dyn Write + Send>)));
     let line = StyledLine::default().with_styled_column(AnsiColor::Red.on_default(), HOSTILE, 4);
     out.styled(&line).unwrap();

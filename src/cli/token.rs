@@ -22,7 +22,7 @@ as a member of `api.token_group`. The first example keeps the token out of the l
 /// The arguments.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Token {
+pub struct TokenArguments {
     /// Print the whole header, `Authorization: Bearer` and the token
     #[arg(long, conflicts_with = "file")]
     header: bool,
@@ -31,7 +31,7 @@ pub struct Token {
     file: bool,
 }
 
-impl Token {
+impl TokenArguments {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let file = Config::load(config)?.host_token_file()?;
         if self.file {
@@ -56,7 +56,7 @@ mod tests {
         std::fs::write(&config, "[api]\ntoken_file = 'api-token'\n").unwrap();
         let run = |header: bool, file: bool| {
             let mut result = Ok(());
-            let printed = printed(|out| result = Token { header, file }.run(Some(&config), out));
+            let printed = printed(|out| result = TokenArguments { header, file }.run(Some(&config), out));
             result.map(|()| printed.trim_end().to_owned())
         };
         let missing = run(false, false).unwrap_err();

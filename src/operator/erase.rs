@@ -16,7 +16,7 @@ use super::scan::scan;
 use super::{Operator, OperatorError};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::record::{Erased, Fact, Person, Record};
+use crate::domain::ledger::record::{ContentErasure, Fact, Person, Record};
 use crate::domain::ledger::ruling::{Ruling, TooLate};
 use crate::domain::lifecycle::State;
 use crate::ledger::Ledger;
@@ -146,7 +146,7 @@ impl<L: ErasureLedger> CommandEraser<'_, L> {
     }
 
     fn record(&self, id: &CommandId) -> Record {
-        let fact = Fact::Erased(Erased { person: self.person.clone() });
+        let fact = Fact::Erased(ContentErasure { person: self.person.clone() });
         Record { at: Timestamp::now(), command: id.clone(), fact }
     }
 

@@ -35,7 +35,7 @@ fn registry(routes: &[(&str, &str)]) -> Registry {
 }
 
 /// A command that `bank` finds in its queue.
-struct Published<'a> {
+struct PublishedMessage<'a> {
     exchange: &'a str,
     key: &'a str,
     user: Option<&'a str>,
@@ -43,7 +43,7 @@ struct Published<'a> {
     fields: Value,
 }
 
-impl Default for Published<'_> {
+impl Default for PublishedMessage<'_> {
     fn default() -> Self {
         let (exchange, key, fields) = ("ferry.commands", "payment.bank.pay", json!({}));
         Self { exchange, key, user: None, headers: FieldTable::default(), fields }
@@ -51,8 +51,8 @@ impl Default for Published<'_> {
 }
 
 /// Reads a message as the lane of `bank` does: the code under which it is refused, and whether it still has to be checked.
-fn read(registry: &Registry, published: Published<'_>) -> (Option<String>, bool) {
-    let Published { exchange, key, user, headers, fields } = published;
+fn read(registry: &Registry, published: PublishedMessage<'_>) -> (Option<String>, bool) {
+    let PublishedMessage { exchange, key, user, headers, fields } = published;
     let mut body = json!({ "id": "order-1", "type": "payment", "provider": "bank", "operation": "pay" });
     body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     let mut delivery = Delivery::mock(1, exchange.into(), key.into(), false, body.to_string().into_bytes());
@@ -99,7 +99,7 @@ fn an_account_with_publishers_takes_commands_of_them_alone_and_under_their_ids()
         ("till", Some("ferryd"), "wh-1", None),
     ] {
         let fields = json!({ "id": command, "account": account });
-        let found = read(&registry, Published { user, fields, ..Published::default() });
+        let found = read(&registry, PublishedMessage { user, fields, ..PublishedMessage::default() });
         assert_eq!(found, (code.map(str::to_owned), code.is_some()), "{account} {user:?} {command}");
     }
 }
@@ -108,7 +108,8 @@ fn an_account_with_publishers_takes_commands_of_them_alone_and_under_their_ids()
 fn a_publisher_that_may_not_use_an_account_learns_nothing_of_its_operations() {
     let fields = json!({ "account": "till", "operation": "no_such" });
     let key = "payment.bank.no_such";
-    let found = read(&registry(&[]), Published { user: Some("stranger"), key, fields, ..Published::default() });
+    let found =
+        read(&registry(&[]), PublishedMessage { user: Some("stranger"), key, fields, ..PublishedMessage::default() });
     assert_eq!(found.0.as_deref(), Some("publisher_not_allowed"));
 }
 
@@ -136,7 +137,7 @@ fn a_fresh_command_for_any_provider_is_carried_out_where_the_route_leads_alone()
         (&[("payment", "post")], "ferry.commands", "payment.bank.pay", json!({}), None),
     ] {
         let text = format!("{routes:?} {key} {fields}");
-        let found = read(&registry(routes), Published { exchange, key, fields, ..Published::default() });
+        let found = read(&registry(routes), PublishedMessage { exchange, key, fields, ..PublishedMessage::default() });
         assert_eq!(found, (code.map(str::to_owned), code.is_some()), "{text}");
     }
 }
@@ -176,7 +177,7 @@ fn what_ferryd_sent_on_is_checked_where_it_was_not_before() {
     ] {
         let text = format!("{publisher:?} {unchecked} {fields}");
         let (exchange, key, headers) = ("ferry.redeliver", "back.bank", own(publisher, unchecked));
-        let found = read(&registry, Published { exchange, key, headers, fields, ..Published::default() });
+        let found = read(&registry, PublishedMessage { exchange, key, headers, fields, ..PublishedMessage::default() });
         assert_eq!(found, (code.map(str::to_owned), code.is_some()), "{text}");
     }
 }
@@ -187,19 +188,25 @@ fn a_publisher_is_no_other_user_and_no_command_is_checked_by_its_own_headers() {
     let fields = || json!({ "account": "till" });
     for (user, code) in [(None, "publisher_unknown"), (Some("stranger"), "publisher_not_allowed")] {
         for exchange in ["ferry.commands", "", "amq.topic"] {
-            let forged = Published {
+            let forged = PublishedMessage {
                 exchange,
                 user,
                 headers: own(Some("shop"), false),
                 fields: fields(),
-                ..Published::default()
+                ..PublishedMessage::default()
             };
             assert_eq!(read(&registry, forged), (Some(code.to_owned()), true), "{user:?} {exchange}");
         }
         // Out of the queue of poison, where the broker says that it was published to the exchange of commands.
         let mut headers = own(Some("shop"), false);
         headers.insert("x-first-death-exchange".into(), AMQPValue::LongString(LongString::from("ferry.commands")));
-        let forged = Published { exchange: "ferry.poison", user, headers, fields: fields(), ..Published::default() };
+        let forged = PublishedMessage {
+            exchange: "ferry.poison",
+            user,
+            headers,
+            fields: fields(),
+            ..PublishedMessage::default()
+        };
         assert_eq!(read(&registry, forged), (Some(code.to_owned()), true), "{user:?}");
     }
 }

@@ -85,9 +85,9 @@ mod tests {
 
     /// Lines that were written: what they say, and for how many events they stand.
     #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<(&'static str, u64)>>>);
+    struct WrittenLines(Arc<Mutex<Vec<(&'static str, u64)>>>);
 
-    impl Written {
+    impl WrittenLines {
         fn line(&self, text: &'static str) -> impl FnOnce(u64) + Send + 'static {
             let lines = Arc::clone(&self.0);
             move |count| lock(&lines).push((text, count))
@@ -107,7 +107,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_key_has_one_line_an_interval_and_every_event_is_counted() {
-        let (throttle, written) = (LogThrottle::new(INTERVAL), Written::default());
+        let (throttle, written) = (LogThrottle::new(INTERVAL), WrittenLines::default());
         throttle.log('a', written.line("first"));
         throttle.log('b', written.line("other"));
         for _ in 0..1000 {
@@ -125,7 +125,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_a_quiet_interval_an_event_is_logged_at_once() {
-        let (throttle, written) = (LogThrottle::new(INTERVAL), Written::default());
+        let (throttle, written) = (LogThrottle::new(INTERVAL), WrittenLines::default());
         throttle.log((), written.line("first"));
         pass_interval().await;
         assert!(lock(&throttle.windows).is_empty());
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn outside_of_a_runtime_every_event_is_logged() {
-        let (throttle, written) = (LogThrottle::new(INTERVAL), Written::default());
+        let (throttle, written) = (LogThrottle::new(INTERVAL), WrittenLines::default());
         throttle.log((), written.line("first"));
         throttle.log((), written.line("second"));
         assert_eq!(written.take(), [("first", 1), ("second", 1)]);

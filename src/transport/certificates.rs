@@ -61,14 +61,14 @@ pub trait CertificateSource: Send + Sync {
 /// Fetches certificates, and keeps them.
 pub struct CertificateCache {
     http: Result<Http, HttpSetupError>,
-    entries: Mutex<HashMap<Url, Entry>>,
+    entries: Mutex<HashMap<Url, CachedAnswer>>,
     limiter: DefaultDirectRateLimiter,
     /// Held by the call that asks, so that those which need the same ask once.
     turn: Turn<()>,
 }
 
 /// The answer of an address, kept for some time.
-struct Entry {
+struct CachedAnswer {
     found: Option<Bytes>,
     until: Instant,
 }
@@ -100,7 +100,7 @@ impl CertificateCache {
         Some(entry.found.clone().ok_or(NoCertificate::Absent))
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<Url, Entry>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<Url, CachedAnswer>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -146,12 +146,12 @@ impl CertificateCache {
         };
         info!(%url, exists = found.is_some(), "asked for the certificate of a webhook call");
         let until = Instant::now() + if found.is_some() { KEPT } else { ABSENT };
-        self.remember(url, Entry { found: found.clone(), until });
+        self.remember(url, CachedAnswer { found: found.clone(), until });
         found.ok_or(NoCertificate::Absent)
     }
 
     /// Remembers an entry, in the place of the one that ends first where there are too many of its sort.
-    fn remember(&self, url: Url, entry: Entry) {
+    fn remember(&self, url: Url, entry: CachedAnswer) {
         let mut entries = self.entries();
         let exists = entry.found.is_some();
         let alike = || entries.iter().filter(|(_, other)| other.found.is_some() == exists);

@@ -13,14 +13,14 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 
 /// A server that answers by the path: `/there`, `/none`, `/moved`, `/large`, `/broken`.
-struct Server {
+struct CertificateServer {
     cache: CertificateCache,
     port: u16,
     asked: Arc<AtomicUsize>,
     _folder: tempfile::TempDir,
 }
 
-impl Server {
+impl CertificateServer {
     async fn start() -> Self {
         let own = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -72,7 +72,7 @@ impl Server {
 
 #[tokio::test]
 async fn a_certificate_is_fetched_once_and_that_there_is_none_is_remembered_and_a_failure_is_not() {
-    let server = Server::start().await;
+    let server = CertificateServer::start().await;
     for (path, expected, asked) in [
         ("/there", Ok(10), 1),
         ("/there", Ok(10), 1),
@@ -89,7 +89,7 @@ async fn a_certificate_is_fetched_once_and_that_there_is_none_is_remembered_and_
 
 #[tokio::test]
 async fn calls_that_need_the_same_certificate_ask_once() {
-    let server = Server::start().await;
+    let server = CertificateServer::start().await;
     let all = futures_util::future::join_all((0..50).map(|_| server.get("/there"))).await;
     assert!(all.iter().all(|found| *found == Ok(10)));
     assert_eq!(server.asked(), 1);
@@ -97,7 +97,7 @@ async fn calls_that_need_the_same_certificate_ask_once() {
 
 #[tokio::test]
 async fn however_many_addresses_calls_name_the_host_is_asked_a_few_times_and_what_is_known_is_still_given() {
-    let server = Server::start().await;
+    let server = CertificateServer::start().await;
     assert_eq!(server.get("/there").await, Ok(10));
     let paths: Vec<_> = (0..200).map(|number| format!("/none-{number}")).collect();
     let all = futures_util::future::join_all(paths.iter().map(|path| server.get(path))).await;
@@ -112,9 +112,9 @@ fn what_is_remembered_is_bounded_and_addresses_without_a_certificate_displace_no
     let cache = CertificateCache::new();
     let url = |number: usize| format!("https://api.paypal.com/{number}").parse::<Url>().unwrap();
     let until = |seconds: u64| Instant::now() + Duration::from_secs(seconds);
-    cache.remember(url(0), Entry { found: Some(Bytes::from_static(b"x")), until: until(60) });
+    cache.remember(url(0), CachedAnswer { found: Some(Bytes::from_static(b"x")), until: until(60) });
     for number in 1..1000 {
-        cache.remember(url(number), Entry { found: None, until: until(600) });
+        cache.remember(url(number), CachedAnswer { found: None, until: until(600) });
     }
     assert_eq!(cache.known(&url(0)), Some(Ok(Bytes::from_static(b"x"))));
     assert_eq!(cache.entries().len(), MOST + 1);

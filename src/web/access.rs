@@ -193,7 +193,7 @@ pub struct Tokens(Arc<TokenTable>);
 
 struct TokenTable {
     tokens: Vec<Token>,
-    refusals: LogThrottle<Refused>,
+    refusals: LogThrottle<RefusalReason>,
 }
 
 struct Token {
@@ -203,7 +203,7 @@ struct Token {
 
 /// The reason why a request is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-enum Refused {
+enum RefusalReason {
     #[error("it has no token")]
     Missing,
     #[error("its token is not known")]
@@ -240,22 +240,28 @@ impl Tokens {
     /// Lets a request in, if its token allows it, and says whose that is.
     fn admit(&self, route: Route, role: Role, request: &Request) -> Result<Caller, Problem> {
         let Some(presented) = bearer(request.headers()) else {
-            return Err(self.refuse(Refused::Missing, route, request, None));
+            return Err(self.refuse(RefusalReason::Missing, route, request, None));
         };
         let Some(token) = self.find(presented) else {
-            return Err(self.refuse(Refused::Unknown, route, request, None));
+            return Err(self.refuse(RefusalReason::Unknown, route, request, None));
         };
         if let Some(place) = request.extensions().get::<Arc<ConnectionPlace>>() {
             place.authorise();
         }
         if !token.caller.0.role.includes(role) {
-            return Err(self.refuse(Refused::Role, route, request, Some((&token.caller, role))));
+            return Err(self.refuse(RefusalReason::Role, route, request, Some((&token.caller, role))));
         }
         Ok(token.caller.clone())
     }
 
     /// Tells the log, not too often, and the client. Nothing tells the client a token that is wrong from one that is missing.
-    fn refuse(&self, reason: Refused, route: Route, request: &Request, lacking: Option<(&Caller, Role)>) -> Problem {
+    fn refuse(
+        &self,
+        reason: RefusalReason,
+        route: Route,
+        request: &Request,
+        lacking: Option<(&Caller, Role)>,
+    ) -> Problem {
         self.log_refusal(reason, route, client(request), lacking.map(|(caller, _)| caller.clone()));
         if let Some((caller, needed)) = lacking {
             let (name, role, needed) = (caller.name(), caller.0.role.as_str(), needed.as_str());
@@ -269,7 +275,7 @@ impl Tokens {
 
     /// Logs refused requests of one kind together, with the details of the last; without the token, which may be a slip of a
     /// good one.
-    fn log_refusal(&self, reason: Refused, route: Route, client: Option<IpAddr>, caller: Option<Caller>) {
+    fn log_refusal(&self, reason: RefusalReason, route: Route, client: Option<IpAddr>, caller: Option<Caller>) {
         self.0.refusals.log(reason, move |count| {
             let (method, path) = (route.method(), route.path());
             let (client, token) = (client.map(|client| client.to_string()), caller.as_ref().map(Caller::name));
@@ -319,7 +325,7 @@ pub(super) async fn guard(
     request.extensions_mut().insert(caller.clone());
     let mut response = next.run(request).await;
     if response.status() == StatusCode::FORBIDDEN {
-        tokens.log_refusal(Refused::Scope, route, client, Some(caller.clone()));
+        tokens.log_refusal(RefusalReason::Scope, route, client, Some(caller.clone()));
     }
     response.extensions_mut().insert(caller);
     response

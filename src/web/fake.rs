@@ -19,9 +19,8 @@ use crate::domain::command_scope::CommandScope;
 use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::effects::Effects;
-use crate::domain::ledger::record::Settled;
 use crate::domain::ledger::record::{
-    By, Erased, Fact, Finished, Opened, Opening, Person, Reason, Record, RecordId, Step,
+    By, ContentErasure, Fact, Finished, Opened, Opening, Person, Reason, Record, RecordId, Settled, Step,
 };
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::outcome::{Outcome, Success};
@@ -195,7 +194,7 @@ impl Commands for Fake {
                 (true, _) => ErasureOutcome::AlreadyErased,
                 (false, Some(_)) => ErasureOutcome::Kept,
                 (false, None) => {
-                    self.rule(id, Fact::Erased(Erased { person: person.clone() }));
+                    self.rule(id, Fact::Erased(ContentErasure { person: person.clone() }));
                     ErasureOutcome::Erased
                 }
             };

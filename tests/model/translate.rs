@@ -296,7 +296,7 @@ impl Rec {
                 person: person(),
             })),
             Self::Refused => return refused(),
-            Self::Erased => real::Fact::Erased(real::Erased { person: person() }),
+            Self::Erased => real::Fact::Erased(real::ContentErasure { person: person() }),
             Self::Asked => real::Fact::Asked(real::Asked { reply_to: "somewhere".to_owned(), correlation_id: None }),
         };
         real::Record { at: AT, command: identity().id, fact }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::case::{Case, Ending};
-use super::record::{Erased, Person};
+use super::record::{ContentErasure, Person};
 use super::ruling::{Granted, Ruling, TooLate};
 use crate::domain::command::Identity;
 use crate::domain::event::{Event, EventError};
@@ -55,7 +55,7 @@ impl Case {
     }
 
     /// Applies the record of an erasure. A second one changes nothing.
-    pub(super) fn erase(&mut self, at: Timestamp, erased: &Erased) -> Ruling {
+    pub(super) fn erase(&mut self, at: Timestamp, erased: &ContentErasure) -> Ruling {
         if self.is_erased() {
             return Ruling::Passed;
         }

@@ -12,7 +12,7 @@ const SECRET: &str = "jane.doe@example.com";
 
 fn erase(told: &mut Told) -> Ruling {
     let person = Person { by: "ann".to_owned(), reason: Some("request 4711".to_owned()) };
-    told.rule(Fact::Erased(Erased { person }))
+    told.rule(Fact::Erased(ContentErasure { person }))
 }
 
 fn settle(told: &mut Told, finished: u64) {

@@ -77,7 +77,7 @@ pub enum Fact {
     /// Something contradicts what is known of the command, which is not touched by it.
     Conflicted(Box<ConflictNote>),
     /// The contents of a command that has ended are erased.
-    Erased(Erased),
+    Erased(ContentErasure),
 }
 
 /// Which command, and what it asks for.
@@ -331,7 +331,7 @@ pub struct Asked {
 
 /// See [`Fact::Erased`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Erased {
+pub struct ContentErasure {
     /// The person who had it erased.
     pub person: Person,
 }

@@ -123,7 +123,7 @@ fn facts() -> Vec<Fact> {
             event: "order-1/conflict/d".to_owned(),
             message: "another content".to_owned(),
         })),
-        Fact::Erased(Erased { person: person() }),
+        Fact::Erased(ContentErasure { person: person() }),
         Fact::Settled(Settled { finished: id(9) }),
         Fact::CancelWished(CancelWished { person: person() }),
         Fact::Replayed(Box::new(Replayed {

@@ -14,8 +14,8 @@ use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{
-    By, CancelWished, Erased, Fact, Finished, Guard, Opened, Opening, Person, Reason, Record, RecordId, Replayed,
-    Settled, Started, Step,
+    By, CancelWished, ContentErasure, Fact, Finished, Guard, Opened, Opening, Person, Reason, Record, RecordId,
+    Replayed, Settled, Started, Step,
 };
 use crate::domain::lifecycle::Kind;
 use crate::domain::outcome::{Failure, Party, Success, Verdict};
@@ -128,7 +128,7 @@ impl Sample {
     pub fn erased(&self, case: Case) -> Case {
         let mut slot = Some(case);
         let person = Person { by: "ann".to_owned(), reason: Some("request 4711".to_owned()) };
-        rule(&mut slot, 9, seconds(9_000), &self.identity.id, Fact::Erased(Erased { person }));
+        rule(&mut slot, 9, seconds(9_000), &self.identity.id, Fact::Erased(ContentErasure { person }));
         slot.unwrap()
     }
 

@@ -128,7 +128,7 @@ pub(super) struct PaypalScheme {
 }
 
 /// The headers of a call that tell of its signature.
-struct Transmission<'c> {
+struct PaypalTransmission<'c> {
     id: &'c str,
     time: &'c str,
     signature: Vec<u8>,
@@ -202,13 +202,17 @@ pub(super) fn certificate_url(call: &RawCallback, now: Timestamp) -> Option<Url>
 }
 
 /// Puts together what is signed.
-fn content(transmission: &Transmission<'_>, webhook_id: &str, body: &[u8]) -> String {
-    let Transmission { id, time, .. } = transmission;
+fn content(transmission: &PaypalTransmission<'_>, webhook_id: &str, body: &[u8]) -> String {
+    let PaypalTransmission { id, time, .. } = transmission;
     format!("{id}|{time}|{webhook_id}|{}", crc32fast::hash(body))
 }
 
 /// Reads what a call says about its signature, and refuses what can't be good.
-fn transmission<'c>(call: &'c RawCallback, now: Timestamp, trail: &mut Trail) -> Result<Transmission<'c>, Unverified> {
+fn transmission<'c>(
+    call: &'c RawCallback,
+    now: Timestamp,
+    trail: &mut Trail,
+) -> Result<PaypalTransmission<'c>, Unverified> {
     let id = header(call, "paypal-transmission-id", trail)?;
     let time = header(call, "paypal-transmission-time", trail)?;
     let signature = header(call, "paypal-transmission-sig", trail)?;
@@ -229,7 +233,7 @@ fn transmission<'c>(call: &'c RawCallback, now: Timestamp, trail: &mut Trail) ->
     let found = certificate_address(address);
     let (certificate, signer) = found.ok_or_else(|| refuse("the address of a certificate at PayPal", address))?;
     check_age(time, now, trail)?;
-    Ok(Transmission { id, time, signature, certificate, signer })
+    Ok(PaypalTransmission { id, time, signature, certificate, signer })
 }
 
 fn header<'c>(call: &'c RawCallback, name: &str, trail: &mut Trail) -> Result<&'c str, Unverified> {

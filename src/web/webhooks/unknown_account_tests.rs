@@ -87,12 +87,12 @@ fn signed(provider: &Provider, body: &str) -> (Vec<(String, String)>, Vec<u8>) {
 }
 
 /// A call: method, query, headers and body.
-type Call = (&'static str, &'static str, Vec<(String, String)>, Vec<u8>);
+type CallParts = (&'static str, &'static str, Vec<(String, String)>, Vec<u8>);
 
-fn calls(provider: &Provider) -> Vec<Call> {
+fn calls(provider: &Provider) -> Vec<CallParts> {
     let header = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     let item = r#"{"notificationItems":[{"NotificationRequestItem":{"pspReference":"1","additionalData":{"hmacSignature":"AAAA"}}}]}"#;
-    let mut calls: Vec<Call> = vec![
+    let mut calls: Vec<CallParts> = vec![
         ("POST", "", Vec::new(), b"{}".to_vec()),
         ("POST", "", header("x-signature", "00"), b"{}".to_vec()),
         ("POST", "", header("x-signature", "no hexadecimal"), b"{}".to_vec()),
