@@ -26,6 +26,8 @@
 //! | [`failpoint`] | places at which tests let the daemon die |
 
 pub mod amqp;
+#[cfg(test)]
+mod captured_text;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -1,28 +1,13 @@
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
 use super::*;
+use crate::captured_text::CapturedText;
 use crate::config::Filter;
 
-#[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Buffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn logged(log: &Log, style: Style, events: impl FnOnce()) -> String {
-    let buffer = Buffer::default();
+    let buffer = CapturedText::default();
     let writer = buffer.clone();
     let subscriber = subscriber(log, style, move || writer.clone()).unwrap();
     tracing::subscriber::with_default(subscriber, events);
-    String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+    buffer.text()
 }
 
 fn filtered(filter: &str) -> Log {

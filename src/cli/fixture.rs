@@ -1,11 +1,11 @@
 //! Providers and a place to print to, for the tests of commands.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::output::Output;
+use crate::captured_text::CapturedText;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::inquiry::{LookupPolicy, PollPolicy, Purpose};
 use crate::domain::money::MoneyAmount;
@@ -127,22 +127,9 @@ fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operatio
     }
 }
 
-#[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Buffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// What is printed, without colours.
 pub(super) fn printed(print: impl FnOnce(&mut Output)) -> String {
-    let buffer = Buffer::default();
+    let buffer = CapturedText::default();
     print(&mut Output::plain(buffer.clone()));
-    String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+    buffer.text()
 }

@@ -1,9 +1,8 @@
-use std::sync::{Arc, Mutex};
-
 use anstyle::AnsiColor;
 use serde_json::json;
 
 use super::*;
+use crate::captured_text::CapturedText;
 use crate::cli::fixture::printed;
 
 /// A text that a provider may write to a person: a title, a cleared screen, a line that ferryd never said, and what is not seen.
@@ -65,22 +64,11 @@ fn json_is_escaped_and_means_what_was_meant() {
 
 #[test]
 fn styles_are_put_in_here_and_reach_a_terminal_alone() {
-    #[derive(Clone, Default)]
-    struct FakeTerminal(Arc<Mutex<Vec<u8>>>);
-    impl Write for FakeTerminal {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let terminal = FakeTerminal::default();
+    let terminal = CapturedText::default();
     let mut out = Output(Box::new(anstream::AutoStream::always(Box::new(terminal.clone()) as Box<dyn Write + Send>)));
     let line = StyledLine::default().with_styled_column(AnsiColor::Red.on_default(), HOSTILE, 4);
     out.styled(&line).unwrap();
-    let text = String::from_utf8(terminal.0.lock().unwrap().clone()).unwrap();
+    let text = terminal.text();
     assert_eq!(text, format!("\u{1b}[31m{SHOWN}\u{1b}[0m\n"));
     assert_eq!(printed(|out| out.styled(&line).unwrap()), format!("{SHOWN}\n"));
 }

@@ -14,7 +14,6 @@ use crate::amqp::message::{Message, short};
 use crate::domain::command::Command;
 use crate::domain::dead_letter::ReplayRefusal;
 use crate::domain::event::{Event, Happening, Moment};
-use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{By, Fact, Finished, Person, Record, Step};
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::lifecycle::Kind;
@@ -65,17 +64,9 @@ pub(super) async fn record_resubmission(register: &mut Register, dead: &Dead, by
     let moment = Moment { generation, attempt: attempt.saturating_add(1), at };
     let happening = Happening::Failed(Kind::Discarded, failure);
     let event = Event::new(dead.identity.clone(), moment, happening, headers::trace(&dead.properties));
-    let finished = Finished {
-        step: Step::call(generation, attempt),
-        opening: Some(opening(dead, None)),
-        fresh: false,
-        call: None,
-        unknown: false,
-        absent: false,
-        kept: None,
-        by: By::Operator(Person { by: by.to_owned(), reason: Some("sent again".to_owned()) }),
-        effects: Effects { event, told: false, carried: None },
-    };
+    let by = By::Operator(Person { by: by.to_owned(), reason: Some("sent again".to_owned()) });
+    let finished = Finished::of_event(Step::call(generation, attempt), by, event, false);
+    let finished = Finished { opening: Some(opening(dead, None)), ..finished };
     let fact = Fact::Finished(Box::new(finished));
     let record = Record { at, command: dead.identity.id.clone(), fact };
     match register.append(record).await? {

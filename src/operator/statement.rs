@@ -13,7 +13,6 @@ use super::{Decision, Operator, OperatorError};
 use crate::amqp::headers;
 use crate::amqp::message::{Message, short};
 use crate::domain::event::{Event, Happening, Moment};
-use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{By, Fact, Finished, Opening, Person, Record, RecordId, Settled, Step};
 use crate::domain::ledger::ruling::{Ruling, TooLate};
 use crate::domain::lifecycle::Kind;
@@ -142,17 +141,8 @@ impl LastWord {
     fn record(&self, dead: &Dead, event: Event, told: bool) -> Record {
         let step = Step::call(event.data.generation, event.data.attempt.saturating_sub(1).max(1));
         let Decision { by, reason } = &self.decision;
-        let finished = Finished {
-            step,
-            opening: Some(opening(dead, None)),
-            fresh: false,
-            call: None,
-            unknown: false,
-            absent: false,
-            kept: None,
-            by: By::Operator(Person { by: by.clone(), reason: Some(reason.clone()) }),
-            effects: Effects { event, told, carried: None },
-        };
+        let by = By::Operator(Person { by: by.clone(), reason: Some(reason.clone()) });
+        let finished = Finished { opening: Some(opening(dead, None)), ..Finished::of_event(step, by, event, told) };
         Record { at: Timestamp::now(), command: dead.identity.id.clone(), fact: Fact::Finished(Box::new(finished)) }
     }
 

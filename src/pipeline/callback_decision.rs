@@ -9,7 +9,6 @@ use crate::amqp::error::BrokerError;
 use crate::domain::command_id::CommandId;
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::{Event, Happening, Moment, Trace};
-use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{By, Fact, Finished, Record};
 use crate::domain::ledger::ruling::Ruling;
 use crate::ledger::{Ledger, Ruled};
@@ -41,17 +40,7 @@ impl Pipeline {
             let (generation, attempt) = (case.step.generation, case.step.attempt.max(least_attempt));
             let moment = Moment { generation, attempt, at: Timestamp::now() };
             let event = Event::new(opening.identity, moment, happening.clone(), Trace::default());
-            let finished = Finished {
-                step: case.step,
-                opening: None,
-                fresh: false,
-                call: None,
-                unknown: false,
-                absent: false,
-                kept: None,
-                by: By::Holder,
-                effects: Effects { event: event.clone(), told: true, carried: None },
-            };
+            let finished = Finished::of_event(case.step, By::Holder, event.clone(), true);
             let record = Record { at: event.time, command: id.clone(), fact: Fact::Finished(Box::new(finished)) };
             let Ruled { id: record, ruling, .. } = ledger.append(record).await?;
             match ruling {

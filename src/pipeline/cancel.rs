@@ -16,7 +16,6 @@ use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::record::{By, CancelWished, Fact, Finished, Person, Record, RecordId, Step};
 use crate::domain::ledger::ruling::{Ruling, TooLate};
 use crate::domain::lifecycle::{Kind, State};
@@ -149,17 +148,7 @@ impl Pipeline {
 
 /// The record that ends a command as cancelled, if that is still possible where it stands.
 fn end(step: Step, event: &Event, person: &Person) -> Record {
-    let finished = Finished {
-        step,
-        opening: None,
-        fresh: false,
-        call: None,
-        unknown: false,
-        absent: false,
-        kept: None,
-        by: By::Canceller(person.clone()),
-        effects: Effects { event: event.clone(), told: true, carried: None },
-    };
+    let finished = Finished::of_event(step, By::Canceller(person.clone()), event.clone(), true);
     Record { at: event.time, command: event.data.command.id.clone(), fact: Fact::Finished(Box::new(finished)) }
 }
 

@@ -1,7 +1,5 @@
 //! Tests of everything that leaves ferryd about a call of a hostile provider: none of it shows a secret, in any spelling.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,6 +14,7 @@ use super::log::log_verdict;
 use super::outbox::Outbox;
 use super::parcel::tests::{at, parcel};
 use crate::amqp::topology::Names;
+use crate::captured_text::CapturedText;
 use crate::domain::callback::{Meaning, RawCallback};
 use crate::domain::callback_token::{TokenKey, Whose};
 use crate::domain::command::{Command, Envelope};
@@ -170,29 +169,14 @@ fn body(text: &str, reference: &Value) -> Value {
     })
 }
 
-/// Collects what is written to a log.
-#[derive(Clone, Default)]
-struct CapturedLog(Arc<Mutex<Vec<u8>>>);
-
-impl Write for CapturedLog {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Returns the lines that are logged meanwhile.
 fn logged(log: impl FnOnce()) -> String {
-    let written = CapturedLog::default();
+    let written = CapturedText::default();
     let writer = written.clone();
     let subscriber = tracing_subscriber::fmt().json().with_max_level(tracing::Level::TRACE);
     let subscriber = subscriber.with_writer(move || writer.clone()).finish();
     tracing::subscriber::with_default(subscriber, log);
-    let written = written.0.lock().unwrap();
-    String::from_utf8_lossy(&written).into_owned()
+    written.text()
 }
 
 /// Collects all that leaves ferryd about an answer.
@@ -336,7 +320,12 @@ proptest! {
         // Backslashes in a row are found through fewer layers of escaping than there are here.
         secret in r#"[A-Z]([A-Z0-9"/+é&<=%:-]|\\[A-Z]){18,30}[A-Z]"#,
         spelling in prop::sample::select(vec![
-            SecretSpelling::Plain, SecretSpelling::Basic, SecretSpelling::UrlSafeBase64, SecretSpelling::Percent, SecretSpelling::Json, SecretSpelling::Hex,
+            SecretSpelling::Plain,
+            SecretSpelling::Basic,
+            SecretSpelling::UrlSafeBase64,
+            SecretSpelling::Percent,
+            SecretSpelling::Json,
+            SecretSpelling::Hex,
         ]),
         before in prop_oneof![0_usize..4, 40_usize..90, 400_usize..520, 1_900_usize..2_010],
         status in prop::sample::select(vec![200_u16, 202, 400, 402, 429, 500]),

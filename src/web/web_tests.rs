@@ -1,8 +1,6 @@
 //! What the API answers to whom.
 
-use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -15,6 +13,7 @@ use super::client::{
 use super::commands::Standing;
 use super::openapi;
 use super::routes::Route;
+use crate::captured_text::CapturedText;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::record::Person;
 use crate::domain::ledger::ruling::TooLate;
@@ -102,24 +101,9 @@ async fn the_token_of_the_host_may_operate_wherever_the_request_is_meant_for() {
     assert_eq!(api.fake.cancelled.lock().unwrap()[0].1.by, "api:host");
 }
 
-/// The log of a test.
-#[derive(Clone, Default)]
-struct LogText(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for LogText {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn refused_tokens_are_told_in_the_log_once_in_a_while_with_their_number_and_never_themselves() {
-    let log = LogText::default();
+    let log = CapturedText::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
@@ -131,7 +115,7 @@ async fn refused_tokens_are_told_in_the_log_once_in_a_while_with_their_number_an
         api.send(request(Method::DELETE, "/v1/commands/order-1", &[("authorization", &bearer(READER))], "")).await;
     }
     tokio::time::sleep(Duration::from_secs(11)).await;
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let told = |reason: &str| -> Vec<u64> {
         let lines = lines.iter().map(|line| &line["fields"]).filter(|fields| fields["reason"] == reason);

@@ -13,6 +13,7 @@ pub use super::record_id::{InvalidRecordId, RecordId};
 use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::conflict::ConflictNote;
+use crate::domain::event::Event;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::money::MoneyAmount;
 use crate::domain::progress::Attempted;
@@ -232,6 +233,24 @@ pub struct Finished {
     pub by: By,
     /// What follows.
     pub effects: Effects,
+}
+
+impl Finished {
+    /// A decision that no call has led to, of somebody who does not hold the command's message: its event is all that follows.
+    #[must_use]
+    pub fn of_event(step: Step, by: By, event: Event, told: bool) -> Self {
+        Self {
+            step,
+            opening: None,
+            fresh: false,
+            call: None,
+            unknown: false,
+            absent: false,
+            kept: None,
+            by,
+            effects: Effects { event, told, carried: None },
+        }
+    }
 }
 
 /// The message of a command that waits, by which it can be looked up before its own time.

@@ -34,10 +34,9 @@ pub(super) struct UnverifiedLimits<C: Clock = DefaultClock> {
 impl<C: Clock + Clone> UnverifiedLimits<C> {
     /// Limits by this clock.
     pub(super) fn with_clock(clock: &C) -> Self {
-        let ((of_client, of_provider), clocks) = ((PER_CLIENT, PER_PROVIDER), (clock.clone(), clock.clone()));
         Self {
-            clients: KeyedLimiter::with_clock(of_client.0, of_client.1, clocks.0),
-            providers: KeyedLimiter::with_clock(of_provider.0, of_provider.1, clocks.1),
+            clients: KeyedLimiter::with_clock(PER_CLIENT.0, PER_CLIENT.1, clock.clone()),
+            providers: KeyedLimiter::with_clock(PER_PROVIDER.0, PER_PROVIDER.1, clock.clone()),
         }
     }
 
