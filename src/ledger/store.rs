@@ -234,10 +234,13 @@ impl Store {
     /// Forgets some of the commands that are over for long, and the contents of some more. Returns when to go on.
     fn forget(&self, is_unscrubbed: &mut bool) -> Duration {
         match self.forget_some() {
-            Ok(0) if *is_unscrubbed => {
-                *is_unscrubbed = false;
-                self.index.scrub().map_or_else(|error| self.failed_to_forget(&error), |()| self.forget_every)
-            }
+            Ok(0) if *is_unscrubbed => match self.index.scrub() {
+                Ok(()) => {
+                    *is_unscrubbed = false;
+                    self.forget_every
+                }
+                Err(error) => self.failed_to_forget(&error),
+            },
             Ok(0) => self.forget_every,
             Ok(_) => {
                 *is_unscrubbed = true;
