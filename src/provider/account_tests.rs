@@ -241,6 +241,10 @@ fn publishers_that_nobody_can_mean_are_refused_with_file_line_and_key() {
         ("[{ user = \"a\", ids = [] }]", "publishers[0].ids: is empty, so the user could use no id; write how its ids"),
         ("[{ user = \"a\", ids = [\"\"] }]", "publishers[0].ids[0]: no id begins so; write 1 to 128 of"),
         ("[{ user = \"a\", ids = [\"x\", \"wh/\"] }]", "publishers[0].ids[1]: no id begins so; write 1 to 128 of"),
+        (
+            "[{ user = \"a\", ids = [\"x/refused/00000000000000000000000000000000\"] }]",
+            "publishers[0].ids[0]: no id begins so; write 1 to 128 of",
+        ),
     ] {
         let key = format!("publishers = {text}\n");
         let file = SHOP.replace("account = {", &format!("{key}account = {{"));

@@ -10,7 +10,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::fault::Place;
-use crate::domain::command_id::CommandId;
+use crate::domain::command_id::PublishedCommandId;
 use crate::domain::publisher::{AllowedPublisher, PublisherList};
 
 /// The most bytes of a user's name: the AMQP property `user_id` takes no more.
@@ -97,7 +97,7 @@ fn check_prefixes(prefixes: Option<&[String]>, place: &Place<'_>) {
     }
     for (index, prefix) in prefixes.into_iter().flatten().enumerate() {
         // Whatever an id may begin with is an id.
-        if prefix.parse::<CommandId>().is_err() {
+        if prefix.parse::<PublishedCommandId>().is_err() {
             place.item(index).refuse("no id begins so; write 1 to 128 of A-Z, a-z, 0-9, `.`, `_`, `:` or `-`");
         }
     }
