@@ -201,5 +201,8 @@ impl Config {
 }
 
 #[cfg(test)]
+mod api_tests;
+
+#[cfg(test)]
 #[path = "config_tests.rs"]
 mod tests;

@@ -1,13 +1,4 @@
-use std::path::Path;
-
-use super::super::{ConfigError, Environment};
-use super::*;
-
-fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    let environment: Environment =
-        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Config::from_parts(Some((Path::new("/etc/ferryd/ferryd.toml"), text)), &environment)
-}
+use super::super::tests::read;
 
 #[test]
 fn a_broker_on_another_host_without_tls_needs_a_written_word() {
