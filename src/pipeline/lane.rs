@@ -157,8 +157,7 @@ impl Lanes {
     /// Makes the mask for messages of which nobody knows the account.
     #[must_use]
     pub fn mask(&self) -> Mask {
-        let secrets = self.provider.accounts.values().flat_map(|account| &account.secrets);
-        mask(&self.provider, secrets, false)
+        self.provider.mask_of_all()
     }
 }
 
@@ -231,12 +230,11 @@ impl Lane {
 }
 
 /// A mask for secrets of a provider, tokens among them if it grants some.
-fn mask<'s>(provider: &Provider, secrets: impl IntoIterator<Item = &'s SecretString>, grants: bool) -> Mask {
-    let secrets: Vec<SecretString> = secrets.into_iter().cloned().collect();
+fn mask(provider: &Provider, secrets: &[SecretString], grants: bool) -> Mask {
     let more = if grants { &TOKEN_FIELDS[..] } else { &[] };
     let fields: Vec<String> =
         provider.log.mask.iter().cloned().chain(more.iter().map(|&name| name.to_owned())).collect();
-    Mask::new(&secrets, &fields)
+    Mask::new(secrets, &fields)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl PublisherRules {
         if self.own_user.is_some() && publisher == self.own_user.as_deref() {
             return Ok(());
         }
-        check_publisher(command, publisher, provider, account)?;
+        check_listed(command, publisher, provider, account)?;
         let Some(prefix) = self.bound.bound_to_others(&command.id, publisher) else { return Ok(()) };
         let message = format!(
             "ids that begin with `{prefix}` are bound to another publisher; send the command under an id of your own, or with \
@@ -93,7 +93,7 @@ impl PublisherRules {
 }
 
 /// Holds a command against the publishers of its account. They are not told: whoever publishes need not know them.
-fn check_publisher(
+fn check_listed(
     command: &Command,
     publisher: Option<&str>,
     provider: &Provider,

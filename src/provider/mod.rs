@@ -216,12 +216,15 @@ impl Provider {
         Mask::new(&account.secrets, &self.log.mask)
     }
 
-    /// The mask for a call to an account; for an account that does not exist that of all secrets of the provider.
+    /// Makes the mask for a call to an account; for an account that does not exist that of all accounts.
     #[must_use]
     pub fn mask_of_called(&self, account: &Name) -> Mask {
-        if let Some(account) = self.accounts.get(account) {
-            return self.mask_of(account);
-        }
+        self.accounts.get(account).map_or_else(|| self.mask_of_all(), |account| self.mask_of(account))
+    }
+
+    /// Makes the mask for messages and calls of which nobody knows the account: it hides the secrets of all accounts.
+    #[must_use]
+    pub fn mask_of_all(&self) -> Mask {
         let secrets: Vec<_> = self.accounts.values().flat_map(|account| account.secrets.iter().cloned()).collect();
         Mask::new(&secrets, &self.log.mask)
     }
