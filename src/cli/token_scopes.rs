@@ -48,7 +48,7 @@ pub(super) fn warn_of_unbound_tokens(config: &Config, providers: &[&Provider]) -
     tokens.map(warning).collect()
 }
 
-/// What is wrong with the publisher of a token.
+/// Describes the publisher of a token that no provider or account lists.
 fn unknown_publisher(user: Option<&str>, providers: &[&Provider]) -> Option<String> {
     let user = user?;
     let mut known: Vec<_> = publishers(providers).map(|publisher| publisher.user.clone()).collect();

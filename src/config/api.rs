@@ -21,7 +21,7 @@ pub(crate) const HOST_TOKEN_NAME: &str = "host";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
-    /// Whether there is one. Default true. Environment: `FERRYD_API__ENABLED`.
+    /// True where there is an API. Default true. Environment: `FERRYD_API__ENABLED`.
     pub enabled: bool,
     /// The IP address and port to listen at; port 0 takes a free one. Any other address than a loopback one needs
     /// `allow_plaintext`: the API speaks plain HTTP, TLS is for a proxy in front of it.
@@ -42,7 +42,7 @@ pub struct Api {
     /// at most a quarter of the connections may be without a token that is known.
     /// Default: none. Environment: `FERRYD_API__TRUSTED_PROXIES`, separated by commas.
     pub trusted_proxies: Vec<Network>,
-    /// Who may use it besides the host itself. Default: none.
+    /// The tokens of those who may use it besides the host itself. Default: none.
     /// Environment: none.
     pub tokens: Vec<ApiToken>,
 }
@@ -71,15 +71,15 @@ pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sock
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiToken {
-    /// Who has it; stands in the log, and in the record of what was done with it. `host` is taken.
+    /// The name of whoever has it; stands in the log, and in the record of what was done with it. `host` is taken.
     pub name: Name,
-    /// What it allows.
+    /// The role that it gives.
     #[serde(deserialize_with = "role")]
     pub role: Role,
     /// The token, 16 to 512 characters of `A-Z a-z 0-9 - . _ ~ + / =`. May be `${env:NAME}` or `${file:/path}`.
     pub token: Secret,
-    /// The commands that may be seen with it, and with the role `erase` erased. Default: all. With the role `operate`, `read` and `operate` stand together or
-    /// not at all.
+    /// The commands that may be seen with it, and with the role `erase` erased. Default: all. With the role `operate`, `read` and
+    /// `operate` stand together or not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<CommandScope>,
     /// The commands that may be published and cancelled with it. Default: all.
@@ -148,10 +148,8 @@ impl ApiToken {
         broken.extend(self.broken_scopes(index));
         broken
     }
-}
 
-impl ApiToken {
-    /// What is wrong between the role and the scopes of the entry of this index.
+    /// Every rule between role and scopes that the entry of this index breaks.
     fn broken_scopes(&self, index: usize) -> Vec<Broken> {
         let mut broken = Vec::new();
         if self.publisher.is_some() && self.role != Role::Operate {

@@ -1,4 +1,4 @@
-//! Which commands somebody may see or operate: by type, provider and account.
+//! The commands that somebody may see or operate: by type, provider and account.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -36,7 +36,7 @@ pub struct AccountPath {
     pub account: Name,
 }
 
-/// Why a text is no [`AccountPath`].
+/// The fault of a text that is no [`AccountPath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("is no account: write its provider and its name, such as stripe/default")]
 pub struct InvalidAccountPath;

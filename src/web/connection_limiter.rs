@@ -16,7 +16,8 @@ const IPV6_CLIENT: u8 = 64;
 /// One address has at most this part of all connections, but for those that are new.
 const SHARE: usize = 4;
 
-/// How long a connection is new: its client's first bytes may be on their way, so it gives way only where all places are taken.
+/// The time for which a connection is new: its client's first bytes may be on their way, so it gives way only where all places
+/// are taken.
 const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Tells whether nothing of what a client has sent waits to be read.
@@ -48,7 +49,7 @@ struct PendingConnections {
     next: u64,
     /// Every connection that has not authorised itself and is not exempt, the oldest first.
     all: BTreeMap<u64, PendingConnection>,
-    /// How many of them each client has.
+    /// The number of them that each client has.
     counts: HashMap<IpAddr, usize>,
 }
 
@@ -56,7 +57,7 @@ struct PendingConnection {
     client: IpAddr,
     since: Instant,
     is_silent: SilenceCheck,
-    /// How many requests are being answered on it.
+    /// The number of requests that are being answered on it.
     requests: usize,
     /// A request on it was answered.
     was_answered: bool,
