@@ -70,12 +70,12 @@ impl CommandGate {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page, Failed> {
-        self.commands.list(access.scope(), filter, after, limit).await
+        self.commands.list(within(access, filter), after, limit).await
     }
 
     /// Counts dead letters by how they failed.
     pub(super) async fn count_groups(&self, access: &ReadAccess, filter: Filter) -> Result<Vec<Group>, Failed> {
-        self.commands.groups(access.scope(), filter).await
+        self.commands.groups(within(access, filter)).await
     }
 
     /// Takes a command, and publishes it unless it is known already.
@@ -167,6 +167,11 @@ impl CommandGate {
             _ => Ok(None),
         }
     }
+}
+
+/// Narrows a filter to the commands that may be seen.
+fn within(access: &ReadAccess, filter: Filter) -> Filter {
+    Filter { scope: access.scope().clone(), ..filter }
 }
 
 /// Tells whether a command is in a scope. One of which only a request to cancel it is known is in no limited one.

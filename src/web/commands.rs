@@ -7,7 +7,6 @@ use futures_util::future::BoxFuture;
 
 use crate::domain::command::Command;
 use crate::domain::command_id::CommandId;
-use crate::domain::command_scope::CommandScope;
 use crate::domain::event::{Event, Trace};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::Person;
@@ -40,17 +39,11 @@ pub trait Commands: Send + Sync {
     /// What is known of a command, of all that was in the ledger when this is called.
     fn case<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Option<Arc<Case>>, Failed>>;
 
-    /// A page of the commands in a scope.
-    fn list(
-        &self,
-        scope: &CommandScope,
-        filter: Filter,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Page, Failed>>;
+    /// A page of the commands that are meant.
+    fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>>;
 
-    /// The dead letters in a scope, by how they failed.
-    fn groups(&self, scope: &CommandScope, filter: Filter) -> BoxFuture<'_, Result<Vec<Group>, Failed>>;
+    /// The dead letters that are meant, by how they failed.
+    fn groups(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Group>, Failed>>;
 
     /// What was said to the provider about a command, and what it answered.
     fn exchanges<'a>(&'a self, id: &'a CommandId, case: &'a Case) -> BoxFuture<'a, Result<Found, Failed>>;

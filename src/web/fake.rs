@@ -15,7 +15,6 @@ use super::commands::{Commands, Failed, Standing, Submission, Submitted};
 use super::recorded::follow;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::command_id::CommandId;
-use crate::domain::command_scope::CommandScope;
 use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::effects::Effects;
@@ -215,14 +214,7 @@ impl Commands for Fake {
         .boxed()
     }
 
-    fn list(
-        &self,
-        scope: &CommandScope,
-        filter: Filter,
-        _: Option<Cursor>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Page, Failed>> {
-        let filter = Filter { scope: scope.clone(), ..filter };
+    fn list(&self, filter: Filter, _: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>> {
         async move {
             self.filters.lock().unwrap().push(filter);
             let cases = self.cases.lock().unwrap();
@@ -232,8 +224,7 @@ impl Commands for Fake {
         .boxed()
     }
 
-    fn groups(&self, scope: &CommandScope, filter: Filter) -> BoxFuture<'_, Result<Vec<Group>, Failed>> {
-        let filter = Filter { scope: scope.clone(), ..filter };
+    fn groups(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Group>, Failed>> {
         async move {
             self.filters.lock().unwrap().push(filter);
             Err(Failed::Index("disk full at /secret/place".to_owned()))

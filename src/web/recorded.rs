@@ -20,7 +20,6 @@ use crate::amqp::message::{Message, TooLong, short, with_user};
 use crate::amqp::topology::Names;
 use crate::domain::command::ANY;
 use crate::domain::command_id::CommandId;
-use crate::domain::command_scope::CommandScope;
 use crate::domain::event::Event;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::{Fact, Opened, Opening, Person, Reason, Record, Step};
@@ -211,19 +210,11 @@ impl Commands for Recorded {
         .boxed()
     }
 
-    fn list(
-        &self,
-        scope: &CommandScope,
-        filter: Filter,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Page, Failed>> {
-        let filter = Filter { scope: scope.clone(), ..filter };
+    fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>> {
         self.ask(move |index| index.list(&filter, after.as_ref(), limit)).boxed()
     }
 
-    fn groups(&self, scope: &CommandScope, filter: Filter) -> BoxFuture<'_, Result<Vec<Group>, Failed>> {
-        let filter = Filter { scope: scope.clone(), ..filter };
+    fn groups(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Group>, Failed>> {
         self.ask(move |index| index.groups(&filter)).boxed()
     }
 
