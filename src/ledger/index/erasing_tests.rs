@@ -137,6 +137,29 @@ fn contents_that_are_old_leave_the_files_and_ids_stay() {
 }
 
 #[test]
+fn a_ruling_is_kept_for_a_day_however_long_its_command_is() {
+    let dir = TempDir::new().unwrap();
+    let index = Index::open(dir.path(), KEY).unwrap();
+    let sample = Sample::new("order-1", 0);
+    let noted = |number: u64, text: &str, at: Timestamp| {
+        let success = Success { result: Some(json!({ "mail": text })), ..Success::default() };
+        let moment = Moment { generation: 0, attempt: 1, at: seconds(0) };
+        let event = Event::new(sample.identity.clone(), moment, Happening::Completed(success), Trace::default());
+        let ruling =
+            NotedRuling { id: record_id(number), command: sample.id(), ruling: Ruling::Ended(Box::new(event)) };
+        let saved = Changes { rulings: vec![ruling], ..changes([(&sample, sample.completed())], number) };
+        index.save(&saved, at).unwrap();
+    };
+    let hour = Timestamp::now() - std::time::Duration::from_hours(1);
+    noted(4, "told-long-ago", hour - std::time::Duration::from_hours(24));
+    noted(5, "told-just-now", hour);
+    assert_eq!(index.forget(seconds(-1)).unwrap(), 0);
+    index.scrub().unwrap();
+    assert!(!holds(&dir, "told-long-ago") && holds(&dir, "told-just-now"));
+    assert!(index.ruling(&record_id(4)).unwrap().is_none() && index.ruling(&record_id(5)).unwrap().is_some());
+}
+
+#[test]
 fn an_index_that_nobody_uses_is_deleted_and_one_in_use_is_not() {
     let dir = TempDir::new().unwrap();
     let (first, second) = (Index::open(dir.path(), KEY).unwrap(), Index::open(dir.path(), KEY).unwrap());

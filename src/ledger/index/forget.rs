@@ -38,7 +38,7 @@ pub(super) fn find(conn: &Connection, older_than: i64) -> Result<Vec<Over>, Inde
 }
 
 /// Forgets commands, unless they have changed, and what else nobody has asked for since before `older_than`. Returns how many
-/// commands it was. Writers that wrote one record only are forgotten where that was before `visitors_before`.
+/// commands it was. Writers that wrote one record only, and rulings, are forgotten where that was before `visitors_before`.
 pub(super) fn forget(
     conn: &mut Connection,
     over: &[Over],
@@ -66,7 +66,8 @@ pub(super) fn forget(
     tx.execute("DELETE FROM writers WHERE seen < ?1", [older_than])?;
     // Nor does one that has written nothing but its first record, a marker: a command of the command line.
     tx.execute("DELETE FROM writers WHERE number = 1 AND seen < ?1", [visitors_before])?;
-    tx.execute("DELETE FROM rulings WHERE at < ?1", [older_than])?;
+    // Nor does anybody wait so long for what became of a record; it may hold contents of a command.
+    tx.execute("DELETE FROM rulings WHERE at < ?1", [visitors_before])?;
     tx.execute("UPDATE meta SET value = max(value, ?1) WHERE name = 'oldest'", [older_than])?;
     tx.commit()?;
     Ok(usize::try_from(counts.values().sum::<i64>()).unwrap_or(0))

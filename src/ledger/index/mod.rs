@@ -234,7 +234,7 @@ impl Index {
     }
 
     /// Forgets commands that are over since before `older_than`, some of them: call it again until it returns 0, and let
-    /// others write in between. Dead letters stay. Also forgets writers and rulings of that age.
+    /// others write in between. Dead letters stay. Also forgets writers of that age, and rulings that are a day old.
     ///
     /// # Errors
     /// As of [`save`](Self::save).

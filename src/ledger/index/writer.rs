@@ -19,7 +19,8 @@ use crate::domain::ledger::ruling::Ruling;
 
 /// How many unreadable lines are kept, the latest, and how much of each, in bytes. All are counted.
 const KEPT_LINES: i64 = 1_000;
-/// For how long writers are kept that wrote one record, in milliseconds: each question from the command line is one.
+/// For how long writers are kept that wrote one record, in milliseconds: each question from the command line is one. So long are
+/// rulings kept, too, for which somebody may wait.
 const VISITORS_KEPT: i64 = 24 * 3_600 * 1_000;
 const KEPT_BYTES: usize = 4_096;
 
