@@ -14,6 +14,8 @@ mod fault;
 #[cfg(test)]
 mod fixture;
 pub mod link;
+#[cfg(test)]
+mod overrides_tests;
 mod parse;
 mod payload;
 mod proof;

@@ -51,11 +51,18 @@ pub(super) fn read(
     let own = Source::parse(file, text)?;
     let faults = Faults::default();
     let mut value = own.value().clone();
-    shape::prune(&SCHEMA, &mut value, &faults.place());
-    let Ok(below) = catalog_source(&value, file, &faults.place()) else { return Err(faults.located(&[&own])) };
+    let below = match catalog_source(&value, file, &faults.place()) {
+        Ok(below) => below,
+        Err(()) => {
+            shape::prune(&SCHEMA, &mut value, &faults.place());
+            return Err(faults.located(&[&own]));
+        }
+    };
+    // A file over the catalog's may state one key of a table: what a table must have is looked for when both are one.
     if let Some(below) = &below {
         value = source::merge(inherited(below, &value), &value);
     }
+    shape::prune(&SCHEMA, &mut value, &faults.place());
     let has_endpoint = value.get("webhook").is_some();
     let names_command_token = value.to_string().contains(COMMAND_TOKEN);
     if secrecy == Secrecy::Placeholders {
