@@ -182,7 +182,7 @@ impl Pipeline {
             return self.poisoned(lane, order).await;
         };
         self.memory.recall(&mut order.parcel, Some(operation));
-        if !operation.reads && self.memory.has_lost(&order.parcel).await? {
+        if !operation.repeatable && self.memory.has_lost(&order.parcel).await? {
             order.progress_mut().unknown = true;
         }
         if order.parcel.fresh && self.memory.ledger().is_some() {
@@ -327,7 +327,7 @@ impl Pipeline {
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(interpret)).unwrap_or_else(|_| {
             Outcome::Unknown(Failure::new("panic", "interpreting the answer failed in ferryd itself; see its log"))
         });
-        let outcome = if operation.reads { outcome.of_read() } else { outcome };
+        let outcome = if operation.repeatable { outcome.of_read() } else { outcome };
         let attempt = order.progress().attempt;
         order.progress_mut().record(Attempted::new(attempt, started, elapsed, &outcome));
         outcome
@@ -385,5 +385,6 @@ fn call_of(order: &Order) -> Call<'_> {
         provider_reference: progress.provider_reference.as_deref(),
         callback_url: order.callback_url.as_deref(),
         command_token: progress.token.as_deref(),
+        in_doubt: progress.unknown,
     }
 }

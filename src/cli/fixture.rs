@@ -95,7 +95,7 @@ fn operation(key: bool, accept_duplicates: bool, retry: RetryPolicy) -> Operatio
         poll: None,
         lookup: None,
         payload: PayloadSchema::any(),
-        reads: false,
+        repeatable: false,
         accept_duplicates,
     }
 }

@@ -123,7 +123,7 @@ struct DescribedOperation {
     name: String,
     /// How long the provider remembers an idempotency key; absent where it takes none.
     key_retention: Option<String>,
-    reads: bool,
+    repeatable: bool,
     accept_duplicates: bool,
     retry: Schedule,
     /// How long the provider may take to finish what it has accepted.
@@ -220,7 +220,7 @@ impl DescribedOperation {
         Self {
             name: name.to_string(),
             key_retention: retention,
-            reads: operation.reads,
+            repeatable: operation.repeatable,
             accept_duplicates: operation.accept_duplicates,
             retry: Schedule::of(&operation.retry),
             deadline: format_duration(operation.deadline),
@@ -250,7 +250,7 @@ impl DescribedOperation {
     fn cells(&self) -> [String; 6] {
         let key = match (&self.key_retention, self.accept_duplicates) {
             (Some(retention), _) => format!("for {retention}"),
-            (None, _) if self.reads => "not needed, it only reads".to_owned(),
+            (None, _) if self.repeatable => "not needed, repeating does no harm".to_owned(),
             (None, false) => "none".to_owned(),
             (None, true) => "none, duplicates accepted".to_owned(),
         };

@@ -113,6 +113,7 @@ fn show(
         provider_reference: None,
         callback_url: callback_url.as_deref(),
         command_token: provider.echo_tokens.as_ref().map(EchoTokens::example),
+        in_doubt: false,
     };
     let sensitive = operation.payload.sensitive_values(&command.payload);
     let mask = provider.mask_of(account).with_values(&sensitive).capped_at(usize::MAX);

@@ -46,6 +46,7 @@ pub(super) fn call(command: &Command) -> Call<'_> {
         provider_reference: None,
         callback_url: None,
         command_token: None,
+        in_doubt: false,
     }
 }
 

@@ -120,6 +120,7 @@ impl HostileSite {
             provider_reference: None,
             callback_url: Some(&self.callback_url),
             command_token: Some(&self.echo_token),
+            in_doubt: false,
         }
     }
 

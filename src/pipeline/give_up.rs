@@ -18,7 +18,7 @@ impl Pipeline {
     /// Gives a message up whose handling panicked. Once something may have been sent, its outcome is unknown.
     pub(super) async fn poisoned(&self, lane: &Lane, order: &mut Order) -> Result<Outgoing, BrokerError> {
         let operation = lane.provider.operations.get(&order.command.operation);
-        let sent = order.progress().first_sent.is_some() && !operation.is_some_and(|operation| operation.reads);
+        let sent = order.progress().first_sent.is_some() && !operation.is_some_and(|operation| operation.repeatable);
         let kind = if sent { Kind::Unresolved } else { Kind::Poison };
         self.follow(lane, order, Decision::GiveUp(kind, panicked())).await
     }

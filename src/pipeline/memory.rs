@@ -284,7 +284,7 @@ pub(super) fn held(parcel: &Parcel) -> Held {
 fn guard(operation: &Operation, ttl: Duration) -> Guard {
     let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
     match operation.idempotency {
-        _ if operation.reads => Guard::Harmless,
+        _ if operation.repeatable => Guard::Harmless,
         Some(_) => Guard::Key(ttl_ms),
         None => Guard::Claim(ttl_ms),
     }

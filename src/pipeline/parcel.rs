@@ -267,7 +267,7 @@ impl Parcel {
     /// Assumes that a request may have been sent which this message does not tell of: its holder died, or the broker
     /// gave the delivery to another. The key that was used then can only have been this generation's.
     pub fn assume_sent(&mut self, operation: Option<&Operation>) {
-        if operation.is_some_and(|operation| operation.reads) || self.travel.progress.inquiry.is_some() {
+        if operation.is_some_and(|operation| operation.repeatable) || self.travel.progress.inquiry.is_some() {
             return;
         }
         self.travel.progress.unknown = true;

@@ -80,7 +80,7 @@ fn operation(longest_key: usize) -> Operation {
         poll: None,
         lookup: None,
         payload: crate::provider::PayloadSchema::any(),
-        reads: false,
+        repeatable: false,
         accept_duplicates: false,
     }
 }

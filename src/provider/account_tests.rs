@@ -66,6 +66,7 @@ fn request(account: &Account) -> Request {
         provider_reference: None,
         callback_url: None,
         command_token: None,
+        in_doubt: false,
     };
     account.adapter.request(&call).unwrap()
 }

@@ -23,6 +23,7 @@ fn ask(provider: &Provider, operation: &str, payload: &Value, purpose: Purpose, 
         provider_reference: Some("ref_1"),
         callback_url: None,
         command_token: None,
+        in_doubt: false,
     };
     let request = provider.default_account().unwrap().adapter.inquire(&call, purpose).unwrap();
     let answer = Answer::Reply(reply(200, answer));
@@ -132,6 +133,7 @@ fn a_payment_is_found_by_its_token_alone_where_one_was_sent() {
             provider_reference: None,
             callback_url: None,
             command_token: token,
+            in_doubt: false,
         };
         let adapter = &stripe.default_account().unwrap().adapter;
         let request = adapter.inquire(&call, Purpose::Lookup).unwrap();
@@ -148,7 +150,7 @@ fn only_what_the_providers_document_is_promised_about_questions() {
     let table = [
         // provider, operation, deadline in days, whether it is polled, whether it is looked up
         ("stripe", "charge", 21, true, true),
-        ("stripe", "refund", 50, true, false),
+        ("stripe", "refund", 50, true, true),
         ("stripe", "cancel", 7, false, false),
         ("stripe", "retrieve", 7, false, false),
         ("twilio", "send_sms", 7, false, false),
@@ -189,8 +191,43 @@ fn a_payment_that_stripe_cancels_is_named_by_its_command() {
             provider_reference: None,
             callback_url: None,
             command_token: None,
+            in_doubt: false,
         };
         let affected = provider.default_account().unwrap().adapter.affected(&call);
         assert_eq!(affected.as_deref(), expected, "{operation}");
+    }
+}
+
+#[test]
+fn a_refund_that_stripe_has_paid_already_is_somebody_elses_unless_an_earlier_call_may_have_made_it() {
+    let (stripe, command) = (provider("stripe"), command("refund", &json!({"payment_intent": "pi_1"})));
+    let adapter = &stripe.default_account().unwrap().adapter;
+    let call = |in_doubt| Call {
+        command: &command,
+        key: None,
+        generation: 0,
+        attempt: 2,
+        provider_reference: None,
+        callback_url: None,
+        command_token: Some("T"),
+        in_doubt,
+    };
+    let refused = Answer::Reply(reply(400, &json!({"error": {"code": "charge_already_refunded"}})));
+    for (in_doubt, expected) in [(false, "declined"), (true, "lookup")] {
+        let outcome = adapter.interpret(&call(in_doubt), &refused).masked(&Mask::default());
+        assert_eq!(outcome.verdict().as_str(), expected, "{in_doubt}");
+    }
+
+    let request = adapter.inquire(&call(true), Purpose::Lookup).unwrap();
+    assert_eq!(request.url.as_str(), "https://api.stripe.com/v1/refunds?payment_intent=pi_1&limit=100");
+    let refund = |token: Value| json!({"id": "re_1", "status": "succeeded", "metadata": {"ferry_token": token}});
+    for (refunds, is_found) in [
+        (json!([refund(json!("U")), refund(json!("T"))]), true),
+        (json!([refund(json!("U")), {"id": "re_2", "status": "succeeded", "metadata": {}}]), false),
+        (json!([]), false),
+    ] {
+        let answer = Answer::Reply(reply(200, &json!({ "data": refunds })));
+        let looked_up = adapter.looked_up(&call(true), &answer).masked(&Mask::default());
+        assert_eq!(matches!(looked_up, LookedUp::Found(_)), is_found, "{refunds}");
     }
 }

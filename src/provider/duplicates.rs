@@ -26,7 +26,7 @@ pub enum Repetition {
 /// How a second copy of a command ends at an operation of a provider of this type.
 #[must_use]
 pub fn repetition(kind: &Name, operation: &Operation) -> Repetition {
-    if operation.idempotency.is_some() || operation.reads {
+    if operation.idempotency.is_some() || operation.repeatable {
         Repetition::Safe
     } else if operation.accept_duplicates || kind.as_str() != PAYMENT {
         Repetition::Tolerated
@@ -69,7 +69,7 @@ mod tests {
                 poll: None,
                 lookup: None,
                 payload: PayloadSchema::any(),
-                reads: false,
+                repeatable: false,
                 accept_duplicates,
             };
             let kind: Name = kind.parse().unwrap();

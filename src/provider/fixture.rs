@@ -81,6 +81,7 @@ pub(super) fn request_under(
         provider_reference: None,
         callback_url: None,
         command_token: None,
+        in_doubt: false,
     };
     let account = provider.default_account().unwrap();
     account.adapter.request(&call).map_err(|failure| failure.masked(&provider.mask_of(account)))
@@ -103,6 +104,7 @@ pub(super) fn interpret(provider: &Provider, operation: &str, payload: &Value, r
         provider_reference: None,
         callback_url: None,
         command_token: None,
+        in_doubt: false,
     };
     opened(provider, |adapter| adapter.interpret(&call, &Answer::Reply(reply)))
 }

@@ -45,6 +45,7 @@ fn request(provider: &Provider, account: &str) -> Request {
         provider_reference: None,
         callback_url,
         command_token: None,
+        in_doubt: false,
     };
     provider.default_account().unwrap().adapter.request(&call).unwrap()
 }
@@ -156,6 +157,7 @@ fn sent_to_twilio(webhook: &str, configured: bool, payload: &serde_json::Value) 
         provider_reference: None,
         callback_url,
         command_token: None,
+        in_doubt: false,
     };
     let body = provider.default_account().unwrap().adapter.request(&call).unwrap().body;
     (provider, url::form_urlencoded::parse(&body).into_owned().collect())

@@ -160,6 +160,8 @@ pub struct Call<'a> {
     /// The token beside the command's id; empty where there is none, `None` where the request was sent by a version that knew
     /// none.
     pub command_token: Option<&'a str>,
+    /// Whether an earlier call of the generation may have acted.
+    pub in_doubt: bool,
 }
 
 /// One configured provider.
@@ -252,8 +254,9 @@ pub struct Operation {
     pub lookup: Option<LookupPolicy>,
     /// Checks a payload; says what is wrong, one line for each fault.
     pub payload: PayloadSchema,
-    /// Whether its request only asks for something (GET): whatever came of it, it may be made again (RFC 9110, 9.2.1).
-    pub reads: bool,
+    /// Whether its request may be made again whatever came of it: it only asks for something (GET; RFC 9110, 9.2.1), or its file
+    /// says that another one does no harm.
+    pub repeatable: bool,
     /// Whether an operator accepted that an operation without idempotency may be called twice when a delivery is repeated.
     pub accept_duplicates: bool,
 }

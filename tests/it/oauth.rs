@@ -72,6 +72,7 @@ impl Scene {
             provider_reference: None,
             callback_url: None,
             command_token: None,
+            in_doubt: false,
         };
         self.lane().account.adapter.request(&call).unwrap()
     }

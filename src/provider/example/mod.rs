@@ -125,6 +125,7 @@ fn differences(provider: &Provider, name: &Name, operation: &Operation, example:
         provider_reference: None,
         callback_url: callback_url.as_deref(),
         command_token: None,
+        in_doubt: false,
     };
     if example.request.is_some() || example.reply.is_none() {
         match (account.adapter.request(&call), &example.request) {
@@ -135,7 +136,7 @@ fn differences(provider: &Provider, name: &Name, operation: &Operation, example:
     }
     if let Some(reply) = &example.reply {
         let outcome = account.adapter.interpret(&call, &Answer::Reply(answer(reply))).masked(&mask);
-        let outcome = if operation.reads { outcome.of_read() } else { outcome };
+        let outcome = if operation.repeatable { outcome.of_read() } else { outcome };
         match &example.outcome {
             Some(expected) => compare_outcome(expected, &outcome, &mut found),
             None => found.push(Difference::new("outcome", Json::Null, outcome.verdict().as_str())),

@@ -168,6 +168,7 @@ fn nothing_sent_is_transient_and_half_an_answer_unknown() {
         provider_reference: None,
         callback_url: None,
         command_token: None,
+        in_doubt: false,
     };
     let failure = Failure::new("timeout", "no answer within 30s");
     let interpret = |answer| opened(&provider, |adapter| adapter.interpret(&call, &answer));

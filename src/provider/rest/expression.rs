@@ -27,7 +27,7 @@ const IN_REQUESTS: [&str; 8] =
     ["payload", "command", "metadata", "account", "secrets", "key", callback_url::NAME, COMMAND_TOKEN];
 
 /// Variables of expressions that look at an answer, besides those of requests.
-const IN_ANSWERS: [&str; 4] = ["status", "headers", "body", "text"];
+const IN_ANSWERS: [&str; 5] = ["status", "headers", "body", "text", "in_doubt"];
 
 /// Variables of expressions that look at a provider's webhook call.
 const IN_WEBHOOKS: [&str; 7] = ["method", "url", "headers", "query", "body", "text", "secrets"];

@@ -215,6 +215,10 @@ pub(super) struct OperationFile {
     pub(super) currency: Option<String>,
     /// The provider's promise to act once under one key. Absent: it makes none.
     pub(super) idempotency: Option<IdempotencyFile>,
+    /// Whether another call does no harm, whatever came of the first: a quote, a tracker that the provider makes once, a draft.
+    /// A call without an answer is then made again. Requests with `GET` are that by themselves.
+    #[serde(default)]
+    pub(super) repeatable: bool,
     /// The most time for a whole exchange; a duration up to `10m`. Default: the provider's.
     pub(super) timeout: Option<String>,
     /// How the answer is read.

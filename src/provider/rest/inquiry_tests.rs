@@ -63,6 +63,7 @@ fn with_call<T>(reference: Option<&str>, then: impl FnOnce(&Call<'_>) -> T) -> T
         provider_reference: reference,
         callback_url: None,
         command_token: None,
+        in_doubt: false,
     })
 }
 

@@ -213,6 +213,7 @@ impl Rest {
             ("key", key),
             (callback_url::NAME, call.callback_url.map_or(Value::UNDEFINED, Value::from)),
             (COMMAND_TOKEN, call.command_token.map_or(Value::UNDEFINED, Value::from)),
+            ("in_doubt", call.in_doubt.into()),
             ("provider_reference", call.provider_reference.map_or(Value::UNDEFINED, Value::from)),
         ];
         Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())

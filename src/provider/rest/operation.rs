@@ -78,6 +78,10 @@ pub(super) fn compile(
     }
     let payload = payload(file, from.folder, place);
     let accept_duplicates = file.accept_duplicates.unwrap_or(from.accept_duplicates);
+    if file.repeatable && file.idempotency.is_some() {
+        let text = "is for operations that may act again; one with `idempotency` acts once under its key: leave one of them out";
+        place.key("repeatable").refuse(text);
+    }
     let reads = file.request.as_ref().is_some_and(|request| request.method == Some(Method::Get));
     let operation = Operation {
         idempotency,
@@ -86,7 +90,7 @@ pub(super) fn compile(
         poll,
         lookup,
         payload: payload?,
-        reads,
+        repeatable: reads || file.repeatable,
         accept_duplicates,
     };
     Some((operation, RestOperation { request: request?, reading, poll: asking_end, lookup: asking_act, affects }))
