@@ -1,6 +1,7 @@
 //! Provider files that change one key of a catalog file, and nothing else.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
@@ -55,7 +56,7 @@ fn every_key_of_the_catalog_can_be_stated_alone() {
                 && let Err(errors) =
                     read(&overriding(name, &path, value), "providers/test.toml", &defaults(), Secrecy::Placeholders)
             {
-                faults += &format!("{name} {}\n{}", path.join("."), lines(&errors));
+                writeln!(faults, "{name} {}\n{}", path.join("."), lines(&errors)).unwrap();
             }
         }
     }

@@ -51,12 +51,9 @@ pub(super) fn read(
     let own = Source::parse(file, text)?;
     let faults = Faults::default();
     let mut value = own.value().clone();
-    let below = match catalog_source(&value, file, &faults.place()) {
-        Ok(below) => below,
-        Err(()) => {
-            shape::prune(&SCHEMA, &mut value, &faults.place());
-            return Err(faults.located(&[&own]));
-        }
+    let Ok(below) = catalog_source(&value, file, &faults.place()) else {
+        shape::prune(&SCHEMA, &mut value, &faults.place());
+        return Err(faults.located(&[&own]));
     };
     // A file over the catalog's may state one key of a table: what a table must have is looked for when both are one.
     if let Some(below) = &below {
