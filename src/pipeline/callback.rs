@@ -44,6 +44,7 @@ use crate::domain::ledger::record::RecordId;
 use crate::domain::lifecycle::Kind;
 use crate::domain::received::{ReceivedData, ReceivedEvent};
 use crate::domain::retry::Rung;
+use crate::ledger::Ledger;
 use crate::provider::Provider;
 
 /// How often a call has waited for its command to become known.
@@ -196,58 +197,12 @@ impl Callbacks {
             None => None,
         };
         if let Some((ledger, identity)) = known {
-            let id = identity.id.clone();
             if tried <= TOLD_AFTER && !travel.told {
                 following.messages.extend(self.told(callback, item, &notice, Some(identity.clone())));
             }
-            let mut case = ledger.case(&id);
-            let mut about = about_of(&notice, case.as_deref());
-            if about == About::Another {
-                // Not unless everything that is on record of it is known here.
-                ledger.barrier().await?;
-                case = ledger.case(&id);
-                about = about_of(&notice, case.as_deref());
-            }
-            match happening(&notice.meaning) {
-                Some(_) if about == About::Unclear && tried < MOST_WAITS => {
-                    following.again(item, tried + 1, true);
-                }
-                Some(_) if about == About::Another => {
-                    following.messages.extend(self.pipeline.tell_another(ledger, identity, &notice).await?);
-                }
-                Some(_) if about != About::Latest => {
-                    let reference = notice.reference.as_deref().unwrap_or_default();
-                    let command = id.as_str();
-                    warn!(
-                        command.id = command,
-                        reference, "a webhook call is about an earlier call of its command; it decides nothing"
-                    );
-                }
-                Some(_) if let Some(conflict) = case.as_deref().and_then(|case| find_mismatch(case, &notice)) => {
-                    self.pipeline.record_conflict(&conflict).await?;
-                    following.messages.extend(self.pipeline.outbox.contradicted(&conflict).messages);
-                }
-                Some(happening) => match self.pipeline.decide(ledger, &id, happening).await? {
-                    Decided::Yes(outgoing) => following.add(&id, outgoing),
-                    Decided::NotYet => following.again(item, FOREIGN_WAIT, true),
-                    Decided::Overtaken if tried < MOST_WAITS => following.again(item, tried + 1, true),
-                    // It was never called in all that time.
-                    Decided::Overtaken => {
-                        following.messages.extend(self.pipeline.tell_another(ledger, identity, &notice).await?);
-                    }
-                },
-                None if notice.meaning == Meaning::Lookup => {
-                    let question = case.as_ref().and_then(|case| self.pipeline.asked_now(case, Some(Purpose::Lookup)));
-                    // Its call may run still: what it comes to can be asked about then.
-                    let may_come = case.is_some_and(|case| case.ending.is_none()) && tried < MOST_WAITS_TO_ASK;
-                    if question.is_none() && may_come {
-                        following.again(item, tried + 1, true);
-                    }
-                    // Anybody who knows the provider's id for it can make calls that nothing proves.
-                    let may_ask = |_: &Message| callback.is_verified || self.unverified_lookups.take(&id);
-                    following.messages.extend(question.filter(may_ask));
-                }
-                None => {}
+            let sharing = self.sharing(ledger, &callback.account, &notice, &identity).await;
+            for identity in std::iter::once(identity).chain(sharing) {
+                self.follow_for(ledger, identity, callback, (item, &notice), tried, following).await?;
             }
             return Ok(());
         }
@@ -268,6 +223,69 @@ impl Callbacks {
         } else if !tells {
             let reference = notice.reference.as_deref().unwrap_or_default();
             info!(provider = %callback.provider, callback = %callback.id, reference, "a webhook call belongs to no command");
+        }
+        Ok(())
+    }
+
+    /// What follows from one notice for a command that it is about.
+    async fn follow_for(
+        &self,
+        ledger: &Ledger,
+        identity: Identity,
+        callback: &Callback,
+        (item, notice): (usize, &Notice),
+        tried: usize,
+        following: &mut Following,
+    ) -> Result<(), BrokerError> {
+        let id = identity.id.clone();
+        let mut case = ledger.case(&id);
+        let mut about = about_of(notice, case.as_deref());
+        if about == About::Another {
+            // Not unless everything that is on record of it is known here.
+            ledger.barrier().await?;
+            case = ledger.case(&id);
+            about = about_of(notice, case.as_deref());
+        }
+        match happening(&notice.meaning) {
+            Some(_) if about == About::Unclear && tried < MOST_WAITS => {
+                following.again(item, tried + 1, true);
+            }
+            Some(_) if about == About::Another => {
+                following.messages.extend(self.pipeline.tell_another(ledger, identity, notice).await?);
+            }
+            Some(_) if about != About::Latest => {
+                let reference = notice.reference.as_deref().unwrap_or_default();
+                let command = id.as_str();
+                warn!(
+                    command.id = command,
+                    reference, "a webhook call is about an earlier call of its command; it decides nothing"
+                );
+            }
+            Some(_) if let Some(conflict) = case.as_deref().and_then(|case| find_mismatch(case, notice)) => {
+                self.pipeline.record_conflict(&conflict).await?;
+                following.messages.extend(self.pipeline.outbox.contradicted(&conflict).messages);
+            }
+            Some(happening) => match self.pipeline.decide(ledger, &id, happening).await? {
+                Decided::Yes(outgoing) => following.add(&id, outgoing),
+                Decided::NotYet => following.again(item, FOREIGN_WAIT, true),
+                Decided::Overtaken if tried < MOST_WAITS => following.again(item, tried + 1, true),
+                // It was never called in all that time.
+                Decided::Overtaken => {
+                    following.messages.extend(self.pipeline.tell_another(ledger, identity, notice).await?);
+                }
+            },
+            None if notice.meaning == Meaning::Lookup => {
+                let question = case.as_ref().and_then(|case| self.pipeline.asked_now(case, Some(Purpose::Lookup)));
+                // Its call may run still: what it comes to can be asked about then.
+                let may_come = case.is_some_and(|case| case.ending.is_none()) && tried < MOST_WAITS_TO_ASK;
+                if question.is_none() && may_come {
+                    following.again(item, tried + 1, true);
+                }
+                // Anybody who knows the provider's id for it can make calls that nothing proves.
+                let may_ask = |_: &Message| callback.is_verified || self.unverified_lookups.take(&id);
+                following.messages.extend(question.filter(may_ask));
+            }
+            None => {}
         }
         Ok(())
     }

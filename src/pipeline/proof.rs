@@ -58,6 +58,31 @@ impl Callbacks {
         }
     }
 
+    /// The other commands that wait for what a notice is about. A call that may be made again can have come to the same thing for
+    /// several commands, such as the tracker of one parcel: the notice is for each of them.
+    pub(super) async fn sharing(
+        &self,
+        ledger: &Ledger,
+        account: &Name,
+        notice: &Notice,
+        found: &Identity,
+    ) -> Vec<Identity> {
+        let is_repeatable = |identity: &Identity| {
+            let operation = identity.operation.as_ref().and_then(|name| self.provider.operations.get(name));
+            operation.is_some_and(|operation| operation.repeatable)
+        };
+        let Some(reference) = notice.reference.as_deref().filter(|_| is_repeatable(found)) else { return Vec::new() };
+        // What was told a moment ago is not in the index yet.
+        ledger.flush().await;
+        let ids = ledger.index().called(reference).unwrap_or_else(|error| {
+            warn!(%error, "failed to read the ledger's index");
+            Vec::new()
+        });
+        let waits = |id: &&CommandId| ledger.case(id).is_some_and(|case| case.state() == State::Waiting);
+        let others = ids.iter().filter(|id| **id != found.id).filter(waits);
+        others.filter_map(|id| self.own(ledger, account, id)).filter(is_repeatable).collect()
+    }
+
     fn own(&self, ledger: &Ledger, account: &Name, id: &CommandId) -> Option<Identity> {
         let case = ledger.case(id)?;
         let opening = case.opening.as_ref().filter(|opening| opening.is_of(&self.provider.name, account))?;

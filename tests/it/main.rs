@@ -52,6 +52,7 @@ mod removed;
 mod rig;
 mod sandbox;
 mod schedule;
+mod shared_reference;
 mod shutdown;
 mod tls_server;
 mod truncated;
