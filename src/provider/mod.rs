@@ -317,6 +317,10 @@ mod catalog_requests_tests;
 #[cfg(test)]
 mod catalog_tests;
 #[cfg(test)]
+mod constraint_tests;
+#[cfg(test)]
 mod docs_tests;
 #[cfg(test)]
 mod file_error_tests;
+#[cfg(test)]
+mod payload_limits;
