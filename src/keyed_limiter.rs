@@ -1,4 +1,4 @@
-//! Limits how often something may happen for each of many keys, with bounded memory.
+//! Limits how often something may happen for each of many keys, with memory for those alone that have not their whole burst now.
 
 use std::hash::Hash;
 use std::num::NonZeroU32;
@@ -9,7 +9,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-/// The most keys that are remembered before those that have their whole burst again are forgotten.
+/// The most keys that are remembered before those that have their whole burst again are looked for and forgotten.
 const MOST_KEYS: usize = 10_000;
 
 /// Limits events to so many at once, and then one in each interval, for each key.

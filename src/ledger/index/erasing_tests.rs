@@ -170,3 +170,23 @@ fn an_index_that_nobody_uses_is_deleted_and_one_in_use_is_not() {
     assert_eq!((used.exists(), unused.exists(), others.exists()), (true, false, true));
     drop(first);
 }
+
+#[test]
+fn what_a_process_erased_before_it_died_leaves_the_files_though_somebody_reads_them_at_the_next_start() {
+    let dir = TempDir::new().unwrap();
+    let index = Index::open(dir.path(), KEY).unwrap();
+    let (sample, other) = (Sample::new("order-1", 0).saying("secret-text"), Sample::new("order-2", 0));
+    index.save(&changes([(&sample, sample.completed())], 1), seconds(0)).unwrap();
+    let mut paths = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let database = paths.find(|path| std::fs::read(path).unwrap().starts_with(b"SQLite format 3")).unwrap();
+    let reader = rusqlite::Connection::open(database).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM commands").unwrap();
+    index.save(&changes([(&sample, sample.erased(sample.completed()))], 2), seconds(1)).unwrap();
+    drop(index);
+
+    let index = Index::open(dir.path(), KEY).unwrap();
+    assert!(holds(&dir, "secret-text"), "the reader has it still");
+    drop(reader);
+    index.save(&changes([(&other, other.completed())], 3), seconds(2)).unwrap();
+    assert!(!holds(&dir, "secret-text"));
+}

@@ -49,12 +49,12 @@ impl Writer {
         }
         let facets = Facets::load(&conn)?;
         Upserts::prepare(&conn)?;
-        // Whoever had it before may have died after an erasure.
-        erasing::empty_wal(&conn)?;
+        // Whoever had it before may have died after an erasure. A reader that is in the way then is none at a later save.
+        let unscrubbed = !erasing::empty_wal(&conn)?;
         // Not before something was written is there a `-wal` file to be missed.
         schema::set_meta(&conn, "opened", now.as_millisecond())?;
         slot.mark_open().map_err(at_file)?;
-        Ok(Self { conn, facets, unscrubbed: false })
+        Ok(Self { conn, facets, unscrubbed })
     }
 
     /// Saves all of `changes`, or nothing.
