@@ -11,11 +11,15 @@ use crate::amqp::connection::AmqpSettings;
 use crate::amqp::topology::Names;
 use crate::config::Config;
 use crate::domain::command_id::CommandId;
+use crate::domain::dead_letter::DeadLetter;
 use crate::domain::ledger::case::Case;
 use crate::domain::name::Name;
 use crate::operator::queues::{all_dead_queues, dead_queues, provider_names};
 use crate::operator::register::{Place, Register};
 use crate::operator::{Operator, OperatorError};
+
+/// The most messages that were refused under an id of which a command tells.
+const MAX_REFUSED: u32 = 20;
 
 /// The configuration, where it leads to, and something to run on.
 pub(super) struct Desk {
@@ -49,25 +53,26 @@ impl Desk {
         Ok(Register::open(&self.operator, &place, |records| progress.tell(records)).await?)
     }
 
-    /// What the ledger says of a command.
-    pub(super) fn case(&self, id: &CommandId) -> Result<Option<Arc<Case>>, CommandError> {
+    /// Finds a command in the ledger, and the messages that were refused under its id, some of them where there are many.
+    pub(super) fn case_and_refused(&self, id: &CommandId) -> Result<(Option<Arc<Case>>, Vec<CommandId>), CommandError> {
         self.runtime.block_on(async {
             let register = self.register().await?;
             let case = register.case(id);
+            let refused =
+                if id.is_refused() { Ok(Vec::new()) } else { register.index().await.refused_under(id, MAX_REFUSED) };
             register.close().await;
-            Ok(case?)
+            Ok((case?, refused.map_err(OperatorError::from)?))
         })
     }
 
-    /// Finds a command in the ledger, and the messages that were refused under its id, some of them where there are many.
-    pub(super) fn case_and_refused(&self, id: &CommandId) -> Result<(Option<Arc<Case>>, Vec<CommandId>), CommandError> {
-        const MOST: u32 = 20;
+    /// Finds the dead letter of a command in the ledger, and those of messages that were refused under its id, some of them where
+    /// there are many.
+    pub(super) fn find_dead_letters(&self, id: &CommandId) -> Result<Vec<DeadLetter>, CommandError> {
         self.runtime.block_on(async {
             let register = self.register().await?;
-            let case = register.case(id);
-            let refused = if id.is_refused() { Ok(Vec::new()) } else { register.index().await.refused_under(id, MOST) };
+            let letters = dead_letters(&register, id).await;
             register.close().await;
-            Ok((case?, refused.map_err(OperatorError::from)?))
+            Ok(letters?)
         })
     }
 
@@ -103,4 +108,16 @@ impl Desk {
         register.close().await;
         queues
     }
+}
+
+/// The dead letters of a command and of what was refused under its id.
+async fn dead_letters(register: &Register, id: &CommandId) -> Result<Vec<DeadLetter>, OperatorError> {
+    let refused = if id.is_refused() { Vec::new() } else { register.index().await.refused_under(id, MAX_REFUSED)? };
+    let mut letters = Vec::new();
+    for id in std::iter::once(id).chain(&refused) {
+        let case = register.case(id)?;
+        let ending = case.as_deref().and_then(|case| case.ending.as_ref()).filter(|ending| ending.is_dead());
+        letters.extend(ending.and_then(|ending| ending.letter.as_deref().cloned()));
+    }
+    Ok(letters)
 }

@@ -112,8 +112,23 @@ pub(super) async fn command(
     path: IdPath,
 ) -> Result<Json<CommandStory>, Problem> {
     let id = parse_id(path)?;
-    let case = find(&desk, &access, &id).await?;
-    Ok(Json(CommandStory::new(id, case)))
+    let found = find(&desk, &access, &id).await;
+    match found {
+        Ok(case) => Ok(Json(CommandStory::new(id, case))),
+        Err(problem) if problem.kind == Kind::UnknownCommand => Err(unknown_or_refused(&desk, &access, &id).await?),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// The problem where nothing is known of a command, with the messages that were refused under its id, if there are some.
+async fn unknown_or_refused(desk: &Desk, access: &ReadAccess, id: &CommandId) -> Result<Problem, Problem> {
+    let refused = desk.commands.find_refusals(access, id).await?;
+    if refused.is_empty() {
+        return Ok(unknown(id));
+    }
+    let detail = format!("nothing is known of a command `{id}`, only messages that were refused under this id");
+    let refused = serde_json::to_value(refused).map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
+    Ok(Problem::new(Kind::UnknownCommand, detail).with("refused", refused))
 }
 
 /// `GET /v1/commands/{id}/exchanges`

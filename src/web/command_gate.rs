@@ -16,6 +16,7 @@ use crate::domain::command_scope::CommandScope;
 use crate::domain::event::Event;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::Person;
+use crate::domain::ledger::refusal_note::RefusalNote;
 use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Filter, Group, Page};
 use crate::operator::erase::ErasureResult;
@@ -52,6 +53,16 @@ impl CommandGate {
     /// Finds a command.
     pub(super) async fn find(&self, access: &ReadAccess, id: &CommandId) -> Result<Option<Arc<Case>>, Failed> {
         self.find_within(access.scope(), id).await
+    }
+
+    /// Finds the messages that were refused under an id.
+    pub(super) async fn find_refusals(&self, access: &ReadAccess, id: &CommandId) -> Result<Vec<RefusalNote>, Failed> {
+        let mut notes = Vec::new();
+        for refused in self.commands.refused_under(id).await? {
+            let case = self.find_within(access.scope(), &refused).await?;
+            notes.extend(case.and_then(|case| RefusalNote::of(refused, &case)));
+        }
+        Ok(notes)
     }
 
     /// Finds what was said to the provider about a command.

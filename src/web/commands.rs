@@ -39,6 +39,9 @@ pub trait Commands: Send + Sync {
     /// What is known of a command, of all that was in the ledger when this is called.
     fn case<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Option<Arc<Case>>, Failed>>;
 
+    /// The messages that were refused under an id: some of them where there are many.
+    fn refused_under<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Vec<CommandId>, Failed>>;
+
     /// A page of the commands that are meant.
     fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>>;
 

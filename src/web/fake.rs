@@ -22,7 +22,8 @@ use crate::domain::ledger::record::{
     By, ContentErasure, Fact, Finished, Opened, Opening, Person, Reason, Record, RecordId, Settled, Step,
 };
 use crate::domain::ledger::ruling::Ruling;
-use crate::domain::outcome::{Outcome, Success};
+use crate::domain::lifecycle::Kind;
+use crate::domain::outcome::{Failure, Outcome, Success};
 use crate::domain::progress::Attempted;
 use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Filter, Group, Page, Row};
@@ -106,6 +107,31 @@ impl Fake {
             effects: Effects { event, told: true, carried: None },
         };
         assert!(matches!(self.rule(&command.id, Fact::Finished(Box::new(finished))), Ruling::Counts(_)));
+    }
+
+    /// Lets a message be refused as whose id a command bears.
+    pub fn refuse(&self, body: &str) -> CommandId {
+        let command = Command::decode(body.as_bytes(), Envelope::default()).unwrap();
+        let mut opening = Opening::of(&command, &"stripe".parse().unwrap());
+        opening.identity.id = command.id.of_refused(&[body.as_bytes()]);
+        let failure = Failure::new("unknown_account", "there is no account `mars`");
+        let moment = Moment { generation: 0, attempt: 1, at: Timestamp::UNIX_EPOCH };
+        let happening = Happening::Failed(Kind::Invalid, failure);
+        let event = Event::new(opening.identity.clone(), moment, happening, Trace::default());
+        let id = opening.identity.id.clone();
+        let finished = Finished {
+            step: FIRST,
+            opening: Some(opening),
+            fresh: true,
+            call: None,
+            unknown: false,
+            absent: false,
+            kept: None,
+            by: By::Holder,
+            effects: Effects { event, told: true, carried: None },
+        };
+        assert!(matches!(self.rule(&id, Fact::Finished(Box::new(finished))), Ruling::Counts(_)));
+        id
     }
 
     /// Lets the end of a command be published, which was decided last.
@@ -212,6 +238,13 @@ impl Commands for Fake {
             }
         }
         .boxed()
+    }
+
+    fn refused_under<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Vec<CommandId>, Failed>> {
+        let (first, behind) = id.refused_range();
+        let is_under = |other: &CommandId| (first.as_str()..behind.as_str()).contains(&other.as_str());
+        let found = self.cases.lock().unwrap().keys().filter(|other| is_under(other)).cloned().collect();
+        async { Ok(found) }.boxed()
     }
 
     fn list(&self, filter: Filter, _: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>> {

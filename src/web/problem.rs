@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::domain::ledger::refusal_note::RefusalNote;
+
 /// The media type of problems.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -184,6 +186,9 @@ pub(super) struct ProblemBody {
     /// Of `too-late`: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Of `unknown-command`: the messages that were refused under the id, some of them where there are many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused: Option<Vec<RefusalNote>>,
     #[serde(flatten)]
     #[schemars(skip)]
     more: Map<String, Value>,
@@ -244,6 +249,7 @@ impl IntoResponse for Problem {
             code: None,
             faults: None,
             reason: None,
+            refused: None,
             more,
         };
         let media_type = [(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))];

@@ -38,6 +38,8 @@ use crate::pipeline::cancel::Cancellation;
 const FRESHNESS: Duration = Duration::from_secs(2);
 /// How many searches for exchanges run at the same time; each has a connection to the broker.
 const MAX_SEARCHES: usize = 4;
+/// The most messages that were refused under an id of which an answer tells.
+const MAX_REFUSED: u32 = 20;
 /// Persistent, as AMQP calls it.
 const PERSISTENT: u8 = 2;
 
@@ -208,6 +210,11 @@ impl Commands for Recorded {
             Ok(ledger.case(id))
         }
         .boxed()
+    }
+
+    fn refused_under<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Vec<CommandId>, Failed>> {
+        let id = id.clone();
+        self.ask(move |index| index.refused_under(&id, MAX_REFUSED)).boxed()
     }
 
     fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>> {

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::access::{Needs, Role};
 use super::client::{
-    Api, COMMAND, ERASER, HOST, NEIGHBOUR, OPERATOR, READER, STRANGER, bearer, path_of, request, scope_of, tokens,
+    Api, COMMAND, ERASER, HOST, LogText, NEIGHBOUR, OPERATOR, READER, STRANGER, bearer, path_of, request, scope_of,
+    tokens,
 };
 use super::commands::Standing;
 use super::openapi;
@@ -348,4 +349,29 @@ async fn a_token_is_good_for_the_commands_in_its_scope_and_others_do_not_exist_f
         assert_eq!(ask(token, Route::Command, path).await.problem(), problem, "{token} {path}");
     }
     assert_eq!(ask(NEIGHBOUR, Route::Command, "/v1/commands/order-1").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn whoever_asks_for_an_id_under_which_messages_were_refused_is_told_so_within_the_scope_of_the_token() {
+    let api = Api::new();
+    let refused = api.fake.refuse(COMMAND);
+    let expected = json!([{
+        "id": refused, "at": "1970-01-01T00:00:00Z", "code": "unknown_account", "message": "there is no account `mars`",
+    }]);
+    for (token, path, expected) in [
+        (OPERATOR, "/v1/commands/order-1", Some(&expected)),
+        (READER, "/v1/commands/order-1", Some(&expected)),
+        (NEIGHBOUR, "/v1/commands/order-1", Some(&expected)),
+        (STRANGER, "/v1/commands/order-1", None),
+        (OPERATOR, "/v1/commands/order-10", None),
+        (OPERATOR, "/v1/commands/order", None),
+    ] {
+        let answer = api.send(request(Method::GET, path, &[("authorization", &bearer(token))], "")).await;
+        assert_eq!(answer.problem(), (404, "unknown-command"), "{token} {path}");
+        assert_eq!(answer.body.get("refused"), expected, "{token} {path}");
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert_eq!(detail.contains("refused"), expected.is_some(), "{detail}");
+    }
+    let path = format!("/v1/commands/{}", refused.as_str().replace('/', "%2F"));
+    assert_eq!(api.get(&path).await.body["code"], "unknown_account");
 }

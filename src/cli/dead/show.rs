@@ -21,7 +21,8 @@ Examples:
 The ledger answers at once: why it was given up, and every call that was made. The message itself lies
 in its queue, which --message goes through to find it, as `ferryd dead list --queues` does; so it is
 where there is no ledger. Its body and properties are shown as the core application published them,
-nothing masked. Secrets of providers are never part of a dead letter.";
+nothing masked. Secrets of providers are never part of a dead letter. Messages that were refused under
+the id are shown too: they do not claim it, and have ids of their own.";
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -44,28 +45,35 @@ impl Show {
 
     /// What the ledger knows.
     fn record(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
-        let case = desk.case(&self.id)?;
-        let ending = case.as_deref().and_then(|case| case.ending.as_ref()).filter(|ending| ending.is_dead());
-        let Some(letter) = ending.and_then(|ending| ending.letter.as_deref()) else {
+        let letters = desk.find_dead_letters(&self.id)?;
+        if letters.is_empty() {
             return Err(CommandError::NotKnownDead(self.id));
-        };
-        let queues = desk.runtime.block_on(desk.find_dead_queues(None))?;
-        let queue = dead_queue(&desk.operator.names, &queues, letter.command.provider.as_ref());
-        if self.json {
-            return Ok(out.json(&json!([{ "queue": queue, "record": letter }]))?);
         }
-        out.heading(self.id.as_str())?;
-        pair("queue", &queue, out)?;
-        print_record(letter, out)?;
-        out.gap()?;
+        let queues = desk.runtime.block_on(desk.find_dead_queues(None))?;
+        let queue = |letter: &DeadLetter| dead_queue(&desk.operator.names, &queues, letter.command.provider.as_ref());
+        if self.json {
+            let list = letters.iter().map(|letter| json!({ "queue": queue(letter), "record": letter }));
+            return Ok(out.json(&list.collect::<Vec<_>>())?);
+        }
+        for letter in &letters {
+            if letter.command.id != self.id {
+                out.line(format!("refused under the id `{}`, which it does not claim:", self.id))?;
+            }
+            out.heading(letter.command.id.as_str())?;
+            pair("queue", &queue(letter), out)?;
+            print_record(letter, out)?;
+            out.gap()?;
+        }
         Ok(out.line("the message itself, with its body: add --message")?)
     }
 
     fn messages(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
-        let filter = Filter { ids: [self.id.clone()].into(), ..Filter::default() };
         let queues = desk.runtime.block_on(desk.find_dead_queues(None))?;
         let mut found = Vec::new();
-        desk.runtime.block_on(scan(&desk.operator, &queues, &filter, |dead| found.push(dead)))?;
+        // Those that were refused under the id have ids of their own, which only the queues know where there is no ledger.
+        let is_meant = |dead: &Dead| dead.identity.id == self.id || dead.identity.id.published() == self.id;
+        let (all, keep) = (Filter::default(), |dead| found.extend(Some(dead).filter(is_meant)));
+        desk.runtime.block_on(scan(&desk.operator, &queues, &all, keep))?;
         if found.is_empty() {
             return Err(CommandError::NotDead(self.id));
         }

@@ -22,6 +22,7 @@ mod line;
 pub mod opening;
 pub mod record;
 mod record_id;
+pub mod refusal_note;
 mod rule;
 pub mod ruling;
 pub mod transition;

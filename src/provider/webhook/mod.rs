@@ -18,6 +18,7 @@ pub(super) mod file;
 mod fixture;
 mod form;
 mod key;
+mod missing_issuer;
 mod notice;
 mod paypal;
 mod place;
@@ -94,6 +95,14 @@ pub enum NotReceived {
     UnknownAccount,
 }
 
+impl NotReceived {
+    /// Tells whether what is missing may be ferryd's: an authority or an issuer that is not known here.
+    #[must_use]
+    pub fn is_untrusted(self) -> bool {
+        matches!(self, Self::Unverified(Unverified::Untrusted))
+    }
+}
+
 impl CalledWebhook<'_> {
     /// False where every call is taken, whoever made it.
     #[must_use]
@@ -107,6 +116,14 @@ impl CalledWebhook<'_> {
     pub fn certificate_url(&self, call: &RawCallback, now: Timestamp) -> Option<Url> {
         let (Self::OfAccount(webhook) | Self::StandIn(webhook)) = self;
         webhook.certificate_url(call, now)
+    }
+
+    /// Tells what a call was refused for, for people.
+    #[must_use]
+    pub fn refused_for(&self, call: &RawCallback, now: Timestamp) -> Option<String> {
+        let (Self::OfAccount(webhook) | Self::StandIn(webhook)) = self;
+        let steps = webhook.explain(call, now);
+        steps.into_iter().find(|step| step.result == StepResult::Failed).map(|step| step.found)
     }
 
     /// Reads what a call tells; all of it or nothing, and then what can't be read, for people.

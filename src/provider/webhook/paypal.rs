@@ -20,6 +20,7 @@ use super::compile::{SecretsOfFile, refuse_surplus};
 use super::explain::{Trail, beginning};
 use super::file::VerifyTable;
 use super::key::BASE64;
+use super::missing_issuer::MissingIssuer;
 use crate::domain::callback::{RawCallback, Unverified};
 use crate::provider::fault::Place;
 use crate::provider::rest::expression::{Known, Scope};
@@ -43,7 +44,8 @@ const MAX_LEAD: SignedDuration = SignedDuration::from_mins(5);
 /// The most certificates of a file that are looked at.
 const MOST_CERTIFICATES: usize = 8;
 
-/// The certificates between PayPal's and the authorities that systems trust: PayPal serves its own alone.
+/// The certificates between PayPal's and the authorities that systems trust: PayPal serves its own alone. They are those of the
+/// issuer that its recorded certificates have, and of the one that DigiCert now issues such certificates under.
 const INTERMEDIATES: &[u8] = include_bytes!("paypal/intermediates.pem");
 
 /// The authorities that the system trusted when they were first needed.
@@ -147,13 +149,12 @@ impl PaypalScheme {
             return Err(Unverified::Unsigned);
         };
         let chain = certificates(pem).unwrap_or_default();
-        let Some((Ok(leaf), rest)) = chain.split_first().map(|(leaf, rest)| (EndEntityCert::try_from(leaf), rest))
-        else {
+        let Some(Ok(leaf)) = chain.first().map(EndEntityCert::try_from) else {
             trail.failed(&looked_for, || "what was given holds none".to_owned());
             return Err(Unverified::Forged);
         };
         trail.passed(&looked_for, || format!("{} in it", chain.len()));
-        self.check_certificate(&leaf, rest, transmission.signer, now, trail)?;
+        self.check_certificate(&leaf, &chain, transmission.signer, now, trail)?;
         let content = content(&transmission, &self.webhook_id, &call.body);
         let looked_for = format!("a signature over `{content}`");
         let algorithm = webpki::ring::RSA_PKCS1_2048_8192_SHA256;
@@ -165,22 +166,27 @@ impl PaypalScheme {
         Ok(())
     }
 
-    /// Sees to it that a certificate is PayPal's: its chain, its time, its name.
+    /// Sees to it that a certificate is PayPal's: its chain, its time, its name. `chain` is all that PayPal served, it first.
     fn check_certificate(
         &self,
         leaf: &EndEntityCert<'_>,
-        rest: &[CertificateDer<'_>],
+        chain: &[CertificateDer<'_>],
         signer: &str,
         now: Timestamp,
         trail: &mut Trail,
     ) -> Result<(), Unverified> {
         let since_epoch = Duration::from_secs(u64::try_from(now.as_second()).unwrap_or_default());
         let (time, usage) = (UnixTime::since_unix_epoch(since_epoch), KeyUsage::server_auth());
-        let between: Vec<_> = rest.iter().chain(&self.trust.intermediates).cloned().collect();
+        let between: Vec<_> = chain.iter().skip(1).chain(&self.trust.intermediates).cloned().collect();
         let looked_for = format!("a chain to an authority that is trusted, good at {now}");
         let anchors = &self.trust.anchors;
         if let Err(error) = leaf.verify_for_usage(ALL_VERIFICATION_ALGS, anchors, &between, time, usage, None, None) {
-            trail.failed(&looked_for, || error.to_string());
+            let missing = || {
+                let is_unknown = matches!(error, webpki::Error::UnknownIssuer);
+                let issuer = chain.first().filter(|_| is_unknown).and_then(|leaf| MissingIssuer::find(leaf, &between));
+                issuer.map_or_else(|| error.to_string(), |issuer| issuer.to_string())
+            };
+            trail.failed(&looked_for, missing);
             return Err(Unverified::Untrusted);
         }
         trail.passed(&looked_for, || "it has one".to_owned());

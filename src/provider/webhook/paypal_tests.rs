@@ -161,12 +161,55 @@ fn only_addresses_of_certificates_at_paypal_are_fetched() {
 }
 
 #[test]
+fn a_certificate_of_the_newer_issuer_leads_to_its_authority_as_well() {
+    let anchor = certificates(include_bytes!("paypal/ev_rsa_ca_g2_root.pem")).unwrap().remove(0);
+    let anchors = vec![webpki::anchor_from_trusted_cert(&anchor).unwrap().to_owned()];
+    let trust = CertificateTrust { anchors, intermediates: certificates(INTERMEDIATES).unwrap() };
+    let scheme = PaypalScheme { webhook_id: "WEBHOOK_ID".to_owned(), trust: Arc::new(trust) };
+    // Somebody else's, which is public.
+    let chain = certificates(include_bytes!("paypal/ev_rsa_ca_g2_leaf.pem")).unwrap();
+    let leaf = EndEntityCert::try_from(&chain[0]).unwrap();
+    let (signer, now) = ("signing.api.idmelabs.com", at("2025-03-01T00:00:00Z"));
+    assert_eq!(scheme.check_certificate(&leaf, &chain, signer, now, &mut Trail::untold()), Ok(()));
+}
+
+#[test]
+fn the_issuer_that_is_missing_is_named_with_where_its_certificate_goes() {
+    let (call, scheme, now) = recorded(1);
+    let known = &scheme.trust;
+    let key = "`webhook.verify.intermediates`";
+    for (anchors, intermediates, expected) in [
+        (
+            known.anchors.clone(),
+            Vec::new(),
+            [
+                "`DigiCert SHA2 Extended Validation Server CA`",
+                key,
+                "http://cacerts.digicert.com/DigiCertSHA2ExtendedValidationServerCA",
+            ],
+        ),
+        (
+            Vec::new(),
+            known.intermediates.clone(),
+            ["`DigiCert High Assurance EV Root CA`", key, "the system's authorities"],
+        ),
+    ] {
+        let trust = Arc::new(CertificateTrust { anchors, intermediates });
+        let scheme = PaypalScheme { webhook_id: scheme.webhook_id.clone(), trust };
+        let mut trail = Trail::told();
+        assert_eq!(scheme.examine(&call, now, &mut trail), Err(Unverified::Untrusted));
+        let found = trail.into_steps().pop().unwrap().found;
+        assert!(expected.iter().all(|text| found.contains(text)), "{found}");
+    }
+}
+
+#[test]
 fn a_certificate_counts_only_with_a_chain_to_a_trusted_authority_at_its_time() {
     let (call, scheme, now) = recorded(1);
-    let leaf = certificates(RECORDED[1].1).unwrap().remove(0);
-    let leaf = EndEntityCert::try_from(&leaf).unwrap();
+    let chain = certificates(RECORDED[1].1).unwrap();
+    let leaf = EndEntityCert::try_from(&chain[0]).unwrap();
     let checked = |scheme: &PaypalScheme, now: &str| {
-        scheme.check_certificate(&leaf, &[], "messageverificationcerts.paypal.com", at(now), &mut Trail::untold())
+        scheme.check_certificate(&leaf, &chain, "messageverificationcerts.paypal.com", at(now), &mut Trail::untold())
     };
     assert_eq!(checked(&scheme, "2025-11-28T10:00:25Z"), Ok(()));
     for beyond in ["2025-01-30T23:59:59Z", "2026-03-04T00:00:00Z"] {

@@ -5,6 +5,7 @@ use axum::body::Body;
 use super::fake::{Site, provider, settings};
 use crate::provider::Provider;
 use crate::transport::certificates::NoCertificate;
+use crate::web::client::LogText;
 
 const TABLES: &str = r#"
 [webhook]
@@ -76,4 +77,28 @@ async fn without_the_webhooks_id_a_call_is_taken_and_kept_as_what_it_is_about() 
     assert_eq!(status(&site, "/webhooks/paypal", &headers(ADDRESS)).await, 200);
     assert!(!site.queues.kept.lock().unwrap()[0].is_verified);
     assert_eq!(site.certificates.asked.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn the_warning_about_an_issuer_that_is_not_known_names_it_and_the_key_to_write() {
+    let log = LogText::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let site = Site::of([paypal("webhook_id = \"4JH86294D6297924G\"")], settings());
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let mut authority = rcgen::CertificateParams::default();
+    authority.distinguished_name.push(rcgen::DnType::CommonName, "Newer Issuer 7");
+    let issuer = rcgen::Issuer::new(authority, &key);
+    let leaf = rcgen::CertificateParams::new(["messageverificationcerts.paypal.com".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    site.certificates.found.lock().unwrap().insert(ADDRESS.to_owned(), Ok(leaf.pem().into()));
+    assert_eq!(status(&site, "/webhooks/paypal", &headers(ADDRESS)).await, 503);
+    let text = log.text();
+    let line = text.lines().find(|line| line.contains("refused a webhook call")).unwrap();
+    for expected in
+        ["WARN", "leads to no authority that is trusted", "`Newer Issuer 7`", "`webhook.verify.intermediates`"]
+    {
+        assert!(line.contains(expected), "{expected}: {line}");
+    }
 }

@@ -65,6 +65,20 @@ pub(super) enum Refusal {
     Stopping,
 }
 
+/// A call that is not taken.
+pub(super) struct RefusedCall {
+    /// Why.
+    pub(super) refusal: Refusal,
+    /// What ferryd lacks to verify it, for the log.
+    pub(super) missing: Option<String>,
+}
+
+impl From<Refusal> for RefusedCall {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, missing: None }
+    }
+}
+
 impl From<Unread> for Refusal {
     fn from(unread: Unread) -> Self {
         match unread {
@@ -130,15 +144,15 @@ impl Refusal {
     }
 
     /// Writes a line about `count` calls that were refused for this reason, without anything of them but whose the last was. What ferryd
-    /// itself is short of is a warning.
-    pub(super) fn write_line(self, provider: Option<&Name>, client: Option<IpAddr>, count: u64) {
+    /// itself is short of is a warning, and `missing` names it where that is known.
+    pub(super) fn write_line(self, provider: Option<&Name>, client: Option<IpAddr>, missing: Option<&str>, count: u64) {
         let (provider, client) = (provider.map(Name::as_str), client.map(|client| client.to_string()));
         let is_own = matches!(
             self,
             Self::NotKept(_) | Self::NoCertificate | Self::NotReceived(NotReceived::Unverified(Unverified::Untrusted))
         );
         if is_own {
-            warn!(provider, client, reason = %self, count, "refused a webhook call");
+            warn!(provider, client, reason = %self, missing, count, "refused a webhook call");
         } else {
             info!(provider, client, reason = %self, count, "refused a webhook call");
         }

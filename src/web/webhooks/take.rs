@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::Endpoint;
 use super::origin::client;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, RefusedCall};
 use super::unverified::{MAX_UNVERIFIED_BODY, reduce};
 use crate::amqp::callback::Callback;
 use crate::config::Webhooks;
@@ -45,9 +45,10 @@ pub(super) async fn take(State(endpoint): State<Arc<Endpoint>>, request: Request
             endpoint.counts.challenged();
             challenge(reply)
         }
-        Err(refusal) => {
+        Err(RefusedCall { refusal, missing }) => {
             endpoint.counts.refused(refusal);
-            endpoint.refusals.log(refusal, move |count| refusal.write_line(provider.as_ref(), client, count));
+            let write = move |count| refusal.write_line(provider.as_ref(), client, missing.as_deref(), count);
+            endpoint.refusals.log(refusal, write);
             refusal.problem(&endpoint.settings).into_response()
         }
     }
@@ -67,16 +68,16 @@ impl Endpoint {
         request: Request,
         words: Option<(Name, Name)>,
         client: Option<IpAddr>,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<Taken, RefusedCall> {
         let received_at = Timestamp::now();
         if self.stop.is_cancelled() {
-            return Err(Refusal::Stopping);
+            return Err(Refusal::Stopping.into());
         }
         let (name, account) = words.ok_or(Refusal::NoEndpoint)?;
         let provider = self.registry.get(&name).ok_or(Refusal::NoEndpoint)?;
         let webhook = provider.called_webhook(&account).ok_or(Refusal::NoEndpoint)?;
         if ![Method::GET, Method::POST].contains(request.method()) {
-            return Err(Refusal::OtherMethod);
+            return Err(Refusal::OtherMethod.into());
         }
         readable(request.headers())?;
         let call = self.head(&request)?;
@@ -88,11 +89,15 @@ impl Endpoint {
             None => None,
         };
         let call = RawCallback { certificate, ..call };
-        if let Reception::Challenge(reply) = webhook.receive(&call, received_at).map_err(Refusal::NotReceived)? {
+        let received = webhook.receive(&call, received_at).map_err(|refused| RefusedCall {
+            refusal: Refusal::NotReceived(refused),
+            missing: refused.is_untrusted().then(|| webhook.refused_for(&call, received_at)).flatten(),
+        });
+        if let Reception::Challenge(reply) = received? {
             return Ok(Taken::Challenge(reply));
         }
         if call.method != "POST" {
-            return Err(Refusal::OnlyPost);
+            return Err(Refusal::OnlyPost.into());
         }
         let mut callback =
             Callback { id: Uuid::now_v7(), provider: name, account, received_at, is_verified: true, call };
