@@ -19,6 +19,7 @@ pub(crate) mod command_check;
 pub mod conclude;
 mod conflict;
 pub mod control;
+mod echoed_values;
 pub mod event_message;
 #[cfg(test)]
 mod exits_tests;

@@ -23,6 +23,7 @@ use tracing::{debug, error, info, warn};
 use super::Pipeline;
 use super::acks::ack;
 use super::callback_decision::Decided;
+use super::echoed_values::mask_echoes;
 use super::lane::Lanes;
 use super::log::mask_of_notices;
 use super::lookup_limit::LookupLimit;
@@ -46,6 +47,7 @@ use crate::domain::received::{ReceivedData, ReceivedEvent};
 use crate::domain::retry::Rung;
 use crate::ledger::Ledger;
 use crate::provider::Provider;
+use crate::redact::Mask;
 
 /// How often a call has waited for its command to become known.
 const TRIED: &str = "ferry-tried";
@@ -197,12 +199,16 @@ impl Callbacks {
             None => None,
         };
         if let Some((ledger, identity)) = known {
-            if tried <= TOLD_AFTER && !travel.told {
-                following.messages.extend(self.told(callback, item, &notice, Some(identity.clone())));
-            }
             let sharing = self.sharing(ledger, &callback.account, &notice, &identity).await;
-            for identity in std::iter::once(identity).chain(sharing) {
-                self.follow_for(ledger, identity, callback, (item, &notice), tried, following).await?;
+            let concerned: Vec<_> = std::iter::once(identity.clone()).chain(sharing).collect();
+            let mask = self.mask_of_commands(ledger, callback, &concerned);
+            let shown = mask_echoes(&notice, &mask);
+            if tried <= TOLD_AFTER && !travel.told {
+                following.messages.extend(self.told(callback, item, &shown, Some(identity), &mask));
+            }
+            for identity in concerned {
+                let notice = (item, &notice, &shown.meaning);
+                self.follow_for(ledger, identity, callback, notice, tried, following).await?;
             }
             return Ok(());
         }
@@ -215,7 +221,13 @@ impl Callbacks {
         };
         let goes_on = names_one && tried < waits && self.pipeline.memory.ledger().is_some();
         if tried == TOLD_AFTER || (!goes_on && tried < TOLD_AFTER) {
-            following.messages.extend(self.told(callback, item, &notice, None));
+            following.messages.extend(self.told(
+                callback,
+                item,
+                &notice,
+                None,
+                &mask_of_notices(&self.lanes, callback),
+            ));
         }
         if goes_on {
             debug!(provider = %callback.provider, callback = %callback.id, tried, "no command is known for a webhook call yet");
@@ -227,13 +239,13 @@ impl Callbacks {
         Ok(())
     }
 
-    /// What follows from one notice for a command that it is about.
+    /// What follows from one notice for a command that it is about; `meaning` is what may be published of its meaning.
     async fn follow_for(
         &self,
         ledger: &Ledger,
         identity: Identity,
         callback: &Callback,
-        (item, notice): (usize, &Notice),
+        (item, notice, meaning): (usize, &Notice, &Meaning),
         tried: usize,
         following: &mut Following,
     ) -> Result<(), BrokerError> {
@@ -246,7 +258,7 @@ impl Callbacks {
             case = ledger.case(&id);
             about = about_of(notice, case.as_deref());
         }
-        match happening(&notice.meaning) {
+        match happening(meaning) {
             Some(_) if about == About::Unclear && tried < MOST_WAITS => {
                 following.again(item, tried + 1, true);
             }
@@ -291,7 +303,14 @@ impl Callbacks {
     }
 
     /// The event that tells of a notice.
-    fn told(&self, callback: &Callback, item: usize, notice: &Notice, command: Option<Identity>) -> Option<Message> {
+    fn told(
+        &self,
+        callback: &Callback,
+        item: usize,
+        notice: &Notice,
+        command: Option<Identity>,
+        mask: &Mask,
+    ) -> Option<Message> {
         let Callback { id, account, received_at, is_verified, .. } = callback;
         let data = ReceivedData {
             command,
@@ -306,7 +325,7 @@ impl Callbacks {
                 Meaning::Progress(result) => result.clone(),
                 _ => None,
             },
-            body: mask_of_notices(&self.lanes, callback).value(notice.body.clone()),
+            body: mask.value(notice.body.clone()),
         };
         let id = notice.id.clone().unwrap_or_else(|| format!("{id}-{item}"));
         self.pipeline.outbox.received(&ReceivedEvent::new(&id, *received_at, data))

@@ -20,6 +20,9 @@ const SHARE: usize = 4;
 /// are taken.
 const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
+/// How long it stays even then.
+const SHORTEST_STAY: Duration = Duration::from_millis(100);
+
 /// Tells whether nothing of what a client has sent waits to be read.
 type SilenceCheck = Box<dyn Fn() -> bool + Send>;
 
@@ -117,13 +120,15 @@ impl ConnectionLimiter {
     }
 
     /// Closes a connection where there are as many as there can be: the oldest idle one of the address that has the most
-    /// which have not authorised themselves. None where all of these have a request.
+    /// which have not authorised themselves. None where all of these have a request, or were made a moment ago.
     pub(super) fn make_room(&self) {
         if self.gives_way == GivesWay::OldestIdle {
+            let now = Instant::now();
+            let has_stayed = |connection: &PendingConnection| now.duration_since(connection.since) >= SHORTEST_STAY;
             let mut pending = self.lock();
             let busiest = pending.counts.iter().max_by_key(|(_, count)| **count).map(|(client, _)| *client);
             if let Some(client) = busiest {
-                pending.close_oldest(client, |_| true);
+                pending.close_oldest(client, has_stayed);
             }
         }
     }
@@ -296,6 +301,7 @@ mod tests {
         advance(GRACE_PERIOD).await;
         let newer = admit(&limiter, "192.0.2.1").unwrap();
         let newer_request = newer.begin_request();
+        advance(SHORTEST_STAY).await;
         limiter.make_room();
         assert!(!is_closed(&place) && !is_closed(&newer), "whoever comes waits until one has ended");
         drop(newer_request);
@@ -304,14 +310,18 @@ mod tests {
         drop(request);
     }
 
-    #[test]
-    fn where_there_are_no_places_left_the_address_with_the_most_gives_way() {
+    #[tokio::test(start_paused = true)]
+    async fn where_there_are_no_places_left_the_address_with_the_most_gives_way() {
         let limiter = limiter(12, GivesWay::OldestIdle);
         let one = admit(&limiter, "192.0.2.1").unwrap();
         let others: Vec<_> = (0..3).map(|_| admit(&limiter, "192.0.2.2").unwrap()).collect();
         limiter.make_room();
+        assert!(!others.iter().any(|place| is_closed(place)), "they were made a moment ago");
+        advance(SHORTEST_STAY).await;
+        limiter.make_room();
         assert!(!is_closed(&one) && is_closed(&others[0]) && !is_closed(&others[1]));
         let unread: Vec<_> = (0..4).map(|_| admit_unread(&limiter, "192.0.2.3")).collect();
+        advance(SHORTEST_STAY).await;
         limiter.make_room();
         assert!(!unread.iter().chain(&others[1..]).any(|place| is_closed(place)), "there are requests to read");
     }

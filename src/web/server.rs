@@ -28,9 +28,10 @@ use crate::config::Network;
 
 /// How many connections may wait to be taken.
 const BACKLOG: u32 = 1024;
-/// The pause after accepting failed, as it does without free file descriptors; and the time after which another connection
-/// gives way where all are taken.
+/// The pause after accepting failed, as it does without free file descriptors.
 const BREATHER: Duration = Duration::from_millis(100);
+/// The time after which another connection is looked for that gives way, where all are taken.
+const SEAT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What connections may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +207,7 @@ impl Reception {
                 return Some(seat);
             }
             self.limiter.make_room();
-            let freed = tokio::time::timeout(BREATHER, Arc::clone(seats).acquire_owned()).await;
+            let freed = tokio::time::timeout(SEAT_INTERVAL, Arc::clone(seats).acquire_owned()).await;
             if let Ok(seat) = freed {
                 return seat.ok();
             }

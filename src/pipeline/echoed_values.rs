@@ -1,0 +1,37 @@
+//! Masks what a webhook call sends back of its command's payload.
+
+use super::callback::Callbacks;
+use super::log::mask_of_notices;
+use crate::amqp::callback::Callback;
+use crate::domain::callback::Notice;
+use crate::domain::command::{Command, Envelope, Identity};
+use crate::domain::ledger::case::Case;
+use crate::ledger::Ledger;
+use crate::provider::Provider;
+use crate::redact::{Mask, MaskableValue as _};
+
+impl Callbacks {
+    /// Makes the mask for what is published about a call. It also hides the sensitive values in the payloads of the commands that the
+    /// call is about, where the ledger keeps them: while a command waits, at an operation with a lookup.
+    pub(super) fn mask_of_commands(&self, ledger: &Ledger, callback: &Callback, commands: &[Identity]) -> Mask {
+        let mask = mask_of_notices(&self.lanes, callback);
+        let cases = commands.iter().filter_map(|command| ledger.case(&command.id));
+        let values: Vec<_> = cases.flat_map(|case| sensitive_values(&self.provider, &case)).collect();
+        if values.is_empty() { mask } else { mask.with_values(&values) }
+    }
+}
+
+/// Masks what is published of a notice. Its reference and amount stay: the command is known by the one, and the other is compared.
+pub(super) fn mask_echoes(notice: &Notice, mask: &Mask) -> Notice {
+    let (reference, amount) = (notice.reference.clone(), notice.amount.clone());
+    Notice { reference, amount, ..notice.clone().masked(mask) }
+}
+
+/// The sensitive values in the payload of a command whose message the ledger keeps.
+fn sensitive_values(provider: &Provider, case: &Case) -> Vec<String> {
+    let Some(kept) = &case.kept else { return Vec::new() };
+    let envelope = Envelope { message_id: kept.message_id.as_deref(), ..Envelope::default() };
+    let Ok(command) = Command::decode(kept.body.as_bytes(), envelope) else { return Vec::new() };
+    let operation = provider.operations.get(&command.operation);
+    operation.map(|operation| operation.payload.sensitive_values(&command.payload)).unwrap_or_default()
+}
