@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import paypal
 from schemes import Call, Node, schemes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,6 +183,10 @@ def main():
                 if scheme.name == "twilio":
                     hold_port(ferryd, now, tally)
             print(f"{'ok' if len(tally.wrong) == before else 'WRONG':6}{scheme.name}")
+    before = len(tally.wrong)
+    with tempfile.TemporaryDirectory() as folder:
+        paypal.hold(Path(folder), tally)
+    print(f"{'ok' if len(tally.wrong) == before else 'WRONG':6}paypal")
     for what in tally.wrong:
         print(f"  {what}", file=sys.stderr)
     print(f"{tally.asked} answers, {len(tally.wrong)} wrong, {time.monotonic() - started:.0f} s")
