@@ -264,6 +264,45 @@ async fn what_ferryd_publishes_itself_was_authorised_before() {
 }
 
 #[tokio::test]
+async fn the_api_takes_a_bound_id_only_by_a_token_of_its_publisher_and_by_one_without_bounds() {
+    let mut rig = listed("").await;
+    let warehouse = rig.vhost.user_name("warehouse");
+    let token = |name: &str, rest: &str| {
+        format!("[[api.tokens]]\nname = '{name}'\nrole = 'operate'\ntoken = '{name}-0123456789abcdef'\n{rest}\n")
+    };
+    let scope = "read = { providers = ['acme'] }\noperate = { providers = ['acme'] }";
+    let config = token("shop", scope) + &token("stock", &format!("publisher = '{warehouse}'\n{scope}"));
+    rig.setup = rig.setup.file("ferryd.toml", &config);
+    let daemon = rig.start().await;
+    let host = Client::of(&daemon).await.with("prefer", "wait=30");
+    host.wait_ready().await;
+    let nobody = Client::without_token(&daemon).await.with("prefer", "wait=30");
+    let [shop, stock] =
+        ["shop", "stock"].map(|name| nobody.with("authorization", &format!("Bearer {name}-0123456789abcdef")));
+    let plain = |id: &str| command("acme", "charge", id, json!({}));
+    for (client, command, status) in [
+        (&shop, plain("wh-1"), 403),
+        (&shop, till("wh-1", json!({})), 403),
+        (&shop, till("order-1", json!({})), 200),
+        (&stock, plain("wh-2"), 200),
+        (&stock, till("wh-3", json!({})), 200),
+        (&stock, till("order-2", json!({})), 403),
+        (&stock, plain("order-3"), 200),
+        (&host, plain("wh-4"), 200),
+    ] {
+        let answer = client.post(&command).await;
+        assert_eq!(answer.status, status, "{command} {}", answer.body);
+        let id = word(&command, "id");
+        assert_eq!(rig.calls(id).calls, u64::from(status == 200), "{id}");
+    }
+    // What was refused by the API has taken no id.
+    let warehouse = Publisher::new(&rig, "warehouse").await;
+    warehouse.publish_named(&till("wh-1", json!({}))).await;
+    assert_eq!(word(&rig.terminal("wh-1").await, "data.state"), "completed");
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
 async fn a_listed_publishers_command_goes_on_after_a_restart_although_its_messages_name_no_user() {
     for config in ["", "ledger.enabled = false"] {
         let rig = listed(config).await.changed("acme", "[\"1s\", \"1s\", \"1s\"]", "[\"5s\"]");

@@ -5,6 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::api_client::Client;
 use crate::harness::broker::persistent;
 use crate::harness::daemon::Daemon;
 use crate::harness::wait::eventually;
@@ -309,4 +310,39 @@ async fn a_refusal_that_is_interrupted_is_told_as_one_and_kept_as_one() {
         assert_eq!(letters, Some(if place == "concluded" { 1 } else { 2 }), "{place}, known: {known}");
         end(&daemon).await;
     }
+}
+
+#[tokio::test]
+async fn whoever_asks_for_an_id_that_was_only_refused_is_shown_what_was_refused() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    rig.publish(&of_mars("order-1")).await;
+    let event = refusal(&rig, "order-1").await;
+    let refused = word(&event, "id");
+    settled(&rig, refused).await;
+    for arguments in [&["dead", "show", "order-1"][..], &["dead", "show", "order-1", "--message"]] {
+        let shown = asked(&rig, arguments).await;
+        let record = &shown[0]["record"];
+        assert_eq!((shown.as_array().unwrap().len(), word(record, "command.id")), (1, refused), "{shown:#}");
+        assert_eq!((word(record, "code"), &record["message"]), ("unknown_account", &event["data"]["error"]["message"]));
+        let text = ferryd(&rig, arguments).await;
+        assert_eq!(text.code, Some(0), "{text:?}");
+        for part in [refused, "unknown_account", "mars", word(record, "dead_lettered_at")] {
+            assert!(text.out.contains(part), "{part}: {}", text.out);
+        }
+    }
+    let text = ferryd(&rig, &["dead", "show", "order-1"]).await.out;
+    assert!(text.contains("refused under the id `order-1`, which it does not claim"), "{text}");
+    let client = Client::of(&daemon).await;
+    client.wait_ready().await;
+    let answer = client.get("/v1/commands/order-1").await;
+    assert_eq!((answer.status, answer.body["refused"].as_array().unwrap().len()), (404, 1), "{}", answer.body);
+    let note = &answer.body["refused"][0];
+    assert_eq!((word(note, "id"), word(note, "code")), (refused, "unknown_account"), "{note:#}");
+    assert_eq!(ferryd(&rig, &["dead", "show", "order-10"]).await.code, Some(1));
+    // A command that is carried out under the id changes neither.
+    rig.publish(&charge("order-1", json!({}))).await;
+    rig.events.state("order-1", "completed", SOON).await;
+    assert_eq!(ids(&json!([asked(&rig, &["dead", "show", "order-1"]).await[0]["record"]])), [refused]);
+    rig.finish(&daemon).await;
 }
