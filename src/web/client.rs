@@ -1,7 +1,6 @@
 //! The API through its router, and somebody who asks it.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -164,26 +163,4 @@ pub(super) fn request(method: Method, path: &str, headers: &[(&str, &str)], body
 /// A path of a route that names a command that exists.
 pub(super) fn path_of(route: Route) -> String {
     route.path().replace("{id}", "order-1")
-}
-
-/// The lines that are written to the log while something goes on.
-#[derive(Clone, Default)]
-pub(in crate::web) struct LogText(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for LogText {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl LogText {
-    /// The lines so far.
-    pub(in crate::web) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
 }

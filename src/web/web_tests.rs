@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use super::access::{Needs, Role};
 use super::client::{
-    Api, COMMAND, ERASER, HOST, LogText, NEIGHBOUR, OPERATOR, READER, STRANGER, bearer, path_of, request, scope_of,
-    tokens,
+    Api, COMMAND, ERASER, HOST, NEIGHBOUR, OPERATOR, READER, STRANGER, bearer, path_of, request, scope_of, tokens,
 };
 use super::commands::Standing;
 use super::openapi;

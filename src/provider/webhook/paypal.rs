@@ -45,7 +45,7 @@ const MAX_LEAD: SignedDuration = SignedDuration::from_mins(5);
 const MOST_CERTIFICATES: usize = 8;
 
 /// The certificates between PayPal's and the authorities that systems trust: PayPal serves its own alone. They are those of the
-/// issuer that its recorded certificates have, and of the one that DigiCert now issues such certificates under.
+/// issuer that its recorded certificates have, and of the one under which such certificates are issued now.
 const INTERMEDIATES: &[u8] = include_bytes!("paypal/intermediates.pem");
 
 /// The authorities that the system trusted when they were first needed.

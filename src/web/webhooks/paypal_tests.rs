@@ -3,9 +3,9 @@
 use axum::body::Body;
 
 use super::fake::{Site, provider, settings};
+use crate::captured_text::CapturedText;
 use crate::provider::Provider;
 use crate::transport::certificates::NoCertificate;
-use crate::web::client::LogText;
 
 const TABLES: &str = r#"
 [webhook]
@@ -81,7 +81,7 @@ async fn without_the_webhooks_id_a_call_is_taken_and_kept_as_what_it_is_about() 
 
 #[tokio::test]
 async fn the_warning_about_an_issuer_that_is_not_known_names_it_and_the_key_to_write() {
-    let log = LogText::default();
+    let log = CapturedText::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
