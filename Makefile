@@ -1,13 +1,13 @@
 # `make` prints this list. CI calls the same targets as a person.
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down fmt lint doc test test-interop audit fuzz chaos bench check clean
+.PHONY: help build demo up down fmt lint doc test test-interop test-emulators audit fuzz chaos bench check clean
 
 CARGO ?= cargo
-SCRIPTS := rabbitmq/node demo/stage tests/interop/run tests/audit/run fuzz/run .ci/run
+SCRIPTS := rabbitmq/node demo/stage tests/interop/run tests/emulators/run tests/audit/run fuzz/run .ci/run
 FUZZ_SECONDS ?= 60
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build ferryd (target/debug/ferryd)
 	$(CARGO) build --locked
@@ -45,6 +45,11 @@ test-interop: ## Hold webhook signatures against the providers' own libraries (n
 	$(CARGO) build --locked --features failpoints
 	tests/interop/run
 
+test-emulators: ## Run the catalog against emulators of its providers and official OpenAPI documents (needs Python and Node.js)
+	rabbitmq/node install
+	$(CARGO) build --locked --features failpoints
+	tests/emulators/run
+
 audit: ## Hold the dependencies to deny.toml: bans, licences, sources, and known vulnerabilities where they can be fetched
 	tests/audit/run
 
@@ -59,7 +64,7 @@ bench: ## Throughput, latency and memory beside a minimal consumer (about 9 min;
 	rabbitmq/node install
 	$(CARGO) bench --locked --bench carry -- $(BENCH)
 
-check: lint audit test test-interop ## Everything that CI checks
+check: lint audit test test-interop test-emulators ## Everything that CI checks
 
 clean: ## Remove what was built, and the set-up of `make up` with its data
 	demo/stage down
