@@ -40,7 +40,7 @@ impl Index {
         ids.into_iter().map(parsed).collect()
     }
 
-    /// A page of the commands that are meant, newest first: at most `limit`, and at most [`MAX_PAGE`]. A command keeps its
+    /// A page of the commands that are meant, newest first: at most `limit`, and at most [`MAX_PAGE`](super::MAX_PAGE). A command keeps its
     /// place, so going from page to page meets each one once, whatever is added or changes meanwhile.
     ///
     /// # Errors
