@@ -12,6 +12,7 @@
 //! puts decisions down and does what they come to.
 
 mod acks;
+mod call_health;
 pub mod callback;
 mod callback_decision;
 pub mod cancel;
@@ -329,6 +330,7 @@ impl Pipeline {
             Outcome::Unknown(Failure::new("panic", "interpreting the answer failed in ferryd itself; see its log"))
         });
         let outcome = if operation.repeatable { outcome.of_read() } else { outcome };
+        lane.health.note(&lane.provider.name, &order.command.account, &outcome);
         let attempt = order.progress().attempt;
         order.progress_mut().record(Attempted::new(attempt, started, elapsed, &outcome));
         outcome

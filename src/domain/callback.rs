@@ -56,6 +56,12 @@ pub enum Unverified {
     /// What the signature needs is missing or can't be read.
     #[error("the call carries no signature that can be read")]
     Unsigned,
+    /// The URL that was called has no token.
+    #[error("the URL that was called has no token of ferryd's in the parameter `ferry`")]
+    NoToken,
+    /// The token in the URL that was called is not one that ferryd made for this account.
+    #[error("the token in the URL that was called is none that ferryd made for this account with one of its keys")]
+    ForgedToken,
     /// The signature matches none of the secrets.
     #[error("the signature matches none of the secrets")]
     Forged,

@@ -146,6 +146,16 @@ impl Command {
     }
 
     fn from_value(value: Value, envelope: Envelope<'_>) -> Result<Self, (&'static str, String)> {
+        if !value.is_object() {
+            let found = match &value {
+                Value::Array(_) => "a list",
+                Value::String(_) => "a text",
+                Value::Number(_) => "a number",
+                Value::Bool(_) => "a truth value",
+                Value::Null | Value::Object(_) => "null",
+            };
+            return Err(("invalid_field", format!("the body is {found}, not an object with the fields of a command")));
+        }
         let body: CommandBody = serde_path_to_error::deserialize(normalise(value)).map_err(|error| {
             let path = error.path().to_string();
             let place = if path == "." { String::new() } else { format!("`{path}`: ") };

@@ -14,6 +14,7 @@ use secrecy::SecretString;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::call_health::CallHealth;
 use super::parcel::Order;
 use crate::amqp::window::DeliveryWindow;
 use crate::domain::command::MAX_BODY;
@@ -68,6 +69,8 @@ pub struct Lane {
     tokens: Option<Tokens>,
     /// Hides its secrets and tokens.
     mask: Mutex<Mask>,
+    /// How its calls end.
+    pub(super) health: CallHealth,
     calls: Arc<Semaphore>,
     /// Whether deliveries of other accounts may be behind its own.
     beside_others: bool,
@@ -127,6 +130,7 @@ impl Lanes {
                 http: http.clone(),
                 mask: Mutex::new(mask(provider, &account.secrets, tokens.is_some())),
                 tokens,
+                health: CallHealth::default(),
                 calls: Arc::new(Semaphore::new(usize::from(calls))),
                 beside_others: accounts > 1,
                 jammed: AtomicBool::new(false),

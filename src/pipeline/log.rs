@@ -12,6 +12,8 @@ use crate::domain::callback_token::{PARAMETER, token_in};
 use crate::domain::event::Happening;
 use crate::domain::inquiry::{Accepted, Inquiry, Purpose};
 use crate::domain::lifecycle::Kind;
+use crate::domain::name::Name;
+use crate::domain::outcome::Failure;
 use crate::domain::token::bearer_token;
 use crate::redact::Mask;
 use crate::transport::exchange_log::{self, Exchange, StepLabel};
@@ -119,10 +121,33 @@ pub(super) fn log_ending(parcel: &Parcel, happening: &Happening) {
         let state = happening.state().as_str();
         return info!(command.id = command, provider, attempt, state, "command ended");
     };
-    let (kind, reason) = (*kind, failure.message.as_str());
-    if matches!(kind, Kind::Poison | Kind::Unresolved) {
-        error!(command.id = command, provider, attempt, kind = kind.as_str(), reason, "command failed");
+    let operation = parcel.identity.operation.as_ref().map(Name::as_str);
+    let Failure { code, message: reason, http_status, .. } = failure;
+    let (is_urgent, kind) = (matches!(kind, Kind::Poison | Kind::Unresolved), kind.as_str());
+    let status = *http_status;
+    if is_urgent {
+        error!(
+            command.id = command,
+            provider,
+            operation,
+            attempt,
+            kind,
+            code,
+            http.response.status_code = status,
+            reason,
+            "command failed"
+        );
     } else {
-        warn!(command.id = command, provider, attempt, kind = kind.as_str(), reason, "command failed");
+        warn!(
+            command.id = command,
+            provider,
+            operation,
+            attempt,
+            kind,
+            code,
+            http.response.status_code = status,
+            reason,
+            "command failed"
+        );
     }
 }

@@ -21,7 +21,7 @@ use crate::amqp::{callback, headers};
 use crate::domain::command::ANY;
 use crate::domain::event::Happening;
 use crate::domain::lifecycle::{self, Kind};
-use crate::domain::name::Name;
+use crate::domain::name::{Name, excerpt};
 use crate::domain::outcome::Failure;
 use crate::domain::progress::Progress;
 use crate::provider::registry::Registry;
@@ -90,7 +90,7 @@ impl Strays {
         let (kind, failure) = if is_published {
             // Its dead letter belongs to no provider, even if the body names one that exists.
             parcel.identity.provider = words.get(1).and_then(|word| word.parse().ok());
-            (Kind::Invalid, self.unknown_provider(words[0], words.get(1).copied().unwrap_or_default()))
+            (Kind::Invalid, self.unknown_provider(&words))
         } else {
             // Where ferryd stops before it knows, the message comes back.
             let Ok(has_lost) = self.pipeline.memory.has_lost(&parcel).await else { return };
@@ -169,7 +169,15 @@ impl Strays {
         provider.map(Arc::as_ref)
     }
 
-    fn unknown_provider(&self, kind: &str, word: &str) -> Failure {
+    fn unknown_provider(&self, words: &[&str]) -> Failure {
+        let &[kind, word, _] = words else {
+            let message = format!(
+                "the routing key `{}` is not of the form `<type>.<provider>.<operation>`; publish the command under such a one, as \
+                 `payment.stripe.charge`",
+                excerpt(&words.join("."))
+            );
+            return Failure::new("unknown_provider", message);
+        };
         if word == ANY {
             return Failure::new("no_route", format!("no route says which provider takes commands of type `{kind}`"));
         }

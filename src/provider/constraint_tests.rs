@@ -14,22 +14,14 @@ use super::payload_limits::{Limits, hold};
 const LONGEST_ID: usize = 128;
 
 /// What is beyond a specification, and why it may stay so.
-const EXEMPT: [(&str, &str); 9] = [
+const EXEMPT: [(&str, &str); 3] = [
     ("adyen: charge: additionalData, values: any type", "Adyen refuses what is no text, before it does anything"),
     (
         "adyen: charge: returnUrl is required",
         "not where no shopper is there, and the provider file's `account` has one",
     ),
-    ("paypal: create_order: purchase_units[].custom_id: at least 1", EMPTY),
-    ("paypal: create_order: purchase_units[].description: at least 1", EMPTY),
-    ("paypal: create_order: purchase_units[].invoice_id: at least 1", EMPTY),
-    ("paypal: create_order: purchase_units[].reference_id: at least 1", EMPTY),
-    ("paypal: create_order: purchase_units[].soft_descriptor: at least 1", EMPTY),
     ("stripe: charge: metadata: string is not taken", "it is not sent"),
-    ("stripe: charge: off_session: any text", "Stripe refuses others, before it does anything"),
 ];
-
-const EMPTY: &str = "PayPal refuses an empty text, before it does anything";
 
 fn table(name: &str) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/provider-constraints");

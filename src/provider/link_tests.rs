@@ -95,9 +95,9 @@ fn a_token_is_believed_where_nobody_signs() {
         (url.as_str(), soon, Ok(())),
         (&format!("{url}&more=1"), soon, Ok(())),
         (&url, late, Err(Unverified::Stale)),
-        (&other_bit, soon, Err(Unverified::Forged)),
-        (&url.replace("ferry", "fairy"), soon, Err(Unverified::Unsigned)),
-        (url.split('?').next().unwrap(), soon, Err(Unverified::Unsigned)),
+        (&other_bit, soon, Err(Unverified::ForgedToken)),
+        (&url.replace("ferry", "fairy"), soon, Err(Unverified::NoToken)),
+        (url.split('?').next().unwrap(), soon, Err(Unverified::NoToken)),
     ] {
         assert_eq!(webhook.verify(&call(url), now), expected, "{url}");
         let failed = webhook.explain(&call(url), now).iter().any(|step| step.result == StepResult::Failed);

@@ -8,6 +8,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+use super::tls_error::describe_cause;
 use crate::domain::exchange::Answer;
 use crate::domain::outcome::Failure;
 
@@ -108,7 +109,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 fn describe(error: &reqwest::Error) -> String {
     let mut parts: Vec<String> = causes(error)
         .filter(|cause| !cause.is::<reqwest::Error>() && !cause.is::<hyper_util::client::legacy::Error>())
-        .map(ToString::to_string)
+        .map(describe_cause)
         .collect();
     parts.dedup();
     if parts.is_empty() { "the request could not be sent".to_owned() } else { parts.join(": ") }

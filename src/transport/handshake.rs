@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
+use super::tls_error::describe_cause;
 use crate::provider::HttpSettings;
 
 /// Why a provider can't be reached, in words for a person.
@@ -43,7 +44,11 @@ async fn connect(base_url: &Url, settings: &HttpSettings) -> Result<(), Unreacha
     }
     let config = client_config(settings).map_err(|error| Unreachable(error.to_string()))?;
     let server = ServerName::try_from(name).map_err(|error| failed(&error))?;
-    TlsConnector::from(Arc::new(config)).connect(server, tcp).await.map(drop).map_err(|error| failed(&error))
+    TlsConnector::from(Arc::new(config))
+        .connect(server, tcp)
+        .await
+        .map(drop)
+        .map_err(|error| Unreachable(describe_cause(&error)))
 }
 
 fn client_config(settings: &HttpSettings) -> Result<ClientConfig, Box<dyn std::error::Error + Send + Sync>> {

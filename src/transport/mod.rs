@@ -8,4 +8,5 @@ pub mod exchange_log;
 mod failure;
 pub mod handshake;
 pub mod http;
+pub mod tls_error;
 pub mod tokens;

@@ -57,7 +57,7 @@ pub struct Verify {
 #[derive(Debug, Serialize)]
 struct Verdict {
     believed: bool,
-    /// The reason why it is not believed: `unsigned`, `forged`, `untrusted`, `stale`.
+    /// The reason why it is not believed: `unsigned`, `no_token`, `forged`, `forged_token`, `untrusted`, `stale`.
     reason: Option<&'static str>,
     /// What is answered where the provider only asks whether the endpoint is its owner's.
     challenge: Option<String>,
@@ -103,6 +103,8 @@ impl Verdict {
         let steps = if handshake { handshake_step() } else { endpoint.explain(&captured.call, now) };
         let reason = received.as_ref().err().map(|reason| match reason {
             Unverified::Unsigned => "unsigned",
+            Unverified::NoToken => "no_token",
+            Unverified::ForgedToken => "forged_token",
             Unverified::Forged => "forged",
             Unverified::Untrusted => "untrusted",
             Unverified::Stale => "stale",

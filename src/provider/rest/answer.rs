@@ -245,7 +245,7 @@ pub(super) fn retry_after(value: &str) -> Option<RetryAfter> {
 
 fn reason(status: u16) -> String {
     if (200..300).contains(&status) {
-        return format!("status {status}, but the answer does not say that it was done");
+        return format!("status {status}, but the answer meets neither `success` nor `accepted` of the provider file");
     }
     let known = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     known.map_or_else(|| format!("status {status}"), str::to_owned)

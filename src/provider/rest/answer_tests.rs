@@ -84,7 +84,7 @@ fn an_error_is_told_from_the_best_place_there_is() {
     assert_eq!(failure.details, Some(json!({"field": "iban"})));
     assert_eq!(failure.provider_reference.as_deref(), Some("x"));
     assert_eq!(reason(599), "status 599");
-    assert_eq!(reason(200), "status 200, but the answer does not say that it was done");
+    assert_eq!(reason(200), "status 200, but the answer meets neither `success` nor `accepted` of the provider file");
 }
 
 #[test]

@@ -66,13 +66,13 @@ pub(super) fn examine(
         Some(Err(reason)) => {
             trail.failed(&looked_for, || reason.to_string());
             Err(match reason {
-                BadToken::Forged => Unverified::Forged,
+                BadToken::Forged => Unverified::ForgedToken,
                 BadToken::Expired => Unverified::Stale,
             })
         }
         None => {
             trail.failed(&looked_for, || "none".to_owned());
-            Err(Unverified::Unsigned)
+            Err(Unverified::NoToken)
         }
     }
 }
