@@ -42,12 +42,12 @@ test: ## All tests, on a RabbitMQ node of their own (installed when missing)
 	$(CARGO) test --locked --features failpoints
 
 test-interop: ## Hold webhook signatures against the providers' own libraries (needs Python and Node.js)
-	$(CARGO) build --locked --features failpoints
+	$(CARGO) test --locked --features failpoints --test it --no-run
 	tests/interop/run
 
 test-emulators: ## Run the catalog against emulators of its providers and official OpenAPI documents (needs Python and Node.js)
 	rabbitmq/node install
-	$(CARGO) build --locked --features failpoints
+	$(CARGO) test --locked --features failpoints --test it --no-run
 	tests/emulators/run
 
 audit: ## Hold the dependencies to deny.toml: bans, licences, sources, and known vulnerabilities where they can be fetched
