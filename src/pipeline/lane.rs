@@ -69,7 +69,7 @@ pub struct Lane {
     tokens: Option<Tokens>,
     /// Hides its secrets and tokens.
     mask: Mutex<Mask>,
-    /// How its calls end.
+    /// The recent failures of its calls.
     pub(super) health: CallHealth,
     calls: Arc<Semaphore>,
     /// Whether deliveries of other accounts may be behind its own.

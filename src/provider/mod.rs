@@ -160,7 +160,7 @@ pub struct Call<'a> {
     /// The token beside the command's id; empty where there is none, `None` where the request was sent by a version that knew
     /// none.
     pub command_token: Option<&'a str>,
-    /// Whether an earlier call of the generation may have acted.
+    /// True where an earlier call of the generation may have acted.
     pub in_doubt: bool,
 }
 
@@ -254,7 +254,7 @@ pub struct Operation {
     pub lookup: Option<LookupPolicy>,
     /// Checks a payload; says what is wrong, one line for each fault.
     pub payload: PayloadSchema,
-    /// Whether its request may be made again whatever came of it: it only asks for something (GET; RFC 9110, 9.2.1), or its file
+    /// True where its request may be made again whatever came of it: it only asks for something (GET; RFC 9110, 9.2.1), or its file
     /// says that another one does no harm.
     pub repeatable: bool,
     /// Whether an operator accepted that an operation without idempotency may be called twice when a delivery is repeated.
