@@ -34,7 +34,7 @@ fn what_is_no_command_is_told_with_its_line() {
     for (text, error) in [
         (format!("{good}\n\n{good}\n{{]"), "line 4: is not JSON: key must be a string at line 4 column 2"),
         (format!("{good}\n{{\"type\":\"payment\"}}"), "line 2: missing field `operation` (invalid_field)"),
-        (format!("\n{good} 1"), "line 2: invalid type: integer `1`"),
+        (format!("\n{good} 1"), "line 2: the body is a number, not an object with the fields of a command"),
     ] {
         let told = read_all(&text).unwrap_err().to_string();
         assert!(told.starts_with(error), "{text}: {told}");
