@@ -239,7 +239,7 @@ impl Callbacks {
         Ok(())
     }
 
-    /// What follows from one notice for a command that it is about; `meaning` is what may be published of its meaning.
+    /// Follows one notice for a command that it is about; `meaning` is what may be published of its meaning.
     async fn follow_for(
         &self,
         ledger: &Ledger,

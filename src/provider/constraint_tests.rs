@@ -13,7 +13,7 @@ use super::payload_limits::{Limits, hold};
 /// The most characters of a command's id, which stands in for what a payload leaves out.
 const LONGEST_ID: usize = 128;
 
-/// What is beyond a specification, and why it may stay so.
+/// The departures from a specification, and why they may stay so.
 const EXEMPT: [(&str, &str); 3] = [
     ("adyen: charge: additionalData, values: any type", "Adyen refuses what is no text, before it does anything"),
     (
