@@ -3,7 +3,10 @@
 .PHONY: help build demo up down fmt lint doc test test-interop test-emulators audit fuzz chaos bench check clean
 
 CARGO ?= cargo
-SCRIPTS := rabbitmq/node demo/stage tests/interop/run tests/emulators/run tests/audit/run fuzz/run .ci/run
+# The RabbitMQ of demo, test, chaos and bench: this machine's, or that of a release of Debian: RABBITMQ=trixie
+RABBITMQ ?= system
+export RABBITMQ
+SCRIPTS := rabbitmq/node rabbitmq/release demo/stage tests/interop/run tests/emulators/run tests/audit/run fuzz/run .ci/run
 FUZZ_SECONDS ?= 60
 
 help: ## Print this list
@@ -37,9 +40,9 @@ lint: ## Formatting, lints, documentation and scripts; changes nothing
 doc: ## Build the API documentation (target/doc)
 	$(CARGO) doc --locked --no-deps
 
-test: ## All tests, on a RabbitMQ node of their own (installed when missing)
+test: ## All tests, on a RabbitMQ node of their own (installed when missing; RABBITMQ=trixie TESTS="carry:: outage::")
 	rabbitmq/node install
-	$(CARGO) test --locked --features failpoints
+	$(CARGO) test --locked --features failpoints $(if $(TESTS),--test it -- $(TESTS))
 
 test-interop: ## Hold webhook signatures against the providers' own libraries (needs Python and Node.js)
 	$(CARGO) test --locked --features failpoints --test it --no-run
