@@ -321,8 +321,9 @@ impl Parts {
         let (ended, end) = oneshot::channel();
         let saving = std::thread::Builder::new().name("ledger-index".to_owned()).spawn(move || {
             store.run();
-            drop(ended);
+            // Whoever waits for the end may open the index anew.
             drop(store);
+            drop(ended);
         });
         if let Err(error) = saving {
             error!(%error, "failed to start the thread that saves the ledger's index");

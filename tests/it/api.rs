@@ -120,7 +120,7 @@ async fn half_sent_heads_do_not_silence_the_api() {
 #[tokio::test]
 async fn while_the_broker_is_away_the_api_says_so_at_once_and_lives() {
     let rig = Rig::new("").await;
-    let proxy = TcpProxy::to(rig.vhost.address()).await;
+    let proxy = TcpProxy::to(rig.vhost.address());
     let uri = rig.vhost.uri_at(proxy.address());
     let rig = rig.env("FERRYD_AMQP__URI", &uri);
     let daemon = rig.start().await;
@@ -141,7 +141,7 @@ async fn while_the_broker_is_away_the_api_says_so_at_once_and_lives() {
         proxy.refuse().await;
         eventually(SOON, "not ready", async || (client.get("/readyz").await.status == 503).then_some(())).await;
     }
-    proxy.resume().await;
+    proxy.resume();
     client.wait_ready().await;
     for id in ["silent", "gone"] {
         let answer = client.with("prefer", "wait=30").post(&charge(id, json!({}))).await;
@@ -154,7 +154,7 @@ async fn while_the_broker_is_away_the_api_says_so_at_once_and_lives() {
 async fn while_the_ledger_cannot_be_read_nothing_is_called_and_readiness_fails() {
     let rig = Rig::new("").await;
     let user = rig.vhost.user("blind").await;
-    let proxy = TcpProxy::to(rig.vhost.address()).await;
+    let proxy = TcpProxy::to(rig.vhost.address());
     let uri = user.replace(&rig.vhost.address().to_string(), &proxy.address().to_string());
     let rig = rig.env("FERRYD_AMQP__URI", &uri);
     let daemon = rig.start().await;

@@ -163,7 +163,7 @@ async fn what_is_written_while_the_broker_is_dead_is_there_once_it_lives_again()
 #[tokio::test]
 async fn a_stalled_broker_holds_a_call_for_a_second_and_takes_no_more_than_the_buffer() {
     let vhost = Node::shared().await.vhost().await;
-    let proxy = TcpProxy::to(vhost.address()).await;
+    let proxy = TcpProxy::to(vhost.address());
     let writer = Writer::start(&vhost.uri_at(proxy.address()));
     let start = Timestamp::now();
     writer.exchanges.write(&exchange("order-0", 1, start, "")).await;
@@ -194,7 +194,7 @@ async fn a_stalled_broker_holds_a_call_for_a_second_and_takes_no_more_than_the_b
     assert!(began.elapsed() < PATIENCE * 3, "calls wait for each other: {:?}", began.elapsed());
     assert_eq!(writer.exchanges.dropped(), 51);
 
-    proxy.resume().await;
+    proxy.resume();
     for number in [1, written / 2, written] {
         let id = format!("order-{number}").parse().unwrap();
         eventually(SOON, "what was in the buffer is found", async || {

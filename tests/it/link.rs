@@ -42,7 +42,7 @@ async fn session_lost(daemon: &Daemon) {
 /// A stall that the daemon notices by what the settings say, within seconds.
 async fn stall(settings: [(&str, &str); 2]) {
     let mut rig = rig().await;
-    let proxy = TcpProxy::to(rig.vhost.address()).await;
+    let proxy = TcpProxy::to(rig.vhost.address());
     let uri = rig.vhost.uri_at(proxy.address());
     for (name, value) in [("FERRYD_AMQP__URI", uri.as_str())].into_iter().chain(settings) {
         rig = rig.env(name, value);
@@ -54,7 +54,7 @@ async fn stall(settings: [(&str, &str); 2]) {
     provider_works(&rig, 10).await;
     proxy.pause();
     session_lost(&daemon).await;
-    proxy.resume().await;
+    proxy.resume();
     // What the stall swallowed was delivered once, as far as the broker knows: at most what can be in flight.
     let unresolved = load.verify(&rig).await;
     assert!(unresolved.len() <= IN_FLIGHT, "{unresolved:?}");
@@ -76,7 +76,7 @@ async fn a_stall_that_withholds_heartbeats_is_survived() {
 #[tokio::test]
 async fn cut_connections_make_nothing_unknown_that_the_daemon_works_on() {
     let rig = rig().await;
-    let proxy = TcpProxy::to(rig.vhost.address()).await;
+    let proxy = TcpProxy::to(rig.vhost.address());
     let uri = rig.vhost.uri_at(proxy.address());
     let rig = rig.env("FERRYD_AMQP__URI", &uri);
     let daemon = rig.start().await;
@@ -99,7 +99,7 @@ async fn cut_connections_make_nothing_unknown_that_the_daemon_works_on() {
 #[tokio::test]
 async fn sessions_that_die_at_once_are_opened_again_after_growing_pauses() {
     let rig = rig().await;
-    let proxy = TcpProxy::to(rig.vhost.address()).await;
+    let proxy = TcpProxy::to(rig.vhost.address());
     let uri = rig.vhost.uri_at(proxy.address());
     let rig = rig.env("FERRYD_AMQP__URI", &uri);
     let daemon = rig.start().await;

@@ -131,7 +131,7 @@ async fn a_second_signal_ends_the_daemon_at_once() {
 #[tokio::test]
 async fn a_daemon_ends_while_the_broker_cannot_be_reached() {
     let rig = Rig::with("[shutdown]\ngrace = \"2s\"", &file("")).await;
-    let proxy = TcpProxy::to(rig.vhost.address()).await;
+    let proxy = TcpProxy::to(rig.vhost.address());
     let uri = rig.vhost.uri_at(proxy.address());
     let rig = rig.env("FERRYD_AMQP__URI", &uri);
     let (idle, busy) = (rig.start().await, rig.start().await);
@@ -140,14 +140,14 @@ async fn a_daemon_ends_while_the_broker_cannot_be_reached() {
     idle.sigterm();
     assert_eq!(idle.wait(Duration::from_secs(10)).await.code(), Some(0));
 
-    proxy.resume().await;
+    proxy.resume();
     busy.wait_for_logs(2, SOON, |line| line["message"] == "connected").await;
     rig.publish(&pay("held", json!({"latency": "1s"}))).await;
     provider_works(&rig, 1).await;
     proxy.refuse().await;
     busy.sigterm();
     assert_eq!(busy.wait(Duration::from_secs(15)).await.code(), Some(0));
-    proxy.resume().await;
+    proxy.resume();
     let successor = rig.start().await;
     assert_eq!(word(&rig.terminal("held").await, "data.state"), "completed");
     assert_eq!(rig.calls("held").acted, 1);
@@ -157,7 +157,7 @@ async fn a_daemon_ends_while_the_broker_cannot_be_reached() {
 #[tokio::test]
 async fn a_stalled_broker_does_not_keep_a_daemon_from_ending() {
     let rig = Rig::with("[shutdown]\ngrace = \"2s\"", &file("")).await;
-    let proxy = TcpProxy::to(rig.vhost.address()).await;
+    let proxy = TcpProxy::to(rig.vhost.address());
     let uri = rig.vhost.uri_at(proxy.address());
     let rig = rig.env("FERRYD_AMQP__URI", &uri);
     let daemon = rig.start().await;

@@ -120,19 +120,19 @@ async fn echo(stream: &mut TcpStream, byte: u8) -> std::io::Result<u8> {
 
 #[tokio::test]
 async fn a_paused_proxy_delivers_nothing_until_it_resumes() {
-    let proxy = TcpProxy::to(echo_server().await).await;
+    let proxy = TcpProxy::to(echo_server().await);
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
     assert_eq!(echo(&mut stream, 1).await.unwrap(), 1);
     proxy.pause();
     assert!(timeout(A_WHILE, echo(&mut stream, 2)).await.is_err());
     assert!(TcpStream::connect(proxy.address()).await.is_ok(), "a stalled proxy still accepts");
-    proxy.resume().await;
+    proxy.resume();
     assert_eq!(timeout(SOON, stream.read_u8()).await.unwrap().unwrap(), 2);
 }
 
 #[tokio::test]
 async fn a_proxy_cuts_and_refuses_connections() {
-    let proxy = TcpProxy::to(echo_server().await).await;
+    let proxy = TcpProxy::to(echo_server().await);
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
     assert_eq!(echo(&mut stream, 1).await.unwrap(), 1);
     proxy.cut().await;
@@ -141,7 +141,7 @@ async fn a_proxy_cuts_and_refuses_connections() {
     assert_eq!(echo(&mut stream, 3).await.unwrap(), 3);
     proxy.refuse().await;
     assert!(TcpStream::connect(proxy.address()).await.is_err());
-    proxy.resume().await;
+    proxy.resume();
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
     assert_eq!(echo(&mut stream, 4).await.unwrap(), 4);
 }

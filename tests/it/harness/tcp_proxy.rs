@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -20,6 +20,8 @@ enum Flow {
 /// A proxy in front of one address. It ends when dropped.
 pub(crate) struct TcpProxy {
     address: SocketAddr,
+    /// Bound and never listening: it keeps the port from others while nobody listens on it.
+    _reserved: TcpSocket,
     target: Mutex<SocketAddr>,
     flow: watch::Sender<Flow>,
     /// The listener and, inside it, all connections. `None` while connections are refused.
@@ -28,12 +30,12 @@ pub(crate) struct TcpProxy {
 
 impl TcpProxy {
     /// A proxy to `target`.
-    pub(crate) async fn to(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+    pub(crate) fn to(target: SocketAddr) -> Self {
+        let reserved = bind("127.0.0.1:0".parse().unwrap());
+        let address = reserved.local_addr().unwrap();
         let (flow, _) = watch::channel(Flow::Moving);
-        let proxy = Self { address, target: Mutex::new(target), flow, serving: Mutex::default() };
-        proxy.serve(listener);
+        let proxy = Self { address, _reserved: reserved, target: Mutex::new(target), flow, serving: Mutex::default() };
+        proxy.serve();
         proxy
     }
 
@@ -48,17 +50,17 @@ impl TcpProxy {
     }
 
     /// Everything moves again, and connections are accepted again.
-    pub(crate) async fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.flow.send_replace(Flow::Moving);
         if self.serving.lock().unwrap().is_none() {
-            self.serve(TcpListener::bind(self.address).await.unwrap());
+            self.serve();
         }
     }
 
     /// Closes every connection; new ones are served.
     pub(crate) async fn cut(&self) {
         self.refuse().await;
-        self.serve(TcpListener::bind(self.address).await.unwrap());
+        self.serve();
     }
 
     /// Closes every connection; new ones lead to another address.
@@ -76,7 +78,8 @@ impl TcpProxy {
         }
     }
 
-    fn serve(&self, listener: TcpListener) {
+    fn serve(&self) {
+        let listener: TcpListener = bind(self.address).listen(1024).unwrap();
         let (target, flow) = (*self.target.lock().unwrap(), self.flow.subscribe());
         let serving = tokio::spawn(async move {
             let mut connections = JoinSet::new();
@@ -94,6 +97,14 @@ impl Drop for TcpProxy {
             serving.abort();
         }
     }
+}
+
+/// Binds a socket, also beside one that is bound there and does not listen.
+fn bind(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
 }
 
 /// Moves bytes both ways until either side closes. A client of a dead target is closed at once.

@@ -84,7 +84,7 @@ async fn a_broker_that_is_killed_under_load_loses_and_doubles_no_record() {
 #[tokio::test]
 async fn a_stream_that_cannot_be_reached_is_lagging_until_it_can() {
     let vhost = Node::shared().await.vhost().await;
-    let proxy = TcpProxy::to(vhost.address()).await;
+    let proxy = TcpProxy::to(vhost.address());
     let dir = tempfile::tempdir().unwrap();
     let one = Instance::begin(&vhost.uri_at(proxy.address()), dir.path(), impatient());
     one.caught_up().await;
@@ -93,7 +93,7 @@ async fn a_stream_that_cannot_be_reached_is_lagging_until_it_can() {
     one.healthy(Health::Lagging).await;
     let waiting = one.append(started("waits"));
     let recovering = async {
-        proxy.resume().await;
+        proxy.resume();
         one.caught_up().await;
     };
     let (ruled, ()) = tokio::join!(waiting, recovering);
@@ -109,7 +109,7 @@ async fn a_node_whose_replica_is_behind_is_waited_for_and_the_index_stays() {
     let first = Node::private_with(&["--bare"]).await;
     let (_second, third) = (first.joined().await, first.joined().await);
     let vhost = first.vhost().await;
-    let proxy = TcpProxy::to(first.address()).await;
+    let proxy = TcpProxy::to(first.address());
     let dir = tempfile::tempdir().unwrap();
     let one = Instance::begin(&vhost.uri_at(proxy.address()), dir.path(), impatient());
     one.caught_up().await;
@@ -140,14 +140,14 @@ async fn a_node_whose_replica_is_behind_is_waited_for_and_the_index_stays() {
 #[tokio::test]
 async fn a_stalled_link_holds_a_barrier_until_it_moves() {
     let vhost = Node::shared().await.vhost().await;
-    let proxy = TcpProxy::to(vhost.address()).await;
+    let proxy = TcpProxy::to(vhost.address());
     let dir = tempfile::tempdir().unwrap();
     let one = Instance::begin(&vhost.uri_at(proxy.address()), dir.path(), impatient());
     one.caught_up().await;
     proxy.pause();
     let early = tokio::time::timeout(Duration::from_secs(3), one.ledger.barrier()).await;
     assert!(early.is_err(), "a barrier passed a link that does not move");
-    proxy.resume().await;
+    proxy.resume();
     tokio::time::timeout(SOON, one.ledger.barrier()).await.unwrap().unwrap();
     one.stop().await;
 }

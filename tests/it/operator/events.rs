@@ -133,7 +133,7 @@ async fn following_ends_after_a_count_or_with_a_command() {
 #[tokio::test]
 async fn following_goes_on_after_the_broker_was_lost_and_says_what_may_be_missing() {
     let bench = Bench::new().await;
-    let proxy = TcpProxy::to(bench.vhost.address()).await;
+    let proxy = TcpProxy::to(bench.vhost.address());
     let setup = Setup::new(&bench.vhost.uri_at(proxy.address()), "");
     let mut following = Following::start(&setup, &[]);
     subscribed(&bench, &mut following, "before").await;

@@ -69,7 +69,7 @@ async fn while_the_broker_is_away_or_full_calls_are_refused_and_then_taken_again
 #[tokio::test]
 async fn over_a_network_that_stalls_calls_are_refused_in_time_and_then_taken_again() {
     let rig = Rig::new("").await.called_back().await;
-    let proxy = TcpProxy::to(rig.vhost.address()).await;
+    let proxy = TcpProxy::to(rig.vhost.address());
     let uri = rig.vhost.uri_at(proxy.address());
     let rig = rig.env("FERRYD_AMQP__URI", &uri);
     let daemon = rig.start().await;
@@ -78,7 +78,7 @@ async fn over_a_network_that_stalls_calls_are_refused_in_time_and_then_taken_aga
     proxy.pause();
     let refusals = (0..20).map(|_| refused(address, &["not-confirmed"]));
     join_all(refusals).await;
-    proxy.resume().await;
+    proxy.resume();
     works_again(address).await;
     // What was on its way comes as well, though nobody waits for it.
     let all = async || (rig.broker.depth(QUEUE).await >= Some(22)).then_some(());
@@ -127,7 +127,7 @@ async fn what_was_answered_is_in_the_queue_once_though_the_broker_is_killed_at_o
 #[tokio::test]
 async fn stopping_ends_calls_in_flight_with_their_answer() {
     let rig = Rig::new("").await.called_back().await;
-    let proxy = TcpProxy::to(rig.vhost.address()).await;
+    let proxy = TcpProxy::to(rig.vhost.address());
     let uri = rig.vhost.uri_at(proxy.address());
     let rig = rig.env("FERRYD_AMQP__URI", &uri).env("FERRYD_LOG", "info,ferryd::web=debug");
     let daemon = rig.start().await;
@@ -141,7 +141,7 @@ async fn stopping_ends_calls_in_flight_with_their_answer() {
     daemon.wait_for_logs(9, SOON, |line| line["message"] == "publishing a webhook call").await;
     daemon.sigterm();
     daemon.wait_for_log(SOON, |line| word(line, "message").starts_with("stopping: no new work")).await;
-    proxy.resume().await;
+    proxy.resume();
     for call in calls {
         assert_eq!(call.await.unwrap().status, 200);
     }
