@@ -106,7 +106,7 @@ async fn a_stream_that_cannot_be_reached_is_lagging_until_it_can() {
 #[tokio::test]
 #[ignore = "a cluster takes half a minute; `make chaos` runs it"]
 async fn a_node_whose_replica_is_behind_is_waited_for_and_the_index_stays() {
-    let first = Node::private_with(&["--bare"]).await;
+    let first = Node::private().await;
     let (_second, third) = (first.joined().await, first.joined().await);
     let vhost = first.vhost().await;
     let proxy = TcpProxy::to(first.address());
