@@ -201,6 +201,8 @@ impl Config {
 }
 
 #[cfg(test)]
+mod addresses_tests;
+#[cfg(test)]
 mod api_tests;
 
 #[cfg(test)]

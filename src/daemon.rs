@@ -154,7 +154,7 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
         registry.iter().filter_map(|provider| provider.retry_group.clone().map(|g| (provider.name.clone(), g)));
     let retry_groups = grouped.collect();
     let lanes = lanes(&registry, ledger.is_some())?;
-    let key = names.ledger_key(&amqp.address());
+    let key = names.ledger_key(&amqp.first_address());
     let index = ledger.as_ref().map(|ledger| Index::open(&ledger.dir, &key)).transpose()?;
     let hang_up = CancellationToken::new();
     let (broker, link) = Broker::start(amqp.clone(), topology, hang_up.clone());

@@ -61,18 +61,23 @@ impl Broker {
     }
 
     async fn supervise(self, sender: watch::Sender<Option<Arc<Session>>>) {
-        let mut number = 0;
-        let mut pauses = ReconnectPauses::new();
+        let nodes = &self.settings.nodes;
+        let (mut number, mut turn) = (0, nodes.latest());
+        let mut pauses = ReconnectPauses::new(nodes.count());
         while !self.stop.is_cancelled() {
+            // Each attempt is made at the next node, also after a session that was good: its node may be the one that is in trouble.
+            let (place, node) = (turn, Arc::new(self.settings.of_node(turn)));
+            turn += 1;
             let opened = tokio::select! {
-                opened = Session::open(&self.settings, &self.topology, number + 1) => opened,
+                opened = Session::open(&node, &self.topology, number + 1) => opened,
                 () = self.stop.cancelled() => break,
             };
             let pause = match opened {
                 Ok(session) => {
                     number += 1;
                     let session = Arc::new(session);
-                    info!(session = number, broker = %self.settings.address(), "connected");
+                    nodes.prefer(place);
+                    info!(session = number, broker = %node.address(), "connected");
                     sender.send_replace(Some(Arc::clone(&session)));
                     session.watch(&self.stop).await;
                     let lived = session.age();
@@ -88,7 +93,7 @@ impl Broker {
                 Err(error) => {
                     let pause = pauses.after_failure();
                     let (failures, pause_ms) = (pauses.failures(), millis(pause));
-                    warn!(%error, failures, pause_ms, "failed to connect to the broker; trying again");
+                    warn!(%error, broker = %node.address(), failures, pause_ms, "failed to connect to the broker; trying again");
                     pause
                 }
             };

@@ -8,13 +8,23 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
 
 use super::error::BrokerError;
+use super::nodes::NodeAddresses;
 use super::tolerant;
+
+/// The use of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ConnectionRole {
+    /// Messages are published on it.
+    Publishing,
+    /// It takes header frames larger than the frame size, and must not publish.
+    Consuming,
+}
 
 /// How the broker is reached.
 #[derive(Clone)]
 pub struct AmqpSettings {
     /// Where, with user and password; not shown in logs.
-    pub uri: AMQPUri,
+    pub nodes: NodeAddresses,
     /// The user as which the broker knows ferryd's connections, where that is known.
     pub user: Option<String>,
     /// PEM file of an authority to trust besides the system's, for `amqps`.
@@ -30,23 +40,35 @@ pub struct AmqpSettings {
 }
 
 impl AmqpSettings {
-    /// The broker's address, without user or password.
+    /// The broker's addresses, without user or password.
     #[must_use]
     pub fn address(&self) -> String {
-        let AMQPUri { scheme, authority, vhost, .. } = &self.uri;
-        let vhost = vhost.replace('/', "%2f");
-        format!("{scheme}://{}:{}/{vhost}", authority.host, authority.port)
+        self.nodes.iter().map(address).collect::<Vec<_>>().join(", ")
     }
 
-    /// Opens a connection that the broker lists as `ferryd:<purpose>@<host>`.
+    /// The first address, which stands for the cluster whichever node is connected to.
+    #[must_use]
+    pub fn first_address(&self) -> String {
+        address(self.nodes.first())
+    }
+
+    /// Lists the same settings once for each node, with the address of that one alone.
+    pub fn each_node(&self) -> impl Iterator<Item = Self> {
+        (0..self.nodes.count()).map(|place| self.of_node(place))
+    }
+
+    /// The same settings with the address of one node alone. Places beyond the last begin anew.
+    pub(super) fn of_node(&self, place: usize) -> Self {
+        Self { nodes: self.nodes.only(place), ..self.clone() }
+    }
+
+    /// Opens a connection that the broker lists as `ferryd:<purpose>@<host>`, to the node that was connected to last or, where it
+    /// can't be reached, to the next.
     ///
     /// # Errors
-    /// [`BrokerError`]: a TLS file that can't be used, a refusal, or no answer in time.
+    /// [`BrokerError`]: a TLS file that can't be used, a refusal, or no answer in time, of every node.
     pub async fn connect(&self, purpose: &str) -> Result<Connection, BrokerError> {
-        let (action, tls) = (self.connecting(), self.tls()?);
-        let runtime = lapin::runtime::default_runtime().map_err(BrokerError::during(&action))?;
-        let properties = properties(purpose);
-        self.in_time(Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime)).await
+        self.connect_as(ConnectionRole::Publishing, purpose).await
     }
 
     /// Opens a connection that takes header frames larger than the frame size, as the broker delivers them, and must not publish.
@@ -54,26 +76,45 @@ impl AmqpSettings {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn connect_consuming(&self, purpose: &str) -> Result<Connection, BrokerError> {
-        let tls = self.tls()?;
-        self.in_time(tolerant::connect_consuming(self.uri.clone(), properties(purpose), tls)).await
+        self.connect_as(ConnectionRole::Consuming, purpose).await
     }
 
-    fn connecting(&self) -> String {
-        format!("connect to {}", self.address())
+    async fn connect_as(&self, role: ConnectionRole, purpose: &str) -> Result<Connection, BrokerError> {
+        let mut failures = Vec::new();
+        for (place, uri) in self.nodes.round() {
+            match self.connect_to(uri, role, purpose).await {
+                Ok(connection) => {
+                    self.nodes.prefer(place);
+                    return Ok(connection);
+                }
+                // The files are the same for all.
+                Err(error @ BrokerError::TlsFile { .. }) => return Err(error),
+                Err(error) => failures.push(error),
+            }
+        }
+        Err(BrokerError::of_all_nodes(failures))
     }
 
-    async fn in_time(
-        &self,
-        connecting: impl Future<Output = lapin::Result<Connection>>,
-    ) -> Result<Connection, BrokerError> {
+    async fn connect_to(&self, uri: &AMQPUri, role: ConnectionRole, purpose: &str) -> Result<Connection, BrokerError> {
+        let (action, tls) = (format!("connect to {}", address(uri)), self.tls(uri)?);
+        let (uri, properties) = (uri.clone(), properties(purpose));
+        let connecting = async {
+            match role {
+                ConnectionRole::Publishing => {
+                    let runtime = lapin::runtime::default_runtime()?;
+                    Connection::connect_uri_with_config(uri, properties, tls, runtime).await
+                }
+                ConnectionRole::Consuming => tolerant::connect_consuming(uri, properties, tls).await,
+            }
+        };
         match tokio::time::timeout(self.connect_timeout, connecting).await {
-            Ok(connected) => connected.map_err(BrokerError::during(self.connecting())),
-            Err(_) => Err(BrokerError::Timeout { action: self.connecting(), after: self.connect_timeout }),
+            Ok(connected) => connected.map_err(BrokerError::during(action)),
+            Err(_) => Err(BrokerError::Timeout { action, after: self.connect_timeout }),
         }
     }
 
-    fn tls(&self) -> Result<OwnedTLSConfig, BrokerError> {
-        if self.uri.scheme != AMQPScheme::AMQPS {
+    fn tls(&self, uri: &AMQPUri) -> Result<OwnedTLSConfig, BrokerError> {
+        if uri.scheme != AMQPScheme::AMQPS {
             return Ok(OwnedTLSConfig::default());
         }
         let cert_chain = self.ca_file.as_deref().map(read_pem).transpose()?;
@@ -83,6 +124,12 @@ impl AmqpSettings {
         });
         Ok(OwnedTLSConfig { identity: identity.transpose()?, cert_chain })
     }
+}
+
+/// An address, without user or password.
+fn address(AMQPUri { scheme, authority, vhost, .. }: &AMQPUri) -> String {
+    let vhost = vhost.replace('/', "%2f");
+    format!("{scheme}://{}:{}/{vhost}", authority.host, authority.port)
 }
 
 fn properties(purpose: &str) -> ConnectionProperties {

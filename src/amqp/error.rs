@@ -30,6 +30,9 @@ pub enum BrokerError {
         /// What was being done.
         action: String,
     },
+    /// No node of the cluster could be reached.
+    #[error("{}", .0.iter().map(Self::to_string).collect::<Vec<_>>().join("; "))]
+    NoNode(Vec<Self>),
     /// A TLS file can't be used.
     #[error("{path}: {message}", path = path.display())]
     TlsFile {
@@ -50,6 +53,14 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
+    /// The failures to connect to all nodes of a cluster, as one.
+    pub(super) fn of_all_nodes(mut failures: Vec<Self>) -> Self {
+        match failures.pop() {
+            Some(only) if failures.is_empty() => only,
+            last => Self::NoNode(failures.into_iter().chain(last).collect()),
+        }
+    }
+
     /// Wraps lapin's error with what was being done.
     pub(crate) fn during(action: impl Into<String>) -> impl FnOnce(lapin::Error) -> Self {
         let action = action.into();

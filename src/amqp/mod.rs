@@ -14,6 +14,7 @@ pub mod headers;
 mod link;
 pub mod message;
 pub mod names;
+pub mod nodes;
 mod outlet;
 pub mod own_user;
 mod owned_channel;

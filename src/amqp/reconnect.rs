@@ -10,22 +10,24 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 /// A session that has lived for so long was a good one: after it the pauses begin anew.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// Grows the pauses between attempts, whether an attempt fails to connect or connects and dies at once.
+/// Grows the pauses between attempts, whether an attempt fails to connect or connects and dies at once. Between the attempts of one
+/// round, which tries every node once, there are none.
 pub(super) struct ReconnectPauses {
+    nodes: u64,
     failures: u64,
     pauses: ExponentialBackoff,
 }
 
 impl ReconnectPauses {
-    /// Pauses before which nothing has failed.
-    pub(super) fn new() -> Self {
-        Self { failures: 0, pauses: pauses() }
+    /// Pauses between rounds of attempts at so many nodes, before which nothing has failed.
+    pub(super) fn new(nodes: usize) -> Self {
+        Self { nodes: u64::try_from(nodes).unwrap_or(u64::MAX).max(1), failures: 0, pauses: pauses() }
     }
 
     /// The pause after a session that has `lived` for so long; zero after one that had settled.
     pub(super) fn after_session(&mut self, lived: Duration) -> Duration {
         if lived >= SETTLED {
-            *self = Self::new();
+            (self.failures, self.pauses) = (0, pauses());
             return Duration::ZERO;
         }
         self.after_failure()
@@ -34,6 +36,9 @@ impl ReconnectPauses {
     /// The pause after an attempt that did not connect.
     pub(super) fn after_failure(&mut self) -> Duration {
         self.failures += 1;
+        if !self.failures.is_multiple_of(self.nodes) {
+            return Duration::ZERO;
+        }
         self.pauses.next().unwrap_or(PAUSES.1)
     }
 
@@ -60,7 +65,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_bound_and_never_end() {
-        let mut reconnect = ReconnectPauses::new();
+        let mut reconnect = ReconnectPauses::new(1);
         for failures in 0..1_000 {
             let pause = reconnect.after_failure();
             assert!(pause >= least(failures) && pause <= least(failures) * 2, "{failures}: {pause:?}");
@@ -69,8 +74,20 @@ mod tests {
     }
 
     #[test]
+    fn every_node_is_tried_before_there_is_a_pause() {
+        let mut reconnect = ReconnectPauses::new(3);
+        for round in 0..4 {
+            for _ in 0..2 {
+                assert_eq!(reconnect.after_failure(), Duration::ZERO, "{round}");
+            }
+            assert!(reconnect.after_session(Duration::ZERO) >= least(round), "{round}");
+        }
+        assert_eq!(reconnect.failures(), 12);
+    }
+
+    #[test]
     fn sessions_that_die_at_once_are_paused_after_like_attempts_that_fail_until_one_has_lived_for_ten_seconds() {
-        let mut reconnect = ReconnectPauses::new();
+        let mut reconnect = ReconnectPauses::new(1);
         for failures in 0..6 {
             let pause = match failures % 2 {
                 0 => reconnect.after_session(Duration::from_millis(9_999)),

@@ -85,7 +85,8 @@ impl Session {
 
     pub(super) fn end_by(&self, cause: &CloseCause) {
         if !self.is_over() {
-            warn!(session = self.number, reason = cause.reason, "the session with the broker is over");
+            let broker = self.settings.address();
+            warn!(session = self.number, broker, reason = cause.reason, "the session with the broker is over");
             self.end.end(cause.clone());
         }
     }

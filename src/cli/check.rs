@@ -14,7 +14,7 @@ use super::plaintext::describe_plaintext;
 use super::setup::{self, Setup};
 use super::token_scopes;
 use crate::amqp::connection::AmqpSettings;
-use crate::config::Config;
+use crate::config::{AmqpUri, Config};
 use crate::provider::Provider;
 use crate::transport::handshake::handshake;
 
@@ -46,7 +46,7 @@ struct Report {
     ok: bool,
     /// The configuration file; absent where there is none.
     file: Option<PathBuf>,
-    /// The broker's address, without its password.
+    /// The broker's addresses, without their passwords.
     broker: Option<String>,
     providers: Vec<Found>,
     /// For how long what is kept.
@@ -111,7 +111,7 @@ impl Report {
         Self {
             ok: faults.is_empty(),
             file,
-            broker: Some(config.amqp.uri.to_string()),
+            broker: Some(config.amqp.addresses().iter().map(AmqpUri::to_string).collect::<Vec<_>>().join(", ")),
             providers: providers.iter().map(|provider| Found::of(provider)).collect(),
             kept: kept_data(config, providers),
             warnings: describe_plaintext(config)
@@ -129,12 +129,15 @@ impl Report {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         self.reached = runtime.block_on(async {
             let amqp = AmqpSettings::from(&setup.config.amqp);
-            let error = match amqp.connect("check").await {
-                Ok(connection) => amqp.check_user(&connection).await.err(),
-                Err(error) => Some(error),
-            };
-            let error = error.map(|error| error.to_string());
-            let mut reached = vec![Reached { what: "broker".to_owned(), address: amqp.address(), error }];
+            let mut reached = Vec::new();
+            for node in amqp.each_node() {
+                let error = match node.connect("check").await {
+                    Ok(connection) => node.check_user(&connection).await.err(),
+                    Err(error) => Some(error),
+                };
+                let error = error.map(|error| error.to_string());
+                reached.push(Reached { what: "broker".to_owned(), address: node.address(), error });
+            }
             for provider in setup.registry.iter() {
                 for url in hosts(provider) {
                     let error = handshake(&url, &provider.http).await.err().map(|error| error.to_string());

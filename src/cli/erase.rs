@@ -100,7 +100,7 @@ impl EraseArguments {
         let (operator, queues, dry_run) = (&desk.operator, queues.as_slice(), self.dry_run);
         if !dry_run {
             // Nobody reads the erasures into them. First, so that where it is refused nothing has happened yet.
-            let key = operator.names.ledger_key(&operator.amqp.address());
+            let key = operator.names.ledger_key(&operator.amqp.first_address());
             Index::delete_unused(&desk.ledger()?.dir, &key).map_err(OperatorError::from)?;
         }
         let mut eraser = CommandEraser { operator, ledger: register, queues, person, dry_run };

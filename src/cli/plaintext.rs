@@ -5,10 +5,12 @@ use crate::config::Config;
 /// Describes each connection that the configuration lets cross a network without TLS.
 pub(super) fn describe_plaintext(config: &Config) -> Vec<String> {
     let Config { amqp, api, webhooks, .. } = config;
-    let host = &amqp.uri.parts().authority.host;
+    let exposed = amqp.addresses().iter().filter(|uri| uri.is_exposed());
+    let hosts: Vec<_> = exposed.map(|uri| format!("`{}`", uri.parts().authority.host)).collect();
     let broker = format!(
-        "amqp.allow_plaintext: the broker at `{host}` is reached without TLS: the password and every command can be read and \
-         changed on the way"
+        "amqp.allow_plaintext: the broker at {} is reached without TLS: the password and every command can be read and \
+         changed on the way",
+        hosts.join(", ")
     );
     let api_text = format!(
         "api.allow_plaintext: the API speaks plain HTTP at {}: tokens and payloads can be read and changed on the way",
@@ -19,7 +21,7 @@ pub(super) fn describe_plaintext(config: &Config) -> Vec<String> {
          yours alone",
         webhooks.bind
     );
-    let warnings = [(amqp.uri.is_exposed(), broker), (api.is_exposed(), api_text), (webhooks.is_exposed(), endpoint)];
+    let warnings = [(!hosts.is_empty(), broker), (api.is_exposed(), api_text), (webhooks.is_exposed(), endpoint)];
     warnings.into_iter().filter_map(|(is_exposed, warning)| is_exposed.then_some(warning)).collect()
 }
 

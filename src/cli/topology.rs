@@ -60,7 +60,7 @@ impl Topology {
         let topology = configured(&desk)?;
         match self {
             Self::Export(Export { vhost }) => {
-                let vhost = vhost.unwrap_or_else(|| desk.operator.amqp.uri.vhost.clone());
+                let vhost = vhost.unwrap_or_else(|| desk.operator.amqp.nodes.first().vhost.clone());
                 Ok(out.json(&topology.definitions(&vhost))?)
             }
             Self::Apply(Apply { json }) => {

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Amqp, Config, Events, Retry, Subscriber, human};
+use super::{Amqp, AmqpUri, Config, Events, Retry, Subscriber, human};
 use crate::domain::command::MAX_BODY;
 use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
@@ -58,12 +58,7 @@ pub(super) fn rule(key: &str, message: impl Into<String>) -> Broken {
 }
 
 fn amqp(amqp: &Amqp) -> Vec<Broken> {
-    let mut broken = Vec::new();
-    if amqp.uri.is_exposed() && !amqp.allow_plaintext {
-        let message = "leads to another host without TLS, so the password and every command can be read and changed on the way: \
-                       write amqps://, or `amqp.allow_plaintext = true` where everybody on the way may do that";
-        broken.push(rule("amqp.uri", message));
-    }
+    let mut broken = addresses(amqp);
     if amqp.heartbeat.subsec_nanos() != 0 || !(SECOND..=Duration::from_hours(1)).contains(&amqp.heartbeat) {
         broken.push(rule("amqp.heartbeat", "write whole seconds from 1s to 1h"));
     }
@@ -80,15 +75,46 @@ fn amqp(amqp: &Amqp) -> Vec<Broken> {
     broken
 }
 
+/// What is wrong with the addresses, and between them.
+fn addresses(amqp: &Amqp) -> Vec<Broken> {
+    let (mut broken, first) = (Vec::new(), amqp.first_address());
+    for (place, uri) in amqp.addresses().iter().enumerate() {
+        let key = amqp.key_of_address(place);
+        if uri.is_exposed() && !amqp.allow_plaintext {
+            let message = "leads to another host without TLS, so the password and every command can be read and changed on the way: \
+                           write amqps://, or `amqp.allow_plaintext = true` where everybody on the way may do that";
+            broken.push(rule(&key, message));
+        }
+        if uri.parts().vhost != first.parts().vhost {
+            let [here, there] = [uri, first].map(|uri| &uri.parts().vhost);
+            let message = format!(
+                "names the virtual host `{here}`, and amqp.uris[0] `{there}`: all addresses lead to one cluster, so write the same"
+            );
+            broken.push(rule(&key, message));
+        }
+        if login(uri) != login(first) {
+            let [here, there] = [uri, first].map(login);
+            let message = format!("logs in {here}, and amqp.uris[0] {there}: write the same user everywhere");
+            broken.push(rule(&key, message));
+        }
+    }
+    broken
+}
+
+/// How an address logs in, in words.
+fn login(uri: &AmqpUri) -> String {
+    if uri.is_external() { "by the client certificate".to_owned() } else { format!("as `{}`", uri.user()) }
+}
+
 fn user(amqp: &Amqp) -> Option<Broken> {
     let user = amqp.user.as_deref()?;
     if !(1..=255).contains(&user.len()) {
         return Some(rule("amqp.user", "write the name of an AMQP user, 1 to 255 bytes"));
     }
-    let of_uri = amqp.uri.user();
-    let differs = !amqp.uri.is_external() && user != of_uri;
+    let (of_uri, key) = (amqp.first_address().user(), amqp.key_of_address(0));
+    let differs = !amqp.first_address().is_external() && user != of_uri;
     differs.then(|| {
-        rule("amqp.user", format!("amqp.uri logs in as `{of_uri}`: leave this out, it is for auth_mechanism=external"))
+        rule("amqp.user", format!("{key} logs in as `{of_uri}`: leave this out, it is for auth_mechanism=external"))
     })
 }
 
@@ -99,14 +125,15 @@ fn certificates(amqp: &Amqp) -> Vec<Broken> {
         ("amqp.client_cert_file", &amqp.client_cert_file),
         ("amqp.client_key_file", &amqp.client_key_file),
     ];
-    for (key, _) in files.iter().filter(|(_, file)| file.is_some() && !amqp.uri.is_tls()) {
-        broken.push(rule(key, "has no effect without TLS: write amqps:// in amqp.uri, or leave this out"));
+    let (is_tls, first) = (amqp.addresses().iter().any(AmqpUri::is_tls), amqp.key_of_address(0));
+    for (key, _) in files.iter().filter(|(_, file)| file.is_some() && !is_tls) {
+        broken.push(rule(key, format!("has no effect without TLS: write amqps:// in {first}, or leave this out")));
     }
     match (&amqp.client_cert_file, &amqp.client_key_file) {
         (Some(_), None) => broken.push(rule("amqp.client_cert_file", "needs amqp.client_key_file too")),
         (None, Some(_)) => broken.push(rule("amqp.client_key_file", "needs amqp.client_cert_file too")),
-        (None, None) if amqp.uri.is_external() => broken.push(rule(
-            "amqp.uri",
+        (None, None) if amqp.first_address().is_external() => broken.push(rule(
+            &first,
             "asks for auth_mechanism=external, which needs amqp.client_cert_file and amqp.client_key_file",
         )),
         _ => {}

@@ -12,7 +12,13 @@ use super::{Config, Environment, check, placeholder};
 use crate::domain::name::excerpt;
 
 /// Keys whose values are never shown, and may hold `${…}`.
-const SECRETS: [&str; 3] = ["amqp.uri", TOKENS, TOKEN_KEYS];
+const SECRETS: [&str; 4] = [URI, URIS, TOKENS, TOKEN_KEYS];
+
+/// A secret address.
+const URI: &str = "amqp.uri";
+
+/// A list of secret addresses, in the place of [`URI`].
+const URIS: &str = "amqp.uris";
 
 /// A list of tables, each with a secret `token`.
 const TOKENS: &str = "api.tokens";
@@ -84,6 +90,7 @@ impl<'a> Layers<'a> {
     /// fault.
     pub(super) fn read(&mut self) -> Config {
         self.expand();
+        self.refuse_two_sorts_of_addresses();
         loop {
             let error = match serde_path_to_error::deserialize(self.merged.clone()) {
                 Ok(config) => return config,
@@ -106,8 +113,29 @@ impl<'a> Layers<'a> {
             _ => 0,
         };
         let tokens = (0..length(TOKENS)).map(|index| format!("{TOKENS}[{index}].token"));
-        let keys = (0..length(TOKEN_KEYS)).map(|index| format!("{TOKEN_KEYS}[{index}]"));
-        tokens.chain(keys).chain(["amqp.uri".to_owned()]).map(|key| parse_steps(&key)).collect()
+        let listed = [TOKEN_KEYS, URIS]
+            .into_iter()
+            .flat_map(|list| (0..length(list)).map(move |index| format!("{list}[{index}]")));
+        tokens.chain(listed).chain([URI.to_owned()]).map(|key| parse_steps(&key)).collect()
+    }
+
+    /// Only one of the two keys for addresses says where the broker is; an empty list says nothing.
+    fn refuse_two_sorts_of_addresses(&mut self) {
+        let [uri, uris] = [URI, URIS].map(parse_steps);
+        let is_empty = match find(&self.merged, &uris).map(|value| &value.kind) {
+            Some(ValueKind::Array(list)) => list.is_empty(),
+            Some(_) => false,
+            None => return,
+        };
+        if is_empty {
+            let message = "has no address: write one for each node of the cluster, or leave it out";
+            self.faults.push(self.fault(&uris, None, message.to_owned()));
+        }
+        if find(&self.merged, &uri).is_some() {
+            let other = self.fault(&uri, None, String::new()).place;
+            let message = format!("is set beside amqp.uri ({other}): leave one of them out");
+            self.faults.push(self.fault(&uris, None, message));
+        }
     }
 
     fn expand(&mut self) {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use super::amqp_uri::AmqpUri;
 use super::{Environment, human};
 use crate::amqp::connection::AmqpSettings;
+use crate::amqp::nodes::NodeAddresses;
 use crate::domain::lifecycle::State;
 use crate::domain::retry::RetryPolicy;
 
@@ -24,6 +25,10 @@ pub struct Amqp {
     /// `?auth_mechanism=external` takes the user from the client certificate.
     /// Default `amqp://guest:guest@127.0.0.1:5672/%2f`. Environment: `FERRYD_AMQP__URI`.
     pub uri: AmqpUri,
+    /// The addresses of the nodes of one cluster, in the place of `uri`: where one can't be reached, ferryd goes on with the next.
+    /// All name the same user and virtual host. The first also names the ledger's index on this host, so keep it first.
+    /// Default: none, and `uri` is the only one. Environment: `FERRYD_AMQP__URIS`, separated by commas.
+    pub uris: Vec<AmqpUri>,
     /// Allows `amqp://` to another host than this one, where everybody on the way can read and change what is sent:
     /// the password, commands and events. Default false. Environment: `FERRYD_AMQP__ALLOW_PLAINTEXT`.
     pub allow_plaintext: bool,
@@ -65,6 +70,7 @@ impl Default for Amqp {
     fn default() -> Self {
         Self {
             uri: AmqpUri::default(),
+            uris: Vec::new(),
             allow_plaintext: false,
             user: None,
             ca_file: None,
@@ -79,20 +85,42 @@ impl Default for Amqp {
 }
 
 impl Amqp {
+    /// Lists the addresses of the broker: `uris`, or `uri` alone where there are none.
+    #[must_use]
+    pub fn addresses(&self) -> &[AmqpUri] {
+        if self.uris.is_empty() { std::slice::from_ref(&self.uri) } else { &self.uris }
+    }
+
+    /// The first address. Its user and its virtual host are those of all.
+    #[must_use]
+    pub fn first_address(&self) -> &AmqpUri {
+        self.uris.first().unwrap_or(&self.uri)
+    }
+
+    /// The key of an address, by its place in [`addresses`](Self::addresses).
+    pub(super) fn key_of_address(&self, place: usize) -> String {
+        if self.uris.is_empty() { "amqp.uri".to_owned() } else { format!("amqp.uris[{place}]") }
+    }
+
     /// The user as which the broker knows ferryd; `None` where only the client certificate tells it.
     #[must_use]
     pub fn own_user(&self) -> Option<&str> {
-        let of_uri = || (!self.uri.is_external()).then(|| self.uri.user());
+        let first = self.first_address();
+        let of_uri = || (!first.is_external()).then(|| first.user());
         self.user.as_deref().or_else(of_uri)
     }
 }
 
 impl From<&Amqp> for AmqpSettings {
     fn from(amqp: &Amqp) -> Self {
-        let mut uri = amqp.uri.parts().clone();
-        uri.query.heartbeat = u16::try_from(amqp.heartbeat.as_secs()).ok();
+        let with_heartbeat = |uri: &AmqpUri| {
+            let mut uri = uri.parts().clone();
+            uri.query.heartbeat = u16::try_from(amqp.heartbeat.as_secs()).ok();
+            uri
+        };
+        let others = amqp.addresses().iter().skip(1).map(with_heartbeat).collect();
         Self {
-            uri,
+            nodes: NodeAddresses::new(with_heartbeat(amqp.first_address()), others),
             user: amqp.own_user().map(str::to_owned),
             ca_file: amqp.ca_file.clone(),
             client_cert: amqp.client_cert_file.clone().zip(amqp.client_key_file.clone()),

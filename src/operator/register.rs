@@ -80,7 +80,7 @@ impl Register {
         place: &Place,
         mut progress: impl FnMut(u64),
     ) -> Result<Self, OperatorError> {
-        let key = operator.names.ledger_key(&operator.amqp.address());
+        let key = operator.names.ledger_key(&operator.amqp.first_address());
         let mut marked = None;
         let deadline = Instant::now() + HOST_PATIENCE;
         loop {

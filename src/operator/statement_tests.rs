@@ -13,7 +13,7 @@ use crate::domain::progress::Progress;
 
 fn discard() -> LastWord {
     let amqp = AmqpSettings {
-        uri: "amqp://127.0.0.1".parse().unwrap(),
+        nodes: "amqp://127.0.0.1".parse::<lapin::uri::AMQPUri>().unwrap().into(),
         user: None,
         ca_file: None,
         client_cert: None,

@@ -78,7 +78,7 @@ pub async fn verify(
 ) -> Result<Verdict, OperatorError> {
     let mut register = Register::open(operator, place, &mut progress).await?;
     let aside = Aside::make(&place.dir)?;
-    let key = operator.names.ledger_key(&operator.amqp.address());
+    let key = operator.names.ledger_key(&operator.amqp.first_address());
     let cut_at = cut_at(operator).await?;
     let fresh = Host::start(operator, place, Index::open(&aside.0, &key)?, &mut progress).await?;
     let terms = Terms { cut_at, forgets: Timestamp::now() - place.retention };

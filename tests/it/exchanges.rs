@@ -51,7 +51,7 @@ impl Writer {
 
 fn settings(uri: &str) -> AmqpSettings {
     AmqpSettings {
-        uri: uri.parse().unwrap(),
+        nodes: uri.parse::<lapin::uri::AMQPUri>().unwrap().into(),
         user: None,
         ca_file: None,
         client_cert: None,

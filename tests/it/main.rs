@@ -41,6 +41,7 @@ mod link;
 mod load;
 mod lookup;
 mod masking;
+mod nodes;
 mod oauth;
 mod operator;
 mod outage;

@@ -22,7 +22,7 @@ use crate::rig::{Rig, SOON, and, charge, dead, word};
 
 fn settings(uri: &str) -> AmqpSettings {
     AmqpSettings {
-        uri: uri.parse().unwrap(),
+        nodes: uri.parse::<lapin::uri::AMQPUri>().unwrap().into(),
         user: None,
         ca_file: None,
         client_cert: None,

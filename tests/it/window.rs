@@ -36,7 +36,7 @@ impl Bench {
     async fn new() -> Self {
         let vhost = Node::shared().await.vhost().await;
         let settings = AmqpSettings {
-            uri: vhost.uri().parse().unwrap(),
+            nodes: vhost.uri().parse::<lapin::uri::AMQPUri>().unwrap().into(),
             user: None,
             ca_file: None,
             client_cert: None,

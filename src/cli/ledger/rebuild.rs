@@ -29,7 +29,7 @@ pub struct Rebuild {
 
 impl Rebuild {
     pub(super) fn run(self, desk: &Desk, place: &Place, out: &mut Output) -> Result<(), CommandError> {
-        let key = desk.operator.names.ledger_key(&desk.operator.amqp.address());
+        let key = desk.operator.names.ledger_key(&desk.operator.amqp.first_address());
         let taken = Index::open_first(&place.dir, &key).map_err(OperatorError::from)?;
         let Some(index) = taken else {
             let holder = Index::holder(&place.dir, &key).map(|pid| format!(", process {pid}")).unwrap_or_default();

@@ -105,7 +105,7 @@ pub(super) fn impatient() -> LedgerSettings {
 
 fn amqp(uri: &str) -> AmqpSettings {
     AmqpSettings {
-        uri: uri.parse().unwrap(),
+        nodes: uri.parse::<lapin::uri::AMQPUri>().unwrap().into(),
         user: None,
         ca_file: None,
         client_cert: None,

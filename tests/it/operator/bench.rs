@@ -159,7 +159,7 @@ pub(super) fn buried(letter: &DeadLetter) -> BasicProperties {
 /// The broker at `uri`.
 pub(super) fn settings(uri: &str) -> AmqpSettings {
     AmqpSettings {
-        uri: uri.parse().unwrap(),
+        nodes: uri.parse::<lapin::uri::AMQPUri>().unwrap().into(),
         user: None,
         ca_file: None,
         client_cert: None,
