@@ -16,6 +16,27 @@ pub enum BrokerError {
         /// What lapin says.
         source: lapin::Error,
     },
+    /// A stream can't be read.
+    #[error("read stream {stream}: {source}{}", stream_hint(stream, source))]
+    Stream {
+        /// Its name.
+        stream: String,
+        /// What lapin says.
+        source: lapin::Error,
+    },
+    /// The broker did not begin to send a stream in time.
+    #[error(
+        "read stream {stream}: no answer from the broker within {} s; most of the nodes that have the stream are down, or it \
+         was declared before this node was in the cluster: `rabbitmq-streams stream_status {stream}` on another node lists \
+         those that have it, and `rabbitmq-streams add_replica {stream} <node>` there adds this one",
+        after.as_secs()
+    )]
+    StreamTimeout {
+        /// Its name.
+        stream: String,
+        /// For how long.
+        after: Duration,
+    },
     /// The broker did not answer in time.
     #[error("{action}: no answer from the broker within {} s", after.as_secs())]
     Timeout {
@@ -65,5 +86,68 @@ impl BrokerError {
     pub(crate) fn during(action: impl Into<String>) -> impl FnOnce(lapin::Error) -> Self {
         let action = action.into();
         move |source| Self::Amqp { action, source }
+    }
+
+    /// Wraps lapin's error with the stream that was to be read.
+    pub(crate) fn reading(stream: &str) -> impl FnOnce(lapin::Error) -> Self + use<> {
+        let stream = stream.to_owned();
+        move |source| Self::Stream { stream, source }
+    }
+}
+
+/// The cause of an error at reading a stream and the command that mends it, where the broker's words tell; else nothing.
+fn stream_hint(stream: &str, error: &lapin::Error) -> String {
+    let text = error.to_string();
+    let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
+    if says(&["replica on the local node", "running local replica"]) {
+        format!(
+            "; the node that ferryd is connected to has no replica of the stream, or not a running one: \
+             if `rabbitmq-streams stream_status {stream}` does not list it, run \
+             `rabbitmq-streams add_replica {stream} <node>`; if it does, restart that node"
+        )
+    } else if says(&["Stream not found for"]) {
+        format!(
+            "; the queue is known and its stream is not: the nodes of a cluster do not agree on who coordinates streams, \
+             as when the stream was declared before all of them were there. On the node that has it (`rabbitmq-streams \
+             stream_status {stream}`), run `rabbitmq-streams add_replica {stream} <node>` for each other node"
+        )
+    } else if says(&["Stream coordinator unavailable"]) {
+        "; most of the nodes that coordinate streams are down: bring them back".to_owned()
+    } else {
+        String::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPSoftError};
+
+    use super::*;
+
+    #[test]
+    fn an_error_at_reading_a_stream_names_the_command_that_mends_it() {
+        // As RabbitMQ 3.10, 4.0 and 4.3 say it.
+        let add = "run `rabbitmq-streams add_replica ferry.ledger <node>`";
+        for (text, hint) in [
+            ("queue 'queue 'ferry.ledger' in vhost '/'' does not have a replica on the local node", add),
+            ("stream queue 'ferry.ledger' in vhost '/' does not have a running replica on the local node", add),
+            ("queue 'ferry.ledger' in vhost '/' does not have a running local replica", add),
+            ("Stream not found for queue 'ferry.ledger' in vhost '/'", add),
+            ("Stream coordinator unavailable for queue 'ferry.ledger' in vhost '/'", "bring them back"),
+        ] {
+            let kind = AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED);
+            let error = AMQPError::new(kind, format!("PRECONDITION_FAILED - {text}").into());
+            let source = lapin::Error::from(lapin::ErrorKind::ProtocolError(error));
+            let told = BrokerError::reading("ferry.ledger")(source).to_string();
+            assert!(told.starts_with("read stream ferry.ledger: ") && told.contains(text), "{told}");
+            assert!(told.contains(hint), "{told}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_another_kind_has_no_hint() {
+        let source = lapin::Error::from(lapin::ErrorKind::ChannelsLimitReached);
+        let told = BrokerError::reading("ferry.ledger")(source).to_string();
+        assert!(!told.contains("rabbitmq-streams"), "{told}");
     }
 }

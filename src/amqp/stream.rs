@@ -12,7 +12,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{BasicProperties, Channel, Consumer};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::broker::{Broker, Session};
@@ -24,6 +24,9 @@ use super::owned_channel::OwnedChannel;
 const PREFETCH: u16 = 256;
 /// After how many messages the broker is told that there is room again.
 const ACK_EVERY: u16 = 64;
+/// How long a message may wait for an ack. Before RabbitMQ 4.3 the broker closes the channel of a reader with a message that was
+/// not acked for the broker's `consumer_timeout`, also where no other has come since.
+const ACK_WITHIN: Duration = Duration::from_secs(2);
 /// The shortest and the longest pause before a stream that could not be read is tried again on a session that is still up.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// How long the broker may take to begin a reader: a stream without a leader never answers.
@@ -86,6 +89,8 @@ struct Reader {
     consumer: Consumer,
     unacked: u16,
     latest: Option<lapin::Acker>,
+    /// The latest time of the next ack, where something is unacked.
+    ack_due: Instant,
     since: Instant,
 }
 
@@ -146,10 +151,8 @@ impl Stream {
         loop {
             let session = self.broker.session().await?;
             let attaching = timeout(ATTACH_TIMEOUT, Reader::attach(&session, &self.queue, self.place));
-            let late = |_| {
-                let action = format!("read stream {}", self.queue);
-                Err(BrokerError::Timeout { action, after: ATTACH_TIMEOUT })
-            };
+            let late =
+                |_| Err(BrokerError::StreamTimeout { stream: self.queue.as_str().to_owned(), after: ATTACH_TIMEOUT });
             let attached = tokio::select! {
                 attached = attaching => attached.unwrap_or_else(late),
                 () = session.ended() => {
@@ -210,28 +213,33 @@ impl Reader {
     async fn attach(session: &Arc<Session>, queue: &ShortString, place: Place) -> Result<Self, BrokerError> {
         let channel = OwnedChannel::open(session).await?;
         let consumer = Self::consume(channel.channel(), queue, place).await?;
-        Ok(Self { channel, consumer, unacked: 0, latest: None, since: Instant::now() })
+        let since = Instant::now();
+        Ok(Self { channel, consumer, unacked: 0, latest: None, ack_due: since, since })
     }
 
     async fn consume(channel: &Channel, queue: &ShortString, place: Place) -> Result<Consumer, BrokerError> {
-        let action = || format!("read stream {queue}");
-        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.map_err(BrokerError::during(action()))?;
+        let reading = || BrokerError::reading(queue.as_str());
+        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.map_err(reading())?;
         let mut arguments = FieldTable::default();
         arguments.insert(OFFSET.into(), place.argument());
         let consuming = channel.basic_consume(queue.clone(), "".into(), BasicConsumeOptions::default(), arguments);
-        consuming.await.map_err(BrokerError::during(action()))
+        consuming.await.map_err(reading())
     }
 
     async fn next(&mut self) -> Option<Entry> {
         loop {
-            if self.unacked >= ACK_EVERY {
+            if self.is_ack_due() {
                 self.ack().await?;
             }
             let Delivery { properties, data, acker, .. } = tokio::select! {
                 biased;
                 next = self.consumer.next() => next?.ok()?,
                 () = self.channel.session().ended() => return None,
+                () = sleep_until(self.ack_due), if self.unacked > 0 => continue,
             };
+            if self.unacked == 0 {
+                self.ack_due = Instant::now() + ACK_WITHIN;
+            }
             self.unacked += 1;
             self.latest = Some(acker);
             let offset = number(properties.headers().as_ref(), OFFSET).and_then(|offset| u64::try_from(offset).ok());
@@ -240,6 +248,10 @@ impl Reader {
             }
             warn!("a message without an offset: the queue is no stream; delete it, and ferryd makes a new one");
         }
+    }
+
+    fn is_ack_due(&self) -> bool {
+        self.unacked >= ACK_EVERY || (self.unacked > 0 && Instant::now() >= self.ack_due)
     }
 
     /// Makes room for more; `None` where the session is over.

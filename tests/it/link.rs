@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions};
+use futures_util::StreamExt as _;
+use lapin::options::{BasicConsumeOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::json;
+use tokio::time::timeout;
 
+use crate::harness::broker::persistent;
 use crate::harness::daemon::Daemon;
 use crate::harness::node::Node;
 use crate::harness::tcp_proxy::TcpProxy;
@@ -169,6 +172,42 @@ async fn a_channel_that_the_broker_closes_for_a_long_hold_is_opened_again_and_th
     }
     assert_eq!(daemon.logs(|line| line["message"] == "connected").len(), 1, "only the channel was closed");
     consumers(&rig, 1).await;
+    rig.finish(&daemon).await;
+}
+
+/// Holds a message of a queue of its own until the broker takes it back.
+async fn hold_until_timed_out(rig: &Rig) {
+    let channel = rig.broker.channel().await;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    channel.queue_declare("held".into(), QueueDeclareOptions::durable(), arguments).await.unwrap();
+    rig.broker.publish("", "held", b"held", persistent()).await;
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    let mut consumer = channel.basic_consume("held".into(), "".into(), options, arguments).await.unwrap();
+    let held = consumer.next().await.unwrap().unwrap();
+    let over = timeout(SOON, async { while let Some(Ok(_)) = consumer.next().await {} }).await;
+    assert!(over.is_ok(), "the broker does not take back what is held");
+    drop(held);
+    rig.broker.delete_queue("held").await;
+}
+
+#[tokio::test]
+async fn a_reader_of_the_ledger_to_which_nothing_comes_is_not_closed_for_what_it_has_read() {
+    let node = Node::private().await;
+    // The broker closes a channel that holds a delivery for half an hour; this one does it after four seconds.
+    let impatient = "[application:set_env(rabbit, Key, Value) || \
+                     {Key, Value} <- [{consumer_timeout, 4000}, {channel_tick_interval, 500}]]";
+    node.eval(impatient).await;
+    let config = "log.filter = \"info,ferryd::amqp::stream=debug\"";
+    let rig = Rig::on(&node, config, &[("acme", File::default())]).await;
+    let daemon = rig.start().await;
+    rig.carry(&crate::rig::send("told", json!({}))).await;
+    // Whatever the reader holds, it has held longer than this is held.
+    for _ in 0..2 {
+        hold_until_timed_out(&rig).await;
+    }
+    let gone = daemon.logs(|line| line["message"] == "the reader of a stream is gone");
+    assert!(gone.is_empty(), "{}", daemon.log_text());
     rig.finish(&daemon).await;
 }
 

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use lapin::options::BasicPublishOptions;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::harness::broker::Broker;
 use crate::harness::node::Node;
 use crate::harness::wait::eventually;
 use crate::load::{Load, file};
-use crate::rig::{Rig, SOON, send};
+use crate::rig::{File, Rig, SOON, send, word};
 
 /// How long the broker is down.
 const OUTAGE: Duration = Duration::from_secs(20);
@@ -143,4 +143,24 @@ async fn an_answer_that_nobody_takes_holds_nothing_up() {
     channel.basic_publish("ferry.commands".into(), key.into(), options, body.as_bytes(), properties).await.unwrap();
     rig.terminal("asked").await;
     rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+#[ignore = "a cluster takes a quarter of a minute; `make chaos` runs it"]
+async fn a_daemon_at_a_node_without_a_replica_of_the_ledger_names_the_command_that_mends_it() {
+    let first = Node::private().await;
+    let rig = Rig::on(&first, "", &[("acme", File::default())]).await;
+    rig.declare().await;
+    let second = first.joined().await;
+    let at_second = rig.vhost.uri_at(second.address());
+    let rig = rig.env("FERRYD_AMQP__URI", &at_second);
+    let daemon = rig.setup.start();
+    let add = "`rabbitmq-streams add_replica ferry.ledger <node>`";
+    // RabbitMQ 3.10 does not answer: its new node does not know who coordinates streams. Others say that there is no replica.
+    let named = |line: &Value| line["error"].as_str().is_some_and(|error| error.contains(add));
+    daemon.wait_for_log(Duration::from_mins(3), named).await;
+    let name = second.eval("node()").await;
+    rig.vhost.eval(&format!(r#"rabbit_stream_queue:add_replica(VHost, <<"ferry.ledger">>, {})"#, name.trim())).await;
+    daemon.wait_for_log(Duration::from_mins(2), |line| line["message"] == "ready").await;
+    assert_eq!(word(&rig.carry(&send("mended", json!({}))).await, "data.state"), "completed");
 }

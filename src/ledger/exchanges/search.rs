@@ -210,7 +210,7 @@ impl Search {
     }
 
     fn during(&self) -> impl FnOnce(lapin::Error) -> BrokerError + use<> {
-        BrokerError::during(format!("read stream {}", self.stream))
+        BrokerError::reading(self.stream.as_str())
     }
 
     fn lost(&self) -> BrokerError {
