@@ -10,6 +10,7 @@ mod api_client;
 mod api_tokens;
 mod architecture;
 mod asked_early;
+mod broker_settings;
 mod bulkhead;
 mod bursts;
 mod callback_url;

@@ -1,8 +1,13 @@
 //! Messages that break whoever handles them: each is given up, and the daemon goes on.
 
-use lapin::options::{BasicGetOptions, BasicNackOptions};
+#[cfg(feature = "failpoints")]
+use std::os::unix::process::ExitStatusExt as _;
+
+use lapin::options::{BasicGetOptions, BasicRejectOptions};
 use serde_json::json;
 
+#[cfg(feature = "failpoints")]
+use crate::rig::SOON;
 use crate::rig::{Rig, charge, dead, send, word};
 
 /// One more than the delivery limit of a provider's queue.
@@ -26,8 +31,8 @@ async fn delivered_too_often(ledger: bool) {
         let channel = rig.broker.channel().await;
         for _ in 0..TOO_OFTEN {
             let got = channel.basic_get("ferry.commands.acme".into(), BasicGetOptions::default()).await.unwrap();
-            let again = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-            got.unwrap().delivery.acker.nack(again).await.unwrap();
+            // From RabbitMQ 4.3 on, what is given back by a nack does not count.
+            got.unwrap().delivery.acker.reject(BasicRejectOptions { requeue: true }).await.unwrap();
         }
         rig.broker.await_depth("ferry.commands.acme", 0).await;
     }
@@ -46,6 +51,30 @@ async fn delivered_too_often(ledger: bool) {
     }
     assert_eq!(rig.sandbox.calls().total, 0);
     rig.finish(&daemon).await;
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn a_command_at_which_every_ferryd_dies_ends_as_poison() {
+    const DEATHS: u32 = 3;
+    for ledger in [true, false] {
+        let rig = Rig::new(&format!("ledger.enabled = {ledger}")).await;
+        rig.declare().await;
+        rig.vhost.limit_deliveries("ferry.commands.acme", DEATHS - 1).await;
+        rig.publish(&send("deadly", json!({}))).await;
+        for death in 1..=DEATHS {
+            let status = rig.setup.start_armed("decoded=kill").wait(SOON).await;
+            assert_eq!(status.signal(), Some(9), "death {death}: the command did not come again");
+        }
+        rig.broker.await_depth("ferry.commands.acme", 0).await;
+        let daemon = rig.start().await;
+        let event = rig.terminal("deadly").await;
+        assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), ("poison", "delivery_limit"));
+        assert_eq!(dead(&rig.dead_letters("acme", 1).await[0])["unknown"], !ledger);
+        assert_eq!(word(&rig.carry(&send("next", json!({}))).await, "data.state"), "completed");
+        assert_eq!((rig.calls("deadly").calls, rig.calls("next").calls), (0, 1));
+        rig.finish(&daemon).await;
+    }
 }
 
 #[cfg(feature = "failpoints")]

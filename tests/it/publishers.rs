@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::api_client::Client;
 use crate::harness::broker::{Broker, persistent};
+use crate::harness::node::Node;
 use crate::harness::wait::eventually;
 use crate::operator::recorded::{asked, ferryd};
 use crate::poisoned::poison;
@@ -69,8 +70,6 @@ async fn a_publisher_does_not_reach_a_provider_that_its_topic_permission_refuses
     let refused = shop.try_publish(COMMANDS, ACME, direct.to_string().as_bytes(), persistent()).await;
     assert!(refused.is_err(), "the broker refuses what the routing key itself does not allow");
 
-    // Before RabbitMQ 4.0.3 the broker lets these through.
-    let shop = Broker::connect(&uri).await;
     let table = [
         ("cc", "payment.any.charge", any("cc"), copied("CC", ACME), "not_routed_here"),
         ("bcc", "payment.any.charge", any("bcc"), copied("BCC", ACME), "not_routed_here"),
@@ -94,17 +93,23 @@ async fn a_publisher_does_not_reach_a_provider_that_its_topic_permission_refuses
             "not_routed_here",
         ),
     ];
-    for (_, key, command, properties, _) in &table {
-        shop.publish(COMMANDS, key, command.to_string().as_bytes(), properties.clone()).await;
+    // Before RabbitMQ 4.0.3 the broker lets these through.
+    let lets_through = Node::shared().await.version().await < [4, 0, 3];
+    for (id, key, command, properties, _) in &table {
+        let shop = Broker::connect(&uri).await;
+        let published = shop.try_publish(COMMANDS, key, command.to_string().as_bytes(), properties.clone()).await;
+        assert_eq!(published.is_ok(), lets_through, "{id}: {published:?}");
     }
-    let letters: Vec<Value> = rig.dead_letters("acme", 8).await.iter().map(dead).collect();
-    for (id, _, _, _, code) in &table {
-        let letter = letters.iter().find(|letter| published_id(letter) == *id).unwrap();
-        assert_eq!((word(letter, "kind"), word(letter, "code")), ("invalid", *code), "{letter:#}");
-        assert_eq!(letter["unknown"], false, "{letter:#}");
+    if lets_through {
+        let letters: Vec<Value> = rig.dead_letters("acme", 8).await.iter().map(dead).collect();
+        for (id, _, _, _, code) in &table {
+            let letter = letters.iter().find(|letter| published_id(letter) == *id).unwrap();
+            assert_eq!((word(letter, "kind"), word(letter, "code")), ("invalid", *code), "{letter:#}");
+            assert_eq!(letter["unknown"], false, "{letter:#}");
+        }
+        let told = letters.iter().find(|letter| word(letter, "code") == "not_routed_here").unwrap();
+        assert!(word(told, "message").contains("leads to `bravo`"), "{told:#}");
     }
-    let told = letters.iter().find(|letter| word(letter, "code") == "not_routed_here").unwrap();
-    assert!(word(told, "message").contains("leads to `bravo`"), "{told:#}");
     assert_eq!(called(&rig, "acme"), 0);
     // Where the route leads, a command for any provider is carried out as before.
     assert_eq!(word(&rig.carry(&any("routed")).await, "data.command.provider"), "bravo");

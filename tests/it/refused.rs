@@ -131,8 +131,7 @@ async fn a_command_that_the_broker_takes_and_does_not_take_back_ends_and_harms_n
         rig.publish(&charge(id, retried.clone())).await;
     }
     rig.publish(&and(charge("large", retried.clone()), json!({"x_filler": "x".repeat(20_000)}))).await;
-    // Channels that are opened from now on take messages of so many bytes.
-    node.eval("application:set_env(rabbit, max_message_size, 12000)").await;
+    node.limit_message_size(12_000).await;
     let daemon = rig.start().await;
     let event = rig.terminal("large").await;
     let error = (word(&event, "data.error.kind"), word(&event, "data.error.code"));

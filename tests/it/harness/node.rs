@@ -138,6 +138,20 @@ impl Node {
         self.control.eval(expression).await
     }
 
+    /// The version of RabbitMQ, such as `[4, 0, 5]`.
+    pub(crate) async fn version(&self) -> [u32; 3] {
+        let text = self.eval("rabbit_misc:version()").await;
+        let mut numbers = text.trim().trim_matches('"').split(['.', '-', '+']).map(|number| number.parse().unwrap());
+        std::array::from_fn(|_| numbers.next().unwrap())
+    }
+
+    /// Lets channels that are opened from now on take messages of so many bytes.
+    pub(crate) async fn limit_message_size(&self, bytes: u32) {
+        // A channel of RabbitMQ 3.10 reads the one, and of 4.0 the other.
+        let both = "application:set_env(rabbit, Key, Bytes), persistent_term:put(Key, Bytes)";
+        self.eval(&format!("Key = max_message_size, Bytes = {bytes}, {both}")).await;
+    }
+
     /// Lets the node believe that it has used up its memory: it then blocks every connection that publishes.
     pub(crate) async fn set_memory_alarm(&self, on: bool) {
         let limit = if on { "{absolute, 1}" } else { "{absolute, \"1GB\"}" };

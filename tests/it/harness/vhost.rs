@@ -112,6 +112,16 @@ impl Vhost {
         self.eval(&looked_up).await
     }
 
+    /// Lowers the delivery limit of a queue: a message is delivered once more than that.
+    pub(crate) async fn limit_deliveries(&self, queue: &str, limit: u32) {
+        let pattern = format!("^{}$", queue.replace('.', "[.]"));
+        self.eval(&format!(
+            r#"ok = rabbit_policy:set(VHost, <<"limit">>, <<"{pattern}">>, [{{<<"delivery-limit">>, {limit}}}], 1,
+               <<"queues">>, <<"ferry">>)"#
+        ))
+        .await;
+    }
+
     /// The number of messages of a queue that are held by consumers.
     pub(crate) async fn unacked(&self, queue: &str) -> u32 {
         let counted = self.eval_queue(queue, "rabbit_amqqueue:info(Q, [messages_unacknowledged])").await;
@@ -127,8 +137,7 @@ impl Vhost {
             .eval(&format!(
                 r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{stream}">>)),
                    Leader = amqqueue:get_pid(Q),
-                   Properties = list_to_tuple(['P_basic' | lists:duplicate(14, undefined)]),
-                   Message = rabbit_msg_record:to_iodata(rabbit_msg_record:from_amqp091(Properties, [<<"x">>])),
+                   Message = <<0, 16#53, 16#75, 16#a0, 1, "x">>, % AMQP 1.0: data of one byte
                    Writers = osiris_writer:query_writers(Leader, fun maps:keys/1),
                    true = length(Writers) > 0,
                    [ok = osiris:write(Leader, Writer, 1 bsl 40, Message) || Writer <- Writers]"#

@@ -182,7 +182,7 @@ async fn an_index_that_breaks_under_a_running_instance_is_made_anew() {
 async fn a_record_that_the_broker_refuses_is_kept_and_those_written_with_it_count() {
     let node = Node::private().await;
     let vhost = node.vhost().await;
-    node.eval("application:set_env(rabbit, max_message_size, 12000)").await;
+    node.limit_message_size(12_000).await;
     let dir = tempfile::tempdir().unwrap();
     let one = Instance::start(&vhost.uri(), dir.path()).await;
     one.append(started("large")).await;

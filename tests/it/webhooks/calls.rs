@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::future::join;
-use lapin::options::{BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
 use lapin::types::FieldTable;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::ServerName;
@@ -198,7 +198,7 @@ async fn a_callback_that_nobody_can_take_is_put_aside_and_not_lost() {
     let mut consumer = channel.basic_consume(OWN.into(), "c".into(), options, FieldTable::default()).await.unwrap();
     let giving_back = async {
         while let Some(Ok(delivery)) = consumer.next().await {
-            delivery.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await.unwrap();
+            delivery.reject(BasicRejectOptions { requeue: true }).await.unwrap();
         }
     };
     tokio::select! {
