@@ -21,6 +21,7 @@
 //! | [`daemon`] | from a configuration to running lanes, and back down |
 //! | [`operator`] | publishing, following, and dead letters, for people |
 //! | [`cli`], [`config`], [`telemetry`], [`escape`], [`schema`] | the program around it |
+//! | [`certificate`] | whose a certificate is, and until when it is good |
 //! | [`regular_file`] | opening files in folders that others may write to |
 //! | [`sandbox`] | a provider for demonstrations and tests |
 //! | [`failpoint`] | places at which tests let the daemon die |
@@ -28,6 +29,7 @@
 pub mod amqp;
 #[cfg(test)]
 mod captured_text;
+pub mod certificate;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -4,13 +4,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
 use serde::Serialize;
 use url::Url;
 
+use super::certificates::examine_certificates;
+use super::credentials::{TriedCredentials, try_credentials};
 use super::error::CommandError;
 use super::kept::{self, KeptData, kept_data};
 use super::output::{Output, Table};
 use super::plaintext::describe_plaintext;
+use super::provider_folder::warn_of_folders;
 use super::setup::{self, Setup};
 use super::token_scopes;
 use crate::amqp::connection::AmqpSettings;
@@ -25,17 +30,22 @@ Examples:
   ferryd check --connect
   ferryd check --json | jq -r '.warnings[]'
 
-Without --connect nothing is connected to. With it the broker is logged in to, and TCP and TLS are tried with every
-provider; no provider is called. Ends with 3 where something is wrong, with 4 where something cannot be reached.";
+Without --connect nothing is connected to. With it the broker is logged in to, TCP and TLS are tried with every provider,
+and the credentials of each account are tried where the provider file has a harmless request for it (`verification`);
+nothing else is called. Ends with 3 where something is wrong, refused credentials too, and with 4 where something cannot
+be reached.";
+
+/// The most handshakes at the same time.
+const HANDSHAKES_AT_ONCE: usize = 8;
 
 /// The arguments.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Check {
-    /// Print JSON: `ok`, `file`, `broker`, `providers`, `kept`, `warnings`, `faults`, `reached`
+    /// Print JSON: `ok`, `file`, `broker`, `providers`, `kept`, `warnings`, `faults`, `reached`, `credentials`
     #[arg(long)]
     json: bool,
-    /// Also try the broker, and TLS with every provider
+    /// Also try the broker, TLS with every provider, and credentials
     #[arg(long)]
     connect: bool,
 }
@@ -56,6 +66,9 @@ struct Report {
     /// What was tried with `--connect`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reached: Vec<Reached>,
+    /// What trying the credentials of each account came to, with `--connect`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    credentials: Vec<TriedCredentials>,
 }
 
 /// How reaching the broker or a provider went.
@@ -95,9 +108,7 @@ impl Check {
             report.print(out)?;
         }
         match (report.ok, self.json) {
-            (true, _) if report.reached.iter().any(|reached| reached.error.is_some()) => {
-                Err(CommandError::Told(super::Exit::Broker))
-            }
+            (true, _) if report.is_in_doubt() => Err(CommandError::Told(super::Exit::Broker)),
             (true, _) => Ok(()),
             (false, true) => Err(CommandError::Told(super::Exit::Configuration)),
             (false, false) => Err(CommandError::Providers(report.faults)),
@@ -107,45 +118,44 @@ impl Check {
 
 impl Report {
     fn of(file: Option<PathBuf>, config: &Config, providers: &[&Provider]) -> Self {
-        let faults = setup::refusals(config, providers);
+        let mut faults = setup::refusals(config, providers);
+        let certificates = examine_certificates(config, providers, Timestamp::now());
+        faults.extend(certificates.faults);
         Self {
             ok: faults.is_empty(),
             file,
             broker: Some(config.amqp.addresses().iter().map(AmqpUri::to_string).collect::<Vec<_>>().join(", ")),
             providers: providers.iter().map(|provider| Found::of(provider)).collect(),
             kept: kept_data(config, providers),
-            warnings: describe_plaintext(config)
+            warnings: warn_of_folders(config, providers)
                 .into_iter()
+                .chain(describe_plaintext(config))
+                .chain(certificates.warnings)
                 .chain(token_scopes::warn_of_unbound_tokens(config, providers))
                 .chain(providers.iter().flat_map(|provider| warnings(config, provider)))
                 .collect(),
             faults,
             reached: Vec::new(),
+            credentials: Vec::new(),
         }
     }
 
-    /// Tries everything that the daemon would connect to.
+    /// True where something that was tried could not be reached, or did not say what it was asked.
+    fn is_in_doubt(&self) -> bool {
+        self.reached.iter().any(|reached| reached.error.is_some())
+            || self.credentials.iter().any(TriedCredentials::is_in_doubt)
+    }
+
+    /// Tries everything that the daemon would connect to, and the credentials that it would call providers with.
     fn reach(&mut self, setup: &Setup) -> Result<(), CommandError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        self.reached = runtime.block_on(async {
-            let amqp = AmqpSettings::from(&setup.config.amqp);
-            let mut reached = Vec::new();
-            for node in amqp.each_node() {
-                let error = match node.connect("check").await {
-                    Ok(connection) => node.check_user(&connection).await.err(),
-                    Err(error) => Some(error),
-                };
-                let error = error.map(|error| error.to_string());
-                reached.push(Reached { what: "broker".to_owned(), address: node.address(), error });
-            }
-            for provider in setup.registry.iter() {
-                for url in hosts(provider) {
-                    let error = handshake(&url, &provider.http).await.err().map(|error| error.to_string());
-                    reached.push(Reached { what: provider.name.to_string(), address: url.to_string(), error });
-                }
-            }
-            reached
+        let (broker, providers, credentials) = runtime.block_on(async {
+            tokio::join!(reach_broker(setup), reach_providers(setup), try_credentials(setup.providers()))
         });
+        self.reached = broker.into_iter().chain(providers).collect();
+        self.faults.extend(credentials.iter().filter_map(TriedCredentials::fault));
+        self.ok = self.faults.is_empty();
+        self.credentials = credentials;
         Ok(())
     }
 
@@ -176,12 +186,50 @@ impl Report {
             }
             out.table(&table)?;
         }
-        if self.ok && self.reached.iter().all(|reached| reached.error.is_none()) {
+        if !self.credentials.is_empty() {
             out.gap()?;
-            out.line("all is well")?;
+            let mut table = Table::new(["CREDENTIALS OF", "ACCOUNT", "RESULT"]);
+            for tried in &self.credentials {
+                table.row([tried.provider.as_str(), &tried.account, &tried.describe()]);
+            }
+            out.table(&table)?;
+        }
+        if self.ok && !self.is_in_doubt() {
+            out.gap()?;
+            out.line(match self.warnings.len() {
+                0 => "all is well".to_owned(),
+                1 => "no fault, and one warning".to_owned(),
+                warnings => format!("no fault, and {warnings} warnings"),
+            })?;
         }
         Ok(())
     }
+}
+
+/// Logs in to each node of the broker.
+async fn reach_broker(setup: &Setup) -> Vec<Reached> {
+    let amqp = AmqpSettings::from(&setup.config.amqp);
+    let mut reached = Vec::new();
+    for node in amqp.each_node() {
+        let error = match node.connect("check").await {
+            Ok(connection) => node.check_user(&connection).await.err(),
+            Err(error) => Some(error),
+        };
+        let error = error.map(|error| error.to_string());
+        reached.push(Reached { what: "broker".to_owned(), address: node.address(), error });
+    }
+    reached
+}
+
+/// Shakes hands with every host of every provider, with some at a time.
+async fn reach_providers(setup: &Setup) -> Vec<Reached> {
+    let of_provider = |provider| hosts(provider).into_iter().map(move |url| (provider, url));
+    let hosts: Vec<(&Provider, Url)> = setup.providers().into_iter().flat_map(of_provider).collect();
+    let reached = hosts.into_iter().map(|(provider, url)| async move {
+        let error = handshake(&url, &provider.http).await.err().map(|error| error.to_string());
+        Reached { what: provider.name.to_string(), address: url.to_string(), error }
+    });
+    stream::iter(reached).buffered(HANDSHAKES_AT_ONCE).collect().await
 }
 
 /// One address for each host that a provider's accounts call.

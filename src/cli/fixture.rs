@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::output::Output;
 use crate::captured_text::CapturedText;
+use crate::domain::credentials::CredentialCheck;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::inquiry::{LookupPolicy, PollPolicy, Purpose};
 use crate::domain::money::MoneyAmount;
@@ -56,6 +57,14 @@ impl Adapter for NeverCalled {
     }
 
     fn token(&self, _: &Answer) -> Result<AccessToken, UnmaskedValue<NoToken>> {
+        unreachable!("nothing is called")
+    }
+
+    fn verification_request(&self) -> Option<Result<Request, UnmaskedValue<Failure>>> {
+        unreachable!("nothing is called")
+    }
+
+    fn verified(&self, _: &Answer) -> UnmaskedValue<CredentialCheck> {
         unreachable!("nothing is called")
     }
 }
@@ -124,6 +133,8 @@ fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operatio
         max_bytes_in_flight: 64 << 20,
         retry_group: None,
         log: LogSettings { bodies: true, mask: vec!["cvc".to_owned()] },
+        accounts_dir: None,
+        verification: None,
     }
 }
 

@@ -4,9 +4,11 @@
 //! [`CommandError`], which knows its [`Exit`] code; only `main` prints it and ends the process.
 
 mod cancel;
+mod certificates;
 mod check;
 mod commands;
 mod completions;
+mod credentials;
 mod dead;
 mod desk;
 mod erase;
@@ -27,6 +29,7 @@ mod person;
 mod plaintext;
 mod progress;
 mod provider;
+mod provider_folder;
 mod publish;
 mod publishers;
 pub mod run;

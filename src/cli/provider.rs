@@ -114,6 +114,9 @@ pub(super) struct Described {
     ca_file: Option<String>,
     log_bodies: bool,
     log_mask: Vec<String>,
+    /// The request by which `ferryd check --connect` tries credentials; absent where they are not tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification: Option<String>,
     operations: Vec<DescribedOperation>,
 }
 
@@ -175,6 +178,7 @@ impl Described {
             ca_file: provider.http.ca_file.as_ref().map(|path| path.display().to_string()),
             log_bodies: provider.log.bodies,
             log_mask: provider.log.mask.clone(),
+            verification: provider.verification.clone(),
             operations: provider.operations.iter().map(operation).collect(),
         }
     }
@@ -195,6 +199,7 @@ impl Described {
             ("trusts", self.ca_file.as_deref().unwrap_or("the system's authorities")),
             ("logs bodies", if self.log_bodies { "yes" } else { "no" }),
             ("masks", &mask),
+            ("tries secrets by", self.verification.as_deref().unwrap_or("no request")),
         ] {
             out.line(format!("  {key:18}{value}"))?;
         }

@@ -4,13 +4,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
+use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::certificates::{CertificateFindings, examine_certificates};
 use super::error::CommandError;
 use super::interrupt::{INTERRUPTED, StopSignals};
 use super::ledger_retention::ledger_retention;
+use super::provider_folder::warn_of_folders;
 use super::setup::Setup;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::topology::{Names, Subscriber};
@@ -56,6 +59,7 @@ impl Run {
 async fn serve(setup: Setup) -> Result<(), CommandError> {
     let Setup { config, registry } = setup;
     info!(version = env!("CARGO_PKG_VERSION"), providers = registry.iter().count(), "starting");
+    warn_at_start(&config, &registry);
     let stop = CancellationToken::new();
     let grace = config.shutdown.grace;
     let signals = tokio::spawn(follow_signals(stop.clone(), grace)?);
@@ -72,6 +76,19 @@ async fn serve(setup: Setup) -> Result<(), CommandError> {
     watchdog.abort();
     signals.abort();
     ended.map(drop).map_err(CommandError::from)
+}
+
+/// Logs what keeps commands from being carried out, or soon will: a folder without a provider, certificates that are over. None of it
+/// keeps the daemon from starting, for there is other work that it can do meanwhile.
+fn warn_at_start(config: &Config, registry: &Registry) {
+    let providers: Vec<_> = registry.iter().map(AsRef::as_ref).collect();
+    for warning in warn_of_folders(config, &providers) {
+        warn!("{warning}");
+    }
+    let CertificateFindings { warnings, faults } = examine_certificates(config, &providers, Timestamp::now());
+    for line in faults.into_iter().chain(warnings) {
+        warn!("{line}");
+    }
 }
 
 /// How commands are remembered, unless they are not to be.

@@ -20,6 +20,7 @@ pub(super) const EXAMPLES: &str = r#"Examples:
   ferryd provider try stripe charge --payload '{"amount":1099,"currency":"eur"}'
   ferryd provider try stripe charge --account eu --payload @charge.json
   ferryd provider try twilio send_sms --payload @sms.json --json
+  ferryd provider try stripe --verification
 
 Nothing is sent. Secrets and sensitive fields are masked, so the request can be shown to others."#;
 
@@ -29,7 +30,11 @@ pub struct Try {
     /// The provider's name
     name: String,
     /// The operation
-    operation: String,
+    #[arg(required_unless_present = "verification")]
+    operation: Option<String>,
+    /// Render the request by which `ferryd check --connect` tries credentials, in place of an operation's
+    #[arg(long, conflicts_with_all = ["operation", "payload", "id"])]
+    verification: bool,
     /// The account that the command names
     #[arg(long, value_name = "NAME")]
     account: Option<Name>,
@@ -56,13 +61,17 @@ struct Shown {
 impl Try {
     pub(super) fn run(self, setup: &Setup, out: &mut Output) -> Result<(), CommandError> {
         let provider = setup.provider(&self.name)?;
+        if self.verification {
+            let shown = show_verification(provider, Setup::account(provider, self.account.as_ref())?)?;
+            return if self.json { Ok(out.json(&shown)?) } else { shown.print(out) };
+        }
         let command = self.command(provider)?;
         let operation = provider.operations.get(&command.operation).ok_or_else(|| {
             let known: Vec<_> = provider.operations.keys().map(ToString::to_string).collect();
             CommandError::Refused(format!(
                 "provider `{}` has no operation `{}`; it has {}",
                 self.name,
-                self.operation,
+                command.operation,
                 known.join(", ")
             ))
         })?;
@@ -117,13 +126,34 @@ fn show(
     };
     let sensitive = operation.payload.sensitive_values(&command.payload);
     let mask = provider.mask_of(account).with_values(&sensitive).capped_at(usize::MAX);
-    let refused = |failure: UnmaskedValue<Failure>| CommandError::Refused(failure.masked(&mask).message);
-    let mut request = account.adapter.request(&call).map_err(refused)?;
+    shown(account, account.adapter.request(&call), &mask)
+}
+
+/// The request by which the account's credentials are tried.
+fn show_verification(provider: &Provider, account: &Account) -> Result<Shown, CommandError> {
+    let mask = provider.mask_of(account).capped_at(usize::MAX);
+    if let Some(request) = account.adapter.verification_request() {
+        return shown(account, request, &mask);
+    }
+    let token =
+        account.adapter.token_request(provider.http.connect_timeout).filter(|_| provider.verification.is_some());
+    token.map(|request| Shown::of(&request, &mask)).ok_or_else(|| {
+        let name = &provider.name;
+        CommandError::Refused(format!("the file of provider `{name}` has no `verification`; see docs/PROVIDERS.md"))
+    })
+}
+
+fn shown(
+    account: &Account,
+    request: Result<Request, UnmaskedValue<Failure>>,
+    mask: &Mask,
+) -> Result<Shown, CommandError> {
+    let mut request = request.map_err(|failure| CommandError::Refused(failure.masked(mask).message))?;
     if account.adapter.token_request(request.timeout).is_some() {
         // The mask shows no more of a real one.
         request.headers.insert(0, ("authorization".to_owned(), "Bearer".to_owned()));
     }
-    Ok(Shown::of(&request, &mask))
+    Ok(Shown::of(&request, mask))
 }
 
 impl Shown {
@@ -176,11 +206,38 @@ mod tests {
         let (name, operation) = provider.operations.first_key_value().unwrap();
         let account = provider.default_account().unwrap();
         let (id, payload) = ("try-1".to_owned(), "{}".to_owned());
-        let asked =
-            Try { name: "acme".to_owned(), operation: name.to_string(), payload, id, account: None, json: false };
+        let operation_name = Some(name.to_string());
+        let asked = Try {
+            name: "acme".to_owned(),
+            operation: operation_name,
+            verification: false,
+            payload,
+            id,
+            account: None,
+            json: false,
+        };
         let shown = show(&provider, account, operation, &asked.command(&provider).unwrap()).unwrap();
         let url = "https://hooks.example.com/webhooks/acme?ferry=token";
         assert_eq!(shown.url, format!("https://api.example.com/acts?cb={url}"));
         assert_eq!(shown.body, format!("{{\"notify\":\"{url}\",\"proof\":\"token\"}}"));
+    }
+
+    #[test]
+    fn the_request_that_tries_credentials_is_shown_without_them() {
+        let config = Config::default();
+        let parse = |text: &str| Provider::parse(text, "x.toml", &config.provider_defaults()).unwrap();
+        let paypal =
+            parse("use = \"paypal\"\nsecrets = { client_id = \"id-of-shop\", client_secret = \"secret-of-shop\" }");
+        let shown = show_verification(&paypal, paypal.default_account().unwrap()).unwrap();
+        assert_eq!((shown.method, shown.url.as_str()), ("GET", "https://api-m.paypal.com/v1/notifications/webhooks"));
+        assert_eq!(shown.headers["authorization"], "***");
+        let adyen = parse("use = \"adyen\"\nsecrets = { api_key = \"key-of-shop\", merchant_account = \"ShopECOM\" }");
+        let shown = show_verification(&adyen, adyen.default_account().unwrap()).unwrap();
+        assert_eq!((shown.method, shown.body.as_str()), ("POST", r#"{"merchantAccount":"***"}"#));
+        let file = "name = \"acme\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n\
+                    [operations.act]\nrequest = { method = \"POST\", path = \"/acts\" }";
+        let acme = parse(file);
+        let error = show_verification(&acme, acme.default_account().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("the file of provider `acme` has no `verification`"), "{error}");
     }
 }

@@ -10,6 +10,7 @@ pub mod command;
 pub mod command_id;
 pub mod command_scope;
 pub mod conflict;
+pub mod credentials;
 pub mod dead_letter;
 pub mod echo_token;
 pub mod event;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::domain::callback::RawCallback;
 use crate::domain::command::{Command, Envelope};
-use crate::domain::exchange::{Answer, Reply};
+use crate::domain::exchange::{Answer, Method, Reply};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::retry::RetryPolicy;
 use crate::provider::registry::Defaults;
@@ -74,6 +74,20 @@ fn outside_quotes(place: &str) -> String {
     place.replace("\\\\", "").replace("\\\"", "").split('"').step_by(2).collect()
 }
 
+/// Credentials are tried at the provider's own host, and by no method that changes anything by its meaning.
+fn trying_does_nothing(provider: &Provider) {
+    let account = provider.default_account().unwrap();
+    let Some(Ok(request)) = account.adapter.verification_request() else { return };
+    assert_eq!(request.url.origin(), account.base_url.origin(), "credentials are tried at the provider's own host");
+    assert!(
+        matches!(request.method, Method::Get | Method::Post),
+        "credentials are tried by {}",
+        request.method.as_str()
+    );
+    let reply = Reply { status: 401, headers: Vec::new(), body: b"{}".to_vec().into() };
+    let _ = account.adapter.verified(&Answer::Reply(reply)).masked(&provider.mask_of(account));
+}
+
 fn taken(provider: &Provider) {
     assert_eq!(provider.default_account().unwrap().base_url.scheme(), "https");
     let key = IdempotencyKey::from_header("c-1");
@@ -95,6 +109,7 @@ fn taken(provider: &Provider) {
             let _ = account.adapter.interpret(&call, &Answer::Reply(reply)).masked(&provider.mask_of(account));
         }
     }
+    trying_does_nothing(provider);
     let Some(webhook) = &provider.default_account().unwrap().webhook else { return };
     let now = Timestamp::UNIX_EPOCH;
     let believes_everybody = webhook.cautions(now).iter().any(|caution| caution.contains("`verify` is \"none\""));

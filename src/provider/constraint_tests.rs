@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use url::Url;
 
 use super::catalog;
 use super::payload_limits::{Limits, hold};
@@ -51,7 +52,7 @@ fn shape(path: &str) -> String {
 }
 
 fn requests<'a>(file: &'a Value, table: &'a Value, faults: &mut Vec<String>) -> Vec<CatalogRequest<'a>> {
-    let base = url::Url::parse(file["base_url"].as_str().unwrap()).unwrap();
+    let base = Url::parse(file["base_url"].as_str().unwrap()).unwrap();
     let mut found = Vec::new();
     for (operation, keys) in file["operations"].as_object().unwrap() {
         for (step, from) in [("", keys), (".poll", &keys["poll"]), (".lookup", &keys["lookup"])] {
@@ -59,23 +60,38 @@ fn requests<'a>(file: &'a Value, table: &'a Value, faults: &mut Vec<String>) -> 
             if request.is_null() {
                 continue;
             }
-            let path = format!("{}{}", base.path().trim_end_matches('/'), shape(request["path"].as_str().unwrap()));
-            let official = &table["requests"][format!("{} {path}", request["method"].as_str().unwrap())];
-            if official.is_null() {
-                faults.push(format!("{name}: {} {path} is in no specification", request["method"]));
-            }
             let first = step.is_empty();
             found.push(CatalogRequest {
+                official: official(&base, table, &name, request, faults),
                 name,
                 request,
                 body: if first { &keys["body"] } else { &Value::Null },
                 payload: &keys["payload"],
                 key: if first { &keys["idempotency"] } else { &Value::Null },
-                official,
             });
         }
     }
+    let (name, verification) = ("verification".to_owned(), &file["verification"]);
+    let request = &verification["request"];
+    found.push(CatalogRequest {
+        official: official(&base, table, &name, request, faults),
+        name,
+        request,
+        body: &verification["body"],
+        payload: &Value::Null,
+        key: &Value::Null,
+    });
     found
+}
+
+/// What the specification says of a request.
+fn official<'a>(base: &Url, table: &'a Value, name: &str, request: &Value, faults: &mut Vec<String>) -> &'a Value {
+    let path = format!("{}{}", base.path().trim_end_matches('/'), shape(request["path"].as_str().unwrap()));
+    let official = &table["requests"][format!("{} {path}", request["method"].as_str().unwrap())];
+    if official.is_null() {
+        faults.push(format!("{name}: {} {path} is in no specification", request["method"]));
+    }
+    official
 }
 
 /// The names of a payload's fields that an expression reads.
@@ -227,7 +243,7 @@ fn every_table_says_where_it_is_from() {
 
 #[test]
 fn a_field_or_limit_beyond_the_specification_is_found() {
-    let changes: [(&str, &str, Value, &str); 9] = [
+    let changes: [(&str, &str, Value, &str); 11] = [
         ("twilio", "/operations/send_sms/body/Colour", json!("{{ payload.to }}"), "Colour is no field"),
         ("twilio", "/operations/send_sms/payload/properties/body/maxLength", json!(1601), "Body: at most 1600"),
         ("twilio", "/operations/send_sms/payload/properties/validity_period/maximum", json!(36001), "at most 36000"),
@@ -252,6 +268,8 @@ fn a_field_or_limit_beyond_the_specification_is_found() {
             json!("/v1/payments/{{ payload.payment_intent }}"),
             "is in no specification",
         ),
+        ("sendgrid", "/verification/request/path", json!("/v3/scope"), "verification: \"GET\" /v3/scope is in no"),
+        ("adyen", "/verification/body", json!({"account": "x"}), "verification: account is no field"),
     ];
     for (name, pointer, value, expected) in changes {
         let mut file = file(name);

@@ -14,6 +14,7 @@ mod fault;
 #[cfg(test)]
 mod fixture;
 pub mod link;
+pub mod misnamed;
 #[cfg(test)]
 mod overrides_tests;
 mod parse;
@@ -43,6 +44,7 @@ pub use self::payload::{PayloadSchema, SchemaError};
 use self::webhook::{CalledWebhook, CannotSign, PrivateKey, Step};
 use crate::domain::callback::{ChallengeReply, Notice, RawCallback, Unverified};
 use crate::domain::command::Command;
+use crate::domain::credentials::CredentialCheck;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::inquiry::{LookupPolicy, PollPolicy, Purpose};
 use crate::domain::key::IdempotencyKey;
@@ -95,6 +97,16 @@ pub trait Adapter: Send + Sync {
     /// # Errors
     /// [`NoToken`]: the provider grants none, or its token endpoint can't be reached.
     fn token(&self, answer: &Answer) -> Result<AccessToken, UnmaskedValue<NoToken>>;
+
+    /// Describes the harmless request by which the account's credentials are tried; `None` where there is none, or where the
+    /// request for an access token is all of it.
+    ///
+    /// # Errors
+    /// The failure, where an expression of the request has no value.
+    fn verification_request(&self) -> Option<Result<Request, UnmaskedValue<Failure>>>;
+
+    /// Says what the answer to it means for the credentials.
+    fn verified(&self, answer: &Answer) -> UnmaskedValue<CredentialCheck>;
 }
 
 /// Believes or refuses a provider's webhook calls.
@@ -190,6 +202,10 @@ pub struct Provider {
     pub retry_group: Option<Name>,
     /// What the exchange log shows.
     pub log: LogSettings,
+    /// The folder of its account files; `None` where it is one account by itself.
+    pub accounts_dir: Option<PathBuf>,
+    /// The harmless request by which credentials are tried, for people: `GET /v1/balance`; `None` where its file has none.
+    pub verification: Option<String>,
 }
 
 impl Provider {
@@ -316,6 +332,8 @@ mod catalog_inquiry_tests;
 mod catalog_requests_tests;
 #[cfg(test)]
 mod catalog_tests;
+#[cfg(test)]
+mod catalog_verification_tests;
 #[cfg(test)]
 mod constraint_tests;
 #[cfg(test)]

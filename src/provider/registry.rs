@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::link::LinkSettings;
+use super::misnamed::misnamed_files;
 use super::{FileError, Provider};
 use crate::domain::name::Name;
 use crate::domain::retry::RetryPolicy;
@@ -66,10 +67,14 @@ impl Registry {
 
     /// Routes that lead to no provider, or to one of another type.
     fn wrong_routes(&self, dir: &Path) -> Vec<FileError> {
-        let folder = dir.display().to_string();
+        let (folder, misnamed) = (dir.display().to_string(), misnamed_files(dir));
         let problem = |(kind, name): (&Name, &Name)| match self.get(name) {
             None => {
-                Some(format!("the route of type `{kind}` leads to `{name}`, which no file here describes; add one"))
+                let near: Vec<_> = misnamed.iter().filter_map(|file| file.path.file_name()?.to_str()).collect();
+                let unread = if near.is_empty() { String::new() } else { format!(" (not read: {})", near.join(", ")) };
+                Some(format!(
+                    "the route of type `{kind}` leads to `{name}`, which no file here describes{unread}; add one"
+                ))
             }
             Some(provider) if provider.kind != *kind => {
                 Some(format!("the route of type `{kind}` leads to `{name}`, which is of type `{}`", provider.kind))

@@ -3,6 +3,7 @@
 use super::fit::fitting;
 use super::mask::Mask;
 use super::unmasked::MaskableValue;
+use crate::domain::credentials::CredentialCheck;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled, Success};
 use crate::domain::token::NoToken;
 
@@ -79,5 +80,16 @@ impl MaskableValue for LookedUp {
 impl MaskableValue for NoToken {
     fn masked(self, mask: &Mask) -> Self {
         Self { failure: self.failure.masked(mask), ..self }
+    }
+}
+
+impl MaskableValue for CredentialCheck {
+    fn masked(self, mask: &Mask) -> Self {
+        match self {
+            Self::Accepted => Self::Accepted,
+            Self::Refused(failure) => Self::Refused(failure.masked(mask)),
+            Self::Unreachable(failure) => Self::Unreachable(failure.masked(mask)),
+            Self::Unclear(failure) => Self::Unclear(failure.masked(mask)),
+        }
     }
 }

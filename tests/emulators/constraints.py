@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from documents import ROOT, expand, find_path, list_requests, official, read_catalog, sources
+from documents import ROOT, expand, find_path, list_requests, officials, read_catalog, sources
 
 TABLES = ROOT / "tests/fixtures/provider-constraints"
 LIMITS = ("minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "maxProperties")
@@ -123,16 +123,17 @@ def describe_request(document, method, path, body):
 
 
 def make_table(name, folder):
-    source, document = sources()[name], official(name, folder)
+    source, documents = sources()[name], officials(name, folder)
     kept = ("what", "source", "why")
     table = {
         "source": source["source"],
-        "version": document["info"]["version"],
+        "version": ", ".join(document["info"]["version"] for document in documents),
         "departures": [{key: departure[key] for key in kept} for departure in source.get("departures", [])],
         "requests": {},
     }
     catalog = read_catalog(name)
     for _, method, path, _, body in list_requests(catalog):
+        document = next(document for document in documents if find_path(document, method, path))
         described = describe_request(document, method, path, body)
         known = table["requests"].get(f"{method} {path}", {})
         table["requests"][f"{method} {path}"] = {**known, **described}

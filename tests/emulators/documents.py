@@ -33,8 +33,14 @@ def list_requests(catalog):
         steps = [(operation, table["request"], table.get("body", {}))]
         steps += [(f"{operation}.{step}", table[step]["request"], {}) for step in ("poll", "lookup") if step in table]
         for step, request, body in steps:
-            path = base + re.sub(r"\{\{.*?\}\}", "{}", request["path"])
-            yield step, request["method"], path, request, body
+            yield step, request["method"], base + shape(request["path"]), request, body
+    if verification := catalog.get("verification"):
+        request = verification["request"]
+        yield "verification", request["method"], base + shape(request["path"]), request, verification.get("body", {})
+
+
+def shape(path):
+    return re.sub(r"\{\{.*?\}\}", "{}", path)
 
 
 def base_path(document):
@@ -97,13 +103,13 @@ def references(value):
 
 
 def cut(document, catalog):
-    """The document with those paths and methods alone that the catalog file calls, and the components that they need."""
+    """The document with those of its paths and methods alone that the catalog file calls, and the components that they need."""
     small = {key: document[key] for key in ("openapi", "info", "servers", "security") if key in document}
     small["paths"] = {}
     for _, method, path, _, _ in list_requests(catalog):
         official = find_path(document, method, path)
         if official is None:
-            raise LookupError(f"{catalog['name']}: {method} {path} is not in the official document")
+            continue
         table = document["paths"][official]
         kept = small["paths"].setdefault(official, {})
         # A path's `servers` would have Prism answer for them alone.
@@ -163,13 +169,22 @@ def for_prism(document):
     return document
 
 
-def official(name, folder):
-    """The official document of a provider, cut to its catalog file, with its departures."""
-    source = sources()[name]
-    document = read_json(Path(folder) / source["file"])
-    small = cut(document, read_catalog(name))
-    depart(small, source.get("departures", []))
+def officials(name, folder):
+    """The official documents of a provider, each cut to its catalog file, the first with its departures."""
+    source, catalog = sources()[name], read_catalog(name)
+    documents = [read_json(Path(folder) / file) for file in (source["file"], *source.get("also", []))]
+    for _, method, path, _, _ in list_requests(catalog):
+        if not any(find_path(document, method, path) for document in documents):
+            raise LookupError(f"{name}: {method} {path} is not in the official document")
+    small = [cut(document, catalog) for document in documents]
+    depart(small[0], source.get("departures", []))
     return small
+
+
+def official(name, folder):
+    """The official document of a provider that has one, cut to its catalog file, with its departures."""
+    (document,) = officials(name, folder)
+    return document
 
 
 if __name__ == "__main__":

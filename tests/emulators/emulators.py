@@ -1,5 +1,6 @@
 """Runs the catalog's operations through RabbitMQ, ferryd and emulators of the providers. Started by tests/emulators/run."""
 
+import json
 import os
 import re
 import shutil
@@ -225,6 +226,48 @@ def hold_refusals(stage, front, tally):
     tally.expect(end["error"]["kind"] == "rejected", f"stripe-wrong: {end}")
 
 
+def try_credentials(stage):
+    """What `ferryd check --connect` says of each provider's credentials, and the code it ends with."""
+    done = subprocess.run(
+        [stage.ferryd, "check", "--connect", "--json"], capture_output=True, env=stage.environment, check=False
+    )
+    report = json.loads(done.stdout)
+    return {tried["provider"]: tried for tried in report["credentials"]}, done.returncode
+
+
+def hold_verification(stage, fronts, bank, names, tally):
+    """Tries credentials by the requests of the catalog: Prism takes each of them, and refusals are read as such."""
+    before = {name: len(fronts[name].calls) for name in names}
+    listed, tokens = bank.listed, len(bank.tokens)
+    # What Prism makes of the document's schema is any of the states of an account.
+    fronts["twilio"].ready("GET", {"status": 200, "body": {"status": "active"}})
+    tried, _ = try_credentials(stage)
+    for name in (*names, "paypal"):
+        tally.expect(tried[name]["result"] == "accepted", f"{name}: verification: {tried[name]}")
+    tally.expect((bank.listed, len(bank.tokens)) == (listed + 1, tokens + 1), "paypal: verification: not one token, one list")
+    for name in names:
+        request = read_catalog(name)["verification"]["request"]
+        path = re.compile(re.escape(request["path"]).replace(re.escape("{{ secrets.account_sid }}"), ACCOUNT))
+        calls = fronts[name].calls[before[name] :]
+        violations = [violation for call in calls for violation in call.violations]
+        tally.expect(calls, f"{name}: verification: nothing was sent")
+        tally.expect(not violations, f"{name}: verification: the official document has: {violations}")
+        tally.expect(all(path.search(call.path) and call.method == request["method"] for call in calls), f"{name}: {calls}")
+    refusals = {
+        "stripe-lost": {"status": 401, "body": {"error": {"message": "Invalid API Key provided: sk_test_123"}}},
+        "twilio": {"status": 401, "body": {"code": 20003, "message": "Authenticate"}},
+        "sendgrid": {"status": 401, "body": {"errors": [{"field": None, "message": "authorization required"}]}},
+        "slack": {"status": 200, "body": {"ok": False, "error": "invalid_auth"}},
+    }
+    for name, reply in refusals.items():
+        fronts[name].ready("GET", reply)
+    tried, code = try_credentials(stage)
+    tally.expect(code == 3, f"refused credentials end `check` with {code}")
+    for name in refusals:
+        tally.expect(tried[name]["result"] == "refused", f"{name}: verification: {tried[name]}")
+    tally.expect("sk_test_123" not in str(tried), f"a secret is shown: {tried['stripe-lost']}")
+
+
 def write_providers(folder, ports, documents):
     """Provider files of the catalog, each with a front before its emulator; returns the fronts, and the provider with tokens."""
     make_certificates(folder)
@@ -278,6 +321,7 @@ def run(stage, tally, started):
     jobs.append(("oauth2-mock-server", oauth2.hold, (stage, bank)))
     run_all(jobs, tally, started)
     run_all([("what Prism refuses", hold_refusals, (stage, fronts["stripe"]))], tally, started)
+    run_all([("credentials", hold_verification, (stage, fronts, bank, packaged))], tally, started)
 
 
 def run_all(jobs, tally, started):

@@ -19,7 +19,7 @@ class Provider:
     """Tokens from the emulator, and orders for those who have one."""
 
     def __init__(self, port):
-        self.port, self.tokens, self.orders, self.wrong, self.revoked = port, [], [], [], set()
+        self.port, self.tokens, self.orders, self.wrong, self.revoked, self.listed = port, [], [], [], set(), 0
 
     def ask(self, method, path, body=None, headers=None):
         connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -35,6 +35,9 @@ class Provider:
         token = call.headers.get("authorization", "").removeprefix("Bearer ")
         if token not in self.tokens or token in self.revoked or not self.is_signed(token):
             return 401, {"content-type": "application/json"}, b'{"error":"invalid_token"}'
+        if (call.method, call.path) == ("GET", "/v1/notifications/webhooks"):
+            self.listed += 1
+            return 200, {"content-type": "application/json"}, b'{"webhooks":[]}'
         self.orders.append(token)
         order = {"id": f"5O{len(self.orders)}", "status": "CREATED", "links": [{"rel": "approve", "href": "https://b.test"}]}
         return 201, {"content-type": "application/json"}, json.dumps(order).encode()

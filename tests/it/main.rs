@@ -19,6 +19,8 @@ mod cancel;
 mod carry;
 #[cfg(feature = "failpoints")]
 mod chaos;
+mod check;
+mod check_connect;
 mod contract;
 mod contradictions;
 mod copies;

@@ -17,6 +17,7 @@ use super::path::BaseUrl;
 use super::request::Shared;
 use super::secret::{self, Secrets};
 use super::token::GrantContext;
+use super::verification::{self, CredentialProbe};
 use super::{Rest, RestOperation};
 use crate::domain::command::ANY;
 use crate::domain::name::Name;
@@ -86,6 +87,11 @@ pub(in crate::provider) fn compile(
     // Which headers are taken is the same for all accounts.
     let shared = opened.first().and_then(|opened| opened.shared.as_ref());
     let (operations, rest) = operations(file, shared, &inherited, &root.key("operations"));
+    let without_command = (
+        &Known::in_verification(&names.secrets).with_account(&names.values),
+        &Known::in_verification_answer(&names.secrets).with_account(&names.values),
+    );
+    let probe = verification::compile(file, without_command, shared, &inherited, root).map(Arc::new);
     let asks = file.webhook.as_ref().is_some_and(WebhookFile::asks);
     if asks && file.operations.values().all(|operation| operation.lookup.is_none()) {
         let text = "has commands looked up, and no operation has a `lookup`; write one";
@@ -101,7 +107,7 @@ pub(in crate::provider) fn compile(
     }
     let retry_group = file.retry_group.as_ref().and_then(|group| root.key("retry_group").check(group.parse()));
     let (name, rest) = (name?, Arc::new(rest));
-    let accounts = opened.into_iter().map(|opened| opened.account(&name, &rest));
+    let accounts = opened.into_iter().map(|opened| opened.account(&name, &rest, probe.as_ref()));
     let accounts: Option<Vec<Account>> = accounts.collect();
     Some(Provider {
         name,
@@ -116,6 +122,8 @@ pub(in crate::provider) fn compile(
         max_bytes_in_flight: file.max_bytes_in_flight.map_or(around.defaults.max_bytes_in_flight, Into::into),
         retry_group,
         log: log_settings(file),
+        accounts_dir: file.accounts_dir.as_ref().map(|dir| around.folder.join(dir)),
+        verification: probe.map(|probe| probe.described.clone()),
     })
 }
 
@@ -168,7 +176,12 @@ impl Opened {
         self.webhook = file.webhook.as_ref().and_then(compile);
     }
 
-    fn account(self, provider: &Name, operations: &Arc<BTreeMap<Name, RestOperation>>) -> Option<Account> {
+    fn account(
+        self,
+        provider: &Name,
+        operations: &Arc<BTreeMap<Name, RestOperation>>,
+        probe: Option<&Arc<CredentialProbe>>,
+    ) -> Option<Account> {
         let Self { name, secrets, account_variable, shared, webhook, publishers } = self;
         let (shared, provider, operations) = (shared?, provider.clone(), Arc::clone(operations));
         let (base_url, secret_variable) = (shared.base_url.as_url().clone(), secrets.variable());
@@ -176,7 +189,8 @@ impl Opened {
         let scope = Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into());
         let credentials = shared.auth.as_ref().and_then(|auth| auth.basic_credentials(&scope));
         let values = secrets.values().cloned().chain(credentials).collect();
-        let adapter = Rest { name: provider, shared, secret_variable, account_variable, operations };
+        let verification = probe.cloned();
+        let adapter = Rest { name: provider, shared, secret_variable, account_variable, operations, verification };
         Some(Account { name, adapter: Arc::new(adapter), webhook, publishers, base_url, secrets: values })
     }
 }

@@ -29,6 +29,9 @@ const IN_REQUESTS: [&str; 8] =
 /// Variables of expressions that look at an answer, besides those of requests.
 const IN_ANSWERS: [&str; 5] = ["status", "headers", "body", "text", "in_doubt"];
 
+/// Variables of expressions that look at the answer to a request which no command asks for.
+const IN_VERIFICATION_ANSWERS: [&str; 6] = ["account", "secrets", "status", "headers", "body", "text"];
+
 /// Variables of expressions that look at a provider's webhook call.
 const IN_WEBHOOKS: [&str; 7] = ["method", "url", "headers", "query", "body", "text", "secrets"];
 
@@ -70,6 +73,16 @@ impl<'f> Known<'f> {
     /// The variables of a provider's webhook call, and the names in `[secrets]`.
     pub(in crate::provider) fn in_webhook(secrets: &'f BTreeSet<String>) -> Self {
         Self { variables: IN_WEBHOOKS.to_vec(), ..Self::in_request(secrets) }
+    }
+
+    /// The variables of a request that no command asks for, and the names in `[secrets]`.
+    pub(super) fn in_verification(secrets: &'f BTreeSet<String>) -> Self {
+        Self { variables: vec!["account", "secrets"], ..Self::in_request(secrets) }
+    }
+
+    /// The variables of the answer to such a request.
+    pub(super) fn in_verification_answer(secrets: &'f BTreeSet<String>) -> Self {
+        Self { variables: IN_VERIFICATION_ANSWERS.to_vec(), ..Self::in_request(secrets) }
     }
 
     /// Nothing but the names in `[secrets]`.

@@ -4,6 +4,7 @@
 
 mod auth;
 mod lookup;
+mod verification;
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -16,6 +17,7 @@ use serde_json::{Map, Value as Json};
 
 pub(super) use self::auth::{AuthFile, ClientAuthFile, GrantFile};
 pub(super) use self::lookup::{LookupChoice, LookupFile};
+pub(super) use self::verification::VerificationFile;
 use crate::domain::exchange::Method;
 use crate::domain::outcome::Verdict;
 use crate::provider::example::file::{CallbackExampleFile, ExampleFile};
@@ -86,6 +88,8 @@ pub(in crate::provider) struct ProviderFile {
     pub(super) classify: Vec<RuleFile>,
     /// The provider's webhook calls. Absent: it has no endpoint. In a file with `use` an empty table takes the catalog's.
     pub(super) webhook: Option<WebhookFile>,
+    /// How credentials are tried by `ferryd check --connect`. Absent: they are not.
+    pub(super) verification: Option<VerificationFile>,
     /// What the provider can do, by name.
     #[serde(default)]
     pub(super) operations: BTreeMap<String, OperationFile>,

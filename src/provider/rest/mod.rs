@@ -22,6 +22,7 @@ pub(super) mod secret;
 pub(super) mod text;
 mod token;
 pub(super) mod tree;
+mod verification;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +37,9 @@ use self::inquiry::{Heard, LookupRequest, Poll};
 use self::request::{RequestTemplate, Shared};
 use self::text::Text;
 use self::token::Grant;
+use self::verification::CredentialProbe;
 use super::{Adapter, Call};
+use crate::domain::credentials::CredentialCheck;
 use crate::domain::exchange::{Answer, Reply, Request};
 use crate::domain::inquiry::Purpose;
 use crate::domain::money::MoneyAmount;
@@ -62,6 +65,7 @@ struct Rest {
     /// The account as expressions see it.
     account_variable: Value,
     operations: Arc<BTreeMap<Name, RestOperation>>,
+    verification: Option<Arc<CredentialProbe>>,
 }
 
 /// An operation, compiled.
@@ -119,6 +123,17 @@ impl Adapter for Rest {
 
     fn token(&self, answer: &Answer) -> Result<AccessToken, UnmaskedValue<NoToken>> {
         Grant::read(answer).map_err(UnmaskedValue::new)
+    }
+
+    fn verification_request(&self) -> Option<Result<Request, UnmaskedValue<Failure>>> {
+        let request = self.verification.as_ref()?.request(&self.shared, &self.scope_without_command())?;
+        Some(request.map_err(UnmaskedValue::new))
+    }
+
+    fn verified(&self, answer: &Answer) -> UnmaskedValue<CredentialCheck> {
+        let missing = || CredentialCheck::Unclear(Failure::new("no_verification", "the file has no `verification`"));
+        let probe = self.verification.as_ref();
+        UnmaskedValue::new(probe.map_or_else(missing, |probe| probe.read(answer, &self.scope_without_command())))
     }
 
     fn interpret(&self, call: &Call<'_>, answer: &Answer) -> UnmaskedValue<Outcome> {
@@ -191,6 +206,17 @@ impl Rest {
         let body = Body::read(reply);
         let scope = answer::scope(request, reply, &body);
         Heard { reply, body, scope }
+    }
+
+    /// The variables of a request that no command asks for; what headers of every request name of one is pretended.
+    fn scope_without_command(&self) -> Scope {
+        let account = self.account_variable.get_attr(expression::NAME).unwrap_or_default().to_string();
+        let variables = [
+            ("command", from_json(&verification::pretended_command(self.name.as_str(), &account))),
+            ("account", self.account_variable.clone()),
+            ("secrets", self.secret_variable.clone()),
+        ];
+        Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())
     }
 
     /// The variables of a call.

@@ -108,16 +108,12 @@ fn refuse_lookups(file: &OperationFile, place: &Place<'_>) {
 
 /// Refuses headers that two parts of the file would set.
 fn refuse_rivals(request: &RequestTemplate, key: Option<&KeySlot>, shared: &Shared, place: &Place<'_>) {
+    request.refuse_header_of_auth(shared, place);
     let auth = shared.auth.as_ref().map(super::header::Auth::header);
     let key = match key {
         Some(KeySlot::Header(name)) => Some(name.as_str()),
         _ => None,
     };
-    for name in request.header_names() {
-        if Some(name) == auth {
-            place.key("request").key("headers").refuse(format!("`{name}` is set by `auth`; leave it out"));
-        }
-    }
     for name in request.header_names().chain(shared.headers.keys().map(String::as_str)) {
         if Some(name) == key {
             place
@@ -270,7 +266,8 @@ fn compiled_rules(rules: &[RuleFile], known: &Known<'_>, place: &Place<'_>) -> V
     rules.iter().enumerate().filter_map(compile).collect()
 }
 
-fn error_mapping(file: &ErrorFile, known: &Known<'_>, place: &Place<'_>) -> ErrorMapping {
+/// Compiles where the errors of an answer are.
+pub(super) fn error_mapping(file: &ErrorFile, known: &Known<'_>, place: &Place<'_>) -> ErrorMapping {
     let text = |key: &str, source: Option<&String>| place.key(key).check(Text::compile(source?, known));
     ErrorMapping {
         code: text("code", file.code.as_ref()),

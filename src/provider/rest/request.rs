@@ -113,6 +113,14 @@ impl RequestTemplate {
         self.headers.keys().map(String::as_str)
     }
 
+    /// Refuses a header of this request that `auth` sets.
+    pub(super) fn refuse_header_of_auth(&self, shared: &Shared, place: &Place<'_>) {
+        let auth = shared.auth.as_ref().map(Auth::header);
+        for name in self.header_names().filter(|name| Some(*name) == auth) {
+            place.key("request").key("headers").refuse(format!("`{name}` is set by `auth`; leave it out"));
+        }
+    }
+
     /// The headers of the file, those of this operation last.
     fn all_headers<'a>(&'a self, shared: &'a Shared) -> impl Iterator<Item = (&'a String, &'a Text)> {
         shared.headers.iter().chain(&self.headers)

@@ -214,7 +214,7 @@ impl Endpoint {
             }
             Verification::Described(scheme) => (&scheme.keys, scheme.unsigned_body),
             Verification::AdyenPayments(scheme) => (&scheme.keys, false),
-            Verification::Paypal(_) => return Vec::new(),
+            Verification::Paypal(scheme) => return scheme.cautions(now),
         };
         let mut cautions = Vec::new();
         if unsigned_body {

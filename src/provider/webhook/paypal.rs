@@ -21,6 +21,7 @@ use super::explain::{Trail, beginning};
 use super::file::VerifyTable;
 use super::key::BASE64;
 use super::missing_issuer::MissingIssuer;
+use crate::certificate::CertificateDates;
 use crate::domain::callback::{RawCallback, Unverified};
 use crate::provider::fault::Place;
 use crate::provider::rest::expression::{Known, Scope};
@@ -140,6 +141,22 @@ struct PaypalTransmission<'c> {
 }
 
 impl PaypalScheme {
+    /// Warns of certificates of the provider's file that are over, or soon will be. The built-in ones before them are left out:
+    /// whoever runs ferryd can't renew them.
+    pub(super) fn cautions(&self, now: Timestamp) -> Vec<String> {
+        let built_in = certificates(INTERMEDIATES).map_or(0, |built_in| built_in.len());
+        let named = self.trust.intermediates.get(built_in..).unwrap_or_default();
+        let caution = |(index, der): (usize, &CertificateDer<'_>)| {
+            let certificate = CertificateDates::read(der).ok()?;
+            let dates = certificate.describe_validity(now)?;
+            let name = certificate.name(index, named.len());
+            Some(format!(
+                "verify.intermediates: {name} {dates}; put the one that PayPal's certificates are issued by now in its place"
+            ))
+        };
+        named.iter().enumerate().filter_map(caution).collect()
+    }
+
     /// Verifies that a call is PayPal's own, step by step.
     pub(super) fn examine(&self, call: &RawCallback, now: Timestamp, trail: &mut Trail) -> Result<(), Unverified> {
         let transmission = transmission(call, now, trail)?;

@@ -240,3 +240,20 @@ fn what_paypal_serves_beside_its_certificate_may_complete_the_chain() {
     let call = RawCallback { certificate: Some(served.into()), ..call };
     assert_eq!(examined(&scheme, &call, now), Ok(()));
 }
+
+#[test]
+fn a_certificate_of_the_file_that_is_over_is_warned_of_and_no_built_in_one_is() {
+    let now: Timestamp = "2030-06-15T12:00:00Z".parse().unwrap();
+    let with = |pem: &str| {
+        let trust = CertificateTrust::of_system(pem.as_bytes()).unwrap();
+        PaypalScheme { webhook_id: "W".to_owned(), trust: Arc::new(trust) }.cautions(now)
+    };
+    assert_eq!(with(""), Vec::<String>::new());
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "issuer");
+    params.not_after = rcgen::date_time_ymd(2030, 6, 1);
+    let pem = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+    let cautions = with(&pem);
+    let start = "verify.intermediates: the certificate `CN=issuer` expired on 2030-06-01T00:00:00Z";
+    assert!(cautions.len() == 1 && cautions[0].starts_with(start), "{cautions:?}");
+}

@@ -1,0 +1,190 @@
+//! Tries the credentials of accounts: by the harmless request that a provider file names, and by nothing else.
+//!
+//! Nothing of it is a command: it is not recorded, not counted, not repeated, and its answer is read for one thing alone.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+
+use crate::domain::credentials::CredentialCheck;
+use crate::domain::exchange::{Answer, Request};
+use crate::domain::outcome::Failure;
+use crate::domain::token::AccessToken;
+use crate::provider::{Account, Provider};
+use crate::redact::{Mask, UnmaskedValue};
+use crate::transport::http::Http;
+
+/// The most accounts that are tried at the same time.
+const AT_ONCE: usize = 8;
+
+/// The most time for an access token once there is a connection.
+const TOKEN: Duration = Duration::from_secs(20);
+
+/// The word for what trying the credentials of an account came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum CredentialResult {
+    /// The provider takes them.
+    Accepted,
+    /// The provider refuses them.
+    Refused,
+    /// No complete answer came.
+    Unreachable,
+    /// The answer says nothing about them.
+    Unclear,
+    /// The provider file names no request for it.
+    NotTried,
+}
+
+/// The credentials of one account, and what trying them came to. It holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct TriedCredentials {
+    pub(super) provider: String,
+    pub(super) account: String,
+    pub(super) result: CredentialResult,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) http_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
+}
+
+/// Tries the credentials of every account of these providers, some at a time; in the order of providers and accounts.
+pub(super) async fn try_credentials(providers: Vec<&Provider>) -> Vec<TriedCredentials> {
+    let ways: Vec<_> = providers.into_iter().map(|provider| (provider, Http::new(&provider.http))).collect();
+    let accounts = ways.iter().flat_map(|(provider, http)| {
+        provider.accounts.values().map(move |account| (*provider, account.as_ref(), http.as_ref()))
+    });
+    let tried = accounts.map(|(provider, account, http)| async move {
+        let check = match (provider.verification.is_some(), http) {
+            (false, _) => None,
+            // Said as a fault of the file already.
+            (true, Err(error)) => Some(CredentialCheck::Unreachable(Failure::new("tls", error.to_string()))),
+            (true, Ok(http)) => Some(Trial { provider, account, http }.run().await),
+        };
+        TriedCredentials::new(provider, account, check)
+    });
+    stream::iter(tried).buffered(AT_ONCE).collect().await
+}
+
+/// One account whose credentials are tried.
+struct Trial<'p> {
+    provider: &'p Provider,
+    account: &'p Account,
+    http: &'p Http,
+}
+
+impl Trial<'_> {
+    async fn run(&self) -> CredentialCheck {
+        let mask = self.provider.mask_of(self.account);
+        let request = match self.account.adapter.verification_request() {
+            Some(Err(failure)) => return CredentialCheck::Unclear(failure.masked(&mask)),
+            Some(Ok(request)) => Some(request),
+            None => None,
+        };
+        match self.token(&mask).await {
+            Err(check) => check,
+            Ok(token) => match (request, token) {
+                (None, _) => CredentialCheck::Accepted,
+                (Some(request), None) => self.call(&request, &mask).await,
+                (Some(request), Some(token)) => {
+                    let mask = mask.with_tokens(&[token.secret().expose_secret()]);
+                    self.call(&token.authorise(&request, request.timeout), &mask).await
+                }
+            },
+        }
+    }
+
+    async fn call(&self, request: &Request, mask: &Mask) -> CredentialCheck {
+        let answer = self.http.send(request).await;
+        self.account.adapter.verified(&answer).masked(mask)
+    }
+
+    /// Gets an access token, where the provider wants one.
+    async fn token(&self, mask: &Mask) -> Result<Option<AccessToken>, CredentialCheck> {
+        let Some(request) = self.account.adapter.token_request(self.provider.http.connect_timeout + TOKEN) else {
+            return Ok(None);
+        };
+        let answer = self.http.send(&request).await;
+        self.account.adapter.token(&answer).map(Some).map_err(|none| {
+            let failure = UnmaskedValue::masked(none, mask).failure;
+            let failure = Failure { http_status: status(&answer), ..failure };
+            match (&answer, failure.code.as_deref()) {
+                (Answer::NotSent(_) | Answer::Incomplete(_), _) => CredentialCheck::Unreachable(failure),
+                (Answer::Reply(_), Some("token_refused")) => CredentialCheck::Refused(failure),
+                (Answer::Reply(_), _) => CredentialCheck::Unclear(failure),
+            }
+        })
+    }
+}
+
+fn status(answer: &Answer) -> Option<u16> {
+    match answer {
+        Answer::Reply(reply) => Some(reply.status),
+        Answer::Incomplete(failure) => failure.http_status,
+        Answer::NotSent(_) => None,
+    }
+}
+
+impl TriedCredentials {
+    fn new(provider: &Provider, account: &Account, check: Option<CredentialCheck>) -> Self {
+        let (result, failure) = match check {
+            None => (CredentialResult::NotTried, None),
+            Some(CredentialCheck::Accepted) => (CredentialResult::Accepted, None),
+            Some(CredentialCheck::Refused(failure)) => (CredentialResult::Refused, Some(failure)),
+            Some(CredentialCheck::Unreachable(failure)) => (CredentialResult::Unreachable, Some(failure)),
+            Some(CredentialCheck::Unclear(failure)) => (CredentialResult::Unclear, Some(failure)),
+        };
+        let (http_status, code, message) = match failure {
+            Some(Failure { http_status, code, message, .. }) => (http_status, code, Some(message)),
+            None => (None, None, None),
+        };
+        let (provider, account) = (provider.name.to_string(), account.name.to_string());
+        Self { provider, account, result, http_status, code, message }
+    }
+
+    /// The fault that credentials are which the provider refuses.
+    pub(super) fn fault(&self) -> Option<String> {
+        let Self { provider, account, result: CredentialResult::Refused, .. } = self else { return None };
+        Some(format!(
+            "provider {provider}: the credentials of account `{account}` are refused{}; write those that the provider gave you into \
+             its secrets",
+            self.reason()
+        ))
+    }
+
+    /// True where it could not be found out whether they are good.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        matches!(self.result, CredentialResult::Unreachable | CredentialResult::Unclear)
+    }
+
+    /// The result for people.
+    pub(super) fn describe(&self) -> String {
+        let result = match self.result {
+            CredentialResult::Accepted => "accepted",
+            CredentialResult::Refused => "refused",
+            CredentialResult::Unreachable => "unreachable",
+            CredentialResult::Unclear => "unclear, the answer says nothing about them",
+            CredentialResult::NotTried => "not tried, the provider file has no `verification`",
+        };
+        format!("{result}{}", self.reason())
+    }
+
+    /// Why, in brackets: `(status 401, invalid_key: No such API key)`.
+    fn reason(&self) -> String {
+        let status = self.http_status.map(|status| format!("status {status}"));
+        // What the file does not map is named by the status alone.
+        let of_status = self.http_status.map(|status| format!("http_{status}"));
+        let code = self.code.clone().filter(|code| Some(code) != of_status.as_ref());
+        let head: Vec<_> = status.into_iter().chain(code).collect();
+        match (head.join(", "), self.message.as_deref().unwrap_or_default()) {
+            (head, "") if head.is_empty() => String::new(),
+            (head, "") => format!(" ({head})"),
+            (head, message) if head.is_empty() => format!(" ({message})"),
+            (head, message) => format!(" ({head}: {message})"),
+        }
+    }
+}
