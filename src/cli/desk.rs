@@ -49,8 +49,8 @@ impl Desk {
     /// The ledger, known up to now. Tells a person at a terminal how far it is, where that takes a while.
     pub(super) async fn register(&self) -> Result<Register, CommandError> {
         let place = self.ledger()?;
-        let mut progress = Progress::on_terminal("records of the ledger read:");
-        Ok(Register::open(&self.operator, &place, |records| progress.tell(records)).await?)
+        let mut progress = Progress::new("messages of the ledger read", None);
+        Ok(Register::open(&self.operator, &place, |read| progress.tell_of(read.done, read.total)).await?)
     }
 
     /// Finds a command in the ledger, and the messages that were refused under its id, some of them where there are many.

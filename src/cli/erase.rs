@@ -95,7 +95,7 @@ impl EraseArguments {
             )));
         }
         let queues = desk.dead_queues(None, Some(register)).await?;
-        let mut progress = Progress::new("commands erased:");
+        let mut progress = Progress::new("commands erased", Some(ids.len() as u64));
         let person = Person { by: self.by.clone(), reason: Some(self.reason.clone()) };
         let (operator, queues, dry_run) = (&desk.operator, queues.as_slice(), self.dry_run);
         if !dry_run {

@@ -119,7 +119,7 @@ impl Output {
     /// # Errors
     /// Those of the writer.
     pub fn status(&mut self, text: &str) -> io::Result<()> {
-        write!(self.0, "\r{} ", escape_text(text))
+        write!(self.0, "\r{} \x1b[K", escape_text(text))
     }
 
     /// Takes such a text off the terminal again.

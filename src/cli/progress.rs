@@ -1,42 +1,51 @@
-//! How far a long command has come, on the standard error: a line that stays up to date on a terminal, else one line for
-//! every thousand.
+//! How far a long command has come, for somebody at a terminal: a line on the standard error that stays up to date. Elsewhere
+//! nothing is told.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use super::output::Output;
 
-const ON_TERMINAL: Duration = Duration::from_millis(100);
-const EVERY: u64 = 1_000;
+/// How often the line is written anew.
+const REFRESH: Duration = Duration::from_millis(100);
+/// How long a command has to run before its rate says anything.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Counts what is done.
 pub(super) struct Progress {
     what: &'static str,
-    terminal: bool,
-    elsewhere: bool,
+    total: Option<u64>,
+    is_terminal: bool,
+    began: Instant,
     shown: Option<Instant>,
 }
 
 impl Progress {
+    /// Begins to count what is described so, of which there are as many as `total`, where that is known.
     #[expect(clippy::disallowed_methods, reason = "nothing is printed")]
-    pub(super) fn new(what: &'static str) -> Self {
-        Self { what, terminal: std::io::stderr().is_terminal(), elsewhere: true, shown: None }
+    pub(super) fn new(what: &'static str, total: Option<u64>) -> Self {
+        Self { what, total, is_terminal: std::io::stderr().is_terminal(), began: Instant::now(), shown: None }
     }
 
-    /// Tells it only to somebody at a terminal.
-    pub(super) fn on_terminal(what: &'static str) -> Self {
-        Self { elsewhere: false, ..Self::new(what) }
+    /// Tells whether anybody sees it: a total that has to be asked for is of no use otherwise.
+    pub(super) fn is_shown(&self) -> bool {
+        self.is_terminal
     }
 
     /// Tells that so many are done.
     pub(super) fn tell(&mut self, done: u64) {
-        // Whoever does not want to see it does not have to.
-        if self.terminal && self.shown.is_none_or(|shown| shown.elapsed() > ON_TERMINAL) {
-            self.shown = Some(Instant::now());
-            let _ = Output::stderr().status(&format!("{} {done}", self.what));
-        } else if !self.terminal && self.elsewhere && done.is_multiple_of(EVERY) {
-            let _ = Output::stderr().line(format!("{} {done}", self.what));
+        if !self.is_terminal || self.shown.is_some_and(|shown| shown.elapsed() < REFRESH) {
+            return;
         }
+        self.shown = Some(Instant::now());
+        // Whoever does not want to see it does not have to.
+        let _ = Output::stderr().status(&line(self.what, done, self.total, self.began.elapsed()));
+    }
+
+    /// Tells that so many of a total are done that becomes known as the work goes on.
+    pub(super) fn tell_of(&mut self, done: u64, total: Option<u64>) {
+        self.total = total;
+        self.tell(done);
     }
 }
 
@@ -45,6 +54,62 @@ impl Drop for Progress {
     fn drop(&mut self) {
         if self.shown.is_some() {
             let _ = Output::stderr().clear_status();
+        }
+    }
+}
+
+/// What is done, of how much, how fast, and how long the rest takes at that rate.
+fn line(what: &str, done: u64, total: Option<u64>, elapsed: Duration) -> String {
+    // More may have come since the total was asked for.
+    let total = total.filter(|total| *total >= done && *total > 0);
+    let mut line = match total {
+        Some(total) => format!("{what}: {done} of {total} ({} %)", u128::from(done) * 100 / u128::from(total)),
+        None => format!("{what}: {done}"),
+    };
+    let milliseconds = elapsed.as_millis();
+    if elapsed < SETTLED || done == 0 {
+        return line;
+    }
+    let rate = u128::from(done) * 1_000 / milliseconds;
+    line.push_str(&match rate {
+        0 => format!(", {}/min", u128::from(done) * 60_000 / milliseconds),
+        rate => format!(", {rate}/s"),
+    });
+    if let Some(total) = total {
+        let left = u128::from(total - done) * milliseconds / u128::from(done) / 1_000;
+        line.push_str(&format!(", {} left", rough(left)));
+    }
+    line
+}
+
+/// A time as people say it.
+fn rough(seconds: u128) -> String {
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_is_told_with_its_total_rate_and_time_left() {
+        let ms = Duration::from_millis;
+        for (done, total, elapsed, told) in [
+            (0, Some(300_000), ms(0), "published: 0 of 300000 (0 %)"),
+            (500, Some(300_000), ms(100), "published: 500 of 300000 (0 %)"),
+            (10_000, Some(300_000), ms(2_000), "published: 10000 of 300000 (3 %), 5000/s, 58 s left"),
+            (300_000, Some(300_000), ms(60_000), "published: 300000 of 300000 (100 %), 5000/s, 0 s left"),
+            (20, Some(1_000), ms(400_000), "published: 20 of 1000 (2 %), 3/min, 5 h 26 min left"),
+            (100, Some(1_000), ms(10_000), "published: 100 of 1000 (10 %), 10/s, 1 min 30 s left"),
+            (100, None, ms(10_000), "published: 100, 10/s"),
+            (100, Some(90), ms(10_000), "published: 100, 10/s"),
+            (0, Some(0), ms(10_000), "published: 0"),
+        ] {
+            assert_eq!(line("published", done, total, elapsed), told);
         }
     }
 }

@@ -105,6 +105,14 @@ pub struct Tally {
     pub stopped: Option<String>,
 }
 
+impl Tally {
+    /// How many dead letters were gone through.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        self.done + self.closed + self.others + self.later + self.refused.len() as u64
+    }
+}
+
 /// A dead letter that stays although it was meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refused {
@@ -135,7 +143,7 @@ enum Round {
 }
 
 impl Job {
-    /// Does the job. `tally` is right at every moment, also after an error; `progress` is called after each message done.
+    /// Does the job. `tally` is right at every moment, also after an error; `progress` is called after each message.
     ///
     /// # Errors
     /// [`OperatorError`]; what was not finished is in its queue.
@@ -216,10 +224,10 @@ impl Work<'_> {
                     remedy.settle(&dead).await?;
                     walk.remove(&delivery).await?;
                     self.tally.done += 1;
-                    progress(self.tally);
                     self.tally.stopped = self.unless_stopped(remedy.done(&dead)).await?;
                 }
             }
+            progress(self.tally);
             if self.tally.stopped.is_some() {
                 return Ok(Round::Stopped);
             }

@@ -9,8 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use lapin::Connection;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +23,8 @@ use super::sender::Sender;
 use super::{Operator, OperatorError};
 use crate::amqp::broker::Broker;
 use crate::amqp::declare::declare;
+use crate::amqp::message::short;
+use crate::amqp::stream::{OFFSET, Place as StreamPlace, offset_of};
 use crate::amqp::topology::Topology;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
@@ -26,12 +32,14 @@ use crate::domain::ledger::record::{Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
 use crate::ledger::index::{Index, IndexError};
 use crate::ledger::pen::Pen;
-use crate::ledger::{Health, Ledger, LedgerRetention, LedgerSettings, Ruled};
+use crate::ledger::{Health, Ledger, LedgerRetention, LedgerSettings, Progress, Ruled};
 
 /// How long the daemon on this host may take to save a marker.
 const HOST_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a ruling may take.
 const RULING_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the stream may take to tell where it ends.
+const END_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the stream may be silent while it is being read.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How often the index of the host is looked at.
@@ -46,6 +54,15 @@ pub struct Place {
     pub dir: PathBuf,
     /// For how long the ids of commands that have ended are remembered.
     pub retention: Duration,
+}
+
+/// How far reading the ledger has come, in messages of its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerRead {
+    /// How many were read.
+    pub done: u64,
+    /// How many there were when it began, where that is known.
+    pub total: Option<u64>,
 }
 
 /// The ledger, known up to the moment it was opened.
@@ -71,14 +88,14 @@ struct Guest {
 }
 
 impl Register {
-    /// Opens the ledger and waits until it is known up to now. `progress` is told how many records were read so far.
+    /// Opens the ledger and waits until it is known up to now. `progress` is told how far that is.
     ///
     /// # Errors
     /// [`OperatorError`]; nothing about any command has changed.
     pub async fn open(
         operator: &Operator,
         place: &Place,
-        mut progress: impl FnMut(u64),
+        mut progress: impl FnMut(LedgerRead),
     ) -> Result<Self, OperatorError> {
         let key = operator.names.ledger_key(&operator.amqp.first_address());
         let mut marked = None;
@@ -237,13 +254,15 @@ impl Host {
         operator: &Operator,
         place: &Place,
         index: Index,
-        progress: &mut impl FnMut(u64),
+        progress: &mut impl FnMut(LedgerRead),
     ) -> Result<Self, OperatorError> {
         let Operator { amqp, names } = operator;
         let topology = Topology::of_ledger(names);
         // The link below tries for ever, which is not for somebody who waits at a prompt.
         let connection = amqp.connect("operator-ledger").await?;
         declare(&connection, &topology).await?;
+        let last = last_offset(&connection, &names.ledger()).await;
+        let known = index.checkpoint()?.map(|checkpoint| checkpoint.offset);
         let _ = connection.close(200, "done".into()).await;
         let stop = CancellationToken::new();
         let (broker, link) = Broker::start(amqp.clone(), topology, stop.clone());
@@ -252,7 +271,7 @@ impl Host {
         let (ledger, mut tasks) = Ledger::start(broker, names, index, settings, stop.clone());
         tasks.push(link);
         let host = Self { ledger, stop, tasks, stream: names.ledger() };
-        match host.catch_up(progress).await {
+        match host.catch_up(known, last, progress).await {
             Ok(()) => Ok(host),
             Err(error) => {
                 host.close().await;
@@ -261,12 +280,23 @@ impl Host {
         }
     }
 
-    async fn catch_up(&self, progress: &mut impl FnMut(u64)) -> Result<(), OperatorError> {
+    async fn catch_up(
+        &self,
+        known: Option<u64>,
+        last: Option<u64>,
+        progress: &mut impl FnMut(LedgerRead),
+    ) -> Result<(), OperatorError> {
         let mut health = self.ledger.health();
+        let mut first = known;
         loop {
             match *health.borrow_and_update() {
                 Health::CaughtUp => return Ok(()),
-                Health::CatchingUp(read) => progress(read.records),
+                Health::CatchingUp(Progress { offset: Some(offset), .. }) => {
+                    let from = *first.get_or_insert(offset);
+                    let total = last.map(|last| last.saturating_sub(from));
+                    progress(LedgerRead { done: offset.saturating_sub(from), total });
+                }
+                Health::CatchingUp(_) => {}
                 Health::Lagging => {}
             }
             match timeout(SILENCE, health.changed()).await {
@@ -316,6 +346,26 @@ impl Guest {
             sleep(GLANCE).await;
         }
     }
+}
+
+/// The offset of about the last message of a stream; `None` where it is empty, or does not tell in time. Nobody but a person who
+/// waits wants to know.
+async fn last_offset(connection: &Connection, stream: &str) -> Option<u64> {
+    let asking = async {
+        let channel = connection.create_channel().await.ok()?;
+        channel.basic_qos(1, BasicQosOptions::default()).await.ok()?;
+        let passive = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare(short(stream).ok()?, passive, FieldTable::default()).await.ok()?;
+        if queue.message_count() == 0 {
+            return None;
+        }
+        let mut arguments = FieldTable::default();
+        arguments.insert(OFFSET.into(), StreamPlace::Last.argument());
+        let (tag, options) = (ShortString::default(), BasicConsumeOptions::default());
+        let mut consumer = channel.basic_consume(short(stream).ok()?, tag, options, arguments).await.ok()?;
+        offset_of(&consumer.next().await?.ok()?.properties)
+    };
+    timeout(END_PATIENCE, asking).await.ok()?
 }
 
 /// Appends a marker by a new writer.

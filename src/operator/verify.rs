@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::register::{Host, Place, Register};
+use super::register::{Host, LedgerRead, Place, Register};
 use super::tail::Tail;
 use super::{Operator, OperatorError};
 use crate::amqp::stream;
@@ -67,14 +67,14 @@ pub struct Field {
     pub stream: Value,
 }
 
-/// Compares the index with the stream. `progress` is told how many records were read of the stream.
+/// Compares the index with the stream. `progress` is told how much was read of the stream.
 ///
 /// # Errors
 /// [`OperatorError`].
 pub async fn verify(
     operator: &Operator,
     place: &Place,
-    mut progress: impl FnMut(u64),
+    mut progress: impl FnMut(LedgerRead),
 ) -> Result<Verdict, OperatorError> {
     let mut register = Register::open(operator, place, &mut progress).await?;
     let aside = Aside::make(&place.dir)?;

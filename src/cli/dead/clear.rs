@@ -18,6 +18,7 @@ use crate::config::human::parse_duration;
 use crate::domain::command_id::CommandId;
 use crate::operator::clear::{Job, LONGEST_HOLD, Rate, Remedy, Tally};
 use crate::operator::register::Register;
+use crate::operator::scan::depths;
 use crate::operator::statement::{LastWord, Statement};
 use crate::operator::{Decision, OperatorError, replay};
 
@@ -269,8 +270,9 @@ impl How {
             longest_hold: LONGEST_HOLD,
             stop: interrupt::token().map_err(CommandError::Runtime)?,
         };
-        let (mut tally, mut progress) = (Tally::default(), Progress::new(word));
-        let result = job.run(&desk.operator, remedy, &mut tally, |tally| progress.tell(tally.done)).await;
+        let (mut tally, mut progress) = (Tally::default(), Progress::new("dead letters gone through", None));
+        let total = if progress.is_shown() { Some(depths(&desk.operator, &job.queues).await?) } else { None };
+        let result = job.run(&desk.operator, remedy, &mut tally, |tally| progress.tell_of(tally.passed(), total)).await;
         drop(progress);
         if self.json {
             out.json(&tally)?;

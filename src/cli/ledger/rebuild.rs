@@ -8,7 +8,7 @@ use super::super::error::CommandError;
 use super::super::output::Output;
 use super::super::progress::Progress;
 use crate::ledger::index::{Counts, Index};
-use crate::operator::register::{Host, Place};
+use crate::operator::register::{Host, LedgerRead, Place};
 use crate::operator::{Operator, OperatorError};
 
 pub(super) const EXAMPLES: &str = "\
@@ -39,8 +39,8 @@ impl Rebuild {
             )));
         };
         let path = index.path().display().to_string();
-        let mut progress = Progress::on_terminal("records of the ledger read:");
-        let rebuilding = rebuild(&desk.operator, place, index, |records| progress.tell(records));
+        let mut progress = Progress::new("messages of the ledger read", None);
+        let rebuilding = rebuild(&desk.operator, place, index, |read| progress.tell_of(read.done, read.total));
         let (counts, records) = desk.runtime.block_on(rebuilding)?;
         drop(progress);
         let (commands, unreadable) = (counts.states.values().sum::<u64>(), counts.unreadable);
@@ -60,7 +60,7 @@ async fn rebuild(
     operator: &Operator,
     place: &Place,
     index: Index,
-    mut progress: impl FnMut(u64),
+    mut progress: impl FnMut(LedgerRead),
 ) -> Result<(Counts, u64), OperatorError> {
     // Asked before anything is deleted, so that the old index is still there where the broker is not.
     let connection = operator.amqp.connect("operator-ledger").await?;

@@ -36,8 +36,9 @@ pub struct Verify {
 
 impl Verify {
     pub(super) fn run(self, desk: &Desk, place: &Place, out: &mut Output) -> Result<(), CommandError> {
-        let mut progress = Progress::on_terminal("records of the ledger read:");
-        let verdict = desk.runtime.block_on(verify(&desk.operator, place, |records| progress.tell(records)))?;
+        let mut progress = Progress::new("messages of the ledger read", None);
+        let verdict =
+            desk.runtime.block_on(verify(&desk.operator, place, |read| progress.tell_of(read.done, read.total)))?;
         drop(progress);
         if self.json {
             out.json(&verdict)?;
