@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapin::types::ShortString;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -20,10 +21,11 @@ use crate::amqp::broker::Broker;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::consumer::{StoppedConsumer, consume};
 use crate::amqp::message::TooLong;
+use crate::amqp::stream::{Place, Stream};
 use crate::amqp::topology::{Names, Subscriber, Topology};
 use crate::config::{Network, Webhooks};
 use crate::domain::lifecycle::State;
-use crate::ledger::exchanges::Exchanges;
+use crate::ledger::exchanges::{Exchanges, note_offsets};
 use crate::ledger::index::{Index, IndexError};
 use crate::ledger::{Ledger, LedgerRetention, LedgerSettings};
 use crate::pipeline::Pipeline;
@@ -243,7 +245,11 @@ fn remember(
 ) -> (Memory, Vec<JoinHandle<()>>) {
     let Some((LedgerSetup { retention, slack, .. }, index)) = ledger else { return (Memory::Messages, Vec::new()) };
     let settings = LedgerSettings { retention, ..LedgerSettings::default() };
-    let (ledger, tasks) = Ledger::start(broker.clone(), names, index, settings, stop.clone());
+    let (ledger, mut tasks) = Ledger::start(broker.clone(), names, index, settings, stop.clone());
+    // Names of the topology are short by construction.
+    let exchanges = ShortString::try_new(names.exchanges()).unwrap_or_default();
+    let exchanges = Stream::new(broker.clone(), exchanges, Place::First);
+    tasks.push(tokio::spawn(note_offsets(exchanges, Arc::clone(ledger.index()), stop.clone())));
     (Memory::Ledger { ledger, slack }, tasks)
 }
 

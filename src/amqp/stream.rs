@@ -22,8 +22,8 @@ use super::owned_channel::OwnedChannel;
 
 /// How many messages the broker sends ahead. They lie in memory here, and a message of the ledger has up to 256 KiB.
 const PREFETCH: u16 = 256;
-/// After how many messages the broker is told that there is room again.
-const ACK_EVERY: u16 = 64;
+/// The broker is told that there is room again after this part of them.
+const ACKS_PER_PREFETCH: u16 = 4;
 /// How long a message may wait for an ack. Before RabbitMQ 4.3 the broker closes the channel of a reader with a message that was
 /// not acked for the broker's `consumer_timeout`, also where no other has come since.
 const ACK_WITHIN: Duration = Duration::from_secs(2);
@@ -34,8 +34,8 @@ const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
 /// After so long on a session over which a stream can't be read, a new session is begun: it may reach another node, which has a
 /// replica of the stream.
 const RECONNECT_AFTER: Duration = Duration::from_secs(30);
-/// The header in which the broker tells a message's place.
-const OFFSET: &str = "x-stream-offset";
+/// The header in which the broker tells a message's place, and the argument by which a reader asks for one.
+pub const OFFSET: &str = "x-stream-offset";
 
 /// Where to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,9 @@ pub enum Place {
 }
 
 impl Place {
-    fn argument(self) -> AMQPValue {
+    /// The place as the argument [`OFFSET`] of a consumer.
+    #[must_use]
+    pub fn argument(self) -> AMQPValue {
         let word = |word: &str| AMQPValue::LongString(LongString::from(word));
         match self {
             Self::First => word("first"),
@@ -81,6 +83,7 @@ pub struct Stream {
     broker: Broker,
     queue: ShortString,
     place: Place,
+    prefetch: u16,
     reader: Option<Reader>,
 }
 
@@ -88,6 +91,7 @@ struct Reader {
     channel: OwnedChannel,
     consumer: Consumer,
     unacked: u16,
+    ack_every: u16,
     latest: Option<lapin::Acker>,
     /// The latest time of the next ack, where something is unacked.
     ack_due: Instant,
@@ -98,7 +102,13 @@ impl Stream {
     /// A reader of the stream `queue` that begins at `place`.
     #[must_use]
     pub fn new(broker: Broker, queue: ShortString, place: Place) -> Self {
-        Self { broker, queue, place, reader: None }
+        Self { broker, queue, place, prefetch: PREFETCH, reader: None }
+    }
+
+    /// Has the broker send so many messages ahead, where they are large.
+    #[must_use]
+    pub fn with_prefetch(self, prefetch: u16) -> Self {
+        Self { prefetch, ..self }
     }
 
     /// The next message, through outages of any length; `None` once ferryd is stopping. May be cancelled and called again.
@@ -135,7 +145,7 @@ impl Stream {
     /// Another reader of the same stream.
     #[must_use]
     pub fn fork(&self, place: Place) -> Self {
-        Self::new(self.broker.clone(), self.queue.clone(), place)
+        Self::new(self.broker.clone(), self.queue.clone(), place).with_prefetch(self.prefetch)
     }
 
     /// Lets the next reading begin at another place.
@@ -150,7 +160,7 @@ impl Stream {
         let (mut begun, mut pause) = (Instant::now(), PAUSES.0);
         loop {
             let session = self.broker.session().await?;
-            let attaching = timeout(ATTACH_TIMEOUT, Reader::attach(&session, &self.queue, self.place));
+            let attaching = timeout(ATTACH_TIMEOUT, Reader::attach(&session, &self.queue, self.place, self.prefetch));
             let late =
                 |_| Err(BrokerError::StreamTimeout { stream: self.queue.as_str().to_owned(), after: ATTACH_TIMEOUT });
             let attached = tokio::select! {
@@ -209,17 +219,33 @@ impl Stream {
     }
 }
 
+/// Reads a message's place in its stream from its properties; `None` where it came from no stream.
+#[must_use]
+pub fn offset_of(properties: &BasicProperties) -> Option<u64> {
+    number(properties.headers().as_ref(), OFFSET).and_then(|offset| u64::try_from(offset).ok())
+}
+
 impl Reader {
-    async fn attach(session: &Arc<Session>, queue: &ShortString, place: Place) -> Result<Self, BrokerError> {
+    async fn attach(
+        session: &Arc<Session>,
+        queue: &ShortString,
+        place: Place,
+        prefetch: u16,
+    ) -> Result<Self, BrokerError> {
         let channel = OwnedChannel::open(session).await?;
-        let consumer = Self::consume(channel.channel(), queue, place).await?;
-        let since = Instant::now();
-        Ok(Self { channel, consumer, unacked: 0, latest: None, ack_due: since, since })
+        let consumer = Self::consume(channel.channel(), queue, place, prefetch).await?;
+        let (ack_every, since) = ((prefetch / ACKS_PER_PREFETCH).max(1), Instant::now());
+        Ok(Self { channel, consumer, unacked: 0, ack_every, latest: None, ack_due: since, since })
     }
 
-    async fn consume(channel: &Channel, queue: &ShortString, place: Place) -> Result<Consumer, BrokerError> {
+    async fn consume(
+        channel: &Channel,
+        queue: &ShortString,
+        place: Place,
+        prefetch: u16,
+    ) -> Result<Consumer, BrokerError> {
         let reading = || BrokerError::reading(queue.as_str());
-        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.map_err(reading())?;
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(reading())?;
         let mut arguments = FieldTable::default();
         arguments.insert(OFFSET.into(), place.argument());
         let consuming = channel.basic_consume(queue.clone(), "".into(), BasicConsumeOptions::default(), arguments);
@@ -242,8 +268,7 @@ impl Reader {
             }
             self.unacked += 1;
             self.latest = Some(acker);
-            let offset = number(properties.headers().as_ref(), OFFSET).and_then(|offset| u64::try_from(offset).ok());
-            if let Some(offset) = offset {
+            if let Some(offset) = offset_of(&properties) {
                 return Some(Entry { offset, properties, data });
             }
             warn!("a message without an offset: the queue is no stream; delete it, and ferryd makes a new one");
@@ -251,7 +276,7 @@ impl Reader {
     }
 
     fn is_ack_due(&self) -> bool {
-        self.unacked >= ACK_EVERY || (self.unacked > 0 && Instant::now() >= self.ack_due)
+        self.unacked >= self.ack_every || (self.unacked > 0 && Instant::now() >= self.ack_due)
     }
 
     /// Makes room for more; `None` where the session is over.

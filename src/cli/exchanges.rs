@@ -12,8 +12,11 @@ use super::error::CommandError;
 use super::output::{Output, complain};
 use crate::config::human::{format_duration, parse_duration};
 use crate::domain::command_id::CommandId;
-use crate::ledger::exchanges::{Found, Window, find};
+use crate::domain::ledger::case::Case;
+use crate::ledger::exchanges::{Found, Window, find, spans};
+use crate::ledger::index::NotedCalls;
 use crate::operator::OperatorError;
+use crate::operator::register::Register;
 use crate::redact::{Headers, told};
 use crate::transport::exchange_log::{Exchange, Sent};
 
@@ -52,31 +55,37 @@ impl Exchanges {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let desk = Desk::open(config)?;
         desk.runtime.block_on(async {
-            let windows = self.windows(&desk).await?;
-            self.show(&desk, &windows, out).await
+            match desk.register().await {
+                Ok(register) => {
+                    let place = self.place(&register).await;
+                    register.close().await;
+                    let (windows, noted) = place?;
+                    self.show(&desk, &windows, noted.as_ref(), out).await
+                }
+                Err(CommandError::NoLedger) => self.show(&desk, &self.windows(None)?, None, out).await,
+                // Without the ledger nobody can tell whether the command was erased.
+                Err(error) => Err(error),
+            }
         })
     }
 
+    /// When the command may have been called, and where the index says that its calls are.
+    async fn place(&self, register: &Register) -> Result<(Vec<Window>, Option<NotedCalls>), CommandError> {
+        let windows = self.windows(register.case(&self.id)?.as_deref())?;
+        let noted = register.index().await.noted_calls(&self.id, &spans(&windows)).map_err(OperatorError::from)?;
+        Ok((windows, noted))
+    }
+
     /// When the command may have been called.
-    async fn windows(&self, desk: &Desk) -> Result<Vec<Window>, CommandError> {
+    fn windows(&self, known: Option<&Case>) -> Result<Vec<Window>, CommandError> {
         let now = Timestamp::now();
-        let known = match desk.register().await {
-            Ok(register) => {
-                let case = register.case(&self.id);
-                register.close().await;
-                case?
-            }
-            Err(CommandError::NoLedger) => None,
-            // Without the ledger nobody can tell whether the command was erased.
-            Err(error) => return Err(error),
-        };
-        if known.as_ref().is_some_and(|case| case.is_erased()) {
+        if known.is_some_and(Case::is_erased) {
             return Err(CommandError::Refused(format!("the contents of command `{}` were erased", self.id)));
         }
         if let Some(since) = self.since {
             return Ok(look_back(since, now));
         }
-        match known.map(|case| Window::of_calls(&case, now)) {
+        match known.map(|case| Window::of_calls(case, now)) {
             Some(calls) if calls.is_empty() => Err(CommandError::Refused(format!(
                 "no call was made of command `{0}` yet; see `ferryd status {0}`",
                 self.id
@@ -86,10 +95,16 @@ impl Exchanges {
         }
     }
 
-    async fn show(&self, desk: &Desk, windows: &[Window], out: &mut Output) -> Result<(), CommandError> {
+    async fn show(
+        &self,
+        desk: &Desk,
+        windows: &[Window],
+        noted: Option<&NotedCalls>,
+        out: &mut Output,
+    ) -> Result<(), CommandError> {
         let stream = desk.operator.names.exchanges();
-        let found = find(&desk.operator.amqp, &stream, &self.id, windows).await.map_err(OperatorError::from)?;
-        let Found { exchanges, complete } = found;
+        let found = find(&desk.operator.amqp, &stream, &self.id, windows, noted).await;
+        let Found { exchanges, complete } = found.map_err(OperatorError::from)?;
         if !complete {
             complain("too much to search; there may be more; give a shorter --since");
         }

@@ -8,6 +8,7 @@
 //! A message is a batch: one JSON object a line (`application/x-ndjson`), packed, each an [`Exchange`]. One whose confirm got
 //! lost is published again, so a line may be there twice; [`find`] tells it once.
 
+mod offsets;
 mod search;
 
 use std::collections::VecDeque;
@@ -22,7 +23,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-pub use search::{Found, Window, find};
+pub use offsets::note_offsets;
+pub use search::{Found, Window, find, spans};
 
 use super::packing::pack;
 use crate::amqp::broker::Broker;

@@ -262,7 +262,7 @@ impl Follower {
                 self.progress.at = Some(record.at);
                 self.rule(id, &record, line.len())?;
             }
-            Ok(Line::Marker | Line::Foreign { critical: false, .. }) => self.store.lock().view.applied(id),
+            Ok(Line::Marker | Line::Foreign { critical: false, .. }) => self.note_marker(id),
             Ok(Line::Foreign { kind, command: Some(command), critical: true }) => {
                 self.block(id, &command, &kind, line.len())?;
             }
@@ -272,6 +272,15 @@ impl Follower {
             Err(error) => self.keep(id, line, &error.to_string()),
         }
         Ok(())
+    }
+
+    /// Notes a marker. The first of a writer is a question of the command line, which waits until it is saved.
+    fn note_marker(&self, id: RecordId) {
+        let mut state = self.store.lock();
+        state.view.applied(id);
+        if id.number == 1 {
+            state.hurry();
+        }
     }
 
     /// Our own record, where it was not read back before: it need not be parsed.

@@ -57,6 +57,13 @@ pub(super) struct State {
     ending: bool,
 }
 
+impl State {
+    /// Has what is known saved at once.
+    pub fn hurry(&mut self) {
+        self.hurry = true;
+    }
+}
+
 enum Work {
     Save(Taken),
     Clear(u64),
@@ -83,7 +90,7 @@ impl Store {
     pub fn reach(&self, reached: Reached) {
         let mut state = self.lock();
         state.view.reach(reached);
-        let wake = state.idle || state.view.is_laden();
+        let wake = state.idle || state.hurry || state.view.is_laden();
         drop(state);
         if wake {
             self.work.notify_one();

@@ -25,7 +25,7 @@ use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::{Fact, Opened, Opening, Person, Reason, Record, Step};
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::name::Name;
-use crate::ledger::exchanges::{Found, Window, find};
+use crate::ledger::exchanges::{Found, Window, find, spans};
 use crate::ledger::index::{Cursor, Filter, Group, Index, IndexError, Page};
 use crate::ledger::{Health, Ledger};
 use crate::operator::erase::{CommandEraser, ErasureResult};
@@ -233,7 +233,9 @@ impl Commands for Recorded {
             }
             let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
             let windows = Window::of_calls(case, Timestamp::now());
-            Ok(find(&self.amqp, &self.pipeline.names.exchanges(), id, &windows).await?)
+            let (command, spans) = (id.clone(), spans(&windows));
+            let noted = self.ask(move |index| index.noted_calls(&command, &spans)).await?;
+            Ok(find(&self.amqp, &self.pipeline.names.exchanges(), id, &windows, noted.as_ref()).await?)
         }
         .boxed()
     }

@@ -1,11 +1,14 @@
 //! The stream of exchanges: written, found again, and in nobody's way.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferryd::amqp::broker::Broker;
 use ferryd::amqp::connection::AmqpSettings;
+use ferryd::amqp::stream::{Place, Stream};
 use ferryd::amqp::topology::{Names, Topology};
-use ferryd::ledger::exchanges::{CAPACITY, Exchanges, Found, PATIENCE, Window, find};
+use ferryd::ledger::exchanges::{CAPACITY, Exchanges, Found, PATIENCE, Window, find, note_offsets, spans};
+use ferryd::ledger::index::{Index, NotedCalls};
 use ferryd::transport::exchange_log::Exchange;
 use jiff::Timestamp;
 use serde_json::json;
@@ -17,11 +20,14 @@ use crate::harness::node::Node;
 use crate::harness::tcp_proxy::TcpProxy;
 use crate::harness::wait::eventually;
 
+const ACME: &str = "name = 'acme'\ntype = 'notification'\nprotocol = 'rest'\nbase_url = 'https://api.example.com'\n\
+                    [operations.send]\nrequest = { method = 'POST', path = '/send' }\n";
 const STREAM: &str = "ferry.exchanges";
 const SOON: Duration = Duration::from_mins(1);
 
 /// A daemon's link to the broker with nothing but the writer of exchanges.
 struct Writer {
+    broker: Broker,
     exchanges: Exchanges,
     publishing: JoinHandle<()>,
     link: JoinHandle<()>,
@@ -36,8 +42,14 @@ impl Writer {
         let stream = topology.queues.into_iter().filter(|queue| queue.name == STREAM).collect();
         let topology = Topology { queues: stream, ..Topology::default() };
         let (broker, link) = Broker::start(settings(uri), topology, hang_up.clone());
-        let (exchanges, publishing) = Exchanges::start(broker, STREAM, stop.clone()).unwrap();
-        Self { exchanges, publishing, link, stop, hang_up }
+        let (exchanges, publishing) = Exchanges::start(broker.clone(), STREAM, stop.clone()).unwrap();
+        Self { broker, exchanges, publishing, link, stop, hang_up }
+    }
+
+    /// Begins to note in `index` where the exchanges are, as a daemon does.
+    fn note_offsets(&self, index: &Arc<Index>) {
+        let stream = Stream::new(self.broker.clone(), STREAM.into(), Place::First);
+        tokio::spawn(note_offsets(stream, Arc::clone(index), self.hang_up.clone()));
     }
 
     /// Ends in order.
@@ -76,7 +88,7 @@ fn since(from: Timestamp) -> Window {
 }
 
 async fn search(uri: &str, command: &str, window: Window) -> Found {
-    find(&settings(uri), STREAM, &command.parse().unwrap(), &[window]).await.unwrap()
+    find(&settings(uri), STREAM, &command.parse().unwrap(), &[window], None).await.unwrap()
 }
 
 fn attempts(found: &Found) -> Vec<u32> {
@@ -130,6 +142,102 @@ async fn a_commands_exchanges_are_found_by_id_and_time_among_five_thousand_other
     assert!(complaint.contains("no calls of command `order-2` are recorded at the times"), "{complaint}");
 }
 
+/// Waits until `command` is noted to have calls in so many messages.
+async fn noted(index: &Index, command: &str, messages: usize) -> NotedCalls {
+    let (id, spans) = (command.parse().unwrap(), spans(&[since(Timestamp::now() - Duration::from_hours(1))]));
+    eventually(SOON, "the calls are noted", async || {
+        index.noted_calls(&id, &spans).unwrap().filter(|noted| noted.offsets.len() == messages)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_search_reads_the_messages_that_are_noted_and_what_came_after() {
+    let vhost = Node::shared().await.vhost().await;
+    let (writer, dir) = (Writer::start(&vhost.uri()), tempfile::tempdir().unwrap());
+    let index = Arc::new(Index::open(dir.path(), "key").unwrap());
+    writer.note_offsets(&index);
+    let start = Timestamp::now();
+    let note = format!("{{\"note\":\"{}\"}}", "x".repeat(400));
+    let write = async |from: usize, to: usize| {
+        for number in from..to {
+            writer.exchanges.write(&exchange(&format!("order-{number}"), 1, start, &note)).await;
+        }
+    };
+    write(0, 3_000).await;
+    let of_first = noted(&index, "order-1", 1).await;
+    noted(&index, "order-2999", 1).await;
+    let found = async |command: &str, noted: &NotedCalls| {
+        let id = command.parse().unwrap();
+        let found = find(&settings(&vhost.uri()), STREAM, &id, &[since(start)], Some(noted)).await.ok()?;
+        Some(attempts(&found))
+    };
+    assert_eq!(found("order-1", &of_first).await.unwrap(), [1]);
+    // What is said to be noted is not searched.
+    let none = NotedCalls { offsets: Vec::new(), ..of_first.clone() };
+    assert_eq!(found("order-1", &none).await.unwrap(), [0; 0]);
+
+    // Not noted yet: it is read from the checkpoint on.
+    let is_found =
+        async |attempts: &[u32], noted: &NotedCalls| (found("order-1", noted).await? == attempts).then_some(());
+    writer.exchanges.write(&exchange("order-1", 2, start, "")).await;
+    eventually(SOON, "both are found", async || is_found(&[1, 2], &of_first).await).await;
+    let both = noted(&index, "order-1", 2).await;
+    assert_eq!(found("order-1", &both).await.unwrap(), [1, 2]);
+
+    // The stream is made anew: what was noted of the old one leads nowhere, and is not believed.
+    let broker = crate::harness::broker::Broker::connect(&vhost.uri()).await;
+    broker.delete_queue(STREAM).await;
+    eventually(SOON, "it is declared again", async || broker.depth(STREAM).await).await;
+    writer.exchanges.write(&exchange("order-1", 3, start, "")).await;
+    eventually(SOON, "the new one is found", async || is_found(&[3], &both).await).await;
+    let anew = noted(&index, "order-1", 1).await;
+    assert_eq!(found("order-1", &anew).await.unwrap(), [3]);
+    writer.end().await;
+}
+
+/// What `ferryd exchanges` takes at 300,000 commands: `cargo test --release --test it -- --ignored --nocapture
+/// what_exchanges_take`.
+#[tokio::test]
+#[ignore = "takes a minute"]
+async fn what_exchanges_take_at_three_hundred_thousand_commands() {
+    const COMMANDS: u32 = 300_000;
+    let vhost = Node::shared().await.vhost().await;
+    let setup = Setup::new(&vhost.uri(), "").provider("acme", ACME);
+    let daemon = setup.start_ready().await;
+    let writer = Writer::start(&vhost.uri());
+    let note = format!("{{\"note\":\"{}\"}}", "x".repeat(400));
+    let id = |number: u32| format!("shop.order-{:08x}.charge", number.wrapping_mul(0x9E37_79B9));
+    let began = Instant::now();
+    for number in 0..COMMANDS {
+        writer.exchanges.write(&exchange(&id(number), 1, Timestamp::now(), &note)).await;
+    }
+    writer.end().await;
+    println!("written in {:.1?}", began.elapsed());
+    for (what, first) in [("just after", true), ("once all is noted", false)] {
+        if !first {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+        let mut times = Vec::new();
+        for number in [7, 1_000, 77_777, 150_000, 222_222, 299_999, 12_345] {
+            let mut command = setup.command(&["exchanges", &id(number), "--json", "--since", "1h"]);
+            let clock = Instant::now();
+            let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+            times.push(clock.elapsed());
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        times.sort_unstable();
+        println!("ferryd exchanges, {what}: median {:.1?}, slowest {:.1?}", times[3], times[6]);
+    }
+    let clock = Instant::now();
+    assert_eq!(
+        attempts(&search(&vhost.uri(), &id(77_777), since(Timestamp::now() - Duration::from_hours(1))).await),
+        [1]
+    );
+    println!("the same search by time alone: {:.1?}", clock.elapsed());
+    drop(daemon);
+}
+
 #[tokio::test]
 async fn what_is_written_while_the_broker_is_dead_is_there_once_it_lives_again() {
     let node = Node::private().await;
@@ -143,7 +251,7 @@ async fn what_is_written_while_the_broker_is_dead_is_there_once_it_lives_again()
     write(1..6).await;
     let uri = node.uri();
     eventually(SOON, "the first are found", async || {
-        let found = find(&settings(&uri), STREAM, &"order-1".parse().unwrap(), &[since(start)]).await.ok()?;
+        let found = find(&settings(&uri), STREAM, &"order-1".parse().unwrap(), &[since(start)], None).await.ok()?;
         (attempts(&found) == [1, 2, 3, 4, 5]).then_some(())
     })
     .await;
@@ -152,7 +260,7 @@ async fn what_is_written_while_the_broker_is_dead_is_there_once_it_lives_again()
     write(6..11).await;
     node.start().await;
     eventually(SOON, "all are found", async || {
-        let found = find(&settings(&uri), STREAM, &"order-1".parse().unwrap(), &[since(start)]).await.ok()?;
+        let found = find(&settings(&uri), STREAM, &"order-1".parse().unwrap(), &[since(start)], None).await.ok()?;
         (attempts(&found) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]).then_some(())
     })
     .await;
@@ -168,7 +276,8 @@ async fn a_stalled_broker_holds_a_call_for_a_second_and_takes_no_more_than_the_b
     let start = Timestamp::now();
     writer.exchanges.write(&exchange("order-0", 1, start, "")).await;
     eventually(SOON, "the writer works", async || {
-        let found = find(&settings(&vhost.uri()), STREAM, &"order-0".parse().unwrap(), &[since(start)]).await.ok()?;
+        let found =
+            find(&settings(&vhost.uri()), STREAM, &"order-0".parse().unwrap(), &[since(start)], None).await.ok()?;
         (attempts(&found) == [1]).then_some(())
     })
     .await;
@@ -198,7 +307,7 @@ async fn a_stalled_broker_holds_a_call_for_a_second_and_takes_no_more_than_the_b
     for number in [1, written / 2, written] {
         let id = format!("order-{number}").parse().unwrap();
         eventually(SOON, "what was in the buffer is found", async || {
-            let found = find(&settings(&vhost.uri()), STREAM, &id, &[since(start)]).await.ok()?;
+            let found = find(&settings(&vhost.uri()), STREAM, &id, &[since(start)], None).await.ok()?;
             (attempts(&found) == [1]).then_some(())
         })
         .await;

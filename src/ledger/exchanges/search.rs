@@ -1,23 +1,29 @@
 //! Finding a command's exchanges in the stream.
 //!
-//! The stream is in the order of publishing and has an index by time, in seconds and by chunks. So a search starts a little
-//! before each stretch of time in which the command was called, and ends well after it or at a marker of its own, which
-//! it publishes once it reads: what comes after that was not there when the search began.
+//! The ledger's index has the offsets of the messages that hold a command's exchanges, up to a checkpoint: those messages are read,
+//! and no others before it.
+//!
+//! What the index does not reach is searched. The stream is in the order of publishing and has an index by time, in seconds and by
+//! chunks. So a search starts a little before each stretch of time in which the command was called, and ends well after it or
+//! at a marker of its own, which it publishes once it reads: what comes after that was not there when the search began.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Consumer};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Connection, Consumer};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use super::super::index::{CallCheckpoint, NotedCalls};
 use super::super::packing::unpack;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::error::BrokerError;
+use crate::amqp::stream::{OFFSET, Place, offset_of};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::transition::Transition;
@@ -39,6 +45,11 @@ const ASKED_ABOUT: SignedDuration = SignedDuration::from_hours(24);
 const PREFETCH: u16 = 32;
 /// So many are acked at once.
 const ACK_EVERY: u16 = 8;
+/// Messages that are noted at offsets this close to each other are read in one go, with those between them, up to [`PREFETCH`]: for
+/// so many nothing need be acked.
+const CLOSE: u64 = 4;
+/// How long the stream may take to deliver messages that are noted.
+const RUN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A stretch of time in which a command was called or asked about: from its start to the decision on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +86,8 @@ pub struct Found {
     pub complete: bool,
 }
 
-/// Finds the exchanges of a command that were made in one of these stretches of time, over a connection of its own.
+/// Finds the exchanges of a command that were made in one of these stretches of time, over a connection of its own. What the
+/// index has `noted` of their [spans](spans) is looked up in it; the rest of the stream is searched by time.
 ///
 /// # Errors
 /// [`BrokerError`] where the broker can't be reached, has no such stream, or is lost.
@@ -84,23 +96,24 @@ pub async fn find(
     stream: &str,
     command: &CommandId,
     windows: &[Window],
+    noted: Option<&NotedCalls>,
 ) -> Result<Found, BrokerError> {
     let deadline = Instant::now() + MOST_TIME;
     let connection = amqp.connect("exchanges").await?;
     // An over-long name becomes empty, which the broker refuses.
-    let mut search = Search::new(ShortString::try_new(stream).unwrap_or_default(), command, deadline);
-    let mut searched = Ok(true);
-    for window in merged(windows) {
-        let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
-        searched = search.window(&channel, window).await;
-        if !matches!(searched, Ok(true)) {
-            break;
-        }
-    }
+    let stream = ShortString::try_new(stream).unwrap_or_default();
+    let mut search = Search::new(stream, command, merged(windows), deadline);
+    let searched = search.run(&connection, noted).await;
     let _ = connection.close(200, "done".into()).await;
     let complete = searched?;
     search.found.sort_by_key(|exchange| (exchange.generation, exchange.attempt, exchange.at));
     Ok(Found { exchanges: search.found, complete })
+}
+
+/// The spans of time, in seconds since 1970, in which exchanges of these stretches may have begun by any host's clock.
+#[must_use]
+pub fn spans(windows: &[Window]) -> Vec<RangeInclusive<u64>> {
+    merged(windows).iter().map(|window| starts(window)..=ends(window)).collect()
 }
 
 /// Windows in order of time; those that overlap, with the time that is read around them, become one.
@@ -132,23 +145,89 @@ struct Search {
     /// What a line of the command holds: nothing in an id is written in another way in JSON.
     needle: String,
     command: CommandId,
+    /// In order of time, and apart from each other.
+    windows: Vec<Window>,
     deadline: Instant,
     found: Vec<Exchange<'static>>,
     bytes: usize,
 }
 
+/// How reading a part of the stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Searched {
+    /// At its end.
+    Wholly,
+    /// Time or room ran out.
+    Partly,
+    /// The stream does not hold what is noted of it.
+    Missing,
+}
+
 impl Search {
-    fn new(stream: ShortString, command: &CommandId, deadline: Instant) -> Self {
+    fn new(stream: ShortString, command: &CommandId, windows: Vec<Window>, deadline: Instant) -> Self {
         let needle = format!("\"command\":\"{command}\"");
-        Self { stream, needle, command: command.clone(), deadline, found: Vec::new(), bytes: 0 }
+        Self { stream, needle, command: command.clone(), windows, deadline, found: Vec::new(), bytes: 0 }
     }
 
-    /// Searches one stretch. `false` where time or room ran out.
-    async fn window(&mut self, channel: &Channel, window: Window) -> Result<bool, BrokerError> {
-        let marker = ShortString::from(Uuid::now_v7().to_string());
-        let Ok(opened) = timeout_at(self.deadline, self.open(channel, &window, &marker)).await else {
-            return Ok(false);
+    /// Searches all windows. Returns false where time or room ran out.
+    async fn run(&mut self, connection: &Connection, noted: Option<&NotedCalls>) -> Result<bool, BrokerError> {
+        let mut checkpoint = None;
+        if let Some(noted) = noted {
+            checkpoint = Some(noted.checkpoint);
+            for run in runs(&noted.offsets) {
+                match self.noted_run(&open_channel(connection).await?, run).await? {
+                    Searched::Wholly => {}
+                    Searched::Partly => return Ok(false),
+                    Searched::Missing => {
+                        checkpoint = None;
+                        break;
+                    }
+                }
+            }
+        }
+        for window in self.windows.clone() {
+            let Some(place) = unnoted(&window, checkpoint) else { continue };
+            if !self.window(&open_channel(connection).await?, window, place).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads the messages from the first of these offsets to the last.
+    async fn noted_run(&mut self, channel: &Channel, run: RangeInclusive<u64>) -> Result<Searched, BrokerError> {
+        let patience = self.deadline.min(Instant::now() + RUN_PATIENCE);
+        let reading = async {
+            let mut consumer = self.consume(channel, Place::Offset(*run.start())).await?;
+            let mut wanted = *run.start()..=*run.start();
+            loop {
+                let delivery = consumer.next().await.ok_or_else(|| self.lost())?.map_err(self.during())?;
+                let Some(offset) = offset_of(&delivery.properties).filter(|offset| wanted.contains(offset)) else {
+                    return Ok(Searched::Missing);
+                };
+                self.take(&delivery);
+                if offset == *run.end() {
+                    return Ok(Searched::Wholly);
+                }
+                if self.bytes > MOST_BYTES {
+                    return Ok(Searched::Partly);
+                }
+                wanted = offset..=*run.end();
+            }
         };
+        // A stream that was made anew may be shorter.
+        timeout_at(patience, reading).await.unwrap_or(Ok(Searched::Missing))
+    }
+
+    /// Searches one window from a place on. Returns false where time or room ran out.
+    async fn window(&mut self, channel: &Channel, window: Window, place: Place) -> Result<bool, BrokerError> {
+        let marker = ShortString::from(Uuid::now_v7().to_string());
+        let opening = async {
+            let consumer = self.consume(channel, place).await?;
+            self.mark(channel, &marker).await?;
+            Ok(consumer)
+        };
+        let Ok(opened) = timeout_at(self.deadline, opening).await else { return Ok(false) };
         let mut consumer = opened?;
         let mut unacked = 0;
         loop {
@@ -160,10 +239,7 @@ impl Search {
             if is_marker(&delivery, &marker) || delivery.properties.timestamp().is_some_and(|at| at > ends(&window)) {
                 break;
             }
-            // What a later version packed in another way can't be searched.
-            if let Ok(data) = unpack(&delivery.properties, &delivery.data) {
-                self.read(&data, &window);
-            }
+            self.take(&delivery);
             if self.bytes > MOST_BYTES {
                 return Ok(false);
             }
@@ -177,23 +253,32 @@ impl Search {
         Ok(true)
     }
 
-    async fn open(&self, channel: &Channel, window: &Window, marker: &ShortString) -> Result<Consumer, BrokerError> {
+    async fn consume(&self, channel: &Channel, place: Place) -> Result<Consumer, BrokerError> {
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.map_err(self.during())?;
         let mut arguments = FieldTable::default();
-        arguments.insert("x-stream-offset".into(), AMQPValue::Timestamp(starts(window)));
+        arguments.insert(OFFSET.into(), place.argument());
         let (tag, options) = (ShortString::default(), BasicConsumeOptions::default());
-        let consumer = channel.basic_consume(self.stream.clone(), tag, options, arguments).await;
-        let consumer = consumer.map_err(self.during())?;
-        // Only now: a consumer that found nothing from its time on sees what is published from now on, so it sees this.
+        channel.basic_consume(self.stream.clone(), tag, options, arguments).await.map_err(self.during())
+    }
+
+    /// Publishes a marker, after the consumer has begun: one that found nothing from its place on sees what is published from then
+    /// on, so it sees this.
+    async fn mark(&self, channel: &Channel, marker: &ShortString) -> Result<(), BrokerError> {
         let properties = BasicProperties::default().with_message_id(marker.clone()).with_type("marker".into());
         let (exchange, options) = (ShortString::default(), BasicPublishOptions::default());
         let published = channel.basic_publish(exchange, self.stream.clone(), options, b"", properties).await;
-        published.map_err(self.during())?;
-        Ok(consumer)
+        published.map(drop).map_err(self.during())
+    }
+
+    /// Reads a message. What a later version packed in another way can't be searched.
+    fn take(&mut self, delivery: &Delivery) {
+        if let Ok(data) = unpack(&delivery.properties, &delivery.data) {
+            self.read(&data);
+        }
     }
 
     /// Keeps the command's lines of a message. A line that can't be read is passed over, like those of others.
-    fn read(&mut self, data: &[u8], window: &Window) {
+    fn read(&mut self, data: &[u8]) {
         let Ok(text) = std::str::from_utf8(data) else { return };
         if !text.contains(&self.needle) {
             return;
@@ -201,8 +286,9 @@ impl Search {
         for line in text.lines().filter(|line| line.contains(&self.needle)) {
             let Ok(exchange) = serde_json::from_str::<Exchange<'static>>(line) else { continue };
             let at = u64::try_from(exchange.at.as_second()).unwrap_or_default();
-            let wanted = *exchange.command == self.command && (starts(window)..=ends(window)).contains(&at);
-            if wanted && !self.found.contains(&exchange) {
+            let in_window = self.windows.iter().any(|window| (starts(window)..=ends(window)).contains(&at));
+            let is_wanted = *exchange.command == self.command && in_window;
+            if is_wanted && !self.found.contains(&exchange) {
                 self.bytes += line.len();
                 self.found.push(exchange);
             }
@@ -216,6 +302,33 @@ impl Search {
     fn lost(&self) -> BrokerError {
         BrokerError::Closed { action: format!("read stream {}", self.stream) }
     }
+}
+
+/// Offsets as few ranges: one that is close to the next is read in one go with it.
+fn runs(offsets: &[u64]) -> Vec<RangeInclusive<u64>> {
+    let mut runs: Vec<RangeInclusive<u64>> = Vec::new();
+    for offset in offsets {
+        match runs.last_mut() {
+            Some(run) if offset - run.end() <= CLOSE && offset - run.start() < u64::from(PREFETCH) => {
+                *run = *run.start()..=*offset
+            }
+            _ => runs.push(*offset..=*offset),
+        }
+    }
+    runs
+}
+
+/// The place from which a window is to be searched, where all up to the checkpoint is noted; `None` where it ends before that.
+fn unnoted(window: &Window, checkpoint: Option<CallCheckpoint>) -> Option<Place> {
+    match checkpoint {
+        Some(checkpoint) if checkpoint.published > ends(window) => None,
+        Some(checkpoint) if checkpoint.published >= starts(window) => Some(Place::Offset(checkpoint.offset + 1)),
+        _ => Some(Place::Time(starts(window))),
+    }
+}
+
+async fn open_channel(connection: &Connection) -> Result<Channel, BrokerError> {
+    connection.create_channel().await.map_err(BrokerError::during("open a channel"))
 }
 
 fn is_marker(delivery: &Delivery, marker: &ShortString) -> bool {

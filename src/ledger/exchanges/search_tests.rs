@@ -5,8 +5,8 @@ fn window(from: i64, to: i64) -> Window {
     Window { from, to }
 }
 
-fn search() -> Search {
-    Search::new("ferry.exchanges".into(), &"order-1".parse().unwrap(), Instant::now() + MOST_TIME)
+fn search(window: Window) -> Search {
+    Search::new("ferry.exchanges".into(), &"order-1".parse().unwrap(), vec![window], Instant::now() + MOST_TIME)
 }
 
 fn line(command: &str, at: i64, attempt: u32) -> String {
@@ -26,19 +26,42 @@ fn windows_close_to_each_other_are_read_in_one_go() {
 
 #[test]
 fn only_the_commands_own_lines_are_found_and_each_once() {
-    let mut search = search();
+    let mut search = search(window(40, 60));
     let [own, copy, other] = [line("order-1", 50, 1), line("order-1", 50, 1), line("order-11", 50, 1)];
     let longer = line("an-order-1", 50, 1);
     let second = line("order-1", 51, 2);
     let text = [&own, &copy, &other, "no JSON \"command\":\"order-1\"", &longer, &second];
-    search.read(text.join("\n").as_bytes(), &window(40, 60));
-    search.read(b"\xff", &window(40, 60));
+    search.read(text.join("\n").as_bytes());
+    search.read(b"\xff");
     assert_eq!(search.found.iter().map(|exchange| exchange.attempt).collect::<Vec<_>>(), [1, 2]);
 }
 
 #[test]
 fn calls_of_another_time_are_left_out() {
-    let mut search = search();
-    search.read(line("order-1", 10_000, 1).as_bytes(), &window(100_000, 100_001));
+    let mut search = search(window(100_000, 100_001));
+    search.read(line("order-1", 10_000, 1).as_bytes());
     assert_eq!(search.found, []);
+}
+
+#[test]
+fn noted_messages_that_are_close_to_each_other_are_read_in_one_go() {
+    assert_eq!(runs(&[]), []);
+    assert_eq!(runs(&[3, 4, 8, 13, 100]), [3..=8, 13..=13, 100..=100]);
+    let many: Vec<u64> = (0..40).collect();
+    assert_eq!(runs(&many), [0..=31, 32..=39], "no more than are delivered without an ack");
+}
+
+#[test]
+fn only_what_is_not_noted_yet_is_searched() {
+    let window = window(1_000, 1_010);
+    let reached = |published| Some(CallCheckpoint { offset: 7, hash: 1, published });
+    for (checkpoint, place) in [
+        (None, Some(Place::Time(starts(&window)))),
+        (reached(starts(&window) - 1), Some(Place::Time(starts(&window)))),
+        (reached(starts(&window)), Some(Place::Offset(8))),
+        (reached(ends(&window)), Some(Place::Offset(8))),
+        (reached(ends(&window) + 1), None),
+    ] {
+        assert_eq!(unnoted(&window, checkpoint), place, "{checkpoint:?}");
+    }
 }

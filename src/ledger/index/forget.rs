@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::call_offsets;
 use super::error::IndexError;
 use crate::domain::ledger::case::{Case, Phase};
 
@@ -68,6 +69,7 @@ pub(super) fn forget(
     tx.execute("DELETE FROM writers WHERE number = 1 AND seen < ?1", [visitors_before])?;
     // Nor does anybody wait so long for what became of a record; it may hold contents of a command.
     tx.execute("DELETE FROM rulings WHERE at < ?1", [visitors_before])?;
+    call_offsets::forget(&tx, older_than)?;
     tx.execute("UPDATE meta SET value = max(value, ?1) WHERE name = 'oldest'", [older_than])?;
     tx.commit()?;
     Ok(usize::try_from(counts.values().sum::<i64>()).unwrap_or(0))

@@ -11,6 +11,7 @@
 //! threads that serve connections.
 
 mod aging;
+mod call_offsets;
 mod changes;
 mod erasing;
 mod error;
@@ -36,6 +37,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use tracing::warn;
 use uuid::Uuid;
 
+pub use self::call_offsets::{CallCheckpoint, CallMessage, NotedCalls};
 pub use self::changes::{Changes, Checkpoint, KeptLine, NotedRuling};
 pub use self::error::IndexError;
 pub use self::page::{CURSOR_PATTERN, Cursor, InvalidCursor, MAX_PAGE, Page};
@@ -341,6 +343,8 @@ fn parsed<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, IndexError> 
     serde_json::from_slice(json).map_err(|error| IndexError::Damaged(error.to_string()))
 }
 
+#[cfg(test)]
+mod call_offsets_tests;
 #[cfg(test)]
 mod erasing_tests;
 #[cfg(test)]

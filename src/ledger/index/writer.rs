@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionBehavior};
 use tracing::warn;
 
+use super::call_offsets::{self, CallCheckpoint, CallMessage};
 use super::changes::{Changes, KeptLine, NotedRuling};
 use super::erasing::ErasedRow;
 use super::error::IndexError;
@@ -47,6 +48,7 @@ impl Writer {
         if let Some(why) = schema::check(&conn, key)? {
             return Err(IndexError::Damaged(why));
         }
+        conn.execute_batch(call_offsets::TABLE)?;
         let facets = Facets::load(&conn)?;
         Upserts::prepare(&conn)?;
         // Whoever had it before may have died after an erasure. A reader that is in the way then is none at a later save.
@@ -87,6 +89,21 @@ impl Writer {
         }
         // A `-wal` file with nothing in it would be taken for a lost one.
         Ok(schema::set_meta(&self.conn, "scrubbed", now.as_millisecond())?)
+    }
+
+    /// Notes messages of the stream of exchanges.
+    pub fn note_calls(
+        &mut self,
+        after: Option<CallCheckpoint>,
+        messages: &[CallMessage],
+        reached: CallCheckpoint,
+    ) -> Result<bool, IndexError> {
+        call_offsets::note(&mut self.conn, after, messages, reached)
+    }
+
+    /// Forgets what is noted of the stream of exchanges.
+    pub fn clear_calls(&mut self) -> Result<(), IndexError> {
+        call_offsets::clear(&mut self.conn)
     }
 
     /// Takes the contents out of some commands that are over for long, and says which.
