@@ -99,6 +99,7 @@ fn operation(key: bool, accept_duplicates: bool, retry: RetryPolicy) -> Operatio
     let idempotency = key.then_some(Idempotency { retention: Duration::from_hours(24), max_length: None });
     Operation {
         idempotency,
+        timeout: Duration::from_secs(30),
         retry,
         deadline: Duration::from_hours(7 * 24),
         poll: None,

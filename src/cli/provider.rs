@@ -128,6 +128,8 @@ struct DescribedOperation {
     key_retention: Option<String>,
     repeatable: bool,
     accept_duplicates: bool,
+    /// The most time for a call.
+    timeout: String,
     retry: Schedule,
     /// How long the provider may take to finish what it has accepted.
     deadline: String,
@@ -204,8 +206,15 @@ impl Described {
             out.line(format!("  {key:18}{value}"))?;
         }
         out.gap()?;
-        let mut table =
-            Table::new(["OPERATION", "IDEMPOTENCY KEY", "ATTEMPTS", "DELAYS", "ALL WITHIN", "GIVEN UP AFTER"]);
+        let mut table = Table::new([
+            "OPERATION",
+            "IDEMPOTENCY KEY",
+            "TIMEOUT",
+            "ATTEMPTS",
+            "DELAYS",
+            "ALL WITHIN",
+            "GIVEN UP AFTER",
+        ]);
         for operation in &self.operations {
             table.row(operation.cells());
         }
@@ -227,6 +236,7 @@ impl DescribedOperation {
             key_retention: retention,
             repeatable: operation.repeatable,
             accept_duplicates: operation.accept_duplicates,
+            timeout: format_duration(operation.timeout),
             retry: Schedule::of(&operation.retry),
             deadline: format_duration(operation.deadline),
             poll: operation.poll.map(|poll| DescribedPoll {
@@ -252,7 +262,7 @@ impl DescribedOperation {
         [self.name.clone(), self.deadline.clone(), or_no(poll), or_no(lookup)]
     }
 
-    fn cells(&self) -> [String; 6] {
+    fn cells(&self) -> [String; 7] {
         let key = match (&self.key_retention, self.accept_duplicates) {
             (Some(retention), _) => format!("for {retention}"),
             (None, _) if self.repeatable => "not needed, repeating does no harm".to_owned(),
@@ -263,7 +273,8 @@ impl DescribedOperation {
         let jitter = if *jitter && !delays.is_empty() { " ± jitter" } else { "" };
         let delays = if delays.is_empty() { "-".to_owned() } else { delays.join(" ") };
         let delays = format!("{delays}{jitter}");
-        [self.name.clone(), key, attempts.to_string(), delays, span.clone(), give_up_after.clone()]
+        let (attempts, timeout) = (attempts.to_string(), self.timeout.clone());
+        [self.name.clone(), key, timeout, attempts, delays, span.clone(), give_up_after.clone()]
     }
 }
 

@@ -75,6 +75,7 @@ fn operation(longest_key: usize) -> Operation {
     let retention = std::time::Duration::from_hours(24);
     Operation {
         idempotency: (longest_key > 0).then_some(Idempotency { retention, max_length: Some(longest_key) }),
+        timeout: std::time::Duration::from_secs(30),
         retry: crate::domain::retry::RetryPolicy::default(),
         deadline: std::time::Duration::from_hours(1),
         poll: None,

@@ -63,6 +63,7 @@ mod tests {
         for (kind, key, accept_duplicates, expected) in table {
             let idempotency = key.then_some(Idempotency { retention: Duration::from_hours(24), max_length: None });
             let operation = Operation {
+                timeout: std::time::Duration::from_secs(30),
                 idempotency,
                 retry: RetryPolicy::default(),
                 deadline: Duration::from_hours(1),

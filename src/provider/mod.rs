@@ -260,6 +260,8 @@ impl Provider {
 pub struct Operation {
     /// How calls are made repeatable; `None` where the provider offers nothing.
     pub idempotency: Option<Idempotency>,
+    /// The most time for a call.
+    pub timeout: Duration,
     /// How often and how long it is tried.
     pub retry: RetryPolicy,
     /// How long the provider may take to finish what it has accepted.

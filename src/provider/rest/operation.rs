@@ -85,6 +85,7 @@ pub(super) fn compile(
     let reads = file.request.as_ref().is_some_and(|request| request.method == Some(Method::Get));
     let operation = Operation {
         idempotency,
+        timeout,
         retry,
         deadline: deadline.unwrap_or(DEADLINE),
         poll,
