@@ -9,7 +9,6 @@ use crate::config::ConfigError;
 use crate::config::human::format_duration;
 use crate::domain::command_id::CommandId;
 use crate::operator::OperatorError;
-use crate::operator::publish::NoCommand;
 use crate::operator::queues::NamesError;
 use crate::provider::FileError;
 
@@ -51,19 +50,12 @@ pub enum CommandError {
     /// The broker, or what was asked of it.
     #[error(transparent)]
     Operator(#[from] OperatorError),
-    /// Some commands were published, and then no more.
-    #[error("{published} of {all} commands were published, then: {source}")]
-    Partly {
-        /// How many are published, in the order they were given.
-        published: usize,
-        /// How many were given.
-        all: usize,
-        /// Why it ended there.
-        source: OperatorError,
-    },
-    /// What is to be published is no command.
-    #[error("nothing was published: {0}")]
-    NoCommand(#[from] NoCommand),
+    /// Some commands were published, and then no more: one line for what became of the others, and one for how to go on.
+    #[error("{}", .0.join("\n"))]
+    Partly(Vec<String>),
+    /// What is to be published is no command that could be carried out: one line for each.
+    #[error("{}", .0.join("\n"))]
+    NoCommand(Vec<String>),
     /// A file can't be read.
     #[error("{}: failed to read: {source}", path.display())]
     Input {
@@ -169,7 +161,7 @@ impl CommandError {
             | Self::Sandbox(_)
             | Self::Telemetry(_)
             | Self::Operator(_)
-            | Self::Partly { .. }
+            | Self::Partly(_)
             | Self::NoCommand(_)
             | Self::Input { .. }
             | Self::NotDead(_)
@@ -189,7 +181,7 @@ impl CommandError {
     pub fn lines(&self) -> Vec<String> {
         match self {
             Self::Config(error) => error.lines(),
-            Self::Providers(lines) => lines.clone(),
+            Self::Providers(lines) | Self::Partly(lines) | Self::NoCommand(lines) => lines.clone(),
             Self::Told(_) => Vec::new(),
             Self::Output(_) if self.exit() == Exit::Done => Vec::new(),
             other => vec![other.to_string()],

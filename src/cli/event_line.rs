@@ -2,6 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::output::StyledLine;
 use super::wording::shortened;
@@ -44,6 +45,17 @@ pub(super) fn event_line(event: &Event) -> StyledLine {
         told: came_of_it(&event.data),
     }
     .styled()
+}
+
+/// The addresses in the result of an accepted command, one line each and whole: there somebody has to go on, such as at a checkout.
+pub(super) fn addresses(event: &Event) -> Vec<String> {
+    let result = event.data.result.as_ref().filter(|_| event.data.state == State::Waiting);
+    let fields = result.and_then(Value::as_object).into_iter().flatten();
+    let address = |(name, value): (&String, &Value)| {
+        let address = value.as_str().filter(|text| text.starts_with("https://") || text.starts_with("http://"))?;
+        Some(format!("          {name}: {address}"))
+    };
+    fields.filter_map(address).collect()
 }
 
 /// The same for what contradicts what is known of a command.

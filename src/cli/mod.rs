@@ -6,6 +6,7 @@
 mod cancel;
 mod certificates;
 mod check;
+mod command_checks;
 mod commands;
 mod completions;
 mod credentials;
@@ -31,6 +32,7 @@ mod progress;
 mod provider;
 mod provider_folder;
 mod publish;
+mod published;
 mod publishers;
 pub mod run;
 mod sandbox;

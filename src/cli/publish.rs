@@ -8,21 +8,25 @@ use std::time::Duration;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
+use super::command_checks::{CommandChecks, told};
 use super::desk::Desk;
 use super::error::CommandError;
-use super::event_line;
 use super::exit::Exit;
-use super::output::Output;
+use super::output::{Output, complain};
 use super::progress::Progress;
+use super::published::Published;
+use super::{event_line, interrupt};
 use crate::config::human::parse_duration;
 use crate::domain::command_id::PublishedCommandId;
 use crate::domain::event::Event;
 use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
-use crate::operator::publish::{Ends, Outgoing, read};
+use crate::operator::Operator;
+use crate::operator::follow::Followed;
+use crate::operator::publish::{Ends, NoCommand, Outgoing, read};
 use crate::operator::sender::Sender;
-use crate::operator::{Operator, OperatorError};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,8 +36,13 @@ Examples:
   ferryd publish --file commands.jsonl
   jq -c '.[]' orders.json | ferryd publish --file - --wait --timeout 5m --json
 
-Everything is checked before anything is published. With --wait: 0 all completed, 1 some failed,
-5 some had not ended in time; they go on all the same.";
+Every command is checked before the first is published, and nothing is published where one is wrong:
+its fields, and by the provider files of this host its provider, account, operation and payload. What
+has no file that can be used here, its secrets included, is left to the daemon, and told.
+
+With --wait: 0 all completed, 1 some failed, 5 some had not ended in time; they go on all the same.
+Where the broker goes away in the middle, or on Ctrl-C, it tells what was published, what perhaps was,
+and how to go on, and ends with 1.";
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -72,13 +81,16 @@ pub struct Publish {
     /// No attempt starts after: a time (RFC 3339), or how long from now
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires_at: Option<Timestamp>,
-    /// Wait for the end of each command and print its event
+    /// Do not hold commands against the provider files of this host
+    #[arg(long)]
+    unchecked: bool,
+    /// Print each event of each command as it comes, until each has ended
     #[arg(long)]
     wait: bool,
     /// How long to wait
     #[arg(long, requires = "wait", value_parser = parse_duration, default_value = "60s")]
     timeout: Duration,
-    /// Print one JSON object a line: the events waited for, else what was published
+    /// Print one JSON object a line: the events with --wait, else what was published
     #[arg(long)]
     json: bool,
 }
@@ -86,21 +98,37 @@ pub struct Publish {
 impl Publish {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let desk = Desk::open(config)?;
-        let new_id = || uuid::Uuid::now_v7().to_string();
-        let Operator { names, amqp } = &desk.operator;
-        let commands = read(names, amqp.user.as_deref(), &self.text()?, Timestamp::now(), new_id)?;
+        let commands = self.checked(&desk)?;
         desk.runtime.block_on(async {
+            let stop = interrupt::token().map_err(CommandError::Runtime)?;
             if !self.wait {
-                let mut progress = Progress::new("published");
-                send(&desk.operator, &commands, |done| progress.tell(done)).await?;
+                let mut progress = Progress::new("published", Some(commands.len() as u64));
+                let published = self.send(&desk, &commands, &stop, |done| progress.tell(done)).await?;
                 drop(progress);
-                return self.print_published(&commands, out);
+                self.print_published(&published, out)?;
+                return finish(&published);
             }
             let mut ends = Ends::subscribe(&desk.operator, &commands).await?;
-            let ended = self.send_and_wait(&desk.operator, &commands, &mut ends, out).await;
+            let ended = self.send_and_wait(&desk, &commands, &mut ends, &stop, out).await;
             ends.close().await;
             ended
         })
+    }
+
+    /// The commands, each of which was found right.
+    fn checked(&self, desk: &Desk) -> Result<Vec<Outgoing>, CommandError> {
+        let new_id = || uuid::Uuid::now_v7().to_string();
+        let Operator { names, amqp } = &desk.operator;
+        let (commands, mut faults) = read(names, amqp.user.as_deref(), &self.text()?, Timestamp::now(), new_id);
+        if !self.unchecked {
+            let (wrong, unchecked) = CommandChecks::load(&desk.config).check(&commands);
+            faults.extend(wrong);
+            faults.sort_by_key(NoCommand::line);
+            if faults.is_empty() {
+                unchecked.iter().for_each(|line| complain(line));
+            }
+        }
+        if faults.is_empty() { Ok(commands) } else { Err(CommandError::NoCommand(told(&faults, self.file.as_deref()))) }
     }
 
     /// The commands as JSON text.
@@ -129,8 +157,8 @@ impl Publish {
         command
     }
 
-    fn print_published(&self, commands: &[Outgoing], out: &mut Output) -> Result<(), CommandError> {
-        for Outgoing { command, message } in commands {
+    fn print_published(&self, published: &Published<'_>, out: &mut Output) -> Result<(), CommandError> {
+        for Outgoing { command, message, .. } in published.confirmed() {
             let (id, key) = (&command.id, message.routing_key.as_str());
             if self.json {
                 out.json_line(&json!({ "id": id, "routing_key": key }))?;
@@ -141,53 +169,82 @@ impl Publish {
         Ok(())
     }
 
+    /// Publishes all, as far as the broker takes them.
+    async fn send<'c>(
+        &'c self,
+        desk: &Desk,
+        commands: &'c [Outgoing],
+        stop: &CancellationToken,
+        confirmed: impl FnMut(u64),
+    ) -> Result<Published<'c>, CommandError> {
+        let mut sender = Sender::open(&desk.operator).await?;
+        let messages: Vec<_> = commands.iter().map(|outgoing| &outgoing.message).collect();
+        let result = sender.send_all(&messages, stop, confirmed).await;
+        sender.close().await;
+        let is_recorded = desk.config.ledger.enabled;
+        Ok(Published { commands, result, file: self.file.as_deref(), is_recorded })
+    }
+
     async fn send_and_wait(
         &self,
-        operator: &Operator,
+        desk: &Desk,
         commands: &[Outgoing],
         ends: &mut Ends,
+        stop: &CancellationToken,
         out: &mut Output,
     ) -> Result<(), CommandError> {
         let waiting = async {
-            let printed = tokio::time::timeout(self.timeout, self.print_ends(ends, out)).await;
-            printed.unwrap_or_else(|_| Err(late(ends, self.timeout)))
+            tokio::select! {
+                printed = tokio::time::timeout(self.timeout, self.print_events(ends, out)) => printed.ok(),
+                () = stop.cancelled() => None,
+            }
         };
-        let ((), ended) = tokio::try_join!(send(operator, commands, |_| {}), waiting)?;
-        ended
+        let sending = async { finish(&self.send(desk, commands, stop, |_| {}).await?) };
+        let waiting = async { Ok(waiting.await) };
+        let ((), ended) = tokio::try_join!(sending, waiting)?;
+        ended.unwrap_or_else(|| Err(late(ends, self.timeout, stop.is_cancelled())))?
     }
 
-    /// Prints every end; the result inside is the worst of them.
-    async fn print_ends(&self, ends: &mut Ends, out: &mut Output) -> Result<Result<(), CommandError>, CommandError> {
+    /// Prints every event until each command has ended; the result inside is the worst of the ends.
+    async fn print_events(&self, ends: &mut Ends, out: &mut Output) -> Result<Result<(), CommandError>, CommandError> {
         let mut worst = Ok(());
-        while let Some(event) = ends.next().await? {
+        while let Some(followed) = ends.next().await? {
             if self.json {
-                out.json_line(&event)?;
+                out.json_line(followed.json())?;
             } else {
-                out.styled(&event_line::event_line(&event))?;
+                out.styled(&event_line::line(&followed))?;
+            }
+            if let Followed::Event(event, _) = &followed {
+                if !self.json {
+                    event_line::addresses(event).into_iter().try_for_each(|address| out.line(address))?;
+                }
+                if event.data.state.is_terminal() {
+                    worst = worst.and(code_for(event));
+                }
             }
             out.flush()?;
-            worst = worst.and(code_for(&event));
         }
         Ok(worst)
     }
 }
 
-/// Publishes one after the other, each confirmed.
-async fn send(operator: &Operator, commands: &[Outgoing], mut done: impl FnMut(u64)) -> Result<(), CommandError> {
-    let mut sender = Sender::open(operator).await?;
-    for (published, outgoing) in commands.iter().enumerate() {
-        let partly = |source: OperatorError| CommandError::Partly { published, all: commands.len(), source };
-        sender.send(&outgoing.message).await.map_err(partly)?;
-        done(published as u64 + 1);
-    }
-    sender.close().await;
-    Ok(())
+/// Fails where not all is published.
+fn finish(published: &Published<'_>) -> Result<(), CommandError> {
+    let lines = published.told();
+    if lines.is_empty() { Ok(()) } else { Err(CommandError::Partly(lines)) }
 }
 
-fn late(ends: &Ends, after: Duration) -> CommandError {
+fn late(ends: &Ends, after: Duration, is_interrupted: bool) -> CommandError {
     let some: Vec<_> = ends.pending().iter().take(3).map(ToString::to_string).collect();
     let more = if ends.pending().len() > some.len() { ", …" } else { "" };
-    CommandError::NotEnded { count: ends.pending().len(), some: format!("{}{more}", some.join(", ")), after }
+    let (count, some) = (ends.pending().len(), format!("{}{more}", some.join(", ")));
+    if is_interrupted {
+        return CommandError::Refused(format!(
+            "interrupted before the end of {count} ({some}), which go on all the same; `ferryd events --until-terminal ID` goes \
+             on waiting"
+        ));
+    }
+    CommandError::NotEnded { count, some, after }
 }
 
 /// The result of having waited for this event. The event itself was printed.

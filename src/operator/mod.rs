@@ -3,6 +3,7 @@
 //! Little of it needs a running daemon, and all of it may be killed at any moment: a message is removed only after what
 //! takes its place was confirmed by the broker.
 
+pub mod bulk;
 pub mod clear;
 pub mod control;
 pub mod dead;

@@ -6,14 +6,12 @@ use jiff::Timestamp;
 use lapin::BasicProperties;
 use serde_json::{Deserializer, Value};
 
-use super::follow::Follow;
+use super::follow::{Follow, Followed};
 use super::{Operator, OperatorError};
 use crate::amqp::message::{Message, TooLong, short, with_user};
 use crate::amqp::topology::Names;
 use crate::domain::command::{ANY, Command, Envelope};
 use crate::domain::command_id::CommandId;
-use crate::domain::event::Event;
-use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 
@@ -24,45 +22,56 @@ pub struct Outgoing {
     pub command: Command,
     /// The message.
     pub message: Message,
+    /// The line on which it begins, from 1.
+    pub line: usize,
+    /// False where it came without an id, and was given one.
+    pub has_own_id: bool,
 }
 
 /// Why a text is no command.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NoCommand {
     /// It is not JSON, or ends in the middle.
-    #[error("line {line}: {message}")]
+    #[error("{message}")]
     NotJson {
         /// The line, from 1.
         line: usize,
         /// What is wrong.
         message: String,
     },
-    /// It breaks a rule of commands.
-    #[error("line {line}: {} ({})", failure.message, failure.code.as_deref().unwrap_or("invalid"))]
+    /// It breaks a rule of commands, or of its provider.
+    #[error("{}{} ({})", id.as_ref().map(|id| format!("command `{id}`: ")).unwrap_or_default(), failure.message, failure.code.as_deref().unwrap_or("invalid"))]
     Invalid {
         /// The line it begins on, from 1.
         line: usize,
+        /// The command, where its id could be read.
+        id: Option<CommandId>,
         /// What is wrong.
         failure: Failure,
     },
-    /// A name is too long for a routing key.
-    #[error(transparent)]
-    TooLong(#[from] TooLong),
+}
+
+impl NoCommand {
+    /// The line on which it begins, from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        let (Self::NotJson { line, .. } | Self::Invalid { line, .. }) = self;
+        *line
+    }
 }
 
 /// Reads commands one after the other: JSON lines, or objects over several lines. Bodies are published byte for byte as
 /// they stand, as this user of the broker. One without an `id` gets one from `new_id`, in the property `message_id`.
 ///
-/// # Errors
-/// [`NoCommand`] at the first text that is none.
+/// Returns them, and what is wrong with the others. What comes behind a text that is no JSON is not read.
 pub fn read(
     names: &Names,
     user: Option<&str>,
     text: &[u8],
     now: Timestamp,
     mut new_id: impl FnMut() -> String,
-) -> Result<Vec<Outgoing>, NoCommand> {
-    let mut commands = Vec::new();
+) -> (Vec<Outgoing>, Vec<NoCommand>) {
+    let (mut commands, mut faults) = (Vec::new(), Vec::new());
     let mut values = Deserializer::from_slice(text).into_iter::<Value>();
     let (mut line, mut counted) = (1, 0);
     loop {
@@ -71,11 +80,17 @@ pub fn read(
         line += text[counted..before + gap].split(|byte| *byte == b'\n').count() - 1;
         counted = before + gap;
         match values.next() {
-            None => return Ok(commands),
-            Some(Err(error)) => return Err(NoCommand::NotJson { line, message: format!("is not JSON: {error}") }),
+            None => return (commands, faults),
+            Some(Err(error)) => {
+                faults.push(NoCommand::NotJson { line, message: format!("is not JSON: {error}") });
+                return (commands, faults);
+            }
             Some(Ok(_)) => {
                 let body = &text[before + gap..values.byte_offset()];
-                commands.push(Outgoing::check((names, user), body, line, now, &new_id())?);
+                match Outgoing::check((names, user), body, line, now, &new_id()) {
+                    Ok(outgoing) => commands.push(outgoing),
+                    Err(failure) => faults.push(NoCommand::Invalid { line, id: None, failure }),
+                }
             }
         }
     }
@@ -88,25 +103,26 @@ impl Outgoing {
         line: usize,
         now: Timestamp,
         new_id: &str,
-    ) -> Result<Self, NoCommand> {
+    ) -> Result<Self, Failure> {
+        let too_long = |error: TooLong| Failure::new("name_too_long", error.to_string());
         let envelope = Envelope { message_id: Some(new_id), ..Envelope::default() };
-        let command =
-            Command::decode(body, envelope).map_err(|invalid| NoCommand::Invalid { line, failure: invalid.failure })?;
+        let command = Command::decode(body, envelope).map_err(|invalid| invalid.failure)?;
         let provider = command.provider.as_ref().map_or(ANY, Name::as_str);
         let key = format!("{}.{provider}.{}", command.kind, command.operation);
         let properties = BasicProperties::default()
             .with_delivery_mode(2)
             .with_content_type("application/json".into())
-            .with_message_id(short(command.id.as_str())?)
+            .with_message_id(short(command.id.as_str()).map_err(too_long)?)
             .with_timestamp(u64::try_from(now.as_second()).unwrap_or_default());
-        let properties = with_user(properties, user)?;
-        let message =
-            Message { exchange: short(&names.commands())?, routing_key: short(&key)?, properties, body: body.to_vec() };
-        Ok(Self { command, message })
+        let properties = with_user(properties, user).map_err(too_long)?;
+        let (exchange, routing_key) = (short(&names.commands()).map_err(too_long)?, short(&key).map_err(too_long)?);
+        let message = Message { exchange, routing_key, properties, body: body.to_vec() };
+        let has_own_id = command.id.as_str() != new_id;
+        Ok(Self { command, message, line, has_own_id })
     }
 }
 
-/// Waits for the ends of commands.
+/// Waits for the ends of commands, and shows what happens to them meanwhile.
 ///
 /// It subscribes to their events instead of asking for a reply: a reply is sent once and best effort, an event at least
 /// once and by whichever daemon ends the command.
@@ -122,22 +138,32 @@ impl Ends {
     /// [`OperatorError`].
     pub async fn subscribe(operator: &Operator, commands: &[Outgoing]) -> Result<Self, OperatorError> {
         // Which provider a route chooses, and so the second word, is not known here.
-        let bindings: BTreeSet<String> = commands.iter().flat_map(|outgoing| bindings(&outgoing.command)).collect();
+        let bindings: BTreeSet<String> = commands.iter().map(|outgoing| binding(&outgoing.command)).collect();
         let bindings: Vec<_> = bindings.into_iter().collect();
         let pending = commands.iter().map(|outgoing| outgoing.command.id.clone()).collect();
         Ok(Self { follow: Follow::open(operator, &bindings).await?, pending })
     }
 
-    /// The terminal event of the command that ends next; `None` once each has ended.
+    /// What is published next about a command that has not ended, or its end; `None` once each has ended.
     ///
     /// # Errors
     /// [`OperatorError::SubscriptionLost`].
-    pub async fn next(&mut self) -> Result<Option<Box<Event>>, OperatorError> {
-        let Self { follow, pending } = self;
-        if pending.is_empty() {
-            return Ok(None);
+    pub async fn next(&mut self) -> Result<Option<Followed>, OperatorError> {
+        while !self.pending.is_empty() {
+            let followed = self.follow.next().await?;
+            let is_awaited = match &followed {
+                Followed::Event(event, _) if event.data.state.is_terminal() => {
+                    self.pending.remove(&event.data.command.id)
+                }
+                Followed::Event(event, _) => self.pending.contains(&event.data.command.id),
+                Followed::Conflict(conflict, _) => self.pending.contains(&conflict.data.command.id),
+                Followed::Callback(..) | Followed::Other { .. } => false,
+            };
+            if is_awaited {
+                return Ok(Some(followed));
+            }
         }
-        follow.until(|event| event.data.state.is_terminal() && pending.remove(&event.data.command.id)).await.map(Some)
+        Ok(None)
     }
 
     /// The commands that have not ended.
@@ -152,9 +178,8 @@ impl Ends {
     }
 }
 
-fn bindings(command: &Command) -> [String; 2] {
-    [State::Completed, State::Failed]
-        .map(|state| format!("{}.*.{}.{}", command.kind, command.operation, state.as_str()))
+fn binding(command: &Command) -> String {
+    format!("{}.*.{}.*", command.kind, command.operation)
 }
 
 #[cfg(test)]

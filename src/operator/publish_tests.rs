@@ -2,14 +2,16 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn read_all(text: &str) -> Result<Vec<Outgoing>, NoCommand> {
+fn read_all(text: &str) -> Result<Vec<Outgoing>, Vec<NoCommand>> {
     let names = Names::new("ferry".parse().unwrap());
     let mut count = 0;
     let new_id = || {
         count += 1;
         format!("new-{count}")
     };
-    read(&names, Some("ferryd"), text.as_bytes(), Timestamp::from_second(1_800_000_000).unwrap(), new_id)
+    let now = Timestamp::from_second(1_800_000_000).unwrap();
+    let (commands, faults) = read(&names, Some("ferryd"), text.as_bytes(), now, new_id);
+    if faults.is_empty() { Ok(commands) } else { Err(faults) }
 }
 
 #[test]
@@ -20,6 +22,8 @@ fn commands_are_read_one_after_the_other_whatever_their_layout() {
     let told: Vec<_> =
         commands.iter().map(|outgoing| (outgoing.command.id.as_str(), outgoing.message.routing_key.as_str())).collect();
     assert_eq!(told, [("a", "payment.stripe.charge"), ("new-2", "notification.any.send_sms")]);
+    let places: Vec<_> = commands.iter().map(|outgoing| (outgoing.line, outgoing.has_own_id)).collect();
+    assert_eq!(places, [(1, true), (2, false)]);
     let second = &commands[1].message;
     assert_eq!(second.properties.message_id().as_ref().unwrap().as_str(), "new-2");
     assert_eq!(second.properties.timestamp(), &Some(1_800_000_000));
@@ -32,20 +36,23 @@ fn commands_are_read_one_after_the_other_whatever_their_layout() {
 fn what_is_no_command_is_told_with_its_line() {
     let good = r#"{"type":"payment","operation":"charge"}"#;
     for (text, error) in [
-        (format!("{good}\n\n{good}\n{{]"), "line 4: is not JSON: key must be a string at line 4 column 2"),
-        (format!("{good}\n{{\"type\":\"payment\"}}"), "line 2: missing field `operation` (invalid_field)"),
-        (format!("\n{good} 1"), "line 2: the body is a number, not an object with the fields of a command"),
+        (format!("{good}\n\n{good}\n{{]"), "4: is not JSON: key must be a string at line 4 column 2"),
+        (format!("{good}\n{{\"type\":\"payment\"}}"), "2: missing field `operation` (invalid_field)"),
+        (format!("\n{good} 1"), "2: the body is a number, not an object with the fields of a command"),
     ] {
-        let told = read_all(&text).unwrap_err().to_string();
+        let told =
+            read_all(&text).unwrap_err().iter().map(|fault| format!("{}: {fault}", fault.line())).collect::<String>();
         assert!(told.starts_with(error), "{text}: {told}");
     }
+    let three = read_all(&format!("1\n{good}\n2\n{{\n]")).unwrap_err();
+    assert_eq!(three.iter().map(NoCommand::line).collect::<Vec<_>>(), [1, 3, 4], "all that is wrong is told");
     assert_eq!(read_all(" \n").unwrap(), []);
 }
 
 #[test]
 fn ends_are_awaited_whichever_provider_a_route_chooses() {
     let commands = read_all(r#"{"type":"payment","operation":"charge"}"#).unwrap();
-    assert_eq!(bindings(&commands[0].command), ["payment.*.charge.completed", "payment.*.charge.failed"]);
+    assert_eq!(binding(&commands[0].command), "payment.*.charge.*");
 }
 
 proptest! {

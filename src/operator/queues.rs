@@ -86,6 +86,14 @@ pub fn provider_names(dir: &Path) -> Result<Vec<Name>, NamesError> {
     Ok(outlines(dir)?.into_iter().map(|outline| outline.name).collect())
 }
 
+/// Reads the name in the text of a provider file, as [`provider_names`] reads it.
+///
+/// # Errors
+/// Why it tells none.
+pub fn provider_name(text: &str) -> Result<Name, String> {
+    outline(text).map(|outline| outline.name)
+}
+
 /// The names of the providers that call back, sorted, read as [`provider_names`] reads them.
 ///
 /// # Errors

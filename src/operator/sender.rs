@@ -1,9 +1,10 @@
 //! Publishing by hand: one message at a time, so that the broker's word on each is beyond doubt.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation, Connection};
+use lapin::{Channel, Confirmation, Connection, PublisherConfirm};
 
 use super::error::is_not_found;
 use super::{Operator, OperatorError};
@@ -34,19 +35,16 @@ impl Sender {
     /// Publishes a message and returns when the broker has confirmed that a queue holds it. An event need not be held
     /// by any: who subscribes is not the operator's business.
     ///
-    /// It borrows the sender alone: with more than one publish in flight a return can't be told from another's.
+    /// It borrows the sender alone: with more than one publish in flight a return may be another's.
     ///
     /// # Errors
     /// [`OperatorError`]; only after [`OperatorError::NoConfirm`] or a lost connection the message may have been taken.
     pub async fn send(&mut self, message: &Message) -> Result<(), OperatorError> {
-        let after = self.operator.amqp.publish_timeout;
         let exchange = message.exchange.to_string();
-        match tokio::time::timeout(after, self.confirmed(message)).await {
-            Err(_) => Err(OperatorError::NoConfirm { exchange, after }),
-            Ok(Err(error)) if is_not_found(&error) => {
-                Err(OperatorError::NoExchange { exchange, address: self.operator.amqp.address() })
-            }
-            Ok(Err(error)) => Err(BrokerError::during(format!("publish to exchange {exchange}"))(error).into()),
+        let confirmed = async { self.publish(message).await?.await };
+        match tokio::time::timeout(self.patience(), confirmed).await {
+            Err(_) => Err(self.no_confirm(message)),
+            Ok(Err(error)) => Err(self.failure(message, error)),
             Ok(Ok(Confirmation::Ack(None))) => Ok(()),
             Ok(Ok(Confirmation::Ack(Some(_)))) => {
                 Err(OperatorError::Unroutable { exchange, key: message.routing_key.to_string() })
@@ -55,15 +53,38 @@ impl Sender {
         }
     }
 
-    async fn confirmed(&self, message: &Message) -> Result<Confirmation, lapin::Error> {
+    /// Hands a message to the broker. Its confirm comes later.
+    pub(super) async fn publish(&self, message: &Message) -> Result<PublisherConfirm, lapin::Error> {
         let frame_max = self.connection.configuration().frame_max();
         let message = fit_header_frame(message, frame_max).unwrap_or(Cow::Borrowed(message));
         let Message { exchange, routing_key, properties, body } = message.as_ref();
         let mandatory = exchange.as_str() != self.operator.names.events();
         let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
-        let publishing =
-            self.channel.basic_publish(exchange.clone(), routing_key.clone(), options, body, properties.clone());
-        publishing.await?.await
+        self.channel.basic_publish(exchange.clone(), routing_key.clone(), options, body, properties.clone()).await
+    }
+
+    /// How long the broker may take to confirm a message.
+    pub(super) fn patience(&self) -> Duration {
+        self.operator.amqp.publish_timeout
+    }
+
+    /// How many messages may be under way.
+    pub(super) fn most_unconfirmed(&self) -> usize {
+        self.operator.amqp.max_unconfirmed
+    }
+
+    /// Why a message was not confirmed in time.
+    pub(super) fn no_confirm(&self, message: &Message) -> OperatorError {
+        OperatorError::NoConfirm { exchange: message.exchange.to_string(), after: self.patience() }
+    }
+
+    /// Why a message could not be published, or not be confirmed.
+    pub(super) fn failure(&self, message: &Message, error: lapin::Error) -> OperatorError {
+        let exchange = message.exchange.to_string();
+        if is_not_found(&error) {
+            return OperatorError::NoExchange { exchange, address: self.operator.amqp.address() };
+        }
+        BrokerError::during(format!("publish to exchange {exchange}"))(error).into()
     }
 
     /// Says goodbye to the broker.

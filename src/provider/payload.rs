@@ -103,6 +103,24 @@ impl PayloadSchema {
         faults.map(line).collect()
     }
 
+    /// What is wrong with a payload, as [`check`](Self::check) says it, for whoever wrote it: with the values that are wrong, unless
+    /// the schema marks any as sensitive.
+    #[must_use]
+    pub fn explain(&self, payload: &Map<String, Value>) -> Vec<String> {
+        match &self.0 {
+            Some(Compiled { validator, has_sensitive: false, .. }) => {
+                let payload = Value::Object(payload.clone());
+                let faults = validator.iter_errors(&payload).take(MOST_FAULTS);
+                let line = |error: jsonschema::ValidationError<'_>| {
+                    let place = error.instance_path().to_string().replace('/', ".");
+                    format!("payload{place}: {} (it is {})", error.masked(), excerpt(&error.instance().to_string()))
+                };
+                faults.map(line).collect()
+            }
+            _ => self.check(payload),
+        }
+    }
+
     /// The texts and numbers of a payload that the schema marks with `"x-sensitive": true`, at any depth.
     #[must_use]
     pub fn sensitive_values(&self, payload: &Map<String, Value>) -> Vec<String> {

@@ -32,7 +32,7 @@ pub mod prefer;
 pub mod problem;
 mod query;
 pub mod recorded;
-mod repeated;
+pub(crate) mod repeated;
 pub mod routes;
 pub mod server;
 mod submit;

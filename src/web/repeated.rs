@@ -8,7 +8,7 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// The reason why a body can't be taken, if a field of any object in it stands there twice. A body that is no JSON is
 /// somebody else's to refuse.
-pub(super) fn repeated_field(body: &[u8]) -> Option<String> {
+pub(crate) fn repeated_field(body: &[u8]) -> Option<String> {
     let error = serde_json::from_slice::<DistinctFields>(body).err().filter(serde_json::Error::is_data)?;
     Some(error.to_string())
 }

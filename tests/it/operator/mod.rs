@@ -4,6 +4,7 @@
 #[cfg(feature = "failpoints")]
 mod aged;
 mod bench;
+mod bulk;
 mod buried;
 mod discard;
 mod erase;

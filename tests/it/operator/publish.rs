@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use ferryd::domain::event::{Event, Happening};
 use ferryd::domain::lifecycle::Kind;
-use ferryd::domain::outcome::{Failure, Success};
+use ferryd::domain::outcome::{Failure, Party, Success};
+use serde_json::json;
 
 use super::bench::{Bench, event, letter};
 use crate::harness::wait::eventually;
@@ -41,7 +42,8 @@ async fn a_file_is_published_whole_or_not_at_all() {
     let wrong = format!("{}\n\n{}\n{{\"type\":\"payment\"}}\n", command("a"), command("b"));
     let ended = bench.ferryd_reading(&["publish", "--file", "-"], &wrong).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.starts_with("ferryd: nothing was published: line 4: missing field `operation`"), "{ended:?}");
+    let wrong = "ferryd: nothing was published: standard input, line 4: missing field `operation`";
+    assert!(ended.err.starts_with(wrong), "{ended:?}");
     assert_eq!(bench.broker.depth(QUEUE).await, Some(0));
 
     let ids: Vec<_> = (0..300).map(|number| format!("order-{number}")).collect();
@@ -75,31 +77,54 @@ async fn an_unreachable_broker_has_a_code_of_its_own() {
 }
 
 /// Publishes with `--wait` while a daemon stands in that answers with `end`.
-async fn wait_for(end: Option<Happening>) -> (super::bench::Ended, Option<Event>) {
+async fn wait_for(end: Option<Happening>) -> (super::bench::Ended, Vec<Event>) {
     let bench = Bench::new().await;
     let arguments =
         [&CHARGE[..], &["--wait", "--json", "--timeout", if end.is_some() { "30s" } else { "1s" }]].concat();
     let daemon = async {
         let arrived = async || (bench.broker.depth(QUEUE).await == Some(1)).then_some(());
         eventually(Duration::from_secs(20), "the command is there", arrived).await;
-        let end = event(&letter("order-1"), 0, end?);
+        let Some(end) = end else { return Vec::new() };
         bench.tell(&event(&letter("order-2"), 0, Happening::Completed(Success::default()))).await;
-        bench.tell(&event(&letter("order-1"), 0, Happening::Processing)).await;
-        bench.tell(&end).await;
-        Some(end)
+        let events = [Happening::Processing, end].map(|happening| event(&letter("order-1"), 0, happening));
+        for event in &events {
+            bench.tell(event).await;
+        }
+        events.to_vec()
     };
     tokio::join!(bench.ferryd(&arguments), daemon)
 }
 
 #[tokio::test]
-async fn waiting_ends_with_the_commands_own_terminal_event() {
-    let (ended, told) = wait_for(Some(Happening::Completed(Success::default()))).await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(serde_json::from_value::<Event>(ended.json()).unwrap(), told.unwrap());
+async fn waiting_shows_each_event_and_ends_with_the_commands_own_terminal_one() {
     let failed = Happening::Failed(Kind::Declined, Failure::new("card_declined", "no"));
-    let (ended, told) = wait_for(Some(failed)).await;
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert_eq!(serde_json::from_value::<Event>(ended.json()).unwrap(), told.unwrap());
+    for (end, code) in [(Happening::Completed(Success::default()), 0), (failed, 1)] {
+        let (ended, told) = wait_for(Some(end)).await;
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        let events: Vec<Event> = ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(events, told, "those of the other command are not shown");
+    }
+}
+
+#[tokio::test]
+async fn waiting_shows_the_address_of_a_checkout_whole_as_soon_as_it_is_there() {
+    let bench = Bench::new().await;
+    let address = format!("https://checkout.example.com/c/{}", "x".repeat(400));
+    let arguments = [&CHARGE[..], &["--wait", "--timeout", "30s"]].concat();
+    let daemon = async {
+        let arrived = async || (bench.broker.depth(QUEUE).await == Some(1)).then_some(());
+        eventually(Duration::from_secs(20), "the command is there", arrived).await;
+        let result = Some(json!({ "url": address, "id": "cs_1" }));
+        let waiting = Happening::Waiting(Success { result, ..Success::default() }, Party::Customer);
+        for happening in [waiting, Happening::Completed(Success::default())] {
+            bench.tell(&event(&letter("order-1"), 0, happening)).await;
+        }
+    };
+    let (ended, ()) = tokio::join!(bench.ferryd(&arguments), daemon);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let lines: Vec<_> = ended.out.lines().collect();
+    assert!(lines[0].contains("  waiting ") && lines[2].contains("  completed "), "{lines:?}");
+    assert_eq!(lines[1].trim(), format!("url: {address}"));
 }
 
 #[tokio::test]

@@ -1,0 +1,87 @@
+//! What became of commands that were to be published, where not all were, and how to go on without doing anything twice.
+
+use std::path::Path;
+
+use crate::domain::command_id::CommandId;
+use crate::operator::bulk::{BulkResult, MessageFate};
+use crate::operator::publish::Outgoing;
+
+/// How many commands are named.
+const MOST: usize = 20;
+
+/// Commands, and what became of each.
+pub(super) struct Published<'c> {
+    pub(super) commands: &'c [Outgoing],
+    pub(super) result: BulkResult,
+    /// Where they came from, if from a file; `-` is the standard input.
+    pub(super) file: Option<&'c Path>,
+    /// True where a ledger tells a command that comes again from a new one.
+    pub(super) is_recorded: bool,
+}
+
+impl Published<'_> {
+    /// The commands that a queue holds.
+    pub(super) fn confirmed(&self) -> impl Iterator<Item = &Outgoing> {
+        self.of(MessageFate::Confirmed)
+    }
+
+    fn of(&self, fate: MessageFate) -> impl Iterator<Item = &Outgoing> {
+        let commands = self.commands.iter().zip(&self.result.fates);
+        commands.filter(move |(_, found)| **found == fate).map(|(outgoing, _)| outgoing)
+    }
+
+    /// What to tell a person, one line each; nothing where all is published.
+    pub(super) fn told(&self) -> Vec<String> {
+        let (confirmed, all) = (self.confirmed().count(), self.commands.len());
+        if confirmed == all {
+            return Vec::new();
+        }
+        let why = self.result.failure.as_ref().map_or_else(|| "it was interrupted".to_owned(), ToString::to_string);
+        let mut lines = vec![format!("{confirmed} of {all} commands were published, then: {why}")];
+        let [refused, unclear] = [MessageFate::Refused, MessageFate::Unconfirmed].map(|fate| self.listed(fate));
+        lines.extend(refused.map(|list| format!("the broker did not take {list}")));
+        lines.extend(unclear.map(|list| format!("perhaps published, but not confirmed: {list}")));
+        if self.file.is_some() {
+            lines.push(self.advice());
+        }
+        lines
+    }
+
+    /// The commands with this fate, some of them where there are many; `None` where there are none.
+    fn listed(&self, fate: MessageFate) -> Option<String> {
+        let name = |outgoing: &Outgoing| match self.file {
+            Some(_) => format!("`{}` (line {})", outgoing.command.id, outgoing.line),
+            None => format!("`{}`", outgoing.command.id),
+        };
+        let count = self.of(fate).count();
+        let mut list = self.of(fate).take(MOST).map(name).collect::<Vec<_>>().join(", ");
+        if count > MOST {
+            list.push_str(&format!(" and {} more", count - MOST));
+        }
+        (count > 0).then_some(list)
+    }
+
+    /// How to go on. What was published may be published again where its id tells it from a new command.
+    fn advice(&self) -> String {
+        if self.is_recorded && self.commands.iter().all(|outgoing| outgoing.has_own_id) {
+            return "to go on, publish the same again: every command has an `id`, by which the ledger knows what was published, \
+                    and does not do it twice"
+                .to_owned();
+        }
+        let look = |id: &CommandId| format!("look first what became of those, such as with `ferryd status {id}`; ");
+        let unclear = self.of(MessageFate::Unconfirmed).next().map(|outgoing| look(&outgoing.command.id));
+        let rest = self.of(MessageFate::Unpublished).next().map(|outgoing| outgoing.line);
+        let rest = match (rest, self.file) {
+            (Some(line), Some(path)) if path.as_os_str() != "-" => {
+                format!("publish the rest with `tail -n +{line} {} | ferryd publish --file -`", path.display())
+            }
+            (Some(line), _) => format!("publish the rest, from line {line} on"),
+            (None, _) => "all the others are published".to_owned(),
+        };
+        format!("to go on without doing anything twice: {}{rest}", unclear.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+#[path = "published_tests.rs"]
+mod tests;
