@@ -2,17 +2,17 @@
 .DEFAULT_GOAL := help
 .PHONY: help build demo up down fmt lint doc test test-trixie test-interop test-emulators audit fuzz chaos bench check clean
 
-CARGO ?= cargo
+export CARGO ?= cargo
 # The RabbitMQ of demo, test, chaos and bench: this machine's, or that of a release of Debian: RABBITMQ=trixie
 RABBITMQ ?= system
 export RABBITMQ
-SCRIPTS := rabbitmq/node rabbitmq/release demo/stage tests/interop/run tests/emulators/run tests/audit/run fuzz/run .ci/run
+SCRIPTS := rabbitmq/node rabbitmq/release demo/stage tests/built-ferryd tests/interop/run tests/emulators/run tests/audit/run fuzz/run .ci/run
 FUZZ_SECONDS ?= 60
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## Build ferryd (target/debug/ferryd)
+build: ## Build ferryd (target/debug/ferryd, or where cargo is told to put it)
 	$(CARGO) build --locked
 
 demo: ## Play a story: payments, shipments and messages through RabbitMQ, ferryd and a provider over HTTPS
