@@ -11,7 +11,8 @@ use crate::domain::command_id::CommandId;
 use crate::domain::conflict::{ConflictEvent, ConflictNote};
 use crate::domain::event::Event;
 use crate::domain::ledger::record::{
-    Asked, CancelWished, ContentErasure, Finished, Opened, Released, Replayed, Settled, Started, TakenOver, VERSION,
+    Asked, CancelWished, ContentErasure, Finished, Opened, Prompted, Released, Replayed, Settled, Started, TakenOver,
+    VERSION,
 };
 use crate::domain::received::ReceivedEvent;
 
@@ -64,6 +65,7 @@ pub fn record() -> Value {
         ("asked", false, generator.subschema_for::<Asked>()),
         ("conflicted", false, generator.subschema_for::<ConflictNote>()),
         ("erased", false, generator.subschema_for::<ContentErasure>()),
+        ("prompted", false, generator.subschema_for::<Prompted>()),
     ];
     let kinds = kinds.map(|(kind, critical, data)| {
         let fields = json!({ "kind": { "const": kind }, "critical": { "const": critical }, "data": data });

@@ -16,6 +16,7 @@ use crate::domain::event::Event;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::ledger::case::{Case, Phase};
 use crate::domain::ledger::erasure::ContentRemoval;
+use crate::domain::ledger::prompt::{Prompt, PromptNote, QueryNote};
 use crate::domain::ledger::record::{Person, Step};
 use crate::domain::ledger::transition::Transition;
 use crate::domain::lifecycle::State;
@@ -39,7 +40,7 @@ pub struct Status {
     /// The command's id
     #[arg(value_name = "ID")]
     id: CommandId,
-    /// Print JSON, as the HTTP API does: what `ferryd commands` tells, and `unknown`, `key`, `first_sent`, `deadline`, `event`, `timeline`; and `refused`, the messages that were refused under the id
+    /// Print JSON, as the HTTP API does: what `ferryd commands` tells, and `unknown`, `key`, `first_sent`, `deadline`, `event`, `timeline`, `prompts` (notices, and who or what else had the provider asked), `queries` (polls and lookups, and why); and `refused`, the messages that were refused under the id
     #[arg(long)]
     json: bool,
 }
@@ -68,6 +69,10 @@ struct Story<'a> {
     removal: Option<&'a ContentRemoval>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<&'a Event>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    prompts: &'a [PromptNote],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    queries: &'a [QueryNote],
     timeline: &'a [Transition],
 }
 
@@ -104,6 +109,8 @@ impl<'a> Story<'a> {
             refused: &[],
             removal: case.removal.as_ref(),
             event: case.ending.as_ref().map(|ending| &ending.event),
+            prompts: &case.prompts,
+            queries: &case.queries,
             timeline: &case.history,
         }
     }
@@ -136,7 +143,7 @@ fn print(id: &CommandId, case: &Case, now: Timestamp, out: &mut Output) -> Resul
     }
     if !case.history.is_empty() {
         out.gap()?;
-        out.table(&timeline(&case.history))?;
+        out.table(&timeline(case))?;
     }
     for ConflictNote { at, conflict, event, message } in &case.conflicts {
         out.gap()?;
@@ -180,21 +187,70 @@ fn standing(row: &Row) -> String {
     format!("{}{kind}{dead}", row.state.as_str())
 }
 
-fn timeline(history: &[Transition]) -> Table {
-    let mut table = Table::new(["TIME", "AFTER", "STATE", "CALL", "WHAT", "DETAIL"]);
+/// A line of the timeline.
+struct Moment {
+    at: Timestamp,
+    state: Option<State>,
+    step: Option<Step>,
+    what: String,
+    detail: String,
+    because: String,
+}
+
+/// What happened to a command, what its provider and others told of it, and what its provider was asked, in the order of their
+/// times.
+fn timeline(case: &Case) -> Table {
+    let mut moments: Vec<_> = case.history.iter().map(|transition| changed(transition, case)).collect();
+    moments.extend(case.prompts.iter().map(prompted));
+    moments.extend(case.queries.iter().map(asked));
+    moments.sort_by_key(|moment| moment.at);
+    let mut table = Table::new(["TIME", "AFTER", "STATE", "CALL", "WHAT", "BECAUSE", "DETAIL"]);
     let mut before = None;
-    for Transition { at, state, step: call, reason, detail, .. } in history {
+    for Moment { at, state, step: call, what, detail, because } in moments {
         table.row([
-            moment(*at),
-            before.map_or_else(String::new, |before| format!("+{}", between(before, *at)).replace("+-", "-")),
-            state.as_str().to_owned(),
-            step(*call),
-            reason.clone(),
-            detail.clone().unwrap_or_default(),
+            moment(at),
+            before.map_or_else(String::new, |before| format!("+{}", between(before, at)).replace("+-", "-")),
+            state.map_or_else(String::new, |state| state.as_str().to_owned()),
+            call.map(step).unwrap_or_default(),
+            what,
+            because,
+            detail,
         ]);
-        before = Some(*at);
+        before = Some(at);
     }
     table
+}
+
+fn changed(transition: &Transition, case: &Case) -> Moment {
+    let Transition { at, state, step, reason, detail, .. } = transition;
+    let because = match (reason.as_str(), step.attempt, step.generation) {
+        ("started", 2.., _) => "retry was due",
+        ("started", _, 1..) => "replay",
+        _ => "",
+    };
+    // The decision of a question or a notice has the time of its record.
+    let query = case.queries.iter().find(|query| query.at == *at);
+    let because = query.map_or_else(|| because.to_owned(), |query| query.purpose.as_str().to_owned());
+    let detail = detail.clone().unwrap_or_default();
+    Moment { at: *at, state: Some(*state), step: Some(*step), what: reason.clone(), detail, because }
+}
+
+fn prompted(note: &PromptNote) -> Moment {
+    let (what, detail) = match &note.prompt {
+        Prompt::Notice(notice) => ("notice", format!("{}; it means {}", note.prompt, notice.meaning)),
+        Prompt::Person(person) => ("lookup wanted", format!("by {person}")),
+        Prompt::Command(id) => ("changed by", id.to_string()),
+    };
+    Moment { at: note.at, state: None, step: None, what: what.to_owned(), detail, because: String::new() }
+}
+
+fn asked(query: &QueryNote) -> Moment {
+    let QueryNote { at, step, purpose, cause, state, detail, times, latest } = query;
+    let because = cause.as_ref().map_or_else(|| "its time".to_owned(), ToString::to_string);
+    let often = if *times > 1 { format!("{times} times until {}: ", moment(*latest)) } else { String::new() };
+    let detail = detail.as_ref().map(|detail| format!(", {detail}")).unwrap_or_default();
+    let detail = format!("{often}the command is {}{detail}", state.as_str());
+    Moment { at: *at, state: None, step: Some(*step), what: purpose.as_str().to_owned(), detail, because }
 }
 
 /// What comes next, one line each.

@@ -5,10 +5,11 @@ use super::*;
 use crate::cli::fixture::printed;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::event::{Happening, Moment, Trace};
-use crate::domain::inquiry::DEADLINE_HEADER;
+use crate::domain::inquiry::{DEADLINE_HEADER, Purpose};
 use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
 use crate::domain::ledger::record::{
-    By, CancelWished, Fact, Finished, Guard, Opened, Opening, Reason, Record, RecordId, Settled, Started,
+    By, CancelWished, Fact, Finished, Guard, MadeQuery, NoticePrompt, Opened, Opening, Prompted, Reason, Record,
+    RecordId, Settled, Started,
 };
 use crate::domain::lifecycle::Kind;
 use crate::domain::outcome::{Failure, Success};
@@ -66,6 +67,7 @@ fn finished(step: Step, after: i64, unknown: bool, happening: Happening) -> Fact
         unknown,
         absent: false,
         kept: None,
+        query: None,
         by,
         effects,
     }))
@@ -188,4 +190,51 @@ fn programs_get_all_of_it() {
     ] {
         assert_eq!(story.pointer(pointer), Some(&value), "{pointer}: {story:#}");
     }
+}
+
+#[test]
+fn the_timeline_tells_what_the_provider_said_what_it_was_asked_and_why() {
+    let query = |number, after, early, happening| {
+        let step = Step { inquiry: number, ..FIRST };
+        let Fact::Finished(mut fact) = finished(step, after, false, happening) else { unreachable!() };
+        fact.query = Some(MadeQuery { purpose: Purpose::Lookup, early });
+        fact.effects.told = fact.effects.event.data.state.is_terminal();
+        Fact::Finished(fact)
+    };
+    let waiting = || Happening::Waiting(Success::default(), Party::Provider);
+    let notice = |meaning: &str| {
+        let (id, event) = (Some("evt_1".to_owned()), Some("charge.updated".to_owned()));
+        Prompt::Notice(NoticePrompt { id, event, meaning: meaning.to_owned(), verified: true })
+    };
+    let prompted = |prompt, asks| Fact::Prompted(Prompted { prompt, asks });
+    let case = case([
+        (0, started(FIRST)),
+        (9, finished(FIRST, 9, false, waiting())),
+        (1_000, query(1, 1_000, false, waiting())),
+        (2_000, query(2, 2_000, false, waiting())),
+        (3_000, prompted(notice("progress"), false)),
+        (4_000, prompted(notice("lookup"), true)),
+        (5_000, query(3, 5_000, true, waiting())),
+        (6_000, prompted(Prompt::Person("ann".to_owned()), true)),
+        (7_000, query(4, 7_000, true, Happening::Completed(Success::default()))),
+    ]);
+    let text = shown(&case);
+    let mut rest = text.as_str();
+    for line in [
+        "#1    started",
+        "lookup         its time                     2 times until 2026-11-25 12:00:02.000Z: the command is waiting",
+        "notice                                      notice charge.updated evt_1; it means progress",
+        "notice                                      notice charge.updated evt_1; it means lookup",
+        "lookup         notice charge.updated evt_1  the command is waiting",
+        "lookup wanted                               by ann",
+        "completed      lookup",
+        "lookup         ann                          the command is completed",
+    ] {
+        let at = rest.find(line).unwrap_or_else(|| panic!("{line}\n{text}"));
+        rest = &rest[at..];
+    }
+    let story = serde_json::to_value(Story::new(&"order-1".parse().unwrap(), &case)).unwrap();
+    assert_eq!(story["queries"][1]["cause"]["notice"]["id"], "evt_1");
+    assert_eq!(story["queries"][2]["cause"]["person"], "ann");
+    assert_eq!(story["prompts"][2]["asks"], true);
 }

@@ -74,7 +74,9 @@ impl Inquiry {
 }
 
 /// What is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "QueryPurpose")]
 pub enum Purpose {
     /// Whether an accepted command has ended.
     Poll,

@@ -24,6 +24,7 @@ use super::Pipeline;
 use super::acks::ack;
 use super::callback_decision::Decided;
 use super::echoed_values::mask_echoes;
+use super::inquire::note_prompt;
 use super::lane::Lanes;
 use super::log::mask_of_notices;
 use super::lookup_limit::LookupLimit;
@@ -41,7 +42,7 @@ use crate::domain::event::Happening;
 use crate::domain::inquiry::Purpose;
 use crate::domain::ledger::about::About;
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::record::RecordId;
+use crate::domain::ledger::record::{NoticePrompt, Prompt, RecordId};
 use crate::domain::lifecycle::Kind;
 use crate::domain::received::{ReceivedData, ReceivedEvent};
 use crate::domain::retry::Rung;
@@ -207,7 +208,12 @@ impl Callbacks {
                 following.messages.extend(self.told(callback, item, &shown, Some(identity), &mask));
             }
             for identity in concerned {
-                let notice = (item, &notice, &shown.meaning);
+                let prompt = (callback.is_verified && !travel.told).then(|| prompt_of(&shown, true));
+                // One that has its provider asked is noted when it is.
+                if let Some(prompt) = prompt.filter(|_| notice.meaning != Meaning::Lookup) {
+                    note_prompt(ledger, &identity.id, prompt, false);
+                }
+                let notice = (item, &notice, &shown);
                 self.follow_for(ledger, identity, callback, notice, tried, following).await?;
             }
             return Ok(());
@@ -239,13 +245,13 @@ impl Callbacks {
         Ok(())
     }
 
-    /// Follows one notice for a command that it is about; `meaning` is what may be published of its meaning.
+    /// Follows one notice for a command that it is about; `shown` is what may be published of it.
     async fn follow_for(
         &self,
         ledger: &Ledger,
         identity: Identity,
         callback: &Callback,
-        (item, notice, meaning): (usize, &Notice, &Meaning),
+        (item, notice, shown): (usize, &Notice, &Notice),
         tried: usize,
         following: &mut Following,
     ) -> Result<(), BrokerError> {
@@ -258,7 +264,7 @@ impl Callbacks {
             case = ledger.case(&id);
             about = about_of(notice, case.as_deref());
         }
-        match happening(meaning) {
+        match happening(&shown.meaning) {
             Some(_) if about == About::Unclear && tried < MOST_WAITS => {
                 following.again(item, tried + 1, true);
             }
@@ -295,7 +301,11 @@ impl Callbacks {
                 }
                 // Anybody who knows the provider's id for it can make calls that nothing proves.
                 let may_ask = |_: &Message| callback.is_verified || self.unverified_lookups.take(&id);
-                following.messages.extend(question.filter(may_ask));
+                let question = question.filter(may_ask);
+                if question.is_some() || (callback.is_verified && tried == 0) {
+                    note_prompt(ledger, &id, prompt_of(shown, callback.is_verified), question.is_some());
+                }
+                following.messages.extend(question);
             }
             None => {}
         }
@@ -346,6 +356,12 @@ impl Callbacks {
         let (exchange, routing_key) = (short(&names.retry()).ok()?, short(&key).ok()?);
         Some(Message { exchange, routing_key, properties: message.properties.with_headers(headers), ..message })
     }
+}
+
+/// A notice, as it is noted in the ledger.
+fn prompt_of(shown: &Notice, verified: bool) -> Prompt {
+    let (id, event) = (shown.id.clone(), shown.event.clone());
+    Prompt::Notice(NoticePrompt { id, event, meaning: shown.meaning.as_str().to_owned(), verified })
 }
 
 fn about_of(notice: &Notice, case: Option<&Case>) -> About {

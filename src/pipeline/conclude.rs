@@ -21,7 +21,7 @@ use crate::domain::event::{Event, Happening};
 use crate::domain::inquiry::{Accepted, Inquiry, doubtful};
 use crate::domain::ledger::effects::Effects;
 use crate::domain::ledger::holder::Next;
-use crate::domain::ledger::record::{By, Fact, Finished, Kept, Person, Reason};
+use crate::domain::ledger::record::{By, Fact, Finished, Kept, MadeQuery, Person, Reason};
 use crate::domain::ledger::ruling::{Decided, Ruling};
 use crate::domain::lifecycle::{Decision, Kind};
 use crate::domain::money::AMOUNT_MISMATCH;
@@ -310,6 +310,7 @@ pub(super) fn finished(parcel: &Parcel, known: bool, kept: Option<Box<Kept>>, ef
         // A lookup is only made where a call may have acted.
         absent: progress.is_looked_up() && !progress.unknown,
         kept,
+        query: progress.inquiry.map(|inquiry| MadeQuery { purpose: inquiry.purpose, early: inquiry.planned.is_some() }),
         by: By::Holder,
         effects,
     }

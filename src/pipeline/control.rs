@@ -94,7 +94,7 @@ async fn do_as_told(pipeline: &Pipeline, word: Word) -> Result<Heard, BrokerErro
             Ok(Heard::Cancel { id, cancellation })
         }
         Word::Lookup { id, by } => {
-            let lookup = pipeline.look_up_now(&id).await?;
+            let lookup = pipeline.look_up_now(&id, &by).await?;
             info!(command.id = id.as_str(), by, ?lookup, took_ms = took_ms(), "asked to look up");
             Ok(Heard::Lookup { id, lookup })
         }

@@ -230,6 +230,7 @@ fn exits_of_answer(site: &HostileSite, reply: Reply) -> Vec<String> {
     exits.push(serde_json::to_string(&conflict).unwrap());
 
     let finished = Finished {
+        query: None,
         step: parcel.step(),
         opening: Some(parcel.opening().clone()),
         fresh: false,

@@ -23,9 +23,11 @@ use crate::domain::command_id::CommandId;
 use crate::domain::exchange::{Answer, Request};
 use crate::domain::inquiry::{self, Asking, Inquiry, LookupPolicy, Purpose};
 use crate::domain::ledger::case::Case;
+use crate::domain::ledger::record::{Fact, Prompt, Prompted, Record};
 use crate::domain::lifecycle::State;
 use crate::domain::outcome::{Failure, LookedUp, Polled};
 use crate::domain::progress::Progress;
+use crate::ledger::Ledger;
 use crate::provider::Operation;
 use crate::redact::Mask;
 
@@ -50,7 +52,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
-    pub async fn look_up_now(&self, id: &CommandId) -> Result<LookupWish, BrokerError> {
+    pub async fn look_up_now(&self, id: &CommandId, by: &str) -> Result<LookupWish, BrokerError> {
         let Some(ledger) = self.memory.ledger() else { return Ok(LookupWish::NoLedger) };
         let Some(case) = ledger.case(id).filter(|case| case.opening.is_some()) else {
             return Ok(LookupWish::NotKnown);
@@ -59,6 +61,7 @@ impl Pipeline {
             let waits = case.state() == State::Waiting;
             return Ok(if waits { LookupWish::NoLookup } else { LookupWish::NotWaiting });
         };
+        note_prompt(ledger, id, Prompt::Person(by.to_owned()), true);
         self.broker.publish(&question).await?;
         Ok(LookupWish::Asked)
     }
@@ -93,8 +96,11 @@ impl Pipeline {
         }
         match ledger.called(&lane.provider.name, account, &reference, |case| case.state() == State::Waiting).await {
             Ok(other) => {
-                let case = other.and_then(|other| ledger.case(&other));
+                let case = other.as_ref().and_then(|other| ledger.case(other));
                 let question = case.and_then(|case| self.asked_now(&case, None));
+                if let (Some(other), Some(_)) = (&other, &question) {
+                    note_prompt(ledger, other, Prompt::Command(id.clone()), true);
+                }
                 outgoing.messages.extend(question);
             }
             // It is asked about in its own time as well.
@@ -184,6 +190,12 @@ impl Pipeline {
         }
         (sent.into_answer(), mask)
     }
+}
+
+/// Notes what concerns a command besides ferryd's own timers, for people who ask why its provider was asked.
+pub(super) fn note_prompt(ledger: &Ledger, id: &CommandId, prompt: Prompt, asks: bool) {
+    let fact = Fact::Prompted(Prompted { prompt, asks });
+    ledger.note(Record { at: Timestamp::now(), command: id.clone(), fact });
 }
 
 fn panicked() -> Failure {

@@ -19,6 +19,7 @@ use crate::domain::conflict::ConflictNote;
 use crate::domain::event::Event;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::erasure::ContentRemoval;
+use crate::domain::ledger::prompt::{PromptNote, QueryNote};
 use crate::domain::ledger::record::Person;
 use crate::domain::ledger::transition::Transition;
 use crate::ledger::exchanges::Found;
@@ -50,6 +51,12 @@ pub(super) struct CommandStory {
     /// The event that told its end, if it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<Event>,
+    /// What has concerned it besides ferryd's own timers: notices of its provider, and who or what else had the provider asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    prompts: Vec<PromptNote>,
+    /// What its provider was asked, why, and what came of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    queries: Vec<QueryNote>,
     /// What happened to it, oldest first. Of very many steps the first and the latest are kept.
     timeline: Vec<Transition>,
 }
@@ -85,7 +92,9 @@ impl CommandStory {
         let (unknown, cancel, timeline) = (case.may_have_acted(), case.cancel.clone(), case.history.clone());
         let (deadline, event) = (case.deadline, case.ending.as_ref().map(|ending| ending.event.clone()));
         let (conflicts, removal) = (case.conflicts.clone(), case.removal.clone());
-        Self { row: Row::new(id, case), unknown, deadline, cancel, conflicts, removal, event, timeline }
+        let (prompts, queries) = (case.prompts.clone(), case.queries.clone());
+        let row = Row::new(id, case);
+        Self { row, unknown, deadline, cancel, conflicts, removal, event, prompts, queries, timeline }
     }
 }
 

@@ -103,6 +103,7 @@ impl Fake {
             unknown: false,
             absent: false,
             kept: None,
+            query: None,
             by: By::Holder,
             effects: Effects { event, told: true, carried: None },
         };
@@ -127,6 +128,7 @@ impl Fake {
             unknown: false,
             absent: false,
             kept: None,
+            query: None,
             by: By::Holder,
             effects: Effects { event, told: true, carried: None },
         };

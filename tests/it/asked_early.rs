@@ -37,12 +37,16 @@ fn events(rig: &Rig, id: &str) -> Vec<String> {
     ids
 }
 
-/// The time at which a command is asked about next, as `ferryd status` tells it.
-async fn planned(rig: &Rig, id: &str) -> Value {
+/// What `ferryd status` tells of a command.
+async fn status(rig: &Rig, id: &str) -> Value {
     let mut status = rig.setup.command(&["status", id, "--json"]);
     let output = tokio::task::spawn_blocking(move || status.output()).await.unwrap().unwrap();
-    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
-    status["timeline"].as_array().unwrap().last().unwrap()["until"].clone()
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The time at which a command is asked about next, as `ferryd status` tells it.
+async fn planned(rig: &Rig, id: &str) -> Value {
+    status(rig, id).await["timeline"].as_array().unwrap().last().unwrap()["until"].clone()
 }
 
 #[tokio::test]
@@ -70,6 +74,17 @@ async fn a_question_that_a_call_raised_and_that_failed_is_asked_again_and_the_pl
     eventually(SOON, "the poll is planned as before", async || (planned(&rig, "lost").await == poll_at).then_some(()))
         .await;
     assert_eq!(events(&rig, "lost"), ["lost/0/1/waiting"]);
+
+    // Who asks why it was asked is told of the calls, and that each question was for the sake of one.
+    let told = status(&rig, "lost").await;
+    let prompts = told["prompts"].as_array().unwrap();
+    assert!(prompts.len() == 2 && prompts.iter().all(|prompt| prompt["asks"] == true), "{told:#}");
+    let queries = told["queries"].as_array().unwrap();
+    assert_eq!(queries.iter().map(|query| query["times"].as_u64().unwrap()).sum::<u64>(), 6, "{told:#}");
+    for query in queries {
+        assert_eq!((&query["purpose"], &query["state"]), (&json!("lookup"), &json!("waiting")), "{told:#}");
+        assert_eq!(query["cause"]["notice"]["event"], "charge.succeeded", "{told:#}");
+    }
     rig.end(&daemon).await;
 }
 

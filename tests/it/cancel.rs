@@ -195,6 +195,7 @@ async fn a_cancel_whose_instance_died_before_it_was_told_is_told_by_another() {
     let moment = Moment { generation: 0, attempt: 1, at: Timestamp::now() };
     let happening = Happening::Failed(Kind::Cancelled, cancelled(&person));
     let finished = Finished {
+        query: None,
         step: case.step,
         opening: None,
         fresh: false,

@@ -55,6 +55,7 @@ fn refused() -> real::Record {
         unknown: false,
         absent: false,
         kept: None,
+        query: None,
         by: real::By::Holder,
         effects: effects::Effects { event, told: true, carried: None },
     };
@@ -250,6 +251,7 @@ impl Finish {
         let outcome = ferryd::domain::outcome::Outcome::Unknown(outcome);
         let attempted = ferryd::domain::progress::Attempted::new(1, AT, std::time::Duration::ZERO, &outcome);
         real::Finished {
+            query: None,
             step: step(self.step),
             opening: Some(opening(self.content)),
             fresh: is_fresh(self.recorded, self.step),

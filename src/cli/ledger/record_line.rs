@@ -7,7 +7,7 @@ use super::super::output::StyledLine;
 use super::super::wording::{moment, shortened, step};
 use crate::domain::event::EventData;
 use crate::domain::ledger::record::{
-    By, Fact, Finished, Guard, Line, Opened, Record, RecordId, Replayed, Started, Step,
+    By, Fact, Finished, Guard, Line, Opened, Prompted, Record, RecordId, Replayed, Started, Step,
 };
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::name::Name;
@@ -96,7 +96,8 @@ fn call(fact: &Fact) -> Option<Step> {
         | Fact::CancelWished(_)
         | Fact::Asked(_)
         | Fact::Conflicted(_)
-        | Fact::Erased(_) => None,
+        | Fact::Erased(_)
+        | Fact::Prompted(_) => None,
     }
 }
 
@@ -133,6 +134,9 @@ fn gist(fact: &Fact) -> String {
         Fact::Asked(asked) => format!("the end is to be told to {}", asked.reply_to),
         Fact::Conflicted(note) => format!("{}: {}", note.conflict, note.message),
         Fact::Erased(erased) => erased.person.to_string(),
+        Fact::Prompted(Prompted { prompt, asks }) => {
+            format!("{prompt}{}", if *asks { "; the provider is asked" } else { "" })
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::effects::{Effects, HeaderValue};
 use super::erasure::ContentRemoval;
+use super::prompt::{Prompt, PromptNote, QueryNote};
 use super::record::{Asked, Guard, Kept, Opening, Person, RecordId, Step};
 use super::ruling::{Decided, Ruling, TooLate};
 use super::transition::Transition;
@@ -112,6 +113,15 @@ pub struct Case {
     /// The reason why its contents are not known any more, where they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal: Option<ContentRemoval>,
+    /// What has concerned it besides ferryd's own timers, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<PromptNote>,
+    /// The latest of those because of which its provider is asked, until it has been.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompted: Option<Prompt>,
+    /// The questions to its provider, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queries: Vec<QueryNote>,
     /// What happened, oldest first.
     pub history: Vec<Transition>,
 }
@@ -279,6 +289,9 @@ impl Case {
             blocked: None,
             conflicts: Vec::new(),
             removal: None,
+            prompts: Vec::new(),
+            prompted: None,
+            queries: Vec::new(),
             history: Vec::new(),
         }
     }
@@ -380,6 +393,9 @@ mod erasure_tests;
 #[cfg(test)]
 #[path = "inquiry_tests.rs"]
 mod inquiry_tests;
+#[cfg(test)]
+#[path = "prompt_tests.rs"]
+mod prompt_tests;
 #[cfg(test)]
 #[path = "case_tests.rs"]
 mod tests;

@@ -111,6 +111,7 @@ pub(super) fn finished(step: Step, happening: Happening) -> Finished {
         unknown: false,
         absent: false,
         kept: None,
+        query: None,
         by: By::Holder,
         effects,
     }

@@ -96,7 +96,7 @@ impl Case {
             self.ending = Some(Ending { event: bare_event(&ending.event, is_erased), letter: None, ..ending });
         }
         (self.kept, self.asking, self.money, self.cancel) = (None, None, None, None);
-        self.replies = Vec::new();
+        (self.replies, self.prompts, self.queries, self.prompted) = (Vec::new(), Vec::new(), Vec::new(), None);
         if is_erased {
             (self.provider_reference, self.former_reference) = (None, None);
             self.references = Vec::new();

@@ -162,6 +162,7 @@ impl Case {
         self.told = self.told.max(event.data.sequence);
         self.unknown = (self.unknown && !absent) || *unknown;
         self.keep(finished);
+        self.note_query(at, finished);
         // What a call that is made again was answered with names nothing that was done.
         if event.data.provider_reference.is_some() && event.data.state != State::Pending {
             self.provider_reference.clone_from(&event.data.provider_reference);

@@ -82,6 +82,7 @@ impl Record {
             Fact::Asked(data) => self.write(data),
             Fact::Conflicted(data) => self.write(data),
             Fact::Erased(data) => self.write(data),
+            Fact::Prompted(data) => self.write(data),
         }
     }
 
@@ -125,6 +126,7 @@ impl Line {
             "asked" => Fact::Asked(serde_json::from_str(text)?),
             "conflicted" => Fact::Conflicted(serde_json::from_str(text)?),
             "erased" => Fact::Erased(serde_json::from_str(text)?),
+            "prompted" => Fact::Prompted(serde_json::from_str(text)?),
             _ => return Ok(Self::Foreign { kind, command, critical }),
         };
         let command = command.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("command"))?;

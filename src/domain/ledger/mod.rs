@@ -20,6 +20,7 @@ mod finish;
 pub mod holder;
 mod line;
 pub mod opening;
+pub mod prompt;
 pub mod record;
 mod record_id;
 pub mod refusal_note;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::effects::Effects;
 pub use super::line::{Line, Unreadable, VERSION};
+pub use super::prompt::{MadeQuery, NoticePrompt, Prompt, Prompted};
 pub use super::record_id::{InvalidRecordId, RecordId};
 use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
@@ -79,6 +80,8 @@ pub enum Fact {
     Conflicted(Box<ConflictNote>),
     /// The contents of a command that has ended are erased.
     Erased(ContentErasure),
+    /// Something besides ferryd's own timers concerns the command; nothing is decided by it.
+    Prompted(Prompted),
 }
 
 /// Which command, and what it asks for.
@@ -228,6 +231,9 @@ pub struct Finished {
     /// The message itself, where its provider may ask for it while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Box<Kept>>,
+    /// The question to the provider that has led to it, if one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<MadeQuery>,
     /// Who decided it, and on what condition.
     #[serde(default)]
     pub by: By,
@@ -247,6 +253,7 @@ impl Finished {
             unknown: false,
             absent: false,
             kept: None,
+            query: None,
             by,
             effects: Effects { event, told, carried: None },
         }
@@ -371,13 +378,14 @@ impl Fact {
             Self::Asked(_) => "asked",
             Self::Conflicted(_) => "conflicted",
             Self::Erased(_) => "erased",
+            Self::Prompted(_) => "prompted",
         }
     }
 
     /// Whether a reader that does not know the kind must not decide anything more about the command.
     #[must_use]
     pub fn is_critical(&self) -> bool {
-        !matches!(self, Self::Settled(_) | Self::Asked(_) | Self::Conflicted(_) | Self::Erased(_))
+        !matches!(self, Self::Settled(_) | Self::Asked(_) | Self::Conflicted(_) | Self::Erased(_) | Self::Prompted(_))
     }
 }
 

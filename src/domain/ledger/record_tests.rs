@@ -60,6 +60,7 @@ fn finished(by: By, happening: Happening) -> Fact {
         unknown: true,
         absent: false,
         kept: None,
+        query: None,
         by,
         effects,
     }))

@@ -38,6 +38,7 @@ impl Case {
             Fact::Asked(asked) => Self::known(slot, |case| case.ask(asked)),
             Fact::Conflicted(note) => Self::known(slot, |case| case.contradict(note)),
             Fact::Erased(erased) => Self::known(slot, |case| case.erase(record.at, erased)),
+            Fact::Prompted(prompted) => Self::known(slot, |case| case.prompt(record.at, prompted)),
         }
     }
 

@@ -183,6 +183,7 @@ impl Sample {
             unknown: false,
             absent: false,
             kept: None,
+            query: None,
             by,
             effects,
         }))

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::error::IndexError;
 
 /// The version of the tables and of what lies in `bodies`. A file of another version is made anew.
-pub(super) const VERSION: i32 = 6;
+pub(super) const VERSION: i32 = 7;
 
 /// Marks a file as an index of ferryd ("frry").
 const APPLICATION: i32 = 0x6672_7279;

@@ -159,6 +159,7 @@ pub(super) fn completed(id: &str) -> Record {
     };
     let event = Event::new(identity(id), moment, Happening::Completed(success), Trace::default());
     let finished = Finished {
+        query: None,
         step: FIRST,
         opening: None,
         fresh: true,

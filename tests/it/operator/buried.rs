@@ -242,6 +242,7 @@ async fn an_end_that_was_left_unpublished_is_published_whoever_decided_it() {
     let moment = Moment { generation: 0, attempt: case.step.attempt, at };
     let event = Event::new(identity, moment, Happening::Completed(Success::default()), Trace::default());
     let finished = Finished {
+        query: None,
         step: case.step,
         opening: None,
         fresh: false,

@@ -1,0 +1,156 @@
+//! Why providers are asked about commands, and what they answered: for people. Nothing is decided by it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::case::Case;
+use super::record::{Finished, Step};
+use super::ruling::{Granted, Ruling};
+use crate::domain::command_id::CommandId;
+use crate::domain::inquiry::Purpose;
+use crate::domain::lifecycle::State;
+
+/// The most prompts that are remembered of one command: the first and the latest.
+const MAX_PROMPTS: usize = 16;
+/// The most questions that are remembered of one command: the first and the latest. Those in a row that had
+/// the same reason and changed nothing count as one.
+const MAX_QUERIES: usize = 32;
+
+/// Something besides ferryd's own timers that concerns a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Prompt {
+    /// A provider has told something about it, in a webhook call.
+    Notice(NoticePrompt),
+    /// A person, or a program, wants its provider asked.
+    Person(String),
+    /// Another command has completed that changes it at its provider.
+    Command(CommandId),
+}
+
+/// What a provider has told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NoticePrompt {
+    /// The provider's id for this telling of it, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Its name for what happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// What it means for the command: `completed`, `declined`, `failed`, `progress`, `lookup` or `nothing`.
+    pub meaning: String,
+    /// False where nothing proves that the provider made the call.
+    pub verified: bool,
+}
+
+impl fmt::Display for Prompt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Notice(NoticePrompt { id, event, verified, .. }) => {
+                let unverified = if *verified { "" } else { "unverified " };
+                let words: Vec<_> = event.iter().chain(id).map(String::as_str).collect();
+                write!(f, "{unverified}notice {}", words.join(" "))
+            }
+            Self::Person(person) => write!(f, "{person}"),
+            Self::Command(id) => write!(f, "command {id}"),
+        }
+    }
+}
+
+/// See [`Fact::Prompted`](super::record::Fact::Prompted).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Prompted {
+    /// What concerns the command.
+    pub prompt: Prompt,
+    /// Whether its provider is asked because of it.
+    pub asks: bool,
+}
+
+/// A prompt, as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PromptNote {
+    /// When it was noted, by the clock of whoever noted it.
+    pub at: Timestamp,
+    /// What it was.
+    pub prompt: Prompt,
+    /// Whether the provider was to be asked because of it.
+    pub asks: bool,
+}
+
+/// A question to a provider that has led to a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MadeQuery {
+    /// What was asked.
+    pub purpose: Purpose,
+    /// Whether it was asked before its own time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub early: bool,
+}
+
+/// A question to a provider, as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueryNote {
+    /// When its answer was noted, by the clock of whoever asked; of several in a row that changed nothing, the first.
+    pub at: Timestamp,
+    /// The call it is about, and its number.
+    pub step: Step,
+    /// What was asked.
+    pub purpose: Purpose,
+    /// Why it was asked before its own time; absent where it was asked in its own time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Prompt>,
+    /// The state of the command after it.
+    pub state: State,
+    /// What was wrong with the answer, or with what it tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// How often it was asked in a row, for the same reason, and changed nothing.
+    pub times: u32,
+    /// The time of the last of these.
+    pub latest: Timestamp,
+}
+
+impl Case {
+    /// Remembers what concerns the command, each once.
+    pub(super) fn prompt(&mut self, at: Timestamp, prompted: &Prompted) -> Ruling {
+        let Prompted { prompt, asks } = prompted;
+        if *asks {
+            self.prompted = Some(prompt.clone());
+        }
+        if self.prompts.iter().any(|known| known.prompt == *prompt && known.asks == *asks) && !asks {
+            return Ruling::Passed;
+        }
+        if self.prompts.len() >= MAX_PROMPTS {
+            self.prompts.remove(MAX_PROMPTS / 2);
+        }
+        self.prompts.push(PromptNote { at, prompt: prompt.clone(), asks: *asks });
+        Ruling::Counts(Granted::default())
+    }
+
+    /// Remembers a question to the provider, and what its answer came to.
+    pub(super) fn note_query(&mut self, at: Timestamp, finished: &Finished) {
+        let Some(MadeQuery { purpose, early }) = finished.query else { return };
+        let data = &finished.effects.event.data;
+        // One that brings no answer is asked again for the same reason.
+        let again = || self.queries.last().and_then(|last| last.cause.clone());
+        let cause = early.then(|| self.prompted.clone().or_else(again)).flatten();
+        self.prompted.take_if(|_| early);
+        let detail = data.error.as_ref().map(|error| error.message.clone());
+        let (step, state) = (finished.step, data.state);
+        if let Some(last) = self.queries.last_mut()
+            && (last.purpose, last.state, &last.detail) == (purpose, state, &detail)
+            && last.cause == cause
+            && last.step.generation == step.generation
+        {
+            (last.times, last.latest, last.step) = (last.times.saturating_add(1), at, step);
+            return;
+        }
+        if self.queries.len() >= MAX_QUERIES {
+            self.queries.remove(MAX_QUERIES / 2);
+        }
+        self.queries.push(QueryNote { at, step, purpose, cause, state, detail, times: 1, latest: at });
+    }
+}
