@@ -1,6 +1,7 @@
 //! How far a long command has come, for somebody at a terminal: a line on the standard error that stays up to date. Elsewhere
 //! nothing is told.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
@@ -70,14 +71,14 @@ fn line(what: &str, done: u64, total: Option<u64>, elapsed: Duration) -> String 
     if elapsed < SETTLED || done == 0 {
         return line;
     }
-    let rate = u128::from(done) * 1_000 / milliseconds;
-    line.push_str(&match rate {
-        0 => format!(", {}/min", u128::from(done) * 60_000 / milliseconds),
-        rate => format!(", {rate}/s"),
-    });
+    // Writing to a string does not fail.
+    let _ = match u128::from(done) * 1_000 / milliseconds {
+        0 => write!(line, ", {}/min", u128::from(done) * 60_000 / milliseconds),
+        rate => write!(line, ", {rate}/s"),
+    };
     if let Some(total) = total {
         let left = u128::from(total - done) * milliseconds / u128::from(done) / 1_000;
-        line.push_str(&format!(", {} left", rough(left)));
+        let _ = write!(line, ", {} left", rough(left));
     }
     line
 }

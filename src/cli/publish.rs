@@ -125,7 +125,9 @@ impl Publish {
             faults.extend(wrong);
             faults.sort_by_key(NoCommand::line);
             if faults.is_empty() {
-                unchecked.iter().for_each(|line| complain(line));
+                for line in unchecked {
+                    complain(&line);
+                }
             }
         }
         if faults.is_empty() { Ok(commands) } else { Err(CommandError::NoCommand(told(&faults, self.file.as_deref()))) }

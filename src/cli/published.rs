@@ -1,5 +1,6 @@
 //! What became of commands that were to be published, where not all were, and how to go on without doing anything twice.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::domain::command_id::CommandId;
@@ -56,7 +57,8 @@ impl Published<'_> {
         let count = self.of(fate).count();
         let mut list = self.of(fate).take(MOST).map(name).collect::<Vec<_>>().join(", ");
         if count > MOST {
-            list.push_str(&format!(" and {} more", count - MOST));
+            // Writing to a string does not fail.
+            let _ = write!(list, " and {} more", count - MOST);
         }
         (count > 0).then_some(list)
     }

@@ -40,8 +40,8 @@ fn what_is_no_command_is_told_with_its_line() {
         (format!("{good}\n{{\"type\":\"payment\"}}"), "2: missing field `operation` (invalid_field)"),
         (format!("\n{good} 1"), "2: the body is a number, not an object with the fields of a command"),
     ] {
-        let told =
-            read_all(&text).unwrap_err().iter().map(|fault| format!("{}: {fault}", fault.line())).collect::<String>();
+        let faults = read_all(&text).unwrap_err();
+        let told = format!("{}: {}", faults[0].line(), faults[0]);
         assert!(told.starts_with(error), "{text}: {told}");
     }
     let three = read_all(&format!("1\n{good}\n2\n{{\n]")).unwrap_err();

@@ -296,8 +296,7 @@ impl Host {
                     let total = last.map(|last| last.saturating_sub(from));
                     progress(LedgerRead { done: offset.saturating_sub(from), total });
                 }
-                Health::CatchingUp(_) => {}
-                Health::Lagging => {}
+                Health::CatchingUp(_) | Health::Lagging => {}
             }
             match timeout(SILENCE, health.changed()).await {
                 Ok(Ok(())) => {}

@@ -174,8 +174,8 @@ async fn a_search_reads_the_messages_that_are_noted_and_what_came_after() {
     };
     assert_eq!(found("order-1", &of_first).await.unwrap(), [1]);
     // What is said to be noted is not searched.
-    let none = NotedCalls { offsets: Vec::new(), ..of_first.clone() };
-    assert_eq!(found("order-1", &none).await.unwrap(), [0; 0]);
+    let nowhere = NotedCalls { offsets: Vec::new(), ..of_first.clone() };
+    assert_eq!(found("order-1", &nowhere).await.unwrap(), [0; 0]);
 
     // Not noted yet: it is read from the checkpoint on.
     let is_found =

@@ -310,7 +310,7 @@ fn runs(offsets: &[u64]) -> Vec<RangeInclusive<u64>> {
     for offset in offsets {
         match runs.last_mut() {
             Some(run) if offset - run.end() <= CLOSE && offset - run.start() < u64::from(PREFETCH) => {
-                *run = *run.start()..=*offset
+                *run = *run.start()..=*offset;
             }
             _ => runs.push(*offset..=*offset),
         }
