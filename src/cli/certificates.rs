@@ -1,9 +1,10 @@
 //! The certificates that the configuration names: those that are over, and those that soon will be.
 //!
 //! A certificate of ferryd's own that is over is a fault, for nobody takes it any more. So is a file of authorities none of which is good
-//! any more: whatever it was named for, it serves nothing. One of several authorities is a warning, because bundles keep old ones for
-//! as long as somebody may still need them, and connections are made by the others. A certificate behind ferryd's own in its chain is a
-//! warning as well: the other side may know another way to an authority.
+//! any more: nothing is issued under them, so it ends with what they issued before, although TLS does not look at the dates of an authority
+//! that it is told to trust. One of several authorities is a warning, because bundles keep old ones for as long as somebody may still need
+//! them, and connections are made by the others. A certificate behind ferryd's own in its chain is a warning as well: the other side may
+//! know another way to an authority.
 
 use std::path::{Path, PathBuf};
 

@@ -59,10 +59,10 @@ impl Run {
 async fn serve(setup: Setup) -> Result<(), CommandError> {
     let Setup { config, registry } = setup;
     info!(version = env!("CARGO_PKG_VERSION"), providers = registry.iter().count(), "starting");
-    warn_at_start(&config, &registry);
     let stop = CancellationToken::new();
     let grace = config.shutdown.grace;
     let signals = tokio::spawn(follow_signals(stop.clone(), grace)?);
+    warn_at_start(&config, &registry);
     let amqp = AmqpSettings::from(&config.amqp);
     let ledger = ledger_setup(&config, &registry)?;
     let host_token = host_token(&config)?;

@@ -204,6 +204,24 @@ async fn what_is_accepted_is_well_and_what_is_not_reached_has_a_code_of_its_own(
 }
 
 #[tokio::test]
+async fn an_authority_that_is_over_is_a_fault_although_what_it_issued_is_still_taken() {
+    let authority = Authority::expired();
+    let server = TlsServer::start(authority.issue("localhost"), |_| async {}).await;
+    let text = file("acme", server.address.port(), &authority, "");
+    let setup = Setup::new("amqp://guest:guest@127.0.0.1:1/%2f", "").provider("acme", &text);
+    let (output, report) = report(&setup).await;
+    assert_eq!(output.status.code(), Some(3), "{report:#}");
+    let fault = report["faults"][0].as_str().unwrap();
+    assert!(
+        fault.starts_with("provider acme: ca_file = ") && fault.contains("expired on 2021-01-01T00:00:00Z"),
+        "{fault}"
+    );
+    // TLS does not look at the dates of what it is told to trust.
+    let reached = report["reached"].as_array().unwrap().iter().find(|reached| reached["what"] == "acme");
+    assert_eq!(reached.unwrap()["error"], Value::Null, "{report:#}");
+}
+
+#[tokio::test]
 async fn many_accounts_are_tried_at_the_same_time_and_not_all_at_once() {
     let (authority, gate) = (Authority::new(), Arc::new(Barrier::new(8)));
     let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));

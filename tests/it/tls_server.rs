@@ -31,7 +31,17 @@ pub(crate) struct Identity {
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        Self::of(CertificateParams::default())
+    }
+
+    /// An authority whose own certificate is over.
+    pub(crate) fn expired() -> Self {
         let mut params = CertificateParams::default();
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        Self::of(params)
+    }
+
+    fn of(mut params: CertificateParams) -> Self {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // Told apart by name, as authorities are: one of the same name would be a forger with a bad signature.
         params.distinguished_name.push(DnType::CommonName, format!("authority {}", uuid::Uuid::new_v4()));
