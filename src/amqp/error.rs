@@ -93,7 +93,15 @@ impl BrokerError {
         let stream = stream.to_owned();
         move |source| Self::Stream { stream, source }
     }
+
+    /// Tells whether the broker itself broke (541, internal-error) at reading a stream.
+    pub(super) fn is_internal(&self) -> bool {
+        matches!(self, Self::Stream { source, .. } if CloseCause::from(source).code == Some(INTERNAL_ERROR))
+    }
 }
+
+/// The reply code for a broker that broke at what it was asked.
+const INTERNAL_ERROR: u16 = 541;
 
 /// The cause of an error at reading a stream and the command that mends it, where the broker's words tell; else nothing.
 fn stream_hint(stream: &str, error: &lapin::Error) -> String {
@@ -111,6 +119,12 @@ fn stream_hint(stream: &str, error: &lapin::Error) -> String {
              as when the stream was declared before all of them were there. On the node that has it (`rabbitmq-streams \
              stream_status {stream}`), run `rabbitmq-streams add_replica {stream} <node>` for each other node"
         )
+    } else if CloseCause::from(error).code == Some(INTERNAL_ERROR) {
+        format!(
+            "; the broker broke at it, as RabbitMQ 3.10 does where the stream was declared before this node was in the \
+             cluster: if `rabbitmq-streams stream_status {stream}` on another node does not list this one, let no ferryd \
+             connect to it, run `rabbitmq-streams add_replica {stream} <node>` there, and wait half a minute"
+        )
     } else if says(&["Stream coordinator unavailable"]) {
         "; most of the nodes that coordinate streams are down: bring them back".to_owned()
     } else {
@@ -120,7 +134,7 @@ fn stream_hint(stream: &str, error: &lapin::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPSoftError};
+    use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
     use super::*;
 
@@ -142,6 +156,14 @@ mod tests {
             assert!(told.starts_with("read stream ferry.ledger: ") && told.contains(text), "{told}");
             assert!(told.contains(hint), "{told}");
         }
+    }
+
+    #[test]
+    fn a_broker_that_breaks_at_reading_a_stream_has_a_hint_too() {
+        let error = AMQPError::new(AMQPErrorKind::Hard(AMQPHardError::INTERNALERROR), "INTERNAL_ERROR".into());
+        let error = BrokerError::reading("ferry.ledger")(lapin::Error::from(lapin::ErrorKind::ProtocolError(error)));
+        assert!(error.is_internal());
+        assert!(error.to_string().contains("run `rabbitmq-streams add_replica ferry.ledger <node>`"), "{error}");
     }
 
     #[test]

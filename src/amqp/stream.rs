@@ -31,6 +31,8 @@ const ACK_WITHIN: Duration = Duration::from_secs(2);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// How long the broker may take to begin a reader: a stream without a leader never answers.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest wait for the cause of a session's end to reach the channels on it.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// After so long on a session over which a stream can't be read, a new session is begun: it may reach another node, which has a
 /// replica of the stream.
 const RECONNECT_AFTER: Duration = Duration::from_secs(30);
@@ -161,11 +163,18 @@ impl Stream {
         loop {
             let session = self.broker.session().await?;
             let attaching = timeout(ATTACH_TIMEOUT, Reader::attach(&session, &self.queue, self.place, self.prefetch));
+            let mut attaching = std::pin::pin!(attaching);
             let late =
                 |_| Err(BrokerError::StreamTimeout { stream: self.queue.as_str().to_owned(), after: ATTACH_TIMEOUT });
             let attached = tokio::select! {
-                attached = attaching => attached.unwrap_or_else(late),
+                attached = &mut attaching => attached.unwrap_or_else(late),
                 () = session.ended() => {
+                    // Where it ended because of this, the cause is worth telling.
+                    if let Ok(Ok(Err(error))) = timeout(LAST_WORDS, attaching).await
+                        && error.is_internal()
+                    {
+                        warn!(stream = %self.queue, %error, "failed to read a stream; trying again");
+                    }
                     (begun, pause) = (Instant::now(), PAUSES.0);
                     continue;
                 }
