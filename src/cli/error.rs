@@ -149,7 +149,7 @@ impl CommandError {
             | Self::Daemon(_)
             | Self::Listen(_)
             | Self::HostToken(_) => Exit::Configuration,
-            Self::Operator(OperatorError::Broker(_)) => Exit::Broker,
+            Self::Operator(OperatorError::Broker(_) | OperatorError::Management(_)) => Exit::Broker,
             Self::NotEnded { .. }
             | Self::StillOpen { .. }
             | Self::Operator(

@@ -34,6 +34,7 @@ mod provider_folder;
 mod publish;
 mod published;
 mod publishers;
+mod replicas;
 pub mod run;
 mod sandbox;
 mod schema;

@@ -8,10 +8,12 @@ use serde_json::json;
 use super::desk::Desk;
 use super::error::CommandError;
 use super::output::Output;
+use super::replicas::{find_replicas, print_replicas};
 use crate::amqp::declare::{Declared, declare};
 use crate::amqp::topology::{self, Subscriber};
 use crate::operator::OperatorError;
 use crate::operator::queues::{calling_back, retry_groups};
+use crate::operator::replicas::ReplicaReport;
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
@@ -25,7 +27,9 @@ Examples:
   ferryd topology apply
   ferryd topology apply --json | jq '.different'
 
-`ferryd run` does the same at its start. What exists with other arguments is left as it is and listed.";
+`ferryd run` does the same at its start. What exists with other arguments is left as it is and listed.
+With `amqp.management_url` it also tells which queue or stream of a cluster has fewer replicas than there are nodes, because it was
+declared while some were missing, and prints the commands that add them. So apply when all nodes are up.";
 
 /// The exchanges, queues and bindings that ferryd works with.
 #[derive(Debug, Subcommand)]
@@ -49,7 +53,7 @@ pub struct Export {
 /// The arguments of `apply`.
 #[derive(Debug, Args)]
 pub struct Apply {
-    /// Print JSON: `exchanges`, `queues`, `bindings` (how many), `different` (names)
+    /// Print JSON: `exchanges`, `queues`, `bindings` (how many), `different` (names), `replicas`
     #[arg(long)]
     json: bool,
 }
@@ -65,7 +69,10 @@ impl Topology {
             }
             Self::Apply(Apply { json }) => {
                 let declared = desk.runtime.block_on(apply(&desk, &topology))?;
-                print(&topology, &declared, json, out)
+                let found = desk.runtime.block_on(find_replicas(&desk, &topology));
+                print(&topology, &declared, found.as_ref().ok().and_then(Option::as_ref), json, out)?;
+                let replicas = found?;
+                if json { Ok(()) } else { print_replicas(replicas.as_ref(), out) }
             }
         }
     }
@@ -91,11 +98,19 @@ async fn apply(desk: &Desk, topology: &topology::Topology) -> Result<Declared, O
     Ok(declared)
 }
 
-fn print(topology: &topology::Topology, declared: &Declared, json: bool, out: &mut Output) -> Result<(), CommandError> {
+fn print(
+    topology: &topology::Topology,
+    declared: &Declared,
+    replicas: Option<&ReplicaReport>,
+    json: bool,
+    out: &mut Output,
+) -> Result<(), CommandError> {
     let (exchanges, queues, bindings) = (topology.exchanges.len(), topology.queues.len(), topology.bindings.len());
     let different = &declared.different;
     if json {
-        let report = json!({ "exchanges": exchanges, "queues": queues, "bindings": bindings, "different": different });
+        let report = json!({
+            "exchanges": exchanges, "queues": queues, "bindings": bindings, "different": different, "replicas": replicas,
+        });
         return Ok(out.json(&report)?);
     }
     out.line(format!("{exchanges} exchanges, {queues} queues and {bindings} bindings are there"))?;

@@ -106,3 +106,19 @@ fn the_first_address_stands_for_the_cluster_as_the_only_one_did() {
     let nodes: Vec<_> = three.each_node().map(|node| node.address()).collect();
     assert_eq!(nodes, ["amqps://one:5671/shop", "amqps://two:5671/shop", "amqps://three:5671/shop"]);
 }
+
+#[test]
+fn the_management_api_has_a_user_where_the_broker_takes_a_certificate_and_its_password_is_not_shown() {
+    let files = "client_cert_file = 'c.pem'\nclient_key_file = 'k.pem'";
+    let text = |url: &str| {
+        format!("[amqp]\nuri = 'amqps://one/%2f?auth_mechanism=external'\n{files}\nmanagement_url = '{url}'")
+    };
+    let refused = faults(&text("https://one:15671"), &[]);
+    let expected = "amqp.management_url: needs a user: amqp.uri logs in by the client certificate, so write https://user:password@host:15671";
+    assert_eq!(refused, format!("/etc/ferryd/ferryd.toml:5: {expected}"));
+    let config = read(&text("https://monitor:${env:PW}@one:15671"), &[("PW", "hunter2")]).unwrap();
+    assert_eq!(config.amqp.management_url.as_ref().unwrap().expose(), "https://monitor:hunter2@one:15671");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let refused = faults("[amqp]\nmanagement_url = 'http://u:hunter2@one:15672'", &[]);
+    assert!(refused.contains(":2: amqp.management_url: is not https") && !refused.contains("hunter2"), "{refused}");
+}

@@ -111,7 +111,7 @@ impl TryFrom<String> for AmqpUri {
 }
 
 /// Without the password, unless it is the one that every fresh installation has.
-fn redact(mut url: url::Url) -> String {
+pub(super) fn redact(mut url: url::Url) -> String {
     if url.password().is_some_and(|password| password != "guest") {
         // Fails only for addresses without a host, which are refused before.
         url.set_password(Some("***")).ok();

@@ -71,6 +71,7 @@ fn amqp(amqp: &Amqp) -> Vec<Broken> {
         broken.push(rule("amqp.max_unconfirmed", "write a whole number from 1 to 65535"));
     }
     broken.extend(user(amqp));
+    broken.extend(management(amqp));
     broken.extend(certificates(amqp));
     broken
 }
@@ -99,6 +100,16 @@ fn addresses(amqp: &Amqp) -> Vec<Broken> {
         }
     }
     broken
+}
+
+/// A client certificate says nothing to the management API.
+fn management(amqp: &Amqp) -> Option<Broken> {
+    let has_user = amqp.management_url.as_ref()?.expose().contains('@');
+    let message = format!(
+        "needs a user: {} logs in by the client certificate, so write https://user:password@host:15671",
+        amqp.key_of_address(0)
+    );
+    (amqp.first_address().is_external() && !has_user).then(|| rule("amqp.management_url", message))
 }
 
 /// How an address logs in, in words.

@@ -12,10 +12,13 @@ use super::{Config, Environment, check, placeholder};
 use crate::domain::name::excerpt;
 
 /// Keys whose values are never shown, and may hold `${…}`.
-const SECRETS: [&str; 4] = [URI, URIS, TOKENS, TOKEN_KEYS];
+const SECRETS: [&str; 5] = [URI, URIS, MANAGEMENT_URL, TOKENS, TOKEN_KEYS];
 
 /// A secret address.
 const URI: &str = "amqp.uri";
+
+/// Another secret address.
+const MANAGEMENT_URL: &str = "amqp.management_url";
 
 /// A list of secret addresses, in the place of [`URI`].
 const URIS: &str = "amqp.uris";
@@ -116,7 +119,7 @@ impl<'a> Layers<'a> {
         let listed = [TOKEN_KEYS, URIS]
             .into_iter()
             .flat_map(|list| (0..length(list)).map(move |index| format!("{list}[{index}]")));
-        tokens.chain(listed).chain([URI.to_owned()]).map(|key| parse_steps(&key)).collect()
+        tokens.chain(listed).chain([URI, MANAGEMENT_URL].map(str::to_owned)).map(|key| parse_steps(&key)).collect()
     }
 
     /// Only one of the two keys for addresses says where the broker is; an empty list says nothing.

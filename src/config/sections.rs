@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::amqp_uri::AmqpUri;
-use super::{Environment, human};
+use super::{Environment, ManagementUrl, human};
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::nodes::NodeAddresses;
 use crate::domain::lifecycle::State;
@@ -29,6 +29,10 @@ pub struct Amqp {
     /// All name the same user and virtual host. The first also names the ledger's index on this host, so keep it first.
     /// Default: none, and `uri` is the only one. Environment: `FERRYD_AMQP__URIS`, separated by commas.
     pub uris: Vec<AmqpUri>,
+    /// The address of the broker's management API, `https://`, or `http://` on this machine, from which `ferryd topology apply` learns
+    /// how many replicas queues and streams have. The user is that of `uri`, or one in the address; it needs the tag `monitoring`. May
+    /// hold `${env:NAME}` and `${file:/path}`. Default: none. Environment: `FERRYD_AMQP__MANAGEMENT_URL`.
+    pub management_url: Option<ManagementUrl>,
     /// Allows `amqp://` to another host than this one, where everybody on the way can read and change what is sent:
     /// the password, commands and events. Default false. Environment: `FERRYD_AMQP__ALLOW_PLAINTEXT`.
     pub allow_plaintext: bool,
@@ -71,6 +75,7 @@ impl Default for Amqp {
         Self {
             uri: AmqpUri::default(),
             uris: Vec::new(),
+            management_url: None,
             allow_plaintext: false,
             user: None,
             ca_file: None,

@@ -123,6 +123,9 @@ pub enum OperatorError {
         /// For how long was waited.
         after: Duration,
     },
+    /// The management API does not tell what it is asked.
+    #[error(transparent)]
+    Management(#[from] super::management::ManagementError),
     /// A name that AMQP does not take.
     #[error("{0}")]
     Name(#[from] crate::amqp::message::TooLong),
