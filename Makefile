@@ -1,6 +1,6 @@
 # `make` prints this list. CI calls the same targets as a person.
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down fmt lint doc test test-trixie test-interop test-emulators audit fuzz chaos bench check clean
+.PHONY: help build demo up down fmt lint doc test test-trixie test-cluster test-interop test-emulators audit fuzz chaos bench check clean
 
 export CARGO ?= cargo
 # The RabbitMQ of demo, test, chaos and bench: this machine's, or that of a release of Debian: RABBITMQ=trixie
@@ -47,6 +47,10 @@ test: ## All tests, on a RabbitMQ node of their own (installed when missing; RAB
 test-trixie: ## The tests that lean most on the broker, on Debian trixie's RabbitMQ (root installs it: 35 s, 430 MB)
 	$(MAKE) test RABBITMQ=trixie TESTS="broker_settings:: carry:: ledger:: outage:: poison:: race:: schedule:: webhooks::calls::"
 
+test-cluster: ## Kill, freeze and cut off the nodes of a cluster of three under load (ten minutes; part of chaos)
+	rabbitmq/node install
+	$(CARGO) test --locked --features failpoints --test it -- --ignored --nocapture cluster::
+
 test-interop: ## Hold webhook signatures against the providers' own libraries (needs Python and Node.js)
 	$(CARGO) test --locked --features failpoints --test it --no-run
 	tests/interop/run
@@ -64,7 +68,7 @@ fuzz: ## Fuzz what reads input from outside, each target for FUZZ_SECONDS=60 (in
 
 chaos: ## Kill daemons and brokers, many times at random moments (minutes; FERRYD_CHAOS_KILLS=300)
 	rabbitmq/node install
-	$(CARGO) test --locked --features failpoints --test it -- --include-ignored chaos:: crash:: outage:: link:: shutdown::
+	$(CARGO) test --locked --features failpoints --test it -- --include-ignored chaos:: crash:: outage:: link:: shutdown:: cluster::
 
 bench: ## Throughput, latency and memory beside a minimal consumer (about 9 min; BENCH=--quick: half a minute)
 	rabbitmq/node install

@@ -21,6 +21,7 @@ mod carry;
 mod chaos;
 mod check;
 mod check_connect;
+mod cluster;
 mod contract;
 mod contradictions;
 mod copies;

@@ -2,6 +2,7 @@
 //! it, ferryd as a process, and a core application.
 
 pub(crate) mod broker;
+pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod events;
 pub(crate) mod node;

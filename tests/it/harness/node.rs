@@ -62,7 +62,12 @@ impl Node {
 
     /// Another node, in a cluster with this one.
     pub(crate) async fn joined(&self) -> Self {
-        Self::private_with(&["--join", self.control.dir.to_str().unwrap()]).await
+        self.joined_with(&[]).await
+    }
+
+    /// The same with further options of `rabbitmq/node start`.
+    pub(crate) async fn joined_with(&self, options: &[&str]) -> Self {
+        Self::private_with(&[&["--join", self.control.dir.to_str().unwrap()], options].concat()).await
     }
 
     /// Sends the replicas that another node has of the streams that this one leads nothing more, or goes on. They fall behind, and
@@ -78,6 +83,11 @@ impl Node {
               [ok = sys:{word}(P) || P <- Readers]"
         ))
         .await;
+    }
+
+    /// The beginning of a shell's command line that runs a program of RabbitMQ, such as `rabbitmq-queues`, against the node.
+    pub(crate) fn tool(&self, program: &str) -> String {
+        format!("'{SCRIPT}' tool --dir '{}' {program}", self.control.dir.display())
     }
 
     /// The address where clients connect.
@@ -150,6 +160,11 @@ impl Node {
         // A channel of RabbitMQ 3.10 reads the one, and of 4.0 the other.
         let both = "application:set_env(rabbit, Key, Bytes), persistent_term:put(Key, Bytes)";
         self.eval(&format!("Key = max_message_size, Bytes = {bytes}, {both}")).await;
+    }
+
+    /// Evaluates an Erlang expression in a node that may not be able to.
+    pub(crate) async fn try_eval(&self, expression: &str) -> Result<String, String> {
+        self.control.attempt("eval", &[expression]).await
     }
 
     /// Lets the node believe that it has used up its memory: it then blocks every connection that publishes.

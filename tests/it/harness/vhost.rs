@@ -26,6 +26,11 @@ impl Vhost {
         Self { name, port, control }
     }
 
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where clients connect.
     pub(crate) fn uri(&self) -> String {
         self.uri_at(SocketAddr::from(([127, 0, 0, 1], self.port)))

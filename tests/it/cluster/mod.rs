@@ -1,0 +1,155 @@
+//! Three nodes, two daemons and publishers with confirm: nodes are killed, frozen and cut off, and nothing is lost or done twice.
+//! Takes ten minutes: `make test-cluster` runs it.
+
+mod ends;
+mod publisher;
+mod replicas;
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::cluster::{Cluster, NODES};
+use crate::harness::daemon::Daemon;
+use crate::harness::wait::eventually;
+use crate::load::file;
+use crate::rig::{Rig, SOON};
+use ends::{EndsSubscriber, SeenEnds};
+use publisher::{ConfirmedCommand, publish_steadily};
+
+/// How often the node is killed that leads a queue or a stream.
+const KILLS: usize = 10;
+/// For how long a node hangs.
+const FROZEN: Duration = Duration::from_mins(2);
+/// For how long a node is cut off from the others.
+const APART: Duration = Duration::from_mins(1);
+/// How often each publisher publishes. There is one for each node.
+const PACE: Duration = Duration::from_millis(100);
+/// So many ends have to come before the next thing happens: a few seconds of them.
+const GOES_ON: usize = 60;
+/// The most that ends may be apart when a node is lost, in the median.
+const GAP: Duration = Duration::from_secs(2);
+/// Where a node was lost, retries can stand still for a while.
+const LONG: Duration = Duration::from_mins(5);
+
+/// The way in which a node is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// The node is killed, and started again once the others go on.
+    Killed,
+    /// The node hangs with its connections open, as a machine does that swaps or is paused. A node that is stopped in order says
+    /// goodbye to everybody, which is easier, and is what a kill looks like to the others.
+    Frozen,
+    /// The node and its clients reach each other, and not the other nodes.
+    CutOff,
+}
+
+/// Nodes are lost over a load that goes on.
+struct Trial {
+    cluster: Cluster,
+    rig: Rig,
+    seen: SeenEnds,
+    /// After each loss: the longest time without an end until the cluster was whole again.
+    gaps: Vec<Duration>,
+}
+
+impl Trial {
+    /// Waits until ends come, as many as a few seconds of the load bring.
+    async fn await_ends(&self) {
+        let so_far = self.seen.count();
+        eventually(LONG, "commands end", async || (self.seen.count() > so_far + GOES_ON).then_some(())).await;
+    }
+
+    /// Loses the node that leads a queue or a stream, and has it back.
+    async fn lose_leader(&mut self, loss: Loss, queue: &str) {
+        let leader = self.cluster.leader(&self.rig.vhost, queue).await;
+        let (node, at) = (self.cluster.node(leader), Instant::now());
+        match loss {
+            Loss::Killed => {
+                node.kill9().await;
+                self.await_ends().await;
+                node.start().await;
+            }
+            Loss::Frozen => {
+                self.cluster.freeze(leader);
+                sleep_until(at + FROZEN).await;
+                self.cluster.thaw(leader);
+            }
+            Loss::CutOff => {
+                self.cluster.isolate(leader).await;
+                sleep_until(at + APART).await;
+                self.cluster.reunite(leader).await;
+            }
+        }
+        self.cluster.await_whole(&self.rig.vhost).await;
+        self.await_ends().await;
+        let gap = self.seen.longest_gap(at, Instant::now());
+        let (gap_ms, whole_s) = (gap.as_millis(), at.elapsed().as_secs());
+        eprintln!("{loss:?}, node {leader}, the leader of {queue}: {gap_ms} ms without an end, over after {whole_s} s");
+        self.gaps.push(gap);
+    }
+
+    /// Holds what became of the commands against what is promised. Returns the number of those that ended more than once: the event
+    /// was published again, by somebody who could not know of the first.
+    async fn verify(&self, confirmed: &[ConfirmedCommand]) -> usize {
+        let ended = async || confirmed.iter().all(|command| !self.seen.of(&command.id).is_empty()).then_some(());
+        eventually(LONG, "every command ends", ended).await;
+        let counted = self.rig.sandbox.calls();
+        let mut repeated = 0;
+        for ConfirmedCommand { id, has_key, .. } in confirmed {
+            let (ends, calls) = (self.seen.of(id), counted.ids.get(id).copied().unwrap_or_default());
+            let told = format!("{id}: {ends:?} {calls:?}\n{:#?}", self.rig.events.of(id));
+            assert!(ends.iter().all(|(state, _)| state == "completed"), "{told}");
+            assert_eq!(calls.acted, 1, "{told}");
+            assert!(*has_key || calls.calls == 1, "called twice without a key: {told}");
+            repeated += usize::from(ends.len() > 1);
+        }
+        repeated
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes ten minutes; `make test-cluster` runs it"]
+async fn a_cluster_that_loses_its_leaders_loses_no_command_and_nothing_is_acted_upon_twice() {
+    let cluster = Cluster::start().await;
+    let rig = Rig::on(cluster.node(0), "", &file("max_in_flight = 24")).await;
+    let uris = cluster.uris(&rig.vhost);
+    let rig = rig.env("FERRYD_AMQP__URI", "").env("FERRYD_AMQP__URIS", &uris.join(","));
+    let daemons: Vec<Daemon> = join_all([rig.setup.start_ready(), rig.setup.start_ready()]).await;
+    let subscriber = EndsSubscriber::follow(&uris).await;
+    cluster.settle().await;
+    let stop = CancellationToken::new();
+    let publishers = (0..NODES).map(|place| {
+        let uris = uris.iter().cycle().skip(place).take(NODES).cloned().collect();
+        tokio::spawn(publish_steadily(format!("from-{place}"), uris, PACE, stop.clone()))
+    });
+    let publishers: Vec<_> = publishers.collect();
+    let mut trial = Trial { cluster, rig, seen: subscriber.seen.clone(), gaps: Vec::new() };
+    trial.await_ends().await;
+    for kill in 0..KILLS {
+        trial.lose_leader(Loss::Killed, ["ferry.commands.acme", "ferry.ledger"][kill % 2]).await;
+    }
+    trial.lose_leader(Loss::Frozen, "ferry.commands.acme").await;
+    trial.lose_leader(Loss::CutOff, "ferry.ledger").await;
+    stop.cancel();
+    let confirmed: Vec<_> = join_all(publishers).await.into_iter().flat_map(Result::unwrap).collect();
+    let repeated = trial.verify(&confirmed).await;
+    let slowest = confirmed.iter().map(|command| command.within).max().unwrap_or_default();
+    let mut gaps = trial.gaps.clone();
+    gaps.sort_unstable();
+    let (median, longest) = (gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
+    let numbers = [median, longest, slowest].map(|time| time.as_millis());
+    let commands = confirmed.len();
+    eprintln!(
+        "{commands} commands, {repeated} of them with a repeated end; ms without an end: median {}, longest {}; slowest confirm {} ms",
+        numbers[0], numbers[1], numbers[2]
+    );
+    assert!(median <= GAP, "{gaps:?}");
+    for daemon in &daemons {
+        assert!(daemon.exit_status().is_none() && !daemon.log_text().contains("panicked"));
+        daemon.sigterm();
+        assert!(daemon.wait(SOON).await.success());
+    }
+}

@@ -1,0 +1,118 @@
+//! Three RabbitMQ nodes in one cluster, of which one is killed, frozen, or cut off from the others.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::node::Node;
+use super::vhost::Vhost;
+use super::wait::eventually;
+
+/// The number of nodes. It is the smallest that outlives the loss of one.
+pub(crate) const NODES: usize = 3;
+
+/// The longest time for a node that was away to be a full member again.
+const MEMBER_WITHIN: Duration = Duration::from_mins(4);
+
+/// Three nodes in one cluster. They end when this value is dropped or the test process ends.
+pub(crate) struct Cluster {
+    nodes: [Node; NODES],
+    /// What the nodes are called in the cluster.
+    names: Vec<String>,
+}
+
+impl Cluster {
+    /// Starts the nodes, one after the other, and waits until each knows the others.
+    pub(crate) async fn start() -> Self {
+        let first = Node::private().await;
+        let (second, third) = (first.joined().await, first.joined().await);
+        let nodes = [first, second, third];
+        let names = join_all(nodes.iter().map(async |node| node.eval("node()").await.trim().to_owned())).await;
+        let cluster = Self { nodes, names };
+        cluster.await_members().await;
+        cluster
+    }
+
+    /// A node by its place.
+    pub(crate) fn node(&self, place: usize) -> &Node {
+        &self.nodes[place]
+    }
+
+    /// Where clients of a virtual host connect: one address for each node.
+    pub(crate) fn uris(&self, vhost: &Vhost) -> Vec<String> {
+        self.nodes.iter().map(|node| vhost.uri_at(node.address())).collect()
+    }
+
+    /// The place of the node that leads a queue or a stream.
+    pub(crate) async fn leader(&self, vhost: &Vhost, queue: &str) -> usize {
+        let vhost = vhost.name();
+        let found = self.nodes[0]
+            .eval(&format!(
+                r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)),
+                   case amqqueue:get_pid(Q) of {{_, Leader}} -> Leader; Writer -> node(Writer) end"#
+            ))
+            .await;
+        self.names.iter().position(|name| name == found.trim()).unwrap()
+    }
+
+    /// Waits until every node runs, knows the others, and has its replicas of all queues and streams of a virtual host.
+    pub(crate) async fn await_whole(&self, vhost: &Vhost) {
+        self.await_members().await;
+        let vhost = vhost.name();
+        let lacking = format!(
+            r#"lists:sum([1 || Q <- rabbit_amqqueue:list(<<"{vhost}">>),
+               [{{online, Online}}] <- [rabbit_amqqueue:info(Q, [online])], length(Online) < {NODES}])"#
+        );
+        let whole = async || (self.nodes[0].try_eval(&lacking).await.ok()?.trim() == "0").then_some(());
+        eventually(MEMBER_WITHIN, "every queue has all its replicas", whole).await;
+    }
+
+    async fn await_members(&self) {
+        // Renamed after RabbitMQ 3.10.
+        let known = format!(
+            "Running = case erlang:function_exported(rabbit_nodes, list_running, 0) of
+               true -> rabbit_nodes:list_running(); false -> rabbit_nodes:all_running() end,
+             length(Running) =:= {NODES} andalso rabbit_node_monitor:partitions() =:= []"
+        );
+        for node in &self.nodes {
+            let probe = async || (node.try_eval(&known).await.ok()?.trim() == "true").then_some(());
+            eventually(MEMBER_WITHIN, "a node knows the others", probe).await;
+        }
+    }
+
+    /// Makes the queues declared so far survive [`Node::kill9`].
+    pub(crate) async fn settle(&self) {
+        join_all(self.nodes.iter().map(Node::settle)).await;
+    }
+
+    /// Stops a node in the middle of whatever it does, as a machine that hangs: its connections stay, and nothing answers.
+    pub(crate) fn freeze(&self, place: usize) {
+        kill(Pid::from_raw(self.nodes[place].pid()), Signal::SIGSTOP).unwrap();
+    }
+
+    /// Lets a node go on that was frozen.
+    pub(crate) fn thaw(&self, place: usize) {
+        kill(Pid::from_raw(self.nodes[place].pid()), Signal::SIGCONT).unwrap();
+    }
+
+    /// Cuts a node off from the others; its clients reach it still. The nodes no longer take each other's cookie, so that the
+    /// connections that are closed here can't be made anew from either side.
+    pub(crate) async fn isolate(&self, place: usize) {
+        self.set_cookie(place, "no_cookie_of_theirs", "erlang:disconnect_node(Other)").await;
+    }
+
+    /// Lets a node that was cut off reach the others again.
+    pub(crate) async fn reunite(&self, place: usize) {
+        self.set_cookie(place, "erlang:get_cookie()", "true").await;
+    }
+
+    async fn set_cookie(&self, place: usize, cookie: &str, then: &str) {
+        let others = self.names.iter().enumerate().filter(|(other, _)| *other != place);
+        let others: Vec<_> = others.map(|(_, name)| format!("'{name}'")).collect();
+        let others = others.join(", ");
+        let each = format!("[begin true = erlang:set_cookie(Other, {cookie}), {then} end || Other <- [{others}]]");
+        self.nodes[place].eval(&each).await;
+    }
+}
