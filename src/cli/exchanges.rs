@@ -13,10 +13,10 @@ use super::output::{Output, complain};
 use crate::config::human::{format_duration, parse_duration};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
-use crate::ledger::exchanges::{Found, Window, find, spans};
+use crate::ledger::exchanges::{Found, Window, find, find_on, spans};
 use crate::ledger::index::NotedCalls;
-use crate::operator::OperatorError;
 use crate::operator::register::Register;
+use crate::operator::{Operator, OperatorError};
 use crate::redact::{Headers, told};
 use crate::transport::exchange_log::{Exchange, Sent};
 
@@ -54,19 +54,36 @@ pub struct Exchanges {
 impl Exchanges {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let desk = Desk::open(config)?;
-        desk.runtime.block_on(async {
+        let found = desk.runtime.block_on(async {
             match desk.register().await {
                 Ok(register) => {
-                    let place = self.place(&register).await;
+                    let found = self.find_known(&desk, &register).await;
                     register.close().await;
-                    let (windows, noted) = place?;
-                    self.show(&desk, &windows, noted.as_ref(), out).await
+                    found
                 }
-                Err(CommandError::NoLedger) => self.show(&desk, &self.windows(None)?, None, out).await,
+                Err(CommandError::NoLedger) => {
+                    let Operator { amqp, names } = &desk.operator;
+                    let found = find(amqp, &names.exchanges(), &self.id, &self.windows(None)?, None).await;
+                    Ok(found.map_err(OperatorError::from)?)
+                }
                 // Without the ledger nobody can tell whether the command was erased.
                 Err(error) => Err(error),
             }
-        })
+        });
+        self.show(&found?, out)
+    }
+
+    /// Searches where and when the ledger says that the command was called: over the register's connection where it has one, for
+    /// most of the time goes into connecting.
+    async fn find_known(&self, desk: &Desk, register: &Register) -> Result<Found, CommandError> {
+        let (windows, noted) = self.place(register).await?;
+        let Operator { amqp, names } = &desk.operator;
+        let (stream, noted) = (names.exchanges(), noted.as_ref());
+        let found = match register.connection() {
+            Some(connection) => find_on(connection, &stream, &self.id, &windows, noted).await,
+            None => find(amqp, &stream, &self.id, &windows, noted).await,
+        };
+        Ok(found.map_err(OperatorError::from)?)
     }
 
     /// When the command may have been called, and where the index says that its calls are.
@@ -95,16 +112,7 @@ impl Exchanges {
         }
     }
 
-    async fn show(
-        &self,
-        desk: &Desk,
-        windows: &[Window],
-        noted: Option<&NotedCalls>,
-        out: &mut Output,
-    ) -> Result<(), CommandError> {
-        let stream = desk.operator.names.exchanges();
-        let found = find(&desk.operator.amqp, &stream, &self.id, windows, noted).await;
-        let Found { exchanges, complete } = found.map_err(OperatorError::from)?;
+    fn show(&self, Found { exchanges, complete }: &Found, out: &mut Output) -> Result<(), CommandError> {
         if !complete {
             complain("too much to search; there may be more; give a shorter --since");
         }

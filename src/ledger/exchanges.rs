@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use offsets::note_offsets;
-pub use search::{Found, Window, find, spans};
+pub use search::{Found, Window, find, find_on, spans};
 
 use super::packing::pack;
 use crate::amqp::broker::Broker;

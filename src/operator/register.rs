@@ -217,6 +217,15 @@ impl Register {
         }
     }
 
+    /// The connection to the broker, where this process has one for more than reading the ledger.
+    #[must_use]
+    pub fn connection(&self) -> Option<&Connection> {
+        match &self.0 {
+            Role::Host(_) => None,
+            Role::Guest(guest) => Some(guest.sender.connection()),
+        }
+    }
+
     /// Waits until everything is known that is in the ledger now.
     ///
     /// # Errors

@@ -63,6 +63,11 @@ impl Sender {
         self.channel.basic_publish(exchange.clone(), routing_key.clone(), options, body, properties.clone()).await
     }
 
+    /// The connection.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// How long the broker may take to confirm a message.
     pub(super) fn patience(&self) -> Duration {
         self.operator.amqp.publish_timeout

@@ -17,6 +17,7 @@ use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, B
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, Consumer};
 use tokio::time::{Instant, timeout_at};
+use tokio::try_join;
 use uuid::Uuid;
 
 use super::super::index::{CallCheckpoint, NotedCalls};
@@ -86,8 +87,7 @@ pub struct Found {
     pub complete: bool,
 }
 
-/// Finds the exchanges of a command that were made in one of these stretches of time, over a connection of its own. What the
-/// index has `noted` of their [spans](spans) is looked up in it; the rest of the stream is searched by time.
+/// Finds the exchanges of a command as [`find_on`] does, over a connection of its own.
 ///
 /// # Errors
 /// [`BrokerError`] where the broker can't be reached, has no such stream, or is lost.
@@ -98,14 +98,29 @@ pub async fn find(
     windows: &[Window],
     noted: Option<&NotedCalls>,
 ) -> Result<Found, BrokerError> {
-    let deadline = Instant::now() + MOST_TIME;
     let connection = amqp.connect("exchanges").await?;
+    let found = find_on(&connection, stream, command, windows, noted).await;
+    let _ = connection.close(200, "done".into()).await;
+    found
+}
+
+/// Finds the exchanges of a command that were made in one of these stretches of time. What the index has `noted` of their
+/// [spans](spans) is looked up in it; the rest of the stream is searched by time.
+///
+/// # Errors
+/// [`BrokerError`] where the broker has no such stream, or is lost.
+pub async fn find_on(
+    connection: &Connection,
+    stream: &str,
+    command: &CommandId,
+    windows: &[Window],
+    noted: Option<&NotedCalls>,
+) -> Result<Found, BrokerError> {
+    let deadline = Instant::now() + MOST_TIME;
     // An over-long name becomes empty, which the broker refuses.
     let stream = ShortString::try_new(stream).unwrap_or_default();
     let mut search = Search::new(stream, command, merged(windows), deadline);
-    let searched = search.run(&connection, noted).await;
-    let _ = connection.close(200, "done".into()).await;
-    let complete = searched?;
+    let complete = search.run(connection, noted).await?;
     search.found.sort_by_key(|exchange| (exchange.generation, exchange.attempt, exchange.at));
     Ok(Found { exchanges: search.found, complete })
 }
@@ -140,6 +155,7 @@ fn ends(window: &Window) -> u64 {
     u64::try_from(window.to.as_second()).unwrap_or_default().saturating_add(LATER.as_secs())
 }
 
+#[derive(Clone)]
 struct Search {
     stream: ShortString,
     /// What a line of the command holds: nothing in an id is written in another way in JSON.
@@ -171,20 +187,40 @@ impl Search {
 
     /// Searches all windows. Returns false where time or room ran out.
     async fn run(&mut self, connection: &Connection, noted: Option<&NotedCalls>) -> Result<bool, BrokerError> {
-        let mut checkpoint = None;
-        if let Some(noted) = noted {
-            checkpoint = Some(noted.checkpoint);
-            for run in runs(&noted.offsets) {
-                match self.noted_run(&open_channel(connection).await?, run).await? {
-                    Searched::Wholly => {}
-                    Searched::Partly => return Ok(false),
-                    Searched::Missing => {
-                        checkpoint = None;
-                        break;
-                    }
-                }
+        let Some(NotedCalls { offsets, checkpoint }) = noted else {
+            return self.by_time(connection, None).await;
+        };
+        // Side by side, for a stream takes milliseconds to begin.
+        let (mut looked_up, mut after) = (self.clone(), self.clone());
+        let searches =
+            try_join!(looked_up.by_offset(connection, offsets), after.by_time(connection, Some(*checkpoint)))?;
+        match searches {
+            (Searched::Missing, _) => self.by_time(connection, None).await,
+            (searched, is_whole) => {
+                self.found = looked_up.found;
+                after.found.into_iter().for_each(|exchange| keep(&mut self.found, exchange));
+                Ok(is_whole && searched == Searched::Wholly)
             }
         }
+    }
+
+    /// Reads the messages at these offsets.
+    async fn by_offset(&mut self, connection: &Connection, offsets: &[u64]) -> Result<Searched, BrokerError> {
+        for run in runs(offsets) {
+            let searched = self.noted_run(&open_channel(connection).await?, run).await?;
+            if searched != Searched::Wholly {
+                return Ok(searched);
+            }
+        }
+        Ok(Searched::Wholly)
+    }
+
+    /// Searches all windows from the checkpoint on. Returns false where time or room ran out.
+    async fn by_time(
+        &mut self,
+        connection: &Connection,
+        checkpoint: Option<CallCheckpoint>,
+    ) -> Result<bool, BrokerError> {
         for window in self.windows.clone() {
             let Some(place) = unnoted(&window, checkpoint) else { continue };
             if !self.window(&open_channel(connection).await?, window, place).await? {
@@ -288,9 +324,9 @@ impl Search {
             let at = u64::try_from(exchange.at.as_second()).unwrap_or_default();
             let in_window = self.windows.iter().any(|window| (starts(window)..=ends(window)).contains(&at));
             let is_wanted = *exchange.command == self.command && in_window;
-            if is_wanted && !self.found.contains(&exchange) {
+            if is_wanted {
                 self.bytes += line.len();
-                self.found.push(exchange);
+                keep(&mut self.found, exchange);
             }
         }
     }
@@ -301,6 +337,13 @@ impl Search {
 
     fn lost(&self) -> BrokerError {
         BrokerError::Closed { action: format!("read stream {}", self.stream) }
+    }
+}
+
+/// Keeps an exchange, unless it was found before.
+fn keep(found: &mut Vec<Exchange<'static>>, exchange: Exchange<'static>) {
+    if !found.contains(&exchange) {
+        found.push(exchange);
     }
 }
 
