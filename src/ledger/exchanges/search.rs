@@ -192,9 +192,8 @@ impl Search {
         };
         // Side by side, for a stream takes milliseconds to begin.
         let (mut looked_up, mut after) = (self.clone(), self.clone());
-        let searches =
-            try_join!(looked_up.by_offset(connection, offsets), after.by_time(connection, Some(*checkpoint)))?;
-        match searches {
+        let both = try_join!(looked_up.by_offset(connection, offsets), after.by_time(connection, Some(*checkpoint)))?;
+        match both {
             (Searched::Missing, _) => self.by_time(connection, None).await,
             (searched, is_whole) => {
                 self.found = looked_up.found;
@@ -234,7 +233,9 @@ impl Search {
     async fn noted_run(&mut self, channel: &Channel, run: RangeInclusive<u64>) -> Result<Searched, BrokerError> {
         let patience = self.deadline.min(Instant::now() + RUN_PATIENCE);
         let reading = async {
-            let mut consumer = self.consume(channel, Place::Offset(*run.start())).await?;
+            // No more than is wanted: each message may be a mebibyte. A run is never longer than what may be unacked.
+            let prefetch = u16::try_from(run.end() - run.start() + 1).unwrap_or(PREFETCH);
+            let mut consumer = self.consume(channel, Place::Offset(*run.start()), prefetch).await?;
             let mut wanted = *run.start()..=*run.start();
             loop {
                 let delivery = consumer.next().await.ok_or_else(|| self.lost())?.map_err(self.during())?;
@@ -259,7 +260,7 @@ impl Search {
     async fn window(&mut self, channel: &Channel, window: Window, place: Place) -> Result<bool, BrokerError> {
         let marker = ShortString::from(Uuid::now_v7().to_string());
         let opening = async {
-            let consumer = self.consume(channel, place).await?;
+            let consumer = self.consume(channel, place, PREFETCH).await?;
             self.mark(channel, &marker).await?;
             Ok(consumer)
         };
@@ -289,8 +290,8 @@ impl Search {
         Ok(true)
     }
 
-    async fn consume(&self, channel: &Channel, place: Place) -> Result<Consumer, BrokerError> {
-        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.map_err(self.during())?;
+    async fn consume(&self, channel: &Channel, place: Place, prefetch: u16) -> Result<Consumer, BrokerError> {
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(self.during())?;
         let mut arguments = FieldTable::default();
         arguments.insert(OFFSET.into(), place.argument());
         let (tag, options) = (ShortString::default(), BasicConsumeOptions::default());
