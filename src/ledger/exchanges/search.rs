@@ -190,16 +190,24 @@ impl Search {
         let Some(NotedCalls { offsets, checkpoint }) = noted else {
             return self.by_time(connection, None).await;
         };
-        // Side by side, for a stream takes milliseconds to begin.
+        // Side by side, for a stream takes milliseconds to begin. In another stream than the one that was noted, what comes after the
+        // checkpoint may never come.
         let (mut looked_up, mut after) = (self.clone(), self.clone());
-        let both = try_join!(looked_up.by_offset(connection, offsets), after.by_time(connection, Some(*checkpoint)))?;
-        match both {
-            (Searched::Missing, _) => self.by_time(connection, None).await,
-            (searched, is_whole) => {
+        let looking_up = async {
+            match looked_up.by_offset(connection, offsets).await {
+                Ok(Searched::Missing) => Err(None),
+                searched => searched.map_err(Some),
+            }
+        };
+        let searching = async { after.by_time(connection, Some(*checkpoint)).await.map_err(Some) };
+        match try_join!(looking_up, searching) {
+            Ok((searched, is_whole)) => {
                 self.found = looked_up.found;
                 after.found.into_iter().for_each(|exchange| keep(&mut self.found, exchange));
                 Ok(is_whole && searched == Searched::Wholly)
             }
+            Err(None) => self.by_time(connection, None).await,
+            Err(Some(error)) => Err(error),
         }
     }
 

@@ -1,7 +1,9 @@
 //! A TCP proxy that stalls, cuts and refuses connections when told to.
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -22,20 +24,26 @@ pub(crate) struct TcpProxy {
     address: SocketAddr,
     /// Bound and never listening: it keeps the port from others while nobody listens on it.
     _reserved: TcpSocket,
+    shared: Arc<Shared>,
+    /// `None` while connections are refused.
+    listening: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
     target: Mutex<SocketAddr>,
     flow: watch::Sender<Flow>,
-    /// The listener and, inside it, all connections. `None` while connections are refused.
-    serving: Mutex<Option<JoinHandle<()>>>,
+    connections: Mutex<JoinSet<()>>,
 }
 
 impl TcpProxy {
     /// A proxy to `target`.
     pub(crate) fn to(target: SocketAddr) -> Self {
-        let reserved = bind("127.0.0.1:0".parse().unwrap());
+        let reserved = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = reserved.local_addr().unwrap();
         let (flow, _) = watch::channel(Flow::Moving);
-        let proxy = Self { address, _reserved: reserved, target: Mutex::new(target), flow, serving: Mutex::default() };
-        proxy.serve();
+        let shared = Shared { target: Mutex::new(target), flow, connections: Mutex::default() };
+        let proxy = Self { address, _reserved: reserved, shared: Arc::new(shared), listening: Mutex::default() };
+        proxy.listen();
         proxy
     }
 
@@ -46,65 +54,81 @@ impl TcpProxy {
 
     /// Stalls: what was sent is not delivered, and nobody is told.
     pub(crate) fn pause(&self) {
-        self.flow.send_replace(Flow::Stalled);
+        self.shared.flow.send_replace(Flow::Stalled);
     }
 
     /// Everything moves again, and connections are accepted again.
     pub(crate) fn resume(&self) {
-        self.flow.send_replace(Flow::Moving);
-        if self.serving.lock().unwrap().is_none() {
-            self.serve();
+        self.shared.flow.send_replace(Flow::Moving);
+        if self.listening.lock().unwrap().is_none() {
+            self.listen();
         }
     }
 
     /// Closes every connection; new ones are served.
     pub(crate) async fn cut(&self) {
-        self.refuse().await;
-        self.serve();
+        let mut connections = std::mem::take(&mut *self.shared.connections.lock().unwrap());
+        connections.shutdown().await;
     }
 
     /// Closes every connection; new ones lead to another address.
     pub(crate) async fn lead_to(&self, target: SocketAddr) {
-        *self.target.lock().unwrap() = target;
+        *self.shared.target.lock().unwrap() = target;
         self.cut().await;
     }
 
     /// Closes every connection and refuses new ones, until [`TcpProxy::resume`].
     pub(crate) async fn refuse(&self) {
-        let serving = self.serving.lock().unwrap().take();
-        if let Some(serving) = serving {
-            serving.abort();
-            let _aborted = serving.await;
+        let listening = self.listening.lock().unwrap().take();
+        if let Some(listening) = listening {
+            listening.abort();
+            let _aborted = listening.await;
         }
+        self.cut().await;
     }
 
-    fn serve(&self) {
-        let listener: TcpListener = bind(self.address).listen(1024).unwrap();
-        let (target, flow) = (*self.target.lock().unwrap(), self.flow.subscribe());
-        let serving = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
+    fn listen(&self) {
+        let (listener, shared) = (listen(self.address), Arc::clone(&self.shared));
+        let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                connections.spawn(connect(client, target, flow.clone()));
+                let (target, flow) = (*shared.target.lock().unwrap(), shared.flow.subscribe());
+                shared.connections.lock().unwrap().spawn(connect(client, target, flow));
             }
         });
-        *self.serving.lock().unwrap() = Some(serving);
+        *self.listening.lock().unwrap() = Some(listening);
     }
 }
 
 impl Drop for TcpProxy {
     fn drop(&mut self) {
-        if let Some(serving) = self.serving.lock().unwrap().take() {
-            serving.abort();
+        if let Some(listening) = self.listening.lock().unwrap().take() {
+            listening.abort();
         }
+        self.shared.connections.lock().unwrap().abort_all();
     }
 }
 
 /// Binds a socket, also beside one that is bound there and does not listen.
-fn bind(address: SocketAddr) -> TcpSocket {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind(address).unwrap();
-    socket
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Listens, perhaps where another listened a moment ago: a process that another test is starting holds that listener, too, until
+/// it runs its program.
+fn listen(address: SocketAddr) -> TcpListener {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        match bind(address).and_then(|socket| socket.listen(1024)) {
+            Ok(listener) => return listener,
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("{address}: {error}"),
+        }
+    }
 }
 
 /// Moves bytes both ways until either side closes. A client of a dead target is closed at once.
