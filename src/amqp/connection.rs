@@ -11,6 +11,9 @@ use super::error::BrokerError;
 use super::nodes::NodeAddresses;
 use super::tolerant;
 
+/// How long the broker may take to answer a goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// The use of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConnectionRole {
@@ -124,6 +127,12 @@ impl AmqpSettings {
         });
         Ok(OwnedTLSConfig { identity: identity.transpose()?, cert_chain })
     }
+}
+
+/// Says goodbye to the broker. It waits for the answer a second at most: lapin 4.12 can end a connection and leave whoever closes it
+/// waiting for ever.
+pub async fn say_goodbye(connection: &Connection) {
+    let _ = tokio::time::timeout(GOODBYE, connection.close(200, "done".into())).await;
 }
 
 /// An address, without user or password.

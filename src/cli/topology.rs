@@ -9,6 +9,7 @@ use super::desk::Desk;
 use super::error::CommandError;
 use super::output::Output;
 use super::replicas::{find_replicas, print_replicas};
+use crate::amqp::connection::say_goodbye;
 use crate::amqp::declare::{Declared, declare};
 use crate::amqp::topology::{self, Subscriber};
 use crate::operator::OperatorError;
@@ -94,7 +95,7 @@ fn configured(desk: &Desk) -> Result<topology::Topology, CommandError> {
 async fn apply(desk: &Desk, topology: &topology::Topology) -> Result<Declared, OperatorError> {
     let connection = desk.operator.amqp.connect("topology").await?;
     let declared = declare(&connection, topology).await?;
-    let _ = connection.close(200, "done".into()).await;
+    say_goodbye(&connection).await;
     Ok(declared)
 }
 

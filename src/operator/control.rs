@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::error::is_not_found;
 use super::{Operator, OperatorError};
+use crate::amqp::connection::say_goodbye;
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::short;
 use crate::pipeline::control::{Heard, Word};
@@ -30,7 +31,7 @@ pub async fn say(operator: &Operator, word: &Word) -> Result<Heard, OperatorErro
     let connection = operator.amqp.connect("operator-control").await?;
     let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
     let heard = ask(operator, &channel, word).await;
-    let _ = connection.close(200, "done".into()).await;
+    say_goodbye(&connection).await;
     heard
 }
 

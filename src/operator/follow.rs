@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::error::is_not_found;
 use super::{Operator, OperatorError};
+use crate::amqp::connection::say_goodbye;
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::short;
 use crate::domain::conflict::ConflictEvent;
@@ -96,7 +97,7 @@ impl Follow {
 
     /// Ends the subscription.
     pub async fn close(self) {
-        let _ = self.connection.close(200, "done".into()).await;
+        say_goodbye(&self.connection).await;
     }
 }
 

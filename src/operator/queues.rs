@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::walk::depth;
 use super::{Operator, OperatorError};
+use crate::amqp::connection::say_goodbye;
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::short;
 use crate::amqp::topology::Names;
@@ -44,7 +45,7 @@ pub async fn all_dead_queues(
                 providers.push(provider);
             }
         }
-        let _ = connection.close(200, "done".into()).await;
+        say_goodbye(&connection).await;
     }
     Ok(dead_queues(&operator.names, &providers, None))
 }

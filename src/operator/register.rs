@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::sender::Sender;
 use super::{Operator, OperatorError};
 use crate::amqp::broker::Broker;
+use crate::amqp::connection::say_goodbye;
 use crate::amqp::declare::declare;
 use crate::amqp::message::short;
 use crate::amqp::stream::{OFFSET, Place as StreamPlace, offset_of};
@@ -272,7 +273,7 @@ impl Host {
         declare(&connection, &topology).await?;
         let last = last_offset(&connection, &names.ledger()).await;
         let known = index.checkpoint()?.map(|checkpoint| checkpoint.offset);
-        let _ = connection.close(200, "done".into()).await;
+        say_goodbye(&connection).await;
         let stop = CancellationToken::new();
         let (broker, link) = Broker::start(amqp.clone(), topology, stop.clone());
         let settings =

@@ -18,6 +18,7 @@ use super::resubmit::{record_resubmission, resubmission};
 use super::statement::{end_message, opening, settle};
 use super::walk::depth;
 use super::{Decision, Operator, OperatorError};
+use crate::amqp::connection::say_goodbye;
 use crate::amqp::error::BrokerError;
 use crate::amqp::headers::{self, Travel};
 use crate::amqp::message::{Message, short};
@@ -263,7 +264,7 @@ impl Replaying {
 
     /// Says goodbye to the broker.
     pub async fn close(self) {
-        let _ = self.asking.0.close(200, "done".into()).await;
+        say_goodbye(&self.asking.0).await;
         if let Some((follow, _)) = self.canary {
             follow.close().await;
         }

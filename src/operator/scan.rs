@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::dead::{Dead, Filter};
 use super::walk::{Walk, depth};
 use super::{Operator, OperatorError};
+use crate::amqp::connection::say_goodbye;
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::short;
 
@@ -45,6 +46,6 @@ pub async fn depths(operator: &Operator, queues: &[String]) -> Result<u64, Opera
         let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
         sum += u64::from(depth(&channel, &short(queue)?).await?.unwrap_or(0));
     }
-    let _ = connection.close(200, "done".into()).await;
+    say_goodbye(&connection).await;
     Ok(sum)
 }

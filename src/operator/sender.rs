@@ -8,6 +8,7 @@ use lapin::{Channel, Confirmation, Connection, PublisherConfirm};
 
 use super::error::is_not_found;
 use super::{Operator, OperatorError};
+use crate::amqp::connection::say_goodbye;
 use crate::amqp::error::BrokerError;
 use crate::amqp::header_frame::fit_header_frame;
 use crate::amqp::message::Message;
@@ -95,6 +96,6 @@ impl Sender {
     /// Says goodbye to the broker.
     pub async fn close(self) {
         // Everything sent was confirmed; there is nothing left to lose.
-        let _ = self.connection.close(200, "done".into()).await;
+        say_goodbye(&self.connection).await;
     }
 }

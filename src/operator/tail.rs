@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::is_not_found;
 use super::{Operator, OperatorError};
 use crate::amqp::broker::Broker;
+use crate::amqp::connection::say_goodbye;
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::short;
 use crate::amqp::stream::{Entry, Place, Stream};
@@ -66,7 +67,7 @@ async fn require(operator: &Operator, name: &str) -> Result<(), OperatorError> {
     let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
     let passive = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
     let found = channel.queue_declare(short(name)?, passive, FieldTable::default()).await;
-    let _ = connection.close(200, "done".into()).await;
+    say_goodbye(&connection).await;
     match found {
         Ok(_) => Ok(()),
         Err(error) if is_not_found(&error) => {

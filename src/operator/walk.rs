@@ -19,6 +19,7 @@ use lapin::{Channel, Connection};
 
 use super::error::is_not_found;
 use super::{Operator, OperatorError};
+use crate::amqp::connection::say_goodbye;
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::short;
 
@@ -63,7 +64,7 @@ impl Walk {
         let connection = operator.amqp.connect_consuming("operator-walk").await?;
         let asking = open(&connection).await?;
         let Some(left) = depth(&asking, &queue).await? else {
-            let _ = connection.close(200, "done".into()).await;
+            say_goodbye(&connection).await;
             return Ok(None);
         };
         let page_size = (left / PAGES).clamp(*PAGE.start(), *PAGE.end());
@@ -165,7 +166,7 @@ impl Walk {
                 patience = None;
             }
         }
-        let _ = self.connection.close(200, "done".into()).await;
+        say_goodbye(&self.connection).await;
         Ok(())
     }
 

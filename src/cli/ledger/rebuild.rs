@@ -7,6 +7,7 @@ use super::super::desk::Desk;
 use super::super::error::CommandError;
 use super::super::output::Output;
 use super::super::progress::Progress;
+use crate::amqp::connection::say_goodbye;
 use crate::ledger::index::{Counts, Index};
 use crate::operator::register::{Host, LedgerRead, Place};
 use crate::operator::{Operator, OperatorError};
@@ -64,7 +65,7 @@ async fn rebuild(
 ) -> Result<(Counts, u64), OperatorError> {
     // Asked before anything is deleted, so that the old index is still there where the broker is not.
     let connection = operator.amqp.connect("operator-ledger").await?;
-    let _ = connection.close(200, "done".into()).await;
+    say_goodbye(&connection).await;
     index.clear()?;
     let host = Host::start(operator, place, index, &mut progress).await?;
     host.ledger().flush().await;

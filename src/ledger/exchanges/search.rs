@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::super::index::{CallCheckpoint, NotedCalls};
 use super::super::packing::unpack;
-use crate::amqp::connection::AmqpSettings;
+use crate::amqp::connection::{AmqpSettings, say_goodbye};
 use crate::amqp::error::BrokerError;
 use crate::amqp::stream::{OFFSET, Place, offset_of};
 use crate::domain::command_id::CommandId;
@@ -100,7 +100,7 @@ pub async fn find(
 ) -> Result<Found, BrokerError> {
     let connection = amqp.connect("exchanges").await?;
     let found = find_on(&connection, stream, command, windows, noted).await;
-    let _ = connection.close(200, "done".into()).await;
+    say_goodbye(&connection).await;
     found
 }
 
