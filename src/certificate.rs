@@ -8,15 +8,15 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// How long before its end a certificate is warned of.
+/// The time before its end from which a certificate is warned of.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// The state of a certificate at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Validity {
-    /// It is good, and will be for thirty days and more.
+pub enum CertificateValidity {
+    /// The certificate is good, and will be for thirty days and more.
     Good,
-    /// It is good, and ends within thirty days.
+    /// The certificate is good, and ends within thirty days.
     Ending,
     /// Its time is over.
     Expired,
@@ -41,10 +41,10 @@ pub enum CertificateFileError {
     /// The file can't be read.
     #[error("cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    /// It holds no certificate.
+    /// The file holds no certificate.
     #[error("holds no certificate: name the PEM file that begins with `-----BEGIN CERTIFICATE-----`")]
     Empty,
-    /// It is no PEM.
+    /// The file is no PEM.
     #[error("is no PEM ({0}): write the file anew")]
     NotPem(String),
 }
@@ -82,15 +82,15 @@ impl CertificateDates {
 
     /// Tells the state of the certificate at a time.
     #[must_use]
-    pub fn validity(&self, now: Timestamp) -> Validity {
+    pub fn validity(&self, now: Timestamp) -> CertificateValidity {
         if now > self.not_after {
-            Validity::Expired
+            CertificateValidity::Expired
         } else if now < self.not_before {
-            Validity::NotYet
+            CertificateValidity::NotYet
         } else if self.not_after.duration_since(now) < SOON {
-            Validity::Ending
+            CertificateValidity::Ending
         } else {
-            Validity::Good
+            CertificateValidity::Good
         }
     }
 
@@ -99,10 +99,10 @@ impl CertificateDates {
     pub fn describe_validity(&self, now: Timestamp) -> Option<String> {
         let Self { not_before, not_after, .. } = self;
         match self.validity(now) {
-            Validity::Good => None,
-            Validity::Ending => Some(format!("expires on {not_after}, {}", describe_rest(*not_after, now))),
-            Validity::Expired => Some(format!("expired on {not_after}")),
-            Validity::NotYet => Some(format!("is not good before {not_before}; is the clock right?")),
+            CertificateValidity::Good => None,
+            CertificateValidity::Ending => Some(format!("expires on {not_after}, {}", describe_rest(*not_after, now))),
+            CertificateValidity::Expired => Some(format!("expired on {not_after}")),
+            CertificateValidity::NotYet => Some(format!("is not good before {not_before}; is the clock right?")),
         }
     }
 

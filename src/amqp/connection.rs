@@ -11,7 +11,7 @@ use super::error::BrokerError;
 use super::nodes::NodeAddresses;
 use super::tolerant;
 
-/// How long the broker may take to answer a goodbye.
+/// The longest time for the broker to answer a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The use of a connection.
@@ -19,7 +19,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 enum ConnectionRole {
     /// Messages are published on it.
     Publishing,
-    /// It takes header frames larger than the frame size, and must not publish.
+    /// Header frames larger than the frame size are taken, and nothing may be published.
     Consuming,
 }
 

@@ -24,8 +24,8 @@ use super::owned_channel::OwnedChannel;
 const PREFETCH: u16 = 256;
 /// The broker is told that there is room again after this part of them.
 const ACKS_PER_PREFETCH: u16 = 4;
-/// How long a message may wait for an ack. Before RabbitMQ 4.3 the broker closes the channel of a reader with a message that was
-/// not acked for the broker's `consumer_timeout`, also where no other has come since.
+/// The longest time for which a message may wait for an ack. Before RabbitMQ 4.3 the broker closes the channel of a reader with a
+/// message that was not acked for the broker's `consumer_timeout`, also where no other has come since.
 const ACK_WITHIN: Duration = Duration::from_secs(2);
 /// The shortest and the longest pause before a stream that could not be read is tried again on a session that is still up.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));

@@ -10,22 +10,22 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::certificate::{CertificateDates, Validity, name_place, read_certificate_dates};
+use crate::certificate::{CertificateDates, CertificateValidity, name_place, read_certificate_dates};
 use crate::config::Config;
 use crate::provider::Provider;
 
 /// The warnings and faults of all certificates, one line each.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct CertificateFindings {
-    /// What deserves a thought.
+    /// Warnings: these deserve a thought.
     pub(super) warnings: Vec<String>,
-    /// What can't work.
+    /// Faults: these can't work.
     pub(super) faults: Vec<String>,
 }
 
-/// What a file of certificates is for.
+/// The purpose of a file of certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Use {
+enum CertificateUse {
     /// The authorities to trust.
     Authorities,
     /// A certificate of ferryd's own, with its chain behind it.
@@ -38,7 +38,7 @@ struct CertificateFile {
     /// The key that names it.
     key: String,
     path: PathBuf,
-    usage: Use,
+    usage: CertificateUse,
 }
 
 /// Looks at every certificate that the configuration and the provider files name.
@@ -56,16 +56,17 @@ pub(super) fn examine_certificates(config: &Config, providers: &[&Provider], now
 /// The files of certificates that are named. Those that go with the endpoint's key are read where they are used, and told there when
 /// they can't be.
 fn named_files(config: &Config, providers: &[&Provider]) -> Vec<CertificateFile> {
-    let file = |key: &str, path: &Option<PathBuf>, usage: Use| {
+    let file = |key: &str, path: &Option<PathBuf>, usage: CertificateUse| {
         path.clone().map(|path| CertificateFile { key: key.to_owned(), path, usage })
     };
     let of_daemon = [
-        file("amqp.ca_file", &config.amqp.ca_file, Use::Authorities),
-        file("amqp.client_cert_file", &config.amqp.client_cert_file, Use::Own),
-        file("webhooks.tls_cert_file", &config.webhooks.tls_cert_file, Use::Own).filter(|file| is_readable(&file.path)),
+        file("amqp.ca_file", &config.amqp.ca_file, CertificateUse::Authorities),
+        file("amqp.client_cert_file", &config.amqp.client_cert_file, CertificateUse::Own),
+        file("webhooks.tls_cert_file", &config.webhooks.tls_cert_file, CertificateUse::Own)
+            .filter(|file| is_readable(&file.path)),
     ];
     let of_provider = providers.iter().map(|provider| {
-        file(&format!("provider {}: ca_file", provider.name), &provider.http.ca_file, Use::Authorities)
+        file(&format!("provider {}: ca_file", provider.name), &provider.http.ca_file, CertificateUse::Authorities)
     });
     of_daemon.into_iter().chain(of_provider).flatten().collect()
 }
@@ -89,7 +90,9 @@ impl CertificateFile {
         let (place, count) = (self.place(), certificates.len());
         // One that can't be read here may still be of use to those who connect.
         let is_of_use = |one: &Result<CertificateDates, String>| {
-            one.as_ref().map_or(true, |one| matches!(one.validity(now), Validity::Good | Validity::Ending))
+            one.as_ref().map_or(true, |one| {
+                matches!(one.validity(now), CertificateValidity::Good | CertificateValidity::Ending)
+            })
         };
         let is_lost = !certificates.iter().any(is_of_use);
         for (index, certificate) in certificates.iter().enumerate() {
@@ -105,9 +108,9 @@ impl CertificateFile {
                 continue;
             };
             let is_fault = match (self.usage, validity) {
-                (_, Validity::Good | Validity::Ending) => false,
-                (Use::Own, Validity::Expired | Validity::NotYet) => index == 0,
-                (Use::Authorities, Validity::Expired | Validity::NotYet) => is_lost,
+                (_, CertificateValidity::Good | CertificateValidity::Ending) => false,
+                (CertificateUse::Own, CertificateValidity::Expired | CertificateValidity::NotYet) => index == 0,
+                (CertificateUse::Authorities, CertificateValidity::Expired | CertificateValidity::NotYet) => is_lost,
             };
             let line = format!("{place}: {} {dates}{}", certificate.name(index, count), self.remedy(validity, index));
             if is_fault { findings.faults.push(line) } else { findings.warnings.push(line) }
@@ -115,13 +118,15 @@ impl CertificateFile {
     }
 
     /// What to do about the certificate with this index.
-    fn remedy(&self, validity: Validity, index: usize) -> &'static str {
+    fn remedy(&self, validity: CertificateValidity, index: usize) -> &'static str {
         match (self.usage, validity) {
-            (_, Validity::NotYet) => "",
-            (Use::Own, _) if index > 0 => "; put its successor into the chain",
-            (Use::Own, _) => "; put a new one into the file",
-            (Use::Authorities, Validity::Expired) => "; put its successor into the file, or take it out",
-            (Use::Authorities, _) => "; put its successor beside it",
+            (_, CertificateValidity::NotYet) => "",
+            (CertificateUse::Own, _) if index > 0 => "; put its successor into the chain",
+            (CertificateUse::Own, _) => "; put a new one into the file",
+            (CertificateUse::Authorities, CertificateValidity::Expired) => {
+                "; put its successor into the file, or take it out"
+            }
+            (CertificateUse::Authorities, _) => "; put its successor beside it",
         }
     }
 }

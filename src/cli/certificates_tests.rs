@@ -1,4 +1,4 @@
-//! Which certificates are told of, and how.
+//! Tests of the certificates that are told of, and of the words.
 
 use std::fs;
 
@@ -42,14 +42,14 @@ fn findings(config: &Config, providers: &[&Provider]) -> CertificateFindings {
 }
 
 /// What is found of a file of these certificates; the folder is left out.
-fn found_of(usage: Use, certificates: &[String]) -> CertificateFindings {
+fn found_of(usage: CertificateUse, certificates: &[String]) -> CertificateFindings {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("x.pem");
     fs::write(&path, certificates.concat()).unwrap();
     let mut config = Config::default();
     match usage {
-        Use::Authorities => config.amqp.ca_file = Some(path),
-        Use::Own => config.amqp.client_cert_file = Some(path),
+        CertificateUse::Authorities => config.amqp.ca_file = Some(path),
+        CertificateUse::Own => config.amqp.client_cert_file = Some(path),
     }
     let folder = dir.path().display().to_string();
     let CertificateFindings { warnings, faults } = findings(&config, &[]);
@@ -59,31 +59,31 @@ fn found_of(usage: Use, certificates: &[String]) -> CertificateFindings {
 
 #[test]
 fn an_own_certificate_that_is_over_is_a_fault_and_its_chain_a_warning() {
-    let found = found_of(Use::Own, &[old("me"), good("issuer")]);
+    let found = found_of(CertificateUse::Own, &[old("me"), good("issuer")]);
     let line = "amqp.client_cert_file = \"/x.pem\": certificate 1 of 2 `CN=me` expired on 2030-06-15T00:00:00Z; put a new one into the file";
     assert_eq!(found, CertificateFindings { warnings: vec![], faults: vec![line.to_owned()] });
-    let found = found_of(Use::Own, &[good("me"), old("issuer")]);
+    let found = found_of(CertificateUse::Own, &[good("me"), old("issuer")]);
     assert_eq!((found.warnings.len(), found.faults.len()), (1, 0));
     assert!(found.warnings[0].contains("certificate 2 of 2 `CN=issuer` expired on 2030-06-15T00:00:00Z"), "{found:?}");
-    let found = found_of(Use::Own, &[coming("me")]);
+    let found = found_of(CertificateUse::Own, &[coming("me")]);
     assert_eq!((found.warnings.len(), found.faults.len()), (0, 1));
     assert!(found.faults[0].ends_with("is not good before 2030-07-01T00:00:00Z; is the clock right?"), "{found:?}");
 }
 
 #[test]
 fn one_authority_of_several_that_is_over_is_a_warning_and_all_of_them_are_a_fault() {
-    let found = found_of(Use::Authorities, &[good("a"), old("b")]);
+    let found = found_of(CertificateUse::Authorities, &[good("a"), old("b")]);
     let line = "amqp.ca_file = \"/x.pem\": certificate 2 of 2 `CN=b` expired on 2030-06-15T00:00:00Z; put its successor into the file, or take it out";
     assert_eq!(found, CertificateFindings { warnings: vec![line.to_owned()], faults: vec![] });
-    let found = found_of(Use::Authorities, &[old("a"), old("b")]);
+    let found = found_of(CertificateUse::Authorities, &[old("a"), old("b")]);
     assert_eq!((found.warnings.len(), found.faults.len()), (0, 2), "{found:?}");
-    let found = found_of(Use::Authorities, &[old("a"), coming("b")]);
+    let found = found_of(CertificateUse::Authorities, &[old("a"), coming("b")]);
     assert_eq!((found.warnings.len(), found.faults.len()), (0, 2), "{found:?}");
 }
 
 #[test]
 fn what_ends_within_thirty_days_is_a_warning_with_its_date() {
-    for usage in [Use::Own, Use::Authorities] {
+    for usage in [CertificateUse::Own, CertificateUse::Authorities] {
         let found = found_of(usage, &[ending("soon")]);
         assert_eq!((found.warnings.len(), found.faults.len()), (1, 0), "{found:?}");
         let text = "the certificate `CN=soon` expires on 2030-07-01T00:00:00Z, in 15 days; put";
@@ -128,7 +128,7 @@ fn a_file_that_holds_no_certificate_is_a_fault_once() {
 #[test]
 fn a_certificate_that_cannot_be_read_is_a_warning_and_leaves_the_others_to_be_judged() {
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned();
-    let found = found_of(Use::Authorities, &[broken, old("b")]);
+    let found = found_of(CertificateUse::Authorities, &[broken, old("b")]);
     assert_eq!((found.warnings.len(), found.faults.len()), (2, 0), "{found:?}");
     let start = "amqp.ca_file = \"/x.pem\": certificate 1 of 2 cannot be read, and may be of no use (";
     assert!(found.warnings[0].starts_with(start) && found.warnings[1].contains("`CN=b` expired"), "{found:?}");

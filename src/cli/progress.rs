@@ -1,4 +1,4 @@
-//! How far a long command has come, for somebody at a terminal: a line on the standard error that stays up to date. Elsewhere
+//! The progress of a long command, for somebody at a terminal: a line on the standard error that stays up to date. Elsewhere
 //! nothing is told.
 
 use std::fmt::Write as _;
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::output::Output;
 
-/// How often the line is written anew.
+/// The time after which the line is written anew.
 const REFRESH: Duration = Duration::from_millis(100);
-/// How long a command has to run before its rate says anything.
+/// The time for which a command has to run before its rate says anything.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Counts what is done.

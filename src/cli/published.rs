@@ -1,4 +1,4 @@
-//! What became of commands that were to be published, where not all were, and how to go on without doing anything twice.
+//! The fate of commands that were to be published, where not all were, and how to go on without doing anything twice.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,7 +7,7 @@ use crate::domain::command_id::CommandId;
 use crate::operator::bulk::{BulkResult, MessageFate};
 use crate::operator::publish::Outgoing;
 
-/// How many commands are named.
+/// The number of commands that are named.
 const MOST: usize = 20;
 
 /// Commands, and what became of each.

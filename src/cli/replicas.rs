@@ -1,4 +1,4 @@
-//! How `ferryd topology apply` tells of replicas.
+//! The report of `ferryd topology apply` on replicas.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

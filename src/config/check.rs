@@ -112,7 +112,7 @@ fn management(amqp: &Amqp) -> Option<Broken> {
     (amqp.first_address().is_external() && !has_user).then(|| rule("amqp.management_url", message))
 }
 
-/// How an address logs in, in words.
+/// The login of an address, in words.
 fn login(uri: &AmqpUri) -> String {
     if uri.is_external() { "by the client certificate".to_owned() } else { format!("as `{}`", uri.user()) }
 }

@@ -1,4 +1,4 @@
-//! What an account's credentials turn out to be worth when they are tried.
+//! The verdict on an account's credentials when they are tried.
 
 use super::outcome::Failure;
 

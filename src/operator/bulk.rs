@@ -24,9 +24,9 @@ const MOST_UNCONFIRMED: usize = 200;
 /// What is known of a message that was to be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageFate {
-    /// It was not sent, or the broker certainly has not taken it.
+    /// The message was not sent, or the broker certainly has not taken it.
     Unpublished,
-    /// It was sent, and perhaps taken.
+    /// The message was sent, and perhaps taken.
     Unconfirmed,
     /// A queue holds it.
     Confirmed,
@@ -34,7 +34,7 @@ pub enum MessageFate {
     Refused,
 }
 
-/// What became of many messages.
+/// The fate of many messages.
 #[derive(Debug)]
 pub struct BulkResult {
     /// Of each, in the order in which they were given.
@@ -44,7 +44,7 @@ pub struct BulkResult {
 }
 
 /// Messages under way.
-struct Bulk<'m> {
+struct BulkPublish<'m> {
     messages: &'m [&'m Message],
     fates: Vec<MessageFate>,
     under_way: VecDeque<(usize, PublisherConfirm)>,
@@ -62,7 +62,7 @@ impl Sender {
         mut confirmed: impl FnMut(u64),
     ) -> BulkResult {
         let window = self.most_unconfirmed().clamp(1, MOST_UNCONFIRMED);
-        let mut bulk = Bulk {
+        let mut bulk = BulkPublish {
             messages,
             fates: vec![MessageFate::Unpublished; messages.len()],
             under_way: VecDeque::with_capacity(window),
@@ -88,7 +88,7 @@ impl Sender {
     }
 }
 
-impl Bulk<'_> {
+impl BulkPublish<'_> {
     async fn publish(&mut self, sender: &Sender, place: usize) {
         let message = self.messages[place];
         self.fates[place] = MessageFate::Unconfirmed;

@@ -106,7 +106,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// How many dead letters were gone through.
+    /// The number of dead letters that were gone through.
     #[must_use]
     pub fn passed(&self) -> u64 {
         self.done + self.closed + self.others + self.later + self.refused.len() as u64

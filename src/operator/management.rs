@@ -1,4 +1,4 @@
-//! What RabbitMQ's management API tells about nodes and replicas, which AMQP does not.
+//! Nodes and replicas as RabbitMQ's management API tells them; AMQP does not.
 
 use std::fmt;
 use std::path::PathBuf;

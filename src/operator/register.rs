@@ -39,7 +39,7 @@ use crate::ledger::{Health, Ledger, LedgerRetention, LedgerSettings, Progress, R
 const HOST_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a ruling may take.
 const RULING_PATIENCE: Duration = Duration::from_secs(10);
-/// How long the stream may take to tell where it ends.
+/// The longest time for the stream to tell where it ends.
 const END_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the stream may be silent while it is being read.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -57,12 +57,12 @@ pub struct Place {
     pub retention: Duration,
 }
 
-/// How far reading the ledger has come, in messages of its stream.
+/// The progress of reading the ledger, in messages of its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerRead {
-    /// How many were read.
+    /// The number that was read.
     pub done: u64,
-    /// How many there were when it began, where that is known.
+    /// The number at the begin, where that is known.
     pub total: Option<u64>,
 }
 

@@ -1,6 +1,6 @@
 //! The replicas that queues and streams have, and those that they lack.
 //!
-//! What is declared while fewer nodes are up has fewer replicas for ever. AMQP does not tell, and neither can it add any.
+//! A queue or stream that is declared while fewer nodes are up has fewer replicas for ever. AMQP does not tell, and neither can it add any.
 
 use std::collections::BTreeSet;
 

@@ -36,7 +36,7 @@ impl Sender {
     /// Publishes a message and returns when the broker has confirmed that a queue holds it. An event need not be held
     /// by any: who subscribes is not the operator's business.
     ///
-    /// It borrows the sender alone: with more than one publish in flight a return may be another's.
+    /// The sender is borrowed alone: with more than one publish in flight a return may be another's.
     ///
     /// # Errors
     /// [`OperatorError`]; only after [`OperatorError::NoConfirm`] or a lost connection the message may have been taken.
@@ -69,12 +69,12 @@ impl Sender {
         &self.connection
     }
 
-    /// How long the broker may take to confirm a message.
+    /// The longest time for the broker to confirm a message.
     pub(super) fn patience(&self) -> Duration {
         self.operator.amqp.publish_timeout
     }
 
-    /// How many messages may be under way.
+    /// The most messages that may be under way.
     pub(super) fn most_unconfirmed(&self) -> usize {
         self.operator.amqp.max_unconfirmed
     }

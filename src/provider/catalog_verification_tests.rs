@@ -1,4 +1,4 @@
-//! How the catalog tries credentials: what is sent, and what the providers' documented answers mean.
+//! The catalog's requests that try credentials: what is sent, and what the providers' documented answers mean.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Why providers are asked about commands, and what they answered: for people. Nothing is decided by it.
+//! The reasons for which providers are asked about commands, and their answers: for people. Nothing is decided by it.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What the ledger remembers of prompts and questions, for people.
+//! Prompts and questions as the ledger remembers them, for people.
 
 use super::super::prompt::{MadeQuery, NoticePrompt, Prompt, Prompted, QueryNote};
 use super::super::record::*;

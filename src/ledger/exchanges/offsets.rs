@@ -20,16 +20,16 @@ use super::super::index::{CallCheckpoint, CallMessage, Index, IndexError};
 use super::super::packing::unpack;
 use crate::amqp::stream::{Entry, Place, Stream};
 
-/// How many messages, each of up to a mebibyte, are on their way to the reader.
+/// The most messages, each of up to a mebibyte, on their way to the reader.
 const PREFETCH: u16 = 32;
 /// The longest time for which what was read waits to be noted.
 const GATHERING: Duration = Duration::from_millis(200);
 /// So many messages are noted at once.
 const ENOUGH: usize = 64;
-/// How long the last message that was noted may take to come. A stream that was made anew, and has fewer messages, never delivers
+/// The longest time for the last message that was noted to come. A stream that was made anew, and has fewer messages, never delivers
 /// it, nor anything before it.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(5);
-/// How long to wait after the index could not be read or written.
+/// The pause after the index could not be read or written.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Reads the stream of exchanges and notes its messages in the index, until `stop` is cancelled or the link has ended.
@@ -45,9 +45,9 @@ pub async fn note_offsets(stream: Stream, index: Arc<Index>, stop: CancellationT
 struct OffsetNotes {
     stream: Stream,
     index: Arc<Index>,
-    /// How far the index goes.
+    /// The end of the index.
     noted: Option<CallCheckpoint>,
-    /// How far the stream was read.
+    /// The place up to which the stream was read.
     read: Option<CallCheckpoint>,
     /// What the next message has to be, unless it comes later in the stream.
     expected: Option<CallCheckpoint>,

@@ -3,9 +3,9 @@
 //! The ledger's index has the offsets of the messages that hold a command's exchanges, up to a checkpoint: those messages are read,
 //! and no others before it.
 //!
-//! What the index does not reach is searched. The stream is in the order of publishing and has an index by time, in seconds and by
-//! chunks. So a search starts a little before each stretch of time in which the command was called, and ends well after it or
-//! at a marker of its own, which it publishes once it reads: what comes after that was not there when the search began.
+//! The rest, which the index does not reach, is searched. The stream is in the order of publishing and has an index by time, in
+//! seconds and by chunks. So a search starts a little before each stretch of time in which the command was called, and ends well
+//! after it or at a marker of its own, which it publishes once it reads: what comes after that was not there when the search began.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -49,7 +49,7 @@ const ACK_EVERY: u16 = 8;
 /// Messages that are noted at offsets this close to each other are read in one go, with those between them, up to [`PREFETCH`]: for
 /// so many nothing need be acked.
 const CLOSE: u64 = 4;
-/// How long the stream may take to deliver messages that are noted.
+/// The longest time for the stream to deliver messages that are noted.
 const RUN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A stretch of time in which a command was called or asked about: from its start to the decision on it.
@@ -168,9 +168,9 @@ struct Search {
     bytes: usize,
 }
 
-/// How reading a part of the stream ended.
+/// The end of reading a part of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Searched {
+enum SearchEnd {
     /// At its end.
     Wholly,
     /// Time or room ran out.
@@ -195,7 +195,7 @@ impl Search {
         let (mut looked_up, mut after) = (self.clone(), self.clone());
         let looking_up = async {
             match looked_up.by_offset(connection, offsets).await {
-                Ok(Searched::Missing) => Err(None),
+                Ok(SearchEnd::Missing) => Err(None),
                 searched => searched.map_err(Some),
             }
         };
@@ -204,7 +204,7 @@ impl Search {
             Ok((searched, is_whole)) => {
                 self.found = looked_up.found;
                 after.found.into_iter().for_each(|exchange| keep(&mut self.found, exchange));
-                Ok(is_whole && searched == Searched::Wholly)
+                Ok(is_whole && searched == SearchEnd::Wholly)
             }
             Err(None) => self.by_time(connection, None).await,
             Err(Some(error)) => Err(error),
@@ -212,14 +212,14 @@ impl Search {
     }
 
     /// Reads the messages at these offsets.
-    async fn by_offset(&mut self, connection: &Connection, offsets: &[u64]) -> Result<Searched, BrokerError> {
+    async fn by_offset(&mut self, connection: &Connection, offsets: &[u64]) -> Result<SearchEnd, BrokerError> {
         for run in runs(offsets) {
             let searched = self.noted_run(&open_channel(connection).await?, run).await?;
-            if searched != Searched::Wholly {
+            if searched != SearchEnd::Wholly {
                 return Ok(searched);
             }
         }
-        Ok(Searched::Wholly)
+        Ok(SearchEnd::Wholly)
     }
 
     /// Searches all windows from the checkpoint on. Returns false where time or room ran out.
@@ -238,7 +238,7 @@ impl Search {
     }
 
     /// Reads the messages from the first of these offsets to the last.
-    async fn noted_run(&mut self, channel: &Channel, run: RangeInclusive<u64>) -> Result<Searched, BrokerError> {
+    async fn noted_run(&mut self, channel: &Channel, run: RangeInclusive<u64>) -> Result<SearchEnd, BrokerError> {
         let patience = self.deadline.min(Instant::now() + RUN_PATIENCE);
         let reading = async {
             // No more than is wanted: each message may be a mebibyte. A run is never longer than what may be unacked.
@@ -248,20 +248,20 @@ impl Search {
             loop {
                 let delivery = consumer.next().await.ok_or_else(|| self.lost())?.map_err(self.during())?;
                 let Some(offset) = offset_of(&delivery.properties).filter(|offset| wanted.contains(offset)) else {
-                    return Ok(Searched::Missing);
+                    return Ok(SearchEnd::Missing);
                 };
                 self.take(&delivery);
                 if offset == *run.end() {
-                    return Ok(Searched::Wholly);
+                    return Ok(SearchEnd::Wholly);
                 }
                 if self.bytes > MOST_BYTES {
-                    return Ok(Searched::Partly);
+                    return Ok(SearchEnd::Partly);
                 }
                 wanted = offset..=*run.end();
             }
         };
         // A stream that was made anew may be shorter.
-        timeout_at(patience, reading).await.unwrap_or(Ok(Searched::Missing))
+        timeout_at(patience, reading).await.unwrap_or(Ok(SearchEnd::Missing))
     }
 
     /// Searches one window from a place on. Returns false where time or room ran out.

@@ -1,4 +1,4 @@
-//! Where the calls of a command stand in the stream of exchanges: the offsets of the messages that hold them.
+//! The places of a command's calls in the stream of exchanges: the offsets of the messages that hold them.
 //!
 //! A reader of that stream notes each message here. One row stands for those calls of a message that began within the same ten
 //! seconds, so that a few rows are looked at for a time in which a command was called. A command is noted by a digest of four
@@ -49,7 +49,7 @@ impl CallMessage {
     }
 }
 
-/// How far the stream of exchanges is noted: each message that it held up to there.
+/// The end of what is noted of the stream of exchanges: each message that it held up to there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallCheckpoint {
     /// The offset of the last message.

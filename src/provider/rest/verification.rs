@@ -1,6 +1,6 @@
 //! The harmless request by which an account's credentials are tried: its table compiled, and its answers read.
 //!
-//! What is sent here is sent by somebody who only wants to know whether credentials are good. So it may move nothing, and a file
+//! A request of this kind is sent by somebody who only wants to know whether credentials are good. So it may move nothing, and a file
 //! with a request that could is refused when it is read.
 
 use std::time::Duration;

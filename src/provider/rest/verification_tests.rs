@@ -1,4 +1,4 @@
-//! Which requests may try credentials, what is sent, and how answers are read.
+//! Requests that may try credentials, what is sent, and how answers are read.
 
 use serde_json::{Value, json};
 
