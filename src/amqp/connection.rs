@@ -14,11 +14,17 @@ use super::tolerant;
 /// The longest time for the broker to answer a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// The frame size of a connection that lives for one question, in bytes. lapin makes room for 32 frames each way before it says
+/// anything, which at RabbitMQ's 128 KiB takes 4 ms.
+const SMALL_FRAME: u32 = 16 << 10;
+
 /// The use of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConnectionRole {
     /// Messages are published on it.
     Publishing,
+    /// A question is asked on it. No message has more headers than a [small frame](SMALL_FRAME) takes.
+    Asking,
     /// Header frames larger than the frame size are taken, and nothing may be published.
     Consuming,
 }
@@ -74,6 +80,14 @@ impl AmqpSettings {
         self.connect_as(ConnectionRole::Publishing, purpose).await
     }
 
+    /// Opens a connection as [`connect`](Self::connect) does, in less time, for a question whose messages have few headers.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_asking(&self, purpose: &str) -> Result<Connection, BrokerError> {
+        self.connect_as(ConnectionRole::Asking, purpose).await
+    }
+
     /// Opens a connection that takes header frames larger than the frame size, as the broker delivers them, and must not publish.
     ///
     /// # Errors
@@ -100,10 +114,13 @@ impl AmqpSettings {
 
     async fn connect_to(&self, uri: &AMQPUri, role: ConnectionRole, purpose: &str) -> Result<Connection, BrokerError> {
         let (action, tls) = (format!("connect to {}", address(uri)), self.tls(uri)?);
-        let (uri, properties) = (uri.clone(), properties(purpose));
+        let (mut uri, properties) = (uri.clone(), properties(purpose));
+        if role == ConnectionRole::Asking {
+            uri.query.frame_max = Some(uri.query.frame_max.map_or(SMALL_FRAME, |size| size.min(SMALL_FRAME)));
+        }
         let connecting = async {
             match role {
-                ConnectionRole::Publishing => {
+                ConnectionRole::Publishing | ConnectionRole::Asking => {
                     let runtime = lapin::runtime::default_runtime()?;
                     Connection::connect_uri_with_config(uri, properties, tls, runtime).await
                 }

@@ -44,7 +44,7 @@ const END_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the stream may be silent while it is being read.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How often the index of the host is looked at.
-const GLANCE: Duration = Duration::from_millis(3);
+const GLANCE: Duration = Duration::from_millis(1);
 /// How often it is tried to become the host, which may have ended.
 const RETAKE: Duration = Duration::from_millis(250);
 
@@ -377,11 +377,13 @@ async fn last_offset(connection: &Connection, stream: &str) -> Option<u64> {
     timeout(END_PATIENCE, asking).await.ok()?
 }
 
-/// Appends a marker by a new writer.
+/// Hands a marker to the broker by a new writer. Nobody waits for its confirm: the host applies what is there, and a marker that was
+/// lost is never applied.
 async fn mark(operator: &Operator) -> Result<(Sender, Pen, RecordId), OperatorError> {
-    let (mut sender, mut pen) = (Sender::open(operator).await?, Pen::new(&operator.names));
+    let (sender, mut pen) = (Sender::open_for_records(operator).await?, Pen::new(&operator.names));
     let (marker, message) = pen.marker(Timestamp::now());
-    sender.send(&message).await?;
+    // Dropping the confirm does not take the message back.
+    drop(sender.publish(&message).await.map_err(|error| sender.failure(&message, error))?);
     Ok((sender, pen, marker))
 }
 

@@ -26,7 +26,18 @@ impl Sender {
     /// # Errors
     /// [`OperatorError::Broker`].
     pub async fn open(operator: &Operator) -> Result<Self, OperatorError> {
-        let connection = operator.amqp.connect("operator-publish").await?;
+        Self::over(operator, operator.amqp.connect("operator-publish").await?).await
+    }
+
+    /// Connects to ask a question of the ledger.
+    ///
+    /// # Errors
+    /// [`OperatorError::Broker`].
+    pub(super) async fn open_for_records(operator: &Operator) -> Result<Self, OperatorError> {
+        Self::over(operator, operator.amqp.connect_asking("operator-publish").await?).await
+    }
+
+    async fn over(operator: &Operator, connection: Connection) -> Result<Self, OperatorError> {
         let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
         let confirming = channel.confirm_select(ConfirmSelectOptions::default()).await;
         confirming.map_err(BrokerError::during("ask for publisher confirms"))?;

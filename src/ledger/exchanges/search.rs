@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, Consumer};
 use tokio::time::{Instant, timeout_at};
@@ -98,7 +98,7 @@ pub async fn find(
     windows: &[Window],
     noted: Option<&NotedCalls>,
 ) -> Result<Found, BrokerError> {
-    let connection = amqp.connect("exchanges").await?;
+    let connection = amqp.connect_asking("exchanges").await?;
     let found = find_on(&connection, stream, command, windows, noted).await;
     say_goodbye(&connection).await;
     found
@@ -294,7 +294,7 @@ impl Search {
                 delivery.acker.ack(BasicAckOptions { multiple: true }).await.map_err(self.during())?;
             }
         }
-        let _ = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await;
+        // What is still on its way ends with the channel.
         Ok(true)
     }
 
