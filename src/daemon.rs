@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::types::ShortString;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +19,7 @@ use self::consumed_queues::{Consumed, consumed};
 use crate::amqp::broker::Broker;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::consumer::{StoppedConsumer, consume};
-use crate::amqp::message::TooLong;
+use crate::amqp::message::{TooLong, short_or_empty};
 use crate::amqp::stream::{Place, Stream};
 use crate::amqp::topology::{Names, Subscriber, Topology};
 use crate::config::{Network, Webhooks};
@@ -246,8 +245,7 @@ fn remember(
     let Some((LedgerSetup { retention, slack, .. }, index)) = ledger else { return (Memory::Messages, Vec::new()) };
     let settings = LedgerSettings { retention, ..LedgerSettings::default() };
     let (ledger, mut tasks) = Ledger::start(broker.clone(), names, index, settings, stop.clone());
-    // Names of the topology are short by construction.
-    let exchanges = ShortString::try_new(names.exchanges()).unwrap_or_default();
+    let exchanges = short_or_empty(&names.exchanges());
     let exchanges = Stream::new(broker.clone(), exchanges, Place::First);
     tasks.push(tokio::spawn(note_offsets(exchanges, Arc::clone(ledger.index()), stop.clone())));
     (Memory::Ledger { ledger, slack }, tasks)

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use lapin::types::ShortString;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,7 @@ use tracing::{debug, error, info, warn};
 use super::connection::AmqpSettings;
 use super::error::BrokerError;
 use super::failure::{CloseCause, PublishFailure};
-use super::message::Message;
+use super::message::{Message, short};
 use super::outlet::OutletMap;
 use super::quarantine::{LonePublish, PublishQuarantine};
 use super::reconnect::ReconnectPauses;
@@ -178,7 +177,7 @@ impl Broker {
                 published => return published,
             }
         }
-        let dead_letters = self.topology.dead_letters().and_then(|name| ShortString::try_new(name).ok());
+        let dead_letters = self.topology.dead_letters().and_then(|name| short(name).ok());
         let Some(dead_letters) = dead_letters else { return Err(BrokerError::Refused { cause }) };
         error!(
             exchange,

@@ -19,7 +19,7 @@ use lapin::message::Delivery;
 use lapin::types::{FieldTable, ShortString};
 use uuid::Uuid;
 
-use super::message::{Message, TooLong, put_text, short, text};
+use super::message::{Message, TooLong, persistent, put_text, short, text};
 use super::names::Names;
 use crate::domain::callback::RawCallback;
 use crate::domain::name::Name;
@@ -82,11 +82,8 @@ pub fn to_message(callback: &Callback, names: &Names) -> Result<Message, TooLong
     }
     // Pairs of texts always have a JSON form.
     put_text(&mut headers, HEADERS, &serde_json::to_string(&kept).unwrap_or_default());
-    let mut properties = BasicProperties::default()
-        .with_delivery_mode(2)
-        .with_message_id(short(&id.to_string())?)
-        .with_type(ShortString::from(KIND))
-        .with_headers(headers);
+    let mut properties =
+        persistent().with_message_id(short(&id.to_string())?).with_type(ShortString::from(KIND)).with_headers(headers);
     if let Ok(seconds) = u64::try_from(received_at.as_second()) {
         properties = properties.with_timestamp(seconds);
     }

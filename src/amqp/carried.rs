@@ -5,6 +5,7 @@ use lapin::types::FieldTable;
 
 use super::header_frame::size_of_table;
 use super::headers::{put_trace, trace};
+use super::message::persistent;
 
 /// The most bytes of a publisher's headers that are kept: properties and headers of a message must fit one frame,
 /// 128 KiB by default, together with ferryd's own.
@@ -38,7 +39,7 @@ fn copy_with(original: &BasicProperties, is_kept: impl Fn(&str) -> bool) -> Basi
         }
     }
     put_trace(&mut headers, &trace(original));
-    let mut copy = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
+    let mut copy = persistent().with_headers(headers);
     let fields = original.clone();
     macro_rules! keep {
         ($($field:ident => $with:ident),*) => {

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, Connection, ErrorKind};
 use tracing::warn;
 
 use super::error::BrokerError;
+use super::message::short_or_empty;
 use super::topology::{Argument, Binding, Exchange, Queue, Topology};
 
 /// The reply code for "exists with other arguments" (AMQP 0-9-1, `precondition-failed`).
@@ -43,7 +44,7 @@ pub async fn declare(connection: &Connection, topology: &Topology) -> Result<Dec
         bind(&declarer.channel, binding).await?;
     }
     // The channel was for this alone; if closing fails, the connection is lost, and the next user of it finds out.
-    let _ = declarer.channel.close(200, short("declared")).await;
+    let _ = declarer.channel.close(200, "declared".into()).await;
     Ok(declarer.declared)
 }
 
@@ -109,7 +110,7 @@ async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
 async fn bind(channel: &Channel, binding: &Binding) -> Result<(), BrokerError> {
     let Binding { exchange, queue, key } = binding;
     let action = format!("bind queue {queue} to {exchange} under `{key}`");
-    let [queue, exchange, key] = [queue, exchange, key].map(|name| short(name));
+    let [queue, exchange, key] = [queue, exchange, key].map(|name| short_or_empty(name));
     let bound = channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await;
     bound.map_err(BrokerError::during(action))
 }
@@ -117,11 +118,11 @@ async fn bind(channel: &Channel, binding: &Binding) -> Result<(), BrokerError> {
 async fn declare_exchange(channel: &Channel, exchange: &Exchange, passive: bool) -> Result<(), lapin::Error> {
     let mut arguments = FieldTable::default();
     if let Some(alternate) = &exchange.alternate {
-        arguments.insert(short("alternate-exchange"), text(alternate));
+        arguments.insert(short_or_empty("alternate-exchange"), text(alternate));
     }
     let options = ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };
     let kind = lapin::ExchangeKind::Custom(exchange.kind.as_str().to_owned());
-    channel.exchange_declare(short(&exchange.name), kind, options, arguments).await
+    channel.exchange_declare(short_or_empty(&exchange.name), kind, options, arguments).await
 }
 
 async fn declare_queue(channel: &Channel, queue: &Queue, passive: bool) -> Result<(), lapin::Error> {
@@ -131,18 +132,12 @@ async fn declare_queue(channel: &Channel, queue: &Queue, passive: bool) -> Resul
             Argument::Number(number) => AMQPValue::LongLongInt(*number),
             Argument::Text(value) => text(value),
         };
-        arguments.insert(short(name), value);
+        arguments.insert(short_or_empty(name), value);
     }
     let options = QueueDeclareOptions { passive, durable: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare(short(&queue.name), options, arguments).await.map(drop)
+    channel.queue_declare(short_or_empty(&queue.name), options, arguments).await.map(drop)
 }
 
 fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(value))
-}
-
-/// A name as AMQP's short string. Names of the topology are short by construction (prefix and provider have at most 63
-/// bytes), and the configuration refuses longer ones; an over-long one becomes empty, which the broker refuses.
-fn short(name: &str) -> ShortString {
-    ShortString::try_new(name).unwrap_or_default()
 }

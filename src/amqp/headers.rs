@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::types::{AMQPValue, FieldTable, LongString};
 
-use super::message::{number, put_text, text};
+use super::message::{number, put_text, short_or_empty, text};
 use crate::domain::event::Trace;
 use crate::domain::inquiry::{DEADLINE_HEADER as DEADLINE, Inquiry, PlannedInquiry, Purpose};
 use crate::domain::key::IdempotencyKey;
@@ -279,7 +279,7 @@ pub fn with_own(properties: BasicProperties, own: &BTreeMap<String, HeaderValue>
             HeaderValue::Number(number) => AMQPValue::LongLongInt(*number),
             HeaderValue::Text(text) => AMQPValue::LongString(LongString::from(text.as_str())),
         };
-        table.insert(ShortString::try_new(name.as_str()).unwrap_or_default(), value);
+        table.insert(short_or_empty(name), value);
     }
     properties.with_headers(table)
 }

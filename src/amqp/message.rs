@@ -3,6 +3,9 @@
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
+/// The delivery mode of messages that outlive the broker.
+const PERSISTENT: u8 = 2;
+
 /// A persistent message, ready to be published.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
@@ -27,6 +30,19 @@ pub struct TooLong(String);
 /// [`TooLong`] above 255 bytes.
 pub fn short(text: &str) -> Result<ShortString, TooLong> {
     ShortString::try_new(text).map_err(|_| TooLong(text.chars().take(40).collect()))
+}
+
+/// A text as AMQP's short string, for texts that are short by construction: names have at most 63 bytes, ids 128. An over-long one
+/// becomes empty, which the broker refuses.
+#[must_use]
+pub fn short_or_empty(text: &str) -> ShortString {
+    short(text).unwrap_or_default()
+}
+
+/// The properties of a message that the broker writes to disk before it confirms.
+#[must_use]
+pub fn persistent() -> BasicProperties {
+    BasicProperties::default().with_delivery_mode(PERSISTENT)
 }
 
 /// Puts the user of the connection into the properties of a fresh command. The broker refuses any other.

@@ -14,7 +14,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use serde::{Deserialize, Serialize};
 
 use super::failure::CloseCause;
-use super::message::Message;
+use super::message::{Message, persistent, short, short_or_empty};
 use crate::domain::event::CONTENT_TYPE;
 
 /// The AMQP property `type` of these messages.
@@ -132,11 +132,8 @@ impl RefusedMessage {
     /// The message that keeps it, for the exchange of dead letters.
     #[must_use]
     pub fn to_message(&self, dead_letters: ShortString) -> Message {
-        let properties = BasicProperties::default()
-            .with_delivery_mode(2)
-            .with_content_type("application/json".into())
-            .with_type(KIND.into());
-        let routing_key = ShortString::try_new(self.provider_word()).unwrap_or_default();
+        let properties = persistent().with_content_type("application/json".into()).with_type(KIND.into());
+        let routing_key = short_or_empty(self.provider_word());
         // Texts and numbers always have a JSON form.
         let body = serde_json::to_vec(self).unwrap_or_default();
         Message { exchange: dead_letters, routing_key, properties, body }
@@ -160,11 +157,11 @@ impl RefusedMessage {
     /// The properties that it had.
     #[must_use]
     pub fn properties(&self) -> BasicProperties {
-        let short = |name: &str| self.properties.get(name).and_then(|text| ShortString::try_new(text.as_str()).ok());
-        let mut properties = BasicProperties::default().with_delivery_mode(2).with_headers(write_table(&self.headers));
+        let text = |name: &str| self.properties.get(name).and_then(|text| short(text).ok());
+        let mut properties = persistent().with_headers(write_table(&self.headers));
         macro_rules! restore {
             ($($name:literal => $with:ident),*) => {
-                $(if let Some(text) = short($name) { properties = properties.$with(text); })*
+                $(if let Some(text) = text($name) { properties = properties.$with(text); })*
             };
         }
         restore!(
@@ -189,7 +186,7 @@ impl RefusedMessage {
 /// An event without what is beside its body; `None` for what is no event, or has nothing there.
 pub(super) fn bare_event(message: &Message) -> Option<Message> {
     let content_type = message.properties.content_type().clone().filter(|kind| kind.as_str() == CONTENT_TYPE)?;
-    let properties = BasicProperties::default().with_delivery_mode(2).with_content_type(content_type);
+    let properties = persistent().with_content_type(content_type);
     (properties != message.properties).then(|| Message { properties, ..message.clone() })
 }
 
@@ -214,7 +211,7 @@ fn read_table(table: &FieldTable) -> BTreeMap<String, RefusedHeader> {
 fn write_table(headers: &BTreeMap<String, RefusedHeader>) -> FieldTable {
     let mut table = FieldTable::default();
     for (name, value) in headers {
-        if let Ok(name) = ShortString::try_new(name.as_str()) {
+        if let Ok(name) = short(name) {
             table.insert(name, value.into());
         }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
 use super::amqp_uri::redact;
-use crate::domain::loopback::is_loopback_host;
+use crate::domain::loopback::is_https_or_loopback;
 
 /// An `https://` address such as `https://rabbit1.internal:15671`, perhaps with user and password. Plain HTTP for this machine only.
 ///
@@ -48,8 +48,7 @@ impl TryFrom<String> for ManagementUrl {
 
     fn try_from(text: String) -> Result<Self, InvalidManagementUrl> {
         let url = Url::parse(&text).map_err(|_| InvalidManagementUrl::NoUrl)?;
-        let is_here = is_loopback_host(url.host_str().ok_or(InvalidManagementUrl::NoUrl)?);
-        if url.scheme() != "https" && !(url.scheme() == "http" && is_here) {
+        if !is_https_or_loopback(url.scheme(), url.host_str().ok_or(InvalidManagementUrl::NoUrl)?) {
             return Err(InvalidManagementUrl::NotHttps);
         }
         if url.query().is_some() || url.fragment().is_some() {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::domain::loopback::is_loopback_host;
+use crate::domain::loopback::is_https_or_loopback;
 
 /// An `https://` address, perhaps with the beginning of a path: `https://hooks.example.com`. Plain HTTP for this machine only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,8 +44,7 @@ impl TryFrom<String> for PublicUrl {
 
     fn try_from(text: String) -> Result<Self, InvalidPublicUrl> {
         let url = Url::parse(&text).map_err(|_| InvalidPublicUrl::NoUrl)?;
-        let this_machine = is_loopback_host(url.host_str().ok_or(InvalidPublicUrl::NoUrl)?);
-        if url.scheme() != "https" && !(url.scheme() == "http" && this_machine) {
+        if !is_https_or_loopback(url.scheme(), url.host_str().ok_or(InvalidPublicUrl::NoUrl)?) {
             return Err(InvalidPublicUrl::NotHttps);
         }
         let user = !url.username().is_empty() || url.password().is_some();

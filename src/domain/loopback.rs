@@ -9,6 +9,12 @@ pub fn is_loopback_host(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
+/// Tells whether what is sent by this scheme to this host can't be read on the way: over TLS, or to this machine.
+#[must_use]
+pub fn is_https_or_loopback(scheme: &str, host: &str) -> bool {
+    scheme == "https" || scheme == "http" && is_loopback_host(host)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,6 +39,20 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(is_loopback_host(host), is_loopback, "{host}");
+        }
+    }
+
+    #[test]
+    fn only_tls_and_this_machine_keep_what_is_sent_from_being_read() {
+        for (scheme, host, is_kept) in [
+            ("https", "api.example.com", true),
+            ("https", "", true),
+            ("http", "127.0.0.1", true),
+            ("http", "api.example.com", false),
+            ("http", "", false),
+            ("ftp", "localhost", false),
+        ] {
+            assert_eq!(is_https_or_loopback(scheme, host), is_kept, "{scheme} {host}");
         }
     }
 }

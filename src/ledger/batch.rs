@@ -8,14 +8,12 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::packing::pack;
-use crate::amqp::message::{Message, number};
+use crate::amqp::message::{Message, number, persistent, short_or_empty};
 
 /// The content type of a batch.
 const CONTENT_TYPE: &str = "application/x-ndjson";
 /// The number of the first line, of that writer.
 const FIRST: &str = "ferry-first";
-/// Delivery mode 2 (AMQP 0-9-1, basic properties).
-const PERSISTENT: u8 = 2;
 
 /// Some records of one writer, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,10 +46,9 @@ impl Batch {
     pub fn into_message(self, stream: ShortString, writer: Uuid, at: Timestamp) -> Message {
         let mut headers = FieldTable::default();
         headers.insert(FIRST.into(), AMQPValue::LongLongInt(i64::try_from(self.first).unwrap_or(i64::MAX)));
-        let id = ShortString::try_new(writer.to_string()).unwrap_or_default();
-        let properties = BasicProperties::default()
+        let id = short_or_empty(&writer.to_string());
+        let properties = persistent()
             .with_content_type(CONTENT_TYPE.into())
-            .with_delivery_mode(PERSISTENT)
             .with_message_id(id)
             .with_timestamp(u64::try_from(at.as_second()).unwrap_or_default())
             .with_headers(headers);

@@ -16,7 +16,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use lapin::BasicProperties;
 use lapin::types::ShortString;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
@@ -28,7 +27,7 @@ pub use search::{Found, Window, find, find_on, spans};
 
 use super::packing::pack;
 use crate::amqp::broker::Broker;
-use crate::amqp::message::{Message, TooLong, short};
+use crate::amqp::message::{Message, TooLong, persistent, short};
 use crate::transport::exchange_log::Exchange;
 
 /// The most bytes of lines that are in memory, those on their way to the broker included.
@@ -45,8 +44,6 @@ const ENOUGH: usize = 256 << 10;
 const LAST: Duration = Duration::from_secs(5);
 /// The shortest time between two warnings about dropped exchanges.
 const WARNING_INTERVAL: Duration = Duration::from_mins(1);
-/// Persistent, as AMQP calls it.
-const PERSISTENT: u8 = 2;
 
 /// Where exchanges are written to; cheap to clone.
 #[derive(Clone)]
@@ -204,10 +201,7 @@ impl Exchanges {
 
     fn message(&self, body: Vec<u8>) -> Message {
         let at = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
-        let properties = BasicProperties::default()
-            .with_content_type("application/x-ndjson".into())
-            .with_timestamp(at)
-            .with_delivery_mode(PERSISTENT);
+        let properties = persistent().with_content_type("application/x-ndjson".into()).with_timestamp(at);
         let (properties, body) = pack(properties, body);
         Message { exchange: ShortString::default(), routing_key: self.0.stream.clone(), properties, body }
     }

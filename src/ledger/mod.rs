@@ -47,6 +47,7 @@ use self::store::Store;
 use crate::amqp::broker::Broker;
 use crate::amqp::error::BrokerError;
 use crate::amqp::failure::CloseCause;
+use crate::amqp::message::short_or_empty;
 use crate::amqp::stream::{Place, Stream};
 use crate::amqp::topology::Names;
 use crate::domain::command_id::CommandId;
@@ -139,8 +140,7 @@ impl Ledger {
             // Of our own, to be cancelled where the link ends for good.
             stop: stop.child_token(),
         };
-        // Names of the topology are short by construction.
-        let stream = ShortString::try_new(names.ledger()).unwrap_or_default();
+        let stream = short_or_empty(&names.ledger());
         let tasks = parts.spawn(broker, stream, stop);
         (Self(Arc::new(parts)), tasks)
     }

@@ -6,7 +6,7 @@ use lapin::types::ShortString;
 use uuid::Uuid;
 
 use super::batch::Batch;
-use crate::amqp::message::Message;
+use crate::amqp::message::{Message, short_or_empty};
 use crate::amqp::topology::Names;
 use crate::domain::ledger::record::{Line, Record, RecordId};
 
@@ -23,8 +23,7 @@ impl Pen {
     /// A new writer.
     #[must_use]
     pub fn new(names: &Names) -> Self {
-        // Names of the topology are short by construction.
-        let stream = ShortString::try_new(names.ledger()).unwrap_or_default();
+        let stream = short_or_empty(&names.ledger());
         Self { writer: Uuid::now_v7(), next: 1, stream }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Consumer};
+use lapin::{Channel, Consumer};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -13,15 +13,13 @@ use super::error::is_not_found;
 use super::{Operator, OperatorError};
 use crate::amqp::connection::say_goodbye;
 use crate::amqp::error::BrokerError;
-use crate::amqp::message::short;
+use crate::amqp::message::{persistent, short};
 use crate::pipeline::control::{Heard, Word};
 
 /// The pseudo-queue of direct reply-to (<https://www.rabbitmq.com/docs/direct-reply-to>).
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Delivery mode 2 (AMQP 0-9-1, basic properties).
-const PERSISTENT: u8 = 2;
 
 /// Says a word, and returns the answer.
 ///
@@ -43,8 +41,7 @@ async fn ask(operator: &Operator, channel: &Channel, word: &Word) -> Result<Hear
     let consuming = channel.basic_consume(REPLY_TO.into(), "".into(), no_ack, FieldTable::default());
     let mut answers = consuming.await.map_err(during())?;
     let correlation = short(&Uuid::new_v4().to_string())?;
-    let properties = BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
+    let properties = persistent()
         .with_content_type("application/json".into())
         .with_reply_to(REPLY_TO.into())
         .with_correlation_id(correlation.clone());

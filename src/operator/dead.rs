@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::amqp::headers::{self, DEAD};
-use crate::amqp::message::text;
+use crate::amqp::message::{persistent, text};
 use crate::amqp::refused::{RefusedBody, RefusedMessage};
 use crate::domain::command::{Envelope, Identity};
 use crate::domain::command_id::CommandId;
@@ -83,7 +83,7 @@ impl Dead {
         if self.refused.is_none() {
             return carried;
         }
-        let kept = BasicProperties::default().with_delivery_mode(2);
+        let kept = persistent();
         let kept = carried.message_id().clone().into_iter().fold(kept, BasicProperties::with_message_id);
         let kept = carried.reply_to().clone().into_iter().fold(kept, BasicProperties::with_reply_to);
         carried.correlation_id().clone().into_iter().fold(kept, BasicProperties::with_correlation_id)

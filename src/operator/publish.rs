@@ -3,12 +3,11 @@
 use std::collections::{BTreeSet, HashSet};
 
 use jiff::Timestamp;
-use lapin::BasicProperties;
 use serde_json::{Deserializer, Value};
 
 use super::follow::{Follow, Followed};
 use super::{Operator, OperatorError};
-use crate::amqp::message::{Message, TooLong, short, with_user};
+use crate::amqp::message::{Message, TooLong, persistent, short, with_user};
 use crate::amqp::topology::Names;
 use crate::domain::command::{ANY, Command, Envelope};
 use crate::domain::command_id::CommandId;
@@ -109,8 +108,7 @@ impl Outgoing {
         let command = Command::decode(body, envelope).map_err(|invalid| invalid.failure)?;
         let provider = command.provider.as_ref().map_or(ANY, Name::as_str);
         let key = format!("{}.{provider}.{}", command.kind, command.operation);
-        let properties = BasicProperties::default()
-            .with_delivery_mode(2)
+        let properties = persistent()
             .with_content_type("application/json".into())
             .with_message_id(short(command.id.as_str()).map_err(too_long)?)
             .with_timestamp(u64::try_from(now.as_second()).unwrap_or_default());

@@ -1,11 +1,9 @@
 //! Events as messages: `CloudEvents` in structured mode.
 
-use lapin::BasicProperties;
 use lapin::types::{FieldTable, ShortString};
 
-use super::outbox::short;
 use crate::amqp::headers;
-use crate::amqp::message::Message;
+use crate::amqp::message::{Message, persistent, short_or_empty};
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::{CONTENT_TYPE, Event, Trace};
 
@@ -38,11 +36,10 @@ pub(super) fn cloud_event(
     let mut headers = FieldTable::default();
     // A record of an earlier version may hold a larger one.
     headers::put_trace(&mut headers, &Trace::bounded(parent, state));
-    let properties = BasicProperties::default()
-        .with_delivery_mode(2)
+    let properties = persistent()
         .with_content_type(ShortString::from(CONTENT_TYPE))
-        .with_type(short(kind))
-        .with_message_id(short(id))
+        .with_type(short_or_empty(kind))
+        .with_message_id(short_or_empty(id))
         .with_headers(headers);
     Message { exchange, routing_key, properties, body }
 }

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::ShortString;
 
 use super::event_message::{cloud_event, conflict_message, event_message};
 use super::parcel::Parcel;
 use crate::amqp::headers::{self, DEAD, Travel};
-use crate::amqp::message::Message;
+use crate::amqp::message::{Message, persistent, short, short_or_empty};
 use crate::amqp::topology::{Names, rung_word};
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::dead_letter::{DeadLetter, Place};
@@ -163,16 +162,16 @@ impl Outbox {
         provider: &Name,
         (purpose, now): (Option<Purpose>, Timestamp),
     ) -> Message {
-        let mut properties = BasicProperties::default().with_delivery_mode(2);
+        let mut properties = persistent();
         if let Some(id) = &kept.message_id {
-            properties = properties.with_message_id(short(id));
+            properties = properties.with_message_id(short_or_empty(id));
         }
         if let Some(id) = &kept.correlation_id {
-            properties = properties.with_correlation_id(short(id));
+            properties = properties.with_correlation_id(short_or_empty(id));
         }
         let properties = headers::with_own(properties, &headers::asking_now(asking, purpose, now));
         let key = format!("{}.{provider}", self.rung_word(Some(provider), Rung::SHORTEST));
-        let (exchange, routing_key) = (short(&self.names.retry()), short(&key));
+        let (exchange, routing_key) = (short_or_empty(&self.names.retry()), short_or_empty(&key));
         Message { exchange, routing_key, properties, body: kept.body.clone().into_bytes() }
     }
 
@@ -219,23 +218,27 @@ impl Outbox {
     pub fn conflict(&self, parcel: &Parcel, conflict: &ConflictEvent) -> Outgoing {
         let message = |exchange, key| conflict_message(conflict, exchange, key);
         let replies = self.asker(parcel).map(|asked| addressed(&asked, |queue| message(ShortString::default(), queue)));
-        let told = message(short(&self.names.events()), short(&conflict.routing_key()));
+        let told = message(short_or_empty(&self.names.events()), short_or_empty(&conflict.routing_key()));
         Outgoing { messages: vec![told], replies: replies.into_iter().collect(), settles: None }
     }
 
     /// The same where nobody holds the command's message.
     #[must_use]
     pub fn contradicted(&self, conflict: &ConflictEvent) -> Outgoing {
-        Outgoing::message(conflict_message(conflict, short(&self.names.events()), short(&conflict.routing_key())))
+        Outgoing::message(conflict_message(
+            conflict,
+            short_or_empty(&self.names.events()),
+            short_or_empty(&conflict.routing_key()),
+        ))
     }
 
     /// The event about a webhook call; `None` where its names are too long for a routing key, which they are not.
     #[must_use]
     pub fn received(&self, event: &ReceivedEvent) -> Option<Message> {
         let body = serde_json::to_vec(event).ok()?;
-        let key = ShortString::try_new(event.routing_key()).ok()?;
+        let key = short(&event.routing_key()).ok()?;
         let id: String = event.id.chars().take(LONGEST_MESSAGE_ID).collect();
-        Some(cloud_event(&event.r#type, &id, (None, None), body, short(&self.names.events()), key))
+        Some(cloud_event(&event.r#type, &id, (None, None), body, short_or_empty(&self.names.events()), key))
     }
 
     /// What follows from waiting without having spent an attempt.
@@ -270,7 +273,7 @@ impl Outbox {
     #[must_use]
     pub fn bury(&self, delivery: &Delivery) -> Outgoing {
         let properties = headers::carried(&delivery.properties);
-        let (exchange, routing_key) = (short(&self.names.dead()), short("unknown"));
+        let (exchange, routing_key) = (short_or_empty(&self.names.dead()), short_or_empty("unknown"));
         Outgoing::message(Message { exchange, routing_key, properties, body: delivery.data.clone() })
     }
 
@@ -278,7 +281,7 @@ impl Outbox {
     #[must_use]
     pub fn put_aside(&self, delivery: &Delivery) -> Outgoing {
         let properties = headers::stripped_of_deaths(&delivery.properties);
-        let (exchange, routing_key) = (short(&self.names.callbacks_dead()), delivery.routing_key.clone());
+        let (exchange, routing_key) = (short_or_empty(&self.names.callbacks_dead()), delivery.routing_key.clone());
         Outgoing::message(Message { exchange, routing_key, properties, body: delivery.data.clone() })
     }
 
@@ -314,7 +317,7 @@ impl Outbox {
     }
 
     fn event(&self, event: &Event) -> Message {
-        event_message(event, short(&self.names.events()), short(&event.routing_key()))
+        event_message(event, short_or_empty(&self.names.events()), short_or_empty(&event.routing_key()))
     }
 
     /// Who asked for an answer.
@@ -334,9 +337,9 @@ impl Outbox {
 
 /// A message for the queue of somebody who asked.
 fn addressed(asked: &Asked, message: impl FnOnce(ShortString) -> Message) -> Message {
-    let mut message = message(short(&asked.reply_to));
+    let mut message = message(short_or_empty(&asked.reply_to));
     if let Some(correlation) = &asked.correlation_id {
-        message.properties = message.properties.with_correlation_id(short(correlation));
+        message.properties = message.properties.with_correlation_id(short_or_empty(correlation));
     }
     message
 }
@@ -350,7 +353,12 @@ fn continuation(travel: Travel, kind: headers::Kind, exchange: String, routing_k
 fn sent_on(parcel: &Parcel, carried: &Carried) -> Message {
     let Carried { exchange, routing_key, headers } = carried;
     let properties = headers::with_own(headers::carried(&parcel.properties), headers);
-    Message { exchange: short(exchange), routing_key: short(routing_key), properties, body: parcel.body.clone() }
+    Message {
+        exchange: short_or_empty(exchange),
+        routing_key: short_or_empty(routing_key),
+        properties,
+        body: parcel.body.clone(),
+    }
 }
 
 fn happened(parcel: &Parcel, attempt: u32, happening: Happening, at: Timestamp) -> Event {
@@ -360,11 +368,6 @@ fn happened(parcel: &Parcel, attempt: u32, happening: Happening, at: Timestamp) 
 
 fn provider_word(parcel: &Parcel) -> &str {
     parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str())
-}
-
-/// Names, routing keys and event ids fit a short string by construction: names have at most 63 bytes, ids 128.
-pub(super) fn short(text: &str) -> ShortString {
-    ShortString::try_new(text).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::failure;
 use crate::domain::exchange::{Answer, Method, Reply, Request};
-use crate::domain::loopback::is_loopback_host;
+use crate::domain::loopback::is_https_or_loopback;
 use crate::provider::HttpSettings;
 
 /// How long an unused connection is kept for the next request.
@@ -186,11 +186,10 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
 
 /// Provider files with other schemes are refused when they are read; this holds even where that was forgotten.
 fn refuse_plain_text(url: &Url) -> Result<(), String> {
-    match url.scheme() {
-        "https" => Ok(()),
-        "http" if url.host_str().is_some_and(is_loopback_host) => Ok(()),
-        scheme => Err(format!("scheme `{scheme}` is not sent to this host: use https")),
+    if is_https_or_loopback(url.scheme(), url.host_str().unwrap_or_default()) {
+        return Ok(());
     }
+    Err(format!("scheme `{}` is not sent to this host: use https", url.scheme()))
 }
 
 fn readable(headers: &HeaderMap) -> Vec<(String, String)> {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use lapin::BasicProperties;
 use lapin::types::FieldTable;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -16,7 +15,7 @@ use super::commands::{Commands, Failed, Standing, Submission, Submitted};
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::error::BrokerError;
 use crate::amqp::headers::put_trace;
-use crate::amqp::message::{Message, TooLong, short, with_user};
+use crate::amqp::message::{Message, TooLong, persistent, short, with_user};
 use crate::amqp::topology::Names;
 use crate::domain::command::ANY;
 use crate::domain::command_id::CommandId;
@@ -40,8 +39,6 @@ const FRESHNESS: Duration = Duration::from_secs(2);
 const MAX_SEARCHES: usize = 4;
 /// The most messages that were refused under an id of which an answer tells.
 const MAX_REFUSED: u32 = 20;
-/// Persistent, as AMQP calls it.
-const PERSISTENT: u8 = 2;
 
 /// Commands as the pipeline and its ledger know them.
 pub struct Recorded {
@@ -146,8 +143,7 @@ fn message(names: &Names, user: Option<&str>, submission: Submission) -> Result<
     let key = format!("{}.{provider}.{}", command.kind, command.operation);
     let mut headers = FieldTable::default();
     put_trace(&mut headers, &trace);
-    let properties = BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
+    let properties = persistent()
         .with_content_type("application/json".into())
         .with_message_id(short(command.id.as_str())?)
         .with_timestamp(u64::try_from(Timestamp::now().as_second()).unwrap_or_default())

@@ -39,7 +39,7 @@ fn a_submitted_command_is_a_message_like_any_other() {
         assert_eq!((text(headers, "traceparent"), text(headers, "tracestate")), (Some("00-a-b-01"), Some("x=y")));
         let envelope = Envelope { routing_key: Some(key), ..Envelope::default() };
         assert!(Command::decode(&message.body, envelope).is_ok(), "its lane takes it");
-        assert_eq!(*message.properties.delivery_mode(), Some(PERSISTENT));
+        assert_eq!(*message.properties.delivery_mode(), Some(2));
         assert_eq!(message.properties.message_id().as_ref().map(ShortString::as_str), Some("order-1"));
     }
 }

@@ -24,6 +24,7 @@ use super::super::index::{CallCheckpoint, NotedCalls};
 use super::super::packing::unpack;
 use crate::amqp::connection::{AmqpSettings, say_goodbye};
 use crate::amqp::error::BrokerError;
+use crate::amqp::message::short_or_empty;
 use crate::amqp::stream::{OFFSET, Place, offset_of};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
@@ -117,8 +118,7 @@ pub async fn find_on(
     noted: Option<&NotedCalls>,
 ) -> Result<Found, BrokerError> {
     let deadline = Instant::now() + MOST_TIME;
-    // An over-long name becomes empty, which the broker refuses.
-    let stream = ShortString::try_new(stream).unwrap_or_default();
+    let stream = short_or_empty(stream);
     let mut search = Search::new(stream, command, merged(windows), deadline);
     let complete = search.run(connection, noted).await?;
     search.found.sort_by_key(|exchange| (exchange.generation, exchange.attempt, exchange.at));

@@ -1,39 +1,19 @@
 //! The filter `decimal`: minor units of a currency as exact decimal text.
 
+use iso_currency::Currency;
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 
-/// Currencies without minor units (ISO 4217, list one).
-const NONE: [&str; 17] = [
-    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF",
-    "XPF",
-];
+/// The Netherlands Antillean guilder, which ISO 4217 withdrew in 2025 and providers still take, and its digits after the point.
+const WITHDRAWN: (&str, usize) = ("ANG", 2);
 
-/// Currencies with a thousandth.
-const THREE: [&str; 7] = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"];
-
-/// Currencies with a ten-thousandth.
-const FOUR: [&str; 2] = ["CLF", "UYW"];
-
-/// Currencies with a hundredth: every other code of list one that has minor units at all.
-const TWO: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD \
-    CDF CHE CHF CHW CNY COP COU CRC CUC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD \
-    HNL HRK HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR \
-    MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP \
-    SLE SLL SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD XCG YER ZAR \
-    ZMW ZWG ZWL";
-
-/// How many digits a currency has after the point; `None` for a code that ISO 4217 does not have.
+/// How many digits a currency has after the point; `None` for a code that ISO 4217 does not have, or has without minor units.
 fn exponent(currency: &str) -> Option<usize> {
     let code = currency.to_ascii_uppercase();
-    let listed = |codes: &[&str]| codes.contains(&code.as_str());
-    match code.as_str() {
-        _ if listed(&NONE) => Some(0),
-        _ if listed(&THREE) => Some(3),
-        _ if listed(&FOUR) => Some(4),
-        _ if TWO.split(' ').any(|known| known == code) => Some(2),
-        _ => None,
+    if code == WITHDRAWN.0 {
+        return Some(WITHDRAWN.1);
     }
+    Currency::from_code(&code)?.exponent().map(usize::from)
 }
 
 /// `1099 | decimal('EUR')` is `10.99`.
@@ -102,13 +82,18 @@ mod tests {
     }
 
     #[test]
-    fn no_currency_is_in_two_lists() {
-        let mut all: Vec<&str> = NONE.into_iter().chain(THREE).chain(FOUR).chain(TWO.split(' ')).collect();
-        assert!(all.iter().all(|code| code.len() == 3), "{all:?}");
-        let count = all.len();
-        all.sort_unstable();
-        all.dedup();
-        assert_eq!(all.len(), count);
+    fn digits_are_those_of_iso_4217_and_what_it_withdrew_is_still_known() {
+        for (codes, digits) in [
+            ("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF", Some(0)),
+            ("EUR USD GBP HUF IDR MGA MRU TWD XCG ZWG ANG HRK SLL", Some(2)),
+            ("BHD IQD JOD KWD LYD OMR TND", Some(3)),
+            ("CLF UYW", Some(4)),
+            ("XAU XDR XTS XXX", None),
+        ] {
+            for code in codes.split(' ') {
+                assert_eq!(exponent(code), digits, "{code}");
+            }
+        }
     }
 
     proptest! {
