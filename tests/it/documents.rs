@@ -23,7 +23,7 @@ pub(crate) fn read(path: &str) -> String {
 /// Every Markdown file, by its path in the repository.
 fn documents() -> Vec<String> {
     let mut found = Vec::new();
-    for folder in [".", "docs", "docs/adr"] {
+    for folder in [".", "docs", "docs/adr", "examples"] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "md") {
