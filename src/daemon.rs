@@ -22,7 +22,7 @@ use crate::amqp::consumer::{StoppedConsumer, consume};
 use crate::amqp::message::{TooLong, short_or_empty};
 use crate::amqp::stream::{Place, Stream};
 use crate::amqp::topology::{Names, Subscriber, Topology};
-use crate::config::{Network, Webhooks};
+use crate::config::Webhooks;
 use crate::domain::lifecycle::State;
 use crate::ledger::exchanges::{Exchanges, note_offsets};
 use crate::ledger::index::{Index, IndexError};
@@ -36,12 +36,14 @@ use crate::pipeline::publisher_rules::PublisherRules;
 use crate::pipeline::sweep::sweep;
 use crate::provider::Provider;
 use crate::provider::registry::Registry;
+use crate::serve::network::Network;
+use crate::serve::server::{Limits, Listener};
 use crate::transport::certificates::CertificateCache;
 use crate::transport::http::HttpSetupError;
 use crate::web::Desk;
 use crate::web::access::Tokens;
 use crate::web::recorded::Recorded;
-use crate::web::server::{Limits, Listener};
+use crate::web::serving::serve_api;
 use crate::web::webhooks::Endpoint;
 use crate::web::webhooks::queue::Queues;
 
@@ -223,7 +225,7 @@ async fn answer(api: ApiSetup, amqp: AmqpSettings, pipeline: Arc<Pipeline>, regi
     let stop = pipeline.stop.clone();
     let providers = registry.iter().map(|provider| provider.name.clone()).collect();
     let desk = Desk::new(Arc::new(Recorded::new(pipeline, amqp, providers)), registry, tokens, stop);
-    listener.serve(desk, Limits::default(), proxies).await;
+    serve_api(listener, desk, Limits::default(), proxies).await;
 }
 
 /// Takes webhook calls in until ferryd stops.

@@ -18,6 +18,7 @@
 //! | [`keyed_limiter`] | how often something may happen for each of many keys |
 //! | [`ledger`] | what is known of every command: the index over the stream |
 //! | [`web`] | the HTTP API beside the queue, and where providers call back |
+//! | [`serve`] | accepting connections, TLS, limits, drain |
 //! | [`daemon`] | from a configuration to running lanes, and back down |
 //! | [`operator`] | publishing, following, and dead letters, for people |
 //! | [`cli`], [`config`], [`telemetry`], [`escape`], [`schema`] | the program around it |
@@ -48,6 +49,7 @@ pub mod redact;
 pub mod regular_file;
 pub mod sandbox;
 pub mod schema;
+pub mod serve;
 pub mod telemetry;
 pub mod transport;
 pub mod web;

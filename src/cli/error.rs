@@ -40,7 +40,7 @@ pub enum CommandError {
     Daemon(#[from] crate::daemon::SetupError),
     /// An address can't be listened at.
     #[error(transparent)]
-    Listen(#[from] crate::web::server::ListenError),
+    Listen(#[from] crate::serve::server::ListenError),
     /// The token of this host can't be made or read.
     #[error(transparent)]
     HostToken(#[from] crate::web::host_token::HostTokenError),

@@ -20,10 +20,12 @@ use crate::amqp::topology::{Names, Subscriber};
 use crate::config::Config;
 use crate::daemon::{self, ApiSetup, LedgerSetup, WebhooksSetup};
 use crate::provider::registry::Registry;
+use crate::serve::server::Listener;
 use crate::telemetry;
 use crate::web::access::Tokens;
 use crate::web::host_token::HostToken;
-use crate::web::server::{Door, Listener};
+use crate::web::serving::API_SERVER;
+use crate::web::webhooks::WEBHOOK_SERVER;
 use crate::web::webhooks::tls;
 
 const EXAMPLES: &str = "\
@@ -113,7 +115,7 @@ fn api_setup(config: &Config, host_token: Option<&HostToken>) -> Result<Option<A
     let api = &config.api;
     let listening = |host_token: &HostToken| {
         let tokens = Tokens::new(&api.tokens, host_token);
-        Ok(ApiSetup { listener: Listener::bind(Door::Api, api.bind)?, tokens, proxies: api.trusted_proxies.clone() })
+        Ok(ApiSetup { listener: Listener::bind(API_SERVER, api.bind)?, tokens, proxies: api.trusted_proxies.clone() })
     };
     host_token.map(listening).transpose()
 }
@@ -125,7 +127,7 @@ fn webhooks_setup(config: &Config) -> Result<Option<WebhooksSetup>, CommandError
         return Ok(None);
     }
     let tls = tls::load(&settings).map_err(|error| CommandError::Providers(vec![error.to_string()]))?;
-    let listener = Listener::bind(Door::Webhooks, settings.bind)?;
+    let listener = Listener::bind(WEBHOOK_SERVER, settings.bind)?;
     Ok(Some(WebhooksSetup { listener, tls, settings }))
 }
 

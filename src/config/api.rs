@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::check::{Broken, rule};
-use super::network::Network;
 use super::secret::Secret;
 use crate::domain::command_scope::CommandScope;
 use crate::domain::name::Name;
+use crate::serve::network::Network;
 use crate::web::access::Role;
 
 /// The name of the token that ferryd makes for the commands of its own host.

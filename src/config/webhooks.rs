@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::{Broken, SECOND, rule, within};
-use super::network::Network;
 use super::public_url::PublicUrl;
 use super::secret::Secret;
 use super::{api, human};
+use crate::serve::network::Network;
 
 /// The endpoint for webhook calls of providers, apart from the API. There is one where `public_url` is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,12 +4,13 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use crate::serve::tls::tls_acceptor;
 
 /// The names under which the sandbox can be called.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -76,19 +77,15 @@ impl Certificate {
         Ok(Self { ca: authority.pem(), server: certificate.pem(), key: key.serialize_pem() })
     }
 
-    /// What a TLS server needs; `dir` is named in errors.
-    pub(super) fn server_config(&self, dir: Option<&Path>) -> Result<Arc<ServerConfig>, CertificateError> {
+    /// Speaks TLS with it; `dir` is named in errors.
+    pub(super) fn acceptor(&self, dir: Option<&Path>) -> Result<TlsAcceptor, CertificateError> {
         let unusable = |reason: String| CertificateError::Unusable {
             dir: dir.unwrap_or_else(|| Path::new("memory")).to_owned(),
             reason,
         };
         let chain = CertificateDer::from_pem_slice(self.server.as_bytes()).map_err(|e| unusable(e.to_string()))?;
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|e| unusable(e.to_string()))?;
-        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![chain], key))
-            .map(Arc::new)
-            .map_err(|error| unusable(error.to_string()))
+        tls_acceptor(vec![chain], key).map_err(|error| unusable(error.to_string()))
     }
 }
 

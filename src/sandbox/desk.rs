@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::behaviour::{self, Behaviour, Fault};
 use super::calls::{Caller, CallsSnapshot, Claim, Fingerprint, Given, Memory};
 use super::deeds::{Deed, Standing};
-use super::line::Line;
+use crate::serve::connection_handle::ConnectionHandle;
 
 /// The largest request that is read, in bytes.
 const LARGEST_REQUEST: usize = 4 << 20;
@@ -82,7 +82,11 @@ struct Asked {
     id: String,
 }
 
-async fn take(State(desk): State<Arc<Desk>>, Extension(line): Extension<Line>, request: Request) -> Response {
+async fn take(
+    State(desk): State<Arc<Desk>>,
+    Extension(connection): Extension<ConnectionHandle>,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, LARGEST_REQUEST).await else {
         return error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the request is larger than 4 MiB").into_response();
@@ -97,7 +101,7 @@ async fn take(State(desk): State<Arc<Desk>>, Extension(line): Extension<Line>, r
         Ok(behaviour) => {
             let request = Fingerprint::of(parts.uri.path(), &body);
             let call = Call { visit, behaviour, payload, acts: parts.method != Method::GET };
-            call.answer(request, &line).await
+            call.answer(request, &connection).await
         }
     }
 }
@@ -177,7 +181,7 @@ enum Ending {
 }
 
 impl Call {
-    async fn answer(mut self, request: Fingerprint, line: &Line) -> Response {
+    async fn answer(mut self, request: Fingerprint, connection: &ConnectionHandle) -> Response {
         if let Err(response) = self.visit.claim(request) {
             return response;
         }
@@ -188,8 +192,8 @@ impl Call {
             self.work()
         });
         match work.await {
-            Ok(Ending::Answer(given, fault)) => deliver(&given, fault, retry_after.as_deref(), line).await,
-            Ok(Ending::Silence(fault, _visit)) => silence(fault, line).await,
+            Ok(Ending::Answer(given, fault)) => deliver(&given, fault, retry_after.as_deref(), connection).await,
+            Ok(Ending::Silence(fault, _visit)) => silence(fault, connection).await,
             Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "sandbox", "the sandbox failed").into_response(),
         }
     }
@@ -303,11 +307,16 @@ fn with_body(given: &Given, retry_after: Option<&str>, body: Body) -> Response {
     response
 }
 
-async fn deliver(given: &Given, fault: Option<Fault>, retry_after: Option<&str>, line: &Line) -> Response {
+async fn deliver(
+    given: &Given,
+    fault: Option<Fault>,
+    retry_after: Option<&str>,
+    connection: &ConnectionHandle,
+) -> Response {
     let half = stream::iter([Ok::<_, Infallible>(given.body.slice(..given.body.len() / 2))]);
     let body = match fault {
         None => return respond(given, retry_after),
-        Some(fault @ (Fault::HangBeforeAnswer | Fault::Reset)) => return silence(fault, line).await,
+        Some(fault @ (Fault::HangBeforeAnswer | Fault::Reset)) => return silence(fault, connection).await,
         Some(Fault::HangMidBody) => Body::from_stream(half.chain(stream::pending())),
         Some(Fault::Huge) => Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>(PIECE))),
         Some(Fault::Truncate) => {
@@ -328,9 +337,9 @@ async fn deliver(given: &Given, fault: Option<Fault>, retry_after: Option<&str>,
 }
 
 /// Never answers.
-async fn silence(fault: Fault, line: &Line) -> Response {
+async fn silence(fault: Fault, connection: &ConnectionHandle) -> Response {
     if fault == Fault::Reset {
-        line.reset();
+        connection.reset();
     }
     std::future::pending().await
 }

@@ -10,17 +10,15 @@ mod calls;
 mod certificate;
 mod deeds;
 mod desk;
-mod line;
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use calls::{Calls, CallsSnapshot};
 pub use certificate::CertificateError;
@@ -28,8 +26,23 @@ pub use certificate::CertificateError;
 use certificate::Certificate;
 use desk::Desk;
 
-/// How many connections may wait to be taken: as many as a full provider opens at once.
-const BACKLOG: u32 = 4096;
+use crate::serve::connection_limiter::{ConnectionLimiter, GivesWay};
+use crate::serve::network::Network;
+use crate::serve::server::{Limits, ListenError, Listener, ServerConfig, ServerName};
+
+/// The sandbox, as a server.
+const SANDBOX_SERVER: ServerName =
+    ServerName { name: "the sandbox", remedy: "or choose another address; port 0 takes a free one" };
+
+/// As many connections as are made, as old as they grow; all are closed at once at the end, hanging ones too.
+const LIMITS: Limits = Limits {
+    connections: Semaphore::MAX_PERMITS,
+    head: Duration::from_secs(10),
+    head_bytes: 256 << 10,
+    age: Duration::MAX,
+    drain_timeout: Duration::ZERO,
+    longest_answer: Duration::ZERO,
+};
 
 /// Where a sandbox runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,20 +59,15 @@ pub struct Sandbox {
     ca: String,
     desk: Arc<Desk>,
     stop: CancellationToken,
-    tasks: TaskTracker,
+    serving: JoinHandle<()>,
 }
 
 /// Why a sandbox does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The address can't be listened at.
-    #[error("cannot listen at {address} ({source}): choose another address, or port 0 for a free one")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// There is no certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -74,15 +82,14 @@ impl Sandbox {
     pub async fn start(options: SandboxOptions) -> Result<Self, SandboxError> {
         let dir = options.dir.as_deref();
         let certificate = Certificate::in_dir(dir)?;
-        let acceptor = TlsAcceptor::from(certificate.server_config(dir)?);
-        let refused = |source| SandboxError::Listen { address: options.bind, source };
-        let listener = listen(options.bind).map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
-        let desk = Arc::new(Desk::default());
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        tasks.spawn(line::accept(listener, acceptor, desk::router(&desk), stop.clone(), tasks.clone()));
-        tasks.close();
-        Ok(Self { address, ca: certificate.ca, desk, stop, tasks })
+        let tls = Some(certificate.acceptor(dir)?);
+        let listener = Listener::bind(SANDBOX_SERVER, options.bind)?;
+        let (address, desk, stop) = (listener.address(), Arc::new(Desk::default()), CancellationToken::new());
+        let limiter = ConnectionLimiter::new(LIMITS.connections, GivesWay::Newest, Network::all().into());
+        let (router, limiter) = (desk::router(&desk), Arc::new(limiter));
+        let config = ServerConfig { router, limits: LIMITS, limiter, tls, stop: stop.clone() };
+        let serving = tokio::spawn(listener.serve(config));
+        Ok(Self { address, ca: certificate.ca, desk, stop, serving })
     }
 
     /// Where it listens.
@@ -109,9 +116,10 @@ impl Sandbox {
     }
 
     /// Closes every connection, hanging ones too, and waits until they are gone.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         self.stop.cancel();
-        self.tasks.wait().await;
+        // A panic of the loop has been reported; nothing is served any more either way.
+        let _ = (&mut self.serving).await;
     }
 }
 
@@ -119,11 +127,4 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         self.stop.cancel();
     }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }

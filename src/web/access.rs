@@ -20,14 +20,14 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use tracing::warn;
 
-use super::connection_limiter::ConnectionPlace;
 use super::host_token::HostToken;
 use super::problem::{Kind, Problem};
 use super::routes::Route;
-use super::server::Peer;
 use crate::config::{ApiToken, HOST_TOKEN_NAME};
 use crate::domain::command_scope::CommandScope;
 use crate::domain::name::Name;
+use crate::serve::connection_handle::Peer;
+use crate::serve::connection_limiter::ConnectionPlace;
 use crate::telemetry::log_throttle::LogThrottle;
 
 /// The time in which refused requests of one kind are told in one line of the log.

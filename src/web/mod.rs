@@ -12,7 +12,7 @@
 //! | `command_gate` | the way to commands, within the scope of a token |
 //! | [`commands`], [`recorded`] | what they need of the rest of ferryd, and the rest of ferryd |
 //! | [`problem`] | every error |
-//! | [`server`], `connection_limiter`, `watched_stream` | connections, their limits and their end |
+//! | [`serving`] | the API at its address |
 //! | [`openapi`] | the description for clients |
 //! | [`webhooks`] | the endpoint for webhook calls of providers, at an address of its own |
 
@@ -22,7 +22,6 @@ mod body;
 mod cancel;
 mod command_gate;
 pub mod commands;
-mod connection_limiter;
 mod erase;
 pub mod host_token;
 mod live;
@@ -34,9 +33,8 @@ mod query;
 pub mod recorded;
 pub(crate) mod repeated;
 pub mod routes;
-pub mod server;
+pub mod serving;
 mod submit;
-mod watched_stream;
 pub mod webhooks;
 
 use std::sync::Arc;

@@ -13,9 +13,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::fake::{Behaviour, Site, settings};
-use super::tls;
+use super::{WEBHOOK_SERVER, tls};
 use crate::config::Webhooks;
-use crate::web::server::{Door, Listener};
+use crate::serve::server::Listener;
 
 const WITHIN: Duration = Duration::from_secs(20);
 const CALL: &str = "POST /webhooks/acme HTTP/1.1\r\nhost: x\r\nx-signature: good\r\ncontent-length: 2\r\n\r\n{}";
@@ -29,7 +29,7 @@ struct Running {
 fn start(settings: Webhooks) -> Running {
     let tls = tls::load(&settings).unwrap();
     let site = Site::with(settings);
-    let listener = Listener::bind(Door::Webhooks, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = Listener::bind(WEBHOOK_SERVER, "127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address();
     Running { serving: tokio::spawn(Arc::clone(&site.endpoint).serve(listener, tls)), site, address }
 }

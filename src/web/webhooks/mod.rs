@@ -35,17 +35,21 @@ use self::counts::Counts;
 use self::queue::{Keep, PATIENCE};
 use self::refusal::Refusal;
 use self::unverified::UnverifiedLimits;
-use super::connection_limiter::{ConnectionLimiter, GivesWay};
 use super::routes::attend;
-use super::server::{Limits, Listener, Reception};
 use crate::config::Webhooks;
 use crate::provider::registry::Registry;
+use crate::serve::connection_limiter::{ConnectionLimiter, GivesWay};
+use crate::serve::server::{Limits, Listener, ServerConfig, ServerName};
 use crate::telemetry::log_throttle::LogThrottle;
 use crate::transport::certificates::{CERTIFICATE_TIMEOUT, CertificateSource};
 
 /// The most bytes of a call's head. It travels as headers of a message, which must fit one frame of 128 KiB, and an odd byte can
 /// become three there.
 const HEAD_BYTES: usize = 32 << 10;
+
+/// The endpoint for webhook calls, as a server.
+pub const WEBHOOK_SERVER: ServerName =
+    ServerName { name: "the endpoint for webhooks", remedy: "or write another `webhooks.bind`" };
 
 /// The time between lines about calls that are refused for one reason.
 const REFUSAL_INTERVAL: Duration = Duration::from_secs(1);
@@ -91,7 +95,7 @@ impl Endpoint {
         let proxies = self.settings.trusted_proxies.clone();
         let limiter = Arc::new(ConnectionLimiter::new(limits.connections, GivesWay::Newest, proxies));
         let (router, stop) = (router(Arc::clone(&self)), self.stop.clone());
-        listener.receive(Reception { router, limits, limiter, tls, stop }).await;
+        listener.serve(ServerConfig { router, limits, limiter, tls, stop }).await;
         self.counts.log();
     }
 
@@ -102,7 +106,7 @@ impl Endpoint {
             head: header_timeout,
             head_bytes: HEAD_BYTES,
             // Body, certificate, confirm, and the answer on its way.
-            farewell: body_timeout + CERTIFICATE_TIMEOUT + PATIENCE + Duration::from_secs(1),
+            drain_timeout: body_timeout + CERTIFICATE_TIMEOUT + PATIENCE + Duration::from_secs(1),
             ..Limits::default()
         }
     }

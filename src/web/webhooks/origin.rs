@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::http::HeaderMap;
 use axum::http::header::FORWARDED;
 
-use crate::config::Network;
+use crate::serve::network::Network;
 
 /// The client behind `peer`: from the nearest proxy on, the first address that is not trusted. Where proxies write it down, and
 /// `peer` is none of them, anybody could have written it.

@@ -22,9 +22,9 @@ use crate::config::Webhooks;
 use crate::domain::callback::{ChallengeReply, RawCallback};
 use crate::domain::name::Name;
 use crate::provider::webhook::Reception;
+use crate::serve::connection_handle::Peer;
 use crate::transport::certificates::NoCertificate;
 use crate::web::body::{Unread, is_encoded, whole};
-use crate::web::server::Peer;
 
 /// What stands before the provider's name.
 const PREFIX: &str = "/webhooks/";

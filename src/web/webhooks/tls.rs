@@ -1,15 +1,13 @@
 //! The endpoint's own certificate.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Webhooks;
+use crate::serve::tls::tls_acceptor;
 
 /// A TLS file that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,13 +44,9 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
     let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         of_key("holds no private key: name the PEM file that begins with `-----BEGIN PRIVATE KEY-----`".to_owned())
     })?;
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
-        .map_err(|error| {
-            of_key(format!("does not go with the certificate ({error}): name the key that it was made for"))
-        })?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    tls_acceptor(chain, private).map_err(|error| {
+        of_key(format!("does not go with the certificate ({error}): name the key that it was made for"))
+    })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use crate::domain::callback::{Notice, RawCallback, UnverifiedNotice};
 use crate::domain::name::Name;
 use crate::keyed_limiter::KeyedLimiter;
-use crate::web::connection_limiter::client;
+use crate::serve::connection_limiter::client;
 
 /// The most bytes of a call's body.
 pub(super) const MAX_UNVERIFIED_BODY: usize = 16 << 10;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Network, masked};
+use super::network::{Network, first_of_network};
 
 /// The bits of an IPv6 address that one client has at least: everything in a /64 is one.
 const IPV6_CLIENT: u8 = 64;
@@ -28,7 +28,7 @@ type SilenceCheck = Box<dyn Fn() -> bool + Send>;
 
 /// The connection that gives way where an address has more than its share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum GivesWay {
+pub enum GivesWay {
     /// The one that is just made.
     Newest,
     /// The oldest one on which no request is being answered and none waits to be read. So whoever only holds connections can't
@@ -37,7 +37,7 @@ pub(super) enum GivesWay {
 }
 
 /// Counts the connections that have not authorised themselves, by address.
-pub(super) struct ConnectionLimiter {
+pub struct ConnectionLimiter {
     /// The most of one address.
     share: usize,
     gives_way: GivesWay,
@@ -75,18 +75,19 @@ impl PendingConnection {
 }
 
 /// The place of one connection. Dropping it makes room for another.
-pub(super) struct ConnectionPlace {
+pub struct ConnectionPlace {
     limiter: Arc<ConnectionLimiter>,
     number: u64,
     close: CancellationToken,
 }
 
 /// A request that is being answered; ends with this.
-pub(super) struct RequestUnderWay(Arc<ConnectionPlace>);
+pub struct RequestUnderWay(Arc<ConnectionPlace>);
 
 impl ConnectionLimiter {
     /// A limiter for so many connections in all.
-    pub(super) fn new(connections: usize, gives_way: GivesWay, exempt: Vec<Network>) -> Self {
+    #[must_use]
+    pub fn new(connections: usize, gives_way: GivesWay, exempt: Vec<Network>) -> Self {
         Self { share: (connections / SHARE).max(1), gives_way, exempt, pending: Mutex::default() }
     }
 
@@ -172,7 +173,7 @@ impl PendingConnections {
 
 impl ConnectionPlace {
     /// Counts the connection no more: a request on it had a token that is known.
-    pub(super) fn authorise(&self) {
+    pub fn authorise(&self) {
         self.limiter.lock().remove(self.number);
     }
 
@@ -207,10 +208,11 @@ impl Drop for RequestUnderWay {
 }
 
 /// The address that stands for everything that one client can connect from.
-pub(super) fn client(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         address @ IpAddr::V4(_) => address,
-        address @ IpAddr::V6(_) => masked(address, IPV6_CLIENT),
+        address @ IpAddr::V6(_) => first_of_network(address, IPV6_CLIENT),
     }
 }
 

@@ -21,13 +21,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::connection_limiter::{ConnectionLimiter, ConnectionPlace, GivesWay};
+use super::connection_handle::{ConnectionHandle, Peer};
+use super::connection_limiter::{ConnectionLimiter, ConnectionPlace};
 use super::watched_stream::WatchedStream;
-use super::{Desk, prefer, routes};
-use crate::config::Network;
 
-/// How many connections may wait to be taken.
-const BACKLOG: u32 = 1024;
+/// How many connections may wait to be taken: as many as a full provider opens at once.
+const BACKLOG: u32 = 4096;
 /// The pause after accepting failed, as it does without free file descriptors.
 const BREATHER: Duration = Duration::from_millis(100);
 /// The time after which another connection is looked for that gives way, where all are taken.
@@ -45,7 +44,9 @@ pub struct Limits {
     /// How old a connection grows. Then it is closed after the request that is under way.
     pub age: Duration,
     /// How long a request may take to end once its connection is to be closed; at shutdown too.
-    pub farewell: Duration,
+    pub drain_timeout: Duration,
+    /// How much longer a request may take whose connection grew too old: as long as an answer is waited for at most.
+    pub longest_answer: Duration,
 }
 
 impl Default for Limits {
@@ -55,44 +56,33 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             head_bytes: 256 << 10,
             age: Duration::from_mins(10),
-            farewell: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(5),
+            longest_answer: Duration::ZERO,
         }
     }
 }
 
-/// What is behind an address.
+/// The name of a server in log lines and errors, and what a person can do where its address is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// The HTTP API.
-    Api,
-    /// The endpoint for webhook calls.
-    Webhooks,
+pub struct ServerName {
+    /// The name, such as `the API`.
+    pub name: &'static str,
+    /// The words behind `end what listens there, `.
+    pub remedy: &'static str,
 }
 
-impl Door {
-    fn remedy(self) -> &'static str {
-        match self {
-            Self::Api => "write another `api.bind`, or `api.enabled = false`",
-            Self::Webhooks => "or write another `webhooks.bind`",
-        }
-    }
-}
-
-impl fmt::Display for Door {
+impl fmt::Display for ServerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Api => "the API",
-            Self::Webhooks => "the endpoint for webhooks",
-        })
+        f.write_str(self.name)
     }
 }
 
 /// The address can't be listened at.
 #[derive(Debug, thiserror::Error)]
-#[error("{door} cannot listen at {address} ({source}): end what listens there, {remedy}", remedy = door.remedy())]
+#[error("{server} cannot listen at {address} ({source}): end what listens there, {remedy}", remedy = server.remedy)]
 pub struct ListenError {
-    /// What would be behind it.
-    pub door: Door,
+    /// The server.
+    pub server: ServerName,
     /// The address.
     pub address: SocketAddr,
     /// What the system says.
@@ -102,27 +92,23 @@ pub struct ListenError {
 /// An address that is listened at.
 #[derive(Debug)]
 pub struct Listener {
-    door: Door,
+    server: ServerName,
     tcp: TcpListener,
     address: SocketAddr,
 }
 
-/// Who is on the other side of a connection; an extension of every request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Peer(pub(super) IpAddr);
-
-/// How the connections of an address are served.
-pub(super) struct Reception {
+/// The way in which the connections of an address are served.
+pub struct ServerConfig {
     /// Answers the requests.
-    pub(super) router: Router,
+    pub router: Router,
     /// What connections may do.
-    pub(super) limits: Limits,
+    pub limits: Limits,
     /// Limits those of one address.
-    pub(super) limiter: Arc<ConnectionLimiter>,
+    pub limiter: Arc<ConnectionLimiter>,
     /// TLS; `None` for plain HTTP.
-    pub(super) tls: Option<TlsAcceptor>,
+    pub tls: Option<TlsAcceptor>,
     /// Cancelled when no more is to be served.
-    pub(super) stop: CancellationToken,
+    pub stop: CancellationToken,
 }
 
 impl Listener {
@@ -130,11 +116,11 @@ impl Listener {
     ///
     /// # Errors
     /// The address is taken, or is not this machine's.
-    pub fn bind(door: Door, address: SocketAddr) -> Result<Self, ListenError> {
-        let refused = |source| ListenError { door, address, source };
+    pub fn bind(server: ServerName, address: SocketAddr) -> Result<Self, ListenError> {
+        let refused = |source| ListenError { server, address, source };
         let tcp = listen(address).map_err(refused)?;
         let address = tcp.local_addr().map_err(refused)?;
-        Ok(Self { door, tcp, address })
+        Ok(Self { server, tcp, address })
     }
 
     /// Where it listens.
@@ -143,49 +129,38 @@ impl Listener {
         self.address
     }
 
-    /// Answers requests to the API until the desk's `stop` is cancelled, and then those that are under way. Commands that were
-    /// handed in are published before this returns. Connections of `proxies` are not limited by address.
-    pub async fn serve(self, desk: Desk, limits: Limits, proxies: Vec<Network>) {
-        let (stop, work) = (desk.stop.clone(), desk.tasks.clone());
-        let limiter = Arc::new(ConnectionLimiter::new(limits.connections, GivesWay::OldestIdle, proxies));
-        let reception = Reception { router: routes::router(desk), limits, limiter, tls: None, stop };
-        self.receive(reception).await;
-        work.close();
-        work.wait().await;
-    }
-
     /// Answers requests until `stop` is cancelled, and then those that are under way.
-    pub(super) async fn receive(self, reception: Reception) {
-        let Self { door, tcp: listener, address } = self;
-        info!(%address, "{door} listens");
-        let (reception, connections) = (Arc::new(reception), TaskTracker::new());
-        let seats = Arc::new(Semaphore::new(reception.limits.connections));
+    pub async fn serve(self, config: ServerConfig) {
+        let Self { server, tcp: listener, address } = self;
+        info!(%address, "{server} listens");
+        let (config, connections) = (Arc::new(config), TaskTracker::new());
+        let seats = Arc::new(Semaphore::new(config.limits.connections));
         let accepting = async {
             loop {
                 match listener.accept().await {
                     Ok((tcp, peer)) => {
                         // Before it is admitted: it must not be the one that gives way.
-                        let seat = reception.find_seat(&seats).await;
+                        let seat = config.find_seat(&seats).await;
                         let stream = WatchedStream::new(tcp);
                         let watched = stream.clone();
-                        let Some(place) = reception.limiter.admit(peer.ip(), move || watched.is_silent()) else {
-                            debug!(%peer, "closed a connection to {door}: its address has too many");
+                        let Some(place) = config.limiter.admit(peer.ip(), move || watched.is_silent()) else {
+                            debug!(%peer, "closed a connection to {server}: its address has too many");
                             continue;
                         };
-                        let reception = Arc::clone(&reception);
+                        let config = Arc::clone(&config);
                         connections.spawn(async move {
-                            reception.connection(stream, peer.ip(), Arc::new(place)).await;
+                            config.connection(stream, peer.ip(), Arc::new(place)).await;
                             drop(seat);
                         });
                     }
                     Err(error) => {
-                        warn!(%error, "failed to accept a connection to {door}");
+                        warn!(%error, "failed to accept a connection to {server}");
                         tokio::time::sleep(BREATHER).await;
                     }
                 }
             }
         };
-        let _: Option<()> = reception.stop.run_until_cancelled(accepting).await;
+        let _: Option<()> = config.stop.run_until_cancelled(accepting).await;
         drop(listener);
         connections.close();
         connections.wait().await;
@@ -199,7 +174,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-impl Reception {
+/// The place of a connection, and the handle that requests get.
+type ConnectionState<'a> = (&'a Arc<ConnectionPlace>, &'a ConnectionHandle);
+
+impl ServerConfig {
     /// Waits until there is room for one more connection. `None` does not come: the semaphore is never closed.
     async fn find_seat(&self, seats: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
         loop {
@@ -214,31 +192,39 @@ impl Reception {
         }
     }
 
-    /// Serves a connection until it ends or has to give way.
+    /// Serves a connection until it ends, is broken by a handler, or has to give way.
     async fn connection(&self, tcp: WatchedStream, peer: IpAddr, place: Arc<ConnectionPlace>) {
+        let handle = ConnectionHandle::new(tcp.clone());
         tokio::select! {
-            () = self.serve_connection(tcp, peer, &place) => {}
+            () = self.serve_connection(tcp, peer, (&place, &handle)) => {}
+            () = handle.broken() => {}
             () = place.closed() => debug!(%peer, "closed a connection for a newer one: no request on it had a token"),
         }
     }
 
-    async fn serve_connection(&self, tcp: WatchedStream, peer: IpAddr, place: &Arc<ConnectionPlace>) {
-        let Some(tls) = &self.tls else { return self.requests(tcp, peer, place).await };
+    async fn serve_connection(&self, tcp: WatchedStream, peer: IpAddr, known: ConnectionState<'_>) {
+        let Some(tls) = &self.tls else { return self.requests(tcp, peer, known).await };
         let shaking_hands = tokio::time::timeout(self.limits.head, tls.accept(tcp));
         match self.stop.run_until_cancelled(shaking_hands).await {
-            Some(Ok(Ok(stream))) => self.requests(stream, peer, place).await,
+            Some(Ok(Ok(stream))) => self.requests(stream, peer, known).await,
             Some(Ok(Err(error))) => debug!(%peer, %error, "a client did not get through the TLS handshake"),
             Some(Err(_)) | None => {}
         }
     }
 
-    async fn requests(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr, place: &Arc<ConnectionPlace>) {
+    async fn requests(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        peer: IpAddr,
+        (place, handle): ConnectionState<'_>,
+    ) {
         let Self { limits, stop, .. } = self;
         let router = TowerToHyperService::new(self.router.clone());
         let service = service_fn(|mut request: Request<Incoming>| {
             let under_way = place.begin_request();
             request.extensions_mut().insert(Peer(peer));
             request.extensions_mut().insert(Arc::clone(place));
+            request.extensions_mut().insert(handle.clone());
             let answering = router.call(request);
             async move {
                 let answer = answering.await;
@@ -253,16 +239,12 @@ impl Reception {
             .serve_connection(TokioIo::new(stream), service);
         let mut requests = std::pin::pin!(requests);
         // What goes wrong on a connection is the client's doing, and the client is told by its end.
-        let farewell = tokio::select! {
+        let drain_timeout = tokio::select! {
             _ = requests.as_mut() => return,
-            () = stop.cancelled() => limits.farewell,
-            () = tokio::time::sleep(limits.age) => limits.farewell + prefer::LONGEST,
+            () = stop.cancelled() => limits.drain_timeout,
+            () = tokio::time::sleep(limits.age) => limits.drain_timeout + limits.longest_answer,
         };
         requests.as_mut().graceful_shutdown();
-        let _ = tokio::time::timeout(farewell, requests).await;
+        let _ = tokio::time::timeout(drain_timeout, requests).await;
     }
 }
-
-#[cfg(test)]
-#[path = "server_tests.rs"]
-mod tests;

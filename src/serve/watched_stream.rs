@@ -29,6 +29,12 @@ impl WatchedStream {
         Self(Arc::new(WatchedSocket { tcp, was_read: AtomicBool::new(false), is_waiting: AtomicBool::new(false) }))
     }
 
+    /// Has the connection reset rather than closed, once its last clone is dropped.
+    pub(super) fn reset_when_dropped(&self) {
+        // Fails only for a connection that is gone already.
+        let _ = self.0.tcp.set_zero_linger();
+    }
+
     /// Tells whether the server has read everything that the client sent so far. The system is asked where nothing was read yet: a
     /// connection that was accepted a moment ago seems to have nothing to read until the runtime has looked.
     pub(super) fn is_silent(&self) -> bool {

@@ -1,6 +1,10 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::provider::registry::Registry;
@@ -20,9 +24,9 @@ fn start(limits: Limits) -> Running {
     let stop = CancellationToken::new();
     let registry = Arc::new(Registry::new([], std::collections::BTreeMap::new()));
     let desk = Desk::new(Arc::new(Fake::new(true)), registry, tokens(), stop.clone());
-    let listener = Listener::bind(Door::Api, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = Listener::bind(API_SERVER, "127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address();
-    Running { address, stop, serving: tokio::spawn(listener.serve(desk, limits, Vec::new())) }
+    Running { address, stop, serving: tokio::spawn(serve_api(listener, desk, limits, Vec::new())) }
 }
 
 async fn connect(running: &Running) -> TcpStream {
@@ -62,8 +66,8 @@ fn posting(length: &str) -> String {
 
 #[tokio::test]
 async fn a_taken_address_is_told_with_what_to_do() {
-    let first = Listener::bind(Door::Api, "127.0.0.1:0".parse().unwrap()).unwrap();
-    let error = Listener::bind(Door::Api, first.address()).unwrap_err().to_string();
+    let first = Listener::bind(API_SERVER, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let error = Listener::bind(API_SERVER, first.address()).unwrap_err().to_string();
     assert!(error.contains(&first.address().to_string()) && error.contains("`api.bind`"), "{error}");
 }
 
@@ -117,7 +121,7 @@ async fn stopping_closes_idle_connections_and_takes_no_more() {
 
 #[tokio::test]
 async fn a_request_that_hangs_does_not_hold_up_the_end() {
-    let running = start(Limits { farewell: Duration::from_millis(200), ..Limits::default() });
+    let running = start(Limits { drain_timeout: Duration::from_millis(200), ..Limits::default() });
     let mut tcp = connect(&running).await;
     let head = posting("content-length: 9");
     tcp.write_all(head.as_bytes()).await.unwrap();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
-pub struct Network {
-    first: IpAddr,
-    bits: u8,
-}
+pub struct Network(IpNet);
 
 /// Why a text is no [`Network`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,37 +26,34 @@ pub enum InvalidNetwork {
 }
 
 impl Network {
+    /// The networks that hold every address.
+    #[must_use]
+    pub fn all() -> [Self; 2] {
+        [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())].map(Self)
+    }
+
     /// Whether an address is one of these. An IPv4 address within IPv6 counts as what it is.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_ipv4() == self.first.is_ipv4() && masked(address, self.bits) == self.first
+        self.0.contains(&address.to_canonical())
     }
 }
 
-/// The first address of the network that `address` is in.
-pub(crate) fn masked(address: IpAddr, bits: u8) -> IpAddr {
-    let gap = |width: u8| u32::from(width.saturating_sub(bits));
-    match address {
-        IpAddr::V4(ip) => IpAddr::V4((ip.to_bits() & u32::MAX.checked_shl(gap(32)).unwrap_or(0)).into()),
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & u128::MAX.checked_shl(gap(128)).unwrap_or(0)).into()),
-    }
+/// The first address of the network of so many bits that `address` is in; the address itself where it has fewer.
+pub(super) fn first_of_network(address: IpAddr, bits: u8) -> IpAddr {
+    IpNet::new(address, bits).map_or(address, |network| network.network())
 }
 
 impl FromStr for Network {
     type Err = InvalidNetwork;
 
     fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
-        let invalid = || InvalidNetwork::NoNetwork(text.to_owned());
-        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.parse().map_err(|_| invalid())?;
-        let width = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(width), str::parse).map_err(|_| invalid())?;
-        if bits > width {
-            return Err(invalid());
+        let network = text.parse::<IpNet>().or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)));
+        let network = network.map_err(|_| InvalidNetwork::NoNetwork(text.to_owned()))?;
+        if network == network.trunc() {
+            return Ok(Self(network));
         }
-        let network = Self { first: masked(address, bits), bits };
-        if network.first == address { Ok(network) } else { Err(InvalidNetwork::Rest(text.to_owned(), network)) }
+        Err(InvalidNetwork::Rest(text.to_owned(), Self(network.trunc())))
     }
 }
 
@@ -72,7 +67,7 @@ impl TryFrom<String> for Network {
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.first, self.bits)
+        self.0.fmt(f)
     }
 }
 
