@@ -9,11 +9,10 @@ use super::desk::Desk;
 use super::error::CommandError;
 use super::output::{Output, Table};
 use super::wording::{age, step};
-use crate::config::human::parse_duration;
 use crate::domain::ledger::record::Step;
-use crate::domain::lifecycle::{Kind, State};
 use crate::domain::name::Name;
-use crate::ledger::index::{Cursor, Filter, Page, Row};
+use crate::ledger::command_filter::CommandFilter;
+use crate::ledger::index::{Cursor, Page, Row};
 use crate::operator::OperatorError;
 
 const EXAMPLES: &str = "\
@@ -35,7 +34,10 @@ const MAX_MESSAGE: usize = 80;
 #[command(after_help = EXAMPLES)]
 pub struct Commands {
     #[command(flatten)]
-    which: Which,
+    filter: CommandFilter,
+    /// Only what was asked to be cancelled and has not come, which is not listed else
+    #[arg(long)]
+    cancel_requested: bool,
     /// At most so many, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -47,86 +49,11 @@ pub struct Commands {
     json: bool,
 }
 
-/// Which commands; everything given must hold.
-#[derive(Debug, Args)]
-struct Which {
-    /// Only those of this provider
-    #[arg(long)]
-    provider: Option<Name>,
-    /// Only those of this account
-    #[arg(long)]
-    account: Option<Name>,
-    /// Only those of this type
-    #[arg(long = "type", value_name = "TYPE")]
-    kind_of_provider: Option<Name>,
-    /// Only those of this operation
-    #[arg(long)]
-    operation: Option<Name>,
-    /// Only those in this state: pending, processing, waiting, completed, failed
-    #[arg(long, value_parser = state)]
-    state: Option<State>,
-    /// Only those that failed as this, such as declined, unavailable or unresolved
-    #[arg(long)]
-    kind: Option<Kind>,
-    /// Only those that failed with this code of the provider's, or ferryd's own word
-    #[arg(long)]
-    code: Option<String>,
-    /// Only those that something has contradicted: see `conflicts` in `ferryd status`
-    #[arg(long)]
-    conflicts: bool,
-    /// Only those with this reference of their publisher's
-    #[arg(long)]
-    reference: Option<String>,
-    /// Only those that last changed longer ago than this, such as 2h, or before this time (RFC 3339)
-    #[arg(long, value_name = "AGE", value_parser = ago)]
-    older_than: Option<Timestamp>,
-    /// Only those that last changed within this time, or at this time (RFC 3339) or later
-    #[arg(long, value_name = "AGE", value_parser = ago)]
-    newer_than: Option<Timestamp>,
-    /// Only what was asked to be cancelled and has not come, which is not listed else
-    #[arg(long)]
-    cancel_requested: bool,
-}
-
-fn state(word: &str) -> Result<State, String> {
-    let known = State::ALL.into_iter().find(|state| state.as_str() == word);
-    known.ok_or_else(|| format!("unknown state; known are {}", State::ALL.map(State::as_str).join(", ")))
-}
-
-/// A time, or how long ago it was.
-pub(super) fn ago(text: &str) -> Result<Timestamp, String> {
-    let ago = || parse_duration(text).ok().and_then(|ago| Timestamp::now().checked_sub(ago).ok());
-    text.parse()
-        .ok()
-        .or_else(ago)
-        .ok_or_else(|| "it is no time: write one as 2026-01-31T12:00:00Z, or how long ago it was, as 36h".to_owned())
-}
-
-impl Which {
-    fn filter(self) -> Filter {
-        Filter {
-            r#type: self.kind_of_provider,
-            provider: self.provider,
-            account: self.account,
-            operation: self.operation,
-            state: self.state,
-            kind: self.kind,
-            code: self.code,
-            reference: self.reference,
-            older_than: self.older_than,
-            newer_than: self.newer_than,
-            cancel_requested: Some(self.cancel_requested),
-            conflicts: self.conflicts,
-            ..Filter::default()
-        }
-    }
-}
-
 impl Commands {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let desk = Desk::open(config)?;
-        let Self { which, limit, cursor, json } = self;
-        let filter = which.filter();
+        let Self { filter, cancel_requested, limit, cursor, json } = self;
+        let filter = CommandFilter { cancel_requested: Some(cancel_requested), ..filter };
         let page = desk.runtime.block_on(async {
             let register = desk.register().await?;
             let page = register.index().await.list(&filter, cursor.as_ref(), limit.into());

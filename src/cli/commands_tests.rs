@@ -2,6 +2,7 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::fixture::printed;
+use crate::domain::lifecycle::{Kind, State};
 
 #[derive(Parser)]
 struct Line {
@@ -68,22 +69,21 @@ fn every_filter_is_passed_on() {
     let commands = commands.unwrap();
     assert_eq!(commands.limit, 7);
     let name = |text: &str| Some(text.parse().unwrap());
-    let expected = Filter {
+    let expected = CommandFilter {
         r#type: name("payment"),
         provider: name("stripe"),
         account: name("eu"),
         operation: name("charge"),
         reference: Some("order 1".to_owned()),
         state: Some(State::Failed),
-        kind: Some(Kind::Declined),
+        kind: Some(Kind::Declined.into()),
         code: Some("card/x".to_owned()),
         older_than: "2026-01-31T12:00:00Z".parse().ok(),
         newer_than: "2026-01-30T12:00:00Z".parse().ok(),
-        cancel_requested: Some(false),
-        ..Filter::default()
+        ..CommandFilter::default()
     };
-    assert_eq!(commands.which.filter(), expected);
-    assert_eq!(read(&["--cancel-requested"]).unwrap().which.filter().cancel_requested, Some(true));
+    assert_eq!((commands.filter, commands.cancel_requested), (expected, false));
+    assert!(read(&["--cancel-requested"]).unwrap().cancel_requested);
     for wrong in
         [["--state", "done"], ["--kind", "sad"], ["--older-than", "yesterday"], ["--limit", "0"], ["--cursor", "x"]]
     {

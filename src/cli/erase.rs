@@ -14,7 +14,8 @@ use super::person;
 use super::progress::Progress;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::record::Person;
-use crate::ledger::index::{Filter, Index, IndexError, MAX_PAGE};
+use crate::ledger::command_filter::CommandFilter;
+use crate::ledger::index::{Index, IndexError, MAX_PAGE};
 use crate::operator::OperatorError;
 use crate::operator::erase::{CommandEraser, ErasureOutcome, ErasureResult};
 use crate::operator::register::Register;
@@ -123,7 +124,7 @@ fn named(index: &Index, ids: &[CommandId]) -> Result<Vec<CommandId>, IndexError>
 
 /// The commands with a reference, the oldest first.
 fn called(index: &Index, reference: &str) -> Result<Vec<CommandId>, IndexError> {
-    let filter = Filter { reference: Some(reference.to_owned()), ..Filter::default() };
+    let filter = CommandFilter { reference: Some(reference.to_owned()), ..CommandFilter::default() };
     let (mut ids, mut after) = (Vec::new(), None);
     loop {
         let page = index.list(&filter, after.as_ref(), MAX_PAGE)?;

@@ -11,6 +11,7 @@
 //! what it comes to.
 
 pub(crate) mod batch;
+pub mod command_filter;
 mod doubt;
 pub mod exchanges;
 mod follower;

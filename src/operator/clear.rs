@@ -12,11 +12,12 @@ use serde::Serialize;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::dead::{Dead, Filter};
+use super::dead::Dead;
 use super::sender::Sender;
 use super::walk::Walk;
 use super::{Operator, OperatorError};
 use crate::amqp::message::Message;
+use crate::ledger::command_filter::CommandFilter;
 
 /// What takes the place of a dead letter.
 pub trait Remedy: Send {
@@ -52,7 +53,7 @@ pub struct Job {
     /// The queues, in this order.
     pub queues: Vec<String>,
     /// Which dead letters.
-    pub filter: Filter,
+    pub filter: CommandFilter,
     /// When it started; later dead letters are left alone.
     pub start: Timestamp,
     /// The most dead letters a second.
@@ -263,7 +264,7 @@ impl Work<'_> {
     /// What is to become of a dead letter.
     async fn judge(&mut self, dead: &Dead, remedy: &mut impl Remedy) -> Result<Judged, OperatorError> {
         let Job { filter, start, dry_run, .. } = self.job;
-        if !filter.matches(dead, *start) {
+        if !dead.is_meant_by(filter) {
             self.tally.others += 1;
         } else if dead.letter.as_ref().is_some_and(|letter| letter.dead_lettered_at > *start) {
             self.tally.later += 1;

@@ -1,8 +1,6 @@
-//! A dead letter as an operator sees it, and which of them are meant.
+//! A dead letter as an operator sees it.
 
-use std::collections::{BTreeMap, HashSet};
-use std::str::FromStr;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lapin::BasicProperties;
@@ -15,14 +13,10 @@ use crate::amqp::headers::{self, DEAD};
 use crate::amqp::message::{persistent, text};
 use crate::amqp::refused::{RefusedBody, RefusedMessage};
 use crate::domain::command::{Envelope, Identity};
-use crate::domain::command_id::CommandId;
 use crate::domain::dead_letter::{DeadLetter, shortened};
-use crate::domain::lifecycle::Kind;
-use crate::domain::name::Name;
+use crate::domain::lifecycle::{Kind, State};
+use crate::ledger::command_filter::{CommandFilter, UNREADABLE, WantedKind};
 use crate::ledger::index::Row;
-
-/// The word for the kind of a dead letter without a record.
-const UNREADABLE: &str = "unreadable";
 
 /// A message in a queue of dead letters.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,6 +95,31 @@ impl Dead {
         let key = self.letter.as_ref().and_then(|letter| letter.routing_key.as_deref());
         envelope(&self.properties, key.filter(|key| key.split('.').count() == 3))
     }
+
+    /// Tells whether a filter means it. A dead letter without a record has no age; what only the ledger knows is true of none.
+    #[must_use]
+    pub fn is_meant_by(&self, filter: &CommandFilter) -> bool {
+        let (letter, identity) = (self.letter.as_ref(), &self.identity);
+        let at = letter.map(|letter| letter.dead_lettered_at);
+        let kind = letter.map_or(WantedKind::Unreadable, |letter| letter.kind.into());
+        let code = letter.and_then(|letter| letter.code.as_deref()).map(shortened);
+        (filter.ids.is_empty() || filter.ids.contains(&identity.id))
+            && is(filter.r#type.as_ref(), identity.r#type.as_ref())
+            && is(filter.provider.as_ref(), identity.provider.as_ref())
+            && is(filter.account.as_ref(), identity.account.as_ref())
+            && is(filter.operation.as_ref(), identity.operation.as_ref())
+            && is(filter.reference.as_ref(), identity.reference.as_ref())
+            && is(filter.state.as_ref(), Some(&State::Failed))
+            && is(filter.kind.as_ref(), Some(&kind))
+            && is(filter.code.as_deref().map(shortened), code)
+            && is(filter.http_status.as_ref(), letter.and_then(|letter| letter.http_status.as_ref()))
+            && is(filter.generation.as_ref(), letter.map(|letter| &letter.generation))
+            && filter.older_than.is_none_or(|before| at.is_some_and(|at| at < before))
+            && filter.newer_than.is_none_or(|from| at.is_some_and(|at| at >= from))
+            && !filter.conflicts
+            && filter.cancel_requested != Some(true)
+            && filter.scope.admits(identity)
+    }
 }
 
 fn envelope<'a>(properties: &'a BasicProperties, routing_key: Option<&'a str>) -> Envelope<'a> {
@@ -111,89 +130,8 @@ fn envelope<'a>(properties: &'a BasicProperties, routing_key: Option<&'a str>) -
     }
 }
 
-/// Which kind of dead letter is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WantedKind {
-    /// One whose record says so.
-    Recorded(Kind),
-    /// One without a readable record.
-    Unreadable,
-}
-
-impl FromStr for WantedKind {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, String> {
-        if word == UNREADABLE { Ok(Self::Unreadable) } else { word.parse().map(Self::Recorded) }
-    }
-}
-
-/// Which dead letters are meant. Everything given must hold; nothing given means all.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Filter {
-    /// Command ids, of which one must be its own.
-    pub ids: HashSet<CommandId>,
-    /// The type.
-    pub r#type: Option<Name>,
-    /// The provider.
-    pub provider: Option<Name>,
-    /// The account.
-    pub account: Option<Name>,
-    /// The operation.
-    pub operation: Option<Name>,
-    /// The publisher's reference.
-    pub reference: Option<String>,
-    /// Why it was given up.
-    pub kind: Option<WantedKind>,
-    /// The provider's error code, or ferryd's own word.
-    pub code: Option<String>,
-    /// The status of the last answer.
-    pub http_status: Option<u16>,
-    /// The generation that failed.
-    pub generation: Option<u32>,
-    /// Given up longer ago than this.
-    pub older_than: Option<Duration>,
-    /// Given up within this time.
-    pub newer_than: Option<Duration>,
-}
-
-impl Filter {
-    /// Whether it means every dead letter.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Whether it means this one. A dead letter without a record has no age.
-    #[must_use]
-    pub fn matches(&self, dead: &Dead, now: Timestamp) -> bool {
-        let (letter, identity) = (dead.letter.as_ref(), &dead.identity);
-        let age = letter.map(|letter| age(letter, now));
-        let kind = letter.map_or(WantedKind::Unreadable, |letter| WantedKind::Recorded(letter.kind));
-        let code = letter.and_then(|letter| letter.code.as_deref()).map(shortened);
-        (self.ids.is_empty() || self.ids.contains(&identity.id))
-            && is(self.r#type.as_ref(), identity.r#type.as_ref())
-            && is(self.provider.as_ref(), identity.provider.as_ref())
-            && is(self.account.as_ref(), identity.account.as_ref())
-            && is(self.operation.as_ref(), identity.operation.as_ref())
-            && is(self.reference.as_ref(), identity.reference.as_ref())
-            && is(self.kind.as_ref(), Some(&kind))
-            && is(self.code.as_deref().map(shortened), code)
-            && is(self.http_status.as_ref(), letter.and_then(|letter| letter.http_status.as_ref()))
-            && is(self.generation.as_ref(), letter.map(|letter| &letter.generation))
-            && self.older_than.is_none_or(|least| age.is_some_and(|age| age > least))
-            && self.newer_than.is_none_or(|most| age.is_some_and(|age| age <= most))
-    }
-}
-
 fn is<T: PartialEq + ?Sized>(wanted: Option<&T>, found: Option<&T>) -> bool {
     wanted.is_none() || wanted == found
-}
-
-/// How long ago a command was given up. Clocks differ: a time still to come counts as now.
-#[must_use]
-pub fn age(letter: &DeadLetter, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(letter.dead_lettered_at)).unwrap_or_default()
 }
 
 /// A line of a list of dead letters.

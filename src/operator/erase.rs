@@ -10,7 +10,6 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::dead::Filter;
 use super::register::Register;
 use super::scan::scan;
 use super::{Operator, OperatorError};
@@ -20,6 +19,7 @@ use crate::domain::ledger::record::{ContentErasure, Fact, Person, Record};
 use crate::domain::ledger::ruling::{Ruling, TooLate};
 use crate::domain::lifecycle::State;
 use crate::ledger::Ledger;
+use crate::ledger::command_filter::CommandFilter;
 
 /// The number of erasures that wait side by side for what they come to.
 const SIDE_BY_SIDE: usize = 64;
@@ -171,7 +171,7 @@ impl<L: ErasureLedger> CommandEraser<'_, L> {
     /// its id.
     async fn keep_parked(&self, results: &mut [ErasureResult]) -> Result<(), OperatorError> {
         let due = results.iter().filter(|result| result.outcome == ErasureOutcome::Erased);
-        let filter = Filter { ids: due.map(|result| result.id.clone()).collect(), ..Filter::default() };
+        let filter = CommandFilter { ids: due.map(|result| result.id.clone()).collect(), ..CommandFilter::default() };
         if filter.ids.is_empty() {
             return Ok(());
         }

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use super::dead::{Dead, Filter};
+use super::dead::Dead;
 use super::scan::scan;
 use super::sender::Sender;
 use super::tail::Tail;
@@ -17,6 +17,7 @@ use crate::domain::command_id::CommandId;
 use crate::domain::event::Event;
 use crate::domain::ledger::record::{Fact, Line, Record};
 use crate::domain::progress::Progress;
+use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::reading::{Read, Reading};
 
 /// Watches the ledger for what questions to the provider about one command come to.
@@ -84,7 +85,7 @@ pub async fn look_up(
     id: &CommandId,
     can_ask: impl Fn(&Dead, &Progress) -> bool,
 ) -> Result<Asked, OperatorError> {
-    let filter = Filter { ids: [id.clone()].into(), ..Filter::default() };
+    let filter = CommandFilter { ids: [id.clone()].into(), ..CommandFilter::default() };
     let mut found = None;
     scan(operator, queues, &filter, |dead| found = Some(dead)).await?;
     let Some(dead) = found else { return Ok(Asked::NotDead) };

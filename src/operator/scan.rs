@@ -1,13 +1,12 @@
 //! Looking at dead letters, which stay as they were.
 
-use jiff::Timestamp;
-
-use super::dead::{Dead, Filter};
+use super::dead::Dead;
 use super::walk::{Walk, depth};
 use super::{Operator, OperatorError};
 use crate::amqp::connection::say_goodbye;
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::short;
+use crate::ledger::command_filter::CommandFilter;
 
 /// Shows every dead letter that `filter` means to `visit`, queue by queue, oldest first. Queues that do not exist are
 /// passed over.
@@ -17,15 +16,14 @@ use crate::amqp::message::short;
 pub async fn scan(
     operator: &Operator,
     queues: &[String],
-    filter: &Filter,
+    filter: &CommandFilter,
     mut visit: impl FnMut(Dead),
 ) -> Result<(), OperatorError> {
-    let now = Timestamp::now();
     for queue in queues {
         let Some(mut walk) = Walk::begin(operator, queue).await? else { continue };
         while let Some(delivery) = walk.next().await? {
             let dead = Dead::read(queue, &delivery);
-            if filter.matches(&dead, now) {
+            if dead.is_meant_by(filter) {
                 visit(dead);
             }
         }

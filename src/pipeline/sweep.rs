@@ -18,7 +18,8 @@ use super::Pipeline;
 use crate::amqp::error::BrokerError;
 use crate::domain::command_id::CommandId;
 use crate::ledger::Ledger;
-use crate::ledger::index::{Filter, Index, IndexError, MAX_PAGE};
+use crate::ledger::command_filter::CommandFilter;
+use crate::ledger::index::{Index, IndexError, MAX_PAGE};
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(5);
@@ -58,7 +59,7 @@ impl DueEndings {
     fn find(index: &Index, now: Timestamp) -> Result<Self, IndexError> {
         let before = |age: SignedDuration| now.checked_sub(age).unwrap_or(Timestamp::MIN);
         let older_than = Some(before(CANCEL_PATIENCE));
-        let filter = Filter { cancel_requested: Some(true), older_than, ..Filter::default() };
+        let filter = CommandFilter { cancel_requested: Some(true), older_than, ..CommandFilter::default() };
         let never_came = index.list(&filter, None, MAX_PAGE)?.rows;
         Ok(Self {
             unpublished: index.unpublished(before(PATIENCE), MAX_PAGE)?,

@@ -13,7 +13,7 @@ use super::Desk;
 use super::access::ReadAccess;
 use super::commands::Failed;
 use super::problem::{Kind, Problem};
-use super::query::{Asked, Query};
+use super::query::{CommandListQuery, PageQuery, Query};
 use crate::domain::command_id::{CommandId, InvalidCommandId, PublishedCommandId};
 use crate::domain::conflict::ConflictNote;
 use crate::domain::event::Event;
@@ -22,6 +22,7 @@ use crate::domain::ledger::erasure::ContentRemoval;
 use crate::domain::ledger::prompt::{PromptNote, QueryNote};
 use crate::domain::ledger::record::Person;
 use crate::domain::ledger::transition::Transition;
+use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Group, Page, Row};
 use crate::transport::exchange_log::Exchange;
@@ -67,7 +68,6 @@ pub(super) struct CommandPage {
     /// The commands.
     commands: Vec<Row>,
     /// The `cursor` of the next page; null on the last one.
-    #[schemars(with = "Option<String>")]
     next: Option<Cursor>,
 }
 
@@ -159,8 +159,9 @@ pub(super) async fn commands(
     RawQuery(query): RawQuery,
 ) -> Result<Json<CommandPage>, Problem> {
     let mut query = Query::read(query.as_deref())?;
-    let (dead, cancel_requested) = (query.flag("dead")?, query.flag("cancel_requested")?);
-    page(&desk, &access, query, dead, Some(cancel_requested)).await
+    let CommandListQuery { dead, cancel_requested } = query.take()?;
+    let filter = CommandFilter { dead, cancel_requested: Some(cancel_requested), ..query.filter()? };
+    page(&desk, &access, filter, query).await
 }
 
 /// `GET /v1/dead-letters`
@@ -169,7 +170,9 @@ pub(super) async fn dead_letters(
     access: ReadAccess,
     RawQuery(query): RawQuery,
 ) -> Result<Json<CommandPage>, Problem> {
-    page(&desk, &access, Query::read(query.as_deref())?, true, None).await
+    let mut query = Query::read(query.as_deref())?;
+    let filter = CommandFilter { dead: true, ..query.filter()? };
+    page(&desk, &access, filter, query).await
 }
 
 /// `GET /v1/dead-letters/groups`
@@ -179,7 +182,7 @@ pub(super) async fn groups(
     RawQuery(query): RawQuery,
 ) -> Result<Json<DeadLetterGroups>, Problem> {
     let mut query = Query::read(query.as_deref())?;
-    let filter = query.filter(Timestamp::now())?;
+    let filter = query.filter()?;
     query.finish()?;
     require_known(&desk)?;
     let groups = desk.commands.count_groups(&access, filter).await?;
@@ -189,15 +192,13 @@ pub(super) async fn groups(
 async fn page(
     desk: &Desk,
     access: &ReadAccess,
+    filter: CommandFilter,
     mut query: Query,
-    dead: bool,
-    cancel_requested: Option<bool>,
 ) -> Result<Json<CommandPage>, Problem> {
-    let Asked { mut filter, after, limit } = query.page(Timestamp::now())?;
+    let PageQuery { limit, cursor } = query.take()?;
     query.finish()?;
     require_known(desk)?;
-    (filter.dead, filter.cancel_requested) = (dead, cancel_requested);
-    let Page { rows, next } = desk.commands.list(access, filter, after, limit).await?;
+    let Page { rows, next } = desk.commands.list(access, filter, cursor, limit).await?;
     Ok(Json(CommandPage { commands: rows, next }))
 }
 

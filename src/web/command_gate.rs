@@ -17,8 +17,9 @@ use crate::domain::event::Event;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::Person;
 use crate::domain::ledger::refusal_note::RefusalNote;
+use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::Found;
-use crate::ledger::index::{Cursor, Filter, Group, Page};
+use crate::ledger::index::{Cursor, Group, Page};
 use crate::operator::erase::ErasureResult;
 use crate::pipeline::cancel::Cancellation;
 use crate::pipeline::publisher_rules::PublisherRules;
@@ -77,7 +78,7 @@ impl CommandGate {
     pub(super) async fn list(
         &self,
         access: &ReadAccess,
-        filter: Filter,
+        filter: CommandFilter,
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page, Failed> {
@@ -85,7 +86,7 @@ impl CommandGate {
     }
 
     /// Counts dead letters by how they failed.
-    pub(super) async fn count_groups(&self, access: &ReadAccess, filter: Filter) -> Result<Vec<Group>, Failed> {
+    pub(super) async fn count_groups(&self, access: &ReadAccess, filter: CommandFilter) -> Result<Vec<Group>, Failed> {
         self.commands.groups(within(access, filter)).await
     }
 
@@ -181,8 +182,8 @@ impl CommandGate {
 }
 
 /// Narrows a filter to the commands that may be seen.
-fn within(access: &ReadAccess, filter: Filter) -> Filter {
-    Filter { scope: access.scope().clone(), ..filter }
+fn within(access: &ReadAccess, filter: CommandFilter) -> CommandFilter {
+    CommandFilter { scope: access.scope().clone(), ..filter }
 }
 
 /// Tells whether a command is in a scope. One of which only a request to cancel it is known is in no limited one.

@@ -11,8 +11,9 @@ use crate::domain::event::{Event, Trace};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::Person;
 use crate::domain::name::Name;
+use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::Found;
-use crate::ledger::index::{Cursor, Filter, Group, Page};
+use crate::ledger::index::{Cursor, Group, Page};
 use crate::operator::erase::ErasureResult;
 use crate::pipeline::cancel::Cancellation;
 
@@ -43,10 +44,10 @@ pub trait Commands: Send + Sync {
     fn refused_under<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Vec<CommandId>, Failed>>;
 
     /// A page of the commands that are meant.
-    fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>>;
+    fn list(&self, filter: CommandFilter, after: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>>;
 
     /// The dead letters that are meant, by how they failed.
-    fn groups(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Group>, Failed>>;
+    fn groups(&self, filter: CommandFilter) -> BoxFuture<'_, Result<Vec<Group>, Failed>>;
 
     /// What was said to the provider about a command, and what it answered.
     fn exchanges<'a>(&'a self, id: &'a CommandId, case: &'a Case) -> BoxFuture<'a, Result<Found, Failed>>;

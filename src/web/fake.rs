@@ -25,8 +25,9 @@ use crate::domain::ledger::ruling::Ruling;
 use crate::domain::lifecycle::Kind;
 use crate::domain::outcome::{Failure, Outcome, Success};
 use crate::domain::progress::Attempted;
+use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::Found;
-use crate::ledger::index::{Cursor, Filter, Group, Page, Row};
+use crate::ledger::index::{Cursor, Group, Page, Row};
 use crate::operator::erase::{ErasureOutcome, ErasureResult, advice};
 use crate::pipeline::cancel::Cancellation;
 
@@ -42,7 +43,7 @@ pub(super) struct Fake {
     pub published: Mutex<Vec<Submission>>,
     pub cancelled: Mutex<Vec<(CommandId, Person)>>,
     pub cancellation: Mutex<Cancellation>,
-    pub filters: Mutex<Vec<Filter>>,
+    pub filters: Mutex<Vec<CommandFilter>>,
     cases: Mutex<HashMap<CommandId, Option<Case>>>,
     number: AtomicU64,
     news: watch::Sender<()>,
@@ -249,7 +250,7 @@ impl Commands for Fake {
         async { Ok(found) }.boxed()
     }
 
-    fn list(&self, filter: Filter, _: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>> {
+    fn list(&self, filter: CommandFilter, _: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>> {
         async move {
             self.filters.lock().unwrap().push(filter);
             let cases = self.cases.lock().unwrap();
@@ -259,7 +260,7 @@ impl Commands for Fake {
         .boxed()
     }
 
-    fn groups(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Group>, Failed>> {
+    fn groups(&self, filter: CommandFilter) -> BoxFuture<'_, Result<Vec<Group>, Failed>> {
         async move {
             self.filters.lock().unwrap().push(filter);
             Err(Failed::Index("disk full at /secret/place".to_owned()))

@@ -118,7 +118,7 @@ fn operation(route: Route, schemas: &mut Schemas) -> Value {
     let (id, summary, description) = words(route);
     let mut operation = json!({ "operationId": id, "summary": summary, "description": description });
     if let Value::Object(fields) = &mut operation {
-        let parameters = parameters(route);
+        let parameters = parameters(route, &mut schemas.read);
         if !parameters.is_empty() {
             fields.insert("parameters".to_owned(), parameters.into());
         }

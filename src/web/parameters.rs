@@ -1,19 +1,14 @@
 //! The parameters of each route, for its description.
 
+use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
-use super::query::FILTERS;
+use super::query::{CommandListQuery, PageQuery};
 use super::routes::Route;
-use crate::ledger::index::{CURSOR_PATTERN, MAX_PAGE};
-
-/// A time (RFC 3339), or how long ago it was.
-const TIME_PATTERN: &str = concat!(
-    r"^([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})",
-    r"|([0-9]+(\.[0-9]+)?(ms|s|m|h|d) ?)+)$"
-);
+use crate::ledger::command_filter::CommandFilter;
 
 /// The parameters of a route.
-pub(super) fn parameters(route: Route) -> Vec<Value> {
+pub(super) fn parameters(route: Route, schemas: &mut SchemaGenerator) -> Vec<Value> {
     let text = || json!({ "type": "string" });
     let mut all = Vec::new();
     if route.path().contains("{id}") {
@@ -34,19 +29,16 @@ pub(super) fn parameters(route: Route) -> Vec<Value> {
             reason["required"] = Value::Bool(true);
             all.push(reason);
         }
-        Route::Commands | Route::DeadLetters | Route::Groups => {
-            let asked = |name: &str| route != Route::Groups || !matches!(name, "limit" | "cursor");
-            let filters = FILTERS.into_iter().filter(|(name, _)| asked(name));
-            all.extend(filters.map(|(name, description)| parameter("query", name, description, &filter_schema(name))));
-            let flag = || json!({ "type": "boolean" });
-            let description = "Only commands that something has contradicted.";
-            all.push(parameter("query", "conflicts", description, &flag()));
-            if route == Route::Commands {
-                all.push(parameter("query", "dead", "Only dead letters.", &flag()));
-                let description = "Only what was asked to be cancelled and has not come; else none of it is listed.";
-                all.push(parameter("query", "cancel_requested", description, &flag()));
-            }
+        Route::Commands => {
+            all.extend(fields::<CommandFilter>(schemas));
+            all.extend(fields::<CommandListQuery>(schemas));
+            all.extend(fields::<PageQuery>(schemas));
         }
+        Route::DeadLetters => {
+            all.extend(fields::<CommandFilter>(schemas));
+            all.extend(fields::<PageQuery>(schemas));
+        }
+        Route::Groups => all.extend(fields::<CommandFilter>(schemas)),
         _ => {}
     }
     all
@@ -60,16 +52,38 @@ fn component(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// The schema of the values that a filter takes.
-fn filter_schema(name: &str) -> Value {
-    let pattern = |pattern: &str| json!({ "type": "string", "pattern": pattern });
-    match name {
-        "provider" | "account" | "type" | "operation" => component("Name"),
-        "state" => component("State"),
-        "kind" => component("Kind"),
-        "older_than" | "newer_than" => pattern(TIME_PATTERN),
-        "limit" => json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE }),
-        "cursor" => pattern(CURSOR_PATTERN),
-        _ => json!({ "type": "string" }),
+/// The fields of a type as parameters.
+fn fields<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Vec<Value> {
+    let schema = T::json_schema(schemas).to_value();
+    let fields = schema["properties"].as_object().cloned().unwrap_or_default();
+    let parameter = |(name, schema): (String, Value)| {
+        let description = schema["description"].as_str().unwrap_or_default().replace('\n', " ");
+        let mut schema = required(schema);
+        if let Some(fields) = schema.as_object_mut() {
+            fields.remove("description");
+            fields.remove("default");
+        }
+        let mut parameter = parameter("query", &name, &description, &schema);
+        if schema["type"] == "array" {
+            // One parameter, its items with commas.
+            parameter["explode"] = Value::Bool(false);
+        }
+        parameter
+    };
+    fields.into_iter().map(parameter).collect()
+}
+
+/// The schema of an optional field where it is there: a parameter is left out, and never null.
+fn required(mut schema: Value) -> Value {
+    let null = json!({ "type": "null" });
+    if let Some(present) = schema["anyOf"].as_array().and_then(|any| any.iter().find(|one| **one != null)) {
+        return present.clone();
     }
+    if let Some(present) = schema["type"].as_array().and_then(|any| any.iter().find(|one| **one != "null")).cloned() {
+        schema["type"] = present;
+    }
+    if let Some(fields) = schema.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    schema
 }

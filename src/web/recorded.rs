@@ -24,8 +24,9 @@ use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::{Fact, Opened, Opening, Person, Reason, Record, Step};
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::name::Name;
+use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::{Found, Window, find, spans};
-use crate::ledger::index::{Cursor, Filter, Group, Index, IndexError, Page};
+use crate::ledger::index::{Cursor, Group, Index, IndexError, Page};
 use crate::ledger::{Health, Ledger};
 use crate::operator::erase::{CommandEraser, ErasureResult};
 use crate::operator::queues::all_dead_queues;
@@ -213,11 +214,11 @@ impl Commands for Recorded {
         self.ask(move |index| index.refused_under(&id, MAX_REFUSED)).boxed()
     }
 
-    fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>> {
+    fn list(&self, filter: CommandFilter, after: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>> {
         self.ask(move |index| index.list(&filter, after.as_ref(), limit)).boxed()
     }
 
-    fn groups(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Group>, Failed>> {
+    fn groups(&self, filter: CommandFilter) -> BoxFuture<'_, Result<Vec<Group>, Failed>> {
         self.ask(move |index| index.groups(&filter)).boxed()
     }
 

@@ -13,9 +13,9 @@ use super::super::interrupt;
 use super::super::output::{Output, Table};
 use super::super::person::user;
 use super::super::progress::Progress;
-use super::Which;
 use crate::config::human::parse_duration;
 use crate::domain::command_id::CommandId;
+use crate::ledger::command_filter::CommandFilter;
 use crate::operator::clear::{Job, LONGEST_HOLD, Rate, Remedy, Tally};
 use crate::operator::register::Register;
 use crate::operator::scan::depths;
@@ -61,7 +61,7 @@ The ledger notes who said so and why. Interrupted or killed, it loses nothing: s
 #[command(group = which())]
 pub struct Replay {
     #[command(flatten)]
-    which: Which,
+    filter: CommandFilter,
     #[command(flatten)]
     how: How,
     /// Send one first, wait for its end, and go on only where it completed or the provider accepted it
@@ -89,7 +89,7 @@ pub struct Replay {
 #[command(group = which())]
 pub struct Discard {
     #[command(flatten)]
-    which: Which,
+    filter: CommandFilter,
     #[command(flatten)]
     how: How,
     /// Who decided it
@@ -158,12 +158,14 @@ struct How {
 
 /// Something must say which dead letters: nobody replays everything by accident.
 fn which() -> ArgGroup {
-    ArgGroup::new("meant").arg("all").args(Which::ALL).multiple(true).required(true)
+    // Every dead letter has failed.
+    let arguments = CommandFilter::ARGUMENTS.into_iter().filter(|name| *name != "state");
+    ArgGroup::new("meant").arg("all").args(arguments).multiple(true).required(true)
 }
 
 impl Replay {
     pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
-        let Self { which, how, canary, canary_timeout, extend, force_new_key, by, reason } = self;
+        let Self { filter, how, canary, canary_timeout, extend, force_new_key, by, reason } = self;
         let decision = by.zip(reason).map(|(by, reason)| Decision { by, reason });
         let replay = replay::Replay {
             extend,
@@ -174,9 +176,9 @@ impl Replay {
         };
         desk.runtime.block_on(async {
             let register = how.register(desk).await?;
-            let queues = how.queues(&which, desk, register.as_ref()).await?;
+            let queues = how.queues(&filter, desk, register.as_ref()).await?;
             let mut replaying = replay.begin(&desk.operator, register).await?;
-            let done = how.clear(which, queues, "replayed", desk, &mut replaying, out).await;
+            let done = how.clear(filter, queues, "replayed", desk, &mut replaying, out).await;
             replaying.close().await;
             done
         })
@@ -185,8 +187,8 @@ impl Replay {
 
 impl Discard {
     pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
-        let Self { which, how, by, reason } = self;
-        how.end(which, "discarded", desk, Decision { by, reason }, Statement::Discarded, out)
+        let Self { filter, how, by, reason } = self;
+        how.end(filter, "discarded", desk, Decision { by, reason }, Statement::Discarded, out)
     }
 }
 
@@ -198,9 +200,9 @@ impl Resolve {
         } else {
             Statement::Failed { code: code.unwrap_or_else(|| "resolved".to_owned()), message }
         };
-        let which = Which { ids: vec![id], ..Which::default() };
+        let filter = CommandFilter { ids: vec![id], ..CommandFilter::default() };
         let how = How { all: false, rate: None, dry_run, json };
-        how.end(which, "resolved", desk, Decision { by, reason }, statement, out)
+        how.end(filter, "resolved", desk, Decision { by, reason }, statement, out)
     }
 }
 
@@ -219,11 +221,11 @@ impl How {
     /// The queues that are gone through.
     async fn queues(
         &self,
-        which: &Which,
+        filter: &CommandFilter,
         desk: &Desk,
         register: Option<&Register>,
     ) -> Result<Vec<String>, CommandError> {
-        match (which.provider.as_ref(), register) {
+        match (filter.provider.as_ref(), register) {
             // What would be done is told of the same queues.
             (provider, None) => desk.find_dead_queues(provider).await,
             (provider, register) => desk.dead_queues(provider, register).await,
@@ -233,7 +235,7 @@ impl How {
     /// Ends the commands of dead letters by a person's word.
     fn end(
         self,
-        which: Which,
+        filter: CommandFilter,
         word: &'static str,
         desk: &Desk,
         decision: Decision,
@@ -242,9 +244,9 @@ impl How {
     ) -> Result<(), CommandError> {
         desk.runtime.block_on(async {
             let register = self.register(desk).await?;
-            let queues = self.queues(&which, desk, register.as_ref()).await?;
+            let queues = self.queues(&filter, desk, register.as_ref()).await?;
             let mut last_word = LastWord::new(&desk.operator, register, decision, statement);
-            let done = self.clear(which, queues, word, desk, &mut last_word, out).await;
+            let done = self.clear(filter, queues, word, desk, &mut last_word, out).await;
             last_word.close().await;
             done
         })
@@ -252,14 +254,13 @@ impl How {
 
     async fn clear(
         self,
-        which: Which,
+        filter: CommandFilter,
         queues: Vec<String>,
         word: &'static str,
         desk: &Desk,
         remedy: &mut impl Remedy,
         out: &mut Output,
     ) -> Result<(), CommandError> {
-        let filter = which.filter();
         let named = !filter.ids.is_empty();
         let job = Job {
             queues,

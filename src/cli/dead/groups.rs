@@ -7,8 +7,8 @@ use super::super::desk::Desk;
 use super::super::error::CommandError;
 use super::super::output::{Output, Table};
 use super::super::wording::age;
-use super::Which;
-use super::list::wanted;
+use super::list::ask_ledger;
+use crate::ledger::command_filter::CommandFilter;
 use crate::operator::OperatorError;
 
 pub(super) const EXAMPLES: &str = "\
@@ -24,7 +24,7 @@ the first, the last, and the newest as an example. Answered by the ledger.";
 #[derive(Debug, Args)]
 pub struct Groups {
     #[command(flatten)]
-    which: Which,
+    filter: CommandFilter,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -33,7 +33,7 @@ pub struct Groups {
 impl Groups {
     pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
         let now = Timestamp::now();
-        let filter = wanted(&self.which, now)?;
+        let filter = ask_ledger(&self.filter)?;
         let groups = desk.runtime.block_on(async {
             let register = desk.register().await?;
             let groups = register.index().await.groups(&filter).map_err(OperatorError::from);

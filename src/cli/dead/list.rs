@@ -1,19 +1,16 @@
 //! `ferryd dead list`.
 
-use std::time::Duration;
-
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::super::desk::Desk;
 use super::super::error::CommandError;
 use super::super::output::{Output, Table};
 use super::super::wording::age;
-use super::Which;
-use crate::domain::command_scope::CommandScope;
-use crate::ledger::index::{self, MAX_PAGE};
+use crate::ledger::command_filter::{CommandFilter, WantedKind};
+use crate::ledger::index::MAX_PAGE;
 use crate::operator::OperatorError;
-use crate::operator::dead::{Listed, WantedKind};
+use crate::operator::dead::Listed;
 use crate::operator::queues::dead_queue;
 use crate::operator::scan::{depths, scan};
 
@@ -32,7 +29,7 @@ than the ledger or can't be read, and the ledger knows which of them have ended 
 #[derive(Debug, Args)]
 pub struct List {
     #[command(flatten)]
-    which: Which,
+    filter: CommandFilter,
     /// Read the queues instead of asking the ledger
     #[arg(long)]
     queues: bool,
@@ -41,39 +38,17 @@ pub struct List {
     json: bool,
 }
 
-/// Which commands the ledger is asked for.
-pub(super) fn wanted(which: &Which, now: Timestamp) -> Result<index::Filter, CommandError> {
-    let which = which.clone();
-    let kind = match which.kind {
-        Some(WantedKind::Unreadable) => return Err(CommandError::OnlyInQueues),
-        Some(WantedKind::Recorded(kind)) => Some(kind),
-        None => None,
-    };
-    let before = |age: Duration| SignedDuration::try_from(age).ok().and_then(|age| now.checked_sub(age).ok());
-    Ok(index::Filter {
-        ids: which.ids,
-        r#type: which.r#type,
-        provider: which.provider,
-        account: which.account,
-        operation: which.operation,
-        reference: which.reference,
-        state: None,
-        kind,
-        code: which.code,
-        http_status: which.http_status,
-        generation: which.generation,
-        older_than: which.older_than.and_then(before),
-        newer_than: which.newer_than.and_then(before),
-        dead: true,
-        cancel_requested: None,
-        conflicts: false,
-        scope: CommandScope::default(),
-    })
+/// The filter that the ledger is asked with.
+pub(super) fn ask_ledger(filter: &CommandFilter) -> Result<CommandFilter, CommandError> {
+    if filter.kind == Some(WantedKind::Unreadable) {
+        return Err(CommandError::OnlyInQueues);
+    }
+    Ok(CommandFilter { dead: true, ..filter.clone() })
 }
 
 impl List {
     pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
-        let by_queues = self.queues || !desk.config.ledger.enabled || self.which.kind == Some(WantedKind::Unreadable);
+        let by_queues = self.queues || !desk.config.ledger.enabled || self.filter.kind == Some(WantedKind::Unreadable);
         let (found, note) = if by_queues { (self.in_queues(desk)?, None) } else { self.in_ledger(desk)? };
         if self.json {
             return Ok(out.json(&found)?);
@@ -94,18 +69,18 @@ impl List {
     }
 
     fn in_queues(&self, desk: &Desk) -> Result<Vec<Listed>, CommandError> {
-        let filter = self.which.clone().filter();
+        let filter = &self.filter;
         let mut found = Vec::new();
         desk.runtime.block_on(async {
             let queues = desk.find_dead_queues(filter.provider.as_ref()).await?;
-            scan(&desk.operator, &queues, &filter, |dead| found.push(Listed::from(&dead))).await?;
+            scan(&desk.operator, &queues, filter, |dead| found.push(Listed::from(&dead))).await?;
             Ok(found)
         })
     }
 
     /// What the ledger knows, and a word where the queues hold something else.
     fn in_ledger(&self, desk: &Desk) -> Result<(Vec<Listed>, Option<String>), CommandError> {
-        let filter = wanted(&self.which, Timestamp::now())?;
+        let filter = ask_ledger(&self.filter)?;
         let names = &desk.operator.names;
         desk.runtime.block_on(async {
             let register = desk.register().await?;

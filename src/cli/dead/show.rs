@@ -8,7 +8,8 @@ use super::super::error::CommandError;
 use super::super::output::{Output, Table};
 use crate::domain::command_id::CommandId;
 use crate::domain::dead_letter::DeadLetter;
-use crate::operator::dead::{Dead, Filter};
+use crate::ledger::command_filter::CommandFilter;
+use crate::operator::dead::Dead;
 use crate::operator::properties;
 use crate::operator::queues::dead_queue;
 use crate::operator::scan::scan;
@@ -72,7 +73,7 @@ impl Show {
         let mut found = Vec::new();
         // Those that were refused under the id have ids of their own, which only the queues know where there is no ledger.
         let is_meant = |dead: &Dead| dead.identity.id == self.id || dead.identity.id.published() == self.id;
-        let (all, keep) = (Filter::default(), |dead| found.extend(Some(dead).filter(is_meant)));
+        let (all, keep) = (CommandFilter::default(), |dead| found.extend(Some(dead).filter(is_meant)));
         desk.runtime.block_on(scan(&desk.operator, &queues, &all, keep))?;
         if found.is_empty() {
             return Err(CommandError::NotDead(self.id));

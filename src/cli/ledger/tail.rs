@@ -5,7 +5,6 @@ use std::str::FromStr;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::super::commands::ago;
 use super::super::desk::Desk;
 use super::super::error::CommandError;
 use super::super::interrupt;
@@ -14,6 +13,7 @@ use super::record_line;
 use crate::amqp::stream::{Entry, Place};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::record::Line;
+use crate::ledger::command_filter::parse_past_time;
 use crate::ledger::reading::{Read, Reading};
 use crate::operator::tail;
 
@@ -59,7 +59,7 @@ impl FromStr for From {
         match text {
             "first" => Ok(Self::First),
             "now" => Ok(Self::Now),
-            _ => text.parse().map(Self::Offset).or_else(|_| ago(text).map(Self::Time)).map_err(|_| {
+            _ => text.parse().map(Self::Offset).or_else(|_| parse_past_time(text).map(Self::Time)).map_err(|_| {
                 "write `first`, `now`, an offset, a time as 2026-01-31T12:00:00Z, or how long ago it was, as 36h"
                     .to_owned()
             }),

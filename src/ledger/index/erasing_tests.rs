@@ -7,6 +7,7 @@ use super::fixture::{Sample, changes, id, record_id, seconds};
 use super::*;
 use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::outcome::Success;
+use crate::ledger::command_filter::CommandFilter;
 
 const KEY: &str = "localhost:5672/ ferry";
 
@@ -66,7 +67,7 @@ fn what_is_erased_stands_in_no_file_of_the_index() {
     assert_eq!(legible(&dir), (0..400).filter(|number| !erased.contains(number)).collect());
     for number in 0..400 {
         assert_eq!(index.case(&sample(number).id()).unwrap().unwrap().is_erased(), erased.contains(&number));
-        let reference = Filter { reference: sample(number).identity.reference, ..Filter::default() };
+        let reference = CommandFilter { reference: sample(number).identity.reference, ..CommandFilter::default() };
         let found = index.list(&reference, None, 1).unwrap().rows.len();
         assert_eq!(found, usize::from(!erased.contains(&number)), "{number}");
     }
@@ -129,7 +130,7 @@ fn contents_that_are_old_leave_the_files_and_ids_stay() {
     assert!(holds(&dir, "\"note\":\"new-text\""));
     let case = index.case(&id("old")).unwrap().unwrap();
     assert_eq!(case, old.completed().aged().unwrap());
-    let reference = Filter { reference: Some("old-text".to_owned()), ..Filter::default() };
+    let reference = CommandFilter { reference: Some("old-text".to_owned()), ..CommandFilter::default() };
     assert_eq!(index.list(&reference, None, 1).unwrap().rows[0].id, id("old"));
     assert_eq!(index.called("pi_old").unwrap(), vec![id("old")]);
     index.forget(seconds(2_000)).unwrap();

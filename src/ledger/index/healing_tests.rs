@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::fixture::{Sample, changes, seconds};
 use super::*;
+use crate::ledger::command_filter::CommandFilter;
 
 const KEY: &str = "localhost:5672/ ferry";
 
@@ -25,7 +26,7 @@ fn works(index: &Index) {
     let sample = Sample::new("new", 0);
     index.save(&changes([(&sample, sample.opened())], 1), seconds(0)).unwrap();
     assert_eq!(index.case(&sample.id()).unwrap(), Some(sample.opened()));
-    assert_eq!(index.list(&Filter::default(), None, 1).unwrap().rows.len(), 1);
+    assert_eq!(index.list(&CommandFilter::default(), None, 1).unwrap().rows.len(), 1);
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -154,7 +155,7 @@ fn a_body_that_cannot_be_read_is_damage() {
     Connection::open(&path).unwrap().execute("UPDATE bodies SET body = '{}' WHERE seq = 1", ()).unwrap();
     let index = open(dir.path());
     assert!(index.case(&samples[0].id()).unwrap_err().is_damaged());
-    assert!(index.list(&Filter::default(), None, 1_000).unwrap_err().is_damaged());
+    assert!(index.list(&CommandFilter::default(), None, 1_000).unwrap_err().is_damaged());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::fixture::{Sample, any_case, changes, id, record_id, seconds};
 use super::*;
 use crate::domain::lifecycle::{Kind, State};
+use crate::ledger::command_filter::CommandFilter;
 
 const KEY: &str = "localhost:5672/ ferry";
 
@@ -27,16 +28,16 @@ proptest! {
             index.save(&changes([(&sample, case.clone())], 1), seconds(0)).unwrap();
             prop_assert_eq!(index.case(&sample.id()).unwrap(), Some(case.clone()));
             let row = Row::new(sample.id(), case);
-            let filter = Filter {
+            let filter = CommandFilter {
                 provider: row.provider.clone(),
                 state: Some(row.state),
-                kind: row.kind,
+                kind: row.kind.map(Into::into),
                 code: row.code.clone(),
                 http_status: row.http_status,
                 generation: Some(row.generation),
                 dead: row.dead,
                 newer_than: row.updated_at,
-                ..Filter::default()
+                ..CommandFilter::default()
             };
             prop_assert_eq!(index.list(&filter, None, 10).unwrap().rows, vec![row.clone()]);
             let counts = index.counts().unwrap();

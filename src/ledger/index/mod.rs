@@ -41,7 +41,6 @@ pub use self::call_offsets::{CallCheckpoint, CallMessage, NotedCalls};
 pub use self::changes::{Changes, Checkpoint, KeptLine, NotedRuling};
 pub use self::error::IndexError;
 pub use self::page::{CURSOR_PATTERN, Cursor, InvalidCursor, MAX_PAGE, Page};
-pub use self::query::Filter;
 use self::readers::Readers;
 pub use self::row::Row;
 use self::slot::Slot;

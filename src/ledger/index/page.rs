@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use rusqlite::{Connection, OptionalExtension as _};
-use serde::{Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::error::IndexError;
 use super::row::Row;
@@ -27,7 +28,9 @@ pub struct Page {
 /// A place in a list: behind one command. As a text it means nothing to whoever passes it on, and goes into a URL as it is.
 ///
 /// It holds in every instance's index, and after one was made anew, as long as that command is known there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String", extend("pattern" = CURSOR_PATTERN), inline)]
 pub struct Cursor {
     seq: i64,
     /// Which file the place belongs to.
@@ -65,6 +68,14 @@ impl FromStr for Cursor {
             Some(Self { seq, epoch, id: parts.next()?.parse().ok()? })
         };
         read().ok_or_else(|| InvalidCursor(excerpt(text)))
+    }
+}
+
+impl TryFrom<String> for Cursor {
+    type Error = InvalidCursor;
+
+    fn try_from(text: String) -> Result<Self, InvalidCursor> {
+        text.parse()
     }
 }
 

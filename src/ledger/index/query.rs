@@ -1,4 +1,4 @@
-//! Which commands are meant, and finding them, newest first.
+//! Finding the commands that a filter means, newest first.
 //!
 //! Whatever is asked for, no query looks at the bodies of commands that it does not return.
 
@@ -12,73 +12,26 @@ use super::page::{Cursor, MAX_PAGE, Page};
 use super::row::Row;
 use super::{parsed, reference_digest};
 use crate::domain::command_id::CommandId;
-use crate::domain::command_scope::CommandScope;
 use crate::domain::dead_letter::shortened;
 use crate::domain::ledger::case::Case;
-use crate::domain::lifecycle::{Kind, State};
+use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
+use crate::ledger::command_filter::{CommandFilter, WantedKind};
 
 /// With more facets than this it is cheaper to go through all commands than to look at each facet.
 const MANY_FACETS: usize = 2_000;
 
-/// Which commands are meant. Everything given must hold; nothing given means all.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Filter {
-    /// Command ids, of which one must be its own; none given means any.
-    pub ids: Vec<CommandId>,
-    /// The type.
-    pub r#type: Option<Name>,
-    /// The provider.
-    pub provider: Option<Name>,
-    /// The account.
-    pub account: Option<Name>,
-    /// The operation.
-    pub operation: Option<Name>,
-    /// The publisher's reference.
-    pub reference: Option<String>,
-    /// The state it is in.
-    pub state: Option<State>,
-    /// Why it failed.
-    pub kind: Option<Kind>,
-    /// The provider's code, or ferryd's own word.
-    pub code: Option<String>,
-    /// The status of the answer that ended it.
-    pub http_status: Option<u16>,
-    /// The generation it is in.
-    pub generation: Option<u32>,
-    /// Last changed before this. A dead letter last changed when it was given up.
-    pub older_than: Option<Timestamp>,
-    /// Last changed at this time or after it.
-    pub newer_than: Option<Timestamp>,
-    /// Only dead letters.
-    pub dead: bool,
-    /// Only, or none of, those of which nothing is known but a request to cancel them.
-    pub cancel_requested: Option<bool>,
-    /// Only those that something has contradicted.
-    pub conflicts: bool,
-    /// Only those in this scope.
-    pub scope: CommandScope,
+/// Tells whether a filter asks for anything that commands have in common.
+fn has_facet(filter: &CommandFilter) -> bool {
+    let rest = CommandFilter { ids: Vec::new(), reference: None, older_than: None, newer_than: None, ..filter.clone() };
+    // Nearly all are meant then: it is cheaper to pass over the others.
+    !CommandFilter { cancel_requested: rest.cancel_requested.filter(|only| *only), ..rest }.is_empty()
 }
 
-impl Filter {
-    /// Whether it means every command.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Whether it asks for anything that commands have in common.
-    fn has_facet(&self) -> bool {
-        let rest = Self { ids: Vec::new(), reference: None, older_than: None, newer_than: None, ..self.clone() };
-        // Nearly all are meant then: it is cheaper to pass over the others.
-        !Self { cancel_requested: rest.cancel_requested.filter(|only| *only), ..rest }.is_empty()
-    }
-
-    /// The first and the last time of the last change, in milliseconds.
-    fn span(&self) -> (i64, i64) {
-        let ms = |time: Timestamp| time.as_millisecond();
-        (self.newer_than.map_or(i64::MIN, ms), self.older_than.map_or(i64::MAX, |time| ms(time) - 1))
-    }
+/// The first and the last time of the last change that a filter means, in milliseconds.
+fn span(filter: &CommandFilter) -> (i64, i64) {
+    let ms = |time: Timestamp| time.as_millisecond();
+    (filter.newer_than.map_or(i64::MIN, ms), filter.older_than.map_or(i64::MAX, |time| ms(time) - 1))
 }
 
 /// A command that is meant.
@@ -98,7 +51,7 @@ impl Found {
 /// One page of the commands that are meant.
 pub(super) fn list(
     conn: &Connection,
-    filter: &Filter,
+    filter: &CommandFilter,
     after: Option<&Cursor>,
     limit: usize,
 ) -> Result<Page, IndexError> {
@@ -140,10 +93,15 @@ pub(super) fn walk_all(conn: &Connection, after: &str, limit: usize) -> Result<V
 }
 
 /// The newest `want` commands that are meant, of those older than `below`.
-pub(super) fn search(conn: &Connection, filter: &Filter, below: i64, want: usize) -> Result<Vec<Found>, IndexError> {
-    let by_facet = filter.has_facet();
+pub(super) fn search(
+    conn: &Connection,
+    filter: &CommandFilter,
+    below: i64,
+    want: usize,
+) -> Result<Vec<Found>, IndexError> {
+    let by_facet = has_facet(filter);
     let facets = if by_facet || filter.cancel_requested.is_some() { Some(facets(conn, filter)?) } else { None };
-    let (first, last) = filter.span();
+    let (first, last) = span(filter);
     let fits = |found: &Found| {
         facets.as_ref().is_none_or(|facets| facets.contains_key(&found.facet))
             && (first..=last).contains(&found.updated)
@@ -158,7 +116,7 @@ pub(super) fn search(conn: &Connection, filter: &Filter, below: i64, want: usize
     }
     let timed = filter.older_than.is_some() || filter.newer_than.is_some();
     let facets = match &facets {
-        None if timed => Some(self::facets(conn, &Filter::default())?),
+        None if timed => Some(self::facets(conn, &CommandFilter::default())?),
         facets => facets.clone(),
     };
     match facets {
@@ -191,7 +149,7 @@ fn walk(
 
 fn by_ids(
     conn: &Connection,
-    filter: &Filter,
+    filter: &CommandFilter,
     below: i64,
     want: usize,
     fits: impl Fn(&Found) -> bool,
@@ -237,7 +195,7 @@ fn newest(mut found: Vec<Found>, want: usize) -> Vec<Found> {
 }
 
 /// The facets at which a command can be that is meant, and how many are there.
-fn facets(conn: &Connection, filter: &Filter) -> Result<HashMap<i64, i64>, IndexError> {
+fn facets(conn: &Connection, filter: &CommandFilter) -> Result<HashMap<i64, i64>, IndexError> {
     const MATCHING: &str = "SELECT facet, count, type, provider, account FROM facets WHERE count > 0
         AND (:type IS NULL OR type = :type) AND (:provider IS NULL OR provider = :provider)
         AND (:account IS NULL OR account = :account) AND (:operation IS NULL OR operation = :operation)
@@ -253,7 +211,7 @@ fn facets(conn: &Connection, filter: &Filter) -> Result<HashMap<i64, i64>, Index
         ":account": filter.account.as_ref().map(Name::as_str),
         ":operation": filter.operation.as_ref().map(Name::as_str),
         ":state": filter.state.map(State::as_str),
-        ":kind": filter.kind.map(Kind::as_str),
+        ":kind": filter.kind.map(WantedKind::as_str),
         ":code": filter.code.as_deref().map(shortened),
         ":http_status": filter.http_status,
         ":generation": filter.generation,

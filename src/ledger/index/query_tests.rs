@@ -5,6 +5,7 @@ use tempfile::TempDir;
 use super::fixture::{Sample, changes, id, seconds};
 use super::*;
 use crate::domain::lifecycle::{Kind, State};
+use crate::ledger::command_filter::CommandFilter;
 
 fn index() -> (TempDir, Index) {
     let dir = TempDir::new().unwrap();
@@ -20,7 +21,7 @@ fn scope(text: &str) -> crate::domain::command_scope::CommandScope {
     serde_json::from_str(text).unwrap()
 }
 
-fn found(index: &Index, filter: &Filter) -> Vec<String> {
+fn found(index: &Index, filter: &CommandFilter) -> Vec<String> {
     let page = index.list(filter, None, MAX_PAGE).unwrap();
     assert_eq!(page.next, None);
     page.rows.iter().map(|row| row.id.to_string()).collect()
@@ -46,17 +47,17 @@ fn some() -> (TempDir, Index) {
 #[test]
 fn everything_that_is_given_must_hold() {
     let (_dir, index) = some();
-    let any = Filter::default;
+    let any = CommandFilter::default;
     let cases = [
         (any(), "edcba"),
-        (Filter { ids: vec![id("a"), id("d"), id("x"), id("a")], ..any() }, "da"),
-        (Filter { ids: vec![id("a"), id("d")], state: Some(State::Failed), ..any() }, "d"),
-        (Filter { ids: vec![id("a"), id("d")], reference: Some("order-of-a".into()), ..any() }, "a"),
-        (Filter { r#type: Some(name("payment")), ..any() }, "dcba"),
-        (Filter { r#type: Some(name("shipping")), ..any() }, ""),
-        (Filter { provider: Some(name("stripe")), ..any() }, "cba"),
+        (CommandFilter { ids: vec![id("a"), id("d"), id("x"), id("a")], ..any() }, "da"),
+        (CommandFilter { ids: vec![id("a"), id("d")], state: Some(State::Failed), ..any() }, "d"),
+        (CommandFilter { ids: vec![id("a"), id("d")], reference: Some("order-of-a".into()), ..any() }, "a"),
+        (CommandFilter { r#type: Some(name("payment")), ..any() }, "dcba"),
+        (CommandFilter { r#type: Some(name("shipping")), ..any() }, ""),
+        (CommandFilter { provider: Some(name("stripe")), ..any() }, "cba"),
         (
-            Filter {
+            CommandFilter {
                 provider: Some(name("stripe")),
                 account: Some(name("default")),
                 operation: Some(name("charge")),
@@ -64,38 +65,44 @@ fn everything_that_is_given_must_hold() {
             },
             "cba",
         ),
-        (Filter { account: Some(name("other")), ..any() }, ""),
-        (Filter { operation: Some(name("refund")), ..any() }, ""),
-        (Filter { state: Some(State::Failed), ..any() }, "dcb"),
-        (Filter { state: Some(State::Pending), ..any() }, "e"),
-        (Filter { state: Some(State::Pending), cancel_requested: Some(false), ..any() }, ""),
-        (Filter { cancel_requested: Some(false), ..any() }, "dcba"),
-        (Filter { cancel_requested: Some(false), newer_than: Some(seconds(11)), ..any() }, "dcb"),
-        (Filter { cancel_requested: Some(true), ..any() }, "e"),
-        (Filter { cancel_requested: Some(true), older_than: Some(seconds(40)), ..any() }, ""),
-        (Filter { cancel_requested: Some(true), older_than: Some(seconds(41)), ..any() }, "e"),
-        (Filter { kind: Some(Kind::Rejected), ..any() }, "b"),
-        (Filter { code: Some("no_card".into()), ..any() }, "db"),
-        (Filter { code: Some("no_card".into()), dead: true, ..any() }, "b"),
-        (Filter { http_status: Some(503), ..any() }, "c"),
-        (Filter { generation: Some(0), dead: true, ..any() }, "cb"),
-        (Filter { generation: Some(1), ..any() }, ""),
-        (Filter { reference: Some("order-of-c".into()), ..any() }, "c"),
-        (Filter { reference: Some("order-of-c".into()), provider: Some(name("adyen")), ..any() }, ""),
-        (Filter { reference: Some("order-of-c".into()), older_than: Some(seconds(21)), ..any() }, ""),
+        (CommandFilter { account: Some(name("other")), ..any() }, ""),
+        (CommandFilter { operation: Some(name("refund")), ..any() }, ""),
+        (CommandFilter { state: Some(State::Failed), ..any() }, "dcb"),
+        (CommandFilter { state: Some(State::Pending), ..any() }, "e"),
+        (CommandFilter { state: Some(State::Pending), cancel_requested: Some(false), ..any() }, ""),
+        (CommandFilter { cancel_requested: Some(false), ..any() }, "dcba"),
+        (CommandFilter { cancel_requested: Some(false), newer_than: Some(seconds(11)), ..any() }, "dcb"),
+        (CommandFilter { cancel_requested: Some(true), ..any() }, "e"),
+        (CommandFilter { cancel_requested: Some(true), older_than: Some(seconds(40)), ..any() }, ""),
+        (CommandFilter { cancel_requested: Some(true), older_than: Some(seconds(41)), ..any() }, "e"),
+        (CommandFilter { kind: Some(Kind::Rejected.into()), ..any() }, "b"),
+        (CommandFilter { code: Some("no_card".into()), ..any() }, "db"),
+        (CommandFilter { code: Some("no_card".into()), dead: true, ..any() }, "b"),
+        (CommandFilter { http_status: Some(503), ..any() }, "c"),
+        (CommandFilter { generation: Some(0), dead: true, ..any() }, "cb"),
+        (CommandFilter { generation: Some(1), ..any() }, ""),
+        (CommandFilter { reference: Some("order-of-c".into()), ..any() }, "c"),
+        (CommandFilter { reference: Some("order-of-c".into()), provider: Some(name("adyen")), ..any() }, ""),
+        (CommandFilter { reference: Some("order-of-c".into()), older_than: Some(seconds(21)), ..any() }, ""),
         // What ends, ends a second after it came.
-        (Filter { older_than: Some(seconds(11)), ..any() }, "a"),
-        (Filter { newer_than: Some(seconds(11)), ..any() }, "edcb"),
-        (Filter { newer_than: Some(seconds(11)), older_than: Some(seconds(31)), ..any() }, "cb"),
-        (Filter { newer_than: Some(seconds(12)), dead: true, ..any() }, "c"),
-        (Filter { scope: scope(r#"{"types":["payment"]}"#), ..any() }, "dcba"),
-        (Filter { scope: scope(r#"{"providers":["adyen"]}"#), ..any() }, "d"),
-        (Filter { scope: scope(r#"{"providers":["stripe"],"accounts":["adyen/default"]}"#), ..any() }, ""),
-        (Filter { scope: scope(r#"{"accounts":["stripe/default"]}"#), dead: true, ..any() }, "cb"),
-        (Filter { scope: scope(r#"{"accounts":["stripe/default"]}"#), ids: vec![id("a"), id("d")], ..any() }, "a"),
-        (Filter { scope: scope(r#"{"providers":["adyen"]}"#), reference: Some("order-of-c".into()), ..any() }, ""),
-        (Filter { scope: scope(r#"{"providers":["adyen"]}"#), newer_than: Some(seconds(11)), ..any() }, "d"),
-        (Filter { scope: scope(r#"{"types":["payment"]}"#), cancel_requested: Some(true), ..any() }, ""),
+        (CommandFilter { older_than: Some(seconds(11)), ..any() }, "a"),
+        (CommandFilter { newer_than: Some(seconds(11)), ..any() }, "edcb"),
+        (CommandFilter { newer_than: Some(seconds(11)), older_than: Some(seconds(31)), ..any() }, "cb"),
+        (CommandFilter { newer_than: Some(seconds(12)), dead: true, ..any() }, "c"),
+        (CommandFilter { scope: scope(r#"{"types":["payment"]}"#), ..any() }, "dcba"),
+        (CommandFilter { scope: scope(r#"{"providers":["adyen"]}"#), ..any() }, "d"),
+        (CommandFilter { scope: scope(r#"{"providers":["stripe"],"accounts":["adyen/default"]}"#), ..any() }, ""),
+        (CommandFilter { scope: scope(r#"{"accounts":["stripe/default"]}"#), dead: true, ..any() }, "cb"),
+        (
+            CommandFilter { scope: scope(r#"{"accounts":["stripe/default"]}"#), ids: vec![id("a"), id("d")], ..any() },
+            "a",
+        ),
+        (
+            CommandFilter { scope: scope(r#"{"providers":["adyen"]}"#), reference: Some("order-of-c".into()), ..any() },
+            "",
+        ),
+        (CommandFilter { scope: scope(r#"{"providers":["adyen"]}"#), newer_than: Some(seconds(11)), ..any() }, "d"),
+        (CommandFilter { scope: scope(r#"{"types":["payment"]}"#), cancel_requested: Some(true), ..any() }, ""),
     ];
     for (filter, expected) in cases {
         assert_eq!(found(&index, &filter).concat(), expected, "{filter:?}");
@@ -105,7 +112,7 @@ fn everything_that_is_given_must_hold() {
 #[test]
 fn a_row_says_what_is_known() {
     let (_dir, index) = some();
-    let filter = Filter { ids: vec![id("c"), id("e")], ..Filter::default() };
+    let filter = CommandFilter { ids: vec![id("c"), id("e")], ..CommandFilter::default() };
     let rows = index.list(&filter, None, 10).unwrap().rows;
     insta::assert_json_snapshot!(rows);
 }
@@ -124,14 +131,15 @@ fn dead_letters_are_grouped_by_how_they_failed() {
     let mut saved = changes(dead.iter().map(|(sample, case)| (sample, case.clone())), 1);
     saved.cases.extend(changes([(&declined, declined.failed(Kind::Declined, "many", 400))], 1).cases);
     index.save(&saved, seconds(0)).unwrap();
-    let groups = index.groups(&Filter::default()).unwrap();
+    let groups = index.groups(&CommandFilter::default()).unwrap();
     let shown: Vec<_> =
         groups.iter().map(|g| (g.code.as_deref().unwrap(), g.count, g.first, g.last, g.example.as_str())).collect();
     assert_eq!(shown, [("many", 3, seconds(3), seconds(6), "many-5"), ("few", 2, seconds(2), seconds(4), "few-3")]);
     assert_eq!(groups[0].provider.as_deref(), Some("stripe"));
     assert_eq!(groups[0].kind.as_deref(), Some("rejected"));
 
-    let older = Filter { older_than: Some(seconds(5)), code: Some("many".to_owned()), ..Filter::default() };
+    let older =
+        CommandFilter { older_than: Some(seconds(5)), code: Some("many".to_owned()), ..CommandFilter::default() };
     assert_eq!(index.groups(&older).unwrap()[0].count, 1);
 }
 
@@ -142,10 +150,10 @@ fn codes_that_differ_at_their_end_are_groups_of_their_own_and_shown_whole() {
     let samples: Vec<_> = (0..3).map(|n| Sample::new(&format!("c-{n}"), n)).collect();
     let cases = samples.iter().zip(&codes).map(|(sample, code)| (sample, sample.failed(Kind::Rejected, code, 400)));
     index.save(&changes(cases, 1), seconds(0)).unwrap();
-    let groups = index.groups(&Filter::default()).unwrap();
+    let groups = index.groups(&CommandFilter::default()).unwrap();
     let shown: Vec<_> = groups.iter().map(|group| (group.code.clone().unwrap(), group.count)).collect();
     assert_eq!(shown, [(codes[0].clone(), 2), (codes[1].clone(), 1)]);
-    let filter = Filter { code: Some(codes[1].clone()), ..Filter::default() };
+    let filter = CommandFilter { code: Some(codes[1].clone()), ..CommandFilter::default() };
     assert_eq!(found(&index, &filter), ["c-1"]);
     assert_eq!(index.dead_providers().unwrap(), [name("stripe")]);
 }
@@ -155,10 +163,16 @@ fn a_command_is_found_by_what_it_is_now_and_keeps_its_place() {
     let (_dir, index) = some();
     let [a, e] = [Sample::new("a", 0), Sample::new("e", 40)];
     index.save(&changes([(&a, a.failed(Kind::Poison, "p", 1)), (&e, e.opened())], 2), seconds(100)).unwrap();
-    assert_eq!(found(&index, &Filter::default()).concat(), "edcba");
-    assert_eq!(found(&index, &Filter { state: Some(State::Completed), ..Filter::default() }).concat(), "");
-    assert_eq!(found(&index, &Filter { kind: Some(Kind::Poison), ..Filter::default() }).concat(), "a");
-    assert_eq!(found(&index, &Filter { dead: true, ..Filter::default() }).concat(), "cba");
+    assert_eq!(found(&index, &CommandFilter::default()).concat(), "edcba");
+    assert_eq!(
+        found(&index, &CommandFilter { state: Some(State::Completed), ..CommandFilter::default() }).concat(),
+        ""
+    );
+    assert_eq!(
+        found(&index, &CommandFilter { kind: Some(Kind::Poison.into()), ..CommandFilter::default() }).concat(),
+        "a"
+    );
+    assert_eq!(found(&index, &CommandFilter { dead: true, ..CommandFilter::default() }).concat(), "cba");
     assert_eq!(index.counts().unwrap().dead, 3);
 }
 
@@ -168,17 +182,22 @@ fn a_wish_to_cancel_that_its_command_follows_is_found_by_the_commands_names() {
     let sample = Sample::new("a", 0);
     let wished = sample.wished();
     index.save(&changes([(&sample, wished.clone())], 1), seconds(0)).unwrap();
-    let by_reference = Filter { reference: Some("order-of-a".into()), ..Filter::default() };
+    let by_reference = CommandFilter { reference: Some("order-of-a".into()), ..CommandFilter::default() };
     assert_eq!(found(&index, &by_reference).concat(), "");
     let came = Case { cancel: wished.cancel, ..sample.opened() };
     index.save(&changes([(&sample, came)], 2), seconds(0)).unwrap();
     assert_eq!(found(&index, &by_reference).concat(), "a");
-    assert_eq!(found(&index, &Filter { provider: Some(name("stripe")), ..Filter::default() }).concat(), "a");
+    assert_eq!(
+        found(&index, &CommandFilter { provider: Some(name("stripe")), ..CommandFilter::default() }).concat(),
+        "a"
+    );
 }
 
 #[test]
 fn going_from_page_to_page_meets_each_command_once_while_others_come_and_change() {
-    for filter in [Filter::default(), Filter { provider: Some(name("stripe")), ..Filter::default() }] {
+    for filter in
+        [CommandFilter::default(), CommandFilter { provider: Some(name("stripe")), ..CommandFilter::default() }]
+    {
         let (_dir, index) = index();
         let samples: Vec<_> = (0..95).map(|n| Sample::new(&format!("c-{n}"), n)).collect();
         index.save(&changes(samples.iter().map(|sample| (sample, sample.opened())), 1), seconds(0)).unwrap();
@@ -208,12 +227,12 @@ fn a_place_in_a_list_holds_in_another_instances_index() {
     one.save(&changes(samples.iter().map(|sample| (sample, sample.opened())), 1), seconds(0)).unwrap();
     // The other began to read later.
     two.save(&changes(samples[10..].iter().map(|sample| (sample, sample.opened())), 1), seconds(0)).unwrap();
-    let first = one.list(&Filter::default(), None, 10).unwrap();
+    let first = one.list(&CommandFilter::default(), None, 10).unwrap();
     let next = first.next.unwrap();
-    assert_eq!(two.list(&Filter::default(), Some(&next), 1).unwrap().rows[0].id, samples[19].id());
+    assert_eq!(two.list(&CommandFilter::default(), Some(&next), 1).unwrap().rows[0].id, samples[19].id());
     // Where the command is not known, the list is at its end.
-    let far = one.list(&Filter::default(), None, 25).unwrap().next.unwrap();
-    assert_eq!(two.list(&Filter::default(), Some(&far), 1).unwrap().rows, []);
+    let far = one.list(&CommandFilter::default(), None, 25).unwrap().next.unwrap();
+    assert_eq!(two.list(&CommandFilter::default(), Some(&far), 1).unwrap().rows, []);
 }
 
 #[test]
@@ -233,7 +252,7 @@ fn with_very_many_facets_the_same_is_found() {
         .enumerate()
         .map(|(n, sample)| (sample, sample.failed(Kind::Rejected, &format!("code-{n}"), 400)));
     index.save(&changes(cases, 1), seconds(0)).unwrap();
-    let dead = Filter { dead: true, older_than: Some(seconds(2_000)), ..Filter::default() };
+    let dead = CommandFilter { dead: true, older_than: Some(seconds(2_000)), ..CommandFilter::default() };
     let page = index.list(&dead, None, 2).unwrap();
     let ids: Vec<_> = page.rows.iter().map(|row| row.id.as_str()).collect();
     assert_eq!(ids, ["c-1998", "c-1997"]);

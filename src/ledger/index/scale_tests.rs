@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::fixture::{Sample, changes, seconds};
 use super::*;
 use crate::domain::lifecycle::{Kind, State};
+use crate::ledger::command_filter::CommandFilter;
 
 const COMMANDS: u32 = 1_000_000;
 const BATCH: usize = 2_000;
@@ -134,31 +135,34 @@ fn look_up(index: &Index) {
 }
 
 fn lists(index: &Index) {
-    let any = Filter::default;
+    let any = CommandFilter::default;
     let name = |text: &str| Some(text.parse().unwrap());
     let id = lived(777_777).0.id();
     let (old, middle, new) = (seconds(1_000), seconds(500_000), seconds(i64::from(COMMANDS) - 3_000));
     let filters = [
         ("all", any()),
-        ("one id", Filter { ids: vec![id], ..any() }),
-        ("reference", Filter { reference: Some("order-70000".into()), ..any() }),
-        ("completed", Filter { state: Some(State::Completed), ..any() }),
-        ("pending (2,000)", Filter { state: Some(State::Pending), ..any() }),
-        ("provider (245,000)", Filter { provider: name("stripe"), ..any() }),
-        ("provider removed long ago (20,000)", Filter { provider: name("old"), ..any() }),
-        ("its dead letters", Filter { provider: name("old"), dead: true, ..any() }),
-        ("unknown provider", Filter { provider: name("none"), ..any() }),
-        ("account and operation", Filter { account: name("shop-7"), operation: name("refund"), ..any() }),
-        ("code (10,000)", Filter { code: Some("card_declined".into()), ..any() }),
-        ("http status", Filter { http_status: Some(402), ..any() }),
-        ("dead letters (20,000)", Filter { dead: true, ..any() }),
-        ("dead letters older than most", Filter { dead: true, older_than: Some(old), ..any() }),
-        ("dead letters newer than any", Filter { dead: true, newer_than: Some(seconds(9_000_000)), ..any() }),
-        ("all of the last 50 minutes", Filter { newer_than: Some(new), ..any() }),
-        ("all newer than any", Filter { newer_than: Some(seconds(9_000_000)), ..any() }),
-        ("all of the older half", Filter { older_than: Some(middle), ..any() }),
-        ("all older than most", Filter { older_than: Some(old), ..any() }),
-        ("completed, older than any", Filter { state: Some(State::Completed), older_than: Some(seconds(0)), ..any() }),
+        ("one id", CommandFilter { ids: vec![id], ..any() }),
+        ("reference", CommandFilter { reference: Some("order-70000".into()), ..any() }),
+        ("completed", CommandFilter { state: Some(State::Completed), ..any() }),
+        ("pending (2,000)", CommandFilter { state: Some(State::Pending), ..any() }),
+        ("provider (245,000)", CommandFilter { provider: name("stripe"), ..any() }),
+        ("provider removed long ago (20,000)", CommandFilter { provider: name("old"), ..any() }),
+        ("its dead letters", CommandFilter { provider: name("old"), dead: true, ..any() }),
+        ("unknown provider", CommandFilter { provider: name("none"), ..any() }),
+        ("account and operation", CommandFilter { account: name("shop-7"), operation: name("refund"), ..any() }),
+        ("code (10,000)", CommandFilter { code: Some("card_declined".into()), ..any() }),
+        ("http status", CommandFilter { http_status: Some(402), ..any() }),
+        ("dead letters (20,000)", CommandFilter { dead: true, ..any() }),
+        ("dead letters older than most", CommandFilter { dead: true, older_than: Some(old), ..any() }),
+        ("dead letters newer than any", CommandFilter { dead: true, newer_than: Some(seconds(9_000_000)), ..any() }),
+        ("all of the last 50 minutes", CommandFilter { newer_than: Some(new), ..any() }),
+        ("all newer than any", CommandFilter { newer_than: Some(seconds(9_000_000)), ..any() }),
+        ("all of the older half", CommandFilter { older_than: Some(middle), ..any() }),
+        ("all older than most", CommandFilter { older_than: Some(old), ..any() }),
+        (
+            "completed, older than any",
+            CommandFilter { state: Some(State::Completed), older_than: Some(seconds(0)), ..any() },
+        ),
     ];
     for (what, filter) in &filters {
         for limit in [50, MAX_PAGE] {
@@ -167,7 +171,7 @@ fn lists(index: &Index) {
             measure(&what, Duration::from_millis(200), || index.list(filter, None, limit).unwrap());
         }
     }
-    let far = index.list(&Filter { older_than: Some(old), ..any() }, None, 1).unwrap().next.unwrap();
+    let far = index.list(&CommandFilter { older_than: Some(old), ..any() }, None, 1).unwrap().next.unwrap();
     measure("list all, far back", Duration::from_millis(100), || index.list(&any(), Some(&far), 50).unwrap());
     measure("groups of all dead letters", Duration::from_millis(100), || index.groups(&any()).unwrap());
     measure("counts", Duration::from_millis(5), || index.counts().unwrap());

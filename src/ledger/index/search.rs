@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::{Counts, Cursor, Filter, Group, Index, IndexError, Page, query, reference_digest, summary, unpublished};
+use super::{Counts, Cursor, Group, Index, IndexError, Page, query, reference_digest, summary, unpublished};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
 use crate::domain::name::Name;
+use crate::ledger::command_filter::CommandFilter;
 
 /// The most commands that are looked at where they share an id of a provider: ids of two providers may be the same.
 const MOST_CALLED: i64 = 64;
@@ -45,7 +46,7 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
-    pub fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, IndexError> {
+    pub fn list(&self, filter: &CommandFilter, after: Option<&Cursor>, limit: usize) -> Result<Page, IndexError> {
         self.snapshot(|conn| query::list(conn, filter, after, limit))
     }
 
@@ -70,7 +71,7 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
-    pub fn groups(&self, filter: &Filter) -> Result<Vec<Group>, IndexError> {
+    pub fn groups(&self, filter: &CommandFilter) -> Result<Vec<Group>, IndexError> {
         self.snapshot(|conn| summary::groups(conn, filter))
     }
 

@@ -8,11 +8,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::IndexError;
-use super::query::{Filter, search};
+use super::query::search;
 use super::schema;
 use crate::domain::command_id::CommandId;
 use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
+use crate::ledger::command_filter::CommandFilter;
 
 /// How many commands there are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -88,8 +89,8 @@ pub(super) fn dead_providers(conn: &Connection) -> Result<Vec<Name>, IndexError>
 }
 
 /// The dead letters that are meant, the most frequent first.
-pub(super) fn groups(conn: &Connection, filter: &Filter) -> Result<Vec<Group>, IndexError> {
-    let filter = Filter { dead: true, ..filter.clone() };
+pub(super) fn groups(conn: &Connection, filter: &CommandFilter) -> Result<Vec<Group>, IndexError> {
+    let filter = CommandFilter { dead: true, ..filter.clone() };
     let mut facets: HashMap<i64, Tally> = HashMap::new();
     for found in search(conn, &filter, i64::MAX, usize::MAX)? {
         let one = Tally { count: 1, first: found.updated, last: found.updated, newest: found.seq };

@@ -1,7 +1,7 @@
 //! Looking at dead letters.
 
 use ferryd::domain::lifecycle::Kind;
-use ferryd::operator::dead::{Filter, WantedKind};
+use ferryd::ledger::command_filter::{CommandFilter, WantedKind};
 use ferryd::operator::scan::scan;
 use ferryd::operator::walk::Walk;
 
@@ -20,7 +20,7 @@ async fn a_list_changes_nothing(count: usize) {
         listed.clear();
         let queues = [QUEUE.to_owned()];
         let visit = |dead: ferryd::operator::dead::Dead| listed.push(dead.identity.id.to_string());
-        scan(&bench.operator, &queues, &Filter::default(), visit).await.unwrap();
+        scan(&bench.operator, &queues, &CommandFilter::default(), visit).await.unwrap();
         assert!(listed == ids, "listed {} of {count}, or in another order", listed.len());
     }
     bench.broker.await_depth(QUEUE, u32::try_from(count).unwrap()).await;
@@ -126,22 +126,23 @@ async fn a_filter_means_what_it_says() {
     let no_record = r#"{"id":"e","type":"payment","provider":"stripe","operation":"charge"}"#;
     bench.broker.publish("ferry.dead", "stripe", no_record.as_bytes(), persistent()).await;
     let name = |text: &str| Some(text.parse().unwrap());
-    let (minutes, hours) = (Some(std::time::Duration::from_mins(30)), Some(std::time::Duration::from_hours(2)));
-    let base = Filter::default;
+    let ago = |hours: f64| jiff::Timestamp::now().checked_sub(std::time::Duration::from_secs_f64(hours * 3600.0)).ok();
+    let (minutes, hours) = (ago(0.5), ago(2.0));
+    let base = CommandFilter::default;
     let of = |kind: &str| Some(kind.parse::<WantedKind>().unwrap());
     for (filter, expected) in [
         (base(), "a b e c d"),
-        (Filter { ids: ["c", "e"].map(|id| id.parse().unwrap()).into(), ..base() }, "e c"),
-        (Filter { provider: name("stripe"), ..base() }, "a b e"),
-        (Filter { provider: name("gone"), ..base() }, "d"),
-        (Filter { operation: name("send_sms"), ..base() }, "c d"),
-        (Filter { kind: of("unavailable"), ..base() }, "a c"),
-        (Filter { kind: of("unreadable"), ..base() }, "e"),
-        (Filter { provider: name("stripe"), kind: of("rejected"), ..base() }, "b"),
-        (Filter { older_than: minutes, ..base() }, "a b c d"),
-        (Filter { older_than: hours, ..base() }, ""),
-        (Filter { newer_than: minutes, ..base() }, ""),
-        (Filter { newer_than: hours, ..base() }, "a b c d"),
+        (CommandFilter { ids: ["c", "e"].map(|id| id.parse().unwrap()).into(), ..base() }, "e c"),
+        (CommandFilter { provider: name("stripe"), ..base() }, "a b e"),
+        (CommandFilter { provider: name("gone"), ..base() }, "d"),
+        (CommandFilter { operation: name("send_sms"), ..base() }, "c d"),
+        (CommandFilter { kind: of("unavailable"), ..base() }, "a c"),
+        (CommandFilter { kind: of("unreadable"), ..base() }, "e"),
+        (CommandFilter { provider: name("stripe"), kind: of("rejected"), ..base() }, "b"),
+        (CommandFilter { older_than: minutes, ..base() }, "a b c d"),
+        (CommandFilter { older_than: hours, ..base() }, ""),
+        (CommandFilter { newer_than: minutes, ..base() }, ""),
+        (CommandFilter { newer_than: hours, ..base() }, "a b c d"),
     ] {
         let queues = ["ferry.dead.stripe", "ferry.dead.twilio", "ferry.dead.other"].map(str::to_owned);
         let mut found = Vec::new();

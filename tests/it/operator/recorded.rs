@@ -136,7 +136,13 @@ async fn a_record_is_ruled_on_for_a_guest_and_for_a_host() {
         register.refresh().await.unwrap();
         assert_eq!(register.case(&id.parse().unwrap()).unwrap().unwrap().cancel.as_ref().unwrap().by, "ann");
         assert_eq!(
-            register.index().await.list(&ferryd::ledger::index::Filter::default(), None, 10).unwrap().rows.len(),
+            register
+                .index()
+                .await
+                .list(&ferryd::ledger::command_filter::CommandFilter::default(), None, 10)
+                .unwrap()
+                .rows
+                .len(),
             if guest { 2 } else { 3 }
         );
         register.close().await;

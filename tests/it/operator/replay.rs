@@ -8,8 +8,8 @@ use ferryd::domain::dead_letter::DeadLetter;
 use ferryd::domain::event::Happening;
 use ferryd::domain::lifecycle::Kind;
 use ferryd::domain::outcome::{Failure, Success};
+use ferryd::ledger::command_filter::CommandFilter;
 use ferryd::operator::clear::{Job, Tally};
-use ferryd::operator::dead::Filter;
 use ferryd::operator::replay::Replay;
 use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
@@ -182,7 +182,7 @@ async fn a_long_replay_that_gives_back_what_it_holds_goes_on_where_it_was() {
     bench.bury([unknown("a"), letter("b"), letter("c"), unknown("d"), letter("e"), unknown("f")]).await;
     let job = Job {
         queues: vec![DEAD.to_owned()],
-        filter: Filter::default(),
+        filter: CommandFilter::default(),
         start: Timestamp::now(),
         rate: None,
         dry_run: false,

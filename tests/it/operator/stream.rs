@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use ferryd::amqp::topology::Names;
 use ferryd::domain::ledger::case::Case;
-use ferryd::ledger::index::{Changes, Filter, Index};
+use ferryd::ledger::command_filter::CommandFilter;
+use ferryd::ledger::index::{Changes, Index};
 use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -95,7 +96,7 @@ fn falsify(rig: &Rig) {
     let cases = vec![(id, Arc::new(case)), invented];
     let changes = Changes { cases, writers: Vec::new(), rulings: Vec::new(), unreadable: Vec::new(), checkpoint };
     index.save(&changes, Timestamp::now()).unwrap();
-    assert_eq!(index.list(&Filter::default(), None, 10).unwrap().rows.len(), 3);
+    assert_eq!(index.list(&CommandFilter::default(), None, 10).unwrap().rows.len(), 3);
 }
 
 #[tokio::test]

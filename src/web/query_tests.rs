@@ -1,0 +1,75 @@
+use serde_json::json;
+
+use super::super::query_string::write_query;
+use super::*;
+use crate::domain::lifecycle::State;
+
+type Asked = (CommandFilter, PageQuery, CommandListQuery);
+
+fn read(text: &str) -> Result<Asked, Problem> {
+    let mut query = Query::read(Some(text))?;
+    let asked = (query.filter()?, query.take()?, query.take()?);
+    query.finish()?;
+    Ok(asked)
+}
+
+#[test]
+fn every_filter_is_read_and_written() {
+    let asked = read(
+        "ids=a,b&provider=stripe&account=default&type=payment&operation=charge&reference=order%201&state=failed&kind=declined\
+         &code=card%2Fx&http_status=402&generation=1&older_than=2026-11-24T00:00:00Z&newer_than=2026-01-31T12:00:00Z\
+         &dead=true&cancel_requested=true&conflicts=true&limit=7&cursor=1f.0a1b2c3d.order-1",
+    );
+    let filter = CommandFilter {
+        ids: ["a", "b"].map(|id| id.parse().unwrap()).into(),
+        r#type: Some("payment".parse().unwrap()),
+        provider: Some("stripe".parse().unwrap()),
+        account: Some("default".parse().unwrap()),
+        operation: Some("charge".parse().unwrap()),
+        reference: Some("order 1".to_owned()),
+        state: Some(State::Failed),
+        kind: Some(crate::domain::lifecycle::Kind::Declined.into()),
+        code: Some("card/x".to_owned()),
+        http_status: Some(402),
+        generation: Some(1),
+        older_than: Some("2026-11-24T00:00:00Z".parse().unwrap()),
+        newer_than: Some("2026-01-31T12:00:00Z".parse().unwrap()),
+        conflicts: true,
+        ..CommandFilter::default()
+    };
+    let page = PageQuery { limit: 7, cursor: "1f.0a1b2c3d.order-1".parse().ok() };
+    let list = CommandListQuery { dead: true, cancel_requested: true };
+    let asked = asked.unwrap();
+    assert_eq!(asked, (filter, page, list));
+    let written = [write_query(&asked.0), write_query(&asked.1), write_query(&asked.2)].map(Result::unwrap).join("&");
+    assert_eq!(read(&written).unwrap(), asked, "{written}");
+    assert_eq!(read("").unwrap(), Asked::default());
+    assert_eq!(write_query(&CommandFilter::default()).unwrap(), "");
+    assert!(write_query(&json!("text")).is_err());
+}
+
+#[test]
+fn what_can_not_be_read_is_named_with_what_it_means() {
+    for (text, name, words) in [
+        ("provider=Stripe", "provider", "use a lower-case letter"),
+        ("state=done", "state", "Only those in this state: pending"),
+        ("kind=sad", "kind", "known are declined"),
+        ("kind=unreadable", "kind", "`ferryd dead list --queues --kind unreadable`"),
+        ("ids=a,no%20id", "ids", "no id"),
+        ("http_status=many", "http_status", "no number"),
+        ("older_than=yesterday", "older_than", "as 36h"),
+        ("dead=yes", "dead", "neither `true` nor `false`"),
+        ("conflicts=yes", "conflicts", "neither `true` nor `false`"),
+        ("limit=0", "limit", "from 1 to 1000"),
+        ("limit=1001", "limit", "from 1 to 1000"),
+        ("limit=x", "limit", "from 1 to 1000"),
+        ("cursor=x", "cursor", "the page before"),
+        ("provder=stripe", "provder", "/openapi.json"),
+        ("state=failed&state=completed", "state", "write it once"),
+    ] {
+        let problem = read(text).unwrap_err();
+        assert_eq!(problem.kind, Kind::InvalidRequest, "{text}");
+        let problem = format!("{problem:?}");
+        assert!(problem.contains(&format!("`{name}`")) && problem.contains(words), "{text}: {problem}");
+    }
+}
