@@ -26,6 +26,16 @@ fn without_a_file_the_defaults_hold() {
 }
 
 #[test]
+fn switching_the_ledger_off_is_refused_with_what_to_do_first() {
+    let message = "ledger.enabled: is no key any more: the ledger is always on. Remove it; where it is false, first let the version \
+                   before carry out everything that waits, because nothing of that is on record \
+                   (\"Going over from a ledger that was off\" in docs/OPERATIONS.md)";
+    assert_eq!(faults("[ledger]\nenabled = false", &[]), [format!("{PATH}:2: {message}")]);
+    let found = faults("", &[("FERRYD_LEDGER__ENABLED", "true")]);
+    assert_eq!(found, [format!("environment variable FERRYD_LEDGER__ENABLED: {message}")]);
+}
+
+#[test]
 fn the_environment_comes_before_the_file_and_the_file_before_the_defaults() {
     let text =
         "prefix = 'shop'\n[amqp]\nheartbeat = '20s'\n[retry]\nschedule = ['1s', '1m']\n[routes]\npayment = 'stripe'";

@@ -66,8 +66,8 @@ pub struct Setup {
     pub grace: Duration,
     /// The most bytes of a body in the exchange log.
     pub log_body_cap: usize,
-    /// How commands are remembered; `None` for not at all.
-    pub ledger: Option<LedgerSetup>,
+    /// How commands are remembered.
+    pub ledger: LedgerSetup,
     /// The HTTP API; `None` for none.
     pub api: Option<ApiSetup>,
     /// The endpoint for webhook calls; `None` for none.
@@ -156,15 +156,14 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
     let grouped =
         registry.iter().filter_map(|provider| provider.retry_group.clone().map(|g| (provider.name.clone(), g)));
     let retry_groups = grouped.collect();
-    let lanes = lanes(&registry, ledger.is_some())?;
+    let lanes = lanes(&registry)?;
     let key = names.ledger_key(&amqp.first_address());
-    let index = ledger.as_ref().map(|ledger| Index::open(&ledger.dir, &key)).transpose()?;
+    let index = Index::open(&ledger.dir, &key)?;
     let hang_up = CancellationToken::new();
     let (broker, link) = Broker::start(amqp.clone(), topology, hang_up.clone());
     let flush = CancellationToken::new();
-    let keep = ledger.is_some().then(|| Exchanges::start(broker.clone(), &names.exchanges(), flush.clone()));
-    let (exchanges, flushing) = keep.transpose()?.unzip();
-    let (memory, keeping) = remember(&broker, &names, ledger.zip(index), &hang_up);
+    let (exchanges, flushing) = Exchanges::start(broker.clone(), &names.exchanges(), flush.clone())?;
+    let (memory, keeping) = remember(&broker, &names, ledger, index, &hang_up);
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let pipeline = Arc::new(Pipeline {
         outbox: Outbox::new(names.clone(), states, host).with_retry_groups(retry_groups),
@@ -206,9 +205,7 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
         warn!(in_flight = left, "the grace ran out; the broker will deliver what was left again");
     }
     flush.cancel();
-    if let Some(flushing) = flushing {
-        let _ = flushing.await;
-    }
+    let _ = flushing.await;
     hang_up.cancel();
     for task in keeping {
         let _ = task.await;
@@ -237,20 +234,20 @@ async fn take_in(webhooks: WebhooksSetup, pipeline: Arc<Pipeline>, registry: Arc
     Arc::new(endpoint).serve(listener, tls).await;
 }
 
-/// Begins to remember, where that is wanted.
+/// Begins to remember.
 fn remember(
     broker: &Broker,
     names: &Names,
-    ledger: Option<(LedgerSetup, Index)>,
+    LedgerSetup { retention, slack, .. }: LedgerSetup,
+    index: Index,
     stop: &CancellationToken,
 ) -> (Memory, Vec<JoinHandle<()>>) {
-    let Some((LedgerSetup { retention, slack, .. }, index)) = ledger else { return (Memory::Messages, Vec::new()) };
     let settings = LedgerSettings { retention, ..LedgerSettings::default() };
     let (ledger, mut tasks) = Ledger::start(broker.clone(), names, index, settings, stop.clone());
     let exchanges = short_or_empty(&names.exchanges());
     let exchanges = Stream::new(broker.clone(), exchanges, Place::First);
     tasks.push(tokio::spawn(note_offsets(exchanges, Arc::clone(ledger.index()), stop.clone())));
-    (Memory::Ledger { ledger, slack }, tasks)
+    (Memory { ledger, slack }, tasks)
 }
 
 /// Consumes while decisions can be made, and returns the channels of the deliveries that are still being worked on.
@@ -289,10 +286,10 @@ async fn serve(
     }
 }
 
-fn lanes(registry: &Registry, recorded: bool) -> Result<Vec<Arc<Lanes>>, SetupError> {
+fn lanes(registry: &Registry) -> Result<Vec<Arc<Lanes>>, SetupError> {
     let lanes = |provider: &Arc<Provider>| {
         let name = provider.name.to_string();
-        let lanes = Lanes::new(provider, recorded);
+        let lanes = Lanes::new(provider);
         lanes.map(Arc::new).map_err(|source| SetupError::Http { provider: name, source })
     };
     registry.iter().map(lanes).collect()

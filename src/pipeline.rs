@@ -57,7 +57,7 @@ use self::command_check::unknown_account;
 use self::in_flight::{Entry, InFlight, Step};
 use self::lane::{CallSlot, Lane, Lanes, NotAdmitted};
 use self::log::{log_verdict, mask_of, mask_of_call};
-use self::memory::{Begun, Memory, Start};
+use self::memory::{Begun, Memory};
 use self::outbox::{Outbox, Outgoing};
 use self::parcel::{Order, Parcel, Refusal};
 use self::publisher_rules::PublisherRules;
@@ -96,7 +96,7 @@ pub struct Pipeline {
     /// What this process is doing.
     pub in_flight: InFlight,
     /// Where requests and answers are kept.
-    pub exchanges: Option<Exchanges>,
+    pub exchanges: Exchanges,
     /// The most bytes of a body in the exchange log.
     pub log_body_cap: usize,
     /// No new work is begun once this is cancelled.
@@ -131,11 +131,8 @@ impl Pipeline {
                 // Given back earlier, it would be delivered here again, and a delivery that crosses the end of consuming
                 // is lost to this process: the broker then hands it to the next as one that may have been begun.
                 self.detached.cancelled().await;
-                if self.memory.ledger().is_some() {
-                    // The record says that it was not begun; it need not lose its place in the queue.
-                    return requeue(claim.finish()).await;
-                }
-                Ok(self.outbox.give_back(&order.parcel))
+                // The record says that it was not begun; it need not lose its place in the queue.
+                return requeue(claim.finish()).await;
             }
             Err(NotAdmitted::Busy) => self.wait(&mut order, Rung::at_least(BUSY_WAIT), Reason::Busy).await,
             Ok(turn) => {
@@ -183,11 +180,11 @@ impl Pipeline {
         let Some(operation) = lane.provider.operations.get(&order.command.operation) else {
             return self.poisoned(lane, order).await;
         };
-        self.memory.recall(&mut order.parcel, Some(operation));
+        self.memory.recall(&mut order.parcel);
         if !operation.repeatable && self.memory.has_lost(&order.parcel).await? {
             order.progress_mut().unknown = true;
         }
-        if order.parcel.fresh && self.memory.ledger().is_some() {
+        if order.parcel.fresh {
             order.note_opening();
         }
         if let Some(next) = self.memory.glance(&order.parcel) {
@@ -240,8 +237,8 @@ impl Pipeline {
             self.broker.publish(&event).await?;
         }
         // The broker may have taken its time with either.
-        if let Some(late) = start.filter(Start::is_late) {
-            self.memory.release(&order.parcel, late).await?;
+        if start.is_late() {
+            self.memory.release(&order.parcel, start).await?;
             let remedies = operation.remedies(order.progress());
             return self.instead(&mut order.parcel, remedies, Next::Again).await;
         }

@@ -25,25 +25,19 @@ pub(crate) enum Contender {
     Minimal,
     /// ferryd as it comes; its log goes to a file.
     Ferryd,
-    /// ferryd without its memory of commands.
-    FerrydForgetful,
     /// ferryd without the log of requests and answers.
     FerrydUnlogged,
 }
 
 impl Contender {
     /// In the order in which they take turns.
-    pub(crate) const ALL: [Self; 4] = [Self::Minimal, Self::Ferryd, Self::FerrydForgetful, Self::FerrydUnlogged];
-
-    /// Those that let commands wait.
-    pub(crate) const WAITING: [Self; 2] = [Self::Ferryd, Self::FerrydForgetful];
+    pub(crate) const ALL: [Self; 3] = [Self::Minimal, Self::Ferryd, Self::FerrydUnlogged];
 
     /// As the report calls it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Minimal => "minimal consumer",
             Self::Ferryd => "ferryd",
-            Self::FerrydForgetful => "ferryd, ledger.enabled = false",
             Self::FerrydUnlogged => "ferryd, log.exchanges = false",
         }
     }
@@ -52,12 +46,10 @@ impl Contender {
     pub(crate) fn start(self, place: &Place, in_flight: u16) -> Result<Process, Fault> {
         let mut command = match self {
             Self::Minimal => minimal(place, in_flight)?,
-            Self::Ferryd | Self::FerrydForgetful | Self::FerrydUnlogged => daemon(place, in_flight)?,
+            Self::Ferryd | Self::FerrydUnlogged => daemon(place, in_flight)?,
         };
-        match self {
-            Self::FerrydForgetful => drop(command.env("FERRYD_LEDGER__ENABLED", "false")),
-            Self::FerrydUnlogged => drop(command.env("FERRYD_LOG__EXCHANGES", "false")),
-            Self::Minimal | Self::Ferryd => {}
+        if self == Self::FerrydUnlogged {
+            command.env("FERRYD_LOG__EXCHANGES", "false");
         }
         let log = File::create(place.dir.join("contender.log"))?;
         Process::spawn(command.stdout(Stdio::null()).stderr(log))

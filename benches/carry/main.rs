@@ -127,9 +127,9 @@ async fn measure_all(arguments: &Arguments) -> Result<(), Fault> {
             report.held(contender, &bench.memory(contender, sizes.in_flight).await?);
         }
         // Their messages stay with the broker.
-        for contender in Contender::WAITING.into_iter().filter(|_| asked(Question::Waiting)) {
+        if asked(Question::Waiting) {
             let (counts, shown) = sizes.waiting;
-            report.waited(contender, shown, &bench.waiting(contender, counts).await?);
+            report.waited(Contender::Ferryd, shown, &bench.waiting(Contender::Ferryd, counts).await?);
         }
     }
     if arguments.json {

@@ -65,11 +65,7 @@ impl Report {
     pub(crate) fn json(&self) -> Value {
         let column = |(unit, rounds): &(&str, Rounds)| {
             let values = rounds.iter().map(|(contender, values)| {
-                let [ratio, to_forgetful] =
-                    [Contender::Minimal, Contender::FerrydForgetful].map(|base| ratio(rounds, *contender, base));
-                let shown = json!({
-                    "rounds": values, "median": median(values), "ratio": ratio, "to_forgetful": to_forgetful,
-                });
+                let shown = json!({ "rounds": values, "median": median(values), "ratio": ratio(rounds, *contender) });
                 (contender.name().to_owned(), shown)
             });
             ((*unit).to_owned(), Value::Object(values.collect()))
@@ -84,7 +80,7 @@ impl fmt::Display for Report {
         for (title, columns) in &self.0 {
             writeln!(f, "\n{title}")?;
             write!(f, "{:30}", "")?;
-            columns.iter().try_for_each(|(unit, _)| write!(f, "{unit:>16}{:>8}{:>8}", "ratio", "ledger"))?;
+            columns.iter().try_for_each(|(unit, _)| write!(f, "{unit:>16}{:>8}", "ratio"))?;
             writeln!(f)?;
             for contender in
                 Contender::ALL.into_iter().filter(|one| columns.iter().any(|(_, rounds)| rounds.contains_key(one)))
@@ -92,25 +88,19 @@ impl fmt::Display for Report {
                 write!(f, "{:30}", contender.name())?;
                 for (_, rounds) in columns {
                     let value = rounds.get(&contender).map_or(f64::NAN, |values| median(values));
-                    let [ratio, ledger] =
-                        [Contender::Minimal, Contender::FerrydForgetful].map(|base| ratio(rounds, contender, base));
-                    write!(f, "{value:>16.1}{ratio:>8.2}{ledger:>8.2}")?;
+                    write!(f, "{value:>16.1}{:>8.2}", ratio(rounds, contender))?;
                 }
                 writeln!(f)?;
             }
         }
-        writeln!(
-            f,
-            "\nmiddle values of all rounds; `ratio` is to the minimal consumer, `ledger` to ferryd without its ledger, each the \
-             middle one within a round"
-        )
+        writeln!(f, "\nmiddle values of all rounds; `ratio` is to the minimal consumer, the middle one within a round")
     }
 }
 
-/// To another contender, within each round: what else the machine did then fell on both.
-fn ratio(rounds: &Rounds, contender: Contender, base: Contender) -> f64 {
+/// To the minimal consumer, within each round: what else the machine did then fell on both.
+fn ratio(rounds: &Rounds, contender: Contender) -> f64 {
     let of = |contender| rounds.get(&contender).map(Vec::as_slice).unwrap_or_default();
-    let ratios: Vec<f64> = of(contender).iter().zip(of(base)).map(|(own, base)| own / base).collect();
+    let ratios: Vec<f64> = of(contender).iter().zip(of(Contender::Minimal)).map(|(own, base)| own / base).collect();
     median(&ratios)
 }
 

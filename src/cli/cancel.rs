@@ -68,9 +68,6 @@ fn verdict(id: &CommandId, heard: &Heard) -> Result<String, String> {
             Cancellation::Cancelled => Ok(format!("{id} is cancelled")),
             Cancellation::Noted => Ok(format!("{id} is not known yet; it will be cancelled when it comes")),
             Cancellation::TooLate { reason } => Err(format!("it is too late to cancel `{id}`: {reason}")),
-            Cancellation::NoLedger => {
-                Err("the ferryd that answered keeps no ledger, and can't tell what was sent".to_owned())
-            }
         },
         Heard::Lookup { .. } => Err("ferryd answered another question".to_owned()),
         Heard::Refused { error } => Err(format!("ferryd did not understand: {error}; is it an older version?")),
@@ -103,7 +100,7 @@ mod tests {
             },
             Heard::Cancel { id: "a".parse().unwrap(), cancellation: Cancellation::Noted },
             Heard::Lookup { id: "a".parse().unwrap(), lookup: LookupWish::Asked },
-            Heard::Lookup { id: "a".parse().unwrap(), lookup: LookupWish::NoLedger },
+            Heard::Lookup { id: "a".parse().unwrap(), lookup: LookupWish::NotWaiting },
             Heard::Refused { error: "no word".to_owned() },
         ] {
             let json = serde_json::to_string(&heard).unwrap();

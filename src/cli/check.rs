@@ -262,18 +262,20 @@ impl Found {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::cli::fixture;
 
     fn forgetful() -> Config {
         let mut config = Config::default();
-        config.ledger.enabled = false;
+        config.ledger.duplicate_window = Duration::from_hours(9 * 24);
         config
     }
 
     #[test]
     fn a_report_tells_providers_warnings_and_faults() {
-        let (payments, messages) = (fixture::payments(), fixture::messages());
+        let (payments, messages) = (fixture::payments(), fixture::called_back(fixture::messages()));
         let report = Report::of(Some("/etc/ferryd/ferryd.toml".into()), &forgetful(), &[&messages, &payments]);
         assert!(!report.ok);
         insta::assert_json_snapshot!(report);
@@ -281,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_report_reads_well() {
-        let report = Report::of(None, &forgetful(), &[&fixture::messages()]);
+        let report = Report::of(None, &forgetful(), &[&fixture::called_back(fixture::messages())]);
         let printed = fixture::printed(|out| report.print(out).unwrap());
         insta::assert_snapshot!(printed);
     }

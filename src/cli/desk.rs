@@ -40,9 +40,6 @@ impl Desk {
 
     /// Where the ledger's index is, and for how long it remembers.
     pub(super) fn ledger(&self) -> Result<Place, CommandError> {
-        if !self.config.ledger.enabled {
-            return Err(CommandError::NoLedger);
-        }
         Ok(Place { dir: self.config.ledger_folder()?, retention: self.config.ledger.duplicate_window })
     }
 
@@ -98,9 +95,9 @@ impl Desk {
         Ok(all_dead_queues(&self.operator, &self.providers()?, known).await?)
     }
 
-    /// The same where the ledger is not open, and is asked if there is one.
+    /// The same where the ledger is not open, and is asked.
     pub(super) async fn find_dead_queues(&self, provider: Option<&Name>) -> Result<Vec<String>, CommandError> {
-        if provider.is_some() || !self.config.ledger.enabled {
+        if provider.is_some() {
             return self.dead_queues(provider, None).await;
         }
         let register = self.register().await?;

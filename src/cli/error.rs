@@ -82,9 +82,6 @@ pub enum CommandError {
         /// For how long was waited.
         after: Duration,
     },
-    /// There is no ledger to ask.
-    #[error("there is no ledger to ask: `ledger.enabled` is false")]
-    NoLedger,
     /// The ledger is asked for what it does not hold.
     #[error(
         "what can't be read lies in the queues alone; look there with `ferryd dead list --queues --kind unreadable`"
@@ -168,7 +165,6 @@ impl CommandError {
             | Self::NotKnownDead(_)
             | Self::NotKnown(_)
             | Self::OnlyRefused { .. }
-            | Self::NoLedger
             | Self::OnlyInQueues
             | Self::Runtime(_)
             | Self::Output(_) => Exit::Failed,

@@ -55,20 +55,11 @@ impl Exchanges {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let desk = Desk::open(config)?;
         let found = desk.runtime.block_on(async {
-            match desk.register().await {
-                Ok(register) => {
-                    let found = self.find_known(&desk, &register).await;
-                    register.close().await;
-                    found
-                }
-                Err(CommandError::NoLedger) => {
-                    let Operator { amqp, names } = &desk.operator;
-                    let found = find(amqp, &names.exchanges(), &self.id, &self.windows(None)?, None).await;
-                    Ok(found.map_err(OperatorError::from)?)
-                }
-                // Without the ledger nobody can tell whether the command was erased.
-                Err(error) => Err(error),
-            }
+            // Without the ledger nobody can tell whether the command was erased.
+            let register = desk.register().await?;
+            let found = self.find_known(&desk, &register).await;
+            register.close().await;
+            found
         });
         self.show(&found?, out)
     }

@@ -69,7 +69,7 @@ impl Adapter for NeverCalled {
     }
 }
 
-/// Moves money: `charge` with a key and questions, `payout` without, `tip` without and accepted.
+/// Moves money: `charge` with a key and questions, `payout` and `tip` without, `tip` for a short time.
 pub(super) fn payments() -> Provider {
     let short = RetryPolicy { schedule: vec![Duration::from_secs(5); 3], ..RetryPolicy::default() };
     let cut = RetryPolicy { give_up_after: Duration::from_mins(10), jitter: false, ..RetryPolicy::default() };
@@ -77,17 +77,16 @@ pub(super) fn payments() -> Provider {
         deadline: Duration::from_hours(21 * 24),
         poll: Some(PollPolicy { interval: Duration::from_secs(30), longest: Duration::from_hours(2) }),
         lookup: Some(LookupPolicy { after: Duration::from_secs(90), proves_absence: false, needs_reference: false }),
-        ..operation(true, false, RetryPolicy::default())
+        ..operation(true, RetryPolicy::default())
     };
-    let operations =
-        [("charge", charge), ("payout", operation(false, false, short)), ("tip", operation(false, true, cut))];
+    let operations = [("charge", charge), ("payout", operation(false, short)), ("tip", operation(false, cut))];
     provider("stripe", "payment", operations)
 }
 
 /// Sends messages without a key.
 pub(super) fn messages() -> Provider {
     let once = RetryPolicy { schedule: Vec::new(), ..RetryPolicy::default() };
-    provider("twilio", "notification", [("send_sms", operation(false, false, once))])
+    provider("twilio", "notification", [("send_sms", operation(false, once))])
 }
 
 /// The same provider with an endpoint that believes some calls.
@@ -95,7 +94,7 @@ pub(super) fn called_back(provider: Provider) -> Provider {
     fake_webhook::given(provider)
 }
 
-fn operation(key: bool, accept_duplicates: bool, retry: RetryPolicy) -> Operation {
+fn operation(key: bool, retry: RetryPolicy) -> Operation {
     let idempotency = key.then_some(Idempotency { retention: Duration::from_hours(24), max_length: None });
     Operation {
         idempotency,
@@ -106,7 +105,6 @@ fn operation(key: bool, accept_duplicates: bool, retry: RetryPolicy) -> Operatio
         lookup: None,
         payload: PayloadSchema::any(),
         repeatable: false,
-        accept_duplicates,
     }
 }
 

@@ -23,17 +23,14 @@ pub(super) struct KeptData {
 /// Everything that is kept.
 pub(super) fn kept_data(config: &Config, providers: &[&Provider]) -> Vec<KeptData> {
     let kept = |what, time: String, by: String| KeptData { what, time, by };
-    let mut data = Vec::new();
-    if config.ledger.enabled {
-        let window = config.ledger.duplicate_window;
-        let contents = content_retention(config, providers.iter().copied());
-        let stream = format!("{} and a segment", max_age(window));
-        data.extend([
-            kept("ids and digests of ended commands", format_duration(window), "ledger.duplicate_window".to_owned()),
-            kept("results and texts of ended commands", format_duration(contents.time), contents.reason),
-            kept("records of commands, with both", stream, format!("the policy of stream {}.ledger", config.prefix)),
-        ]);
-    }
+    let window = config.ledger.duplicate_window;
+    let contents = content_retention(config, providers.iter().copied());
+    let stream = format!("{} and a segment", max_age(window));
+    let mut data = vec![
+        kept("ids and digests of ended commands", format_duration(window), "ledger.duplicate_window".to_owned()),
+        kept("results and texts of ended commands", format_duration(contents.time), contents.reason),
+        kept("records of commands, with both", stream, format!("the policy of stream {}.ledger", config.prefix)),
+    ];
     if config.log.exchanges {
         let policy = format!("the policy of stream {}.exchanges", config.prefix);
         data.push(kept("requests and answers", format!("{EXCHANGES_MAX_AGE} and a segment"), policy));

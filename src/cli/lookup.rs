@@ -57,9 +57,6 @@ impl Lookup {
         let setup = Setup::load(config)?;
         let desk = Desk::open(config)?;
         let queues = desk.runtime.block_on(desk.find_dead_queues(None))?;
-        if !desk.config.ledger.enabled {
-            return Err(CommandError::NoLedger);
-        }
         let can_ask = |dead: &Dead, progress: &Progress| {
             let (provider, operation) = (dead.identity.provider.as_ref(), dead.identity.operation.as_ref());
             let provider = provider.and_then(|name| setup.registry.get(name));
@@ -143,6 +140,5 @@ fn nothing_to_ask(wish: LookupWish) -> &'static str {
             "its operation had no `lookup` when it began to wait, or one by an id that the provider had not told; its \
              poll, a webhook call or its deadline ends it"
         }
-        LookupWish::NoLedger => "the ferryd that answered keeps no ledger, and can't tell what waits",
     }
 }

@@ -127,7 +127,6 @@ struct DescribedOperation {
     /// How long the provider remembers an idempotency key; absent where it takes none.
     key_retention: Option<String>,
     repeatable: bool,
-    accept_duplicates: bool,
     /// The most time for a call.
     timeout: String,
     retry: Schedule,
@@ -235,7 +234,6 @@ impl DescribedOperation {
             name: name.to_string(),
             key_retention: retention,
             repeatable: operation.repeatable,
-            accept_duplicates: operation.accept_duplicates,
             timeout: format_duration(operation.timeout),
             retry: Schedule::of(&operation.retry),
             deadline: format_duration(operation.deadline),
@@ -263,11 +261,10 @@ impl DescribedOperation {
     }
 
     fn cells(&self) -> [String; 7] {
-        let key = match (&self.key_retention, self.accept_duplicates) {
-            (Some(retention), _) => format!("for {retention}"),
-            (None, _) if self.repeatable => "not needed, repeating does no harm".to_owned(),
-            (None, false) => "none".to_owned(),
-            (None, true) => "none, duplicates accepted".to_owned(),
+        let key = match &self.key_retention {
+            Some(retention) => format!("for {retention}"),
+            None if self.repeatable => "not needed, repeating does no harm".to_owned(),
+            None => "none".to_owned(),
         };
         let Schedule { attempts, delays, jitter, span, give_up_after } = &self.retry;
         let jitter = if *jitter && !delays.is_empty() { " ± jitter" } else { "" };

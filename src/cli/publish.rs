@@ -183,8 +183,7 @@ impl Publish {
         let messages: Vec<_> = commands.iter().map(|outgoing| &outgoing.message).collect();
         let result = sender.send_all(&messages, stop, confirmed).await;
         sender.close().await;
-        let is_recorded = desk.config.ledger.enabled;
-        Ok(Published { commands, result, file: self.file.as_deref(), is_recorded })
+        Ok(Published { commands, result, file: self.file.as_deref() })
     }
 
     async fn send_and_wait(

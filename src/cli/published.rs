@@ -16,8 +16,6 @@ pub(super) struct Published<'c> {
     pub(super) result: BulkResult,
     /// Where they came from, if from a file; `-` is the standard input.
     pub(super) file: Option<&'c Path>,
-    /// True where a ledger tells a command that comes again from a new one.
-    pub(super) is_recorded: bool,
 }
 
 impl Published<'_> {
@@ -65,7 +63,7 @@ impl Published<'_> {
 
     /// How to go on. What was published may be published again where its id tells it from a new command.
     fn advice(&self) -> String {
-        if self.is_recorded && self.commands.iter().all(|outgoing| outgoing.has_own_id) {
+        if self.commands.iter().all(|outgoing| outgoing.has_own_id) {
             return "to go on, publish the same again: every command has an `id`, by which the ledger knows what was published, \
                     and does not do it twice"
                 .to_owned();

@@ -17,19 +17,19 @@ fn commands(with_ids: bool) -> Vec<Outgoing> {
     read(&names, None, lines.collect::<String>().as_bytes(), Timestamp::UNIX_EPOCH, new_id).0
 }
 
-fn told(commands: &[Outgoing], fates: [MessageFate; 4], is_failed: bool, is_recorded: bool) -> Vec<String> {
+fn told(commands: &[Outgoing], fates: [MessageFate; 4], is_failed: bool) -> Vec<String> {
     let refused = || OperatorError::SubscriptionLost;
     let result = BulkResult { fates: fates.to_vec(), failure: is_failed.then(refused) };
-    Published { commands, result, file: Some("orders.jsonl".as_ref()), is_recorded }.told()
+    Published { commands, result, file: Some("orders.jsonl".as_ref()) }.told()
 }
 
 #[test]
 fn what_was_not_published_is_told_with_how_to_go_on_without_doing_anything_twice() {
     use MessageFate::{Confirmed, Refused, Unconfirmed, Unpublished};
     let (with_ids, without) = (commands(true), commands(false));
-    assert_eq!(told(&with_ids, [Confirmed; 4], false, true), [""; 0]);
+    assert_eq!(told(&with_ids, [Confirmed; 4], false), [""; 0]);
 
-    let lines = told(&with_ids, [Confirmed, Unconfirmed, Unpublished, Unpublished], true, true);
+    let lines = told(&with_ids, [Confirmed, Unconfirmed, Unpublished, Unpublished], true);
     assert!(lines[0].starts_with("1 of 4 commands were published, then: lost the subscription"), "{lines:?}");
     assert_eq!(lines[1], "perhaps published, but not confirmed: `order-2` (line 2)");
     assert!(lines[2].starts_with("to go on, publish the same again: every command has an `id`"), "{lines:?}");
@@ -37,15 +37,13 @@ fn what_was_not_published_is_told_with_how_to_go_on_without_doing_anything_twice
     // Nothing would tell those that come again from new ones.
     let go_on = "to go on without doing anything twice: ";
     let rest = "publish the rest with `tail -n +3 orders.jsonl | ferryd publish --file -`";
-    for (commands, is_recorded, id) in [(&without, true, "new-2"), (&with_ids, false, "order-2")] {
-        let lines = told(commands, [Confirmed, Unconfirmed, Unpublished, Unpublished], false, is_recorded);
-        assert_eq!(lines[0], "1 of 4 commands were published, then: it was interrupted");
-        let look = format!("look first what became of those, such as with `ferryd status {id}`; ");
-        assert_eq!(lines[2], format!("{go_on}{look}{rest}"));
-    }
-    let lines = told(&without, [Confirmed, Confirmed, Unpublished, Unpublished], false, true);
+    let lines = told(&without, [Confirmed, Unconfirmed, Unpublished, Unpublished], false);
+    assert_eq!(lines[0], "1 of 4 commands were published, then: it was interrupted");
+    let look = "look first what became of those, such as with `ferryd status new-2`; ";
+    assert_eq!(lines[2], format!("{go_on}{look}{rest}"));
+    let lines = told(&without, [Confirmed, Confirmed, Unpublished, Unpublished], false);
     assert_eq!(lines[1..], [format!("{go_on}{rest}")]);
-    let lines = told(&without, [Confirmed, Refused, Confirmed, Confirmed], true, true);
+    let lines = told(&without, [Confirmed, Refused, Confirmed, Confirmed], true);
     assert_eq!(lines[1], "the broker did not take `new-2` (line 2)");
     assert_eq!(lines[2], format!("{go_on}all the others are published"));
 }

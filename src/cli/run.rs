@@ -93,11 +93,10 @@ fn warn_at_start(config: &Config, registry: &Registry) {
     }
 }
 
-/// How commands are remembered, unless they are not to be.
-fn ledger_setup(config: &Config, registry: &Registry) -> Result<Option<LedgerSetup>, CommandError> {
-    let crate::config::Ledger { enabled, claim_slack, .. } = config.ledger;
+/// How commands are remembered.
+fn ledger_setup(config: &Config, registry: &Registry) -> Result<LedgerSetup, CommandError> {
     let (dir, retention) = (config.ledger_folder()?, ledger_retention(config, registry));
-    Ok(enabled.then_some(LedgerSetup { dir, retention, slack: claim_slack }))
+    Ok(LedgerSetup { dir, retention, slack: config.ledger.claim_slack })
 }
 
 /// Reads the token of this host, or makes it at the first start, where there is an API.
@@ -135,7 +134,7 @@ fn daemon_setup(
     config: Config,
     registry: Registry,
     amqp: AmqpSettings,
-    ledger: Option<LedgerSetup>,
+    ledger: LedgerSetup,
     (api, webhooks): (Option<ApiSetup>, Option<WebhooksSetup>),
 ) -> daemon::Setup {
     let subscriber = |entry: crate::config::Subscriber| Subscriber { queue: entry.queue, bindings: entry.bindings };

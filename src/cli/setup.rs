@@ -10,7 +10,6 @@ use super::publishers;
 use super::token_scopes;
 use crate::config::Config;
 use crate::domain::name::Name;
-use crate::provider::duplicates::{self, Repetition};
 use crate::provider::registry::Registry;
 use crate::provider::{Account, Provider};
 use crate::web::webhooks::tls;
@@ -83,14 +82,9 @@ impl Setup {
     }
 }
 
-/// What is wrong between files: payments that may be made twice, routes that lead nowhere, and a certificate that is none.
+/// What is wrong between files: a ledger that forgets too early, routes that lead nowhere, and a certificate that is none.
 pub(super) fn refusals(config: &Config, providers: &[&Provider]) -> Vec<String> {
-    // With a ledger, copies of a command are told apart from new ones.
-    let forgetful = providers.iter().filter(|_| !config.ledger.enabled);
-    let mut faults: Vec<_> = forgetful.flat_map(|provider| unsafe_payments(provider)).collect();
-    faults.extend(
-        providers.iter().filter(|_| config.ledger.enabled).flat_map(|provider| find_too_short(config, provider)),
-    );
+    let mut faults: Vec<_> = providers.iter().flat_map(|provider| find_too_short(config, provider)).collect();
     for (kind, name) in &config.routes {
         let fault = match providers.iter().find(|provider| provider.name == *name) {
             None => "there is no such provider; write the name of a configured one".to_owned(),
@@ -117,21 +111,9 @@ pub(super) fn unheard(config: &Config, provider: &Provider) -> Option<String> {
     (provider.is_called_back() && !config.webhooks.enabled()).then(text)
 }
 
-fn unsafe_payments(provider: &Provider) -> Vec<String> {
-    let text = |operation| {
-        format!(
-            "provider {}: operations.{operation}: moves money and has no idempotency key, so a command that the broker \
-             copies may be paid twice; write `idempotency`, or `accept_duplicates = true` to accept that",
-            provider.name
-        )
-    };
-    duplicates::operations(provider, Repetition::Refused).map(text).collect()
-}
-
-/// What is allowed and deserves a thought: calls that may be made twice, webhook calls that prove little.
+/// What is allowed and deserves a thought, such as webhook calls that prove little.
 pub(super) fn warnings(config: &Config, provider: &Provider) -> Vec<String> {
-    let mut warnings = repetitions(config, provider);
-    warnings.extend(unaskable(provider));
+    let mut warnings: Vec<_> = unaskable(provider).collect();
     warnings.extend(publishers::warnings(config, provider));
     if provider.names_command_token && provider.echo_tokens.is_none() {
         warnings.push(format!(
@@ -171,42 +153,10 @@ fn unaskable(provider: &Provider) -> impl Iterator<Item = String> {
     })
 }
 
-/// Where something may be done twice, for want of a ledger.
-fn repetitions(config: &Config, provider: &Provider) -> Vec<String> {
-    if config.ledger.enabled {
-        return Vec::new();
-    }
-    let text = |operation| {
-        format!(
-            "provider {}: operations.{operation}: has no idempotency key; for a command that the broker copies it may be called twice",
-            provider.name
-        )
-    };
-    duplicates::operations(provider, Repetition::Tolerated).map(text).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::fixture;
-
-    #[test]
-    fn without_a_ledger_payments_that_may_be_made_twice_are_refused_and_the_rest_is_warned_of() {
-        let (payments, messages) = (fixture::payments(), fixture::messages());
-        let mut config = Config::default();
-        assert_eq!((refusals(&config, &[&payments]).len(), warnings(&config, &payments).len()), (0, 0));
-        config.ledger.enabled = false;
-        let table = [
-            (refusals(&config, &[&payments]), Some("provider stripe: operations.payout: moves money")),
-            (warnings(&config, &payments), Some("provider stripe: operations.tip: has no idempotency key")),
-            (refusals(&config, &[&messages]), None),
-            (warnings(&config, &messages), Some("provider twilio: operations.send_sms: has no idempotency key")),
-        ];
-        for (lines, start) in table {
-            assert_eq!(lines.len(), usize::from(start.is_some()), "{lines:?}");
-            assert!(lines.iter().zip(start).all(|(line, start)| line.starts_with(start)), "{lines:?}");
-        }
-    }
 
     #[test]
     fn an_endpoint_that_believes_everybody_is_warned_of() {

@@ -80,7 +80,7 @@ fn tokens_of_the_api_can_not_be_guessed_and_have_names_of_their_own() {
 fn the_token_of_the_host_is_beside_the_index_unless_another_file_is_named() {
     for (text, expected) in [
         ("[ledger]\ndir = 'state'", "/etc/ferryd/state/api-token"),
-        ("[ledger]\nenabled = false\ndir = '/srv'", "/srv/api-token"),
+        ("[ledger]\ndir = '/srv'", "/srv/api-token"),
         ("[ledger]\ndir = 'state'\n[api]\ntoken_file = 'token'", "/etc/ferryd/token"),
         ("[api]\ntoken_file = '/run/ferryd/token'", "/run/ferryd/token"),
     ] {

@@ -100,7 +100,10 @@ impl<'a> Layers<'a> {
                 Err(error) => error,
             };
             let steps = steps(error.path());
-            let (message, known) = explain(error.inner());
+            let (message, known) = match explain_removed(&steps) {
+                Some(message) => (message.to_owned(), false),
+                None => explain(error.inner()),
+            };
             let value = if known { self.shown(&steps) } else { None };
             self.faults.push(self.fault(&steps, value, message));
             if !remove(&mut self.merged, &steps) {
@@ -335,6 +338,14 @@ fn remove(root: &mut Value, steps: &[Step]) -> bool {
         Some(ValueKind::Table(table)) => table.remove(last).is_some(),
         _ => false,
     }
+}
+
+/// What to do about a key that an earlier version had.
+fn explain_removed(steps: &[Step]) -> Option<&'static str> {
+    let message = "is no key any more: the ledger is always on. Remove it; where it is false, first let the version before carry out \
+                   everything that waits, because nothing of that is on record \
+                   (\"Going over from a ledger that was off\" in docs/OPERATIONS.md)";
+    (*steps == *parse_steps("ledger.enabled")).then_some(message)
 }
 
 /// What to write instead, and whether the key itself is known, so that its value may be shown.

@@ -239,8 +239,6 @@ pub struct Subscriber {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ledger {
-    /// Whether there is one. Default true. Environment: `FERRYD_LEDGER__ENABLED`.
-    pub enabled: bool,
     /// The folder of the index, which is made anew from the stream where it is missing; relative to the configuration
     /// file.
     /// Default `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/ferryd`, else `$HOME/.local/state/ferryd`, else
@@ -270,7 +268,7 @@ pub struct Ledger {
 impl Default for Ledger {
     fn default() -> Self {
         let duplicate_window = Duration::from_hours(60 * 24);
-        Self { enabled: true, dir: None, duplicate_window, retention: None, claim_slack: Duration::from_secs(15) }
+        Self { dir: None, duplicate_window, retention: None, claim_slack: Duration::from_secs(15) }
     }
 }
 

@@ -192,8 +192,7 @@ impl Remedy for Replaying {
         if let Some(register) = &mut self.register {
             register.put_down(self.replay.record(dead, letter, &travel, &provider, now)).await?;
         }
-        let recorded = self.register.is_some();
-        let travel = Travel { recorded, ..travel };
+        let travel = Travel { recorded: true, ..travel };
         let message = Replay::continuation(&self.operator, dead, &travel, own, &provider)?;
         Ok(Verdict::Publish(Box::new(message)))
     }

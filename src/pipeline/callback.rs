@@ -24,7 +24,6 @@ use super::Pipeline;
 use super::acks::ack;
 use super::callback_decision::Decided;
 use super::echoed_values::mask_echoes;
-use super::inquire::note_prompt;
 use super::lane::Lanes;
 use super::log::mask_of_notices;
 use super::lookup_limit::LookupLimit;
@@ -46,7 +45,6 @@ use crate::domain::ledger::record::{NoticePrompt, Prompt, RecordId};
 use crate::domain::lifecycle::Kind;
 use crate::domain::received::{ReceivedData, ReceivedEvent};
 use crate::domain::retry::Rung;
-use crate::ledger::Ledger;
 use crate::provider::Provider;
 use crate::redact::Mask;
 
@@ -195,14 +193,10 @@ impl Callbacks {
         following: &mut Following,
     ) -> Result<(), BrokerError> {
         let tried = travel.tried;
-        let known = match self.pipeline.memory.ledger() {
-            Some(ledger) => self.whose(ledger, &callback.account, &notice).await.map(|identity| (ledger, identity)),
-            None => None,
-        };
-        if let Some((ledger, identity)) = known {
-            let sharing = self.sharing(ledger, &callback.account, &notice, &identity).await;
+        if let Some(identity) = self.whose(&callback.account, &notice).await {
+            let sharing = self.sharing(&callback.account, &notice, &identity).await;
             let concerned: Vec<_> = std::iter::once(identity.clone()).chain(sharing).collect();
-            let mask = self.mask_of_commands(ledger, callback, &concerned);
+            let mask = self.mask_of_commands(callback, &concerned);
             let shown = mask_echoes(&notice, &mask);
             if tried <= TOLD_AFTER && !travel.told {
                 following.messages.extend(self.told(callback, item, &shown, Some(identity), &mask));
@@ -211,10 +205,10 @@ impl Callbacks {
                 let prompt = (callback.is_verified && !travel.told).then(|| prompt_of(&shown, true));
                 // One that has its provider asked is noted when it is.
                 if let Some(prompt) = prompt.filter(|_| notice.meaning != Meaning::Lookup) {
-                    note_prompt(ledger, &identity.id, prompt, false);
+                    self.pipeline.note_prompt(&identity.id, prompt, false);
                 }
                 let notice = (item, &notice, &shown);
-                self.follow_for(ledger, identity, callback, notice, tried, following).await?;
+                self.follow_for(identity, callback, notice, tried, following).await?;
             }
             return Ok(());
         }
@@ -225,7 +219,7 @@ impl Callbacks {
             Meaning::Lookup => MOST_WAITS_TO_ASK,
             _ => MOST_WAITS,
         };
-        let goes_on = names_one && tried < waits && self.pipeline.memory.ledger().is_some();
+        let goes_on = names_one && tried < waits;
         if tried == TOLD_AFTER || (!goes_on && tried < TOLD_AFTER) {
             following.messages.extend(self.told(
                 callback,
@@ -248,14 +242,13 @@ impl Callbacks {
     /// Follows one notice for a command that it is about; `shown` is what may be published of it.
     async fn follow_for(
         &self,
-        ledger: &Ledger,
         identity: Identity,
         callback: &Callback,
         (item, notice, shown): (usize, &Notice, &Notice),
         tried: usize,
         following: &mut Following,
     ) -> Result<(), BrokerError> {
-        let id = identity.id.clone();
+        let (id, ledger) = (identity.id.clone(), &self.pipeline.memory.ledger);
         let mut case = ledger.case(&id);
         let mut about = about_of(notice, case.as_deref());
         if about == About::Another {
@@ -269,7 +262,7 @@ impl Callbacks {
                 following.again(item, tried + 1, true);
             }
             Some(_) if about == About::Another => {
-                following.messages.extend(self.pipeline.tell_another(ledger, identity, notice).await?);
+                following.messages.extend(self.pipeline.tell_another(identity, notice).await?);
             }
             Some(_) if about != About::Latest => {
                 let reference = notice.reference.as_deref().unwrap_or_default();
@@ -283,13 +276,13 @@ impl Callbacks {
                 self.pipeline.record_conflict(&conflict).await?;
                 following.messages.extend(self.pipeline.outbox.contradicted(&conflict).messages);
             }
-            Some(happening) => match self.pipeline.decide(ledger, &id, happening).await? {
+            Some(happening) => match self.pipeline.decide(&id, happening).await? {
                 Decided::Yes(outgoing) => following.add(&id, outgoing),
                 Decided::NotYet => following.again(item, FOREIGN_WAIT, true),
                 Decided::Overtaken if tried < MOST_WAITS => following.again(item, tried + 1, true),
                 // It was never called in all that time.
                 Decided::Overtaken => {
-                    following.messages.extend(self.pipeline.tell_another(ledger, identity, notice).await?);
+                    following.messages.extend(self.pipeline.tell_another(identity, notice).await?);
                 }
             },
             None if notice.meaning == Meaning::Lookup => {
@@ -303,7 +296,7 @@ impl Callbacks {
                 let may_ask = |_: &Message| callback.is_verified || self.unverified_lookups.take(&id);
                 let question = question.filter(may_ask);
                 if question.is_some() || (callback.is_verified && tried == 0) {
-                    note_prompt(ledger, &id, prompt_of(shown, callback.is_verified), question.is_some());
+                    self.pipeline.note_prompt(&id, prompt_of(shown, callback.is_verified), question.is_some());
                 }
                 following.messages.extend(question);
             }

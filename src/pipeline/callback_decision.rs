@@ -11,7 +11,7 @@ use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::ledger::record::{By, Fact, Finished, Record};
 use crate::domain::ledger::ruling::Ruling;
-use crate::ledger::{Ledger, Ruled};
+use crate::ledger::Ruled;
 
 /// The decision about a command by a webhook call.
 pub(super) enum Decided {
@@ -25,15 +25,11 @@ pub(super) enum Decided {
 
 impl Pipeline {
     /// Ends a command by what its provider says on its own account; says what is to be published, if anything.
-    pub(super) async fn decide(
-        &self,
-        ledger: &Ledger,
-        id: &CommandId,
-        happening: Happening,
-    ) -> Result<Decided, BrokerError> {
+    pub(super) async fn decide(&self, id: &CommandId, happening: Happening) -> Result<Decided, BrokerError> {
         let mut least_attempt = 0;
         loop {
-            let Some((case, opening)) = ledger.case(id).and_then(|case| Some((case.clone(), case.opening.clone()?)))
+            let Some((case, opening)) =
+                self.memory.case(id).and_then(|case| Some((case.clone(), case.opening.clone()?)))
             else {
                 return Ok(Decided::Yes(Outgoing::default()));
             };
@@ -42,7 +38,7 @@ impl Pipeline {
             let event = Event::new(opening.identity, moment, happening.clone(), Trace::default());
             let finished = Finished::of_event(case.step, By::Holder, event.clone(), true);
             let record = Record { at: event.time, command: id.clone(), fact: Fact::Finished(Box::new(finished)) };
-            let Ruled { id: record, ruling, .. } = ledger.append(record).await?;
+            let Ruled { id: record, ruling, .. } = self.memory.ledger.append(record).await?;
             match ruling {
                 Ruling::Counts(granted) => {
                     info!(command.id = id.as_str(), state = event.data.state.as_str(), "ended by a webhook call");

@@ -19,7 +19,7 @@ use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::{By, CancelWished, Fact, Finished, Person, Record, RecordId, Step};
 use crate::domain::ledger::ruling::{Ruling, TooLate};
 use crate::domain::lifecycle::{Kind, State};
-use crate::ledger::{Ledger, Ruled};
+use crate::ledger::Ruled;
 
 /// What came of a wish to cancel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +34,6 @@ pub enum Cancellation {
         /// The reason.
         reason: TooLate,
     },
-    /// There is no ledger, and nothing else knows what was sent.
-    NoLedger,
 }
 
 /// What one look at a case came to.
@@ -51,16 +49,15 @@ impl Pipeline {
     /// # Errors
     /// [`BrokerError::Stopping`]; the command may be cancelled all the same.
     pub async fn cancel(&self, id: &CommandId, person: &Person) -> Result<Cancellation, BrokerError> {
-        let Some(ledger) = self.memory.ledger() else { return Ok(Cancellation::NoLedger) };
         let mut least_attempt = 0;
         loop {
-            let case = ledger.case(id);
+            let case = self.memory.case(id);
             let tried = match case.as_deref().and_then(|case| Some((case, case.opening.as_ref()?))) {
                 Some((case, opening)) => {
                     let event = event(case, opening.identity.clone(), person, least_attempt);
-                    self.try_to_cancel(ledger, case.step, event, person).await?
+                    self.try_to_cancel(case.step, event, person).await?
                 }
-                None => self.wish(ledger, id, person).await?,
+                None => self.wish(id, person).await?,
             };
             match tried {
                 Tried::Done(cancellation) => return Ok(cancellation),
@@ -71,24 +68,18 @@ impl Pipeline {
 
     /// Puts down that a command ends that was asked to be cancelled and has not come. Its place in the ledger decides between
     /// this and its coming, and between several instances that do this. The end is published like any that was left unpublished.
-    pub(super) async fn cancel_for_good(&self, ledger: &Ledger, id: &CommandId) -> Result<(), BrokerError> {
-        let Some(case) = ledger.case(id).filter(|case| case.is_cancel_request()) else { return Ok(()) };
+    pub(super) async fn cancel_for_good(&self, id: &CommandId) -> Result<(), BrokerError> {
+        let Some(case) = self.memory.case(id).filter(|case| case.is_cancel_request()) else { return Ok(()) };
         let Some(person) = &case.cancel else { return Ok(()) };
         info!(command.id = id.as_str(), "a command that was asked to be cancelled has not come; it ends as cancelled");
         let event = event(&case, Identity::unknown(id.clone()), person, 0);
         // Where it has come meanwhile, whoever holds its message ends it.
-        ledger.append(end(case.step, &event, person)).await.map(drop)
+        self.memory.ledger.append(end(case.step, &event, person)).await.map(drop)
     }
 
-    async fn try_to_cancel(
-        &self,
-        ledger: &Ledger,
-        step: Step,
-        event: Event,
-        person: &Person,
-    ) -> Result<Tried, BrokerError> {
+    async fn try_to_cancel(&self, step: Step, event: Event, person: &Person) -> Result<Tried, BrokerError> {
         let id = &event.data.command.id;
-        let Ruled { id: record, ruling, .. } = ledger.append(end(step, &event, person)).await?;
+        let Ruled { id: record, ruling, .. } = self.memory.ledger.append(end(step, &event, person)).await?;
         match ruling {
             Ruling::Counts(granted) => {
                 self.announce(id, record, self.outbox.announcement(&event, &granted.replies)).await?;
@@ -99,9 +90,10 @@ impl Pipeline {
     }
 
     /// Puts down that a command is to be cancelled when it comes.
-    async fn wish(&self, ledger: &Ledger, id: &CommandId, person: &Person) -> Result<Tried, BrokerError> {
+    async fn wish(&self, id: &CommandId, person: &Person) -> Result<Tried, BrokerError> {
         let fact = Fact::CancelWished(CancelWished { person: person.clone() });
-        let Ruled { ruling, .. } = ledger.append(Record { at: Timestamp::now(), command: id.clone(), fact }).await?;
+        let Ruled { ruling, .. } =
+            self.memory.ledger.append(Record { at: Timestamp::now(), command: id.clone(), fact }).await?;
         match ruling {
             Ruling::Counts(_) => Ok(Tried::Done(Cancellation::Noted)),
             ruling => self.after_refusal(id, ruling, 0).await,

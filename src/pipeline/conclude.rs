@@ -1,6 +1,4 @@
 //! From a decision to what is published: put down, ruled on, and only then told.
-//!
-//! Without a ledger a decision is its own ruling.
 
 use std::time::Duration;
 
@@ -29,7 +27,7 @@ use crate::domain::outcome::Failure;
 use crate::domain::progress::Attempted;
 use crate::domain::retry::Rung;
 use crate::failpoint::{Failpoint, hit};
-use crate::ledger::{Ledger, Ruled};
+use crate::ledger::Ruled;
 use crate::provider::Remedies;
 
 /// How long a message waits for a version of ferryd that understands what the ledger holds about its command.
@@ -115,11 +113,10 @@ impl Pipeline {
                 IdHolder::OtherCommand => is_other = true,
             }
         }
-        let attempt = parcel.travel.progress.attempt;
-        let outgoing = match self.memory.ledger() {
-            Some(ledger) if is_other => self.refuse_known_id(ledger, parcel, &verdict, remedies).await?,
-            Some(ledger) => self.put_down(ledger, parcel, verdict, remedies).await?,
-            None => self.outbox.outgoing(parcel, &self.effects(parcel, &verdict, attempt, remedies), &[]),
+        let outgoing = if is_other {
+            self.refuse_known_id(parcel, &verdict, remedies).await?
+        } else {
+            self.put_down(parcel, verdict, remedies).await?
         };
         hit(Failpoint::Concluded);
         Ok(outgoing)
@@ -137,7 +134,6 @@ impl Pipeline {
 
     async fn put_down(
         &self,
-        ledger: &Ledger,
         parcel: &mut Parcel,
         mut verdict: Verdict,
         remedies: Remedies,
@@ -146,10 +142,11 @@ impl Pipeline {
         loop {
             parcel.travel.recorded = true;
             let effects = self.effects(parcel, &verdict, attempt, remedies);
-            let known = ledger.case(&parcel.identity.id).is_some_and(|case| case.opening.is_some());
+            let known = self.memory.case(&parcel.identity.id).is_some_and(|case| case.opening.is_some());
             let kept = remedies.lookup.and_then(|_| kept(parcel, &verdict));
             let finished = finished(parcel, known, kept, effects.clone());
-            let Ruled { id, ruling, .. } = ledger.append(record(parcel, Fact::Finished(Box::new(finished)))).await?;
+            let Ruled { id, ruling, .. } =
+                self.memory.ledger.append(record(parcel, Fact::Finished(Box::new(finished)))).await?;
             match ruling {
                 Ruling::Counts(granted) => {
                     let outgoing = self.outbox.outgoing(parcel, &effects, &granted.replies);
@@ -167,7 +164,7 @@ impl Pipeline {
                     // The command went on meanwhile, and its message is awaited elsewhere. That is known by now, unless the
                     // index can't be read.
                     tokio::time::sleep(LOCATE_PAUSE).await;
-                    self.memory.locate(parcel, None);
+                    self.memory.locate(parcel);
                     attempt = parcel.travel.progress.attempt;
                 }
                 Ruling::Ended(_) | Ruling::Passed | Ruling::Claimed { .. } | Ruling::TooLate(_) => {

@@ -12,7 +12,6 @@ use crate::domain::callback::Notice;
 use crate::domain::command::Identity;
 use crate::domain::conflict::{Conflict, ConflictEvent};
 use crate::domain::ledger::record::{Fact, Record};
-use crate::ledger::Ledger;
 
 impl Pipeline {
     /// Puts a conflict on record, and says so in the log. Its event is published by the caller, who holds what contradicts.
@@ -38,10 +37,9 @@ impl Pipeline {
                 reason, "a provider states another amount than was asked for; its command does not complete by that"
             ),
         }
-        let Some(ledger) = self.memory.ledger() else { return Ok(()) };
         let fact = Fact::Conflicted(Box::new(conflict.note()));
         let record = Record { at: conflict.time, command: conflict.data.command.id.clone(), fact };
-        ledger.append(record).await.map(drop)
+        self.memory.ledger.append(record).await.map(drop)
     }
 
     /// Records something that a provider says to have done for a command, beside what is known of it, and builds the
@@ -49,13 +47,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
-    pub(super) async fn tell_another(
-        &self,
-        ledger: &Ledger,
-        identity: Identity,
-        notice: &Notice,
-    ) -> Result<Vec<Message>, BrokerError> {
-        let Some(case) = ledger.case(&identity.id) else { return Ok(Vec::new()) };
+    pub(super) async fn tell_another(&self, identity: Identity, notice: &Notice) -> Result<Vec<Message>, BrokerError> {
+        let Some(case) = self.memory.case(&identity.id) else { return Ok(Vec::new()) };
         let reference = notice.reference.as_deref().or(notice.id.as_deref()).unwrap_or("nothing that has an id");
         let stands = case.ending.as_ref().map(|ending| &ending.event);
         let known = case.provider_reference.as_deref().or(case.former_reference.as_deref());

@@ -6,16 +6,15 @@ use crate::amqp::callback::Callback;
 use crate::domain::callback::Notice;
 use crate::domain::command::{Command, Envelope, Identity};
 use crate::domain::ledger::case::Case;
-use crate::ledger::Ledger;
 use crate::provider::Provider;
 use crate::redact::{Mask, MaskableValue as _};
 
 impl Callbacks {
     /// Makes the mask for what is published about a call. It also hides the sensitive values in the payloads of the commands that the
     /// call is about, where the ledger keeps them: while a command waits, at an operation with a lookup.
-    pub(super) fn mask_of_commands(&self, ledger: &Ledger, callback: &Callback, commands: &[Identity]) -> Mask {
+    pub(super) fn mask_of_commands(&self, callback: &Callback, commands: &[Identity]) -> Mask {
         let mask = mask_of_notices(&self.lanes, callback);
-        let cases = commands.iter().filter_map(|command| ledger.case(&command.id));
+        let cases = commands.iter().filter_map(|command| self.pipeline.memory.case(&command.id));
         let values: Vec<_> = cases.flat_map(|case| sensitive_values(&self.provider, &case)).collect();
         if values.is_empty() { mask } else { mask.with_values(&values) }
     }

@@ -26,16 +26,15 @@ impl Pipeline {
     /// Gives up what is no valid command for its provider.
     pub(super) async fn refuse(&self, lanes: &Lanes, refusal: Box<Refusal>, acker: Acker) {
         let Refusal { mut parcel, mut kind, failure, perhaps_sent, is_disallowed } = *refusal;
-        let operation = parcel.identity.operation.as_ref().and_then(|name| lanes.provider.operations.get(name));
         if parcel.source.is_unproven() {
             // What it says beside that is not worth more: its command has been taken up.
-            self.memory.locate(&mut parcel, operation);
+            self.memory.locate(&mut parcel);
             kind = Kind::Unresolved;
         } else if is_disallowed && !self.memory.may_have_begun(&parcel) {
             // Whoever knows another's command is not its publisher: what is on record by that id is none of this message's.
             parcel.forget_opening();
         } else if perhaps_sent {
-            self.memory.recall_all(&mut parcel, operation);
+            self.memory.recall_all(&mut parcel);
         }
         if kind == Kind::Invalid {
             kind = lifecycle::unfit(&parcel.travel.progress);

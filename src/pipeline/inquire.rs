@@ -21,13 +21,12 @@ use crate::amqp::message::Message;
 use crate::domain::command::Command;
 use crate::domain::command_id::CommandId;
 use crate::domain::exchange::{Answer, Request};
-use crate::domain::inquiry::{self, Asking, Inquiry, LookupPolicy, Purpose};
+use crate::domain::inquiry::{self, Asking, Inquiry, Purpose};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::{Fact, Prompt, Prompted, Record};
 use crate::domain::lifecycle::State;
 use crate::domain::outcome::{Failure, LookedUp, Polled};
 use crate::domain::progress::Progress;
-use crate::ledger::Ledger;
 use crate::provider::Operation;
 use crate::redact::Mask;
 
@@ -43,8 +42,6 @@ pub enum LookupWish {
     NotWaiting,
     /// Its operation had no `lookup` when it began to wait.
     NoLookup,
-    /// There is no ledger, so nobody knows what waits.
-    NoLedger,
 }
 
 impl Pipeline {
@@ -53,15 +50,14 @@ impl Pipeline {
     /// # Errors
     /// [`BrokerError::Stopping`].
     pub async fn look_up_now(&self, id: &CommandId, by: &str) -> Result<LookupWish, BrokerError> {
-        let Some(ledger) = self.memory.ledger() else { return Ok(LookupWish::NoLedger) };
-        let Some(case) = ledger.case(id).filter(|case| case.opening.is_some()) else {
+        let Some(case) = self.memory.case(id).filter(|case| case.opening.is_some()) else {
             return Ok(LookupWish::NotKnown);
         };
         let Some(question) = self.asked_now(&case, Some(Purpose::Lookup)) else {
             let waits = case.state() == State::Waiting;
             return Ok(if waits { LookupWish::NoLookup } else { LookupWish::NotWaiting });
         };
-        note_prompt(ledger, id, Prompt::Person(by.to_owned()), true);
+        self.note_prompt(id, Prompt::Person(by.to_owned()), true);
         self.broker.publish(&question).await?;
         Ok(LookupWish::Asked)
     }
@@ -87,7 +83,10 @@ impl Pipeline {
     /// Adds to what follows from a command the question about the other one that it has changed at their provider, if
     /// it has completed: the other's poll may be hours away.
     pub(super) async fn with_affected(&self, lane: &Lane, order: &Order, mut outgoing: Outgoing) -> Outgoing {
-        let Some(ledger) = self.memory.ledger().filter(|_| outgoing.settles.is_some()) else { return outgoing };
+        if outgoing.settles.is_none() {
+            return outgoing;
+        }
+        let ledger = &self.memory.ledger;
         let Some(reference) = lane.account.adapter.affected(&call_of(order)) else { return outgoing };
         let Command { id, account, .. } = &order.command;
         let ended = |case: Arc<Case>| case.state() == State::Completed;
@@ -99,7 +98,7 @@ impl Pipeline {
                 let case = other.as_ref().and_then(|other| ledger.case(other));
                 let question = case.and_then(|case| self.asked_now(&case, None));
                 if let (Some(other), Some(_)) = (&other, &question) {
-                    note_prompt(ledger, other, Prompt::Command(id.clone()), true);
+                    self.note_prompt(other, Prompt::Command(id.clone()), true);
                 }
                 outgoing.messages.extend(question);
             }
@@ -118,11 +117,7 @@ impl Pipeline {
         inquiry: Inquiry,
         slot: CallSlot,
     ) -> Result<Outgoing, BrokerError> {
-        let mut limits = order.limits(operation);
-        if self.memory.ledger().is_none() && operation.idempotency.is_none() {
-            // Copies of this message may ask in other instances, and each would have the call made again.
-            limits.lookup = limits.lookup.map(|lookup| LookupPolicy { proves_absence: false, ..lookup });
-        }
+        let limits = order.limits(operation);
         let inquiry = match inquiry::before_inquiry(inquiry, order.progress(), &limits, Timestamp::now()) {
             Asking::Now(inquiry) => inquiry,
             Asking::Park(rung) => return Ok(self.outbox.park(&order.parcel, rung)),
@@ -180,6 +175,12 @@ impl Pipeline {
         std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| LookedUp::Unclear(panicked()))
     }
 
+    /// Notes what concerns a command besides ferryd's own timers, for people who ask why its provider was asked.
+    pub(super) fn note_prompt(&self, id: &CommandId, prompt: Prompt, asks: bool) {
+        let fact = Fact::Prompted(Prompted { prompt, asks });
+        self.memory.ledger.note(Record { at: Timestamp::now(), command: id.clone(), fact });
+    }
+
     /// Asks a question; returns the answer, and the mask for it.
     async fn ask(&self, lane: &Lane, order: &Order, request: &Request) -> (Answer, Mask) {
         // A question only reads.
@@ -190,12 +191,6 @@ impl Pipeline {
         }
         (sent.into_answer(), mask)
     }
-}
-
-/// Notes what concerns a command besides ferryd's own timers, for people who ask why its provider was asked.
-pub(super) fn note_prompt(ledger: &Ledger, id: &CommandId, prompt: Prompt, asks: bool) {
-    let fact = Fact::Prompted(Prompted { prompt, asks });
-    ledger.note(Record { at: Timestamp::now(), command: id.clone(), fact });
 }
 
 fn panicked() -> Failure {

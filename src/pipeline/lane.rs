@@ -111,15 +111,14 @@ pub enum NotAdmitted {
 }
 
 impl Lanes {
-    /// Sets the lanes of a provider up. With a ledger (`recorded`) some more deliveries are held than may be called at the
-    /// same time, so that the next ones are there while those before them are put down and told; without one a delivery
-    /// that is held and comes back may have been called, for all that anybody knows.
+    /// Sets the lanes of a provider up. Some more deliveries are held than may be called at the same time, so that the next ones
+    /// are there while those before them are put down and told.
     ///
     /// # Errors
     /// [`HttpSetupError`] where the provider's TLS settings can't be used.
-    pub fn new(provider: &Arc<Provider>, recorded: bool) -> Result<Self, HttpSetupError> {
+    pub fn new(provider: &Arc<Provider>) -> Result<Self, HttpSetupError> {
         let calls = provider.max_in_flight;
-        let held = if recorded { calls.saturating_add(calls.min(AHEAD)) } else { calls };
+        let held = calls.saturating_add(calls.min(AHEAD));
         let accounts = u16::try_from(provider.accounts.len()).unwrap_or(u16::MAX);
         let prefetch = held.saturating_mul(accounts.max(1)).min(MOST_HELD.max(held));
         let bytes_total = u32::try_from(provider.max_bytes_in_flight).unwrap_or(u32::MAX >> 3).min(u32::MAX >> 3);

@@ -21,10 +21,6 @@ use crate::transport::exchange_log::{self, Exchange, StepLabel};
 impl Pipeline {
     /// Writes an exchange to the log and to its stream; masked once, and only where somebody wants it.
     pub(super) async fn log_exchange(&self, lane: &Lane, order: &Order, exchanged: &Exchanged<'_>, mask: &Mask) {
-        let heard = exchange_log::is_heard();
-        if !heard && self.exchanges.is_none() {
-            return;
-        }
         let Order { command, parcel, .. } = order;
         let Exchanged { request, answer, at, elapsed } = exchanged;
         let step = StepLabel {
@@ -38,14 +34,12 @@ impl Pipeline {
         let writing = {
             let mask = mask.clone().capped_at(self.log_body_cap);
             let exchange = Exchange::new(&step, request, answer, *elapsed, &mask, lane.provider.log.bodies);
-            if heard {
+            if exchange_log::is_heard() {
                 exchange.log(&mask);
             }
-            self.exchanges.as_ref().map(|exchanges| exchanges.write(&exchange))
+            self.exchanges.write(&exchange)
         };
-        if let Some(writing) = writing {
-            writing.await;
-        }
+        writing.await;
     }
 }
 

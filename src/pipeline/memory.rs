@@ -1,7 +1,6 @@
-//! What ferryd remembers of a command beyond the message in its hands: all that the ledger says, or nothing.
+//! What ferryd remembers of a command beyond the message in its hands: all that the ledger says.
 //!
-//! Without the ledger a message that the broker had given to somebody before may have been sent by them, and there is
-//! nobody to ask. With it, what was begun is on record before it is sent, and its place in the record decides who may.
+//! What is begun is on record before it is sent, and its place in the record decides who may send it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,27 +23,22 @@ use crate::provider::Operation;
 
 /// What ferryd remembers by.
 #[derive(Clone)]
-pub enum Memory {
+pub struct Memory {
     /// The ledger.
-    Ledger {
-        /// The ledger.
-        ledger: Ledger,
-        /// How much longer a claim holds than a call may take.
-        slack: Duration,
-    },
-    /// Nothing but the messages themselves.
-    Messages,
+    pub ledger: Ledger,
+    /// How much longer a claim holds than a call may take.
+    pub slack: Duration,
 }
 
 /// Whether a call may be made.
 #[derive(Debug)]
 pub enum Begun {
-    /// It may; its start is on record where there is a ledger.
+    /// It may; its start is on record.
     Yes {
         /// Whether an earlier call of the generation may have acted.
         unknown: bool,
-        /// What is on record of it, where there is a ledger.
-        start: Option<Start>,
+        /// What is on record of it.
+        start: Start,
     },
     /// It may not; this is to be done instead.
     No(Next),
@@ -67,53 +61,33 @@ impl Start {
 }
 
 impl Memory {
-    /// The ledger, where there is one.
-    #[must_use]
-    pub fn ledger(&self) -> Option<&Ledger> {
-        match self {
-            Self::Ledger { ledger, .. } => Some(ledger),
-            Self::Messages => None,
-        }
-    }
-
     /// Resolves once decisions can be made: everything that is on record has been read.
     pub async fn ready(&self) {
-        if let Some(ledger) = self.ledger() {
-            // The sender lives as long as the ledger.
-            let _ = ledger.health().wait_for(|health| *health == Health::CaughtUp).await;
-        }
+        // The sender lives as long as the ledger.
+        let _ = self.ledger.health().wait_for(|health| *health == Health::CaughtUp).await;
     }
 
     /// Resolves when no decisions can be made any more.
     pub async fn lost(&self) {
-        match self.ledger() {
-            Some(ledger) => drop(ledger.health().wait_for(|health| *health != Health::CaughtUp).await.map(drop)),
-            None => std::future::pending().await,
-        }
+        let _ = self.ledger.health().wait_for(|health| *health != Health::CaughtUp).await;
     }
 
     /// What is on record of a command.
     #[must_use]
     pub fn case(&self, id: &CommandId) -> Option<Arc<Case>> {
-        self.ledger().and_then(|ledger| ledger.case(id))
+        self.ledger.case(id)
     }
 
     /// Adds to what a message tells of its calls what is known besides.
-    pub fn recall(&self, parcel: &mut Parcel, operation: Option<&Operation>) {
-        match self {
-            Self::Ledger { ledger, .. } => {
-                if let Some(case) = ledger.case(&parcel.identity.id) {
-                    parcel.recall(&case);
-                }
-            }
-            Self::Messages if parcel.redelivered => parcel.assume_sent(operation),
-            Self::Messages => {}
+    pub fn recall(&self, parcel: &mut Parcel) {
+        if let Some(case) = self.case(&parcel.identity.id) {
+            parcel.recall(&case);
         }
     }
 
     /// The same for a message that is given up without asking for its step: whatever was begun counts.
-    pub fn recall_all(&self, parcel: &mut Parcel, operation: Option<&Operation>) {
-        self.recall(parcel, operation);
+    pub fn recall_all(&self, parcel: &mut Parcel) {
+        self.recall(parcel);
         if let Some(case) =
             self.case(&parcel.identity.id).filter(|case| case.step.generation == parcel.step().generation)
         {
@@ -124,7 +98,7 @@ impl Memory {
     /// Tells whether a message that is refused unchecked may have been begun all the same, before the rules for publishers were
     /// changed: the broker gave it to somebody, and nothing on record speaks against it.
     pub(super) fn may_have_begun(&self, parcel: &Parcel) -> bool {
-        parcel.redelivered && (self.ledger().is_none() || self.has_accepted(parcel))
+        parcel.redelivered && self.has_accepted(parcel)
     }
 
     /// Tells whether the command in a message is on record as its own publisher's, who was allowed to send it then.
@@ -136,18 +110,18 @@ impl Memory {
         })
     }
 
-    /// Tells whether the ledger has lost what became of a message which it knew when ferryd sent it on.
+    /// Tells whether the ledger does not know the command of a message of which it should: what became of it is lost, or was
+    /// never recorded.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
     pub(super) async fn has_lost(&self, parcel: &Parcel) -> Result<bool, BrokerError> {
-        let Some(ledger) = self.ledger().filter(|_| parcel.travel.recorded) else { return Ok(false) };
-        let is_known = || ledger.case(&parcel.identity.id).is_some_and(|case| case.opening.is_some());
-        if is_known() {
+        let is_known = || self.case(&parcel.identity.id).is_some_and(|case| case.opening.is_some());
+        if !parcel.travel.recorded || is_known() {
             return Ok(false);
         }
         // It may only have been read by another instance so far.
-        ledger.barrier().await?;
+        self.ledger.barrier().await?;
         Ok(!is_known())
     }
 
@@ -175,11 +149,10 @@ impl Memory {
         reason: Reason,
         until: Option<Timestamp>,
     ) -> Result<Option<Next>, BrokerError> {
-        let Self::Ledger { ledger, .. } = self else { return Ok(None) };
         let (fresh, recorded) = (parcel.fresh, parcel.travel.recorded);
         let opening = parcel.opening().clone();
         let opened = Opened { opening, step: parcel.step(), fresh, recorded, reason, until, by: None };
-        let Ruled { ruling, .. } = ledger.append(record(parcel, Fact::Opened(Box::new(opened)))).await?;
+        let Ruled { ruling, .. } = self.ledger.append(record(parcel, Fact::Opened(Box::new(opened)))).await?;
         parcel.travel.recorded = true;
         Ok(match ruling {
             Ruling::Counts(_) => None,
@@ -198,14 +171,11 @@ impl Memory {
         request: &Request,
         money: Option<MoneyAmount>,
     ) -> Result<Begun, BrokerError> {
-        let Self::Ledger { ledger, slack } = self else {
-            return Ok(Begun::Yes { unknown: parcel.travel.progress.unknown, start: None });
-        };
-        let guard = guard(operation, request.timeout + *slack);
+        let guard = guard(operation, request.timeout + self.slack);
         let started = Started {
             step: parcel.step(),
             // Another command under the id may have been recorded since this one was compared.
-            opening: (parcel.fresh || ledger.case(&parcel.identity.id).is_none_or(|case| case.opening.is_none()))
+            opening: (parcel.fresh || self.case(&parcel.identity.id).is_none_or(|case| case.opening.is_none()))
                 .then(|| parcel.opening().clone()),
             fresh: parcel.fresh,
             recorded: parcel.travel.recorded,
@@ -219,12 +189,12 @@ impl Memory {
             money,
             first_sent: parcel.travel.progress.first_sent,
         };
-        let Ruled { id, ruling, age } = ledger.append(record(parcel, Fact::Started(Box::new(started)))).await?;
+        let Ruled { id, ruling, age } = self.ledger.append(record(parcel, Fact::Started(Box::new(started)))).await?;
         parcel.travel.recorded = true;
         match next(held(parcel), guard, ruling) {
             Next::Call { unknown } => {
-                let latest = Instant::now() + (*slack / 2).saturating_sub(age);
-                Ok(Begun::Yes { unknown, start: Some(Start { by: id, latest }) })
+                let latest = Instant::now() + (self.slack / 2).saturating_sub(age);
+                Ok(Begun::Yes { unknown, start: Start { by: id, latest } })
             }
             instead => Ok(Begun::No(instead)),
         }
@@ -235,8 +205,7 @@ impl Memory {
     /// # Errors
     /// [`BrokerError::Stopping`].
     pub async fn release(&self, parcel: &Parcel, start: Start) -> Result<(), BrokerError> {
-        let Some(ledger) = self.ledger() else { return Ok(()) };
-        ledger.append(record(parcel, Fact::Released(Released { started: start.by }))).await.map(drop)
+        self.ledger.append(record(parcel, Fact::Released(Released { started: start.by }))).await.map(drop)
     }
 
     /// Puts down that a claim was waited out, and says what is to be done about the message now.
@@ -244,8 +213,7 @@ impl Memory {
     /// # Errors
     /// [`BrokerError::Stopping`].
     pub async fn take_over(&self, parcel: &Parcel, claim: RecordId) -> Result<Next, BrokerError> {
-        let Some(ledger) = self.ledger() else { return Ok(Next::Unknown) };
-        let Ruled { ruling, .. } = ledger.append(record(parcel, Fact::TakenOver(TakenOver { claim }))).await?;
+        let Ruled { ruling, .. } = self.ledger.append(record(parcel, Fact::TakenOver(TakenOver { claim }))).await?;
         Ok(after_take_over(held(parcel), ruling))
     }
 
@@ -254,8 +222,7 @@ impl Memory {
     /// # Errors
     /// [`BrokerError::Stopping`].
     pub async fn ask(&self, parcel: &Parcel, asked: Asked) -> Result<Option<Next>, BrokerError> {
-        let Some(ledger) = self.ledger() else { return Ok(None) };
-        let Ruled { ruling, .. } = ledger.append(record(parcel, Fact::Asked(asked))).await?;
+        let Ruled { ruling, .. } = self.ledger.append(record(parcel, Fact::Asked(asked))).await?;
         Ok(match ruling {
             Ruling::Ended(event) => Some(Next::Answer(event)),
             _ => None,
@@ -264,10 +231,8 @@ impl Memory {
 
     /// Puts down, at leisure, that what follows from a decision is published.
     pub fn settle(&self, command: &CommandId, finished: RecordId) {
-        if let Some(ledger) = self.ledger() {
-            let fact = Fact::Settled(Settled { finished });
-            ledger.note(Record { at: Timestamp::now(), command: command.clone(), fact });
-        }
+        let fact = Fact::Settled(Settled { finished });
+        self.ledger.note(Record { at: Timestamp::now(), command: command.clone(), fact });
     }
 }
 

@@ -19,7 +19,6 @@ use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::Step;
 use crate::domain::outcome::Failure;
 use crate::domain::progress::Progress;
-use crate::provider::Operation;
 
 /// The source of the word for how far a message has come.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,28 +69,26 @@ pub(super) fn read_progress(delivery: &Delivery, names: &Names, now: Timestamp) 
 }
 
 impl Memory {
-    /// Finds out how far a message has come of which nobody's word is known yet, and adds what is known of its calls. Without
-    /// a ledger what its headers claim has to do.
-    pub(super) fn locate(&self, parcel: &mut Parcel, operation: Option<&Operation>) {
+    /// Finds out how far a message has come of which nobody's word is known yet, and adds what is known of its calls.
+    pub(super) fn locate(&self, parcel: &mut Parcel) {
         let (claim, may_be_another) = match &parcel.source {
             ProgressSource::Publisher | ProgressSource::Headers => return,
             ProgressSource::Unreadable => (None, false),
             ProgressSource::Claimed(claim) => (claim.clone(), true),
         };
         let case = self.case(&parcel.identity.id).filter(|case| case.opening.is_some());
-        match (self, case, claim) {
-            (Self::Messages, _, Some(claim)) => parcel.believe(*claim),
-            (_, Some(case), _) if may_be_another && case.is_other_than(parcel.opening()) => parcel.start_over(),
-            (_, Some(case), Some(claim)) if case.knows_step(step(&claim.progress)) => parcel.believe(*claim),
-            (_, Some(case), _) => parcel.place(progress_of(&case, Timestamp::now())),
-            (_, None, _) => {
+        match (case, claim) {
+            (Some(case), _) if may_be_another && case.is_other_than(parcel.opening()) => parcel.start_over(),
+            (Some(case), Some(claim)) if case.knows_step(step(&claim.progress)) => parcel.believe(*claim),
+            (Some(case), _) => parcel.place(progress_of(&case, Timestamp::now())),
+            (None, _) => {
                 // Where it is perhaps its publisher's, nobody is known to have checked it.
                 let unchecked = may_be_another;
                 parcel.place(Progress { unknown: true, ..Progress::fresh(Timestamp::now()) });
                 (parcel.travel.publisher, parcel.travel.unchecked) = (parcel.user(), unchecked);
             }
         }
-        self.recall_all(parcel, operation);
+        self.recall_all(parcel);
     }
 }
 

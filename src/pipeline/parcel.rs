@@ -158,9 +158,11 @@ impl Parcel {
         Some(parcel.marked_fresh())
     }
 
-    /// A message is fresh until the ledger knows it; so is one that was only sent on to where it belongs.
+    /// Marks a message as fresh until the ledger knows it; so is one that was only sent on to where it belongs. A message beyond
+    /// its first step is recorded, even where it does not say so because a version without a ledger sent it on.
     fn marked_fresh(mut self) -> Self {
-        self.fresh = !self.source.is_unproven() && !self.travel.recorded && self.step() == Step::call(0, 1);
+        self.travel.recorded |= self.step() != Step::call(0, 1);
+        self.fresh = !self.source.is_unproven() && !self.travel.recorded;
         self
     }
 

@@ -82,7 +82,6 @@ fn operation(longest_key: usize) -> Operation {
         lookup: None,
         payload: crate::provider::PayloadSchema::any(),
         repeatable: false,
-        accept_duplicates: false,
     }
 }
 

@@ -14,7 +14,6 @@ use crate::domain::event::Trace;
 use crate::domain::ledger::case::Case;
 use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
-use crate::ledger::Ledger;
 
 impl Callbacks {
     /// Looks for what proves the command of a notice: the token beside its id, or that of the URL. A call that a token proves
@@ -38,10 +37,11 @@ impl Callbacks {
 
     /// The command that a notice is about, if it is this account's: one account's secret proves nothing about another's. Who pays
     /// at the same provider can have any id echoed, so an id is believed with its token, or where none was sent.
-    pub(super) async fn whose(&self, ledger: &Ledger, account: &Name, notice: &Notice) -> Option<Identity> {
+    pub(super) async fn whose(&self, account: &Name, notice: &Notice) -> Option<Identity> {
+        let ledger = &self.pipeline.memory.ledger;
         let is_proven =
             |id: &&CommandId| notice.generation.is_some() || ledger.case(id).is_some_and(|case| case.is_known_by_id());
-        let named = notice.command.as_ref().filter(is_proven).and_then(|id| self.own(ledger, account, id));
+        let named = notice.command.as_ref().filter(is_proven).and_then(|id| self.own(account, id));
         // Where nobody signs calls, a token proves its own command and nothing about what another reference stands for.
         let is_by_token_alone = || {
             notice.generation.is_some() && self.provider.webhook(account).is_some_and(|webhook| !webhook.is_verifying())
@@ -50,7 +50,7 @@ impl Callbacks {
             return named;
         }
         match ledger.called(&self.provider.name, account, notice.reference.as_deref()?, |_| true).await {
-            Ok(id) => self.own(ledger, account, &id?),
+            Ok(id) => self.own(account, &id?),
             Err(error) => {
                 warn!(%error, "failed to read the ledger's index");
                 None
@@ -60,18 +60,13 @@ impl Callbacks {
 
     /// The other commands that wait for what a notice is about. A call that may be made again can have come to the same thing for
     /// several commands, such as the tracker of one parcel: the notice is for each of them.
-    pub(super) async fn sharing(
-        &self,
-        ledger: &Ledger,
-        account: &Name,
-        notice: &Notice,
-        found: &Identity,
-    ) -> Vec<Identity> {
+    pub(super) async fn sharing(&self, account: &Name, notice: &Notice, found: &Identity) -> Vec<Identity> {
         let is_repeatable = |identity: &Identity| {
             let operation = identity.operation.as_ref().and_then(|name| self.provider.operations.get(name));
             operation.is_some_and(|operation| operation.repeatable)
         };
         let Some(reference) = notice.reference.as_deref().filter(|_| is_repeatable(found)) else { return Vec::new() };
+        let ledger = &self.pipeline.memory.ledger;
         // What was told a moment ago is not in the index yet.
         ledger.flush().await;
         let ids = ledger.index().called(reference).unwrap_or_else(|error| {
@@ -80,11 +75,11 @@ impl Callbacks {
         });
         let waits = |id: &&CommandId| ledger.case(id).is_some_and(|case| case.state() == State::Waiting);
         let others = ids.iter().filter(|id| **id != found.id).filter(waits);
-        others.filter_map(|id| self.own(ledger, account, id)).filter(is_repeatable).collect()
+        others.filter_map(|id| self.own(account, id)).filter(is_repeatable).collect()
     }
 
-    fn own(&self, ledger: &Ledger, account: &Name, id: &CommandId) -> Option<Identity> {
-        let case = ledger.case(id)?;
+    fn own(&self, account: &Name, id: &CommandId) -> Option<Identity> {
+        let case = self.pipeline.memory.case(id)?;
         let opening = case.opening.as_ref().filter(|opening| opening.is_of(&self.provider.name, account))?;
         Some(opening.identity.clone())
     }

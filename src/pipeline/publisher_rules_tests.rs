@@ -25,7 +25,7 @@ fn registry(routes: &[(&str, &str)]) -> Registry {
         let accounts = if name == "bank" { "accounts_dir = \"accounts\"" } else { "" };
         let text = format!(
             "name = \"{name}\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n{accounts}\n\
-             [operations.pay]\nrequest = {{ method = \"POST\", path = \"/\" }}\naccept_duplicates = true"
+             [operations.pay]\nrequest = {{ method = \"POST\", path = \"/\" }}"
         );
         let file = folder.path().join(format!("{name}.toml")).display().to_string();
         Provider::parse(&text, &file, &defaults).unwrap_or_else(|errors| panic!("{errors:?}"))

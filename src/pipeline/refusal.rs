@@ -17,7 +17,7 @@ use crate::domain::ledger::record::Fact;
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::lifecycle::Kind;
 use crate::domain::name::Name;
-use crate::ledger::{Ledger, Ruled};
+use crate::ledger::Ruled;
 use crate::provider::Remedies;
 
 /// The holder of the id that the publisher of a refused message wrote.
@@ -44,11 +44,10 @@ impl Memory {
     /// # Errors
     /// [`BrokerError::Stopping`].
     pub(super) async fn find_id_holder(&self, parcel: &Parcel) -> Result<IdHolder, BrokerError> {
-        let Some(ledger) = self.ledger() else { return Ok(IdHolder::Nobody) };
-        let find = || ledger.case(&parcel.identity.id).filter(|case| case.opening.is_some());
+        let find = || self.case(&parcel.identity.id).filter(|case| case.opening.is_some());
         if find().is_none() {
             // Another instance may have accepted it just now.
-            ledger.barrier().await?;
+            self.ledger.barrier().await?;
         }
         Ok(match find() {
             None => IdHolder::Nobody,
@@ -66,7 +65,6 @@ impl Pipeline {
     /// [`BrokerError::Stopping`]: nothing may be told; the message comes back.
     pub(super) async fn refuse_known_id(
         &self,
-        ledger: &Ledger,
         parcel: &mut Parcel,
         verdict: &Verdict,
         remedies: Remedies,
@@ -77,7 +75,7 @@ impl Pipeline {
         let attempt = parcel.travel.progress.attempt;
         let effects = Effects { told: false, ..self.effects(parcel, verdict, attempt, remedies) };
         let fact = Fact::Finished(Box::new(finished(parcel, false, None, effects.clone())));
-        let Ruled { id, ruling, .. } = ledger.append(record(parcel, fact)).await?;
+        let Ruled { id, ruling, .. } = self.memory.ledger.append(record(parcel, fact)).await?;
         let kept = match ruling {
             Ruling::Counts(_) => Some((id, effects)),
             Ruling::Unsettled(decided) => Some((decided.by, decided.effects)),

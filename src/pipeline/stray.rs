@@ -121,10 +121,10 @@ impl Strays {
             parcel.travel.unchecked = false;
         }
         let fault = if parcel.fresh { parcel.find_fault(provider, publisher_rules) } else { None };
-        if fault.is_some() && parcel.travel.unchecked && memory.ledger().is_some() {
+        if fault.is_some() && parcel.travel.unchecked {
             parcel.forget_opening();
         } else {
-            memory.recall_all(&mut parcel, operation);
+            memory.recall_all(&mut parcel);
         }
         let (kind, failure) = match fault {
             // It would have been refused whenever it was taken up.
@@ -144,7 +144,7 @@ impl Strays {
         failure: Failure,
     ) {
         let operation = Self::identify(&mut parcel, provider);
-        self.pipeline.memory.locate(&mut parcel, operation);
+        self.pipeline.memory.locate(&mut parcel);
         parcel.travel.progress.unknown = true;
         if parcel.source == ProgressSource::Headers {
             // Whoever took it so often may have sent it, since the generation began.
@@ -204,7 +204,7 @@ impl Strays {
         if let Some(operation) = operation {
             parcel.settle_key(operation);
         }
-        self.pipeline.memory.recall(&mut parcel, operation);
+        self.pipeline.memory.recall(&mut parcel);
         self.finish(delivery, outbox.give_back(&parcel)).await;
     }
 

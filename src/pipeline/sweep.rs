@@ -17,7 +17,6 @@ use tracing::{info, warn};
 use super::Pipeline;
 use crate::amqp::error::BrokerError;
 use crate::domain::command_id::CommandId;
-use crate::ledger::Ledger;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::index::{Index, IndexError, MAX_PAGE};
 
@@ -32,7 +31,6 @@ const CANCEL_PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Publishes ends that were left unpublished until `stop` is cancelled.
 pub async fn sweep(pipeline: Arc<Pipeline>, stop: CancellationToken) {
-    let Some(ledger) = pipeline.memory.ledger().cloned() else { return };
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -43,7 +41,7 @@ pub async fn sweep(pipeline: Arc<Pipeline>, stop: CancellationToken) {
         pipeline.memory.ready().await;
         tokio::select! {
             () = stop.cancelled() => return,
-            () = recover_all(&pipeline, &ledger) => {}
+            () = recover_all(&pipeline) => {}
         }
     }
 }
@@ -68,13 +66,14 @@ impl DueEndings {
     }
 }
 
-async fn recover_all(pipeline: &Pipeline, ledger: &Ledger) {
+async fn recover_all(pipeline: &Pipeline) {
+    let ledger = &pipeline.memory.ledger;
     ledger.flush().await;
     let index = Arc::clone(ledger.index());
     match tokio::task::spawn_blocking(move || DueEndings::find(&index, Timestamp::now())).await {
         Ok(Ok(due)) => {
             // Where ferryd stops before all is done, the next one looks.
-            let _ = recover(pipeline, ledger, due).await;
+            let _ = recover(pipeline, due).await;
         }
         Ok(Err(error)) => warn!(%error, "failed to look for terminal events that were left unpublished"),
         // The process is ending.
@@ -83,9 +82,9 @@ async fn recover_all(pipeline: &Pipeline, ledger: &Ledger) {
 }
 
 /// All side by side: one whose event has to go to a destination that is down keeps none of the others.
-async fn recover(pipeline: &Pipeline, ledger: &Ledger, due: DueEndings) -> Result<(), BrokerError> {
+async fn recover(pipeline: &Pipeline, due: DueEndings) -> Result<(), BrokerError> {
     let overdue = CancellationToken::new();
-    let publishing = due.unpublished.iter().map(|id| publish_end(pipeline, ledger, id, &overdue));
+    let publishing = due.unpublished.iter().map(|id| publish_end(pipeline, id, &overdue));
     let mut publishing = std::pin::pin!(join_all(publishing));
     if timeout(PUBLISH_PATIENCE, publishing.as_mut()).await.is_err() {
         // What is not published is found again.
@@ -93,13 +92,14 @@ async fn recover(pipeline: &Pipeline, ledger: &Ledger, due: DueEndings) -> Resul
         publishing.await;
     }
     for id in due.never_came {
-        pipeline.cancel_for_good(ledger, &id).await?;
+        pipeline.cancel_for_good(&id).await?;
     }
     Ok(())
 }
 
-async fn publish_end(pipeline: &Pipeline, ledger: &Ledger, id: &CommandId, overdue: &CancellationToken) {
-    let unpublished = ledger.case(id).filter(|case| case.is_end_unpublished()).and_then(|case| case.unsettled());
+async fn publish_end(pipeline: &Pipeline, id: &CommandId, overdue: &CancellationToken) {
+    let unpublished =
+        pipeline.memory.case(id).filter(|case| case.is_end_unpublished()).and_then(|case| case.unsettled());
     let Some(decided) = unpublished else { return };
     info!(command.id = id.as_str(), "publishing a terminal event that was left unpublished");
     let outgoing = pipeline.outbox.recovered(&decided);

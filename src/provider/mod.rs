@@ -6,7 +6,6 @@
 
 mod account;
 pub mod catalog;
-pub mod duplicates;
 pub mod example;
 #[cfg(any(test, feature = "failpoints"))]
 pub(crate) mod fake_webhook;
@@ -275,8 +274,6 @@ pub struct Operation {
     /// True where its request may be made again whatever came of it: it only asks for something (GET; RFC 9110, 9.2.1), or its file
     /// says that another one does no harm.
     pub repeatable: bool,
-    /// Whether an operator accepted that an operation without idempotency may be called twice when a delivery is repeated.
-    pub accept_duplicates: bool,
 }
 
 impl Operation {

@@ -49,7 +49,6 @@ pub(super) async fn cancel(
     let mut query = Query::read(query.as_deref())?;
     let reason = query.reason()?;
     query.finish()?;
-    desk.require_ledger()?;
     desk.require_ready()?;
     let person = Person { by: access.recorded_name(), reason };
     let cancelling = desk.commands.cancel(&access, id.clone(), person);
@@ -58,7 +57,6 @@ pub(super) async fn cancel(
         Cancellation::Cancelled => Ok(answer(StatusCode::OK, id, Outcome::Cancelled)),
         Cancellation::Noted => Ok(answer(StatusCode::ACCEPTED, id, Outcome::Noted)),
         Cancellation::TooLate { reason } => Err(too_late(&id, reason)),
-        Cancellation::NoLedger => Err(super::no_ledger()),
     }
 }
 

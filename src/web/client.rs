@@ -112,14 +112,10 @@ impl Answer {
 }
 
 impl Api {
-    pub fn with(tokens: Tokens, ledger: bool) -> Self {
-        let (fake, stop) = (Arc::new(Fake::new(ledger)), CancellationToken::new());
-        let desk = Desk::new(Arc::clone(&fake) as Arc<_>, Arc::new(registry()), tokens, stop.clone());
-        Self { router: router(desk), fake, stop }
-    }
-
     pub fn new() -> Self {
-        Self::with(tokens(), true)
+        let (fake, stop) = (Arc::new(Fake::new()), CancellationToken::new());
+        let desk = Desk::new(Arc::clone(&fake) as Arc<_>, Arc::new(registry()), tokens(), stop.clone());
+        Self { router: router(desk), fake, stop }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

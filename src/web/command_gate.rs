@@ -46,11 +46,6 @@ impl CommandGate {
         self.commands.standing()
     }
 
-    /// Tells whether there is a ledger.
-    pub(super) fn has_ledger(&self) -> bool {
-        self.commands.has_ledger()
-    }
-
     /// Finds a command.
     pub(super) async fn find(&self, access: &ReadAccess, id: &CommandId) -> Result<Option<Arc<Case>>, Failed> {
         self.find_within(access.scope(), id).await

@@ -22,9 +22,6 @@ pub trait Commands: Send + Sync {
     /// Whether anything can be decided just now.
     fn standing(&self) -> Standing;
 
-    /// Whether there is a ledger. Without one only [`standing`](Self::standing) and [`submit`](Self::submit) say anything.
-    fn has_ledger(&self) -> bool;
-
     /// Takes a command, and publishes it unless it is known already.
     fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Submitted, Failed>>;
 
@@ -102,9 +99,6 @@ pub enum Failed {
     /// ferryd is stopping.
     #[error("ferryd is stopping")]
     Stopping,
-    /// There is no ledger.
-    #[error("there is no ledger")]
-    NoLedger,
     /// The broker did not do what it was asked for.
     #[error("the broker: {0}")]
     Broker(String),

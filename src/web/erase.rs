@@ -40,7 +40,6 @@ pub(super) async fn erase(
             format!("say why in the parameter `reason`, at most {MAX_REASON} bytes; it is kept, so name no person");
         return Err(Problem::new(Kind::InvalidRequest, detail));
     };
-    desk.require_ledger()?;
     desk.require_ready()?;
     let person = Person { by: access.recorded_name(), reason: Some(reason) };
     let erasing = desk.commands.erase(&access, id.clone(), person);

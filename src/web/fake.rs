@@ -35,7 +35,6 @@ const FIRST: Step = Step::call(0, 1);
 
 pub(super) struct Fake {
     pub standing: Mutex<Standing>,
-    pub ledger: bool,
     /// Nothing is confirmed any more.
     pub hangs: AtomicBool,
     /// Handling a request panics.
@@ -50,10 +49,9 @@ pub(super) struct Fake {
 }
 
 impl Fake {
-    pub fn new(ledger: bool) -> Self {
+    pub fn new() -> Self {
         Self {
             standing: Mutex::new(Standing::Ready),
-            ledger,
             hangs: AtomicBool::default(),
             panics: AtomicBool::default(),
             published: Mutex::default(),
@@ -160,28 +158,22 @@ impl Commands for Fake {
         *self.standing.lock().unwrap()
     }
 
-    fn has_ledger(&self) -> bool {
-        self.ledger
-    }
-
     fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Submitted, Failed>> {
         async move {
             self.confirm().await;
-            if self.ledger {
-                let Submission { command, provider, by, .. } = &submission;
-                let opening = Opening::of(command, provider);
-                let opened = Opened {
-                    opening,
-                    step: FIRST,
-                    fresh: true,
-                    recorded: false,
-                    reason: Reason::Submitted,
-                    until: None,
-                    by: Some(by.clone()),
-                };
-                if let Some(known) = follow(self.rule(&command.id, Fact::Opened(Box::new(opened)))) {
-                    return Ok(known);
-                }
+            let Submission { command, provider, by, .. } = &submission;
+            let opening = Opening::of(command, provider);
+            let opened = Opened {
+                opening,
+                step: FIRST,
+                fresh: true,
+                recorded: false,
+                reason: Reason::Submitted,
+                until: None,
+                by: Some(by.clone()),
+            };
+            if let Some(known) = follow(self.rule(&command.id, Fact::Opened(Box::new(opened)))) {
+                return Ok(known);
             }
             self.published.lock().unwrap().push(submission);
             Ok(Submitted::UnderWay)

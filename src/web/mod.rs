@@ -74,13 +74,6 @@ pub struct Desk {
     seats: Arc<Semaphore>,
 }
 
-fn no_ledger() -> Problem {
-    Problem::new(
-        Kind::NoLedger,
-        "without the ledger nobody knows what became of a command: set `ledger.enabled = true`",
-    )
-}
-
 impl Desk {
     /// A desk for these commands. Requests do not wait for anything once `stop` is cancelled.
     #[must_use]
@@ -88,10 +81,6 @@ impl Desk {
         let (room, seats) = (Arc::new(Semaphore::new(MAX_SUBMITTED)), Arc::new(Semaphore::new(MAX_WAITING)));
         let commands = CommandGate::new(commands, Arc::clone(&registry));
         Self { commands, registry, tokens, stop, tasks: TaskTracker::new(), room, seats }
-    }
-
-    fn require_ledger(&self) -> Result<(), Problem> {
-        if self.commands.has_ledger() { Ok(()) } else { Err(no_ledger()) }
     }
 
     /// What is told is not older than when ferryd started.
@@ -153,10 +142,9 @@ impl Desk {
         self.promptly(submitting, unless).await
     }
 
-    /// A seat for somebody who waits, where there is a ledger to wait for and one is free.
+    /// A seat for somebody who waits, where one is free.
     fn waiting_room(&self) -> Option<OwnedSemaphorePermit> {
-        let seat = || Arc::clone(&self.seats).try_acquire_owned().ok();
-        self.commands.has_ledger().then(seat).flatten()
+        Arc::clone(&self.seats).try_acquire_owned().ok()
     }
 
     /// Waits for the end of a command.
@@ -172,7 +160,6 @@ impl From<Failed> for Problem {
     fn from(failed: Failed) -> Self {
         match failed {
             Failed::Stopping => Self::new(Kind::Stopping, "ask another instance, or this one once it runs again"),
-            Failed::NoLedger => no_ledger(),
             Failed::Busy => Self::new(Kind::Busy, "too many requests of this sort are under way; ask again"),
             Failed::Broker(reason) => {
                 warn!(reason, "a request to the API failed at the broker");

@@ -148,8 +148,7 @@ fn words(route: Route) -> (&'static str, &'static str, String) {
             "submitCommand",
             "Publish a command",
             "The command is checked, put down in the ledger, and published like one that was published to RabbitMQ. To send \
-             it again under the same id is safe: the answer is the same, and it is carried out once. Without the ledger, \
-             repeats are not recognised and nothing can be waited for.",
+             it again under the same id is safe: the answer is the same, and it is carried out once.",
         ),
         Route::Commands => ("listCommands", "List commands", "Newest first. Everything that is given must hold."),
         Route::Command => ("showCommand", "Show a command", "Its state, and what happened to it."),
@@ -269,7 +268,6 @@ fn can_be(kind: Kind, route: Route) -> bool {
         | Kind::NewerVersion => route == Route::Submit,
         Kind::TooLate => route == Route::Cancel,
         Kind::NotErasable => route == Route::Erase,
-        Kind::NoLedger => is_list || is_one || matches!(route, Route::Cancel | Route::Erase),
         Kind::CatchingUp => is_list || is_one || writes || route == Route::Readyz,
         Kind::BrokerAway | Kind::NotConfirmed | Kind::Stopping => is_one || writes || route == Route::Readyz,
         Kind::Busy => matches!(route, Route::Submit | Route::Exchanges | Route::Erase),

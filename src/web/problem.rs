@@ -48,8 +48,6 @@ pub enum Kind {
     InvalidCommand,
     /// ferryd failed.
     Internal,
-    /// It needs the ledger, which is switched off.
-    NoLedger,
     /// The broker can't be reached.
     BrokerAway,
     /// The ledger is not known up to now.
@@ -66,7 +64,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -83,7 +81,6 @@ impl Kind {
         Self::TooManyRequests,
         Self::InvalidCommand,
         Self::Internal,
-        Self::NoLedger,
         Self::BrokerAway,
         Self::CatchingUp,
         Self::NotConfirmed,
@@ -114,7 +111,6 @@ impl Kind {
             Self::TooManyRequests => ("too-many-requests", S::TOO_MANY_REQUESTS, "there are too many requests"),
             Self::InvalidCommand => ("invalid-command", S::UNPROCESSABLE_ENTITY, "the command can't be carried out"),
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "ferryd failed"),
-            Self::NoLedger => ("no-ledger", S::NOT_IMPLEMENTED, "this needs the ledger"),
             Self::BrokerAway => ("broker-away", S::SERVICE_UNAVAILABLE, "the broker can't be reached"),
             Self::CatchingUp => ("catching-up", S::SERVICE_UNAVAILABLE, "the ledger is still being read"),
             Self::NotConfirmed => ("not-confirmed", S::SERVICE_UNAVAILABLE, "the broker did not answer in time"),

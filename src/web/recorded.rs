@@ -57,8 +57,8 @@ impl Recorded {
         Self { pipeline, amqp, providers, searches: Semaphore::new(MAX_SEARCHES) }
     }
 
-    fn ledger(&self) -> Result<&Ledger, Failed> {
-        self.pipeline.memory.ledger().ok_or(Failed::NoLedger)
+    fn ledger(&self) -> &Ledger {
+        &self.pipeline.memory.ledger
     }
 
     /// Asks the index, with what is known now in it, off the threads that serve connections.
@@ -66,7 +66,7 @@ impl Recorded {
         &self,
         question: impl FnOnce(&Index) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, Failed> {
-        let ledger = self.ledger()?;
+        let ledger = self.ledger();
         // Where the disk is that slow, a somewhat older answer is better than none.
         let _ = timeout(FRESHNESS, ledger.flush()).await;
         let index = Arc::clone(ledger.index());
@@ -77,7 +77,7 @@ impl Recorded {
     /// Erases the contents of a command, in the index of this instance too before it returns.
     async fn erase_contents(&self, id: &CommandId, person: Person) -> Result<ErasureResult, Failed> {
         let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
-        let mut ledger = self.ledger()?;
+        let mut ledger = self.ledger();
         let known = self
             .ask(|index| {
                 // Nobody reads the erasure into them. First, so that where it is refused nothing has happened yet.
@@ -96,7 +96,7 @@ impl Recorded {
 
     /// Puts a command down, and says what is known of it; `None` where it is to be published.
     async fn put_down(&self, submission: &Submission) -> Result<Option<Submitted>, Failed> {
-        let Ok(ledger) = self.ledger() else { return Ok(None) };
+        let ledger = self.ledger();
         let Submission { command, provider, by, .. } = submission;
         let opening = Opening { publisher: self.amqp.user.clone(), ..Opening::of(command, provider) };
         let step = Step::call(0, 1);
@@ -155,19 +155,15 @@ fn message(names: &Names, user: Option<&str>, submission: Submission) -> Result<
 
 impl Commands for Recorded {
     fn standing(&self) -> Standing {
-        let health = || self.pipeline.memory.ledger().map(|ledger| *ledger.health().borrow());
-        match (self.pipeline.stop.is_cancelled(), health()) {
+        let health = *self.ledger().health().borrow();
+        match (self.pipeline.stop.is_cancelled(), health) {
             (true, _) => Standing::Stopping,
             // Told first: it lasts longer, and what is being read is of no use before.
-            (_, Some(Health::CatchingUp(progress))) => Standing::CatchingUp(progress.records),
+            (_, Health::CatchingUp(progress)) => Standing::CatchingUp(progress.records),
             _ if !self.pipeline.broker.is_connected() => Standing::BrokerAway,
-            (_, Some(Health::Lagging)) => Standing::Lagging,
-            (_, Some(Health::CaughtUp) | None) => Standing::Ready,
+            (_, Health::Lagging) => Standing::Lagging,
+            (_, Health::CaughtUp) => Standing::Ready,
         }
-    }
-
-    fn has_ledger(&self) -> bool {
-        self.pipeline.memory.ledger().is_some()
     }
 
     fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Submitted, Failed>> {
@@ -184,7 +180,7 @@ impl Commands for Recorded {
     }
 
     fn ended<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Event, Failed>> {
-        async move { Ok(self.ledger()?.ended(id).await?) }.boxed()
+        async move { Ok(self.ledger().ended(id).await?) }.boxed()
     }
 
     fn cancel<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<Cancellation, Failed>> {
@@ -197,7 +193,7 @@ impl Commands for Recorded {
 
     fn case<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Option<Arc<Case>>, Failed>> {
         async move {
-            let ledger = self.ledger()?;
+            let ledger = self.ledger();
             if let Some(case) = ledger.case(id) {
                 return Ok(Some(case));
             }

@@ -23,7 +23,7 @@ struct Running {
 fn start(limits: Limits) -> Running {
     let stop = CancellationToken::new();
     let registry = Arc::new(Registry::new([], std::collections::BTreeMap::new()));
-    let desk = Desk::new(Arc::new(Fake::new(true)), registry, tokens(), stop.clone());
+    let desk = Desk::new(Arc::new(Fake::new()), registry, tokens(), stop.clone());
     let listener = Listener::bind(API_SERVER, "127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address();
     Running { address, stop, serving: tokio::spawn(serve_api(listener, desk, limits, Vec::new())) }

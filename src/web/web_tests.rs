@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::access::{Needs, Role};
 use super::client::{
-    Api, COMMAND, ERASER, HOST, NEIGHBOUR, OPERATOR, READER, STRANGER, bearer, path_of, request, scope_of, tokens,
+    Api, COMMAND, ERASER, HOST, NEIGHBOUR, OPERATOR, READER, STRANGER, bearer, path_of, request, scope_of,
 };
 use super::commands::Standing;
 use super::openapi;
@@ -251,28 +251,6 @@ async fn lists_pass_on_what_they_are_filtered_by() {
     assert_eq!((filters[1].code.as_deref(), filters[1].dead), (Some("card_declined"), true));
     let cancel_requested: Vec<_> = filters.iter().map(|filter| filter.cancel_requested).collect();
     assert_eq!(cancel_requested, [Some(false), None, Some(true)]);
-}
-
-#[tokio::test]
-async fn without_a_ledger_commands_can_be_published_and_nothing_else() {
-    let api = Api::with(tokens(), false);
-    for _ in 0..2 {
-        let answer = api.post(COMMAND, &[("prefer", "wait=60")]).await;
-        assert_eq!((answer.status, answer.header("preference-applied")), (StatusCode::ACCEPTED, None));
-    }
-    assert_eq!(api.fake.published(), 2);
-    for route in Route::ALL {
-        let token = bearer(if route == Route::Erase { ERASER } else { OPERATOR });
-        let path = if route == Route::Erase { path_of(route) + "?reason=asked" } else { path_of(route) };
-        let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
-        let answer = api.send(request(route.method(), &path, &headers, COMMAND)).await;
-        let works = matches!(route, Route::Livez | Route::Readyz | Route::Submit | Route::OpenApi);
-        if works {
-            assert!(answer.status.is_success(), "{route:?} {}", answer.body);
-        } else {
-            assert_eq!(answer.problem(), (501, "no-ledger"), "{route:?}");
-        }
-    }
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ fn setup(node: &Node, ca: &str, client: Option<(&str, &str)>) -> Setup {
     let setup = Setup::new(&uri, "").env("FERRYD_AMQP__CA_FILE", ca).provider(
         "acme",
         "name = \"acme\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://localhost:1\"\n
-         [operations.send]\nrequest = { method = \"POST\", path = \"/\" }\naccept_duplicates = true",
+         [operations.send]\nrequest = { method = \"POST\", path = \"/\" }",
     );
     match client {
         Some((cert, key)) => setup.env("FERRYD_AMQP__CLIENT_CERT_FILE", cert).env("FERRYD_AMQP__CLIENT_KEY_FILE", key),

@@ -303,17 +303,3 @@ async fn a_taken_port_ends_the_daemon_before_it_connects() {
     let log = daemon.log_text();
     assert!(log.contains(&address) && log.contains("`api.bind`") && !log.contains("connected"), "{log}");
 }
-
-#[tokio::test]
-async fn without_the_ledger_commands_are_published_and_nothing_is_known_of_them() {
-    let rig = Rig::new("").await.env("FERRYD_LEDGER__ENABLED", "false");
-    let daemon = rig.start().await;
-    let client = Client::of(&daemon).await;
-    client.wait_ready().await;
-    let answer = client.with("prefer", "wait=30").post(&charge("order-1", json!({}))).await;
-    assert_eq!((answer.status, answer.headers.get("preference-applied")), (202, None));
-    assert_eq!(word(&rig.terminal("order-1").await, "data.state"), "completed");
-    let story = client.get("/v1/commands/order-1").await;
-    assert_eq!((story.status, word(&story.body, "type")), (501, "urn:ferryd:problem:no-ledger"));
-    rig.finish(&daemon).await;
-}

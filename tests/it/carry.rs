@@ -118,7 +118,7 @@ async fn a_provider_that_refuses_connections_was_certainly_not_reached() {
         "down",
         &format!(
             "name = \"down\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"{url}\"\n
-             [operations.send]\nrequest = {{ method = \"POST\", path = \"/messages\" }}\naccept_duplicates = true
+             [operations.send]\nrequest = {{ method = \"POST\", path = \"/messages\" }}
              retry = {{ schedule = [\"1s\"], jitter = false }}"
         ),
     );

@@ -30,9 +30,9 @@ success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
 "#;
 
-async fn rig(config: &str) -> Rig {
+async fn rig() -> Rig {
     let operations = format!("{FILE}\n{}", crate::callbacks::KEYS);
-    let rig = Rig::with(config, &[("acme", File { operations: &operations, ..File::default() })]).await;
+    let rig = Rig::with("", &[("acme", File { operations: &operations, ..File::default() })]).await;
     rig.signed_by(SECRET, "https://hooks.example.com")
 }
 
@@ -61,7 +61,7 @@ fn has_ended(rig: &Rig, id: &str) -> bool {
 
 #[tokio::test]
 async fn the_id_of_another_command_ends_it_with_the_token_that_only_ferryd_can_make() {
-    let rig = rig("").await.env(KEYS, TOKEN_KEY);
+    let rig = rig().await.env(KEYS, TOKEN_KEY);
     let daemon = rig.start().await;
     for id in ["victim", "thief"] {
         rig.publish(&pay(id, json!({"accepted": true}))).await;
@@ -96,7 +96,7 @@ async fn the_id_of_another_command_ends_it_with_the_token_that_only_ferryd_can_m
 
 #[tokio::test]
 async fn without_a_key_for_tokens_only_the_providers_own_reference_is_believed() {
-    let rig = rig("").await;
+    let rig = rig().await;
     let daemon = rig.start().await;
     rig.publish(&pay("bare", json!({"accepted": true}))).await;
     let waiting = rig.events.state("bare", "waiting", SOON).await;
@@ -127,7 +127,7 @@ async fn begun_before(rig: &Rig, id: &str) {
 
 #[tokio::test]
 async fn a_command_that_was_sent_before_there_were_tokens_is_known_by_its_id() {
-    let rig = rig("").await.env(KEYS, TOKEN_KEY);
+    let rig = rig().await.env(KEYS, TOKEN_KEY);
     let daemon = rig.start().await;
     begun_before(&rig, "before").await;
     assert_eq!(call(&daemon, &paid("evt-1", json!({"command": "before"}))).await, Some(200));
@@ -138,7 +138,7 @@ async fn a_command_that_was_sent_before_there_were_tokens_is_known_by_its_id() {
 
 #[tokio::test]
 async fn what_was_sent_without_a_token_is_sent_again_as_it_was_once_there_is_a_key_for_one() {
-    let rig = rig("ledger.enabled = false").await;
+    let rig = rig().await;
     let daemon = rig.start().await;
     rig.publish(&pay("again", json!({"accepted": true, "fail_times": 1}))).await;
     let retry = eventually(SOON, "it is to be tried again", async || {
@@ -147,7 +147,9 @@ async fn what_was_sent_without_a_token_is_sent_again_as_it_was_once_there_is_a_k
     .await;
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
-    // As a version left it that knew no tokens.
+    // As a version left it that knew no tokens, and kept no ledger.
+    rig.broker.delete_queue("ferry.ledger").await;
+    std::fs::remove_dir_all(rig.setup.path().join("state")).unwrap();
     let headers = retry.properties.headers().as_ref().unwrap();
     let before = headers.inner().iter().filter(|(name, _)| !matches!(name.as_str(), "ferry-token" | "x-death"));
     let before: BTreeMap<_, _> = before.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -169,7 +171,7 @@ async fn what_was_sent_without_a_token_is_sent_again_as_it_was_once_there_is_a_k
 
 #[tokio::test]
 async fn a_request_that_is_made_again_has_its_token_also_after_a_change_of_keys() {
-    let rig = rig("").await.env(KEYS, TOKEN_KEY);
+    let rig = rig().await.env(KEYS, TOKEN_KEY);
     let daemon = rig.start().await;
     rig.publish(&pay("kept", json!({"accepted": true, "fail_times": 1}))).await;
     eventually(SOON, "the first call", async || (rig.calls("kept").calls == 1).then_some(())).await;

@@ -71,3 +71,4 @@ mod webhook_send;
 #[cfg(feature = "failpoints")]
 mod webhooks;
 mod window;
+mod without_records;

@@ -53,7 +53,7 @@ impl Scene {
         let retry = RetryPolicy::default();
         let defaults = Defaults { retry, max_in_flight: 64, max_bytes_in_flight: 1 << 20, links: None };
         let provider = Provider::parse(&file, "bank.toml", &defaults).map_err(|faults| faults[0].to_string()).unwrap();
-        let lanes = Arc::new(Lanes::new(&Arc::new(provider), true).unwrap());
+        let lanes = Arc::new(Lanes::new(&Arc::new(provider)).unwrap());
         Self { script, lanes, server, authority }
     }
 
@@ -112,7 +112,6 @@ timeout = "4s"
 
 [operations.pay]
 request = {{ method = "POST", path = "/pay" }}
-accept_duplicates = true
 retry = {{ schedule = ["1s", "1s", "1s"], jitter = false }}
 body = {{ id = "{{{{ command.id }}}}" }}
 response = {{ error = {{ message = "{{{{ body.message }}}}" }} }}

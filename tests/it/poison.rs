@@ -15,13 +15,7 @@ const TOO_OFTEN: usize = 51;
 
 #[tokio::test]
 async fn a_message_that_was_delivered_too_often_ends_as_poison() {
-    for ledger in [true, false] {
-        delivered_too_often(ledger).await;
-    }
-}
-
-async fn delivered_too_often(ledger: bool) {
-    let rig = Rig::new(&format!("ledger.enabled = {ledger}")).await;
+    let rig = Rig::new("").await;
     let daemon = rig.start().await;
     rig.finish(&daemon).await;
     for (operation, keyed) in [("charge", true), ("send", false)] {
@@ -45,9 +39,8 @@ async fn delivered_too_often(ledger: bool) {
     for message in rig.dead_letters("acme", 2).await {
         let letter = dead(&message);
         // Whoever took it so often may have sent it; the ledger knows that nobody did.
-        assert_eq!((word(&letter, "kind"), &letter["unknown"]), ("poison", &json!(!ledger)), "{letter:#}");
-        let operation = word(&letter, "command.operation");
-        assert_eq!(word(&letter, "key"), if operation == "charge" && !ledger { "charge" } else { "" });
+        assert_eq!((word(&letter, "kind"), &letter["unknown"]), ("poison", &json!(false)), "{letter:#}");
+        assert_eq!(word(&letter, "key"), "");
     }
     assert_eq!(rig.sandbox.calls().total, 0);
     rig.finish(&daemon).await;
@@ -57,24 +50,22 @@ async fn delivered_too_often(ledger: bool) {
 #[tokio::test]
 async fn a_command_at_which_every_ferryd_dies_ends_as_poison() {
     const DEATHS: u32 = 3;
-    for ledger in [true, false] {
-        let rig = Rig::new(&format!("ledger.enabled = {ledger}")).await;
-        rig.declare().await;
-        rig.vhost.limit_deliveries("ferry.commands.acme", DEATHS - 1).await;
-        rig.publish(&send("deadly", json!({}))).await;
-        for death in 1..=DEATHS {
-            let status = rig.setup.start_armed("decoded=kill").wait(SOON).await;
-            assert_eq!(status.signal(), Some(9), "death {death}: the command did not come again");
-        }
-        rig.broker.await_depth("ferry.commands.acme", 0).await;
-        let daemon = rig.start().await;
-        let event = rig.terminal("deadly").await;
-        assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), ("poison", "delivery_limit"));
-        assert_eq!(dead(&rig.dead_letters("acme", 1).await[0])["unknown"], !ledger);
-        assert_eq!(word(&rig.carry(&send("next", json!({}))).await, "data.state"), "completed");
-        assert_eq!((rig.calls("deadly").calls, rig.calls("next").calls), (0, 1));
-        rig.finish(&daemon).await;
+    let rig = Rig::new("").await;
+    rig.declare().await;
+    rig.vhost.limit_deliveries("ferry.commands.acme", DEATHS - 1).await;
+    rig.publish(&send("deadly", json!({}))).await;
+    for death in 1..=DEATHS {
+        let status = rig.setup.start_armed("decoded=kill").wait(SOON).await;
+        assert_eq!(status.signal(), Some(9), "death {death}: the command did not come again");
     }
+    rig.broker.await_depth("ferry.commands.acme", 0).await;
+    let daemon = rig.start().await;
+    let event = rig.terminal("deadly").await;
+    assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), ("poison", "delivery_limit"));
+    assert_eq!(dead(&rig.dead_letters("acme", 1).await[0])["unknown"], false);
+    assert_eq!(word(&rig.carry(&send("next", json!({}))).await, "data.state"), "completed");
+    assert_eq!((rig.calls("deadly").calls, rig.calls("next").calls), (0, 1));
+    rig.finish(&daemon).await;
 }
 
 #[cfg(feature = "failpoints")]

@@ -137,8 +137,8 @@ async fn a_command_whose_route_was_changed_while_it_waited_is_kept_and_replayed_
 
 /// A rig whose provider `acme` has an account that every user may use, and `till`, of which the users `shop` and `warehouse` are
 /// the publishers; `warehouse` under ids of its own.
-async fn listed(config: &str) -> Rig {
-    let rig = Rig::with(config, &[("acme", File { keys: "accounts_dir = \"accounts\"", ..File::default() })]).await;
+async fn listed() -> Rig {
+    let rig = Rig::with("", &[("acme", File { keys: "accounts_dir = \"accounts\"", ..File::default() })]).await;
     let [shop, warehouse] = ["shop", "warehouse"].map(|name| rig.vhost.user_name(name));
     let till = format!("publishers = [\"{shop}\", {{ user = \"{warehouse}\", ids = [\"wh-\"] }}]\n");
     let mut rig = rig;
@@ -176,7 +176,7 @@ impl Publisher {
 
 #[tokio::test]
 async fn an_account_with_publishers_takes_commands_of_no_other_user() {
-    let rig = listed("").await;
+    let rig = listed().await;
     let daemon = rig.start().await;
     let [shop, warehouse, stranger] = [
         Publisher::new(&rig, "shop").await,
@@ -222,7 +222,7 @@ async fn an_account_with_publishers_takes_commands_of_no_other_user() {
 /// Whoever knows what another publisher has sent can neither end it nor learn of it by sending the same.
 #[tokio::test]
 async fn a_refused_copy_of_anothers_command_changes_nothing_about_it() {
-    let rig = listed("").await;
+    let rig = listed().await;
     let daemon = rig.start().await;
     let [shop, stranger] = [Publisher::new(&rig, "shop").await, Publisher::new(&rig, "stranger").await];
     // One waits for its time, the other has ended.
@@ -254,7 +254,7 @@ async fn a_refused_copy_of_anothers_command_changes_nothing_about_it() {
 
 #[tokio::test]
 async fn what_ferryd_publishes_itself_was_authorised_before() {
-    let rig = listed("").await;
+    let rig = listed().await;
     let daemon = rig.start().await;
     let body = till("wh-by-hand", json!({})).to_string();
     let path = rig.setup.path().join("command.json");
@@ -270,7 +270,7 @@ async fn what_ferryd_publishes_itself_was_authorised_before() {
 
 #[tokio::test]
 async fn the_api_takes_a_bound_id_only_by_a_token_of_its_publisher_and_by_one_without_bounds() {
-    let mut rig = listed("").await;
+    let mut rig = listed().await;
     let warehouse = rig.vhost.user_name("warehouse");
     let token = |name: &str, rest: &str| {
         format!("[[api.tokens]]\nname = '{name}'\nrole = 'operate'\ntoken = '{name}-0123456789abcdef'\n{rest}\n")
@@ -309,30 +309,25 @@ async fn the_api_takes_a_bound_id_only_by_a_token_of_its_publisher_and_by_one_wi
 
 #[tokio::test]
 async fn a_listed_publishers_command_goes_on_after_a_restart_although_its_messages_name_no_user() {
-    for config in ["", "ledger.enabled = false"] {
-        let rig = listed(config).await.changed("acme", "[\"1s\", \"1s\", \"1s\"]", "[\"5s\"]");
-        let daemon = rig.start().await;
-        let shop = Publisher::new(&rig, "shop").await;
-        shop.publish_named(&till("goes-on", json!({ "status": 429, "fail_times": 1 }))).await;
-        rig.broker.await_depth("ferry.retry.5s", 1).await;
-        let waiting = rig.broker.peek("ferry.retry.5s").await.remove(0).properties;
-        assert_eq!(waiting.user_id(), &None);
-        assert_eq!(
-            ferryd::amqp::message::text(waiting.headers().as_ref(), "ferry-publisher"),
-            Some(shop.user.as_str())
-        );
-        daemon.sigterm();
-        assert!(daemon.wait(SOON).await.success());
-        let daemon = rig.start().await;
-        let event = rig.terminal("goes-on").await;
-        assert_eq!((word(&event, "data.state"), &event["data"]["attempt"]), ("completed", &json!(2)), "{event:#}");
-        rig.finish(&daemon).await;
-    }
+    let rig = listed().await.changed("acme", "[\"1s\", \"1s\", \"1s\"]", "[\"5s\"]");
+    let daemon = rig.start().await;
+    let shop = Publisher::new(&rig, "shop").await;
+    shop.publish_named(&till("goes-on", json!({ "status": 429, "fail_times": 1 }))).await;
+    rig.broker.await_depth("ferry.retry.5s", 1).await;
+    let waiting = rig.broker.peek("ferry.retry.5s").await.remove(0).properties;
+    assert_eq!(waiting.user_id(), &None);
+    assert_eq!(ferryd::amqp::message::text(waiting.headers().as_ref(), "ferry-publisher"), Some(shop.user.as_str()));
+    daemon.sigterm();
+    assert!(daemon.wait(SOON).await.success());
+    let daemon = rig.start().await;
+    let event = rig.terminal("goes-on").await;
+    assert_eq!((word(&event, "data.state"), &event["data"]["attempt"]), ("completed", &json!(2)), "{event:#}");
+    rig.finish(&daemon).await;
 }
 
 #[tokio::test]
 async fn a_refused_command_is_carried_out_by_its_replay_only_once_its_publisher_may() {
-    let mut rig = listed("").await;
+    let mut rig = listed().await;
     let daemon = rig.start().await;
     let [shop, stranger] = [Publisher::new(&rig, "shop").await, Publisher::new(&rig, "stranger").await];
     stranger.publish_named(&till("refused", json!({}))).await;
@@ -361,7 +356,7 @@ async fn a_refused_command_is_carried_out_by_its_replay_only_once_its_publisher_
 
 #[tokio::test]
 async fn a_command_that_was_never_checked_is_checked_by_whichever_way_it_comes() {
-    let rig = listed("").await;
+    let rig = listed().await;
     rig.declare().await;
     let [shop, stranger] = [Publisher::new(&rig, "shop").await, Publisher::new(&rig, "stranger").await];
     // Delivered too often, and then replayed.

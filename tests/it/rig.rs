@@ -231,7 +231,6 @@ ca_file = "../ca.pem"
 auth = {{ scheme = "bearer", token = "{{{{ secrets.api_key }}}}" }}
 secrets = {{ api_key = "{SECRET}" }}
 connect_timeout = "{connect}"
-accept_duplicates = true
 {keys}
 
 [operations.charge]

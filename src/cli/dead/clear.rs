@@ -212,10 +212,9 @@ fn json_value(text: &str) -> Result<serde_json::Value, String> {
 }
 
 impl How {
-    /// The ledger, where there is one and something is to be put down.
+    /// The ledger, where something is to be put down.
     async fn register(&self, desk: &Desk) -> Result<Option<Register>, CommandError> {
-        let wanted = desk.config.ledger.enabled && !self.dry_run;
-        Ok(if wanted { Some(desk.register().await?) } else { None })
+        Ok(if self.dry_run { None } else { Some(desk.register().await?) })
     }
 
     /// The queues that are gone through.

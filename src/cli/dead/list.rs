@@ -20,10 +20,11 @@ Examples:
   ferryd dead list --provider stripe --kind unavailable --newer-than 2h
   ferryd dead list --json | jq -r '.[].command.id'
 
-The oldest first. The ledger answers at once. With --queues, or where there is no ledger, the queues
-themselves are read; every message stays there, in its place. While that list is made, a replay or
-discard running at the same time does not see what the list holds, and the list not what they hold. Where the two do not agree, the list says so: the queues also hold what is older
-than the ledger or can't be read, and the ledger knows which of them have ended meanwhile.";
+The oldest first. The ledger answers at once. With --queues the queues themselves are read; every
+message stays there, in its place. While that list is made, a replay or discard running at the same
+time does not see what the list holds, and the list not what they hold. Where the two do not agree,
+the list says so: the queues also hold what is older than the ledger or can't be read, and the ledger
+knows which of them have ended meanwhile.";
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -48,7 +49,7 @@ pub(super) fn ask_ledger(filter: &CommandFilter) -> Result<CommandFilter, Comman
 
 impl List {
     pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
-        let by_queues = self.queues || !desk.config.ledger.enabled || self.filter.kind == Some(WantedKind::Unreadable);
+        let by_queues = self.queues || self.filter.kind == Some(WantedKind::Unreadable);
         let (found, note) = if by_queues { (self.in_queues(desk)?, None) } else { self.in_ledger(desk)? };
         if self.json {
             return Ok(out.json(&found)?);

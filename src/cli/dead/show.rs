@@ -20,10 +20,10 @@ Examples:
   ferryd dead show shop.order-1001.charge --message --json | jq '.[0].body.payload'
 
 The ledger answers at once: why it was given up, and every call that was made. The message itself lies
-in its queue, which --message goes through to find it, as `ferryd dead list --queues` does; so it is
-where there is no ledger. Its body and properties are shown as the core application published them,
-nothing masked. Secrets of providers are never part of a dead letter. Messages that were refused under
-the id are shown too: they do not claim it, and have ids of their own.";
+in its queue, which --message goes through to find it, as `ferryd dead list --queues` does. Its body
+and properties are shown as the core application published them, nothing masked. Secrets of providers
+are never part of a dead letter. Messages that were refused under the id are shown too: they do not
+claim it, and have ids of their own.";
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -41,7 +41,7 @@ pub struct Show {
 
 impl Show {
     pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
-        if self.message || !desk.config.ledger.enabled { self.messages(desk, out) } else { self.record(desk, out) }
+        if self.message { self.messages(desk, out) } else { self.record(desk, out) }
     }
 
     /// What the ledger knows.
@@ -71,7 +71,6 @@ impl Show {
     fn messages(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
         let queues = desk.runtime.block_on(desk.find_dead_queues(None))?;
         let mut found = Vec::new();
-        // Those that were refused under the id have ids of their own, which only the queues know where there is no ledger.
         let is_meant = |dead: &Dead| dead.identity.id == self.id || dead.identity.id.published() == self.id;
         let (all, keep) = (CommandFilter::default(), |dead| found.extend(Some(dead).filter(is_meant)));
         desk.runtime.block_on(scan(&desk.operator, &queues, &all, keep))?;

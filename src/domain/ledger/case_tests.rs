@@ -332,6 +332,27 @@ fn what_the_ledger_has_forgotten_is_unknown_and_what_it_does_not_understand_is_l
 }
 
 #[test]
+fn a_replay_that_is_on_no_record_is_unknown() {
+    let dead = || {
+        let mut told = Told::default();
+        told.start(Guard::Claim(9));
+        told.end(failed(Kind::Rejected));
+        told
+    };
+    let step = Step::call(1, 1);
+    for (guard, unknown) in [(Guard::Claim(9), true), (Guard::Key(9), true), (Guard::Harmless, false)] {
+        let replayed = Started { step, fresh: false, recorded: true, ..started(guard) };
+        let ruling = dead().rule(Fact::Started(Box::new(replayed)));
+        assert!(matches!(ruling, Ruling::Counts(granted) if granted.unknown == unknown), "{guard:?}");
+    }
+    let (opening, reason) = (opening("c"), Reason::Busy);
+    let waits = Opened { opening, step, fresh: false, recorded: true, reason, until: None, by: None };
+    let mut told = dead();
+    assert!(counts(&told.rule(Fact::Opened(Box::new(waits)))));
+    assert!(told.case().unknown && told.case().ending.is_none());
+}
+
+#[test]
 fn an_id_alone_is_believed_only_where_a_version_sent_it_that_knew_no_tokens() {
     let text = |text: &str| Some(text.to_owned());
     for (tokens, known_by_id) in [

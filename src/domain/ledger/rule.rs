@@ -56,6 +56,7 @@ impl Case {
         if let Some(ruling) = case.adopt(Some(opening), *step, *recorded) {
             return ruling;
         }
+        case.adopt_replay(*step, true);
         if let Some(ruling) = case.passed(*step) {
             return ruling;
         }
@@ -91,6 +92,16 @@ impl Case {
         }
     }
 
+    /// Takes on a later generation of a dead letter whose replay is not on record: what became of its calls is unknown.
+    fn adopt_replay(&mut self, step: Step, unknown: bool) {
+        if step.generation > self.step.generation && self.not_dead().is_none() {
+            (self.step, self.phase, self.ending) = (step, Phase::Open, None);
+            (self.unknown, self.key, self.first_sent) = (unknown, None, None);
+            (self.digest, self.token) = (None, None);
+            self.key_since = step.generation;
+        }
+    }
+
     fn start(slot: &mut Option<Self>, id: RecordId, at: Timestamp, started: &Started) -> Ruling {
         let Started { step, opening, fresh, recorded, .. } = started;
         let lost = *recorded && started.guard != Guard::Harmless;
@@ -101,13 +112,7 @@ impl Case {
         if let Some(ruling) = case.adopt(opening.as_ref(), *step, lost) {
             return ruling;
         }
-        if !recorded && step.generation > case.step.generation && case.not_dead().is_none() {
-            // Replayed by an operator whose ferryd had no ledger.
-            (case.step, case.phase, case.ending) = (*step, Phase::Open, None);
-            (case.unknown, case.key, case.first_sent) = (false, None, None);
-            (case.digest, case.token) = (None, None);
-            case.key_since = step.generation;
-        }
+        case.adopt_replay(*step, started.guard != Guard::Harmless);
         if let Some(ruling) = case.passed(*step) {
             return ruling;
         }

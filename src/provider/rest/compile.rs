@@ -79,7 +79,6 @@ pub(in crate::provider) fn compile(
         connect_timeout,
         timeout: timeout(file.timeout.as_deref(), TIMEOUT, connect_timeout, &root.key("timeout")),
         retry: retry(file.retry.as_ref(), &around.defaults.retry, &root.key("retry")),
-        accept_duplicates: file.accept_duplicates.unwrap_or(false),
         rules: &file.classify,
         error: file.response.as_ref().and_then(|response| response.error.as_ref()),
         root: root.clone(),

@@ -77,8 +77,6 @@ pub(in crate::provider) struct ProviderFile {
     pub(super) allow_insecure_loopback: bool,
     /// How often and how long commands are tried. Default: the daemon's setting.
     pub(super) retry: Option<RetryFile>,
-    /// Whether operations without idempotency may be called twice when a delivery is repeated. Default: false.
-    pub(super) accept_duplicates: Option<bool>,
     /// What the log of requests and responses shows.
     pub(super) log: Option<LogFile>,
     /// How answers of every operation are read.
@@ -242,8 +240,6 @@ pub(super) struct OperationFile {
     pub(super) affects: Option<String>,
     /// How often and how long commands are tried. Default: the provider's, key by key.
     pub(super) retry: Option<RetryFile>,
-    /// Whether it may be called twice when a delivery is repeated. Default: the provider's.
-    pub(super) accept_duplicates: Option<bool>,
     /// The JSON Schema of the payload (draft 2020-12). Fields with `x-sensitive = true` are masked in the log,
     /// and wherever the provider echoes them.
     pub(super) payload: Option<Map<String, Json>>,

@@ -39,8 +39,6 @@ pub(super) struct Inherited<'f> {
     pub(super) timeout: Duration,
     /// How often commands are tried.
     pub(super) retry: RetryPolicy,
-    /// Whether repeated calls were accepted.
-    pub(super) accept_duplicates: bool,
     /// The provider's rules.
     pub(super) rules: &'f [RuleFile],
     /// Where the provider's errors are.
@@ -77,7 +75,6 @@ pub(super) fn compile(
         refuse_lookups(file, place);
     }
     let payload = payload(file, from.folder, place);
-    let accept_duplicates = file.accept_duplicates.unwrap_or(from.accept_duplicates);
     if file.repeatable && file.idempotency.is_some() {
         let text = "is for operations that may act again; one with `idempotency` acts once under its key: leave one of them out";
         place.key("repeatable").refuse(text);
@@ -92,7 +89,6 @@ pub(super) fn compile(
         lookup,
         payload: payload?,
         repeatable: reads || file.repeatable,
-        accept_duplicates,
     };
     Some((operation, RestOperation { request: request?, reading, poll: asking_end, lookup: asking_act, affects }))
 }

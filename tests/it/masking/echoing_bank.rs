@@ -50,7 +50,6 @@ auth = AUTH
 secrets = { password = PASSWORD, webhook = "WEBHOOK" }
 connect_timeout = "5s"
 timeout = "20s"
-accept_duplicates = true
 
 [operations.pay]
 request = { method = "POST", path = "/pay", query = { key = "{{ secrets.password }}" }, headers = { X-Key = "{{ secrets.password }}" } }

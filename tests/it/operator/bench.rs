@@ -49,11 +49,11 @@ impl Bench {
         bench
     }
 
-    /// An empty virtual host. Without a ledger: dead letters that a test puts there are known to nobody.
+    /// An empty virtual host. Dead letters that a test puts there are known to nobody.
     pub(super) async fn bare() -> Self {
         let vhost = Node::shared().await.vhost().await;
         let provider = |name: &str| format!("name = \"{name}\"\n");
-        let setup = Setup::new(&vhost.uri(), "ledger.enabled = false")
+        let setup = Setup::new(&vhost.uri(), "")
             .provider("stripe", &provider("stripe"))
             .provider("twilio", &provider("twilio"));
         let operator = Operator { amqp: settings(&vhost.uri()), names: Names::new("ferry".parse().unwrap()) };

@@ -202,15 +202,7 @@ async fn a_cancel_is_decided_by_a_daemon_and_not_without_one() {
 }
 
 #[tokio::test]
-async fn without_a_ledger_or_a_broker_it_is_said_so() {
-    let rig = Rig::new("").await.env("FERRYD_LEDGER__ENABLED", "false");
-    for command in
-        [&["status", "a"][..], &["commands"], &["ledger", "tail"], &["ledger", "verify"], &["ledger", "rebuild"]]
-    {
-        let ended = ferryd(&rig, command).await;
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.err.contains("`ledger.enabled` is false"), "{ended:?}");
-    }
+async fn without_a_broker_it_is_said_so() {
     let rig = Rig::new("").await.env("FERRYD_AMQP__URI", "amqp://127.0.0.1:1");
     for command in [&["status", "a"][..], &["commands"], &["cancel", "a"], &["ledger", "tail"], &["ledger", "verify"]] {
         assert_eq!(ferryd(&rig, command).await.code, Some(4), "{command:?}");
