@@ -1,12 +1,12 @@
 # `make` prints this list. CI calls the same targets as a person.
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down fmt lint doc test test-trixie test-cluster test-interop test-emulators test-examples audit fuzz chaos bench check clean
+.PHONY: help build demo up down fmt lint doc test test-trixie test-cluster test-interop test-emulators test-examples test-release audit fuzz chaos bench check clean
 
 export CARGO ?= cargo
 # The RabbitMQ of demo, test, chaos and bench: this machine's, or that of a release of Debian: RABBITMQ=trixie
 RABBITMQ ?= system
 export RABBITMQ
-SCRIPTS := rabbitmq/node rabbitmq/release demo/stage tests/built-ferryd tests/interop/run tests/emulators/run tests/examples/run tests/audit/run fuzz/run .ci/run
+SCRIPTS := rabbitmq/node rabbitmq/release demo/stage tests/built-ferryd tests/interop/run tests/emulators/run tests/examples/run tests/release/run tests/audit/run fuzz/run .ci/run
 FUZZ_SECONDS ?= 60
 
 help: ## Print this list
@@ -34,6 +34,7 @@ fmt: ## Format the code
 lint: ## Formatting, lints, documentation and scripts; changes nothing
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+	$(CARGO) clippy --locked --package ferryd --lib --bins -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --all-features
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not installed: scripts not checked"; fi
 
@@ -62,8 +63,13 @@ test-emulators: ## Run the catalog against emulators of its providers and offici
 
 test-examples: ## Run the examples in Python and Node.js against a broker, ferryd and a provider (half a minute)
 	rabbitmq/node install
-	$(CARGO) test --locked --features failpoints --test it --no-run
+	$(CARGO) build --locked
 	tests/examples/run
+
+test-release: ## Hold that the program has nothing that only tests need, by the demonstration with tests' variables set
+	rabbitmq/node install
+	$(CARGO) build --locked
+	tests/release/run
 
 audit: ## Hold the dependencies to deny.toml: bans, licences, sources, and known vulnerabilities where they can be fetched
 	tests/audit/run
@@ -79,7 +85,7 @@ bench: ## Throughput, latency and memory beside a minimal consumer (about 9 min;
 	rabbitmq/node install
 	$(CARGO) bench --locked --bench carry -- $(BENCH)
 
-check: lint audit test test-trixie test-interop test-emulators test-examples ## Everything that CI checks
+check: lint audit test test-trixie test-interop test-emulators test-examples test-release ## Everything that CI checks
 
 clean: ## Remove what was built, and the set-up of `make up` with its data
 	demo/stage down

@@ -69,18 +69,28 @@ impl Failpoint {
     }
 }
 
+/// A wait that tests shorten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShortenedWait {
+    /// Between two looks for commands that ended long ago and are to be forgotten (`FERRYD_FORGET_EVERY`).
+    Forget,
+}
+
 /// Returns a wait as it is.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 #[must_use]
-pub fn shorten_wait(_: &str, wait: Duration) -> Duration {
+pub fn shorten_wait(_: ShortenedWait, wait: Duration) -> Duration {
     wait
 }
 
-/// Returns a wait, or in its place the whole seconds that an environment variable says.
+/// Returns a wait, or in its place the whole seconds that its environment variable says.
 #[cfg(feature = "failpoints")]
 #[must_use]
-pub fn shorten_wait(variable: &str, wait: Duration) -> Duration {
+pub fn shorten_wait(which: ShortenedWait, wait: Duration) -> Duration {
+    let variable = match which {
+        ShortenedWait::Forget => "FERRYD_FORGET_EVERY",
+    };
     let seconds = std::env::var(variable).ok().and_then(|text| text.parse().ok());
     seconds.map_or(wait, Duration::from_secs)
 }

@@ -14,7 +14,7 @@ use super::LedgerRetention;
 use super::index::{Index, IndexError};
 use super::view::{Reached, Taken, View};
 use super::watchers::Watchers;
-use crate::failpoint::shorten_wait;
+use crate::failpoint::{ShortenedWait, shorten_wait};
 
 /// How long changes may wait for company.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -24,8 +24,6 @@ const BUSY_PAUSE: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(1);
 /// How often it is looked for commands that are over for long.
 const FORGET_EVERY: Duration = Duration::from_mins(10);
-/// The variable by which tests shorten that, in seconds.
-const FORGET_VARIABLE: &str = "FERRYD_FORGET_EVERY";
 
 /// What is known, and its way to the disk.
 pub(super) struct Store {
@@ -77,7 +75,7 @@ impl Store {
         let (saved, _) = watch::channel(0);
         let (cleared, _) = watch::channel(0);
         let (state, work, damaged) = (Mutex::default(), Condvar::new(), Notify::new());
-        let forget_every = shorten_wait(FORGET_VARIABLE, FORGET_EVERY);
+        let forget_every = shorten_wait(ShortenedWait::Forget, FORGET_EVERY);
         Self { index, watchers: Arc::default(), state, work, saved, cleared, damaged, retention, forget_every }
     }
 
