@@ -73,15 +73,12 @@ impl Trial {
                 node.start().await;
             }
             Loss::Frozen => {
-                let has_to_be_restarted = node.version().await >= [4, 0, 0];
                 self.cluster.freeze(leader);
                 sleep_until(at + FROZEN).await;
                 self.cluster.thaw(leader);
-                // From 4.0 on a node that comes back that late may not find the others by itself: a person starts it again.
-                if has_to_be_restarted {
-                    node.kill9().await;
-                    node.start().await;
-                }
+                // A node that comes back that late may not find the others by itself: a person starts it again.
+                node.kill9().await;
+                node.start().await;
             }
             Loss::CutOff => {
                 self.cluster.isolate(leader).await;
