@@ -108,7 +108,7 @@ impl Check {
             report.print(out)?;
         }
         match (report.ok, self.json) {
-            (true, _) if report.is_in_doubt() => Err(CommandError::Told(super::Exit::Broker)),
+            (true, _) if report.is_in_doubt() => Err(CommandError::Told(super::Exit::Unreachable)),
             (true, _) => Ok(()),
             (false, true) => Err(CommandError::Told(super::Exit::Configuration)),
             (false, false) => Err(CommandError::Providers(report.faults)),

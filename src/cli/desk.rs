@@ -1,7 +1,6 @@
 //! What the commands that talk to the broker begin with.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -12,7 +11,6 @@ use crate::amqp::topology::Names;
 use crate::config::Config;
 use crate::domain::command_id::CommandId;
 use crate::domain::dead_letter::DeadLetter;
-use crate::domain::ledger::case::Case;
 use crate::domain::name::Name;
 use crate::operator::queues::{all_dead_queues, dead_queues, provider_names};
 use crate::operator::register::{Place, Register};
@@ -48,18 +46,6 @@ impl Desk {
         let place = self.ledger()?;
         let mut progress = Progress::new("messages of the ledger read", None);
         Ok(Register::open(&self.operator, &place, |read| progress.tell_of(read.done, read.total)).await?)
-    }
-
-    /// Finds a command in the ledger, and the messages that were refused under its id, some of them where there are many.
-    pub(super) fn case_and_refused(&self, id: &CommandId) -> Result<(Option<Arc<Case>>, Vec<CommandId>), CommandError> {
-        self.runtime.block_on(async {
-            let register = self.register().await?;
-            let case = register.case(id);
-            let refused =
-                if id.is_refused() { Ok(Vec::new()) } else { register.index().await.refused_under(id, MAX_REFUSED) };
-            register.close().await;
-            Ok((case?, refused.map_err(OperatorError::from)?))
-        })
     }
 
     /// Finds the dead letter of a command in the ledger, and those of messages that were refused under its id, some of them where

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::api_client::ApiError;
 use super::exit::Exit;
 use crate::config::ConfigError;
 use crate::config::human::format_duration;
@@ -50,6 +51,9 @@ pub enum CommandError {
     /// The broker, or what was asked of it.
     #[error(transparent)]
     Operator(#[from] OperatorError),
+    /// The daemon, or the way to it.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// Some commands were published, and then no more: one line for what became of the others, and one for how to go on.
     #[error("{}", .0.join("\n"))]
     Partly(Vec<String>),
@@ -146,7 +150,7 @@ impl CommandError {
             | Self::Daemon(_)
             | Self::Listen(_)
             | Self::HostToken(_) => Exit::Configuration,
-            Self::Operator(OperatorError::Broker(_) | OperatorError::Management(_)) => Exit::Broker,
+            Self::Operator(OperatorError::Broker(_) | OperatorError::Management(_)) => Exit::Unreachable,
             Self::NotEnded { .. }
             | Self::StillOpen { .. }
             | Self::Operator(
@@ -168,6 +172,7 @@ impl CommandError {
             | Self::OnlyInQueues
             | Self::Runtime(_)
             | Self::Output(_) => Exit::Failed,
+            Self::Api(error) => error.exit(),
             Self::Told(exit) => *exit,
         }
     }

@@ -9,13 +9,15 @@ Exit codes:
   1  failed; the standard error says why
   2  the command line is wrong
   3  the configuration or a provider file is wrong
-  4  the broker cannot be reached
+  4  the broker, or the daemon, cannot be reached
   5  what was waited for did not come in time
 
 Environment:
   FERRYD_CONFIG        the configuration file
   FERRYD_LOG           what is logged, such as info or debug; comes before log.filter
   FERRYD_SECTION__KEY  any setting, such as FERRYD_AMQP__URI
+  FERRYD_URL           the address of the daemon that is asked; as --url
+  FERRYD_TOKEN         the token for it [default: that of this host, see `ferryd token --help`]
   NO_COLOR             no colours";
 
 /// How a command ended.
@@ -29,8 +31,8 @@ pub enum Exit {
     Usage = 2,
     /// The configuration or a provider file is wrong.
     Configuration = 3,
-    /// The broker cannot be reached.
-    Broker = 4,
+    /// The broker, or the daemon, cannot be reached.
+    Unreachable = 4,
     /// What was waited for did not come in time.
     Timeout = 5,
 }

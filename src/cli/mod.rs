@@ -3,6 +3,7 @@
 //! Each command reads its arguments, does its work, and prints to the [`Output`] it is given. What goes wrong is a
 //! [`CommandError`], which knows its [`Exit`] code; only `main` prints it and ends the process.
 
+mod api_client;
 mod cancel;
 mod certificates;
 mod check;

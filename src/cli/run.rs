@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 use sd_notify::NotifyState;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -23,6 +24,7 @@ use crate::provider::registry::Registry;
 use crate::serve::server::Listener;
 use crate::telemetry;
 use crate::web::access::Tokens;
+use crate::web::api_address::ApiAddressFile;
 use crate::web::host_token::HostToken;
 use crate::web::serving::API_SERVER;
 use crate::web::webhooks::WEBHOOK_SERVER;
@@ -70,6 +72,7 @@ async fn serve(setup: Setup) -> Result<(), CommandError> {
     let host_token = host_token(&config)?;
     let webhooks = webhooks_setup(&config)?;
     let api = api_setup(&config, host_token.as_ref())?;
+    let announcing = announce_address(&config, host_token.as_ref(), api.as_ref(), &stop);
     // Ready means that the configuration is good and the daemon runs. Were it to mean "connected", a broker that is
     // down would make systemd end a daemon whose job it is to wait for it.
     notify(&[NotifyState::Ready]);
@@ -77,6 +80,10 @@ async fn serve(setup: Setup) -> Result<(), CommandError> {
     let ended = daemon::run(daemon_setup(config, registry, amqp, ledger, (api, webhooks)), stop).await;
     watchdog.abort();
     signals.abort();
+    if let Some(announcing) = announcing {
+        // It only ends; a panic in it was told.
+        let _ = announcing.await;
+    }
     ended.map(drop).map_err(CommandError::from)
 }
 
@@ -117,6 +124,18 @@ fn api_setup(config: &Config, host_token: Option<&HostToken>) -> Result<Option<A
         Ok(ApiSetup { listener: Listener::bind(API_SERVER, api.bind)?, tokens, proxies: api.trusted_proxies.clone() })
     };
     host_token.map(listening).transpose()
+}
+
+/// Tells the commands of this host where the API listens, where the configuration leaves that open.
+fn announce_address(
+    config: &Config,
+    host_token: Option<&HostToken>,
+    api: Option<&ApiSetup>,
+    stop: &CancellationToken,
+) -> Option<JoinHandle<()>> {
+    let (token, api) = host_token.zip(api).filter(|_| config.api.bind.port() == 0)?;
+    let file = ApiAddressFile::beside(token.path());
+    Some(tokio::spawn(file.announce(api.listener.address(), stop.clone())))
 }
 
 /// Begins to listen for webhook calls, where there is an address for them. Needs a runtime.

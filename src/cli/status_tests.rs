@@ -4,12 +4,13 @@ use uuid::Uuid;
 use super::*;
 use crate::cli::fixture::printed;
 use crate::domain::command::{Command, Envelope};
-use crate::domain::event::{Happening, Moment, Trace};
+use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::inquiry::{DEADLINE_HEADER, Purpose};
+use crate::domain::ledger::case::Case;
 use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
 use crate::domain::ledger::record::{
-    By, CancelWished, Fact, Finished, Guard, MadeQuery, NoticePrompt, Opened, Opening, Prompted, Reason, Record,
-    RecordId, Settled, Started,
+    By, CancelWished, Fact, Finished, Guard, MadeQuery, NoticePrompt, Opened, Opening, Person, Prompted, Reason,
+    Record, RecordId, Settled, Started,
 };
 use crate::domain::lifecycle::Kind;
 use crate::domain::outcome::{Failure, Success};
@@ -77,8 +78,12 @@ fn settled(number: u64) -> Fact {
     Fact::Settled(Settled { finished: RecordId { writer: Uuid::from_u128(7), number } })
 }
 
+fn story(case: &Case) -> CommandStory {
+    CommandStory::new("order-1".parse().unwrap(), case, Vec::new())
+}
+
 fn shown(case: &Case) -> String {
-    printed(|out| print(&"order-1".parse().unwrap(), case, at(3_600_000), out).unwrap())
+    printed(|out| print(&story(case), at(3_600_000), out).unwrap())
 }
 
 fn retried() -> Vec<(i64, Fact)> {
@@ -125,7 +130,7 @@ fn what_comes_next_fits_where_a_command_is() {
         case([(0, Fact::CancelWished(CancelWished { person }))]),
         blocked.unwrap(),
     ];
-    let lines = cases.iter().map(|case| next(&"order-1".parse().unwrap(), case, at(3_600_000)).join(" / "));
+    let lines = cases.iter().map(|case| next(&story(case), at(3_600_000)).join(" / "));
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
 }
 
@@ -170,16 +175,16 @@ fn a_command_that_is_asked_about_says_when_and_until_when() {
         case([(0, started(FIRST)), (9, asking(FIRST, 9, lookup.clone(), None)), (9, settled(2))]),
         case([(0, started(FIRST)), (9, asking(FIRST, 9, lookup, None)), (9, Fact::Finished(absent)), (9, settled(3))]),
     ];
-    let lines = cases.iter().map(|case| next(&"order-1".parse().unwrap(), case, at(3_600_000)).join(" / "));
+    let lines = cases.iter().map(|case| next(&story(case), at(3_600_000)).join(" / "));
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
-    let story = serde_json::to_value(Story::new(&"order-1".parse().unwrap(), &cases[0])).unwrap();
+    let story = serde_json::to_value(story(&cases[0])).unwrap();
     assert_eq!(story["deadline"], at(90_000_000).to_string());
 }
 
 #[test]
 fn programs_get_all_of_it() {
-    let (id, case) = ("order-1".parse().unwrap(), case(retried()));
-    let story = serde_json::to_value(Story::new(&id, &case)).unwrap();
+    let told = story(&case(retried()));
+    let story = serde_json::to_value(&told).unwrap();
     for (pointer, value) in [
         ("/id", "order-1".into()),
         ("/state", "pending".into()),
@@ -190,6 +195,7 @@ fn programs_get_all_of_it() {
     ] {
         assert_eq!(story.pointer(pointer), Some(&value), "{pointer}: {story:#}");
     }
+    assert_eq!(serde_json::from_value::<CommandStory>(story).unwrap(), told);
 }
 
 #[test]
@@ -233,7 +239,7 @@ fn the_timeline_tells_what_the_provider_said_what_it_was_asked_and_why() {
         let at = rest.find(line).unwrap_or_else(|| panic!("{line}\n{text}"));
         rest = &rest[at..];
     }
-    let story = serde_json::to_value(Story::new(&"order-1".parse().unwrap(), &case)).unwrap();
+    let story = serde_json::to_value(story(&case)).unwrap();
     assert_eq!(story["queries"][1]["cause"]["notice"]["id"], "evt_1");
     assert_eq!(story["queries"][2]["cause"]["person"], "ann");
     assert_eq!(story["prompts"][2]["asks"], true);

@@ -5,23 +5,17 @@ use std::str::FromStr;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Desk;
 use super::access::ReadAccess;
+use super::answers::CommandStory;
 use super::commands::Failed;
 use super::problem::{Kind, Problem};
 use super::query::{CommandListQuery, PageQuery, Query};
 use crate::domain::command_id::{CommandId, InvalidCommandId, PublishedCommandId};
-use crate::domain::conflict::ConflictNote;
-use crate::domain::event::Event;
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::erasure::ContentRemoval;
-use crate::domain::ledger::prompt::{PromptNote, QueryNote};
-use crate::domain::ledger::record::Person;
-use crate::domain::ledger::transition::Transition;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Group, Page, Row};
@@ -29,38 +23,6 @@ use crate::transport::exchange_log::Exchange;
 
 /// Where the id of a command stands in a path.
 type IdPath = Result<Path<String>, PathRejection>;
-
-/// What is known of a command.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct CommandStory {
-    #[serde(flatten)]
-    row: Row,
-    /// Whether a call of this generation may have acted without its end being known.
-    unknown: bool,
-    /// Until when the provider, which has accepted it, may take to finish it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deadline: Option<Timestamp>,
-    /// Who wished it cancelled before it came, and why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cancel: Option<Person>,
-    /// What has contradicted what is known of it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    conflicts: Vec<ConflictNote>,
-    /// The reason why its contents are not known any more, where they are not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    removal: Option<ContentRemoval>,
-    /// The event that told its end, if it has ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<Event>,
-    /// What has concerned it besides ferryd's own timers: notices of its provider, and who or what else had the provider asked.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    prompts: Vec<PromptNote>,
-    /// What its provider was asked, why, and what came of it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    queries: Vec<QueryNote>,
-    /// What happened to it, oldest first. Of very many steps the first and the latest are kept.
-    timeline: Vec<Transition>,
-}
 
 /// A page of commands, newest first.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -85,17 +47,6 @@ pub(super) struct CommandExchanges {
     exchanges: Vec<Exchange<'static>>,
     /// Whether all of the time was searched: a search ends after 10 s, or 8 MiB of exchanges.
     complete: bool,
-}
-
-impl CommandStory {
-    fn new(id: CommandId, case: Case) -> Self {
-        let (unknown, cancel, timeline) = (case.may_have_acted(), case.cancel.clone(), case.history.clone());
-        let (deadline, event) = (case.deadline, case.ending.as_ref().map(|ending| ending.event.clone()));
-        let (conflicts, removal) = (case.conflicts.clone(), case.removal.clone());
-        let (prompts, queries) = (case.prompts.clone(), case.queries.clone());
-        let row = Row::new(id, case);
-        Self { row, unknown, deadline, cancel, conflicts, removal, event, prompts, queries, timeline }
-    }
 }
 
 /// The id in a path.
@@ -123,7 +74,11 @@ pub(super) async fn command(
     let id = parse_id(path)?;
     let found = find(&desk, &access, &id).await;
     match found {
-        Ok(case) => Ok(Json(CommandStory::new(id, case))),
+        Ok(case) => {
+            // What was refused under an id has an id of its own, under which nothing more is refused.
+            let refused = if id.is_refused() { Vec::new() } else { desk.commands.find_refusals(&access, &id).await? };
+            Ok(Json(CommandStory::new(id, &case, refused)))
+        }
         Err(problem) if problem.kind == Kind::UnknownCommand => Err(unknown_or_refused(&desk, &access, &id).await?),
         Err(problem) => Err(problem),
     }

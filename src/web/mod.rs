@@ -7,7 +7,8 @@
 //! | module | what |
 //! |---|---|
 //! | [`routes`] | every path, with what it needs |
-//! | [`access`], [`host_token`] | tokens and roles, and the token of this host |
+//! | [`access`], [`host_token`], [`api_address`] | tokens and roles, the token of this host, and where its daemon listens |
+//! | [`answers`] | what is answered about commands |
 //! | `submit`, `cancel`, `erase`, `ask`, `live` | what the routes do |
 //! | `command_gate` | the way to commands, within the scope of a token |
 //! | [`commands`], [`recorded`] | what they need of the rest of ferryd, and the rest of ferryd |
@@ -17,6 +18,8 @@
 //! | [`webhooks`] | the endpoint for webhook calls of providers, at an address of its own |
 
 pub mod access;
+pub mod answers;
+pub mod api_address;
 mod ask;
 mod body;
 mod cancel;
@@ -88,7 +91,7 @@ impl Desk {
         match self.commands.standing() {
             Standing::CatchingUp(records) => {
                 let detail = format!("ferryd reads what the ledger says, {records} records so far; ask again");
-                Err(Problem::new(Kind::CatchingUp, detail))
+                Err(Problem::new(Kind::CatchingUp, detail).with("records", records))
             }
             _ => Ok(()),
         }

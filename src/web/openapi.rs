@@ -9,7 +9,8 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::access::{Needs, Role};
-use super::ask::{CommandExchanges, CommandPage, CommandStory, DeadLetterGroups};
+use super::answers::CommandStory;
+use super::ask::{CommandExchanges, CommandPage, DeadLetterGroups};
 use super::cancel::Cancelled;
 use super::erase::ErasedCommand;
 use super::live::Health;

@@ -5,7 +5,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::ledger::refusal_note::RefusalNote;
@@ -162,32 +162,54 @@ pub struct Problem {
 }
 
 /// A problem (RFC 9457). Some kinds have more fields.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Problem")]
-pub(super) struct ProblemBody {
+pub struct ProblemBody {
     /// `urn:ferryd:problem:` and the kind of problem.
-    r#type: String,
+    pub r#type: String,
     /// The same in words.
-    title: String,
+    pub title: String,
     /// The HTTP status.
-    status: u16,
+    pub status: u16,
     /// What is wrong with this request, and what to do.
-    detail: String,
+    pub detail: String,
     /// Of `invalid-command`: the code that the event of kind `invalid` would have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    code: Option<String>,
+    pub code: Option<String>,
     /// Of `invalid-command`: everything that is wrong with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    faults: Option<Vec<String>>,
+    pub faults: Option<Vec<String>>,
     /// Of `too-late`: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    pub reason: Option<String>,
     /// Of `unknown-command`: the messages that were refused under the id, some of them where there are many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    refused: Option<Vec<RefusalNote>>,
+    pub refused: Option<Vec<RefusalNote>>,
+    /// Of `catching-up`: the records of the ledger that were read so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
     #[serde(flatten)]
     #[schemars(skip)]
     more: Map<String, Value>,
+}
+
+/// The beginning of the URI of every problem.
+const URI_PREFIX: &str = "urn:ferryd:problem:";
+
+impl ProblemBody {
+    /// The kind of problem; `None` of one that this version does not know.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        let slug = self.r#type.strip_prefix(URI_PREFIX)?;
+        Kind::ALL.into_iter().find(|kind| kind.slug() == slug)
+    }
+
+    /// What is wrong, in words.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let faults = self.faults.iter().flatten();
+        faults.fold(self.detail.clone(), |sentence, fault| format!("{sentence}; {fault}"))
+    }
 }
 
 impl Problem {
@@ -238,7 +260,7 @@ impl IntoResponse for Problem {
         let Self { kind, detail, more, headers } = self;
         let (slug, status, title) = kind.row();
         let body = ProblemBody {
-            r#type: format!("urn:ferryd:problem:{slug}"),
+            r#type: format!("{URI_PREFIX}{slug}"),
             title: title.to_owned(),
             status: status.as_u16(),
             detail,
@@ -246,6 +268,7 @@ impl IntoResponse for Problem {
             faults: None,
             reason: None,
             refused: None,
+            records: None,
             more,
         };
         let media_type = [(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))];

@@ -2,20 +2,20 @@
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::case::Case;
 use crate::domain::command_id::CommandId;
 
 /// A message that was refused under an id, in short.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusalNote {
     /// The id under which it is known: `<id>/refused/<digest>`.
     pub id: CommandId,
     /// When it was refused.
     pub at: Timestamp,
     /// Why, in a word.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Why, for people.
     pub message: String,

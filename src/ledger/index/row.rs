@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::{Case, Ending};
@@ -13,7 +13,7 @@ use crate::domain::name::Name;
 const MAX_MESSAGE: usize = 200;
 
 /// A command in short. What is not known is absent: of a command that was only wished to be cancelled there is no name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "CommandRow")]
 pub struct Row {
     /// Its id.

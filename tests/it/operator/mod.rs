@@ -3,6 +3,7 @@
 
 #[cfg(feature = "failpoints")]
 mod aged;
+mod asking;
 mod bench;
 mod bulk;
 mod buried;

@@ -1,0 +1,148 @@
+//! What can go wrong between the command line and a daemon.
+
+use std::io;
+use std::time::Duration;
+
+use super::super::exit::Exit;
+use crate::web::problem::{Kind, ProblemBody};
+
+/// What to do where no daemon runs.
+const START: &str = "start one with `ferryd run`, or name another with --url; `ferryd dead list --queues` reads dead letters without one";
+
+/// Why a daemon did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// Nobody listens there.
+    #[error("no ferryd answers at {url} ({why}): {START}")]
+    NoDaemon {
+        /// The address.
+        url: String,
+        /// What the system says.
+        why: String,
+    },
+    /// The daemon of this host says nowhere that it listens.
+    #[error("no ferryd runs on this host, or not with this configuration: there is no {path}; {START}")]
+    NotRunning {
+        /// The file in which it would say so.
+        path: String,
+    },
+    /// The file in which the daemon says where it listens can't be read.
+    #[error("{path}: failed to read where ferryd listens ({error}); name its address with --url")]
+    NoAddress {
+        /// The file.
+        path: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The daemon of this host has no API.
+    #[error("`api.enabled` is false, so nobody can ask the ferryd of this host; name another with --url")]
+    Disabled,
+    /// The connection would cross a network without TLS.
+    #[error(
+        "{url} is plain HTTP to another machine: everybody on the way can read and change the token and all answers; write https://, or --allow-plaintext where they may"
+    )]
+    Plaintext {
+        /// The address.
+        url: String,
+    },
+    /// There is no token for a daemon elsewhere.
+    #[error("{url} needs a token in FERRYD_TOKEN: that of this host is sent to no other")]
+    NoToken {
+        /// The address.
+        url: String,
+    },
+    /// The token can't be one.
+    #[error("the token in FERRYD_TOKEN has to be 16 to 512 characters of A-Z a-z 0-9 - . _ ~ + / =")]
+    InvalidToken,
+    /// The way to the daemon can't be set up.
+    #[error("the HTTP API cannot be used ({0})")]
+    Setup(String),
+    /// The connection ended before the answer did.
+    #[error(
+        "the connection to {url} ended before its answer did ({why}); what was asked for may be done all the same: ask again"
+    )]
+    BrokenOff {
+        /// The address.
+        url: String,
+        /// What the system says.
+        why: String,
+    },
+    /// No answer came in time.
+    #[error("{url} did not answer within {} s; what was asked for may be done all the same: ask again", after.as_secs())]
+    NoAnswer {
+        /// The address.
+        url: String,
+        /// For how long was waited.
+        after: Duration,
+    },
+    /// The answer is no problem and no success of ferryd's.
+    #[error("{url} answered with status {status}, and not as ferryd does: is that the address of its API?")]
+    NoFerryd {
+        /// The address.
+        url: String,
+        /// The status.
+        status: u16,
+    },
+    /// The answer is none that this version understands.
+    #[error("the answer of {url} cannot be read ({why}): does a ferryd of another version run there?")]
+    Unreadable {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The daemon does not know the token.
+    #[error("the ferryd at {url} does not know the token {origin}")]
+    UnknownToken {
+        /// The address.
+        url: String,
+        /// Where the token is from.
+        origin: String,
+    },
+    /// The daemon went on reading the ledger for too long.
+    #[error(
+        "ferryd still reads the ledger, {records} records so far, after {} s: see its log, and ask again", after.as_secs()
+    )]
+    CatchingUp {
+        /// How many it has read.
+        records: u64,
+        /// For how long was waited.
+        after: Duration,
+    },
+    /// The daemon says what is wrong.
+    #[error("{}", .0.sentence())]
+    Problem(Box<ProblemBody>),
+}
+
+impl ApiError {
+    /// The code to end with.
+    pub(in crate::cli) fn exit(&self) -> Exit {
+        match self {
+            Self::NoDaemon { .. } | Self::NotRunning { .. } | Self::BrokenOff { .. } => Exit::Unreachable,
+            Self::NoAddress { .. } | Self::Disabled | Self::NoToken { .. } | Self::InvalidToken => Exit::Configuration,
+            Self::Plaintext { .. } => Exit::Usage,
+            Self::NoAnswer { .. } | Self::CatchingUp { .. } => Exit::Timeout,
+            Self::Problem(problem) => match problem.kind() {
+                Some(Kind::BrokerAway) => Exit::Unreachable,
+                Some(Kind::NotConfirmed | Kind::Busy | Kind::CatchingUp) => Exit::Timeout,
+                _ => Exit::Failed,
+            },
+            Self::Setup(_) | Self::NoFerryd { .. } | Self::Unreadable { .. } | Self::UnknownToken { .. } => {
+                Exit::Failed
+            }
+        }
+    }
+
+    /// The problem of this kind, where the daemon told one.
+    pub(in crate::cli) fn into_problem(self, kind: Kind) -> Result<ProblemBody, Self> {
+        match self {
+            Self::Problem(problem) if problem.kind() == Some(kind) => Ok(*problem),
+            other => Err(other),
+        }
+    }
+}
+
+/// The cause of an error that says most.
+pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source()).last().map_or_else(String::new, ToString::to_string)
+}

@@ -1,0 +1,188 @@
+//! The HTTP API of a daemon, as the commands of the command line use it.
+
+mod error;
+mod place;
+mod waiting;
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Certificate, Client, Method, Response, redirect, retry, tls};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+use url::Url;
+
+pub(super) use self::error::ApiError;
+pub(super) use self::place::ApiUrl;
+use self::place::{ApiPlace, Credential};
+use self::waiting::Waiting;
+use super::error::CommandError;
+use crate::web::problem::{MEDIA_TYPE, ProblemBody};
+
+/// How long reaching the daemon may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer may take: longer than the longest search of the daemon.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// The most bytes of an answer.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// How a command reaches the daemon.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct ApiArguments {
+    /// The address of the daemon's HTTP API: https, or http on this machine [default: that of this host's daemon]
+    #[arg(long, value_name = "URL", env = "FERRYD_URL", hide_env_values = true)]
+    url: Option<ApiUrl>,
+    /// Allow `--url` to be http to another machine, although everybody on the way can read and change what is sent
+    #[arg(long, requires = "url")]
+    allow_plaintext: bool,
+}
+
+/// A request to the API.
+#[derive(Debug, Clone)]
+pub(super) struct ApiRequest {
+    method: Method,
+    /// The segments of its path, as they are before they are encoded.
+    path: Vec<String>,
+    query: Vec<(&'static str, String)>,
+    body: Option<Value>,
+    timeout: Duration,
+}
+
+/// A client of the API of one daemon.
+pub(super) struct ApiClient {
+    http: Client,
+    place: ApiPlace,
+    credential: Credential,
+    runtime: Runtime,
+}
+
+impl ApiRequest {
+    fn new<'a>(method: Method, path: impl IntoIterator<Item = &'a str>) -> Self {
+        let path = path.into_iter().map(str::to_owned).collect();
+        Self { method, path, query: Vec::new(), body: None, timeout: TIMEOUT }
+    }
+
+    /// A request to read what is under a path.
+    pub(super) fn get<'a>(path: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    /// The request with one more parameter, where it has a value.
+    #[cfg(test)]
+    pub(super) fn with(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
+        self.query.extend(value.map(|value| (name, value.to_string())));
+        self
+    }
+}
+
+impl ApiClient {
+    /// Finds out where the daemon is, and with which token it is asked; connects to nothing.
+    ///
+    /// # Errors
+    /// There is no such place, no token, or none that may be sent there.
+    pub(super) fn open(arguments: &ApiArguments, config: Option<&Path>) -> Result<Self, CommandError> {
+        let given = place::given_token();
+        let (place, credential) =
+            place::find(arguments.url.as_ref(), arguments.allow_plaintext, given.as_deref(), config)?;
+        let http = client(&place).map_err(|error| ApiError::Setup(error::innermost(&error)))?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)?;
+        Ok(Self { http, place, credential, runtime })
+    }
+
+    /// Sends a request and reads its answer. Where the daemon is still reading the ledger, or has too much to do, it is asked
+    /// again, up to some time.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub(super) fn ask<T: DeserializeOwned>(&self, request: &ApiRequest) -> Result<T, ApiError> {
+        self.runtime.block_on(async {
+            let mut waiting = Waiting::default();
+            loop {
+                match self.send(request).await {
+                    Err(ApiError::Problem(problem)) => waiting.pause(problem).await?,
+                    answered => return answered,
+                }
+            }
+        })
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: &ApiRequest) -> Result<T, ApiError> {
+        let answered = tokio::time::timeout(request.timeout, self.exchange(request)).await;
+        let (status, is_problem, body) = answered
+            .map_err(|_| self.place.too_late(request.timeout))?
+            .map_err(|error| self.place.unreachable(&error))?;
+        if (200..300).contains(&status) {
+            let read = serde_json::from_slice(&body);
+            return read.map_err(|error| self.place.unreadable(&error.to_string()));
+        }
+        let problem = serde_json::from_slice::<ProblemBody>(&body).ok().filter(|_| is_problem);
+        Err(match problem {
+            Some(_) if status == 401 => self.place.unknown_token(&self.credential),
+            Some(problem) => ApiError::Problem(Box::new(problem)),
+            None => self.place.no_ferryd(status),
+        })
+    }
+
+    /// Status, whether the answer is a problem, and body.
+    async fn exchange(&self, request: &ApiRequest) -> Result<(u16, bool, Vec<u8>), reqwest::Error> {
+        let ApiRequest { method, body, .. } = request;
+        let mut token = HeaderValue::try_from(format!("Bearer {}", self.credential.token.expose()))
+            .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
+        token.set_sensitive(true);
+        let mut builder = self.http.request(method.clone(), self.url(request)).header(AUTHORIZATION, token);
+        if let Some(body) = body {
+            builder = builder.header(CONTENT_TYPE, "application/json").body(body.to_string());
+        }
+        let mut response = builder.send().await?;
+        let (status, is_problem) = (response.status().as_u16(), is_problem(&response));
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_ANSWER {
+                break;
+            }
+        }
+        Ok((status, is_problem, body))
+    }
+
+    fn url(&self, request: &ApiRequest) -> Url {
+        let mut url = self.place.url().clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v1").extend(&request.path);
+        }
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
+        url
+    }
+}
+
+fn is_problem(response: &Response) -> bool {
+    let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    media_type.is_some_and(|media_type| media_type.split(';').next() == Some(MEDIA_TYPE))
+}
+
+/// The connections to a daemon: HTTP/1.1, no redirects, no proxy, nothing repeated.
+fn client(place: &ApiPlace) -> Result<Client, reqwest::Error> {
+    // An error means that a provider of cryptography is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = Client::builder()
+        .tls_version_min(tls::Version::TLS_1_2)
+        .http1_only()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .user_agent(concat!("ferryd/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true);
+    // Reading the system's authorities takes longer than most answers.
+    let builder = if place.is_plain() { builder.tls_certs_only(std::iter::empty::<Certificate>()) } else { builder };
+    builder.build()
+}
+
+#[cfg(test)]
+#[path = "api_client_tests.rs"]
+mod tests;

@@ -1,0 +1,176 @@
+//! Where the daemon is, and the token with which it is asked.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use url::Url;
+
+use super::super::error::CommandError;
+use super::error::{ApiError, innermost};
+use crate::config::{Config, Secret, is_bearer_token};
+use crate::domain::loopback::is_loopback_host;
+use crate::web::api_address::ApiAddressFile;
+use crate::web::host_token::HostToken;
+
+/// The variable that holds a token.
+const TOKEN_VARIABLE: &str = "FERRYD_TOKEN";
+
+/// The address of an API, perhaps with the beginning of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) struct ApiUrl(Url);
+
+impl FromStr for ApiUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let no_address = || "is no address: write one such as https://ferryd.example.com".to_owned();
+        let url = Url::parse(text).map_err(|_| no_address())?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return Err(no_address());
+        }
+        let user = !url.username().is_empty() || url.password().is_some();
+        if user || url.query().is_some() || url.fragment().is_some() {
+            return Err("has a user, a query or a fragment: write the beginning that all addresses share".to_owned());
+        }
+        Ok(Self(url))
+    }
+}
+
+/// Where a daemon is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ApiPlace {
+    url: Url,
+    /// True where the daemon of this host is meant because no other was named.
+    is_default: bool,
+}
+
+/// A token, and where it is from.
+#[derive(Debug, Clone)]
+pub(super) struct Credential {
+    pub(super) token: Secret,
+    origin: String,
+}
+
+/// The token that the environment gives.
+pub(super) fn given_token() -> Option<String> {
+    std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty())
+}
+
+/// Finds the daemon and the token. The configuration is read only for what is not given.
+pub(super) fn find(
+    url: Option<&ApiUrl>,
+    allow_plaintext: bool,
+    given: Option<&str>,
+    config: Option<&Path>,
+) -> Result<(ApiPlace, Credential), CommandError> {
+    let place = match url {
+        Some(ApiUrl(url)) => ApiPlace::of(url.clone(), allow_plaintext)?,
+        None => ApiPlace::of_host(&Config::load(config)?)?,
+    };
+    let credential = match given {
+        Some(token) => Credential::of_variable(token)?,
+        None if place.is_host() => Credential::of_host(&Config::load(config)?)?,
+        // Whoever is named by an address must not learn the token of this host.
+        None => return Err(ApiError::NoToken { url: place.url.to_string() }.into()),
+    };
+    Ok((place, credential))
+}
+
+impl Credential {
+    fn of_variable(token: &str) -> Result<Self, ApiError> {
+        if !is_bearer_token(token) {
+            return Err(ApiError::InvalidToken);
+        }
+        Ok(Self { token: token.into(), origin: format!("in {TOKEN_VARIABLE}") })
+    }
+
+    fn of_host(config: &Config) -> Result<Self, CommandError> {
+        let file = config.host_token_file()?;
+        let token = HostToken::load(&file)?;
+        Ok(Self { token: token.token().clone(), origin: format!("in the file {}", file.display()) })
+    }
+}
+
+impl ApiPlace {
+    /// The place that was named.
+    fn of(url: Url, allow_plaintext: bool) -> Result<Self, ApiError> {
+        let place = Self { url, is_default: false };
+        if place.is_plain() && !place.is_host() && !allow_plaintext {
+            return Err(ApiError::Plaintext { url: place.url.to_string() });
+        }
+        Ok(place)
+    }
+
+    /// The place of this host's daemon, as its configuration says, or else the daemon itself.
+    fn of_host(config: &Config) -> Result<Self, CommandError> {
+        if !config.api.enabled {
+            return Err(ApiError::Disabled.into());
+        }
+        let address = match config.api.bind.port() {
+            0 => running(config)?,
+            _ => config.api.bind,
+        };
+        let ip = match address.ip() {
+            IpAddr::V4(all) if all.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(all) if all.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            one => one,
+        };
+        let url = Url::parse(&format!("http://{}", SocketAddr::new(ip, address.port())));
+        let url = url.map_err(|error| ApiError::Setup(error.to_string()))?;
+        Ok(Self { url, is_default: true })
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    pub(super) fn is_plain(&self) -> bool {
+        self.url.scheme() == "http"
+    }
+
+    /// Tells whether only this host can be behind it.
+    fn is_host(&self) -> bool {
+        self.is_default || self.url.host_str().is_some_and(is_loopback_host)
+    }
+
+    fn name(&self) -> String {
+        self.url.as_str().trim_end_matches('/').to_owned()
+    }
+
+    pub(super) fn unreachable(&self, error: &reqwest::Error) -> ApiError {
+        let (url, why) = (self.name(), innermost(error));
+        if error.is_connect() {
+            return ApiError::NoDaemon { url, why };
+        }
+        ApiError::BrokenOff { url, why }
+    }
+
+    pub(super) fn too_late(&self, after: Duration) -> ApiError {
+        ApiError::NoAnswer { url: self.name(), after }
+    }
+
+    pub(super) fn unreadable(&self, why: &str) -> ApiError {
+        ApiError::Unreadable { url: self.name(), why: why.to_owned() }
+    }
+
+    pub(super) fn no_ferryd(&self, status: u16) -> ApiError {
+        ApiError::NoFerryd { url: self.name(), status }
+    }
+
+    pub(super) fn unknown_token(&self, credential: &Credential) -> ApiError {
+        ApiError::UnknownToken { url: self.name(), origin: credential.origin.clone() }
+    }
+}
+
+/// Where the daemon of this host says that it listens.
+fn running(config: &Config) -> Result<SocketAddr, CommandError> {
+    let file = ApiAddressFile::beside(&config.host_token_file()?);
+    let path = file.path().display().to_string();
+    match file.read() {
+        Ok(Some(address)) => Ok(address),
+        Ok(None) => Err(ApiError::NotRunning { path }.into()),
+        Err(error) => Err(ApiError::NoAddress { path, error }.into()),
+    }
+}
