@@ -8,75 +8,103 @@
 //! Nothing else in ferryd does these steps. The words in stars are records in the ledger, and the order is the guarantee:
 //! no call is made before it is on record that it begins, no effect is told before it is on record that it was decided,
 //! and no delivery is acked before every message that follows from it is confirmed by the broker. If the process dies
-//! anywhere, the delivery comes back, and the record says how far it had come. [`memory`] asks the ledger, [`conclude`]
-//! puts decisions down and does what they come to.
+//! anywhere, the delivery comes back, and the record says how far it had come.
+//!
+//! [`Pipeline::carry`] takes the steps one after the other; what each does is in the files of the folder, which are declared
+//! below in the same order:
+//!
+//! | step | files, the first one first | from → to |
+//! |---|---|---|
+//! | read | [`parcel`], [`origin`] | delivery → [`Order`] |
+//! | admit | [`lane`], [`in_flight`] | a place among the calls and in memory |
+//! | ask the ledger | [`memory`] | record → [`NextAction`](crate::domain::ledger::next_action::NextAction) |
+//! | attempt | `attempt`, [`inquire`] | request → answer → [`Outcome`](crate::domain::outcome::Outcome) → [`Decision`] |
+//! | record the decision | `record_decision` | [`Decision`] → record → ruling → next action |
+//! | follow the ruling | [`follow_ruling`] | next action → [`Outgoing`] |
+//! | build the messages | [`outbox`] | decision → effects → messages |
+//! | publish, ack, settle | `publish` | [`Outgoing`] → the broker |
 
-mod acks;
+// Read.
+pub(crate) mod command_check;
+pub mod origin;
+pub mod parcel;
+pub mod publisher_rules;
+
+// Admit.
+pub mod in_flight;
+pub mod lane;
+
+// Ask the ledger.
+pub mod memory;
+
+// Attempt: call, or ask the provider.
+mod attempt;
 mod call_health;
+pub mod inquire;
+pub mod send;
+
+// Record the decision.
+mod record_decision;
+mod refusal;
+
+// Follow the ruling.
+mod conflict;
+pub mod follow_ruling;
+mod give_up;
+
+// Build the messages.
+pub mod event_message;
+pub mod outbox;
+
+// Publish, ack, settle.
+mod acks;
+mod log;
+mod publish;
+mod refused;
+
+// The way of a webhook call.
 pub mod callback;
 mod callback_decision;
-pub mod cancel;
-pub(crate) mod command_check;
-pub mod conclude;
-mod conflict;
-pub mod control;
 mod echoed_values;
-pub mod event_message;
-#[cfg(test)]
-mod exits_tests;
-mod give_up;
-pub mod in_flight;
-pub mod inquire;
-pub mod lane;
-mod log;
 pub mod lookup_limit;
-pub mod memory;
 mod notices;
-pub mod origin;
-pub mod outbox;
-pub mod parcel;
 mod proof;
-pub mod publisher_rules;
-mod refusal;
-mod refused;
-pub mod send;
+
+// What people want, what fits nowhere, and what was left undone.
+pub mod cancel;
+pub mod control;
 pub mod stray;
 pub mod sweep;
 
+#[cfg(test)]
+mod exits_tests;
+
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use lapin::message::Delivery;
-use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
 use self::acks::{ack, requeue};
 use self::command_check::unknown_account;
 use self::in_flight::{Entry, InFlight, Step};
 use self::lane::{CallSlot, Lane, Lanes, NotAdmitted};
-use self::log::{log_verdict, mask_of, mask_of_call};
-use self::memory::{Begun, Memory};
+use self::memory::Memory;
 use self::outbox::{Outbox, Outgoing};
-use self::parcel::{Order, Parcel, Refusal};
+use self::parcel::{Order, Refusal};
 use self::publisher_rules::PublisherRules;
-use self::send::Exchanged;
 use crate::amqp::broker::Broker;
 use crate::amqp::error::BrokerError;
 use crate::amqp::topology::Names;
-use crate::domain::event::Happening;
-use crate::domain::exchange::{Answer, Request};
-use crate::domain::ledger::holder::Next;
 use crate::domain::ledger::record::Reason;
-use crate::domain::lifecycle::{self, Admission, Decision, Kind};
-use crate::domain::outcome::{Failure, Outcome, Verdict};
-use crate::domain::progress::Attempted;
+#[cfg(doc)]
+use crate::domain::lifecycle::Decision;
+use crate::domain::outcome::Failure;
 use crate::domain::retry::Rung;
-use crate::domain::token::NoToken;
 use crate::failpoint::{Failpoint, hit};
 use crate::ledger::exchanges::Exchanges;
-use crate::provider::{Call, Operation, Provider, Remedies};
 
 /// The rung a delivery waits on when its provider is busy.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -189,7 +217,7 @@ impl Pipeline {
         }
         if let Some(next) = self.memory.glance(&order.parcel) {
             let remedies = operation.remedies(order.progress());
-            let mut outgoing = self.instead(&mut order.parcel, remedies, next).await?;
+            let mut outgoing = self.follow_ruling(&mut order.parcel, remedies, None, next).await?;
             outgoing.messages.extend(self.asked_anew(&order.parcel));
             return Ok(outgoing);
         }
@@ -198,193 +226,8 @@ impl Pipeline {
             Some(inquiry) => self.inquire(lane, operation, order, inquiry, slot).await,
         }
     }
-
-    /// Makes the next call of a command, if it may be made, and says what follows.
-    async fn attempt(
-        &self,
-        lane: &Lane,
-        operation: &Operation,
-        order: &mut Order,
-        slot: CallSlot,
-    ) -> Result<Outgoing, BrokerError> {
-        let limits = order.limits(operation);
-        match lifecycle::before_call(order.progress(), &limits, Timestamp::now()) {
-            Admission::Call => {}
-            Admission::Park(rung) => return self.wait(order, rung, Reason::Early).await,
-            Admission::Instead(decision) => return self.follow(lane, order, *decision).await,
-        }
-        hit(Failpoint::Admitted);
-        let request = match Self::request(lane, order) {
-            Ok(request) => request,
-            Err((kind, failure)) => return self.follow(lane, order, Decision::GiveUp(kind, failure)).await,
-        };
-        let money = lane.account.adapter.money(&call_of(order));
-        let start = match self.memory.begin(&mut order.parcel, operation, &request, money).await? {
-            Begun::Yes { unknown, start } => {
-                hit(Failpoint::Begun);
-                if unknown {
-                    // By somebody else, perhaps just now.
-                    order.progress_mut().suspect(Timestamp::now());
-                }
-                start
-            }
-            Begun::No(next) => {
-                let remedies = operation.remedies(order.progress());
-                return self.instead(&mut order.parcel, remedies, next).await;
-            }
-        };
-        if let Some(event) = self.outbox.tell(&order.parcel, Happening::Processing, Timestamp::now()) {
-            self.broker.publish(&event).await?;
-        }
-        // The broker may have taken its time with either.
-        if start.is_late() {
-            self.memory.release(&order.parcel, start).await?;
-            let remedies = operation.remedies(order.progress());
-            return self.instead(&mut order.parcel, remedies, Next::Again).await;
-        }
-        hit(Failpoint::Rendered);
-        let outcome = self.call(lane, operation, order, &request).await;
-        // What follows is between ferryd and its broker; the provider may get the next call.
-        drop(slot);
-        if let Outcome::Unknown(failure) = &outcome {
-            self.tell_mismatch(&order.parcel, failure).await?;
-        }
-        lifecycle::mark(order.progress_mut(), &outcome, Timestamp::now());
-        // By what the answer tells, a lookup may have become possible.
-        let (limits, random) = (order.limits(operation), rand::rng().random());
-        let decision = lifecycle::after_call(outcome, order.progress(), &limits, Timestamp::now(), random);
-        hit(Failpoint::Decided);
-        self.follow(lane, order, decision).await
-    }
-
-    /// Lets a command wait without a call.
-    async fn wait(&self, order: &mut Order, rung: Rung, reason: Reason) -> Result<Outgoing, BrokerError> {
-        if order.progress().inquiry.is_some() {
-            return Ok(self.outbox.park(&order.parcel, rung));
-        }
-        let until = order.command.not_before.filter(|_| reason == Reason::Early);
-        match self.memory.wait(&mut order.parcel, reason, until).await? {
-            None => Ok(self.outbox.park(&order.parcel, rung)),
-            Some(next) => self.instead(&mut order.parcel, Remedies::default(), next).await,
-        }
-    }
-
-    /// Describes the request, under the generation's key, and notes what is about to be sent.
-    fn request(lane: &Lane, order: &mut Order) -> Result<Request, (Kind, Failure)> {
-        let first_sent = order.progress().first_sent.unwrap_or_else(Timestamp::now);
-        if order.progress().digest.is_none() {
-            // What was sent before has the token that it had, or none.
-            order.progress_mut().token = Some(lane.command_token(order, first_sent));
-        }
-        for callback_url in lane.callback_urls(order, first_sent) {
-            order.callback_url = callback_url;
-            let call = call_of(order);
-            let command_token = call.command_token.filter(|token| !token.is_empty());
-            let request = lane.account.adapter.request(&Call { command_token, ..call });
-            let request = request
-                .map_err(|failure| (lifecycle::unfit(order.progress()), failure.masked(&mask_of(lane, order))))?;
-            let digest = request.digest();
-            let progress = order.progress_mut();
-            if progress.key.is_none() || progress.digest.as_ref().is_none_or(|sent| *sent == digest) {
-                if progress.token.as_ref().is_some_and(|token| !request.holds(token)) {
-                    progress.token = Some(String::new());
-                }
-                progress.digest = Some(digest);
-                progress.first_sent = Some(first_sent);
-                return Ok(request);
-            }
-        }
-        let message = "the request would differ from the one already sent under this idempotency key; \
-                       the provider file or the configuration was changed in between";
-        let kind = if order.progress().unknown { Kind::Unresolved } else { Kind::Rejected };
-        Err((kind, Failure::new("request_changed", message)))
-    }
-
-    /// Sends the request, logs every exchange that this took and interprets the answer.
-    async fn call(&self, lane: &Lane, operation: &Operation, order: &mut Order, request: &Request) -> Outcome {
-        let (started, clock) = (Timestamp::now(), Instant::now());
-        let adapter = &lane.account.adapter;
-        let is_refused = |answer: &Answer| match answer {
-            Answer::Reply(_) => adapter.interpret(&call_of(order), answer).verdict() == Verdict::Rejected,
-            _ => true,
-        };
-        let sent = lane.send(request, is_refused).await;
-        let elapsed = clock.elapsed();
-        hit(Failpoint::Answered);
-        let mask = mask_of_call(lane, order, &sent);
-        for exchanged in sent.exchanges() {
-            self.log_exchange(lane, order, exchanged, &mask).await;
-        }
-        let interpret = || {
-            hit(Failpoint::Interpreting);
-            match &sent.last {
-                Ok(Exchanged { answer, .. }) => adapter.interpret(&call_of(order), answer).masked(&mask),
-                Err(NoToken { failure, retry_after }) => Outcome::Transient(failure.clone(), *retry_after),
-            }
-        };
-        // Whatever goes wrong in here goes wrong after sending: nobody knows then whether the provider acted.
-        let outcome = std::panic::catch_unwind(AssertUnwindSafe(interpret)).unwrap_or_else(|_| {
-            Outcome::Unknown(Failure::new("panic", "interpreting the answer failed in ferryd itself; see its log"))
-        });
-        let outcome = if operation.repeatable { outcome.of_read() } else { outcome };
-        lane.health.note(&lane.provider.name, &order.command.account, &outcome);
-        let attempt = order.progress().attempt;
-        order.progress_mut().record(Attempted::new(attempt, started, elapsed, &outcome));
-        outcome
-    }
-
-    /// Turns a decision into what is to be published.
-    async fn follow(&self, lane: &Lane, order: &mut Order, decision: Decision) -> Result<Outgoing, BrokerError> {
-        let verdict = conclude::Verdict::from(decision);
-        log_verdict(&order.parcel, &verdict);
-        let remedies = remedies_of(&lane.provider, &order.parcel);
-        self.conclude(&mut order.parcel, verdict, remedies).await
-    }
-
-    /// Puts down that everything that follows is published, and answers whoever asked for it with `reply_to`: best
-    /// effort, and after the ack.
-    async fn settled(&self, parcel: &Parcel, outgoing: Outgoing) {
-        if let Some(finished) = outgoing.settles {
-            self.memory.settle(&parcel.identity.id, finished);
-        }
-        for reply in &outgoing.replies {
-            self.broker.publish_once(reply).await;
-        }
-    }
-
-    /// Publishes messages one after the other, each confirmed.
-    async fn publish(&self, outgoing: &Outgoing) -> Result<(), BrokerError> {
-        for message in &outgoing.messages {
-            match self.broker.publish_or_refuse(message, &CancellationToken::new()).await {
-                Err(BrokerError::Refused { cause }) => Box::pin(self.refused(message, cause)).await?,
-                published => published?,
-            }
-            hit(Failpoint::PartlyPublished);
-        }
-        Ok(())
-    }
 }
 
 fn panicked() -> Failure {
     Failure::new("panic", "handling the command failed in ferryd itself; see its log")
-}
-
-fn remedies_of(provider: &Provider, parcel: &Parcel) -> Remedies {
-    let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
-    operation.map(|operation| operation.remedies(&parcel.travel.progress)).unwrap_or_default()
-}
-
-/// The call an order is at.
-fn call_of(order: &Order) -> Call<'_> {
-    let progress = order.progress();
-    Call {
-        command: &order.command,
-        key: progress.key.as_ref(),
-        generation: progress.generation,
-        attempt: progress.attempt,
-        provider_reference: progress.provider_reference.as_deref(),
-        callback_url: order.callback_url.as_deref(),
-        command_token: progress.token.as_deref(),
-        in_doubt: progress.unknown,
-    }
 }

@@ -15,6 +15,7 @@ use super::scan::scan;
 use super::{Operator, OperatorError};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
+use crate::domain::ledger::next_action::{NextAction, Role, next_action};
 use crate::domain::ledger::record::{ContentErasure, Fact, Person, Record};
 use crate::domain::ledger::ruling::{Ruling, TooLate};
 use crate::domain::lifecycle::State;
@@ -55,11 +56,11 @@ impl ErasureResult {
         (self.outcome, self.reason) = (ErasureOutcome::Kept, Some(reason));
     }
 
-    fn apply(&mut self, ruling: &Ruling) {
-        match ruling {
-            Ruling::Counts(_) => {}
-            Ruling::Passed => self.outcome = ErasureOutcome::AlreadyErased,
-            Ruling::TooLate(why) => self.keep(advice(&self.id, *why)),
+    fn apply(&mut self, ruling: Ruling) {
+        match next_action(Role::Operator, ruling) {
+            NextAction::Proceed(_) => {}
+            NextAction::Drop => self.outcome = ErasureOutcome::AlreadyErased,
+            NextAction::Refuse(why) => self.keep(advice(&self.id, why)),
             _ => self.keep(format!("something else was decided about it meanwhile; see `ferryd status {}`", self.id)),
         }
     }
@@ -136,10 +137,10 @@ impl<L: ErasureLedger> CommandEraser<'_, L> {
         for chunk in due.chunks_mut(SIDE_BY_SIDE) {
             let records = chunk.iter().map(|result| self.record(&result.id)).collect();
             let rulings = self.ledger.append_records(records).await?;
-            for (result, ruling) in chunk.iter_mut().zip(&rulings) {
+            done += rulings.len();
+            for (result, ruling) in chunk.iter_mut().zip(rulings) {
                 result.apply(ruling);
             }
-            done += rulings.len();
             progress(u64::try_from(done).unwrap_or(u64::MAX));
         }
         Ok(results)

@@ -14,8 +14,8 @@ use crate::amqp::message::{Message, short};
 use crate::domain::command::Command;
 use crate::domain::dead_letter::ReplayRefusal;
 use crate::domain::event::{Event, Happening, Moment};
+use crate::domain::ledger::next_action::{NextAction, Role, next_action};
 use crate::domain::ledger::record::{By, Fact, Finished, Person, Record, Step};
-use crate::domain::ledger::ruling::Ruling;
 use crate::domain::lifecycle::Kind;
 use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
@@ -69,8 +69,9 @@ pub(super) async fn record_resubmission(register: &mut Register, dead: &Dead, by
     let finished = Finished { opening: Some(opening(dead, None)), ..finished };
     let fact = Fact::Finished(Box::new(finished));
     let record = Record { at, command: dead.identity.id.clone(), fact };
-    match register.append(record).await? {
-        (finished, Ruling::Counts(_)) => settle(register, dead, finished).await,
+    let (finished, ruling) = register.append(record).await?;
+    match next_action(Role::Operator, ruling) {
+        NextAction::Proceed(_) => settle(register, dead, finished).await,
         // Somebody has ended it meanwhile, in the same way or another.
         _ => Ok(()),
     }

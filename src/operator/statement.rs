@@ -1,5 +1,5 @@
 //! A person's word on a dead letter, which ends its command: given up for good, or what really became of it. It is put down
-//! in the ledger, where there is one, then its publisher is told, then that is put down, then the dead letter removed. What is
+//! in the ledger, then its publisher is told, then that is put down, then the dead letter removed. What is
 //! put down and not told, because the person was interrupted, is told by a ferryd that runs, or by whoever next decides about
 //! the dead letter.
 
@@ -13,8 +13,9 @@ use super::{Decision, Operator, OperatorError};
 use crate::amqp::headers;
 use crate::amqp::message::{Message, short};
 use crate::domain::event::{Event, Happening, Moment};
+use crate::domain::ledger::next_action::{NextAction, Role, next_action};
 use crate::domain::ledger::record::{By, Fact, Finished, Opening, Person, Record, RecordId, Settled, Step};
-use crate::domain::ledger::ruling::{Ruling, TooLate};
+use crate::domain::ledger::ruling::TooLate;
 use crate::domain::lifecycle::Kind;
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, Success};
@@ -103,24 +104,24 @@ impl LastWord {
             let record = self.record(dead, event.clone(), is_told);
             let Some(register) = &mut self.register else { return self.publish(&event) };
             let (id, ruling) = register.append(record).await?;
-            match ruling {
-                Ruling::Counts(_) if !is_told => return Ok(untold(dead)),
-                Ruling::Unsettled(decided) if !decided.effects.told => return Ok(untold(dead)),
-                Ruling::Counts(_) => {
+            match next_action(Role::Operator, ruling) {
+                NextAction::Proceed(_) if !is_told => return Ok(untold(dead)),
+                NextAction::Publish(decided) if !decided.effects.told => return Ok(untold(dead)),
+                NextAction::Proceed(_) => {
                     hit(Failpoint::Stated);
                     self.told = Some(id);
                     return self.publish(&event);
                 }
                 // Said before by somebody who was interrupted: this, or something else.
-                Ruling::Unsettled(decided) => {
+                NextAction::Publish(decided) => {
                     self.told = Some(decided.by);
                     let stands = &decided.effects.event;
                     let message = end_message(&self.operator, stands)?;
                     let same = stands.data.state == event.data.state && kind_of(stands) == kind_of(&event);
                     return Ok(if same { Verdict::Publish(message) } else { Verdict::CloseWith(message) });
                 }
-                Ruling::Outrun { attempt: least } => attempt = least,
-                Ruling::TooLate(TooLate::Completed | TooLate::Failed) | Ruling::Ended(_) => {
+                NextAction::Renumber { attempt: least } => attempt = least,
+                NextAction::Refuse(TooLate::Completed | TooLate::Failed) | NextAction::Drop => {
                     return Ok(Verdict::Close("the command has ended meanwhile".to_owned()));
                 }
                 _ => {

@@ -9,8 +9,8 @@ use crate::amqp::error::BrokerError;
 use crate::domain::command_id::CommandId;
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::{Event, Happening, Moment, Trace};
+use crate::domain::ledger::next_action::{NextAction, Role, next_action};
 use crate::domain::ledger::record::{By, Fact, Finished, Record};
-use crate::domain::ledger::ruling::Ruling;
 use crate::ledger::Ruled;
 
 /// The decision about a command by a webhook call.
@@ -39,25 +39,24 @@ impl Pipeline {
             let finished = Finished::of_event(case.step, By::Holder, event.clone(), true);
             let record = Record { at: event.time, command: id.clone(), fact: Fact::Finished(Box::new(finished)) };
             let Ruled { id: record, ruling, .. } = self.memory.ledger.append(record).await?;
-            match ruling {
-                Ruling::Counts(granted) => {
+            match next_action(Role::Webhook, ruling) {
+                NextAction::Proceed(granted) => {
                     info!(command.id = id.as_str(), state = event.data.state.as_str(), "ended by a webhook call");
                     let outgoing = self.outbox.announcement(&event, &granted.replies);
                     return Ok(Decided::Yes(Outgoing { settles: Some(record), ..outgoing }));
                 }
-                // Only the holder of the command's message can publish what it carries on.
-                Ruling::Unsettled(decided) if decided.effects.carried.is_none() => {
+                NextAction::Publish(decided) => {
                     let outgoing = self.outbox.announcement(&decided.effects.event, &decided.replies);
                     return Ok(Decided::Yes(Outgoing { settles: Some(decided.by), ..outgoing }));
                 }
-                Ruling::Contradicts(stands) => {
+                NextAction::Contradict(stands) => {
                     let conflict = ConflictEvent::of_answer(&event, &stands);
                     self.record_conflict(&conflict).await?;
                     return Ok(Decided::Yes(self.outbox.contradicted(&conflict)));
                 }
-                Ruling::Outrun { attempt } => least_attempt = attempt,
-                Ruling::Passed => return Ok(Decided::Overtaken),
-                Ruling::Blocked(kind) => {
+                NextAction::Renumber { attempt } => least_attempt = attempt,
+                NextAction::Reread => return Ok(Decided::Overtaken),
+                NextAction::Wait(kind) => {
                     error!(
                         command.id = id.as_str(),
                         kind,

@@ -9,16 +9,18 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::Pipeline;
-use super::conclude::cancelled;
+use super::follow_ruling::cancelled;
 use super::outbox::Outgoing;
 use crate::amqp::error::BrokerError;
 use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::ledger::case::Case;
+use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::next_action::{NextAction, Role, next_action};
 use crate::domain::ledger::record::{By, CancelWished, Fact, Finished, Person, Record, RecordId, Step};
-use crate::domain::ledger::ruling::{Ruling, TooLate};
-use crate::domain::lifecycle::{Kind, State};
+use crate::domain::ledger::ruling::{Decided, TooLate};
+use crate::domain::lifecycle::Kind;
 use crate::ledger::Ruled;
 
 /// What came of a wish to cancel.
@@ -80,13 +82,14 @@ impl Pipeline {
     async fn try_to_cancel(&self, step: Step, event: Event, person: &Person) -> Result<Tried, BrokerError> {
         let id = &event.data.command.id;
         let Ruled { id: record, ruling, .. } = self.memory.ledger.append(end(step, &event, person)).await?;
-        match ruling {
-            Ruling::Counts(granted) => {
-                self.announce(id, record, self.outbox.announcement(&event, &granted.replies)).await?;
-                Ok(Tried::Done(Cancellation::Cancelled))
+        let next = match next_action(Role::Canceller, ruling) {
+            NextAction::Proceed(granted) => {
+                let effects = Effects { event: event.clone(), told: true, carried: None };
+                NextAction::Publish(Box::new(Decided { by: record, effects, replies: granted.replies }))
             }
-            ruling => self.after_refusal(id, ruling, event.data.attempt).await,
-        }
+            next => next,
+        };
+        self.follow_cancel(id, next, event.data.attempt).await
     }
 
     /// Puts down that a command is to be cancelled when it comes.
@@ -94,27 +97,25 @@ impl Pipeline {
         let fact = Fact::CancelWished(CancelWished { person: person.clone() });
         let Ruled { ruling, .. } =
             self.memory.ledger.append(Record { at: Timestamp::now(), command: id.clone(), fact }).await?;
-        match ruling {
-            Ruling::Counts(_) => Ok(Tried::Done(Cancellation::Noted)),
-            ruling => self.after_refusal(id, ruling, 0).await,
+        match next_action(Role::Canceller, ruling) {
+            NextAction::Proceed(_) => Ok(Tried::Done(Cancellation::Noted)),
+            next => self.follow_cancel(id, next, 0).await,
         }
     }
 
-    async fn after_refusal(&self, id: &CommandId, ruling: Ruling, least_attempt: u32) -> Result<Tried, BrokerError> {
-        Ok(Tried::Done(match ruling {
-            Ruling::Unsettled(decided) if is_cancelled(&decided.effects.event) => {
-                let outgoing = self.outbox.announcement(&decided.effects.event, &decided.replies);
-                self.announce(id, decided.by, outgoing).await?;
-                Cancellation::Cancelled
+    /// Does what follows from a cancel, whether it was this one that counts or another before it.
+    async fn follow_cancel(&self, id: &CommandId, next: NextAction, least_attempt: u32) -> Result<Tried, BrokerError> {
+        Ok(match next {
+            NextAction::Publish(decided) => {
+                let Decided { by, effects, replies } = *decided;
+                self.announce(id, by, self.outbox.announcement(&effects.event, &replies)).await?;
+                Tried::Done(Cancellation::Cancelled)
             }
-            Ruling::Ended(event) if is_cancelled(&event) => Cancellation::Cancelled,
-            Ruling::Unsettled(decided) => too_late(&decided.effects.event),
-            Ruling::Ended(event) => too_late(&event),
-            Ruling::TooLate(reason) => Cancellation::TooLate { reason },
-            Ruling::Outrun { attempt } => return Ok(Tried::Again(attempt)),
-            Ruling::Blocked(_) => Cancellation::TooLate { reason: TooLate::Unknown },
-            _ => return Ok(Tried::Again(least_attempt)),
-        }))
+            NextAction::Drop => Tried::Done(Cancellation::Cancelled),
+            NextAction::Refuse(reason) => Tried::Done(Cancellation::TooLate { reason }),
+            NextAction::Renumber { attempt } => Tried::Again(attempt),
+            _ => Tried::Again(least_attempt),
+        })
     }
 
     /// Publishes an end that leaves no message behind, and puts down that it is told.
@@ -149,13 +150,4 @@ fn event(case: &Case, identity: Identity, person: &Person, least_attempt: u32) -
     let moment = Moment { generation, attempt, at: Timestamp::now() };
     let happening = Happening::Failed(Kind::Cancelled, cancelled(person));
     Event::new(identity, moment, happening, Trace::default())
-}
-
-fn is_cancelled(event: &Event) -> bool {
-    event.data.error.as_ref().and_then(|error| error.kind) == Some(Kind::Cancelled)
-}
-
-fn too_late(event: &Event) -> Cancellation {
-    let reason = if event.data.state == State::Completed { TooLate::Completed } else { TooLate::Failed };
-    Cancellation::TooLate { reason }
 }

@@ -9,8 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::conclude::Verdict;
-use super::log::log_verdict;
+use super::log::log_decision;
 use super::outbox::Outbox;
 use super::parcel::tests::{at, parcel};
 use crate::amqp::topology::Names;
@@ -212,15 +211,10 @@ fn exits_of_answer(site: &HostileSite, reply: Reply) -> Vec<String> {
         poll: None,
         lookup: None,
     };
-    let verdict = Verdict::from(lifecycle::after_call(outcome, progress, &limits, at(0), 0.5));
-    exits.push(logged(|| log_verdict(&parcel, &verdict)));
+    let decision = lifecycle::after_call(outcome, progress, &limits, at(0), 0.5);
+    exits.push(logged(|| log_decision(&parcel, &decision)));
     let outbox = Outbox::new(Names::new("ferry".parse().unwrap()), State::ALL, "host".to_owned());
-    let effects = match verdict {
-        Verdict::End(happening) => outbox.ending(&parcel, 1, happening, None, at(0)),
-        Verdict::Wait(accepted) => outbox.waiting(&parcel, 1, *accepted, at(0)),
-        Verdict::Inquire(inquiry, failure) => outbox.inquiry(&parcel, inquiry, failure, at(0)),
-        Verdict::Retry { rung, due, failure } => outbox.retry(&parcel, rung, due, failure, at(0)),
-    };
+    let effects = outbox.effects(&parcel, 1, decision, None, at(0));
     let asked = Asked { reply_to: "answers".to_owned(), correlation_id: None };
     let outgoing = outbox.outgoing(&parcel, &effects, &[asked]);
     for message in outgoing.messages.iter().chain(&outgoing.replies) {

@@ -2,14 +2,13 @@
 
 use lapin::Acker;
 
-use super::conclude::Verdict;
+use super::attempt::remedies_of;
 use super::lane::{Lane, Lanes};
-use super::log::log_ending;
+use super::log::log_decision;
 use super::outbox::Outgoing;
 use super::parcel::{Order, Parcel, Refusal};
-use super::{Pipeline, ack, panicked, remedies_of};
+use super::{Pipeline, ack, panicked};
 use crate::amqp::error::BrokerError;
-use crate::domain::event::Happening;
 use crate::domain::lifecycle::{self, Decision, Kind};
 use crate::provider::Remedies;
 use crate::redact::UnmaskedValue;
@@ -40,16 +39,16 @@ impl Pipeline {
             kind = lifecycle::unfit(&parcel.travel.progress);
         }
         // It may quote what was published.
-        let happening = Happening::Failed(kind, UnmaskedValue::new(failure).masked(&lanes.mask()));
-        log_ending(&parcel, &happening);
+        let decision = Decision::GiveUp(kind, UnmaskedValue::new(failure).masked(&lanes.mask()));
+        log_decision(&parcel, &decision);
         // It can't be asked about either: whatever it is, it is no valid command.
         let remedies = Remedies { lookup: None, ..remedies_of(&lanes.provider, &parcel) };
-        self.give_up(parcel, happening, remedies, acker).await;
+        self.give_up(parcel, decision, remedies, acker).await;
     }
 
     /// Ends a message as it is.
-    pub(super) async fn give_up(&self, mut parcel: Parcel, happening: Happening, remedies: Remedies, acker: Acker) {
-        let outgoing = self.conclude(&mut parcel, Verdict::End(happening), remedies).await;
+    pub(super) async fn give_up(&self, mut parcel: Parcel, decision: Decision, remedies: Remedies, acker: Acker) {
+        let outgoing = self.conclude(&mut parcel, decision, remedies).await;
         let Some(outgoing) = self.or_unrecorded(&parcel, outgoing) else { return };
         if self.publish(&outgoing).await.is_ok() {
             ack([acker]).await;

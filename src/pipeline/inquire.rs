@@ -11,11 +11,12 @@ use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use super::Pipeline;
+use super::attempt::call_of;
 use super::lane::{CallSlot, Lane};
 use super::log::{mask_of, mask_of_call};
 use super::outbox::Outgoing;
 use super::parcel::{Order, Parcel};
-use super::{Pipeline, call_of};
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::Message;
 use crate::domain::command::Command;

@@ -3,15 +3,13 @@
 use tracing::{debug, error, info, warn};
 
 use super::Pipeline;
-use super::conclude::Verdict;
 use super::lane::{Lane, Lanes};
 use super::parcel::{Order, Parcel};
 use super::send::{Exchanged, Sent};
 use crate::amqp::callback::Callback;
 use crate::domain::callback_token::{PARAMETER, token_in};
-use crate::domain::event::Happening;
 use crate::domain::inquiry::{Accepted, Inquiry, Purpose};
-use crate::domain::lifecycle::Kind;
+use crate::domain::lifecycle::{Decision, Kind, State};
 use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 use crate::domain::token::bearer_token;
@@ -74,13 +72,17 @@ pub(super) fn mask_of_notices(lanes: &Lanes, Callback { account, call, .. }: &Ca
 }
 
 /// Tells the log what was decided about a command, where it does not merely try again.
-pub(super) fn log_verdict(parcel: &Parcel, verdict: &Verdict) {
+pub(super) fn log_decision(parcel: &Parcel, decision: &Decision) {
     let command = parcel.identity.id.as_str();
     let provider = parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str());
     let attempt = parcel.travel.progress.attempt;
-    match verdict {
-        Verdict::End(happening) => log_ending(parcel, happening),
-        Verdict::Wait(accepted) => {
+    match decision {
+        Decision::Complete(_) => {
+            let state = State::Completed.as_str();
+            info!(command.id = command, provider, attempt, state, "command ended");
+        }
+        Decision::GiveUp(kind, failure) => log_failure(parcel, *kind, failure),
+        Decision::Wait(accepted) => {
             let Accepted { deadline, inquiry, first, .. } = accepted.as_ref();
             let (deadline, next) = (deadline.to_string(), inquiry.due.to_string());
             if *first {
@@ -92,29 +94,25 @@ pub(super) fn log_verdict(parcel: &Parcel, verdict: &Verdict) {
                 );
             }
         }
-        Verdict::Inquire(Inquiry { purpose: Purpose::Lookup, due, tried: 0, .. }, failure) => {
+        Decision::Inquire(Inquiry { purpose: Purpose::Lookup, due, tried: 0, .. }, failure) => {
             let reason = failure.as_ref().map_or("", |failure| &failure.message);
             let due = due.to_string();
             warn!(command.id = command, provider, attempt, due, reason, "a call may have acted; asking the provider");
         }
-        Verdict::Inquire(Inquiry { purpose, number, due, .. }, failure) => {
+        Decision::Inquire(Inquiry { purpose, number, due, .. }, failure) => {
             let reason = failure.as_ref().map_or("", |failure| &failure.message);
             let (purpose, due) = (purpose.as_str(), due.to_string());
             debug!(command.id = command, provider, attempt, purpose, number, due, reason, "asking the provider again");
         }
-        Verdict::Retry { .. } => {}
+        Decision::Retry { .. } => {}
     }
 }
 
-/// Tells the log how a command ended.
-pub(super) fn log_ending(parcel: &Parcel, happening: &Happening) {
+/// Tells the log that a command failed.
+fn log_failure(parcel: &Parcel, kind: Kind, failure: &Failure) {
     let command = parcel.identity.id.as_str();
     let provider = parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str());
     let attempt = parcel.travel.progress.attempt;
-    let Happening::Failed(kind, failure) = happening else {
-        let state = happening.state().as_str();
-        return info!(command.id = command, provider, attempt, state, "command ended");
-    };
     let operation = parcel.identity.operation.as_ref().map(Name::as_str);
     let Failure { code, message: reason, http_status, .. } = failure;
     let (is_urgent, kind) = (matches!(kind, Kind::Poison | Kind::Unresolved), kind.as_str());

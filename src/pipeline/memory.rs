@@ -12,11 +12,10 @@ use crate::amqp::error::BrokerError;
 use crate::domain::command_id::CommandId;
 use crate::domain::exchange::Request;
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::holder::{Held, Next, after_take_over, next};
+use crate::domain::ledger::next_action::{HeldMessage, HolderIntent, NextAction, Role, next_action};
 use crate::domain::ledger::record::{
     Asked, Fact, Guard, Opened, Reason, Record, RecordId, Released, Settled, Started, TakenOver,
 };
-use crate::domain::ledger::ruling::Ruling;
 use crate::domain::money::MoneyAmount;
 use crate::ledger::{Health, Ledger, Ruled};
 use crate::provider::Operation;
@@ -41,7 +40,7 @@ pub enum Begun {
         start: Start,
     },
     /// It may not; this is to be done instead.
-    No(Next),
+    No(NextAction),
 }
 
 /// A start that is on record. What was checked before it holds for a while: a call that is begun later might still run when
@@ -128,14 +127,14 @@ impl Memory {
     /// What is to be done with a message for which nothing is left to begin, as far as can be told without asking: it is
     /// a copy, or its command has ended.
     #[must_use]
-    pub fn glance(&self, parcel: &Parcel) -> Option<Next> {
+    pub fn glance(&self, parcel: &Parcel) -> Option<NextAction> {
         let case = self.case(&parcel.identity.id)?;
         if parcel.travel.progress.is_looked_up() && case.is_unresolved() {
             // A person wants to know; only an answer takes the place of what is on record.
             return None;
         }
         let ruling = case.glance(parcel.fresh.then(|| parcel.opening()), parcel.step())?;
-        Some(next(held(parcel), Guard::Harmless, ruling))
+        Some(next_action(waiter(parcel), ruling))
     }
 
     /// Puts down that a message is going to wait without a call, so that what comes back is known. Says what is to be
@@ -148,15 +147,15 @@ impl Memory {
         parcel: &mut Parcel,
         reason: Reason,
         until: Option<Timestamp>,
-    ) -> Result<Option<Next>, BrokerError> {
+    ) -> Result<Option<NextAction>, BrokerError> {
         let (fresh, recorded) = (parcel.fresh, parcel.travel.recorded);
         let opening = parcel.opening().clone();
         let opened = Opened { opening, step: parcel.step(), fresh, recorded, reason, until, by: None };
         let Ruled { ruling, .. } = self.ledger.append(record(parcel, Fact::Opened(Box::new(opened)))).await?;
         parcel.travel.recorded = true;
-        Ok(match ruling {
-            Ruling::Counts(_) => None,
-            ruling => Some(next(held(parcel), Guard::Harmless, ruling)),
+        Ok(match next_action(waiter(parcel), ruling) {
+            NextAction::Proceed(_) => None,
+            instead => Some(instead),
         })
     }
 
@@ -191,10 +190,10 @@ impl Memory {
         };
         let Ruled { id, ruling, age } = self.ledger.append(record(parcel, Fact::Started(Box::new(started)))).await?;
         parcel.travel.recorded = true;
-        match next(held(parcel), guard, ruling) {
-            Next::Call { unknown } => {
+        match next_action(Role::Holder(held(parcel), HolderIntent::Begin(guard)), ruling) {
+            NextAction::Proceed(granted) => {
                 let latest = Instant::now() + (self.slack / 2).saturating_sub(age);
-                Ok(Begun::Yes { unknown, start: Start { by: id, latest } })
+                Ok(Begun::Yes { unknown: granted.unknown, start: Start { by: id, latest } })
             }
             instead => Ok(Begun::No(instead)),
         }
@@ -212,19 +211,19 @@ impl Memory {
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
-    pub async fn take_over(&self, parcel: &Parcel, claim: RecordId) -> Result<Next, BrokerError> {
+    pub async fn take_over(&self, parcel: &Parcel, claim: RecordId) -> Result<NextAction, BrokerError> {
         let Ruled { ruling, .. } = self.ledger.append(record(parcel, Fact::TakenOver(TakenOver { claim }))).await?;
-        Ok(after_take_over(held(parcel), ruling))
+        Ok(next_action(Role::Holder(held(parcel), HolderIntent::TakeOver), ruling))
     }
 
     /// Puts down that somebody waits for the end of a command that another message carries; says how it ended, if it has.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
-    pub async fn ask(&self, parcel: &Parcel, asked: Asked) -> Result<Option<Next>, BrokerError> {
+    pub async fn ask(&self, parcel: &Parcel, asked: Asked) -> Result<Option<NextAction>, BrokerError> {
         let Ruled { ruling, .. } = self.ledger.append(record(parcel, Fact::Asked(asked))).await?;
-        Ok(match ruling {
-            Ruling::Ended(event) => Some(Next::Answer(event)),
+        Ok(match next_action(waiter(parcel), ruling) {
+            NextAction::Answer(event) => Some(NextAction::Answer(event)),
             _ => None,
         })
     }
@@ -241,8 +240,14 @@ pub(super) fn record(parcel: &Parcel, fact: Fact) -> Record {
     Record { at: Timestamp::now(), command: parcel.identity.id.clone(), fact }
 }
 
-pub(super) fn held(parcel: &Parcel) -> Held {
-    Held { fresh: parcel.fresh, waited_out: parcel.travel.waited_out }
+pub(super) fn held(parcel: &Parcel) -> HeldMessage {
+    let (is_fresh, is_unproven) = (parcel.fresh, parcel.source.is_unproven());
+    HeldMessage { is_fresh, is_unproven, waited_out: parcel.travel.waited_out }
+}
+
+/// The holder of a message who only has it wait.
+fn waiter(parcel: &Parcel) -> Role {
+    Role::Holder(held(parcel), HolderIntent::Begin(Guard::Harmless))
 }
 
 /// What keeps a call of an operation from acting twice; a claim holds for `ttl`.

@@ -19,7 +19,7 @@ use crate::domain::inquiry::{Accepted, Inquiry, Purpose};
 use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
 use crate::domain::ledger::record::{Asked, Kept, RecordId};
 use crate::domain::ledger::ruling::Decided;
-use crate::domain::lifecycle::{Kind, State};
+use crate::domain::lifecycle::{Decision, Kind, State};
 use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 use crate::domain::received::ReceivedEvent;
@@ -82,29 +82,34 @@ impl Outbox {
         told.then(|| self.event(&happened(parcel, parcel.travel.progress.attempt, happening, now)))
     }
 
-    /// What follows from an ending: the event, and the dead letter where the kind leaves one. The event tells of `attempt`.
+    /// What follows from a decision about a message: the event, which tells of `attempt`, and the message itself sent on. That is a
+    /// dead letter, where the kind of failure leaves one, or a continuation.
     #[must_use]
-    pub fn ending(
+    pub fn effects(
         &self,
         parcel: &Parcel,
         attempt: u32,
-        happening: Happening,
+        decision: Decision,
         idempotency: Option<Idempotency>,
         now: Timestamp,
     ) -> Effects {
-        let carried = match &happening {
-            Happening::Failed(kind, failure) if kind.dead_letters() => {
-                Some(self.dead_letter(parcel, *kind, failure.clone(), idempotency, now))
+        let (happening, carried) = match decision {
+            Decision::Wait(accepted) => return self.waiting(parcel, attempt, *accepted, now),
+            Decision::Inquire(inquiry, failure) => return self.inquiry(parcel, inquiry, failure, now),
+            Decision::Retry { rung, due, failure } => return self.retry(parcel, rung, due, failure, now),
+            Decision::Complete(success) => (Happening::Completed(success), None),
+            Decision::GiveUp(kind, failure) => {
+                let letter = || self.dead_letter(parcel, kind, failure.clone(), idempotency, now);
+                let carried = kind.dead_letters().then(letter);
+                (Happening::Failed(kind, failure), carried)
             }
-            _ => None,
         };
         let told = self.states.contains(&happening.state());
         Effects { event: happened(parcel, attempt, happening, now), told, carried }
     }
 
     /// What follows from a retry: the continuation on its rung, and the `pending` event of the next attempt.
-    #[must_use]
-    pub fn retry(&self, parcel: &Parcel, rung: Rung, due: Timestamp, failure: Failure, now: Timestamp) -> Effects {
+    fn retry(&self, parcel: &Parcel, rung: Rung, due: Timestamp, failure: Failure, now: Timestamp) -> Effects {
         let mut travel = parcel.travel.clone();
         travel.progress.attempt += 1;
         travel.waited_out = None;
@@ -118,8 +123,7 @@ impl Outbox {
 
     /// The effects of an acceptance: the event, where nothing has told of it before, and the continuation that asks the
     /// provider how far it is.
-    #[must_use]
-    pub fn waiting(&self, parcel: &Parcel, attempt: u32, accepted: Accepted, now: Timestamp) -> Effects {
+    fn waiting(&self, parcel: &Parcel, attempt: u32, accepted: Accepted, now: Timestamp) -> Effects {
         let Accepted { success, party, deadline, inquiry, first } = accepted;
         let mut travel = parcel.travel.clone();
         travel.progress.deadline = Some(deadline);
@@ -134,8 +138,7 @@ impl Outbox {
     }
 
     /// What follows from asking the provider later: the continuation that does.
-    #[must_use]
-    pub fn inquiry(&self, parcel: &Parcel, inquiry: Inquiry, failure: Option<Failure>, now: Timestamp) -> Effects {
+    fn inquiry(&self, parcel: &Parcel, inquiry: Inquiry, failure: Option<Failure>, now: Timestamp) -> Effects {
         let mut travel = parcel.travel.clone();
         if inquiry.purpose == Purpose::Lookup {
             travel.progress.unknown_since.get_or_insert(now);

@@ -23,9 +23,15 @@ fn an_acceptance_is_told_and_goes_on_to_the_first_poll_with_its_deadline() {
     let success = Success { provider_reference: Some("pi_1".to_owned()), ..Success::default() };
     let inquiry = question(Purpose::Poll, 100);
     let accepted = Accepted { success, party: Party::Provider, deadline: at(3_600), inquiry, first: true };
-    let again = outbox.waiting(&parcel, 1, Accepted { first: false, ..accepted.clone() }, at(0));
+    let again = outbox.effects(
+        &parcel,
+        1,
+        Decision::Wait(Box::new(Accepted { first: false, ..accepted.clone() })),
+        None,
+        at(0),
+    );
     assert!(!again.told, "it is told once");
-    let effects = outbox.waiting(&parcel, 1, accepted, at(0));
+    let effects = outbox.effects(&parcel, 1, Decision::Wait(Box::new(accepted)), None, at(0));
     assert_eq!((&again.carried, &again.event), (&effects.carried, &effects.event));
     assert_eq!((effects.told, effects.deadline()), (true, Some(at(3_600))));
     assert_eq!(effects.event.data.next_attempt_at, Some(at(100)));
@@ -42,7 +48,7 @@ fn an_acceptance_is_told_and_goes_on_to_the_first_poll_with_its_deadline() {
 fn a_question_that_brings_nothing_is_told_to_nobody_even_where_all_states_are() {
     let (outbox, parcel) = (outbox(), parcel(Some(question(Purpose::Poll, 0))));
     for purpose in [Purpose::Poll, Purpose::Lookup] {
-        let effects = outbox.inquiry(&parcel, question(purpose, 45), None, at(0));
+        let effects = outbox.effects(&parcel, 1, Decision::Inquire(question(purpose, 45), None), None, at(0));
         assert!(!effects.told);
         let outgoing = outbox.outgoing(&parcel, &effects, &[]);
         let [next] = &outgoing.messages[..] else { panic!("{outgoing:?}") };
@@ -56,7 +62,7 @@ fn a_lookup_says_since_when_a_call_is_in_doubt() {
     let mut parcel = parcel(None);
     for (since, expected) in [(Some(at(-60)), at(-60)), (None, at(0))] {
         parcel.travel.progress.unknown_since = since;
-        let effects = outbox().inquiry(&parcel, question(Purpose::Lookup, 45), None, at(0));
+        let effects = outbox().effects(&parcel, 1, Decision::Inquire(question(Purpose::Lookup, 45), None), None, at(0));
         let next = outbox().outgoing(&parcel, &effects, &[]).messages.remove(0);
         assert_eq!(travel(&next).progress.unknown_since, Some(expected));
     }
@@ -65,7 +71,8 @@ fn a_lookup_says_since_when_a_call_is_in_doubt() {
 #[test]
 fn a_retry_after_a_lookup_is_up_for_a_call() {
     let parcel = parcel(Some(question(Purpose::Lookup, 0)));
-    let effects = outbox().retry(&parcel, Rung::SHORTEST, at(1), Failure::new("absent", "none"), at(0));
+    let decision = Decision::Retry { rung: Rung::SHORTEST, due: at(1), failure: Failure::new("absent", "none") };
+    let effects = outbox().effects(&parcel, 1, decision, None, at(0));
     assert_eq!(effects.deadline(), None);
     let next = outbox().outgoing(&parcel, &effects, &[]).messages.remove(1);
     let progress = travel(&next).progress;
@@ -77,7 +84,7 @@ fn an_end_that_was_left_unpublished_is_published_as_it_would_have_been() {
     let (outbox, parcel) = (outbox(), parcel(None));
     let by = RecordId { writer: uuid::Uuid::nil(), number: 7 };
     let replies = vec![Asked { reply_to: "answers".to_owned(), correlation_id: None }];
-    let effects = outbox.ending(&parcel, 1, Happening::Completed(Success::default()), None, at(0));
+    let effects = outbox.effects(&parcel, 1, Decision::Complete(Success::default()), None, at(0));
     let decided = Decided { by, effects: effects.clone(), replies };
     let published = outbox.recovered(&decided);
     assert_eq!(published.messages, outbox.outgoing(&parcel, &effects, &[]).messages);

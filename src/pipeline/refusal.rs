@@ -2,21 +2,22 @@
 //! that neither a mistake nor another publisher keeps the command of that id from being carried out. Each is ruled on under an
 //! id of its own, which no publisher can write.
 
+use jiff::Timestamp;
 use lapin::types::ShortString;
 
 use super::Pipeline;
-use super::conclude::{Verdict, finished};
 use super::conflict::of_content;
-use super::memory::{Memory, record};
+use super::memory::{Memory, held, record};
 use super::outbox::Outgoing;
 use super::parcel::Parcel;
+use super::record_decision::finished;
 use crate::amqp::error::BrokerError;
-use crate::domain::event::Happening;
 use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::next_action::{HolderIntent, NextAction, Role, next_action};
 use crate::domain::ledger::record::Fact;
-use crate::domain::ledger::ruling::Ruling;
-use crate::domain::lifecycle::Kind;
+use crate::domain::lifecycle::{Decision, Kind};
 use crate::domain::name::Name;
+use crate::failpoint::{Failpoint, hit};
 use crate::ledger::Ruled;
 use crate::provider::Remedies;
 
@@ -33,8 +34,8 @@ pub(super) enum IdHolder {
 
 /// Tells whether a decision refuses a message: it is its publisher's, nothing of it was begun, and it is no valid command. One
 /// whose handling fails in ferryd itself may be valid, and is not refused: its end keeps its copies from being called.
-pub(super) fn is_refusal(parcel: &Parcel, verdict: &Verdict) -> bool {
-    let is_invalid = matches!(verdict, Verdict::End(Happening::Failed(Kind::Invalid, _)));
+pub(super) fn is_refusal(parcel: &Parcel, decision: &Decision) -> bool {
+    let is_invalid = matches!(decision, Decision::GiveUp(Kind::Invalid, _));
     is_invalid && parcel.fresh && !parcel.travel.progress.is_doubtful()
 }
 
@@ -66,19 +67,20 @@ impl Pipeline {
     pub(super) async fn refuse_known_id(
         &self,
         parcel: &mut Parcel,
-        verdict: &Verdict,
+        decision: Decision,
         remedies: Remedies,
     ) -> Result<Outgoing, BrokerError> {
         let conflict = of_content(parcel);
         parcel.take_refused_id();
         self.record_conflict(&conflict).await?;
         let attempt = parcel.travel.progress.attempt;
-        let effects = Effects { told: false, ..self.effects(parcel, verdict, attempt, remedies) };
+        let effects = self.outbox.effects(parcel, attempt, decision, remedies.idempotency, Timestamp::now());
+        let effects = Effects { told: false, ..effects };
         let fact = Fact::Finished(Box::new(finished(parcel, false, None, effects.clone())));
         let Ruled { id, ruling, .. } = self.memory.ledger.append(record(parcel, fact)).await?;
-        let kept = match ruling {
-            Ruling::Counts(_) => Some((id, effects)),
-            Ruling::Unsettled(decided) => Some((decided.by, decided.effects)),
+        let kept = match next_action(Role::Holder(held(parcel), HolderIntent::Decide), ruling) {
+            NextAction::Proceed(_) => Some((id, effects)),
+            NextAction::Publish(decided) => Some((decided.by, decided.effects)),
             // It is kept already.
             _ => None,
         };
@@ -87,6 +89,7 @@ impl Pipeline {
             outgoing.messages.splice(0..0, self.outbox.outgoing(parcel, &effects, &[]).messages);
             outgoing.settles = Some(decided_by);
         }
+        hit(Failpoint::Concluded);
         Ok(outgoing)
     }
 }

@@ -3,15 +3,13 @@
 use super::Pipeline;
 use jiff::Timestamp;
 
-use super::conclude::Verdict;
-use super::log::log_ending;
+use super::log::log_decision;
 use super::outbox::Outgoing;
 use super::parcel::Parcel;
 use crate::amqp::error::BrokerError;
 use crate::amqp::failure::CloseCause;
 use crate::amqp::message::Message;
-use crate::domain::event::Happening;
-use crate::domain::lifecycle::Kind;
+use crate::domain::lifecycle::{Decision, Kind};
 use crate::domain::outcome::Failure;
 use crate::provider::Remedies;
 
@@ -27,9 +25,9 @@ impl Pipeline {
         };
         let kind = if parcel.travel.progress.is_doubtful() { Kind::Unresolved } else { Kind::Unavailable };
         let text = format!("the broker refuses the message that would carry it on: {}", cause.reason);
-        let happening = Happening::Failed(kind, Failure::new("refused_by_broker", text));
-        log_ending(&parcel, &happening);
-        let outgoing = self.conclude(&mut parcel, Verdict::End(happening), Remedies::default()).await?;
+        let decision = Decision::GiveUp(kind, Failure::new("refused_by_broker", text));
+        log_decision(&parcel, &decision);
+        let outgoing = self.conclude(&mut parcel, decision, Remedies::default()).await?;
         for message in &outgoing.messages {
             self.broker.publish(message).await?;
         }
@@ -48,10 +46,10 @@ impl Pipeline {
         let text = format!("the broker refuses the record of what was done about it: {}", cause.reason);
         // Nothing of a message that was refused was begun.
         let kind = if parcel.identity.id.is_refused() { Kind::Invalid } else { Kind::Unresolved };
-        let happening = Happening::Failed(kind, Failure::new("record_refused", text));
-        log_ending(parcel, &happening);
+        let decision = Decision::GiveUp(kind, Failure::new("record_refused", text));
+        log_decision(parcel, &decision);
         let attempt = parcel.travel.progress.attempt;
-        let effects = self.outbox.ending(parcel, attempt, happening, None, Timestamp::now());
+        let effects = self.outbox.effects(parcel, attempt, decision, None, Timestamp::now());
         Some(self.outbox.outgoing(parcel, &effects, &[]))
     }
 }

@@ -12,15 +12,14 @@ use lapin::message::Delivery;
 use tracing::{error, warn};
 
 use super::acks::ack;
-use super::log::log_ending;
+use super::log::log_decision;
 use super::origin::ProgressSource;
 use super::outbox::Outgoing;
 use super::parcel::Parcel;
 use super::{Pipeline, origin};
 use crate::amqp::{callback, headers};
 use crate::domain::command::ANY;
-use crate::domain::event::Happening;
-use crate::domain::lifecycle::{self, Kind};
+use crate::domain::lifecycle::{self, Decision, Kind};
 use crate::domain::name::{Name, excerpt};
 use crate::domain::outcome::Failure;
 use crate::domain::progress::Progress;
@@ -209,9 +208,9 @@ impl Strays {
     }
 
     async fn end(&self, delivery: &Delivery, parcel: Parcel, kind: Kind, failure: Failure, remedies: Remedies) {
-        let happening = Happening::Failed(kind, failure);
-        log_ending(&parcel, &happening);
-        self.pipeline.give_up(parcel, happening, remedies, delivery.acker.clone()).await;
+        let decision = Decision::GiveUp(kind, failure);
+        log_decision(&parcel, &decision);
+        self.pipeline.give_up(parcel, decision, remedies, delivery.acker.clone()).await;
     }
 
     async fn finish(&self, delivery: &Delivery, outgoing: Outgoing) {

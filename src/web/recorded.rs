@@ -21,6 +21,7 @@ use crate::domain::command::ANY;
 use crate::domain::command_id::CommandId;
 use crate::domain::event::Event;
 use crate::domain::ledger::case::Case;
+use crate::domain::ledger::next_action::{NextAction, Role, next_action};
 use crate::domain::ledger::record::{Fact, Opened, Opening, Person, Reason, Record, Step};
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::name::Name;
@@ -112,22 +113,12 @@ impl Recorded {
 
 /// What a command is that was put down; `None` where it is to be published.
 pub(super) fn follow(ruling: Ruling) -> Option<Submitted> {
-    match ruling {
-        // A cancelled one is ended by whoever takes it from the queue.
-        Ruling::Counts(_) | Ruling::Cancelled(_) => None,
-        Ruling::OtherContent => Some(Submitted::OtherContent),
-        Ruling::Ended(event) => Some(Submitted::Ended(event)),
-        Ruling::Unsettled(decided) if decided.effects.event.data.state.is_terminal() => {
-            Some(Submitted::Ended(Box::new(decided.effects.event)))
-        }
-        Ruling::Blocked(kind) => Some(Submitted::Blocked(kind)),
-        Ruling::Claimed { .. }
-        | Ruling::Unsettled(_)
-        | Ruling::Unknown
-        | Ruling::Passed
-        | Ruling::Contradicts(_)
-        | Ruling::Outrun { .. }
-        | Ruling::TooLate(_) => Some(Submitted::UnderWay),
+    match next_action(Role::Submitter, ruling) {
+        NextAction::Proceed(_) => None,
+        NextAction::Conflict => Some(Submitted::OtherContent),
+        NextAction::Answer(event) => Some(Submitted::Ended(event)),
+        NextAction::Wait(kind) => Some(Submitted::Blocked(kind)),
+        _ => Some(Submitted::UnderWay),
     }
 }
 

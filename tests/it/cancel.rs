@@ -15,7 +15,7 @@ use ferryd::domain::ledger::record::{By, CancelWished, Fact, Finished, Person, R
 use ferryd::domain::ledger::ruling::Ruling;
 use ferryd::domain::lifecycle::Kind;
 use ferryd::operator::register::Register;
-use ferryd::pipeline::conclude::cancelled;
+use ferryd::pipeline::follow_ruling::cancelled;
 
 use crate::harness::broker::persistent;
 use crate::harness::wait::eventually;

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use crate::inquiry::{inquiry_of, short_inquiry};
 use crate::ledger::{
-    By, Carried, Effects, Errand, Failed, Finish, Guard, Id, Ledger, Plan, Rec, Said, Start, Step, Told, View, What,
-    is_fresh,
+    By, Carried, Effects, Errand, Failed, Finish, Guard, Held, Id, Ledger, Part, Plan, Rec, Said, Start, Step, Told,
+    View, What, is_fresh,
 };
 use crate::refusal::REFUSED;
 use crate::stray::Way;
@@ -210,32 +210,34 @@ impl Turn<'_> {
         let said = self.ledger.said(ruling);
         match record {
             Rec::Opened { .. } if matches!(said, Said::Counts { .. }) => self.forward(None),
-            Rec::Opened { .. } | Rec::Started(_) => self.follow(id, ruling, Some(self.setup.guard)),
+            Rec::Opened { .. } | Rec::Started(_) => self.follow(id, ruling, Part::Begins(self.setup.guard)),
             Rec::Released(_) => self.again(),
-            Rec::TakenOver(_) => self.follow(id, ruling, None),
-            Rec::Finished(finish) => self.after_finish(id, finish, said),
-            Rec::CancelWished if said == Said::Passed => {
-                self.decide_beside(By::Canceller, What::Failed(Failed::Cancelled));
-            }
+            Rec::TakenOver(_) => self.follow(id, ruling, Part::TakesOver),
+            Rec::Finished(finish) => self.after_finish(id, finish, ruling),
+            Rec::CancelWished => match self.ledger.plan(ruling, Part::Canceller, Held::default()) {
+                Plan::Reread => self.decide_beside(By::Canceller, What::Failed(Failed::Cancelled)),
+                Plan::Publish(by, effects) => self.publish(Some(by), effects),
+                _ => self.goes(At::Ack { by: None }),
+            },
             Rec::Replayed { from, unknown, key, .. } => self.after_replay(from, unknown, key, said),
             Rec::Asked => match said {
                 Said::Ended(event) => self.goes(At::Event { by: None, effects: bare(event) }),
                 _ => self.goes(At::Ack { by: None }),
             },
             Rec::Refused => self.after_refusal(said),
-            Rec::CancelWished | Rec::Settled(_) | Rec::Erased => self.goes(At::Ack { by: None }),
+            Rec::Settled(_) | Rec::Erased => self.goes(At::Ack { by: None }),
         }
     }
 
     /// Does what the protocol says about a held message.
-    fn follow(&mut self, id: Id, ruling: u16, guard: Option<Guard>) {
+    fn follow(&mut self, id: Id, ruling: u16, part: Part) {
         let Parcel { step, recorded, waited_out, .. } = self.parcel();
-        let fresh = is_fresh(recorded, step);
-        match self.ledger.plan(ruling, fresh, waited_out, guard) {
-            Plan::Call { .. } if self.me().late => self.send(Rec::Released(id)),
-            Plan::Call { unknown } => self.call(id, unknown),
-            Plan::Unknown if self.setup.mistake == Some(Mistake::CallsAfterUnknown) => self.call(id, true),
-            Plan::Unknown => self.doubt(false),
+        let held = Held { fresh: is_fresh(recorded, step), unproven: false, waited_out };
+        match self.ledger.plan(ruling, part, held) {
+            Plan::Proceed { .. } if self.me().late => self.send(Rec::Released(id)),
+            Plan::Proceed { unknown } => self.call(id, unknown),
+            Plan::Doubt if self.setup.mistake == Some(Mistake::CallsAfterUnknown) => self.call(id, true),
+            Plan::Doubt => self.doubt(false),
             Plan::WaitOut(claim) => self.forward(Some(claim)),
             Plan::TakeOver(claim) => self.send(Rec::TakenOver(claim)),
             Plan::Publish(by, effects) => self.publish(Some(by), effects),
@@ -244,6 +246,7 @@ impl Turn<'_> {
             Plan::Again => self.again(),
             Plan::Drop | Plan::Conflict => self.goes(At::Ack { by: None }),
             Plan::Cancel => self.give_up(Failed::Cancelled, false, false),
+            other => panic!("nothing is decided yet: {other:?}"),
         }
     }
 
@@ -272,38 +275,38 @@ impl Turn<'_> {
         self.send(Rec::Opened { step, content, recorded });
     }
 
-    fn after_finish(&mut self, id: Id, finish: Finish, said: Said) {
+    fn after_finish(&mut self, id: Id, finish: Finish, ruling: u16) {
         let command = matches!(self.held(), Some(Kind::Command { .. }));
         let strays = self.me().message.is_some_and(|message| message.way != Way::Lane);
         let is_placed = self.me().placed.is_some() && self.setup.mistake != Some(Mistake::TakesPoisonForFresh);
-        match said {
-            Said::Counts { .. } => self.publish(Some(id), finish.effects),
-            Said::Outrun(attempt) => {
+        let part = match finish.by {
+            By::Holder if command => Part::Decides,
+            By::Holder => Part::Webhook,
+            By::Canceller => Part::Canceller,
+            By::Operator => Part::Operator,
+        };
+        let fresh = is_fresh(finish.recorded, finish.step);
+        match self.ledger.plan(ruling, part, Held { fresh, unproven: is_placed, waited_out: None }) {
+            Plan::Proceed { .. } => self.publish(Some(id), finish.effects),
+            Plan::Renumber(attempt) => {
                 let mut again = finish;
                 again.effects.event.step.attempt = attempt;
                 self.send(Rec::Finished(again));
             }
-            Said::Unsettled(by, effects) if command => self.publish(Some(by), effects),
-            Said::Unknown if command && strays => self.give_up(Failed::Unresolved, false, true),
-            Said::Unknown if command => self.doubt(finish.called),
-            Said::Cancelled if command => self.give_up(Failed::Cancelled, false, false),
-            Said::Ended(event) if command && is_fresh(finish.recorded, finish.step) => self.publish(None, bare(event)),
-            Said::Unsettled(by, effects)
-                if finish.by == By::Canceller && effects.event.what == finish.effects.event.what =>
-            {
-                self.publish(Some(by), effects);
-            }
-            Said::Unsettled(by, effects) if finish.by != By::Canceller && effects.carried == Carried::Nothing => {
-                self.publish(Some(by), effects);
-            }
-            Said::Passed if finish.by == By::Canceller => self.send(Rec::CancelWished),
-            // It is awaited elsewhere by now.
-            Said::Passed if is_placed => self.locate(),
-            // It was sent again meanwhile: the answer is about the generation there is now.
-            Said::Passed if !command && finish.by == By::Holder => {
-                self.decide_beside(By::Holder, finish.effects.event.what);
-            }
-            _ => self.goes(At::Ack { by: None }),
+            Plan::Publish(by, effects) => self.publish(Some(by), effects),
+            Plan::Answer(event) => self.publish(None, bare(event)),
+            Plan::Doubt if strays => self.give_up(Failed::Unresolved, false, true),
+            Plan::Doubt => self.doubt(finish.called),
+            Plan::Cancel => self.give_up(Failed::Cancelled, false, false),
+            // It was not known when this began, or is awaited elsewhere by now, or was sent again meanwhile: the answer is about
+            // the generation there is now.
+            Plan::Reread => match part {
+                Part::Canceller => self.send(Rec::CancelWished),
+                Part::Webhook => self.decide_beside(By::Holder, finish.effects.event.what),
+                _ => self.locate(),
+            },
+            Plan::Conflict | Plan::Contradict | Plan::Refuse | Plan::Drop => self.goes(At::Ack { by: None }),
+            other => panic!("a step that is decided is not begun: {other:?}"),
         }
     }
 

@@ -11,7 +11,7 @@ use ferryd::domain::event::{Event, Happening, Moment, Trace};
 use ferryd::domain::key::IdempotencyKey;
 use ferryd::domain::ledger::case::{Case, Phase};
 use ferryd::domain::ledger::effects::{self, HeaderValue};
-use ferryd::domain::ledger::holder::{Held, Next, after_take_over, next};
+use ferryd::domain::ledger::next_action::{HeldMessage, HolderIntent, NextAction, Role, next_action};
 use ferryd::domain::ledger::record as real;
 use ferryd::domain::ledger::ruling::{Decided, Ruling};
 use ferryd::domain::lifecycle::{Kind, State};
@@ -184,7 +184,7 @@ pub enum Rec {
     Erased,
 }
 
-/// A ruling, as far as it is not left to [`next`].
+/// A ruling, as far as it is not left to [`next_action`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
     Counts { unknown: bool },
@@ -203,17 +203,40 @@ pub enum Said {
 /// What to do next, in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
-    Call { unknown: bool },
-    Unknown,
+    Proceed { unknown: bool },
+    Doubt,
     WaitOut(Id),
     TakeOver(Id),
     Publish(Id, Effects),
     Answer(Told),
     Ask,
     Again,
-    Drop,
+    Renumber(u8),
+    Reread,
     Conflict,
+    Contradict,
     Cancel,
+    Refuse,
+    Drop,
+}
+
+/// Who acts on a ruling, in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    Begins(Guard),
+    TakesOver,
+    Decides,
+    Webhook,
+    Canceller,
+    Operator,
+}
+
+/// A held message, as far as it decides about the next action.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Held {
+    pub fresh: bool,
+    pub unproven: bool,
+    pub waited_out: Option<Id>,
 }
 
 /// What the model looks at of a case.
@@ -245,7 +268,7 @@ pub struct Ledger {
     said: Vec<Said>,
     ruled: HashMap<String, u16>,
     memory: HashMap<(u16, Id, Rec), (u16, u16)>,
-    plans: HashMap<(u16, bool, Option<Id>, Option<Guard>), Plan>,
+    plans: HashMap<(u16, Part, Held), Plan>,
     /// A fault put in on purpose: the highest number told is forgotten.
     forgets_told: bool,
     /// Another: an erasure takes out the whole command.
@@ -301,16 +324,21 @@ impl Ledger {
         result
     }
 
-    /// What the holder of a message does with the ruling of its start; of its taking over, where there is no guard.
-    pub fn plan(&mut self, ruling: u16, fresh: bool, waited_out: Option<Id>, guard: Option<Guard>) -> Plan {
+    /// What whoever appended a record does with its ruling.
+    pub fn plan(&mut self, ruling: u16, part: Part, held: Held) -> Plan {
         let rulings = &self.rulings;
-        *self.plans.entry((ruling, fresh, waited_out, guard)).or_insert_with(|| {
-            let held = Held { fresh, waited_out: waited_out.map(record_id) };
-            let ruling = rulings[usize::from(ruling)].clone();
-            plan(match guard {
-                Some(guard) => next(held, guard.real(), ruling),
-                None => after_take_over(held, ruling),
-            })
+        *self.plans.entry((ruling, part, held)).or_insert_with(|| {
+            let Held { fresh: is_fresh, unproven: is_unproven, waited_out } = held;
+            let held = HeldMessage { is_fresh, is_unproven, waited_out: waited_out.map(record_id) };
+            let role = match part {
+                Part::Begins(guard) => Role::Holder(held, HolderIntent::Begin(guard.real())),
+                Part::TakesOver => Role::Holder(held, HolderIntent::TakeOver),
+                Part::Decides => Role::Holder(held, HolderIntent::Decide),
+                Part::Webhook => Role::Webhook,
+                Part::Canceller => Role::Canceller,
+                Part::Operator => Role::Operator,
+            };
+            plan(next_action(role, rulings[usize::from(ruling)].clone()))
         })
     }
 
@@ -397,22 +425,26 @@ fn said(ruling: &Ruling) -> Said {
     }
 }
 
-fn plan(next: Next) -> Plan {
+fn plan(next: NextAction) -> Plan {
     match next {
-        Next::Call { unknown } => Plan::Call { unknown },
-        Next::Unknown => Plan::Unknown,
-        Next::WaitOut { claim, .. } => Plan::WaitOut(short_id(claim)),
-        Next::TakeOver(claim) => Plan::TakeOver(short_id(claim)),
-        Next::Publish(decided) => {
+        NextAction::Proceed(granted) => Plan::Proceed { unknown: granted.unknown },
+        NextAction::Doubt => Plan::Doubt,
+        NextAction::Renumber { attempt } => Plan::Renumber(u8::try_from(attempt).unwrap()),
+        NextAction::Reread => Plan::Reread,
+        NextAction::Contradict(_) => Plan::Contradict,
+        NextAction::Refuse(_) => Plan::Refuse,
+        NextAction::WaitOut { claim, .. } => Plan::WaitOut(short_id(claim)),
+        NextAction::TakeOver(claim) => Plan::TakeOver(short_id(claim)),
+        NextAction::Publish(decided) => {
             let (by, effects) = short_decided(&decided);
             Plan::Publish(by, effects)
         }
-        Next::Answer(event) => Plan::Answer(short_event(&event)),
-        Next::Ask => Plan::Ask,
-        Next::Again => Plan::Again,
-        Next::Drop => Plan::Drop,
-        Next::Conflict => Plan::Conflict,
-        Next::Cancel(_) => Plan::Cancel,
-        Next::Wait(kind) => panic!("nothing is blocked here: {kind}"),
+        NextAction::Answer(event) => Plan::Answer(short_event(&event)),
+        NextAction::Ask => Plan::Ask,
+        NextAction::Again => Plan::Again,
+        NextAction::Drop => Plan::Drop,
+        NextAction::Conflict => Plan::Conflict,
+        NextAction::Cancel(_) => Plan::Cancel,
+        NextAction::Wait(kind) => panic!("nothing is blocked here: {kind}"),
     }
 }

@@ -4,8 +4,8 @@
 //! somebody did or wants to do, and its place in the list decides what it comes to. [`Case::rule`](case::Case::rule) is that
 //! decision: it goes through the records of one command in their order and gives each a [`Ruling`](ruling::Ruling). It
 //! looks at nothing else, no clock and no instance, so every instance that reads the list comes to the same rulings.
-//! Whoever appended a record reads it back, and does what the ruling says; [`holder`] is that step, for a message of a
-//! command.
+//! Whoever appended a record reads it back, and does what the ruling says; [`next_action`](next_action::next_action) says
+//! what that is, for each role.
 //!
 //! So every race has one winner without anybody asking anybody: a claim is the first `started` of a step, the end of a
 //! command its first definite `finished`. `docs/LEDGER.md` describes the records, `tests` here check the protocol over all
@@ -17,8 +17,8 @@ pub mod case;
 pub mod effects;
 pub mod erasure;
 mod finish;
-pub mod holder;
 mod line;
+pub mod next_action;
 pub mod opening;
 pub mod prompt;
 pub mod record;

@@ -1,0 +1,167 @@
+//! Does what the ruling of a record says about the message in hand: builds what is published before it is acked.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{error, info};
+
+use super::Pipeline;
+use super::conflict::of_content;
+use super::log::log_decision;
+use super::outbox::Outgoing;
+use super::parcel::Parcel;
+use crate::amqp::error::BrokerError;
+use crate::domain::conflict::ConflictEvent;
+use crate::domain::event::Event;
+use crate::domain::inquiry::doubtful;
+use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::next_action::NextAction;
+use crate::domain::ledger::record::{Person, Reason};
+use crate::domain::ledger::ruling::Decided;
+use crate::domain::lifecycle::{Decision, Kind};
+use crate::domain::money::AMOUNT_MISMATCH;
+use crate::domain::outcome::Failure;
+use crate::domain::retry::Rung;
+use crate::provider::Remedies;
+
+/// How long a message waits for a version of ferryd that understands what the ledger holds about its command.
+const FOREIGN_WAIT: Duration = Duration::from_mins(5);
+
+/// What follows for a command of which it turned out that nobody knows whether it acted.
+fn in_doubt(parcel: &mut Parcel, remedies: Remedies) -> Decision {
+    let (progress, now) = (&mut parcel.travel.progress, Timestamp::now());
+    // Also where an earlier call was in doubt already: this one is later.
+    progress.suspect(now);
+    doubtful(unanswered(), progress, remedies.lookup, now)
+}
+
+/// Why nobody knows what became of a call.
+pub(super) fn unanswered() -> Failure {
+    let text = "a call was begun, and whoever made it never said what came of it; the provider may have acted";
+    Failure::new("unanswered", text)
+}
+
+/// Why a command was cancelled.
+#[must_use]
+pub fn cancelled(person: &Person) -> Failure {
+    Failure::new("cancelled", format!("cancelled {person}"))
+}
+
+impl Pipeline {
+    /// Does what a ruling says about a message. `decided` is what would have followed from the decision that was ruled on, if it
+    /// was one.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`]: nothing may be told; the message comes back.
+    pub(super) async fn follow_ruling(
+        &self,
+        parcel: &mut Parcel,
+        remedies: Remedies,
+        mut decided: Option<Effects>,
+        mut next: NextAction,
+    ) -> Result<Outgoing, BrokerError> {
+        loop {
+            next = match next {
+                // Never a call from here: whoever may make one has been told so.
+                NextAction::Doubt | NextAction::Proceed(_) => {
+                    let decision = in_doubt(parcel, remedies);
+                    log_decision(parcel, &decision);
+                    let (effects, next) = self.record_decision(parcel, decision, remedies).await?;
+                    decided = Some(effects);
+                    next
+                }
+                NextAction::Cancel(person) => {
+                    let decision = Decision::GiveUp(Kind::Cancelled, cancelled(&person));
+                    let (effects, next) = self.record_decision(parcel, decision, remedies).await?;
+                    decided = Some(effects);
+                    next
+                }
+                NextAction::TakeOver(claim) => self.memory.take_over(parcel, claim).await?,
+                NextAction::WaitOut { claim, ttl_ms } => {
+                    if let Some(asked) = self.outbox.asker(parcel).filter(|_| parcel.fresh) {
+                        self.memory.ask(parcel, asked).await?;
+                    }
+                    parcel.travel.waited_out = Some(claim);
+                    parcel.travel.recorded = true;
+                    return Ok(self.outbox.park(parcel, Rung::at_least(Duration::from_millis(ttl_ms))));
+                }
+                NextAction::Again => match self.memory.wait(parcel, Reason::Busy, None).await? {
+                    None => return Ok(self.outbox.park(parcel, Rung::SHORTEST)),
+                    Some(instead) => instead,
+                },
+                NextAction::Ask => match self.outbox.asker(parcel) {
+                    None => return Ok(dropped(parcel)),
+                    Some(asked) => match self.memory.ask(parcel, asked).await? {
+                        None => return Ok(Outgoing::default()),
+                        Some(instead) => instead,
+                    },
+                },
+                NextAction::Publish(decided) => return Ok(self.on_record(parcel, &decided)),
+                NextAction::Answer(event) => return Ok(self.outbox.answer(parcel, &event)),
+                NextAction::Conflict => return self.other_content(parcel, decided.as_ref()).await,
+                NextAction::Contradict(stands) => return self.contradiction(parcel, decided.as_ref(), &stands).await,
+                NextAction::Wait(kind) => return Ok(self.foreign(parcel, &kind)),
+                NextAction::Renumber { .. } | NextAction::Reread | NextAction::Refuse(_) | NextAction::Drop => {
+                    return Ok(dropped(parcel));
+                }
+            }
+        }
+    }
+
+    /// What was decided, now or before, and is not known to be published.
+    fn on_record(&self, parcel: &Parcel, decided: &Decided) -> Outgoing {
+        let Decided { by, effects, replies } = decided;
+        Outgoing { settles: Some(*by), ..self.outbox.outgoing(parcel, effects, replies) }
+    }
+
+    /// A message that is no valid command is kept for an operator even under an id that is another's.
+    async fn other_content(&self, parcel: &Parcel, decided: Option<&Effects>) -> Result<Outgoing, BrokerError> {
+        let conflict = of_content(parcel);
+        self.record_conflict(&conflict).await?;
+        let told = self.outbox.conflict(parcel, &conflict);
+        let carried = decided.and_then(|effects| effects.carried.as_ref());
+        let kept = carried.map(|carried| self.outbox.carried(parcel, carried));
+        Ok(Outgoing { messages: kept.into_iter().chain(told.messages).collect(), ..told })
+    }
+
+    async fn contradiction(
+        &self,
+        parcel: &Parcel,
+        answer: Option<&Effects>,
+        stands: &Event,
+    ) -> Result<Outgoing, BrokerError> {
+        let Some(Effects { event: answer, .. }) = answer else { return Ok(dropped(parcel)) };
+        let conflict = ConflictEvent::of_answer(answer, stands);
+        self.record_conflict(&conflict).await?;
+        Ok(Outgoing { replies: Vec::new(), ..self.outbox.conflict(parcel, &conflict) })
+    }
+
+    /// Tells of an answer that states another amount than was asked for. Nothing ends by it.
+    pub(super) async fn tell_mismatch(&self, parcel: &Parcel, failure: &Failure) -> Result<(), BrokerError> {
+        if failure.code.as_deref() != Some(AMOUNT_MISMATCH) {
+            return Ok(());
+        }
+        let (identity, generation) = (parcel.identity.clone(), parcel.travel.progress.generation);
+        let conflict = ConflictEvent::of_amount(identity, generation, failure, parcel.trace.clone(), Timestamp::now());
+        self.record_conflict(&conflict).await?;
+        self.publish(&self.outbox.contradicted(&conflict)).await
+    }
+
+    fn foreign(&self, parcel: &mut Parcel, kind: &str) -> Outgoing {
+        parcel.travel.recorded = true;
+        error!(
+            command.id = parcel.identity.id.as_str(),
+            kind,
+            "the ledger holds a record about this command that this version of ferryd does not understand; the command \
+             waits for a later version"
+        );
+        self.outbox.park(parcel, Rung::at_least(FOREIGN_WAIT))
+    }
+}
+
+/// What follows from a copy whose step is over: nothing, which is said, so that nobody looks for it in vain.
+fn dropped(parcel: &Parcel) -> Outgoing {
+    let attempt = parcel.travel.progress.attempt;
+    info!(command.id = parcel.identity.id.as_str(), attempt, "dropped a copy: its step is over");
+    Outgoing::default()
+}

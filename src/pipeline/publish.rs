@@ -1,0 +1,34 @@
+//! Publishes what follows from a message before it is acked, and records after the ack that it is published.
+
+use tokio_util::sync::CancellationToken;
+
+use super::Pipeline;
+use super::outbox::Outgoing;
+use super::parcel::Parcel;
+use crate::amqp::error::BrokerError;
+use crate::failpoint::{Failpoint, hit};
+
+impl Pipeline {
+    /// Publishes messages one after the other, each confirmed.
+    pub(super) async fn publish(&self, outgoing: &Outgoing) -> Result<(), BrokerError> {
+        for message in &outgoing.messages {
+            match self.broker.publish_or_refuse(message, &CancellationToken::new()).await {
+                Err(BrokerError::Refused { cause }) => Box::pin(self.refused(message, cause)).await?,
+                published => published?,
+            }
+            hit(Failpoint::PartlyPublished);
+        }
+        Ok(())
+    }
+
+    /// Puts down that everything that follows is published, and answers whoever asked for it with `reply_to`: best
+    /// effort, and after the ack.
+    pub(super) async fn settled(&self, parcel: &Parcel, outgoing: Outgoing) {
+        if let Some(finished) = outgoing.settles {
+            self.memory.settle(&parcel.identity.id, finished);
+        }
+        for reply in &outgoing.replies {
+            self.broker.publish_once(reply).await;
+        }
+    }
+}

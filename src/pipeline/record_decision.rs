@@ -1,0 +1,126 @@
+//! Records a decision about a message: the record says what follows, its place in the ledger whether that counts.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lapin::types::ShortString;
+
+use super::Pipeline;
+use super::memory::{held, record};
+use super::outbox::Outgoing;
+use super::parcel::Parcel;
+use super::refusal::{IdHolder, is_refusal};
+use crate::amqp::error::BrokerError;
+use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::next_action::{HolderIntent, NextAction, Role, next_action};
+use crate::domain::ledger::record::{By, Fact, Finished, Kept, MadeQuery};
+use crate::domain::ledger::ruling::Decided;
+use crate::domain::lifecycle::Decision;
+use crate::domain::progress::Attempted;
+use crate::failpoint::{Failpoint, hit};
+use crate::ledger::Ruled;
+use crate::provider::Remedies;
+
+/// The wait of a message whose command has gone on since the ledger was asked where it is.
+const LOCATE_PAUSE: Duration = Duration::from_millis(50);
+
+impl Pipeline {
+    /// Records a decision about a message, and makes what follows from it.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`]: nothing may be told; the message comes back.
+    pub(super) async fn conclude(
+        &self,
+        parcel: &mut Parcel,
+        decision: Decision,
+        remedies: Remedies,
+    ) -> Result<Outgoing, BrokerError> {
+        if is_refusal(parcel, &decision) {
+            match self.memory.find_id_holder(parcel).await? {
+                IdHolder::Nobody => parcel.take_refused_id(),
+                IdHolder::SameCommand => {}
+                IdHolder::OtherCommand => return self.refuse_known_id(parcel, decision, remedies).await,
+            }
+        }
+        let (effects, next) = self.record_decision(parcel, decision, remedies).await?;
+        self.follow_ruling(parcel, remedies, Some(effects), next).await
+    }
+
+    /// Records a decision about a message. Returns what would follow from it, and what is to be done.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`].
+    pub(super) async fn record_decision(
+        &self,
+        parcel: &mut Parcel,
+        decision: Decision,
+        remedies: Remedies,
+    ) -> Result<(Effects, NextAction), BrokerError> {
+        let mut attempt = parcel.travel.progress.attempt;
+        loop {
+            parcel.travel.recorded = true;
+            let effects =
+                self.outbox.effects(parcel, attempt, decision.clone(), remedies.idempotency, Timestamp::now());
+            let known = self.memory.case(&parcel.identity.id).is_some_and(|case| case.opening.is_some());
+            let kept = remedies.lookup.and_then(|_| kept(parcel, &decision));
+            let finished = finished(parcel, known, kept, effects.clone());
+            let finished = record(parcel, Fact::Finished(Box::new(finished)));
+            let Ruled { id, ruling, .. } = self.memory.ledger.append(finished).await?;
+            let next = match next_action(Role::Holder(held(parcel), HolderIntent::Decide), ruling) {
+                NextAction::Renumber { attempt: least } => {
+                    attempt = least;
+                    continue;
+                }
+                NextAction::Reread => {
+                    // The command went on meanwhile, and its message is awaited elsewhere. That is known by now, unless the
+                    // index can't be read.
+                    tokio::time::sleep(LOCATE_PAUSE).await;
+                    self.memory.locate(parcel);
+                    attempt = parcel.travel.progress.attempt;
+                    continue;
+                }
+                NextAction::Proceed(granted) => {
+                    let decided = Decided { by: id, effects: effects.clone(), replies: granted.replies };
+                    NextAction::Publish(Box::new(decided))
+                }
+                next => next,
+            };
+            hit(Failpoint::Concluded);
+            return Ok((effects, next));
+        }
+    }
+}
+
+/// The message of a command that begins to wait, so that it can be looked up before its time.
+fn kept(parcel: &Parcel, decision: &Decision) -> Option<Box<Kept>> {
+    let waits = matches!(decision, Decision::Wait(_) | Decision::Inquire(..));
+    (waits && parcel.travel.progress.inquiry.is_none()).then(|| {
+        let text = |property: &Option<ShortString>| property.as_ref().map(ToString::to_string);
+        Box::new(Kept {
+            body: String::from_utf8_lossy(&parcel.body).into_owned(),
+            message_id: text(parcel.properties.message_id()),
+            correlation_id: text(parcel.properties.correlation_id()),
+        })
+    })
+}
+
+pub(super) fn finished(parcel: &Parcel, known: bool, kept: Option<Box<Kept>>, effects: Effects) -> Finished {
+    let progress = &parcel.travel.progress;
+    let called = |call: &&Attempted| progress.inquiry.is_none() && call.attempt == progress.attempt;
+    let call = progress.history.last().filter(called).cloned();
+    // Once a call was made, its start has told which command it is.
+    let told = known && (call.is_some() || !parcel.fresh);
+    Finished {
+        step: parcel.step(),
+        opening: (!told).then(|| parcel.opening().clone()),
+        fresh: parcel.fresh,
+        call,
+        unknown: progress.unknown,
+        // A lookup is only made where a call may have acted.
+        absent: progress.is_looked_up() && !progress.unknown,
+        kept,
+        query: progress.inquiry.map(|inquiry| MadeQuery { purpose: inquiry.purpose, early: inquiry.planned.is_some() }),
+        by: By::Holder,
+        effects,
+    }
+}
