@@ -112,10 +112,11 @@ colour = "red"
 uri = "amqp://ferry:hunter2@[::1]:5672/%2f"
 heartbeat = "ten"
 max_unconfirmed = 70000
+heartbeet = "5s"
 pasword = "hunter2"
 
 [providers]
-max_in_flight = "many"
+max_in_flight = 0
 max_bytes_in_flight = "64 megs"
 
 [retry]
@@ -150,9 +151,7 @@ ca_file = "ca.pem"
 client_cert_file = "cert.pem"
 heartbeat = "1500ms"
 connect_timeout = "0s"
-max_unconfirmed = 0
 [providers]
-max_in_flight = 0
 max_bytes_in_flight = "4KiB"
 [retry]
 schedule = ["5s", "13h", "10ms"]
@@ -210,14 +209,19 @@ fn a_secret_in_the_wrong_place_is_not_quoted() {
 #[test]
 fn a_missing_secret_is_named() {
     let faults = faults("[amqp]\nuri = '${env:NO_SUCH}'", &[]);
-    assert_eq!(faults, [format!("{PATH}:2: amqp.uri: needs the environment variable NO_SUCH: set it")]);
+    assert_eq!(
+        faults,
+        [format!(
+            "{PATH}:2: amqp.uri: the environment variable NO_SUCH is not set; set it, or write `${{file:/run/secrets/…}}`"
+        )]
+    );
 }
 
 #[test]
 fn what_is_no_toml_is_told_with_its_line() {
     let faults = faults("prefix = 'a'\n[amqp]\nuri = hunter2\n", &[]);
     assert_eq!(faults.len(), 1);
-    assert!(faults[0].starts_with(&format!("{PATH}:3: is no TOML: ")), "{}", faults[0]);
+    assert!(faults[0].starts_with(&format!("{PATH}:3: not TOML: ")), "{}", faults[0]);
     assert!(!faults[0].contains("hunter2"), "{}", faults[0]);
 }
 

@@ -18,6 +18,7 @@
 //! | [`keyed_limiter`] | how often something may happen for each of many keys |
 //! | [`ledger`] | what is known of every command: the index over the stream |
 //! | [`web`] | the HTTP API beside the queue, and where providers call back |
+//! | [`settings`] | files in TOML: values, faults with their lines, secrets that stand elsewhere |
 //! | [`serve`] | accepting connections, TLS, limits, drain |
 //! | [`daemon`] | from a configuration to running lanes, and back down |
 //! | [`operator`] | publishing, following, and dead letters, for people |
@@ -50,6 +51,7 @@ pub mod regular_file;
 pub mod sandbox;
 pub mod schema;
 pub mod serve;
+pub mod settings;
 pub mod telemetry;
 pub mod transport;
 pub mod web;

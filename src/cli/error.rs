@@ -11,7 +11,7 @@ use crate::config::human::format_duration;
 use crate::domain::command_id::CommandId;
 use crate::operator::OperatorError;
 use crate::operator::queues::NamesError;
-use crate::provider::FileError;
+use crate::settings::diagnostic::Diagnostic;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -133,9 +133,9 @@ fn listed(ids: &[CommandId]) -> String {
     ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
 }
 
-impl From<Vec<FileError>> for CommandError {
-    fn from(faults: Vec<FileError>) -> Self {
-        Self::Providers(faults.iter().map(FileError::to_string).collect())
+impl From<Vec<Diagnostic>> for CommandError {
+    fn from(faults: Vec<Diagnostic>) -> Self {
+        Self::Providers(faults.iter().map(Diagnostic::to_string).collect())
     }
 }
 

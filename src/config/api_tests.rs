@@ -60,11 +60,11 @@ fn tokens_of_the_api_can_not_be_guessed_and_have_names_of_their_own() {
         (token("A", good), Some("api.tokens[0].name")),
         (
             token("a", good).replace("read", "write"),
-            Some("api.tokens[0].role: is no role: write read, operate or erase"),
+            Some("api.tokens[0].role: `write` is not known; write one of `read`, `operate`, `erase`"),
         ),
         (token("a", good) + &token("a", "fedcba9876543210"), Some("api.tokens[1].name")),
         (token("a", good) + &token("b", good), Some("api.tokens[1].token: is the token of another")),
-        (token("a", "${env:NONE}"), Some("api.tokens[0].token: needs the environment variable NONE")),
+        (token("a", "${env:NONE}"), Some("api.tokens[0].token: the environment variable NONE is not set")),
         (token("a", good).replace("token =", "tokn ="), Some("api.tokens[0].tokn")),
     ] {
         let found = read(&text, &[]).map_or_else(|error| error.lines(), |_| Vec::new());
@@ -107,7 +107,7 @@ fn scopes_of_tokens_are_for_reading_and_operating_apart() {
         ("role = 'operate'\noperate = {}", Some("api.tokens[0]: needs the key `read` too")),
         ("role = 'read'\nread = { types = [] }", Some("api.tokens[0].read.types: is empty, which allows nothing")),
         ("role = 'read'\nread = { accounts = ['stripe'] }", Some("api.tokens[0].read.accounts[0]: is no account")),
-        ("role = 'read'\nread = { colour = ['red'] }", Some("api.tokens[0].read.colour: is no key here")),
+        ("role = 'read'\nread = { colour = ['red'] }", Some("api.tokens[0].read.colour: unknown key")),
     ] {
         let found = read(&token(rest), &[]).map_or_else(|error| error.lines(), |_| Vec::new());
         assert_eq!(found.len(), usize::from(fault.is_some()), "{rest}: {found:?}");

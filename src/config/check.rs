@@ -67,9 +67,6 @@ fn amqp(amqp: &Amqp) -> Vec<Broken> {
     {
         broken.extend(within(key, timeout, Duration::from_millis(100)..=Duration::from_mins(10)));
     }
-    if amqp.max_unconfirmed == 0 {
-        broken.push(rule("amqp.max_unconfirmed", "write a whole number from 1 to 65535"));
-    }
     broken.extend(user(amqp));
     broken.extend(management(amqp));
     broken.extend(certificates(amqp));
@@ -152,16 +149,10 @@ fn certificates(amqp: &Amqp) -> Vec<Broken> {
     broken
 }
 
-fn providers(config: &Config) -> Vec<Broken> {
-    let mut broken = Vec::new();
-    if config.providers.max_in_flight == 0 {
-        broken.push(rule("providers.max_in_flight", "write a whole number from 1 to 65535"));
-    }
-    if config.providers.max_bytes_in_flight < MAX_BODY {
-        let least = human::format_size(MAX_BODY);
-        broken.push(rule("providers.max_bytes_in_flight", format!("write at least {least}, the largest command")));
-    }
-    broken
+fn providers(config: &Config) -> Option<Broken> {
+    let is_too_small = config.providers.max_bytes_in_flight < MAX_BODY;
+    let message = || format!("write at least {}, the largest command", human::format_size(MAX_BODY));
+    is_too_small.then(|| rule("providers.max_bytes_in_flight", message()))
 }
 
 fn retry(retry: &Retry) -> Vec<Broken> {

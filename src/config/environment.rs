@@ -2,29 +2,21 @@
 
 use serde_json::Value;
 
-use super::fault::{ConfigError, Fault, Place};
-use super::{Config, Environment};
+use super::{Config, ConfigError, Environment};
+use crate::settings::diagnostic::{Diagnostic, Origin};
+use crate::settings::key_path::KeyPath;
 
 const PREFIX: &str = "FERRYD_";
 
 /// A setting that an environment variable gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Override {
-    /// The key, with dots.
-    pub(super) key: String,
+    /// The key.
+    pub(super) key: KeyPath,
     /// The variable.
     pub(super) variable: String,
     /// Its value.
-    pub(super) value: Setting,
-}
-
-/// The value of a variable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Setting {
-    /// As it is.
-    One(String),
-    /// Separated by commas.
-    List(Vec<String>),
+    pub(super) value: Value,
 }
 
 /// The variables of this process. Other people's variables that are not UTF-8 are left out.
@@ -48,7 +40,7 @@ pub(super) fn of_process() -> Result<Environment, ConfigError> {
 /// Settings are those with `__`, `FERRYD_PREFIX` and `FERRYD_LOG`. Others are left alone, because container
 /// platforms set
 /// variables such as `FERRYD_SERVICE_HOST` by themselves; but one with `_` where `__` belongs is refused.
-pub(super) fn overrides(environment: &Environment) -> (Vec<Override>, Vec<Fault>) {
+pub(super) fn overrides(environment: &Environment) -> (Vec<Override>, Vec<Diagnostic>) {
     let known = serde_json::to_value(Config::default()).unwrap_or_default();
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     let ours = environment.iter().filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)));
@@ -59,8 +51,10 @@ pub(super) fn overrides(environment: &Environment) -> (Vec<Override>, Vec<Fault>
                 faults.push(fault(name, "is no setting: write capitals, digits and underscores only"));
                 continue;
             }
-            "LOG" => "log.filter".to_owned(),
-            _ if rest == "PREFIX" || rest.contains("__") => rest.to_lowercase().replace("__", "."),
+            "LOG" => KeyPath::default().key("log").key("filter"),
+            _ if rest == "PREFIX" || rest.contains("__") => {
+                rest.to_lowercase().split("__").fold(KeyPath::default(), |key, word| key.key(word))
+            }
             _ => {
                 faults.extend(mistyped(&known, rest).map(|variable| {
                     fault(name, format!("is no setting: write {variable}, with two underscores between the levels"))
@@ -68,7 +62,7 @@ pub(super) fn overrides(environment: &Environment) -> (Vec<Override>, Vec<Fault>
                 continue;
             }
         };
-        let value = setting(at(&known, &key), value);
+        let value = setting(key.find(&known), value);
         found.push(Override { key, variable: name.clone(), value });
     }
     // The short name comes before the long one: the last one stays.
@@ -76,23 +70,28 @@ pub(super) fn overrides(environment: &Environment) -> (Vec<Override>, Vec<Fault>
     (found, faults)
 }
 
-fn setting(default: Option<&Value>, text: &str) -> Setting {
+/// The text of a variable as the type that its setting has by default. What is none is refused where settings are read.
+fn setting(default: Option<&Value>, text: &str) -> Value {
     match default {
-        Some(Value::Array(_)) => Setting::List(text.split(',').map(|entry| entry.trim().to_owned()).collect()),
-        _ => Setting::One(text.to_owned()),
+        Some(Value::Array(_)) => text.split(',').map(|entry| Value::from(entry.trim())).collect(),
+        Some(Value::Bool(_)) => match text.to_lowercase().as_str() {
+            "true" | "1" | "on" | "yes" => Value::Bool(true),
+            "false" | "0" | "off" | "no" => Value::Bool(false),
+            _ => Value::from(text),
+        },
+        Some(Value::Number(_)) => text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from),
+        _ => Value::from(text),
     }
 }
 
 /// The variable that was meant, if one underscore more makes it a setting.
 fn mistyped(known: &Value, rest: &str) -> Option<String> {
     let (section, key) = rest.split_once('_')?;
-    at(known, &format!("{section}.{key}").to_lowercase()).map(|_| format!("{PREFIX}{section}__{key}"))
+    let found = known.get(section.to_lowercase()).and_then(|table| table.get(key.to_lowercase()));
+    found.map(|_| format!("{PREFIX}{section}__{key}"))
 }
 
-fn at<'a>(known: &'a Value, key: &str) -> Option<&'a Value> {
-    key.split('.').try_fold(known, |value, step| value.get(step))
-}
-
-pub(super) fn fault(variable: &str, message: impl Into<String>) -> Fault {
-    Fault { place: Place::Variable(variable.to_owned()), key: String::new(), value: None, message: message.into() }
+pub(super) fn fault(variable: &str, message: impl Into<String>) -> Diagnostic {
+    let origin = Origin::Variable(variable.to_owned());
+    Diagnostic { origin, key: String::new(), value: None, message: message.into() }
 }

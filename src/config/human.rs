@@ -96,7 +96,7 @@ pub mod duration {
     /// Its JSON Schema.
     #[must_use]
     pub fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": r"^([0-9]+(\.[0-9]+)? *(ms|s|m|h|d) *)+$" })
+        json_schema!({ "type": "string", "pattern": r"^([0-9]+(\.[0-9]+)? *(ms|s|m|h|d) *)+$", "examples": ["30s"] })
     }
 }
 
@@ -126,7 +126,7 @@ pub mod optional_duration {
     /// Its JSON Schema.
     #[must_use]
     pub fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "null"], "pattern": r"^([0-9]+(\.[0-9]+)? *(ms|s|m|h|d) *)+$" })
+        json_schema!({ "type": ["string", "null"], "pattern": r"^([0-9]+(\.[0-9]+)? *(ms|s|m|h|d) *)+$", "examples": ["30s"] })
     }
 }
 
@@ -164,16 +164,22 @@ pub mod durations {
 
 /// For serde: a size in bytes as text.
 pub mod size {
-    use super::{format_size, parse_size};
+    use super::{SIZE_HELP, format_size, parse_size};
     use schemars::{Schema, SchemaGenerator, json_schema};
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+    use serde_json::Value;
 
     /// Reads it.
     ///
     /// # Errors
     /// Where the text is no size.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-        parse_size(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+        let text = match Value::deserialize(deserializer)? {
+            Value::String(text) => text,
+            Value::Number(bytes) => bytes.to_string(),
+            _ => return Err(D::Error::custom(SIZE_HELP)),
+        };
+        parse_size(&text).map_err(D::Error::custom)
     }
 
     /// Writes it.

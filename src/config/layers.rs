@@ -1,15 +1,21 @@
 //! Lays the environment over the file, reads the result, and finds out where each fault was written.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
-use config::{File, FileFormat, Value, ValueKind};
-use serde_path_to_error::Segment;
-use toml::de::{DeTable, DeValue};
+use serde_json::{Map, Value as Json};
 
-use super::environment::{self, Override, Setting};
-use super::fault::{ConfigError, Fault, Place};
-use super::{Config, Environment, check, placeholder};
+use super::environment::{self, Override};
+use super::{Config, ConfigError, Environment, check};
 use crate::domain::name::excerpt;
+use crate::settings::diagnostic::{Diagnostic, Faults, Finding, Origin, Place};
+use crate::settings::key_path::KeyPath;
+use crate::settings::placeholder::{PlaceholderSources, expand_address};
+use crate::settings::reading::read_value;
+use crate::settings::shape;
+use crate::settings::source::Source;
+
+static SCHEMA: LazyLock<Json> = LazyLock::new(|| Config::schema().to_value());
 
 /// Keys whose values are never shown, and may hold `${…}`.
 const SECRETS: [&str; 5] = [URI, URIS, MANAGEMENT_URL, TOKENS, TOKEN_KEYS];
@@ -31,140 +37,102 @@ const TOKEN_KEYS: &str = "webhooks.token_keys";
 
 /// The file and the environment, and what is wrong with them.
 pub(super) struct Layers<'a> {
-    file: Option<Source<'a>>,
+    file: Option<(&'a Path, Source)>,
     environment: &'a Environment,
     overrides: Vec<Override>,
-    merged: Value,
-    faults: Vec<Fault>,
-}
-
-/// The file, with the place of every key.
-struct Source<'a> {
-    path: &'a Path,
-    text: &'a str,
-    table: DeTable<'a>,
-}
-
-/// A step from a table or list into it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
-    Key(String),
-    Index(usize),
+    /// The settings as they are written.
+    written: Json,
+    faults: Vec<Diagnostic>,
 }
 
 impl<'a> Layers<'a> {
     /// Lays one over the other.
     ///
     /// # Errors
-    /// Where the file is no TOML.
+    /// Where the file is not TOML.
     pub(super) fn new(file: Option<(&'a Path, &'a str)>, environment: &'a Environment) -> Result<Self, ConfigError> {
-        let file = file.map(|(path, text)| Source::parse(path, text)).transpose()?;
+        let parse = |(path, text): (&'a Path, &str)| {
+            let source = Source::parse(&path.display().to_string(), text).map_err(ConfigError::Faults)?;
+            Ok((path, source))
+        };
+        let file = file.map(parse).transpose()?;
+        let mut written = file.as_ref().map_or_else(|| Json::Object(Map::new()), |(_, source)| source.value().clone());
         let (overrides, faults) = environment::overrides(environment);
-        let mut layers = Self { file, environment, overrides, merged: Value::default(), faults };
-        layers.merge();
-        Ok(layers)
+        for Override { key, value, .. } in &overrides {
+            key.put(&mut written, value.clone());
+        }
+        Ok(Self { file, environment, overrides, written, faults })
     }
 
-    fn merge(&mut self) {
-        let mut builder = config::Config::builder();
-        if let Some(file) = &self.file {
-            builder = builder.add_source(File::from_str(file.text, FileFormat::Toml));
-        }
-        for Override { key, variable, value } in &self.overrides {
-            let value = match value {
-                Setting::One(text) => Value::from(text.clone()),
-                Setting::List(entries) => Value::from(entries.clone()),
-            };
-            // A builder is used up by an error, so that it is tried on a copy.
-            match builder.clone().set_override(key, value) {
-                Ok(with) => builder = with,
-                Err(_) => {
-                    self.faults.push(environment::fault(variable, "is no setting: see deploy/ferryd.example.toml"));
-                }
-            }
-        }
-        match builder.build() {
-            Ok(config) => self.merged = config.cache,
-            Err(error) => self.faults.push(self.fault(&[], None, error.to_string())),
-        }
-    }
-
-    /// Reads the settings. Whatever is wrong is noted and replaced by its default, so that one reading finds every
-    /// fault.
+    /// Reads the settings. Whatever is wrong is noted and replaced by its default, so that one reading finds every fault.
     pub(super) fn read(&mut self) -> Config {
-        self.expand();
-        self.refuse_two_sorts_of_addresses();
-        loop {
-            let error = match serde_path_to_error::deserialize(self.merged.clone()) {
-                Ok(config) => return config,
-                Err(error) => error,
-            };
-            let steps = steps(error.path());
-            let (message, known) = match explain_removed(&steps) {
-                Some(message) => (message.to_owned(), false),
-                None => explain(error.inner()),
-            };
-            let value = if known { self.shown(&steps) } else { None };
-            self.faults.push(self.fault(&steps, value, message));
-            if !remove(&mut self.merged, &steps) {
-                return Config::default();
-            }
+        let (faults, mut value) = (Faults::default(), self.written.clone());
+        self.expand(&mut value, &faults.place());
+        self.refuse_two_sorts_of_addresses(&faults.place());
+        refuse_removed(&mut value, &faults.place());
+        shape::prune(&SCHEMA, &mut value, &faults.place());
+        let config = read_value(value, &faults.place()).unwrap_or_default();
+        for Finding { key, message, is_unknown_key } in faults.into_findings() {
+            let value = if is_unknown_key { None } else { self.shown(&key) };
+            self.faults.push(self.diagnostic(&key, value, message));
         }
+        config
     }
 
     /// The places of secrets that may hold `${…}`.
-    fn secrets(&self) -> Vec<Vec<Step>> {
-        let length = |list| match find(&self.merged, &parse_steps(list)).map(|value| &value.kind) {
-            Some(ValueKind::Array(list)) => list.len(),
-            _ => 0,
+    fn secrets(&self) -> Vec<KeyPath> {
+        let items = |list: &str| {
+            let list = KeyPath::parse(list);
+            let length = list.find(&self.written).and_then(Json::as_array).map_or(0, Vec::len);
+            (0..length).map(move |index| list.item(index))
         };
-        let tokens = (0..length(TOKENS)).map(|index| format!("{TOKENS}[{index}].token"));
-        let listed = [TOKEN_KEYS, URIS]
-            .into_iter()
-            .flat_map(|list| (0..length(list)).map(move |index| format!("{list}[{index}]")));
-        tokens.chain(listed).chain([URI, MANAGEMENT_URL].map(str::to_owned)).map(|key| parse_steps(&key)).collect()
+        let tokens = items(TOKENS).map(|token| token.key("token"));
+        let listed = [TOKEN_KEYS, URIS].into_iter().flat_map(items);
+        tokens.chain(listed).chain([URI, MANAGEMENT_URL].map(KeyPath::parse)).collect()
     }
 
     /// Only one of the two keys for addresses says where the broker is; an empty list says nothing.
-    fn refuse_two_sorts_of_addresses(&mut self) {
-        let [uri, uris] = [URI, URIS].map(parse_steps);
-        let is_empty = match find(&self.merged, &uris).map(|value| &value.kind) {
-            Some(ValueKind::Array(list)) => list.is_empty(),
+    fn refuse_two_sorts_of_addresses(&self, root: &Place<'_>) {
+        let [uri, uris] = [URI, URIS].map(KeyPath::parse);
+        let is_empty = match uris.find(&self.written) {
+            Some(Json::Array(list)) => list.is_empty(),
             Some(_) => false,
             None => return,
         };
         if is_empty {
             let message = "has no address: write one for each node of the cluster, or leave it out";
-            self.faults.push(self.fault(&uris, None, message.to_owned()));
+            root.within(&uris).refuse(message);
         }
-        if find(&self.merged, &uri).is_some() {
-            let other = self.fault(&uri, None, String::new()).place;
-            let message = format!("is set beside amqp.uri ({other}): leave one of them out");
-            self.faults.push(self.fault(&uris, None, message));
+        if uri.find(&self.written).is_some() {
+            let other = self.origin(&uri);
+            root.within(&uris).refuse(format!("is set beside amqp.uri ({other}): leave one of them out"));
         }
     }
 
-    fn expand(&mut self) {
-        for steps in self.secrets() {
-            let Some(Value { kind: ValueKind::String(text), .. }) = find_mut(&mut self.merged, &steps) else {
-                continue;
-            };
-            match placeholder::expand(text, self.file.as_ref().map_or(Path::new(""), Source::folder), self.environment)
-            {
+    fn expand(&self, value: &mut Json, root: &Place<'_>) {
+        let variable = |name: &str| self.environment.get(name).cloned();
+        let sources = PlaceholderSources { folder: self.folder().unwrap_or(Path::new("")), variable: &variable };
+        for key in self.secrets() {
+            let Some(Json::String(text)) = key.find_mut(value) else { continue };
+            match expand_address(text, sources) {
                 Ok(expanded) => *text = expanded,
-                Err(message) => {
-                    self.faults.push(self.fault(&steps, None, message));
-                    remove(&mut self.merged, &steps);
+                Err(error) => {
+                    root.within(&key).drop_value(error.to_string());
+                    key.remove(value);
                 }
             }
         }
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        self.file.as_ref().map(|(path, _)| path.parent().unwrap_or(Path::new("")))
     }
 
     /// Lets relative paths of the file, and of the defaults, start at the file's folder. Those of the environment
     /// start at
     /// the working directory.
     pub(super) fn place_paths(&self, config: &mut Config) {
-        let Some(folder) = self.file.as_ref().map(Source::folder) else { return };
+        let Some(folder) = self.folder() else { return };
         let amqp = &mut config.amqp;
         let files = [
             ("amqp.ca_file", amqp.ca_file.as_mut()),
@@ -177,7 +145,7 @@ impl<'a> Layers<'a> {
             ("webhooks.tls_key_file", config.webhooks.tls_key_file.as_mut()),
         ];
         for (key, path) in files {
-            if let Some(path) = path.filter(|_| self.variable(key).is_none()) {
+            if let Some(path) = path.filter(|_| self.variable(&KeyPath::parse(key)).is_none()) {
                 *path = folder.join(&*path);
             }
         }
@@ -190,8 +158,8 @@ impl<'a> Layers<'a> {
     pub(super) fn finish(mut self, config: Config) -> Result<Config, ConfigError> {
         if self.faults.is_empty() {
             let broken = check::broken(&config).into_iter().map(|(key, message)| {
-                let steps = parse_steps(&key);
-                self.fault(&steps, self.shown(&steps), message)
+                let key = KeyPath::parse(&key);
+                self.diagnostic(&key, self.shown(&key), message)
             });
             self.faults = broken.collect();
         }
@@ -202,183 +170,56 @@ impl<'a> Layers<'a> {
         Err(ConfigError::Faults(self.faults))
     }
 
-    fn fault(&self, steps: &[Step], value: Option<String>, message: String) -> Fault {
-        let key = join(steps);
-        let written = self.file.as_ref().and_then(|file| file.place(steps));
-        let place = match self.variable(&key) {
-            Some(variable) => Place::Variable(variable.to_owned()),
-            None => written.or_else(|| self.variable_below(&key)).unwrap_or(Place::Default),
-        };
-        Fault { place, key, value, message }
+    fn diagnostic(&self, key: &KeyPath, value: Option<String>, message: String) -> Diagnostic {
+        Diagnostic { origin: self.origin(key), key: key.to_string(), value, message }
+    }
+
+    /// The place at which a key was set: the last variable that sets it or what holds it, else its line in the file, or that of the
+    /// innermost table around it that is written there.
+    fn origin(&self, key: &KeyPath) -> Origin {
+        if let Some(variable) = self.variable(key) {
+            return Origin::Variable(variable.to_owned());
+        }
+        let around = std::iter::successors(Some(key.clone()), KeyPath::parent);
+        let line =
+            self.file.as_ref().and_then(|(_, source)| around.map(|key| source.line(&key)).find(Option::is_some)?);
+        let file = self.file.as_ref().filter(|_| line.is_some() || key.depth() == 0);
+        let written = file.map(|(_, source)| Origin::File { file: source.name().to_owned(), line });
+        written.or_else(|| self.variable_below(key)).unwrap_or(Origin::Default)
     }
 
     /// The variable that set a key, or a list or table that holds it.
-    fn variable(&self, key: &str) -> Option<&str> {
-        let holds = |setting: &&Override| is_within(key, &setting.key);
+    fn variable(&self, key: &KeyPath) -> Option<&str> {
+        let holds = |setting: &&Override| key.is_within(&setting.key);
         self.overrides.iter().rev().find(holds).map(|setting| setting.variable.as_str())
     }
 
     /// The variable that set something within a table which nothing else speaks of.
-    fn variable_below(&self, key: &str) -> Option<Place> {
-        let setting = self.overrides.iter().find(|setting| is_within(&setting.key, key))?;
-        Some(Place::Variable(setting.variable.clone()))
+    fn variable_below(&self, key: &KeyPath) -> Option<Origin> {
+        let setting = self.overrides.iter().find(|setting| setting.key.is_within(key))?;
+        Some(Origin::Variable(setting.variable.clone()))
     }
 
     /// A value as the fault shows it: only texts, numbers and truth values, and no secrets.
-    fn shown(&self, steps: &[Step]) -> Option<String> {
-        let key = join(steps);
-        if SECRETS.iter().any(|secret| secret.starts_with(&key) || key.starts_with(secret)) {
+    fn shown(&self, key: &KeyPath) -> Option<String> {
+        if SECRETS.iter().any(|secret| KeyPath::parse(secret).touches(key)) {
             return None;
         }
-        match &find(&self.merged, steps)?.kind {
-            ValueKind::String(text) => Some(format!("{:?}", excerpt(text))),
-            ValueKind::Nil | ValueKind::Table(_) | ValueKind::Array(_) => None,
+        match key.find(&self.written)? {
+            Json::String(text) => Some(format!("{:?}", excerpt(text))),
+            Json::Null | Json::Object(_) | Json::Array(_) => None,
             other => Some(other.to_string()),
         }
     }
 }
 
-impl<'a> Source<'a> {
-    fn parse(path: &'a Path, text: &'a str) -> Result<Self, ConfigError> {
-        match DeTable::parse(text) {
-            Ok(table) => Ok(Self { path, text, table: table.into_inner() }),
-            Err(error) => {
-                let line = error.span().map_or(1, |span| line_of(text, span.start));
-                let place = Place::Line(path.to_owned(), line);
-                let message = format!("is no TOML: {}", error.message().replace('\n', ", "));
-                Err(ConfigError::Faults(vec![Fault { place, key: String::new(), value: None, message }]))
-            }
-        }
-    }
-
-    fn folder(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new(""))
-    }
-
-    /// The line of a key, or of the innermost table around it that is written in the file.
-    fn place(&self, steps: &[Step]) -> Option<Place> {
-        let Some((Step::Key(first), rest)) = steps.split_first() else {
-            return Some(Place::File(self.path.to_owned()));
-        };
-        let (key, value) = self.table.get_key_value(first.as_str())?;
-        let (mut start, mut value) = (key.span().start, value.get_ref());
-        for step in rest {
-            let inner = match (value, step) {
-                (DeValue::Table(table), Step::Key(key)) => {
-                    table.get_key_value(key.as_str()).map(|(key, value)| (key.span(), value))
-                }
-                (DeValue::Array(list), Step::Index(index)) => list.get(*index).map(|value| (value.span(), value)),
-                _ => None,
-            };
-            let Some((span, found)) = inner else { break };
-            (start, value) = (span.start, found.get_ref());
-        }
-        Some(Place::Line(self.path.to_owned(), line_of(self.text, start)))
-    }
-}
-
-/// Whether a key is another one, or lies in the table or list of that name.
-fn is_within(key: &str, outer: &str) -> bool {
-    key.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
-}
-
-fn steps(path: &serde_path_to_error::Path) -> Vec<Step> {
-    let step = |segment: &Segment| match segment {
-        Segment::Map { key } => Some(Step::Key(key.clone())),
-        Segment::Seq { index } => Some(Step::Index(*index)),
-        Segment::Enum { .. } | Segment::Unknown => None,
-    };
-    path.iter().filter_map(step).collect()
-}
-
-/// Reads `events.subscribers[0].queue`.
-fn parse_steps(key: &str) -> Vec<Step> {
-    let words = key.split(['.', '[']).map(|word| word.trim_end_matches(']'));
-    words.map(|word| word.parse().map_or_else(|_| Step::Key(word.to_owned()), Step::Index)).collect()
-}
-
-fn join(steps: &[Step]) -> String {
-    let mut key = String::new();
-    for step in steps {
-        match step {
-            Step::Index(index) => key.extend(["[", &index.to_string(), "]"]),
-            Step::Key(word) if key.is_empty() => key.push_str(word),
-            Step::Key(word) => key.extend([".", word]),
-        }
-    }
-    key
-}
-
-fn find<'v>(value: &'v Value, steps: &[Step]) -> Option<&'v Value> {
-    steps.iter().try_fold(value, |value, step| match (&value.kind, step) {
-        (ValueKind::Table(table), Step::Key(key)) => table.get(key),
-        (ValueKind::Array(list), Step::Index(index)) => list.get(*index),
-        _ => None,
-    })
-}
-
-fn find_mut<'v>(value: &'v mut Value, steps: &[Step]) -> Option<&'v mut Value> {
-    steps.iter().try_fold(value, |value, step| match (&mut value.kind, step) {
-        (ValueKind::Table(table), Step::Key(key)) => table.get_mut(key),
-        (ValueKind::Array(list), Step::Index(index)) => list.get_mut(*index),
-        _ => None,
-    })
-}
-
-/// Takes a value out; of a list the whole list, so that the places of its other entries stay true. Whether it was
-/// there.
-fn remove(root: &mut Value, steps: &[Step]) -> bool {
-    let keys: Vec<_> = steps.iter().take_while(|step| matches!(step, Step::Key(_))).cloned().collect();
-    let Some((Step::Key(last), parents)) = keys.split_last() else { return false };
-    match find_mut(root, parents).map(|parent| &mut parent.kind) {
-        Some(ValueKind::Table(table)) => table.remove(last).is_some(),
-        _ => false,
-    }
-}
-
-/// What to do about a key that an earlier version had.
-fn explain_removed(steps: &[Step]) -> Option<&'static str> {
+/// Says what to do about a key that an earlier version had.
+fn refuse_removed(value: &mut Json, root: &Place<'_>) {
     let message = "is no key any more: the ledger is always on. Remove it; where it is false, first let the version before carry out \
                    everything that waits, because nothing of that is on record \
                    (\"Going over from a ledger that was off\" in docs/OPERATIONS.md)";
-    (*steps == *parse_steps("ledger.enabled")).then_some(message)
-}
-
-/// What to write instead, and whether the key itself is known, so that its value may be shown.
-fn explain(error: &config::ConfigError) -> (String, bool) {
-    match error {
-        config::ConfigError::At { error, .. } => explain(error),
-        config::ConfigError::Type { expected, .. } => (expectation(expected), true),
-        config::ConfigError::NotFound(key) => {
-            let last = key.rsplit(['.', ']']).next().unwrap_or(key);
-            (format!("needs the key `{last}` too"), true)
-        }
-        other => {
-            let text = other.to_string();
-            let rest = text.split_once(", expected ").map(|(_, rest)| rest.trim_start_matches("one of "));
-            match rest {
-                Some(known) if text.starts_with("unknown field") => {
-                    (format!("is no key here: known are {known}"), false)
-                }
-                // The message quotes the value, which may be a secret.
-                Some(expected) if text.starts_with("invalid type") => (expectation(expected), true),
-                _ => (text, true),
-            }
-        }
-    }
-}
-
-fn expectation(expected: &str) -> String {
-    match expected {
-        "an integer" | "an unsigned 16 bit integer" => "write a whole number from 1 to 65535".to_owned(),
-        "a boolean" => "write true or false".to_owned(),
-        "a sequence" => "write a list, [\"…\", \"…\"]".to_owned(),
-        "a map" => "write a table".to_owned(),
-        _ if expected.starts_with("struct ") => "write a table".to_owned(),
-        _ => format!("write {expected}"),
+    let key = KeyPath::parse("ledger.enabled");
+    if key.remove(value) {
+        root.within(&key).refuse_key(message);
     }
 }

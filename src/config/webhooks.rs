@@ -107,9 +107,6 @@ impl Webhooks {
         let range = SECOND / 10..=Duration::from_mins(1);
         broken.extend(within("webhooks.header_timeout", self.header_timeout, range.clone()));
         broken.extend(within("webhooks.body_timeout", self.body_timeout, range));
-        if self.max_connections == 0 {
-            broken.push(rule("webhooks.max_connections", "write a whole number from 1 to 65535"));
-        }
         broken
     }
 
@@ -197,12 +194,12 @@ mod tests {
             ("max_body = '9MiB'", Some("webhooks.max_body")),
             ("header_timeout = '10ms'", Some("webhooks.header_timeout = \"10ms\": 10ms is not possible")),
             ("body_timeout = '2m'", Some("webhooks.body_timeout")),
-            ("max_connections = 0", Some("webhooks.max_connections = 0: write")),
+            ("max_connections = 0", Some("webhooks.max_connections = 0: 0 is out of range; write 1 to 65535")),
             ("token_keys = ['0123456789abcdef0123456789abcdef']", None),
             ("token_keys = ['hunter2']", Some("webhooks.token_keys[0]: is no key of 32 to 512 characters: make one")),
-            ("token_keys = 'hunter2'", Some("webhooks.token_keys: write a list")),
-            ("token_keys = ['${env:NONE}']", Some("webhooks.token_keys[0]: needs the environment variable NONE")),
-            ("colour = 'red'", Some("webhooks.colour: is no key here")),
+            ("token_keys = 'hunter2'", Some("webhooks.token_keys: is text; write a list")),
+            ("token_keys = ['${env:NONE}']", Some("webhooks.token_keys[0]: the environment variable NONE is not set")),
+            ("colour = 'red'", Some("webhooks.colour: unknown key")),
         ] {
             let faults = read(&format!("{PUBLIC}{text}")).err().unwrap_or_default();
             assert_eq!(faults.len(), usize::from(fault.is_some()), "{text}: {faults:?}");

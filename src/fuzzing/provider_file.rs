@@ -10,7 +10,8 @@ use crate::domain::exchange::{Answer, Method, Reply};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::retry::RetryPolicy;
 use crate::provider::registry::Defaults;
-use crate::provider::{Call, FileError, Provider};
+use crate::provider::{Call, Provider};
+use crate::settings::diagnostic::Diagnostic;
 
 const COMMAND: &[u8] = br#"{"id":"c-1","type":"payment","operation":"charge","reference":"order-1","payload":
     {"amount":1099,"currency":"eur","to":"+15005550006","body":"hi","id":"../../x?y#z","address":{"name":"A"},"list":[1]}}"#;
@@ -30,7 +31,7 @@ pub(super) fn check(bytes: &[u8]) {
 }
 
 /// Reads a file that leaves out what it may.
-pub(super) fn parse(text: &str) -> Result<Provider, Vec<FileError>> {
+pub(super) fn parse(text: &str) -> Result<Provider, Vec<Diagnostic>> {
     let defaults =
         Defaults { retry: RetryPolicy::default(), max_in_flight: 64, max_bytes_in_flight: 1 << 26, links: None };
     Provider::parse(text, "acme.toml", &defaults)
@@ -50,12 +51,11 @@ pub(super) fn call(command: &Command) -> Call<'_> {
     }
 }
 
-fn refused(errors: &[FileError]) {
+fn refused(errors: &[Diagnostic]) {
     assert!(!errors.is_empty(), "a refused file has a fault");
     for error in errors {
         let text = error.to_string();
-        let line = error.line().map(|line| format!(":{line}")).unwrap_or_default();
-        let rest = text.strip_prefix(&format!("{}{line}: ", error.file()));
+        let rest = text.strip_prefix(&format!("{}: ", error.origin));
         let (place, message) = rest.map(parted).unwrap_or_default();
         assert!(!place.is_empty() && !message.is_empty(), "{text}");
         assert!(place == "not TOML" || !outside_quotes(place).contains(' '), "{text}");

@@ -18,15 +18,17 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use url::Url;
 
-use super::fault::{Faults, FileError, Place};
 use super::publishers::{PublisherFile, compile_publishers};
 use super::registry::files;
 use super::rest::expression::NAME;
 use super::rest::file::ProviderFile;
-use super::source::Source;
-use super::{Adapter, Webhook, shape};
+use super::{Adapter, Webhook};
 use crate::domain::name::Name;
 use crate::domain::publisher::PublisherList;
+use crate::settings::diagnostic::{Diagnostic, Faults, Place};
+use crate::settings::reading::read_value;
+use crate::settings::shape;
+use crate::settings::source::Source;
 
 static SCHEMA: LazyLock<Json> = LazyLock::new(|| schemars::schema_for!(AccountFile).to_value());
 
@@ -145,9 +147,9 @@ impl Stated {
     }
 
     /// Reads the file of an account.
-    fn read(path: &Path, provider: &ProviderFile, root: &Place<'_>) -> Result<Self, Vec<FileError>> {
+    fn read(path: &Path, provider: &ProviderFile, root: &Place<'_>) -> Result<Self, Vec<Diagnostic>> {
         let shown = path.display().to_string();
-        let refuse = |text: String| vec![FileError::of_file(&shown, None, text)];
+        let refuse = |text: String| vec![Diagnostic::of_file(&shown, None, text)];
         let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
         let name = stem.parse().map_err(|error| refuse(format!("the file's name is the account's, and {error}")))?;
         let text = fs::read_to_string(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
@@ -155,7 +157,7 @@ impl Stated {
         let faults = root.faults_above();
         let mut value = source.value().clone();
         shape::prune(&SCHEMA, &mut value, &faults.place());
-        let file: AccountFile = faults.place().check(serde_path_to_error::deserialize(value)).unwrap_or_default();
+        let file: AccountFile = read_value(value, &faults.place()).unwrap_or_default();
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let mut values = provider.account.clone();
         values.extend(file.account);
@@ -206,7 +208,7 @@ impl Stated {
     }
 
     /// The faults of its own file; those that stand in the provider file are said there.
-    pub(super) fn faults(self, provider: &[&Source]) -> Vec<FileError> {
+    pub(super) fn faults(self, provider: &[&Source]) -> Vec<Diagnostic> {
         let Some(Own { source, faults, .. }) = self.own else { return Vec::new() };
         let sources: Vec<_> = std::iter::once(&source).chain(provider.iter().copied()).collect();
         faults.located(&sources)
@@ -217,7 +219,7 @@ impl Stated {
 ///
 /// # Errors
 /// Every account file that can't be read. What is wrong with `accounts_dir` itself is said at `root`.
-pub(super) fn stated(file: &ProviderFile, folder: &Path, root: &Place<'_>) -> Result<Vec<Stated>, Vec<FileError>> {
+pub(super) fn stated(file: &ProviderFile, folder: &Path, root: &Place<'_>) -> Result<Vec<Stated>, Vec<Diagnostic>> {
     let Some(dir) = &file.accounts_dir else { return Ok(vec![Stated::whole(file)]) };
     let (dir, place) = (folder.join(dir), root.key("accounts_dir"));
     let Ok(paths) = files(&dir) else {

@@ -35,7 +35,7 @@ signed = "{{ body }}"
 const DEFAULT: &str = "[secrets]\ntoken = \"token-default\"\nhook = \"hook-default-0123456789\"\n";
 const US: &str = "[secrets]\ntoken = \"token-us\"\nhook = \"hook-us-0123456789\"\nagent = \"agent-us\"\n[account]\nregion = \"us\"\n";
 
-fn read(provider: &str, accounts: &[(&str, &str)]) -> (TempDir, Result<Provider, Vec<FileError>>) {
+fn read(provider: &str, accounts: &[(&str, &str)]) -> (TempDir, Result<Provider, Vec<Diagnostic>>) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("accounts")).unwrap();
     for (name, text) in accounts {

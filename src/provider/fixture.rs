@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::link::LinkSettings;
 use super::registry::Defaults;
-use super::{Adapter, Call, FileError, Provider};
+use super::{Adapter, Call, Provider};
 use crate::domain::callback_token::TokenKey;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::exchange::{Answer, Reply, Request};
@@ -15,6 +15,7 @@ use crate::domain::key::IdempotencyKey;
 use crate::domain::outcome::{Failure, Outcome};
 use crate::domain::retry::RetryPolicy;
 use crate::redact::{MaskableValue, UnmaskedValue};
+use crate::settings::diagnostic::Diagnostic;
 
 /// What a file may leave out.
 pub(super) fn defaults() -> Defaults {
@@ -28,7 +29,7 @@ pub(super) fn links() -> Arc<LinkSettings> {
 }
 
 /// Reads a file as `providers/test.toml`.
-pub(super) fn parse(text: &str) -> Result<Provider, Vec<FileError>> {
+pub(super) fn parse(text: &str) -> Result<Provider, Vec<Diagnostic>> {
     Provider::parse(text, "providers/test.toml", &defaults())
 }
 
@@ -46,7 +47,7 @@ pub(super) fn acting(operation: &str) -> Provider {
 }
 
 /// The texts of errors.
-pub(super) fn lines(errors: &[FileError]) -> String {
+pub(super) fn lines(errors: &[Diagnostic]) -> String {
     errors.iter().flat_map(|error| [error.to_string(), "\n".to_owned()]).collect()
 }
 

@@ -6,10 +6,10 @@
 
 mod account;
 pub mod catalog;
+mod catalog_merge;
 pub mod example;
 #[cfg(any(test, feature = "failpoints"))]
 pub(crate) mod fake_webhook;
-mod fault;
 #[cfg(test)]
 mod fixture;
 pub mod link;
@@ -22,9 +22,6 @@ mod proof;
 mod publishers;
 pub mod registry;
 mod rest;
-mod shape;
-mod source;
-mod suggest;
 pub mod webhook;
 
 use std::collections::BTreeMap;
@@ -36,7 +33,6 @@ use jiff::Timestamp;
 use url::Url;
 
 pub use self::account::{Account, account_schema};
-pub use self::fault::FileError;
 use self::link::{EchoTokens, Links};
 pub use self::parse::file_schema;
 pub use self::payload::{PayloadSchema, SchemaError};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::catalog;
 use super::fixture::{defaults, lines};
 use super::parse::{Secrecy, read};
-use super::source::Source;
+use crate::settings::source::Source;
 
 /// The keys of a catalog file that a file of one's own may state alone, each with its value. `auth` and `idempotency` are stated
 /// whole; lists are values; examples are not taken over.

@@ -5,13 +5,16 @@ use std::sync::LazyLock;
 
 use serde_json::Value as Json;
 
-use super::fault::{Faults, FileError, Place};
+use super::catalog_merge::merge;
 use super::registry::Defaults;
 use super::rest::COMMAND_TOKEN;
 use super::rest::compile::{Surroundings, compile};
 use super::rest::file::{self, ProviderFile};
-use super::source::{self, Source};
-use super::{Provider, account, catalog, shape, suggest};
+use super::{Provider, account, catalog};
+use crate::settings::diagnostic::{Diagnostic, Faults, Place};
+use crate::settings::reading::read_value;
+use crate::settings::source::Source;
+use crate::settings::{shape, suggest};
 
 static SCHEMA: LazyLock<Json> = LazyLock::new(|| file::schema().to_value());
 
@@ -26,7 +29,7 @@ impl Provider {
     ///
     /// # Errors
     /// Every fault found, each with file, line where known, key and what to write instead.
-    pub fn parse(text: &str, file: &str, defaults: &Defaults) -> Result<Self, Vec<FileError>> {
+    pub fn parse(text: &str, file: &str, defaults: &Defaults) -> Result<Self, Vec<Diagnostic>> {
         read(text, file, defaults, Secrecy::Real).map(|(_, provider)| provider)
     }
 }
@@ -47,7 +50,7 @@ pub(super) fn read(
     file: &str,
     defaults: &Defaults,
     secrecy: Secrecy,
-) -> Result<(ProviderFile, Provider), Vec<FileError>> {
+) -> Result<(ProviderFile, Provider), Vec<Diagnostic>> {
     let own = Source::parse(file, text)?;
     let faults = Faults::default();
     let mut value = own.value().clone();
@@ -57,7 +60,7 @@ pub(super) fn read(
     };
     // A file over the catalog's may state one key of a table: what a table must have is looked for when both are one.
     if let Some(below) = &below {
-        value = source::merge(inherited(below, &value), &value);
+        value = merge(inherited(below, &value), &value);
     }
     shape::prune(&SCHEMA, &mut value, &faults.place());
     let has_endpoint = value.get("webhook").is_some();
@@ -67,7 +70,7 @@ pub(super) fn read(
     }
     let folder = Path::new(file).parent().unwrap_or(Path::new(""));
     let sources: Vec<&Source> = std::iter::once(&own).chain(&below).collect();
-    let Some(file) = deserialize(value, &faults.place()) else { return Err(faults.located(&sources)) };
+    let Some(file) = read_value::<ProviderFile>(value, &faults.place()) else { return Err(faults.located(&sources)) };
     let accounts = match account::stated(&file, folder, &faults.place()) {
         Ok(accounts) if secrecy == Secrecy::Placeholders => account::pretended(&file, accounts),
         Ok(accounts) => accounts,
@@ -138,8 +141,4 @@ fn catalog_source(value: &Json, file: &str, root: &Place<'_>) -> Result<Option<S
             root.key("use").refuse(error.to_string());
         }
     })
-}
-
-fn deserialize(value: Json, root: &Place<'_>) -> Option<ProviderFile> {
-    root.check(serde_path_to_error::deserialize(value))
 }

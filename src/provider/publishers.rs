@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::fault::Place;
 use crate::domain::command_id::PublishedCommandId;
 use crate::domain::publisher::{AllowedPublisher, PublisherList};
+use crate::settings::diagnostic::Place;
 
 /// The most bytes of a user's name: the AMQP property `user_id` takes no more.
 const LONGEST_USER: usize = 255;

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Provider;
 use super::link::LinkSettings;
 use super::misnamed::misnamed_files;
-use super::{FileError, Provider};
 use crate::domain::name::Name;
 use crate::domain::retry::RetryPolicy;
+use crate::settings::diagnostic::Diagnostic;
 
 /// What a provider file may leave out, from the daemon's configuration.
 #[derive(Debug, Clone)]
@@ -35,13 +36,13 @@ impl Registry {
     ///
     /// # Errors
     /// Every fault found in every file, each with file, line where known, key and what to write instead.
-    pub fn load(dir: &Path, defaults: &Defaults, routes: BTreeMap<Name, Name>) -> Result<Self, Vec<FileError>> {
+    pub fn load(dir: &Path, defaults: &Defaults, routes: BTreeMap<Name, Name>) -> Result<Self, Vec<Diagnostic>> {
         let mut errors = Vec::new();
         let mut providers: Vec<(String, Provider)> = Vec::new();
         for path in files(dir).map_err(|error| vec![error])? {
             let shown = path.display().to_string();
             let text = fs::read_to_string(&path)
-                .map_err(|error| vec![FileError::of_file(&shown, None, format!("cannot be read: {error}"))]);
+                .map_err(|error| vec![Diagnostic::of_file(&shown, None, format!("cannot be read: {error}"))]);
             let parsed = text.and_then(|text| Provider::parse(&text, &shown, defaults));
             #[cfg(feature = "failpoints")]
             let parsed = parsed.map(super::fake_webhook::apply);
@@ -66,7 +67,7 @@ impl Registry {
     }
 
     /// Routes that lead to no provider, or to one of another type.
-    fn wrong_routes(&self, dir: &Path) -> Vec<FileError> {
+    fn wrong_routes(&self, dir: &Path) -> Vec<Diagnostic> {
         let (folder, misnamed) = (dir.display().to_string(), misnamed_files(dir));
         let problem = |(kind, name): (&Name, &Name)| match self.get(name) {
             None => {
@@ -81,7 +82,7 @@ impl Registry {
             }
             Some(_) => None,
         };
-        self.routes().filter_map(problem).map(|message| FileError::of_file(&folder, None, message)).collect()
+        self.routes().filter_map(problem).map(|message| Diagnostic::of_file(&folder, None, message)).collect()
     }
 
     /// A provider by name.
@@ -111,10 +112,10 @@ impl Registry {
 ///
 /// # Errors
 /// The folder can't be read.
-pub fn files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
+pub fn files(dir: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
     let refuse = |error: std::io::Error| {
         let message = format!("the folder of provider files cannot be read ({error}); create it");
-        FileError::of_file(&dir.display().to_string(), None, message)
+        Diagnostic::of_file(&dir.display().to_string(), None, message)
     };
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).map_err(refuse)? {
@@ -129,13 +130,13 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
 }
 
 /// Providers that two files describe under one name.
-fn twins(providers: &[(String, Provider)]) -> Vec<FileError> {
+fn twins(providers: &[(String, Provider)]) -> Vec<Diagnostic> {
     let mut seen: BTreeMap<&Name, &str> = BTreeMap::new();
     let mut errors = Vec::new();
     for (file, provider) in providers {
         if let Some(first) = seen.insert(&provider.name, file) {
             let message = format!("`{}` is also the name in {first}; write another `name`", provider.name);
-            errors.push(FileError::of_file(file, None, message));
+            errors.push(Diagnostic::of_file(file, None, message));
         }
     }
     errors

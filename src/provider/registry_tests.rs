@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::provider::fixture::{defaults, lines};
+use crate::settings::diagnostic::Origin;
 
 const FILE: &str = r#"
     type = "payment"
@@ -10,7 +11,12 @@ const FILE: &str = r#"
     operations.act = { request = { method = "GET", path = "/" } }
 "#;
 
-fn load(files: &[(&str, String)], routes: &[(&str, &str)]) -> Result<Registry, Vec<FileError>> {
+fn file_name(error: &Diagnostic) -> String {
+    let Origin::File { file, .. } = &error.origin else { panic!("not of a file: {error}") };
+    file.rsplit('/').next().unwrap().to_owned()
+}
+
+fn load(files: &[(&str, String)], routes: &[(&str, &str)]) -> Result<Registry, Vec<Diagnostic>> {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
         fs::write(dir.path().join(name), text).unwrap();
@@ -42,7 +48,7 @@ fn every_toml_file_of_a_folder_is_a_provider() {
 fn every_fault_of_every_file_is_told_in_the_order_of_the_files() {
     let files = [("b.toml", named("Two")), ("a.toml", format!("{}\nx = 1", named("one"))), ("c.toml", "[".to_owned())];
     let errors = load(&files, &[]).map(|_| ()).unwrap_err();
-    let mut files: Vec<_> = errors.iter().map(|error| error.file().rsplit('/').next().unwrap().to_owned()).collect();
+    let mut files: Vec<_> = errors.iter().map(file_name).collect();
     files.dedup();
     assert_eq!(files, ["a.toml", "b.toml", "c.toml"], "{}", lines(&errors));
     assert!(errors.iter().all(|error| error.line().is_some()), "{}", lines(&errors));

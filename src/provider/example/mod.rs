@@ -23,13 +23,14 @@ pub use self::sample::{Sample, samples};
 use super::link::LinkSettings;
 use super::parse::{self, Secrecy};
 use super::registry::Defaults;
-use super::{Call, FileError, Operation, Provider, catalog, rest};
+use super::{Call, Operation, Provider, catalog, rest};
 use crate::domain::command::{Command, Envelope};
 use crate::domain::exchange::{Answer, Method, Reply, Request};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::name::Name;
 use crate::domain::outcome::{Outcome, Verdict};
 use crate::domain::retry::RetryPolicy;
+use crate::settings::diagnostic::Diagnostic;
 
 /// The id of an example's command, where it has none.
 const ID: &str = "example-1";
@@ -59,7 +60,7 @@ pub struct Test {
 ///
 /// # Errors
 /// Every fault of the file.
-pub fn test_file(text: &str, file: &str) -> Result<Tests, Vec<FileError>> {
+pub fn test_file(text: &str, file: &str) -> Result<Tests, Vec<Diagnostic>> {
     // No example depends on them.
     let defaults =
         Defaults { retry: RetryPolicy::default(), max_in_flight: 1, max_bytes_in_flight: 1, links: Some(links()) };
@@ -97,7 +98,7 @@ fn links() -> Arc<LinkSettings> {
 /// # Errors
 /// Every fault of the file, which ferryd's own tests rule out.
 #[must_use]
-pub fn test_catalog(name: &str) -> Option<Result<Tests, Vec<FileError>>> {
+pub fn test_catalog(name: &str) -> Option<Result<Tests, Vec<Diagnostic>>> {
     let text = catalog::source(name)?;
     let secrets: Vec<_> = catalog::secrets(text).into_iter().map(|name| format!("{name} = \"x\"\n")).collect();
     Some(test_file(&format!("{text}\n[secrets]\n{}", secrets.concat()), &format!("catalog/{name}.toml")))

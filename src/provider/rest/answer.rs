@@ -16,7 +16,7 @@ use super::tree::{OnFault, Tree};
 use crate::domain::classify::{Conditions, Shape, classify};
 use crate::domain::exchange::Reply;
 use crate::domain::outcome::{Failure, Outcome, Party, RetryAfter, Success, Verdict};
-use crate::provider::fault::KeyPath;
+use crate::settings::key_path::KeyPath;
 
 /// The most bytes of a provider's own id for what it did.
 const LONGEST_REFERENCE: usize = 512;

@@ -15,7 +15,7 @@ use super::header::{self, Auth};
 use super::operation::{self, Inherited, duration, retry, timeout};
 use super::path::BaseUrl;
 use super::request::Shared;
-use super::secret::{self, Secrets};
+use super::secret::Secrets;
 use super::token::GrantContext;
 use super::verification::{self, CredentialProbe};
 use super::{Rest, RestOperation};
@@ -23,13 +23,14 @@ use crate::domain::command::ANY;
 use crate::domain::name::Name;
 use crate::domain::publisher::PublisherList;
 use crate::provider::account::{Names, Stated, Values};
-use crate::provider::fault::Place;
 use crate::provider::link::{EchoTokens, Links};
 use crate::provider::registry::Defaults;
 use crate::provider::webhook::compile::{self as webhook, SecretsOfFile};
 use crate::provider::webhook::file::WebhookFile;
 use crate::provider::webhook::token::Called;
 use crate::provider::{Account, HttpSettings, LogSettings, Operation, Provider, Webhook};
+use crate::settings::diagnostic::Place;
+use crate::settings::placeholder::{PlaceholderSources, resolve_secret};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -218,7 +219,8 @@ fn secrets(file: &ProviderFile, account: &Stated, folder: &Path, place: &Place<'
         {
             place.refuse("expressions could not name it; use letters, digits and `_`");
         }
-        if let Some(secret) = place.check(secret::resolve(text, folder, |name| std::env::var(name).ok())) {
+        let sources = PlaceholderSources { folder, variable: &|name| std::env::var(name).ok() };
+        if let Some(secret) = place.check(resolve_secret(text, sources)) {
             secrets.insert(name.clone(), secret);
         }
     }

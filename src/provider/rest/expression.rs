@@ -15,7 +15,7 @@ use super::callback_url::{self, CallbackUrl};
 use super::engine::{ENGINE, Null};
 use super::expression_source::{check_words, depth, without_strings};
 use crate::domain::name::excerpt;
-use crate::provider::suggest;
+use crate::settings::suggest;
 
 /// The longest expression, in bytes, and how many brackets may be open in it at once: a compiler that calls itself for each
 /// step of a longer one would use up the stack.

@@ -11,7 +11,7 @@ use super::expression::{EvalError, Known, Scope};
 use super::file::AuthFile;
 use super::text::Text;
 use super::token::{Grant, GrantContext, GrantSource};
-use crate::provider::fault::Place;
+use crate::settings::diagnostic::Place;
 
 /// Headers that belong to the connection or are computed from the request.
 const NOT_YOURS: [&str; 11] = [

@@ -18,7 +18,7 @@ use crate::domain::inquiry::{LookupPolicy, PollPolicy};
 use crate::domain::money::AMOUNT_MISMATCH;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled, Verdict};
 use crate::domain::retry::Rung;
-use crate::provider::fault::Place;
+use crate::settings::diagnostic::Place;
 
 /// The variable that holds the provider's own id.
 const REFERENCE: &str = "provider_reference";

@@ -15,9 +15,9 @@ use super::tree::Tree;
 use crate::domain::exchange::Method;
 use crate::domain::key::SHORTENED_LENGTH;
 use crate::domain::retry::{RetryPolicy, Rung};
-use crate::provider::fault::Place;
 use crate::provider::payload::PayloadSchema;
 use crate::provider::{Idempotency, Operation};
+use crate::settings::diagnostic::Place;
 
 /// The longest time that one exchange may take.
 const LONGEST_TIMEOUT: Duration = Duration::from_mins(10);

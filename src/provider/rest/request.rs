@@ -17,7 +17,8 @@ use super::tree::{OnFault, Tree};
 use crate::domain::exchange::{Method, Request};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::outcome::Failure;
-use crate::provider::fault::{KeyPath, Place};
+use crate::settings::diagnostic::Place;
+use crate::settings::key_path::KeyPath;
 
 /// The variables by which one command is told from another.
 const OF_COMMAND: [&str; 4] = ["command", "payload", "metadata", "key"];

@@ -20,7 +20,7 @@ use super::secret::Secrets;
 use super::text::Text;
 use crate::domain::exchange::{Answer, Method, Reply, Request};
 use crate::domain::token::{AccessToken, NoToken};
-use crate::provider::fault::Place;
+use crate::settings::diagnostic::Place;
 
 /// The parameters that the keys of `auth` set.
 const OWN_PARAMETERS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];

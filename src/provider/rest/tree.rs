@@ -5,7 +5,8 @@ use serde_json::{Map, Value as Json};
 
 use super::expression::{EvalError, Expression, ExpressionError, Known, Scope};
 use super::text::Text;
-use crate::provider::fault::{KeyPath, Place};
+use crate::settings::diagnostic::Place;
+use crate::settings::key_path::KeyPath;
 
 /// A tree, compiled.
 #[derive(Debug)]

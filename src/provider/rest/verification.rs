@@ -15,7 +15,7 @@ use super::request::{RequestSource, RequestTemplate, Shared};
 use crate::domain::credentials::CredentialCheck;
 use crate::domain::exchange::{Answer, Method, Reply, Request};
 use crate::domain::outcome::Failure;
-use crate::provider::fault::Place;
+use crate::settings::diagnostic::Place;
 
 /// The most time for an answer once there is a connection, whatever longer time the provider's calls have.
 const ANSWER: Duration = Duration::from_secs(20);

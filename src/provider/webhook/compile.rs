@@ -24,11 +24,11 @@ use super::signed::Signed;
 use super::token::{self, Called};
 use super::{Endpoint, Verification};
 use crate::provider::Webhook;
-use crate::provider::fault::Place;
 use crate::provider::rest::expression::{Condition, Known, Scope};
 use crate::provider::rest::operation::duration;
 use crate::provider::rest::secret::Secrets;
 use crate::provider::rest::text::Text;
+use crate::settings::diagnostic::Place;
 
 /// How far the time of signing may be from now where the file does not say.
 const TOLERANCE: Duration = Duration::from_mins(5);

@@ -11,11 +11,11 @@ use super::file::Sense;
 use crate::domain::callback::{Meaning, Notice, RawCallback};
 use crate::domain::command_id::{CommandId, PublishedCommandId};
 use crate::domain::outcome::{Failure, Success};
-use crate::provider::fault::KeyPath;
 use crate::provider::rest::amount::AmountTemplate;
 use crate::provider::rest::expression::{Condition, Scope, from_json};
 use crate::provider::rest::text::Text;
 use crate::provider::rest::tree::{OnFault, Tree};
+use crate::settings::key_path::KeyPath;
 
 /// The most notices of one call.
 const MOST: usize = 10_000;

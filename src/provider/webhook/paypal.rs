@@ -23,9 +23,9 @@ use super::key::BASE64;
 use super::missing_issuer::MissingIssuer;
 use crate::certificate::CertificateDates;
 use crate::domain::callback::{RawCallback, Unverified};
-use crate::provider::fault::Place;
 use crate::provider::rest::expression::{Known, Scope};
 use crate::provider::rest::text::Text;
+use crate::settings::diagnostic::Place;
 
 /// The hosts that certificates come from, and the name that a certificate of each is for.
 const HOSTS: [(&str, &str); 2] = [

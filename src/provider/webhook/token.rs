@@ -7,8 +7,8 @@ use super::file::WebhookFile;
 use crate::domain::callback::{RawCallback, Unverified};
 use crate::domain::callback_token::{BadToken, Named, PARAMETER};
 use crate::domain::name::Name;
-use crate::provider::fault::Place;
 use crate::provider::link::Links;
+use crate::settings::diagnostic::Place;
 
 /// What there is to know of callback URLs.
 #[derive(Clone, Copy)]

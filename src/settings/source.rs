@@ -1,4 +1,4 @@
-//! The text of a provider file as a tree of values, with the line of each key.
+//! The text of a file as a tree of values, with the line of each key.
 
 use std::collections::HashMap;
 
@@ -6,17 +6,15 @@ use serde_json::{Map, Number, Value as Json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{FileError, KeyPath};
-
-/// Tables that one file states whole: parts of two auth schemes or two idempotency rules do not mix.
-const STATED_WHOLE: [&str; 2] = ["auth", "idempotency"];
+use super::diagnostic::Diagnostic;
+use super::key_path::KeyPath;
 
 /// How many tables and lists may stand in each other. Dotted keys nest as well, and deeper than TOML's reader looks.
 const DEEPEST: usize = 64;
 
 /// A parsed file.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
+pub struct Source {
     name: String,
     lines: HashMap<KeyPath, usize>,
     value: Json,
@@ -27,14 +25,14 @@ impl Source {
     ///
     /// # Errors
     /// Every place where the text is no TOML, or holds what JSON does not have.
-    pub(super) fn parse(name: &str, text: &str) -> Result<Self, Vec<FileError>> {
+    pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let at = LineNumbers::of(text);
-        let mut faults: Vec<FileError> = errors
+        let mut faults: Vec<Diagnostic> = errors
             .iter()
             .map(|error| {
                 let line = error.span().map(|span| at.line(span.start));
-                FileError::of_file(name, line, format!("not TOML: {}", error.message().replace('\n', ", ")))
+                Diagnostic::of_file(name, line, format!("not TOML: {}", error.message().replace('\n', ", ")))
             })
             .collect();
         let mut reader = Reader { name, at, lines: HashMap::new(), faults: Vec::new() };
@@ -46,37 +44,22 @@ impl Source {
     }
 
     /// The file's name, as errors show it.
-    pub(super) fn name(&self) -> &str {
+    #[must_use]
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The whole file.
-    pub(super) fn value(&self) -> &Json {
+    #[must_use]
+    pub fn value(&self) -> &Json {
         &self.value
     }
 
     /// The line of a key, from 1.
-    pub(super) fn line(&self, key: &KeyPath) -> Option<usize> {
+    #[must_use]
+    pub fn line(&self, key: &KeyPath) -> Option<usize> {
         self.lines.get(key).copied()
     }
-}
-
-/// Puts the values of a file over those of the file it builds on: tables key by key, everything else whole.
-pub(super) fn merge(below: Json, above: &Json) -> Json {
-    let (Json::Object(mut below), Json::Object(above)) = (below, above) else { return above.clone() };
-    for (rival, other) in [("payload", "payload_file"), ("payload_file", "payload")] {
-        if above.contains_key(rival) {
-            below.shift_remove(other);
-        }
-    }
-    for (key, value) in above {
-        let merged = match below.get_mut(key) {
-            Some(known) if !STATED_WHOLE.contains(&key.as_str()) => merge(known.take(), value),
-            _ => value.clone(),
-        };
-        below.insert(key.clone(), merged);
-    }
-    Json::Object(below)
 }
 
 /// Where each line of a text begins.
@@ -96,7 +79,7 @@ struct Reader<'a> {
     name: &'a str,
     at: LineNumbers,
     lines: HashMap<KeyPath, usize>,
-    faults: Vec<FileError>,
+    faults: Vec<Diagnostic>,
 }
 
 impl Reader<'_> {
@@ -114,7 +97,7 @@ impl Reader<'_> {
         if place.depth() > DEEPEST {
             let line = self.at.line(value.span().start);
             let message = format!("{place}: stands in more than {DEEPEST} tables and lists; take some out");
-            self.faults.push(FileError::of_file(self.name, Some(line), message));
+            self.faults.push(Diagnostic::of_file(self.name, Some(line), message));
             return Json::Null;
         }
         match value.get_ref() {
@@ -145,7 +128,7 @@ impl Reader<'_> {
     fn number(&mut self, number: Option<Json>, what: &str, value: &Spanned<DeValue<'_>>, place: &KeyPath) -> Json {
         number.unwrap_or_else(|| {
             let line = self.at.line(value.span().start);
-            self.faults.push(FileError::of_file(self.name, Some(line), format!("{place}: {what}; write it as text")));
+            self.faults.push(Diagnostic::of_file(self.name, Some(line), format!("{place}: {what}; write it as text")));
             Json::Null
         })
     }
@@ -185,7 +168,7 @@ mod tests {
             [("a = 1\nb =\n", 2), ("a = 1\na = 2\n", 2), ("a = nan", 1), ("\na = 99999999999999999999", 2)]
         {
             let errors = Source::parse("x.toml", text).unwrap_err();
-            assert_eq!(errors.first().and_then(FileError::line), Some(line), "{errors:?}");
+            assert_eq!(errors.first().and_then(Diagnostic::line), Some(line), "{errors:?}");
         }
     }
 
@@ -197,14 +180,5 @@ mod tests {
         let text = errors.iter().map(ToString::to_string).collect::<String>();
         assert!(text.starts_with("x.toml:2: a.a.") && text.contains("more than 64 tables"), "{text}");
         assert!(Source::parse("x.toml", &format!("{dotted} = 1\n")).is_ok());
-    }
-
-    #[test]
-    fn a_file_goes_over_the_one_it_builds_on_key_by_key() {
-        let below =
-            json!({"a": {"b": 1, "c": 2}, "list": [1, 2], "auth": {"scheme": "bearer", "token": "t"}, "payload": {}});
-        let above = json!({"a": {"b": 9}, "list": [3], "auth": {"scheme": "basic"}, "payload_file": "x.json"});
-        let merged = json!({"a": {"b": 9, "c": 2}, "list": [3], "auth": {"scheme": "basic"}, "payload_file": "x.json"});
-        assert_eq!(merge(below, &above), merged);
     }
 }

@@ -1,7 +1,8 @@
 //! "Did you mean …": hints for words that are not known.
 
 /// The hint for a word close to a known one; `None` where nothing is close.
-pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let limit = 1 + word.chars().count() / 4;
     let scored = known.map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate));
     let (distance, candidate) = scored.min()?;
@@ -9,7 +10,8 @@ pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
 }
 
 /// The hint that lists every known word.
-pub(crate) fn one_of<'a>(known: impl Iterator<Item = &'a str>) -> String {
+#[must_use]
+pub fn one_of<'a>(known: impl Iterator<Item = &'a str>) -> String {
     let words: Vec<String> = known.map(|word| format!("`{word}`")).collect();
     match words.as_slice() {
         [only] => format!("write {only}"),

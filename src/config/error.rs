@@ -1,0 +1,40 @@
+//! Why there is no configuration.
+
+use std::path::{Path, PathBuf};
+
+use crate::settings::diagnostic::Diagnostic;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read at all.
+    #[error("{}: cannot be read: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// Everything that is wrong, in the order of the file.
+    #[error("{}", lines(.0).join("\n"))]
+    Faults(Vec<Diagnostic>),
+}
+
+impl ConfigError {
+    pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+        Self::Unreadable { path: path.to_owned(), reason: error.to_string() }
+    }
+
+    /// Each fault as one line.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Unreadable { .. } => vec![self.to_string()],
+            Self::Faults(faults) => lines(faults),
+        }
+    }
+}
+
+fn lines(faults: &[Diagnostic]) -> Vec<String> {
+    faults.iter().map(Diagnostic::to_string).collect()
+}

@@ -1,0 +1,20 @@
+//! Files that people write in TOML: their values with the line of each key, every fault at once with what to write instead, and
+//! secrets that stand elsewhere. The configuration and provider files are read by this.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`source`] | the text of a file as a tree of values, with the line of each key |
+//! | [`key_path`] | the place of a value in a file |
+//! | [`shape`] | a value against the JSON Schema that editors use |
+//! | [`reading`] | a value as a type |
+//! | [`diagnostic`] | what is wrong, gathered whole |
+//! | [`suggest`] | "did you mean" |
+//! | [`placeholder`] | `${env:NAME}` and `${file:/path}` |
+
+pub mod diagnostic;
+pub mod key_path;
+pub mod placeholder;
+pub mod reading;
+pub mod shape;
+pub mod source;
+pub mod suggest;
