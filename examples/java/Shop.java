@@ -166,7 +166,8 @@ public final class Shop {
             database = DriverManager.getConnection("jdbc:sqlite:" + DATABASE);
             try (var statement = database.createStatement()) {
                 statement.execute("CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, received_at TEXT DEFAULT CURRENT_TIMESTAMP)");
-                statement.execute("CREATE TABLE IF NOT EXISTS payments (command TEXT PRIMARY KEY, sequence INTEGER NOT NULL, status TEXT NOT NULL)");
+                statement.execute("CREATE TABLE IF NOT EXISTS payments "
+                        + "(command TEXT PRIMARY KEY, sequence INTEGER NOT NULL, status TEXT NOT NULL)");
             }
             database.setAutoCommit(false);
         }

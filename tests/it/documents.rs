@@ -124,8 +124,9 @@ fn words(line: &str) -> Vec<String> {
 /// The command lines of ferryd in the shell blocks: of each line, from the word `ferryd` on.
 fn command_lines() -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
-    for block in blocks().into_iter().filter(|block| matches!(block.info.as_str(), "sh" | "console")) {
-        for line in block.text.replace("\\\n", " ").lines() {
+    let is_shell = |block: &Block| block.info == "sh" || block.info.starts_with("console");
+    for block in blocks().into_iter().filter(is_shell) {
+        for line in filled(&block.text.replace("\\\n", " "), "1").lines() {
             for part in line.trim_start_matches("$ ").split(" | ") {
                 let words = words(part);
                 if let Some(start) = words.iter().position(|word| word == "ferryd") {
@@ -188,17 +189,22 @@ fn every_make_target_in_the_documentation_exists() {
     }
 }
 
-/// Puts a value in the place of every `${…}`, because a test has no such files or variables.
-fn with_secrets(text: &str) -> String {
+/// Puts a value in the place of every `${…}`.
+fn filled(text: &str, value: &str) -> String {
     let mut filled = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
         filled.push_str(before);
-        // Some keys are written in hexadecimal.
-        filled.push_str("0123456789abcdef0123456789abcdef");
+        filled.push_str(value);
         rest = after.split_once('}').map_or("", |(_, after)| after);
     }
     filled + rest
+}
+
+/// A configuration with its secrets, because a test has no such files or variables.
+fn with_secrets(text: &str) -> String {
+    // Some keys are written in hexadecimal.
+    filled(text, "0123456789abcdef0123456789abcdef")
 }
 
 #[test]
@@ -212,6 +218,10 @@ fn configurations_and_provider_files_in_the_documentation_are_read() {
         text: read("deploy/providers/stripe.toml"),
     });
     assert!(providers.len() > 1);
+    // The authority that the tutorial's file trusts is made by the sandbox.
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    fs::create_dir(dir.path().join("sandbox")).unwrap();
+    fs::write(dir.path().join("sandbox/ca.pem"), authority).unwrap();
     for (number, block) in providers.iter().enumerate() {
         let folder = dir.path().join(number.to_string());
         fs::create_dir(&folder).unwrap();
@@ -266,9 +276,11 @@ fn commands_and_events_in_the_documentation_are_of_their_form() {
 }
 
 #[test]
-fn the_readmes_first_provider_file_is_the_example() {
-    let example = read("docs/examples/providers/courier.toml");
-    assert!(read("README.md").contains(&format!("```toml provider\n{example}```")));
+fn first_provider_files_are_the_examples() {
+    for (document, example) in [("README.md", "courier"), ("docs/TUTORIAL.md", "bank")] {
+        let example = read(&format!("docs/examples/providers/{example}.toml"));
+        assert!(read(document).contains(&format!("```toml provider\n{example}```")), "{document}");
+    }
 }
 
 #[test]
