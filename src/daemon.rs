@@ -220,8 +220,7 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
 async fn answer(api: ApiSetup, amqp: AmqpSettings, pipeline: Arc<Pipeline>, registry: Arc<Registry>) {
     let ApiSetup { listener, tokens, proxies } = api;
     let stop = pipeline.stop.clone();
-    let providers = registry.iter().map(|provider| provider.name.clone()).collect();
-    let desk = Desk::new(Arc::new(Recorded::new(pipeline, amqp, providers)), registry, tokens, stop);
+    let desk = Desk::new(Arc::new(Recorded::new(pipeline, amqp, Arc::clone(&registry))), registry, tokens, stop);
     serve_api(listener, desk, Limits::default(), proxies).await;
 }
 

@@ -96,7 +96,7 @@ impl Lookup {
         let word = Word::Lookup { id: self.id.clone(), by: person::user() };
         let why = match say(&desk.operator, &word).await? {
             Heard::Lookup { lookup: LookupWish::Asked, .. } => return Ok(()),
-            Heard::Lookup { lookup, .. } => nothing_to_ask(lookup).to_owned(),
+            Heard::Lookup { lookup, .. } => lookup.refusal().unwrap_or("it is being asked already").to_owned(),
             Heard::Refused { error } => {
                 format!("ferryd did not understand: {error}; is it an older version?")
             }
@@ -127,18 +127,5 @@ impl Lookup {
         }
         let answer = answer.data.error.map_or("still works on it".to_owned(), |error| error.message);
         Err(CommandError::StillOpen { id: self.id.to_string(), answer })
-    }
-}
-
-/// Why a provider is not asked.
-fn nothing_to_ask(wish: LookupWish) -> &'static str {
-    match wish {
-        LookupWish::Asked => "it is being asked already",
-        LookupWish::NotKnown => "it is not known; `ferryd commands` lists those that are",
-        LookupWish::NotWaiting => "it is neither a dead letter nor waiting for its provider; see `ferryd status`",
-        LookupWish::NoLookup => {
-            "its operation had no `lookup` when it began to wait, or one by an id that the provider had not told; its \
-             poll, a webhook call or its deadline ends it"
-        }
     }
 }

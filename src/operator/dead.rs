@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::ShortString;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::amqp::headers::{self, DEAD};
@@ -36,7 +37,7 @@ pub struct Dead {
 }
 
 /// The broker's refusal of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Refusal {
     /// The reply code of AMQP.
     pub code: Option<u16>,

@@ -45,6 +45,22 @@ pub enum LookupWish {
     NoLookup,
 }
 
+impl LookupWish {
+    /// The reason why a provider is not asked, where it is not.
+    #[must_use]
+    pub fn refusal(self) -> Option<&'static str> {
+        match self {
+            Self::Asked => None,
+            Self::NotKnown => Some("it is not known; `ferryd commands` lists those that are"),
+            Self::NotWaiting => Some("it is neither a dead letter nor waiting for its provider; see `ferryd status`"),
+            Self::NoLookup => Some(
+                "its operation had no `lookup` when it began to wait, or one by an id that the provider had not told; its \
+                 poll, a webhook call or its deadline ends it",
+            ),
+        }
+    }
+}
+
 impl Pipeline {
     /// Has a provider asked now about a command that waits for it, or for a lookup of its own time.
     ///

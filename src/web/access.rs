@@ -123,6 +123,19 @@ impl ReadAccess {
     }
 }
 
+impl ReadAccess {
+    /// Refuses a token that may only ask.
+    pub(super) fn require_operate(&self) -> Result<(), Problem> {
+        let Self(caller) = self;
+        if caller.0.role.includes(Role::Operate) {
+            return Ok(());
+        }
+        let (name, role, needed) = (caller.name(), caller.0.role.as_str(), Role::Operate.as_str());
+        let detail = format!("the token `{name}` has the role {role}; this needs one with the role {needed}");
+        Err(Problem::insufficient_role(needed, detail))
+    }
+}
+
 impl OperateAccess {
     /// The commands that may be published and cancelled.
     pub(super) fn scope(&self) -> &CommandScope {

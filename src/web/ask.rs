@@ -18,7 +18,7 @@ use crate::domain::command_id::{CommandId, InvalidCommandId, PublishedCommandId}
 use crate::domain::ledger::case::Case;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::Found;
-use crate::ledger::index::{Cursor, Group, Page, Row};
+use crate::ledger::index::{Cursor, Page, Row};
 use crate::transport::exchange_log::Exchange;
 
 /// Where the id of a command stands in a path.
@@ -31,13 +31,6 @@ pub(super) struct CommandPage {
     commands: Vec<Row>,
     /// The `cursor` of the next page; null on the last one.
     next: Option<Cursor>,
-}
-
-/// Dead letters that failed alike, the most frequent first.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct DeadLetterGroups {
-    /// The groups.
-    groups: Vec<Group>,
 }
 
 /// What was said to the provider about a command.
@@ -116,35 +109,11 @@ pub(super) async fn commands(
     let mut query = Query::read(query.as_deref())?;
     let CommandListQuery { dead, cancel_requested } = query.take()?;
     let filter = CommandFilter { dead, cancel_requested: Some(cancel_requested), ..query.filter()? };
-    page(&desk, &access, filter, query).await
+    list_page(&desk, &access, filter, query).await
 }
 
-/// `GET /v1/dead-letters`
-pub(super) async fn dead_letters(
-    State(desk): State<Desk>,
-    access: ReadAccess,
-    RawQuery(query): RawQuery,
-) -> Result<Json<CommandPage>, Problem> {
-    let mut query = Query::read(query.as_deref())?;
-    let filter = CommandFilter { dead: true, ..query.filter()? };
-    page(&desk, &access, filter, query).await
-}
-
-/// `GET /v1/dead-letters/groups`
-pub(super) async fn groups(
-    State(desk): State<Desk>,
-    access: ReadAccess,
-    RawQuery(query): RawQuery,
-) -> Result<Json<DeadLetterGroups>, Problem> {
-    let mut query = Query::read(query.as_deref())?;
-    let filter = query.filter()?;
-    query.finish()?;
-    require_known(&desk)?;
-    let groups = desk.commands.count_groups(&access, filter).await?;
-    Ok(Json(DeadLetterGroups { groups }))
-}
-
-async fn page(
+/// Answers with the page that a query asks for.
+pub(super) async fn list_page(
     desk: &Desk,
     access: &ReadAccess,
     filter: CommandFilter,
@@ -158,7 +127,7 @@ async fn page(
 }
 
 /// What was known before an outage can be told during it, but not what is still being read.
-fn require_known(desk: &Desk) -> Result<(), Problem> {
+pub(super) fn require_known(desk: &Desk) -> Result<(), Problem> {
     desk.require_caught_up()
 }
 

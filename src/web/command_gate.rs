@@ -9,6 +9,8 @@ use futures_util::future::BoxFuture;
 
 use super::access::{EraseAccess, OperateAccess, ReadAccess};
 use super::commands::{Commands, Failed, Standing, Submission, Submitted};
+use super::dead_letters::DeadLetterView;
+use super::lookup::LookupStart;
 use super::problem::{Kind, Problem};
 use crate::domain::command::Command;
 use crate::domain::command_id::CommandId;
@@ -20,6 +22,7 @@ use crate::domain::ledger::refusal_note::RefusalNote;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Group, Page};
+use crate::operator::dead::Dead;
 use crate::operator::erase::ErasureResult;
 use crate::pipeline::cancel::Cancellation;
 use crate::pipeline::publisher_rules::PublisherRules;
@@ -59,6 +62,57 @@ impl CommandGate {
             notes.extend(case.and_then(|case| RefusalNote::of(refused, &case)));
         }
         Ok(notes)
+    }
+
+    /// Finds the dead letters of a command and of what was refused under its id, as they are recorded.
+    pub(super) async fn find_dead_letters(
+        &self,
+        access: &ReadAccess,
+        id: &CommandId,
+    ) -> Result<Vec<DeadLetterView>, Failed> {
+        let mut ids = vec![id.clone()];
+        if !id.is_refused() {
+            ids.extend(self.commands.refused_under(id).await?);
+        }
+        let mut found = Vec::new();
+        for id in &ids {
+            let case = self.find_within(access.scope(), id).await?;
+            let ending = case.as_deref().and_then(|case| case.ending.as_ref()).filter(|ending| ending.is_dead());
+            if let Some(record) = ending.and_then(|ending| ending.letter.as_deref().cloned()) {
+                let queue = self.commands.dead_queue(record.command.provider.as_ref()).await?;
+                found.push(DeadLetterView { queue, record: Some(record), message: None });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads the messages of a command's dead letter and of what was refused under its id.
+    pub(super) fn read_dead_messages(
+        &self,
+        access: &ReadAccess,
+        id: CommandId,
+    ) -> BoxFuture<'static, Result<Vec<Dead>, Failed>> {
+        let (commands, scope) = (Arc::clone(&self.commands), access.scope().clone());
+        Box::pin(async move {
+            let found = commands.dead_messages(&id).await?;
+            Ok(found.into_iter().filter(|dead| scope.admits(&dead.identity)).collect())
+        })
+    }
+
+    /// Has the provider asked about a command; `None` where nothing is known of it to the token.
+    pub(super) fn look_up(
+        &self,
+        access: &OperateAccess,
+        id: CommandId,
+    ) -> BoxFuture<'static, Result<Option<LookupStart>, Failed>> {
+        let (gate, access) = (self.clone(), access.clone());
+        Box::pin(async move {
+            let Some(case) = gate.find_within(access.scope(), &id).await? else { return Ok(None) };
+            if case.opening.is_none() {
+                return Ok(None);
+            }
+            gate.commands.look_up(&id, &case, &access.recorded_name()).await.map(Some)
+        })
     }
 
     /// Finds what was said to the provider about a command.

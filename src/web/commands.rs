@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::lookup::LookupStart;
 use crate::domain::command::Command;
 use crate::domain::command_id::CommandId;
 use crate::domain::event::{Event, Trace};
@@ -14,6 +15,7 @@ use crate::domain::name::Name;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Group, Page};
+use crate::operator::dead::Dead;
 use crate::operator::erase::ErasureResult;
 use crate::pipeline::cancel::Cancellation;
 
@@ -30,6 +32,20 @@ pub trait Commands: Send + Sync {
 
     /// Cancels a command.
     fn cancel<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<Cancellation, Failed>>;
+
+    /// Has the provider asked about a known command, for this person.
+    fn look_up<'a>(
+        &'a self,
+        id: &'a CommandId,
+        case: &'a Case,
+        by: &'a str,
+    ) -> BoxFuture<'a, Result<LookupStart, Failed>>;
+
+    /// The messages of a command's dead letter and of what was refused under its id, from their queues.
+    fn dead_messages<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Vec<Dead>, Failed>>;
+
+    /// The queue in which the dead letters of a provider lie.
+    fn dead_queue<'a>(&'a self, provider: Option<&'a Name>) -> BoxFuture<'a, Result<String, Failed>>;
 
     /// Erases the contents of a command that has ended, and says what came of it.
     fn erase<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<ErasureResult, Failed>>;

@@ -8,26 +8,31 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use serde_json::json;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::commands::{Commands, Failed, Standing, Submission, Submitted};
+use super::lookup::LookupStart;
 use super::recorded::follow;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::command_id::CommandId;
+use crate::domain::dead_letter::{self, DeadLetter};
 use crate::domain::event::{Event, Happening, Moment, Trace};
-use crate::domain::ledger::case::Case;
-use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::case::{Case, Ending};
+use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
 use crate::domain::ledger::record::{
     By, ContentErasure, Fact, Finished, Opened, Opening, Person, Reason, Record, RecordId, Settled, Step,
 };
 use crate::domain::ledger::ruling::Ruling;
-use crate::domain::lifecycle::Kind;
+use crate::domain::lifecycle::{Kind, State};
+use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, Outcome, Success};
 use crate::domain::progress::Attempted;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Group, Page, Row};
+use crate::operator::dead::Dead;
 use crate::operator::erase::{ErasureOutcome, ErasureResult, advice};
 use crate::pipeline::cancel::Cancellation;
 
@@ -43,6 +48,9 @@ pub(super) struct Fake {
     pub cancelled: Mutex<Vec<(CommandId, Person)>>,
     pub cancellation: Mutex<Cancellation>,
     pub filters: Mutex<Vec<CommandFilter>>,
+    pub looked_up: Mutex<Vec<(CommandId, String)>>,
+    /// Messages in queues of dead letters.
+    pub dead: Mutex<Vec<Dead>>,
     cases: Mutex<HashMap<CommandId, Option<Case>>>,
     number: AtomicU64,
     news: watch::Sender<()>,
@@ -58,6 +66,8 @@ impl Fake {
             cancelled: Mutex::default(),
             cancellation: Mutex::new(Cancellation::Cancelled),
             filters: Mutex::default(),
+            looked_up: Mutex::default(),
+            dead: Mutex::default(),
             cases: Mutex::default(),
             number: AtomicU64::new(1),
             news: watch::channel(()).0,
@@ -111,14 +121,33 @@ impl Fake {
 
     /// Lets a message be refused as whose id a command bears.
     pub fn refuse(&self, body: &str) -> CommandId {
+        self.fail(refused_opening(body), Kind::Invalid, false)
+    }
+
+    /// Lets a command be given up.
+    pub fn give_up(&self, body: &str) -> CommandId {
         let command = Command::decode(body.as_bytes(), Envelope::default()).unwrap();
-        let mut opening = Opening::of(&command, &"stripe".parse().unwrap());
-        opening.identity.id = command.id.of_refused(&[body.as_bytes()]);
+        self.fail(Opening::of(&command, &"stripe".parse().unwrap()), Kind::Unavailable, true)
+    }
+
+    /// Lets a message be refused under the id of a command, and be kept.
+    pub fn give_up_refused(&self, body: &str) -> CommandId {
+        self.fail(refused_opening(body), Kind::Invalid, true)
+    }
+
+    fn fail(&self, opening: Opening, kind: Kind, is_kept: bool) -> CommandId {
         let failure = Failure::new("unknown_account", "there is no account `mars`");
         let moment = Moment { generation: 0, attempt: 1, at: Timestamp::UNIX_EPOCH };
-        let happening = Happening::Failed(Kind::Invalid, failure);
+        let happening = Happening::Failed(kind, failure);
         let event = Event::new(opening.identity.clone(), moment, happening, Trace::default());
         let id = opening.identity.id.clone();
+        let record = json!({
+            "command": opening.identity, "kind": kind, "message": "there is no account `mars`", "generation": 0, "attempt": 1,
+            "unknown": false, "history": [], "first_failed_at": Timestamp::UNIX_EPOCH,
+            "dead_lettered_at": Timestamp::UNIX_EPOCH, "host": "here", "version": "0",
+        });
+        let headers = [(dead_letter::HEADER.to_owned(), HeaderValue::Text(record.to_string()))].into();
+        let carried = Carried { exchange: "ferry.dead".to_owned(), routing_key: "stripe".to_owned(), headers };
         let finished = Finished {
             step: FIRST,
             opening: Some(opening),
@@ -129,10 +158,15 @@ impl Fake {
             kept: None,
             query: None,
             by: By::Holder,
-            effects: Effects { event, told: true, carried: None },
+            effects: Effects { event, told: true, carried: is_kept.then_some(carried) },
         };
         assert!(matches!(self.rule(&id, Fact::Finished(Box::new(finished))), Ruling::Counts(_)));
         id
+    }
+
+    /// The record of a dead letter.
+    pub fn record_of(&self, id: &str) -> DeadLetter {
+        *self.find(&id.parse().unwrap()).unwrap().ending.unwrap().letter.unwrap()
     }
 
     /// Lets the end of a command be published, which was decided last.
@@ -151,6 +185,13 @@ impl Fake {
             std::future::pending::<()>().await;
         }
     }
+}
+
+fn refused_opening(body: &str) -> Opening {
+    let command = Command::decode(body.as_bytes(), Envelope::default()).unwrap();
+    let mut opening = Opening::of(&command, &"stripe".parse().unwrap());
+    opening.identity.id = command.id.of_refused(&[body.as_bytes()]);
+    opening
 }
 
 impl Commands for Fake {
@@ -201,6 +242,33 @@ impl Commands for Fake {
             Ok(self.cancellation.lock().unwrap().clone())
         }
         .boxed()
+    }
+
+    fn look_up<'a>(
+        &'a self,
+        id: &'a CommandId,
+        case: &'a Case,
+        by: &'a str,
+    ) -> BoxFuture<'a, Result<LookupStart, Failed>> {
+        async move {
+            self.confirm().await;
+            if case.state() != State::Waiting && !case.ending.as_ref().is_some_and(Ending::is_dead) {
+                return Ok(LookupStart::Refused("it waits for nothing".to_owned()));
+            }
+            self.looked_up.lock().unwrap().push((id.clone(), by.to_owned()));
+            Ok(LookupStart::Asked)
+        }
+        .boxed()
+    }
+
+    fn dead_messages<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Vec<Dead>, Failed>> {
+        let dead =
+            self.dead.lock().unwrap().iter().filter(|dead| dead.identity.id.published() == *id).cloned().collect();
+        async move { Ok(dead) }.boxed()
+    }
+
+    fn dead_queue<'a>(&'a self, provider: Option<&'a Name>) -> BoxFuture<'a, Result<String, Failed>> {
+        async move { Ok(format!("ferry.dead.{}", provider.map_or("other", Name::as_str))) }.boxed()
     }
 
     fn erase<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<ErasureResult, Failed>> {

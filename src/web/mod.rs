@@ -9,7 +9,7 @@
 //! | [`routes`] | every path, with what it needs |
 //! | [`access`], [`host_token`], [`api_address`] | tokens and roles, the token of this host, and where its daemon listens |
 //! | [`answers`] | what is answered about commands |
-//! | `submit`, `cancel`, `erase`, `ask`, `live` | what the routes do |
+//! | `submit`, `cancel`, `erase`, `lookup`, `ask`, `dead_letters`, `live` | what the routes do |
 //! | `command_gate` | the way to commands, within the scope of a token |
 //! | [`commands`], [`recorded`] | what they need of the rest of ferryd, and the rest of ferryd |
 //! | [`problem`] | every error |
@@ -25,9 +25,11 @@ mod body;
 mod cancel;
 mod command_gate;
 pub mod commands;
+pub mod dead_letters;
 mod erase;
 pub mod host_token;
 mod live;
+pub mod lookup;
 pub mod openapi;
 mod parameters;
 pub mod prefer;
@@ -121,11 +123,21 @@ impl Desk {
         work: impl Future<Output = Result<T, Failed>> + Send + 'static,
         unless: &str,
     ) -> Result<T, Problem> {
-        match timeout(PATIENCE, self.tasks.spawn(work)).await {
+        self.within(PATIENCE, work, unless).await
+    }
+
+    /// The same with another patience.
+    async fn within<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl Future<Output = Result<T, Failed>> + Send + 'static,
+        unless: &str,
+    ) -> Result<T, Problem> {
+        match timeout(patience, self.tasks.spawn(work)).await {
             Ok(Ok(done)) => done.map_err(Problem::from),
             Ok(Err(_)) => Err(Problem::new(Kind::Internal, "ferryd failed; see its log")),
             Err(_) => {
-                let detail = format!("RabbitMQ did not confirm within {} s; {unless}", PATIENCE.as_secs());
+                let detail = format!("RabbitMQ did not confirm within {} s; {unless}", patience.as_secs());
                 Err(Problem::new(Kind::NotConfirmed, detail))
             }
         }
@@ -181,6 +193,9 @@ impl From<Failed> for Problem {
 
 #[cfg(test)]
 mod client;
+
+#[cfg(test)]
+mod dead_letters_tests;
 
 #[cfg(test)]
 mod fake;

@@ -10,10 +10,12 @@ use serde_json::{Map, Value, json};
 
 use super::access::{Needs, Role};
 use super::answers::CommandStory;
-use super::ask::{CommandExchanges, CommandPage, DeadLetterGroups};
+use super::ask::{CommandExchanges, CommandPage};
 use super::cancel::Cancelled;
+use super::dead_letters::{DeadLetterGroups, DeadLetters};
 use super::erase::ErasedCommand;
 use super::live::Health;
+use super::lookup::LookupReceipt;
 use super::parameters::parameters;
 use super::problem::{self, Kind, ProblemBody};
 use super::routes::Route;
@@ -169,6 +171,18 @@ fn words(route: Route) -> (&'static str, &'static str, String) {
             "Show what was said to the provider, and what it answered",
             "Masked, and cut where long. Kept for as long as the stream of exchanges keeps it. The search takes up to 10 s.",
         ),
+        Route::Lookup => (
+            "lookUpCommand",
+            "Ask the provider about a command now",
+            "By the operation's `lookup`, of a command that waits or is a dead letter. What it finds ends the command, and closes its \
+             dead letter; `queries` of the command tell what was answered.",
+        ),
+        Route::DeadLetter => (
+            "showDeadLetter",
+            "Show the dead letter of a command",
+            "And those of the messages that were refused under its id. What is recorded is answered at once; with `message=true` the \
+             queue is gone through for the original messages, and the token needs the role `operate`.",
+        ),
         Route::DeadLetters => {
             ("listDeadLetters", "List dead letters", "Newest first. Everything that is given must hold.")
         }
@@ -203,6 +217,8 @@ fn answers(route: Route, schemas: &mut Schemas) -> Map<String, Value> {
             add("202", json_of("It is not known yet; it will be cancelled if it comes.", schema))
         }
         Route::Erase => add("200", json_of("They are erased.", schemas.answered::<ErasedCommand>())),
+        Route::Lookup => add("202", json_of("The provider is asked.", schemas.answered::<LookupReceipt>())),
+        Route::DeadLetter => add("200", json_of("The dead letters.", schemas.answered::<DeadLetters>())),
         Route::Exchanges => add("200", json_of("What was found.", schemas.answered::<CommandExchanges>())),
         Route::Groups => add("200", json_of("The groups.", schemas.answered::<DeadLetterGroups>())),
         Route::OpenApi => add("200", json_of("An OpenAPI document.", json!({ "type": "object" }))),
@@ -253,14 +269,16 @@ fn problems(route: Route, schemas: &mut Schemas) -> Map<String, Value> {
 /// Whether a route can answer with a kind of problem.
 fn can_be(kind: Kind, route: Route) -> bool {
     let is_list = matches!(route, Route::Commands | Route::DeadLetters | Route::Groups);
-    let is_one = matches!(route, Route::Command | Route::Exchanges);
-    let writes = matches!(route, Route::Submit | Route::Cancel | Route::Erase);
+    let is_one = matches!(route, Route::Command | Route::Exchanges | Route::DeadLetter);
+    let writes = matches!(route, Route::Submit | Route::Cancel | Route::Erase | Route::Lookup);
     match kind {
         Kind::NotFound | Kind::MethodNotAllowed | Kind::Unverified | Kind::TooManyRequests => false,
         Kind::Unauthorized => route.needs() != Needs::Nothing,
-        Kind::Forbidden => matches!(route.needs(), Needs::Token(role) if role != Role::Read),
+        Kind::Forbidden => {
+            route == Route::DeadLetter || matches!(route.needs(), Needs::Token(role) if role != Role::Read)
+        }
         Kind::InvalidRequest | Kind::Internal => is_list || is_one || writes,
-        Kind::UnknownCommand => is_one || matches!(route, Route::Cancel | Route::Erase),
+        Kind::UnknownCommand => is_one || matches!(route, Route::Cancel | Route::Erase | Route::Lookup),
         Kind::RequestTimeout
         | Kind::OtherContent
         | Kind::TooLarge
@@ -269,9 +287,12 @@ fn can_be(kind: Kind, route: Route) -> bool {
         | Kind::NewerVersion => route == Route::Submit,
         Kind::TooLate => route == Route::Cancel,
         Kind::NotErasable => route == Route::Erase,
+        Kind::NothingToAsk => route == Route::Lookup,
         Kind::CatchingUp => is_list || is_one || writes || route == Route::Readyz,
         Kind::BrokerAway | Kind::NotConfirmed | Kind::Stopping => is_one || writes || route == Route::Readyz,
-        Kind::Busy => matches!(route, Route::Submit | Route::Exchanges | Route::Erase),
+        Kind::Busy => {
+            matches!(route, Route::Submit | Route::Exchanges | Route::Erase | Route::Lookup | Route::DeadLetter)
+        }
     }
 }
 

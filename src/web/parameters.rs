@@ -3,6 +3,7 @@
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
+use super::dead_letters::DeadLetterQuery;
 use super::query::{CommandListQuery, PageQuery};
 use super::routes::Route;
 use crate::ledger::command_filter::CommandFilter;
@@ -38,6 +39,7 @@ pub(super) fn parameters(route: Route, schemas: &mut SchemaGenerator) -> Vec<Val
             all.extend(fields::<CommandFilter>(schemas));
             all.extend(fields::<PageQuery>(schemas));
         }
+        Route::DeadLetter => all.extend(fields::<DeadLetterQuery>(schemas)),
         Route::Groups => all.extend(fields::<CommandFilter>(schemas)),
         _ => {}
     }

@@ -38,6 +38,8 @@ pub enum Kind {
     TooLate,
     /// The contents of the command can't be erased yet.
     NotErasable,
+    /// There is nothing that the provider could be asked about the command.
+    NothingToAsk,
     /// The body is larger than a command may be.
     TooLarge,
     /// The body is of a type that is not taken.
@@ -64,7 +66,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -76,6 +78,7 @@ impl Kind {
         Self::OtherContent,
         Self::TooLate,
         Self::NotErasable,
+        Self::NothingToAsk,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::TooManyRequests,
@@ -104,6 +107,7 @@ impl Kind {
             Self::OtherContent => ("other-content", S::CONFLICT, "the id is taken by another command"),
             Self::TooLate => ("too-late", S::CONFLICT, "the command can't be cancelled any more"),
             Self::NotErasable => ("not-erasable", S::CONFLICT, "the command can't be erased yet"),
+            Self::NothingToAsk => ("nothing-to-ask", S::CONFLICT, "there is nothing to ask the provider"),
             Self::TooLarge => ("too-large", S::PAYLOAD_TOO_LARGE, "the body is too large"),
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "the body is of a type that is not taken")
@@ -238,6 +242,11 @@ impl Problem {
             Ok(challenge) => problem.with_header(WWW_AUTHENTICATE, challenge),
             Err(_) => problem,
         }
+    }
+
+    /// The same problem in other words.
+    pub(super) fn saying(self, detail: String) -> Self {
+        Self { detail, ..self }
     }
 
     /// With one field more.

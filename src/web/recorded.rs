@@ -10,8 +10,10 @@ use lapin::types::FieldTable;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use super::commands::{Commands, Failed, Standing, Submission, Submitted};
+use super::lookup::LookupStart;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::error::BrokerError;
 use crate::amqp::headers::put_trace;
@@ -20,20 +22,25 @@ use crate::amqp::topology::Names;
 use crate::domain::command::ANY;
 use crate::domain::command_id::CommandId;
 use crate::domain::event::Event;
-use crate::domain::ledger::case::Case;
+use crate::domain::ledger::case::{Case, Ending};
 use crate::domain::ledger::next_action::{NextAction, Role, next_action};
 use crate::domain::ledger::record::{Fact, Opened, Opening, Person, Reason, Record, Step};
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::name::Name;
+use crate::domain::progress::Progress;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::{Found, Window, find, spans};
 use crate::ledger::index::{Cursor, Group, Index, IndexError, Page};
 use crate::ledger::{Health, Ledger};
+use crate::operator::dead::Dead;
 use crate::operator::erase::{CommandEraser, ErasureResult};
-use crate::operator::queues::all_dead_queues;
+use crate::operator::lookup::{Asked, look_up};
+use crate::operator::queues::{all_dead_queues, dead_queue, dead_queues};
+use crate::operator::scan::scan;
 use crate::operator::{Operator, OperatorError};
 use crate::pipeline::Pipeline;
 use crate::pipeline::cancel::Cancellation;
+use crate::provider::registry::Registry;
 
 /// How long an answer waits for what was written a moment ago.
 const FRESHNESS: Duration = Duration::from_secs(2);
@@ -47,15 +54,15 @@ pub struct Recorded {
     pipeline: Arc<Pipeline>,
     amqp: AmqpSettings,
     /// The configured providers, whose queues may hold dead letters.
-    providers: Vec<Name>,
+    registry: Arc<Registry>,
     searches: Semaphore,
 }
 
 impl Recorded {
     /// Of this pipeline and these providers; `amqp` is for searches over a connection of their own.
     #[must_use]
-    pub fn new(pipeline: Arc<Pipeline>, amqp: AmqpSettings, providers: Vec<Name>) -> Self {
-        Self { pipeline, amqp, providers, searches: Semaphore::new(MAX_SEARCHES) }
+    pub fn new(pipeline: Arc<Pipeline>, amqp: AmqpSettings, registry: Arc<Registry>) -> Self {
+        Self { pipeline, amqp, registry, searches: Semaphore::new(MAX_SEARCHES) }
     }
 
     fn ledger(&self) -> &Ledger {
@@ -75,6 +82,35 @@ impl Recorded {
         answer.map_err(|error| Failed::Index(error.to_string()))?.map_err(|error| Failed::Index(error.to_string()))
     }
 
+    fn operator(&self) -> Operator {
+        Operator { amqp: self.amqp.clone(), names: self.pipeline.names.clone() }
+    }
+
+    fn provider_names(&self) -> Vec<Name> {
+        self.registry.iter().map(|provider| provider.name.clone()).collect()
+    }
+
+    /// Has the provider asked about a dead letter, by a copy of its message.
+    async fn look_up_dead(&self, id: &CommandId, provider: Option<&Name>) -> Result<LookupStart, Failed> {
+        let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
+        let operator = self.operator();
+        let queues = dead_queues(&operator.names, &[], provider);
+        let can_ask = |dead: &Dead, progress: &Progress| {
+            let (provider, operation) = (dead.identity.provider.as_ref(), dead.identity.operation.as_ref());
+            let provider = provider.and_then(|name| self.registry.get(name));
+            let operation = provider.zip(operation).and_then(|(provider, name)| provider.operations.get(name));
+            operation.is_some_and(|operation| progress.askable(operation.lookup).is_some())
+        };
+        Ok(match look_up(&operator, &queues, id, can_ask).await? {
+            Asked::Sent => LookupStart::Asked,
+            Asked::NotDead => {
+                let text = "it is a dead letter without a message in its queue: a replay may be under way; ask again";
+                LookupStart::Refused(text.to_owned())
+            }
+            Asked::Refused(why) => LookupStart::Refused(why),
+        })
+    }
+
     /// Erases the contents of a command, in the index of this instance too before it returns.
     async fn erase_contents(&self, id: &CommandId, person: Person) -> Result<ErasureResult, Failed> {
         let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
@@ -86,8 +122,8 @@ impl Recorded {
                 index.dead_providers()
             })
             .await?;
-        let operator = Operator { amqp: self.amqp.clone(), names: self.pipeline.names.clone() };
-        let queues = all_dead_queues(&operator, &self.providers, known).await?;
+        let operator = self.operator();
+        let queues = all_dead_queues(&operator, &self.provider_names(), known).await?;
         let (operator, queues) = (&operator, queues.as_slice());
         let mut eraser = CommandEraser { operator, ledger: &mut ledger, queues, person, dry_run: false };
         let results = eraser.erase(std::slice::from_ref(id), |_| {}).await?;
@@ -176,6 +212,54 @@ impl Commands for Recorded {
 
     fn cancel<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<Cancellation, Failed>> {
         async move { Ok(self.pipeline.cancel(id, person).await?) }.boxed()
+    }
+
+    fn look_up<'a>(
+        &'a self,
+        id: &'a CommandId,
+        case: &'a Case,
+        by: &'a str,
+    ) -> BoxFuture<'a, Result<LookupStart, Failed>> {
+        async move {
+            if case.ending.as_ref().is_some_and(Ending::is_dead) {
+                let provider = case.opening.as_ref().and_then(|opening| opening.identity.provider.as_ref());
+                return self.look_up_dead(id, provider).await;
+            }
+            let wish = self.pipeline.look_up_now(id, by).await?;
+            info!(command.id = id.as_str(), by, ?wish, "asked to look up");
+            Ok(match wish.refusal() {
+                None => LookupStart::Asked,
+                Some(why) => LookupStart::Refused(why.to_owned()),
+            })
+        }
+        .boxed()
+    }
+
+    fn dead_messages<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Vec<Dead>, Failed>> {
+        async move {
+            let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
+            let known = self.ask(Index::dead_providers).await?;
+            let operator = self.operator();
+            let queues = all_dead_queues(&operator, &self.provider_names(), known).await?;
+            let mut found = Vec::new();
+            let is_meant = |dead: &Dead| dead.identity.id == *id || dead.identity.id.published() == *id;
+            let keep = |dead| found.extend(Some(dead).filter(is_meant));
+            scan(&operator, &queues, &CommandFilter::default(), keep).await?;
+            Ok(found)
+        }
+        .boxed()
+    }
+
+    fn dead_queue<'a>(&'a self, provider: Option<&'a Name>) -> BoxFuture<'a, Result<String, Failed>> {
+        async move {
+            let (configured, names) = (self.provider_names(), &self.pipeline.names);
+            if provider.is_none_or(|name| configured.contains(name)) {
+                return Ok(dead_queue(names, &dead_queues(names, &configured, None), provider));
+            }
+            let known = self.ask(Index::dead_providers).await?;
+            Ok(dead_queue(names, &all_dead_queues(&self.operator(), &configured, known).await?, provider))
+        }
+        .boxed()
     }
 
     fn erase<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<ErasureResult, Failed>> {

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::access::{Caller, Needs, Role, guard};
 use super::problem::{Kind, Problem};
-use super::{Desk, ask, cancel, erase, live, openapi, submit};
+use super::{Desk, ask, cancel, dead_letters, erase, live, lookup, openapi, submit};
 
 /// A method and a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +36,12 @@ pub enum Route {
     Erase,
     /// Show what was said to the provider.
     Exchanges,
+    /// Ask the provider about a command.
+    Lookup,
     /// List dead letters.
     DeadLetters,
+    /// Show a dead letter.
+    DeadLetter,
     /// Count dead letters.
     Groups,
     /// Describe all this.
@@ -46,7 +50,7 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Livez,
         Self::Readyz,
         Self::Submit,
@@ -55,7 +59,9 @@ impl Route {
         Self::Cancel,
         Self::Erase,
         Self::Exchanges,
+        Self::Lookup,
         Self::DeadLetters,
+        Self::DeadLetter,
         Self::Groups,
         Self::OpenApi,
     ];
@@ -64,7 +70,7 @@ impl Route {
     #[must_use]
     pub fn method(self) -> Method {
         match self {
-            Self::Submit | Self::Erase => Method::POST,
+            Self::Submit | Self::Erase | Self::Lookup => Method::POST,
             Self::Cancel => Method::DELETE,
             _ => Method::GET,
         }
@@ -80,6 +86,8 @@ impl Route {
             Self::Command | Self::Cancel => "/v1/commands/{id}",
             Self::Erase => "/v1/commands/{id}/erase",
             Self::Exchanges => "/v1/commands/{id}/exchanges",
+            Self::Lookup => "/v1/commands/{id}/lookup",
+            Self::DeadLetter => "/v1/dead-letters/{id}",
             Self::DeadLetters => "/v1/dead-letters",
             Self::Groups => "/v1/dead-letters/groups",
             Self::OpenApi => "/openapi.json",
@@ -91,7 +99,7 @@ impl Route {
     pub fn needs(self) -> Needs {
         match self {
             Self::Livez | Self::Readyz => Needs::Nothing,
-            Self::Submit | Self::Cancel => Needs::Token(Role::Operate),
+            Self::Submit | Self::Cancel | Self::Lookup => Needs::Token(Role::Operate),
             Self::Erase => Needs::Token(Role::Erase),
             _ => Needs::Token(Role::Read),
         }
@@ -107,8 +115,10 @@ impl Route {
             Self::Cancel => delete(cancel::cancel),
             Self::Erase => post(erase::erase),
             Self::Exchanges => get(ask::exchanges),
-            Self::DeadLetters => get(ask::dead_letters),
-            Self::Groups => get(ask::groups),
+            Self::Lookup => post(lookup::lookup),
+            Self::DeadLetter => get(dead_letters::show),
+            Self::DeadLetters => get(dead_letters::list),
+            Self::Groups => get(dead_letters::groups),
             Self::OpenApi => get(openapi::serve),
         }
     }

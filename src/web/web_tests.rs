@@ -151,6 +151,10 @@ async fn a_request_that_does_not_fit_is_told_what_is_wrong() {
         (Method::DELETE, "/v1/commands/order-1?why=x", &[], "", (400, "invalid-request")),
         (Method::GET, "/v1/commands/unheard-of", &[], "", (404, "unknown-command")),
         (Method::GET, "/v1/commands/unheard-of/exchanges", &[], "", (404, "unknown-command")),
+        (Method::GET, "/v1/dead-letters/unheard-of", &[], "", (404, "unknown-command")),
+        (Method::GET, "/v1/dead-letters/order-1?message=yes", &[], "", (400, "invalid-request")),
+        (Method::POST, "/v1/commands/unheard-of/lookup", &[], "", (404, "unknown-command")),
+        (Method::POST, "/v1/commands/order-1/lookup?why=x", &[], "", (400, "invalid-request")),
         (Method::GET, "/v1/dead-letters/groups", &[], "", (500, "internal")),
     ] {
         let answer = api.ask(method.clone(), path, headers, body).await;
@@ -293,7 +297,8 @@ async fn a_token_is_good_for_the_commands_in_its_scope_and_others_do_not_exist_f
                 Route::Command | Route::Cancel | Route::Exchanges if is_in_scope => {
                     assert_eq!(answer.status, StatusCode::OK, "{route:?}");
                 }
-                Route::Command | Route::Cancel | Route::Exchanges => {
+                Route::Lookup if is_in_scope => assert_eq!(answer.problem(), (409, "nothing-to-ask")),
+                Route::Command | Route::Cancel | Route::Exchanges | Route::Lookup | Route::DeadLetter => {
                     assert_eq!(answer.problem(), (404, "unknown-command"), "{route:?}");
                     let unheard = ask(token, route, &path.replace("order-1", "order-2")).await;
                     let same = unheard.body.to_string().replace("order-2", "order-1");

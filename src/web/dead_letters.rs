@@ -1,0 +1,142 @@
+//! Dead letters: `GET /v1/dead-letters`, `/v1/dead-letters/groups` and `/v1/dead-letters/{id}`.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Desk;
+use super::access::ReadAccess;
+use super::ask::{CommandPage, list_page, parse_id, require_known, unknown};
+use super::problem::Problem;
+use super::query::Query;
+use crate::domain::command_id::CommandId;
+use crate::domain::dead_letter::DeadLetter;
+use crate::ledger::command_filter::CommandFilter;
+use crate::ledger::index::Group;
+use crate::operator::dead::{Dead, Refusal};
+use crate::operator::properties;
+
+/// How long it may take to find a message: many may lie before it in its queue.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Dead letters that failed alike, the most frequent first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadLetterGroups {
+    /// The groups.
+    pub groups: Vec<Group>,
+}
+
+/// The dead letter of a command, and those of what was refused under its id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadLetters {
+    /// The dead letters: the command's own first.
+    pub dead_letters: Vec<DeadLetterView>,
+}
+
+/// A dead letter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadLetterView {
+    /// The queue in which its message lies.
+    pub queue: String,
+    /// The record that ferryd wrote of it; absent where that can't be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<DeadLetter>,
+    /// The original message. Only with `message=true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<DeadMessage>,
+}
+
+/// The message of a dead letter, as it was published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadMessage {
+    /// Its AMQP properties and headers.
+    pub properties: Map<String, Value>,
+    /// Its body: a text where it is no JSON.
+    pub body: Value,
+    /// The broker's refusal of it, which then lay in the body of another message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
+}
+
+/// How much of a dead letter is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DeadLetterQuery {
+    /// Read the original message too, body and properties, from its queue. Nothing in it is masked, so it needs the role `operate`.
+    pub message: bool,
+}
+
+impl From<Dead> for DeadLetterView {
+    fn from(dead: Dead) -> Self {
+        let text = || Value::String(String::from_utf8_lossy(&dead.body).into_owned());
+        let body = serde_json::from_slice(&dead.body).unwrap_or_else(|_| text());
+        let properties = properties::to_json(&dead.properties);
+        let message = DeadMessage { properties, body, refused: dead.refused };
+        Self { queue: dead.queue, record: dead.letter, message: Some(message) }
+    }
+}
+
+/// `GET /v1/dead-letters`
+pub(super) async fn list(
+    State(desk): State<Desk>,
+    access: ReadAccess,
+    RawQuery(query): RawQuery,
+) -> Result<Json<CommandPage>, Problem> {
+    let mut query = Query::read(query.as_deref())?;
+    let filter = CommandFilter { dead: true, ..query.filter()? };
+    list_page(&desk, &access, filter, query).await
+}
+
+/// `GET /v1/dead-letters/groups`
+pub(super) async fn groups(
+    State(desk): State<Desk>,
+    access: ReadAccess,
+    RawQuery(query): RawQuery,
+) -> Result<Json<DeadLetterGroups>, Problem> {
+    let mut query = Query::read(query.as_deref())?;
+    let filter = query.filter()?;
+    query.finish()?;
+    require_known(&desk)?;
+    let groups = desk.commands.count_groups(&access, filter).await?;
+    Ok(Json(DeadLetterGroups { groups }))
+}
+
+/// `GET /v1/dead-letters/{id}`
+pub(super) async fn show(
+    State(desk): State<Desk>,
+    access: ReadAccess,
+    path: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<DeadLetters>, Problem> {
+    let id = parse_id(path)?;
+    let mut query = Query::read(query.as_deref())?;
+    let DeadLetterQuery { message } = query.take()?;
+    query.finish()?;
+    require_known(&desk)?;
+    let dead_letters =
+        if message { read_messages(&desk, &access, id).await? } else { records(&desk, &access, &id).await? };
+    Ok(Json(DeadLetters { dead_letters }))
+}
+
+async fn records(desk: &Desk, access: &ReadAccess, id: &CommandId) -> Result<Vec<DeadLetterView>, Problem> {
+    let found = desk.commands.find_dead_letters(access, id).await?;
+    if found.is_empty() { Err(not_dead(id)) } else { Ok(found) }
+}
+
+async fn read_messages(desk: &Desk, access: &ReadAccess, id: CommandId) -> Result<Vec<DeadLetterView>, Problem> {
+    access.require_operate()?;
+    desk.require_ready()?;
+    let reading = desk.commands.read_dead_messages(access, id.clone());
+    let found = desk.within(PATIENCE, reading, "ask again").await?;
+    if found.is_empty() { Err(not_dead(&id)) } else { Ok(found.into_iter().map(DeadLetterView::from).collect()) }
+}
+
+/// Also where the token is not good for the command.
+fn not_dead(id: &CommandId) -> Problem {
+    unknown(id).saying(format!("there is no dead letter of a command `{id}`"))
+}
