@@ -24,6 +24,7 @@ use crate::amqp::stream::{Place, Stream};
 use crate::amqp::topology::{Names, Subscriber, Topology};
 use crate::config::Webhooks;
 use crate::domain::lifecycle::State;
+use crate::failpoint::{ShortenedWait, shorten_wait};
 use crate::ledger::exchanges::{Exchanges, note_offsets};
 use crate::ledger::index::{Index, IndexError};
 use crate::ledger::{Ledger, LedgerRetention, LedgerSettings};
@@ -241,7 +242,9 @@ fn remember(
     index: Index,
     stop: &CancellationToken,
 ) -> (Memory, Vec<JoinHandle<()>>) {
-    let settings = LedgerSettings { retention, ..LedgerSettings::default() };
+    let defaults = LedgerSettings::default();
+    let forget_every = shorten_wait(ShortenedWait::Forget, defaults.forget_every);
+    let settings = LedgerSettings { retention, forget_every, ..defaults };
     let (ledger, mut tasks) = Ledger::start(broker.clone(), names, index, settings, stop.clone());
     let exchanges = short_or_empty(&names.exchanges());
     let exchanges = Stream::new(broker.clone(), exchanges, Place::First);

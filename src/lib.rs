@@ -23,15 +23,12 @@
 //! | [`daemon`] | from a configuration to running lanes, and back down |
 //! | [`operator`] | publishing, following, and dead letters, for people |
 //! | [`cli`], [`config`], [`telemetry`], [`escape`], [`schema`] | the program around it |
-//! | [`certificate`] | whose a certificate is, and until when it is good |
-//! | [`regular_file`] | opening files in folders that others may write to |
 //! | [`sandbox`] | a provider for demonstrations and tests |
 //! | [`failpoint`] | places at which tests let the daemon die |
 
 pub mod amqp;
 #[cfg(test)]
 mod captured_text;
-pub mod certificate;
 pub mod cli;
 pub mod config;
 pub mod daemon;
@@ -47,7 +44,6 @@ pub mod operator;
 pub mod pipeline;
 pub mod provider;
 pub mod redact;
-pub mod regular_file;
 pub mod sandbox;
 pub mod schema;
 pub mod serve;

@@ -4,8 +4,8 @@ use lapin::BasicProperties;
 use lapin::types::FieldTable;
 
 use super::header_frame::size_of_table;
-use super::headers::{put_trace, trace};
 use super::message::persistent;
+use super::trace::{put_trace, trace};
 
 /// The most bytes of a publisher's headers that are kept: properties and headers of a message must fit one frame,
 /// 128 KiB by default, together with ferryd's own.

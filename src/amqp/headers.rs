@@ -12,8 +12,7 @@ use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
-use super::message::{number, put_text, short_or_empty, text};
-use crate::domain::event::Trace;
+use super::message::{number, short_or_empty, text};
 use crate::domain::inquiry::{DEADLINE_HEADER as DEADLINE, Inquiry, PlannedInquiry, Purpose};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::ledger::effects::HeaderValue;
@@ -48,6 +47,7 @@ const PLANNED_TRIED: &str = "ferry-planned-tried";
 const PUBLISHER: &str = "ferry-publisher";
 const UNCHECKED: &str = "ferry-unchecked";
 pub use super::carried::{carried, stripped_of_deaths};
+pub use super::trace::{put_trace, trace};
 pub use crate::domain::dead_letter::HEADER as DEAD;
 
 /// Why a command is on its way through a queue of ferryd's own.
@@ -329,22 +329,6 @@ pub fn first_death_exchange(properties: &BasicProperties) -> Option<&str> {
         },
         _ => None,
     })
-}
-
-/// The W3C trace context of a message, as far as it may be passed on.
-#[must_use]
-pub fn trace(properties: &BasicProperties) -> Trace {
-    let get = |name| text(properties.headers().as_ref(), name);
-    Trace::bounded(get("traceparent"), get("tracestate"))
-}
-
-/// Puts a trace context into a header table.
-pub fn put_trace(headers: &mut FieldTable, trace: &Trace) {
-    for (name, value) in [("traceparent", &trace.parent), ("tracestate", &trace.state)] {
-        if let Some(value) = value {
-            put_text(headers, name, value);
-        }
-    }
 }
 
 /// When the broker took a message, by its own stamp or the publisher's; a lower bound for when it can first have been sent.

@@ -12,7 +12,7 @@ use super::connection::AmqpSettings;
 use super::destination::LinkPurpose;
 use super::error::BrokerError;
 use super::failure::{CloseCause, PublishFailure};
-use super::session::{Session, SessionEnd, follow_events};
+use super::session_end::{SessionEnd, follow_events};
 
 /// A connection on which messages are published.
 pub(super) struct PublishingLink {
@@ -38,7 +38,7 @@ impl PublishingLink {
     }
 
     /// A channel in confirm mode. A connection whose broker does not even answer to that is dead.
-    pub(super) async fn open_channel(&self, session: &Session) -> Result<Channel, PublishFailure> {
+    pub(super) async fn open_channel(&self, session: &SessionEnd) -> Result<Channel, PublishFailure> {
         let opening = async {
             let channel = self.connection.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -57,7 +57,7 @@ impl PublishingLink {
     /// The time that has passed without one, in which the broker did not block publishers.
     pub(super) async fn await_answer<T>(
         &self,
-        session: &Session,
+        session: &SessionEnd,
         answer: impl Future<Output = Result<T, PublishFailure>>,
     ) -> Result<Result<T, PublishFailure>, Duration> {
         tokio::select! {
@@ -70,7 +70,7 @@ impl PublishingLink {
 
     /// Resolves when the publish timeout has passed in one piece without the broker blocking publishers. While it blocks them
     /// (a memory or disk alarm), confirms may take for ever, and publishing again would only add copies.
-    async fn stall(&self, session: &Session) {
+    async fn stall(&self, session: &SessionEnd) {
         let mut blocked = self.blocked.clone();
         loop {
             if blocked.wait_for(|blocked| !blocked).await.is_err() {

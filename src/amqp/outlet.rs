@@ -167,7 +167,7 @@ impl DestinationOutlet {
         let sending =
             open.channel.basic_publish(exchange.clone(), routing_key.clone(), options, body, properties.clone());
         let confirming = async { Ok::<_, PublishFailure>(sending.await?.await?) };
-        let confirmed = link.await_answer(session, confirming).await.map_or_else(
+        let confirmed = link.await_answer(session.session_end(), confirming).await.map_or_else(
             |after| Err(PublishFailure::Unconfirmed { after }),
             |answer| match answer? {
                 Confirmation::Ack(_) => Ok(()),
@@ -190,7 +190,7 @@ impl DestinationOutlet {
         if let Some(open) = slot.as_ref().filter(usable) {
             return Ok(open.clone());
         }
-        let channel = link.open_channel(session).await?;
+        let channel = link.open_channel(session.session_end()).await?;
         Ok(slot.insert(OpenChannel { session: session.number, channel }).clone())
     }
 

@@ -1,21 +1,21 @@
 //! One life of the link to the broker: the connection that consumes, and those that publish.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use lapin::{Channel, Connection};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 use super::connection::AmqpSettings;
 use super::declare;
 use super::destination::LinkPurpose;
 use super::error::BrokerError;
-use super::failure::{CloseCause, PublishFailure, is_of_a_channel};
+use super::failure::{CloseCause, PublishFailure};
 use super::link::PublishingLink;
+use super::session_end::{SessionEnd, follow_events};
 use super::topology::Topology;
 
 /// The time between two readings of a connection's own word for its state, should an event about its end be missed.
@@ -33,13 +33,6 @@ pub struct Session {
     /// By purpose; opened when first needed.
     links: [OnceCell<PublishingLink>; LinkPurpose::ALL.len()],
     end: Arc<SessionEnd>,
-}
-
-/// The end of a session, and its cause.
-#[derive(Default)]
-pub(super) struct SessionEnd {
-    over: CancellationToken,
-    cause: OnceLock<CloseCause>,
 }
 
 impl Session {
@@ -70,7 +63,7 @@ impl Session {
                 }
             }
         }
-        self.end.over.cancel();
+        self.end.end_without_cause();
     }
 
     fn connections(&self) -> impl Iterator<Item = &Connection> {
@@ -91,6 +84,11 @@ impl Session {
         }
     }
 
+    /// The end of it, for whoever waits for an answer on one of its links.
+    pub(super) fn session_end(&self) -> &SessionEnd {
+        &self.end
+    }
+
     /// The time since the session was opened.
     pub(super) fn age(&self) -> Duration {
         self.opened.elapsed()
@@ -98,17 +96,16 @@ impl Session {
 
     /// Resolves when the session is over.
     pub async fn ended(&self) {
-        self.end.over.cancelled().await;
+        self.end.ended().await;
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.end.over.is_cancelled()
+        self.end.is_over()
     }
 
     /// The failure of the messages that were under way on this session, once it is over.
     pub(super) fn loss(&self) -> PublishFailure {
-        let cause = self.end.cause.get().cloned().unwrap_or_else(|| CloseCause::found("the session ended"));
-        PublishFailure::SessionLost { cause }
+        self.end.loss()
     }
 
     /// Tells whether some link is blocked by the broker, which takes no messages on it for now.
@@ -148,45 +145,4 @@ impl Session {
         // A dead peer does not answer; the socket is dropped then.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbyes).await;
     }
-}
-
-impl SessionEnd {
-    /// The first cause is the true one; the others follow from it.
-    fn end(&self, cause: CloseCause) {
-        let _ = self.cause.set(cause);
-        self.over.cancel();
-    }
-}
-
-/// Follows a connection's events until its session is over.
-pub(super) fn follow_events(connection: &Connection, blocking: Option<watch::Sender<bool>>, end: Arc<SessionEnd>) {
-    let mut events = connection.events_listener();
-    tokio::spawn(async move {
-        loop {
-            let event = tokio::select! {
-                event = events.next() => event,
-                () = end.over.cancelled() => return,
-            };
-            match event {
-                Some(lapin::Event::ConnectionBlocked(reason)) => {
-                    warn!(reason, "the broker blocks publishers; waiting");
-                    blocking.as_ref().map(|blocking| blocking.send_replace(true));
-                }
-                Some(lapin::Event::ConnectionUnblocked) => {
-                    info!("the broker takes messages again");
-                    blocking.as_ref().map(|blocking| blocking.send_replace(false));
-                }
-                // Whoever uses the channel finds out by itself.
-                Some(lapin::Event::Error(error)) if is_of_a_channel(&error) => {
-                    debug!(%error, "the broker closed a channel");
-                }
-                Some(lapin::Event::Error(error)) => {
-                    warn!(%error, "a connection to the broker failed");
-                    return end.end(CloseCause::from(&error));
-                }
-                Some(_) => {}
-                None => return end.over.cancel(),
-            }
-        }
-    });
 }

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::certificate::{CertificateDates, CertificateValidity, name_place, read_certificate_dates};
 use crate::config::Config;
 use crate::provider::Provider;
+use crate::provider::certificate::{CertificateDates, CertificateValidity, name_place, read_certificate_dates};
 
 /// The warnings and faults of all certificates, one line each.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -66,7 +66,7 @@ impl Exchanges {
 
     /// Searches where and when the ledger says that the command was called: over the register's connection where it has one, for
     /// most of the time goes into connecting.
-    async fn find_known(&self, desk: &Desk, register: &Register) -> Result<Found, CommandError> {
+    async fn find_known(&self, desk: &Desk, register: &Register) -> Result<Found<Exchange<'static>>, CommandError> {
         let (windows, noted) = self.place(register).await?;
         let Operator { amqp, names } = &desk.operator;
         let (stream, noted) = (names.exchanges(), noted.as_ref());
@@ -103,7 +103,11 @@ impl Exchanges {
         }
     }
 
-    fn show(&self, Found { exchanges, complete }: &Found, out: &mut Output) -> Result<(), CommandError> {
+    fn show(
+        &self,
+        Found { exchanges, complete }: &Found<Exchange<'static>>,
+        out: &mut Output,
+    ) -> Result<(), CommandError> {
         if !complete {
             complain("too much to search; there may be more; give a shorter --since");
         }

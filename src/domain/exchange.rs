@@ -4,10 +4,23 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use super::command_id::CommandId;
 use super::outcome::Failure;
+
+/// The record of a call, as far as it is told from others by.
+pub trait CallRecord: DeserializeOwned + Clone + PartialEq {
+    /// The command.
+    fn command(&self) -> &CommandId;
+    /// When the call began, by the clock of the host that made it.
+    fn at(&self) -> Timestamp;
+    /// The command's generation, and the number of the call within it.
+    fn step(&self) -> (u32, u32);
+}
 
 /// A request method that providers use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]

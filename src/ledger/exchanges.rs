@@ -5,7 +5,7 @@
 //! for so long that the [buffer](CAPACITY) is full, a call waits a [second](PATIENCE) at most; then its exchange is
 //! dropped, counted, and the log told, at most once a minute. An orderly end publishes what is left.
 //!
-//! A message is a batch: one JSON object a line (`application/x-ndjson`), packed, each an [`Exchange`]. One whose confirm got
+//! A message is a batch: one JSON object a line (`application/x-ndjson`), packed, each the record of an exchange. One whose confirm got
 //! lost is published again, so a line may be there twice; [`find`] tells it once.
 
 mod offsets;
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lapin::types::ShortString;
+use serde::Serialize;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,6 @@ pub use search::{Found, Window, find, find_on, spans};
 use super::packing::pack;
 use crate::amqp::broker::Broker;
 use crate::amqp::message::{Message, TooLong, persistent, short};
-use crate::transport::exchange_log::Exchange;
 
 /// The most bytes of lines that are in memory, those on their way to the broker included.
 pub const CAPACITY: usize = 8 << 20;
@@ -82,9 +82,9 @@ impl Exchanges {
     }
 
     /// Writes an exchange into the buffer. Where that is full, waits for room, a second at most, then drops it.
-    pub fn write<'s>(&'s self, exchange: &Exchange<'_>) -> impl Future<Output = ()> + use<'s> {
+    pub fn write<'s>(&'s self, exchange: &dyn ToLine) -> impl Future<Output = ()> + use<'s> {
         // What waits holds the line alone: thousands of calls may.
-        let line = line(exchange);
+        let line = exchange.to_line();
         async move {
             match self.room_for(line.len()).await {
                 Some(room) => {
@@ -211,11 +211,18 @@ impl Exchanges {
     }
 }
 
-/// An exchange as a line of the stream, its end included.
-fn line(exchange: &Exchange<'_>) -> Vec<u8> {
-    let mut line = Vec::with_capacity(2048);
-    // Texts and numbers can always be written as JSON, and a buffer always takes them.
-    let _ = serde_json::to_writer(&mut line, exchange);
-    line.push(b'\n');
-    line
+/// The record of an exchange, to be written to the stream.
+pub trait ToLine {
+    /// Writes it as a line of the stream, its end included.
+    fn to_line(&self) -> Vec<u8>;
+}
+
+impl<R: Serialize> ToLine for R {
+    fn to_line(&self) -> Vec<u8> {
+        let mut line = Vec::with_capacity(2048);
+        // Texts and numbers can always be written as JSON, and a buffer always takes them.
+        let _ = serde_json::to_writer(&mut line, self);
+        line.push(b'\n');
+        line
+    }
 }

@@ -21,6 +21,7 @@ mod outbox;
 pub(crate) mod packing;
 pub mod pen;
 pub mod reading;
+pub mod regular_file;
 mod store;
 mod view;
 mod watchers;
@@ -87,6 +88,8 @@ pub struct LedgerSettings {
     pub lagging_after: Duration,
     /// How often a marker is appended where nothing else is, so that a silent stream is noticed.
     pub heartbeat: Duration,
+    /// The time between two looks for commands that ended long ago and are to be forgotten.
+    pub forget_every: Duration,
 }
 
 impl Default for LedgerSettings {
@@ -96,6 +99,7 @@ impl Default for LedgerSettings {
             read_back: Duration::from_secs(5),
             lagging_after: Duration::from_secs(30),
             heartbeat: Duration::from_secs(10),
+            forget_every: Duration::from_mins(10),
         }
     }
 }
@@ -135,7 +139,7 @@ impl Ledger {
     ) -> (Self, Vec<JoinHandle<()>>) {
         let parts = Parts {
             outbox: Arc::new(Outbox::new(Uuid::now_v7())),
-            store: Arc::new(Store::new(Arc::new(index), settings.retention)),
+            store: Arc::new(Store::new(Arc::new(index), settings)),
             pulse: Arc::new(Pulse::new()),
             settings,
             // Of our own, to be cancelled where the link ends for good.

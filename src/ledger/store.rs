@@ -10,11 +10,10 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
-use super::LedgerRetention;
 use super::index::{Index, IndexError};
 use super::view::{Reached, Taken, View};
 use super::watchers::Watchers;
-use crate::failpoint::{ShortenedWait, shorten_wait};
+use super::{LedgerRetention, LedgerSettings};
 
 /// How long changes may wait for company.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -22,8 +21,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// How long to wait after the index refused something that may pass, such as a full disk.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often it is looked for commands that are over for long.
-const FORGET_EVERY: Duration = Duration::from_mins(10);
 
 /// What is known, and its way to the disk.
 pub(super) struct Store {
@@ -71,11 +68,11 @@ enum Work {
 
 impl Store {
     /// Nothing is known yet.
-    pub fn new(index: Arc<Index>, retention: LedgerRetention) -> Self {
+    pub fn new(index: Arc<Index>, settings: LedgerSettings) -> Self {
         let (saved, _) = watch::channel(0);
         let (cleared, _) = watch::channel(0);
         let (state, work, damaged) = (Mutex::default(), Condvar::new(), Notify::new());
-        let forget_every = shorten_wait(ShortenedWait::Forget, FORGET_EVERY);
+        let LedgerSettings { retention, forget_every, .. } = settings;
         Self { index, watchers: Arc::default(), state, work, saved, cleared, damaged, retention, forget_every }
     }
 

@@ -7,6 +7,7 @@
 mod account;
 pub mod catalog;
 mod catalog_merge;
+pub mod certificate;
 pub mod example;
 #[cfg(any(test, feature = "failpoints"))]
 pub(crate) mod fake_webhook;

@@ -11,7 +11,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use crate::domain::command_id::PublishedCommandId;
 use crate::domain::publisher::{AllowedPublisher, PublisherList};
-use crate::settings::diagnostic::Place;
+use crate::settings::faults::Place;
 
 /// The most bytes of a user's name: the AMQP property `user_id` takes no more.
 const LONGEST_USER: usize = 255;

@@ -7,11 +7,13 @@
 //! | [`key_path`] | the place of a value in a file |
 //! | [`shape`] | a value against the JSON Schema that editors use |
 //! | [`reading`] | a value as a type |
-//! | [`diagnostic`] | what is wrong, gathered whole |
+//! | [`faults`] | what is wrong, gathered whole |
+//! | [`diagnostic`] | one fault, for the person who wrote it |
 //! | [`suggest`] | "did you mean" |
 //! | [`placeholder`] | `${env:NAME}` and `${file:/path}` |
 
 pub mod diagnostic;
+pub mod faults;
 pub mod key_path;
 pub mod placeholder;
 pub mod reading;

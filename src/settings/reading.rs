@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::diagnostic::Place;
+use super::faults::Place;
 use super::key_path::KeyPath;
 
 /// Reads a value. What is wrong is said at its place and left out, so that one reading finds every fault; `None` where something is
@@ -36,7 +36,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::settings::diagnostic::Faults;
+    use crate::settings::faults::Faults;
     use serde_json::json;
 
     #[test]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tracing::Level;
 
 use crate::domain::command_id::CommandId;
-use crate::domain::exchange::{Answer, Method, Reply, Request};
+use crate::domain::exchange::{Answer, CallRecord, Method, Reply, Request};
 use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 use crate::redact::{Headers, Mask, told};
@@ -150,6 +150,20 @@ impl Sent {
 #[must_use]
 pub fn is_heard() -> bool {
     tracing::enabled!(target: TARGET, Level::INFO)
+}
+
+impl CallRecord for Exchange<'_> {
+    fn command(&self) -> &CommandId {
+        &self.command
+    }
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn step(&self) -> (u32, u32) {
+        (self.generation, self.attempt)
+    }
 }
 
 impl<'a> Exchange<'a> {

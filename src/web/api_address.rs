@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::regular_file::open_regular_file;
+use crate::ledger::regular_file::open_regular_file;
 
 /// The time after which a daemon tries again to be the one that is named.
 const RETRY: Duration = Duration::from_millis(500);

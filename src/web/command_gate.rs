@@ -27,6 +27,7 @@ use crate::operator::erase::ErasureResult;
 use crate::pipeline::cancel::Cancellation;
 use crate::pipeline::publisher_rules::PublisherRules;
 use crate::provider::registry::Registry;
+use crate::transport::exchange_log::Exchange;
 
 /// Commands, as far as a token is good for them.
 #[derive(Clone)]
@@ -116,7 +117,12 @@ impl CommandGate {
     }
 
     /// Finds what was said to the provider about a command.
-    pub(super) async fn find_calls(&self, access: &ReadAccess, id: &CommandId, case: &Case) -> Result<Found, Failed> {
+    pub(super) async fn find_calls(
+        &self,
+        access: &ReadAccess,
+        id: &CommandId,
+        case: &Case,
+    ) -> Result<Found<Exchange<'static>>, Failed> {
         if !is_within(access.scope(), case) {
             return Ok(Found { exchanges: Vec::new(), complete: true });
         }

@@ -18,6 +18,7 @@ use crate::ledger::index::{Cursor, Group, Page};
 use crate::operator::dead::Dead;
 use crate::operator::erase::ErasureResult;
 use crate::pipeline::cancel::Cancellation;
+use crate::transport::exchange_log::Exchange;
 
 /// Commands: publishing, cancelling, and asking for them.
 pub trait Commands: Send + Sync {
@@ -63,7 +64,11 @@ pub trait Commands: Send + Sync {
     fn groups(&self, filter: CommandFilter) -> BoxFuture<'_, Result<Vec<Group>, Failed>>;
 
     /// What was said to the provider about a command, and what it answered.
-    fn exchanges<'a>(&'a self, id: &'a CommandId, case: &'a Case) -> BoxFuture<'a, Result<Found, Failed>>;
+    fn exchanges<'a>(
+        &'a self,
+        id: &'a CommandId,
+        case: &'a Case,
+    ) -> BoxFuture<'a, Result<Found<Exchange<'static>>, Failed>>;
 }
 
 /// Whether anything can be decided just now.

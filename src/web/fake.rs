@@ -35,6 +35,7 @@ use crate::ledger::index::{Cursor, Group, Page, Row};
 use crate::operator::dead::Dead;
 use crate::operator::erase::{ErasureOutcome, ErasureResult, advice};
 use crate::pipeline::cancel::Cancellation;
+use crate::transport::exchange_log::Exchange;
 
 const FIRST: Step = Step::call(0, 1);
 
@@ -328,7 +329,11 @@ impl Commands for Fake {
         .boxed()
     }
 
-    fn exchanges<'a>(&'a self, _: &'a CommandId, _: &'a Case) -> BoxFuture<'a, Result<Found, Failed>> {
+    fn exchanges<'a>(
+        &'a self,
+        _: &'a CommandId,
+        _: &'a Case,
+    ) -> BoxFuture<'a, Result<Found<Exchange<'static>>, Failed>> {
         async { Ok(Found { exchanges: Vec::new(), complete: true }) }.boxed()
     }
 }

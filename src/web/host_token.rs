@@ -17,7 +17,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use uuid::Uuid;
 
 use crate::config::{Secret, is_bearer_token};
-use crate::regular_file::{give_to_folder_owner, open_regular_file};
+use crate::ledger::regular_file::{give_to_folder_owner, open_regular_file};
 
 /// The random bytes of a token.
 const RANDOM_BYTES: usize = 32;

@@ -41,6 +41,7 @@ use crate::operator::{Operator, OperatorError};
 use crate::pipeline::Pipeline;
 use crate::pipeline::cancel::Cancellation;
 use crate::provider::registry::Registry;
+use crate::transport::exchange_log::Exchange;
 
 /// How long an answer waits for what was written a moment ago.
 const FRESHNESS: Duration = Duration::from_secs(2);
@@ -293,7 +294,11 @@ impl Commands for Recorded {
         self.ask(move |index| index.groups(&filter)).boxed()
     }
 
-    fn exchanges<'a>(&'a self, id: &'a CommandId, case: &'a Case) -> BoxFuture<'a, Result<Found, Failed>> {
+    fn exchanges<'a>(
+        &'a self,
+        id: &'a CommandId,
+        case: &'a Case,
+    ) -> BoxFuture<'a, Result<Found<Exchange<'static>>, Failed>> {
         async move {
             if case.is_erased() {
                 // The stream has them until they age out, and nobody is shown them.

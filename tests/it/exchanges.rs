@@ -87,11 +87,11 @@ fn since(from: Timestamp) -> Window {
     Window { from: from - Duration::from_secs(1), to: Timestamp::now() }
 }
 
-async fn search(uri: &str, command: &str, window: Window) -> Found {
-    find(&settings(uri), STREAM, &command.parse().unwrap(), &[window], None).await.unwrap()
+async fn search(uri: &str, command: &str, window: Window) -> Found<Exchange<'static>> {
+    find::<Exchange<'static>>(&settings(uri), STREAM, &command.parse().unwrap(), &[window], None).await.unwrap()
 }
 
-fn attempts(found: &Found) -> Vec<u32> {
+fn attempts(found: &Found<Exchange<'static>>) -> Vec<u32> {
     found.exchanges.iter().map(|exchange| exchange.attempt).collect()
 }
 
@@ -169,7 +169,8 @@ async fn a_search_reads_the_messages_that_are_noted_and_what_came_after() {
     noted(&index, "order-2999", 1).await;
     let found = async |command: &str, noted: &NotedCalls| {
         let id = command.parse().unwrap();
-        let found = find(&settings(&vhost.uri()), STREAM, &id, &[since(start)], Some(noted)).await.ok()?;
+        let found =
+            find::<Exchange<'static>>(&settings(&vhost.uri()), STREAM, &id, &[since(start)], Some(noted)).await.ok()?;
         Some(attempts(&found))
     };
     assert_eq!(found("order-1", &of_first).await.unwrap(), [1]);
@@ -251,7 +252,10 @@ async fn what_is_written_while_the_broker_is_dead_is_there_once_it_lives_again()
     write(1..6).await;
     let uri = node.uri();
     eventually(SOON, "the first are found", async || {
-        let found = find(&settings(&uri), STREAM, &"order-1".parse().unwrap(), &[since(start)], None).await.ok()?;
+        let found =
+            find::<Exchange<'static>>(&settings(&uri), STREAM, &"order-1".parse().unwrap(), &[since(start)], None)
+                .await
+                .ok()?;
         (attempts(&found) == [1, 2, 3, 4, 5]).then_some(())
     })
     .await;
@@ -260,7 +264,10 @@ async fn what_is_written_while_the_broker_is_dead_is_there_once_it_lives_again()
     write(6..11).await;
     node.start().await;
     eventually(SOON, "all are found", async || {
-        let found = find(&settings(&uri), STREAM, &"order-1".parse().unwrap(), &[since(start)], None).await.ok()?;
+        let found =
+            find::<Exchange<'static>>(&settings(&uri), STREAM, &"order-1".parse().unwrap(), &[since(start)], None)
+                .await
+                .ok()?;
         (attempts(&found) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]).then_some(())
     })
     .await;
@@ -276,8 +283,15 @@ async fn a_stalled_broker_holds_a_call_for_a_second_and_takes_no_more_than_the_b
     let start = Timestamp::now();
     writer.exchanges.write(&exchange("order-0", 1, start, "")).await;
     eventually(SOON, "the writer works", async || {
-        let found =
-            find(&settings(&vhost.uri()), STREAM, &"order-0".parse().unwrap(), &[since(start)], None).await.ok()?;
+        let found = find::<Exchange<'static>>(
+            &settings(&vhost.uri()),
+            STREAM,
+            &"order-0".parse().unwrap(),
+            &[since(start)],
+            None,
+        )
+        .await
+        .ok()?;
         (attempts(&found) == [1]).then_some(())
     })
     .await;
@@ -307,7 +321,8 @@ async fn a_stalled_broker_holds_a_call_for_a_second_and_takes_no_more_than_the_b
     for number in [1, written / 2, written] {
         let id = format!("order-{number}").parse().unwrap();
         eventually(SOON, "what was in the buffer is found", async || {
-            let found = find(&settings(&vhost.uri()), STREAM, &id, &[since(start)], None).await.ok()?;
+            let found =
+                find::<Exchange<'static>>(&settings(&vhost.uri()), STREAM, &id, &[since(start)], None).await.ok()?;
             (attempts(&found) == [1]).then_some(())
         })
         .await;

@@ -27,9 +27,9 @@ use crate::amqp::error::BrokerError;
 use crate::amqp::message::short_or_empty;
 use crate::amqp::stream::{OFFSET, Place, offset_of};
 use crate::domain::command_id::CommandId;
+use crate::domain::exchange::CallRecord;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::transition::Transition;
-use crate::transport::exchange_log::Exchange;
 
 /// The most time of a search.
 const MOST_TIME: Duration = Duration::from_secs(10);
@@ -81,9 +81,9 @@ impl Window {
 
 /// What a search found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Found {
+pub struct Found<R> {
     /// The exchanges, by generation and attempt.
-    pub exchanges: Vec<Exchange<'static>>,
+    pub exchanges: Vec<R>,
     /// Whether all of the time was searched: a search ends after 10 s, or 8 MiB of exchanges.
     pub complete: bool,
 }
@@ -92,13 +92,13 @@ pub struct Found {
 ///
 /// # Errors
 /// [`BrokerError`] where the broker can't be reached, has no such stream, or is lost.
-pub async fn find(
+pub async fn find<R: CallRecord>(
     amqp: &AmqpSettings,
     stream: &str,
     command: &CommandId,
     windows: &[Window],
     noted: Option<&NotedCalls>,
-) -> Result<Found, BrokerError> {
+) -> Result<Found<R>, BrokerError> {
     let connection = amqp.connect_asking("exchanges").await?;
     let found = find_on(&connection, stream, command, windows, noted).await;
     say_goodbye(&connection).await;
@@ -110,18 +110,18 @@ pub async fn find(
 ///
 /// # Errors
 /// [`BrokerError`] where the broker has no such stream, or is lost.
-pub async fn find_on(
+pub async fn find_on<R: CallRecord>(
     connection: &Connection,
     stream: &str,
     command: &CommandId,
     windows: &[Window],
     noted: Option<&NotedCalls>,
-) -> Result<Found, BrokerError> {
+) -> Result<Found<R>, BrokerError> {
     let deadline = Instant::now() + MOST_TIME;
     let stream = short_or_empty(stream);
     let mut search = Search::new(stream, command, merged(windows), deadline);
     let complete = search.run(connection, noted).await?;
-    search.found.sort_by_key(|exchange| (exchange.generation, exchange.attempt, exchange.at));
+    search.found.sort_by_key(|exchange: &R| (exchange.step(), exchange.at()));
     Ok(Found { exchanges: search.found, complete })
 }
 
@@ -156,7 +156,7 @@ fn ends(window: &Window) -> u64 {
 }
 
 #[derive(Clone)]
-struct Search {
+struct Search<R> {
     stream: ShortString,
     /// What a line of the command holds: nothing in an id is written in another way in JSON.
     needle: String,
@@ -164,7 +164,7 @@ struct Search {
     /// In order of time, and apart from each other.
     windows: Vec<Window>,
     deadline: Instant,
-    found: Vec<Exchange<'static>>,
+    found: Vec<R>,
     bytes: usize,
 }
 
@@ -179,7 +179,7 @@ enum SearchEnd {
     Missing,
 }
 
-impl Search {
+impl<R: CallRecord> Search<R> {
     fn new(stream: ShortString, command: &CommandId, windows: Vec<Window>, deadline: Instant) -> Self {
         let needle = format!("\"command\":\"{command}\"");
         Self { stream, needle, command: command.clone(), windows, deadline, found: Vec::new(), bytes: 0 }
@@ -246,7 +246,7 @@ impl Search {
             let mut consumer = self.consume(channel, Place::Offset(*run.start()), prefetch).await?;
             let mut wanted = *run.start()..=*run.start();
             loop {
-                let delivery = consumer.next().await.ok_or_else(|| self.lost())?.map_err(self.during())?;
+                let delivery = consumer.next().await.ok_or_else(|| self.lost())?.map_err(reading(&self.stream))?;
                 let Some(offset) = offset_of(&delivery.properties).filter(|offset| wanted.contains(offset)) else {
                     return Ok(SearchEnd::Missing);
                 };
@@ -278,7 +278,7 @@ impl Search {
         loop {
             let delivery = match timeout_at(self.deadline, consumer.next()).await {
                 Err(_) => return Ok(false),
-                Ok(Some(delivery)) => delivery.map_err(self.during())?,
+                Ok(Some(delivery)) => delivery.map_err(reading(&self.stream))?,
                 Ok(None) => return Err(self.lost()),
             };
             if is_marker(&delivery, &marker) || delivery.properties.timestamp().is_some_and(|at| at > ends(&window)) {
@@ -291,7 +291,7 @@ impl Search {
             unacked += 1;
             if unacked >= ACK_EVERY {
                 unacked = 0;
-                delivery.acker.ack(BasicAckOptions { multiple: true }).await.map_err(self.during())?;
+                delivery.acker.ack(BasicAckOptions { multiple: true }).await.map_err(reading(&self.stream))?;
             }
         }
         // What is still on its way ends with the channel.
@@ -299,11 +299,11 @@ impl Search {
     }
 
     async fn consume(&self, channel: &Channel, place: Place, prefetch: u16) -> Result<Consumer, BrokerError> {
-        channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(self.during())?;
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(reading(&self.stream))?;
         let mut arguments = FieldTable::default();
         arguments.insert(OFFSET.into(), place.argument());
         let (tag, options) = (ShortString::default(), BasicConsumeOptions::default());
-        channel.basic_consume(self.stream.clone(), tag, options, arguments).await.map_err(self.during())
+        channel.basic_consume(self.stream.clone(), tag, options, arguments).await.map_err(reading(&self.stream))
     }
 
     /// Publishes a marker, after the consumer has begun: one that found nothing from its place on sees what is published from then
@@ -312,7 +312,7 @@ impl Search {
         let properties = BasicProperties::default().with_message_id(marker.clone()).with_type("marker".into());
         let (exchange, options) = (ShortString::default(), BasicPublishOptions::default());
         let published = channel.basic_publish(exchange, self.stream.clone(), options, b"", properties).await;
-        published.map(drop).map_err(self.during())
+        published.map(drop).map_err(reading(&self.stream))
     }
 
     /// Reads a message. What a later version packed in another way can't be searched.
@@ -329,10 +329,10 @@ impl Search {
             return;
         }
         for line in text.lines().filter(|line| line.contains(&self.needle)) {
-            let Ok(exchange) = serde_json::from_str::<Exchange<'static>>(line) else { continue };
-            let at = u64::try_from(exchange.at.as_second()).unwrap_or_default();
+            let Ok(exchange) = serde_json::from_str::<R>(line) else { continue };
+            let at = u64::try_from(exchange.at().as_second()).unwrap_or_default();
             let in_window = self.windows.iter().any(|window| (starts(window)..=ends(window)).contains(&at));
-            let is_wanted = *exchange.command == self.command && in_window;
+            let is_wanted = *exchange.command() == self.command && in_window;
             if is_wanted {
                 self.bytes += line.len();
                 keep(&mut self.found, exchange);
@@ -340,17 +340,17 @@ impl Search {
         }
     }
 
-    fn during(&self) -> impl FnOnce(lapin::Error) -> BrokerError + use<> {
-        BrokerError::reading(self.stream.as_str())
-    }
-
     fn lost(&self) -> BrokerError {
         BrokerError::Closed { action: format!("read stream {}", self.stream) }
     }
 }
 
+fn reading(stream: &ShortString) -> impl FnOnce(lapin::Error) -> BrokerError + use<> {
+    BrokerError::reading(stream.as_str())
+}
+
 /// Keeps an exchange, unless it was found before.
-fn keep(found: &mut Vec<Exchange<'static>>, exchange: Exchange<'static>) {
+fn keep<R: PartialEq>(found: &mut Vec<R>, exchange: R) {
     if !found.contains(&exchange) {
         found.push(exchange);
     }

@@ -1,11 +1,36 @@
+use serde::Deserialize;
+
 use super::*;
+
+/// A record, as far as it is looked at here.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct RecordedCall {
+    at: Timestamp,
+    command: CommandId,
+    generation: u32,
+    attempt: u32,
+}
+
+impl CallRecord for RecordedCall {
+    fn command(&self) -> &CommandId {
+        &self.command
+    }
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn step(&self) -> (u32, u32) {
+        (self.generation, self.attempt)
+    }
+}
 
 fn window(from: i64, to: i64) -> Window {
     let [from, to] = [from, to].map(|second| Timestamp::from_second(second).unwrap());
     Window { from, to }
 }
 
-fn search(window: Window) -> Search {
+fn search(window: Window) -> Search<RecordedCall> {
     Search::new("ferry.exchanges".into(), &"order-1".parse().unwrap(), vec![window], Instant::now() + MOST_TIME)
 }
 

@@ -5,8 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::erasing::AGED;
 use super::error::IndexError;
 use super::forget::CHUNK;
-use super::parsed;
-use super::writer::json;
+use super::json::{json, parsed};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
 

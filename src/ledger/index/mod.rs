@@ -12,11 +12,13 @@
 
 mod aging;
 mod call_offsets;
+mod calls;
 mod changes;
 mod erasing;
 mod error;
 mod facet;
 mod forget;
+mod json;
 mod page;
 mod query;
 mod readers;
@@ -194,7 +196,7 @@ impl Index {
         const BODY: &str = "SELECT body FROM bodies WHERE seq = (SELECT seq FROM commands WHERE id = ?1)";
         self.read(|conn| {
             let mut body = conn.prepare_cached(BODY)?;
-            body.query_row([id.as_str()], |row| Ok(parsed(row.get_ref(0)?.as_bytes()?))).optional()?.transpose()
+            body.query_row([id.as_str()], |row| Ok(json::parsed(row.get_ref(0)?.as_bytes()?))).optional()?.transpose()
         })
     }
 
@@ -206,7 +208,7 @@ impl Index {
         self.read(|conn| {
             let mut find = conn.prepare_cached("SELECT ruling FROM rulings WHERE writer = ?1 AND number = ?2")?;
             let key = (id.writer.as_bytes(), id.number.cast_signed());
-            find.query_row(key, |row| Ok(parsed(row.get_ref(0)?.as_bytes()?))).optional()?.transpose()
+            find.query_row(key, |row| Ok(json::parsed(row.get_ref(0)?.as_bytes()?))).optional()?.transpose()
         })
     }
 
@@ -336,10 +338,6 @@ impl Drop for Index {
 /// erasing that erases it.
 fn reference_digest(reference: &str) -> String {
     digest(reference.as_bytes())
-}
-
-fn parsed<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, IndexError> {
-    serde_json::from_slice(json).map_err(|error| IndexError::Damaged(error.to_string()))
 }
 
 #[cfg(test)]

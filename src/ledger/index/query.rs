@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, Params, Row as SqlRow, named_params};
 
 use super::error::IndexError;
+use super::json::parsed;
 use super::page::{Cursor, MAX_PAGE, Page};
+use super::reference_digest;
 use super::row::Row;
-use super::{parsed, reference_digest};
 use crate::domain::command_id::CommandId;
 use crate::domain::dead_letter::shortened;
 use crate::domain::ledger::case::Case;

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::error::IndexError;
-use crate::regular_file::{give_to_folder_owner, open_regular_file, open_sole_file, require_sole_or_absent};
+use crate::ledger::regular_file::{give_to_folder_owner, open_regular_file, open_sole_file, require_sole_or_absent};
 
 /// How many instances can have their index in one directory.
 pub(super) const SLOTS: u32 = 64;

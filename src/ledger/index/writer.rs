@@ -12,6 +12,7 @@ use super::erasing::ErasedRow;
 use super::error::IndexError;
 use super::facet::{Facet, Facets};
 use super::forget::{self, Over};
+use super::json::json;
 use super::slot::Slot;
 use super::{aging, erasing, reference_digest, schema};
 use crate::domain::command_id::CommandId;
@@ -180,11 +181,6 @@ fn note_rulings<'a>(
         note.execute((id.writer.as_bytes(), id.number.cast_signed(), command.as_str(), json(ruling), at))?;
     }
     Ok(())
-}
-
-pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
-    // Plain data; it always has a JSON form.
-    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn keep_aside(conn: &Connection, lines: &[KeptLine]) -> rusqlite::Result<()> {

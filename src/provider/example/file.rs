@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use crate::domain::exchange::Method;
-use crate::provider::rest::file::Meaning;
-use crate::provider::webhook::file::Sense;
+use crate::provider::rest::meaning::Meaning;
+use crate::provider::webhook::sense::Sense;
 
 /// An example of an operation: what is sent for a payload, and what an answer means. `ferryd provider test` holds the file
 /// against it. Every secret has its own name as its value there.

@@ -3,7 +3,7 @@
 use super::expression::{Condition, Known, Scope};
 use super::text::Text;
 use crate::domain::money::{MoneyAmount, StatedAmount};
-use crate::settings::diagnostic::Place;
+use crate::settings::faults::Place;
 
 /// The place of an amount, as a file states it.
 #[derive(Debug)]

@@ -13,14 +13,10 @@ use serde_json::Value as Json;
 use super::COMMAND_TOKEN;
 use super::callback_url::{self, CallbackUrl};
 use super::engine::{ENGINE, Null};
+use super::expression_error::{DEEPEST, ExpressionError, LONGEST};
 use super::expression_source::{check_words, depth, without_strings};
 use crate::domain::name::excerpt;
 use crate::settings::suggest;
-
-/// The longest expression, in bytes, and how many brackets may be open in it at once: a compiler that calls itself for each
-/// step of a longer one would use up the stack.
-const LONGEST: usize = 2_048;
-const DEEPEST: usize = 32;
 
 /// Variables that every expression may use.
 const IN_REQUESTS: [&str; 8] =
@@ -140,68 +136,6 @@ impl<'f> Known<'f> {
         let hint = suggest::nearest(name, known()).unwrap_or_else(|| format!("write `{name} = \"…\"` under [account]"));
         Err(ExpressionError::Account { name: name.to_owned(), hint })
     }
-}
-
-/// What is wrong with an expression as it stands in a file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(in crate::provider) enum ExpressionError {
-    /// It cannot be parsed.
-    #[error("`{source_text}` is not an expression ({detail}); write one such as `payload.amount`")]
-    Syntax {
-        /// The expression.
-        source_text: String,
-        /// The parser's words.
-        detail: String,
-    },
-    /// It names something that is not there.
-    #[error("`{name}` is not a variable here; {hint}")]
-    Variable {
-        /// The name.
-        name: String,
-        /// What to write.
-        hint: String,
-    },
-    /// It looks at an answer before there is one.
-    #[error("`{0}` is known only in answers; use it in `response`, `classify` or `in_progress`")]
-    OnlyInAnswers(String),
-    /// It names a secret that the file does not have.
-    #[error("`secrets.{name}` is not there; {hint}")]
-    Secret {
-        /// The name.
-        name: String,
-        /// What to write.
-        hint: String,
-    },
-    /// It names a value that accounts do not have.
-    #[error("`account.{name}` is not there; {hint}")]
-    Account {
-        /// The name.
-        name: String,
-        /// What to write.
-        hint: String,
-    },
-    /// It needs a callback URL, and there is none.
-    #[error("`callback_url` {0}")]
-    NoCallbackUrl(&'static str),
-    /// It uses a filter or test that does not exist.
-    #[error("`{name}` is not a {what}; see the list of filters in docs/PROVIDERS.md")]
-    Word {
-        /// `filter` or `test`.
-        what: &'static str,
-        /// Its name.
-        name: String,
-    },
-    /// It is longer or deeper than anything a person writes.
-    #[error(
-        "`{0}` is too much for one expression: {LONGEST} bytes, and {DEEPEST} brackets in each other, are the most"
-    )]
-    TooMuch(String),
-    /// A text has `{%` or `{#`.
-    #[error("`{0}` is not taken; write an expression such as `{{{{ a if b else c }}}}`")]
-    Statement(&'static str),
-    /// A `{{` has no `}}`.
-    #[error("`{0}` opens an expression and does not close it; end it with `}}}}`")]
-    Open(String),
 }
 
 /// Why an expression has no value for one command.

@@ -3,7 +3,7 @@
 use minijinja::Value;
 
 use super::engine::ENGINE;
-use super::expression::ExpressionError;
+use super::expression_error::ExpressionError;
 
 /// Counts the brackets that are open at once, those in texts among them.
 pub(super) fn depth(source: &str) -> usize {

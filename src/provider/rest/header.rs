@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use http::HeaderName;
 use secrecy::SecretString;
 
+use super::credential::{basic, refuse_written};
 use super::expression::{EvalError, Known, Scope};
 use super::file::AuthFile;
 use super::text::Text;
 use super::token::{Grant, GrantContext, GrantSource};
-use crate::settings::diagnostic::Place;
+use crate::settings::faults::Place;
 
 /// Headers that belong to the connection or are computed from the request.
 const NOT_YOURS: [&str; 11] = [
@@ -179,11 +178,6 @@ impl Auth {
     }
 }
 
-/// Refuses a credential that stands in the file itself.
-pub(super) fn refuse_written(place: &Place<'_>) {
-    place.refuse("is the secret itself; write it under [secrets], and here such as `{{ secrets.api_key }}`");
-}
-
 /// A credential that does not stand in the file itself, where nothing would keep it out of the log.
 fn unwritten(text: Text, place: &Place<'_>) -> Option<Text> {
     match &text {
@@ -193,11 +187,6 @@ fn unwritten(text: Text, place: &Place<'_>) -> Option<Text> {
         }
         _ => Some(text),
     }
-}
-
-/// The value of a header by RFC 7617.
-pub(super) fn basic(username: &str, password: &str) -> String {
-    format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
 }
 
 fn filled(text: &Text, scope: &Scope) -> Result<String, NoHeader> {

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::answer::{Body, Reading, scope};
 use super::expression::{Condition, Scope};
 use super::file::{LookupChoice, LookupFile, OperationFile, PollFile};
-use super::operation::{Inherited, duration};
+use super::inherited::{Inherited, duration};
 use super::request::{RequestSource, RequestTemplate};
 use super::text::Text;
 use crate::domain::exchange::Reply;
@@ -18,7 +18,7 @@ use crate::domain::inquiry::{LookupPolicy, PollPolicy};
 use crate::domain::money::AMOUNT_MISMATCH;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled, Verdict};
 use crate::domain::retry::Rung;
-use crate::settings::diagnostic::Place;
+use crate::settings::faults::Place;
 
 /// The variable that holds the provider's own id.
 const REFERENCE: &str = "provider_reference";

@@ -7,8 +7,10 @@ use super::RestOperation;
 use super::amount::{AmountSource, AmountTemplate};
 use super::answer::{ErrorMapping, Reading, Rule};
 use super::expression::{Condition, Known};
-use super::file::{ErrorFile, IdempotencyFile, Meaning, OperationFile, ResponseFile, RetryFile, RuleFile};
+use super::file::{ErrorFile, IdempotencyFile, OperationFile, ResponseFile, RetryFile, RuleFile};
+use super::inherited::{Inherited, duration};
 use super::inquiry;
+use super::meaning::Meaning;
 use super::request::{KeySlot, RequestSource, RequestTemplate, Shared, key_slot};
 use super::text::Text;
 use super::tree::Tree;
@@ -17,35 +19,13 @@ use crate::domain::key::SHORTENED_LENGTH;
 use crate::domain::retry::{RetryPolicy, Rung};
 use crate::provider::payload::PayloadSchema;
 use crate::provider::{Idempotency, Operation};
-use crate::settings::diagnostic::Place;
+use crate::settings::faults::Place;
 
 /// The longest time that one exchange may take.
 const LONGEST_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// How long a provider may take to finish what it has accepted, where its file does not say.
 const DEADLINE: Duration = Duration::from_hours(7 * 24);
-
-/// What an operation takes over from its provider.
-pub(super) struct Inherited<'f> {
-    /// The variables that requests may name.
-    pub(super) in_request: Known<'f>,
-    /// The variables that answers may name.
-    pub(super) in_answer: Known<'f>,
-    /// Where relative paths begin.
-    pub(super) folder: &'f Path,
-    /// The most time for connecting.
-    pub(super) connect_timeout: Duration,
-    /// The most time for an exchange.
-    pub(super) timeout: Duration,
-    /// How often commands are tried.
-    pub(super) retry: RetryPolicy,
-    /// The provider's rules.
-    pub(super) rules: &'f [RuleFile],
-    /// Where the provider's errors are.
-    pub(super) error: Option<&'f ErrorFile>,
-    /// The whole file.
-    pub(super) root: Place<'f>,
-}
 
 /// Compiles an operation.
 pub(super) fn compile(
@@ -133,21 +113,6 @@ fn idempotency(file: &IdempotencyFile, place: &Place<'_>) -> Option<(Idempotency
         ));
     }
     Some((Idempotency { retention: retention?, max_length: file.max_length }, slot?))
-}
-
-/// A duration above zero.
-pub(in crate::provider) fn duration(text: &str, place: &Place<'_>) -> Option<Duration> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if !duration.is_zero() => Some(duration),
-        Ok(_) => {
-            place.refuse("is no time at all; write a duration such as `30s`");
-            None
-        }
-        Err(_) => {
-            place.refuse(format!("`{text}` is not a duration; write one such as `30s`, `2m` or `24h`"));
-            None
-        }
-    }
 }
 
 /// The timeout of an exchange: given or inherited, above the connect timeout, at most ten minutes.

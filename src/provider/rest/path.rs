@@ -3,7 +3,8 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
-use super::expression::{EvalError, Expression, ExpressionError, Known, Scope};
+use super::expression::{EvalError, Expression, Known, Scope};
+use super::expression_error::ExpressionError;
 use super::text::{self, Part, Text};
 use crate::domain::loopback::is_loopback_host;
 use crate::provider::account::Values;

@@ -17,7 +17,7 @@ use super::tree::{OnFault, Tree};
 use crate::domain::exchange::{Method, Request};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::outcome::Failure;
-use crate::settings::diagnostic::Place;
+use crate::settings::faults::Place;
 use crate::settings::key_path::KeyPath;
 
 /// The variables by which one command is told from another.

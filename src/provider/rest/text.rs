@@ -2,7 +2,8 @@
 
 use serde_json::Value as Json;
 
-use super::expression::{EvalError, Expression, ExpressionError, Known, Scope};
+use super::expression::{EvalError, Expression, Known, Scope};
+use super::expression_error::ExpressionError;
 use crate::domain::name::excerpt;
 
 /// A text of a provider file, compiled.

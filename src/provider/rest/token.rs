@@ -12,15 +12,15 @@ use serde_json::Value as Json;
 use url::{Url, form_urlencoded};
 
 use super::answer::{Body, retry_after};
+use super::credential::{basic, refuse_written};
 use super::expression::{Known, Scope};
 use super::file::{ClientAuthFile, GrantFile};
-use super::header::{basic, refuse_written};
 use super::path::{BaseUrl, BaseUrlError, PathTemplate};
 use super::secret::Secrets;
 use super::text::Text;
 use crate::domain::exchange::{Answer, Method, Reply, Request};
 use crate::domain::token::{AccessToken, NoToken};
-use crate::settings::diagnostic::Place;
+use crate::settings::faults::Place;
 
 /// The parameters that the keys of `auth` set.
 const OWN_PARAMETERS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];

@@ -3,9 +3,10 @@
 use minijinja::value::ValueKind;
 use serde_json::{Map, Value as Json};
 
-use super::expression::{EvalError, Expression, ExpressionError, Known, Scope};
+use super::expression::{EvalError, Expression, Known, Scope};
+use super::expression_error::ExpressionError;
 use super::text::Text;
-use crate::settings::diagnostic::Place;
+use crate::settings::faults::Place;
 use crate::settings::key_path::KeyPath;
 
 /// A tree, compiled.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::expression::{from_json, unreadable};
 use super::*;
-use crate::settings::diagnostic::Faults;
+use crate::settings::faults::Faults;
 
 fn compile(value: &Json) -> Option<Tree> {
     let faults = Faults::default();

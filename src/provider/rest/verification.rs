@@ -10,12 +10,13 @@ use serde_json::Value as Json;
 use super::answer::{self, Body, Reading};
 use super::expression::{Condition, Known, Scope};
 use super::file::{AuthFile, ProviderFile, RequestFile, VerificationFile};
-use super::operation::{Inherited, error_mapping};
+use super::inherited::Inherited;
+use super::operation::error_mapping;
 use super::request::{RequestSource, RequestTemplate, Shared};
 use crate::domain::credentials::CredentialCheck;
 use crate::domain::exchange::{Answer, Method, Reply, Request};
 use crate::domain::outcome::Failure;
-use crate::settings::diagnostic::Place;
+use crate::settings::faults::Place;
 
 /// The most time for an answer once there is a connection, whatever longer time the provider's calls have.
 const ANSWER: Duration = Duration::from_secs(20);

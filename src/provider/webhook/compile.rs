@@ -1,6 +1,5 @@
 //! Makes an endpoint of `[webhook]`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use super::file::{
     AlgorithmFile, ChallengeFile, ChallengeMethod, KeyEncoding, KeyFile, SchemeFile, SignatureFile, TimestampFile,
     VerifyFile, VerifyTable, WebhookFile,
 };
+use super::fixed_scheme::{SecretsOfFile, refuse_surplus};
 use super::key::Key;
 use super::paypal;
 use super::place::{Place as InCall, SignaturePlace, TimestampPlace, Within};
@@ -25,25 +25,15 @@ use super::token::{self, Called};
 use super::{Endpoint, Verification};
 use crate::provider::Webhook;
 use crate::provider::rest::expression::{Condition, Known, Scope};
-use crate::provider::rest::operation::duration;
-use crate::provider::rest::secret::Secrets;
+use crate::provider::rest::inherited::duration;
 use crate::provider::rest::text::Text;
-use crate::settings::diagnostic::Place;
+use crate::settings::faults::Place;
 
 /// How far the time of signing may be from now where the file does not say.
 const TOLERANCE: Duration = Duration::from_mins(5);
 
 /// The fewest bytes of a secret, unless the file says that its provider makes shorter ones.
 const LEAST_SECRET: usize = 16;
-
-/// The secrets of a file.
-#[derive(Clone, Copy)]
-pub(in crate::provider) struct SecretsOfFile<'f> {
-    /// Their names, also of those that can't be had.
-    pub(in crate::provider) names: &'f BTreeSet<String>,
-    /// Those that can be had.
-    pub(in crate::provider) secrets: &'f Secrets,
-}
 
 /// Makes an endpoint of a table. What is wrong is said at `place`.
 pub(in crate::provider) fn compile(
@@ -83,24 +73,6 @@ fn verification(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_
         SchemeFile::Described => described(file, secrets, place).map(Box::new).map(Verification::Described),
         SchemeFile::AdyenPayments => adyen(file, secrets, place).map(Verification::AdyenPayments),
         SchemeFile::Paypal => paypal::compile(file, secrets, place),
-    }
-}
-
-/// Refuses what describes a scheme, beside one that is fixed.
-pub(super) fn refuse_surplus(scheme: &str, file: &VerifyTable, place: &Place<'_>) {
-    let surplus = [
-        ("algorithm", file.algorithm.is_some()),
-        ("key_encoding", file.key_encoding.is_some()),
-        ("key_prefix", file.key_prefix.is_some()),
-        ("signature", file.signature.is_some()),
-        ("timestamp", file.timestamp.is_some()),
-        ("signed", file.signed.is_some()),
-        ("signed_parts", !file.signed_parts.is_empty()),
-        ("body_digest", file.body_digest.is_some()),
-        ("unsigned_body", file.unsigned_body.is_some()),
-    ];
-    for (key, _) in surplus.iter().filter(|(_, written)| *written) {
-        place.key(key).refuse(format!("is fixed by the scheme `{scheme}`; leave it out"));
     }
 }
 

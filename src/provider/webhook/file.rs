@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::sense::Sense;
 use crate::provider::example::file::CallbackExampleFile;
 
 /// The provider's webhook calls: how one is known to be the provider's own.
@@ -80,31 +81,6 @@ pub(in crate::provider) enum TrustFile {
     Signature,
     /// Only that it is worth asking: for providers whose calls can't be verified here.
     Lookup,
-}
-
-/// What a notice means for its command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::provider) enum Sense {
-    /// The provider has done what was asked.
-    Completed,
-    /// The provider's business "no".
-    Declined,
-    /// It accepted, and failed to do it for reasons of its own.
-    Failed,
-    /// It goes on: nothing is decided, and `result` is told with the call.
-    Progress,
-    /// It is worth asking: the operation's `lookup` is made, and its answer decides.
-    Lookup,
-    /// Nothing that decides anything.
-    Nothing,
-}
-
-impl Sense {
-    /// Whether a command ends by it.
-    pub(super) fn decides(self) -> bool {
-        matches!(self, Self::Completed | Self::Declined | Self::Failed)
-    }
 }
 
 /// How calls are verified.

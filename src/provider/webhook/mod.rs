@@ -14,6 +14,7 @@ pub(super) mod compile;
 mod described;
 mod explain;
 pub(super) mod file;
+pub(super) mod fixed_scheme;
 #[cfg(test)]
 mod fixture;
 mod form;
@@ -24,6 +25,7 @@ mod paypal;
 mod place;
 mod private_key;
 mod reading;
+pub(super) mod sense;
 mod sign;
 mod signed;
 pub(super) mod token;

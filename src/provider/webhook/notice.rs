@@ -7,7 +7,7 @@ use minijinja::Value;
 use serde_json::Value as Json;
 
 use super::challenge::scope;
-use super::file::Sense;
+use super::sense::Sense;
 use crate::domain::callback::{Meaning, Notice, RawCallback};
 use crate::domain::command_id::{CommandId, PublishedCommandId};
 use crate::domain::outcome::{Failure, Success};

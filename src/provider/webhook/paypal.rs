@@ -16,16 +16,16 @@ use url::Url;
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
 
 use super::Verification;
-use super::compile::{SecretsOfFile, refuse_surplus};
 use super::explain::{Trail, beginning};
 use super::file::VerifyTable;
+use super::fixed_scheme::{SecretsOfFile, refuse_surplus};
 use super::key::BASE64;
 use super::missing_issuer::MissingIssuer;
-use crate::certificate::CertificateDates;
 use crate::domain::callback::{RawCallback, Unverified};
+use crate::provider::certificate::CertificateDates;
 use crate::provider::rest::expression::{Known, Scope};
 use crate::provider::rest::text::Text;
-use crate::settings::diagnostic::Place;
+use crate::settings::faults::Place;
 
 /// The hosts that certificates come from, and the name that a certificate of each is for.
 const HOSTS: [(&str, &str); 2] = [

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::file::{OnFile, Sense, TrustFile, WebhookFile};
+use super::file::{OnFile, TrustFile, WebhookFile};
 use super::notice::{Reading, Rule};
+use super::sense::Sense;
 use super::token::Called;
 use crate::provider::rest::amount::{AmountSource, AmountTemplate};
 use crate::provider::rest::expression::{Condition, Known};
 use crate::provider::rest::text::Text;
 use crate::provider::rest::tree::Tree;
-use crate::settings::diagnostic::Place;
+use crate::settings::faults::Place;
 
 /// How calls are read. What is wrong is said at `place`, and then left out.
 pub(super) fn reading(

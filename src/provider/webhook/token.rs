@@ -8,7 +8,7 @@ use crate::domain::callback::{RawCallback, Unverified};
 use crate::domain::callback_token::{BadToken, Named, PARAMETER};
 use crate::domain::name::Name;
 use crate::provider::link::Links;
-use crate::settings::diagnostic::Place;
+use crate::settings::faults::Place;
 
 /// What there is to know of callback URLs.
 #[derive(Clone, Copy)]

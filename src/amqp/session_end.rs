@@ -1,0 +1,79 @@
+//! The end of a session with the broker, which each of its connections can bring about.
+
+use std::sync::{Arc, OnceLock};
+
+use futures_util::StreamExt as _;
+use lapin::Connection;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::failure::{CloseCause, PublishFailure, is_of_a_channel};
+
+/// The end of a session, and its cause.
+#[derive(Default)]
+pub(super) struct SessionEnd {
+    over: CancellationToken,
+    cause: OnceLock<CloseCause>,
+}
+
+impl SessionEnd {
+    /// Ends the session. The first cause is the true one; the others follow from it.
+    pub(super) fn end(&self, cause: CloseCause) {
+        let _ = self.cause.set(cause);
+        self.over.cancel();
+    }
+
+    /// Ends the session without a cause of its own.
+    pub(super) fn end_without_cause(&self) {
+        self.over.cancel();
+    }
+
+    /// Resolves when the session is over.
+    pub(super) async fn ended(&self) {
+        self.over.cancelled().await;
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+
+    /// The failure of the messages that were under way on the session, once it is over.
+    pub(super) fn loss(&self) -> PublishFailure {
+        let cause = self.cause.get().cloned().unwrap_or_else(|| CloseCause::found("the session ended"));
+        PublishFailure::SessionLost { cause }
+    }
+}
+
+/// Follows a connection's events until its session is over.
+pub(super) fn follow_events(connection: &Connection, blocking: Option<watch::Sender<bool>>, end: Arc<SessionEnd>) {
+    let mut events = connection.events_listener();
+    tokio::spawn(async move {
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = end.over.cancelled() => return,
+            };
+            match event {
+                Some(lapin::Event::ConnectionBlocked(reason)) => {
+                    warn!(reason, "the broker blocks publishers; waiting");
+                    blocking.as_ref().map(|blocking| blocking.send_replace(true));
+                }
+                Some(lapin::Event::ConnectionUnblocked) => {
+                    info!("the broker takes messages again");
+                    blocking.as_ref().map(|blocking| blocking.send_replace(false));
+                }
+                // Whoever uses the channel finds out by itself.
+                Some(lapin::Event::Error(error)) if is_of_a_channel(&error) => {
+                    debug!(%error, "the broker closed a channel");
+                }
+                Some(lapin::Event::Error(error)) => {
+                    warn!(%error, "a connection to the broker failed");
+                    return end.end(CloseCause::from(&error));
+                }
+                Some(_) => {}
+                None => return end.over.cancel(),
+            }
+        }
+    });
+}

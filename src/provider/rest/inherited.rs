@@ -1,0 +1,46 @@
+//! What an operation takes over from its provider, and the durations that both state.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::expression::Known;
+use super::file::{ErrorFile, RuleFile};
+use crate::domain::retry::RetryPolicy;
+use crate::settings::faults::Place;
+
+/// What an operation takes over from its provider.
+pub(super) struct Inherited<'f> {
+    /// The variables that requests may name.
+    pub(super) in_request: Known<'f>,
+    /// The variables that answers may name.
+    pub(super) in_answer: Known<'f>,
+    /// Where relative paths begin.
+    pub(super) folder: &'f Path,
+    /// The most time for connecting.
+    pub(super) connect_timeout: Duration,
+    /// The most time for an exchange.
+    pub(super) timeout: Duration,
+    /// How often commands are tried.
+    pub(super) retry: RetryPolicy,
+    /// The provider's rules.
+    pub(super) rules: &'f [RuleFile],
+    /// Where the provider's errors are.
+    pub(super) error: Option<&'f ErrorFile>,
+    /// The whole file.
+    pub(super) root: Place<'f>,
+}
+
+/// A duration above zero.
+pub(in crate::provider) fn duration(text: &str, place: &Place<'_>) -> Option<Duration> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Some(duration),
+        Ok(_) => {
+            place.refuse("is no time at all; write a duration such as `30s`");
+            None
+        }
+        Err(_) => {
+            place.refuse(format!("`{text}` is not a duration; write one such as `30s`, `2m` or `24h`"));
+            None
+        }
+    }
+}

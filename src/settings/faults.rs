@@ -1,0 +1,123 @@
+//! What is wrong with a file of settings, gathered whole.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use super::diagnostic::Diagnostic;
+use super::key_path::KeyPath;
+use super::source::Source;
+
+/// A fault by the key at which it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The key.
+    pub key: KeyPath,
+    /// The fault, and what to write instead.
+    pub message: String,
+    /// True where the key itself is not known, so that its value may be anything.
+    pub is_unknown_key: bool,
+}
+
+/// Every fault found so far.
+#[derive(Debug, Default)]
+pub struct Faults {
+    found: RefCell<Vec<Finding>>,
+    wrong: RefCell<Vec<KeyPath>>,
+}
+
+impl Faults {
+    /// The file as a whole.
+    #[must_use]
+    pub fn place(&self) -> Place<'_> {
+        Place { key: KeyPath::default(), faults: self }
+    }
+
+    /// The faults with file and line: those of the first source that has the key, or else the table around it.
+    #[must_use]
+    pub fn located(self, sources: &[&Source]) -> Vec<Diagnostic> {
+        let locate = |finding: Finding| locate(sources, &finding.key, finding.message);
+        let mut errors: Vec<_> = self.found.into_inner().into_iter().map(locate).collect();
+        errors.sort_by(|a, b| a.origin.cmp(&b.origin));
+        errors.dedup();
+        errors
+    }
+
+    /// The faults by their keys, in the order in which they were found.
+    #[must_use]
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.found.into_inner()
+    }
+}
+
+fn locate(sources: &[&Source], key: &KeyPath, message: String) -> Diagnostic {
+    let mut looked_at = Some(key.clone());
+    while let Some(place) = looked_at {
+        if let Some((source, line)) = sources.iter().find_map(|source| Some((source, source.line(&place)?))) {
+            return Diagnostic { key: key.to_string(), ..Diagnostic::of_file(source.name(), Some(line), message) };
+        }
+        looked_at = place.parent();
+    }
+    let file = sources.first().map(|source| source.name()).unwrap_or_default();
+    Diagnostic { key: key.to_string(), ..Diagnostic::of_file(file, None, message) }
+}
+
+/// A place in a file, at which something may turn out wrong.
+#[derive(Debug, Clone)]
+pub struct Place<'f> {
+    key: KeyPath,
+    faults: &'f Faults,
+}
+
+impl Place<'_> {
+    /// Faults of a file that goes over this one: what follows from a value that was dropped here is none there either.
+    #[must_use]
+    pub fn faults_above(&self) -> Faults {
+        Faults { wrong: self.faults.wrong.clone(), ..Faults::default() }
+    }
+
+    /// A key of the table that stands here.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Self {
+        Self { key: self.key.key(name), faults: self.faults }
+    }
+
+    /// An item of the list that stands here, counted from 0.
+    #[must_use]
+    pub fn item(&self, index: usize) -> Self {
+        Self { key: self.key.item(index), faults: self.faults }
+    }
+
+    /// The place of a value within the one that stands here.
+    #[must_use]
+    pub fn within(&self, inner: &KeyPath) -> Self {
+        Self { key: self.key.join(inner), faults: self.faults }
+    }
+
+    /// Says what is wrong here, unless that follows from a value of the wrong type that was dropped.
+    pub fn refuse(&self, message: impl Into<String>) {
+        self.find(message.into(), false);
+    }
+
+    /// Says that nothing is known of a key of this name here.
+    pub fn refuse_key(&self, message: impl Into<String>) {
+        self.find(message.into(), true);
+    }
+
+    fn find(&self, message: String, is_unknown_key: bool) {
+        let follows = self.faults.wrong.borrow().iter().any(|wrong| wrong.touches(&self.key));
+        if !follows {
+            self.faults.found.borrow_mut().push(Finding { key: self.key.clone(), message, is_unknown_key });
+        }
+    }
+
+    /// Says what is wrong with the value here, which is dropped.
+    pub fn drop_value(&self, message: impl Into<String>) {
+        self.refuse(message);
+        self.faults.wrong.borrow_mut().push(self.key.clone());
+    }
+
+    /// The value, or its error said here.
+    pub fn check<T, E: fmt::Display>(&self, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.refuse(error.to_string())).ok()
+    }
+}
