@@ -75,7 +75,8 @@ class Stage:
         self.relay = Relay(urlsplit(self.uri).port)
         self.relayed = self.uri.replace(f":{urlsplit(self.uri).port}", f":{self.relay.port}")
         self.sandbox = json.loads((folder / "sandbox.log").read_text())["url"]
-        self.channel = pika.BlockingConnection(pika.URLParameters(self.uri)).channel()
+        # Nobody answers heartbeats between its uses.
+        self.channel = pika.BlockingConnection(pika.URLParameters(f"{self.uri}?heartbeat=0")).channel()
         self.channel.confirm_delivery()
 
     def charges(self, command):
