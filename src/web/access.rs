@@ -21,6 +21,8 @@ use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use tracing::warn;
 
 use super::host_token::HostToken;
+use super::openapi::Schemas;
+use super::operation::{DescribeInput, Operation};
 use super::problem::{Kind, Problem};
 use super::routes::Route;
 use crate::config::{ApiToken, HOST_TOKEN_NAME};
@@ -200,6 +202,22 @@ impl<S: Send + Sync> FromRequestParts<S> for EraseAccess {
     }
 }
 
+macro_rules! describe_access {
+    ($($access:ident $role:ident)*) => {$(
+        impl DescribeInput for $access {
+            fn describe(operation: &mut Operation, _: &mut Schemas) {
+                operation.needs = Needs::Token(Role::$role);
+                operation.can_be(&[Kind::Unauthorized]);
+                if Role::$role != Role::Read {
+                    operation.can_be(&[Kind::Forbidden]);
+                }
+            }
+        }
+    )*};
+}
+
+describe_access! { ReadAccess Read OperateAccess Operate EraseAccess Erase }
+
 /// Everybody's tokens, of which only digests are kept, and what is told of those that are refused.
 #[derive(Clone)]
 pub struct Tokens(Arc<TokenTable>);
@@ -325,11 +343,11 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// Lets in who may come in, and notes who it is, on the request and on the answer.
 pub(super) async fn guard(
-    State((tokens, route)): State<(Tokens, Route)>,
+    State((tokens, route, needs)): State<(Tokens, Route, Needs)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Needs::Token(role) = route.needs() else { return next.run(request).await };
+    let Needs::Token(role) = needs else { return next.run(request).await };
     let caller = match tokens.admit(route, role, &request) {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),

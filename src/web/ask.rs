@@ -1,10 +1,7 @@
 //! Asking for commands, dead letters and exchanges.
 
-use std::str::FromStr;
-
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -12,17 +9,15 @@ use super::Desk;
 use super::access::ReadAccess;
 use super::answers::CommandStory;
 use super::commands::Failed;
+use super::extract::{ApiQuery, CommandPath};
 use super::problem::{Kind, Problem};
-use super::query::{CommandListQuery, PageQuery, Query};
-use crate::domain::command_id::{CommandId, InvalidCommandId, PublishedCommandId};
+use super::query::{CommandListQuery, PageQuery};
+use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::Found;
 use crate::ledger::index::{Cursor, Page, Row};
 use crate::transport::exchange_log::Exchange;
-
-/// Where the id of a command stands in a path.
-type IdPath = Result<Path<String>, PathRejection>;
 
 /// A page of commands, newest first.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -42,29 +37,12 @@ pub(super) struct CommandExchanges {
     complete: bool,
 }
 
-/// The id in a path.
-pub(super) fn parse_id(path: IdPath) -> Result<CommandId, Problem> {
-    parse_path(path)
-}
-
-/// The id in a path, where only a command's own will do: a message that was refused has another.
-pub(super) fn parse_published_id(path: IdPath) -> Result<CommandId, Problem> {
-    parse_path::<PublishedCommandId>(path).map(CommandId::from)
-}
-
-fn parse_path<T: FromStr<Err = InvalidCommandId>>(path: IdPath) -> Result<T, Problem> {
-    let refuse = |why: String| Problem::new(Kind::InvalidRequest, format!("the path holds no command id: {why}"));
-    let Path(id) = path.map_err(|rejection| refuse(rejection.body_text()))?;
-    id.parse().map_err(|error: InvalidCommandId| refuse(error.to_string()))
-}
-
 /// `GET /v1/commands/{id}`
 pub(super) async fn command(
     State(desk): State<Desk>,
     access: ReadAccess,
-    path: IdPath,
+    CommandPath(id): CommandPath,
 ) -> Result<Json<CommandStory>, Problem> {
-    let id = parse_id(path)?;
     let found = find(&desk, &access, &id).await;
     match found {
         Ok(case) => {
@@ -92,9 +70,8 @@ async fn unknown_or_refused(desk: &Desk, access: &ReadAccess, id: &CommandId) ->
 pub(super) async fn exchanges(
     State(desk): State<Desk>,
     access: ReadAccess,
-    path: IdPath,
+    CommandPath(id): CommandPath,
 ) -> Result<Json<CommandExchanges>, Problem> {
-    let id = parse_id(path)?;
     let case = find(&desk, &access, &id).await?;
     let Found { exchanges, complete } = desk.commands.find_calls(&access, &id, &case).await?;
     Ok(Json(CommandExchanges { exchanges, complete }))
@@ -104,12 +81,11 @@ pub(super) async fn exchanges(
 pub(super) async fn commands(
     State(desk): State<Desk>,
     access: ReadAccess,
-    RawQuery(query): RawQuery,
+    ApiQuery((filter, (list, page))): ApiQuery<(CommandFilter, (CommandListQuery, PageQuery))>,
 ) -> Result<Json<CommandPage>, Problem> {
-    let mut query = Query::read(query.as_deref())?;
-    let CommandListQuery { dead, cancel_requested } = query.take()?;
-    let filter = CommandFilter { dead, cancel_requested: Some(cancel_requested), ..query.filter()? };
-    list_page(&desk, &access, filter, query).await
+    let CommandListQuery { dead, cancel_requested } = list;
+    let filter = CommandFilter { dead, cancel_requested: Some(cancel_requested), ..filter };
+    list_page(&desk, &access, filter, page).await
 }
 
 /// Answers with the page that a query asks for.
@@ -117,12 +93,10 @@ pub(super) async fn list_page(
     desk: &Desk,
     access: &ReadAccess,
     filter: CommandFilter,
-    mut query: Query,
+    page: PageQuery,
 ) -> Result<Json<CommandPage>, Problem> {
-    let PageQuery { limit, cursor } = query.take()?;
-    query.finish()?;
     require_known(desk)?;
-    let Page { rows, next } = desk.commands.list(access, filter, cursor, limit).await?;
+    let Page { rows, next } = desk.commands.list(access, filter, page.cursor, page.limit).await?;
     Ok(Json(CommandPage { commands: rows, next }))
 }
 

@@ -1,24 +1,27 @@
 //! Cancelling a command: `DELETE /v1/commands/{id}`.
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Desk;
 use super::access::OperateAccess;
-use super::ask::{parse_published_id, unknown};
+use super::ask::unknown;
+use super::extract::{ApiQuery, PublishedPath};
+use super::openapi::Schemas;
+use super::operation::{DescribeAnswer, Operation};
 use super::problem::{Kind, Problem};
-use super::query::Query;
+use super::query::ReasonQuery;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::record::Person;
 use crate::domain::ledger::ruling::TooLate;
 use crate::domain::name::excerpt;
 use crate::pipeline::cancel::Cancellation;
 
-/// The answer where a command is, or is going to be, cancelled.
+/// The command is cancelled; or it is not known yet, and will be cancelled if it comes (202).
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Cancelled {
     /// The command.
@@ -38,30 +41,39 @@ enum Outcome {
     Noted,
 }
 
+impl IntoResponse for Cancelled {
+    fn into_response(self) -> Response {
+        let status = match self.outcome {
+            Outcome::Cancelled => StatusCode::OK,
+            Outcome::Noted => StatusCode::ACCEPTED,
+        };
+        (status, Json(self)).into_response()
+    }
+}
+
+impl DescribeAnswer for Cancelled {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        operation.answer::<Self>("200", schemas);
+        operation.answer::<Self>("202", schemas);
+    }
+}
+
 /// Cancels a command that was not sent to its provider yet.
 pub(super) async fn cancel(
     State(desk): State<Desk>,
     access: OperateAccess,
-    path: Result<Path<String>, axum::extract::rejection::PathRejection>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
-    let id = parse_published_id(path)?;
-    let mut query = Query::read(query.as_deref())?;
-    let reason = query.reason()?;
-    query.finish()?;
+    PublishedPath(id): PublishedPath,
+    ApiQuery(ReasonQuery { reason }): ApiQuery<ReasonQuery>,
+) -> Result<Cancelled, Problem> {
     desk.require_ready()?;
     let person = Person { by: access.recorded_name(), reason };
     let cancelling = desk.commands.cancel(&access, id.clone(), person);
     let cancelled = desk.promptly(cancelling, "the command may be cancelled all the same").await?;
     match cancelled.ok_or_else(|| unknown(&id))? {
-        Cancellation::Cancelled => Ok(answer(StatusCode::OK, id, Outcome::Cancelled)),
-        Cancellation::Noted => Ok(answer(StatusCode::ACCEPTED, id, Outcome::Noted)),
+        Cancellation::Cancelled => Ok(Cancelled { id, outcome: Outcome::Cancelled }),
+        Cancellation::Noted => Ok(Cancelled { id, outcome: Outcome::Noted }),
         Cancellation::TooLate { reason } => Err(too_late(&id, reason)),
     }
-}
-
-fn answer(status: StatusCode, id: CommandId, outcome: Outcome) -> Response {
-    (status, Json(Cancelled { id, outcome })).into_response()
 }
 
 fn too_late(id: &CommandId, reason: TooLate) -> Problem {

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Desk;
 use super::access::ReadAccess;
-use super::ask::{CommandPage, list_page, parse_id, require_known, unknown};
+use super::ask::{CommandPage, list_page, require_known, unknown};
+use super::extract::{ApiQuery, CommandPath};
 use super::problem::Problem;
-use super::query::Query;
+use super::query::PageQuery;
 use crate::domain::command_id::CommandId;
 use crate::domain::dead_letter::DeadLetter;
 use crate::ledger::command_filter::CommandFilter;
@@ -85,22 +85,17 @@ impl From<Dead> for DeadLetterView {
 pub(super) async fn list(
     State(desk): State<Desk>,
     access: ReadAccess,
-    RawQuery(query): RawQuery,
+    ApiQuery((filter, page)): ApiQuery<(CommandFilter, PageQuery)>,
 ) -> Result<Json<CommandPage>, Problem> {
-    let mut query = Query::read(query.as_deref())?;
-    let filter = CommandFilter { dead: true, ..query.filter()? };
-    list_page(&desk, &access, filter, query).await
+    list_page(&desk, &access, CommandFilter { dead: true, ..filter }, page).await
 }
 
 /// `GET /v1/dead-letters/groups`
 pub(super) async fn groups(
     State(desk): State<Desk>,
     access: ReadAccess,
-    RawQuery(query): RawQuery,
+    ApiQuery(filter): ApiQuery<CommandFilter>,
 ) -> Result<Json<DeadLetterGroups>, Problem> {
-    let mut query = Query::read(query.as_deref())?;
-    let filter = query.filter()?;
-    query.finish()?;
     require_known(&desk)?;
     let groups = desk.commands.count_groups(&access, filter).await?;
     Ok(Json(DeadLetterGroups { groups }))
@@ -110,13 +105,9 @@ pub(super) async fn groups(
 pub(super) async fn show(
     State(desk): State<Desk>,
     access: ReadAccess,
-    path: Result<Path<String>, PathRejection>,
-    RawQuery(query): RawQuery,
+    CommandPath(id): CommandPath,
+    ApiQuery(DeadLetterQuery { message }): ApiQuery<DeadLetterQuery>,
 ) -> Result<Json<DeadLetters>, Problem> {
-    let id = parse_id(path)?;
-    let mut query = Query::read(query.as_deref())?;
-    let DeadLetterQuery { message } = query.take()?;
-    query.finish()?;
     require_known(&desk)?;
     let dead_letters =
         if message { read_messages(&desk, &access, id).await? } else { records(&desk, &access, &id).await? };

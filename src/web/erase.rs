@@ -1,21 +1,21 @@
 //! Erasing the contents of a command that has ended: `POST /v1/commands/{id}/erase`.
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Desk;
 use super::access::EraseAccess;
-use super::ask::{parse_id, unknown};
+use super::ask::unknown;
+use super::extract::{ApiQuery, CommandPath};
 use super::problem::{Kind, Problem};
-use super::query::{MAX_REASON, Query};
+use super::query::ErasureQuery;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::record::Person;
 use crate::operator::erase::ErasureOutcome;
 
-/// The answer where the contents of a command are erased.
+/// The contents of the command are erased.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ErasedCommand {
     /// The command.
@@ -28,18 +28,9 @@ pub(super) struct ErasedCommand {
 pub(super) async fn erase(
     State(desk): State<Desk>,
     access: EraseAccess,
-    path: Result<Path<String>, PathRejection>,
-    RawQuery(query): RawQuery,
+    CommandPath(id): CommandPath,
+    ApiQuery(ErasureQuery { reason }): ApiQuery<ErasureQuery>,
 ) -> Result<Json<ErasedCommand>, Problem> {
-    let id = parse_id(path)?;
-    let mut query = Query::read(query.as_deref())?;
-    let reason = query.reason()?;
-    query.finish()?;
-    let Some(reason) = reason else {
-        let detail =
-            format!("say why in the parameter `reason`, at most {MAX_REASON} bytes; it is kept, so name no person");
-        return Err(Problem::new(Kind::InvalidRequest, detail));
-    };
     desk.require_ready()?;
     let person = Person { by: access.recorded_name(), reason: Some(reason) };
     let erasing = desk.commands.erase(&access, id.clone(), person);

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Desk;
 use super::problem::Problem;
 
-/// That it is so.
+/// The process is alive, or ready: `status` says which.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Health {
     /// `alive` or `ready`.

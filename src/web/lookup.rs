@@ -3,23 +3,26 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Desk;
 use super::access::OperateAccess;
-use super::ask::{parse_id, unknown};
+use super::ask::unknown;
+use super::extract::{ApiQuery, CommandPath};
+use super::openapi::Schemas;
+use super::operation::{DescribeAnswer, Operation};
 use super::problem::{Kind, Problem};
-use super::query::Query;
 use crate::domain::command_id::CommandId;
 use crate::domain::name::excerpt;
 
 /// How long it may take to find the message of a dead letter: many may lie before it in its queue.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The answer where the provider is asked about a command.
+/// The provider is asked about the command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LookupReceipt {
     /// The command.
@@ -37,22 +40,32 @@ pub enum LookupStart {
     Refused(String),
 }
 
+impl IntoResponse for LookupReceipt {
+    fn into_response(self) -> Response {
+        (StatusCode::ACCEPTED, Json(self)).into_response()
+    }
+}
+
+impl DescribeAnswer for LookupReceipt {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        operation.answer::<Self>("202", schemas);
+    }
+}
+
 /// Has the provider asked about a command that waits for it, or is a dead letter.
 pub(super) async fn lookup(
     State(desk): State<Desk>,
     access: OperateAccess,
-    path: Result<Path<String>, axum::extract::rejection::PathRejection>,
-    RawQuery(query): RawQuery,
-) -> Result<(StatusCode, Json<LookupReceipt>), Problem> {
-    let id = parse_id(path)?;
-    Query::read(query.as_deref())?.finish()?;
+    CommandPath(id): CommandPath,
+    ApiQuery(()): ApiQuery<()>,
+) -> Result<LookupReceipt, Problem> {
     desk.require_ready()?;
     let asking = desk.commands.look_up(&access, id.clone());
     let asked = desk.within(PATIENCE, asking, "the provider may be asked all the same").await?;
     match asked.ok_or_else(|| unknown(&id))? {
         LookupStart::Asked => {
             let location = format!("/v1/commands/{}", id.as_str().replace('/', "%2F"));
-            Ok((StatusCode::ACCEPTED, Json(LookupReceipt { id, location })))
+            Ok(LookupReceipt { id, location })
         }
         LookupStart::Refused(why) => {
             let detail = format!("`{}` is not looked up: {why}", excerpt(id.as_str()));

@@ -14,7 +14,8 @@
 //! | [`commands`], [`recorded`] | what they need of the rest of ferryd, and the rest of ferryd |
 //! | [`problem`] | every error |
 //! | [`serving`] | the API at its address |
-//! | [`openapi`] | the description for clients |
+//! | [`openapi`], `operation`, `parameters` | the description for clients, derived from the types of the handlers |
+//! | `extract`, [`query`], [`query_string`] | what handlers take of a request |
 //! | [`webhooks`] | the endpoint for webhook calls of providers, at an address of its own |
 
 pub mod access;
@@ -27,10 +28,12 @@ mod command_gate;
 pub mod commands;
 pub mod dead_letters;
 mod erase;
+mod extract;
 pub mod host_token;
 mod live;
 pub mod lookup;
 pub mod openapi;
+mod operation;
 mod parameters;
 pub mod prefer;
 pub mod problem;

@@ -9,6 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use url::form_urlencoded;
 
+use super::dead_letters::DeadLetterQuery;
+use super::parameters::fields;
 use super::problem::{Kind, Problem};
 use super::query_string::TakeFields;
 use crate::ledger::command_filter::{CommandFilter, WantedKind};
@@ -54,6 +56,90 @@ pub struct CommandListQuery {
     pub cancel_requested: bool,
 }
 
+/// The reason for what is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ReasonQuery {
+    /// Why, at most 512 bytes.
+    #[serde(deserialize_with = "read_reason", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The reason for an erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErasureQuery {
+    /// Why, at most 512 bytes. It is kept, so it names a request and no person.
+    #[serde(deserialize_with = "read_required_reason")]
+    pub reason: String,
+}
+
+fn read_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let reason = String::deserialize(deserializer)?;
+    if reason.len() > MAX_REASON {
+        return Err(serde::de::Error::custom(format_args!("it is longer than {MAX_REASON} bytes")));
+    }
+    Ok(Some(reason).filter(|reason| !reason.is_empty()))
+}
+
+fn read_required_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    read_reason(deserializer)?.ok_or_else(|| serde::de::Error::custom("it is empty; say why"))
+}
+
+/// Fields of types that a query is made of.
+pub(super) trait QueryFields: Sized + Send {
+    /// Takes them from a query.
+    fn take(query: &mut Query) -> Result<Self, Problem>;
+
+    /// Describes them.
+    fn parameters(schemas: &mut SchemaGenerator) -> Vec<Value>;
+}
+
+macro_rules! query_fields {
+    ($($fields:ty)*) => {$(
+        impl QueryFields for $fields {
+            fn take(query: &mut Query) -> Result<Self, Problem> {
+                query.take()
+            }
+
+            fn parameters(schemas: &mut SchemaGenerator) -> Vec<Value> {
+                fields::<Self>(schemas)
+            }
+        }
+    )*};
+}
+
+query_fields! { PageQuery CommandListQuery DeadLetterQuery ReasonQuery ErasureQuery }
+
+impl QueryFields for () {
+    fn take(_: &mut Query) -> Result<Self, Problem> {
+        Ok(())
+    }
+
+    fn parameters(_: &mut SchemaGenerator) -> Vec<Value> {
+        Vec::new()
+    }
+}
+
+impl QueryFields for CommandFilter {
+    fn take(query: &mut Query) -> Result<Self, Problem> {
+        query.filter()
+    }
+
+    fn parameters(schemas: &mut SchemaGenerator) -> Vec<Value> {
+        fields::<Self>(schemas)
+    }
+}
+
+impl<A: QueryFields, B: QueryFields> QueryFields for (A, B) {
+    fn take(query: &mut Query) -> Result<Self, Problem> {
+        Ok((A::take(query)?, B::take(query)?))
+    }
+
+    fn parameters(schemas: &mut SchemaGenerator) -> Vec<Value> {
+        [A::parameters(schemas), B::parameters(schemas)].concat()
+    }
+}
+
 /// Parameters that were not looked at yet.
 pub(super) struct Query(BTreeMap<String, String>);
 
@@ -67,6 +153,17 @@ fn describe<T: JsonSchema>(name: &str) -> String {
     let schema = SchemaGenerator::default().into_root_schema_for::<T>();
     let text = schema.pointer(&format!("/properties/{name}/description")).and_then(Value::as_str);
     text.map(|text| format!(" ({})", text.replace('\n', " "))).unwrap_or_default()
+}
+
+/// Refuses the fields of a type: the one that can't be read, or that is missing.
+fn refuse_fields<T: JsonSchema>(current: Option<String>, error: &str) -> Problem {
+    if let Some(name) = current {
+        return refuse(&name, format_args!("can't be read: {error}{}", describe::<T>(&name)));
+    }
+    match error.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        Some(name) => refuse(name, format_args!("is missing{}", describe::<T>(name))),
+        None => Problem::new(Kind::InvalidRequest, format!("the query can't be read: {error}")),
+    }
 }
 
 impl Query {
@@ -85,10 +182,7 @@ impl Query {
     pub fn take<T: DeserializeOwned + JsonSchema>(&mut self) -> Result<T, Problem> {
         let mut current = None;
         let read = T::deserialize(TakeFields::of(&mut self.0, &mut current));
-        read.map_err(|error| match current {
-            Some(name) => refuse(&name, format_args!("can't be read: {error}{}", describe::<T>(&name))),
-            None => Problem::new(Kind::InvalidRequest, format!("the query can't be read: {error}")),
-        })
+        read.map_err(|error| refuse_fields::<T>(current, &error.to_string()))
     }
 
     /// Takes the filter of commands that the ledger can be asked with.
@@ -100,15 +194,6 @@ impl Query {
             return Err(refuse("kind", why));
         }
         Ok(filter)
-    }
-
-    /// Takes the reason for what is asked for.
-    pub fn reason(&mut self) -> Result<Option<String>, Problem> {
-        let reason = self.0.remove("reason").filter(|reason| !reason.is_empty());
-        if reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON) {
-            return Err(refuse("reason", format_args!("is longer than {MAX_REASON} bytes")));
-        }
-        Ok(reason)
     }
 
     /// Refuses what was not asked for: a filter with a slip in its name would mean everything.

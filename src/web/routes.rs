@@ -1,6 +1,6 @@
 //! Every path of the API.
 
-use std::panic::AssertUnwindSafe;
+use std::any::Any;
 use std::time::Instant;
 
 use axum::Router;
@@ -9,13 +9,18 @@ use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, Method};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, delete, get, post};
-use futures_util::FutureExt as _;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
 use tracing::debug;
 
-use super::access::{Caller, Needs, Role, guard};
+use super::access::{Caller, Needs, guard};
+use super::openapi::{self, Schemas};
+use super::operation::Endpoint;
 use super::problem::{Kind, Problem};
-use super::{Desk, ask, cancel, dead_letters, erase, live, lookup, openapi, submit};
+use super::{Desk, ask, cancel, dead_letters, erase, live, lookup, submit};
+
+/// The problems of what needs the broker, or all of the ledger.
+const NOT_READY: [Kind; 4] = [Kind::CatchingUp, Kind::BrokerAway, Kind::NotConfirmed, Kind::Stopping];
 
 /// A method and a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,32 +99,109 @@ impl Route {
         }
     }
 
-    /// What it needs.
+    /// What it needs: the access that its handler takes.
     #[must_use]
     pub fn needs(self) -> Needs {
-        match self {
-            Self::Livez | Self::Readyz => Needs::Nothing,
-            Self::Submit | Self::Cancel | Self::Lookup => Needs::Token(Role::Operate),
-            Self::Erase => Needs::Token(Role::Erase),
-            _ => Needs::Token(Role::Read),
-        }
+        self.endpoint().operation(&mut Schemas::new()).needs
     }
 
-    fn serve(self) -> MethodRouter<Desk> {
+    /// Its handler, with words for people, and with what can be wrong beyond what the handler's types tell.
+    pub(super) fn endpoint(self) -> Endpoint {
+        use Kind::{Busy, CatchingUp, Forbidden, NewerVersion, NotErasable, NothingToAsk, OtherContent, TooLate};
         match self {
-            Self::Livez => get(live::livez),
-            Self::Readyz => get(live::readyz),
-            Self::Submit => post(submit::submit),
-            Self::Commands => get(ask::commands),
-            Self::Command => get(ask::command),
-            Self::Cancel => delete(cancel::cancel),
-            Self::Erase => post(erase::erase),
-            Self::Exchanges => get(ask::exchanges),
-            Self::Lookup => post(lookup::lookup),
-            Self::DeadLetter => get(dead_letters::show),
-            Self::DeadLetters => get(dead_letters::list),
-            Self::Groups => get(dead_letters::groups),
-            Self::OpenApi => get(openapi::serve),
+            Self::Livez => {
+                Endpoint::new(live::livez, "livez", "Is the process alive?", "Says nothing about the broker.")
+            }
+            Self::Readyz => Endpoint::new(
+                live::readyz,
+                "readyz",
+                "Can ferryd do its work?",
+                "The broker is connected, and the ledger is known up to now.",
+            )
+            .with_problems(&NOT_READY),
+            Self::Submit => Endpoint::new(
+                submit::submit,
+                "submitCommand",
+                "Publish a command",
+                "The command is checked, put down in the ledger, and published like one that was published to \
+                 RabbitMQ. To send it again under the same id is safe: the answer is the same, and it is carried \
+                 out once.",
+            )
+            .with_problems(&NOT_READY)
+            .with_problems(&[OtherContent, NewerVersion, Busy]),
+            Self::Commands => Endpoint::new(
+                ask::commands,
+                "listCommands",
+                "List commands",
+                "Newest first. Everything that is given must hold.",
+            )
+            .with_problems(&[CatchingUp]),
+            Self::Command => {
+                Endpoint::new(ask::command, "showCommand", "Show a command", "Its state, and what happened to it.")
+                    .with_problems(&NOT_READY)
+            }
+            Self::Cancel => Endpoint::new(
+                cancel::cancel,
+                "cancelCommand",
+                "Cancel a command",
+                "Possible until its first call begins. A command that is not known yet is cancelled when it \
+                 comes.",
+            )
+            .with_problems(&NOT_READY)
+            .with_problems(&[TooLate]),
+            Self::Erase => Endpoint::new(
+                erase::erase,
+                "eraseCommand",
+                "Erase the contents of a command that has ended",
+                "Its reference, metadata, result, texts and the provider's ids leave the index, for good. Id, \
+                 digests, state and times stay, so that nothing is called again. A dead letter is resolved or \
+                 discarded first.",
+            )
+            .with_problems(&NOT_READY)
+            .with_problems(&[NotErasable, Busy]),
+            Self::Exchanges => Endpoint::new(
+                ask::exchanges,
+                "listExchanges",
+                "Show what was said to the provider, and what it answered",
+                "Masked, and cut where long. Kept for as long as the stream of exchanges keeps it. The search \
+                 takes up to 10 s.",
+            )
+            .with_problems(&NOT_READY)
+            .with_problems(&[Busy]),
+            Self::Lookup => Endpoint::new(
+                lookup::lookup,
+                "lookUpCommand",
+                "Ask the provider about a command now",
+                "By the operation's `lookup`, of a command that waits or is a dead letter. What it finds ends \
+                 the command, and closes its dead letter; `queries` of the command tell what was answered.",
+            )
+            .with_problems(&NOT_READY)
+            .with_problems(&[NothingToAsk, Busy]),
+            Self::DeadLetters => Endpoint::new(
+                dead_letters::list,
+                "listDeadLetters",
+                "List dead letters",
+                "Newest first. Everything that is given must hold.",
+            )
+            .with_problems(&[CatchingUp]),
+            Self::DeadLetter => Endpoint::new(
+                dead_letters::show,
+                "showDeadLetter",
+                "Show the dead letter of a command",
+                "And those of the messages that were refused under its id. What is recorded is answered at once; \
+                 with `message=true` the queue is gone through for the original messages, and the token needs \
+                 the role `operate`.",
+            )
+            .with_problems(&NOT_READY)
+            .with_problems(&[Forbidden, Busy]),
+            Self::Groups => Endpoint::new(
+                dead_letters::groups,
+                "groupDeadLetters",
+                "Count dead letters by how they failed",
+                "The most frequent first.",
+            )
+            .with_problems(&[CatchingUp]),
+            Self::OpenApi => Endpoint::new(openapi::serve, "openapi", "Describe the API", "This document."),
         }
     }
 }
@@ -128,10 +210,11 @@ impl Route {
 pub fn router(desk: Desk) -> Router {
     let mut router = Router::new();
     for route in Route::ALL {
-        let guarded = (desk.tokens.clone(), route);
-        router = router.route(route.path(), route.serve().route_layer(from_fn_with_state(guarded, guard)));
+        let guarded = (desk.tokens.clone(), route, route.needs());
+        let handler = route.endpoint().serve(route.method());
+        router = router.route(route.path(), handler.route_layer(from_fn_with_state(guarded, guard)));
     }
-    router.fallback(nothing).method_not_allowed_fallback(other_methods).layer(from_fn(attend)).with_state(desk)
+    attended(router.fallback(nothing).method_not_allowed_fallback(other_methods)).with_state(desk)
 }
 
 async fn nothing() -> Problem {
@@ -142,14 +225,21 @@ async fn other_methods() -> Problem {
     Problem::new(Kind::MethodNotAllowed, "the header `Allow` names the methods that this path knows")
 }
 
-/// What is done about every request, whatever comes of it. Bodies and queries stay out of the log.
-pub(super) async fn attend(request: Request, next: Next) -> Response {
+/// Adds to a router what is done about every request, whatever comes of it.
+pub(super) fn attended<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    let uncached = SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    router.layer(CatchPanicLayer::custom(panicked)).layer(uncached).layer(from_fn(log_answer))
+}
+
+/// The panic has been logged where it happened.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    Problem::new(Kind::Internal, "ferryd failed; see its log").into_response()
+}
+
+/// Logs the answer to a request. Bodies and queries stay out of the log.
+async fn log_answer(request: Request, next: Next) -> Response {
     let (began, method, path) = (Instant::now(), request.method().clone(), request.uri().path().to_owned());
-    // The panic has been logged where it happened.
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let mut response =
-        answered.unwrap_or_else(|_| Problem::new(Kind::Internal, "ferryd failed; see its log").into_response());
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let response = next.run(request).await;
     let token = response.extensions().get::<Caller>().map(Caller::name);
     let (status, took_us) = (response.status().as_u16(), began.elapsed().as_micros());
     debug!(%method, path, status, token, took_us, "answered");

@@ -1,21 +1,25 @@
 //! Handing a command in: `POST /v1/commands`.
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequest, Request, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::access::OperateAccess;
 use super::commands::{Submission, Submitted};
+use super::openapi::Schemas;
+use super::operation::{DescribeAnswer, DescribeInput, Operation};
+use super::parameters::parameter;
 use super::problem::{Kind, Problem};
 use super::repeated::repeated_field;
 use super::{Desk, body, prefer};
-use crate::domain::command::{Command, Envelope};
+use crate::domain::command::{Command, CommandBody, Envelope};
 use crate::domain::command_id::CommandId;
 use crate::domain::event::{self, Event, Trace};
 use crate::domain::outcome::Failure;
@@ -33,12 +37,87 @@ pub(super) struct Receipt {
     location: String,
 }
 
+/// A request that hands a command in.
+pub(super) struct CommandRequest(Request);
+
+impl<S: Send + Sync> FromRequest<S> for CommandRequest {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        Ok(Self(request))
+    }
+}
+
+impl DescribeInput for CommandRequest {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        let mut header = |name: &str, description: &str| {
+            operation.parameter(parameter("header", name, description, &json!({ "type": "string" })));
+        };
+        let wait = "`wait=N`: answer with the end of the command, if it comes within N seconds, at most 60.";
+        header("Prefer", wait);
+        header("traceparent", "The trace that the command belongs to (W3C Trace Context); left out above 55 bytes.");
+        header("tracestate", "See `traceparent`; left out above 512 bytes.");
+        operation.body::<CommandBody>(schemas);
+        operation.can_be(&[
+            Kind::InvalidRequest,
+            Kind::RequestTimeout,
+            Kind::TooLarge,
+            Kind::UnsupportedMediaType,
+            Kind::InvalidCommand,
+            Kind::Internal,
+        ]);
+    }
+}
+
+/// The answer to whoever handed a command in.
+pub(super) enum SubmitAnswer {
+    /// The command has ended.
+    Ended(HeaderMap, Box<Event>),
+    /// It is on its way.
+    UnderWay(HeaderMap, Receipt),
+}
+
+impl IntoResponse for SubmitAnswer {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Ended(headers, event) => {
+                let media_type = [(CONTENT_TYPE, HeaderValue::from_static(event::CONTENT_TYPE))];
+                (StatusCode::OK, headers, media_type, Json(event)).into_response()
+            }
+            Self::UnderWay(headers, receipt) => (StatusCode::ACCEPTED, headers, Json(receipt)).into_response(),
+        }
+    }
+}
+
+impl DescribeAnswer for SubmitAnswer {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        let text = json!({ "type": "string" });
+        let headers = json!({
+            "Location": { "description": "Where to ask for the command.", "schema": text },
+            "Preference-Applied": { "description": "`wait=N`, where that was waited for.", "schema": text },
+        });
+        let (event, receipt) = (schemas.answered::<Event>(), schemas.answered::<Receipt>());
+        let ended = json!({
+            "description": "The command has ended: the event that says how.",
+            "headers": headers,
+            "content": { event::CONTENT_TYPE: { "schema": event } },
+        });
+        let under_way = json!({
+            "description": "The command is on its way.",
+            "headers": headers,
+            "content": { "application/json": { "schema": receipt } },
+        });
+        operation.add_answer("200", ended);
+        operation.add_answer("202", under_way);
+    }
+}
+
 /// Takes a command, and waits for its end as long as the client prefers.
 pub(super) async fn submit(
     State(desk): State<Desk>,
     access: OperateAccess,
-    request: Request,
-) -> Result<Response, Problem> {
+    CommandRequest(request): CommandRequest,
+) -> Result<SubmitAnswer, Problem> {
     let began = Instant::now();
     let wait = prefer::wait(request.headers());
     let trace = trace(request.headers());
@@ -63,18 +142,15 @@ pub(super) async fn submit(
             return Err(Problem::new(Kind::NewerVersion, detail));
         }
     };
-    answer(id, event.as_deref(), applied)
+    answer(id, event, applied)
 }
 
-fn answer(id: CommandId, event: Option<&Event>, mut headers: HeaderMap) -> Result<Response, Problem> {
+fn answer(id: CommandId, event: Option<Box<Event>>, mut headers: HeaderMap) -> Result<SubmitAnswer, Problem> {
     let location = format!("/v1/commands/{id}");
     headers.insert(LOCATION, header_value(&location)?);
     Ok(match event {
-        Some(event) => {
-            let media_type = [(CONTENT_TYPE, HeaderValue::from_static(event::CONTENT_TYPE))];
-            (StatusCode::OK, headers, media_type, Json(event)).into_response()
-        }
-        None => (StatusCode::ACCEPTED, headers, Json(Receipt { id, location })).into_response(),
+        Some(event) => SubmitAnswer::Ended(headers, event),
+        None => SubmitAnswer::UnderWay(headers, Receipt { id, location }),
     })
 }
 

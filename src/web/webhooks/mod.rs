@@ -26,7 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn;
 use governor::clock::DefaultClock;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +34,7 @@ use self::counts::Counts;
 use self::queue::{Keep, PATIENCE};
 use self::refusal::Refusal;
 use self::unverified::UnverifiedLimits;
-use super::routes::attend;
+use super::routes::attended;
 use crate::config::Webhooks;
 use crate::provider::registry::Registry;
 use crate::serve::connection_limiter::{ConnectionLimiter, GivesWay};
@@ -114,7 +113,7 @@ impl Endpoint {
 
 /// All of the endpoint. There is one way for every path, so that those which lead nowhere are all answered alike.
 fn router(endpoint: Arc<Endpoint>) -> Router {
-    Router::new().fallback(take::take).layer(from_fn(attend)).with_state(endpoint)
+    attended(Router::new().fallback(take::take)).with_state(endpoint)
 }
 
 #[cfg(test)]
