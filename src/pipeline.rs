@@ -20,9 +20,9 @@
 //! | ask the ledger | [`memory`] | record → [`NextAction`](crate::domain::ledger::next_action::NextAction) |
 //! | attempt | `attempt`, [`inquire`] | request → answer → [`Outcome`](crate::domain::outcome::Outcome) → [`Decision`] |
 //! | record the decision | `record_decision` | [`Decision`] → record → ruling → next action |
-//! | follow the ruling | [`follow_ruling`] | next action → [`Outgoing`] |
-//! | build the messages | [`outbox`] | decision → effects → messages |
-//! | publish, ack, settle | `publish` | [`Outgoing`] → the broker |
+//! | follow the ruling | [`follow_ruling`] | next action → [`Effects`] |
+//! | build the messages | [`outbox`] | decision → recorded effects → messages |
+//! | publish, ack, settle | `publish` | [`Effects`] → the broker |
 
 // Read.
 pub(crate) mod command_check;
@@ -92,7 +92,7 @@ use self::command_check::unknown_account;
 use self::in_flight::{Entry, InFlight, Step};
 use self::lane::{CallSlot, Lane, Lanes, NotAdmitted};
 use self::memory::Memory;
-use self::outbox::{Outbox, Outgoing};
+use self::outbox::{Effects, Outbox};
 use self::parcel::{Order, Refusal};
 use self::publisher_rules::PublisherRules;
 use crate::amqp::broker::Broker;
@@ -154,7 +154,7 @@ impl Pipeline {
         };
         // Held until the delivery is acked.
         let mut room = None;
-        let outgoing = match lane.admit(order.parcel.body.len(), &self.stop).await {
+        let effects = match lane.admit(order.parcel.body.len(), &self.stop).await {
             Err(NotAdmitted::Stopping) => {
                 // Given back earlier, it would be delivered here again, and a delivery that crosses the end of consuming
                 // is lost to this process: the broker then hands it to the next as one that may have been begun.
@@ -166,25 +166,25 @@ impl Pipeline {
             Ok(turn) => {
                 room = Some(turn.room);
                 let work = async {
-                    let outgoing = self.take_up(lane, &mut order, turn.call).await?;
-                    Ok(self.with_affected(lane, &order, outgoing).await)
+                    let effects = self.take_up(lane, &mut order, turn.call).await?;
+                    Ok(self.with_affected(lane, &order, effects).await)
                 };
                 match AssertUnwindSafe(work).catch_unwind().await {
-                    Ok(outgoing) => outgoing,
+                    Ok(effects) => effects,
                     Err(_) => self.poisoned(lane, &mut order).await,
                 }
             }
         };
         // Where ferryd stops before it may tell anything, the delivery comes back.
-        let Some(outgoing) = self.or_unrecorded(&order.parcel, outgoing) else { return };
-        if self.publish(&outgoing).await.is_err() {
+        let Some(effects) = self.or_unrecorded(&order.parcel, effects) else { return };
+        if self.publish(&effects).await.is_err() {
             return;
         }
         hit(Failpoint::Published);
         ack(claim.finish()).await;
         hit(Failpoint::Acked);
         drop(room);
-        self.settled(&order.parcel, outgoing).await;
+        self.settled(&order.parcel, effects).await;
     }
 
     /// Reads a delivery, and finds its account's lane. One that makes the reading itself panic is given up like any other that
@@ -204,7 +204,7 @@ impl Pipeline {
     }
 
     /// Does what a message is up for, if anything is left to do: the next call, or a question about one.
-    async fn take_up(&self, lane: &Lane, order: &mut Order, slot: CallSlot) -> Result<Outgoing, BrokerError> {
+    async fn take_up(&self, lane: &Lane, order: &mut Order, slot: CallSlot) -> Result<Effects, BrokerError> {
         let Some(operation) = lane.provider.operations.get(&order.command.operation) else {
             return self.poisoned(lane, order).await;
         };
@@ -217,9 +217,9 @@ impl Pipeline {
         }
         if let Some(next) = self.memory.glance(&order.parcel) {
             let remedies = operation.remedies(order.progress());
-            let mut outgoing = self.follow_ruling(&mut order.parcel, remedies, None, next).await?;
-            outgoing.messages.extend(self.asked_anew(&order.parcel));
-            return Ok(outgoing);
+            let mut effects = self.follow_ruling(&mut order.parcel, remedies, None, next).await?;
+            effects.messages.extend(self.asked_anew(&order.parcel));
+            return Ok(effects);
         }
         match order.progress().inquiry {
             None => self.attempt(lane, operation, order, slot).await,

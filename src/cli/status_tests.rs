@@ -7,7 +7,7 @@ use crate::domain::command::{Command, Envelope};
 use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::inquiry::{DEADLINE_HEADER, Purpose};
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
+use crate::domain::ledger::effects::{Carried, HeaderValue, RecordedEffects};
 use crate::domain::ledger::record::{
     By, CancelWished, Fact, Finished, Guard, MadeQuery, NoticePrompt, Opened, Opening, Person, Prompted, Reason,
     Record, RecordId, Settled, Started,
@@ -58,7 +58,7 @@ fn started(step: Step) -> Fact {
 fn finished(step: Step, after: i64, unknown: bool, happening: Happening) -> Fact {
     let moment = Moment { generation: step.generation, attempt: step.attempt, at: at(after) };
     let event = Event::new(opening().identity, moment, happening, Trace::default());
-    let effects = Effects { event, told: true, carried: None };
+    let effects = RecordedEffects { event, told: true, carried: None };
     let (opening, call, by) = (None, None, By::Holder);
     Fact::Finished(Box::new(Finished {
         step,

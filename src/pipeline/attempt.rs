@@ -10,7 +10,7 @@ use super::Pipeline;
 use super::lane::{CallSlot, Lane};
 use super::log::{log_decision, mask_of, mask_of_call};
 use super::memory::Begun;
-use super::outbox::Outgoing;
+use super::outbox::Effects;
 use super::parcel::{Order, Parcel};
 use super::send::Exchanged;
 use crate::amqp::error::BrokerError;
@@ -34,7 +34,7 @@ impl Pipeline {
         operation: &Operation,
         order: &mut Order,
         slot: CallSlot,
-    ) -> Result<Outgoing, BrokerError> {
+    ) -> Result<Effects, BrokerError> {
         let limits = order.limits(operation);
         match lifecycle::before_call(order.progress(), &limits, Timestamp::now()) {
             Admission::Call => {}
@@ -86,7 +86,7 @@ impl Pipeline {
     }
 
     /// Lets a command wait without a call.
-    pub(super) async fn wait(&self, order: &mut Order, rung: Rung, reason: Reason) -> Result<Outgoing, BrokerError> {
+    pub(super) async fn wait(&self, order: &mut Order, rung: Rung, reason: Reason) -> Result<Effects, BrokerError> {
         if order.progress().inquiry.is_some() {
             return Ok(self.outbox.park(&order.parcel, rung));
         }
@@ -167,7 +167,7 @@ impl Pipeline {
         lane: &Lane,
         order: &mut Order,
         decision: Decision,
-    ) -> Result<Outgoing, BrokerError> {
+    ) -> Result<Effects, BrokerError> {
         log_decision(&order.parcel, &decision);
         let remedies = remedies_of(&lane.provider, &order.parcel);
         self.conclude(&mut order.parcel, decision, remedies).await

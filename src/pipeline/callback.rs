@@ -27,7 +27,7 @@ use super::echoed_values::mask_echoes;
 use super::lane::Lanes;
 use super::log::mask_of_notices;
 use super::lookup_limit::LookupLimit;
-use super::outbox::Outgoing;
+use super::outbox::Effects;
 use super::proof::find_mismatch;
 
 use crate::amqp::callback::{self, Callback};
@@ -105,10 +105,10 @@ impl Following {
         self.again.entry((tried, told)).or_default().push(item);
     }
 
-    fn add(&mut self, id: &CommandId, outgoing: Outgoing) {
-        self.messages.extend(outgoing.messages);
-        self.replies.extend(outgoing.replies);
-        self.settled.extend(outgoing.settles.map(|record| (id.clone(), record)));
+    fn add(&mut self, id: &CommandId, effects: Effects) {
+        self.messages.extend(effects.messages);
+        self.replies.extend(effects.replies);
+        self.settled.extend(effects.settles.map(|record| (id.clone(), record)));
     }
 }
 
@@ -122,15 +122,15 @@ impl Callbacks {
         });
         // Where ferryd stops before it may tell anything, the call comes back.
         let Ok(Following { messages, settled, replies, .. }) = following else { return };
-        let outgoing = Outgoing { messages, replies, settles: None };
-        if self.pipeline.publish(&outgoing).await.is_err() {
+        let effects = Effects { messages, replies, settles: None };
+        if self.pipeline.publish(&effects).await.is_err() {
             return;
         }
         ack([delivery.acker]).await;
         for (id, record) in settled {
             self.pipeline.memory.settle(&id, record);
         }
-        for reply in &outgoing.replies {
+        for reply in &effects.replies {
             self.pipeline.broker.publish_once(reply).await;
         }
     }
@@ -277,7 +277,7 @@ impl Callbacks {
                 following.messages.extend(self.pipeline.outbox.contradicted(&conflict).messages);
             }
             Some(happening) => match self.pipeline.decide(&id, happening).await? {
-                Decided::Yes(outgoing) => following.add(&id, outgoing),
+                Decided::Yes(effects) => following.add(&id, effects),
                 Decided::NotYet => following.again(item, FOREIGN_WAIT, true),
                 Decided::Overtaken if tried < MOST_WAITS => following.again(item, tried + 1, true),
                 // It was never called in all that time.

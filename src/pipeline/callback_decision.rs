@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tracing::{error, info};
 
 use super::Pipeline;
-use super::outbox::Outgoing;
+use super::outbox::Effects;
 use crate::amqp::error::BrokerError;
 use crate::domain::command_id::CommandId;
 use crate::domain::conflict::ConflictEvent;
@@ -16,7 +16,7 @@ use crate::ledger::Ruled;
 /// The decision about a command by a webhook call.
 pub(super) enum Decided {
     /// The call has decided, or something else had before it; this follows.
-    Yes(Outgoing),
+    Yes(Effects),
     /// A later version of ferryd has to decide about the command.
     NotYet,
     /// The command was sent again meanwhile: what the call is about has to be looked at anew.
@@ -31,7 +31,7 @@ impl Pipeline {
             let Some((case, opening)) =
                 self.memory.case(id).and_then(|case| Some((case.clone(), case.opening.clone()?)))
             else {
-                return Ok(Decided::Yes(Outgoing::default()));
+                return Ok(Decided::Yes(Effects::default()));
             };
             let (generation, attempt) = (case.step.generation, case.step.attempt.max(least_attempt));
             let moment = Moment { generation, attempt, at: Timestamp::now() };
@@ -42,12 +42,12 @@ impl Pipeline {
             match next_action(Role::Webhook, ruling) {
                 NextAction::Proceed(granted) => {
                     info!(command.id = id.as_str(), state = event.data.state.as_str(), "ended by a webhook call");
-                    let outgoing = self.outbox.announcement(&event, &granted.replies);
-                    return Ok(Decided::Yes(Outgoing { settles: Some(record), ..outgoing }));
+                    let effects = self.outbox.announcement(&event, &granted.replies);
+                    return Ok(Decided::Yes(Effects { settles: Some(record), ..effects }));
                 }
                 NextAction::Publish(decided) => {
-                    let outgoing = self.outbox.announcement(&decided.effects.event, &decided.replies);
-                    return Ok(Decided::Yes(Outgoing { settles: Some(decided.by), ..outgoing }));
+                    let effects = self.outbox.announcement(&decided.effects.event, &decided.replies);
+                    return Ok(Decided::Yes(Effects { settles: Some(decided.by), ..effects }));
                 }
                 NextAction::Contradict(stands) => {
                     let conflict = ConflictEvent::of_answer(&event, &stands);
@@ -65,7 +65,7 @@ impl Pipeline {
                     );
                     return Ok(Decided::NotYet);
                 }
-                _ => return Ok(Decided::Yes(Outgoing::default())),
+                _ => return Ok(Decided::Yes(Effects::default())),
             }
         }
     }

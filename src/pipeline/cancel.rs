@@ -10,13 +10,13 @@ use tracing::info;
 
 use super::Pipeline;
 use super::follow_ruling::cancelled;
-use super::outbox::Outgoing;
+use super::outbox::Effects;
 use crate::amqp::error::BrokerError;
 use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::effects::RecordedEffects;
 use crate::domain::ledger::next_action::{NextAction, Role, next_action};
 use crate::domain::ledger::record::{By, CancelWished, Fact, Finished, Person, Record, RecordId, Step};
 use crate::domain::ledger::ruling::{Decided, TooLate};
@@ -84,7 +84,7 @@ impl Pipeline {
         let Ruled { id: record, ruling, .. } = self.memory.ledger.append(end(step, &event, person)).await?;
         let next = match next_action(Role::Canceller, ruling) {
             NextAction::Proceed(granted) => {
-                let effects = Effects { event: event.clone(), told: true, carried: None };
+                let effects = RecordedEffects { event: event.clone(), told: true, carried: None };
                 NextAction::Publish(Box::new(Decided { by: record, effects, replies: granted.replies }))
             }
             next => next,
@@ -119,21 +119,16 @@ impl Pipeline {
     }
 
     /// Publishes an end that leaves no message behind, and puts down that it is told.
-    pub(super) async fn announce(
-        &self,
-        id: &CommandId,
-        record: RecordId,
-        outgoing: Outgoing,
-    ) -> Result<(), BrokerError> {
-        self.publish(&outgoing).await?;
-        self.settle_and_reply(id, record, &outgoing).await;
+    pub(super) async fn announce(&self, id: &CommandId, record: RecordId, effects: Effects) -> Result<(), BrokerError> {
+        self.publish(&effects).await?;
+        self.settle_and_reply(id, record, &effects).await;
         Ok(())
     }
 
     /// Puts down that an end is told, and tells whoever asked.
-    pub(super) async fn settle_and_reply(&self, id: &CommandId, record: RecordId, outgoing: &Outgoing) {
+    pub(super) async fn settle_and_reply(&self, id: &CommandId, record: RecordId, effects: &Effects) {
         self.memory.settle(id, record);
-        for reply in &outgoing.replies {
+        for reply in &effects.replies {
             self.broker.publish_once(reply).await;
         }
     }

@@ -214,10 +214,10 @@ fn exits_of_answer(site: &HostileSite, reply: Reply) -> Vec<String> {
     let decision = lifecycle::after_call(outcome, progress, &limits, at(0), 0.5);
     exits.push(logged(|| log_decision(&parcel, &decision)));
     let outbox = Outbox::new(Names::new("ferry".parse().unwrap()), State::ALL, "host".to_owned());
-    let effects = outbox.effects(&parcel, 1, decision, None, at(0));
+    let effects = outbox.recorded_effects(&parcel, 1, decision, None, at(0));
     let asked = Asked { reply_to: "answers".to_owned(), correlation_id: None };
-    let outgoing = outbox.outgoing(&parcel, &effects, &[asked]);
-    for message in outgoing.messages.iter().chain(&outgoing.replies) {
+    let published = outbox.effects(&parcel, &effects, &[asked]);
+    for message in published.messages.iter().chain(&published.replies) {
         exits.push(format!("{:?} {}", message.properties, String::from_utf8_lossy(&message.body)));
     }
     let conflict = ConflictEvent::of_answer(&effects.event, &effects.event);

@@ -8,13 +8,13 @@ use tracing::{error, info};
 use super::Pipeline;
 use super::conflict::of_content;
 use super::log::log_decision;
-use super::outbox::Outgoing;
+use super::outbox::Effects;
 use super::parcel::Parcel;
 use crate::amqp::error::BrokerError;
 use crate::domain::conflict::ConflictEvent;
 use crate::domain::event::Event;
 use crate::domain::inquiry::doubtful;
-use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::effects::RecordedEffects;
 use crate::domain::ledger::next_action::NextAction;
 use crate::domain::ledger::record::{Person, Reason};
 use crate::domain::ledger::ruling::Decided;
@@ -57,9 +57,9 @@ impl Pipeline {
         &self,
         parcel: &mut Parcel,
         remedies: Remedies,
-        mut decided: Option<Effects>,
+        mut decided: Option<RecordedEffects>,
         mut next: NextAction,
-    ) -> Result<Outgoing, BrokerError> {
+    ) -> Result<Effects, BrokerError> {
         loop {
             next = match next {
                 // Never a call from here: whoever may make one has been told so.
@@ -92,7 +92,7 @@ impl Pipeline {
                 NextAction::Ask => match self.outbox.asker(parcel) {
                     None => return Ok(dropped(parcel)),
                     Some(asked) => match self.memory.ask(parcel, asked).await? {
-                        None => return Ok(Outgoing::default()),
+                        None => return Ok(Effects::default()),
                         Some(instead) => instead,
                     },
                 },
@@ -109,31 +109,31 @@ impl Pipeline {
     }
 
     /// What was decided, now or before, and is not known to be published.
-    fn on_record(&self, parcel: &Parcel, decided: &Decided) -> Outgoing {
+    fn on_record(&self, parcel: &Parcel, decided: &Decided) -> Effects {
         let Decided { by, effects, replies } = decided;
-        Outgoing { settles: Some(*by), ..self.outbox.outgoing(parcel, effects, replies) }
+        Effects { settles: Some(*by), ..self.outbox.effects(parcel, effects, replies) }
     }
 
     /// A message that is no valid command is kept for an operator even under an id that is another's.
-    async fn other_content(&self, parcel: &Parcel, decided: Option<&Effects>) -> Result<Outgoing, BrokerError> {
+    async fn other_content(&self, parcel: &Parcel, decided: Option<&RecordedEffects>) -> Result<Effects, BrokerError> {
         let conflict = of_content(parcel);
         self.record_conflict(&conflict).await?;
         let told = self.outbox.conflict(parcel, &conflict);
         let carried = decided.and_then(|effects| effects.carried.as_ref());
         let kept = carried.map(|carried| self.outbox.carried(parcel, carried));
-        Ok(Outgoing { messages: kept.into_iter().chain(told.messages).collect(), ..told })
+        Ok(Effects { messages: kept.into_iter().chain(told.messages).collect(), ..told })
     }
 
     async fn contradiction(
         &self,
         parcel: &Parcel,
-        answer: Option<&Effects>,
+        answer: Option<&RecordedEffects>,
         stands: &Event,
-    ) -> Result<Outgoing, BrokerError> {
-        let Some(Effects { event: answer, .. }) = answer else { return Ok(dropped(parcel)) };
+    ) -> Result<Effects, BrokerError> {
+        let Some(RecordedEffects { event: answer, .. }) = answer else { return Ok(dropped(parcel)) };
         let conflict = ConflictEvent::of_answer(answer, stands);
         self.record_conflict(&conflict).await?;
-        Ok(Outgoing { replies: Vec::new(), ..self.outbox.conflict(parcel, &conflict) })
+        Ok(Effects { replies: Vec::new(), ..self.outbox.conflict(parcel, &conflict) })
     }
 
     /// Tells of an answer that states another amount than was asked for. Nothing ends by it.
@@ -147,7 +147,7 @@ impl Pipeline {
         self.publish(&self.outbox.contradicted(&conflict)).await
     }
 
-    fn foreign(&self, parcel: &mut Parcel, kind: &str) -> Outgoing {
+    fn foreign(&self, parcel: &mut Parcel, kind: &str) -> Effects {
         parcel.travel.recorded = true;
         error!(
             command.id = parcel.identity.id.as_str(),
@@ -160,8 +160,8 @@ impl Pipeline {
 }
 
 /// What follows from a copy whose step is over: nothing, which is said, so that nobody looks for it in vain.
-fn dropped(parcel: &Parcel) -> Outgoing {
+fn dropped(parcel: &Parcel) -> Effects {
     let attempt = parcel.travel.progress.attempt;
     info!(command.id = parcel.identity.id.as_str(), attempt, "dropped a copy: its step is over");
-    Outgoing::default()
+    Effects::default()
 }

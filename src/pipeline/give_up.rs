@@ -5,7 +5,7 @@ use lapin::Acker;
 use super::attempt::remedies_of;
 use super::lane::{Lane, Lanes};
 use super::log::log_decision;
-use super::outbox::Outgoing;
+use super::outbox::Effects;
 use super::parcel::{Order, Parcel, Refusal};
 use super::{Pipeline, ack, panicked};
 use crate::amqp::error::BrokerError;
@@ -15,7 +15,7 @@ use crate::redact::UnmaskedValue;
 
 impl Pipeline {
     /// Gives a message up whose handling panicked. Once something may have been sent, its outcome is unknown.
-    pub(super) async fn poisoned(&self, lane: &Lane, order: &mut Order) -> Result<Outgoing, BrokerError> {
+    pub(super) async fn poisoned(&self, lane: &Lane, order: &mut Order) -> Result<Effects, BrokerError> {
         let operation = lane.provider.operations.get(&order.command.operation);
         let sent = order.progress().first_sent.is_some() && !operation.is_some_and(|operation| operation.repeatable);
         let kind = if sent { Kind::Unresolved } else { Kind::Poison };
@@ -48,11 +48,11 @@ impl Pipeline {
 
     /// Ends a message as it is.
     pub(super) async fn give_up(&self, mut parcel: Parcel, decision: Decision, remedies: Remedies, acker: Acker) {
-        let outgoing = self.conclude(&mut parcel, decision, remedies).await;
-        let Some(outgoing) = self.or_unrecorded(&parcel, outgoing) else { return };
-        if self.publish(&outgoing).await.is_ok() {
+        let effects = self.conclude(&mut parcel, decision, remedies).await;
+        let Some(effects) = self.or_unrecorded(&parcel, effects) else { return };
+        if self.publish(&effects).await.is_ok() {
             ack([acker]).await;
-            self.settled(&parcel, outgoing).await;
+            self.settled(&parcel, effects).await;
         }
     }
 }

@@ -15,7 +15,7 @@ use super::Pipeline;
 use super::attempt::call_of;
 use super::lane::{CallSlot, Lane};
 use super::log::{mask_of, mask_of_call};
-use super::outbox::Outgoing;
+use super::outbox::Effects;
 use super::parcel::{Order, Parcel};
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::Message;
@@ -99,16 +99,16 @@ impl Pipeline {
 
     /// Adds to what follows from a command the question about the other one that it has changed at their provider, if
     /// it has completed: the other's poll may be hours away.
-    pub(super) async fn with_affected(&self, lane: &Lane, order: &Order, mut outgoing: Outgoing) -> Outgoing {
-        if outgoing.settles.is_none() {
-            return outgoing;
+    pub(super) async fn with_affected(&self, lane: &Lane, order: &Order, mut effects: Effects) -> Effects {
+        if effects.settles.is_none() {
+            return effects;
         }
         let ledger = &self.memory.ledger;
-        let Some(reference) = lane.account.adapter.affected(&call_of(order)) else { return outgoing };
+        let Some(reference) = lane.account.adapter.affected(&call_of(order)) else { return effects };
         let Command { id, account, .. } = &order.command;
         let ended = |case: Arc<Case>| case.state() == State::Completed;
         if !ledger.case(id).is_some_and(ended) {
-            return outgoing;
+            return effects;
         }
         match ledger.called(&lane.provider.name, account, &reference, |case| case.state() == State::Waiting).await {
             Ok(other) => {
@@ -117,12 +117,12 @@ impl Pipeline {
                 if let (Some(other), Some(_)) = (&other, &question) {
                     self.note_prompt(other, Prompt::Command(id.clone()), true);
                 }
-                outgoing.messages.extend(question);
+                effects.messages.extend(question);
             }
             // It is asked about in its own time as well.
             Err(error) => warn!(command.id = id.as_str(), %error, "failed to read the ledger's index"),
         }
-        outgoing
+        effects
     }
 
     /// Asks what is due, if it is, and says what follows.
@@ -133,7 +133,7 @@ impl Pipeline {
         order: &mut Order,
         inquiry: Inquiry,
         slot: CallSlot,
-    ) -> Result<Outgoing, BrokerError> {
+    ) -> Result<Effects, BrokerError> {
         let limits = order.limits(operation);
         let inquiry = match inquiry::before_inquiry(inquiry, order.progress(), &limits, Timestamp::now()) {
             Asking::Now(inquiry) => inquiry,

@@ -16,7 +16,7 @@ use crate::domain::conflict::ConflictEvent;
 use crate::domain::dead_letter::{DeadLetter, Place};
 use crate::domain::event::{Event, Happening, Moment};
 use crate::domain::inquiry::{Accepted, Inquiry, Purpose};
-use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
+use crate::domain::ledger::effects::{Carried, HeaderValue, RecordedEffects};
 use crate::domain::ledger::record::{Asked, Kept, RecordId};
 use crate::domain::ledger::ruling::Decided;
 use crate::domain::lifecycle::{Decision, Kind, State};
@@ -38,9 +38,9 @@ pub struct Outbox {
     retry_groups: BTreeMap<Name, Name>,
 }
 
-/// What is to be published before a delivery is acked.
+/// The messages that are published before a delivery is acked, the event among them.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Outgoing {
+pub struct Effects {
     /// Must be confirmed before the ack, one after the other.
     pub messages: Vec<Message>,
     /// Answers to `reply_to`: best effort.
@@ -49,7 +49,7 @@ pub struct Outgoing {
     pub settles: Option<RecordId>,
 }
 
-impl Outgoing {
+impl Effects {
     /// Nothing but a message.
     fn message(message: Message) -> Self {
         Self { messages: vec![message], ..Self::default() }
@@ -85,14 +85,14 @@ impl Outbox {
     /// What follows from a decision about a message: the event, which tells of `attempt`, and the message itself sent on. That is a
     /// dead letter, where the kind of failure leaves one, or a continuation.
     #[must_use]
-    pub fn effects(
+    pub fn recorded_effects(
         &self,
         parcel: &Parcel,
         attempt: u32,
         decision: Decision,
         idempotency: Option<Idempotency>,
         now: Timestamp,
-    ) -> Effects {
+    ) -> RecordedEffects {
         let (happening, carried) = match decision {
             Decision::Wait(accepted) => return self.waiting(parcel, attempt, *accepted, now),
             Decision::Inquire(inquiry, failure) => return self.inquiry(parcel, inquiry, failure, now),
@@ -105,11 +105,11 @@ impl Outbox {
             }
         };
         let told = self.states.contains(&happening.state());
-        Effects { event: happened(parcel, attempt, happening, now), told, carried }
+        RecordedEffects { event: happened(parcel, attempt, happening, now), told, carried }
     }
 
     /// What follows from a retry: the continuation on its rung, and the `pending` event of the next attempt.
-    fn retry(&self, parcel: &Parcel, rung: Rung, due: Timestamp, failure: Failure, now: Timestamp) -> Effects {
+    fn retry(&self, parcel: &Parcel, rung: Rung, due: Timestamp, failure: Failure, now: Timestamp) -> RecordedEffects {
         let mut travel = parcel.travel.clone();
         travel.progress.attempt += 1;
         travel.waited_out = None;
@@ -118,12 +118,12 @@ impl Outbox {
         let happening = Happening::Pending { due, failure };
         let told = self.states.contains(&happening.state());
         let carried = self.waiting_on(parcel, travel, headers::Kind::Retry, rung);
-        Effects { event: happened(parcel, attempt, happening, now), told, carried: Some(carried) }
+        RecordedEffects { event: happened(parcel, attempt, happening, now), told, carried: Some(carried) }
     }
 
     /// The effects of an acceptance: the event, where nothing has told of it before, and the continuation that asks the
     /// provider how far it is.
-    fn waiting(&self, parcel: &Parcel, attempt: u32, accepted: Accepted, now: Timestamp) -> Effects {
+    fn waiting(&self, parcel: &Parcel, attempt: u32, accepted: Accepted, now: Timestamp) -> RecordedEffects {
         let Accepted { success, party, deadline, inquiry, first } = accepted;
         let mut travel = parcel.travel.clone();
         travel.progress.deadline = Some(deadline);
@@ -134,11 +134,11 @@ impl Outbox {
         let told = first && self.states.contains(&happening.state());
         let mut event = happened(parcel, attempt, happening, now);
         event.data.next_attempt_at = Some(inquiry.due);
-        Effects { event, told, carried: Some(self.asking(parcel, travel, inquiry, now)) }
+        RecordedEffects { event, told, carried: Some(self.asking(parcel, travel, inquiry, now)) }
     }
 
     /// What follows from asking the provider later: the continuation that does.
-    fn inquiry(&self, parcel: &Parcel, inquiry: Inquiry, failure: Option<Failure>, now: Timestamp) -> Effects {
+    fn inquiry(&self, parcel: &Parcel, inquiry: Inquiry, failure: Option<Failure>, now: Timestamp) -> RecordedEffects {
         let mut travel = parcel.travel.clone();
         if inquiry.purpose == Purpose::Lookup {
             travel.progress.unknown_since.get_or_insert(now);
@@ -146,7 +146,7 @@ impl Outbox {
         let attempt = travel.progress.attempt;
         let accepted = travel.progress.deadline.is_some();
         let event = happened(parcel, attempt, Happening::Inquiring { accepted, due: inquiry.due, failure }, now);
-        Effects { event, told: false, carried: Some(self.asking(parcel, travel, inquiry, now)) }
+        RecordedEffects { event, told: false, carried: Some(self.asking(parcel, travel, inquiry, now)) }
     }
 
     fn asking(&self, parcel: &Parcel, mut travel: Travel, inquiry: Inquiry, now: Timestamp) -> Carried {
@@ -181,8 +181,8 @@ impl Outbox {
     /// The messages of a decision. They are the same whoever makes them, as long as the delivery is a copy of the same
     /// message.
     #[must_use]
-    pub fn outgoing(&self, parcel: &Parcel, effects: &Effects, replies: &[Asked]) -> Outgoing {
-        let Effects { event, told, carried } = effects;
+    pub fn effects(&self, parcel: &Parcel, recorded: &RecordedEffects, replies: &[Asked]) -> Effects {
+        let RecordedEffects { event, told, carried } = recorded;
         let event = &event.clone().named(&parcel.identity);
         let carried = carried.as_ref().map(|carried| sent_on(parcel, carried));
         let event_message = told.then(|| self.event(event));
@@ -190,45 +190,46 @@ impl Outbox {
         // A dead letter is there before its event. An event is told before the continuation, which shows that it was.
         let messages = if ends { [carried, event_message] } else { [event_message, carried] };
         let replies = if ends { self.replies(Some(parcel), event, replies) } else { Vec::new() };
-        Outgoing { messages: messages.into_iter().flatten().collect(), replies, settles: None }
+        Effects { messages: messages.into_iter().flatten().collect(), replies, settles: None }
     }
 
     /// The event of an end told again, to a publisher who sent the command again.
     #[must_use]
-    pub fn answer(&self, parcel: &Parcel, event: &Event) -> Outgoing {
+    pub fn answer(&self, parcel: &Parcel, event: &Event) -> Effects {
         let event = event.clone().named(&parcel.identity);
         let messages = vec![self.event(&event)];
-        Outgoing { messages, replies: self.replies(Some(parcel), &event, &[]), settles: None }
+        Effects { messages, replies: self.replies(Some(parcel), &event, &[]), settles: None }
     }
 
     /// The messages of a decision that leaves the delivery alone: its event, and the answers to those who asked.
     #[must_use]
-    pub fn announcement(&self, event: &Event, replies: &[Asked]) -> Outgoing {
-        Outgoing { messages: vec![self.event(event)], replies: self.replies(None, event, replies), settles: None }
+    pub fn announcement(&self, event: &Event, replies: &[Asked]) -> Effects {
+        Effects { messages: vec![self.event(event)], replies: self.replies(None, event, replies), settles: None }
     }
 
     /// The messages of an end that somebody decided and is not known to have published, where nothing is carried on.
     #[must_use]
-    pub fn recovered(&self, decided: &Decided) -> Outgoing {
+    pub fn recovered(&self, decided: &Decided) -> Effects {
         let Decided { by, effects, replies } = decided;
-        let mut outgoing = Outgoing { settles: Some(*by), ..self.announcement(&effects.event, replies) };
-        outgoing.messages.retain(|_| effects.told);
-        outgoing
+        let told = effects.told;
+        let mut effects = Effects { settles: Some(*by), ..self.announcement(&effects.event, replies) };
+        effects.messages.retain(|_| told);
+        effects
     }
 
     /// What follows from something that contradicts what is known.
     #[must_use]
-    pub fn conflict(&self, parcel: &Parcel, conflict: &ConflictEvent) -> Outgoing {
+    pub fn conflict(&self, parcel: &Parcel, conflict: &ConflictEvent) -> Effects {
         let message = |exchange, key| conflict_message(conflict, exchange, key);
         let replies = self.asker(parcel).map(|asked| addressed(&asked, |queue| message(ShortString::default(), queue)));
         let told = message(short_or_empty(&self.names.events()), short_or_empty(&conflict.routing_key()));
-        Outgoing { messages: vec![told], replies: replies.into_iter().collect(), settles: None }
+        Effects { messages: vec![told], replies: replies.into_iter().collect(), settles: None }
     }
 
     /// The same where nobody holds the command's message.
     #[must_use]
-    pub fn contradicted(&self, conflict: &ConflictEvent) -> Outgoing {
-        Outgoing::message(conflict_message(
+    pub fn contradicted(&self, conflict: &ConflictEvent) -> Effects {
+        Effects::message(conflict_message(
             conflict,
             short_or_empty(&self.names.events()),
             short_or_empty(&conflict.routing_key()),
@@ -246,18 +247,18 @@ impl Outbox {
 
     /// What follows from waiting without having spent an attempt.
     #[must_use]
-    pub fn park(&self, parcel: &Parcel, rung: Rung) -> Outgoing {
+    pub fn park(&self, parcel: &Parcel, rung: Rung) -> Effects {
         let carried = self.waiting_on(parcel, parcel.travel.clone(), headers::Kind::Park, rung);
-        Outgoing::message(sent_on(parcel, &carried))
+        Effects::message(sent_on(parcel, &carried))
     }
 
     /// What follows from giving a delivery back that was not started: it goes to the end of its provider's queue, and is
     /// not taken for redelivered.
     #[must_use]
-    pub fn give_back(&self, parcel: &Parcel) -> Outgoing {
+    pub fn give_back(&self, parcel: &Parcel) -> Effects {
         let key = format!("back.{}", provider_word(parcel));
         let carried = continuation(parcel.travel.clone(), headers::Kind::Park, self.names.redeliver(), key);
-        Outgoing::message(sent_on(parcel, &carried))
+        Effects::message(sent_on(parcel, &carried))
     }
 
     /// The delivery itself, sent on as a decision says.
@@ -274,18 +275,18 @@ impl Outbox {
 
     /// What follows from giving up a message of which nothing can be told: a dead letter without a record.
     #[must_use]
-    pub fn bury(&self, delivery: &Delivery) -> Outgoing {
+    pub fn bury(&self, delivery: &Delivery) -> Effects {
         let properties = headers::carried(&delivery.properties);
         let (exchange, routing_key) = (short_or_empty(&self.names.dead()), short_or_empty("unknown"));
-        Outgoing::message(Message { exchange, routing_key, properties, body: delivery.data.clone() })
+        Effects::message(Message { exchange, routing_key, properties, body: delivery.data.clone() })
     }
 
     /// A webhook call as it is, for a person.
     #[must_use]
-    pub fn put_aside(&self, delivery: &Delivery) -> Outgoing {
+    pub fn put_aside(&self, delivery: &Delivery) -> Effects {
         let properties = headers::stripped_of_deaths(&delivery.properties);
         let (exchange, routing_key) = (short_or_empty(&self.names.callbacks_dead()), delivery.routing_key.clone());
-        Outgoing::message(Message { exchange, routing_key, properties, body: delivery.data.clone() })
+        Effects::message(Message { exchange, routing_key, properties, body: delivery.data.clone() })
     }
 
     fn dead_letter(

@@ -23,7 +23,7 @@ fn an_acceptance_is_told_and_goes_on_to_the_first_poll_with_its_deadline() {
     let success = Success { provider_reference: Some("pi_1".to_owned()), ..Success::default() };
     let inquiry = question(Purpose::Poll, 100);
     let accepted = Accepted { success, party: Party::Provider, deadline: at(3_600), inquiry, first: true };
-    let again = outbox.effects(
+    let again = outbox.recorded_effects(
         &parcel,
         1,
         Decision::Wait(Box::new(Accepted { first: false, ..accepted.clone() })),
@@ -31,12 +31,12 @@ fn an_acceptance_is_told_and_goes_on_to_the_first_poll_with_its_deadline() {
         at(0),
     );
     assert!(!again.told, "it is told once");
-    let effects = outbox.effects(&parcel, 1, Decision::Wait(Box::new(accepted)), None, at(0));
-    assert_eq!((&again.carried, &again.event), (&effects.carried, &effects.event));
-    assert_eq!((effects.told, effects.deadline()), (true, Some(at(3_600))));
-    assert_eq!(effects.event.data.next_attempt_at, Some(at(100)));
-    let outgoing = outbox.outgoing(&parcel, &effects, &[]);
-    let [event, next] = &outgoing.messages[..] else { panic!("{outgoing:?}") };
+    let recorded = outbox.recorded_effects(&parcel, 1, Decision::Wait(Box::new(accepted)), None, at(0));
+    assert_eq!((&again.carried, &again.event), (&recorded.carried, &recorded.event));
+    assert_eq!((recorded.told, recorded.deadline()), (true, Some(at(3_600))));
+    assert_eq!(recorded.event.data.next_attempt_at, Some(at(100)));
+    let effects = outbox.effects(&parcel, &recorded, &[]);
+    let [event, next] = &effects.messages[..] else { panic!("{effects:?}") };
     assert_eq!((event.exchange.as_str(), next.exchange.as_str()), ("ferry.events", "ferry.retry"));
     assert!(next.routing_key.as_str().starts_with("1m."), "{}", next.routing_key);
     let Travel { progress, hop, .. } = travel(next);
@@ -48,10 +48,10 @@ fn an_acceptance_is_told_and_goes_on_to_the_first_poll_with_its_deadline() {
 fn a_question_that_brings_nothing_is_told_to_nobody_even_where_all_states_are() {
     let (outbox, parcel) = (outbox(), parcel(Some(question(Purpose::Poll, 0))));
     for purpose in [Purpose::Poll, Purpose::Lookup] {
-        let effects = outbox.effects(&parcel, 1, Decision::Inquire(question(purpose, 45), None), None, at(0));
-        assert!(!effects.told);
-        let outgoing = outbox.outgoing(&parcel, &effects, &[]);
-        let [next] = &outgoing.messages[..] else { panic!("{outgoing:?}") };
+        let recorded = outbox.recorded_effects(&parcel, 1, Decision::Inquire(question(purpose, 45), None), None, at(0));
+        assert!(!recorded.told);
+        let effects = outbox.effects(&parcel, &recorded, &[]);
+        let [next] = &effects.messages[..] else { panic!("{effects:?}") };
         assert!(next.routing_key.as_str().starts_with("30s."), "{}", next.routing_key);
         assert_eq!(travel(next).progress.inquiry, Some(question(purpose, 45)));
     }
@@ -62,8 +62,9 @@ fn a_lookup_says_since_when_a_call_is_in_doubt() {
     let mut parcel = parcel(None);
     for (since, expected) in [(Some(at(-60)), at(-60)), (None, at(0))] {
         parcel.travel.progress.unknown_since = since;
-        let effects = outbox().effects(&parcel, 1, Decision::Inquire(question(Purpose::Lookup, 45), None), None, at(0));
-        let next = outbox().outgoing(&parcel, &effects, &[]).messages.remove(0);
+        let recorded =
+            outbox().recorded_effects(&parcel, 1, Decision::Inquire(question(Purpose::Lookup, 45), None), None, at(0));
+        let next = outbox().effects(&parcel, &recorded, &[]).messages.remove(0);
         assert_eq!(travel(&next).progress.unknown_since, Some(expected));
     }
 }
@@ -72,9 +73,9 @@ fn a_lookup_says_since_when_a_call_is_in_doubt() {
 fn a_retry_after_a_lookup_is_up_for_a_call() {
     let parcel = parcel(Some(question(Purpose::Lookup, 0)));
     let decision = Decision::Retry { rung: Rung::SHORTEST, due: at(1), failure: Failure::new("absent", "none") };
-    let effects = outbox().effects(&parcel, 1, decision, None, at(0));
-    assert_eq!(effects.deadline(), None);
-    let next = outbox().outgoing(&parcel, &effects, &[]).messages.remove(1);
+    let recorded = outbox().recorded_effects(&parcel, 1, decision, None, at(0));
+    assert_eq!(recorded.deadline(), None);
+    let next = outbox().effects(&parcel, &recorded, &[]).messages.remove(1);
     let progress = travel(&next).progress;
     assert_eq!((progress.attempt, progress.inquiry), (2, None));
 }
@@ -84,14 +85,14 @@ fn an_end_that_was_left_unpublished_is_published_as_it_would_have_been() {
     let (outbox, parcel) = (outbox(), parcel(None));
     let by = RecordId { writer: uuid::Uuid::nil(), number: 7 };
     let replies = vec![Asked { reply_to: "answers".to_owned(), correlation_id: None }];
-    let effects = outbox.effects(&parcel, 1, Decision::Complete(Success::default()), None, at(0));
-    let decided = Decided { by, effects: effects.clone(), replies };
+    let recorded = outbox.recorded_effects(&parcel, 1, Decision::Complete(Success::default()), None, at(0));
+    let decided = Decided { by, effects: recorded.clone(), replies };
     let published = outbox.recovered(&decided);
-    assert_eq!(published.messages, outbox.outgoing(&parcel, &effects, &[]).messages);
+    assert_eq!(published.messages, outbox.effects(&parcel, &recorded, &[]).messages);
     assert_eq!((published.settles, published.replies.len()), (Some(by), 1));
     // Its state is none that is published: it is only settled, and answered.
-    let untold = Decided { effects: Effects { told: false, ..effects }, ..decided };
-    assert_eq!(outbox.recovered(&untold), Outgoing { messages: Vec::new(), ..published });
+    let untold = Decided { effects: RecordedEffects { told: false, ..recorded }, ..decided };
+    assert_eq!(outbox.recovered(&untold), Effects { messages: Vec::new(), ..published });
 }
 
 #[test]

@@ -3,15 +3,15 @@
 use tokio_util::sync::CancellationToken;
 
 use super::Pipeline;
-use super::outbox::Outgoing;
+use super::outbox::Effects;
 use super::parcel::Parcel;
 use crate::amqp::error::BrokerError;
 use crate::failpoint::{Failpoint, hit};
 
 impl Pipeline {
     /// Publishes messages one after the other, each confirmed.
-    pub(super) async fn publish(&self, outgoing: &Outgoing) -> Result<(), BrokerError> {
-        for message in &outgoing.messages {
+    pub(super) async fn publish(&self, effects: &Effects) -> Result<(), BrokerError> {
+        for message in &effects.messages {
             match self.broker.publish_or_refuse(message, &CancellationToken::new()).await {
                 Err(BrokerError::Refused { cause }) => Box::pin(self.refused(message, cause)).await?,
                 published => published?,
@@ -23,11 +23,11 @@ impl Pipeline {
 
     /// Puts down that everything that follows is published, and answers whoever asked for it with `reply_to`: best
     /// effort, and after the ack.
-    pub(super) async fn settled(&self, parcel: &Parcel, outgoing: Outgoing) {
-        if let Some(finished) = outgoing.settles {
+    pub(super) async fn settled(&self, parcel: &Parcel, effects: Effects) {
+        if let Some(finished) = effects.settles {
             self.memory.settle(&parcel.identity.id, finished);
         }
-        for reply in &outgoing.replies {
+        for reply in &effects.replies {
             self.broker.publish_once(reply).await;
         }
     }

@@ -7,11 +7,11 @@ use lapin::types::ShortString;
 
 use super::Pipeline;
 use super::memory::{held, record};
-use super::outbox::Outgoing;
+use super::outbox::Effects;
 use super::parcel::Parcel;
 use super::refusal::{IdHolder, is_refusal};
 use crate::amqp::error::BrokerError;
-use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::effects::RecordedEffects;
 use crate::domain::ledger::next_action::{HolderIntent, NextAction, Role, next_action};
 use crate::domain::ledger::record::{By, Fact, Finished, Kept, MadeQuery};
 use crate::domain::ledger::ruling::Decided;
@@ -34,7 +34,7 @@ impl Pipeline {
         parcel: &mut Parcel,
         decision: Decision,
         remedies: Remedies,
-    ) -> Result<Outgoing, BrokerError> {
+    ) -> Result<Effects, BrokerError> {
         if is_refusal(parcel, &decision) {
             match self.memory.find_id_holder(parcel).await? {
                 IdHolder::Nobody => parcel.take_refused_id(),
@@ -55,12 +55,12 @@ impl Pipeline {
         parcel: &mut Parcel,
         decision: Decision,
         remedies: Remedies,
-    ) -> Result<(Effects, NextAction), BrokerError> {
+    ) -> Result<(RecordedEffects, NextAction), BrokerError> {
         let mut attempt = parcel.travel.progress.attempt;
         loop {
             parcel.travel.recorded = true;
             let effects =
-                self.outbox.effects(parcel, attempt, decision.clone(), remedies.idempotency, Timestamp::now());
+                self.outbox.recorded_effects(parcel, attempt, decision.clone(), remedies.idempotency, Timestamp::now());
             let known = self.memory.case(&parcel.identity.id).is_some_and(|case| case.opening.is_some());
             let kept = remedies.lookup.and_then(|_| kept(parcel, &decision));
             let finished = finished(parcel, known, kept, effects.clone());
@@ -104,7 +104,7 @@ fn kept(parcel: &Parcel, decision: &Decision) -> Option<Box<Kept>> {
     })
 }
 
-pub(super) fn finished(parcel: &Parcel, known: bool, kept: Option<Box<Kept>>, effects: Effects) -> Finished {
+pub(super) fn finished(parcel: &Parcel, known: bool, kept: Option<Box<Kept>>, effects: RecordedEffects) -> Finished {
     let progress = &parcel.travel.progress;
     let called = |call: &&Attempted| progress.inquiry.is_none() && call.attempt == progress.attempt;
     let call = progress.history.last().filter(called).cloned();

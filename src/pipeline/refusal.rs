@@ -8,11 +8,11 @@ use lapin::types::ShortString;
 use super::Pipeline;
 use super::conflict::of_content;
 use super::memory::{Memory, held, record};
-use super::outbox::Outgoing;
+use super::outbox::Effects;
 use super::parcel::Parcel;
 use super::record_decision::finished;
 use crate::amqp::error::BrokerError;
-use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::effects::RecordedEffects;
 use crate::domain::ledger::next_action::{HolderIntent, NextAction, Role, next_action};
 use crate::domain::ledger::record::Fact;
 use crate::domain::lifecycle::{Decision, Kind};
@@ -69,28 +69,28 @@ impl Pipeline {
         parcel: &mut Parcel,
         decision: Decision,
         remedies: Remedies,
-    ) -> Result<Outgoing, BrokerError> {
+    ) -> Result<Effects, BrokerError> {
         let conflict = of_content(parcel);
         parcel.take_refused_id();
         self.record_conflict(&conflict).await?;
         let attempt = parcel.travel.progress.attempt;
-        let effects = self.outbox.effects(parcel, attempt, decision, remedies.idempotency, Timestamp::now());
-        let effects = Effects { told: false, ..effects };
-        let fact = Fact::Finished(Box::new(finished(parcel, false, None, effects.clone())));
+        let recorded = self.outbox.recorded_effects(parcel, attempt, decision, remedies.idempotency, Timestamp::now());
+        let recorded = RecordedEffects { told: false, ..recorded };
+        let fact = Fact::Finished(Box::new(finished(parcel, false, None, recorded.clone())));
         let Ruled { id, ruling, .. } = self.memory.ledger.append(record(parcel, fact)).await?;
         let kept = match next_action(Role::Holder(held(parcel), HolderIntent::Decide), ruling) {
-            NextAction::Proceed(_) => Some((id, effects)),
+            NextAction::Proceed(_) => Some((id, recorded)),
             NextAction::Publish(decided) => Some((decided.by, decided.effects)),
             // It is kept already.
             _ => None,
         };
-        let mut outgoing = self.outbox.conflict(parcel, &conflict);
-        if let Some((decided_by, effects)) = kept {
-            outgoing.messages.splice(0..0, self.outbox.outgoing(parcel, &effects, &[]).messages);
-            outgoing.settles = Some(decided_by);
+        let mut effects = self.outbox.conflict(parcel, &conflict);
+        if let Some((decided_by, recorded)) = kept {
+            effects.messages.splice(0..0, self.outbox.effects(parcel, &recorded, &[]).messages);
+            effects.settles = Some(decided_by);
         }
         hit(Failpoint::Concluded);
-        Ok(outgoing)
+        Ok(effects)
     }
 }
 

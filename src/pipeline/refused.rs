@@ -4,7 +4,7 @@ use super::Pipeline;
 use jiff::Timestamp;
 
 use super::log::log_decision;
-use super::outbox::Outgoing;
+use super::outbox::Effects;
 use super::parcel::Parcel;
 use crate::amqp::error::BrokerError;
 use crate::amqp::failure::CloseCause;
@@ -27,19 +27,19 @@ impl Pipeline {
         let text = format!("the broker refuses the message that would carry it on: {}", cause.reason);
         let decision = Decision::GiveUp(kind, Failure::new("refused_by_broker", text));
         log_decision(&parcel, &decision);
-        let outgoing = self.conclude(&mut parcel, decision, Remedies::default()).await?;
-        for message in &outgoing.messages {
+        let effects = self.conclude(&mut parcel, decision, Remedies::default()).await?;
+        for message in &effects.messages {
             self.broker.publish(message).await?;
         }
-        self.settled(&parcel, outgoing).await;
+        self.settled(&parcel, effects).await;
         Ok(())
     }
 
     /// Yields what follows from handling a message; `None` where it comes back. Where the broker refuses the record of
     /// it, the command ends without one: nobody may do more about it, and what was done may have acted.
-    pub(super) fn or_unrecorded(&self, parcel: &Parcel, handled: Result<Outgoing, BrokerError>) -> Option<Outgoing> {
+    pub(super) fn or_unrecorded(&self, parcel: &Parcel, handled: Result<Effects, BrokerError>) -> Option<Effects> {
         let cause = match handled {
-            Ok(outgoing) => return Some(outgoing),
+            Ok(effects) => return Some(effects),
             Err(BrokerError::Refused { cause }) => cause,
             Err(_) => return None,
         };
@@ -49,7 +49,7 @@ impl Pipeline {
         let decision = Decision::GiveUp(kind, Failure::new("record_refused", text));
         log_decision(parcel, &decision);
         let attempt = parcel.travel.progress.attempt;
-        let effects = self.outbox.effects(parcel, attempt, decision, None, Timestamp::now());
-        Some(self.outbox.outgoing(parcel, &effects, &[]))
+        let recorded = self.outbox.recorded_effects(parcel, attempt, decision, None, Timestamp::now());
+        Some(self.outbox.effects(parcel, &recorded, &[]))
     }
 }

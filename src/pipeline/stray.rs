@@ -14,7 +14,7 @@ use tracing::{error, warn};
 use super::acks::ack;
 use super::log::log_decision;
 use super::origin::ProgressSource;
-use super::outbox::Outgoing;
+use super::outbox::Effects;
 use super::parcel::Parcel;
 use super::{Pipeline, origin};
 use crate::amqp::{callback, headers};
@@ -213,8 +213,8 @@ impl Strays {
         self.pipeline.give_up(parcel, decision, remedies, delivery.acker.clone()).await;
     }
 
-    async fn finish(&self, delivery: &Delivery, outgoing: Outgoing) {
-        if self.pipeline.publish(&outgoing).await.is_ok() {
+    async fn finish(&self, delivery: &Delivery, effects: Effects) {
+        if self.pipeline.publish(&effects).await.is_ok() {
             ack([delivery.acker.clone()]).await;
         }
     }

@@ -102,11 +102,11 @@ async fn publish_end(pipeline: &Pipeline, id: &CommandId, overdue: &Cancellation
         pipeline.memory.case(id).filter(|case| case.is_end_unpublished()).and_then(|case| case.unsettled());
     let Some(decided) = unpublished else { return };
     info!(command.id = id.as_str(), "publishing a terminal event that was left unpublished");
-    let outgoing = pipeline.outbox.recovered(&decided);
-    for message in &outgoing.messages {
+    let effects = pipeline.outbox.recovered(&decided);
+    for message in &effects.messages {
         if pipeline.broker.publish_unless(message, overdue).await.is_err() {
             return;
         }
     }
-    pipeline.settle_and_reply(id, decided.by, &outgoing).await;
+    pipeline.settle_and_reply(id, decided.by, &effects).await;
 }

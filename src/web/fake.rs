@@ -20,7 +20,7 @@ use crate::domain::command_id::CommandId;
 use crate::domain::dead_letter::{self, DeadLetter};
 use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::ledger::case::{Case, Ending};
-use crate::domain::ledger::effects::{Carried, Effects, HeaderValue};
+use crate::domain::ledger::effects::{Carried, HeaderValue, RecordedEffects};
 use crate::domain::ledger::record::{
     By, ContentErasure, Fact, Finished, Opened, Opening, Person, Reason, Record, RecordId, Settled, Step,
 };
@@ -115,7 +115,7 @@ impl Fake {
             kept: None,
             query: None,
             by: By::Holder,
-            effects: Effects { event, told: true, carried: None },
+            effects: RecordedEffects { event, told: true, carried: None },
         };
         assert!(matches!(self.rule(&command.id, Fact::Finished(Box::new(finished))), Ruling::Counts(_)));
     }
@@ -159,7 +159,7 @@ impl Fake {
             kept: None,
             query: None,
             by: By::Holder,
-            effects: Effects { event, told: true, carried: is_kept.then_some(carried) },
+            effects: RecordedEffects { event, told: true, carried: is_kept.then_some(carried) },
         };
         assert!(matches!(self.rule(&id, Fact::Finished(Box::new(finished))), Ruling::Counts(_)));
         id

@@ -3,7 +3,7 @@ use lapin::types::ShortString;
 use crate::amqp::message::text;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::event::{Event, Happening, Moment, Trace};
-use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::effects::RecordedEffects;
 use crate::domain::ledger::record::RecordId;
 use crate::domain::ledger::ruling::{Decided, Granted, TooLate};
 use crate::domain::ledger::transition::Transition;
@@ -49,7 +49,7 @@ fn the_ledger_decides_what_becomes_of_a_command() {
     let by = RecordId { writer: uuid::Uuid::nil(), number: 1 };
     let completed = || event(Happening::Completed(Success::default()));
     let unsettled = |event: Event| {
-        let effects = Effects { event, told: true, carried: None };
+        let effects = RecordedEffects { event, told: true, carried: None };
         Ruling::Unsettled(Box::new(Decided { by, effects, replies: Vec::new() }))
     };
     let ended = || Some(Submitted::Ended(Box::new(completed())));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use ferryd::domain::event::{Event, Happening, Moment, Trace};
-use ferryd::domain::ledger::effects::Effects;
+use ferryd::domain::ledger::effects::RecordedEffects;
 use ferryd::domain::ledger::record::{By, CancelWished, Fact, Finished, Person, Record};
 use ferryd::domain::ledger::ruling::Ruling;
 use ferryd::domain::lifecycle::Kind;
@@ -204,7 +204,7 @@ async fn a_cancel_whose_instance_died_before_it_was_told_is_told_by_another() {
         absent: false,
         kept: None,
         by: By::Canceller(person),
-        effects: Effects {
+        effects: RecordedEffects {
             event: Event::new(identity, moment, happening, Trace::default()),
             told: true,
             carried: None,

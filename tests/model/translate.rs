@@ -57,7 +57,7 @@ fn refused() -> real::Record {
         kept: None,
         query: None,
         by: real::By::Holder,
-        effects: effects::Effects { event, told: true, carried: None },
+        effects: effects::RecordedEffects { event, told: true, carried: None },
     };
     real::Record { at, command: id, fact: real::Fact::Finished(Box::new(finished)) }
 }
@@ -187,7 +187,7 @@ fn short_carried(carried: &effects::Carried) -> Carried {
 }
 
 impl Effects {
-    fn real(self) -> effects::Effects {
+    fn real(self) -> effects::RecordedEffects {
         let carried = match self.carried {
             Carried::Nothing => None,
             Carried::Next { step, errand, unknown, key } => Some(carried("retry", step, errand, unknown, key)),
@@ -196,7 +196,7 @@ impl Effects {
                 Some(carried("dead", step, Errand::Call, unknown, key))
             }
         };
-        effects::Effects { event: event(self.event), told: self.event.what.is_told(), carried }
+        effects::RecordedEffects { event: event(self.event), told: self.event.what.is_told(), carried }
     }
 }
 

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::effects::{Effects, HeaderValue};
+use super::effects::{HeaderValue, RecordedEffects};
 use super::erasure::ContentRemoval;
 use super::prompt::{Prompt, PromptNote, QueryNote};
 use super::record::{Asked, Guard, Kept, Opening, Person, RecordId, Step};
@@ -146,7 +146,7 @@ pub enum Phase {
         /// The record that says so.
         by: RecordId,
         /// What is to be published; `None` once it has been.
-        effects: Option<Box<Effects>>,
+        effects: Option<Box<RecordedEffects>>,
     },
 }
 
@@ -232,7 +232,7 @@ impl Case {
     /// published.
     #[must_use]
     pub fn is_end_unpublished(&self) -> bool {
-        let bare = |effects: &Effects| effects.carried.is_none();
+        let bare = |effects: &RecordedEffects| effects.carried.is_none();
         let unsettled = matches!(&self.phase, Phase::Decided { effects: Some(effects), .. } if bare(effects));
         unsettled && self.ending.is_some() && self.blocked.is_none()
     }

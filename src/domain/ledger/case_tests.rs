@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::super::effects::Effects;
+use super::super::effects::RecordedEffects;
 use super::super::record::*;
 use super::*;
 use crate::domain::command::{Envelope, Identity};
@@ -93,7 +93,7 @@ pub(super) fn started(guard: Guard) -> Started {
 pub(super) fn finished(step: Step, happening: Happening) -> Finished {
     let moment = Moment { generation: step.generation, attempt: step.attempt, at: Timestamp::UNIX_EPOCH };
     let event = Event::new(opening("c").identity, moment, happening, Trace::default());
-    let effects = Effects { event, told: true, carried: None };
+    let effects = RecordedEffects { event, told: true, carried: None };
     let call = Some(Attempted {
         attempt: step.attempt,
         at: Timestamp::UNIX_EPOCH,

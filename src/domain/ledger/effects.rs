@@ -13,9 +13,9 @@ use crate::domain::dead_letter::{self, DeadLetter};
 use crate::domain::event::Event;
 use crate::domain::inquiry::DEADLINE_HEADER;
 
-/// What follows from a decision.
+/// The effects of a decision, as its record holds them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Effects {
+pub struct RecordedEffects {
     /// What happened.
     pub event: Event,
     /// Whether the event is published; ends always are.
@@ -26,7 +26,7 @@ pub struct Effects {
     pub carried: Option<Carried>,
 }
 
-impl Effects {
+impl RecordedEffects {
     /// What the dead letter says that is kept, if one is.
     #[must_use]
     pub fn dead_letter(&self) -> Option<DeadLetter> {

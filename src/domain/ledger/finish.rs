@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use super::case::{Case, Ending, Phase};
-use super::effects::Effects;
+use super::effects::RecordedEffects;
 use super::record::{By, Finished, Guard, RecordId, Step};
 use super::ruling::{Granted, Ruling, TooLate};
 use super::transition::Transition;
@@ -73,7 +73,7 @@ impl Case {
 
     /// The least attempt under which the event has a higher number than any that may have been seen, where its own does not
     /// do.
-    pub(super) fn outrun(&self, effects: &Effects) -> Option<u32> {
+    pub(super) fn outrun(&self, effects: &RecordedEffects) -> Option<u32> {
         let event = &effects.event;
         if !effects.told && !event.data.state.is_terminal() {
             // Nobody sees its number.

@@ -177,3 +177,7 @@ fn is_cancelled(event: &Event) -> bool {
 fn too_late(event: &Event) -> TooLate {
     if event.data.state == State::Completed { TooLate::Completed } else { TooLate::Failed }
 }
+
+#[cfg(test)]
+#[path = "next_action_tests.rs"]
+mod tests;

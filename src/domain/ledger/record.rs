@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::effects::Effects;
+use super::effects::RecordedEffects;
 pub use super::line::{Line, Unreadable, VERSION};
 pub use super::prompt::{MadeQuery, NoticePrompt, Prompt, Prompted};
 pub use super::record_id::{InvalidRecordId, RecordId};
@@ -238,7 +238,7 @@ pub struct Finished {
     #[serde(default)]
     pub by: By,
     /// What follows.
-    pub effects: Effects,
+    pub effects: RecordedEffects,
 }
 
 impl Finished {
@@ -255,7 +255,7 @@ impl Finished {
             kept: None,
             query: None,
             by,
-            effects: Effects { event, told, carried: None },
+            effects: RecordedEffects { event, told, carried: None },
         }
     }
 }

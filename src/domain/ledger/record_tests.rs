@@ -37,7 +37,7 @@ fn finished(by: By, happening: Happening) -> Fact {
         ("ferry-kind".to_owned(), HeaderValue::Text("retry".to_owned())),
     ];
     let carried = Carried { exchange: "e".to_owned(), routing_key: "k".to_owned(), headers: headers.into() };
-    let effects = Effects {
+    let effects = RecordedEffects {
         event: Event::new(opening().identity, moment, happening, Trace::default()),
         told: true,
         carried: Some(carried),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::effects::Effects;
+use super::effects::RecordedEffects;
 use super::record::{Asked, Person, RecordId};
 use crate::domain::event::Event;
 
@@ -62,7 +62,7 @@ pub struct Decided {
     /// The record.
     pub by: RecordId,
     /// What follows from it.
-    pub effects: Effects,
+    pub effects: RecordedEffects,
     /// Who else waits for the end.
     #[serde(default)]
     pub replies: Vec<Asked>,

@@ -5,7 +5,7 @@ use rusqlite::StatementStatus;
 use super::fixture::{Sample, changes, record_id, seconds};
 use super::*;
 use crate::domain::ledger::case::Phase;
-use crate::domain::ledger::effects::{Carried, Effects};
+use crate::domain::ledger::effects::{Carried, RecordedEffects};
 use crate::domain::lifecycle::Kind;
 
 /// The steps of the database's machine that looking for what is not there may take. One row takes several.
@@ -77,7 +77,7 @@ fn each_question_has_an_index_in_the_order_in_which_it_is_asked() {
 /// A case as it was before what it was decided to publish was published.
 fn unsettled(case: Case, carried: Option<Carried>) -> Case {
     let event = Sample::new("any", 0).completed().ending.unwrap().event;
-    let effects = Some(Box::new(Effects { event, told: true, carried }));
+    let effects = Some(Box::new(RecordedEffects { event, told: true, carried }));
     Case { phase: Phase::Decided { by: record_id(2), effects }, ..case }
 }
 

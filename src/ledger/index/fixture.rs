@@ -12,7 +12,7 @@ use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::effects::Effects;
+use crate::domain::ledger::effects::RecordedEffects;
 use crate::domain::ledger::record::{
     By, CancelWished, ContentErasure, Fact, Finished, Guard, Opened, Opening, Person, Reason, Record, RecordId,
     Replayed, Settled, Started, Step,
@@ -164,7 +164,7 @@ impl Sample {
 
     fn finished_at(&self, step: Step, by: By, happening: Happening) -> Fact {
         let event = self.event(step, self.at + SignedDuration::from_secs(1), happening);
-        let effects = Effects { event, told: true, carried: None };
+        let effects = RecordedEffects { event, told: true, carried: None };
         let (opening, fresh) = (Some(self.opening()), false);
         let call = (by == By::Holder).then_some(Attempted {
             attempt: step.attempt,

@@ -11,7 +11,7 @@ use ferryd::domain::command::{Command, Envelope, Identity};
 use ferryd::domain::command_id::CommandId;
 use ferryd::domain::event::{Event, Happening, Moment, Trace};
 use ferryd::domain::ledger::case::Case;
-use ferryd::domain::ledger::effects::Effects;
+use ferryd::domain::ledger::effects::RecordedEffects;
 use ferryd::domain::ledger::record::{By, Fact, Finished, Guard, Opening, Record, RecordId, Settled, Started, Step};
 use ferryd::domain::outcome::Success;
 use ferryd::ledger::index::Index;
@@ -168,7 +168,7 @@ pub(super) fn completed(id: &str) -> Record {
         absent: false,
         kept: None,
         by: By::Holder,
-        effects: Effects { event, told: true, carried: None },
+        effects: RecordedEffects { event, told: true, carried: None },
     };
     record(id, Fact::Finished(Box::new(finished)))
 }

@@ -6,7 +6,7 @@ use ferryd::amqp::failure::CloseCause;
 use ferryd::amqp::refused::RefusedMessage;
 use ferryd::domain::command_id::CommandId;
 use ferryd::domain::event::{Event, Happening, Moment, Trace};
-use ferryd::domain::ledger::effects::Effects;
+use ferryd::domain::ledger::effects::RecordedEffects;
 use ferryd::domain::ledger::record::{By, Fact, Finished, Record};
 use ferryd::domain::outcome::Success;
 use ferryd::operator::register::Register;
@@ -251,7 +251,7 @@ async fn an_end_that_was_left_unpublished_is_published_whoever_decided_it() {
         absent: false,
         kept: None,
         by: By::Holder,
-        effects: Effects { event, told: true, carried: None },
+        effects: RecordedEffects { event, told: true, carried: None },
     };
     register.put_down(Record { at, command, fact: Fact::Finished(Box::new(finished)) }).await.unwrap();
     register.close().await;
