@@ -17,12 +17,16 @@
 //! |---|---|---|
 //! | read | [`parcel`], [`origin`] | delivery → [`Order`] |
 //! | admit | [`lane`], [`in_flight`] | a place among the calls and in memory |
-//! | ask the ledger | [`memory`] | record → [`NextAction`](crate::domain::ledger::next_action::NextAction) |
-//! | attempt | `attempt`, [`inquire`] | request → answer → [`Outcome`](crate::domain::outcome::Outcome) → [`Decision`] |
-//! | record the decision | `record_decision` | [`Decision`] → record → ruling → next action |
+//! | ask the ledger | [`memory`] | record → [`NextAction`] |
+//! | attempt | `attempt`, [`inquire`] | request → answer → [`Outcome`] → [`Decision`] |
+//! | record the decision | `record_decision` | decision → record → ruling → next action |
 //! | follow the ruling | [`follow_ruling`] | next action → [`Effects`] |
 //! | build the messages | [`outbox`] | decision → recorded effects → messages |
 //! | publish, ack, settle | `publish` | [`Effects`] → the broker |
+//!
+//! [`Decision`]: crate::domain::lifecycle::Decision
+//! [`NextAction`]: crate::domain::ledger::next_action::NextAction
+//! [`Outcome`]: crate::domain::outcome::Outcome
 
 // Read.
 pub(crate) mod command_check;
@@ -99,8 +103,6 @@ use crate::amqp::broker::Broker;
 use crate::amqp::error::BrokerError;
 use crate::amqp::topology::Names;
 use crate::domain::ledger::record::Reason;
-#[cfg(doc)]
-use crate::domain::lifecycle::Decision;
 use crate::domain::outcome::Failure;
 use crate::domain::retry::Rung;
 use crate::failpoint::{Failpoint, hit};
