@@ -350,6 +350,11 @@ fn a_replay_that_is_on_no_record_is_unknown() {
     let mut told = dead();
     assert!(counts(&told.rule(Fact::Opened(Box::new(waits)))));
     assert!(told.case().unknown && told.case().ending.is_none());
+    // Given up without a call.
+    let expired = finished(step, Happening::Failed(Kind::Expired, Failure::default()));
+    let mut told = dead();
+    let expired = Finished { call: None, ..expired };
+    assert_eq!(told.rule(Fact::Finished(Box::new(expired))), Ruling::Unknown);
 }
 
 #[test]

@@ -57,6 +57,9 @@ impl Case {
             return Ruling::OtherContent;
         }
         case.identify(opening.as_ref());
+        if *by == By::Holder {
+            case.adopt_replay(*step, true);
+        }
         let refusal = match by {
             By::Holder => case.refuse_holder(finished),
             By::Canceller(_) => case.refuse_canceller(),

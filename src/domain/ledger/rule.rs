@@ -93,7 +93,7 @@ impl Case {
     }
 
     /// Takes on a later generation of a dead letter whose replay is not on record: what became of its calls is unknown.
-    fn adopt_replay(&mut self, step: Step, unknown: bool) {
+    pub(super) fn adopt_replay(&mut self, step: Step, unknown: bool) {
         if step.generation > self.step.generation && self.not_dead().is_none() {
             (self.step, self.phase, self.ending) = (step, Phase::Open, None);
             (self.unknown, self.key, self.first_sent) = (unknown, None, None);
