@@ -23,9 +23,9 @@ fn cancelled() -> Box<Event> {
 }
 
 /// A decision that is not known to be published, with a message sent on or without.
-fn unsettled(event: Box<Event>, carries: bool) -> Box<Decided> {
+fn unsettled(event: Box<Event>, goes_on: bool) -> Box<Decided> {
     let carried = || Carried { exchange: String::new(), routing_key: String::new(), headers: [].into() };
-    let effects = RecordedEffects { event: *event, told: true, carried: carries.then(carried) };
+    let effects = RecordedEffects { event: *event, told: true, carried: goes_on.then(carried) };
     Box::new(Decided { by: claim(), effects, replies: Vec::new() })
 }
 
