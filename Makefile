@@ -41,6 +41,8 @@ lint: ## Formatting, lints, documentation and scripts; changes nothing
 doc: ## Build the API documentation (target/doc)
 	$(CARGO) doc --locked --no-deps
 
+# They wait for brokers and daemons more than they compute.
+test: export RUST_TEST_THREADS ?= $(shell echo $$(( 2 * $$(nproc) )))
 test: ## All tests, on a RabbitMQ node of their own (installed when missing; RABBITMQ=trixie TESTS="carry:: outage::")
 	rabbitmq/node install
 	$(CARGO) test --locked --features failpoints $(if $(TESTS),--test it -- $(TESTS))
