@@ -48,6 +48,7 @@ mod masking;
 mod nodes;
 mod oauth;
 mod operator;
+mod operator_api;
 mod outage;
 mod poison;
 mod poisoned;
