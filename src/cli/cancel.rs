@@ -3,27 +3,29 @@
 use std::path::Path;
 
 use clap::Args;
+use serde::Serialize;
 
-use super::desk::Desk;
+use super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Output;
 use super::person;
 use crate::domain::command_id::{CommandId, PublishedCommandId};
-use crate::operator::control::say;
-use crate::pipeline::cancel::Cancellation;
-use crate::pipeline::control::{Heard, Word};
+use crate::domain::ledger::ruling::TooLate;
+use crate::web::answers::{CancelOutcome, CancelledCommand};
+use crate::web::problem::Kind;
 
 const EXAMPLES: &str = "\
 Examples:
   ferryd cancel shop.order-1001.charge --reason 'order withdrawn'
   ferryd cancel shop.order-1001.charge --json | jq -r .outcome
 
-A running ferryd decides, by the order of the ledger: a command of which no call was made ends as
-`failed`, kind `cancelled`, for good. One that is not known yet is noted, and cancelled when it comes.
+ferryd decides by the order of the ledger: a command of which no call was made ends as `failed`, kind
+`cancelled`, for good. One that is not known yet is noted, and cancelled when it comes. The record names
+the person and the token: `ann via api:host`.
 
-Ends with 1 where it is too late, or no ferryd listens, and then nothing has changed; with 5 where none
-answered within 10 s, and then it may be cancelled all the same.";
+Ends with 1 where it is too late, and with 4 where no ferryd runs, and then nothing has changed; with 5
+where the broker did not confirm it in time, and then it may be cancelled all the same.";
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -32,6 +34,8 @@ pub struct Cancel {
     /// The command's id
     #[arg(value_name = "ID")]
     id: PublishedCommandId,
+    #[command(flatten)]
+    api: ApiArguments,
     /// Who wishes it [default: $USER, or the user who runs this]
     #[arg(long, value_name = "NAME", value_parser = person::text)]
     by: Option<String>,
@@ -43,68 +47,40 @@ pub struct Cancel {
     json: bool,
 }
 
+/// A command that it is too late to cancel, for programs.
+#[derive(Serialize)]
+struct LateCancel<'a> {
+    id: &'a CommandId,
+    outcome: &'static str,
+    reason: Option<TooLate>,
+}
+
 impl Cancel {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
-        let desk = Desk::open(config)?;
-        let Self { id, by, reason, json } = self;
+        let Self { id, api, by, reason, json } = self;
         let id = CommandId::from(id);
-        let word = Word::Cancel { id: id.clone(), by: by.unwrap_or_else(person::user), reason };
-        let heard = desk.runtime.block_on(say(&desk.operator, &word))?;
-        if json {
-            out.json(&heard)?;
-        }
-        match (verdict(&id, &heard), json) {
-            (Err(_), true) => Err(CommandError::Told(Exit::Failed)),
-            (Err(why), false) => Err(CommandError::Refused(why)),
-            (Ok(line), false) => Ok(out.line(line)?),
-            (Ok(_), true) => Ok(()),
+        let by = Some(by.unwrap_or_else(person::user));
+        let request = ApiRequest::delete(["commands", id.as_str()]).with("by", by).with("reason", reason);
+        match ApiClient::open(&api, config)?.ask::<CancelledCommand>(&request) {
+            Ok(cancelled) if json => Ok(out.json(&cancelled)?),
+            Ok(cancelled) => Ok(out.line(sentence(&cancelled))?),
+            Err(error) => {
+                let problem = error.into_problem(Kind::TooLate)?;
+                let reason = problem.reason.and_then(|word| serde_json::from_value(word.into()).ok());
+                if json {
+                    out.json(&LateCancel { id: &id, outcome: "too_late", reason })?;
+                    return Err(CommandError::Told(Exit::Failed));
+                }
+                let why = reason.map_or(problem.detail, |reason: TooLate| reason.to_string());
+                Err(CommandError::Refused(format!("it is too late to cancel `{id}`: {why}")))
+            }
         }
     }
 }
 
-fn verdict(id: &CommandId, heard: &Heard) -> Result<String, String> {
-    match heard {
-        Heard::Cancel { cancellation, .. } => match cancellation {
-            Cancellation::Cancelled => Ok(format!("{id} is cancelled")),
-            Cancellation::Noted => Ok(format!("{id} is not known yet; it will be cancelled when it comes")),
-            Cancellation::TooLate { reason } => Err(format!("it is too late to cancel `{id}`: {reason}")),
-        },
-        Heard::Lookup { .. } => Err("ferryd answered another question".to_owned()),
-        Heard::Refused { error } => Err(format!("ferryd did not understand: {error}; is it an older version?")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::ledger::ruling::TooLate;
-    use crate::pipeline::inquire::LookupWish;
-
-    #[test]
-    fn an_answer_is_told_in_a_sentence_and_too_late_is_a_failure() {
-        let id: CommandId = "order-1".parse().unwrap();
-        let heard = |cancellation| Heard::Cancel { id: id.clone(), cancellation };
-        assert_eq!(verdict(&id, &heard(Cancellation::Cancelled)), Ok("order-1 is cancelled".to_owned()));
-        assert!(verdict(&id, &heard(Cancellation::Noted)).is_ok());
-        let late = verdict(&id, &heard(Cancellation::TooLate { reason: TooLate::Accepted }));
-        assert_eq!(late, Err("it is too late to cancel `order-1`: its provider has accepted it".to_owned()));
-        assert!(verdict(&id, &Heard::Refused { error: "x".to_owned() }).is_err());
-    }
-
-    #[test]
-    fn answers_are_read_as_they_are_sent() {
-        for heard in [
-            Heard::Cancel {
-                id: "a".parse().unwrap(),
-                cancellation: Cancellation::TooLate { reason: TooLate::InFlight },
-            },
-            Heard::Cancel { id: "a".parse().unwrap(), cancellation: Cancellation::Noted },
-            Heard::Lookup { id: "a".parse().unwrap(), lookup: LookupWish::Asked },
-            Heard::Lookup { id: "a".parse().unwrap(), lookup: LookupWish::NotWaiting },
-            Heard::Refused { error: "no word".to_owned() },
-        ] {
-            let json = serde_json::to_string(&heard).unwrap();
-            assert_eq!(serde_json::from_str::<Heard>(&json).unwrap(), heard, "{json}");
-        }
+fn sentence(CancelledCommand { id, outcome }: &CancelledCommand) -> String {
+    match outcome {
+        CancelOutcome::Cancelled => format!("{id} is cancelled"),
+        CancelOutcome::Noted => format!("{id} is not known yet; it will be cancelled when it comes"),
     }
 }

@@ -5,15 +5,16 @@ use std::path::Path;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::desk::Desk;
+use super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::error::CommandError;
 use super::output::{Output, Table};
 use super::wording::{age, step};
 use crate::domain::ledger::record::Step;
 use crate::domain::name::Name;
 use crate::ledger::command_filter::CommandFilter;
-use crate::ledger::index::{Cursor, Page, Row};
-use crate::operator::OperatorError;
+use crate::ledger::index::{Cursor, Row};
+use crate::web::answers::CommandPage;
+use crate::web::query::{CommandListQuery, PageQuery};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,6 +39,8 @@ pub struct Commands {
     /// Only what was asked to be cancelled and has not come, which is not listed else
     #[arg(long)]
     cancel_requested: bool,
+    #[command(flatten)]
+    api: ApiArguments,
     /// At most so many, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -51,28 +54,25 @@ pub struct Commands {
 
 impl Commands {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
-        let desk = Desk::open(config)?;
-        let Self { filter, cancel_requested, limit, cursor, json } = self;
-        let filter = CommandFilter { cancel_requested: Some(cancel_requested), ..filter };
-        let page = desk.runtime.block_on(async {
-            let register = desk.register().await?;
-            let page = register.index().await.list(&filter, cursor.as_ref(), limit.into());
-            register.close().await;
-            page.map_err(|error| CommandError::from(OperatorError::from(error)))
-        })?;
+        let Self { filter, cancel_requested, api, limit, cursor, json } = self;
+        let request = ApiRequest::get(["commands"])
+            .with_fields(&filter)
+            .with_fields(&CommandListQuery { dead: false, cancel_requested })
+            .with_fields(&PageQuery { limit: limit.into(), cursor });
+        let page: CommandPage = ApiClient::open(&api, config)?.ask(&request)?;
         if json {
-            return Ok(out.json(&serde_json::json!({ "commands": page.rows, "next": page.next }))?);
+            return Ok(out.json(&page)?);
         }
         print(&page, Timestamp::now(), out)
     }
 }
 
-fn print(page: &Page, now: Timestamp, out: &mut Output) -> Result<(), CommandError> {
-    if page.rows.is_empty() {
+fn print(page: &CommandPage, now: Timestamp, out: &mut Output) -> Result<(), CommandError> {
+    if page.commands.is_empty() {
         return Ok(out.line("no commands")?);
     }
     let mut table = Table::new(["AGE", "ID", "OPERATION", "STATE", "KIND", "CODE", "CALL", "REFERENCE", "MESSAGE"]);
-    for row in &page.rows {
+    for row in &page.commands {
         table.row(cells(row, now));
     }
     out.table(&table)?;

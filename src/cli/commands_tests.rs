@@ -108,9 +108,9 @@ fn a_list_is_aligned_and_says_how_it_goes_on() {
         ..row("x")
     };
     let next = "1a.0badcafe.wished".parse().ok();
-    let page = Page { rows: vec![row("shop.order-1001.charge"), wished], next };
+    let page = CommandPage { commands: vec![row("shop.order-1001.charge"), wished], next };
     let now = "2026-11-25T15:00:00Z".parse().unwrap();
     insta::assert_snapshot!(printed(|out| print(&page, now, out).unwrap()));
-    let none = Page { rows: Vec::new(), next: None };
+    let none = CommandPage { commands: Vec::new(), next: None };
     assert_eq!(printed(|out| print(&none, now, out).unwrap()), "no commands\n");
 }

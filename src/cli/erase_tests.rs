@@ -22,9 +22,9 @@ fn a_report_names_what_stays_and_what_to_do_about_it() {
     let whole = ErasureReport { dry_run: false, commands };
     let dry = ErasureReport { dry_run: true, commands: whole.commands[..1].to_vec() };
     insta::assert_snapshot!(printed(|out| {
-        whole.print(out).unwrap();
+        print(&whole, out).unwrap();
         out.gap().unwrap();
-        dry.print(out).unwrap();
+        print(&dry, out).unwrap();
     }));
     insta::assert_json_snapshot!(whole);
 }

@@ -7,18 +7,16 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::desk::Desk;
+use super::api_client::{ApiArguments, ApiClient, ApiError, ApiRequest};
 use super::error::CommandError;
 use super::output::{Output, complain};
+use super::status::unknown_command;
 use crate::config::human::{format_duration, parse_duration};
 use crate::domain::command_id::CommandId;
-use crate::domain::ledger::case::Case;
-use crate::ledger::exchanges::{Found, Window, find, find_on, spans};
-use crate::ledger::index::NotedCalls;
-use crate::operator::register::Register;
-use crate::operator::{Operator, OperatorError};
 use crate::redact::{Headers, told};
 use crate::transport::exchange_log::{Exchange, Sent};
+use crate::web::answers::CommandExchanges;
+use crate::web::problem::Kind;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +38,8 @@ pub struct Exchanges {
     /// The command's id
     #[arg(value_name = "ID")]
     id: CommandId,
+    #[command(flatten)]
+    api: ApiArguments,
     /// Only the calls of this number
     #[arg(long, value_name = "N")]
     attempt: Option<u32>,
@@ -53,68 +53,36 @@ pub struct Exchanges {
 
 impl Exchanges {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
-        let desk = Desk::open(config)?;
-        let found = desk.runtime.block_on(async {
-            // Without the ledger nobody can tell whether the command was erased.
-            let register = desk.register().await?;
-            let found = self.find_known(&desk, &register).await;
-            register.close().await;
-            found
-        });
-        self.show(&found?, out)
-    }
-
-    /// Searches where and when the ledger says that the command was called: over the register's connection where it has one, for
-    /// most of the time goes into connecting.
-    async fn find_known(&self, desk: &Desk, register: &Register) -> Result<Found<Exchange<'static>>, CommandError> {
-        let (windows, noted) = self.place(register).await?;
-        let Operator { amqp, names } = &desk.operator;
-        let (stream, noted) = (names.exchanges(), noted.as_ref());
-        let found = match register.connection() {
-            Some(connection) => find_on(connection, &stream, &self.id, &windows, noted).await,
-            None => find(amqp, &stream, &self.id, &windows, noted).await,
+        let client = ApiClient::open(&self.api, config)?;
+        let unknown = match self.find(&client, self.since) {
+            Ok(found) => return self.show(&found, self.since, out),
+            Err(error) => error.into_problem(Kind::UnknownCommand)?,
         };
-        Ok(found.map_err(OperatorError::from)?)
-    }
-
-    /// When the command may have been called, and where the index says that its calls are.
-    async fn place(&self, register: &Register) -> Result<(Vec<Window>, Option<NotedCalls>), CommandError> {
-        let windows = self.windows(register.case(&self.id)?.as_deref())?;
-        let noted = register.index().await.noted_calls(&self.id, &spans(&windows)).map_err(OperatorError::from)?;
-        Ok((windows, noted))
-    }
-
-    /// When the command may have been called.
-    fn windows(&self, known: Option<&Case>) -> Result<Vec<Window>, CommandError> {
-        let now = Timestamp::now();
-        if known.is_some_and(Case::is_erased) {
-            return Err(CommandError::Refused(format!("the contents of command `{}` were erased", self.id)));
+        if self.since.is_some() {
+            return Err(unknown_command(&self.id, unknown));
         }
-        if let Some(since) = self.since {
-            return Ok(look_back(since, now));
-        }
-        match known.map(|case| Window::of_calls(case, now)) {
-            Some(calls) if calls.is_empty() => Err(CommandError::Refused(format!(
-                "no call was made of command `{0}` yet; see `ferryd status {0}`",
-                self.id
-            ))),
-            Some(calls) => Ok(calls),
-            None => Ok(look_back(LOOK_BACK, now)),
+        // The stream may still hold calls of what the ledger does not know any more.
+        match self.find(&client, Some(LOOK_BACK)) {
+            Ok(found) => self.show(&found, Some(LOOK_BACK), out),
+            Err(error) => Err(unknown_command(&self.id, error.into_problem(Kind::UnknownCommand)?)),
         }
     }
 
-    fn show(
-        &self,
-        Found { exchanges, complete }: &Found<Exchange<'static>>,
-        out: &mut Output,
-    ) -> Result<(), CommandError> {
+    /// Asks for the calls within the last so much time, or else at the times that the ledger tells.
+    fn find(&self, client: &ApiClient, since: Option<Duration>) -> Result<CommandExchanges, ApiError> {
+        let from = since.map(|since| Timestamp::now().checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH));
+        client.ask(&ApiRequest::get(["commands", self.id.as_str(), "exchanges"]).with("since", from))
+    }
+
+    fn show(&self, found: &CommandExchanges, since: Option<Duration>, out: &mut Output) -> Result<(), CommandError> {
+        let CommandExchanges { exchanges, complete, .. } = found;
         if !complete {
             complain("too much to search; there may be more; give a shorter --since");
         }
         let wanted = |exchange: &&Exchange<'_>| self.attempt.is_none_or(|attempt| exchange.attempt == attempt);
         let wanted: Vec<_> = exchanges.iter().filter(wanted).collect();
         if wanted.is_empty() {
-            return Err(self.none());
+            return Err(self.none(found, since));
         }
         for (index, exchange) in wanted.into_iter().enumerate() {
             if !self.json && index > 0 {
@@ -129,21 +97,23 @@ impl Exchanges {
         Ok(())
     }
 
-    fn none(&self) -> CommandError {
+    fn none(&self, found: &CommandExchanges, since: Option<Duration>) -> CommandError {
+        let id = &self.id;
+        if found.erased {
+            return CommandError::Refused(format!("the contents of command `{id}` were erased"));
+        }
+        if !found.called {
+            return CommandError::Refused(format!("no call was made of command `{id}` yet; see `ferryd status {id}`"));
+        }
         let calls = self.attempt.map_or_else(|| "calls".to_owned(), |attempt| format!("calls number {attempt}"));
-        let age = format_duration(self.since.unwrap_or(LOOK_BACK));
+        let place = match since {
+            Some(since) => format!("within the last {}", format_duration(since)),
+            None => "at the times the ledger tells".to_owned(),
+        };
         CommandError::Refused(format!(
-            "no {calls} of command `{}` are recorded at the times the ledger tells, or within the last {age}; look back \
-             further with `--since`",
-            self.id
+            "no {calls} of command `{id}` are recorded {place}; look further back with `--since`"
         ))
     }
-}
-
-/// The last so much time.
-fn look_back(since: Duration, now: Timestamp) -> Vec<Window> {
-    let from = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
-    vec![Window { from, to: now }]
 }
 
 /// An exchange for people: a heading, then the request behind `>`, then the answer behind `<`.

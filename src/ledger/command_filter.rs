@@ -208,7 +208,11 @@ pub fn parse_past_time(text: &str) -> Result<Timestamp, String> {
         .ok_or_else(|| "it is no time: write one as 2026-01-31T12:00:00Z, or how long ago it was, as 36h".to_owned())
 }
 
-fn read_past_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+/// Reads a time, or how long ago it was, where there is one.
+///
+/// # Errors
+/// As of [`parse_past_time`].
+pub(crate) fn read_past_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     text.map(|text| parse_past_time(&text)).transpose().map_err(serde::de::Error::custom)
 }

@@ -138,8 +138,9 @@ fn is<T: PartialEq + ?Sized>(wanted: Option<&T>, found: Option<&T>) -> bool {
 /// A line of a list of dead letters.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Listed {
-    /// The queue it lies in.
-    pub queue: String,
+    /// The queue it lies in; absent where the ledger answers, which does not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
     /// Which command.
     pub command: Identity,
     /// Why it was given up; `unreadable` where there is no record.
@@ -160,12 +161,11 @@ pub struct Listed {
     pub dead_lettered_at: Option<Timestamp>,
 }
 
-impl Listed {
-    /// A dead letter as the ledger knows it, in this queue.
-    #[must_use]
-    pub fn of_row(row: Row, queue: String) -> Self {
+impl From<Row> for Listed {
+    /// A dead letter as the ledger knows it.
+    fn from(row: Row) -> Self {
         Self {
-            queue,
+            queue: None,
             kind: row.kind.map_or(UNREADABLE, Kind::as_str),
             code: row.code,
             message: row.message,
@@ -191,7 +191,7 @@ impl From<&Dead> for Listed {
     fn from(dead: &Dead) -> Self {
         let letter = dead.letter.as_ref();
         Self {
-            queue: dead.queue.clone(),
+            queue: Some(dead.queue.clone()),
             command: dead.identity.clone(),
             kind: dead.kind(),
             code: letter.and_then(|letter| letter.code.clone()),

@@ -4,17 +4,15 @@
 //! be erased is decided by their places in the ledger; a message of theirs in a queue of dead letters is looked for besides.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::register::Register;
 use super::scan::scan;
 use super::{Operator, OperatorError};
 use crate::domain::command_id::CommandId;
-use crate::domain::ledger::case::Case;
 use crate::domain::ledger::next_action::{NextAction, Role, next_action};
 use crate::domain::ledger::record::{ContentErasure, Fact, Person, Record};
 use crate::domain::ledger::ruling::{Ruling, TooLate};
@@ -26,7 +24,7 @@ use crate::ledger::command_filter::CommandFilter;
 const SIDE_BY_SIDE: usize = 64;
 
 /// The outcome of the erasure of one command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErasureOutcome {
     /// Its contents are erased; in a dry run, they would be.
@@ -38,20 +36,27 @@ pub enum ErasureOutcome {
 }
 
 /// A command that was to be erased.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErasureResult {
     /// The command.
     pub id: CommandId,
-    /// Its state; `None` where the ledger does not know it.
+    /// Its state; null where the ledger does not know it.
     pub state: Option<State>,
     /// The outcome.
     pub outcome: ErasureOutcome,
     /// The reason why it stays, and what to do about that.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 impl ErasureResult {
+    /// The result of a command that is not known.
+    #[must_use]
+    pub fn unknown(id: CommandId) -> Self {
+        let reason = Some("the ledger knows no such command".to_owned());
+        Self { id, state: None, outcome: ErasureOutcome::Kept, reason }
+    }
+
     fn keep(&mut self, reason: String) {
         (self.outcome, self.reason) = (ErasureOutcome::Kept, Some(reason));
     }
@@ -66,48 +71,12 @@ impl ErasureResult {
     }
 }
 
-/// The ledger by which commands are erased: that of a command line, or of a daemon.
-pub trait ErasureLedger {
-    /// Finds what is known of a command.
-    ///
-    /// # Errors
-    /// [`OperatorError`]: the index can't be read.
-    fn find_case(&self, id: &CommandId) -> Result<Option<Arc<Case>>, OperatorError>;
-
-    /// Appends records, and says what they came to.
-    fn append_records(
-        &mut self,
-        records: Vec<Record>,
-    ) -> impl Future<Output = Result<Vec<Ruling>, OperatorError>> + Send;
-}
-
-impl ErasureLedger for Register {
-    fn find_case(&self, id: &CommandId) -> Result<Option<Arc<Case>>, OperatorError> {
-        self.case(id)
-    }
-
-    async fn append_records(&mut self, records: Vec<Record>) -> Result<Vec<Ruling>, OperatorError> {
-        self.append_all(records).await
-    }
-}
-
-impl ErasureLedger for &Ledger {
-    fn find_case(&self, id: &CommandId) -> Result<Option<Arc<Case>>, OperatorError> {
-        Ok(self.case(id))
-    }
-
-    async fn append_records(&mut self, records: Vec<Record>) -> Result<Vec<Ruling>, OperatorError> {
-        let ruled = try_join_all(records.into_iter().map(|record| self.append(record))).await?;
-        Ok(ruled.into_iter().map(|ruled| ruled.ruling).collect())
-    }
-}
-
 /// Erases the contents of commands.
-pub struct CommandEraser<'a, L> {
+pub struct CommandEraser<'a> {
     /// The broker at which it works, and the names there.
     pub operator: &'a Operator,
     /// The ledger.
-    pub ledger: &'a mut L,
+    pub ledger: &'a Ledger,
     /// The queues that may hold dead letters.
     pub queues: &'a [String],
     /// The person who wants them erased, and the reason.
@@ -116,32 +85,25 @@ pub struct CommandEraser<'a, L> {
     pub dry_run: bool,
 }
 
-impl<L: ErasureLedger> CommandEraser<'_, L> {
-    /// Erases what may be erased of these commands, and says what came of each. `progress` is told how many are done.
+impl CommandEraser<'_> {
+    /// Erases what may be erased of these commands, and says what came of each.
     ///
     /// # Errors
     /// [`OperatorError`]; some of them may be erased.
-    pub async fn erase(
-        &mut self,
-        ids: &[CommandId],
-        mut progress: impl FnMut(u64),
-    ) -> Result<Vec<ErasureResult>, OperatorError> {
-        let mut results = ids.iter().map(|id| self.judge(id)).collect::<Result<Vec<_>, _>>()?;
+    pub async fn erase(&self, ids: &[CommandId]) -> Result<Vec<ErasureResult>, OperatorError> {
+        let mut results: Vec<_> = ids.iter().map(|id| self.judge(id)).collect();
         self.keep_parked(&mut results).await?;
         if self.dry_run {
             return Ok(results);
         }
         let is_due = |result: &&mut ErasureResult| result.outcome == ErasureOutcome::Erased;
         let mut due: Vec<_> = results.iter_mut().filter(is_due).collect();
-        let mut done = 0;
         for chunk in due.chunks_mut(SIDE_BY_SIDE) {
-            let records = chunk.iter().map(|result| self.record(&result.id)).collect();
-            let rulings = self.ledger.append_records(records).await?;
-            done += rulings.len();
-            for (result, ruling) in chunk.iter_mut().zip(rulings) {
-                result.apply(ruling);
+            let appending = chunk.iter().map(|result| self.ledger.append(self.record(&result.id)));
+            let ruled = try_join_all(appending).await?;
+            for (result, ruled) in chunk.iter_mut().zip(ruled) {
+                result.apply(ruled.ruling);
             }
-            progress(u64::try_from(done).unwrap_or(u64::MAX));
         }
         Ok(results)
     }
@@ -152,20 +114,16 @@ impl<L: ErasureLedger> CommandEraser<'_, L> {
     }
 
     /// Finds out from the ledger whether a command may be erased.
-    fn judge(&self, id: &CommandId) -> Result<ErasureResult, OperatorError> {
-        let case = self.ledger.find_case(id)?;
-        let state = case.as_ref().map(|case| case.state());
+    fn judge(&self, id: &CommandId) -> ErasureResult {
+        let Some(case) = self.ledger.case(id) else { return ErasureResult::unknown(id.clone()) };
+        let state = Some(case.state());
         let mut result = ErasureResult { id: id.clone(), state, outcome: ErasureOutcome::Erased, reason: None };
-        match case {
-            None => result.keep("the ledger knows no such command".to_owned()),
-            Some(case) if case.is_erased() => result.outcome = ErasureOutcome::AlreadyErased,
-            Some(case) => {
-                if let Some(why) = case.refuse_erasure() {
-                    result.keep(advice(id, why));
-                }
-            }
+        if case.is_erased() {
+            result.outcome = ErasureOutcome::AlreadyErased;
+        } else if let Some(why) = case.refuse_erasure() {
+            result.keep(advice(id, why));
         }
-        Ok(result)
+        result
     }
 
     /// Keeps commands of which a message lies in a queue of dead letters: of one that has ended, a copy, or another command under

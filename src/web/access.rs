@@ -100,9 +100,12 @@ impl Caller {
         self.0.name.as_str()
     }
 
-    /// The caller as the ledger names them.
-    fn recorded_name(&self) -> String {
-        format!("api:{}", self.name())
+    /// The caller as the ledger names them; with the person for whom they say that they act.
+    fn recorded_name(&self, person: Option<&str>) -> String {
+        match person {
+            Some(person) => format!("{person} via api:{}", self.name()),
+            None => format!("api:{}", self.name()),
+        }
     }
 }
 
@@ -154,9 +157,9 @@ impl OperateAccess {
         self.0.name()
     }
 
-    /// The caller as the ledger names them.
-    pub(super) fn recorded_name(&self) -> String {
-        self.0.recorded_name()
+    /// The caller as the ledger names them; with the person for whom they say that they act.
+    pub(super) fn recorded_name(&self, person: Option<&str>) -> String {
+        self.0.recorded_name(person)
     }
 }
 
@@ -166,9 +169,9 @@ impl EraseAccess {
         &self.0.0.read
     }
 
-    /// The caller as the ledger names them.
-    pub(super) fn recorded_name(&self) -> String {
-        self.0.recorded_name()
+    /// The caller as the ledger names them; with the person for whom they say that they act.
+    pub(super) fn recorded_name(&self, person: Option<&str>) -> String {
+        self.0.recorded_name(person)
     }
 }
 

@@ -15,7 +15,9 @@ use crate::domain::ledger::record::{Person, Step};
 use crate::domain::ledger::refusal_note::RefusalNote;
 use crate::domain::ledger::transition::Transition;
 use crate::domain::outcome::Party;
-use crate::ledger::index::Row;
+use crate::ledger::index::{Cursor, Row};
+use crate::operator::erase::ErasureResult;
+use crate::transport::exchange_log::Exchange;
 
 /// What is known of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -92,6 +94,57 @@ pub enum CommandPhase {
     ClaimExpired,
     /// It is decided what follows.
     Decided,
+}
+
+/// A page of commands, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CommandPage {
+    /// The commands.
+    pub commands: Vec<Row>,
+    /// The `cursor` of the next page; null on the last one.
+    pub next: Option<Cursor>,
+}
+
+/// What was said to the provider about a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CommandExchanges {
+    /// The exchanges, by generation and attempt.
+    pub exchanges: Vec<Exchange<'static>>,
+    /// Whether all of the time was searched: a search ends after 10 s, or 8 MiB of exchanges.
+    pub complete: bool,
+    /// Whether a call can have been made: false where the ledger tells of none.
+    pub called: bool,
+    /// True where the contents of the command were erased; then nothing is shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub erased: bool,
+}
+
+/// The command is cancelled; or it is not known yet, and will be cancelled if it comes (202).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CancelledCommand {
+    /// The command.
+    pub id: CommandId,
+    /// What came of it.
+    pub outcome: CancelOutcome,
+}
+
+/// What came of a wish to cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelOutcome {
+    /// The command has failed, for good, and was never carried out.
+    Cancelled,
+    /// The command is not known yet. It will be cancelled when it is taken up, if it ever is.
+    Noted,
+}
+
+/// What came of the erasure of commands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErasureReport {
+    /// True where nothing was changed, and it is only told what would be done.
+    pub dry_run: bool,
+    /// The commands.
+    pub commands: Vec<ErasureResult>,
 }
 
 impl CommandStory {

@@ -2,39 +2,31 @@
 
 use axum::Json;
 use axum::extract::State;
+use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::Deserialize;
 
 use super::Desk;
 use super::access::ReadAccess;
-use super::answers::CommandStory;
+use super::answers::{CommandExchanges, CommandPage, CommandStory};
 use super::commands::Failed;
 use super::extract::{ApiQuery, CommandPath};
 use super::problem::{Kind, Problem};
 use super::query::{CommandListQuery, PageQuery};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
-use crate::ledger::command_filter::CommandFilter;
-use crate::ledger::exchanges::Found;
-use crate::ledger::index::{Cursor, Page, Row};
-use crate::transport::exchange_log::Exchange;
+use crate::ledger::command_filter::{CommandFilter, TIME_PATTERN, read_past_time};
+use crate::ledger::exchanges::{Found, Window};
+use crate::ledger::index::Page;
 
-/// A page of commands, newest first.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct CommandPage {
-    /// The commands.
-    commands: Vec<Row>,
-    /// The `cursor` of the next page; null on the last one.
-    next: Option<Cursor>,
-}
-
-/// What was said to the provider about a command.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct CommandExchanges {
-    /// The exchanges, by generation and attempt.
-    exchanges: Vec<Exchange<'static>>,
-    /// Whether all of the time was searched: a search ends after 10 s, or 8 MiB of exchanges.
-    complete: bool,
+/// Where calls are looked for.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct ExchangesQuery {
+    /// Look from this time on (RFC 3339), or from so long ago (`36h`), whatever the ledger says of the command's calls.
+    #[serde(deserialize_with = "read_past_time")]
+    #[schemars(extend("pattern" = TIME_PATTERN), with = "String")]
+    since: Option<Timestamp>,
 }
 
 /// `GET /v1/commands/{id}`
@@ -71,10 +63,24 @@ pub(super) async fn exchanges(
     State(desk): State<Desk>,
     access: ReadAccess,
     CommandPath(id): CommandPath,
+    ApiQuery(ExchangesQuery { since }): ApiQuery<ExchangesQuery>,
 ) -> Result<Json<CommandExchanges>, Problem> {
-    let case = find(&desk, &access, &id).await?;
-    let Found { exchanges, complete } = desk.commands.find_calls(&access, &id, &case).await?;
-    Ok(Json(CommandExchanges { exchanges, complete }))
+    let case = match find(&desk, &access, &id).await {
+        Ok(case) => Some(case),
+        // The stream may still hold calls of what the ledger does not know any more.
+        Err(problem) if problem.kind == Kind::UnknownCommand && since.is_some() => None,
+        Err(problem) => return Err(problem),
+    };
+    let now = Timestamp::now();
+    let windows = match (since, &case) {
+        (Some(from), _) => vec![Window { from, to: now }],
+        (None, Some(case)) => Window::of_calls(case, now),
+        (None, None) => Vec::new(),
+    };
+    let (called, erased) = (!windows.is_empty(), case.as_ref().is_some_and(Case::is_erased));
+    let found = desk.commands.find_calls(&access, &id, case.as_ref(), windows).await?;
+    let Found { exchanges, complete } = found.ok_or_else(|| unknown(&id))?;
+    Ok(Json(CommandExchanges { exchanges, complete, called, erased }))
 }
 
 /// `GET /v1/commands`

@@ -4,54 +4,33 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::Desk;
 use super::access::OperateAccess;
+use super::answers::{CancelOutcome, CancelledCommand};
 use super::ask::unknown;
 use super::extract::{ApiQuery, PublishedPath};
 use super::openapi::Schemas;
 use super::operation::{DescribeAnswer, Operation};
 use super::problem::{Kind, Problem};
-use super::query::ReasonQuery;
+use super::query::PersonQuery;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::record::Person;
 use crate::domain::ledger::ruling::TooLate;
 use crate::domain::name::excerpt;
 use crate::pipeline::cancel::Cancellation;
 
-/// The command is cancelled; or it is not known yet, and will be cancelled if it comes (202).
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Cancelled {
-    /// The command.
-    id: CommandId,
-    /// What came of it.
-    outcome: Outcome,
-}
-
-/// What came of a wish to cancel.
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "CancelOutcome")]
-enum Outcome {
-    /// The command has failed, for good, and was never carried out.
-    Cancelled,
-    /// The command is not known yet. It will be cancelled when it is taken up, if it ever is.
-    Noted,
-}
-
-impl IntoResponse for Cancelled {
+impl IntoResponse for CancelledCommand {
     fn into_response(self) -> Response {
         let status = match self.outcome {
-            Outcome::Cancelled => StatusCode::OK,
-            Outcome::Noted => StatusCode::ACCEPTED,
+            CancelOutcome::Cancelled => StatusCode::OK,
+            CancelOutcome::Noted => StatusCode::ACCEPTED,
         };
         (status, Json(self)).into_response()
     }
 }
 
-impl DescribeAnswer for Cancelled {
+impl DescribeAnswer for CancelledCommand {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
         operation.answer::<Self>("200", schemas);
         operation.answer::<Self>("202", schemas);
@@ -63,15 +42,15 @@ pub(super) async fn cancel(
     State(desk): State<Desk>,
     access: OperateAccess,
     PublishedPath(id): PublishedPath,
-    ApiQuery(ReasonQuery { reason }): ApiQuery<ReasonQuery>,
-) -> Result<Cancelled, Problem> {
+    ApiQuery(PersonQuery { by, reason }): ApiQuery<PersonQuery>,
+) -> Result<CancelledCommand, Problem> {
     desk.require_ready()?;
-    let person = Person { by: access.recorded_name(), reason };
+    let person = Person { by: access.recorded_name(by.as_deref()), reason };
     let cancelling = desk.commands.cancel(&access, id.clone(), person);
     let cancelled = desk.promptly(cancelling, "the command may be cancelled all the same").await?;
     match cancelled.ok_or_else(|| unknown(&id))? {
-        Cancellation::Cancelled => Ok(Cancelled { id, outcome: Outcome::Cancelled }),
-        Cancellation::Noted => Ok(Cancelled { id, outcome: Outcome::Noted }),
+        Cancellation::Cancelled => Ok(CancelledCommand { id, outcome: CancelOutcome::Cancelled }),
+        Cancellation::Noted => Ok(CancelledCommand { id, outcome: CancelOutcome::Noted }),
         Cancellation::TooLate { reason } => Err(too_late(&id, reason)),
     }
 }

@@ -49,6 +49,8 @@ pub(super) const NEIGHBOUR: &str = "neighbour-0123456789";
 /// An operator who publishes for the AMQP user `warehouse`, to whom ids are bound.
 pub(super) const WAREHOUSE: &str = "warehouse-0123456789";
 pub(super) const STRANGER: &str = "stranger-01234567890";
+/// The same with the role `erase`.
+pub(super) const STRANGE_ERASER: &str = "strange-eraser-01234567890";
 
 /// The AMQP user for whom a token publishes.
 fn publisher_of(token: &str) -> Option<String> {
@@ -63,7 +65,7 @@ pub(super) fn scope_of(token: &str) -> CommandScope {
 
 pub(super) fn tokens() -> Tokens {
     let token = |name: &str, role, token: &str| {
-        let scope = [NEIGHBOUR, STRANGER].contains(&token).then(|| scope_of(token));
+        let scope = [NEIGHBOUR, STRANGER, STRANGE_ERASER].contains(&token).then(|| scope_of(token));
         ApiToken {
             name: name.parse().unwrap(),
             role,
@@ -79,6 +81,7 @@ pub(super) fn tokens() -> Tokens {
         token("privacy", Role::Erase, ERASER),
         token("neighbour", Role::Operate, NEIGHBOUR),
         token("stranger", Role::Operate, STRANGER),
+        token("strange_eraser", Role::Erase, STRANGE_ERASER),
         token("warehouse", Role::Operate, WAREHOUSE),
     ];
     Tokens::new(&configured, &HostToken::without_file(HOST))

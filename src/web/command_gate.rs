@@ -20,14 +20,28 @@ use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::Person;
 use crate::domain::ledger::refusal_note::RefusalNote;
 use crate::ledger::command_filter::CommandFilter;
-use crate::ledger::exchanges::Found;
-use crate::ledger::index::{Cursor, Group, Page};
+use crate::ledger::exchanges::{Found, Window};
+use crate::ledger::index::{Cursor, Group, MAX_PAGE, Page};
 use crate::operator::dead::Dead;
 use crate::operator::erase::ErasureResult;
 use crate::pipeline::cancel::Cancellation;
 use crate::pipeline::publisher_rules::PublisherRules;
 use crate::provider::registry::Registry;
 use crate::transport::exchange_log::Exchange;
+
+/// The most messages that were refused under an id of which an answer tells.
+const MAX_REFUSED: u32 = 20;
+
+/// The commands that are to be erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ErasureTarget {
+    /// This one, or this refused message, alone.
+    One(CommandId),
+    /// These, and what was refused under their ids.
+    Ids(Vec<CommandId>),
+    /// All with this reference of their publisher's.
+    Reference(String),
+}
 
 /// Commands, as far as a token is good for them.
 #[derive(Clone)]
@@ -58,7 +72,7 @@ impl CommandGate {
     /// Finds the messages that were refused under an id.
     pub(super) async fn find_refusals(&self, access: &ReadAccess, id: &CommandId) -> Result<Vec<RefusalNote>, Failed> {
         let mut notes = Vec::new();
-        for refused in self.commands.refused_under(id).await? {
+        for refused in self.commands.refused_under(id, MAX_REFUSED).await? {
             let case = self.find_within(access.scope(), &refused).await?;
             notes.extend(case.and_then(|case| RefusalNote::of(refused, &case)));
         }
@@ -73,7 +87,7 @@ impl CommandGate {
     ) -> Result<Vec<DeadLetterView>, Failed> {
         let mut ids = vec![id.clone()];
         if !id.is_refused() {
-            ids.extend(self.commands.refused_under(id).await?);
+            ids.extend(self.commands.refused_under(id, MAX_REFUSED).await?);
         }
         let mut found = Vec::new();
         for id in &ids {
@@ -112,21 +126,28 @@ impl CommandGate {
             if case.opening.is_none() {
                 return Ok(None);
             }
-            gate.commands.look_up(&id, &case, &access.recorded_name()).await.map(Some)
+            gate.commands.look_up(&id, &case, &access.recorded_name(None)).await.map(Some)
         })
     }
 
-    /// Finds what was said to the provider about a command.
+    /// Finds what was said to the provider about a command within these times; nothing of one that was erased. `case` is what the
+    /// ledger knows of it. `None` where that is nothing to a token that is not good for all commands: it could be anybody's.
     pub(super) async fn find_calls(
         &self,
         access: &ReadAccess,
         id: &CommandId,
-        case: &Case,
-    ) -> Result<Found<Exchange<'static>>, Failed> {
-        if !is_within(access.scope(), case) {
-            return Ok(Found { exchanges: Vec::new(), complete: true });
+        case: Option<&Case>,
+        windows: Vec<Window>,
+    ) -> Result<Option<Found<Exchange<'static>>>, Failed> {
+        let scope = access.scope();
+        if !case.map_or(scope.is_unlimited(), |case| is_within(scope, case)) {
+            return Ok(None);
         }
-        self.commands.exchanges(id, case).await
+        // The stream has them until they age out, and nobody is shown them.
+        if windows.is_empty() || case.is_some_and(Case::is_erased) {
+            return Ok(Some(Found { exchanges: Vec::new(), complete: true }));
+        }
+        self.commands.exchanges(id, windows).await.map(Some)
     }
 
     /// Lists a page of commands.
@@ -210,20 +231,77 @@ impl CommandGate {
         })
     }
 
-    /// Erases the contents of a command that has ended; `None` where nothing is known of it to the token.
+    /// Erases the contents of commands that have ended. Those of which nothing is known to the token stay, and are unknown.
     pub(super) fn erase(
         &self,
         access: &EraseAccess,
-        id: CommandId,
+        target: ErasureTarget,
         person: Person,
-    ) -> BoxFuture<'static, Result<Option<ErasureResult>, Failed>> {
+        dry_run: bool,
+    ) -> BoxFuture<'static, Result<Vec<ErasureResult>, Failed>> {
         let (gate, scope) = (self.clone(), access.scope().clone());
         Box::pin(async move {
-            if gate.find_within(&scope, &id).await?.is_none() {
-                return Ok(None);
+            let mut results = Vec::new();
+            for id in gate.find_targets(&scope, target).await? {
+                results.push(match gate.find_within(&scope, &id).await? {
+                    Some(_) => Ok(id),
+                    None => Err(ErasureResult::unknown(id)),
+                });
             }
-            gate.commands.erase(&id, &person).await.map(Some)
+            let known: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok().cloned()).collect();
+            let mut erased = gate.commands.erase(known, &person, dry_run).await?.into_iter();
+            // The answers stand in the order of the questions.
+            Ok(results.into_iter().filter_map(|result| result.map_or_else(Some, |_| erased.next())).collect())
         })
+    }
+
+    /// The ids of the commands and refused messages that are meant.
+    async fn find_targets(&self, scope: &CommandScope, target: ErasureTarget) -> Result<Vec<CommandId>, Failed> {
+        match target {
+            ErasureTarget::One(id) => Ok(vec![id]),
+            ErasureTarget::Ids(ids) => {
+                let mut targets = Vec::new();
+                for id in ids {
+                    let refused = self.find_refused_targets(scope, &id).await?;
+                    // Where there is nothing but those, they are meant.
+                    if refused.is_empty() || self.find_within(scope, &id).await?.is_some() {
+                        targets.push(id);
+                    }
+                    targets.extend(refused);
+                }
+                Ok(targets)
+            }
+            ErasureTarget::Reference(reference) => {
+                let filter =
+                    CommandFilter { reference: Some(reference), scope: scope.clone(), ..CommandFilter::default() };
+                let (mut targets, mut after) = (Vec::new(), None);
+                loop {
+                    let page = self.commands.list(filter.clone(), after, MAX_PAGE).await?;
+                    targets.extend(page.rows.into_iter().map(|row| row.id));
+                    after = page.next;
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                // The oldest first.
+                targets.reverse();
+                Ok(targets)
+            }
+        }
+    }
+
+    /// The ids of the messages that were refused under a command's id. That there are others must not be told.
+    async fn find_refused_targets(&self, scope: &CommandScope, id: &CommandId) -> Result<Vec<CommandId>, Failed> {
+        let mut targets = Vec::new();
+        if id.is_refused() {
+            return Ok(targets);
+        }
+        for refused in self.commands.refused_under(id, u32::MAX).await? {
+            if self.find_within(scope, &refused).await?.is_some() {
+                targets.push(refused);
+            }
+        }
+        Ok(targets)
     }
 
     async fn find_within(&self, scope: &CommandScope, id: &CommandId) -> Result<Option<Arc<Case>>, Failed> {

@@ -13,7 +13,7 @@ use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::Person;
 use crate::domain::name::Name;
 use crate::ledger::command_filter::CommandFilter;
-use crate::ledger::exchanges::Found;
+use crate::ledger::exchanges::{Found, Window};
 use crate::ledger::index::{Cursor, Group, Page};
 use crate::operator::dead::Dead;
 use crate::operator::erase::ErasureResult;
@@ -48,14 +48,19 @@ pub trait Commands: Send + Sync {
     /// The queue in which the dead letters of a provider lie.
     fn dead_queue<'a>(&'a self, provider: Option<&'a Name>) -> BoxFuture<'a, Result<String, Failed>>;
 
-    /// Erases the contents of a command that has ended, and says what came of it.
-    fn erase<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<ErasureResult, Failed>>;
+    /// Erases the contents of commands that have ended, and says what came of each. A dry run changes nothing.
+    fn erase<'a>(
+        &'a self,
+        ids: Vec<CommandId>,
+        person: &'a Person,
+        dry_run: bool,
+    ) -> BoxFuture<'a, Result<Vec<ErasureResult>, Failed>>;
 
     /// What is known of a command, of all that was in the ledger when this is called.
     fn case<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Option<Arc<Case>>, Failed>>;
 
-    /// The messages that were refused under an id: some of them where there are many.
-    fn refused_under<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Vec<CommandId>, Failed>>;
+    /// The messages that were refused under an id: at most so many.
+    fn refused_under<'a>(&'a self, id: &'a CommandId, most: u32) -> BoxFuture<'a, Result<Vec<CommandId>, Failed>>;
 
     /// A page of the commands that are meant.
     fn list(&self, filter: CommandFilter, after: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>>;
@@ -63,11 +68,11 @@ pub trait Commands: Send + Sync {
     /// The dead letters that are meant, by how they failed.
     fn groups(&self, filter: CommandFilter) -> BoxFuture<'_, Result<Vec<Group>, Failed>>;
 
-    /// What was said to the provider about a command, and what it answered.
+    /// What was said to the provider about a command within these times, and what it answered.
     fn exchanges<'a>(
         &'a self,
         id: &'a CommandId,
-        case: &'a Case,
+        windows: Vec<Window>,
     ) -> BoxFuture<'a, Result<Found<Exchange<'static>>, Failed>>;
 }
 

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use super::Desk;
 use super::access::ReadAccess;
-use super::ask::{CommandPage, list_page, require_known, unknown};
+use super::answers::CommandPage;
+use super::ask::{list_page, require_known, unknown};
 use super::extract::{ApiQuery, CommandPath};
 use super::problem::Problem;
 use super::query::PageQuery;

@@ -1,19 +1,28 @@
-//! Erasing the contents of a command that has ended: `POST /v1/commands/{id}/erase`.
+//! Erasing the contents of commands that have ended: `POST /v1/commands/{id}/erase`, and `POST /v1/erasures` for many.
+
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::Desk;
 use super::access::EraseAccess;
+use super::answers::ErasureReport;
 use super::ask::unknown;
+use super::command_gate::ErasureTarget;
 use super::extract::{ApiQuery, CommandPath};
+use super::operation::Endpoint;
 use super::problem::{Kind, Problem};
 use super::query::ErasureQuery;
+use super::routes::NOT_READY;
+use super::{Desk, PATIENCE};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::record::Person;
-use crate::operator::erase::ErasureOutcome;
+use crate::operator::erase::{ErasureOutcome, ErasureResult};
+
+/// How long an erasure of many commands may take.
+const ERASURES_PATIENCE: Duration = Duration::from_mins(1);
 
 /// The contents of the command are erased.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -24,22 +33,89 @@ pub(super) struct ErasedCommand {
     already_erased: bool,
 }
 
+/// The commands that are to be erased, and whether they really are.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct ErasedCommandsQuery {
+    /// Every command with this reference of its publisher's.
+    reference: Option<String>,
+    /// These commands, and what was refused under their ids.
+    ids: Vec<CommandId>,
+    /// Change nothing, only tell what would be done.
+    dry_run: bool,
+}
+
+/// The endpoint that erases one command.
+pub(super) fn endpoint() -> Endpoint {
+    let description = "Its reference, metadata, result, texts and the provider's ids leave the index, for good. Id, \
+                       digests, state and times stay, so that nothing is called again. A dead letter is resolved or \
+                       discarded first.";
+    Endpoint::new(erase, "eraseCommand", "Erase the contents of a command that has ended", description)
+        .with_problems(&NOT_READY)
+        .with_problems(&[Kind::NotErasable, Kind::Busy])
+}
+
+/// The endpoint that erases many commands.
+pub(super) fn endpoint_of_many() -> Endpoint {
+    let summary = "Erase the contents of commands by their reference, or by their ids";
+    let description = "As for one command, with what was refused under the ids. Those that can't be erased yet are \
+                       named, and why.";
+    Endpoint::new(erase_all, "eraseCommands", summary, description)
+        .with_problems(&NOT_READY)
+        .with_problems(&[Kind::Busy])
+}
+
 /// Erases the contents of a command that has ended.
-pub(super) async fn erase(
+async fn erase(
     State(desk): State<Desk>,
     access: EraseAccess,
     CommandPath(id): CommandPath,
-    ApiQuery(ErasureQuery { reason }): ApiQuery<ErasureQuery>,
+    ApiQuery(wish): ApiQuery<ErasureQuery>,
 ) -> Result<Json<ErasedCommand>, Problem> {
-    desk.require_ready()?;
-    let person = Person { by: access.recorded_name(), reason: Some(reason) };
-    let erasing = desk.commands.erase(&access, id.clone(), person);
-    let erased = desk.promptly(erasing, "the command may be erased all the same; ask again").await?;
-    let result = erased.ok_or_else(|| unknown(&id))?;
+    let person = person(&access, wish);
+    let results = apply(&desk, &access, ErasureTarget::One(id.clone()), person, false).await?;
+    let result = results.into_iter().next().ok_or_else(|| unknown(&id))?;
     match result.outcome {
         ErasureOutcome::Erased => Ok(Json(ErasedCommand { id, already_erased: false })),
         ErasureOutcome::AlreadyErased => Ok(Json(ErasedCommand { id, already_erased: true })),
         ErasureOutcome::Kept if result.state.is_none() => Err(unknown(&id)),
         ErasureOutcome::Kept => Err(Problem::new(Kind::NotErasable, result.reason.unwrap_or_default())),
     }
+}
+
+/// Erases the contents of commands that have ended, by their reference or their ids.
+async fn erase_all(
+    State(desk): State<Desk>,
+    access: EraseAccess,
+    ApiQuery((wish, which)): ApiQuery<(ErasureQuery, ErasedCommandsQuery)>,
+) -> Result<Json<ErasureReport>, Problem> {
+    let ErasedCommandsQuery { reference, ids, dry_run } = which;
+    let target = match (reference, ids.is_empty()) {
+        (Some(reference), true) => ErasureTarget::Reference(reference),
+        (None, false) => ErasureTarget::Ids(ids),
+        _ => {
+            let detail = "say which commands in one of the parameters `reference` and `ids`";
+            return Err(Problem::new(Kind::InvalidRequest, detail));
+        }
+    };
+    let commands = apply(&desk, &access, target, person(&access, wish), dry_run).await?;
+    Ok(Json(ErasureReport { dry_run, commands }))
+}
+
+/// The person who wants it, and the reason.
+fn person(access: &EraseAccess, ErasureQuery { by, reason }: ErasureQuery) -> Person {
+    Person { by: access.recorded_name(by.as_deref()), reason: Some(reason) }
+}
+
+async fn apply(
+    desk: &Desk,
+    access: &EraseAccess,
+    target: ErasureTarget,
+    person: Person,
+    dry_run: bool,
+) -> Result<Vec<ErasureResult>, Problem> {
+    desk.require_ready()?;
+    let patience = if matches!(target, ErasureTarget::One(_)) { PATIENCE } else { ERASURES_PATIENCE };
+    let erasing = desk.commands.erase(access, target, person, dry_run);
+    desk.within(patience, erasing, "the commands may be erased all the same; ask again").await
 }

@@ -30,7 +30,7 @@ use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, Outcome, Success};
 use crate::domain::progress::Attempted;
 use crate::ledger::command_filter::CommandFilter;
-use crate::ledger::exchanges::Found;
+use crate::ledger::exchanges::{Found, Window};
 use crate::ledger::index::{Cursor, Group, Page, Row};
 use crate::operator::dead::Dead;
 use crate::operator::erase::{ErasureOutcome, ErasureResult, advice};
@@ -180,6 +180,22 @@ impl Fake {
         self.cases.lock().unwrap().get(id).cloned().flatten()
     }
 
+    fn erase_one(&self, id: CommandId, person: &Person, dry_run: bool) -> ErasureResult {
+        let Some(known) = self.find(&id) else { return ErasureResult::unknown(id) };
+        let reason = known.refuse_erasure().filter(|_| !known.is_erased()).map(|why| advice(&id, why));
+        let outcome = match (known.is_erased(), &reason) {
+            (true, _) => ErasureOutcome::AlreadyErased,
+            (false, Some(_)) => ErasureOutcome::Kept,
+            (false, None) => {
+                if !dry_run {
+                    self.rule(&id, Fact::Erased(ContentErasure { person: person.clone() }));
+                }
+                ErasureOutcome::Erased
+            }
+        };
+        ErasureResult { id, state: Some(known.state()), outcome, reason }
+    }
+
     async fn confirm(&self) {
         assert!(!self.panics.load(Ordering::SeqCst), "told to panic");
         if self.hangs.load(Ordering::SeqCst) {
@@ -272,22 +288,15 @@ impl Commands for Fake {
         async move { Ok(format!("ferry.dead.{}", provider.map_or("other", Name::as_str))) }.boxed()
     }
 
-    fn erase<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<ErasureResult, Failed>> {
+    fn erase<'a>(
+        &'a self,
+        ids: Vec<CommandId>,
+        person: &'a Person,
+        dry_run: bool,
+    ) -> BoxFuture<'a, Result<Vec<ErasureResult>, Failed>> {
         async move {
             self.confirm().await;
-            let known = self.find(id);
-            let state = known.as_ref().map(Case::state);
-            let refused = known.as_ref().and_then(Case::refuse_erasure).map(|why| advice(id, why));
-            let is_erased = known.as_ref().is_some_and(Case::is_erased);
-            let outcome = match (is_erased, &refused) {
-                (true, _) => ErasureOutcome::AlreadyErased,
-                (false, Some(_)) => ErasureOutcome::Kept,
-                (false, None) => {
-                    self.rule(id, Fact::Erased(ContentErasure { person: person.clone() }));
-                    ErasureOutcome::Erased
-                }
-            };
-            Ok(ErasureResult { id: id.clone(), state, outcome, reason: refused })
+            Ok(ids.into_iter().map(|id| self.erase_one(id, person, dry_run)).collect())
         }
         .boxed()
     }
@@ -304,7 +313,7 @@ impl Commands for Fake {
         .boxed()
     }
 
-    fn refused_under<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Vec<CommandId>, Failed>> {
+    fn refused_under<'a>(&'a self, id: &'a CommandId, _: u32) -> BoxFuture<'a, Result<Vec<CommandId>, Failed>> {
         let (first, behind) = id.refused_range();
         let is_under = |other: &CommandId| (first.as_str()..behind.as_str()).contains(&other.as_str());
         let found = self.cases.lock().unwrap().keys().filter(|other| is_under(other)).cloned().collect();
@@ -332,7 +341,7 @@ impl Commands for Fake {
     fn exchanges<'a>(
         &'a self,
         _: &'a CommandId,
-        _: &'a Case,
+        _: Vec<Window>,
     ) -> BoxFuture<'a, Result<Found<Exchange<'static>>, Failed>> {
         async { Ok(Found { exchanges: Vec::new(), complete: true }) }.boxed()
     }

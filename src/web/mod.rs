@@ -201,6 +201,9 @@ mod client;
 mod dead_letters_tests;
 
 #[cfg(test)]
+mod erase_tests;
+
+#[cfg(test)]
 mod fake;
 
 #[cfg(test)]

@@ -9,15 +9,17 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use url::form_urlencoded;
 
+use super::ask::ExchangesQuery;
 use super::dead_letters::DeadLetterQuery;
+use super::erase::ErasedCommandsQuery;
 use super::parameters::fields;
 use super::problem::{Kind, Problem};
 use super::query_string::TakeFields;
 use crate::ledger::command_filter::{CommandFilter, WantedKind};
 use crate::ledger::index::{Cursor, MAX_PAGE};
 
-/// The longest reason, in bytes: it stands in the record, in the event and in every list.
-pub(super) const MAX_REASON: usize = 512;
+/// The longest reason, or name of a person, in bytes: it stands in the record, in the event and in every list.
+pub(super) const MAX_TEXT: usize = 512;
 
 /// How many commands a page has where it is not said.
 pub const DEFAULT_LIMIT: usize = 100;
@@ -56,33 +58,39 @@ pub struct CommandListQuery {
     pub cancel_requested: bool,
 }
 
-/// The reason for what is asked for.
+/// The person for whom something is asked for, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct ReasonQuery {
+pub struct PersonQuery {
+    /// The person for whom it is done, at most 512 bytes; recorded as `ann via api:<name of the token>`.
+    #[serde(deserialize_with = "read_short_text", skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// Why, at most 512 bytes.
-    #[serde(deserialize_with = "read_reason", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "read_short_text", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// The reason for an erasure.
+/// The person for whom contents are erased, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErasureQuery {
+    /// The person for whom it is done, at most 512 bytes; recorded as `ann via api:<name of the token>`.
+    #[serde(default, deserialize_with = "read_short_text", skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// Why, at most 512 bytes. It is kept, so it names a request and no person.
     #[serde(deserialize_with = "read_required_reason")]
     pub reason: String,
 }
 
-fn read_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let reason = String::deserialize(deserializer)?;
-    if reason.len() > MAX_REASON {
-        return Err(serde::de::Error::custom(format_args!("it is longer than {MAX_REASON} bytes")));
+fn read_short_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.len() > MAX_TEXT {
+        return Err(serde::de::Error::custom(format_args!("it is longer than {MAX_TEXT} bytes")));
     }
-    Ok(Some(reason).filter(|reason| !reason.is_empty()))
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 fn read_required_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    read_reason(deserializer)?.ok_or_else(|| serde::de::Error::custom("it is empty; say why"))
+    read_short_text(deserializer)?.ok_or_else(|| serde::de::Error::custom("it is empty; say why"))
 }
 
 /// Fields of types that a query is made of.
@@ -108,7 +116,9 @@ macro_rules! query_fields {
     )*};
 }
 
-query_fields! { PageQuery CommandListQuery DeadLetterQuery ReasonQuery ErasureQuery }
+query_fields! {
+    PageQuery CommandListQuery DeadLetterQuery ExchangesQuery PersonQuery ErasureQuery ErasedCommandsQuery
+}
 
 impl QueryFields for () {
     fn take(_: &mut Query) -> Result<Self, Problem> {

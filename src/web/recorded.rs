@@ -47,8 +47,6 @@ use crate::transport::exchange_log::Exchange;
 const FRESHNESS: Duration = Duration::from_secs(2);
 /// How many searches for exchanges run at the same time; each has a connection to the broker.
 const MAX_SEARCHES: usize = 4;
-/// The most messages that were refused under an id of which an answer tells.
-const MAX_REFUSED: u32 = 20;
 
 /// Commands as the pipeline and its ledger know them.
 pub struct Recorded {
@@ -112,24 +110,30 @@ impl Recorded {
         })
     }
 
-    /// Erases the contents of a command, in the index of this instance too before it returns.
-    async fn erase_contents(&self, id: &CommandId, person: Person) -> Result<ErasureResult, Failed> {
+    /// Erases the contents of commands, in the index of this instance too before it returns.
+    async fn erase_contents(
+        &self,
+        ids: &[CommandId],
+        person: Person,
+        dry_run: bool,
+    ) -> Result<Vec<ErasureResult>, Failed> {
         let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
-        let mut ledger = self.ledger();
+        let ledger = self.ledger();
         let known = self
-            .ask(|index| {
-                // Nobody reads the erasure into them. First, so that where it is refused nothing has happened yet.
-                index.delete_unused_neighbours()?;
+            .ask(move |index| {
+                if !dry_run {
+                    // Nobody reads the erasure into them. First, so that where it is refused nothing has happened yet.
+                    index.delete_unused_neighbours()?;
+                }
                 index.dead_providers()
             })
             .await?;
         let operator = self.operator();
         let queues = all_dead_queues(&operator, &self.provider_names(), known).await?;
         let (operator, queues) = (&operator, queues.as_slice());
-        let mut eraser = CommandEraser { operator, ledger: &mut ledger, queues, person, dry_run: false };
-        let results = eraser.erase(std::slice::from_ref(id), |_| {}).await?;
+        let results = CommandEraser { operator, ledger, queues, person, dry_run }.erase(ids).await?;
         ledger.flush().await;
-        results.into_iter().next().ok_or_else(|| Failed::Index("no result".to_owned()))
+        Ok(results)
     }
 
     /// Puts a command down, and says what is known of it; `None` where it is to be published.
@@ -263,8 +267,13 @@ impl Commands for Recorded {
         .boxed()
     }
 
-    fn erase<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<ErasureResult, Failed>> {
-        self.erase_contents(id, person.clone()).boxed()
+    fn erase<'a>(
+        &'a self,
+        ids: Vec<CommandId>,
+        person: &'a Person,
+        dry_run: bool,
+    ) -> BoxFuture<'a, Result<Vec<ErasureResult>, Failed>> {
+        async move { self.erase_contents(&ids, person.clone(), dry_run).await }.boxed()
     }
 
     fn case<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Option<Arc<Case>>, Failed>> {
@@ -281,9 +290,9 @@ impl Commands for Recorded {
         .boxed()
     }
 
-    fn refused_under<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Vec<CommandId>, Failed>> {
+    fn refused_under<'a>(&'a self, id: &'a CommandId, most: u32) -> BoxFuture<'a, Result<Vec<CommandId>, Failed>> {
         let id = id.clone();
-        self.ask(move |index| index.refused_under(&id, MAX_REFUSED)).boxed()
+        self.ask(move |index| index.refused_under(&id, most)).boxed()
     }
 
     fn list(&self, filter: CommandFilter, after: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>> {
@@ -297,15 +306,10 @@ impl Commands for Recorded {
     fn exchanges<'a>(
         &'a self,
         id: &'a CommandId,
-        case: &'a Case,
+        windows: Vec<Window>,
     ) -> BoxFuture<'a, Result<Found<Exchange<'static>>, Failed>> {
         async move {
-            if case.is_erased() {
-                // The stream has them until they age out, and nobody is shown them.
-                return Ok(Found { exchanges: Vec::new(), complete: true });
-            }
             let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
-            let windows = Window::of_calls(case, Timestamp::now());
             let (command, spans) = (id.clone(), spans(&windows));
             let noted = self.ask(move |index| index.noted_calls(&command, &spans)).await?;
             Ok(find(&self.amqp, &self.pipeline.names.exchanges(), id, &windows, noted.as_ref()).await?)

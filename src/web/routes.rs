@@ -20,7 +20,7 @@ use super::problem::{Kind, Problem};
 use super::{Desk, ask, cancel, dead_letters, erase, live, lookup, submit};
 
 /// The problems of what needs the broker, or all of the ledger.
-const NOT_READY: [Kind; 4] = [Kind::CatchingUp, Kind::BrokerAway, Kind::NotConfirmed, Kind::Stopping];
+pub(super) const NOT_READY: [Kind; 4] = [Kind::CatchingUp, Kind::BrokerAway, Kind::NotConfirmed, Kind::Stopping];
 
 /// A method and a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub enum Route {
     Cancel,
     /// Erase the contents of a command.
     Erase,
+    /// Erase the contents of many commands.
+    Erasures,
     /// Show what was said to the provider.
     Exchanges,
     /// Ask the provider about a command.
@@ -55,7 +57,7 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Livez,
         Self::Readyz,
         Self::Submit,
@@ -63,6 +65,7 @@ impl Route {
         Self::Command,
         Self::Cancel,
         Self::Erase,
+        Self::Erasures,
         Self::Exchanges,
         Self::Lookup,
         Self::DeadLetters,
@@ -75,7 +78,7 @@ impl Route {
     #[must_use]
     pub fn method(self) -> Method {
         match self {
-            Self::Submit | Self::Erase | Self::Lookup => Method::POST,
+            Self::Submit | Self::Erase | Self::Erasures | Self::Lookup => Method::POST,
             Self::Cancel => Method::DELETE,
             _ => Method::GET,
         }
@@ -90,6 +93,7 @@ impl Route {
             Self::Submit | Self::Commands => "/v1/commands",
             Self::Command | Self::Cancel => "/v1/commands/{id}",
             Self::Erase => "/v1/commands/{id}/erase",
+            Self::Erasures => "/v1/erasures",
             Self::Exchanges => "/v1/commands/{id}/exchanges",
             Self::Lookup => "/v1/commands/{id}/lookup",
             Self::DeadLetter => "/v1/dead-letters/{id}",
@@ -107,7 +111,7 @@ impl Route {
 
     /// Its handler, with words for people, and with what can be wrong beyond what the handler's types tell.
     pub(super) fn endpoint(self) -> Endpoint {
-        use Kind::{Busy, CatchingUp, Forbidden, NewerVersion, NotErasable, NothingToAsk, OtherContent, TooLate};
+        use Kind::{Busy, CatchingUp, Forbidden, NewerVersion, NothingToAsk, OtherContent, TooLate};
         match self {
             Self::Livez => {
                 Endpoint::new(live::livez, "livez", "Is the process alive?", "Says nothing about the broker.")
@@ -149,16 +153,8 @@ impl Route {
             )
             .with_problems(&NOT_READY)
             .with_problems(&[TooLate]),
-            Self::Erase => Endpoint::new(
-                erase::erase,
-                "eraseCommand",
-                "Erase the contents of a command that has ended",
-                "Its reference, metadata, result, texts and the provider's ids leave the index, for good. Id, \
-                 digests, state and times stay, so that nothing is called again. A dead letter is resolved or \
-                 discarded first.",
-            )
-            .with_problems(&NOT_READY)
-            .with_problems(&[NotErasable, Busy]),
+            Self::Erase => erase::endpoint(),
+            Self::Erasures => erase::endpoint_of_many(),
             Self::Exchanges => Endpoint::new(
                 ask::exchanges,
                 "listExchanges",

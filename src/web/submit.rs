@@ -194,7 +194,7 @@ fn check(registry: &Registry, access: &OperateAccess, body: Bytes, trace: Trace)
         return Err(refuse(&failure, faults.unwrap_or_default()));
     }
     let provider = provider.name.clone();
-    Ok(Submission { command, provider, body, trace, by: access.recorded_name() })
+    Ok(Submission { command, provider, body, trace, by: access.recorded_name(None) })
 }
 
 fn refuse(failure: &Failure, mut faults: Vec<String>) -> Problem {

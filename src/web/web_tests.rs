@@ -56,37 +56,6 @@ async fn who_has_which_token_may_use_which_route() {
 }
 
 #[tokio::test]
-async fn the_role_erase_has_the_contents_of_ended_commands_erased_and_says_why() {
-    let api = Api::new();
-    let authorization = bearer(ERASER);
-    let headers = [("authorization", authorization.as_str())];
-    let erase = async |path: &str| api.send(request(Method::POST, path, &headers, "")).await;
-    let path = "/v1/commands/order-1/erase?reason=request+4711";
-    assert_eq!(erase(path).await.problem(), (404, "unknown-command"));
-    assert_eq!(api.post(COMMAND, &[]).await.status, StatusCode::ACCEPTED);
-    assert_eq!(erase("/v1/commands/order-1/erase").await.problem(), (400, "invalid-request"));
-    let kept = erase(path).await;
-    assert_eq!(kept.problem(), (409, "not-erasable"));
-    assert!(kept.body["detail"].as_str().unwrap().contains("it has not ended"), "{}", kept.body);
-    api.fake.complete(COMMAND);
-    let unpublished = erase(path).await;
-    assert_eq!(unpublished.problem(), (409, "not-erasable"));
-    api.fake.settle("order-1");
-    for already_erased in [false, true] {
-        let erased = erase(path).await;
-        assert_eq!(erased.status, StatusCode::OK, "{}", erased.body);
-        assert_eq!(erased.body, serde_json::json!({ "id": "order-1", "already_erased": already_erased }));
-    }
-    let story = api.get("/v1/commands/order-1").await;
-    let removal = &story.body["removal"];
-    assert!(removal.to_string().contains("api:privacy") && removal.to_string().contains("request 4711"), "{removal}");
-    // It sees commands, and does nothing else with them.
-    let cancel = api.send(request(Method::DELETE, "/v1/commands/order-1", &headers, "")).await;
-    assert_eq!(cancel.problem(), (403, "forbidden"));
-    assert!(cancel.header("www-authenticate").unwrap().contains("scope=\"operate\""));
-}
-
-#[tokio::test]
 async fn the_token_of_the_host_may_operate_wherever_the_request_is_meant_for() {
     let api = Api::new();
     let authorization = bearer(HOST);
@@ -293,7 +262,9 @@ async fn a_token_is_good_for_the_commands_in_its_scope_and_others_do_not_exist_f
             match route {
                 Route::Livez | Route::Readyz | Route::OpenApi => assert!(answer.status.is_success(), "{route:?}"),
                 Route::Submit if is_in_scope => assert_eq!(answer.status, StatusCode::ACCEPTED),
-                Route::Submit | Route::Erase => assert_eq!(answer.problem(), (403, "forbidden"), "{route:?}"),
+                Route::Submit | Route::Erase | Route::Erasures => {
+                    assert_eq!(answer.problem(), (403, "forbidden"), "{route:?}");
+                }
                 Route::Command | Route::Cancel | Route::Exchanges if is_in_scope => {
                     assert_eq!(answer.status, StatusCode::OK, "{route:?}");
                 }

@@ -124,7 +124,8 @@ async fn a_commands_exchanges_are_found_by_id_and_time_among_five_thousand_other
         assert_eq!(found, Found { exchanges: vec![], complete: true }, "{window:?}");
     }
 
-    let setup = Setup::new(&vhost.uri(), "");
+    let setup = Setup::new(&vhost.uri(), "").provider("acme", ACME);
+    let daemon = setup.start_ready().await;
     let ferryd = async |arguments: &[&str]| {
         let mut command = setup.command(arguments);
         tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
@@ -136,10 +137,15 @@ async fn a_commands_exchanges_are_found_by_id_and_time_among_five_thousand_other
     assert!(text.contains("\n>   \"amount\": 1099\n") && text.contains("\n< 201\n") && !text.contains("#1 "), "{text}");
     let shown = ferryd(&["exchanges", "order-1", "--json", "--since", "1h"]).await;
     assert_eq!(String::from_utf8(shown.stdout).unwrap().lines().count(), 2);
-    let none = ferryd(&["exchanges", "order-2"]).await;
-    let complaint = String::from_utf8(none.stderr).unwrap();
-    assert_eq!(none.status.code(), Some(1));
-    assert!(complaint.contains("no calls of command `order-2` are recorded at the times"), "{complaint}");
+    for (arguments, told) in [
+        (&["exchanges", "order-2"][..], "no calls of command `order-2` are recorded within the last 24h"),
+        (&["exchanges", "order-2", "--since", "1h"], "no calls of command `order-2` are recorded within the last 1h"),
+    ] {
+        let none = ferryd(arguments).await;
+        let complaint = String::from_utf8(none.stderr).unwrap();
+        assert!(none.status.code() == Some(1) && complaint.contains(told), "{complaint}");
+    }
+    drop(daemon);
 }
 
 /// Waits until `command` is noted to have calls in so many messages.

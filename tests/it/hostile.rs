@@ -69,6 +69,9 @@ const PUBLISH: &[&str] = &[
     "--wait",
 ];
 
+/// The tokens of which one may erase: that of the host may not.
+const TOKENS: &str = "[[api.tokens]]\nname = 'privacy'\nrole = 'erase'\ntoken = 'privacy-0123456789abcdef'\n";
+
 /// The commands that the test calls by themselves: they run on, or need the address or the end of the daemon.
 const APART: [&str; 5] = ["run", "events", "sandbox", "webhook send", "ledger rebuild"];
 
@@ -225,7 +228,7 @@ async fn walk_apart(rig: &Rig, daemon: &Daemon) -> Vec<String> {
 async fn no_command_and_no_log_shows_what_a_terminal_obeys_or_what_is_not_seen() {
     let authority = Authority::new();
     let server = TlsServer::start(authority.issue("localhost"), serve).await;
-    let rig = Rig::with("", &[]).await.file("acme", &provider_file(&server, &authority));
+    let rig = Rig::with(TOKENS, &[]).await.file("acme", &provider_file(&server, &authority));
     let rig = rig.env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0");
     let rig = rig.env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com").env("FERRYD_LOG", "debug");
     let folder = rig.setup.path();

@@ -10,10 +10,11 @@ use std::time::Duration;
 use clap::Args;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Certificate, Client, Method, Response, redirect, retry, tls};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
+use url::form_urlencoded::Serializer;
 
 pub(super) use self::error::ApiError;
 pub(super) use self::place::ApiUrl;
@@ -21,6 +22,7 @@ use self::place::{ApiPlace, Credential};
 use self::waiting::Waiting;
 use super::error::CommandError;
 use crate::web::problem::{MEDIA_TYPE, ProblemBody};
+use crate::web::query_string::write_query;
 
 /// How long reaching the daemon may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,8 +48,8 @@ pub(super) struct ApiRequest {
     method: Method,
     /// The segments of its path, as they are before they are encoded.
     path: Vec<String>,
-    query: Vec<(&'static str, String)>,
-    body: Option<Value>,
+    /// Its query, encoded.
+    query: String,
     timeout: Duration,
 }
 
@@ -62,7 +64,7 @@ pub(super) struct ApiClient {
 impl ApiRequest {
     fn new<'a>(method: Method, path: impl IntoIterator<Item = &'a str>) -> Self {
         let path = path.into_iter().map(str::to_owned).collect();
-        Self { method, path, query: Vec::new(), body: None, timeout: TIMEOUT }
+        Self { method, path, query: String::new(), timeout: TIMEOUT }
     }
 
     /// A request to read what is under a path.
@@ -70,11 +72,40 @@ impl ApiRequest {
         Self::new(Method::GET, path)
     }
 
+    /// A request to do something.
+    pub(super) fn post<'a>(path: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::new(Method::POST, path)
+    }
+
+    /// A request to take away what is under a path.
+    pub(super) fn delete<'a>(path: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
     /// The request with one more parameter, where it has a value.
-    #[cfg(test)]
-    pub(super) fn with(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
-        self.query.extend(value.map(|value| (name, value.to_string())));
+    pub(super) fn with(self, name: &str, value: Option<impl ToString>) -> Self {
+        let Some(value) = value.map(|value| value.to_string()) else { return self };
+        let more = Serializer::new(String::new()).append_pair(name, &value).finish();
+        self.with_query(&more)
+    }
+
+    /// The request with the fields of a value as parameters.
+    pub(super) fn with_fields(self, fields: &impl Serialize) -> Self {
+        // Parameters are objects of plain fields, which always have that form.
+        self.with_query(&write_query(fields).unwrap_or_default())
+    }
+
+    fn with_query(mut self, more: &str) -> Self {
+        if !self.query.is_empty() && !more.is_empty() {
+            self.query.push('&');
+        }
+        self.query.push_str(more);
         self
+    }
+
+    /// The request with more patience than most need.
+    pub(super) fn within(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 }
 
@@ -128,15 +159,11 @@ impl ApiClient {
 
     /// Status, whether the answer is a problem, and body.
     async fn exchange(&self, request: &ApiRequest) -> Result<(u16, bool, Vec<u8>), reqwest::Error> {
-        let ApiRequest { method, body, .. } = request;
         let mut token = HeaderValue::try_from(format!("Bearer {}", self.credential.token.expose()))
             .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
         token.set_sensitive(true);
-        let mut builder = self.http.request(method.clone(), self.url(request)).header(AUTHORIZATION, token);
-        if let Some(body) = body {
-            builder = builder.header(CONTENT_TYPE, "application/json").body(body.to_string());
-        }
-        let mut response = builder.send().await?;
+        let asking = self.http.request(request.method.clone(), self.url(request)).header(AUTHORIZATION, token);
+        let mut response = asking.send().await?;
         let (status, is_problem) = (response.status().as_u16(), is_problem(&response));
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
@@ -154,7 +181,7 @@ impl ApiClient {
             segments.pop_if_empty().push("v1").extend(&request.path);
         }
         if !request.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&request.query);
+            url.set_query(Some(&request.query));
         }
         url
     }

@@ -1,15 +1,17 @@
 //! `ferryd dead groups`.
 
+use std::path::Path;
+
 use clap::Args;
 use jiff::Timestamp;
 
-use super::super::desk::Desk;
+use super::super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::super::error::CommandError;
 use super::super::output::{Output, Table};
 use super::super::wording::age;
-use super::list::ask_ledger;
+use super::list::recorded;
 use crate::ledger::command_filter::CommandFilter;
-use crate::operator::OperatorError;
+use crate::web::dead_letters::DeadLetterGroups;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -25,21 +27,18 @@ the first, the last, and the newest as an example. Answered by the ledger.";
 pub struct Groups {
     #[command(flatten)]
     filter: CommandFilter,
+    #[command(flatten)]
+    api: ApiArguments,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 impl Groups {
-    pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
+    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let now = Timestamp::now();
-        let filter = ask_ledger(&self.filter)?;
-        let groups = desk.runtime.block_on(async {
-            let register = desk.register().await?;
-            let groups = register.index().await.groups(&filter).map_err(OperatorError::from);
-            register.close().await;
-            Ok::<_, CommandError>(groups?)
-        })?;
+        let request = ApiRequest::get(["dead-letters", "groups"]).with_fields(recorded(&self.filter)?);
+        let DeadLetterGroups { groups } = ApiClient::open(&self.api, config)?.ask(&request)?;
         if self.json {
             return Ok(out.json(&groups)?);
         }

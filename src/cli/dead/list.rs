@@ -1,18 +1,21 @@
 //! `ferryd dead list`.
 
+use std::path::Path;
+
 use clap::Args;
 use jiff::Timestamp;
 
+use super::super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::super::desk::Desk;
 use super::super::error::CommandError;
 use super::super::output::{Output, Table};
 use super::super::wording::age;
 use crate::ledger::command_filter::{CommandFilter, WantedKind};
 use crate::ledger::index::MAX_PAGE;
-use crate::operator::OperatorError;
 use crate::operator::dead::Listed;
-use crate::operator::queues::dead_queue;
-use crate::operator::scan::{depths, scan};
+use crate::operator::scan::scan;
+use crate::web::answers::CommandPage;
+use crate::web::query::PageQuery;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -20,43 +23,40 @@ Examples:
   ferryd dead list --provider stripe --kind unavailable --newer-than 2h
   ferryd dead list --json | jq -r '.[].command.id'
 
-The oldest first. The ledger answers at once. With --queues the queues themselves are read; every
-message stays there, in its place. While that list is made, a replay or discard running at the same
-time does not see what the list holds, and the list not what they hold. Where the two do not agree,
-the list says so: the queues also hold what is older than the ledger or can't be read, and the ledger
-knows which of them have ended meanwhile.";
+The oldest first, as the ledger knows them. With --queues the queues themselves are read, for which no
+ferryd has to run; every message stays there, in its place, and while that list is made, a replay or discard
+running at the same time does not see what the list holds, and the list not what they hold. The queues also
+hold what is older than the ledger or can't be read.";
 
 /// The arguments.
 #[derive(Debug, Args)]
 pub struct List {
     #[command(flatten)]
     filter: CommandFilter,
-    /// Read the queues instead of asking the ledger
-    #[arg(long)]
+    #[command(flatten)]
+    api: ApiArguments,
+    /// Read the queues at the broker, without a daemon, instead of asking the ledger
+    #[arg(long, conflicts_with_all = ["url", "allow_plaintext"])]
     queues: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// The filter that the ledger is asked with.
-pub(super) fn ask_ledger(filter: &CommandFilter) -> Result<CommandFilter, CommandError> {
-    if filter.kind == Some(WantedKind::Unreadable) {
-        return Err(CommandError::OnlyInQueues);
-    }
-    Ok(CommandFilter { dead: true, ..filter.clone() })
+/// The filter, where it means what the ledger knows.
+pub(super) fn recorded(filter: &CommandFilter) -> Result<&CommandFilter, CommandError> {
+    if filter.kind == Some(WantedKind::Unreadable) { Err(CommandError::OnlyInQueues) } else { Ok(filter) }
 }
 
 impl List {
-    pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
+    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let by_queues = self.queues || self.filter.kind == Some(WantedKind::Unreadable);
-        let (found, note) = if by_queues { (self.in_queues(desk)?, None) } else { self.in_ledger(desk)? };
+        let found = if by_queues { self.in_queues(&Desk::open(config)?)? } else { self.in_ledger(config)? };
         if self.json {
             return Ok(out.json(&found)?);
         }
         if found.is_empty() {
-            out.line("no dead letters")?;
-            return Ok(note.map_or(Ok(()), |note| out.line(note))?);
+            return Ok(out.line("no dead letters")?);
         }
         let now = Timestamp::now();
         let mut table = Table::new(["AGE", "ID", "OPERATION", "KIND", "CODE", "AT", "REFERENCE", "MESSAGE"]);
@@ -65,8 +65,7 @@ impl List {
         }
         out.table(&table)?;
         out.gap()?;
-        out.line(format!("{} in all", found.len()))?;
-        Ok(note.map_or(Ok(()), |note| out.line(note))?)
+        Ok(out.line(format!("{} in all", found.len()))?)
     }
 
     fn in_queues(&self, desk: &Desk) -> Result<Vec<Listed>, CommandError> {
@@ -79,37 +78,21 @@ impl List {
         })
     }
 
-    /// What the ledger knows, and a word where the queues hold something else.
-    fn in_ledger(&self, desk: &Desk) -> Result<(Vec<Listed>, Option<String>), CommandError> {
-        let filter = ask_ledger(&self.filter)?;
-        let names = &desk.operator.names;
-        desk.runtime.block_on(async {
-            let register = desk.register().await?;
-            let queues = desk.dead_queues(None, Some(&register)).await?;
-            let index = register.index().await;
-            let (mut found, mut after) = (Vec::new(), None);
-            loop {
-                let page = index.list(&filter, after.as_ref(), MAX_PAGE).map_err(OperatorError::from)?;
-                found.extend(page.rows.into_iter().map(|row| {
-                    let queue = dead_queue(names, &queues, row.provider.as_ref());
-                    Listed::of_row(row, queue)
-                }));
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
+    /// What the ledger knows, the oldest first.
+    fn in_ledger(&self, config: Option<&Path>) -> Result<Vec<Listed>, CommandError> {
+        let filter = recorded(&self.filter)?;
+        let client = ApiClient::open(&self.api, config)?;
+        let (mut found, mut cursor) = (Vec::new(), None);
+        loop {
+            let request = ApiRequest::get(["dead-letters"]).with_fields(filter);
+            let page: CommandPage = client.ask(&request.with_fields(&PageQuery { limit: MAX_PAGE, cursor }))?;
+            found.extend(page.commands.into_iter().map(Listed::from));
+            cursor = page.next;
+            if cursor.is_none() {
+                found.reverse();
+                return Ok(found);
             }
-            let known = index.counts().map_err(OperatorError::from)?.dead;
-            register.close().await;
-            let there = depths(&desk.operator, &queues).await?;
-            found.reverse();
-            let note = (there != known).then(|| {
-                format!(
-                    "the queues hold {there} messages, the ledger knows of {known} dead letters; --queues reads the queues"
-                )
-            });
-            Ok((found, note))
-        })
+        }
     }
 }
 

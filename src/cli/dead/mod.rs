@@ -38,14 +38,13 @@ pub enum Dead {
 
 impl Dead {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
-        let desk = Desk::open(config)?;
         match self {
-            Self::List(list) => list.run(&desk, out),
-            Self::Groups(groups) => groups.run(&desk, out),
-            Self::Show(show) => show.run(&desk, out),
-            Self::Replay(replay) => replay.run(&desk, out),
-            Self::Resolve(resolve) => resolve.run(&desk, out),
-            Self::Discard(discard) => discard.run(&desk, out),
+            Self::List(list) => list.run(config, out),
+            Self::Groups(groups) => groups.run(config, out),
+            Self::Show(show) => show.run(&Desk::open(config)?, out),
+            Self::Replay(replay) => replay.run(&Desk::open(config)?, out),
+            Self::Resolve(resolve) => resolve.run(&Desk::open(config)?, out),
+            Self::Discard(discard) => discard.run(&Desk::open(config)?, out),
         }
     }
 }

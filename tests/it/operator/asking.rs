@@ -29,7 +29,7 @@ async fn address(daemon: &Daemon) -> String {
 }
 
 /// Runs ferryd to its end, with these variables besides.
-async fn ferryd_with(rig: &Rig, variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
+pub(super) async fn ferryd_with(rig: &Rig, variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
     let mut command = rig.setup.command(arguments);
     command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let run = tokio::task::spawn_blocking(move || command.output().unwrap());
@@ -81,6 +81,9 @@ async fn a_token_that_is_wrong_or_not_good_for_it_is_named() {
     rig.carry(&charge("paid", json!({}))).await;
     let reader = ferryd_with(&rig, &[("FERRYD_TOKEN", READER)], &["status", "paid"]).await;
     assert_eq!((reader.code, reader.err.as_str()), (Some(0), ""), "{reader:?}");
+    let reading = ferryd_with(&rig, &[("FERRYD_TOKEN", READER)], &["cancel", "paid"]).await;
+    let told = "the token `graph` has the role read; this needs one with the role operate";
+    assert!(reading.code == Some(1) && reading.err.contains(told) && reading.out.is_empty(), "{reading:?}");
     let wrong = ferryd_with(&rig, &[("FERRYD_TOKEN", "wrong-0123456789abcdef")], &["status", "paid"]).await;
     assert!(wrong.code == Some(1) && wrong.err.contains("does not know the token in FERRYD_TOKEN"), "{wrong:?}");
     rig.finish(&daemon).await;

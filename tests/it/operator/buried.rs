@@ -79,8 +79,6 @@ async fn dead_letters_are_listed_and_grouped_by_the_ledger() {
     let by_queues = asked(&rig, &["dead", "list", "--queues"]).await;
     assert_eq!(ids(&by_queues), ids(&by_ledger));
     assert_eq!(ids(&asked(&rig, &["dead", "list", "--kind", "rejected"]).await), ["blocked"]);
-    let told = ferryd(&rig, &["dead", "list"]).await;
-    assert!(!told.out.contains("--queues"), "both agree: {told:?}");
     for (filter, expected) in [
         (["--type", "payment"], "first second blocked"),
         (["--type", "shipping"], ""),
@@ -128,7 +126,8 @@ async fn dead_letters_are_listed_and_grouped_by_the_ledger() {
     // It was refused, so that its dead letter has the id of its event.
     let astray = rig.terminal("astray").await;
     let astray = word(&astray, "id");
-    for arguments in [&["dead", "show", astray][..], &["dead", "show", astray, "--message"], &["dead", "list", astray]]
+    for arguments in
+        [&["dead", "show", astray][..], &["dead", "show", astray, "--message"], &["dead", "list", "--queues", astray]]
     {
         assert_eq!(asked(&rig, arguments).await[0]["queue"], "ferry.dead.other", "{arguments:?}");
     }
@@ -140,8 +139,8 @@ async fn dead_letters_are_listed_and_grouped_by_the_ledger() {
     );
 
     rig.broker.purge("ferry.dead.acme").await;
-    let told = ferryd(&rig, &["dead", "list"]).await;
-    assert!(told.out.contains("the queues hold 0 messages, the ledger knows of 3 dead letters"), "{told:?}");
+    assert_eq!(ids(&asked(&rig, &["dead", "list"]).await).len(), 3);
+    assert_eq!(asked(&rig, &["dead", "list", "--queues"]).await, json!([]));
     rig.finish(&daemon).await;
 }
 

@@ -87,6 +87,12 @@ async fn only_a_token_with_the_role_erases_and_only_what_has_ended() {
         assert_eq!(kind(&erase(refused, "paid").await), (403, "forbidden"), "{name}");
     }
     assert_eq!(erase(&Client::without_token(&daemon).await, "paid").await.status, 401);
+    let many = host.ask("POST", &format!("/v1/erasures?ids=paid&reason={}", REASON[0]), "").await;
+    assert_eq!(kind(&many), (403, "forbidden"));
+    let by_host = ferryd(&rig, &["erase", "--id", "paid", "--by", "ann", "--reason", REASON[1]]).await;
+    let told = "the token `host` has the role operate; this needs one with the role erase: configure one in `api.tokens`, \
+                with `role = \"erase\"`, and give it in FERRYD_TOKEN";
+    assert!(by_host.code == Some(1) && by_host.err.contains(told) && by_host.out.is_empty(), "{by_host:?}");
     let elsewhere = client(&daemon, "elsewhere").await;
     assert_eq!(kind(&erase(&elsewhere, "paid").await), (404, "unknown-command"));
     assert_eq!(kind(&erase(&privacy, "nobody").await), (404, "unknown-command"));

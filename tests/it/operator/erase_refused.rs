@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::bench::Ended;
-use super::erase::{BY, REFERENCE, erase, lies_in, of_jane, outcomes, saved, secret};
+use super::erase::{BY, REFERENCE, TOKENS, erase, lies_in, of_jane, outcomes, saved, secret};
 use super::recorded::{asked, ferryd};
 use crate::harness::broker::persistent;
 use crate::harness::daemon::Daemon;
@@ -51,7 +51,7 @@ async fn made_anew(rig: &Rig, daemon: &Daemon, folder: &Path) -> Daemon {
 async fn assert_erased(rig: &Rig, folder: &Path, refused: &[String]) {
     for id in refused {
         let status = asked(rig, &["status", id]).await;
-        assert_eq!(status["removal"]["erased"]["person"]["by"], "ann", "{status:#}");
+        assert_eq!(status["removal"]["erased"]["person"]["by"], "ann via api:privacy", "{status:#}");
         assert!(!status.to_string().contains("jane"), "{status:#}");
         assert!(!lies_in(folder, &secret(id.split('/').next().unwrap())), "{id}");
     }
@@ -63,7 +63,7 @@ async fn assert_erased(rig: &Rig, folder: &Path, refused: &[String]) {
 
 #[tokio::test]
 async fn by_an_id_what_was_refused_under_it_is_erased_once_its_dead_letter_is_gone() {
-    let rig = Rig::new("").await;
+    let rig = Rig::new(TOKENS).await;
     let folder = rig.setup.path().join("state");
     let daemon = rig.start().await;
     rig.carry(&and(of_jane("other", charge("other", json!({}))), json!({"reference": "customer-jim"}))).await;
@@ -113,7 +113,7 @@ async fn by_an_id_what_was_refused_under_it_is_erased_once_its_dead_letter_is_go
 
 #[tokio::test]
 async fn by_a_reference_every_message_is_erased_that_was_refused_with_it() {
-    let rig = Rig::new("").await;
+    let rig = Rig::new(TOKENS).await;
     let folder = rig.setup.path().join("state");
     let daemon = rig.start().await;
     rig.carry(&and(of_jane("other", charge("other", json!({}))), json!({"reference": "customer-jim"}))).await;

@@ -97,7 +97,8 @@ async fn a_walk_ends_where_another_consumer_has_taken_the_rest() {
 async fn queues_that_are_empty_or_absent_hold_no_dead_letters() {
     let bench = Bench::bare().await;
     for json in [false, true] {
-        let arguments: &[&str] = if json { &["dead", "list", "--json"] } else { &["dead", "list"] };
+        let arguments: &[&str] =
+            if json { &["dead", "list", "--queues", "--json"] } else { &["dead", "list", "--queues"] };
         let ended = bench.ferryd(arguments).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert_eq!(ended.out, if json { "[]\n" } else { "no dead letters\n" });
