@@ -127,16 +127,18 @@ async fn a_call_that_a_token_proves_is_kept_whole() {
 async fn beyond_what_a_provider_may_have_calls_that_nothing_proves_are_refused_and_those_that_a_token_proves_are_not() {
     let site = site();
     let body = json!({"kind": "paid", "about": "3C1"}).to_string();
-    let mut statuses = Vec::new();
-    for _ in 0..400 {
+    // However slowly they are made, some come faster than the share grows again.
+    let mut taken = 0;
+    let refused = loop {
         let answer = site.send("POST", PATH, &[], body.clone()).await;
-        if answer.status == 429 {
-            assert_eq!(answer.headers["retry-after"], "5");
+        if answer.status != 200 {
+            break answer;
         }
-        statuses.push(answer.status);
-    }
-    assert!(statuses[..250].iter().all(|status| *status == 200));
-    assert_eq!(statuses.last(), Some(&429));
+        taken += 1;
+        assert!(taken < 10_000, "none is refused");
+    };
+    assert!(taken >= 250, "{taken}");
+    assert_eq!((refused.status, refused.headers["retry-after"].to_str().unwrap()), (429, "5"));
     assert_eq!(site.send("POST", &path_with_token(TOKEN_KEY), &[], body).await.status, 200);
 }
 
