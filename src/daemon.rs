@@ -25,9 +25,11 @@ use crate::amqp::topology::{Names, Subscriber, Topology};
 use crate::config::Webhooks;
 use crate::domain::lifecycle::State;
 use crate::failpoint::{ShortenedWait, shorten_wait};
+use crate::jobs::{JobContext, run_jobs};
 use crate::ledger::exchanges::{Exchanges, note_offsets};
 use crate::ledger::index::{Index, IndexError};
 use crate::ledger::{Ledger, LedgerRetention, LedgerSettings};
+use crate::operator::Operator;
 use crate::pipeline::Pipeline;
 use crate::pipeline::in_flight::InFlight;
 use crate::pipeline::lane::Lanes;
@@ -178,11 +180,18 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
         stop: stop.clone(),
         detached: CancellationToken::new(),
     });
+    let work = TaskTracker::new();
+    let context = JobContext {
+        pipeline: Arc::clone(&pipeline),
+        registry: Arc::clone(&registry),
+        ledger: pipeline.memory.ledger.clone(),
+        operator: Operator { amqp: amqp.clone(), names: pipeline.names.clone() },
+    };
+    work.spawn(run_jobs(Arc::new(context), stop.clone()));
     let api = api.map(|api| tokio::spawn(answer(api, amqp, Arc::clone(&pipeline), Arc::clone(&registry))));
     let largest_call = webhooks.as_ref().map_or(LARGEST_CALL, |webhooks| webhooks.settings.max_body);
     let webhooks =
         webhooks.map(|webhooks| tokio::spawn(take_in(webhooks, Arc::clone(&pipeline), Arc::clone(&registry))));
-    let work = TaskTracker::new();
     let consumed = consumed(&pipeline, registry, lanes, largest_call, &work)?;
     work.spawn(sweep(Arc::clone(&pipeline), stop.clone()));
     let mut serving = tokio::spawn(serve(Arc::clone(&pipeline), consumed, work.clone(), stop.clone()));

@@ -74,6 +74,10 @@ impl Failpoint {
 pub enum ShortenedWait {
     /// Between two looks for commands that ended long ago and are to be forgotten (`FERRYD_FORGET_EVERY`).
     Forget,
+    /// For the owner of a job that gives no sign of life (`FERRYD_JOB_SILENCE`).
+    JobSilence,
+    /// Before a job goes through the queues again (`FERRYD_JOB_ROUND_PAUSE`).
+    JobRoundPause,
 }
 
 /// Returns a wait as it is.
@@ -90,6 +94,8 @@ pub fn shorten_wait(_: ShortenedWait, wait: Duration) -> Duration {
 pub fn shorten_wait(which: ShortenedWait, wait: Duration) -> Duration {
     let variable = match which {
         ShortenedWait::Forget => "FERRYD_FORGET_EVERY",
+        ShortenedWait::JobSilence => "FERRYD_JOB_SILENCE",
+        ShortenedWait::JobRoundPause => "FERRYD_JOB_ROUND_PAUSE",
     };
     let seconds = std::env::var(variable).ok().and_then(|text| text.parse().ok());
     seconds.map_or(wait, Duration::from_secs)

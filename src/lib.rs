@@ -17,6 +17,7 @@
 //! | [`amqp`] | topology, the link to the broker, publishing, consuming, headers |
 //! | [`keyed_limiter`] | how often something may happen for each of many keys |
 //! | [`ledger`] | what is known of every command: the index over the stream |
+//! | [`jobs`] | operators' actions on many dead letters, run by the daemon |
 //! | [`web`] | the HTTP API beside the queue, and where providers call back |
 //! | [`settings`] | files in TOML: values, faults with their lines, secrets that stand elsewhere |
 //! | [`serve`] | accepting connections, TLS, limits, drain |
@@ -38,6 +39,7 @@ pub mod failpoint;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod jobs;
 pub mod keyed_limiter;
 pub mod ledger;
 pub mod operator;

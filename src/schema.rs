@@ -10,6 +10,8 @@ use crate::domain::command::CommandBody;
 use crate::domain::command_id::CommandId;
 use crate::domain::conflict::{ConflictEvent, ConflictNote};
 use crate::domain::event::Event;
+use crate::domain::job::record::{JobClaim, JobEnding, JobReport, JobRequest};
+use crate::domain::job::{JobId, JobSpec};
 use crate::domain::ledger::record::{
     Asked, CancelWished, ContentErasure, Finished, Opened, Prompted, Released, Replayed, Settled, Started, TakenOver,
     VERSION,
@@ -71,6 +73,19 @@ pub fn record() -> Value {
         let fields = json!({ "kind": { "const": kind }, "critical": { "const": critical }, "data": data });
         json!({ "properties": fields, "required": ["command", "data"] })
     });
+    let jobs = [
+        ("job_started", generator.subschema_for::<JobSpec>()),
+        ("job_taken", generator.subschema_for::<JobClaim>()),
+        ("job_progress", generator.subschema_for::<JobReport>()),
+        ("job_paused", generator.subschema_for::<JobRequest>()),
+        ("job_resumed", generator.subschema_for::<JobRequest>()),
+        ("job_stopped", generator.subschema_for::<JobRequest>()),
+        ("job_ended", generator.subschema_for::<JobEnding>()),
+    ];
+    let jobs = jobs.map(|(kind, data)| {
+        let fields = json!({ "kind": { "const": kind }, "critical": { "const": false }, "data": data });
+        json!({ "properties": fields, "required": ["job", "data"] })
+    });
     let marker = json!({ "properties": { "kind": { "const": "marker" }, "critical": { "const": false } } });
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -84,8 +99,9 @@ pub fn record() -> Value {
             "critical": { "type": "boolean" },
             "at": { "type": "string", "format": "date-time" },
             "command": generator.subschema_for::<CommandId>(),
+            "job": generator.subschema_for::<JobId>(),
         },
-        "oneOf": kinds.into_iter().chain([marker]).collect::<Vec<_>>(),
+        "oneOf": kinds.into_iter().chain(jobs).chain([marker]).collect::<Vec<_>>(),
         "$defs": generator.take_definitions(true),
     })
 }

@@ -22,6 +22,7 @@ pub mod exit;
 #[cfg(test)]
 mod fixture;
 mod interrupt;
+mod jobs;
 mod kept;
 mod ledger;
 mod ledger_retention;
@@ -101,6 +102,9 @@ pub enum Command {
     /// Look at dead letters, replay or discard them
     #[command(subcommand)]
     Dead(dead::Dead),
+    /// Look at jobs, which act on many dead letters, and pause, resume or stop them
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
     /// Print or declare the exchanges, queues and bindings that ferryd works with
     #[command(subcommand)]
     Topology(topology::Topology),
@@ -140,6 +144,7 @@ impl Cli {
             Command::Lookup(command) => command.run(config, out),
             Command::Ledger(command) => command.run(config, out),
             Command::Dead(command) => command.run(config, out),
+            Command::Jobs(command) => command.run(config, out),
             Command::Topology(command) => command.run(config, out),
             Command::Provider(command) => command.run(config, out),
             Command::Webhook(command) => command.run(config, out),

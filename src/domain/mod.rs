@@ -16,6 +16,7 @@ pub mod echo_token;
 pub mod event;
 pub mod exchange;
 pub mod inquiry;
+pub mod job;
 pub mod key;
 pub mod ledger;
 pub mod lifecycle;

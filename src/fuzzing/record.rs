@@ -6,11 +6,13 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::domain::command_id::CommandId;
+use crate::domain::job::{JobId, JobState};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::{Line, Record, RecordId};
 
 pub(super) fn check(bytes: &[u8]) {
     let mut cases: HashMap<CommandId, Option<Case>> = HashMap::new();
+    let mut jobs: HashMap<JobId, Option<JobState>> = HashMap::new();
     for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
         match Line::decode(line) {
             Ok(Line::Record(record)) => {
@@ -18,6 +20,11 @@ pub(super) fn check(bytes: &[u8]) {
                 let id = RecordId { writer: Uuid::from_u128(7), number };
                 let case = cases.entry(record.command.clone()).or_default();
                 assert_ruled_alike(case, id, &record);
+            }
+            Ok(Line::Job(record)) => {
+                let again = Line::decode(&record.encode()).ok();
+                assert_eq!(again, Some(Line::Job(record.clone())), "what is read is written the same");
+                let _ = JobState::apply(jobs.entry(record.job).or_default(), &record);
             }
             Ok(Line::Marker) => {
                 assert_eq!(Line::decode(&Line::marker(Timestamp::UNIX_EPOCH)).ok(), Some(Line::Marker));

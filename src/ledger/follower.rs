@@ -24,9 +24,10 @@ use super::store::Store;
 use super::view::Reached;
 use crate::amqp::stream::{Entry, Place, Stream};
 use crate::domain::command_id::CommandId;
+use crate::domain::job::{JobRuling, JobState};
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::record::{By, Fact, Line, Record, RecordId};
-use crate::domain::ledger::ruling::Ruling;
+use crate::domain::ledger::record::{AnyRecord, By, Fact, Line, Record, RecordId};
+use crate::domain::ledger::ruling::{Granted, Ruling};
 
 /// How long to wait after the index could not be read.
 const RETRY: Duration = Duration::from_secs(1);
@@ -73,9 +74,12 @@ impl Follower {
     async fn load(&mut self) -> Going {
         loop {
             let index = &self.store.index;
-            match index.checkpoint().and_then(|checkpoint| Ok((checkpoint, index.writers()?))) {
-                Ok((checkpoint, writers)) => {
-                    self.store.lock().view.load(checkpoint, writers);
+            match index.checkpoint().and_then(|checkpoint| Ok((checkpoint, index.writers()?, index.live_jobs()?))) {
+                Ok((checkpoint, writers, jobs)) => {
+                    let mut state = self.store.lock();
+                    state.view.load(checkpoint, writers);
+                    state.view.jobs.load(jobs);
+                    drop(state);
                     self.pulse.begin(self.outbox.mark(Timestamp::now()));
                     return Some(());
                 }
@@ -262,6 +266,10 @@ impl Follower {
                 self.progress.at = Some(record.at);
                 self.rule(id, &record, line.len())?;
             }
+            Ok(Line::Job(record)) => {
+                self.progress.at = Some(record.at);
+                self.rule_job(id, &record)?;
+            }
             Ok(Line::Marker | Line::Foreign { critical: false, .. }) => self.note_marker(id),
             Ok(Line::Foreign { kind, command: Some(command), critical: true }) => {
                 self.block(id, &command, &kind, line.len())?;
@@ -300,7 +308,14 @@ impl Follower {
             self.store.lock().view.applied(id);
             return Ok(());
         };
-        match self.rule(id, record, bytes) {
+        let ruled = match record {
+            AnyRecord::Command(record) => self.rule(id, record, bytes),
+            AnyRecord::Job(record) => self.rule_job(id, record).map(|ruling| match ruling {
+                JobRuling::Counts => Ruling::Counts(Granted::default()),
+                JobRuling::Ignored => Ruling::Passed,
+            }),
+        };
+        match ruled {
             Ok(ruling) => {
                 held.tell(id, ruling);
                 Ok(())
@@ -315,11 +330,24 @@ impl Follower {
 
     /// Applies a record.
     fn rule(&self, id: RecordId, record: &Record, bytes: usize) -> Result<Ruling, IndexError> {
-        self.change(id, &record.command, bytes, |slot| Case::rule(slot, id, record)).inspect(|ruling| {
-            if is_waited_for(&record.fact) {
-                self.store.lock().view.ruled(id, record.command.clone(), ruling.clone());
-            }
-        })
+        let job = record.fact.job();
+        for job in job.into_iter().chain(self.replaying_job(record)?) {
+            self.load_job(job)?;
+        }
+        let (ruling, result) = self.change(id, &record.command, bytes, |slot| {
+            let ruling = Case::rule(slot, id, record);
+            (ruling, slot.as_mut().and_then(Case::take_replay_result))
+        })?;
+        if is_waited_for(&record.fact) {
+            self.store.lock().view.ruled(id, record.command.clone(), ruling.clone());
+        }
+        if let Some(job) = job.filter(|_| matches!(ruling, Ruling::Counts(_))) {
+            self.store.change_job(job, JobState::count_recorded);
+        }
+        if let Some((job, result)) = result {
+            self.store.change_job(job, |job| job.count_result(result));
+        }
+        Ok(ruling)
     }
 
     fn block(&self, id: RecordId, command: &CommandId, kind: &str, bytes: usize) -> Result<(), IndexError> {

@@ -17,6 +17,7 @@ pub mod exchanges;
 mod follower;
 mod health;
 pub mod index;
+pub mod jobs;
 mod outbox;
 pub(crate) mod packing;
 pub mod pen;
@@ -55,7 +56,7 @@ use crate::amqp::topology::Names;
 use crate::domain::command_id::CommandId;
 use crate::domain::event::Event;
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::record::{Record, RecordId};
+use crate::domain::ledger::record::{AnyRecord, Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::name::Name;
 
@@ -156,6 +157,10 @@ impl Ledger {
     /// # Errors
     /// [`BrokerError::Stopping`] when ferryd stops first; [`BrokerError::Refused`] where the broker refuses the record.
     pub async fn append(&self, record: Record) -> Result<Ruled, BrokerError> {
+        self.append_any(record.into()).await
+    }
+
+    async fn append_any(&self, record: AnyRecord) -> Result<Ruled, BrokerError> {
         let Parts { outbox, stop, .. } = self.0.as_ref();
         let begun = Instant::now();
         let line = record.encode();
@@ -178,7 +183,7 @@ impl Ledger {
 
     /// Appends a record that nobody waits for, with the next batch. It may be lost when ferryd dies, or when too many wait.
     pub fn note(&self, record: Record) {
-        if let Err(dropped) = self.0.outbox.note(record)
+        if let Err(dropped) = self.0.outbox.note(record.into())
             && dropped.is_power_of_two()
         {
             warn!(dropped, "too much waits to be noted in the ledger; the newest is dropped");
@@ -261,10 +266,18 @@ impl Ledger {
     /// # Errors
     /// [`BrokerError::Stopping`] when ferryd stops first.
     pub async fn ended(&self, id: &CommandId) -> Result<Event, BrokerError> {
+        self.until(id, |case| Some(case.ending.as_ref()?.event.clone())).await
+    }
+
+    /// Waits until something is so of a command, and returns what: as of the first time that it is found.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`] when ferryd stops first.
+    pub async fn until<T>(&self, id: &CommandId, mut is_so: impl FnMut(&Case) -> Option<T>) -> Result<T, BrokerError> {
         let mut watch = self.0.store.watchers.watch(id);
         loop {
-            if let Some(event) = self.case(id).and_then(|case| Some(case.ending.as_ref()?.event.clone())) {
-                return Ok(event);
+            if let Some(found) = self.case(id).and_then(|case| is_so(&case)) {
+                return Ok(found);
             }
             tokio::select! {
                 () = watch.news() => {}

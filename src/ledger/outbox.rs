@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::batch::Batch;
-use crate::domain::ledger::record::{Line, Record, RecordId};
+use crate::domain::ledger::record::{AnyRecord, Line, RecordId};
 use crate::domain::ledger::ruling::Ruling;
 
 /// The most bytes of a batch; a larger record goes alone. The stream's readers hold many batches at a time.
@@ -68,7 +68,7 @@ struct Queued {
 pub(super) struct Held {
     number: u64,
     /// `None` for a marker.
-    pub record: Option<Record>,
+    pub record: Option<AnyRecord>,
     pub waiter: Option<Waiter>,
     /// Gives the record's bytes back to the budget.
     permit: Option<OwnedSemaphorePermit>,
@@ -116,7 +116,7 @@ impl Outbox {
     }
 
     /// Queues a record that is waited for.
-    pub fn append(&self, record: Record, line: Vec<u8>, waiter: Waiter, permit: Option<OwnedSemaphorePermit>) {
+    pub fn append(&self, record: AnyRecord, line: Vec<u8>, waiter: Waiter, permit: Option<OwnedSemaphorePermit>) {
         let mut state = self.lock();
         state.push(line, Some(record), Some(waiter), permit);
         state.urgent = true;
@@ -125,7 +125,7 @@ impl Outbox {
     }
 
     /// Queues a record that goes with the next batch. Returns how many were dropped so far, where this one had to be.
-    pub fn note(&self, record: Record) -> Result<(), u64> {
+    pub fn note(&self, record: AnyRecord) -> Result<(), u64> {
         let line = record.encode();
         let mut state = self.lock();
         if state.noted.saturating_add(line.len()) > MAX_NOTED {
@@ -268,7 +268,7 @@ impl State {
     fn push(
         &mut self,
         line: Vec<u8>,
-        record: Option<Record>,
+        record: Option<AnyRecord>,
         waiter: Option<Waiter>,
         permit: Option<OwnedSemaphorePermit>,
     ) {
@@ -346,7 +346,7 @@ impl Held {
     }
 
     fn line(&self) -> Vec<u8> {
-        self.record.as_ref().map_or_else(|| Line::marker(Timestamp::now()), Record::encode)
+        self.record.as_ref().map_or_else(|| Line::marker(Timestamp::now()), AnyRecord::encode)
     }
 
     /// Gives whoever waits the ruling, and the record's bytes back to the budget.

@@ -1,10 +1,10 @@
 use super::*;
-use crate::domain::ledger::record::{Fact, Settled};
+use crate::domain::ledger::record::{Fact, Record, Settled};
 
-fn record(text: &str) -> Record {
+fn record(text: &str) -> AnyRecord {
     let finished = RecordId { writer: Uuid::nil(), number: 1 };
     let command = format!("c-{text}").parse().unwrap();
-    Record { at: Timestamp::UNIX_EPOCH, command, fact: Fact::Settled(Settled { finished }) }
+    Record { at: Timestamp::UNIX_EPOCH, command, fact: Fact::Settled(Settled { finished }) }.into()
 }
 
 fn outbox() -> Outbox {

@@ -14,6 +14,7 @@ use super::index::{Index, IndexError};
 use super::view::{Reached, Taken, View};
 use super::watchers::Watchers;
 use super::{LedgerRetention, LedgerSettings};
+use crate::domain::job::{JobId, JobState};
 
 /// How long changes may wait for company.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -32,6 +33,8 @@ pub(super) struct Store {
     saved: watch::Sender<u64>,
     cleared: watch::Sender<u64>,
     damaged: Notify,
+    /// Counts what became known of jobs.
+    job_news: watch::Sender<u64>,
     retention: LedgerRetention,
     forget_every: Duration,
 }
@@ -71,9 +74,21 @@ impl Store {
     pub fn new(index: Arc<Index>, settings: LedgerSettings) -> Self {
         let (saved, _) = watch::channel(0);
         let (cleared, _) = watch::channel(0);
+        let (job_news, _) = watch::channel(0);
         let (state, work, damaged) = (Mutex::default(), Condvar::new(), Notify::new());
         let LedgerSettings { retention, forget_every, .. } = settings;
-        Self { index, watchers: Arc::default(), state, work, saved, cleared, damaged, retention, forget_every }
+        Self {
+            index,
+            watchers: Arc::default(),
+            state,
+            work,
+            saved,
+            cleared,
+            damaged,
+            job_news,
+            retention,
+            forget_every,
+        }
     }
 
     /// The view; hold it briefly.
@@ -106,6 +121,22 @@ impl Store {
             // The sender lives as long as this.
             let _ = saved.changed().await;
         }
+    }
+
+    /// Changes what is known of a job that is in memory.
+    pub fn change_job(&self, id: JobId, change: impl FnOnce(&mut JobState)) {
+        self.lock().view.jobs.change(id, change);
+        self.tell_of_jobs();
+    }
+
+    /// Tells that something became known of jobs.
+    pub fn tell_of_jobs(&self) {
+        self.job_news.send_modify(|news| *news += 1);
+    }
+
+    /// Resolves at the next news of a job.
+    pub fn job_news(&self) -> watch::Receiver<u64> {
+        self.job_news.subscribe()
     }
 
     /// Waits until everything that is known now is in the index.

@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use super::batch::{Source, fingerprint};
 use super::index::{Changes, Checkpoint, KeptLine, NotedRuling};
+use super::jobs::JobTable;
 use crate::domain::command_id::CommandId;
+use crate::domain::job::{JobId, JobState};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::RecordId;
 use crate::domain::ledger::ruling::Ruling;
@@ -41,6 +43,8 @@ pub(super) struct View {
     /// Counts how often what is saved was forgotten here.
     turns: u64,
     numbers: HashMap<Uuid, Numbered>,
+    /// The jobs that have not ended, and those that changed.
+    pub jobs: JobTable,
     reached: Option<Arc<Reached>>,
     /// Counts what was changed, for its order.
     order: u64,
@@ -107,6 +111,7 @@ impl Reached {
 pub(super) struct Taken {
     unsaved: Arc<Unsaved>,
     writers: Vec<(Uuid, u64)>,
+    jobs: Vec<(JobId, Arc<JobState>)>,
     reached: Arc<Reached>,
     /// Counts these.
     pub number: u64,
@@ -225,7 +230,8 @@ impl View {
     /// Whether there is something to save.
     pub fn is_changed(&self) -> bool {
         let Unsaved { cases, writers, unreadable, .. } = &self.unsaved;
-        self.reached.is_some() && !(cases.is_empty() && writers.is_empty() && unreadable.is_empty())
+        let is_empty = cases.is_empty() && writers.is_empty() && unreadable.is_empty();
+        self.reached.is_some() && !(is_empty && self.jobs.is_saved())
     }
 
     /// Whether something is being saved.
@@ -261,7 +267,8 @@ impl View {
         });
         let writers = writers.collect();
         self.taken += 1;
-        Some(Taken { unsaved, writers, reached, number: self.taken })
+        let jobs = self.jobs.take();
+        Some(Taken { unsaved, writers, jobs, reached, number: self.taken })
     }
 
     /// Notes that it was saved: from now on the index has it.
@@ -271,6 +278,7 @@ impl View {
             return;
         }
         self.saving = Arc::default();
+        self.jobs.saved(taken.jobs);
         let Some(Unsaved { cases, bytes, .. }) = Arc::into_inner(taken.unsaved) else { return };
         if self.young_bytes.saturating_add(bytes) > GENERATION_BYTES {
             self.turn();
@@ -313,6 +321,7 @@ impl Taken {
         Changes {
             cases: ordered.into_iter().map(case).collect(),
             writers: self.writers.clone(),
+            jobs: self.jobs.clone(),
             rulings: rulings.clone(),
             unreadable: unreadable.clone(),
             checkpoint: self.reached.checkpoint(),

@@ -112,7 +112,8 @@ impl Replay {
             Some(Decision { by, reason }) => Person { by: by.clone(), reason: Some(reason.clone()) },
             None => Person { by: self.by.clone(), reason: None },
         };
-        let replayed = Replayed { opening, from: letter.generation, unknown, key, first_sent, digest, token, person };
+        let replayed =
+            Replayed { opening, from: letter.generation, unknown, key, first_sent, digest, token, person, job: None };
         Record { at, command: dead.identity.id.clone(), fact: Fact::Replayed(Box::new(replayed)) }
     }
 

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
+use lapin::Acker;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
@@ -23,9 +24,13 @@ use crate::amqp::connection::say_goodbye;
 use crate::amqp::error::BrokerError;
 use crate::amqp::message::short;
 
-/// The least and the most messages of a page, and about how many pages there may be: the broker allows 2,047 channels.
-const PAGE: std::ops::RangeInclusive<u32> = 1_000..=65_535;
-const PAGES: u32 = 200;
+/// The messages of the first page, and the most of any.
+const FIRST_PAGE: u32 = 64;
+const MOST_OF_PAGE: u32 = 1_000;
+/// About how many pages there may be: the broker allows 2,047 channels.
+const PAGES: u32 = 1_800;
+/// About how many bytes a page holds: its messages are in memory until they are passed.
+const PAGE_BYTES: u64 = 16 << 20;
 /// After this silence the queue is asked whether it has anything left for us.
 const SILENCE: Duration = Duration::from_millis(200);
 /// After this silence of a queue that says it has, something is wrong.
@@ -39,6 +44,8 @@ pub struct Walk {
     asking: Channel,
     queue: ShortString,
     page_size: u32,
+    /// The least messages of a page, so that there are not too many pages.
+    least: u32,
     pages: Vec<Page>,
     /// What of the last page was not passed yet.
     ahead: VecDeque<Delivery>,
@@ -67,9 +74,10 @@ impl Walk {
             say_goodbye(&connection).await;
             return Ok(None);
         };
-        let page_size = (left / PAGES).clamp(*PAGE.start(), *PAGE.end());
+        let least = (left / PAGES).clamp(1, u32::from(u16::MAX));
+        let page_size = FIRST_PAGE.max(least);
         let (pages, ahead, began) = (Vec::new(), VecDeque::new(), Instant::now());
-        Ok(Some(Self { connection, asking, queue, page_size, pages, ahead, left, began }))
+        Ok(Some(Self { connection, asking, queue, page_size, least, pages, ahead, left, began }))
     }
 
     /// How many messages are ahead: those in the queue at the start, less those passed.
@@ -128,6 +136,8 @@ impl Walk {
             silent_since = Instant::now();
         }
         channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await.map_err(|_| self.lost())?;
+        let bytes = self.ahead.iter().map(|delivery| delivery.data.len() as u64).sum();
+        self.page_size = next_page_size(self.page_size, (self.ahead.len() as u64, bytes)).max(self.least);
         self.pages.push(Page { channel, held: u32::try_from(self.ahead.len()).unwrap_or(u32::MAX) });
         Ok(())
     }
@@ -145,6 +155,26 @@ impl Walk {
             return Err(self.lost());
         }
         if let Some(page) = self.pages.last_mut() {
+            page.held = page.held.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    /// The page of the message that [`next`](Self::next) gave last.
+    #[must_use]
+    pub fn page(&self) -> usize {
+        self.pages.len().saturating_sub(1)
+    }
+
+    /// Removes a message of a page for good. What takes its place must have been confirmed.
+    ///
+    /// # Errors
+    /// [`OperatorError::HoldLost`]: the message is in the queue again.
+    pub async fn remove_from(&mut self, page: usize, acker: &Acker) -> Result<(), OperatorError> {
+        if !matches!(acker.ack(BasicAckOptions::default()).await, Ok(true)) {
+            return Err(self.lost());
+        }
+        if let Some(page) = self.pages.get_mut(page) {
             page.held = page.held.saturating_sub(1);
         }
         Ok(())
@@ -183,6 +213,12 @@ impl Walk {
     }
 }
 
+/// The size of the page behind one of this size that held so many messages and bytes.
+fn next_page_size(size: u32, (count, bytes): (u64, u64)) -> u32 {
+    let fitting = PAGE_BYTES.saturating_mul(count.max(1)) / bytes.max(1);
+    u32::try_from(fitting).unwrap_or(u32::MAX).min(size.saturating_mul(4)).clamp(1, MOST_OF_PAGE)
+}
+
 async fn open(connection: &Connection) -> Result<Channel, OperatorError> {
     Ok(connection.create_channel().await.map_err(BrokerError::during("open a channel"))?)
 }
@@ -194,5 +230,25 @@ pub(super) async fn depth(channel: &Channel, queue: &ShortString) -> Result<Opti
         Ok(queue) => Ok(Some(queue.message_count())),
         Err(error) if is_not_found(&error) => Ok(None),
         Err(error) => Err(BrokerError::during(format!("look for queue {queue}"))(error).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_grow_while_messages_are_small_and_hold_few_large_ones() {
+        for (size, held, next) in [
+            (64, (64, 64 << 10), 256),
+            (256, (256, 256 << 10), 1_000),
+            (1_000, (1_000, 1_000 << 20), 16),
+            (64, (64, 64 << 20), 16),
+            (16, (16, 16 << 20), 16),
+            (64, (0, 0), 256),
+            (64, (1, 64 << 20), 1),
+        ] {
+            assert_eq!(next_page_size(size, held), next, "{size} {held:?}");
+        }
     }
 }

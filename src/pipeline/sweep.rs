@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::Pipeline;
 use crate::amqp::error::BrokerError;
 use crate::domain::command_id::CommandId;
+use crate::domain::ledger::ruling::Decided;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::index::{Index, IndexError, MAX_PAGE};
 
@@ -102,11 +103,30 @@ async fn publish_end(pipeline: &Pipeline, id: &CommandId, overdue: &Cancellation
         pipeline.memory.case(id).filter(|case| case.is_end_unpublished()).and_then(|case| case.unsettled());
     let Some(decided) = unpublished else { return };
     info!(command.id = id.as_str(), "publishing a terminal event that was left unpublished");
-    let effects = pipeline.outbox.recovered(&decided);
-    for message in &effects.messages {
-        if pipeline.broker.publish_unless(message, overdue).await.is_err() {
-            return;
-        }
+    // What is not published is found again.
+    let _ = pipeline.publish_end_unless(id, &decided, overdue).await;
+}
+
+impl Pipeline {
+    /// Publishes the event of an end that is recorded, and records that.
+    ///
+    /// # Errors
+    /// [`BrokerError::Stopping`].
+    pub async fn publish_recorded_end(&self, id: &CommandId, decided: &Decided) -> Result<(), BrokerError> {
+        self.publish_end_unless(id, decided, &CancellationToken::new()).await
     }
-    pipeline.settle_and_reply(id, decided.by, &effects).await;
+
+    async fn publish_end_unless(
+        &self,
+        id: &CommandId,
+        decided: &Decided,
+        unwanted: &CancellationToken,
+    ) -> Result<(), BrokerError> {
+        let effects = self.outbox.recovered(decided);
+        for message in &effects.messages {
+            self.broker.publish_unless(message, unwanted).await?;
+        }
+        self.settle_and_reply(id, decided.by, &effects).await;
+        Ok(())
+    }
 }

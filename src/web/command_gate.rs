@@ -19,6 +19,7 @@ use crate::domain::event::Event;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::Person;
 use crate::domain::ledger::refusal_note::RefusalNote;
+use crate::ledger::Ledger;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::{Found, Window};
 use crate::ledger::index::{Cursor, Group, MAX_PAGE, Page};
@@ -148,6 +149,11 @@ impl CommandGate {
             return Ok(Some(Found { exchanges: Vec::new(), complete: true }));
         }
         self.commands.exchanges(id, windows).await.map(Some)
+    }
+
+    /// The ledger itself, for jobs.
+    pub(super) fn ledger(&self) -> Option<&Ledger> {
+        self.commands.ledger()
     }
 
     /// Lists a page of commands.

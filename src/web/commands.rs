@@ -12,6 +12,7 @@ use crate::domain::event::{Event, Trace};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::Person;
 use crate::domain::name::Name;
+use crate::ledger::Ledger;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::{Found, Window};
 use crate::ledger::index::{Cursor, Group, Page};
@@ -24,6 +25,9 @@ use crate::transport::exchange_log::Exchange;
 pub trait Commands: Send + Sync {
     /// Whether anything can be decided just now.
     fn standing(&self) -> Standing;
+
+    /// The ledger itself, for jobs; none where there is none to be asked, in tests.
+    fn ledger(&self) -> Option<&Ledger>;
 
     /// Takes a command, and publishes it unless it is known already.
     fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Submitted, Failed>>;

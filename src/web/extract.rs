@@ -11,6 +11,7 @@ use super::parameters::{component, parameter};
 use super::problem::{Kind, Problem};
 use super::query::{Query, QueryFields};
 use crate::domain::command_id::{CommandId, InvalidCommandId, PublishedCommandId};
+use crate::domain::job::{InvalidJobId, JobId};
 
 /// The id in a path, of a command or of a message that was refused.
 pub(super) struct CommandPath(pub CommandId);
@@ -60,6 +61,28 @@ impl DescribeInput for PublishedPath {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
         schemas.sent::<CommandId>();
         describe_id(operation);
+    }
+}
+
+/// The id of a job in a path.
+pub(super) struct JobPath(pub JobId);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let refuse = |why: String| Problem::new(Kind::InvalidRequest, why);
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(id) = path.map_err(|rejection| refuse(rejection.body_text()))?;
+        id.parse().map(Self).map_err(|error: InvalidJobId| refuse(error.to_string()))
+    }
+}
+
+impl DescribeInput for JobPath {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        schemas.sent::<JobId>();
+        operation.parameter(parameter("path", "id", "The job.", &component("JobId")));
+        operation.can_be(&[Kind::InvalidRequest, Kind::NotFound, Kind::Internal]);
     }
 }
 

@@ -29,6 +29,7 @@ use crate::domain::lifecycle::{Kind, State};
 use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, Outcome, Success};
 use crate::domain::progress::Attempted;
+use crate::ledger::Ledger;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::{Found, Window};
 use crate::ledger::index::{Cursor, Group, Page, Row};
@@ -214,6 +215,10 @@ fn refused_opening(body: &str) -> Opening {
 impl Commands for Fake {
     fn standing(&self) -> Standing {
         *self.standing.lock().unwrap()
+    }
+
+    fn ledger(&self) -> Option<&Ledger> {
+        None
     }
 
     fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Submitted, Failed>> {

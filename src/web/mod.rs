@@ -10,6 +10,7 @@
 //! | [`access`], [`host_token`], [`api_address`] | tokens and roles, the token of this host, and where its daemon listens |
 //! | [`answers`] | what is answered about commands |
 //! | `submit`, `cancel`, `erase`, `lookup`, `ask`, `dead_letters`, `live` | what the routes do |
+//! | [`jobs`] | actions on many dead letters |
 //! | `command_gate` | the way to commands, within the scope of a token |
 //! | [`commands`], [`recorded`] | what they need of the rest of ferryd, and the rest of ferryd |
 //! | [`problem`] | every error |
@@ -30,6 +31,7 @@ pub mod dead_letters;
 mod erase;
 mod extract;
 pub mod host_token;
+pub mod jobs;
 mod live;
 pub mod lookup;
 pub mod openapi;

@@ -12,6 +12,7 @@ use url::form_urlencoded;
 use super::ask::ExchangesQuery;
 use super::dead_letters::DeadLetterQuery;
 use super::erase::ErasedCommandsQuery;
+use super::jobs::JobPageQuery;
 use super::parameters::fields;
 use super::problem::{Kind, Problem};
 use super::query_string::TakeFields;
@@ -43,7 +44,8 @@ impl Default for PageQuery {
     }
 }
 
-fn read_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+/// Reads how many entries a page has.
+pub(super) fn read_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     let limit = usize::deserialize(deserializer).ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
     limit.ok_or_else(|| serde::de::Error::custom(format_args!("it is no number from 1 to {MAX_PAGE}")))
 }
@@ -117,7 +119,7 @@ macro_rules! query_fields {
 }
 
 query_fields! {
-    PageQuery CommandListQuery DeadLetterQuery ExchangesQuery PersonQuery ErasureQuery ErasedCommandsQuery
+    PageQuery CommandListQuery DeadLetterQuery JobPageQuery ExchangesQuery PersonQuery ErasureQuery ErasedCommandsQuery
 }
 
 impl QueryFields for () {

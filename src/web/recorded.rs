@@ -198,6 +198,10 @@ impl Commands for Recorded {
         }
     }
 
+    fn ledger(&self) -> Option<&Ledger> {
+        Some(&self.pipeline.memory.ledger)
+    }
+
     fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Submitted, Failed>> {
         async move {
             if let Some(known) = self.put_down(&submission).await? {

@@ -17,7 +17,7 @@ use super::access::{Caller, Needs, guard};
 use super::openapi::{self, Schemas};
 use super::operation::Endpoint;
 use super::problem::{Kind, Problem};
-use super::{Desk, ask, cancel, dead_letters, erase, live, lookup, submit};
+use super::{Desk, ask, cancel, dead_letters, erase, jobs, live, lookup, submit};
 
 /// The problems of what needs the broker, or all of the ledger.
 pub(super) const NOT_READY: [Kind; 4] = [Kind::CatchingUp, Kind::BrokerAway, Kind::NotConfirmed, Kind::Stopping];
@@ -51,13 +51,25 @@ pub enum Route {
     DeadLetter,
     /// Count dead letters.
     Groups,
+    /// Start a job.
+    StartJob,
+    /// List jobs.
+    Jobs,
+    /// Show a job.
+    Job,
+    /// Pause a job.
+    PauseJob,
+    /// Let a paused job go on.
+    ResumeJob,
+    /// End a job.
+    StopJob,
     /// Describe all this.
     OpenApi,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 20] = [
         Self::Livez,
         Self::Readyz,
         Self::Submit,
@@ -71,6 +83,12 @@ impl Route {
         Self::DeadLetters,
         Self::DeadLetter,
         Self::Groups,
+        Self::StartJob,
+        Self::Jobs,
+        Self::Job,
+        Self::PauseJob,
+        Self::ResumeJob,
+        Self::StopJob,
         Self::OpenApi,
     ];
 
@@ -78,7 +96,14 @@ impl Route {
     #[must_use]
     pub fn method(self) -> Method {
         match self {
-            Self::Submit | Self::Erase | Self::Erasures | Self::Lookup => Method::POST,
+            Self::Submit
+            | Self::Erase
+            | Self::Erasures
+            | Self::Lookup
+            | Self::StartJob
+            | Self::PauseJob
+            | Self::ResumeJob
+            | Self::StopJob => Method::POST,
             Self::Cancel => Method::DELETE,
             _ => Method::GET,
         }
@@ -99,6 +124,11 @@ impl Route {
             Self::DeadLetter => "/v1/dead-letters/{id}",
             Self::DeadLetters => "/v1/dead-letters",
             Self::Groups => "/v1/dead-letters/groups",
+            Self::StartJob | Self::Jobs => "/v1/jobs",
+            Self::Job => "/v1/jobs/{id}",
+            Self::PauseJob => "/v1/jobs/{id}/pause",
+            Self::ResumeJob => "/v1/jobs/{id}/resume",
+            Self::StopJob => "/v1/jobs/{id}/stop",
             Self::OpenApi => "/openapi.json",
         }
     }
@@ -110,6 +140,7 @@ impl Route {
     }
 
     /// Its handler, with words for people, and with what can be wrong beyond what the handler's types tell.
+    #[expect(clippy::too_many_lines, reason = "a table: one entry for each route")]
     pub(super) fn endpoint(self) -> Endpoint {
         use Kind::{Busy, CatchingUp, Forbidden, NewerVersion, NothingToAsk, OtherContent, TooLate};
         match self {
@@ -197,6 +228,42 @@ impl Route {
                 "The most frequent first.",
             )
             .with_problems(&[CatchingUp]),
+            Self::StartJob => Endpoint::new(
+                jobs::start,
+                "startJob",
+                "Start a job on dead letters",
+                "The job is recorded in the ledger, run by one instance, and taken over by another where that is gone. \
+                 It looks only at what was dead-lettered before it was started, and that the token is good for.",
+            )
+            .with_problems(&NOT_READY),
+            Self::Jobs => {
+                Endpoint::new(jobs::list, "listJobs", "List jobs", "Newest first.").with_problems(&[CatchingUp])
+            }
+            Self::Job => {
+                Endpoint::new(jobs::show, "showJob", "Show a job", "How far it is, what it refused, and why it ended.")
+                    .with_problems(&NOT_READY)
+            }
+            Self::PauseJob => Endpoint::new(
+                jobs::pause,
+                "pauseJob",
+                "Pause a job",
+                "What is under way is finished. To pause it again changes nothing.",
+            )
+            .with_problems(&NOT_READY),
+            Self::ResumeJob => Endpoint::new(
+                jobs::resume,
+                "resumeJob",
+                "Let a paused job go on",
+                "The first instance that claims it goes on.",
+            )
+            .with_problems(&NOT_READY),
+            Self::StopJob => Endpoint::new(
+                jobs::stop,
+                "stopJob",
+                "End a job",
+                "What is under way is finished; what is left stays as it is.",
+            )
+            .with_problems(&NOT_READY),
             Self::OpenApi => Endpoint::new(openapi::serve, "openapi", "Describe the API", "This document."),
         }
     }

@@ -275,6 +275,11 @@ async fn a_token_is_good_for_the_commands_in_its_scope_and_others_do_not_exist_f
                     let same = unheard.body.to_string().replace("order-2", "order-1");
                     assert_eq!(answer.body.to_string(), same, "{route:?}");
                 }
+                // Held in `tests/it/operator/jobs.rs`: the fake has no jobs.
+                Route::Jobs => assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR),
+                Route::StartJob | Route::Job | Route::PauseJob | Route::ResumeJob | Route::StopJob => {
+                    assert_eq!(answer.problem(), (400, "invalid-request"), "{route:?}");
+                }
                 Route::Commands | Route::DeadLetters | Route::Groups => {
                     let filter = api.fake.filters.lock().unwrap().pop().unwrap();
                     assert_eq!(filter.scope, scope_of(token), "{route:?}");

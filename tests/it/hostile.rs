@@ -16,7 +16,7 @@ use crate::tls_server::{Authority, Stream, TlsServer, read_request, write};
 const FORMS: [&str; 2] = ["people", "programs"];
 
 /// Every command, in an order in which each finds what it is about. `{form}` is one of [`FORMS`].
-const CASES: [TerminalCase; 31] = [
+const CASES: [TerminalCase; 37] = [
     case("check", &[], 0, false),
     case("publish", PUBLISH, 0, true),
     case("exchanges", &["done-{form}"], 0, true),
@@ -41,6 +41,12 @@ const CASES: [TerminalCase; 31] = [
         false,
     ),
     case("dead discard", &["discard-{form}", "--by", HOSTILE, "--reason", HOSTILE], 0, false),
+    case("jobs list", &[], 0, false),
+    case("jobs show", &[NO_JOB], 1, false),
+    case("jobs follow", &[NO_JOB], 1, false),
+    case("jobs pause", &[NO_JOB], 1, false),
+    case("jobs resume", &[NO_JOB], 1, false),
+    case("jobs stop", &[NO_JOB], 1, false),
     case("erase", &["--id", "discard-{form}", "--by", HOSTILE, "--reason", HOSTILE], 0, false),
     case("topology export", &[], 0, false),
     case("topology apply", &[], 0, false),
@@ -54,6 +60,9 @@ const CASES: [TerminalCase; 31] = [
     case("schema", &["event"], 0, false),
     case("completions", &["bash"], 0, false),
 ];
+
+/// The id of no job.
+const NO_JOB: &str = "0199b0f2-6f0c-7c31-8d0a-2f6f3a9e1c55";
 
 const PUBLISH: &[&str] = &[
     "--type",

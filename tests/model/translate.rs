@@ -296,6 +296,7 @@ impl Rec {
                 digest: None,
                 token: None,
                 person: person(),
+                job: None,
             })),
             Self::Refused => return refused(),
             Self::Erased => real::Fact::Erased(real::ContentErasure { person: person() }),

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use super::super::output::StyledLine;
 use super::super::wording::{moment, shortened, step};
 use crate::domain::event::EventData;
+use crate::domain::job::state::JobProgress;
+use crate::domain::job::{JobChange, JobRecord};
 use crate::domain::ledger::record::{
-    By, Fact, Finished, Guard, Line, Opened, Prompted, Record, RecordId, Replayed, Started, Step,
+    By, Fact, Finished, Guard, JobDecision, Line, Opened, Prompted, Record, RecordId, Replayed, Started, Step,
 };
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::name::Name;
@@ -23,6 +25,7 @@ pub(super) fn line(read: &Read) -> StyledLine {
     let id = read.id.map_or_else(|| format!("@{}", read.offset), short);
     match &read.line {
         Ok(Line::Record(record)) => record_line(&id, record),
+        Ok(Line::Job(record)) => job_line(&id, record),
         Ok(Line::Marker) => {
             let at = at(&read.text).unwrap_or_else(|| " ".repeat(24));
             StyledLine::default().with_column(at, 24).with_column(id, 10).with_text("marker")
@@ -71,6 +74,28 @@ fn record_line(id: &str, record: &Record) -> StyledLine {
     let line =
         line.with_styled_column(style(fact), fact.kind(), 13).with_column(command.as_str(), 28).with_column(call, 5);
     line.with_text(shortened(&gist(fact), MOST))
+}
+
+fn job_line(id: &str, JobRecord { at, job, change }: &JobRecord) -> StyledLine {
+    let line = StyledLine::default().with_column(moment(*at), 24).with_column(id, 10).with_column(change.kind(), 13);
+    let says = match change {
+        JobChange::Started(spec) => format!("{} {}", spec.action.as_str(), spec.actor),
+        JobChange::Taken(claim) => format!("term {} by the instance {}", claim.term, claim.instance),
+        JobChange::Progressed(report) => format!("term {}: {}", report.term, counts(&report.progress)),
+        JobChange::Paused(request) | JobChange::Resumed(request) | JobChange::Stopped(request) => {
+            request.actor.to_string()
+        }
+        JobChange::Ended(ending) => {
+            let reason = serde_json::to_value(ending.reason).unwrap_or_default();
+            let detail = ending.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+            format!("{}{detail}, {}", reason.as_str().unwrap_or_default(), counts(&ending.progress))
+        }
+    };
+    line.with_text(shortened(&format!("{job} {says}"), MOST))
+}
+
+fn counts(progress: &JobProgress) -> String {
+    format!("{} refused, {} not found", progress.refused, progress.not_found)
 }
 
 /// The time of a line that is no record.
@@ -180,7 +205,9 @@ fn finished_gist(finished: &Finished) -> String {
     }
     match &finished.by {
         By::Holder => gist,
-        By::Canceller(person) | By::Operator(person) => format!("{gist} ({person})"),
+        By::Canceller(person) | By::Operator(person) | By::Job(JobDecision { person, .. }) => {
+            format!("{gist} ({person})")
+        }
     }
 }
 

@@ -62,8 +62,17 @@ fn a_step_that_nothing_on_record_leads_to_is_not_known() {
     decide(&mut told, Step::call(0, 2), failed(Kind::Unavailable));
     let person = Person { by: "somebody".to_owned(), reason: None };
     let opening = started(Guard::Key(9)).opening.unwrap();
-    let replayed =
-        Replayed { opening, from: 0, unknown: false, key: None, first_sent: None, digest: None, token: None, person };
+    let replayed = Replayed {
+        opening,
+        from: 0,
+        unknown: false,
+        key: None,
+        first_sent: None,
+        digest: None,
+        token: None,
+        person,
+        job: None,
+    };
     told.rule(Fact::Replayed(Box::new(replayed)));
     assert_eq!(told.case().awaited_step(), Step::call(1, 1));
     assert!(told.case().knows_step(Step::call(1, 1)) && !told.case().knows_step(Step::call(1, 2)));

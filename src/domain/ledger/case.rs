@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::effects::{HeaderValue, RecordedEffects};
 use super::erasure::ContentRemoval;
+use super::job_mark::JobMark;
 use super::prompt::{Prompt, PromptNote, QueryNote};
 use super::record::{Asked, Guard, Kept, Opening, Person, RecordId, Step};
 use super::ruling::{Decided, Ruling, TooLate};
@@ -122,6 +123,9 @@ pub struct Case {
     /// The questions to its provider, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub queries: Vec<QueryNote>,
+    /// The job that acted on its dead letter last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobMark>,
     /// What happened, oldest first.
     pub history: Vec<Transition>,
 }
@@ -292,6 +296,7 @@ impl Case {
             prompts: Vec::new(),
             prompted: None,
             queries: Vec::new(),
+            job: None,
             history: Vec::new(),
         }
     }

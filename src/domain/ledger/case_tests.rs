@@ -308,8 +308,17 @@ fn two_replays_start_one_generation() {
     let replay = || {
         let person = Person { by: "ann".to_owned(), reason: None };
         let (opening, key) = (opening("c"), None);
-        let replayed =
-            Replayed { opening, from: 0, unknown: false, key, first_sent: None, digest: None, token: None, person };
+        let replayed = Replayed {
+            opening,
+            from: 0,
+            unknown: false,
+            key,
+            first_sent: None,
+            digest: None,
+            token: None,
+            person,
+            job: None,
+        };
         Fact::Replayed(Box::new(replayed))
     };
     let mut told = Told::default();
@@ -386,6 +395,7 @@ fn an_id_alone_is_believed_only_where_a_version_sent_it_that_knew_no_tokens() {
             digest: None,
             token: None,
             person,
+            job: None,
         };
         told.rule(Fact::Replayed(Box::new(replayed)));
         assert!(!told.case().is_known_by_id(), "nothing of the new generation was sent");

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::case::{Case, Ending, Phase};
 use super::effects::RecordedEffects;
-use super::record::{By, Finished, Guard, RecordId, Step};
+use super::job_mark::JobMark;
+use super::record::{By, Finished, Guard, JobDecision, RecordId, Step};
 use super::ruling::{Granted, Ruling, TooLate};
 use super::transition::Transition;
 use crate::domain::event::{Event, EventData, REFUSED_SEQUENCE, attempt_of, sequence};
@@ -63,7 +64,9 @@ impl Case {
         let refusal = match by {
             By::Holder => case.refuse_holder(finished),
             By::Canceller(_) => case.refuse_canceller(),
-            By::Operator(_) => case.not_dead().map(|too_late| case.unsaid().unwrap_or(Ruling::TooLate(too_late))),
+            By::Operator(_) | By::Job(_) => {
+                case.not_dead().map(|too_late| case.unsaid().unwrap_or(Ruling::TooLate(too_late)))
+            }
         };
         if let Some(ruling) = refusal {
             return ruling;
@@ -177,6 +180,9 @@ impl Case {
             // Its start may be older than what is kept of the ledger.
             self.calls = self.calls.max(1);
         }
+        if let By::Job(decision) = by {
+            self.job = Some(JobMark { id: decision.id, awaits_end: false });
+        }
         self.phase = Phase::Decided { by: id, effects: Some(Box::new(effects.clone())) };
         self.deadline = effects.deadline();
         let mut granted = Granted { unknown: self.unknown, replies: Vec::new() };
@@ -189,7 +195,9 @@ impl Case {
         let shown = Step::call(event.data.generation, step.attempt.max(1));
         let detail = match by {
             By::Holder => detail,
-            By::Canceller(person) | By::Operator(person) => Some(person.to_string()),
+            By::Canceller(person) | By::Operator(person) | By::Job(JobDecision { person, .. }) => {
+                Some(person.to_string())
+            }
         };
         // A command that waits, and is asked about again and again, says so once.
         let said = |last: &Transition| last.reason == word && last.step == shown;

@@ -207,6 +207,7 @@ fn a_replay_forgets_the_providers_id_unless_it_is_about_the_same_deed() {
             digest: None,
             token: None,
             person: Person { by: "ann".to_owned(), reason: None },
+            job: None,
         };
         assert!(counts(&told.rule(Fact::Replayed(Box::new(replayed)))));
         assert_eq!(told.case().provider_reference.is_some(), unknown);

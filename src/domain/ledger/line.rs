@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::record::{Fact, Record};
 use crate::domain::command_id::CommandId;
+use crate::domain::job::{JobChange, JobId, JobRecord};
 
 /// The version of the record format that this program writes.
 pub const VERSION: u32 = 1;
@@ -20,8 +21,10 @@ const USUAL: usize = 1_536;
 /// A line as it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Line {
-    /// A record that this version understands.
+    /// A record about a command that this version understands.
     Record(Box<Record>),
+    /// A record about a job.
+    Job(Box<JobRecord>),
     /// Nothing but a place in the order, by which a reader knows how far it has come.
     Marker,
     /// A kind that this version does not know.
@@ -51,6 +54,8 @@ struct Written<'a, T> {
     at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<&'a CommandId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<JobId>,
     data: &'a T,
 }
 
@@ -61,6 +66,8 @@ struct Read<'a> {
     critical: bool,
     #[serde(default)]
     command: Option<CommandId>,
+    #[serde(borrow, default)]
+    job: Option<&'a RawValue>,
     at: Timestamp,
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
@@ -88,7 +95,8 @@ impl Record {
 
     fn write<T: Serialize>(&self, data: &T) -> Vec<u8> {
         let (kind, critical) = (self.fact.kind(), self.fact.is_critical());
-        let written = Written { v: VERSION, kind, critical, at: self.at, command: Some(&self.command), data };
+        let written =
+            Written { v: VERSION, kind, critical, at: self.at, command: Some(&self.command), job: None, data };
         let mut line = Vec::with_capacity(USUAL);
         // A record is plain data; it always has a JSON form.
         let _ = serde_json::to_writer(&mut line, &written);
@@ -100,7 +108,7 @@ impl Line {
     /// A marker as a line, without its line break.
     #[must_use]
     pub fn marker(at: Timestamp) -> Vec<u8> {
-        let written = Written { v: VERSION, kind: MARKER, critical: false, at, command: None, data: &() };
+        let written = Written { v: VERSION, kind: MARKER, critical: false, at, command: None, job: None, data: &() };
         serde_json::to_vec(&written).unwrap_or_default()
     }
 
@@ -109,7 +117,7 @@ impl Line {
     /// # Errors
     /// [`Unreadable`]: it is no JSON, or a known kind without what belongs to it.
     pub fn decode(line: &[u8]) -> Result<Self, Unreadable> {
-        let Read { kind, critical, command, at, data } = serde_json::from_slice(line)?;
+        let Read { kind, critical, command, job, at, data } = serde_json::from_slice(line)?;
         if kind == MARKER {
             return Ok(Self::Marker);
         }
@@ -127,9 +135,83 @@ impl Line {
             "conflicted" => Fact::Conflicted(serde_json::from_str(text)?),
             "erased" => Fact::Erased(serde_json::from_str(text)?),
             "prompted" => Fact::Prompted(serde_json::from_str(text)?),
-            _ => return Ok(Self::Foreign { kind, command, critical }),
+            _ => return Self::decode_job(kind, command, critical, (job, at, text)),
         };
         let command = command.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("command"))?;
         Ok(Self::Record(Box::new(Record { at, command, fact })))
+    }
+
+    /// Reads a line of a kind that is about no command.
+    fn decode_job(
+        kind: String,
+        command: Option<CommandId>,
+        critical: bool,
+        (job, at, text): (Option<&RawValue>, Timestamp, &str),
+    ) -> Result<Self, Unreadable> {
+        let change = match kind.as_str() {
+            "job_started" => JobChange::Started(serde_json::from_str(text)?),
+            "job_taken" => JobChange::Taken(serde_json::from_str(text)?),
+            "job_progress" => JobChange::Progressed(serde_json::from_str(text)?),
+            "job_paused" => JobChange::Paused(serde_json::from_str(text)?),
+            "job_resumed" => JobChange::Resumed(serde_json::from_str(text)?),
+            "job_stopped" => JobChange::Stopped(serde_json::from_str(text)?),
+            "job_ended" => JobChange::Ended(serde_json::from_str(text)?),
+            _ => return Ok(Self::Foreign { kind, command, critical }),
+        };
+        let job = job.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("job"))?;
+        Ok(Self::Job(Box::new(JobRecord { at, job: serde_json::from_str(job.get())?, change })))
+    }
+}
+
+impl JobRecord {
+    /// The record as a line, without its line break.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match &self.change {
+            JobChange::Started(data) => self.write(data),
+            JobChange::Taken(data) => self.write(data),
+            JobChange::Progressed(data) => self.write(data),
+            JobChange::Paused(data) | JobChange::Resumed(data) | JobChange::Stopped(data) => self.write(data),
+            JobChange::Ended(data) => self.write(data),
+        }
+    }
+
+    fn write<T: Serialize>(&self, data: &T) -> Vec<u8> {
+        let (kind, at, job) = (self.change.kind(), self.at, Some(self.job));
+        // A record is plain data; it always has a JSON form.
+        serde_json::to_vec(&Written { v: VERSION, kind, critical: false, at, command: None, job, data })
+            .unwrap_or_default()
+    }
+}
+
+/// A record to be appended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AnyRecord {
+    /// A record about a command.
+    Command(Box<Record>),
+    /// A record about a job.
+    Job(Box<JobRecord>),
+}
+
+impl AnyRecord {
+    /// The record as a line, without its line break.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Command(record) => record.encode(),
+            Self::Job(record) => record.encode(),
+        }
+    }
+}
+
+impl From<Record> for AnyRecord {
+    fn from(record: Record) -> Self {
+        Self::Command(Box::new(record))
+    }
+}
+
+impl From<JobRecord> for AnyRecord {
+    fn from(record: JobRecord) -> Self {
+        Self::Job(Box::new(record))
     }
 }

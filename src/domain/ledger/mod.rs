@@ -17,6 +17,7 @@ pub mod case;
 pub mod effects;
 pub mod erasure;
 mod finish;
+pub mod job_mark;
 mod line;
 pub mod next_action;
 pub mod opening;

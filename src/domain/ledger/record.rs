@@ -8,13 +8,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::effects::RecordedEffects;
-pub use super::line::{Line, Unreadable, VERSION};
+pub use super::job_mark::JobDecision;
+pub use super::line::{AnyRecord, Line, Unreadable, VERSION};
 pub use super::prompt::{MadeQuery, NoticePrompt, Prompt, Prompted};
 pub use super::record_id::{InvalidRecordId, RecordId};
 use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::conflict::ConflictNote;
 use crate::domain::event::Event;
+use crate::domain::job::JobId;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::money::MoneyAmount;
 use crate::domain::progress::Attempted;
@@ -284,6 +286,8 @@ pub enum By {
     Canceller(Person),
     /// An operator, about a dead letter: counts only while it is one.
     Operator(Person),
+    /// The same by a job of theirs.
+    Job(JobDecision),
 }
 
 /// A person, and why.
@@ -343,6 +347,9 @@ pub struct Replayed {
     pub token: Option<String>,
     /// Who.
     pub person: Person,
+    /// The job that did it for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
 }
 
 /// See [`Fact::Asked`].

@@ -4,7 +4,11 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::command::Envelope;
+use crate::domain::command_scope::CommandScope;
 use crate::domain::event::{Event, Happening, Moment, Trace};
+use crate::domain::job::record::{JobClaim, JobEnding, JobReport, JobRequest};
+use crate::domain::job::state::{JobEndReason, JobProgress};
+use crate::domain::job::{DeadLetterFilter, InstanceId, JobAction, JobChange, JobId, JobRecord, JobSpec, ReplayTerms};
 use crate::domain::ledger::effects::{Carried, HeaderValue};
 use crate::domain::outcome::{Failure, Success, Verdict};
 
@@ -117,6 +121,10 @@ fn facts() -> Vec<Fact> {
             By::Canceller(person()),
             Happening::Failed(crate::domain::lifecycle::Kind::Cancelled, failure.clone()),
         ),
+        finished(
+            By::Job(JobDecision { id: JobId(uuid::Uuid::from_u128(3)), person: person() }),
+            Happening::Failed(crate::domain::lifecycle::Kind::Discarded, failure.clone()),
+        ),
         finished(By::Operator(person()), Happening::Pending { due: Timestamp::UNIX_EPOCH, failure }),
         Fact::Conflicted(Box::new(ConflictNote {
             at: Timestamp::UNIX_EPOCH,
@@ -136,6 +144,7 @@ fn facts() -> Vec<Fact> {
             digest: Some("d".to_owned()),
             token: None,
             person: person(),
+            job: Some(JobId(uuid::Uuid::from_u128(3))),
         })),
         Fact::Asked(Asked { reply_to: "shop.replies".to_owned(), correlation_id: None }),
         asked_about(),
@@ -158,7 +167,49 @@ fn record(fact: Fact) -> Record {
 /// Every kind of line, as it is written.
 pub(crate) fn lines() -> Vec<Vec<u8>> {
     let records = facts().into_iter().map(|fact| record(fact).encode());
-    records.chain([Line::marker(Timestamp::UNIX_EPOCH)]).collect()
+    let jobs = job_records().into_iter().map(|record| record.encode());
+    records.chain(jobs).chain([Line::marker(Timestamp::UNIX_EPOCH)]).collect()
+}
+
+/// A record of each kind that is about a job.
+fn job_records() -> Vec<JobRecord> {
+    let spec = JobSpec {
+        action: JobAction::Replay(ReplayTerms { canary_s: Some(60), stop_at: "5%".parse().ok(), ..Default::default() }),
+        filter: DeadLetterFilter { ids: ["order-1".parse().unwrap()].into(), ..Default::default() },
+        scope: CommandScope::default(),
+        cut_off: Timestamp::UNIX_EPOCH,
+        rate: "0.5/s".parse().ok(),
+        ramp: true,
+        dry_run: false,
+        actor: person(),
+    };
+    let progress = JobProgress { total: Some(7), missing: vec!["order-2".parse().unwrap()], ..Default::default() };
+    let request = JobRequest { actor: person() };
+    let (reason, detail) = (JobEndReason::Incomplete, Some("1 was in no queue".to_owned()));
+    let changes = [
+        JobChange::Started(Box::new(spec)),
+        JobChange::Taken(JobClaim { instance: InstanceId(uuid::Uuid::from_u128(4)), term: 1 }),
+        JobChange::Progressed(Box::new(JobReport { term: 1, progress: progress.clone() })),
+        JobChange::Paused(request.clone()),
+        JobChange::Resumed(request.clone()),
+        JobChange::Stopped(request),
+        JobChange::Ended(Box::new(JobEnding { term: 1, progress, reason, detail })),
+    ];
+    let job = JobId(uuid::Uuid::from_u128(3));
+    changes.into_iter().map(|change| JobRecord { at: Timestamp::UNIX_EPOCH, job, change }).collect()
+}
+
+#[test]
+fn every_record_about_a_job_is_read_as_it_was_written() {
+    for record in job_records() {
+        let line = record.encode();
+        assert!(!line.contains(&b'\n'));
+        assert_eq!(Line::decode(&line).unwrap(), Line::Job(Box::new(record.clone())));
+        let mut nameless: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(nameless["critical"], false, "an older version passes over it");
+        nameless.as_object_mut().unwrap().remove("job");
+        assert!(Line::decode(nameless.to_string().as_bytes()).is_err());
+    }
 }
 
 #[test]

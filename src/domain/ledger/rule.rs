@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::case::{Case, MAX_CONFLICTS, MAX_REPLIES, Phase};
+use super::job_mark::JobMark;
 use super::record::{
     Asked, CancelWished, Fact, Guard, Opened, Opening, Reason, Record, RecordId, Released, Replayed, Settled, Started,
     Step, TakenOver,
@@ -232,7 +233,7 @@ impl Case {
     }
 
     fn replay(slot: &mut Option<Self>, at: Timestamp, replayed: &Replayed) -> Ruling {
-        let Replayed { opening, from, unknown, key, first_sent, digest, token, person } = replayed;
+        let Replayed { opening, from, unknown, key, first_sent, digest, token, person, job } = replayed;
         let step = Step::call(from.saturating_add(1), 1);
         if let Some(case) = slot {
             if case.step.generation > *from {
@@ -245,6 +246,7 @@ impl Case {
         let case = slot.get_or_insert_with(|| Self::opened(Some(opening), step));
         case.identify(Some(opening));
         (case.step, case.phase, case.ending) = (step, Phase::Open, None);
+        case.job = job.map(|id| JobMark { id, awaits_end: true });
         case.unknown = *unknown;
         case.key.clone_from(key);
         case.first_sent = *first_sent;

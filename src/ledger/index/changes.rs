@@ -5,6 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::domain::command_id::CommandId;
+use crate::domain::job::{JobId, JobState};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::RecordId;
 use crate::domain::ledger::ruling::Ruling;
@@ -47,6 +48,8 @@ pub struct Changes {
     pub cases: Vec<(CommandId, Arc<Case>)>,
     /// The highest number applied of each writer that was read.
     pub writers: Vec<(Uuid, u64)>,
+    /// The jobs that changed, as they are now.
+    pub jobs: Vec<(JobId, Arc<JobState>)>,
     /// What became of records for which a person waits.
     pub rulings: Vec<NotedRuling>,
     /// Lines that could not be read.

@@ -202,7 +202,7 @@ fn rule(slot: &mut Option<Case>, number: u64, at: Timestamp, command: &CommandId
 pub fn changes<'a>(cases: impl IntoIterator<Item = (&'a Sample, Case)>, offset: u64) -> Changes {
     let cases = cases.into_iter().map(|(sample, case)| (sample.id(), Arc::new(case))).collect();
     let checkpoint = Checkpoint { offset, hash: offset.wrapping_mul(u64::MAX / 3) };
-    Changes { cases, writers: Vec::new(), rulings: Vec::new(), unreadable: Vec::new(), checkpoint }
+    Changes { cases, writers: Vec::new(), jobs: Vec::new(), rulings: Vec::new(), unreadable: Vec::new(), checkpoint }
 }
 
 /// Any command to which up to eight things happened.
@@ -240,6 +240,7 @@ fn any_fact(sample: &Sample, what: u32, step: Step, happening: Happening, text: 
             digest: None,
             token: None,
             person,
+            job: None,
         })),
         4 => sample.finished_at(step, By::Operator(person), happening),
         _ => sample.finished_at(step, By::Holder, happening),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::call_offsets;
 use super::error::IndexError;
+use super::{call_offsets, jobs};
 use crate::domain::ledger::case::{Case, Phase};
 
 /// The most commands that are forgotten in one go.
@@ -70,6 +70,7 @@ pub(super) fn forget(
     // Nor does anybody wait so long for what became of a record; it may hold contents of a command.
     tx.execute("DELETE FROM rulings WHERE at < ?1", [visitors_before])?;
     call_offsets::forget(&tx, older_than)?;
+    jobs::forget(&tx, older_than)?;
     tx.execute("UPDATE meta SET value = max(value, ?1) WHERE name = 'oldest'", [older_than])?;
     tx.commit()?;
     Ok(usize::try_from(counts.values().sum::<i64>()).unwrap_or(0))

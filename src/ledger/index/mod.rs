@@ -18,6 +18,7 @@ mod erasing;
 mod error;
 mod facet;
 mod forget;
+mod jobs;
 mod json;
 mod page;
 mod query;
@@ -42,6 +43,7 @@ use uuid::Uuid;
 pub use self::call_offsets::{CallCheckpoint, CallMessage, NotedCalls};
 pub use self::changes::{Changes, Checkpoint, KeptLine, NotedRuling};
 pub use self::error::IndexError;
+pub use self::jobs::JobPage;
 pub use self::page::{CURSOR_PATTERN, Cursor, InvalidCursor, MAX_PAGE, Page};
 use self::readers::Readers;
 pub use self::row::Row;
@@ -49,6 +51,7 @@ use self::slot::Slot;
 pub use self::summary::{Counts, Group};
 use self::writer::Writer;
 use crate::domain::command_id::CommandId;
+use crate::domain::job::{JobId, JobState};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::opening::digest;
 use crate::domain::ledger::record::RecordId;
@@ -198,6 +201,30 @@ impl Index {
             let mut body = conn.prepare_cached(BODY)?;
             body.query_row([id.as_str()], |row| Ok(json::parsed(row.get_ref(0)?.as_bytes()?))).optional()?.transpose()
         })
+    }
+
+    /// What is known of a job.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn job(&self, id: &JobId) -> Result<Option<JobState>, IndexError> {
+        self.read(|conn| jobs::find(conn, id))
+    }
+
+    /// The jobs that have not ended.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn live_jobs(&self) -> Result<Vec<(JobId, JobState)>, IndexError> {
+        self.read(jobs::live)
+    }
+
+    /// A page of jobs, newest first, of those older than one.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], or `SQLite` refuses.
+    pub fn jobs(&self, after: Option<JobId>, limit: usize) -> Result<JobPage, IndexError> {
+        self.read(|conn| jobs::list(conn, after, limit))
     }
 
     /// What became of a record for which a person waits, if it has been read.
@@ -356,6 +383,9 @@ mod due_tests;
 
 #[cfg(test)]
 mod healing_tests;
+
+#[cfg(test)]
+mod jobs_tests;
 
 #[cfg(test)]
 mod query_tests;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::error::IndexError;
 
 /// The version of the tables and of what lies in `bodies`. A file of another version is made anew.
-pub(super) const VERSION: i32 = 7;
+pub(super) const VERSION: i32 = 8;
 
 /// Marks a file as an index of ferryd ("frry").
 const APPLICATION: i32 = 0x6672_7279;
@@ -64,6 +64,9 @@ CREATE TABLE rulings (
   at INTEGER NOT NULL, UNIQUE (writer, number)
 ) STRICT;
 CREATE INDEX rulings_by_command ON rulings (command);
+CREATE TABLE jobs (
+  id BLOB PRIMARY KEY, live INTEGER NOT NULL, updated INTEGER NOT NULL, body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE unreadable (
   nr INTEGER PRIMARY KEY, writer BLOB NOT NULL, number INTEGER NOT NULL, line BLOB NOT NULL, why TEXT NOT NULL
 ) STRICT;

@@ -14,7 +14,7 @@ use super::facet::{Facet, Facets};
 use super::forget::{self, Over};
 use super::json::json;
 use super::slot::Slot;
-use super::{aging, erasing, reference_digest, schema};
+use super::{aging, erasing, jobs, reference_digest, schema};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::ruling::Ruling;
@@ -121,7 +121,7 @@ impl Writer {
     }
 
     fn try_save(&mut self, changes: &Changes, now: Timestamp) -> rusqlite::Result<()> {
-        let Changes { cases, writers, rulings, unreadable, checkpoint } = changes;
+        let Changes { cases, writers, jobs, rulings, unreadable, checkpoint } = changes;
         let at = now.as_millisecond();
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         keep_aside(&tx, unreadable)?;
@@ -142,6 +142,7 @@ impl Writer {
             seen.execute((writer.as_bytes(), number.cast_signed(), at))?;
         }
         drop(seen);
+        jobs::save(&tx, jobs)?;
         // Of what was erased it is not told before it is gone.
         let erased = erased_cases(changes);
         note_rulings(&tx, rulings.iter().filter(|noted| !erased.contains_key(&noted.command)), now)?;

@@ -89,7 +89,8 @@ async fn a_walk_ends_where_another_consumer_has_taken_the_rest() {
     while walk.next().await.unwrap().is_some() {
         passed += 1;
     }
-    assert!((1_000..1_500).contains(&passed), "{passed}");
+    // What it had taken hold of when the rest went: the first page.
+    assert!((64..1_500).contains(&passed), "{passed}");
     walk.end().await.unwrap();
 }
 

@@ -12,6 +12,7 @@ mod erase;
 mod erase_api;
 mod erase_refused;
 mod events;
+mod jobs;
 mod look;
 mod publish;
 pub(crate) mod recorded;

@@ -94,7 +94,14 @@ fn falsify(rig: &Rig) {
     let invented = ("invented".parse().unwrap(), Arc::new(case.clone()));
     let checkpoint = index.checkpoint().unwrap().unwrap();
     let cases = vec![(id, Arc::new(case)), invented];
-    let changes = Changes { cases, writers: Vec::new(), rulings: Vec::new(), unreadable: Vec::new(), checkpoint };
+    let changes = Changes {
+        cases,
+        writers: Vec::new(),
+        jobs: Vec::new(),
+        rulings: Vec::new(),
+        unreadable: Vec::new(),
+        checkpoint,
+    };
     index.save(&changes, Timestamp::now()).unwrap();
     assert_eq!(index.list(&CommandFilter::default(), None, 10).unwrap().rows.len(), 3);
 }

@@ -1,0 +1,133 @@
+//! Following a job: with its progress, to its end.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Builder;
+use tokio_util::sync::CancellationToken;
+
+use super::super::api_client::ApiClient;
+use super::super::error::CommandError;
+use super::super::exit::Exit;
+use super::super::interrupt;
+use super::super::output::{Output, Table};
+use super::super::progress::Progress;
+use super::super::wording::moment;
+use super::{change_job, find_job};
+use crate::domain::job::state::{JobEndReason, JobPhase};
+use crate::web::jobs::JobView;
+
+/// How often a job is asked for.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+/// For how long a daemon that does not answer is asked again: it may be starting anew.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Follows a job.
+pub(super) struct JobFollow<'c> {
+    pub client: &'c ApiClient,
+    /// True where an interruption stops the job, and does not only leave it.
+    pub stops: bool,
+    pub json: bool,
+}
+
+impl JobFollow<'_> {
+    /// Follows a job to its end, and prints that. An interruption leaves the job, which goes on.
+    pub fn run(&self, mut job: JobView, out: &mut Output) -> Result<(), CommandError> {
+        let signals = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let signals = signals.map_err(CommandError::Runtime)?;
+        let interrupted = {
+            let _entered = signals.enter();
+            interrupt::token().map_err(CommandError::Runtime)?
+        };
+        let mut progress = Progress::new("dead letters", None);
+        let mut heard = Instant::now();
+        while job.phase != JobPhase::Ended {
+            if interrupted.is_cancelled() && !self.stops {
+                drop(progress);
+                return leave(&job);
+            }
+            self.stop_once(&job, &interrupted)?;
+            progress.tell_of(gone_through(&job), job.state.progress.total);
+            sleep(ASK_EVERY);
+            match find_job(self.client, job.id) {
+                Ok(found) => (job, heard) = (found, Instant::now()),
+                Err(_) if heard.elapsed() < PATIENCE => {}
+                Err(error) => return Err(error),
+            }
+        }
+        drop(progress);
+        if self.json {
+            out.json(&job)?;
+        } else {
+            print_job(&job, out)?;
+        }
+        let reason = job.state.end.as_ref().map(|end| end.reason);
+        let well = reason == Some(JobEndReason::Finished) && job.state.progress.refused == 0;
+        if well { Ok(()) } else { Err(CommandError::Told(Exit::Failed)) }
+    }
+
+    fn stop_once(&self, job: &JobView, interrupted: &CancellationToken) -> Result<(), CommandError> {
+        if interrupted.is_cancelled() && job.state.stopped.is_none() {
+            change_job(self.client, job.id, "stop", Some("interrupted"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Says that the job goes on, and how to come back.
+fn leave(job: &JobView) -> Result<(), CommandError> {
+    // Whoever lost the terminal does not see it.
+    let _ =
+        Output::stderr().line(format!("left the job, which goes on; `ferryd jobs follow {}` comes back to it", job.id));
+    Err(CommandError::Told(Exit::Failed))
+}
+
+fn gone_through(job: &JobView) -> u64 {
+    job.done.saturating_add(job.state.progress.closed).saturating_add(job.state.progress.refused)
+}
+
+/// What a job is at, and why it ended.
+pub(super) fn standing(job: &JobView) -> String {
+    let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    match &job.state.end {
+        Some(end) => format!("ended: {}", word(serde_json::to_value(end.reason).unwrap_or_default()).replace('_', " ")),
+        None => word(serde_json::to_value(job.phase).unwrap_or_default()),
+    }
+}
+
+/// Prints what is known of a job.
+pub(super) fn print_job(job: &JobView, out: &mut Output) -> Result<(), CommandError> {
+    let (state, progress) = (&job.state, &job.state.progress);
+    out.heading(&format!("{} {}", state.spec.action.as_str(), job.id))?;
+    let total = progress.total.map(|total| format!(" of {total}")).unwrap_or_default();
+    let dry = if state.spec.dry_run { ", a dry run: nothing is changed" } else { "" };
+    let pairs = [
+        ("phase", Some(standing(job))),
+        ("done", Some(format!("{}{total}{dry}", job.done))),
+        ("closed", (progress.closed > 0).then(|| format!("{}: their commands had ended or gone on", progress.closed))),
+        ("refused", (progress.refused > 0).then(|| progress.refused.to_string())),
+        ("not found", (progress.not_found > 0).then(|| progress.not_found.to_string())),
+        ("ended well", (state.completed > 0).then(|| state.completed.to_string())),
+        ("failed again", (state.failed_again > 0).then(|| state.failed_again.to_string())),
+        ("started", Some(format!("{} {}", moment(state.started_at), state.spec.actor))),
+        ("ended", state.end.as_ref().map(|end| moment(end.at))),
+        ("because", state.end.as_ref().and_then(|end| end.detail.clone())),
+    ];
+    for (name, value) in pairs {
+        if let Some(value) = value {
+            out.line(format!("  {name:14}{value}"))?;
+        }
+    }
+    if !progress.refusals.is_empty() {
+        out.gap()?;
+        let mut table = Table::new(["REFUSED", "QUEUE", "WHY"]);
+        for refusal in &progress.refusals {
+            table.row([refusal.id.as_str(), &refusal.queue, &refusal.reason]);
+        }
+        out.table(&table)?;
+    }
+    for id in &progress.missing {
+        out.line(format!("  in no queue: {id}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! Which dead letters are meant.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::command::Identity;
+use crate::domain::command_id::CommandId;
+use crate::domain::dead_letter::{DeadLetter, shortened};
+use crate::domain::lifecycle::Kind;
+use crate::domain::name::Name;
+
+/// Which dead letters are meant. Everything given must hold; nothing given means all.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeadLetterFilter {
+    /// The ids of commands, of which one must be its own; none given means any.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub ids: BTreeSet<CommandId>,
+    /// The type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<Name>,
+    /// The provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Name>,
+    /// The account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<Name>,
+    /// The operation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Name>,
+    /// The publisher's reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Why it was dead-lettered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// The provider's error code, or ferryd's own word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The status of the last answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// The generation that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
+    /// Dead-lettered before this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub older_than: Option<Timestamp>,
+    /// Dead-lettered at this time or after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newer_than: Option<Timestamp>,
+    /// Only those whose record beside the message can't be read, and which the ledger may not know.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
+}
+
+impl DeadLetterFilter {
+    /// Tells whether every dead letter is meant.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Tells whether a dead letter is meant: of this command, with this record beside the message where that can be read.
+    #[must_use]
+    pub fn matches(&self, command: &Identity, letter: Option<&DeadLetter>) -> bool {
+        let at = letter.map(|letter| letter.dead_lettered_at);
+        let code = letter.and_then(|letter| letter.code.as_deref()).map(shortened);
+        (self.ids.is_empty() || self.ids.contains(&command.id))
+            && is(self.r#type.as_ref(), command.r#type.as_ref())
+            && is(self.provider.as_ref(), command.provider.as_ref())
+            && is(self.account.as_ref(), command.account.as_ref())
+            && is(self.operation.as_ref(), command.operation.as_ref())
+            && is(self.reference.as_ref(), command.reference.as_ref())
+            && is(self.kind.as_ref(), letter.map(|letter| &letter.kind))
+            && is(self.code.as_deref().map(shortened), code)
+            && is(self.http_status.as_ref(), letter.and_then(|letter| letter.http_status.as_ref()))
+            && is(self.generation.as_ref(), letter.map(|letter| &letter.generation))
+            && self.older_than.is_none_or(|end| at.is_some_and(|at| at < end))
+            && self.newer_than.is_none_or(|start| at.is_some_and(|at| at >= start))
+            && !(self.unreadable && letter.is_some())
+    }
+}
+
+fn is<T: PartialEq + ?Sized>(wanted: Option<&T>, found: Option<&T>) -> bool {
+    wanted.is_none() || wanted == found
+}

@@ -1,0 +1,129 @@
+//! Ending the command of a dead letter by a person's word: given up for good, or what really became of it. It is recorded, then its
+//! event is published, then the dead letter removed. What is recorded and not published, because the process died in between, is
+//! published by the next owner of the job, or by any instance that finds it.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::letter::{LetterOutcome, LetterWorker};
+use super::replay::under_way;
+use crate::amqp::headers;
+use crate::domain::command::Command;
+use crate::domain::event::{Event, Happening, Moment};
+use crate::domain::job::Resolution;
+use crate::domain::ledger::effects::RecordedEffects;
+use crate::domain::ledger::record::{By, Fact, Finished, JobDecision, Opening, Record, Step};
+use crate::domain::ledger::ruling::{Decided, Ruling, TooLate};
+use crate::domain::lifecycle::Kind;
+use crate::domain::outcome::{Failure, Success};
+use crate::failpoint::{Failpoint, hit};
+use crate::ledger::Ruled;
+use crate::operator::OperatorError;
+use crate::operator::dead::Dead;
+
+impl LetterWorker {
+    /// Ends the command of a dead letter: as a person says, or as discarded.
+    pub async fn close(&self, dead: &Dead, resolution: Option<&Resolution>) -> Result<LetterOutcome, OperatorError> {
+        let id = &dead.identity.id;
+        if id.is_refused() && resolution.is_some() {
+            let text = "the message was refused, so that nothing came of it: replay it, or discard it";
+            return Ok(LetterOutcome::refuse(text));
+        }
+        if self.spec.dry_run {
+            return Ok(LetterOutcome::Planned);
+        }
+        let mut attempt = dead.letter.as_ref().map_or(0, |letter| letter.attempt).saturating_add(1);
+        let is_published = self.is_end_published(dead);
+        loop {
+            let event = self.end_event(dead, resolution, attempt, Timestamp::now());
+            let record = self.end_record(dead, event.clone(), is_published);
+            let Ruled { id: by, ruling, .. } = self.context.ledger.append(record).await?;
+            match ruling {
+                Ruling::Counts(granted) => {
+                    hit(Failpoint::Stated);
+                    let effects = RecordedEffects { event, told: is_published, carried: None };
+                    self.publish_end(dead, &Decided { by, effects, replies: granted.replies }).await?;
+                    return Ok(LetterOutcome::Acted);
+                }
+                // Said before by somebody who was interrupted: this, or something else.
+                Ruling::Unsettled(decided) => {
+                    self.publish_end(dead, &decided).await?;
+                    return Ok(self.gone_on(id));
+                }
+                Ruling::Outrun { attempt: least } => attempt = least,
+                Ruling::TooLate(TooLate::Completed | TooLate::Failed) | Ruling::Ended(_) => return Ok(self.gone_on(id)),
+                Ruling::Blocked(kind) => {
+                    return Ok(LetterOutcome::refuse(format!("a later version wrote `{kind}` about it")));
+                }
+                _ => return Ok(LetterOutcome::refuse(under_way(dead))),
+            }
+        }
+    }
+
+    /// Removes the dead letter of a command that has ended meanwhile. That may not have been published: whoever ended it may have
+    /// died, and without its dead letter nobody would look for it.
+    pub async fn close_ended(&self, dead: &Dead) -> Result<LetterOutcome, OperatorError> {
+        if self.spec.dry_run {
+            return Ok(LetterOutcome::Planned);
+        }
+        if let Some(decided) = self.case(&dead.identity.id).and_then(|case| case.unsettled()) {
+            self.publish_end(dead, &decided).await?;
+        }
+        Ok(LetterOutcome::Closed)
+    }
+
+    async fn publish_end(&self, dead: &Dead, decided: &Decided) -> Result<(), OperatorError> {
+        Ok(self.context.pipeline.publish_recorded_end(&dead.identity.id, decided).await?)
+    }
+
+    /// Tells whether the end of a dead letter is published: that of a refused message is, unless a command is known by its id.
+    fn is_end_published(&self, dead: &Dead) -> bool {
+        let id = &dead.identity.id;
+        !id.is_refused() || self.case(&id.published()).is_none_or(|case| case.opening.is_none())
+    }
+
+    /// The event that ends the command. It counts as one attempt more than was made, so that it is neither a repeat of
+    /// the failure nor older than it.
+    fn end_event(&self, dead: &Dead, resolution: Option<&Resolution>, attempt: u32, at: Timestamp) -> Event {
+        let generation = dead.letter.as_ref().map_or(0, |letter| letter.generation);
+        let moment = Moment { generation, attempt, at };
+        Event::new(dead.identity.clone(), moment, self.happening(resolution), headers::trace(&dead.properties))
+    }
+
+    fn happening(&self, resolution: Option<&Resolution>) -> Happening {
+        let (by, reason) = (&self.spec.actor.by, self.spec.actor.reason.as_deref().unwrap_or_default());
+        match resolution.cloned() {
+            None => Happening::Failed(
+                Kind::Discarded,
+                Failure {
+                    details: Some(json!({ "by": by, "reason": reason })),
+                    ..Failure::new("discarded", format!("discarded by {by}: {reason}"))
+                },
+            ),
+            Some(Resolution::Completed { reference, result }) => {
+                Happening::Completed(Success { provider_reference: reference, result, ..Success::default() })
+            }
+            Some(Resolution::Failed { code, message }) => {
+                let message = message.unwrap_or_else(|| format!("resolved by {by}: {reason}"));
+                Happening::Failed(Kind::Declined, Failure::new(&code, message))
+            }
+        }
+    }
+
+    /// The record by which the command of a dead letter ends.
+    pub fn end_record(&self, dead: &Dead, event: Event, told: bool) -> Record {
+        let step = Step::call(event.data.generation, event.data.attempt.saturating_sub(1).max(1));
+        let by = By::Job(JobDecision { id: self.job, person: self.spec.actor.clone() });
+        let finished = Finished { opening: Some(opening(dead)), ..Finished::of_event(step, by, event, told) };
+        Record { at: Timestamp::now(), command: dead.identity.id.clone(), fact: Fact::Finished(Box::new(finished)) }
+    }
+}
+
+/// Describes the command of a dead letter to a ledger that does not know it any more.
+fn opening(dead: &Dead) -> Opening {
+    let publisher = dead.letter.as_ref().and_then(|letter| letter.publisher.clone());
+    match (Command::decode(&dead.body, dead.envelope()), dead.identity.provider.as_ref()) {
+        (Ok(command), Some(provider)) => Opening { publisher, ..Opening::of(&command, provider) },
+        _ => Opening { publisher, ..Opening::of_refused(&dead.identity, &dead.body) },
+    }
+}

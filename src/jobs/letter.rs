@@ -1,0 +1,70 @@
+//! What is done to one dead letter.
+
+use std::sync::Arc;
+
+use super::JobContext;
+use crate::domain::command_id::CommandId;
+use crate::domain::job::{JobAction, JobId, JobSpec};
+use crate::domain::ledger::case::Case;
+use crate::operator::OperatorError;
+use crate::operator::dead::Dead;
+
+/// What came of acting on a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LetterOutcome {
+    /// What takes its place is recorded and published: it is removed. The record counts it.
+    Acted,
+    /// The same, recorded before by an owner of this job that did not come to remove it.
+    Resumed,
+    /// Its command has ended or gone on meanwhile: it is removed.
+    Closed,
+    /// Its provider is being asked: it stays.
+    Asked,
+    /// It would be acted on, but nothing is changed: it stays.
+    Planned,
+    /// It stays, for this reason.
+    Refused(String),
+}
+
+impl LetterOutcome {
+    /// Tells whether the dead letter is to be removed.
+    pub fn removes(&self) -> bool {
+        matches!(self, Self::Acted | Self::Resumed | Self::Closed)
+    }
+
+    /// A refusal.
+    pub fn refuse(reason: impl Into<String>) -> Self {
+        Self::Refused(reason.into())
+    }
+}
+
+/// Acts on dead letters for one job.
+pub(super) struct LetterWorker {
+    pub context: Arc<JobContext>,
+    pub job: JobId,
+    pub spec: Arc<JobSpec>,
+}
+
+impl LetterWorker {
+    /// Acts on a dead letter. Once this returns an outcome that [removes](LetterOutcome::removes) it, everything that takes its place
+    /// is confirmed.
+    pub async fn act(&self, dead: &Dead) -> Result<LetterOutcome, OperatorError> {
+        match &self.spec.action {
+            JobAction::Replay(terms) => self.replay(dead, terms).await,
+            JobAction::Discard => self.close(dead, None).await,
+            JobAction::Resolve(resolution) => self.close(dead, Some(resolution)).await,
+            JobAction::Lookup => self.ask(dead).await,
+        }
+    }
+
+    /// What is known of a command.
+    pub fn case(&self, id: &CommandId) -> Option<Arc<Case>> {
+        self.context.ledger.case(id)
+    }
+
+    /// Tells a dead letter that this job has acted on before from one whose command has gone on otherwise.
+    pub fn gone_on(&self, id: &CommandId) -> LetterOutcome {
+        let mark = self.case(id).and_then(|case| case.job);
+        if mark.is_some_and(|mark| mark.id == self.job) { LetterOutcome::Resumed } else { LetterOutcome::Closed }
+    }
+}

@@ -1,0 +1,127 @@
+//! Jobs: operators' actions on many dead letters, run by the daemon.
+//!
+//! Every instance looks for jobs that nobody runs, and claims them in the ledger; the first claim counts. The owner goes through the
+//! queues of dead letters and acts on each that is meant. Acting is safe under a crash at every await: the record is the claim, what
+//! takes the place of a dead letter is published and confirmed, then the dead letter is removed. So whoever takes a job over only
+//! has to go through what is left in the queues. At its end a job is held against the ledger, which knows what was meant.
+//!
+//! | module | what |
+//! |---|---|
+//! | `run` | one job, from its claim to its end |
+//! | `round` | going through the queues once |
+//! | `letter`, `replay`, `closing`, `resubmit`, `question` | what is done to one dead letter |
+//! | `search` | what the ledger knows to be meant |
+//! | `halt`, `pace` | why a job stops, and how fast it goes |
+
+mod closing;
+mod halt;
+mod letter;
+mod pace;
+mod question;
+mod replay;
+mod resubmit;
+mod round;
+mod run;
+mod search;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use self::run::JobRun;
+use crate::amqp::error::BrokerError;
+use crate::domain::job::record::JobClaim;
+use crate::domain::job::state::JobPhase;
+use crate::domain::job::{JobChange, JobId, JobRecord, JobRuling};
+use crate::failpoint::{ShortenedWait, shorten_wait};
+use crate::ledger::Ledger;
+use crate::ledger::jobs::LiveJob;
+use crate::operator::Operator;
+use crate::pipeline::Pipeline;
+use crate::provider::registry::Registry;
+
+/// The silence after which the owner of a job is taken to be gone. An owner gives a sign of life six times as often.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How often an instance looks for jobs that nobody runs, where nothing is heard of any.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The shortest time between two looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+
+/// What jobs work with.
+pub struct JobContext {
+    /// The pipeline that publishes.
+    pub pipeline: Arc<Pipeline>,
+    /// The configured providers.
+    pub registry: Arc<Registry>,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The broker, for connections of their own that go through queues.
+    pub operator: Operator,
+}
+
+impl JobContext {
+    /// Claims a job. Returns the term of this owner, where the claim counts.
+    async fn claim(&self, job: &LiveJob) -> Result<Option<u32>, BrokerError> {
+        let claim = JobClaim { instance: self.ledger.instance(), term: job.state.term.saturating_add(1) };
+        let record = JobRecord { at: Timestamp::now(), job: job.id, change: JobChange::Taken(claim) };
+        let ruling = self.ledger.append_job(record).await?;
+        Ok((ruling == JobRuling::Counts).then_some(claim.term))
+    }
+}
+
+/// The silence after which the owner of a job is taken to be gone.
+fn silence() -> Duration {
+    shorten_wait(ShortenedWait::JobSilence, SILENCE)
+}
+
+/// Claims and runs jobs until `stop` is cancelled.
+pub async fn run_jobs(context: Arc<JobContext>, stop: CancellationToken) {
+    let mut runs = JoinSet::new();
+    let mut running: HashMap<JobId, AbortHandle> = HashMap::new();
+    let mut news = context.ledger.job_news();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = context.pipeline.memory.ready() => {}
+        }
+        news.mark_unchanged();
+        running.retain(|_, run| !run.is_finished());
+        for job in context.ledger.live_jobs() {
+            if running.contains_key(&job.id) || !is_claimable(&job) {
+                continue;
+            }
+            // Where ferryd stops first, another instance claims it.
+            let Ok(claimed) = context.claim(&job).await else { break };
+            if let Some(term) = claimed {
+                info!(job.id = %job.id, term, action = job.state.spec.action.as_str(), "running a job");
+                let run = JobRun::new(Arc::clone(&context), job.id, term, &job.state);
+                running.insert(job.id, runs.spawn(Arc::new(run).run()));
+            }
+        }
+        sleep(LOOK_PAUSE).await;
+        tokio::select! {
+            () = stop.cancelled() => break,
+            // The sender lives as long as the ledger.
+            _ = news.changed() => {}
+            () = sleep(LOOK_EVERY) => {}
+        }
+        while runs.try_join_next().is_some() {}
+    }
+    while runs.join_next().await.is_some() {}
+}
+
+/// Tells whether nobody runs a job that is to be run.
+fn is_claimable(job: &LiveJob) -> bool {
+    match job.state.phase() {
+        JobPhase::Ended | JobPhase::Paused => false,
+        JobPhase::Waiting | JobPhase::Running | JobPhase::Stopping => {
+            job.state.owner.is_none() || job.silent_for >= silence()
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Sending a refused message again: as its publisher sent it, to the provider for which it was meant. Whoever takes it there
+//! reads it as if it had just been published: it claims its id then, is a copy of a command that is known, or is refused once
+//! more.
+
+use jiff::Timestamp;
+
+use super::letter::{LetterOutcome, LetterWorker};
+use super::replay::extension;
+use crate::amqp::headers::{self, Travel};
+use crate::domain::command::Command;
+use crate::domain::dead_letter::ReplayRefusal;
+use crate::domain::event::{Event, Happening, Moment};
+use crate::domain::job::ReplayTerms;
+use crate::domain::ledger::record::{Fact, Opening, Record, Settled};
+use crate::domain::ledger::ruling::Ruling;
+use crate::domain::lifecycle::Kind;
+use crate::domain::name::Name;
+use crate::domain::outcome::Failure;
+use crate::operator::OperatorError;
+use crate::operator::dead::Dead;
+
+impl LetterWorker {
+    /// Sends a refused message itself again in its place, unless it is done with.
+    pub async fn resubmit(
+        &self,
+        dead: &Dead,
+        terms: &ReplayTerms,
+        command: &Command,
+        provider: &Name,
+    ) -> Result<LetterOutcome, OperatorError> {
+        let id = &dead.identity.id;
+        if self.case(id).is_some_and(|case| case.ending.as_ref().is_some_and(|ending| !ending.is_dead())) {
+            return Ok(self.gone_on(id));
+        }
+        let published = id.published();
+        if self.case(&published).is_some_and(|case| case.is_other_than(&Opening::of(command, provider))) {
+            let text = "a command with another content is known by its id";
+            let remedy = "publish it under an id of its own, then discard this";
+            return Ok(LetterOutcome::refuse(format!("{text}, `{published}`; {remedy}")));
+        }
+        let now = Timestamp::now();
+        let extended_to = extension(command.expires_at, terms, now);
+        if command.expires_at.is_some_and(|expiry| now > expiry) && extended_to.is_none() {
+            return Ok(LetterOutcome::refuse(ReplayRefusal::Expired.to_string()));
+        }
+        if self.spec.dry_run {
+            return Ok(LetterOutcome::Planned);
+        }
+        let travel = travel(dead, extended_to, now);
+        let kind = headers::Kind::Replay;
+        let message = self.redelivery(dead, &travel.headers(kind), kind, provider)?;
+        self.context.pipeline.broker.publish(&message).await?;
+        self.record_resubmission(dead).await
+    }
+
+    /// Records that a refused message was sent again. Its own end is that; what comes of it is recorded under the id that its
+    /// publisher gave it.
+    async fn record_resubmission(&self, dead: &Dead) -> Result<LetterOutcome, OperatorError> {
+        let at = Timestamp::now();
+        let (generation, attempt) = dead.letter.as_ref().map_or((0, 1), |letter| (letter.generation, letter.attempt));
+        let (by, id) = (&self.spec.actor.by, dead.identity.id.published());
+        let failure =
+            Failure::new("replayed", format!("sent again by {by}; what came of it is told as the command `{id}`"));
+        let moment = Moment { generation, attempt: attempt.saturating_add(1), at };
+        let happening = Happening::Failed(Kind::Discarded, failure);
+        let event = Event::new(dead.identity.clone(), moment, happening, headers::trace(&dead.properties));
+        let ruled = self.context.ledger.append(self.end_record(dead, event, false)).await?;
+        if !matches!(ruled.ruling, Ruling::Counts(_)) {
+            // Somebody has ended it meanwhile, in the same way or another.
+            return Ok(self.gone_on(&dead.identity.id));
+        }
+        let fact = Fact::Settled(Settled { finished: ruled.id });
+        self.context.ledger.note(Record { at, command: dead.identity.id.clone(), fact });
+        Ok(LetterOutcome::Acted)
+    }
+}
+
+fn travel(dead: &Dead, extended_to: Option<Timestamp>, now: Timestamp) -> Travel {
+    let routing_key = dead.envelope().routing_key.map(str::to_owned);
+    // A message of its own: refused once more, it is another dead letter.
+    let hop = u32::try_from(now.as_second()).unwrap_or(u32::MAX);
+    let letter = dead.letter.as_ref();
+    let publisher = letter.and_then(|letter| letter.publisher.clone());
+    let unchecked = letter.is_some_and(|letter| letter.unchecked);
+    Travel { hop, routing_key, extended_to, publisher, unchecked, ..Travel::fresh(now) }
+}
