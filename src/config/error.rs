@@ -1,10 +1,10 @@
-//! Why there is no configuration.
+//! The reasons why there is no configuration.
 
 use std::path::{Path, PathBuf};
 
 use crate::settings::diagnostic::Diagnostic;
 
-/// Why there is no configuration.
+/// The reason why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read at all.
@@ -12,7 +12,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's reason.
         reason: String,
     },
     /// Everything that is wrong, in the order of the file.

@@ -1,4 +1,4 @@
-//! What can go wrong between the command line and a daemon.
+//! Errors between the command line and a daemon.
 
 use std::io;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::super::exit::Exit;
 use crate::web::problem::{Kind, ProblemBody};
 
-/// What to do where no daemon runs.
+/// The advice for a host where no daemon runs.
 const START: &str = "start one with `ferryd run`, or name another with --url; `ferryd dead list --queues` reads dead letters without one";
 
-/// Why a daemon did not do what it was asked for.
+/// The reason why a daemon did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// Nobody listens there.
@@ -17,7 +17,7 @@ pub enum ApiError {
     NoDaemon {
         /// The address.
         url: String,
-        /// What the system says.
+        /// The system's reason.
         why: String,
     },
     /// The daemon of this host says nowhere that it listens.
@@ -31,7 +31,7 @@ pub enum ApiError {
     NoAddress {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The system's reason.
         error: io::Error,
     },
     /// The daemon of this host has no API.
@@ -64,7 +64,7 @@ pub enum ApiError {
     BrokenOff {
         /// The address.
         url: String,
-        /// What the system says.
+        /// The system's reason.
         why: String,
     },
     /// No answer came in time.
@@ -88,7 +88,7 @@ pub enum ApiError {
     Unreadable {
         /// The address.
         url: String,
-        /// What is wrong with it.
+        /// The fault in it.
         why: String,
     },
     /// The daemon does not know the token.
@@ -96,7 +96,7 @@ pub enum ApiError {
     UnknownToken {
         /// The address.
         url: String,
-        /// Where the token is from.
+        /// The origin of the token.
         origin: String,
     },
     /// The daemon went on reading the ledger for too long.
@@ -104,7 +104,7 @@ pub enum ApiError {
         "ferryd still reads the ledger, {records} records so far, after {} s: see its log, and ask again", after.as_secs()
     )]
     CatchingUp {
-        /// How many it has read.
+        /// The number of records that it has read.
         records: u64,
         /// For how long was waited.
         after: Duration,

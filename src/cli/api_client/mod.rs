@@ -24,9 +24,9 @@ use super::error::CommandError;
 use crate::web::problem::{MEDIA_TYPE, ProblemBody};
 use crate::web::query_string::write_query;
 
-/// How long reaching the daemon may take.
+/// The longest time for reaching the daemon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an answer may take: longer than the longest search of the daemon.
+/// The longest time for an answer: longer than the longest search of the daemon.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// The most bytes of an answer.
 const MAX_ANSWER: usize = 64 << 20;

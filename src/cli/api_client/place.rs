@@ -1,4 +1,4 @@
-//! Where the daemon is, and the token with which it is asked.
+//! The address of the daemon, and the token with which it is asked.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -38,7 +38,7 @@ impl FromStr for ApiUrl {
     }
 }
 
-/// Where a daemon is.
+/// The address of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ApiPlace {
     url: Url,
@@ -164,7 +164,7 @@ impl ApiPlace {
     }
 }
 
-/// Where the daemon of this host says that it listens.
+/// The address at which the daemon of this host says that it listens.
 fn running(config: &Config) -> Result<SocketAddr, CommandError> {
     let file = ApiAddressFile::beside(&config.host_token_file()?);
     let path = file.path().display().to_string();

@@ -8,9 +8,9 @@ use super::super::progress::Progress;
 use super::error::ApiError;
 use crate::web::problem::{Kind, ProblemBody};
 
-/// How long is waited for a daemon that reads the ledger and gets on with it.
+/// The longest wait for a daemon that reads the ledger and gets on with it.
 const CATCH_UP_PATIENCE: Duration = Duration::from_mins(1);
-/// How long is waited for a daemon that has too much to do.
+/// The longest wait for a daemon that has too much to do.
 const BUSY_PATIENCE: Duration = Duration::from_secs(10);
 /// The pause before the daemon is asked again.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Waits between two questions, and tells somebody at a terminal for what.
 pub(super) struct Waiting {
     began: Instant,
-    /// When the daemon was last seen to get on, and how far it was.
+    /// The last time that the daemon was seen to get on, and how far it was.
     advanced: Instant,
     records: u64,
     progress: Progress,

@@ -17,7 +17,7 @@ use super::{change_job, find_job};
 use crate::domain::job::state::{JobEndReason, JobPhase};
 use crate::web::jobs::JobView;
 
-/// How often a job is asked for.
+/// The pause between two questions about a job.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// For how long a daemon that does not answer is asked again: it may be starting anew.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -86,7 +86,7 @@ fn gone_through(job: &JobView) -> u64 {
     job.done.saturating_add(job.state.progress.closed).saturating_add(job.state.progress.refused)
 }
 
-/// What a job is at, and why it ended.
+/// The state of a job, and the reason why it ended.
 pub(super) fn standing(job: &JobView) -> String {
     let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     match &job.state.end {
