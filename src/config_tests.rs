@@ -29,7 +29,7 @@ fn without_a_file_the_defaults_hold() {
 fn switching_the_ledger_off_is_refused_with_what_to_do_first() {
     let message = "ledger.enabled: is no key any more: the ledger is always on. Remove it; where it is false, first let the version \
                    before carry out everything that waits, because nothing of that is on record \
-                   (\"Going over from a ledger that was off\" in docs/OPERATIONS.md)";
+                   (\"Upgrading from a ledger that was off\" in docs/how-to/upgrading.md)";
     assert_eq!(faults("[ledger]\nenabled = false", &[]), [format!("{PATH}:2: {message}")]);
     let found = faults("", &[("FERRYD_LEDGER__ENABLED", "true")]);
     assert_eq!(found, [format!("environment variable FERRYD_LEDGER__ENABLED: {message}")]);

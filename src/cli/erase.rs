@@ -25,7 +25,7 @@ Examples:
 Results, references, metadata and texts of commands that have ended leave the index, `ferryd status`, `ferryd
 exchanges` and the HTTP API at once, and stay out of an index that is made anew. Ids and digests stay for
 `ledger.duplicate_window`, so that a copy is told from a new command and nothing is charged again. What the
-broker's streams still hold ages out: see \"Erasing personal data\" in docs/OPERATIONS.md. The reason is kept:
+broker's streams still hold ages out: see docs/how-to/erase-personal-data.md. The reason is kept:
 write no personal data into it.
 
 It asks the daemon, with a token of the role erase in FERRYD_TOKEN: that of the host does not have it. The

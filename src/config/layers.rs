@@ -218,7 +218,7 @@ impl<'a> Layers<'a> {
 fn refuse_removed(value: &mut Json, root: &Place<'_>) {
     let message = "is no key any more: the ledger is always on. Remove it; where it is false, first let the version before carry out \
                    everything that waits, because nothing of that is on record \
-                   (\"Going over from a ledger that was off\" in docs/OPERATIONS.md)";
+                   (\"Upgrading from a ledger that was off\" in docs/how-to/upgrading.md)";
     let key = KeyPath::parse("ledger.enabled");
     if key.remove(value) {
         root.within(&key).refuse_key(message);

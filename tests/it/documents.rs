@@ -23,7 +23,7 @@ pub(crate) fn read(path: &str) -> String {
 /// Every Markdown file, by its path in the repository.
 fn documents() -> Vec<String> {
     let mut found = Vec::new();
-    for folder in [".", "docs", "docs/adr", "examples"] {
+    for folder in [".", "docs", "docs/adr", "docs/how-to", "docs/reference", "examples"] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "md") {
@@ -289,7 +289,7 @@ fn the_printed_exit_codes_are_those_of_the_help() {
     let codes = help.lines().skip_while(|line| *line != "Exit codes:").skip(1).take_while(|line| !line.is_empty());
     let rows: Vec<_> = codes.filter_map(|line| line.trim().split_once("  ")).collect();
     assert!(rows.len() > 4, "{help}");
-    let text = read("docs/OPERATIONS.md");
+    let text = read("docs/reference/command-line.md");
     for (code, meaning) in rows {
         let row = format!("\n| {code} | {} |", meaning.trim());
         assert!(text.contains(&row), "{row}");
@@ -302,9 +302,89 @@ fn the_fields_of_an_exchange_record_are_all_explained() {
     let snapshot = read(&format!("src/transport/snapshots/{name}"));
     let records: Vec<serde_json::Map<String, serde_json::Value>> =
         serde_json::from_str(snapshot.splitn(3, "---").nth(2).unwrap()).unwrap();
-    let text = read("docs/OPERATIONS.md");
+    let text = read("docs/reference/logs.md");
     let fields = records[0].keys().filter(|field| !matches!(field.as_str(), "message" | "target"));
     for field in fields {
         assert!(text.contains(&format!("`{field}`")), "{field}");
     }
+}
+
+#[test]
+fn every_decision_record_is_in_the_index_with_its_status() {
+    let index = read("docs/adr/README.md");
+    let mut records: Vec<_> =
+        fs::read_dir(root().join("docs/adr")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    records.retain(|path| path.file_name().is_some_and(|name| name != "README.md"));
+    assert!(records.len() > 20, "{}", records.len());
+    for path in records {
+        let file = path.file_name().unwrap().display().to_string();
+        let text = fs::read_to_string(&path).unwrap();
+        let (number, title) = text.lines().next().unwrap().trim_start_matches("# ").split_once(". ").unwrap();
+        let status = text.lines().find_map(|line| line.strip_prefix("**Status:** ")).unwrap();
+        let row = format!("\n| {number} | [{title}]({file}) | {status} |\n");
+        assert!(index.contains(&row), "docs/adr/README.md should hold:{row}");
+    }
+}
+
+/// All sources but tests as one text, with string continuations joined and without backticks.
+fn printed_sources() -> String {
+    fn collect(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, text);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.display().to_string().ends_with("_tests.rs")
+            {
+                text.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut text = String::new();
+    for folder in ["src", "crates"].map(|folder| root().join(folder)).iter().filter(|folder| folder.exists()) {
+        collect(folder, &mut text);
+    }
+    let mut joined = String::new();
+    for part in text.split("\\\n") {
+        joined.push_str(part.trim_start());
+    }
+    joined.replace('`', "")
+}
+
+/// Code spans of a document that read like a log line or an error: three to twenty words of lower-case text.
+fn quoted_messages(text: &str) -> Vec<String> {
+    const COMMANDS: [&str; 4] = ["ferryd ", "rabbitmq", "cargo ", "make "];
+    let prose = prose(text).replace('\n', " ");
+    let spans = prose.split('`').skip(1).step_by(2).map(str::to_owned);
+    let is_message = |span: &String| {
+        let is_text = span.chars().all(|c| c.is_alphanumeric() || " ,;:'’()*.-…".contains(c));
+        let is_command = COMMANDS.iter().any(|command| span.starts_with(command)) || span.contains(" --");
+        span.starts_with(|c: char| c.is_ascii_lowercase())
+            && (3..=20).contains(&span.split(' ').count())
+            && is_text
+            && !is_command
+    };
+    spans.filter(is_message).collect()
+}
+
+#[test]
+fn every_quoted_log_line_and_error_is_in_the_sources() {
+    let sources = printed_sources();
+    let (mut quoted, mut unknown) = (0, Vec::new());
+    for document in documents().into_iter().filter(|document| document.starts_with("docs/")) {
+        for message in quoted_messages(&read(&document)) {
+            quoted += 1;
+            if !message.split('…').all(|piece| sources.contains(piece.trim())) {
+                unknown.push(format!("{document}: {message}"));
+            }
+        }
+    }
+    assert!(quoted > 30, "{quoted}");
+    assert_eq!(unknown, Vec::<String>::new());
+}
+
+#[test]
+fn log_lines_are_told_from_commands_and_keys() {
+    let text = "`failed to reach it; trying again`, `ferryd dead list --all`, `retry_group`, `a.b == \'c\' and d`, `the token … is none`";
+    assert_eq!(quoted_messages(text), ["failed to reach it; trying again", "the token … is none"]);
 }
