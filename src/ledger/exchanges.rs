@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use lapin::types::ShortString;
 use serde::Serialize;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -55,6 +55,8 @@ struct Shared {
     /// A permit for each byte of room.
     room: Semaphore,
     written: Notify,
+    /// How many bytes of lines the broker has confirmed so far.
+    confirmed: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -62,9 +64,20 @@ struct Waiting {
     /// Full ones, and at the end one that is being filled.
     batches: VecDeque<Vec<u8>>,
     bytes: usize,
+    /// How many bytes of lines were ever appended.
+    appended: u64,
+    /// Somebody waits for what is here: it gathers no longer.
+    is_wanted: bool,
     dropped: u64,
     /// When the log was told of dropped ones, and how many there were by then.
     told: Option<(Instant, u64)>,
+}
+
+impl Waiting {
+    /// Whether it gathers no longer.
+    fn is_due(&self) -> bool {
+        self.is_wanted || self.bytes >= ENOUGH
+    }
 }
 
 impl Exchanges {
@@ -74,8 +87,13 @@ impl Exchanges {
     /// # Errors
     /// Where the name of the stream is too long for AMQP.
     pub fn start(broker: Broker, stream: &str, stop: CancellationToken) -> Result<(Self, JoinHandle<()>), TooLong> {
-        let (waiting, written) = (Mutex::default(), Notify::new());
-        let shared = Shared { stream: short(stream)?, waiting, room: Semaphore::new(CAPACITY), written };
+        let shared = Shared {
+            stream: short(stream)?,
+            waiting: Mutex::default(),
+            room: Semaphore::new(CAPACITY),
+            written: Notify::new(),
+            confirmed: watch::Sender::new(0),
+        };
         let exchanges = Self(Arc::new(shared));
         let publishing = tokio::spawn(exchanges.clone().publish_all(broker, stop));
         Ok((exchanges, publishing))
@@ -97,6 +115,19 @@ impl Exchanges {
         }
     }
 
+    /// Publishes at once what was written so far, and waits until the broker has confirmed it. Waits for as long as the broker is
+    /// away; where ferryd is stopping, it may never return.
+    pub async fn flush(&self) {
+        let appended = {
+            let mut waiting = self.waiting();
+            waiting.is_wanted = true;
+            waiting.appended
+        };
+        self.0.written.notify_one();
+        // The sender lives as long as this does.
+        let _ = self.0.confirmed.subscribe().wait_for(|confirmed| *confirmed >= appended).await;
+    }
+
     async fn room_for(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
         let permits = u32::try_from(bytes).ok().filter(|_| bytes <= CAPACITY)?;
         match self.0.room.try_acquire_many(permits) {
@@ -114,6 +145,7 @@ impl Exchanges {
     fn append(&self, mut line: Vec<u8>) {
         let mut waiting = self.waiting();
         waiting.bytes += line.len();
+        waiting.appended += line.len() as u64;
         let is_first = waiting.batches.is_empty();
         let has_enough = waiting.bytes >= ENOUGH;
         match waiting.batches.back_mut() {
@@ -151,6 +183,7 @@ impl Exchanges {
                         return;
                     }
                     self.0.room.add_permits(bytes);
+                    self.0.confirmed.send_modify(|confirmed| *confirmed += bytes as u64);
                 }
             }
         };
@@ -180,7 +213,7 @@ impl Exchanges {
             }
         }
         let enough = async {
-            while self.waiting().bytes < ENOUGH {
+            while !self.waiting().is_due() {
                 self.0.written.notified().await;
             }
         };
@@ -189,6 +222,7 @@ impl Exchanges {
             () = tokio::time::sleep(GATHERING) => {}
             () = stop.cancelled() => {}
         }
+        self.waiting().is_wanted = false;
         true
     }
 

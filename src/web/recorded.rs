@@ -314,6 +314,8 @@ impl Commands for Recorded {
     ) -> BoxFuture<'a, Result<Found<Exchange<'static>>, Failed>> {
         async move {
             let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
+            // What this instance said a moment ago is among them; the newest 50 ms of another instance may not be.
+            let _ = timeout(FRESHNESS, self.pipeline.exchanges.flush()).await;
             let (command, spans) = (id.clone(), spans(&windows));
             let noted = self.ask(move |index| index.noted_calls(&command, &spans)).await?;
             Ok(find(&self.amqp, &self.pipeline.names.exchanges(), id, &windows, noted.as_ref()).await?)

@@ -228,6 +228,8 @@ async fn of_two_commands_with_one_id_at_two_instances_one_is_carried() {
         }
         assert_eq!(rig.calls(&id).calls, 1);
     }
+    // A command that was handed in again before it was taken up has a copy, which waited for its end.
+    rig.await_empty_ladder().await;
     let [first, second] = daemons;
     first.sigterm();
     assert!(first.wait(SOON).await.success());
@@ -290,6 +292,22 @@ async fn stopping_ends_requests_that_wait_and_loses_none_that_was_taken() {
     assert!(daemon.wait(SOON).await.success());
     let daemon = rig.start().await;
     assert_eq!(word(&rig.terminal("order-1").await, "data.state"), "completed");
+    rig.finish(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_call_is_listed_as_soon_as_its_command_has_ended() {
+    let rig = Rig::new("").await;
+    let daemon = rig.start().await;
+    let client = Client::of(&daemon).await;
+    client.wait_ready().await;
+    for number in 0..10 {
+        let id = format!("order-{number}");
+        assert_eq!(client.with("prefer", "wait=30").post(&send(&id, json!({}))).await.status, 200);
+        let listed = client.get(&format!("/v1/commands/{id}/exchanges")).await.body;
+        let calls = listed["exchanges"].as_array().map(Vec::len);
+        assert_eq!((calls, &listed["complete"]), (Some(1), &json!(true)), "{listed}");
+    }
     rig.finish(&daemon).await;
 }
 
