@@ -1,4 +1,4 @@
-//! What a request knows of the connection that it came by.
+//! The connection as its requests see it: the client's address, and a handle to break it.
 
 use std::net::IpAddr;
 

@@ -10,38 +10,39 @@ use tokio_util::sync::CancellationToken;
 
 use super::network::{Network, first_of_network};
 
-/// The bits of an IPv6 address that one client has at least: everything in a /64 is one.
+/// The prefix length of an IPv6 client: all addresses of a /64 count as one client.
 const IPV6_CLIENT: u8 = 64;
 
-/// One address has at most this part of all connections, but for those that are new.
+/// The divisor of one address's share: at most a quarter of all connections, new ones not counted.
 const SHARE: usize = 4;
 
-/// The time for which a connection is new: its client's first bytes may be on their way, so it gives way only where all places
-/// are taken.
+/// The time for which a connection is new. The first bytes of its client may be on their way, so a
+/// new connection gives way only where all places are taken.
 const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
-/// How long it stays even then.
+/// The shortest time that a new connection is kept, even where all places are taken.
 const SHORTEST_STAY: Duration = Duration::from_millis(100);
 
-/// Tells whether nothing of what a client has sent waits to be read.
+/// Returns true if no bytes from a client wait to be read.
 type SilenceCheck = Box<dyn Fn() -> bool + Send>;
 
 /// The connection that gives way where an address has more than its share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GivesWay {
-    /// The one that is just made.
+    /// The connection that is just made.
     Newest,
-    /// The oldest one on which no request is being answered and none waits to be read. So whoever only holds connections can't
-    /// keep out those who use theirs, not even from the same address; and of a burst of requests none is lost.
+    /// The oldest one on which no request is being answered and none waits to be read. A client
+    /// that only holds connections can't keep out clients that use theirs, not even from the same
+    /// address; no request of a burst is lost.
     OldestIdle,
 }
 
-/// Counts the connections that have not authorised themselves, by address.
+/// Counts the unauthorised connections by address.
 pub struct ConnectionLimiter {
-    /// The most of one address.
+    /// The most unauthorised connections of one address.
     share: usize,
     gives_way: GivesWay,
-    /// Addresses that may have every connection.
+    /// The networks whose addresses may hold every connection.
     exempt: Vec<Network>,
     pending: Mutex<PendingConnections>,
 }
@@ -50,9 +51,9 @@ pub struct ConnectionLimiter {
 struct PendingConnections {
     /// The number of the next connection.
     next: u64,
-    /// Every connection that has not authorised itself and is not exempt, the oldest first.
+    /// Every unauthorised connection that is not exempt, the oldest first.
     all: BTreeMap<u64, PendingConnection>,
-    /// The number of them that each client has.
+    /// The number of unauthorised connections of each client.
     counts: HashMap<IpAddr, usize>,
 }
 
@@ -60,38 +61,39 @@ struct PendingConnection {
     client: IpAddr,
     since: Instant,
     is_silent: SilenceCheck,
-    /// The number of requests that are being answered on it.
+    /// The number of requests on the connection that are being answered.
     requests: usize,
-    /// A request on it was answered.
+    /// True after a request on the connection was answered.
     was_answered: bool,
     close: CancellationToken,
 }
 
 impl PendingConnection {
-    /// Tells whether it can be closed without losing a request.
+    /// Returns true if the connection can be closed without losing a request.
     fn is_idle(&self) -> bool {
         self.requests == 0 && (self.was_answered || (self.is_silent)())
     }
 }
 
-/// The place of one connection. Dropping it makes room for another.
+/// The place of one connection. Dropping the place makes room for another connection.
 pub struct ConnectionPlace {
     limiter: Arc<ConnectionLimiter>,
     number: u64,
     close: CancellationToken,
 }
 
-/// A request that is being answered; ends with this.
+/// A request that is being answered; the request ends when this value is dropped.
 pub struct RequestUnderWay(Arc<ConnectionPlace>);
 
 impl ConnectionLimiter {
-    /// A limiter for so many connections in all.
+    /// Makes a limiter for so many connections in all.
     #[must_use]
     pub fn new(connections: usize, gives_way: GivesWay, exempt: Vec<Network>) -> Self {
         Self { share: (connections / SHARE).max(1), gives_way, exempt, pending: Mutex::default() }
     }
 
-    /// Finds a place for one more connection of an address; `None` where it is the one that gives way.
+    /// Finds a place for a new connection of an address; `None` if the new connection has to give
+    /// way.
     pub(super) fn admit(
         self: &Arc<Self>,
         address: IpAddr,
@@ -120,8 +122,9 @@ impl ConnectionLimiter {
         Some(ConnectionPlace { limiter: Arc::clone(self), number, close })
     }
 
-    /// Closes a connection where there are as many as there can be: the oldest idle one of the address that has the most
-    /// which have not authorised themselves. None where all of these have a request, or were made a moment ago.
+    /// Closes a connection when all places are taken: the oldest idle one of the address with the
+    /// most unauthorised connections. Closes none if all connections of that address have a request
+    /// or are new.
     pub(super) fn make_room(&self) {
         if self.gives_way == GivesWay::OldestIdle {
             let now = Instant::now();
@@ -160,7 +163,8 @@ impl PendingConnections {
         self.counts.get(&client).copied().unwrap_or_default()
     }
 
-    /// Closes the oldest idle connection of a client that may be closed; `false` where there is none.
+    /// Closes the oldest idle connection of a client that may be closed; returns false if there is
+    /// none.
     fn close_oldest(&mut self, client: IpAddr, may_close: impl Fn(&PendingConnection) -> bool) -> bool {
         let is_closable = |(_, connection): &(&u64, &PendingConnection)| {
             connection.client == client && may_close(connection) && connection.is_idle()
@@ -172,7 +176,7 @@ impl PendingConnections {
 }
 
 impl ConnectionPlace {
-    /// Counts the connection no more: a request on it had a token that is known.
+    /// Stops counting the connection, because a request on it had a valid token.
     pub fn authorise(&self) {
         self.limiter.lock().remove(self.number);
     }
@@ -207,7 +211,7 @@ impl Drop for RequestUnderWay {
     }
 }
 
-/// The address that stands for everything that one client can connect from.
+/// The address that stands for all addresses from which one client can connect.
 #[must_use]
 pub fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -226,12 +230,12 @@ mod tests {
         Arc::new(ConnectionLimiter::new(connections, gives_way, vec!["10.0.0.0/8".parse().unwrap()]))
     }
 
-    /// Admits a connection on which nothing waits to be read.
+    /// Admits a connection on which no bytes wait to be read.
     fn admit(limiter: &Arc<ConnectionLimiter>, address: &str) -> Option<Arc<ConnectionPlace>> {
         limiter.admit(address.parse().unwrap(), || true).map(Arc::new)
     }
 
-    /// Admits a connection whose client has sent something that was not read yet.
+    /// Admits a connection whose client has sent bytes that are still unread.
     fn admit_unread(limiter: &Arc<ConnectionLimiter>, address: &str) -> Arc<ConnectionPlace> {
         Arc::new(limiter.admit(address.parse().unwrap(), || false).unwrap())
     }

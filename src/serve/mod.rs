@@ -1,14 +1,14 @@
-//! Servers over HTTP/1.1: accepting connections, TLS, their limits and their end. The API, the endpoint for webhooks and the
-//! sandbox are served by this.
+//! HTTP/1.1 servers: accepting connections, TLS, limits and shutdown. The API, the webhook endpoint
+//! and the sandbox run on this module.
 //!
-//! | module | what |
+//! | module | content |
 //! |---|---|
-//! | [`server`] | listening, the loop that accepts, and the way of one connection |
-//! | [`connection_limiter`] | the connections of one address |
-//! | [`connection_handle`] | what a request knows of its connection |
-//! | [`network`] | addresses that are meant together |
-//! | [`tls`] | what speaks TLS with a certificate |
-//! | `watched_stream` | a TCP connection that is looked at while it is served |
+//! | [`server`] | listening, the accept loop, and the life of one connection |
+//! | [`connection_limiter`] | limits the connections of one address |
+//! | [`connection_handle`] | the connection as its requests see it |
+//! | [`network`] | IP networks in CIDR notation |
+//! | [`tls`] | TLS with a certificate |
+//! | `watched_stream` | a TCP connection that is watched while it is served |
 
 pub mod connection_handle;
 pub mod connection_limiter;

@@ -1,4 +1,4 @@
-//! Addresses that are meant together: `10.0.0.0/8`.
+//! IP networks in CIDR notation, such as `10.0.0.0/8`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,38 +8,40 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An IP address, or all that begin with the same bits (CIDR, RFC 4632): `192.0.2.7`, `10.0.0.0/8`, `fd00::/8`.
+/// An IP address, or all addresses with a common prefix (CIDR, RFC 4632): `192.0.2.7`,
+/// `10.0.0.0/8`, `fd00::/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub struct Network(IpNet);
 
-/// Why a text is no [`Network`].
+/// The reason why a text is no [`Network`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidNetwork {
-    /// It is neither an address nor a network.
+    /// The text is neither an address nor a network.
     #[error("`{0}` is no IP address or network: write 192.0.2.7 or 10.0.0.0/8")]
     NoNetwork(String),
-    /// The address is none that begins the network.
+    /// The address has bits set beyond the prefix of the network.
     #[error("`{0}` has bits behind its prefix: write {1}")]
     Rest(String, Network),
 }
 
 impl Network {
-    /// The networks that hold every address.
+    /// The networks that together hold every address.
     #[must_use]
     pub fn all() -> [Self; 2] {
         [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())].map(Self)
     }
 
-    /// Whether an address is one of these. An IPv4 address within IPv6 counts as what it is.
+    /// Returns true if the network contains an address. An IPv4-mapped IPv6 address counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
 }
 
-/// The first address of the network of so many bits that `address` is in; the address itself where it has fewer.
+/// The first address of the network of so many bits that contains `address`; the address itself if
+/// it has fewer bits.
 pub(super) fn first_of_network(address: IpAddr, bits: u8) -> IpAddr {
     IpNet::new(address, bits).map_or(address, |network| network.network())
 }

@@ -1,4 +1,4 @@
-//! Connections over HTTP/1.1: how many, how slow they may be, and how they end.
+//! HTTP/1.1 connections: their number, their time limits, and how they end.
 
 use std::fmt;
 use std::io;
@@ -25,27 +25,30 @@ use super::connection_handle::{ConnectionHandle, Peer};
 use super::connection_limiter::{ConnectionLimiter, ConnectionPlace};
 use super::watched_stream::WatchedStream;
 
-/// How many connections may wait to be taken: as many as a full provider opens at once.
+/// The listen backlog, in connections: as many as a fully loaded provider opens at once.
 const BACKLOG: u32 = 4096;
-/// The pause after accepting failed, as it does without free file descriptors.
+/// The pause after a failed `accept`, which fails for example when file descriptors run out.
 const BREATHER: Duration = Duration::from_millis(100);
-/// The time after which another connection is looked for that gives way, where all are taken.
+/// The interval at which another connection to close is looked for while all places are taken.
 const SEAT_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What connections may do.
+/// The limits of a server's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The most connections at the same time; more wait to be taken.
+    /// The most connections at the same time; further ones wait in the backlog.
     pub connections: usize,
-    /// How long the head of a request may take, and how long a connection may be idle; also how long TLS may take.
+    /// The most time for the head of a request and for the TLS handshake; also the most time that a
+    /// connection may be idle.
     pub head: Duration,
     /// The most bytes of the head of a request.
     pub head_bytes: usize,
-    /// How old a connection grows. Then it is closed after the request that is under way.
+    /// The greatest age of a connection. Then the connection is closed after its current request.
     pub age: Duration,
-    /// How long a request may take to end once its connection is to be closed; at shutdown too.
+    /// The most time for the current request once its connection is to be closed, at shutdown as
+    /// well.
     pub drain_timeout: Duration,
-    /// How much longer a request may take whose connection grew too old: as long as an answer is waited for at most.
+    /// The extra time for a request whose connection has grown too old: the longest time for which
+    /// an answer may be awaited.
     pub longest_answer: Duration,
 }
 
@@ -62,12 +65,12 @@ impl Default for Limits {
     }
 }
 
-/// The name of a server in log lines and errors, and what a person can do where its address is taken.
+/// The name of a server in log lines and errors, and the advice for an address that is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerName {
     /// The name, such as `the API`.
     pub name: &'static str,
-    /// The words behind `end what listens there, `.
+    /// The advice, which follows the words `end what listens there, `.
     pub remedy: &'static str,
 }
 
@@ -77,7 +80,7 @@ impl fmt::Display for ServerName {
     }
 }
 
-/// The address can't be listened at.
+/// The error that an address can't be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("{server} cannot listen at {address} ({source}): end what listens there, {remedy}", remedy = server.remedy)]
 pub struct ListenError {
@@ -85,11 +88,11 @@ pub struct ListenError {
     pub server: ServerName,
     /// The address.
     pub address: SocketAddr,
-    /// What the system says.
+    /// The system's error.
     pub source: io::Error,
 }
 
-/// An address that is listened at.
+/// An address that the process listens on.
 #[derive(Debug)]
 pub struct Listener {
     server: ServerName,
@@ -97,22 +100,22 @@ pub struct Listener {
     address: SocketAddr,
 }
 
-/// The way in which the connections of an address are served.
+/// The configuration of a server: its routes, limits and TLS.
 pub struct ServerConfig {
     /// Answers the requests.
     pub router: Router,
-    /// What connections may do.
+    /// The limits of the connections.
     pub limits: Limits,
-    /// Limits those of one address.
+    /// Limits the connections of one address.
     pub limiter: Arc<ConnectionLimiter>,
     /// TLS; `None` for plain HTTP.
     pub tls: Option<TlsAcceptor>,
-    /// Cancelled when no more is to be served.
+    /// Stops the server when cancelled.
     pub stop: CancellationToken,
 }
 
 impl Listener {
-    /// Begins to listen; needs a runtime. Whoever connects before it is served waits.
+    /// Begins to listen; needs a runtime. Clients that connect before [`Self::serve`] runs wait.
     ///
     /// # Errors
     /// The address is taken, or is not this machine's.
@@ -123,13 +126,13 @@ impl Listener {
         Ok(Self { server, tcp, address })
     }
 
-    /// Where it listens.
+    /// The address that the listener is bound to.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers requests until `stop` is cancelled, and then those that are under way.
+    /// Answers requests until `stop` is cancelled, and then finishes the current ones.
     pub async fn serve(self, config: ServerConfig) {
         let Self { server, tcp: listener, address } = self;
         info!(%address, "{server} listens");
@@ -139,7 +142,8 @@ impl Listener {
             loop {
                 match listener.accept().await {
                     Ok((tcp, peer)) => {
-                        // Before it is admitted: it must not be the one that gives way.
+                        // The search precedes the admission, so that the new connection is not the
+                        // one that gives way.
                         let seat = config.find_seat(&seats).await;
                         let stream = WatchedStream::new(tcp);
                         let watched = stream.clone();
@@ -178,7 +182,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 type ConnectionState<'a> = (&'a Arc<ConnectionPlace>, &'a ConnectionHandle);
 
 impl ServerConfig {
-    /// Waits until there is room for one more connection. `None` does not come: the semaphore is never closed.
+    /// Waits until there is room for one more connection. `None` is never returned: the semaphore
+    /// is never closed.
     async fn find_seat(&self, seats: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
         loop {
             if let Ok(seat) = Arc::clone(seats).try_acquire_owned() {
@@ -238,7 +243,8 @@ impl ServerConfig {
             .max_header_size(limits.head_bytes)
             .serve_connection(TokioIo::new(stream), service);
         let mut requests = std::pin::pin!(requests);
-        // What goes wrong on a connection is the client's doing, and the client is told by its end.
+        // An error of a connection is the client's fault, and the client sees it by the closed
+        // connection.
         let drain_timeout = tokio::select! {
             _ = requests.as_mut() => return,
             () = stop.cancelled() => limits.drain_timeout,

@@ -1,4 +1,4 @@
-//! TLS of servers: 1.2 or later, without client certificates.
+//! TLS for servers: version 1.2 or later, without client certificates.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-/// Speaks TLS with a certificate, its chain and its key.
+/// Makes a TLS acceptor of a certificate, its chain and its private key.
 ///
 /// # Errors
 /// The key can't be used, or was not made for the certificate.

@@ -1,4 +1,4 @@
-//! A TCP connection that tells, while it is served, whether its client is waited for.
+//! A TCP connection that reports, while it is served, whether the server waits for the client.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -12,15 +12,15 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A TCP connection that can be looked at while it is served; clones are the same connection.
+/// A TCP connection that can be watched while it is served; clones are the same connection.
 #[derive(Clone)]
 pub(super) struct WatchedStream(Arc<WatchedSocket>);
 
 struct WatchedSocket {
     tcp: TcpStream,
-    /// Something was read.
+    /// True after bytes were read.
     was_read: AtomicBool,
-    /// All that came was read, and more is waited for.
+    /// True while all received bytes are read and the server waits for more.
     is_waiting: AtomicBool,
 }
 
@@ -29,21 +29,23 @@ impl WatchedStream {
         Self(Arc::new(WatchedSocket { tcp, was_read: AtomicBool::new(false), is_waiting: AtomicBool::new(false) }))
     }
 
-    /// Has the connection reset rather than closed, once its last clone is dropped.
+    /// Makes the system reset the connection instead of closing it, once the last clone is dropped.
     pub(super) fn reset_when_dropped(&self) {
         // Fails only for a connection that is gone already.
         let _ = self.0.tcp.set_zero_linger();
     }
 
-    /// Tells whether the server has read everything that the client sent so far. The system is asked where nothing was read yet: a
-    /// connection that was accepted a moment ago seems to have nothing to read until the runtime has looked.
+    /// Returns true if the server has read everything that the client has sent so far. Before the
+    /// first read the system is asked: right after `accept`, the runtime does not know yet of bytes
+    /// that wait.
     pub(super) fn is_silent(&self) -> bool {
         let WatchedSocket { tcp, was_read, is_waiting } = &*self.0;
         if was_read.load(Ordering::Acquire) { is_waiting.load(Ordering::Acquire) } else { !has_unread_bytes(tcp) }
     }
 }
 
-/// Tells whether bytes wait to be read. An end does not count, and neither does an error: nobody is answered who is gone.
+/// Returns true if bytes wait to be read. The end of the stream and errors do not count: their
+/// client is gone and gets no answer.
 fn has_unread_bytes(tcp: &TcpStream) -> bool {
     let mut byte = [MaybeUninit::uninit()];
     SockRef::from(tcp).peek(&mut byte).is_ok_and(|count| count > 0)
@@ -102,7 +104,7 @@ impl AsyncWrite for WatchedStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A socket has no buffer of its own.
+        // A socket has no write buffer in this process.
         Poll::Ready(Ok(()))
     }
 
@@ -133,7 +135,7 @@ mod tests {
         let (mut client, mut stream) = connected().await;
         assert!(stream.is_silent(), "nothing came");
         client.write_all(b"abcd").await.unwrap();
-        // Loopback: what is written is there.
+        // Over loopback, written bytes are in the receive buffer at once.
         assert!(!stream.is_silent(), "it is in the socket");
         let mut two = [0; 2];
         stream.read_exact(&mut two).await.unwrap();

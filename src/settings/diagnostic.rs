@@ -1,8 +1,8 @@
-//! One fault of a file of settings, with file, line and key.
+//! One fault of a settings file, with file, line and key.
 
 use std::fmt;
 
-/// The place at which a wrong setting was written. In this order diagnostics are listed.
+/// The place at which a wrong setting was written. Diagnostics are sorted in this order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// A file, or a folder.
@@ -14,7 +14,7 @@ pub enum Origin {
     },
     /// An environment variable.
     Variable(String),
-    /// Neither: a default that does not go with what was set.
+    /// A default value that conflicts with a setting; no file or variable states it.
     Default,
 }
 
@@ -39,7 +39,7 @@ pub struct Diagnostic {
     pub origin: Origin,
     /// The key, such as `operations.charge.request.path`; empty for a file as a whole.
     pub key: String,
-    /// The value, where it may be shown.
+    /// The value; `None` where it is a secret or may be one.
     pub value: Option<String>,
     /// The fault, and what to write instead.
     pub message: String,

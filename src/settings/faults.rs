@@ -1,4 +1,4 @@
-//! What is wrong with a file of settings, gathered whole.
+//! Collects every fault of a settings file, so that a person can correct all of them at once.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -10,7 +10,7 @@ use super::source::Source;
 /// A fault by the key at which it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The key.
+    /// The key of the wrong value.
     pub key: KeyPath,
     /// The fault, and what to write instead.
     pub message: String,
@@ -61,7 +61,7 @@ fn locate(sources: &[&Source], key: &KeyPath, message: String) -> Diagnostic {
     Diagnostic { key: key.to_string(), ..Diagnostic::of_file(file, None, message) }
 }
 
-/// A place in a file, at which something may turn out wrong.
+/// A place in a file, at which faults are reported.
 #[derive(Debug, Clone)]
 pub struct Place<'f> {
     key: KeyPath,
@@ -69,36 +69,38 @@ pub struct Place<'f> {
 }
 
 impl Place<'_> {
-    /// Faults of a file that goes over this one: what follows from a value that was dropped here is none there either.
+    /// An empty list for a file that overrides this one. A value dropped here is not reported as
+    /// missing there either.
     #[must_use]
     pub fn faults_above(&self) -> Faults {
         Faults { wrong: self.faults.wrong.clone(), ..Faults::default() }
     }
 
-    /// A key of the table that stands here.
+    /// The place of a key in the table at this place.
     #[must_use]
     pub fn key(&self, name: &str) -> Self {
         Self { key: self.key.key(name), faults: self.faults }
     }
 
-    /// An item of the list that stands here, counted from 0.
+    /// The place of an item in the list at this place; items are counted from 0.
     #[must_use]
     pub fn item(&self, index: usize) -> Self {
         Self { key: self.key.item(index), faults: self.faults }
     }
 
-    /// The place of a value within the one that stands here.
+    /// The place of a value within the value at this place.
     #[must_use]
     pub fn within(&self, inner: &KeyPath) -> Self {
         Self { key: self.key.join(inner), faults: self.faults }
     }
 
-    /// Says what is wrong here, unless that follows from a value of the wrong type that was dropped.
+    /// Reports a fault at this place, unless it follows from a value of the wrong type that was
+    /// dropped.
     pub fn refuse(&self, message: impl Into<String>) {
         self.find(message.into(), false);
     }
 
-    /// Says that nothing is known of a key of this name here.
+    /// Reports that a key of this name is unknown in the table at this place.
     pub fn refuse_key(&self, message: impl Into<String>) {
         self.find(message.into(), true);
     }
@@ -110,13 +112,13 @@ impl Place<'_> {
         }
     }
 
-    /// Says what is wrong with the value here, which is dropped.
+    /// Reports a fault of the value at this place; the value is dropped.
     pub fn drop_value(&self, message: impl Into<String>) {
         self.refuse(message);
         self.faults.wrong.borrow_mut().push(self.key.clone());
     }
 
-    /// The value, or its error said here.
+    /// Returns the value, or reports its error at this place.
     pub fn check<T, E: fmt::Display>(&self, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.refuse(error.to_string())).ok()
     }

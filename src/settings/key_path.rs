@@ -5,51 +5,51 @@ use std::fmt;
 use serde_json::{Map, Value as Json};
 use serde_path_to_error::Segment;
 
-/// One step into a file.
+/// One step into a file: a key of a table or an index of a list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum KeyStep {
     Key(String),
     Item(usize),
 }
 
-/// Where something stands in a file: `operations.charge.classify[0].when`.
+/// The place of a value in a file, such as `operations.charge.classify[0].when`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyPath(Vec<KeyStep>);
 
 impl KeyPath {
-    /// A key of the table that stands here.
+    /// The path of a key in the table at this path.
     #[must_use]
     pub fn key(&self, name: &str) -> Self {
         self.and(KeyStep::Key(name.to_owned()))
     }
 
-    /// An item of the list that stands here, counted from 0.
+    /// The path of an item in the list at this path; items are counted from 0.
     #[must_use]
     pub fn item(&self, index: usize) -> Self {
         self.and(KeyStep::Item(index))
     }
 
-    /// How many steps it is from the whole file.
+    /// The number of steps from the whole file to this place.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.0.len()
     }
 
-    /// The table or list around it; `None` for the whole file.
+    /// The path of the surrounding table or list; `None` for the whole file.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
         let (_, outer) = self.0.split_last()?;
         Some(Self(outer.to_vec()))
     }
 
-    /// Reads `events.subscribers[0].queue`.
+    /// Parses a path such as `events.subscribers[0].queue`.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let words = text.split(['.', '[']).map(|word| word.trim_end_matches(']'));
         Self(words.map(|word| word.parse().map_or_else(|_| KeyStep::Key(word.to_owned()), KeyStep::Item)).collect())
     }
 
-    /// The place that an error of reading names.
+    /// The place that a deserialization error names.
     #[must_use]
     pub fn of_error(path: &serde_path_to_error::Path) -> Self {
         let step = |segment: &Segment| match segment {
@@ -60,19 +60,19 @@ impl KeyPath {
         Self(path.iter().filter_map(step).collect())
     }
 
-    /// The place of a value within the one that stands here.
+    /// The path of a value within the value at this path.
     #[must_use]
     pub fn join(&self, inner: &Self) -> Self {
         Self(self.0.iter().chain(&inner.0).cloned().collect())
     }
 
-    /// Tells whether it is another one, or lies in the table or list that stands there.
+    /// Returns true if this path equals `outer`, or lies in the table or list at `outer`.
     #[must_use]
     pub fn is_within(&self, outer: &Self) -> bool {
         self.0.starts_with(&outer.0)
     }
 
-    /// The value that stands here.
+    /// Finds the value at this path.
     #[must_use]
     pub fn find<'v>(&self, root: &'v Json) -> Option<&'v Json> {
         self.0.iter().try_fold(root, |value, step| match step {
@@ -81,7 +81,7 @@ impl KeyPath {
         })
     }
 
-    /// The same, to be changed.
+    /// Finds the value at this path, to be changed.
     #[must_use]
     pub fn find_mut<'v>(&self, root: &'v mut Json) -> Option<&'v mut Json> {
         self.0.iter().try_fold(root, |value, step| match step {
@@ -90,7 +90,7 @@ impl KeyPath {
         })
     }
 
-    /// Puts a value here, in tables that are made where there are none. Nothing is put into a list.
+    /// Sets the value at this path and creates missing tables. A path through a list sets nothing.
     pub fn put(&self, root: &mut Json, value: Json) {
         let mut place = root;
         for step in &self.0 {
@@ -104,7 +104,8 @@ impl KeyPath {
         *place = value;
     }
 
-    /// Takes a value out; of a list the whole list, so that the places of its other items stay true. `false` where it was not there.
+    /// Removes the value at this path. Of a list the whole list is removed, so that the indexes of
+    /// its other items stay true. Returns false if there was no value.
     pub fn remove(&self, root: &mut Json) -> bool {
         let keys: Vec<_> = self.0.iter().take_while(|step| matches!(step, KeyStep::Key(_))).cloned().collect();
         let Some((KeyStep::Key(last), tables)) = keys.split_last() else { return false };
@@ -118,7 +119,7 @@ impl KeyPath {
         Self(steps)
     }
 
-    /// Tells whether one is the other, or lies in the table or list that stands there.
+    /// Returns true if one path equals the other, or lies in the table or list at the other.
     #[must_use]
     pub fn touches(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0) || other.0.starts_with(&self.0)

@@ -1,5 +1,6 @@
-//! Files that people write in TOML: their values with the line of each key, every fault at once with what to write instead, and
-//! secrets that stand elsewhere. The configuration and provider files are read by this.
+//! Files that people write in TOML: their values with the line of each key, every fault at once
+//! with what to write instead, and secrets that are stored elsewhere. The configuration and the
+//! provider files are read with this module.
 //!
 //! | module | what |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! `${env:NAME}` and `${file:/path}` in settings that hold secrets, so that the file itself need not be one.
+//! `${env:NAME}` and `${file:/path}` in settings that hold secrets, so that the settings file
+//! itself holds none.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::path::Path;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 
-/// Why a placeholder has no value. Never holds any of it.
+/// The reason why a placeholder has no value. The error never quotes a part of the value.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceholderError {
     /// An environment variable is not set.
@@ -17,33 +18,34 @@ pub enum PlaceholderError {
     NoFile {
         /// The file.
         path: String,
-        /// Why.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// There is nothing in it.
+    /// The variable or file is empty.
     #[error("the secret is empty; {0}")]
     Empty(String),
     /// A `${` that is no placeholder.
     #[error("`${{` begins a reference; write `${{env:NAME}}` or `${{file:/run/secrets/x}}`")]
     Unknown,
-    /// Something stands around the placeholder of a text that may be one only as a whole.
+    /// Text surrounds the placeholder in a setting that accepts a placeholder only as the whole
+    /// text.
     #[error("`${{` begins a reference; write `${{env:NAME}}` or `${{file:/run/secrets/x}}` and nothing around it")]
     NotWhole,
 }
 
-/// Where placeholders find their values.
+/// The sources from which placeholders take their values.
 #[derive(Clone, Copy)]
 pub struct PlaceholderSources<'a> {
-    /// The folder in which relative paths begin.
+    /// The folder against which relative paths are resolved.
     pub folder: &'a Path,
-    /// The value of an environment variable.
+    /// Looks up the value of an environment variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// Reads a secret: a placeholder, or the value itself.
 ///
 /// # Errors
-/// Where it has no value, or is more than a placeholder.
+/// The placeholder has no value, or other text surrounds it.
 pub fn resolve_secret(text: &str, sources: PlaceholderSources<'_>) -> Result<SecretString, PlaceholderError> {
     match placeholder_name(text) {
         Some(name) => sources.value(name).map(SecretString::from),
@@ -53,13 +55,13 @@ pub fn resolve_secret(text: &str, sources: PlaceholderSources<'_>) -> Result<Sec
     }
 }
 
-/// Puts values in the place of every placeholder of an address.
+/// Replaces every placeholder of an address by its value.
 ///
-/// Where the placeholder is the whole text, its value is taken as it is; in the middle it is percent-encoded, so that a password may
-/// hold `@` or `/`.
+/// Where the placeholder is the whole text, its value is taken as it is; in the middle it is
+/// percent-encoded, so that a password may hold `@` or `/`.
 ///
 /// # Errors
-/// Where one has no value.
+/// A placeholder has no value.
 pub fn expand_address(text: &str, sources: PlaceholderSources<'_>) -> Result<String, PlaceholderError> {
     if let Some(name) = placeholder_name(text) {
         return sources.value(name);
@@ -75,7 +77,7 @@ pub fn expand_address(text: &str, sources: PlaceholderSources<'_>) -> Result<Str
     Ok(expanded)
 }
 
-/// What stands between `${` and `}`, where the text is one placeholder.
+/// The text between `${` and `}` if the whole text is one placeholder.
 fn placeholder_name(text: &str) -> Option<&str> {
     text.strip_prefix("${")?.strip_suffix('}').filter(|name| !name.contains('}'))
 }

@@ -1,4 +1,4 @@
-//! A value of a file as a type.
+//! Deserializes a value of a settings file into a type.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -6,8 +6,8 @@ use serde_json::Value as Json;
 use super::faults::Place;
 use super::key_path::KeyPath;
 
-/// Reads a value. What is wrong is said at its place and left out, so that one reading finds every fault; `None` where something is
-/// left out that the type needs.
+/// Deserializes a value. Each fault is reported at its place and the wrong part left out, so that
+/// one pass finds every fault. Returns `None` if a part that the type needs is left out.
 #[must_use]
 pub fn read_value<T: DeserializeOwned>(mut value: Json, place: &Place<'_>) -> Option<T> {
     loop {
@@ -23,7 +23,7 @@ pub fn read_value<T: DeserializeOwned>(mut value: Json, place: &Place<'_>) -> Op
     }
 }
 
-/// An error's text without the value, which may be a secret.
+/// Returns the text of an error without the value, which may be a secret.
 fn without_value(text: &str) -> String {
     match text.split_once(", expected ") {
         Some((what, expected)) if what.starts_with("invalid ") => format!("write {expected}"),

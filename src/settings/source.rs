@@ -9,7 +9,8 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::Diagnostic;
 use super::key_path::KeyPath;
 
-/// How many tables and lists may stand in each other. Dotted keys nest as well, and deeper than TOML's reader looks.
+/// The deepest nesting of tables and lists. Dotted keys nest as well, deeper than the TOML parser
+/// itself limits.
 const DEEPEST: usize = 64;
 
 /// A parsed file.
@@ -24,7 +25,7 @@ impl Source {
     /// Reads TOML.
     ///
     /// # Errors
-    /// Every place where the text is no TOML, or holds what JSON does not have.
+    /// Every place where the text is not valid TOML, or holds a value that JSON cannot represent.
     pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let at = LineNumbers::of(text);
@@ -62,7 +63,7 @@ impl Source {
     }
 }
 
-/// Where each line of a text begins.
+/// The byte offsets at which the lines of a text begin.
 struct LineNumbers(Vec<usize>);
 
 impl LineNumbers {

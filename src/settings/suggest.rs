@@ -1,6 +1,6 @@
-//! "Did you mean …": hints for words that are not known.
+//! "Did you mean …": suggestions for unknown words.
 
-/// The hint for a word close to a known one; `None` where nothing is close.
+/// Suggests the known word that is close to a word; `None` if none is close.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let limit = 1 + word.chars().count() / 4;
@@ -9,7 +9,7 @@ pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<S
     (distance <= limit).then(|| format!("did you mean `{candidate}`?"))
 }
 
-/// The hint that lists every known word.
+/// Lists every known word, for an error about an unknown one.
 #[must_use]
 pub fn one_of<'a>(known: impl Iterator<Item = &'a str>) -> String {
     let words: Vec<String> = known.map(|word| format!("`{word}`")).collect();

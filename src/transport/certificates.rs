@@ -1,7 +1,7 @@
-//! Certificates that webhook calls name as their signers': fetched over HTTPS, and kept for a day.
+//! Signing certificates that webhook calls name: fetched over HTTPS, and cached for a day.
 //!
-//! Whoever makes calls chooses the addresses, within what the provider's webhook lets pass. So there are few requests a second
-//! whatever the calls say, what does not exist is remembered, and what is kept is bounded.
+//! The caller chooses the addresses, within the limits of the provider's webhook. So requests are
+//! rate-limited, missing certificates are remembered, and the cache is bounded.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -28,46 +28,46 @@ const RESPONSE_CAP: usize = 64 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most time for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// The most time that a call waits for its certificate, while others are fetched too.
+/// The most time that a webhook call waits for its certificate, other fetches before it included.
 pub const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(4);
-/// The time for which a certificate is kept; PayPal says a day.
+/// The time for which a certificate is cached; PayPal recommends a day.
 const KEPT: Duration = Duration::from_hours(24);
-/// The time for which it is remembered that there is none under an address.
+/// The time for which a missing certificate is remembered.
 const ABSENT: Duration = Duration::from_mins(10);
-/// The most addresses that are remembered, of either.
+/// The most addresses that are remembered: so many with a certificate, and so many without one.
 const MOST: usize = 64;
-/// The most requests at once, and then a second.
+/// The most requests at once, and then in a second.
 const BURST: NonZeroU32 = NonZeroU32::new(8).unwrap();
 const RATE: NonZeroU32 = NonZeroU32::new(1).unwrap();
 
-/// The reason why a certificate can't be had.
+/// The reason why a certificate is not available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoCertificate {
-    /// The host says that there is none.
+    /// The host answered that there is no such certificate.
     Absent,
-    /// The host can't be reached, or fails, or too much is asked of it.
+    /// The host is unreachable or fails, or the rate limit is reached.
     Unavailable,
 }
 
-/// Gets certificates.
+/// A source of certificates.
 pub trait CertificateSource: Send + Sync {
-    /// The certificate under an address, in PEM.
+    /// Gets the certificate at an address, in PEM.
     ///
     /// # Errors
     /// [`NoCertificate`].
     fn certificate(&self, url: Url) -> BoxFuture<'_, Result<Bytes, NoCertificate>>;
 }
 
-/// Fetches certificates, and keeps them.
+/// Fetches and caches certificates.
 pub struct CertificateCache {
     http: Result<Http, HttpSetupError>,
     entries: Mutex<HashMap<Url, CachedAnswer>>,
     limiter: DefaultDirectRateLimiter,
-    /// Held by the call that asks, so that those which need the same ask once.
+    /// Held by the call that fetches, so that calls which need the same certificate fetch it once.
     turn: Turn<()>,
 }
 
-/// The answer of an address, kept for some time.
+/// The cached answer of an address.
 struct CachedAnswer {
     found: Option<Bytes>,
     until: Instant,
@@ -80,14 +80,14 @@ impl Default for CertificateCache {
 }
 
 impl CertificateCache {
-    /// A cache that trusts the system's authorities; connects to nothing yet. Where they can't be loaded, no certificate can be
-    /// had.
+    /// Makes a cache that trusts the system's authorities; connects to nothing yet. If they can't
+    /// be loaded, every certificate is unavailable.
     #[must_use]
     pub fn new() -> Self {
         Self::trusting(None)
     }
 
-    /// A cache that trusts these authorities, or else the system's.
+    /// Makes a cache that trusts the authorities of a file, or else the system's.
     fn trusting(ca_file: Option<PathBuf>) -> Self {
         let settings = HttpSettings { ca_file, connect_timeout: CONNECT_TIMEOUT, response_cap: RESPONSE_CAP };
         let limiter = RateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST));
@@ -109,7 +109,7 @@ impl CertificateCache {
             return known;
         }
         let _turn = self.turn.lock().await;
-        // Another call may have asked meanwhile.
+        // Another call may have fetched it meanwhile.
         if let Some(known) = self.known(&url) {
             return known;
         }
@@ -150,7 +150,8 @@ impl CertificateCache {
         found.ok_or(NoCertificate::Absent)
     }
 
-    /// Remembers an entry, in the place of the one that ends first where there are too many of its sort.
+    /// Caches an entry. If there are too many of its sort, the entry replaces the one that expires
+    /// first.
     fn remember(&self, url: Url, entry: CachedAnswer) {
         let mut entries = self.entries();
         let exists = entry.found.is_some();

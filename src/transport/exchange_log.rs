@@ -1,7 +1,7 @@
-//! One record of every exchange with a provider: what was asked, what came back, how long it took; masked.
+//! One record of every HTTP call to a provider: request, response and duration; masked.
 //!
-//! An exchange is masked once, into an [`Exchange`]: what of it shows nothing secret is borrowed, not copied. The log and the
-//! stream of exchanges are written from that.
+//! A call is masked once, into an [`Exchange`], which borrows the parts without secrets. The log
+//! line and the message for the stream are both written from that.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -22,19 +22,19 @@ use crate::redact::{Headers, Mask, told};
 /// The target of these records, for filters such as `ferryd::exchange=off`.
 pub const TARGET: &str = "ferryd::exchange";
 
-/// The name of this machine, read once.
+/// The name of this host, read once.
 static HOST: LazyLock<String> = LazyLock::new(|| gethostname::gethostname().to_string_lossy().into_owned());
 
-/// Whose call an exchange was.
+/// The command, operation and attempt to which a call belongs.
 #[derive(Debug, Clone, Copy)]
 pub struct StepLabel<'a> {
-    /// When the call began.
+    /// The time at which the call began.
     pub at: Timestamp,
     /// The command.
     pub command: &'a CommandId,
     /// The provider that was called.
     pub provider: &'a Name,
-    /// What it was asked to do.
+    /// The operation of the command.
     pub operation: &'a Name,
     /// 0 for a command as published; each replay starts the next.
     pub generation: u32,
@@ -42,16 +42,16 @@ pub struct StepLabel<'a> {
     pub attempt: u32,
 }
 
-/// One exchange, masked: what was sent to a provider, and what came of it. Later versions may add fields.
+/// One call to a provider, masked: request and response. Later versions may add fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Exchange<'a> {
-    /// When the call began, by the clock of the host that made it.
+    /// The time at which the call began, by the clock of the host that made it.
     pub at: Timestamp,
     /// The command.
     pub command: Cow<'a, CommandId>,
     /// The provider that was called.
     pub provider: Cow<'a, Name>,
-    /// What it was asked to do.
+    /// The operation of the command.
     pub operation: Cow<'a, Name>,
     /// 0 for a command as published; each replay starts the next.
     pub generation: u32,
@@ -59,16 +59,16 @@ pub struct Exchange<'a> {
     pub attempt: u32,
     /// The host that made the call.
     pub host: Cow<'a, str>,
-    /// What was asked.
+    /// The request.
     pub request: Asked<'a>,
-    /// Whether it reached the provider.
+    /// The certainty that the request reached the provider.
     pub sent: Sent,
-    /// What came back, if anything did.
+    /// The response; `None` where none came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<Answered<'a>>,
-    /// Milliseconds from the begin of the call to its end.
+    /// The time from the beginning of the call to its end, in milliseconds.
     pub duration_ms: u64,
-    /// Why there is no complete answer, where there is none.
+    /// The reason why there is no complete response; `None` where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Fault<'a>>,
 }
@@ -84,58 +84,58 @@ pub struct Asked<'a> {
     /// The headers.
     #[schemars(with = "BTreeMap<String, String>")]
     pub headers: Headers<'a>,
-    /// The body as text, perhaps cut; none where the provider's bodies are not kept.
+    /// The body as text, cut where it is long; none where the provider's bodies are not logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Cow<'a, str>>,
-    /// How many bytes of the body were cut.
+    /// The number of bytes that were cut from the body.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub body_cut: usize,
 }
 
-/// A masked answer.
+/// A masked response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ExchangeResponse")]
 pub struct Answered<'a> {
     /// The HTTP status.
     pub status: u16,
-    /// The headers; none where the answer ended before it was complete.
+    /// The headers; none where the response ended before it was complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub headers: Option<Headers<'a>>,
-    /// The body as text, perhaps cut; none where the provider's bodies are not kept.
+    /// The body as text, cut where it is long; none where the provider's bodies are not logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Cow<'a, str>>,
-    /// How many bytes of the body were cut.
+    /// The number of bytes that were cut from the body.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub body_cut: usize,
 }
 
-/// Why there is no complete answer.
+/// The reason why there is no complete response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ExchangeError")]
 pub struct Fault<'a> {
-    /// A word for it.
+    /// The error code, such as `timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Cow<'a, str>>,
-    /// What happened.
+    /// The description of the error, for people.
     pub message: Cow<'a, str>,
 }
 
-/// Whether a request reached the provider.
+/// The certainty that a request reached the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ExchangeSent")]
 #[serde(rename_all = "lowercase")]
 pub enum Sent {
-    /// Certainly not.
+    /// The request certainly did not reach the provider.
     No,
-    /// Nobody knows.
+    /// The request may have reached the provider.
     Maybe,
-    /// It was answered.
+    /// The provider answered the request.
     Yes,
 }
 
 impl Sent {
-    /// The word for it.
+    /// The value as records spell it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -146,7 +146,7 @@ impl Sent {
     }
 }
 
-/// Whether anybody listens to [`TARGET`]: where nobody does, masking for the log alone is not worth its cost.
+/// Returns true if [`TARGET`] is enabled. If not, masking for the log alone is not worth its cost.
 #[must_use]
 pub fn is_heard() -> bool {
     tracing::enabled!(target: TARGET, Level::INFO)
@@ -167,7 +167,7 @@ impl CallRecord for Exchange<'_> {
 }
 
 impl<'a> Exchange<'a> {
-    /// Masks an exchange; its bodies only where `bodies` says that they may be shown at all.
+    /// Masks a call; bodies are included only if `bodies` allows it.
     #[must_use]
     pub fn new(
         step: &StepLabel<'a>,
@@ -210,7 +210,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Writes the exchange to the log. Headers and bodies are texts there, headers cut where `mask` cuts bodies.
+    /// Writes the call to the log. Headers and bodies are texts there; headers are cut as `mask`
+    /// cuts bodies.
     pub fn log(&self, mask: &Mask) {
         let Self { request, response, error, .. } = self;
         let headers = |headers: &Headers<'_>| {
@@ -256,7 +257,7 @@ fn masked_body<'a>(mask: &Mask, headers: &[(String, String)], body: &'a [u8]) ->
     (Some(shown.text), shown.cut)
 }
 
-/// Whether the request was sent, and what came back: an answer, or the reason for none.
+/// Splits an answer into the certainty of sending, the response, and the failure.
 fn parts(answer: &Answer) -> (Sent, Option<&Reply>, Option<&Failure>) {
     match answer {
         Answer::NotSent(failure) => (Sent::No, None, Some(failure)),

@@ -1,8 +1,8 @@
-//! What an error of the HTTP client says about the one question that matters: may the provider have seen the request?
+//! Classifies errors of the HTTP client by one question: may the provider have seen the request?
 //!
-//! Only errors that certainly came before the first byte of the request become [`Answer::NotSent`]; what is in doubt is
-//! [`Answer::Incomplete`]. The client repeats a request by itself in one case only: it found its pooled connection closed
-//! before it had written anything.
+//! Only errors that certainly came before the first byte of the request become [`Answer::NotSent`];
+//! errors in doubt become [`Answer::Incomplete`]. The client repeats a request by itself in one
+//! case only: when its pooled connection was closed before anything was written.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -12,23 +12,23 @@ use super::tls_error::describe_cause;
 use crate::domain::exchange::Answer;
 use crate::domain::outcome::Failure;
 
-/// The request itself can't be sent, whatever the network does.
+/// A request that can't be sent at all, whatever the network does.
 pub(super) fn unsendable(why: impl Into<String>) -> Answer {
     Answer::NotSent(Failure::new("request", why))
 }
 
-/// No complete answer within the total timeout; the request may be out.
+/// No complete response came within the total timeout; the request may have been sent.
 pub(super) fn timed_out(timeout: Duration) -> Answer {
     let timeout = humantime::format_duration(timeout);
     Answer::Incomplete(Failure::new("timeout", format!("no complete answer within {timeout}")))
 }
 
-/// The body of an answer is larger than what is read.
+/// The body of the response exceeds the size limit.
 pub(super) fn too_large(status: u16, cap: usize) -> Answer {
     partial(status, "too_large", format!("the body of the answer is larger than {cap} bytes (`response_cap`)"))
 }
 
-/// An error before an answer began.
+/// Classifies an error before a response began.
 pub(super) fn before_answer(error: &reqwest::Error) -> Answer {
     if error.is_builder() {
         return unsendable(describe(error));
@@ -43,7 +43,7 @@ pub(super) fn before_answer(error: &reqwest::Error) -> Answer {
     Answer::Incomplete(Failure::new(code, describe(error)))
 }
 
-/// An error within the body of an answer.
+/// Classifies an error within the body of a response.
 pub(super) fn within_body(status: u16, error: &reqwest::Error) -> Answer {
     partial(status, code_after_sending(error), describe(error))
 }
@@ -89,7 +89,7 @@ fn code_of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
 }
 
 fn io_kind(cause: &(dyn Error + 'static)) -> Option<ErrorKind> {
-    // An error that only wraps another is judged by that other one.
+    // An error that only wraps another one is classified by the inner one.
     cause.downcast_ref::<io::Error>().filter(|error| !wraps_typed(error)).map(io::Error::kind)
 }
 
@@ -97,7 +97,8 @@ fn wraps_typed(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>() || inner.is::<hyper::Error>())
 }
 
-/// The error and what caused it, outermost first. Unlike `source()` it does not skip the error inside an [`io::Error`].
+/// The error and its causes, outermost first. Unlike `source()` the chain includes the error inside
+/// an [`io::Error`].
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inner) => Some(inner),
@@ -105,7 +106,8 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     })
 }
 
-/// The causes in words. The client's own wrappers say nothing more, and would name the URL, which may hold a secret.
+/// Describes the causes. The client's own wrappers are left out: they add nothing, and name the
+/// URL, which may hold a secret.
 fn describe(error: &reqwest::Error) -> String {
     let mut parts: Vec<String> = causes(error)
         .filter(|cause| !cause.is::<reqwest::Error>() && !cause.is::<hyper_util::client::legacy::Error>())

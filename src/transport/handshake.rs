@@ -1,4 +1,4 @@
-//! Reaching a provider without calling it: TCP and TLS, and not a byte of HTTP.
+//! Connects to a provider by TCP and TLS without sending any HTTP.
 
 use std::sync::Arc;
 
@@ -13,15 +13,16 @@ use url::{Host, Url};
 use super::tls_error::describe_cause;
 use crate::provider::HttpSettings;
 
-/// Why a provider can't be reached, in words for a person.
+/// The reason why a provider is unreachable, for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreachable(String);
 
-/// Connects to a provider's host and shakes hands, as a call would; then hangs up.
+/// Connects to a provider's host and makes the TLS handshake, as a call would; then disconnects.
 ///
 /// # Errors
-/// [`Unreachable`]: a name that does not resolve, a refused connection, a certificate that is not trusted, a time-out.
+/// [`Unreachable`]: a name that does not resolve, a refused connection, a certificate that is not
+/// trusted, a time-out.
 pub async fn handshake(base_url: &Url, settings: &HttpSettings) -> Result<(), Unreachable> {
     let within = settings.connect_timeout;
     tokio::time::timeout(within, connect(base_url, settings))
@@ -52,7 +53,7 @@ async fn connect(base_url: &Url, settings: &HttpSettings) -> Result<(), Unreacha
 }
 
 fn client_config(settings: &HttpSettings) -> Result<ClientConfig, Box<dyn std::error::Error + Send + Sync>> {
-    // An error means that a provider of cryptography is installed already, which is as good.
+    // An error means that a cryptography provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let Some(path) = &settings.ca_file else { return Ok(ClientConfig::with_platform_verifier()?) };
     let mut roots = RootCertStore::empty();

@@ -1,7 +1,8 @@
-//! Requests over HTTPS, and certainty about what was sent.
+//! Sends requests over HTTPS, and reports with certainty what was sent.
 //!
-//! One [`Http`] per provider: its own connections, its own trust. It follows no redirect, uses no proxy, keeps no cookie,
-//! asks for no compression and repeats nothing, so that one call is one request and one failure is one failure.
+//! Each provider has one [`Http`], with connections and trusted authorities of its own. The client
+//! follows no redirect, uses no proxy, keeps no cookie, asks for no compression and repeats
+//! nothing, so that one call is one request and one failure is one failure.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,26 +17,28 @@ use crate::domain::exchange::{Answer, Method, Reply, Request};
 use crate::domain::loopback::is_https_or_loopback;
 use crate::provider::HttpSettings;
 
-/// How long an unused connection is kept for the next request.
+/// The time for which an idle connection is kept for the next request.
 ///
-/// A server that closes one at the very moment a request goes out leaves us not knowing whether it was read. So ours must
-/// go first: the shortest limits in wide use are the 5 s of Apache and Node.
+/// If a server closes a connection just as a request goes out, nobody knows whether the request was
+/// read. So the client must close first: the shortest limits in wide use are the 5 s of Apache and
+/// Node.
 const POOL_IDLE: Duration = Duration::from_secs(4);
 
-/// How soon a peer that went away without a word is noticed while its answer is awaited: three of these.
+/// The interval of TCP keepalive probes. A peer that vanished while its response is awaited is
+/// noticed after three of them.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// Headers that belong to the transport: a wrong one would make two requests of one, or send it elsewhere.
+/// Headers that belong to the transport: a wrong one would split a request in two, or redirect it.
 const OWN_HEADERS: [&str; 7] = ["connection", "content-length", "expect", "host", "te", "transfer-encoding", "upgrade"];
 
-/// The way to one provider.
+/// The HTTP client of one provider.
 #[derive(Debug, Clone)]
 pub struct Http {
     client: Client,
     response_cap: usize,
 }
 
-/// Why the way to a provider can't be set up.
+/// The reason why the HTTP client of a provider can't be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpSetupError {
     /// The CA file can't be read.
@@ -45,7 +48,7 @@ pub enum HttpSetupError {
     CaUnreadable {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
     /// The CA file holds no usable certificate.
@@ -55,7 +58,7 @@ pub enum HttpSetupError {
     CaUnusable {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason, from the parser.
         reason: String,
     },
     /// TLS can't be set up with the system's authorities.
@@ -64,12 +67,12 @@ pub enum HttpSetupError {
 }
 
 impl Http {
-    /// Sets up the way to a provider: reads its CA file, connects to nothing.
+    /// Sets up the client of a provider: reads its CA file, connects to nothing.
     ///
     /// # Errors
     /// The CA file is unreadable or no PEM, or the system's authorities can't be loaded.
     pub fn new(settings: &HttpSettings) -> Result<Self, HttpSetupError> {
-        // An error means that a provider of cryptography is installed already, which is as good.
+        // An error means that a cryptography provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = builder(settings.connect_timeout);
         let client = match &settings.ca_file {
@@ -154,7 +157,8 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     std::iter::successors(Some(error), |error| error.source()).last().map_or_else(String::new, ToString::to_string)
 }
 
-/// The request as the client takes it; or why it can't be sent, which never repeats a header's value.
+/// Converts a request into the client's type. The error says why the request can't be sent, and
+/// never quotes a header's value.
 fn prepare(request: &Request) -> Result<reqwest::Request, String> {
     refuse_plain_text(&request.url)?;
     let method = reqwest::Method::from_bytes(request.method.as_str().as_bytes()).map_err(|error| error.to_string())?;
@@ -166,7 +170,7 @@ fn prepare(request: &Request) -> Result<reqwest::Request, String> {
     if !request.body.is_empty() {
         *prepared.body_mut() = Some(request.body.clone().into());
     } else if !matches!(request.method, Method::Get | Method::Delete) {
-        // Without it some servers answer 411, or wait for a body (RFC 9110, section 8.6).
+        // Without this header some servers answer 411, or wait for a body (RFC 9110, section 8.6).
         prepared.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     Ok(prepared)
@@ -184,7 +188,8 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
     Ok((parsed, value))
 }
 
-/// Provider files with other schemes are refused when they are read; this holds even where that was forgotten.
+/// Refuses plain HTTP to other hosts. Provider files with such addresses are refused when they are
+/// read; this is the second line of defence.
 fn refuse_plain_text(url: &Url) -> Result<(), String> {
     if is_https_or_loopback(url.scheme(), url.host_str().unwrap_or_default()) {
         return Ok(());

@@ -1,7 +1,7 @@
 //! The only outbound I/O besides the broker: requests to providers, and the record of them.
 //!
-//! [`http`] sends a request and says what certainly did and did not happen, [`tokens`] keeps the access token that a provider
-//! may want, and [`exchange_log`] writes one record of each exchange.
+//! [`http`] sends a request and reports what certainly did and did not happen, [`tokens`] keeps the
+//! access token that a provider may require, and [`exchange_log`] writes one record of each call.
 
 pub mod certificates;
 pub mod exchange_log;

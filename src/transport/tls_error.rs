@@ -22,7 +22,8 @@ pub fn describe_cause(cause: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// Describes the certificate of the other side where its time is over or has not come; `None` for any other error.
+/// Describes the peer's certificate if it has expired or is not valid yet; `None` for any other
+/// error.
 fn describe_validity(error: &rustls::Error) -> Option<String> {
     let rustls::Error::InvalidCertificate(fault) = error else { return None };
     match fault {

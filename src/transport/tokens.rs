@@ -1,4 +1,5 @@
-//! The access token of one provider: kept in memory, renewed before it ends, asked for by one call on behalf of all that wait.
+//! The access token of one provider: kept in memory, renewed before it expires, requested by one
+//! call on behalf of all that wait.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,20 +11,24 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::domain::token::{AccessToken, NoToken};
 
-/// How long before its end a token is renewed; of a short-lived one, a quarter of its life.
+/// The time before its expiry at which a token is renewed; for a short-lived one, a quarter of its
+/// lifetime.
 const MARGIN: Duration = Duration::from_mins(1);
 
-/// After a token was not granted, the endpoint is left alone for at least so long. Calls meanwhile fail as the last one did.
+/// The least pause after the token endpoint refused a token. Calls fail meanwhile as the last one
+/// did.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long the renewal of a token that still serves may take, and at most a quarter of the time that its call has: a call
-/// that can be made is not held up for the sake of the next ones.
+/// The most time for the renewal of a token that is still valid, bounded by a quarter of the call's
+/// own time: a call that can be made is not delayed for the sake of later ones.
 const RENEWAL: Duration = Duration::from_secs(5);
 
-/// A call whose own time ends within so much of a refusal was not refused: it ran out of time.
+/// The tolerance by which a call's own time-out is told from a refusal: a call whose time ends
+/// within this tolerance ran out of time.
 const IN_VAIN: Duration = Duration::from_millis(5);
 
-/// And at most so long, whatever the provider wants: somebody may have put it right.
+/// The longest pause after a refusal, whatever the provider asks for: an operator may have
+/// corrected the credentials.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// A token that was granted.
@@ -32,9 +37,10 @@ pub struct Token {
     /// The token itself.
     pub access: AccessToken,
     granted: Instant,
-    /// From when on a new one is asked for; `None` for never.
+    /// The time from which a new token is requested; `None` for never.
     renew: Option<Instant>,
-    /// From when on the provider does not take it; `None` where it did not say.
+    /// The time from which the provider rejects the token; `None` where the provider gave no
+    /// lifetime.
     end: Option<Instant>,
 }
 
@@ -46,7 +52,8 @@ impl Token {
         Self { end: life.and_then(at), renew, granted: Instant::now(), access }
     }
 
-    /// Whether it was granted at that time or later, so that another one would not be newer.
+    /// Returns true if the token was granted at that time or later, so that another one would not
+    /// be newer.
     #[must_use]
     pub fn is_since(&self, time: Instant) -> bool {
         self.granted >= time
@@ -57,21 +64,21 @@ impl Token {
 #[derive(Debug, Default)]
 pub struct Tokens {
     state: Mutex<State>,
-    /// Held by the call that asks.
+    /// Held by the call that requests a token.
     turn: Turn<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     held: Option<Arc<Token>>,
-    /// The one before, which late answers may still quote.
+    /// The previous token, which late answers may still quote.
     before: Option<Arc<Token>>,
-    /// How many times was asked.
+    /// The number of token requests so far.
     asked: u64,
     refused: Option<Refused>,
 }
 
-/// That no token was granted, and until when nobody asks again.
+/// A refusal of the token endpoint, and the time until which no token is requested again.
 #[derive(Debug)]
 struct Refused {
     why: NoToken,
@@ -79,9 +86,10 @@ struct Refused {
 }
 
 impl Tokens {
-    /// The token, or a new one where it is time. `ask` is given the time that there is, and is called by one call at a time;
-    /// the others wait for what comes of it, a refusal too, unless they have an old one that serves: it does so to its end,
-    /// while a new one is asked for, and where none is granted.
+    /// Returns the token, or a new one if it is due. `ask` gets the time that is left, and is
+    /// called by one call at a time; the other calls share its result, a refusal too, unless the
+    /// old token is still valid: it is used until it expires, during a renewal and after a refused
+    /// one.
     ///
     /// # Errors
     /// [`NoToken`]: none was granted, or none in time.
@@ -120,7 +128,7 @@ impl Tokens {
                 (state.asked, state.refused) = (state.asked + 1, None);
                 Ok(token)
             }
-            // Nobody refused: this call's time is over. The next may have more.
+            // The token was not refused: this call ran out of time. The next call may have more.
             Err(why) if lasting.is_none() && now + IN_VAIN >= latest => Err(why),
             Err(why) => {
                 state.asked += 1;
@@ -130,7 +138,7 @@ impl Tokens {
         }
     }
 
-    /// Forgets a token that the provider does not take any more, unless it was renewed already.
+    /// Drops a token that the provider rejects, unless it was renewed already.
     pub fn drop_token(&self, token: &Arc<Token>) {
         let mut state = self.state();
         if state.held.as_ref().is_some_and(|held| Arc::ptr_eq(held, token)) {
@@ -138,7 +146,7 @@ impl Tokens {
         }
     }
 
-    /// The tokens that must not be shown.
+    /// The tokens that must be masked.
     pub fn secrets(&self) -> Vec<SecretString> {
         let state = self.state();
         state.held.iter().chain(&state.before).map(|token| token.access.secret().clone()).collect()
@@ -158,7 +166,7 @@ impl State {
         self.held.clone().filter(|token| token.end.is_none_or(|end| now < end))
     }
 
-    /// What a call is to do whose turn has come: nothing where another asked meanwhile, or where it is too early to ask.
+    /// The result for a call that holds the turn: `None` if it has to request a token itself.
     fn settled(&self, seen: u64, now: Instant) -> Option<Result<Arc<Token>, NoToken>> {
         if self.asked != seen
             && let Some(token) = self.held.clone()

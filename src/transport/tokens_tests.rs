@@ -87,7 +87,7 @@ async fn the_endpoint_is_left_alone_for_as_long_as_it_wants_within_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_renewed_before_it_ends() {
-    // Counted from when it was asked for: the provider's clock may have begun then.
+    // The lifetime is counted from the request: the provider's clock may have begun then.
     for (lifetime, renewed_after) in [(3600, 3_540_000), (60, 45_000), (2, 1_500)] {
         let endpoint = Endpoint::lasting(lifetime);
         let begun = Instant::now();
@@ -107,7 +107,7 @@ async fn a_token_without_an_end_is_kept_until_it_is_dropped() {
     assert_eq!(endpoint.token().await, "token-1");
     endpoint.tokens.drop_token(&first);
     let renewed = join_all((0..10).map(|_| endpoint.token())).await;
-    // Others notice the same later.
+    // Other calls notice the same later.
     endpoint.tokens.drop_token(&first);
     assert!(renewed.iter().all(|token| token == "token-2"), "{renewed:?}");
     assert_eq!((endpoint.token().await.as_str(), endpoint.asked()), ("token-2", 2));
@@ -149,7 +149,7 @@ async fn a_call_waits_for_a_token_no_longer_than_it_may() {
     assert_eq!(none.unwrap_err().failure.code.as_deref(), Some("token_unavailable"));
 }
 
-/// An endpoint that does not answer in the time that there is.
+/// A token endpoint that does not answer in the time that is left.
 async fn hanging(within: Duration) -> Result<AccessToken, NoToken> {
     sleep(within).await;
     Err(NoToken::new("token_unavailable", "no answer"))
