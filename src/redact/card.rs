@@ -1,11 +1,11 @@
-//! Finds what looks like the number of a payment card (ISO/IEC 7812-1): 13 to 19 digits, perhaps grouped, with a right
-//! check digit.
+//! Finds texts that look like payment card numbers (ISO/IEC 7812-1): 13 to 19 digits, possibly
+//! grouped, with a correct check digit.
 
 use std::ops::Range;
 
 const LENGTHS: std::ops::RangeInclusive<usize> = 13..=19;
 
-/// Where card-like numbers are; spans may overlap.
+/// The spans of card-like numbers; spans may overlap.
 pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     if has_a_long_run(bytes) { all_spans(bytes) } else { Vec::new() }
@@ -13,7 +13,8 @@ pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
 
 fn all_spans(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
-    // `%20` is a space to one reader and the end of a percentage to another: read it both ways.
+    // A reader may take `%20` for a space or for the end of a percentage: both readings are
+    // checked.
     for percent_encoded in [false, true] {
         let mut chain = Vec::new();
         let mut at = 0;
@@ -35,8 +36,9 @@ fn all_spans(bytes: &[u8]) -> Vec<Range<usize>> {
     spans
 }
 
-/// Whether anywhere so many digits as the shortest number has are parted by nothing but what may be a separator, which holds
-/// for few texts. The letters of encoded separators count as such wherever they are.
+/// Returns true if a text has as many digits as the shortest number, with nothing but possible
+/// separators between them. Few texts do. Every letter of an encoded separator counts as a
+/// separator.
 fn has_a_long_run(bytes: &[u8]) -> bool {
     let digits = |part: &[u8]| part.iter().map(|byte| usize::from(byte.is_ascii_digit())).sum::<usize>();
     if digits(bytes) < *LENGTHS.start() {
@@ -62,7 +64,7 @@ fn separator(rest: &[u8], percent_encoded: bool) -> usize {
     }
 }
 
-/// The length of an encoded character, which is not made of digits; 0 for none.
+/// The length of a percent-encoded character that is no digit; 0 for none.
 fn skip(rest: &[u8], percent_encoded: bool) -> usize {
     match rest {
         [b'%', a, b, ..] if percent_encoded && a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => 3,
@@ -70,7 +72,7 @@ fn skip(rest: &[u8], percent_encoded: bool) -> usize {
     }
 }
 
-/// Card-like numbers made of neighbouring groups of a chain.
+/// Adds the card-like numbers that neighbouring groups of a chain make up.
 fn numbers_in(text: &[u8], chain: &[Range<usize>], spans: &mut Vec<Range<usize>>) {
     for first in 0..chain.len() {
         let mut length = 0;
@@ -86,7 +88,7 @@ fn numbers_in(text: &[u8], chain: &[Range<usize>], spans: &mut Vec<Range<usize>>
     }
 }
 
-/// Whether the last digit is the check digit of the others.
+/// Returns true if the last digit is the check digit of the others.
 fn luhn<'a>(digits: impl DoubleEndedIterator<Item = &'a u8>) -> bool {
     let weighted = digits.rev().enumerate().map(|(index, digit)| {
         let digit = u32::from(digit - b'0') * if index % 2 == 0 { 1 } else { 2 };

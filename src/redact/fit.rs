@@ -1,16 +1,17 @@
-//! How much of an answer an event may hold.
+//! Limits the size of the part of an answer that an event holds.
 //!
-//! An event goes into a record of the ledger and to every subscriber as one message, and what a broker does not take would be
-//! published again for ever. `response_cap` may be larger than that: the whole answer is among the exchanges.
+//! An event is one message of the broker, for the ledger and for every subscriber. A message that
+//! the broker refuses would be published again for ever. `response_cap` may be larger than this
+//! limit: the call's record has the whole answer.
 
 use std::io::{self, Write};
 
 use serde_json::Value as Json;
 
-/// The most bytes of a mapped value, as JSON. The same as of a command.
+/// The most bytes of a mapped value, as JSON: the same as of a command's payload.
 const LARGEST: usize = 1 << 20;
 
-/// Makes a mapped value fit: the largest of its entries become null, and are named in `warnings`.
+/// Makes a mapped value fit: its largest entries become null, and `warnings` names them.
 pub(super) fn fitting(mut value: Json, name: &str, warnings: &mut Vec<String>) -> Json {
     let (whole, noted) = (size(&value), warnings.len());
     if whole <= LARGEST {
@@ -34,7 +35,7 @@ pub(super) fn fitting(mut value: Json, name: &str, warnings: &mut Vec<String>) -
     if total <= LARGEST {
         return value;
     }
-    // Very many small ones.
+    // The value consists of very many small entries.
     warnings.truncate(noted);
     warnings.push(too_large(name, whole));
     Json::Null
@@ -44,10 +45,10 @@ fn too_large(key: &str, bytes: usize) -> String {
     format!("{key}: left out, {bytes} bytes are more than an event may hold; `ferryd exchanges` has the answer")
 }
 
-/// How many bytes a value has as JSON.
+/// The size of a value as JSON, in bytes.
 fn size(value: &Json) -> usize {
     let mut count = Count(0);
-    // Plain data can always be written, and counting takes anything.
+    // Plain data can always be serialized, and the counter accepts any bytes.
     let _ = serde_json::to_writer(&mut count, value);
     count.0
 }

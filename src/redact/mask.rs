@@ -1,4 +1,4 @@
-//! The mask itself: what it hides, and how it reads texts, URLs, headers and bodies.
+//! The mask: the texts that it hides, and how it reads texts, URLs, headers and bodies.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -15,22 +15,25 @@ use super::masked::{Excerpt, Headers, MaskedText};
 use super::needle::Needles;
 use super::{card, token};
 
-/// What stands in the place of what was masked.
+/// The replacement for a masked text.
 pub const MASKED: &str = "***";
 
-/// How much of a body is logged unless told otherwise, in bytes.
+/// The default size to which logged bodies are cut, in bytes.
 pub const DEFAULT_CAP: usize = 4096;
 
-/// Shorter secrets are masked only where they are a whole value: their letters are everywhere.
+/// The fewest bytes of a secret that is masked within longer texts. A shorter secret is masked only
+/// where it is the whole value, because its letters are everywhere.
 const SECRET_SUBSTRING: usize = 4;
 
-/// The same for sensitive values of a payload, which are words rather than random letters; and for all that is looked for in
-/// data, where a false hit would take from a program what it needs.
+/// The fewest bytes of a sensitive payload value that is masked within longer texts: such values
+/// are words rather than random letters. The same limit holds for everything that is searched for
+/// in data, where a false hit would take from a program what the program needs.
 const LONG: usize = 6;
 
 const CREDENTIAL_HEADERS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
 
-/// The secrets, tokens and values that nobody may read about a provider's account, or about one call. Cheap to clone.
+/// The secrets, tokens and values of a provider's account, or of one call, that nobody may read.
+/// Cheap to clone.
 #[derive(Clone)]
 pub struct Mask {
     account: Arc<Hidden>,
@@ -43,13 +46,13 @@ pub struct Mask {
 /// Texts to hide.
 #[derive(Default)]
 struct Hidden {
-    /// Hidden wherever they are.
+    /// The texts that are hidden wherever they occur.
     anywhere: Needles,
-    /// Hidden where they are a whole value.
+    /// The texts that are hidden where they are a whole value.
     whole: HashSet<String>,
-    /// Those of them that are too short to be hidden anywhere.
+    /// The texts of `whole` that are too short to be in `anywhere`.
     short: Vec<String>,
-    /// Whether any is a number, which can be written in other ways.
+    /// True where any text is a number, which can be spelled in several ways.
     numbers: bool,
 }
 
@@ -86,7 +89,8 @@ impl Default for Mask {
 }
 
 impl Mask {
-    /// A mask for an account's secrets and the names of fields to be masked; case does not matter in names.
+    /// Makes a mask for an account's secrets and the names of fields to be masked; case does not
+    /// matter in names.
     #[must_use]
     pub fn new(secrets: &[SecretString], fields: &[String]) -> Self {
         let secrets: Vec<&str> = secrets.iter().map(|secret| secret.expose_secret().trim()).collect();
@@ -99,7 +103,8 @@ impl Mask {
         }
     }
 
-    /// The same mask, which also hides further tokens: what authorised a call, and what proves its command.
+    /// Returns the mask with further tokens to hide: the one that authorised a call, and the one
+    /// that proves its command.
     #[must_use]
     pub fn with_tokens(&self, tokens: &[&str]) -> Self {
         let tokens: Vec<&str> = tokens.iter().copied().filter(|token| !token.is_empty()).collect();
@@ -111,7 +116,7 @@ impl Mask {
         mask
     }
 
-    /// The same mask, which also hides the sensitive values of one command's payload.
+    /// Returns the mask with the sensitive values of one command's payload to hide.
     #[must_use]
     pub fn with_values(&self, values: &[String]) -> Self {
         let values: Vec<&str> = values.iter().map(|value| value.trim()).collect();
@@ -120,13 +125,13 @@ impl Mask {
         Self { command: Arc::new(command), ..self.clone() }
     }
 
-    /// The same mask with another limit for logged bodies, in bytes.
+    /// Returns the mask with another limit for logged bodies, in bytes.
     #[must_use]
     pub fn capped_at(self, cap: usize) -> Self {
         Self { cap, ..self }
     }
 
-    /// Free text, masked.
+    /// Masks free text.
     #[must_use]
     pub fn masked<'a>(&self, text: impl Into<Cow<'a, str>>) -> MaskedText<'a> {
         let text = text.into();
@@ -134,13 +139,14 @@ impl Mask {
         MaskedText::new(if spans.is_empty() { text } else { cover(&text, spans).into() })
     }
 
-    /// Free text, masked; it is not cut.
+    /// Masks free text, without cutting it.
     #[must_use]
     pub fn text(&self, text: &str) -> String {
         self.masked(text).into_string()
     }
 
-    /// A text that a program reads, masked: nothing is taken for a secret by its looks alone, unless it stands in a sentence.
+    /// Masks a text that a program reads: nothing is taken for a secret by its looks alone, unless
+    /// it stands in a sentence.
     #[must_use]
     pub fn masked_data<'a>(&self, text: impl Into<Cow<'a, str>>) -> MaskedText<'a> {
         let text = text.into();
@@ -148,14 +154,14 @@ impl Mask {
         MaskedText::new(if spans.is_empty() { text } else { cover(&text, spans).into() })
     }
 
-    /// A provider's own id for something, as it is, for the provider is asked by it; one that holds a secret is no id, and left
-    /// out.
+    /// Returns a provider's own id unchanged, because the provider is queried by it. An id that
+    /// holds a secret is dropped.
     #[must_use]
     pub fn reference(&self, reference: Option<String>) -> Option<String> {
         reference.filter(|reference| self.secrets_in(reference).is_empty())
     }
 
-    /// A URL, masked, without user, password and fragment, its query decoded.
+    /// Masks a URL: without user, password and fragment, with its query decoded.
     #[must_use]
     pub fn url(&self, url: &Url) -> String {
         let mut shown = String::with_capacity(url.as_str().len());
@@ -176,7 +182,7 @@ impl Mask {
         self.masked(shown).into_string()
     }
 
-    /// Headers, masked; repeated ones are joined by commas.
+    /// Masks headers; repeated ones are joined by commas.
     #[must_use]
     pub fn headers<'a>(&self, headers: &'a [(String, String)]) -> Headers<'a> {
         let mut shown = Headers::with_capacity(headers.len());
@@ -186,7 +192,8 @@ impl Mask {
         shown
     }
 
-    /// A body, masked and cut. What can't be read as text, or might hold a masked field out of sight, is only measured.
+    /// Masks a body and cuts it. Of a body that is no text, or that might hide a masked field, only
+    /// the size is given.
     #[must_use]
     pub fn body<'a>(&self, content_type: Option<&str>, body: &'a [u8]) -> Excerpt<'a> {
         let kind = content_type.unwrap_or_default().to_ascii_lowercase();
@@ -211,18 +218,19 @@ impl Mask {
         self.cut(masked)
     }
 
-    /// A masked text to the cap.
+    /// Cuts a masked text to the limit for bodies.
     #[must_use]
     pub fn cut<'a>(&self, text: MaskedText<'a>) -> Excerpt<'a> {
         text.cut_to(self.cap)
     }
 
-    /// Whether a text shows at a glance that there is nothing in it to mask, which holds for most bodies and spares taking
-    /// them apart. Where a value may be spelled in other ways than it is written (escapes, exponents, numbers among the
-    /// hidden values), or the name of a masked field is there, no glance is enough.
+    /// Returns true if a quick check shows that a text has nothing to mask, which holds for most
+    /// bodies and saves parsing them. The quick check is not sufficient where a value may be
+    /// spelled in other ways (escapes, exponents, numbers among the hidden values), or where the
+    /// name of a masked field occurs.
     fn nothing_to_hide(&self, text: &str) -> bool {
         let short = || self.layers().flat_map(|hidden| &hidden.short);
-        // Beyond ASCII, what a letter's other case is depends on its neighbours.
+        // Beyond ASCII, the other case of a letter depends on its neighbours.
         let no_field = || self.fields.is_empty() || text.is_ascii() && !self.names_a_field(text);
         !self.hides_numbers()
             && is_plain(text.as_bytes())
@@ -237,14 +245,14 @@ impl Mask {
             return MASKED.into();
         }
         let mut spans = token::spans(value);
-        // Operators look for keys, and a key may look like the number of a card.
+        // Operators search for idempotency keys, and a key may look like a card number.
         if !name.to_lowercase().contains("idempotency") {
             spans.append(&mut card::spans(value));
         }
         if spans.is_empty() { value.into() } else { cover(value, spans).into() }
     }
 
-    /// Adds the pairs of a form or query, decoded; brackets and dots in names separate fields.
+    /// Appends the pairs of a form or query, decoded; brackets and dots in names separate fields.
     fn push_pairs(&self, shown: &mut String, text: &[u8]) {
         for (index, (name, value)) in form_urlencoded::parse(text).enumerate() {
             shown.push_str(if index > 0 { "&" } else { "" });
@@ -286,7 +294,7 @@ impl Mask {
         [&self.account].into_iter().chain(&self.tokens).map(AsRef::as_ref)
     }
 
-    /// Finds what is hidden in a text that people read.
+    /// Finds the hidden texts in a text that people read.
     pub(super) fn spans(&self, text: &str) -> Vec<Range<usize>> {
         let mut spans = self.hidden_in(text);
         spans.append(&mut card::spans(text));
@@ -294,7 +302,7 @@ impl Mask {
         spans
     }
 
-    /// Finds what is hidden in a text that a program reads.
+    /// Finds the hidden texts in a text that a program reads.
     pub(super) fn data_spans(&self, text: &str) -> Vec<Range<usize>> {
         let mut spans = self.secrets_in(text);
         let values = self.command.anywhere.spans(text, LONG).into_iter();
@@ -305,7 +313,7 @@ impl Mask {
         spans
     }
 
-    /// Finds the secrets and tokens in a text, but for such as may stand there by chance.
+    /// Finds the secrets and tokens in a text, except those that may occur by chance.
     fn secrets_in(&self, text: &str) -> Vec<Range<usize>> {
         let mut spans: Vec<_> = self.credentials().flat_map(|hidden| hidden.anywhere.spans(text, LONG)).collect();
         spans.append(&mut token::spans(text));
@@ -317,7 +325,7 @@ impl Mask {
     }
 }
 
-/// Tells whether a number that was found is a part of a longer one.
+/// Returns true if a number that was found is a part of a longer one.
 fn is_within_number(text: &str, span: &Range<usize>) -> bool {
     let bytes = text.as_bytes();
     let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
@@ -325,13 +333,13 @@ fn is_within_number(text: &str, span: &Range<usize>) -> bool {
     before || (is_digit(span.end - 1) && is_digit(span.end))
 }
 
-/// Tells whether a text has words, as an id has not.
+/// Returns true if a text has words; an id has none.
 fn is_sentence(text: &str) -> bool {
     let is_word = |word: &str| word.len() > 1 && word.chars().all(char::is_alphabetic);
     text.contains(' ') && text.split(' ').any(is_word)
 }
 
-/// The text with every span replaced; spans that overlap become one.
+/// Replaces every span of the text; overlapping spans become one.
 pub(super) fn cover(text: &str, mut spans: Vec<Range<usize>>) -> String {
     spans.sort_unstable_by_key(|span| span.start);
     let mut covered = String::with_capacity(text.len());

@@ -150,7 +150,7 @@ fn card_like_numbers_are_masked_anywhere() {
         ("+49 170 1234567", "+49 170 1234567"),
     ] {
         let masked = mask().text(text);
-        // A neighbouring group may go with it; the number itself may not stay.
+        // A neighbouring group may be masked with the number; the number itself may not stay.
         assert!(masked == expected || !masked.contains("4242") && masked.contains("***"), "{text}: {masked}");
     }
     assert_eq!(mask().body(None, br#"{"n":4242424242424242}"#).to_string(), r#"{"n":"***"}"#);
@@ -185,7 +185,7 @@ fn a_body_is_cut_after_masking_and_between_characters() {
     assert_eq!(mask.body(None, "éééééééé".as_bytes()).to_string(), "ééééé… [6 more bytes]");
 }
 
-/// Every way to put a secret into an exchange, and what the log would show of it.
+/// Every way to put a secret into a call, and the text that the log would show of each.
 fn shown(mask: &Mask, secret: &str, around: (&str, &str)) -> Vec<String> {
     let (before, after) = around;
     let text = format!("{before}{secret}{after}");
@@ -217,7 +217,7 @@ fn shown(mask: &Mask, secret: &str, around: (&str, &str)) -> Vec<String> {
     ]
 }
 
-/// All that a reader could make of a shown text.
+/// All the texts that a reader could decode from a shown text.
 fn readings(shown: &str) -> Vec<String> {
     let decoded = percent_decode_str(shown).decode_utf8_lossy().into_owned();
     let runs = shown.split(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c));
@@ -254,7 +254,7 @@ proptest! {
 
     #[test]
     fn what_is_let_through_at_a_glance_is_what_taking_it_apart_would_show(
-        // Fractions are short enough to be printed again as they are written.
+        // Fractions are short enough to be printed exactly as they are written.
         text in r#"\{"[a-c]{1,3}": ?("[A-C0-9e ]{0,8}"|"\[[A-C0-9e,]{0,8}\]"|[1-9][0-9]{0,16}|[1-9][0-9]{0,11}(\.[0-9]?[1-9])?(e[0-9])?|true|false|null)\}"#,
         hidden in "([A-C0-9e]{1,4}|true|4242424242424242|[0-9]{1,3}\\.0)",
         fields in prop::collection::vec("[a-cA-C]{1,3}", 0..3),

@@ -7,45 +7,45 @@ use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A text from which a [`Mask`](super::Mask) has taken what nobody may read. Only such a text is cut: of a secret that a cut had
-/// parted, no mask would find the rest.
+/// A text that a [`Mask`](super::Mask) has masked. Only such a text is cut: a mask does not find a
+/// secret of which a cut left only a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MaskedText<'a>(Cow<'a, str>);
 
 /// A masked text, cut where it was longer than the cap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt<'a> {
-    /// What is left of the text.
+    /// The part of the text that is left.
     pub text: Cow<'a, str>,
-    /// How many bytes of the masked text were cut.
+    /// The number of bytes of the masked text that were cut.
     pub cut: usize,
 }
 
 /// Masked headers, in their order. Repeated ones are joined by commas.
 ///
-/// They are whole: the HTTP client takes at most 100 headers, of 400 KiB together.
+/// The headers are never cut: the HTTP client accepts at most 100 of them, of 400 KiB together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Headers<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> MaskedText<'a> {
-    /// A text that was masked just now.
+    /// Wraps a text that was just masked.
     pub(super) fn new(text: Cow<'a, str>) -> Self {
         Self(text)
     }
 
-    /// All of it.
+    /// The whole text.
     #[must_use]
     pub fn into_string(self) -> String {
         self.0.into_owned()
     }
 
-    /// All of it, borrowed where nothing was masked.
+    /// The whole text, borrowed where nothing was masked.
     #[must_use]
     pub fn into_cow(self) -> Cow<'a, str> {
         self.0
     }
 
-    /// Its first `cap` bytes, or a little less: characters stay whole.
+    /// The first `cap` bytes of the text, or a few less: no character is split.
     #[must_use]
     pub fn cut_to(self, cap: usize) -> Excerpt<'a> {
         let Self(text) = self;
@@ -64,7 +64,8 @@ impl<'a> MaskedText<'a> {
         Excerpt { text, cut }
     }
 
-    /// All of it where it has at most so many characters; else its beginning, with an ellipsis as the last of them.
+    /// The whole text if it has at most so many characters; else its beginning, with an ellipsis as
+    /// the last character.
     #[must_use]
     pub fn first_chars(self, most: usize) -> String {
         let Some((end, _)) = self.0.char_indices().nth(most) else { return self.into_string() };
@@ -76,14 +77,14 @@ impl<'a> MaskedText<'a> {
 }
 
 impl Excerpt<'_> {
-    /// The text, which says at its end how much of it is missing.
+    /// The text, with the number of missing bytes at its end.
     #[must_use]
     pub fn told(&self) -> Cow<'_, str> {
         told(&self.text, self.cut)
     }
 }
 
-/// A text that says at its end how many bytes of it were cut, if any were.
+/// The text, with the number of cut bytes at its end if any were cut.
 pub(crate) fn told(text: &str, cut: usize) -> Cow<'_, str> {
     if cut == 0 { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}… [{cut} more bytes]")) }
 }
@@ -106,7 +107,7 @@ impl<'a> Headers<'a> {
         }
     }
 
-    /// Names and values.
+    /// The names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
@@ -117,10 +118,10 @@ impl<'a> Headers<'a> {
         self.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// All of them as the text of a JSON object.
+    /// The headers as the text of a JSON object.
     #[must_use]
     pub fn json(&self) -> MaskedText<'static> {
-        // Texts can always be written as JSON.
+        // Texts can always be serialized as JSON.
         MaskedText(serde_json::to_string(self).unwrap_or_default().into())
     }
 }

@@ -1,11 +1,12 @@
-//! Takes out of whatever leaves ferryd what nobody may read: logs, events, records, answers of the API, dead letters.
+//! Masks secrets in everything that leaves ferryd: logs, events, records, answers of the API, dead
+//! letters.
 //!
-//! A [`Mask`] knows the secrets of a provider's account, the tokens of a call and the sensitive values of its payload, in every
-//! spelling. What a provider says arrives as [`UnmaskedValue`], which only a mask opens, so no event, record, header or log line can
-//! hold a word of a provider that has not been masked. Texts are cut only as [`MaskedText`], so no half of a secret is left at a
-//! cut.
+//! A [`Mask`] knows the secrets of a provider's account, the tokens of a call and the sensitive
+//! values of its payload, in every spelling. Data of a provider arrives as [`UnmaskedValue`], which
+//! only a mask opens, so no event, record, header or log line can hold unmasked data of a provider.
+//! Texts are cut only as [`MaskedText`], so a cut leaves no half of a secret.
 //!
-//! The module uses nothing of ferryd but its domain types.
+//! The module depends on nothing of ferryd except its domain types.
 
 mod card;
 mod fit;

@@ -1,4 +1,4 @@
-//! Finds texts that must not be seen, however they were written down on their way into a request or answer.
+//! Finds texts that must not be seen, in every spelling that they may have in a request or answer.
 
 use std::ops::Range;
 
@@ -8,10 +8,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use url::form_urlencoded;
 
-/// The characters that RFC 3986 has encoded wherever they stand.
+/// The characters that RFC 3986 allows only percent-encoded.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Characters and the ways XML writes them.
+/// Characters, and their escapes in XML.
 const ENTITIES: [(char, &str); 9] = [
     ('&', "&amp;"),
     ('<', "&lt;"),
@@ -24,28 +24,28 @@ const ENTITIES: [(char, &str); 9] = [
     ('\'', "&#x27;"),
 ];
 
-/// Characters and the letters that stand for them after a backslash (RFC 8259, section 7).
+/// Characters, and the letters that stand for them after a backslash (RFC 8259, section 7).
 const CONTROLS: [(char, u8); 5] = [('\n', b'n'), ('\r', b'r'), ('\t', b't'), ('\u{8}', b'b'), ('\u{c}', b'f')];
 
-/// How many bytes of backslashes are taken as the escaping of one character: four layers of it. Without a limit an answer
-/// of backslashes alone would be read over and over.
+/// The most bytes of backslashes that are taken for the escape of one character: four layers of
+/// escaping. Without a limit, an answer of nothing but backslashes would be scanned over and over.
 const LONGEST_RUN: usize = 16;
 
-/// Texts to find.
+/// The texts to find.
 #[derive(Default)]
 pub(super) struct Needles {
     all: Vec<Needle>,
-    /// Bytes with which an occurrence may start, each with its needles; sorted.
+    /// The bytes with which an occurrence may start, each with the indexes of its needles; sorted.
     starting: Vec<(u8, usize)>,
     first: ByteSet,
-    /// Bytes that may follow a first one that is written as it is.
+    /// The bytes that may follow a first character that is written unescaped.
     second: ByteSet,
 }
 
-/// The bytes with which other spellings of a character begin.
+/// The bytes with which escaped spellings of a character begin.
 const ESCAPES: [u8; 4] = [b'\\', b'%', b'&', b'+'];
 
-/// Some of the 256 bytes.
+/// A set of bytes.
 #[derive(Default)]
 struct ByteSet([u64; 4]);
 
@@ -61,20 +61,21 @@ impl ByteSet {
 
 struct Needle {
     chars: Vec<char>,
-    /// The bytes of the text itself.
+    /// The length of the text in bytes.
     length: usize,
-    /// Whether it is the inside of a base64 text, all of which is to be covered.
+    /// True for the inside of a base64 text, all of which is to be masked.
     base64: bool,
 }
 
 impl Needles {
-    /// Finds each text as it is, percent-encoded, escaped for JSON or XML, in any mixture of these.
+    /// Makes needles that match each text as it is, percent-encoded, escaped for JSON or XML, and
+    /// in any mixture of these.
     pub(super) fn plain<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         Self::of(texts.into_iter().map(|text| Needle::new(text, text.len(), false)).collect())
     }
 
-    /// As [`Needles::plain`], in hexadecimal digits, and wherever each text is within something that was encoded as base64, such as
-    /// a body in which it stands escaped.
+    /// Makes needles as [`Needles::plain`] does, and also for hexadecimal digits and for base64 of
+    /// any text that contains the secret, such as a body in which the secret stands escaped.
     pub(super) fn of_secrets<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let forms = |text: &'a str| {
             let needle = |form: &str, base64| Needle::new(form, text.len(), base64);
@@ -118,7 +119,7 @@ impl Needles {
         }
         let bytes = text.as_bytes();
         for (at, &byte) in bytes.iter().enumerate() {
-            // Two looks at sets of bytes tell of nearly every place that nothing starts there.
+            // Two lookups in sets of bytes rule out nearly every position as a start.
             if self.first.holds(byte) && (ESCAPES.contains(&byte) || self.may_follow(bytes.get(at + 1))) {
                 spans.extend(self.longest_at(text, at, byte, least));
             }
@@ -141,7 +142,7 @@ impl Needles {
 impl Needle {
     fn new(text: &str, length: usize, base64: bool) -> Self {
         let mut chars: Vec<char> = text.trim().chars().collect();
-        // Escaping turns backslashes into more of them: one stands for any number.
+        // Escaping multiplies backslashes: one stands for any number of them.
         chars.dedup_by(|a, b| *a == '\\' && *b == '\\');
         Self { chars, length, base64 }
     }
@@ -154,7 +155,8 @@ impl Needle {
         bytes
     }
 
-    /// The bytes that may come second where the first character is written as it is: any, for a needle of one byte.
+    /// The bytes that may come second if the first character is written unescaped: any byte, for a
+    /// needle of one byte.
     fn second_bytes(&self) -> impl Iterator<Item = u8> {
         let start: String = self.chars.iter().take(2).collect();
         let second = start.as_bytes().get(1).copied();
@@ -167,11 +169,12 @@ impl Needle {
     }
 }
 
-/// Where the characters end that start at `at`, in any of their spellings; the farthest such end.
+/// The end of the characters that start at `at`, in any of their spellings; the farthest such end.
 ///
-/// All readings are followed side by side: `%255C` may be an encoded `%5C` as well as a backslash encoded twice.
+/// All readings are followed in parallel: `%255C` may be an encoded `%5C` as well as a backslash
+/// encoded twice.
 fn end_of(chars: &[char], text: &[u8], at: usize) -> Option<usize> {
-    // What is written as it is has only one reading, and most text is.
+    // An unescaped character has only one reading, and most text is unescaped.
     let (mut start, mut chars) = (at, chars);
     while let [c, rest @ ..] = chars
         && text.get(start).is_some_and(|byte| !b"\\%&+".contains(byte))
@@ -194,7 +197,7 @@ fn end_of(chars: &[char], text: &[u8], at: usize) -> Option<usize> {
     ends.last().copied()
 }
 
-/// Adds the ends of the spellings of a character that are there at `at`.
+/// Adds the ends of all spellings of a character at `at`.
 fn spell(c: char, text: &[u8], at: usize, ends: &mut Vec<usize>) {
     match text.get(at) {
         None => {}
@@ -230,7 +233,7 @@ fn backslash(text: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// The end of a character that follows the backslashes which escape it.
+/// The end of a character after the backslashes that escape it.
 fn escaped(c: char, text: &[u8], at: usize) -> Option<usize> {
     let letter = CONTROLS.iter().find(|(control, _)| *control == c).map(|(_, letter)| *letter);
     match *text.get(at)? {
@@ -240,7 +243,7 @@ fn escaped(c: char, text: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// `uXXXX`, or two of them for characters beyond the first 65,536.
+/// The end of `uXXXX`, or of two of them for characters beyond the first 65,536.
 fn unicode_escape(c: char, text: &[u8], mut at: usize) -> Option<usize> {
     for (index, unit) in c.encode_utf16(&mut [0; 2]).iter().enumerate() {
         if index > 0 {
@@ -258,7 +261,7 @@ fn unicode_escape(c: char, text: &[u8], mut at: usize) -> Option<usize> {
     Some(at)
 }
 
-/// `%XX` for each byte, also where the percent sign was encoded once more.
+/// The end of `%XX` for each byte, also where the percent sign itself is encoded once more.
 fn percent_encoded(c: char, text: &[u8], mut at: usize) -> Option<usize> {
     for byte in c.encode_utf8(&mut [0; 4]).bytes() {
         at += text.get(at..)?.strip_prefix(b"%").map(|_| 1)?;
@@ -281,8 +284,9 @@ fn entity(c: char, text: &[u8], at: usize) -> Option<usize> {
     ENTITIES.iter().find(|(of, entity)| *of == c && there(entity)).map(|(_, entity)| at + entity.len())
 }
 
-/// The spellings that a text has in a body, URL or header, all of which may then be encoded as a whole: as it is, in JSON, and in a
-/// form or query. Texts of letters and digits have one.
+/// The spellings of a text in a body, URL or header, each of which may then be encoded as a whole:
+/// unescaped, escaped for JSON, and encoded for a form or query. A text of letters and digits has
+/// one spelling.
 fn inner_spellings(text: &str) -> Vec<String> {
     let json = Value::from(text).to_string();
     let json = json[1..json.len() - 1].to_owned();
@@ -294,8 +298,8 @@ fn inner_spellings(text: &str) -> Vec<String> {
     spellings
 }
 
-/// What a text looks like inside base64, at each of its three alignments and in both alphabets: without the characters
-/// at its edges, which depend on its neighbours.
+/// The base64 characters that a text always yields, at each of its three alignments and in both
+/// alphabets: without the characters at the edges, which depend on neighbouring bytes.
 fn base64_cores(text: &[u8]) -> Vec<String> {
     let mut cores = Vec::new();
     for before in 0..3 {
@@ -310,7 +314,7 @@ fn base64_cores(text: &[u8]) -> Vec<String> {
     cores
 }
 
-/// The span with all that may belong to the same base64 text.
+/// Extends a span to everything that may belong to the same base64 text.
 fn whole_base64(text: &str, span: Range<usize>) -> Range<usize> {
     let belongs = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=_-%".contains(byte);
     let bytes = text.as_bytes();

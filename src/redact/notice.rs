@@ -1,4 +1,4 @@
-//! Masks what webhook calls tell.
+//! Masks the notices of webhook calls.
 
 use super::mask::Mask;
 use super::unmasked::MaskableValue;
@@ -6,8 +6,9 @@ use crate::domain::callback::{Meaning, Notice};
 use crate::domain::money::{MoneyAmount, StatedAmount};
 
 impl MaskableValue for Notice {
-    /// The token stays as it is: the command is proven by it, and it goes nowhere. From the body go secrets and tokens alone, for a
-    /// command's references are looked for in it; it is masked once more where it is published.
+    /// The token stays unmasked: it proves the command, and is never published. In the body only
+    /// secrets and tokens are masked, because the command's references are searched for in it; the
+    /// body is masked once more where it is published.
     fn masked(self, mask: &Mask) -> Self {
         let mask = &mask.with_tokens(self.token.as_deref().as_slice());
         let text = |text: Option<String>| text.map(|text| mask.masked_data(text).into_string());

@@ -1,4 +1,4 @@
-//! Masks what calls come to, and cuts their texts.
+//! Masks the outcomes of calls, and cuts their texts.
 
 use super::fit::fitting;
 use super::mask::Mask;

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use crate::domain::callback_token::{PARAMETER, SHORTEST};
 
-/// The ways to part a name from its value: in a query as it is, within another query or several, within JSON, within HTML; and as
-/// fields of JSON, as it is and within a text of JSON.
+/// The separators between the parameter's name and its value: in a query, within one or several
+/// nested queries, within JSON, within HTML; and as a field of JSON, directly and within a JSON
+/// text.
 const SEPARATORS: [&str; 16] = [
     "=",
     "%3D",
@@ -25,7 +26,7 @@ const SEPARATORS: [&str; 16] = [
     "\\\": \\\"",
 ];
 
-/// Where the tokens are in a text.
+/// The spans of the tokens in a text.
 pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
     let token = |(at, name): (usize, &str)| {
         let after = &text[at + name.len()..];

@@ -1,22 +1,22 @@
-//! Words of a provider or publisher, closed until they are masked.
+//! Data of a provider or publisher, which is accessible only after masking.
 
 use std::fmt;
 
 use super::mask::Mask;
 use crate::domain::outcome::{Outcome, Verdict};
 
-/// A value that holds words of a provider or publisher. They come out of it masked, or not at all.
+/// A value with data of a provider or publisher. The data leaves the value masked, or not at all.
 pub struct UnmaskedValue<T>(T);
 
 /// Values that can be masked.
 pub trait MaskableValue {
-    /// The same value without what nobody may read.
+    /// Returns the value with everything masked that nobody may read.
     #[must_use]
     fn masked(self, mask: &Mask) -> Self;
 }
 
 impl<T> UnmaskedValue<T> {
-    /// Closes a value.
+    /// Wraps a value.
     #[must_use]
     pub fn new(value: T) -> Self {
         Self(value)
@@ -24,7 +24,7 @@ impl<T> UnmaskedValue<T> {
 }
 
 impl<T: MaskableValue> UnmaskedValue<T> {
-    /// The value, masked.
+    /// Masks the value.
     #[must_use]
     pub fn masked(self, mask: &Mask) -> T {
         self.0.masked(mask)
@@ -32,7 +32,7 @@ impl<T: MaskableValue> UnmaskedValue<T> {
 }
 
 impl UnmaskedValue<Outcome> {
-    /// The outcome without its data.
+    /// The kind of the outcome, without any data.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.0.verdict()

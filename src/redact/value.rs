@@ -1,23 +1,23 @@
-//! Masks JSON in its place.
+//! Masks JSON in place.
 
 use serde_json::{Map, Value};
 
 use super::mask::{MASKED, Mask, cover};
 use crate::domain::callback_token::{PARAMETER, SHORTEST};
 
-/// The use that is made of a value.
+/// The reader for whom a value is masked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ValueReader {
-    /// People: a field that the provider file names is masked, and so is what looks like a card.
+    /// A person: fields that the provider file names are masked, and so are card-like numbers.
     Person,
-    /// People, most of the time: the same, but no id is taken for a card.
+    /// Usually a person: the same, but no id is taken for a card number.
     Either,
-    /// A program, which gets what the provider file maps for it.
+    /// A program, which gets the data that the provider file maps for it.
     Program,
 }
 
 impl Mask {
-    /// A value that people read, masked.
+    /// Masks a value that people read.
     #[must_use]
     pub fn value(&self, mut value: Value) -> Value {
         self.mask_value(&mut value);
@@ -25,15 +25,14 @@ impl Mask {
         value
     }
 
-    /// The details of an error, masked.
+    /// Masks the details of an error.
     #[must_use]
     pub fn details(&self, mut value: Value) -> Value {
         self.mask_texts(&mut value, ValueReader::Either);
         value
     }
 
-    /// A value that a program reads, masked: of what a provider says, only what is known to be secret, and card-like numbers in
-    /// sentences.
+    /// Masks a value that a program reads: only known secrets, and card-like numbers in sentences.
     #[must_use]
     pub fn data(&self, mut value: Value) -> Value {
         self.mask_texts(&mut value, ValueReader::Program);
@@ -68,7 +67,7 @@ impl Mask {
         }
     }
 
-    /// A text that stands in JSON, masked; `None` where nothing is to be masked.
+    /// Masks a text that stands in JSON; `None` if nothing is to be masked.
     fn masked_leaf(&self, text: &str, reader: ValueReader) -> Option<String> {
         let inner = (reader == ValueReader::Either && self.names_a_field(text)).then(|| self.json(text)).flatten();
         let text = inner.as_deref().unwrap_or(text);
@@ -83,14 +82,14 @@ impl Mask {
         }
     }
 
-    /// A JSON object or array with its fields and leaves masked; `None` where the text is neither.
+    /// Masks the fields and leaves of a JSON object or array; `None` if the text is neither.
     pub(super) fn json(&self, text: &str) -> Option<String> {
         let text = text.trim_start_matches('\u{feff}').trim();
         if !text.starts_with(['{', '[']) {
             return None;
         }
         let value = serde_json::from_str(text).ok()?;
-        // Before it is escaped once more.
+        // Masked before the text is escaped once more.
         Some(self.value(value).to_string())
     }
 
@@ -131,14 +130,14 @@ impl Mask {
         }
     }
 
-    /// Masks one value of a form or of JSON before it is masked as text: as a whole, or JSON within it by its own fields; `None`
-    /// where it stays.
+    /// Masks one value of a form or of JSON before it is masked as text: as a whole, or JSON within
+    /// it by its own fields; `None` if the value stays.
     pub(super) fn leaf(&self, text: &str) -> Option<String> {
         if self.is_whole(text) { Some(MASKED.to_owned()) } else { self.json(text) }
     }
 }
 
-/// Tells whether a field is the parameter of a callback URL, taken apart.
+/// Returns true if a field is the token parameter of a callback URL whose query was parsed.
 fn is_callback_token(name: &str, value: &Value) -> bool {
     let is_token = |text: &str| {
         text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))

@@ -1,45 +1,45 @@
-//! What a request asks of the sandbox: how it should behave, in the field `sandbox` of its own payload.
+//! The behaviour that a request asks of the sandbox, in the field `sandbox` of its payload.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-/// How the sandbox answers one request.
+/// The behaviour of the sandbox towards one request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Behaviour {
-    /// The caller's name for what is called, where there is no idempotency key.
+    /// The caller's name for the transaction, where there is no idempotency key.
     pub(super) id: Option<String>,
-    /// How long the provider works before it answers.
+    /// The time that the provider works before it answers.
     pub(super) latency: Duration,
-    /// The status to answer with.
+    /// The HTTP status of the answer.
     pub(super) status: Option<u16>,
     /// The value of `Retry-After`.
     pub(super) retry_after: Option<String>,
-    /// How the answer gets lost on its way.
+    /// The way in which the answer gets lost.
     pub(super) fault: Option<Fault>,
-    /// The code of a business "no".
+    /// The code of a business refusal; such an answer is final.
     pub(super) decline: Option<String>,
-    /// So many calls fail before one succeeds; `None`: each behaves the same.
+    /// The number of calls that fail before one succeeds; `None`: all calls behave the same.
     pub(super) fail_times: Option<u32>,
-    /// Acts, but does not say so.
+    /// True where the provider acts but answers with a failure.
     pub(super) act_then_fail: bool,
-    /// Takes the request and finishes it later.
+    /// True where the provider accepts the request and finishes it later.
     pub(super) accepted: bool,
-    /// How much later; `None` for never by itself.
+    /// The time after which an accepted transaction finishes; `None`: never by itself.
     pub(super) finish_after: Option<Duration>,
-    /// How it ends then; `None` for well.
+    /// The final status of an accepted transaction; `None` for success.
     pub(super) finish: Option<String>,
-    /// How long what was done can't be found.
+    /// The time for which a transaction can't be found.
     pub(super) hidden: Duration,
 }
 
-/// How an answer gets lost.
+/// The ways in which an answer gets lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It never begins.
+    /// The answer never begins.
     HangBeforeAnswer,
-    /// It stalls within the body.
+    /// The answer stalls within its body.
     HangMidBody,
     /// The connection is reset once the request has been read.
     Reset,
@@ -49,7 +49,7 @@ pub(super) enum Fault {
     Huge,
 }
 
-/// A field of `sandbox` that is not understood, in words for the caller.
+/// The error for a field of `sandbox` that is not understood, for the caller.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("sandbox.{field}: {problem}")]
 pub(super) struct BadField {
@@ -141,7 +141,7 @@ fn decline(text: String) -> Option<String> {
     }
 }
 
-/// A request's payload as one value, whichever way it is encoded: the body, or the query where there is no body.
+/// Decodes a request's payload, in any encoding: the body, or the query if there is no body.
 pub(super) fn payload(content_type: &str, query: &str, body: &[u8]) -> Value {
     if body.is_empty() {
         return form(query.as_bytes());
@@ -153,7 +153,7 @@ pub(super) fn payload(content_type: &str, query: &str, body: &[u8]) -> Value {
     }
 }
 
-/// Pairs whose names nest by brackets: `metadata[sandbox]=…`.
+/// Decodes pairs whose names nest by brackets: `metadata[sandbox]=…`.
 fn form(text: &[u8]) -> Value {
     let mut root = Map::new();
     for (name, value) in form_urlencoded::parse(text) {

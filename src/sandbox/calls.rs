@@ -1,4 +1,5 @@
-//! What the sandbox remembers: who called how often, what was acted upon, and the answers it gave under keys.
+//! The state of the sandbox: the number of calls of each caller, the transactions, and the answers
+//! given under keys.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,38 +9,39 @@ use sha2::{Digest as _, Sha256};
 
 use super::deeds::Deeds;
 
-/// Calls since the start or the last reset.
+/// Counters of calls since the start or the last reset.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CallsSnapshot {
-    /// Requests received, except those about calls.
+    /// The requests received, except queries about calls.
     pub total: u64,
-    /// How often something was done: money moved, a message sent.
+    /// The number of transactions: money moved, messages sent.
     pub acted: u64,
-    /// Requests being worked on or hanging now.
+    /// The requests that are being worked on or hanging now.
     pub concurrent: u64,
     /// The most requests at the same time.
     pub max_concurrent: u64,
-    /// Requests by path.
+    /// The number of requests by path.
     pub paths: BTreeMap<String, u64>,
     /// Calls by idempotency key.
     pub keys: BTreeMap<String, Calls>,
     /// Calls by `sandbox.id`, or else by the body's `id` or `reference`.
     pub ids: BTreeMap<String, Calls>,
-    /// Questions about what was done, by the `id` that was asked for.
+    /// Queries about transactions, by the queried `id`.
     pub questions: BTreeMap<String, u64>,
 }
 
-/// Calls that belong together.
+/// Counters of the calls under one key or id.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Calls {
-    /// Requests received.
+    /// The requests received.
     pub calls: u64,
-    /// How often something was done; more than 1 under one key is the provider's fault, without a key the caller's.
+    /// The number of transactions. More than 1 under one key is the provider's fault, without a key
+    /// the caller's.
     pub acted: u64,
 }
 
-/// Who called: what failures and acts are counted by.
+/// The caller, by which failures and transactions are counted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Caller {
     pub(super) path: String,
@@ -54,22 +56,22 @@ impl Caller {
     }
 }
 
-/// A complete answer.
+/// A complete answer that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Given {
     pub(super) status: u16,
     pub(super) body: Bytes,
 }
 
-/// What is known under a key.
+/// The state of an idempotency key.
 enum Kept {
     /// The first call still runs.
     Running(Fingerprint),
-    /// It was answered.
+    /// The first call was answered.
     Done(Fingerprint, Given),
 }
 
-/// Identifies a request's content.
+/// A hash that identifies a request's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint([u8; 32]);
 
@@ -79,20 +81,20 @@ impl Fingerprint {
     }
 }
 
-/// What a key says about a call.
+/// The result of claiming a key for a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Claim {
-    /// The call is the first, or the first after failed ones.
+    /// The call is the first one under the key, or the first after failed ones.
     Ours,
     /// The first call still runs.
     InUse,
-    /// Another request was sent under the key.
+    /// Another request was sent under the key before.
     OtherRequest,
-    /// The answer has been given already.
+    /// The key has its answer already.
     Known(Given),
 }
 
-/// Everything that is counted and remembered.
+/// All counters, keys and transactions.
 #[derive(Default)]
 pub(super) struct Memory {
     counted: CallsSnapshot,
@@ -103,7 +105,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Notes a request that came in.
+    /// Counts a request that came in.
     pub(super) fn arrived(&mut self, caller: &Caller) {
         let counted = &mut self.counted;
         counted.total += 1;
@@ -115,17 +117,17 @@ impl Memory {
         }
     }
 
-    /// Notes that somebody asked what was done.
+    /// Counts a query about a transaction.
     pub(super) fn asked(&mut self, id: &str) {
         *self.counted.questions.entry(id.to_owned()).or_default() += 1;
     }
 
-    /// Notes that a request is over, answered or not.
+    /// Counts a request that has ended, answered or not.
     pub(super) fn left(&mut self) {
         self.counted.concurrent = self.counted.concurrent.saturating_sub(1);
     }
 
-    /// Notes that something was done, and gives it a number.
+    /// Counts a transaction, and numbers it.
     pub(super) fn acted(&mut self, caller: &Caller) -> u64 {
         self.counted.acted += 1;
         for calls in self.calls_of(caller) {
@@ -141,7 +143,7 @@ impl Memory {
         key.into_iter().chain(id)
     }
 
-    /// Takes a key for a call.
+    /// Claims a key for a call.
     pub(super) fn claim(&mut self, key: &str, request: Fingerprint) -> Claim {
         match self.kept.get(key) {
             Some(Kept::Running(first) | Kept::Done(first, _)) if *first != request => Claim::OtherRequest,
@@ -154,7 +156,7 @@ impl Memory {
         }
     }
 
-    /// Keeps the answer of a key for calls to come.
+    /// Keeps the answer of a key for later calls.
     pub(super) fn keep(&mut self, key: &str, given: &Given) {
         if let Some(kept) = self.kept.get_mut(key) {
             let (Kept::Running(first) | Kept::Done(first, _)) = *kept;
@@ -162,14 +164,14 @@ impl Memory {
         }
     }
 
-    /// Gives a key back that was not answered for good.
+    /// Releases a key that got no final answer.
     pub(super) fn release(&mut self, key: &str) {
         if matches!(self.kept.get(key), Some(Kept::Running(_))) {
             self.kept.remove(key);
         }
     }
 
-    /// Whether this call is one of the first `times` of its caller, which fail.
+    /// Returns true if this call is one of the caller's first `times` calls, which fail.
     pub(super) fn fails(&mut self, caller: &Caller, times: u32) -> bool {
         let failed = self.failures.entry(caller.name().to_owned()).or_default();
         let fails = *failed < times;
@@ -177,12 +179,12 @@ impl Memory {
         fails
     }
 
-    /// What was counted.
+    /// A copy of the counters.
     pub(super) fn snapshot(&self) -> CallsSnapshot {
         self.counted.clone()
     }
 
-    /// Forgets everything but the requests that are still there.
+    /// Resets everything except the requests that are still running.
     pub(super) fn reset(&mut self) {
         let concurrent = self.counted.concurrent;
         *self = Self::default();

@@ -1,4 +1,4 @@
-//! The sandbox's own authority and the certificate it signs.
+//! The certificate of the sandbox, and the authority that signs it.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -15,7 +15,7 @@ use crate::serve::tls::tls_acceptor;
 /// The names under which the sandbox can be called.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// Why the sandbox has no certificate.
+/// The reason why the sandbox has no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// A file can't be read or written.
@@ -23,7 +23,7 @@ pub enum CertificateError {
     File {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The system's error.
         source: io::Error,
     },
     /// Files of an earlier start can't be used.
@@ -33,15 +33,16 @@ pub enum CertificateError {
     Unusable {
         /// The folder.
         dir: PathBuf,
-        /// What is wrong.
+        /// The reason, from the parser.
         reason: String,
     },
-    /// No certificate could be made.
+    /// No certificate could be generated.
     #[error("no certificate could be made: {0}")]
     Making(#[from] rcgen::Error),
 }
 
-/// A certificate for this machine, in PEM. The key that signed it is gone, so the authority vouches for nothing else.
+/// A certificate for this machine, in PEM. The authority's key is discarded, so the authority can
+/// sign nothing else.
 pub(super) struct Certificate {
     pub(super) ca: String,
     server: String,
@@ -49,7 +50,8 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// The certificate kept in a folder, or a new one, which is then kept there; without a folder always a new one.
+    /// Reads the certificate from a folder, or makes a new one and stores it there; without a
+    /// folder the certificate is always new.
     pub(super) fn in_dir(dir: Option<&Path>) -> Result<Self, CertificateError> {
         let Some(dir) = dir else { return Ok(Self::make()?) };
         let [ca, certificate, key] = files(dir);
@@ -68,7 +70,7 @@ impl Certificate {
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        // Authorities are told apart by name.
+        // TLS clients tell authorities apart by name.
         let name = format!("ferryd sandbox {}", uuid::Uuid::new_v4());
         authority.distinguished_name.push(DnType::CommonName, name);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
@@ -77,7 +79,7 @@ impl Certificate {
         Ok(Self { ca: authority.pem(), server: certificate.pem(), key: key.serialize_pem() })
     }
 
-    /// Speaks TLS with it; `dir` is named in errors.
+    /// Makes a TLS acceptor of the certificate; errors name `dir`.
     pub(super) fn acceptor(&self, dir: Option<&Path>) -> Result<TlsAcceptor, CertificateError> {
         let unusable = |reason: String| CertificateError::Unusable {
             dir: dir.unwrap_or_else(|| Path::new("memory")).to_owned(),
@@ -98,7 +100,8 @@ fn read(path: &Path) -> Result<String, CertificateError> {
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), CertificateError> {
-    // A file left by an interrupted start keeps its mode when opened, so it is made anew.
+    // A file that an interrupted start left keeps its mode when it is opened, so it is created
+    // anew.
     let written = match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => OpenOptions::new().write(true).create_new(true).mode(mode).open(path),

@@ -1,45 +1,45 @@
-//! What the sandbox has done, for those who ask: `GET /sandbox/deeds?id=…` finds it by its caller's name, `GET
-//! /sandbox/deeds/sb_1` by the sandbox's own.
+//! The transactions of the sandbox, and queries about them: `GET /sandbox/deeds?id=…` finds one by
+//! the caller's name, `GET /sandbox/deeds/sb_1` by the sandbox's own id.
 //!
-//! What was only accepted finishes after a while, or when it is told to.
+//! An accepted transaction finishes after a while, or on request.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// Something that was done, or is being done.
+/// A transaction, finished or under way.
 #[derive(Debug, Clone)]
 pub(super) struct Deed {
-    /// The sandbox's own number for it.
+    /// The sandbox's own number of the transaction.
     pub(super) number: u64,
-    /// Whose it is.
+    /// The caller's name for the transaction.
     pub(super) caller: Option<String>,
-    /// What it is about.
+    /// The amount in the payload.
     pub(super) amount: Option<Value>,
-    /// When it was done or begun.
+    /// The time at which the transaction was made or accepted.
     pub(super) at: Instant,
-    /// How long it can't be found by its caller's name.
+    /// The time for which the transaction can't be found by its caller's name.
     pub(super) hidden: Duration,
-    /// How it stands.
+    /// The status of the transaction.
     pub(super) standing: Standing,
 }
 
-/// How something stands.
+/// The status of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It has ended so.
+    /// The transaction has ended with this status.
     Ended(String),
-    /// It ends so after a while, or never by itself.
+    /// The transaction is accepted, and ends after a while or never by itself.
     Accepted {
-        /// How.
+        /// The final status.
         end: String,
-        /// After how long.
+        /// The time after which the transaction ends; `None` for never.
         after: Option<Duration>,
     },
 }
 
 impl Deed {
-    /// The id that the caller is told.
+    /// The id of a transaction, as callers see it.
     pub(super) fn id(number: u64) -> String {
         format!("sb_{number}")
     }
@@ -57,7 +57,7 @@ impl Deed {
     }
 }
 
-/// Everything that was done.
+/// All transactions.
 #[derive(Debug, Default)]
 pub(super) struct Deeds(Vec<Deed>);
 
@@ -66,18 +66,18 @@ impl Deeds {
         self.0.push(deed);
     }
 
-    /// By the sandbox's own id.
+    /// Finds a transaction by the sandbox's own id.
     pub(super) fn get(&self, id: &str) -> Option<Value> {
         self.0.iter().find(|deed| Deed::id(deed.number) == id).map(Deed::told)
     }
 
-    /// By the caller's name, the oldest first.
+    /// Finds the transactions of a caller's name, the oldest first.
     pub(super) fn of(&self, caller: &str) -> Value {
         let shown = |deed: &&Deed| deed.caller.as_deref() == Some(caller) && deed.at.elapsed() >= deed.hidden;
         json!({ "data": self.0.iter().filter(shown).map(Deed::told).collect::<Vec<_>>() })
     }
 
-    /// Ends what a caller has begun.
+    /// Ends the accepted transactions of a caller.
     pub(super) fn end(&mut self, caller: &str, status: &str) {
         for deed in self.0.iter_mut().filter(|deed| deed.caller.as_deref() == Some(caller)) {
             deed.standing = Standing::Ended(status.to_owned());

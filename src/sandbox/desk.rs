@@ -1,4 +1,5 @@
-//! Where the sandbox takes calls: it decides what to do, does it at most once per key, and answers or fails to.
+//! The handler of all calls to the sandbox: acts at most once per key, and answers or fails as
+//! asked.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,28 +24,28 @@ use super::calls::{Caller, CallsSnapshot, Claim, Fingerprint, Given, Memory};
 use super::deeds::{Deed, Standing};
 use crate::serve::connection_handle::ConnectionHandle;
 
-/// The largest request that is read, in bytes.
+/// The largest request body that is read, in bytes.
 const LARGEST_REQUEST: usize = 4 << 20;
 
-/// One piece of a body that never ends.
+/// One chunk of a body that never ends.
 const PIECE: Bytes = Bytes::from_static(&[b' '; 16 << 10]);
 
-/// What all calls share.
+/// The state that all calls share.
 #[derive(Default)]
 pub(super) struct Desk(Mutex<Memory>);
 
 impl Desk {
-    /// What was counted.
+    /// A copy of the counters.
     pub(super) fn snapshot(&self) -> CallsSnapshot {
         self.memory().snapshot()
     }
 
-    /// Ends what was accepted for a caller, in this status.
+    /// Ends the accepted transactions of a caller, with this status.
     pub(super) fn end(&self, caller: &str, status: &str) {
         self.memory().deeds.end(caller, status);
     }
 
-    /// No lock is held across an `await`, and what holds one does not panic.
+    /// No lock is held across an `await`, and no code that holds one panics.
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,10 +76,10 @@ pub(super) fn router(desk: &Arc<Desk>) -> Router {
     router.fallback(take).with_state(Arc::clone(desk))
 }
 
-/// A question about what was done.
+/// A query about transactions.
 #[derive(Deserialize)]
 struct Asked {
-    /// Whose.
+    /// The caller's name for the transaction.
     id: String,
 }
 
@@ -110,7 +111,8 @@ fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-/// Who calls. Providers name the header of their keys differently; all of them say what it is.
+/// Identifies the caller. Most headers for idempotency keys contain the word `idempotency`;
+/// PayPal's does not.
 fn caller(parts: &Parts, payload: &Value, behaviour: Option<&Behaviour>) -> Caller {
     let is_key = |name: &str| name.contains("idempotency") || name == "paypal-request-id";
     let key =
@@ -121,7 +123,8 @@ fn caller(parts: &Parts, payload: &Value, behaviour: Option<&Behaviour>) -> Call
     Caller { path: parts.uri.path().to_owned(), key, id }
 }
 
-/// A request that is there; it leaves when dropped, and gives back a key that was not answered for good.
+/// A request in progress. Dropping the visit counts the request as ended, and releases a key that
+/// got no final answer.
 struct Visit {
     desk: Arc<Desk>,
     caller: Caller,
@@ -134,7 +137,7 @@ impl Visit {
         Self { desk: Arc::clone(desk), caller, claimed: false }
     }
 
-    /// Takes the call's key, or says why not.
+    /// Claims the call's key, or returns the answer for a refused claim.
     fn claim(&mut self, request: Fingerprint) -> Result<(), Response> {
         let Some(key) = &self.caller.key else { return Ok(()) };
         match self.desk.memory().claim(key, request) {
@@ -168,15 +171,16 @@ struct Call {
     visit: Visit,
     behaviour: Behaviour,
     payload: Value,
-    /// Whether it changes something; reading does not.
+    /// True for a call that changes something; reading does not.
     acts: bool,
 }
 
-/// What becomes of a call.
+/// The end of a call.
 enum Ending {
     /// An answer, which may get lost.
     Answer(Given, Option<Fault>),
-    /// Nothing was done, and no answer ever begins. The visit lasts as long as the client stays.
+    /// Nothing was done, and no answer ever begins. The visit lasts as long as the client stays
+    /// connected.
     Silence(Fault, Visit),
 }
 
@@ -186,7 +190,8 @@ impl Call {
             return response;
         }
         let retry_after = self.behaviour.retry_after.clone();
-        // A provider goes on working when its client has lost patience, so this is a task of its own.
+        // A real provider goes on working after its client has disconnected, so the work is a task
+        // of its own.
         let work = tokio::spawn(async move {
             tokio::time::sleep(self.behaviour.latency).await;
             self.work()
@@ -214,7 +219,7 @@ impl Call {
         Ending::Answer(if fails { self.refuse(StatusCode::SERVICE_UNAVAILABLE) } else { self.conclude() }, fault)
     }
 
-    /// What the call comes to where nothing fails.
+    /// The answer of a call where nothing fails.
     fn conclude(&self) -> Given {
         let status = self.behaviour.status.filter(|_| self.behaviour.fail_times.is_none());
         let status = status.and_then(|status| StatusCode::from_u16(status).ok());
@@ -248,7 +253,7 @@ impl Call {
         self.keep(Given { status: status.as_u16(), body: body.to_string().into() })
     }
 
-    /// Does what was asked for, or begins it.
+    /// Makes the transaction, or accepts it.
     fn act(&self, word: &str) -> u64 {
         let Behaviour { finish_after, finish, hidden, .. } = &self.behaviour;
         let caller = &self.visit.caller;
@@ -272,7 +277,7 @@ impl Call {
     }
 }
 
-/// An error as providers word it.
+/// An error answer in the form that providers use.
 struct Problem(StatusCode, Value);
 
 fn error(status: StatusCode, code: &str, message: &str) -> Problem {
@@ -321,7 +326,7 @@ async fn deliver(
         Some(Fault::Huge) => Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>(PIECE))),
         Some(Fault::Truncate) => {
             let broken = stream::once(async {
-                // Lets what is there be sent before the connection breaks.
+                // The data before the break gets a chance to be sent first.
                 tokio::task::yield_now().await;
                 Err(std::io::Error::other("truncated as asked"))
             });

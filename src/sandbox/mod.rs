@@ -1,9 +1,9 @@
 //! A local provider over HTTPS for demonstrations and tests.
 //!
-//! It takes any method and path as a call, behaves as the field `sandbox` of the call's own payload asks, answers a
-//! repeated idempotency key like a good provider does, and counts what was called and what was acted upon:
-//! `GET /sandbox/calls` tells, `DELETE /sandbox/calls` starts again. `GET /sandbox/deeds?id=…` and `/sandbox/deeds/sb_1`
-//! tell how something stands that was done or accepted.
+//! The sandbox takes any method and path as a call, behaves as the field `sandbox` of the call's
+//! own payload asks, answers a repeated idempotency key like a good provider does, and counts calls
+//! and transactions: `GET /sandbox/calls` shows the counters, `DELETE /sandbox/calls` resets them.
+//! `GET /sandbox/deeds?id=…` and `/sandbox/deeds/sb_1` show the status of a transaction.
 
 mod behaviour;
 mod calls;
@@ -30,11 +30,12 @@ use crate::serve::connection_limiter::{ConnectionLimiter, GivesWay};
 use crate::serve::network::Network;
 use crate::serve::server::{Limits, ListenError, Listener, ServerConfig, ServerName};
 
-/// The sandbox, as a server.
+/// The sandbox's name as a server.
 const SANDBOX_SERVER: ServerName =
     ServerName { name: "the sandbox", remedy: "or choose another address; port 0 takes a free one" };
 
-/// As many connections as are made, as old as they grow; all are closed at once at the end, hanging ones too.
+/// The connection limits: none on number and age. At the end all connections are closed at once,
+/// hanging ones too.
 const LIMITS: Limits = Limits {
     connections: Semaphore::MAX_PERMITS,
     head: Duration::from_secs(10),
@@ -44,16 +45,17 @@ const LIMITS: Limits = Limits {
     longest_answer: Duration::ZERO,
 };
 
-/// Where a sandbox runs.
+/// The options of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxOptions {
     /// The address to listen at; port 0 takes a free one.
     pub bind: SocketAddr,
-    /// The folder that keeps the certificate over restarts, with the authority to trust in `ca.pem`.
+    /// The folder that keeps the certificate across restarts, with the authority to trust in
+    /// `ca.pem`.
     pub dir: Option<PathBuf>,
 }
 
-/// A running sandbox. It goes on until [`Sandbox::shutdown`], or until it is dropped.
+/// A running sandbox. The server runs until [`Sandbox::shutdown`], or until this value is dropped.
 pub struct Sandbox {
     address: SocketAddr,
     ca: String,
@@ -62,10 +64,10 @@ pub struct Sandbox {
     serving: JoinHandle<()>,
 }
 
-/// Why a sandbox does not start.
+/// The reason why a sandbox does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The address can't be listened at.
+    /// The address can't be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// There is no certificate.
@@ -92,7 +94,7 @@ impl Sandbox {
         Ok(Self { address, ca: certificate.ca, desk, stop, serving })
     }
 
-    /// Where it listens.
+    /// The address that the sandbox listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.address
@@ -104,13 +106,13 @@ impl Sandbox {
         &self.ca
     }
 
-    /// What was counted so far.
+    /// The counters so far.
     #[must_use]
     pub fn calls(&self) -> CallsSnapshot {
         self.desk.snapshot()
     }
 
-    /// Ends what it has accepted for a caller, in this status.
+    /// Ends the accepted transactions of a caller, with this status.
     pub fn end(&self, caller: &str, status: &str) {
         self.desk.end(caller, status);
     }
@@ -118,7 +120,7 @@ impl Sandbox {
     /// Closes every connection, hanging ones too, and waits until they are gone.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
-        // A panic of the loop has been reported; nothing is served any more either way.
+        // A panic of the loop has been reported; nothing is served any more in either case.
         let _ = (&mut self.serving).await;
     }
 }
