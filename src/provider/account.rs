@@ -1,9 +1,10 @@
-//! Accounts: whose credentials a provider is called with.
+//! Accounts: the credentials with which a provider is called.
 //!
-//! A provider file without `accounts_dir` has one account, `default`, with the secrets of the file itself. With it every file of
-//! that folder is an account: the file's name is the account's, and what it states goes over the `[secrets]` and `[account]`
-//! of the provider file, which all accounts share. All of them state the same names, so that whatever the provider file speaks
-//! of is there for each.
+//! A provider file without `accounts_dir` has one account, `default`, with the secrets of the file
+//! itself. With `accounts_dir`, every file of that folder is an account, named like the file; its
+//! values override `[secrets]` and `[account]` of the provider file, which all accounts share. All
+//! accounts must state the same names, so that every value the provider file names exists for each
+//! account.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -33,37 +34,39 @@ use crate::settings::source::Source;
 
 static SCHEMA: LazyLock<Json> = LazyLock::new(|| schemars::schema_for!(AccountFile).to_value());
 
-/// The JSON Schema of account files, with which editors complete and check them.
+/// The JSON Schema of account files, with which editors complete and validate account files.
 #[must_use]
 pub fn account_schema() -> &'static Json {
     &SCHEMA
 }
 
-/// A provider as one account sees it.
+/// A provider with the credentials of one account.
 pub struct Account {
-    /// Whose credentials these are.
+    /// The account's name.
     pub name: Name,
-    /// Knows the provider's protocol, and this account's secrets.
+    /// The provider's adapter, with this account's secrets.
     pub adapter: Arc<dyn Adapter>,
     /// Verifies the account's webhook calls; `None` where the provider has no endpoint.
     pub webhook: Option<Arc<dyn Webhook>>,
-    /// The AMQP users that may publish commands for it; `None` where every user may.
+    /// The AMQP users that may publish commands for the account; `None` where every user may.
     pub publishers: Option<PublisherList>,
-    /// Where the provider is.
+    /// The base URL of the provider for this account.
     pub base_url: Url,
-    /// Every secret of the account, and the encoded credentials that are made of them, so that each is masked wherever it appears.
+    /// Every secret of the account, and the encoded credentials that contain one, so that each is
+    /// masked wherever it appears.
     pub secrets: Vec<SecretString>,
 }
 
-/// An account of a provider of ferryd: what it states goes over the provider file.
+/// An account of a provider of ferryd: its values override those of the provider file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "ferryd account file")]
 struct AccountFile {
-    /// Secrets by name, as in the provider file; relative paths begin in the folder of this file.
+    /// Secrets by name, as in the provider file; relative paths are resolved against the folder of
+    /// this file.
     #[serde(default)]
     secrets: BTreeMap<String, String>,
-    /// What expressions see as `account.<name>`, such as a region or a shop.
+    /// Values that expressions read as `account.<name>`, such as a region or a shop.
     #[serde(default)]
     account: BTreeMap<String, String>,
     /// The AMQP users that may publish commands for this account, in place of those of the provider file: names, or tables such as
@@ -73,22 +76,22 @@ struct AccountFile {
     publishers: Option<Vec<PublisherFile>>,
 }
 
-/// An account as the files state it.
+/// An account as its files state it, before it is compiled.
 #[derive(Debug)]
 pub(super) struct Stated {
-    /// Its name.
+    /// The account's name.
     pub(super) name: Name,
-    /// The secrets that its own file states.
+    /// The secrets that the account's own file states.
     pub(super) secrets: BTreeMap<String, String>,
-    /// Its values, those of the provider file among them.
+    /// The account's values, those of the provider file included.
     values: BTreeMap<String, String>,
-    /// Its publishers: those that its own file states, or else the provider file.
+    /// The account's publishers, from its own file or else from the provider file.
     publishers: Option<Vec<PublisherFile>>,
-    /// Its own file; `None` for the account that is the provider file itself.
+    /// The account's own file; `None` where the provider file itself is the account.
     own: Option<Own>,
 }
 
-/// The file of an account, and what is wrong with it.
+/// The file of an account, and the faults found in it.
 #[derive(Debug)]
 struct Own {
     source: Source,
@@ -96,12 +99,12 @@ struct Own {
     faults: Faults,
 }
 
-/// The names that all accounts of a provider state.
+/// The names that every account of a provider must state.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// Of secrets.
+    /// The names of secrets.
     pub(super) secrets: BTreeSet<String>,
-    /// Of values.
+    /// The names of values.
     pub(super) values: BTreeSet<String>,
 }
 
@@ -116,7 +119,7 @@ pub(super) struct Values<'f> {
 }
 
 impl Values<'_> {
-    /// What expressions see as `account`.
+    /// The variable `account` of expressions.
     pub(super) fn variable(&self) -> Value {
         let name = std::iter::once((NAME, self.name.as_str()));
         Value::from_pairs(name.chain(self.of_name.iter().map(|(name, value)| (name.as_str(), value.as_str()))))
@@ -124,7 +127,7 @@ impl Values<'_> {
 }
 
 impl Names {
-    /// Those of a provider file and its accounts.
+    /// Collects the names in a provider file and its accounts.
     pub(super) fn of(file: &ProviderFile, accounts: &[Stated]) -> Self {
         let secrets = accounts.iter().flat_map(|account| account.secrets.keys());
         let values = accounts.iter().flat_map(|account| account.values.keys());
@@ -136,7 +139,7 @@ impl Names {
 }
 
 impl Stated {
-    /// The account that a provider file is by itself.
+    /// The only account of a provider file without `accounts_dir`.
     fn whole(file: &ProviderFile) -> Self {
         Self {
             name: Name::default_account(),
@@ -166,27 +169,30 @@ impl Stated {
         Ok(Self { name, secrets: file.secrets, values, publishers, own: Some(Own { source, folder, faults }) })
     }
 
-    /// Where faults of the account are said: in its own file, or else in the provider file.
+    /// The place at which faults of the account are reported: in its own file, or else in the
+    /// provider file.
     pub(super) fn place<'a>(&'a self, root: &Place<'a>) -> Place<'a> {
         self.own.as_ref().map_or_else(|| root.clone(), |own| own.faults.place())
     }
 
-    /// The folder in which the relative paths of its own file begin.
+    /// The folder against which relative paths of the account's own file are resolved.
     pub(super) fn folder(&self) -> Option<&Path> {
         self.own.as_ref().map(|own| own.folder.as_path())
     }
 
-    /// Its values.
+    /// The account's values.
     pub(super) fn values<'a>(&'a self, names: &'a Names) -> Values<'a> {
         Values { name: &self.name, names: &names.values, of_name: &self.values }
     }
 
-    /// The AMQP users that may publish commands for it; `None` where every user may. What is wrong is said at `place`.
+    /// The AMQP users that may publish commands for the account; `None` where every user may.
+    /// Faults are reported at `place`.
     pub(super) fn publishers(&self, place: &Place<'_>) -> Option<PublisherList> {
         self.publishers.as_deref().map(|files| compile_publishers(files, &place.key("publishers")))
     }
 
-    /// Refuses what the account lacks that another one states, and a value that would hide its name.
+    /// Refuses an account that lacks names which another account states, and a value that would
+    /// hide the account's name.
     pub(super) fn check(&self, provider: &ProviderFile, names: &Names, place: &Place<'_>) {
         let lacks = |name: &str| {
             format!(
@@ -208,7 +214,8 @@ impl Stated {
         }
     }
 
-    /// The faults of its own file; those that stand in the provider file are said there.
+    /// The faults of the account's own file. Faults that stand in the provider file are reported
+    /// there.
     pub(super) fn faults(self, provider: &[&Source]) -> Vec<Diagnostic> {
         let Some(Own { source, faults, .. }) = self.own else { return Vec::new() };
         let sources: Vec<_> = std::iter::once(&source).chain(provider.iter().copied()).collect();
@@ -216,10 +223,10 @@ impl Stated {
     }
 }
 
-/// The accounts of a provider file.
+/// Reads the accounts of a provider file.
 ///
 /// # Errors
-/// Every account file that can't be read. What is wrong with `accounts_dir` itself is said at `root`.
+/// Every account file that can't be read. Faults of `accounts_dir` itself are reported at `root`.
 pub(super) fn stated(file: &ProviderFile, folder: &Path, root: &Place<'_>) -> Result<Vec<Stated>, Vec<Diagnostic>> {
     let Some(dir) = &file.accounts_dir else { return Ok(vec![Stated::whole(file)]) };
     let (dir, place) = (folder.join(dir), root.key("accounts_dir"));
@@ -243,7 +250,8 @@ pub(super) fn stated(file: &ProviderFile, folder: &Path, root: &Place<'_>) -> Re
     if errors.is_empty() { Ok(accounts) } else { Err(errors) }
 }
 
-/// One account in place of these, in which every secret is its own name, so that none is needed.
+/// Replaces the accounts by a single one in which every secret has its own name as its value, so
+/// that no real secret is needed.
 pub(super) fn pretended(file: &ProviderFile, accounts: Vec<Stated>) -> Vec<Stated> {
     let mut one = Stated::whole(file);
     for account in accounts {

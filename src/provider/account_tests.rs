@@ -1,4 +1,4 @@
-//! What a provider is for each of its accounts, and what is wrong with account files.
+//! Tests the accounts of a provider, and the faults of account files.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -13,7 +13,8 @@ use crate::provider::example::test_file;
 use crate::provider::fixture::{self, lines};
 use crate::provider::{Call, Provider};
 
-/// A provider whose calls and webhook need a secret of each account, and whose address a value.
+/// A provider whose calls and webhook need a secret of each account, and whose address needs a
+/// value.
 const SHOP: &str = r#"
 name = "shop"
 type = "payment"
@@ -200,7 +201,7 @@ fn every_fault_of_account_files_is_said_with_file_line_and_key() {
     }
 }
 
-/// The publishers of an account, as `ferryd provider show` says it.
+/// The publishers of an account, as `ferryd provider show` prints them.
 fn publishers(provider: &Provider, name: &str) -> Option<Vec<String>> {
     account(provider, name).publishers.as_ref().map(|list| list.iter().map(ToString::to_string).collect())
 }

@@ -1,8 +1,8 @@
-//! Provider files that come with ferryd: `use = "stripe"` builds on one.
+//! The built-in provider files: `use = "stripe"` builds on one.
 
 use std::collections::BTreeSet;
 
-/// The catalog: names and files.
+/// The built-in providers: names and files.
 const CATALOG: [(&str, &str); 7] = [
     ("adyen", include_str!("catalog/adyen.toml")),
     ("easypost", include_str!("catalog/easypost.toml")),
@@ -13,12 +13,12 @@ const CATALOG: [(&str, &str); 7] = [
     ("twilio", include_str!("catalog/twilio.toml")),
 ];
 
-/// The names of the catalog, sorted.
+/// The names of the built-in providers, sorted.
 pub fn names() -> impl Iterator<Item = &'static str> {
     CATALOG.iter().map(|(name, _)| *name)
 }
 
-/// The names of the secrets that a file of the catalog speaks of.
+/// The names of the secrets that a built-in file mentions.
 pub(super) fn secrets(text: &str) -> BTreeSet<&str> {
     let after = text.split("secrets.").skip(1);
     after
@@ -26,7 +26,7 @@ pub(super) fn secrets(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The file of a catalog provider.
+/// The file of a built-in provider.
 #[must_use]
 pub fn source(name: &str) -> Option<&'static str> {
     CATALOG.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)

@@ -1,4 +1,5 @@
-//! What the webhook calls of the catalog's providers mean, with bodies of the form that their documentation gives.
+//! Tests the meaning of webhook calls of the catalog's providers, with bodies in the form that
+//! their documentation gives.
 
 use serde_json::{Value, json};
 
@@ -38,7 +39,7 @@ fn notices(provider: &str, content_type: &str, body: &str) -> Vec<Notice> {
     provider.default_account().unwrap().webhook.as_ref().unwrap().notices(&call).masked(&Mask::default()).unwrap()
 }
 
-/// Event, id, command, reference and meaning of a notice.
+/// The event, id, command, reference and meaning of a notice.
 fn told(notice: &Notice) -> [Option<&str>; 5] {
     let Notice { event, id, command, reference, meaning, .. } = notice;
     let command = command.as_ref().map(CommandId::as_str);
@@ -105,7 +106,7 @@ fn the_token_beside_the_id_is_read_where_ferryd_wrote_both() {
     assert_eq!(token(stripe("payment_intent.succeeded", &with(intent("succeeded")))), proven);
     let charge = json!({"id": "ch_1", "object": "charge", "payment_intent": "pi_1", "metadata": {}});
     assert_eq!(token(stripe("charge.succeeded", &with(charge))), proven);
-    // Its metadata are the caller's own.
+    // The refund's metadata belong to the caller.
     assert_eq!(token(stripe("refund.updated", &with(refund("succeeded", &json!(null))))), None);
     assert_eq!(token(stripe("payment_intent.succeeded", &intent("succeeded"))), None);
     let metadata = json!({"additionalData": {"metadata.ferry_token": "T"}});
@@ -214,7 +215,7 @@ fn trackers_of_easypost_end_what_only_follows_a_parcel_and_decide_nothing_of_a_s
     }
 }
 
-/// An item of a payment notification of Adyen; with other fields over those that are usual.
+/// An item of a payment notification of Adyen; `fields` override the usual ones.
 fn adyen(code: &str, success: &str, fields: &Value) -> Notice {
     let mut item = json!({
         "pspReference": "993", "merchantAccountCode": "m", "merchantReference": "shop.order-1",

@@ -1,4 +1,5 @@
-//! What the catalog asks its providers about accepted and doubtful commands, and what it makes of the answers.
+//! Tests the polls and lookups of the catalog's providers: the requests, and the meaning of their
+//! answers.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::domain::inquiry::Purpose;
 use crate::domain::outcome::{LookedUp, Polled};
 use crate::redact::Mask;
 
-/// A question of the catalog's about the payload's command, and what an answer to it means.
+/// A query of the catalog's about the payload's command, and the meaning of an answer to it.
 fn ask(provider: &Provider, operation: &str, payload: &Value, purpose: Purpose, answer: &Value) -> (String, String) {
     let command = command(operation, payload);
     let call = Call {
@@ -119,10 +120,10 @@ fn a_payment_is_found_by_its_token_alone_where_one_was_sent() {
         (Some("T"), found(json!("T")), BY_TOKEN, true),
         (Some("T"), found(json!("U")), BY_TOKEN, false),
         (Some("T"), found(json!(null)), BY_TOKEN, false),
-        // None was sent, so whoever knows the id could have made the payment.
+        // No token was sent, so anybody who knows the id could have made the payment.
         (Some(""), found(json!("")), BY_ID, false),
         (Some(""), found(json!(null)), BY_ID, false),
-        // Sent by a version that knew no tokens.
+        // The request was sent by a version without tokens.
         (None, found(json!(null)), BY_ID, true),
     ] {
         let call = Call {

@@ -1,11 +1,13 @@
-//! A provider file over the file of the catalog that it builds on.
+//! Merges a provider file with the built-in file that it builds on.
 
 use serde_json::Value as Json;
 
-/// Tables that one file states whole: parts of two auth schemes or two idempotency rules do not mix.
+/// Tables that are overridden as a whole: parts of two auth schemes or two idempotency rules do not
+/// mix.
 const STATED_WHOLE: [&str; 2] = ["auth", "idempotency"];
 
-/// Puts the values of a file over those of the file it builds on: tables key by key, everything else whole.
+/// Overrides the values of a built-in file by those of a file: tables key by key, all other values
+/// whole.
 pub(super) fn merge(below: Json, above: &Json) -> Json {
     let (Json::Object(mut below), Json::Object(above)) = (below, above) else { return above.clone() };
     for (rival, other) in [("payload", "payload_file"), ("payload_file", "payload")] {

@@ -1,4 +1,5 @@
-//! What the catalog's providers with access tokens, minor units and webhook tables of the document come to.
+//! Tests requests of the catalog's providers with access tokens, minor units and documented webhook
+//! tables.
 
 use std::collections::BTreeMap;
 use std::path::Path;

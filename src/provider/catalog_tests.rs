@@ -25,7 +25,7 @@ pub(super) fn provider(name: &str) -> Provider {
     parse(&format!("use = \"{name}\"\n[secrets]\n{secrets}\n")).unwrap_or_else(|errors| panic!("{}", lines(&errors)))
 }
 
-/// A request with everything decoded that SDKs write in different harmless ways.
+/// A request, with everything decoded that SDKs encode in different, equivalent ways.
 #[derive(Debug, PartialEq)]
 pub(super) struct Decoded {
     method: String,
@@ -37,7 +37,7 @@ pub(super) struct Decoded {
 
 fn pairs(text: &[u8]) -> Vec<(String, String)> {
     let mut pairs: Vec<_> = form_urlencoded::parse(text).into_owned().collect();
-    // The order within one name is kept: it is the order of a list.
+    // The order of pairs with one name is kept: it is the order of a list.
     pairs.sort_by(|a, b| a.0.cmp(&b.0));
     pairs
 }
@@ -68,7 +68,7 @@ pub(super) fn recording(name: &str, number: usize) -> (Decoded, BTreeMap<String,
 fn assert_recorded(name: &str, request: &Request) {
     let (mut expected, headers) = recording(name, usize::from(name == "paypal-token-and-create-order"));
     if name == "stripe-empty-and-array" {
-        // The library sends whatever it is given. By Stripe's own document a payment's metadata are a map.
+        // The SDK sends any value. By Stripe's documentation a payment's metadata are a map.
         expected.form.retain(|(field, _)| field != "metadata");
     }
     let ours: BTreeMap<_, _> = request.headers.iter().cloned().collect();
@@ -204,7 +204,7 @@ fn no_payload_can_write_what_ferryd_knows_its_commands_by() {
     }
 }
 
-/// The value that a first request has in a field of its form or body.
+/// The value of a field of the form or body in a first request.
 fn sent(name: &str, operation: &str, payload: &Value, token: Option<&str>) -> Value {
     let command = super::fixture::command(operation, payload);
     let call = super::Call {
@@ -242,7 +242,7 @@ fn what_is_sent_bears_its_token_beside_the_id_where_there_is_one_and_is_as_befor
     for (more, token, metadata) in [
         (json!({}), Some("T"), json!({"ferry_token": "T"})),
         (json!({"metadata": {"a": "b"}}), Some("T"), json!({"a": "b", "ferry_token": "T"})),
-        // The reference is the payload's, so there is no id to prove.
+        // The reference comes from the payload, so there is no id to prove.
         (json!({"metadata": {"a": "b"}, "reference": "order-7"}), Some("T"), json!({"a": "b"})),
         (json!({"metadata": full.clone()}), Some("T"), json!(full)),
         (json!({"metadata": {"a": "b"}}), None, json!({"a": "b"})),

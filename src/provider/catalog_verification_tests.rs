@@ -1,4 +1,5 @@
-//! The catalog's requests that try credentials: what is sent, and what the providers' documented answers mean.
+//! Tests the catalog's requests that verify credentials: the requests, and the meaning of the
+//! providers' documented answers.
 
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ use super::fixture::{opened, reply};
 use crate::domain::credentials::CredentialCheck;
 use crate::domain::exchange::{Answer, Method};
 
-/// The word for a result.
+/// The name of a result.
 fn word(check: &CredentialCheck) -> &'static str {
     match check {
         CredentialCheck::Accepted => "accepted",

@@ -1,4 +1,4 @@
-//! Certificates as people ask about them: whose they are, and from when to when they are good.
+//! Certificates as people ask about them: their subject, and their validity period.
 
 use std::io;
 use std::path::Path;
@@ -8,19 +8,19 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// The time before its end from which a certificate is warned of.
+/// The time before its expiry from which a certificate is warned of.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// The state of a certificate at some time.
+/// The validity of a certificate at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CertificateValidity {
-    /// The certificate is good, and will be for thirty days and more.
+    /// The certificate is valid for thirty days or longer.
     Good,
-    /// The certificate is good, and ends within thirty days.
+    /// The certificate is valid, and expires within thirty days.
     Ending,
-    /// Its time is over.
+    /// The certificate has expired.
     Expired,
-    /// Its time has not come.
+    /// The certificate is not valid yet.
     NotYet,
 }
 
@@ -29,9 +29,9 @@ pub enum CertificateValidity {
 pub struct CertificateDates {
     /// The subject, as `CN=…, O=…`; empty where the certificate has none.
     pub subject: String,
-    /// The time from which on it is good.
+    /// The time from which the certificate is valid.
     pub not_before: Timestamp,
-    /// The time up to which it is good.
+    /// The time until which the certificate is valid.
     pub not_after: Timestamp,
 }
 
@@ -44,12 +44,13 @@ pub enum CertificateFileError {
     /// The file holds no certificate.
     #[error("holds no certificate: name the PEM file that begins with `-----BEGIN CERTIFICATE-----`")]
     Empty,
-    /// The file is no PEM.
+    /// The file is not in PEM format.
     #[error("is no PEM ({0}): write the file anew")]
     NotPem(String),
 }
 
-/// Reads the certificates of a PEM file, in their order; for one that is none in the parser's eyes its words.
+/// Reads the certificates of a PEM file, in their order; a certificate that can't be parsed is
+/// returned as the parser's error text.
 ///
 /// # Errors
 /// [`CertificateFileError`].
@@ -67,7 +68,7 @@ impl CertificateDates {
     /// Reads a certificate in DER.
     ///
     /// # Errors
-    /// The parser's words, where it is none.
+    /// The parser's error text.
     pub fn read(der: &CertificateDer<'_>) -> Result<Self, String> {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
         let validity = certificate.validity();
@@ -75,12 +76,13 @@ impl CertificateDates {
         Ok(Self {
             subject: certificate.subject().to_string(),
             not_before: date(validity.not_before.timestamp())?,
-            // The end of a certificate that has none is 9999-12-31T23:59:59Z (RFC 5280, section 4.1.2.5).
+            // The expiry of a certificate without one is 9999-12-31T23:59:59Z (RFC 5280, section
+            // 4.1.2.5).
             not_after: date(validity.not_after.timestamp()).unwrap_or(Timestamp::MAX),
         })
     }
 
-    /// Tells the state of the certificate at a time.
+    /// Determines the validity of the certificate at a time.
     #[must_use]
     pub fn validity(&self, now: Timestamp) -> CertificateValidity {
         if now > self.not_after {
@@ -94,7 +96,8 @@ impl CertificateDates {
         }
     }
 
-    /// Describes what is to be known of the dates, after the certificate's name in a sentence; `None` where it is good for long.
+    /// Describes the certificate's dates, to follow the certificate's name in a sentence; `None` if
+    /// the certificate is valid for long.
     #[must_use]
     pub fn describe_validity(&self, now: Timestamp) -> Option<String> {
         let Self { not_before, not_after, .. } = self;
@@ -106,7 +109,7 @@ impl CertificateDates {
         }
     }
 
-    /// Names the certificate by its place among others, counted from 0, and by its subject.
+    /// Names the certificate by its index among others, counted from 0, and by its subject.
     #[must_use]
     pub fn name(&self, index: usize, count: usize) -> String {
         let which = name_place(index, count);
@@ -114,7 +117,7 @@ impl CertificateDates {
     }
 }
 
-/// Names a certificate by its place among others, counted from 0.
+/// Names a certificate by its index among others, counted from 0.
 #[must_use]
 pub fn name_place(index: usize, count: usize) -> String {
     if count == 1 { "the certificate".to_owned() } else { format!("certificate {} of {count}", index + 1) }

@@ -14,7 +14,7 @@ use super::payload_limits::{Limits, hold};
 /// The most characters of a command's id, which stands in for what a payload leaves out.
 const LONGEST_ID: usize = 128;
 
-/// The departures from a specification, and why they may stay so.
+/// The accepted departures from a specification, each with its reason.
 const EXEMPT: [(&str, &str); 3] = [
     ("adyen: charge: additionalData, values: any type", "Adyen refuses what is no text, before it does anything"),
     (
@@ -33,7 +33,7 @@ fn file(name: &str) -> Value {
     serde_json::to_value(toml::from_str::<toml::Table>(catalog::source(name).unwrap()).unwrap()).unwrap()
 }
 
-/// One request of a catalog file, beside what the official specification says of it.
+/// One request of a catalog file, with the official specification of it.
 struct CatalogRequest<'a> {
     name: String,
     request: &'a Value,
@@ -84,7 +84,7 @@ fn requests<'a>(file: &'a Value, table: &'a Value, faults: &mut Vec<String>) -> 
     found
 }
 
-/// What the specification says of a request.
+/// The official specification of a request.
 fn official<'a>(base: &Url, table: &'a Value, name: &str, request: &Value, faults: &mut Vec<String>) -> &'a Value {
     let path = format!("{}{}", base.path().trim_end_matches('/'), shape(request["path"].as_str().unwrap()));
     let official = &table["requests"][format!("{} {path}", request["method"].as_str().unwrap())];
@@ -100,7 +100,8 @@ fn fields_read(expression: &str) -> BTreeSet<&str> {
     names.map(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap()).collect()
 }
 
-/// The most characters that an expression takes of the command's id, where the id stands in for what a payload leaves out.
+/// The most characters of the command's id that an expression takes, where the id stands in for a
+/// field that a payload leaves out.
 fn length_of_id(expression: &str) -> Option<usize> {
     let (_, rest) =
         expression.split_once("default(command.id").or_else(|| expression.split_once("default((command."))?;
@@ -109,7 +110,7 @@ fn length_of_id(expression: &str) -> Option<usize> {
 }
 
 impl CatalogRequest<'_> {
-    /// Holds the value that is sent in one field against what the field may have.
+    /// Checks the value that is sent in one field against the official constraints of the field.
     fn hold_value(&self, place: &str, value: &Value, official: &Value, faults: &mut Vec<String>) {
         match value {
             Value::Object(fields) => self.hold_level(place, fields, official, faults),
@@ -137,7 +138,7 @@ impl CatalogRequest<'_> {
         }
     }
 
-    /// Holds a map against the fields that it may have, and those that it must.
+    /// Checks a map against its allowed fields and its required ones.
     fn hold_level(&self, place: &str, fields: &Map<String, Value>, official: &Value, faults: &mut Vec<String>) {
         let whole = |name: &str| if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") };
         for (name, value) in fields {
@@ -153,7 +154,7 @@ impl CatalogRequest<'_> {
         }
     }
 
-    /// Tells whether a value is there in every request.
+    /// Returns true if a value is sent in every request.
     fn is_sent(&self, value: &Value) -> bool {
         let Some(text) = value.as_str().filter(|text| text.contains("{{")) else { return true };
         let required = self.payload["required"].as_array();

@@ -1,4 +1,4 @@
-//! What is documented of provider files is true.
+//! Tests that the documentation of provider files is true.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
-//! A webhook that tests can sign for, in builds with the feature `failpoints` and nowhere else.
+//! A webhook that tests can sign for, only in builds with the feature `failpoints`.
 //!
-//! The providers that the environment variable `FERRYD_FAKE_WEBHOOKS` names, separated by commas, believe calls whose header
-//! `x-signature` says `good`. It stands for a webhook of a provider file where tests are about what comes before and after it.
+//! The environment variable `FERRYD_FAKE_WEBHOOKS` names providers, separated by commas. Their
+//! calls are verified if the header `x-signature` is `good`. The fake stands for the webhook of a
+//! provider file in tests about the steps before and after the verification.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, Success};
 use crate::redact::UnmaskedValue;
 
-/// Gives a provider the webhook, if the environment says so.
+/// Gives a provider the fake webhook, if the environment names the provider.
 #[cfg(feature = "failpoints")]
 pub(super) fn apply(provider: Provider) -> Provider {
     let named = std::env::var("FERRYD_FAKE_WEBHOOKS").unwrap_or_default();
@@ -25,7 +26,7 @@ pub(super) fn apply(provider: Provider) -> Provider {
     if named { given(provider) } else { provider }
 }
 
-/// The provider with the webhook, for each of its accounts.
+/// The provider with the fake webhook, for each of its accounts.
 pub(crate) fn given(provider: Provider) -> Provider {
     let given = |(name, account): (Name, Arc<Account>)| {
         let Account { name: own, adapter, publishers, base_url, secrets, .. } = account.as_ref();
@@ -38,7 +39,7 @@ pub(crate) fn given(provider: Provider) -> Provider {
     Provider { accounts, ..provider }
 }
 
-/// Believes what `x-signature` says.
+/// Verifies calls by the value of `x-signature`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FakeWebhook;
 
@@ -60,13 +61,14 @@ impl Webhook for FakeWebhook {
         true
     }
 
-    /// The parameter `challenge` of the query is answered with itself.
+    /// Answers a call with the value of the query parameter `challenge`.
     fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply> {
         let body = call.query("challenge")?.into_owned().into();
         Some(ChallengeReply { content_type: "text/plain".to_owned(), body, needs_token: false })
     }
 
-    /// The body tells of one thing: `event`, `id`, `command`, `reference`, and whether it is `completed` or `declined`.
+    /// The body has one notice: `event`, `id`, `command`, `reference`, and a meaning, `completed`
+    /// or `declined`.
     fn notices(&self, call: &RawCallback) -> UnmaskedValue<Result<Vec<Notice>, String>> {
         let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
         let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);

@@ -1,4 +1,4 @@
-//! The texts that the author of a wrong file reads.
+//! Tests the error texts for the author of a wrong provider file.
 
 use std::fmt::Write as _;
 
@@ -195,7 +195,7 @@ fn a_webhook_secret_below_16_bytes_is_refused_unless_the_file_says_that_its_prov
         assert!(error.contains("webhook.verify.keys[0].secret: has ") && error.contains("short_keys"), "{error}");
         assert!(error.contains(&format!("has {size} bytes")) && !error.contains(secret), "{error}");
     }
-    // The other of two keys.
+    // The second of two keys.
     let two = "keys = [{ secret = \"{{ secrets.token }}\" }, { secret = \"{{ secrets.old }}\", until = 2030-01-01 }]\n";
     let webhook = WEBHOOK.replace("keys = [{ secret = \"{{ secrets.token }}\" }]\n", two);
     let good = GOOD.replace("\"literal-token\"", "\"literal-token-of-many-bytes\", old = \"short\"");

@@ -17,12 +17,12 @@ use crate::domain::retry::RetryPolicy;
 use crate::redact::{MaskableValue, UnmaskedValue};
 use crate::settings::diagnostic::Diagnostic;
 
-/// What a file may leave out.
+/// The settings that a file may leave out.
 pub(super) fn defaults() -> Defaults {
     Defaults { retry: RetryPolicy::default(), max_in_flight: 64, max_bytes_in_flight: 1 << 26, links: Some(links()) }
 }
 
-/// What callback URLs are made with.
+/// The settings of callback URLs.
 pub(super) fn links() -> Arc<LinkSettings> {
     let (public_url, keys) = ("https://hooks.example.com".to_owned(), vec![TokenKey::new("a key of ferryd's own")]);
     Arc::new(LinkSettings { public_url: Some(public_url), keys, lifetime: Duration::from_hours(60 * 24) })
@@ -88,13 +88,13 @@ pub(super) fn request_under(
     account.adapter.request(&call).map_err(|failure| failure.masked(&provider.mask_of(account)))
 }
 
-/// Reads by the adapter of the default account, and masks.
+/// Reads by the adapter of the default account, and masks the result.
 pub(super) fn opened<T: MaskableValue>(provider: &Provider, read: impl FnOnce(&dyn Adapter) -> UnmaskedValue<T>) -> T {
     let account = provider.default_account().unwrap();
     read(account.adapter.as_ref()).masked(&provider.mask_of(account))
 }
 
-/// What an answer to a first attempt means.
+/// The meaning of an answer to a first attempt.
 pub(super) fn interpret(provider: &Provider, operation: &str, payload: &Value, reply: Reply) -> Outcome {
     let command = command(operation, payload);
     let call = Call {

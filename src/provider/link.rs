@@ -1,4 +1,4 @@
-//! Callback URLs: addresses of a provider's endpoint that name a command, for the provider to call.
+//! Callback URLs: addresses of a provider's endpoint that name a command. The provider calls them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,48 +12,50 @@ use crate::domain::command_id::CommandId;
 use crate::domain::echo_token;
 use crate::domain::name::Name;
 
-/// What stands for a token where none is shown.
+/// The placeholder for a token in requests that are only shown.
 const ANY_TOKEN: &str = "token";
 
-/// The address, keys and lifetime with which the callback URLs of all providers, and the tokens beside ids, are made.
+/// The address, keys and lifetime from which the callback URLs of all providers, and the tokens
+/// beside ids, are made.
 #[derive(Debug, Clone)]
 pub struct LinkSettings {
-    /// The part before `/webhooks/<provider>`; `None` where providers reach no endpoint, and there are no callback
-    /// URLs.
+    /// The part before `/webhooks/<provider>`; `None` where no endpoint is reachable and there are
+    /// no callback URLs.
     pub public_url: Option<String>,
-    /// The first signs, each is believed.
+    /// The keys of the tokens. The first one signs, all of them verify.
     pub keys: Vec<TokenKey>,
-    /// How long a token is good for, from the day of the first call.
+    /// The lifetime of a token, from the day of the first call.
     pub lifetime: Duration,
 }
 
-/// Makes and reads the tokens that stand beside the ids of one provider's commands.
+/// Makes and verifies the tokens beside the ids of one provider's commands.
 #[derive(Debug, Clone)]
 pub struct EchoTokens {
     /// The provider of the commands.
     pub(super) provider: Name,
-    /// How.
+    /// The keys and the lifetime of the tokens.
     pub(super) settings: Arc<LinkSettings>,
 }
 
 impl EchoTokens {
-    /// Makes the token of a command whose first call of a generation is made at this time.
+    /// Makes the token of a command whose generation is first called at this time.
     #[must_use]
     pub fn make(&self, command: &Command, generation: u32, first_sent: Timestamp) -> Option<String> {
         let (key, whose) = (self.settings.keys.first()?, self.whose(&command.account));
         Some(echo_token::make(key, whose, &command.id, generation, first_sent))
     }
 
-    /// The text that stands for a token where a request is only shown.
+    /// The placeholder for a token in requests that are only shown.
     #[must_use]
     pub fn example(&self) -> &'static str {
         ANY_TOKEN
     }
 
-    /// Reads a token that an account's call has beside an id: for which generation it was made.
+    /// Verifies a token beside an id in a webhook call to an account, and returns the generation
+    /// that it was made for.
     ///
     /// # Errors
-    /// [`BadToken`]: it proves nothing.
+    /// [`BadToken`]: the token proves nothing.
     pub fn read(&self, account: &Name, command: &CommandId, token: &str, now: Timestamp) -> Result<u32, BadToken> {
         let LinkSettings { keys, lifetime, .. } = self.settings.as_ref();
         echo_token::read(keys, self.whose(account), command, token, now, *lifetime)
@@ -73,14 +75,15 @@ pub struct Links {
 }
 
 impl Links {
-    /// The callback URLs of a provider's endpoint; `None` where the daemon has no address for it.
+    /// The callback URLs of a provider's endpoint; `None` where the configuration has no public
+    /// address.
     #[must_use]
     pub(super) fn new(provider: Name, settings: &Arc<LinkSettings>) -> Option<Self> {
         Some(Self { public_url: settings.public_url.clone()?, provider, settings: Arc::clone(settings) })
     }
 
-    /// The callback URLs of a command whose first call of a generation is made, or was made, at this time: one for each key. The
-    /// first is the one to send; the others were sent when their key was the first.
+    /// The callback URLs of a command whose generation is first called at this time: one for each
+    /// key. The first URL is the one to send; the others were sent when their key was the first.
     pub fn urls<'a>(
         &'a self,
         command: &'a Command,
@@ -92,20 +95,20 @@ impl Links {
         self.settings.keys.iter().map(move |key| self.url(command, &token(key)))
     }
 
-    /// The token of a command of an account whose first call of a generation is made at this time.
+    /// The token of an account's command whose generation is first called at this time.
     #[must_use]
     pub fn token(&self, account: &Name, named: &Named, first_sent: Timestamp) -> Option<String> {
         let key = self.settings.keys.first()?;
         Some(key.token(self.whose(account), &named.command, named.generation, first_sent))
     }
 
-    /// A URL of the same form that names no command, to be shown.
+    /// A URL of the same form that names no command, for requests that are only shown.
     #[must_use]
     pub fn example(&self, command: &Command) -> String {
         self.url(command, ANY_TOKEN)
     }
 
-    /// What a call at an account's endpoint names by the token in its URL; `None` where it has none.
+    /// The command that the token in a call's URL names; `None` where the URL has no token.
     #[must_use]
     pub fn named_by(&self, account: &Name, call: &RawCallback, now: Timestamp) -> Option<Result<Named, BadToken>> {
         let LinkSettings { keys, lifetime, .. } = self.settings.as_ref();

@@ -31,7 +31,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-/// The request of a command whose first call is made at this time.
+/// The request of a command that is first called at this time.
 fn request(provider: &Provider, account: &str) -> Request {
     let mut command = fixture::command("act", &json!({}));
     command.account = account.parse().unwrap();
@@ -60,7 +60,7 @@ fn call(url: &str) -> RawCallback {
     RawCallback { method: "POST".to_owned(), url: url.parse().unwrap(), headers: Vec::new(), body, certificate: None }
 }
 
-/// The refusals of a file where callback URLs are configured, or not.
+/// The errors of a file, with callback URLs configured or not.
 fn faults(text: &str, configured: bool) -> String {
     let links = configured.then(links);
     let parsed = Provider::parse(text, "providers/acme.toml", &Defaults { links, ..fixture::defaults() });
@@ -134,12 +134,12 @@ fn a_file_that_needs_a_callback_url_is_refused_where_there_is_none() {
         assert_eq!(faults.is_empty(), fault.is_none(), "{faults}");
         assert!(fault.is_none_or(|fault| first.starts_with(&format!("{place}{fault}"))), "{faults}");
     }
-    // What is left out is left out with its key.
+    // A field without a value is left out with its key.
     let provider = Provider::parse(&optional(deaf), "a.toml", &Defaults { links: None, ..fixture::defaults() });
     assert_eq!(&request(&provider.map_err(|errors| lines(&errors)).unwrap(), "default").body[..], b"{}");
 }
 
-/// The form that Twilio is sent for a text, where callback URLs are configured, or not.
+/// The form that Twilio is sent for a text message, with callback URLs configured or not.
 fn sent_to_twilio(webhook: &str, configured: bool, payload: &serde_json::Value) -> (Provider, Vec<(String, String)>) {
     let file = format!(
         "use = \"twilio\"\nsecrets = {{ account_sid = \"AC1\", auth_token = \"12345678901234567890123456789012\" }}\n{webhook}\n"

@@ -1,4 +1,4 @@
-//! Files that somebody may take for provider or account files, and that nobody reads for their names.
+//! Finds files that look like provider or account files but are ignored because of their names.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -7,23 +7,24 @@ use std::path::{Path, PathBuf};
 /// The extension of files that are read.
 const EXTENSION: &str = "toml";
 
-/// Extensions of other languages that configuration is written in.
+/// Extensions of other configuration languages.
 const OTHER_LANGUAGES: [&str; 2] = ["yaml", "yml"];
 
-/// The most files that a text names.
+/// The most files that an error text names.
 const MOST_NAMED: usize = 5;
 
-/// A file whose name comes close to that of a file which is read.
+/// An ignored file whose name is close to that of a file which is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MisnamedFile {
     /// The file.
     pub path: PathBuf,
-    /// The name under which it would be read.
+    /// The name under which the file would be read.
     pub intended: String,
 }
 
-/// Finds the files of a folder that are not read, and have nearly the name of one that is; sorted. One beside the file whose name it
-/// nearly has is taken for a copy. A folder that can't be read holds none.
+/// Finds the ignored files of a folder that have nearly the name of a file which is read; sorted. A
+/// file beside the one whose name it nearly has counts as a copy, and is left out. A folder that
+/// can't be read holds none.
 #[must_use]
 pub fn misnamed_files(dir: &Path) -> Vec<MisnamedFile> {
     let misnamed = |path: PathBuf| {
@@ -36,7 +37,8 @@ pub fn misnamed_files(dir: &Path) -> Vec<MisnamedFile> {
     found
 }
 
-/// Names what lies in a folder without a file that is read, for people: `it holds notes.txt`; `None` where it is empty.
+/// Describes the contents of a folder without provider files, for people: `it holds notes.txt`;
+/// `None` if the folder is empty.
 #[must_use]
 pub fn describe_contents(dir: &Path) -> Option<String> {
     let name = |path: &PathBuf| {
@@ -53,7 +55,7 @@ pub fn describe_contents(dir: &Path) -> Option<String> {
     (!names.is_empty()).then(|| format!("it holds {}", names.join(", ")))
 }
 
-/// Everything in a folder but what is hidden.
+/// All entries of a folder except hidden ones.
 fn entries(dir: &Path) -> Vec<PathBuf> {
     let paths = fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     paths.filter(|path| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))).collect()
@@ -63,7 +65,7 @@ fn same_but_for_case(path: &Path, name: &str) -> bool {
     path.file_name().and_then(OsStr::to_str).is_some_and(|own| own.eq_ignore_ascii_case(name))
 }
 
-/// The name that a file should have to be read; `None` where nothing suggests that it should be.
+/// The name that a file needs to be read; `None` if nothing suggests that it should be read.
 fn intended_name(name: &str) -> Option<String> {
     let lower = name.to_ascii_lowercase();
     let (stem, extension) = lower.rsplit_once('.')?;

@@ -1,8 +1,9 @@
-//! Providers: the outside services ferryd calls, each described by a TOML file.
+//! Providers: the outside services that ferryd calls, each described by a TOML file.
 //!
-//! An [`Adapter`] describes the request of a call and interprets the answer to it. It is pure and synchronous: it opens no
-//! connection, reads no clock, and everything it needs is handed to it. [`crate::transport`] does the I/O. What it reads is
-//! [`UnmaskedValue`], and opened by the mask of whoever made the call.
+//! An [`Adapter`] describes the request of a call and interprets its answer. Adapters are pure and
+//! synchronous: they open no connection and read no clock; everything they need is an argument.
+//! [`crate::transport`] does the I/O. The data that an adapter reads is an [`UnmaskedValue`], which
+//! the caller opens with a mask.
 
 mod account;
 pub mod catalog;
@@ -59,86 +60,92 @@ pub trait Adapter: Send + Sync {
     /// Describes the request of a call.
     ///
     /// # Errors
-    /// The failure, of kind `invalid`, where the command does not hold what the request needs. Nothing has been sent then.
+    /// The failure, of kind `invalid`, if the command lacks a value that the request needs. Nothing
+    /// was sent then.
     fn request(&self, call: &Call<'_>) -> Result<Request, UnmaskedValue<Failure>>;
 
-    /// Says how much money a command asks for; `None` where nothing says so.
+    /// The amount of money that a command asks for; `None` where the file does not state it.
     fn money(&self, call: &Call<'_>) -> Option<MoneyAmount>;
 
-    /// Says what came of the call.
+    /// Interprets the answer to a call.
     fn interpret(&self, call: &Call<'_>, answer: &Answer) -> UnmaskedValue<Outcome>;
 
-    /// Describes the request of a question about a call.
+    /// Describes the request of a query about a call.
     ///
     /// # Errors
-    /// The failure, where the command or what is known of it does not hold what the request needs, or where the provider
-    /// can't be asked that.
+    /// The failure, if the command or its progress lacks a value that the request needs, or if the
+    /// operation has no such query.
     fn inquire(&self, call: &Call<'_>, purpose: Purpose) -> Result<Request, UnmaskedValue<Failure>>;
 
-    /// Says what came of a poll.
+    /// Interprets the answer to a poll.
     fn polled(&self, call: &Call<'_>, answer: &Answer) -> UnmaskedValue<Polled>;
 
-    /// Says what came of a lookup.
+    /// Interprets the answer to a lookup.
     fn looked_up(&self, call: &Call<'_>, answer: &Answer) -> UnmaskedValue<LookedUp>;
 
-    /// The provider's own id for what another command did, and this one changes; `None` where it changes nothing of another's.
+    /// The provider's own id of the transaction that the call changes, and that another command
+    /// made; `None` where the call changes no other transaction.
     fn affected(&self, call: &Call<'_>) -> Option<String>;
 
-    /// Describes the request for an access token, which every other request then has to carry; `None` where requests carry
-    /// already all that authorises them.
+    /// Describes the request for an access token, which all other requests then must carry; `None`
+    /// where the provider's scheme needs none.
     fn token_request(&self, timeout: Duration) -> Option<Request>;
 
-    /// Reads the answer to it.
+    /// Reads the answer to the request for an access token.
     ///
     /// # Errors
-    /// [`NoToken`]: the provider grants none, or its token endpoint can't be reached.
+    /// [`NoToken`]: the provider grants none, or its token endpoint is unreachable.
     fn token(&self, answer: &Answer) -> Result<AccessToken, UnmaskedValue<NoToken>>;
 
-    /// Describes the harmless request by which the account's credentials are tried; `None` where there is none, or where the
-    /// request for an access token is all of it.
+    /// Describes the harmless request that verifies the account's credentials; `None` where there
+    /// is none, or where the request for an access token suffices.
     ///
     /// # Errors
-    /// The failure, where an expression of the request has no value.
+    /// The failure, if an expression of the request has no value.
     fn verification_request(&self) -> Option<Result<Request, UnmaskedValue<Failure>>>;
 
-    /// Says what the answer to it means for the credentials.
+    /// Interprets the answer to the request that verifies the credentials.
     fn verified(&self, answer: &Answer) -> UnmaskedValue<CredentialCheck>;
 }
 
-/// Believes or refuses a provider's webhook calls.
+/// Verifies a provider's webhook calls.
 ///
 /// No method has a default: a provider that forgets to verify does not compile.
 pub trait Webhook: Send + Sync {
-    /// Whether a call is the provider's own, at this time.
+    /// Verifies at this time that a call is the provider's own.
     ///
     /// # Errors
-    /// [`Unverified`]: it is not to be believed.
+    /// [`Unverified`]: the call must not be trusted.
     fn verify(&self, call: &RawCallback, now: Timestamp) -> Result<(), Unverified>;
 
-    /// The address of the certificate that a call has to be verified with, to be fetched into [`RawCallback::certificate`]; `None`
-    /// where none is needed, or none can make the call good.
+    /// The address of the certificate that is needed to verify a call, to be fetched into
+    /// [`RawCallback::certificate`]; `None` where none is needed, or where no certificate can make
+    /// the call valid.
     fn certificate_url(&self, call: &RawCallback, now: Timestamp) -> Option<Url>;
 
-    /// False where every call is taken, whoever made it.
+    /// Returns false if every call is accepted, whoever made it.
     fn is_verifying(&self) -> bool;
 
-    /// What to answer where the provider only asks whether the endpoint is really its owner's; `None` for every other call.
-    /// A call that is answered so is not published. [`webhook::receive`] knows which calls have to be verified before.
+    /// The answer to a call that only checks who owns the endpoint; `None` for every other call.
+    /// Such a call is not published. [`webhook::receive`] knows which of these calls must be
+    /// verified first.
     fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply>;
 
-    /// What a verified call tells; all of it or nothing.
+    /// The notices of a verified call; all of them or none.
     ///
     /// # Errors
-    /// What can't be read, for people.
+    /// A description of the unreadable part, for people.
     fn notices(&self, call: &RawCallback) -> UnmaskedValue<Result<Vec<Notice>, String>>;
 
-    /// The verification of a call told step by step, without any secret. Where [`Webhook::verify`] refuses it, a step has failed.
+    /// Explains the verification of a call step by step, without any secret. If [`Webhook::verify`]
+    /// refuses the call, a step has failed.
     fn explain(&self, call: &RawCallback, now: Timestamp) -> Vec<Step>;
 
-    /// The call as the provider would send it at this time: with everything that [`Webhook::verify`] looks for.
+    /// Signs a call as the provider would at this time, with everything that [`Webhook::verify`]
+    /// checks.
     ///
     /// # Errors
-    /// [`CannotSign`]: there is no key to sign with, or the call lacks what is signed.
+    /// [`CannotSign`]: there is no key to sign with, or the call lacks a part that is signed.
     fn sign(
         &self,
         call: &RawCallback,
@@ -146,27 +153,28 @@ pub trait Webhook: Send + Sync {
         private_key: Option<&PrivateKey>,
     ) -> Result<RawCallback, CannotSign>;
 
-    /// What an operator should know about how little a verified call proves; one line each.
+    /// Warnings for operators about the weaknesses of the verification; one line each.
     fn cautions(&self, now: Timestamp) -> Vec<String>;
 }
 
-/// One call to be made: what a request is rendered from.
+/// One call to be made: the input of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
-    /// The command; its operation exists at this provider, its payload matches the operation's schema.
+    /// The command; its operation exists at this provider, and its payload matches the operation's
+    /// schema.
     pub command: &'a Command,
-    /// The key, at operations that take one.
+    /// The idempotency key, for operations that take one.
     pub key: Option<&'a IdempotencyKey>,
-    /// The generation.
+    /// The generation of the command: 0 as published, each replay starts the next.
     pub generation: u32,
     /// The number of the call within the generation, from 1.
     pub attempt: u32,
-    /// The provider's own id for what it does, once it has told it.
+    /// The provider's own id of the transaction, once the provider has returned it.
     pub provider_reference: Option<&'a str>,
-    /// The URL for the provider to call about it; `None` where there is none.
+    /// The URL that the provider is asked to call; `None` where there is none.
     pub callback_url: Option<&'a str>,
-    /// The token beside the command's id; empty where there is none, `None` where the request was sent by a version that knew
-    /// none.
+    /// The token beside the command's id; empty where the request had none, `None` where it was
+    /// sent by a version without tokens.
     pub command_token: Option<&'a str>,
     /// True where an earlier call of the generation may have acted.
     pub in_doubt: bool,
@@ -174,45 +182,50 @@ pub struct Call<'a> {
 
 /// One configured provider.
 pub struct Provider {
-    /// Its name: a word of routing keys and queue names.
+    /// The provider's name: a word of routing keys and queue names.
     pub name: Name,
-    /// Its type.
+    /// The provider's type, such as `payment`.
     pub kind: Name,
-    /// Whose credentials it can be called with; there is at least one.
+    /// The accounts, each with its own credentials; there is at least one.
     pub accounts: BTreeMap<Name, Arc<Account>>,
-    /// Makes and reads its callback URLs; `None` where it has no endpoint, or the daemon no address or no key for them.
+    /// Makes and reads the provider's callback URLs; `None` where the provider has no endpoint, or
+    /// the configuration lacks an address or key for them.
     pub links: Option<Links>,
-    /// Makes and reads the tokens beside its commands' ids; `None` where the daemon has no key for them.
+    /// Makes and verifies the tokens beside the ids of the provider's commands; `None` where the
+    /// configuration has no key for them.
     pub echo_tokens: Option<EchoTokens>,
     /// True where the provider's file names `command_token`.
     pub names_command_token: bool,
-    /// What it can do.
+    /// The operations that the provider offers.
     pub operations: BTreeMap<Name, Operation>,
-    /// How it is reached.
+    /// The settings of the provider's HTTP client.
     pub http: HttpSettings,
     /// The most calls at the same time for each account.
     pub max_in_flight: u16,
-    /// The most bytes of commands being worked on at the same time.
+    /// The most bytes of commands that are processed at the same time.
     pub max_bytes_in_flight: usize,
-    /// The group on whose rungs its messages wait; `None` for those that providers without a group share.
+    /// The retry group on whose rungs the provider's messages wait; `None` for the rungs that
+    /// providers without a group share.
     pub retry_group: Option<Name>,
-    /// What the exchange log shows.
+    /// The settings of the call log.
     pub log: LogSettings,
-    /// The folder of its account files; `None` where it is one account by itself.
+    /// The folder of the account files; `None` where the provider file itself is the only account.
     pub accounts_dir: Option<PathBuf>,
-    /// The harmless request by which credentials are tried, for people: `GET /v1/balance`; `None` where its file has none.
+    /// The harmless request that verifies credentials, for people: `GET /v1/balance`; `None` where
+    /// the file has none.
     pub verification: Option<String>,
 }
 
 impl Provider {
-    /// Verifies the webhook calls of an account; `None` where there is no such endpoint.
+    /// Finds the webhook of an account; `None` where the provider has no endpoint or the account
+    /// does not exist.
     #[must_use]
     pub fn webhook(&self, account: &Name) -> Option<&Arc<dyn Webhook>> {
         self.accounts.get(account)?.webhook.as_ref()
     }
 
-    /// The endpoint of an account, or of another one that stands in for an account that does not exist; `None` where the provider
-    /// has no endpoint.
+    /// The endpoint of an account, or of another account in place of one that does not exist;
+    /// `None` where the provider has no endpoint.
     #[must_use]
     pub fn called_webhook(&self, account: &Name) -> Option<CalledWebhook<'_>> {
         let known = self.webhook(account).map(CalledWebhook::OfAccount);
@@ -220,7 +233,7 @@ impl Provider {
         known.or_else(|| stand_in().map(CalledWebhook::StandIn))
     }
 
-    /// The account that commands mean which name none; `None` where there is no such account.
+    /// The account of commands that name none; `None` where there is no such account.
     #[must_use]
     pub fn default_account(&self) -> Option<&Arc<Account>> {
         self.accounts.get(&Name::default_account())
@@ -232,78 +245,80 @@ impl Provider {
         Mask::new(&account.secrets, &self.log.mask)
     }
 
-    /// Makes the mask for a call to an account; for an account that does not exist that of all accounts.
+    /// Makes the mask for a webhook call to an account; if the account does not exist, the mask of
+    /// all accounts.
     #[must_use]
     pub fn mask_of_called(&self, account: &Name) -> Mask {
         self.accounts.get(account).map_or_else(|| self.mask_of_all(), |account| self.mask_of(account))
     }
 
-    /// Makes the mask for messages and calls of which nobody knows the account: it hides the secrets of all accounts.
+    /// Makes the mask for messages and calls whose account is unknown: the mask hides the secrets
+    /// of all accounts.
     #[must_use]
     pub fn mask_of_all(&self) -> Mask {
         let secrets: Vec<_> = self.accounts.values().flat_map(|account| account.secrets.iter().cloned()).collect();
         Mask::new(&secrets, &self.log.mask)
     }
 
-    /// Whether it has endpoints for webhook calls.
+    /// Returns true if the provider has an endpoint for webhook calls.
     #[must_use]
     pub fn is_called_back(&self) -> bool {
         self.accounts.values().any(|account| account.webhook.is_some())
     }
 }
 
-/// What a provider can do.
+/// An operation of a provider.
 pub struct Operation {
-    /// How calls are made repeatable; `None` where the provider offers nothing.
+    /// The provider's idempotency guarantee; `None` where the provider offers none.
     pub idempotency: Option<Idempotency>,
     /// The most time for a call.
     pub timeout: Duration,
-    /// How often and how long it is tried.
+    /// The retry policy of the operation's calls.
     pub retry: RetryPolicy,
-    /// How long the provider may take to finish what it has accepted.
+    /// The time in which the provider has to finish an accepted command.
     pub deadline: Duration,
-    /// How it is polled meanwhile; `None` where it can't be.
+    /// The schedule of polls; `None` where the operation has no poll.
     pub poll: Option<PollPolicy>,
-    /// What a lookup is worth; `None` where there is none.
+    /// The policy of lookups; `None` where the operation has no lookup.
     pub lookup: Option<LookupPolicy>,
-    /// Checks a payload; says what is wrong, one line for each fault.
+    /// Validates payloads.
     pub payload: PayloadSchema,
-    /// True where its request may be made again whatever came of it: it only asks for something (GET; RFC 9110, 9.2.1), or its file
-    /// says that another one does no harm.
+    /// True where the request may be repeated whatever its outcome: it is a `GET` (RFC 9110,
+    /// section 9.2.1), or the file says that a repetition does no harm.
     pub repeatable: bool,
 }
 
 impl Operation {
-    /// The remedies that the provider offers against doubt about the operation's calls, for a command that has come so
-    /// far.
+    /// The remedies that the provider offers against doubt about the operation's calls, for a
+    /// command with this progress.
     #[must_use]
     pub fn remedies(&self, progress: &Progress) -> Remedies {
         Remedies { idempotency: self.idempotency, lookup: progress.askable(self.lookup) }
     }
 }
 
-/// What a provider offers against doubt about whether it acted.
+/// The provider's remedies against doubt about whether it acted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Remedies {
-    /// To be called again without acting again.
+    /// The idempotency guarantee, by which the call can be repeated without acting twice.
     pub idempotency: Option<Idempotency>,
-    /// To be asked.
+    /// The lookup, by which the provider can be queried.
     pub lookup: Option<LookupPolicy>,
 }
 
 /// A provider's promise to act once under one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Idempotency {
-    /// For how long it remembers a key.
+    /// The time for which the provider remembers a key.
     pub retention: Duration,
     /// The most characters of a key.
     pub max_length: Option<usize>,
 }
 
-/// How a provider is reached over HTTPS.
+/// The settings of a provider's HTTPS connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
-    /// PEM file of the authorities to trust instead of the system's.
+    /// The PEM file of the authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// The most time for DNS, TCP and TLS together.
     pub connect_timeout: Duration,
@@ -311,12 +326,12 @@ pub struct HttpSettings {
     pub response_cap: usize,
 }
 
-/// What the exchange log shows of a provider.
+/// The settings of a provider's call log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
-    /// Whether bodies are logged at all.
+    /// True where bodies are logged.
     pub bodies: bool,
-    /// Names of fields whose values are masked, at any depth of a body and in the query.
+    /// The names of fields whose values are masked, at any depth of a body and in the query.
     pub mask: Vec<String>,
 }
 

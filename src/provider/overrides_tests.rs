@@ -1,4 +1,4 @@
-//! Provider files that change one key of a catalog file, and nothing else.
+//! Tests provider files that change a single key of a catalog file.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,8 +10,8 @@ use super::fixture::{defaults, lines};
 use super::parse::{Secrecy, read};
 use crate::settings::source::Source;
 
-/// The keys of a catalog file that a file of one's own may state alone, each with its value. `auth` and `idempotency` are stated
-/// whole; lists are values; examples are not taken over.
+/// The keys of a catalog file that another file may override alone, each with its value. `auth` and
+/// `idempotency` are overridden as a whole; lists are values; examples are not inherited.
 fn keys_of(table: &Map<String, Value>, path: &[&str], keys: &mut Vec<(Vec<String>, Value)>) {
     for (key, value) in table {
         let path: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
@@ -23,7 +23,7 @@ fn keys_of(table: &Map<String, Value>, path: &[&str], keys: &mut Vec<(Vec<String
     }
 }
 
-/// A file over the catalog's that states one key.
+/// A file that overrides one key of a catalog file.
 fn overriding(name: &str, path: &[String], value: Value) -> String {
     let nested = path.iter().rev().fold(value, |inner, key| json!({ key: inner }));
     let secrets = [
@@ -43,7 +43,7 @@ fn overriding(name: &str, path: &[String], value: Value) -> String {
 #[test]
 fn every_key_of_the_catalog_can_be_stated_alone() {
     let mut faults = String::new();
-    // Tables of one kind are read alike: one of each is enough.
+    // Tables of one kind are read alike: one of each suffices.
     let mut seen = BTreeSet::new();
     for name in catalog::names() {
         let source = Source::parse(name, catalog::source(name).unwrap()).unwrap();

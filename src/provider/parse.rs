@@ -1,4 +1,4 @@
-//! From the text of a provider file to a provider, with every fault of the file.
+//! Parses the text of a provider file into a provider, and reports every fault of the file.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -19,14 +19,15 @@ use crate::settings::{shape, suggest};
 
 static SCHEMA: LazyLock<Json> = LazyLock::new(|| file::schema().to_value());
 
-/// The JSON Schema of provider files, with which editors complete and check them.
+/// The JSON Schema of provider files, with which editors complete and validate provider files.
 #[must_use]
 pub fn file_schema() -> &'static Json {
     &SCHEMA
 }
 
 impl Provider {
-    /// Reads a provider file. `file` is its path: errors show it, and relative paths begin in its folder.
+    /// Reads a provider file. `file` is the path of the file: errors show the path, and relative
+    /// paths are resolved against its folder.
     ///
     /// # Errors
     /// Every fault found, each with file, line where known, key and what to write instead.
@@ -35,17 +36,17 @@ impl Provider {
     }
 }
 
-/// What the secrets of a file are.
+/// The values of a file's secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Secrecy {
-    /// Those that the file names.
+    /// The values that the file names.
     Real,
-    /// Each its own name, so that neither a secret nor another file is needed. A name is no key, so webhook calls are read, and not
-    /// verified.
+    /// Placeholders: the value of each secret is its own name, so that neither a secret nor another
+    /// file is needed. A name is no key, so webhook calls are read but not verified.
     Placeholders,
 }
 
-/// Reads a provider file, and makes a provider of it.
+/// Reads a provider file, and compiles it.
 pub(super) fn read(
     text: &str,
     file: &str,
@@ -59,7 +60,8 @@ pub(super) fn read(
         shape::prune(&SCHEMA, &mut value, &faults.place());
         return Err(faults.located(&[&own]));
     };
-    // A file over the catalog's may state one key of a table: what a table must have is looked for when both are one.
+    // A file that overrides a built-in one may state a single key of a table: required keys are
+    // checked after the merge.
     if let Some(below) = &below {
         value = merge(inherited(below, &value), &value);
     }
@@ -81,7 +83,7 @@ pub(super) fn read(
     let provider = compile(&file, &accounts, around, &faults.place());
     let mut errors = faults.located(&sources);
     for error in accounts.into_iter().flat_map(|account| account.faults(&sources)) {
-        // What is wrong with the provider file is wrong for every account.
+        // A fault of the provider file is reported once, though it affects every account.
         if !errors.contains(&error) {
             errors.push(error);
         }
@@ -92,8 +94,8 @@ pub(super) fn read(
     }
 }
 
-/// What a file takes over from the catalog: everything but an endpoint that it does not ask for by a table `webhook`, and
-/// examples, which may not be true of it any more.
+/// The values that a file inherits from the catalog: all but an endpoint that the file does not
+/// request by a table `webhook`, and the examples, which may not be true of the file any more.
 fn inherited(below: &Source, value: &Json) -> Json {
     let mut inherited = below.value().clone();
     let Json::Object(entries) = &mut inherited else { return inherited };
@@ -116,7 +118,8 @@ fn inherited(below: &Source, value: &Json) -> Json {
     inherited
 }
 
-/// Makes every secret its own name, verifies no webhook calls by them, and needs no authority to trust.
+/// Replaces the value of every secret by its name, turns the verification of webhook calls off, and
+/// removes the CA file.
 fn without_surroundings(value: &mut Json) {
     if let Json::Object(entries) = value {
         entries.shift_remove("ca_file");
@@ -129,7 +132,7 @@ fn without_surroundings(value: &mut Json) {
     }
 }
 
-/// The file of the catalog that `use` names; an error where there is none of that name.
+/// The built-in file that `use` names; an error if no built-in file has that name.
 fn catalog_source(value: &Json, file: &str, root: &Place<'_>) -> Result<Option<Source>, ()> {
     let Some(name) = value.get("use").and_then(Json::as_str) else { return Ok(None) };
     let Some(text) = catalog::source(name) else {

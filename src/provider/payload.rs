@@ -1,4 +1,4 @@
-//! The JSON Schema of an operation's payload: what has to be in it, and what in it is nobody's business.
+//! The JSON Schema of an operation's payload: validates payloads, and marks their sensitive values.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::domain::name::excerpt;
 /// The keyword for fields whose values are masked.
 const SENSITIVE: &str = "x-sensitive";
 
-/// The most faults of a payload that are told.
+/// The most faults of a payload that are reported.
 const MOST_FAULTS: usize = 20;
 
-/// How deep a schema is followed; deeper ones go in circles.
+/// The deepest level to which a schema is followed; deeper schemas are recursive.
 const DEEPEST: usize = 64;
 
 /// The JSON Schema of an operation's payload.
@@ -25,11 +25,11 @@ pub struct PayloadSchema(Option<Compiled>);
 struct Compiled {
     validator: Validator,
     schema: Value,
-    /// True where anything is marked as sensitive.
+    /// True where any value is marked as sensitive.
     has_sensitive: bool,
 }
 
-/// Why a schema cannot be used.
+/// The reason why a schema cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// The file cannot be read.
@@ -37,38 +37,39 @@ pub enum SchemaError {
     File {
         /// The file.
         path: String,
-        /// Why.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// The file is no JSON.
+    /// The file is not valid JSON.
     #[error("the file {path} is not JSON ({error}); write a JSON Schema")]
     Json {
         /// The file.
         path: String,
-        /// Why.
+        /// The parser's error.
         error: serde_json::Error,
     },
-    /// It is no JSON Schema.
+    /// The value is not a valid JSON Schema.
     #[error("is not a JSON Schema: {place}{problem}; see https://json-schema.org/draft/2020-12")]
     Schema {
-        /// Where in the schema, with a colon behind it.
+        /// The place in the schema, followed by a colon.
         place: String,
-        /// What is wrong.
+        /// The problem, from the validator.
         problem: String,
     },
 }
 
 impl PayloadSchema {
-    /// A schema that takes every payload.
+    /// A schema that accepts every payload.
     #[must_use]
     pub fn any() -> Self {
         Self(None)
     }
 
-    /// Compiles a JSON Schema (draft 2020-12 unless its `$schema` says otherwise). References to other documents are refused.
+    /// Compiles a JSON Schema (draft 2020-12 unless its `$schema` says otherwise). References to
+    /// other documents are refused.
     ///
     /// # Errors
-    /// Where it is no JSON Schema.
+    /// The value is not a valid JSON Schema.
     pub fn compile(schema: Value) -> Result<Self, SchemaError> {
         let validator = jsonschema::options().offline().build(&schema).map_err(|error| {
             let place = error.instance_path().to_string();
@@ -82,7 +83,7 @@ impl PayloadSchema {
     /// Reads a JSON Schema from a file.
     ///
     /// # Errors
-    /// Where the file cannot be read or is no JSON Schema.
+    /// The file cannot be read, or is not a valid JSON Schema.
     pub fn read(path: &Path) -> Result<Self, SchemaError> {
         let shown = || path.display().to_string();
         let text = fs::read_to_string(path).map_err(|error| SchemaError::File { path: shown(), error })?;
@@ -90,7 +91,8 @@ impl PayloadSchema {
         Self::compile(schema)
     }
 
-    /// What is wrong with a payload, one line for each fault, the first twenty. Empty: nothing is. No line quotes a value.
+    /// The first twenty faults of a payload, one line each; empty for a valid payload. No line
+    /// quotes a value.
     #[must_use]
     pub fn check(&self, payload: &Map<String, Value>) -> Vec<String> {
         let Some(compiled) = &self.0 else { return Vec::new() };
@@ -103,8 +105,8 @@ impl PayloadSchema {
         faults.map(line).collect()
     }
 
-    /// What is wrong with a payload, as [`check`](Self::check) says it, for whoever wrote it: with the values that are wrong, unless
-    /// the schema marks any as sensitive.
+    /// The faults of a payload as [`check`](Self::check) reports them, for the payload's author:
+    /// with the wrong values, unless the schema marks any value as sensitive.
     #[must_use]
     pub fn explain(&self, payload: &Map<String, Value>) -> Vec<String> {
         match &self.0 {
@@ -135,7 +137,7 @@ impl PayloadSchema {
     }
 }
 
-/// Tells whether a schema marks any of its values as sensitive.
+/// Returns true if a schema marks any of its values as sensitive.
 fn marks_sensitive(schema: &Value) -> bool {
     match schema {
         Value::Object(entries) => {
@@ -146,7 +148,7 @@ fn marks_sensitive(schema: &Value) -> bool {
     }
 }
 
-/// A walk through a payload along its schema.
+/// A traversal of a payload along its schema.
 struct Walk<'s> {
     root: &'s Value,
 }
@@ -182,7 +184,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Other schemas of the same value.
+    /// The subschemas that apply to the same value.
     fn alternatives<'a>(&'a self, schema: &'a Value) -> impl Iterator<Item = &'a Value> {
         let list = |key: &str| schema.get(key).and_then(Value::as_array).into_iter().flatten();
         let single = ["if", "then", "else"].into_iter().filter_map(|key| schema.get(key));

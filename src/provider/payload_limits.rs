@@ -1,8 +1,9 @@
-//! The limits that a payload's JSON Schema puts on one field, and how they are held against those of a specification.
+//! The limits that a payload's JSON Schema puts on one field, and their comparison with those of a
+//! specification.
 
 use serde_json::{Map, Value};
 
-/// A length that stands for all texts of a provider, and is repeated at no field of the catalog.
+/// A length that stands for all texts of a provider; the catalog's fields do not repeat it.
 const GENERAL_LENGTH: u64 = 5_000;
 
 /// The mark of a branch whose values are converted before they are sent.
@@ -19,17 +20,17 @@ impl Limits {
         Self(branches.into_iter().map(branch).map(with_types).collect())
     }
 
-    /// The limits of one value that is always the same.
+    /// The limits of a constant value.
     pub(super) fn of_value(value: &Value) -> Self {
         Self::of_schema(&serde_json::json!({"const": value}))
     }
 
-    /// The limits of a text that is there, of at most so many characters.
+    /// The limits of a required text of at most so many characters.
     pub(super) fn of_text(longest: usize) -> Self {
         Self::of_schema(&serde_json::json!({"type": "string", "minLength": 1, "maxLength": longest}))
     }
 
-    /// The same limits of a value that is written as another type.
+    /// The same limits for a value that is written as another type.
     pub(super) fn of_any_type(mut self) -> Self {
         for branch in &mut self.0 {
             branch.insert(CONVERTED.to_owned(), true.into());
@@ -79,7 +80,7 @@ fn pattern_lengths(pattern: &str) -> Option<(u64, u64)> {
     if class.contains(']') { None } else { Some((least.parse().ok()?, most.parse().ok()?)) }
 }
 
-/// Holds the limits of a field against the official ones, and adds what goes beyond them.
+/// Compares the limits of a field with the official ones, and adds every value that exceeds them.
 pub(super) fn hold(limits: &Limits, official: &Value, place: &str, faults: &mut Vec<String>) {
     for branch in &limits.0 {
         hold_types(branch, official, place, faults);
@@ -111,7 +112,7 @@ pub(super) fn hold(limits: &Limits, official: &Value, place: &str, faults: &mut 
     }
 }
 
-/// Holds the items of a list, and the names and values of a map.
+/// Compares the items of a list, and the names and values of a map.
 fn hold_inner(branch: &Map<String, Value>, official: &Value, place: &str, faults: &mut Vec<String>) {
     for (ours, theirs, kind) in
         [("items", "items", "array"), ("additionalProperties", "values", "object"), ("propertyNames", "keys", "object")]

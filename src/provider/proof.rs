@@ -1,4 +1,5 @@
-//! Proofs of webhook calls that nobody signs: tokens of ferryd's own, in its URL or beside the ids of commands.
+//! Proofs of unsigned webhook calls: tokens made by ferryd, in the URL of a call or beside the ids
+//! of commands.
 
 use jiff::Timestamp;
 
@@ -8,14 +9,15 @@ use crate::domain::callback_token::Named;
 use crate::domain::name::Name;
 
 impl Provider {
-    /// The command that the URL of a call names by a good token.
+    /// The command that the URL of a call names by a valid token.
     #[must_use]
     pub fn named_by_url(&self, account: &Name, call: &RawCallback, now: Timestamp) -> Option<Named> {
         self.links.as_ref()?.named_by(account, call, now)?.ok()
     }
 
-    /// Tells whether every notice of a call is about a command that a token proves: that of the URL, or one beside its id. Whoever
-    /// made the call had the token from ferryd, or from the provider.
+    /// Returns true if every notice of a call is about a command that a token proves: the token in
+    /// the URL, or the one beside the command's id. The caller then had the token from ferryd, or
+    /// from the provider.
     #[must_use]
     pub fn is_proven(&self, account: &Name, notices: &[Notice], named: Option<&Named>, now: Timestamp) -> bool {
         let is_by_url = |notice: &Notice| {

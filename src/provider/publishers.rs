@@ -13,21 +13,21 @@ use crate::domain::command_id::PublishedCommandId;
 use crate::domain::publisher::{AllowedPublisher, PublisherList};
 use crate::settings::faults::Place;
 
-/// The most bytes of a user's name: the AMQP property `user_id` takes no more.
+/// The most bytes of a user's name: the limit of the AMQP property `user_id`.
 const LONGEST_USER: usize = 255;
 
 /// One entry of `publishers`: the name of a user, or a table that binds the user to ids.
 #[derive(Debug, Clone)]
 pub(super) struct PublisherFile(PublisherTable);
 
-/// An AMQP user that may publish commands for the account, under ids with certain beginnings.
+/// An AMQP user that may publish commands for the account, under ids with certain prefixes.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PublisherTable {
     /// The user's name at the broker.
     user: String,
-    /// The beginnings of the ids that the user may use here; nobody else may use ids that begin so, at any account.
-    /// Absent: any id that is not bound to others.
+    /// The prefixes of the ids that the user may use here; no other user may use such ids, at any
+    /// account. Absent: any id that is not bound to other users.
     #[schemars(with = "Vec<String>")]
     #[serde(default)]
     ids: Option<Vec<String>>,
@@ -73,7 +73,7 @@ impl JsonSchema for PublisherFile {
     }
 }
 
-/// Makes the list of an account's publishers. What is wrong is said at `place`.
+/// Makes the list of an account's publishers. Faults are reported at `place`.
 pub(super) fn compile_publishers(files: &[PublisherFile], place: &Place<'_>) -> PublisherList {
     if files.is_empty() {
         place.refuse("is empty, so nobody could publish; name a user, or leave it out to let every user publish");
@@ -96,7 +96,7 @@ fn check_prefixes(prefixes: Option<&[String]>, place: &Place<'_>) {
         place.refuse("is empty, so the user could use no id; write how its ids begin, or leave `ids` out");
     }
     for (index, prefix) in prefixes.into_iter().flatten().enumerate() {
-        // Whatever an id may begin with is an id.
+        // Every prefix of an id is itself a valid id.
         if prefix.parse::<PublishedCommandId>().is_err() {
             place.item(index).refuse("no id begins so; write 1 to 128 of A-Z, a-z, 0-9, `.`, `_`, `:` or `-`");
         }

@@ -12,16 +12,16 @@ use crate::domain::name::Name;
 use crate::domain::retry::RetryPolicy;
 use crate::settings::diagnostic::Diagnostic;
 
-/// What a provider file may leave out, from the daemon's configuration.
+/// The settings that a provider file may leave out, from the daemon's configuration.
 #[derive(Debug, Clone)]
 pub struct Defaults {
-    /// How often and how long commands are tried.
+    /// The retry policy of commands.
     pub retry: RetryPolicy,
     /// The most calls at the same time at one provider.
     pub max_in_flight: u16,
-    /// The most bytes of commands being worked on at the same time at one provider.
+    /// The most bytes of commands that are processed at the same time at one provider.
     pub max_bytes_in_flight: usize,
-    /// What callback URLs are made with; `None` where there are none.
+    /// The settings of callback URLs; `None` where there are none.
     pub links: Option<Arc<LinkSettings>>,
 }
 
@@ -59,14 +59,14 @@ impl Registry {
         if errors.is_empty() { Ok(registry) } else { Err(errors) }
     }
 
-    /// A registry of these providers.
+    /// Makes a registry of these providers.
     #[must_use]
     pub fn new(providers: impl IntoIterator<Item = Provider>, routes: BTreeMap<Name, Name>) -> Self {
         let providers = providers.into_iter().map(|provider| (provider.name.clone(), Arc::new(provider)));
         Self { providers: providers.collect(), routes }
     }
 
-    /// Routes that lead to no provider, or to one of another type.
+    /// Finds routes that name an unknown provider, or a provider of another type.
     fn wrong_routes(&self, dir: &Path) -> Vec<Diagnostic> {
         let (folder, misnamed) = (dir.display().to_string(), misnamed_files(dir));
         let problem = |(kind, name): (&Name, &Name)| match self.get(name) {
@@ -85,13 +85,13 @@ impl Registry {
         self.routes().filter_map(problem).map(|message| Diagnostic::of_file(&folder, None, message)).collect()
     }
 
-    /// A provider by name.
+    /// Finds a provider by name.
     #[must_use]
     pub fn get(&self, name: &Name) -> Option<&Arc<Provider>> {
         self.providers.get(name)
     }
 
-    /// The provider that takes commands of a type which name none.
+    /// The provider for commands of a type that name no provider.
     #[must_use]
     pub fn route(&self, kind: &Name) -> Option<&Arc<Provider>> {
         self.routes.get(kind).and_then(|name| self.get(name))
@@ -129,7 +129,7 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
     Ok(files)
 }
 
-/// Providers that two files describe under one name.
+/// Finds providers that two files describe under one name.
 fn twins(providers: &[(String, Provider)]) -> Vec<Diagnostic> {
     let mut seen: BTreeMap<&Name, &str> = BTreeMap::new();
     let mut errors = Vec::new();

@@ -1,4 +1,4 @@
-//! Examples of webhook calls, held against what is read in them.
+//! Compares the examples of webhook calls with the notices that are read in them.
 
 use serde_json::{Value as Json, json};
 use url::Url;
@@ -12,10 +12,10 @@ use crate::domain::outcome::Success;
 use crate::provider::Webhook;
 use crate::redact::Mask;
 
-/// What providers call in examples.
+/// The URL that the calls of examples are made to.
 const ADDRESS: &str = "https://hooks.example.com/";
 
-/// Where an example and what is read in its call differ.
+/// The differences between an example and the notices that are read in its call.
 pub(super) fn differences(webhook: &dyn Webhook, mask: &Mask, example: &CallbackExampleFile) -> Vec<Difference> {
     let mut found = Vec::new();
     let notices = match call(example) {

@@ -70,7 +70,7 @@ fn tests(text: &str) -> Vec<Test> {
     test_file(text, "shop.toml").unwrap_or_else(|errors| panic!("{text}\n{}", lines(&errors))).tests
 }
 
-/// Where the examples of the file differ from it, with one text in it replaced.
+/// The differences of the examples of the file, with one text in it replaced.
 fn places(from: &str, to: &str) -> String {
     assert!(FILE.contains(from), "{from}");
     let differences = tests(&FILE.replacen(from, to, 1)).into_iter().flat_map(|test| test.differences);

@@ -1,16 +1,16 @@
-//! Where two values differ, leaf by leaf.
+//! Compares two values leaf by leaf.
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-/// One place at which an example and what came of it differ.
+/// One place at which an example and the actual value differ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Difference {
     /// The place, such as `request.body.amount`.
     pub at: String,
-    /// What the example says; null where it says that there is nothing.
+    /// The expected value; null where the example expects none.
     pub expected: Json,
-    /// What it is; null where there is nothing.
+    /// The actual value; null where there is none.
     pub got: Json,
 }
 
@@ -43,7 +43,8 @@ pub(super) fn compare(at: &str, expected: &Json, got: &Json, found: &mut Vec<Dif
     }
 }
 
-/// Pairs of a query or form as a value: texts by name, a list where a name is there several times.
+/// Converts the pairs of a query or form to a value: texts by name, and a list for a name that
+/// occurs several times.
 pub(super) fn of_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Json {
     let mut map = json!({});
     for (name, value) in pairs {

@@ -58,7 +58,7 @@ reply = { status = 202, body = { id = "p1", name = "x" } }
 outcome = { as = "waiting", waiting_for = "provider", reference = "p1" }
 "#;
 
-/// Where the examples of the file differ from it, with one text in it replaced.
+/// The differences of the examples of the file, with one text in it replaced.
 fn places(from: &str, to: &str) -> Vec<String> {
     assert!(FILE.contains(from), "{from}");
     let tests = test_file(&FILE.replacen(from, to, 1), "shop.toml").unwrap_or_else(|faults| panic!("{}", faults[0]));

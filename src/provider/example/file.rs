@@ -1,4 +1,4 @@
-//! What may stand in `[[operations.X.examples]]` and `[[webhook.examples]]`.
+//! The structure of `[[operations.X.examples]]` and `[[webhook.examples]]`.
 
 use std::collections::BTreeMap;
 
@@ -10,54 +10,56 @@ use crate::domain::exchange::Method;
 use crate::provider::rest::meaning::Meaning;
 use crate::provider::webhook::sense::Sense;
 
-/// An example of an operation: what is sent for a payload, and what an answer means. `ferryd provider test` holds the file
-/// against it. Every secret has its own name as its value there.
+/// An example of an operation: the request for a payload, and the meaning of an answer.
+/// `ferryd provider test` checks the file against the example. In examples the value of every
+/// secret is the secret's own name.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::provider) struct ExampleFile {
-    /// What it shows, in a few words. Default: its number.
+    /// A short description of the example. Default: its number.
     pub(super) name: Option<String>,
     /// The payload of the command. It has to match the operation's schema.
     #[serde(default)]
     pub(super) payload: Map<String, Json>,
-    /// What else the command says.
+    /// The command's other properties.
     #[serde(default)]
     pub(super) command: ExampleCommandFile,
-    /// What is sent.
+    /// The expected request.
     pub(super) request: Option<ExpectedRequestFile>,
-    /// An answer.
+    /// An answer of the provider.
     pub(super) reply: Option<ReplyFile>,
-    /// What that answer means.
+    /// The expected meaning of that answer.
     pub(super) outcome: Option<ExpectedOutcomeFile>,
 }
 
-/// What an example's command says beside its payload.
+/// The properties of an example's command beside its payload.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::provider) struct ExampleCommandFile {
-    /// Its id, of which the idempotency key is made. Default: `example-1`.
+    /// The command's id, from which the idempotency key is made. Default: `example-1`.
     pub(super) id: Option<String>,
-    /// Its reference. Default: none.
+    /// The command's reference. Default: none.
     pub(super) reference: Option<String>,
-    /// Its metadata.
+    /// The command's metadata.
     #[serde(default)]
     pub(super) metadata: BTreeMap<String, String>,
 }
 
-/// The request that is expected. What is left out is not compared.
+/// The request that is expected. Keys that are left out are not compared.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::provider) struct ExpectedRequestFile {
     /// The method.
     pub(super) method: Option<Method>,
-    /// The path, with that of `base_url`.
+    /// The path, including that of `base_url`.
     pub(super) path: Option<String>,
     /// The whole query, decoded.
     pub(super) query: Option<BTreeMap<String, String>>,
-    /// Some of the headers; that of an access token is put in later.
+    /// Some of the headers. The header of an access token is not among them.
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
-    /// The whole body: a map or list, a form too; or a text, compared as JSON where the body is JSON.
+    /// The whole body: a map or list, for a form as well; or a text, compared as JSON where the
+    /// body is JSON.
     pub(super) body: Option<Json>,
 }
 
@@ -67,18 +69,18 @@ pub(in crate::provider) struct ExpectedRequestFile {
 pub(in crate::provider) struct ReplyFile {
     /// The HTTP status.
     pub(super) status: u16,
-    /// Its headers.
+    /// The answer's headers.
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
-    /// Its body: a map or list is sent as JSON, a text as it is. Default: empty.
+    /// The answer's body: a map or list is sent as JSON, a text unchanged. Default: empty.
     pub(super) body: Option<Json>,
 }
 
-/// What an answer is expected to mean. What is left out is not compared.
+/// The expected meaning of an answer. Keys that are left out are not compared.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::provider) struct ExpectedOutcomeFile {
-    /// The outcome, in the words of `classify`.
+    /// The outcome, as `classify` names it.
     pub(super) r#as: Meaning,
     /// The error's code.
     pub(super) code: Option<String>,
@@ -86,52 +88,53 @@ pub(in crate::provider) struct ExpectedOutcomeFile {
     pub(super) message: Option<String>,
     /// The provider's own id.
     pub(super) reference: Option<String>,
-    /// What the event's `result` holds.
+    /// The expected `result` of the event.
     pub(super) result: Option<Json>,
-    /// Who has to act next: `provider` or `customer`.
+    /// The party that has to act next: `provider` or `customer`.
     pub(super) waiting_for: Option<String>,
     /// The warnings, always compared. Default: none.
     #[serde(default)]
     pub(super) warnings: Vec<String>,
 }
 
-/// An example of a webhook call: what is read in it, once it is verified. It carries no signature.
+/// An example of a webhook call: the notices that are read in it, once it is verified. The example
+/// carries no signature.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::provider) struct CallbackExampleFile {
-    /// What it shows, in a few words. Default: its number.
+    /// A short description of the example. Default: its number.
     pub(super) name: Option<String>,
-    /// Its headers.
+    /// The call's headers.
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
-    /// Its query, decoded.
+    /// The call's query, decoded.
     #[serde(default)]
     pub(super) query: BTreeMap<String, String>,
-    /// Its body: a map or list is sent as JSON, a text as it is. Default: empty.
+    /// The call's body: a map or list is sent as JSON, a text unchanged. Default: empty.
     pub(super) body: Option<Json>,
-    /// What is read in it: one table for each notice, in their order.
+    /// The expected notices: one table for each, in their order.
     pub(super) expect: Vec<ExpectedNoticeFile>,
 }
 
-/// A notice that is expected. What is left out is not compared.
+/// A notice that is expected. Keys that are left out are not compared.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::provider) struct ExpectedNoticeFile {
-    /// What it means, in the words of `on`.
+    /// The notice's meaning, as `on` names it.
     pub(super) r#as: Sense,
-    /// The provider's name for what happened.
+    /// The provider's name for the event.
     pub(super) event: Option<String>,
-    /// The provider's id for this telling of it.
+    /// The provider's id for this notice.
     pub(super) id: Option<String>,
-    /// The provider's own id for what it is about.
+    /// The provider's own id for the object of the notice.
     pub(super) reference: Option<String>,
-    /// The id of the command that it names.
+    /// The id of the command that the notice names.
     pub(super) command: Option<String>,
-    /// What the event's `result` holds, of `completed` and `progress`.
+    /// The expected `result` of the event, for `completed` and `progress`.
     pub(super) result: Option<Json>,
-    /// The provider's code, of `declined` and `failed`.
+    /// The provider's code, for `declined` and `failed`.
     pub(super) code: Option<String>,
-    /// What a person should read, of `declined` and `failed`.
+    /// The message for people, for `declined` and `failed`.
     pub(super) message: Option<String>,
     /// The warnings, always compared. Default: none.
     #[serde(default)]

@@ -1,7 +1,8 @@
-//! Examples in provider files, and whether the file does what they say.
+//! Examples in provider files, and the check that the file does what they say.
 //!
-//! [`file`] is what may stand in an example, [`test_file`] reads a provider file in a world where every secret has its own
-//! name as its value, so that it needs none, and holds it against each of its examples.
+//! [`file`] is the structure of an example. [`test_file`] reads a provider file without its
+//! secrets: the value of every secret is the secret's own name. Then it checks the file against
+//! each of its examples.
 
 mod callback;
 mod difference;
@@ -32,36 +33,36 @@ use crate::domain::outcome::{Outcome, Verdict};
 use crate::domain::retry::RetryPolicy;
 use crate::settings::diagnostic::Diagnostic;
 
-/// The id of an example's command, where it has none.
+/// The id of an example's command, where the example states none.
 const ID: &str = "example-1";
 
-/// The examples of a provider file, held against it.
+/// The results of a provider file's examples.
 #[derive(Debug)]
 pub struct Tests {
     /// The provider that the file describes.
     pub provider: Name,
-    /// One for each example, in the order of operations; those of webhook calls come last.
+    /// One result for each example, in the order of operations; those of webhook calls come last.
     pub tests: Vec<Test>,
 }
 
-/// An example, held against its file.
+/// The result of an example.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Test {
     /// The operation, or `webhook`.
     pub operation: String,
-    /// What the example shows.
+    /// The example's description.
     pub example: String,
-    /// Where it differs from what the file does; none where the file does what it says.
+    /// The differences between the example and the file's behaviour; empty where they agree.
     pub differences: Vec<Difference>,
 }
 
-/// Reads a provider file, without its secrets, and holds it against its examples. `file` is its path, as for
-/// [`Provider::parse`].
+/// Reads a provider file, without its secrets, and checks it against its examples. `file` is its
+/// path, as for [`Provider::parse`].
 ///
 /// # Errors
 /// Every fault of the file.
 pub fn test_file(text: &str, file: &str) -> Result<Tests, Vec<Diagnostic>> {
-    // No example depends on them.
+    // No example depends on the defaults.
     let defaults =
         Defaults { retry: RetryPolicy::default(), max_in_flight: 1, max_bytes_in_flight: 1, links: Some(links()) };
     let (mut file, provider) = parse::read(text, file, &defaults, Secrecy::Placeholders)?;
@@ -87,13 +88,13 @@ fn title(name: Option<&String>, number: usize) -> String {
     name.cloned().unwrap_or_else(|| format!("example {}", number + 1))
 }
 
-/// Callback URLs without a token.
+/// The settings of callback URLs without a token.
 fn links() -> Arc<LinkSettings> {
     let public_url = "https://hooks.example.com".to_owned();
     Arc::new(LinkSettings { public_url: Some(public_url), keys: Vec::new(), lifetime: Duration::ZERO })
 }
 
-/// Holds a file of the catalog against its examples; `None` where there is no such file.
+/// Checks a built-in file against its examples; `None` if there is no such file.
 ///
 /// # Errors
 /// Every fault of the file, which ferryd's own tests rule out.
@@ -180,7 +181,7 @@ fn compare_request(expected: &ExpectedRequestFile, request: &Request, found: &mu
     }
 }
 
-/// Compares decoded: JSON as JSON, a form as its pairs, anything else as text.
+/// Compares decoded bodies: JSON as JSON, a form as its pairs, any other body as text.
 fn compare_body(expected: &Json, request: &Request, found: &mut Vec<Difference>) {
     let content_type = header_of(&request.headers, "content-type").unwrap_or_default();
     let text = || Json::String(String::from_utf8_lossy(&request.body).into_owned());
@@ -189,7 +190,7 @@ fn compare_body(expected: &Json, request: &Request, found: &mut Vec<Difference>)
         let expected = match expected {
             Json::String(text) => of_pairs(form_urlencoded::parse(text.as_bytes()).into_owned()),
             map => {
-                // Lists are written in either way.
+                // The file may encode lists in either way.
                 let [nested, repeated] = rest::form_pairs(map).map(of_pairs);
                 if repeated == got { repeated } else { nested }
             }
@@ -211,7 +212,7 @@ fn answer(file: &ReplyFile) -> Reply {
     Reply { status: file.status, headers, body }
 }
 
-/// Headers and body as they are sent: a map or list as JSON, a text as it is.
+/// Encodes headers and body: a map or list as JSON, a text unchanged.
 fn message(headers: &BTreeMap<String, String>, body: Option<&Json>) -> (Vec<(String, String)>, Bytes) {
     let mut headers: Vec<_> = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
     let body = match body {

@@ -1,5 +1,5 @@
-//! Examples of webhook calls as templates: what a provider's file, and that of the catalog which it builds on, says that
-//! calls look like.
+//! Examples of webhook calls as templates, from a provider's file and from the built-in file that
+//! it builds on.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,17 +17,17 @@ use crate::provider::registry::files;
 /// A webhook call as an example shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// What it shows.
+    /// The example's description.
     pub name: String,
-    /// Its headers, names in lower case.
+    /// The call's headers, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Its query.
+    /// The call's query, decoded.
     pub query: BTreeMap<String, String>,
-    /// Its body: a map or list stands for JSON, a text for itself.
+    /// The call's body: a map or list stands for JSON, a text for itself.
     pub body: Option<Json>,
 }
 
-/// What of a provider file is looked at here.
+/// The parts of a provider file that are read here.
 #[derive(Deserialize)]
 struct File {
     r#use: Option<String>,
@@ -42,7 +42,8 @@ struct Webhook {
     examples: Vec<CallbackExampleFile>,
 }
 
-/// The samples of a provider, its own first. `dir` is the folder of provider files, which have been read before.
+/// The samples of a provider, those of its own file first. `dir` is the folder of provider files,
+/// which were validated before.
 #[must_use]
 pub fn samples(dir: &Path, provider: &Name) -> Vec<Sample> {
     let texts = files(dir).unwrap_or_default().into_iter().filter_map(|path| fs::read_to_string(path).ok());

@@ -1,11 +1,12 @@
-//! Amounts as a file says where they are: what a command asks for, and what an answer or a webhook call says was done.
+//! Amounts of money in provider files: the amount that a command asks for, and the amount that an
+//! answer or a webhook call reports.
 
 use super::expression::{Condition, Known, Scope};
 use super::text::Text;
 use crate::domain::money::{MoneyAmount, StatedAmount};
 use crate::settings::faults::Place;
 
-/// The place of an amount, as a file states it.
+/// The expressions that yield an amount, compiled.
 #[derive(Debug)]
 pub(in crate::provider) struct AmountTemplate {
     amount: Text,
@@ -18,14 +19,14 @@ pub(in crate::provider) struct AmountTemplate {
 pub(in crate::provider) struct AmountSource<'f> {
     /// The amount.
     pub(in crate::provider) amount: Option<&'f String>,
-    /// Its currency.
+    /// The amount's currency.
     pub(in crate::provider) currency: Option<&'f String>,
-    /// The condition under which another amount than was asked for is meant to be.
+    /// The condition under which an amount other than the requested one is intended.
     pub(in crate::provider) partial: Option<&'f String>,
 }
 
 impl AmountTemplate {
-    /// Compiles what a table says of an amount; what is wrong is said at `place`.
+    /// Compiles the amount of a table; faults are reported at `place`.
     pub(in crate::provider) fn compile(source: AmountSource<'_>, known: &Known<'_>, place: &Place<'_>) -> Option<Self> {
         let AmountSource { amount, currency, partial } = source;
         for (key, _) in [("currency", currency), ("partial", partial)].iter().filter(|(_, text)| text.is_some()) {
@@ -39,13 +40,13 @@ impl AmountTemplate {
         Some(Self { amount: text("amount", amount)?, currency, partial })
     }
 
-    /// The amount, where there is one.
+    /// The amount, if it has a value.
     pub(in crate::provider) fn money(&self, scope: &Scope) -> Option<MoneyAmount> {
         let value = |text: &Text| text.string(scope).ok().flatten().filter(|text| !text.is_empty());
         Some(MoneyAmount { amount: value(&self.amount)?, currency: self.currency.as_ref().and_then(value) })
     }
 
-    /// The same, and whether another one than was asked for is meant to be.
+    /// The amount, and whether an amount other than the requested one is intended.
     pub(in crate::provider) fn stated(&self, scope: &Scope) -> Option<StatedAmount> {
         let partial = self.partial.as_ref().is_some_and(|partial| partial.holds(scope));
         self.money(scope).map(|money| StatedAmount { money, partial })

@@ -1,7 +1,7 @@
-//! From an answer to an outcome.
+//! Reads an answer into an outcome.
 //!
-//! Nothing in an answer makes this fail: what cannot be read is left out, null or a default, and named in the warnings. Texts are
-//! taken whole: they are masked before they are cut.
+//! No answer makes this fail: an unreadable part is left out, null or a default, and a warning
+//! names it. Texts are kept whole, because they are masked before they are cut.
 
 use std::time::SystemTime;
 
@@ -18,48 +18,48 @@ use crate::domain::exchange::Reply;
 use crate::domain::outcome::{Failure, Outcome, Party, RetryAfter, Success, Verdict};
 use crate::settings::key_path::KeyPath;
 
-/// The most bytes of a provider's own id for what it did.
+/// The most bytes of a provider's own id for a transaction.
 const LONGEST_REFERENCE: usize = 512;
 
-/// How the answers of an operation are read.
+/// The compiled rules and expressions by which the answers of an operation are read.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     /// The operation's rules, then the provider's.
     pub(super) rules: Vec<Rule>,
-    /// Whether our own first call is still running.
+    /// The condition that the operation's own first call is still running.
     pub(super) in_progress: Option<Condition>,
-    /// Whether a 2xx was only accepted.
+    /// The condition that a 2xx only means "accepted".
     pub(super) accepted: Option<Condition>,
-    /// Whether a 2xx is a success.
+    /// The condition that a 2xx is a success.
     pub(super) success: Option<Condition>,
-    /// The provider's id for what it did.
+    /// The provider's own id for the transaction.
     pub(super) reference: Option<Text>,
-    /// What the event holds.
+    /// The `result` of the event.
     pub(super) result: Option<Tree>,
     /// The amount that the command asks for.
     pub(super) asked: Option<AmountTemplate>,
-    /// The amount that was done.
+    /// The amount that the answer reports.
     pub(super) stated: Option<AmountTemplate>,
     /// Warnings of the provider.
     pub(super) warnings: Vec<Text>,
-    /// Who has to act next.
+    /// The party that has to act next.
     pub(super) waiting_for: Option<Text>,
-    /// Where errors are: the operation's mapping, then the provider's.
+    /// The places of errors in an answer: the operation's mapping, then the provider's.
     pub(super) errors: Vec<ErrorMapping>,
 }
 
-/// A rule for answers.
+/// A rule that classifies answers.
 #[derive(Debug)]
 pub(super) struct Rule {
-    /// When it matches.
+    /// The condition under which the rule matches.
     pub(super) when: Condition,
-    /// What the answer then means.
+    /// The meaning of an answer that matches.
     pub(super) verdict: Verdict,
     /// The error's code.
     pub(super) code: Option<Text>,
 }
 
-/// Where errors are found in an answer.
+/// The places of errors in an answer.
 #[derive(Debug, Default)]
 pub(super) struct ErrorMapping {
     /// The code.
@@ -70,16 +70,16 @@ pub(super) struct ErrorMapping {
     pub(super) details: Option<Tree>,
 }
 
-/// The body of an answer, as far as it can be read.
+/// The body of an answer, if it can be parsed.
 pub(super) struct Body(Option<Json>);
 
 impl Body {
-    /// A part of another.
+    /// A body that consists of a part of another body.
     pub(super) fn of(part: Json) -> Self {
         Self(Some(part))
     }
 
-    /// Reads JSON, or a form where the answer says that it is one.
+    /// Parses JSON, or a form if the content type says so.
     pub(super) fn read(reply: &Reply) -> Self {
         let media_type = reply.header("content-type").unwrap_or_default().to_ascii_lowercase();
         if media_type.starts_with("application/x-www-form-urlencoded") {
@@ -95,7 +95,7 @@ impl Body {
         self.0.as_ref()?.pointer(pointer)
     }
 
-    /// The text at a JSON pointer, where there is one.
+    /// The text at a JSON pointer, if there is one.
     pub(super) fn text_at(&self, pointer: &str) -> Option<String> {
         self.at(pointer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
     }
@@ -117,7 +117,7 @@ pub(super) fn scope(request: &Scope, reply: &Reply, body: &Body) -> Scope {
 }
 
 impl Reading {
-    /// Reads what an answer means.
+    /// Determines the outcome of an answer.
     pub(super) fn outcome(&self, reply: &Reply, body: &Body, scope: &Scope) -> Outcome {
         let retry_after = reply.header("retry-after").and_then(retry_after);
         let shape = Shape::Answered { status: reply.status, retry_after: retry_after.is_some() };
@@ -132,7 +132,7 @@ impl Reading {
         let failure = || self.failure(rule, reply, body, scope);
         match classify(shape, conditions) {
             Verdict::Completed => match self.mismatch(reply, scope) {
-                // It may have acted, and not as it was asked to.
+                // The provider may have acted, but not as requested.
                 Some(mismatch) => Outcome::Unknown(mismatch),
                 None => Outcome::Completed(self.success(reply, scope)),
             },
@@ -145,7 +145,7 @@ impl Reading {
         }
     }
 
-    /// Finds the failure that lies in the amount that an answer states, if anything is wrong with it.
+    /// Compares the amount in an answer with the requested one; the failure describes a mismatch.
     pub(super) fn mismatch(&self, reply: &Reply, scope: &Scope) -> Option<Failure> {
         let (asked, stated) = (self.asked.as_ref()?.money(scope)?, self.stated.as_ref()?.stated(scope)?);
         let failure = asked.mismatch(&stated)?;
@@ -153,7 +153,7 @@ impl Reading {
         Some(Failure { http_status: Some(reply.status), provider_reference: reference, ..failure })
     }
 
-    /// Reads what was done.
+    /// Reads the result of a successful call.
     pub(super) fn success(&self, reply: &Reply, scope: &Scope) -> Success {
         let mut warnings = Vec::new();
         let result = self.result.as_ref().and_then(|tree| mapped(tree, "result", scope, OnFault::Note(&mut warnings)));
@@ -178,18 +178,18 @@ impl Reading {
         Success { result, provider_reference, warnings, http_status: Some(reply.status) }
     }
 
-    /// The party that has to act next, as an answer tells it.
+    /// Reads the party that has to act next.
     pub(super) fn party(&self, scope: &Scope) -> Party {
         let word = self.waiting_for.as_ref().and_then(|text| text.string(scope).ok()?);
         if word.as_deref() == Some("customer") { Party::Customer } else { Party::Provider }
     }
 
-    /// The rule that speaks of an answer.
+    /// The first rule that matches an answer.
     pub(super) fn rule(&self, scope: &Scope) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.when.holds(scope))
     }
 
-    /// Reads what went wrong.
+    /// Reads the error of a failed call.
     pub(super) fn failure(&self, rule: Option<&Rule>, reply: &Reply, body: &Body, scope: &Scope) -> Failure {
         let of_rule = rule.and_then(|rule| rule.code.as_ref());
         let codes = of_rule.into_iter().chain(self.errors.iter().filter_map(|mapping| mapping.code.as_ref()));
@@ -233,7 +233,8 @@ fn texts(value: Option<Json>) -> Vec<String> {
     }
 }
 
-/// Reads `Retry-After` (RFC 9110, section 10.2.3); what is neither seconds nor a date is as good as absent.
+/// Parses `Retry-After` (RFC 9110, section 10.2.3); a value that is neither seconds nor a date
+/// counts as absent.
 pub(super) fn retry_after(value: &str) -> Option<RetryAfter> {
     let value = value.trim();
     if value.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,22 +1,23 @@
-//! The variable `callback_url`: whether a file may name it, and whether it does.
+//! The variable `callback_url`: whether a file may name the variable, and whether the file does.
 
 use std::cell::Cell;
 
 use super::expression_source::identifier;
 
-/// Its name.
+/// The variable's name in expressions.
 pub(super) const NAME: &str = "callback_url";
 
-/// What a file is told of `callback_url` while it is read.
+/// The availability and the use of `callback_url` while a file is read.
 #[derive(Debug)]
 pub(in crate::provider) struct CallbackUrl {
-    /// Why there is none, if so.
+    /// The reason why the variable is unavailable; `None` where it is available.
     missing: Option<&'static str>,
     named: Cell<bool>,
 }
 
 impl CallbackUrl {
-    /// Of a file that may have an endpoint, under a configuration that may say where it is.
+    /// Makes the state for a file that may have an endpoint, under a configuration that may have a
+    /// public address.
     pub(super) fn new(has_endpoint: bool, configured: bool) -> Self {
         let missing = match (has_endpoint, configured) {
             (false, _) => Some(
@@ -32,15 +33,16 @@ impl CallbackUrl {
         Self { missing, named: Cell::new(false) }
     }
 
-    /// Whether anything names it, and finds it.
+    /// Returns true if an expression names the variable, and the variable is available.
     pub(super) fn is_named(&self) -> bool {
         self.named.get()
     }
 
-    /// Notes that an expression names it; given without its texts.
+    /// Notes that an expression names the variable; `bare` is the expression without its string
+    /// literals.
     ///
     /// # Errors
-    /// Why there is none, where the expression does not say what stands in its place.
+    /// The reason why the variable is unavailable, if the expression has no default for it.
     pub(super) fn name_in(&self, bare: &str) -> Result<(), &'static str> {
         let Some(missing) = self.missing else {
             self.named.set(true);
@@ -50,7 +52,7 @@ impl CallbackUrl {
     }
 }
 
-/// Whether an expression says what stands in its place: `callback_url | default(…)`.
+/// Returns true if an expression has a default for the variable: `callback_url | default(…)`.
 fn has_default(bare: &str) -> bool {
     bare.match_indices(NAME).any(|(at, name)| {
         let rest = bare[at + name.len()..].trim_start();

@@ -38,21 +38,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(30);
 const RESPONSE_CAP: usize = 1 << 20;
 
-/// Where a file stands and what it may leave out.
+/// The context of a provider file: its folder, and the settings that the file may leave out.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::provider) struct Surroundings<'a> {
-    /// Where relative paths begin.
+    /// The folder against which relative paths are resolved.
     pub(in crate::provider) folder: &'a Path,
     /// The daemon's settings.
     pub(in crate::provider) defaults: &'a Defaults,
-    /// Whether the file has an endpoint for webhook calls, also where it is not looked at.
+    /// True where the file has an endpoint for webhook calls, even if the endpoint is not compiled.
     pub(in crate::provider) has_endpoint: bool,
     /// True where the file names `command_token` anywhere.
     pub(in crate::provider) names_command_token: bool,
 }
 
-/// Makes a provider of a file and its accounts. What is wrong is said at `root` or in the accounts, and then the result may
-/// be `None` or half of it.
+/// Compiles a file and its accounts into a provider. Faults are reported at `root` or at the
+/// accounts; then the result may be `None` or incomplete.
 pub(in crate::provider) fn compile(
     file: &ProviderFile,
     accounts: &[Stated],
@@ -86,7 +86,7 @@ pub(in crate::provider) fn compile(
         error: file.response.as_ref().and_then(|response| response.error.as_ref()),
         root: root.clone(),
     };
-    // Which headers are taken is the same for all accounts.
+    // The accepted headers are the same for all accounts.
     let shared = opened.first().and_then(|opened| opened.shared.as_ref());
     let (operations, rest) = operations(file, shared, &inherited, &root.key("operations"));
     let without_command = (
@@ -129,7 +129,7 @@ pub(in crate::provider) fn compile(
     })
 }
 
-/// What a provider file is for one account.
+/// The parts of a provider that depend on the account.
 struct Opened {
     name: Name,
     secrets: Secrets,
@@ -164,7 +164,8 @@ impl Opened {
         }
     }
 
-    /// Adds the endpoint for webhook calls, once it is known what the operations ask the provider to call.
+    /// Adds the endpoint for webhook calls, after it is known whether a request contains a callback
+    /// URL.
     fn listen(
         &mut self,
         file: &ProviderFile,
@@ -197,7 +198,8 @@ impl Opened {
     }
 }
 
-/// Words that stand in routing keys and queue names for something else than a provider.
+/// Words of routing keys and queue names that no provider may have as its name, because they mean
+/// something else.
 const TAKEN: [&str; 4] = [ANY, "dead", "other", "unknown"];
 
 fn stated_name(text: Option<&str>, key: &str, example: &str, root: &Place<'_>) -> Option<Name> {
@@ -209,7 +211,8 @@ fn stated_name(text: Option<&str>, key: &str, example: &str, root: &Place<'_>) -
     place.check(text.parse())
 }
 
-/// The secrets of an account: its own, and those of the provider file that it does not state itself.
+/// The secrets of an account: its own, and those of the provider file that the account does not
+/// override.
 fn secrets(file: &ProviderFile, account: &Stated, folder: &Path, place: &Place<'_>) -> Secrets {
     let mut secrets: BTreeMap<String, SecretString> = BTreeMap::new();
     let shared = file.secrets.iter().filter(|(name, _)| !account.secrets.contains_key(*name));

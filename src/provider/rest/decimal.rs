@@ -4,10 +4,12 @@ use iso_currency::Currency;
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 
-/// The Netherlands Antillean guilder, which ISO 4217 withdrew in 2025 and providers still take, and its digits after the point.
+/// The Netherlands Antillean guilder, which ISO 4217 withdrew in 2025 and providers still accept,
+/// with its digits after the decimal point.
 const WITHDRAWN: (&str, usize) = ("ANG", 2);
 
-/// How many digits a currency has after the point; `None` for a code that ISO 4217 does not have, or has without minor units.
+/// The number of a currency's digits after the decimal point; `None` for a code that ISO 4217 does
+/// not have, or lists without minor units.
 fn exponent(currency: &str) -> Option<usize> {
     let code = currency.to_ascii_uppercase();
     if code == WITHDRAWN.0 {
@@ -16,10 +18,11 @@ fn exponent(currency: &str) -> Option<usize> {
     Currency::from_code(&code)?.exponent().map(usize::from)
 }
 
-/// `1099 | decimal('EUR')` is `10.99`.
+/// Converts minor units to decimal text: `1099 | decimal('EUR')` is `10.99`.
 ///
 /// # Errors
-/// Where the amount is no integer or the currency is not in ISO 4217. The amount is not quoted: it may be confidential.
+/// The amount is no integer, or the currency is not in ISO 4217. The error does not quote the
+/// amount, which may be confidential.
 #[expect(clippy::needless_pass_by_value, reason = "the engine hands arguments over by value")]
 pub(super) fn decimal(amount: Value, currency: Value) -> Result<String, Error> {
     let refuse = |text: String| Error::new(ErrorKind::InvalidOperation, text);

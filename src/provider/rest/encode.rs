@@ -1,4 +1,4 @@
-//! How values are written: pairs of a query or form, JSON.
+//! Encodes values as JSON, or as the pairs of a query or form.
 
 use bytes::Bytes;
 use serde_json::Value as Json;
@@ -7,10 +7,10 @@ use url::form_urlencoded::Serializer;
 use super::file::{Encoding, Lists};
 use super::text::scalar;
 
-/// A body as bytes.
+/// Encodes a body as bytes.
 pub(super) fn body(value: &Json, encoding: Encoding, lists: Lists) -> Bytes {
     match encoding {
-        // A `Value` always has a JSON text: its keys are strings and its numbers finite.
+        // A `Value` can always be serialized: its keys are strings and its numbers finite.
         Encoding::Json => value.to_string().into(),
         Encoding::Form => Serializer::new(String::new()).extend_pairs(pairs(value, lists)).finish().into(),
     }
@@ -24,7 +24,8 @@ pub(super) fn content_type(encoding: Encoding) -> &'static str {
     }
 }
 
-/// A map as pairs: `a[b]=c` for maps in it; null is the empty text; empty maps and lists are no pairs.
+/// Encodes a map as pairs: `a[b]=c` for maps in it; null is the empty text; empty maps and lists
+/// yield no pairs.
 pub(super) fn pairs(value: &Json, lists: Lists) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     for (key, value) in value.as_object().into_iter().flatten() {

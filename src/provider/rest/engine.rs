@@ -1,4 +1,5 @@
-//! What evaluates expressions: minijinja, with a bounded amount of work, and filters that take nothing for an error.
+//! The engine that evaluates expressions: minijinja with a bounded amount of work, whose filters
+//! reject missing values.
 
 use std::sync::{Arc, LazyLock};
 
@@ -7,10 +8,11 @@ use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value, 
 
 use super::decimal::decimal;
 
-/// How much work one expression may do: about a tenth of a second at the worst.
+/// The most work of one expression, in minijinja's fuel units: about a tenth of a second at the
+/// worst.
 const FUEL: u64 = 200_000;
 
-/// Shared by all expressions.
+/// The environment that all expressions share.
 pub(super) static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(engine);
 
 fn engine() -> Environment<'static> {
@@ -35,7 +37,7 @@ fn engine() -> Environment<'static> {
     engine
 }
 
-/// The built-in filters that would read a missing value as an empty text or a zero.
+/// Wraps the built-in filters that would read a missing value as an empty text or a zero.
 fn needing_a_value() -> Vec<(&'static str, Value)> {
     vec![
         ("lower", Value::from_function(filters::lower)),
@@ -57,7 +59,8 @@ fn needing_a_value() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// The filter `merge`: a map with the entries of another over its own; another that is missing changes nothing.
+/// The filter `merge`: merges two maps; entries of the right one override those of the left one. A
+/// missing right map changes nothing.
 fn merge(left: &Value, right: &Value) -> Result<Value, Error> {
     let pairs = |map: &Value| -> Result<Vec<(Value, Value)>, Error> {
         if map.is_undefined() || map.is_none() {
@@ -78,7 +81,7 @@ fn merge(left: &Value, right: &Value) -> Result<Value, Error> {
     Ok(Value::from_pairs(merged))
 }
 
-/// What `null()` yields: a null that is sent, where `none` is left out.
+/// The value of `null()`: a null that is sent, where `none` is left out.
 #[derive(Debug)]
 pub(super) struct Null;
 

@@ -1,7 +1,9 @@
-//! Expressions of provider files: minijinja, compiled when the file is read, evaluated with a bounded amount of work.
+//! Expressions of provider files: minijinja, compiled when the file is read, evaluated with a
+//! bounded amount of work.
 //!
-//! Looking into something that is missing yields nothing, so `payload.a.b | default('x')` works whichever step is missing.
-//! What would turn nothing into text in silence (`payload.missing | lower`) is an error instead.
+//! A path with a missing step is undefined, so `payload.a.b | default('x')` works whichever step is
+//! missing. A filter that would silently turn undefined into text (`payload.missing | lower`) fails
+//! instead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,23 +20,23 @@ use super::expression_source::{check_words, depth, without_strings};
 use crate::domain::name::excerpt;
 use crate::settings::suggest;
 
-/// Variables that every expression may use.
+/// The variables that every expression may use.
 const IN_REQUESTS: [&str; 8] =
     ["payload", "command", "metadata", "account", "secrets", "key", callback_url::NAME, COMMAND_TOKEN];
 
-/// Variables of expressions that look at an answer, besides those of requests.
+/// The variables of expressions that read an answer, besides those of requests.
 const IN_ANSWERS: [&str; 5] = ["status", "headers", "body", "text", "in_doubt"];
 
-/// Variables of expressions that look at the answer to a request which no command asks for.
+/// The variables of expressions that read the answer to a request without a command.
 const IN_VERIFICATION_ANSWERS: [&str; 6] = ["account", "secrets", "status", "headers", "body", "text"];
 
-/// Variables of expressions that look at a provider's webhook call.
+/// The variables of expressions that read a provider's webhook call.
 const IN_WEBHOOKS: [&str; 7] = ["method", "url", "headers", "query", "body", "text", "secrets"];
 
-/// Words by which an expression says what it comes to where a variable is missing.
+/// The words by which an expression provides an alternative for a missing variable.
 const ALTERNATIVES: [&str; 4] = ["default", "d", "if", "or"];
 
-/// What `account` has in every file: the account's name.
+/// The key of `account` that every account has: the account's name.
 pub(in crate::provider) const NAME: &str = "name";
 
 /// The variables that an expression may name.
@@ -47,7 +49,7 @@ pub(in crate::provider) struct Known<'f> {
     callback_url: Option<&'f CallbackUrl>,
 }
 
-/// What accounts without values of their own have.
+/// The values of accounts that state none.
 static NOTHING: BTreeSet<String> = BTreeSet::new();
 
 impl<'f> Known<'f> {
@@ -56,7 +58,7 @@ impl<'f> Known<'f> {
         Self { variables: IN_REQUESTS.to_vec(), secrets, account: &NOTHING, items: Vec::new(), callback_url: None }
     }
 
-    /// The same variables, of which `callback_url` may be there or not.
+    /// Adds the availability of `callback_url` to the variables.
     pub(super) fn with(self, callback_url: &'f CallbackUrl) -> Self {
         Self { callback_url: Some(callback_url), ..self }
     }
@@ -71,39 +73,39 @@ impl<'f> Known<'f> {
         Self { variables: IN_WEBHOOKS.to_vec(), ..Self::in_request(secrets) }
     }
 
-    /// The variables of a request that no command asks for, and the names in `[secrets]`.
+    /// The variables of a request without a command, and the names in `[secrets]`.
     pub(super) fn in_verification(secrets: &'f BTreeSet<String>) -> Self {
         Self { variables: vec!["account", "secrets"], ..Self::in_request(secrets) }
     }
 
-    /// The variables of the answer to such a request.
+    /// The variables of the answer to a request without a command.
     pub(super) fn in_verification_answer(secrets: &'f BTreeSet<String>) -> Self {
         Self { variables: IN_VERIFICATION_ANSWERS.to_vec(), ..Self::in_request(secrets) }
     }
 
-    /// Nothing but the names in `[secrets]`.
+    /// Only the names in `[secrets]`.
     pub(in crate::provider) fn in_secrets(secrets: &'f BTreeSet<String>) -> Self {
         Self { variables: vec!["secrets"], ..Self::in_request(secrets) }
     }
 
-    /// Nothing but the account.
+    /// Only the values of the account.
     pub(super) fn in_base_url(account: &'f BTreeSet<String>) -> Self {
         Self { variables: vec!["account"], ..Self::in_request(&NOTHING) }.with_account(account)
     }
 
-    /// The same variables, with these names in `[account]`.
+    /// Adds the names in `[account]`.
     pub(super) fn with_account(self, account: &'f BTreeSet<String>) -> Self {
         Self { account, ..self }
     }
 
-    /// The same variables and one more: the `$as` of an `$each`.
+    /// Adds one variable: the `$as` of an `$each`.
     pub(super) fn and(&self, item: &str) -> Self {
         let mut known = self.clone();
         known.items.push(item.to_owned());
         known
     }
 
-    /// Every variable.
+    /// The names of all variables.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.iter().copied().chain(self.items.iter().map(String::as_str))
     }
@@ -138,7 +140,7 @@ impl<'f> Known<'f> {
     }
 }
 
-/// Why an expression has no value for one command.
+/// The reason why an expression has no value for a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{expression}` {problem}")]
 pub(in crate::provider) struct EvalError {
@@ -146,7 +148,7 @@ pub(in crate::provider) struct EvalError {
     problem: String,
 }
 
-/// The values of an evaluation.
+/// The variables of an evaluation, with their values.
 #[derive(Debug, Clone)]
 pub(in crate::provider) struct Scope {
     variables: BTreeMap<String, Value>,
@@ -154,13 +156,13 @@ pub(in crate::provider) struct Scope {
 }
 
 impl Scope {
-    /// A scope of these variables.
+    /// Makes a scope of these variables.
     pub(in crate::provider) fn new(variables: BTreeMap<String, Value>) -> Self {
         let root = Value::from_object(variables.clone());
         Self { variables, root }
     }
 
-    /// The same scope and these variables more.
+    /// Makes a scope with further variables.
     pub(in crate::provider) fn with<const N: usize>(&self, more: [(&str, Value); N]) -> Self {
         let mut variables = self.variables.clone();
         variables.extend(more.map(|(name, value)| (name.to_owned(), value)));
@@ -168,17 +170,18 @@ impl Scope {
     }
 }
 
-/// JSON as expressions see it.
+/// Converts JSON to a value of expressions.
 pub(in crate::provider) fn from_json(value: &Json) -> Value {
     Value::from(Serde(value))
 }
 
-/// A value that makes every expression fail which uses it: the `body` of an answer that could not be read.
+/// Makes a value that fails every expression which uses it: the `body` of an answer that could not
+/// be parsed.
 pub(in crate::provider) fn unreadable(reason: &'static str) -> Value {
     Value::from(Error::new(ErrorKind::UndefinedError, reason))
 }
 
-/// An expression, compiled.
+/// A compiled expression.
 pub(in crate::provider) struct Expression {
     source: String,
     code: minijinja::Expression<'static, 'static>,
@@ -219,36 +222,36 @@ impl Expression {
         Ok(Self { source: source.to_owned(), code })
     }
 
-    /// Whether its value may be another at the next attempt though the same is asked: by a credential that rotates, or because
-    /// it tells the attempt.
+    /// Returns true if the value may differ at the next attempt of the same call: the expression
+    /// uses a credential, which may rotate, or the number of the attempt.
     pub(super) fn may_change(&self) -> bool {
         self.code.undeclared_variables(false).contains("secrets")
             || self.code.undeclared_variables(true).contains("command.attempt")
     }
 
-    /// Tells whether the expression names one of these variables.
+    /// Returns true if the expression names one of these variables.
     pub(super) fn names_any(&self, variables: &[&str]) -> bool {
         let named = self.code.undeclared_variables(false);
         variables.iter().any(|variable| named.contains(*variable))
     }
 
-    /// Tells whether the expression names a variable and does not say what stands in its place where that is missing.
+    /// Returns true if the expression names a variable without an alternative for its absence.
     pub(super) fn needs(&self, variable: &str) -> bool {
         let bare = without_strings(&self.source);
         let mut words = bare.split(|c: char| !(c.is_alphanumeric() || c == '_'));
         self.names_any(&[variable]) && !words.any(|word| ALTERNATIVES.contains(&word))
     }
 
-    /// Its value; undefined where it is a path with a missing step.
+    /// Evaluates the expression; a path with a missing step is undefined.
     pub(super) fn eval(&self, scope: &Scope) -> Result<Value, EvalError> {
         self.code.eval(scope.root.clone()).map_err(|error| {
             let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-            // Whole: it may quote a value, and is masked before it is cut.
+            // The text is kept whole: it may quote a value, and is masked before it is cut.
             self.error(format!("cannot be evaluated: {detail}"))
         })
     }
 
-    /// Its value as JSON; `None` where it is to be left out.
+    /// Evaluates the expression to JSON; `None` if the value is to be left out.
     pub(super) fn json(&self, scope: &Scope) -> Result<Option<Json>, EvalError> {
         let value = self.eval(scope)?;
         if value.is_undefined() || value.is_none() {
@@ -260,13 +263,13 @@ impl Expression {
         serde_json::to_value(&value).map(Some).map_err(|_| self.error("yields what JSON does not have"))
     }
 
-    /// An error about this expression.
+    /// Makes an error about this expression.
     pub(super) fn error(&self, problem: impl Into<String>) -> EvalError {
         EvalError { expression: excerpt(&self.source), problem: problem.into() }
     }
 }
 
-/// A condition: true or false, and false where it cannot be evaluated.
+/// A condition, compiled: true or false, and false if it cannot be evaluated.
 #[derive(Debug)]
 pub(in crate::provider) struct Condition(Expression);
 
@@ -280,7 +283,7 @@ impl Condition {
         Expression::compile(source, known).map(Self)
     }
 
-    /// Whether it holds.
+    /// Returns true if the condition holds.
     pub(in crate::provider) fn holds(&self, scope: &Scope) -> bool {
         self.0.eval(scope).is_ok_and(|value| value.is_true())
     }

@@ -1,60 +1,60 @@
-//! What is wrong with an expression.
+//! Errors of expressions in provider files.
 
-/// The longest expression, in bytes, and how many brackets may be open in it at once: a compiler that calls itself for each
-/// step of a longer one would use up the stack.
+/// The longest expression, in bytes, and the most brackets that may be open in it at once. The
+/// compiler is recursive, so a longer one could overflow the stack.
 pub(super) const LONGEST: usize = 2_048;
 pub(super) const DEEPEST: usize = 32;
 
-/// What is wrong with an expression as it stands in a file.
+/// The fault of an expression as the file states it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::provider) enum ExpressionError {
-    /// It cannot be parsed.
+    /// The expression can't be parsed.
     #[error("`{source_text}` is not an expression ({detail}); write one such as `payload.amount`")]
     Syntax {
         /// The expression.
         source_text: String,
-        /// The parser's words.
+        /// The parser's error text.
         detail: String,
     },
-    /// It names something that is not there.
+    /// The expression names an unknown variable.
     #[error("`{name}` is not a variable here; {hint}")]
     Variable {
         /// The name.
         name: String,
-        /// What to write.
+        /// The advice, such as the closest known name.
         hint: String,
     },
-    /// It looks at an answer before there is one.
+    /// The expression uses a variable of answers before there is an answer.
     #[error("`{0}` is known only in answers; use it in `response`, `classify` or `in_progress`")]
     OnlyInAnswers(String),
-    /// It names a secret that the file does not have.
+    /// The expression names a secret that the file does not have.
     #[error("`secrets.{name}` is not there; {hint}")]
     Secret {
         /// The name.
         name: String,
-        /// What to write.
+        /// The advice, such as the closest known name.
         hint: String,
     },
-    /// It names a value that accounts do not have.
+    /// The expression names a value that the accounts do not have.
     #[error("`account.{name}` is not there; {hint}")]
     Account {
         /// The name.
         name: String,
-        /// What to write.
+        /// The advice, such as the closest known name.
         hint: String,
     },
-    /// It needs a callback URL, and there is none.
+    /// The expression needs a callback URL, and none is available.
     #[error("`callback_url` {0}")]
     NoCallbackUrl(&'static str),
-    /// It uses a filter or test that does not exist.
+    /// The expression uses a filter or test that does not exist.
     #[error("`{name}` is not a {what}; see the list of filters in docs/PROVIDERS.md")]
     Word {
         /// `filter` or `test`.
         what: &'static str,
-        /// Its name.
+        /// The name of the filter or test.
         name: String,
     },
-    /// It is longer or deeper than anything a person writes.
+    /// The expression is longer or deeper than the limits allow.
     #[error(
         "`{0}` is too much for one expression: {LONGEST} bytes, and {DEEPEST} brackets in each other, are the most"
     )]

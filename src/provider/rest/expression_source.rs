@@ -1,11 +1,11 @@
-//! Looks at the text of an expression for what its compiler does not tell.
+//! Checks of an expression's source text that its compiler does not make.
 
 use minijinja::Value;
 
 use super::engine::ENGINE;
 use super::expression_error::ExpressionError;
 
-/// Counts the brackets that are open at once, those in texts among them.
+/// Counts the brackets that are open at once, those in string literals included.
 pub(super) fn depth(source: &str) -> usize {
     let (mut open, mut most) = (0_usize, 0);
     for byte in source.bytes() {
@@ -19,7 +19,8 @@ pub(super) fn depth(source: &str) -> usize {
     most
 }
 
-/// Refuses filters and tests that do not exist, which the engine itself finds out only when it meets them.
+/// Refuses filters and tests that do not exist. The engine itself notices them only when it
+/// evaluates them.
 pub(super) fn check_words(source: &str) -> Result<(), ExpressionError> {
     let bare = without_strings(source);
     for (at, _) in bare.match_indices('|') {
@@ -42,7 +43,7 @@ pub(super) fn check_words(source: &str) -> Result<(), ExpressionError> {
     Ok(())
 }
 
-/// Asks the engine whether it has a filter or test, by its own tests `filter` and `test`.
+/// Asks the engine whether a filter or test exists, by its own tests `filter` and `test`.
 pub(super) fn is_known(name: &str, what: &str) -> bool {
     let question = ENGINE.compile_expression_owned(format!("name is {what}"));
     let scope = Value::from_pairs([("name", name)]);

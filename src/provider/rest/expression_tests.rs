@@ -121,7 +121,7 @@ fn a_condition_that_cannot_be_evaluated_is_false() {
         ("payload.missing.deep == 'x'", false),
         ("payload.missing + 1 == 2", false),
         ("payload.missing > 1", false),
-        // Nobody knows what a body says that could not be read.
+        // The content of an unparsable body is unknown.
         ("body.status == 'failed'", false),
         ("body.status != 'failed'", false),
         ("not body.error", false),

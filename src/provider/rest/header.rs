@@ -1,4 +1,4 @@
-//! Headers of requests: names checked when the file is read, values when they are filled in.
+//! Headers of requests: names are checked when the file is read, values when they are rendered.
 
 use std::collections::BTreeMap;
 
@@ -27,18 +27,18 @@ const NOT_YOURS: [&str; 11] = [
     "upgrade",
 ];
 
-/// What is wrong with a header's name.
+/// The fault of a header's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HeaderNameError {
-    /// It has characters that no header's name has.
+    /// The name has characters that header names can't have.
     #[error("`{0}` is not a header name; use letters, digits and `-`")]
     Invalid(String),
-    /// ferryd sets it itself.
+    /// The header is set by ferryd itself.
     #[error("`{0}` is set by ferryd itself; leave it out")]
     NotYours(String),
 }
 
-/// Why a command has no value for a header.
+/// The reason why a command has no value for a header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoHeader {
     /// An expression has no value.
@@ -47,10 +47,10 @@ pub(super) enum NoHeader {
     /// The value has line breaks or other characters that are not visible ASCII.
     #[error("the value has characters other than visible ASCII and spaces, which a header cannot carry")]
     Invisible,
-    /// A user name with a colon, at which it would be cut.
+    /// The user name has a colon, at which the receiver would cut it.
     #[error("the user name has a colon, which RFC 7617 does not allow")]
     Colon,
-    /// The value is empty where it authorises.
+    /// The value of a credential is empty.
     #[error("the value is empty, so the request would not be authorised")]
     Empty,
 }
@@ -64,7 +64,7 @@ pub(super) fn name(text: &str) -> Result<String, HeaderNameError> {
     Ok(name.as_str().to_owned())
 }
 
-/// A header's value, if it can be sent.
+/// Returns a header's value if it can be sent.
 pub(super) fn value(text: String) -> Result<String, NoHeader> {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) { Ok(text) } else { Err(NoHeader::Invisible) }
 }
@@ -88,16 +88,16 @@ pub(super) fn compile(
     headers
 }
 
-/// How requests are authorised, compiled.
+/// The authorisation of requests, compiled.
 #[derive(Debug)]
 pub(super) enum Auth {
-    /// RFC 6750.
+    /// The scheme `Bearer` (RFC 6750).
     Bearer(Text),
-    /// RFC 7617.
+    /// The scheme `Basic` (RFC 7617).
     Basic(Text, Text),
     /// A header of the provider's own.
     Header(String, Text),
-    /// A bearer token, which whoever sends the request puts into it.
+    /// A bearer token, which the sender puts into the request.
     Token(Grant),
 }
 
@@ -129,7 +129,7 @@ impl Auth {
         }
     }
 
-    /// Where the tokens come from that have to be put into requests.
+    /// The grant for access tokens that must be put into requests; `None` for other schemes.
     pub(super) fn grant(&self) -> Option<&Grant> {
         match self {
             Self::Token(grant) => Some(grant),
@@ -137,8 +137,8 @@ impl Auth {
         }
     }
 
-    /// The encoded credentials of the scheme `Basic`, which whoever sees them has the secret by; `None` where there are none, or
-    /// they depend on the command.
+    /// The encoded credentials of the scheme `Basic`, which contain the secret; `None` where there
+    /// are none, or where they depend on the command.
     pub(super) fn basic_credentials(&self, scope: &Scope) -> Option<SecretString> {
         let value = match self {
             Self::Basic(..) => self.value(scope).ok()??,
@@ -148,7 +148,7 @@ impl Auth {
         value.strip_prefix("Basic ").map(SecretString::from)
     }
 
-    /// The header that is set.
+    /// The name of the header that is set.
     pub(super) fn header(&self) -> &str {
         match self {
             Self::Bearer(_) | Self::Basic(..) | Self::Token(_) => "authorization",
@@ -156,7 +156,7 @@ impl Auth {
         }
     }
 
-    /// Its value; `None` where it is not known yet.
+    /// The value of the header; `None` where the sender puts it in.
     pub(super) fn value(&self, scope: &Scope) -> Result<Option<String>, NoHeader> {
         let text = match self {
             Self::Bearer(token) => format!("Bearer {}", filled(token, scope)?),
@@ -178,7 +178,8 @@ impl Auth {
     }
 }
 
-/// A credential that does not stand in the file itself, where nothing would keep it out of the log.
+/// Refuses a credential that is written literally into the file, where nothing would mask it in the
+/// log.
 fn unwritten(text: Text, place: &Place<'_>) -> Option<Text> {
     match &text {
         Text::Constant(written) if !written.is_empty() => {

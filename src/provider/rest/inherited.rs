@@ -1,4 +1,4 @@
-//! What an operation takes over from its provider, and the durations that both state.
+//! The settings that an operation inherits from its provider, and the durations that both state.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,29 +8,29 @@ use super::file::{ErrorFile, RuleFile};
 use crate::domain::retry::RetryPolicy;
 use crate::settings::faults::Place;
 
-/// What an operation takes over from its provider.
+/// The settings that an operation inherits from its provider.
 pub(super) struct Inherited<'f> {
     /// The variables that requests may name.
     pub(super) in_request: Known<'f>,
     /// The variables that answers may name.
     pub(super) in_answer: Known<'f>,
-    /// Where relative paths begin.
+    /// The folder against which relative paths are resolved.
     pub(super) folder: &'f Path,
     /// The most time for connecting.
     pub(super) connect_timeout: Duration,
-    /// The most time for an exchange.
+    /// The most time for a call.
     pub(super) timeout: Duration,
-    /// How often commands are tried.
+    /// The retry policy of commands.
     pub(super) retry: RetryPolicy,
     /// The provider's rules.
     pub(super) rules: &'f [RuleFile],
-    /// Where the provider's errors are.
+    /// The places of the provider's errors in an answer.
     pub(super) error: Option<&'f ErrorFile>,
     /// The whole file.
     pub(super) root: Place<'f>,
 }
 
-/// A duration above zero.
+/// Parses a duration above zero.
 pub(in crate::provider) fn duration(text: &str, place: &Place<'_>) -> Option<Duration> {
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() => Some(duration),

@@ -1,7 +1,7 @@
-//! Polls and lookups: their tables compiled, and their answers read.
+//! Polls and lookups: compiles their tables, and reads their answers.
 //!
-//! Neither can end a command by a fault of its own. A poll that is not answered as its file expects leaves the command
-//! waiting, a lookup leaves it in doubt.
+//! A fault of a query never ends a command. After a poll whose answer is not as the file expects,
+//! the command is still waiting; after such a lookup, the command is still in doubt.
 
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ use crate::settings::faults::Place;
 /// The variable that holds the provider's own id.
 const REFERENCE: &str = "provider_reference";
 
-/// The longest wait between two polls, where the file does not say.
+/// The longest wait between two polls, where the file does not state one.
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// How accepted commands are asked about.
+/// The compiled table `poll`, by which accepted commands are polled.
 pub(super) struct Poll {
     /// The request.
     pub(super) request: RequestTemplate,
@@ -34,15 +34,15 @@ pub(super) struct Poll {
     failed: Option<Condition>,
 }
 
-/// The request that finds out whether a call acted.
+/// The choice of the request that queries whether a call acted.
 pub(super) enum LookupRequest {
-    /// The request of the operation's poll, which reads its answer as well.
+    /// The request of the operation's poll, which reads the answer as well.
     OfPoll,
-    /// One of its own.
+    /// A request of the lookup's own.
     Own(Box<Lookup>),
 }
 
-/// How it is found out whether a call acted.
+/// The compiled table `lookup`, which queries whether a call acted.
 pub(super) struct Lookup {
     /// The request.
     pub(super) request: RequestTemplate,
@@ -55,14 +55,14 @@ pub(super) struct Lookup {
 pub(super) struct Heard<'a> {
     /// The answer.
     pub(super) reply: &'a Reply,
-    /// Its body.
+    /// The answer's body.
     pub(super) body: Body,
     /// The variables of the call and of the answer.
     pub(super) scope: Scope,
 }
 
 impl Poll {
-    /// What an answer says about an accepted command, which the operation's `reading` knows how to map.
+    /// Reads an answer about an accepted command, by the operation's `reading`.
     pub(super) fn outcome(&self, reading: &Reading, heard: &Heard<'_>) -> Polled {
         let Heard { reply, body, scope } = heard;
         if !answers(reply.status) {
@@ -77,7 +77,7 @@ impl Poll {
         let read = (200..300).contains(&reply.status);
         let done = match &self.done {
             Some(done) => done.holds(scope),
-            // As in the answer to the call itself, `accepted` comes first.
+            // As in the answer to the call itself, `accepted` takes precedence.
             None => !holds(reading.accepted.as_ref(), scope) && holds(reading.success.as_ref(), scope),
         };
         if read && done {
@@ -89,7 +89,8 @@ impl Poll {
         Polled::Still((!read).then(failure))
     }
 
-    /// The same for a call of which nobody knows whether it acted: what the provider tells of has been done, or is going to be.
+    /// Reads an answer of the poll about a call whose outcome is unknown: a transaction that the
+    /// provider shows is completed, or accepted.
     pub(super) fn found(&self, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
         match self.outcome(reading, heard) {
             Polled::Completed(success) => LookedUp::Found(Outcome::Completed(success)),
@@ -104,7 +105,7 @@ impl Poll {
 }
 
 impl Lookup {
-    /// What an answer says about a call, whose own answer the operation's `reading` would have read.
+    /// Reads an answer about a call whose outcome is unknown, by the operation's `reading`.
     pub(super) fn outcome(&self, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
         let Heard { reply, body, scope } = heard;
         let failure = || reading.failure(None, reply, body, scope);
@@ -132,7 +133,7 @@ fn holds(condition: Option<&Condition>, scope: &Scope) -> bool {
     condition.is_some_and(|condition| condition.holds(scope))
 }
 
-/// What was found, read as if it were the body of an answer.
+/// Reads the transaction in an answer as if it were the body of an answer.
 fn of_item(item: Json, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
     let body = Body::of(item);
     let reply = Reply { status: 200, ..heard.reply.clone() };
@@ -140,7 +141,7 @@ fn of_item(item: Json, reading: &Reading, heard: &Heard<'_>) -> LookedUp {
     found(reading.outcome(&reply, &body, &scope))
 }
 
-/// Takes what was found, unless it is another amount than was asked for.
+/// Takes the outcome of the transaction, unless its amount differs from the requested one.
 fn found(outcome: Outcome) -> LookedUp {
     match outcome {
         Outcome::Unknown(failure) if failure.code.as_deref() == Some(AMOUNT_MISMATCH) => LookedUp::Unclear(failure),
@@ -148,8 +149,8 @@ fn found(outcome: Outcome) -> LookedUp {
     }
 }
 
-/// Whether an answer of this status can say what there is. A provider that is in trouble, or does not let ferryd in, does
-/// not know; its body must not be taken for "there is none".
+/// Returns true if an answer of this status can tell what exists. A provider that fails, or refuses
+/// the credentials, does not know; the body of its answer must not be taken for "not found".
 fn answers(status: u16) -> bool {
     matches!(status, 200..=299 | 400..=499) && !matches!(status, 401 | 403 | 407 | 408 | 425 | 429)
 }
@@ -186,7 +187,7 @@ pub(super) fn poll(
     Some((PollPolicy { interval: interval?, longest: longest? }, poll))
 }
 
-/// Compiles the lookup of an operation, whose `poll` was compiled before.
+/// Compiles the lookup of an operation, after its `poll`.
 pub(super) fn lookup(
     file: &OperationFile,
     poll: Option<&Poll>,
@@ -234,7 +235,7 @@ fn own_lookup(
     Some((policy, Lookup { request, found: found?, item, absent }))
 }
 
-/// A wait that the ladder can hold in one piece.
+/// Parses a wait that one rung of the ladder can hold.
 fn wait(text: &str, place: &Place<'_>) -> Option<Duration> {
     let wait = duration(text, place)?;
     if wait > Rung::LONGEST.duration() {

@@ -36,7 +36,7 @@ const ASKED: &str = r#"
     absent = "body.data | length == 0"
 "#;
 
-/// One that is found, or not, by the answer itself.
+/// A lookup whose answer itself is the transaction.
 const SINGLE: &str = r#"
     [operations.act]
     request = { method = "POST", path = "/act" }
@@ -52,7 +52,7 @@ const SINGLE: &str = r#"
     absent = "not body.status"
 "#;
 
-/// What is said to `provider` about a command whose id there is `reference`.
+/// Runs a query to `provider` about a command with the provider's id `reference`.
 fn with_call<T>(reference: Option<&str>, then: impl FnOnce(&Call<'_>) -> T) -> T {
     let command = command("act", &json!({ "amount": 5 }));
     then(&Call {
@@ -80,7 +80,7 @@ fn looked_up(provider: &Provider, status: u16, body: &Json) -> LookedUp {
     with_call(None, |call| opened(provider, |adapter| adapter.looked_up(call, &Answer::Reply(reply(status, body)))))
 }
 
-/// What was found out, in a word or two.
+/// The result of a lookup in a word or two.
 fn word(looked_up: &LookedUp) -> String {
     match looked_up {
         LookedUp::Found(outcome) => format!("found {}", outcome.verdict().as_str()),
@@ -135,7 +135,7 @@ fn a_poll_completes_or_declines_only_by_what_the_file_says() {
     let early = acting(&ASKED.replace("success = \"body.status == 'done'\"", "success = \"body.id\""));
     let table = [
         (&asked, 200, json!({"status": "done", "id": "a1"}), "completed"),
-        // As in the answer to the call itself, `accepted` goes before `success`.
+        // As in the answer to the call itself, `accepted` precedes `success`.
         (&early, 200, json!({"status": "later", "id": "a1"}), "still"),
         (&early, 200, json!({"status": "over", "id": "a1"}), "completed"),
         (&asked, 200, json!({"status": "broken", "err": "e1"}), "declined"),
@@ -146,12 +146,12 @@ fn a_poll_completes_or_declines_only_by_what_the_file_says() {
         (&asked, 500, json!({"status": "done"}), "still, a fault"),
         (&asked, 404, json!({}), "still, a fault"),
         (&asked, 404, json!({"status": "refused"}), "declined"),
-        // A provider in trouble does not know, whatever its body looks like.
+        // A failing provider does not know, whatever its body looks like.
         (&asked, 500, json!({"status": "broken"}), "still, a fault"),
         (&asked, 401, json!({"status": "refused"}), "still, a fault"),
         (&asked, 429, json!({"status": "broken"}), "still, a fault"),
         (&asked, 401, json!({"status": "later"}), "still, a fault"),
-        // `done` stands in place of `success`.
+        // `done` replaces `success`.
         (&single, 200, json!({"status": "done"}), "still"),
         (&single, 200, json!({"over": true}), "completed"),
     ];
@@ -258,7 +258,8 @@ fn a_lookup_needs_the_providers_own_id_where_nothing_else_tells_what_is_asked() 
             true,
         ),
         (r#"{ method = "GET", path = "/acts", headers = { X-Id = "{{ provider_reference }}" } }"#, true),
-        // Left out where it is missing, and the rest tells enough.
+        // The parameter is left out where its value is missing; the rest identifies the
+        // transaction.
         (
             r#"{ method = "GET", path = "/acts", query = { id = "{{ provider_reference }}", of = "{{ command.id }}" } }"#,
             false,
@@ -283,7 +284,7 @@ fn a_lookup_needs_the_providers_own_id_where_nothing_else_tells_what_is_asked() 
     }
 }
 
-/// Its lookup is its poll.
+/// A file whose lookup is its poll.
 fn shared() -> String {
     let start = ASKED.find("    [operations.act.lookup]").unwrap();
     ASKED[..start].replace("    body = ", "    lookup = \"poll\"\n    body = ")

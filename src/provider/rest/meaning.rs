@@ -1,27 +1,28 @@
-//! What an answer means, as a rule of a file states it.
+//! The meaning of an answer, as a rule of a file states it.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::domain::outcome::Verdict;
 
-/// What an answer means.
+/// The meaning of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::provider) enum Meaning {
-    /// The provider did what was asked.
+    /// The provider did what the command asks for.
     Completed,
-    /// It took the request and finishes it later.
+    /// The provider accepted the request, and finishes it later.
     Waiting,
-    /// Its business "no": a final answer, not a fault.
+    /// The provider refused for business reasons: a final answer, not a fault.
     Declined,
-    /// A technical refusal that trying again does not change.
+    /// The provider refused for technical reasons that a retry does not change.
     Rejected,
-    /// It certainly did not act; the same call is made again later.
+    /// The provider certainly did not act; the same call is retried later.
     Transient,
-    /// It may or may not have acted.
+    /// The provider may or may not have acted.
     Unknown,
-    /// The same, and the operation's `lookup` finds out rather than another call.
+    /// The provider may or may not have acted, and the operation's `lookup` finds out instead of
+    /// another call.
     Lookup,
 }
 

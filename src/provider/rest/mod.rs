@@ -1,7 +1,7 @@
-//! Providers spoken to by HTTP requests that their file describes.
+//! Providers with an HTTP API that their file describes.
 //!
-//! [`file`] is what may stand in a file, [`compile`] makes a provider of it, [`request`] fills in a request,
-//! [`answer`] reads what came back.
+//! [`file`] is the structure of a file, [`compile`] makes a provider of it, [`request`] renders a
+//! request, [`answer`] reads the answer.
 
 pub(super) mod amount;
 mod answer;
@@ -82,7 +82,7 @@ struct RestOperation {
 }
 
 impl RestOperation {
-    /// The request of a question, where it can be asked.
+    /// The request of a query, where the operation has one.
     fn question(&self, purpose: Purpose) -> Option<&RequestTemplate> {
         match (purpose, &self.lookup) {
             (Purpose::Lookup, Some(LookupRequest::Own(lookup))) => Some(&lookup.request),
@@ -205,14 +205,15 @@ impl Rest {
         self.operations.get(name).ok_or_else(missing)
     }
 
-    /// An answer, as expressions see it.
+    /// The answer as expressions see it.
     fn heard<'a>(request: &Scope, reply: &'a Reply) -> Heard<'a> {
         let body = Body::read(reply);
         let scope = answer::scope(request, reply, &body);
         Heard { reply, body, scope }
     }
 
-    /// The variables of a request that no command asks for; what headers of every request name of one is pretended.
+    /// The variables of a request without a command; a pretended command stands in for the one that
+    /// headers of every request may name.
     fn scope_without_command(&self) -> Scope {
         let account = self.account_variable.get_attr(expression::NAME).unwrap_or_default().to_string();
         let variables = [

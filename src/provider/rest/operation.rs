@@ -21,10 +21,11 @@ use crate::provider::payload::PayloadSchema;
 use crate::provider::{Idempotency, Operation};
 use crate::settings::faults::Place;
 
-/// The longest time that one exchange may take.
+/// The longest time that one call may take.
 const LONGEST_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// How long a provider may take to finish what it has accepted, where its file does not say.
+/// The time in which a provider has to finish an accepted command, where its file does not state
+/// one.
 const DEADLINE: Duration = Duration::from_hours(7 * 24);
 
 /// Compiles an operation.
@@ -115,7 +116,8 @@ fn idempotency(file: &IdempotencyFile, place: &Place<'_>) -> Option<(Idempotency
     Some((Idempotency { retention: retention?, max_length: file.max_length }, slot?))
 }
 
-/// The timeout of an exchange: given or inherited, above the connect timeout, at most ten minutes.
+/// The timeout of a call: stated or inherited, longer than the connect timeout, at most ten
+/// minutes.
 pub(super) fn timeout(given: Option<&str>, inherited: Duration, connect: Duration, place: &Place<'_>) -> Duration {
     let Some(timeout) = given.and_then(|text| duration(text, place)) else { return inherited };
     if timeout > LONGEST_TIMEOUT {
@@ -128,7 +130,7 @@ pub(super) fn timeout(given: Option<&str>, inherited: Duration, connect: Duratio
     timeout
 }
 
-/// A retry policy: what is given over what is inherited.
+/// The retry policy: the stated keys override the inherited ones.
 pub(super) fn retry(file: Option<&RetryFile>, inherited: &RetryPolicy, place: &Place<'_>) -> RetryPolicy {
     let mut policy = inherited.clone();
     let Some(file) = file else { return policy };
@@ -228,7 +230,7 @@ fn compiled_rules(rules: &[RuleFile], known: &Known<'_>, place: &Place<'_>) -> V
     rules.iter().enumerate().filter_map(compile).collect()
 }
 
-/// Compiles where the errors of an answer are.
+/// Compiles the places of errors in an answer.
 pub(super) fn error_mapping(file: &ErrorFile, known: &Known<'_>, place: &Place<'_>) -> ErrorMapping {
     let text = |key: &str, source: Option<&String>| place.key(key).check(Text::compile(source?, known));
     ErrorMapping {

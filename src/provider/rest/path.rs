@@ -1,4 +1,4 @@
-//! Where a request goes: the fixed address of a provider, and paths that cannot leave it.
+//! The address of a request: the fixed address of a provider, and paths that cannot leave it.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
@@ -9,10 +9,12 @@ use super::text::{self, Part, Text};
 use crate::domain::loopback::is_loopback_host;
 use crate::provider::account::Values;
 
-/// What is encoded of a value: everything but the unreserved characters (RFC 3986, section 2.3).
+/// The characters that are percent-encoded in values: all but the unreserved ones (RFC 3986,
+/// section 2.3).
 const OF_VALUES: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What is encoded of the path in the file: everything but what may stand in a segment (RFC 3986, section 3.3).
+/// The characters that are percent-encoded in the path of the file: all that may not stand in a
+/// segment (RFC 3986, section 3.3).
 const OF_FILE: &AsciiSet = &OF_VALUES
     .remove(b'!')
     .remove(b'$')
@@ -28,7 +30,7 @@ const OF_FILE: &AsciiSet = &OF_VALUES
     .remove(b':')
     .remove(b'@');
 
-/// Why an address is not a `base_url`.
+/// The reason why an address is not a `base_url`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BaseUrlError {
     /// An expression in it is wrong.
@@ -39,13 +41,13 @@ pub(super) enum BaseUrlError {
     NoValue {
         /// The account.
         account: String,
-        /// Why.
+        /// The error of the evaluation.
         error: EvalError,
     },
-    /// It holds braces, and none are filled in here.
+    /// The address has braces where no expressions are evaluated.
     #[error("no expression can stand here; write the address itself, such as `https://api.example.com`")]
     Braces,
-    /// It is no URL with a host.
+    /// The text is not a URL with a host.
     #[error("is not an address; write one such as `https://api.example.com`")]
     NotAnAddress,
     /// Plain HTTP to another machine.
@@ -54,15 +56,15 @@ pub(super) enum BaseUrlError {
     /// Plain HTTP to this machine.
     #[error("plain HTTP to this machine has to be allowed; write `https://…` or `allow_insecure_loopback = true`")]
     Loopback,
-    /// Another scheme.
+    /// The scheme is neither `https` nor `http`.
     #[error("`{0}` is not spoken; write `https://…`")]
     Scheme(String),
-    /// User information, query or fragment.
+    /// The address has user information, a query or a fragment.
     #[error("has a {part}; {remedy}")]
     Part {
-        /// What it has.
+        /// The part that the address has.
         part: &'static str,
-        /// Where that belongs.
+        /// The advice where to write that part.
         remedy: &'static str,
     },
 }
@@ -89,7 +91,7 @@ impl BaseUrl {
         Self::parse(&template.string(&scope).map_err(no_value)?.unwrap_or_default(), allow_insecure_loopback)
     }
 
-    /// Reads an address.
+    /// Parses an address.
     pub(super) fn parse(text: &str, allow_insecure_loopback: bool) -> Result<Self, BaseUrlError> {
         if text.contains("{{") {
             return Err(BaseUrlError::Braces);
@@ -116,7 +118,7 @@ impl BaseUrl {
         Ok(Self(url))
     }
 
-    /// The address with an encoded path behind it; `None` where the path would lead elsewhere.
+    /// Appends an encoded path to the address; `None` if the path would lead elsewhere.
     pub(super) fn join(&self, path: &str) -> Option<Url> {
         let whole = format!("{}{path}", self.0.path().trim_end_matches('/'));
         let mut url = self.0.clone();
@@ -125,16 +127,16 @@ impl BaseUrl {
     }
 }
 
-/// What is wrong with a path as it stands in the file.
+/// The fault of a path as the file states it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PathError {
-    /// It does not begin with a slash.
+    /// The path does not begin with a slash.
     #[error("does not begin with `/`; write one such as `/v1/charges`")]
     Relative,
-    /// It holds a character that has a meaning in a URL.
+    /// The path has a character with a meaning in URLs.
     #[error("`{0}` cannot stand in a path; {1}")]
     Character(char, &'static str),
-    /// It has an empty or a dot segment.
+    /// The path has an empty or a dot segment.
     #[error("the segment `{0}` leads elsewhere; leave it out")]
     Segment(String),
     /// An expression is wrong.
@@ -142,18 +144,18 @@ pub(super) enum PathError {
     Expression(#[from] ExpressionError),
 }
 
-/// Why a command has no path.
+/// The reason why a command has no path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoPath {
     /// A value is missing.
     #[error(transparent)]
     Value(#[from] EvalError),
-    /// A value is empty or a dot.
+    /// A segment is empty or a dot segment.
     #[error("a segment is empty, `.` or `..`, which would lead elsewhere")]
     Segment,
 }
 
-/// The path of an operation. Each of its segments stays one segment, whatever is filled in.
+/// The path of an operation. Each of its segments stays one segment, whatever the values are.
 #[derive(Debug)]
 pub(super) struct PathTemplate(Vec<Vec<Part>>);
 
@@ -181,7 +183,7 @@ impl PathTemplate {
         Ok(Self(segments))
     }
 
-    /// The expressions in it, none of which may be missing.
+    /// The expressions in the path, none of which may be missing.
     pub(super) fn expressions(&self) -> impl Iterator<Item = &Expression> {
         self.0.iter().flatten().filter_map(Part::expression)
     }

@@ -1,4 +1,4 @@
-//! From a command to a request: the template of an operation, compiled and filled in.
+//! Renders a command into a request: the template of an operation, compiled and filled in.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,10 +20,10 @@ use crate::domain::outcome::Failure;
 use crate::settings::faults::Place;
 use crate::settings::key_path::KeyPath;
 
-/// The variables by which one command is told from another.
+/// The variables that distinguish one command from another.
 const OF_COMMAND: [&str; 4] = ["command", "payload", "metadata", "key"];
 
-/// Where the idempotency key goes.
+/// The place of the idempotency key in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum KeySlot {
     /// A header, in lower case.
@@ -32,21 +32,21 @@ pub(super) enum KeySlot {
     Field(String),
 }
 
-/// What every operation of a provider shares.
+/// The parts of requests that all operations of a provider share.
 #[derive(Debug)]
 pub(super) struct Shared {
     /// The fixed address.
     pub(super) base_url: BaseUrl,
-    /// How requests are authorised.
+    /// The authorisation of requests.
     pub(super) auth: Option<Auth>,
     /// Headers of every request, by lower-case name.
     pub(super) headers: BTreeMap<String, Text>,
 }
 
-/// A request as a file has it, and the body beside it.
+/// A request as a file states it, with the body beside it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestSource<'f> {
-    /// Method, path and all that.
+    /// The table `request`: method, path, query and headers.
     pub(super) request: Option<&'f RequestFile>,
     /// The body.
     pub(super) body: Option<&'f Json>,
@@ -127,8 +127,8 @@ impl RequestTemplate {
         shared.headers.iter().chain(&self.headers)
     }
 
-    /// Tells whether the request can't be made without a variable: because a part of it can't, or because nothing else
-    /// in it tells which command is meant.
+    /// Returns true if the request can't be made without a variable: a part of it needs the
+    /// variable, or nothing else in the request identifies the command.
     pub(super) fn needs(&self, variable: &str) -> bool {
         let of_path = self.path.expressions().map(|expression| (expression, false));
         let trees = self.query.iter().chain(&self.body).flat_map(Tree::uses);
@@ -139,7 +139,7 @@ impl RequestTemplate {
         named && (!known_otherwise || needing.any(|(_, may_be_missing)| !may_be_missing))
     }
 
-    /// The request of a command.
+    /// Renders the request of a command.
     pub(super) fn render(
         &self,
         shared: &Shared,
@@ -204,7 +204,7 @@ impl RequestTemplate {
     }
 }
 
-/// The failure of a command from which no request can be made.
+/// The failure of a command that lacks a value for its request.
 fn invalid(place: &str, problem: &dyn fmt::Display) -> Failure {
     Failure::new("invalid_request", format!("{place}: {problem}"))
 }
@@ -231,7 +231,7 @@ fn path(file: &RequestFile, known: &Known<'_>, at: &Place<'_>) -> Option<PathTem
     at.check(PathTemplate::compile(path, known))
 }
 
-/// Where the key of an operation goes: exactly one of `header` and `field`.
+/// The place of an operation's key: exactly one of `header` and `field`.
 pub(super) fn key_slot(file: &IdempotencyFile, place: &Place<'_>) -> Option<KeySlot> {
     match (&file.header, &file.field) {
         (Some(name), None) => place.key("header").check(header::name(name)).map(KeySlot::Header),

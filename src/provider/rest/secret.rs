@@ -1,4 +1,4 @@
-//! Secrets of a provider.
+//! The secrets of a provider.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,22 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub(in crate::provider) struct Secrets(BTreeMap<String, SecretString>);
 
 impl Secrets {
-    /// Keeps these secrets.
+    /// Makes the secrets from a map.
     pub(in crate::provider) fn new(secrets: BTreeMap<String, SecretString>) -> Self {
         Self(secrets)
     }
 
-    /// The secrets themselves.
+    /// The values of the secrets.
     pub(super) fn values(&self) -> impl Iterator<Item = &SecretString> {
         self.0.values()
     }
 
-    /// How many there are.
+    /// The number of secrets.
     pub(in crate::provider) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// What expressions see as `secrets`.
+    /// The variable `secrets` of expressions.
     pub(in crate::provider) fn variable(&self) -> Value {
         Value::from_pairs(self.0.iter().map(|(name, secret)| (name.as_str(), secret.expose_secret())))
     }

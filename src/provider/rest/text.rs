@@ -9,25 +9,25 @@ use crate::domain::name::excerpt;
 /// A text of a provider file, compiled.
 #[derive(Debug)]
 pub(in crate::provider) enum Text {
-    /// No expression in it.
+    /// A text without expressions.
     Constant(String),
-    /// One expression and nothing else: its value keeps its type.
+    /// A single expression and nothing else: the value keeps its type.
     Expression(Expression),
-    /// Expressions within a text: always a text.
+    /// Expressions within a text: the value is always a text.
     Mixed(Vec<Part>),
 }
 
-/// A piece of a mixed text.
+/// A part of a mixed text.
 #[derive(Debug)]
 pub(in crate::provider) enum Part {
-    /// As it stands in the file.
+    /// A literal text.
     Literal(String),
-    /// To be filled in.
+    /// An expression to evaluate.
     Expression(Expression),
 }
 
 impl Part {
-    /// The expression that it is, if it is one.
+    /// The expression, if the part is one.
     pub(super) fn expression(&self) -> Option<&Expression> {
         match self {
             Self::Expression(expression) => Some(expression),
@@ -50,14 +50,14 @@ impl Text {
         })
     }
 
-    /// Whether it depends on what is asked, or on whose behalf. A constant does not, such as the version of an API, which may
-    /// be raised while a call is repeated.
+    /// Returns true if the text depends on the command or the account. A constant does not, such as
+    /// the version of an API, which may be raised while a call is repeated.
     pub(super) fn tells_the_call(&self) -> bool {
         let expressions = self.expressions();
         !expressions.is_empty() && !expressions.iter().any(|expression| expression.may_change())
     }
 
-    /// The expressions in it.
+    /// The expressions in the text.
     fn expressions(&self) -> Vec<&Expression> {
         match self {
             Self::Constant(_) => Vec::new(),
@@ -66,13 +66,14 @@ impl Text {
         }
     }
 
-    /// The expressions in it, and whether each may be missing: one that stands alone is left out then.
+    /// The expressions in the text, each with true where its value may be missing: a single
+    /// expression without a value is left out.
     pub(super) fn uses(&self) -> Vec<(&Expression, bool)> {
         let alone = matches!(self, Self::Expression(_));
         self.expressions().into_iter().map(|expression| (expression, alone)).collect()
     }
 
-    /// Its value; `None` where it is to be left out.
+    /// Evaluates the text to JSON; `None` if it is to be left out.
     pub(in crate::provider) fn json(&self, scope: &Scope) -> Result<Option<Json>, EvalError> {
         match self {
             Self::Constant(text) => Ok(Some(Json::String(text.clone()))),
@@ -81,7 +82,7 @@ impl Text {
         }
     }
 
-    /// Its value as text; `None` where it is to be left out.
+    /// Evaluates the text to a string; `None` if it is to be left out.
     pub(in crate::provider) fn string(&self, scope: &Scope) -> Result<Option<String>, EvalError> {
         match self {
             Self::Constant(text) => Ok(Some(text.clone())),
@@ -94,7 +95,7 @@ impl Text {
     }
 }
 
-/// A text, number or truth value as text; `None` for anything else.
+/// Converts a text, number or truth value to text; `None` for any other value.
 pub(super) fn scalar(value: &Json) -> Option<String> {
     match value {
         Json::String(text) => Some(text.clone()),
@@ -104,7 +105,7 @@ pub(super) fn scalar(value: &Json) -> Option<String> {
     }
 }
 
-/// The value of an expression within a text, where there has to be one.
+/// Evaluates an expression within a text, where a value is required.
 pub(super) fn inserted(expression: &Expression, scope: &Scope) -> Result<String, EvalError> {
     match expression.json(scope)? {
         None | Some(Json::Null) => Err(expression.error("has no value")),
@@ -148,7 +149,8 @@ pub(super) fn parts(source: &str, known: &Known<'_>) -> Result<Vec<Part>, Expres
     Ok(parts)
 }
 
-/// Where the `}}` is that closes an expression: not within a string or a map of the expression.
+/// The position of the `}}` that closes an expression: not within a string or a map of the
+/// expression.
 fn closing(text: &str) -> Option<usize> {
     let mut quote = None;
     let mut depth = 0_usize;

@@ -1,8 +1,9 @@
-//! Access tokens by client credentials (RFC 6749, section 4.4): the request for one, made when the file is read, and what its
-//! answers say.
+//! Access tokens by client credentials (RFC 6749, section 4.4): the request for one, rendered when
+//! the file is read, and the reading of its answers.
 //!
-//! Without a token nothing was sent to the provider, so no answer of the token endpoint ends a command. Refused credentials
-//! do not either: they are wrong for every command, and right again once an operator has changed them.
+//! Without a token nothing was sent to the provider, so no answer of the token endpoint ends a
+//! command. Refused credentials end no command either: they are wrong for every command, and an
+//! operator can correct them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,56 +26,56 @@ use crate::settings::faults::Place;
 /// The parameters that the keys of `auth` set.
 const OWN_PARAMETERS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
 
-/// The longest lifetime of a token that is believed.
+/// The longest lifetime of a token that is taken literally, in seconds; a longer one is capped.
 const LONGEST_LIFETIME: f64 = 365.0 * 24.0 * 3600.0;
 
-/// Where tokens come from: the same request each time.
+/// The source of access tokens: the same request each time.
 #[derive(Debug)]
 pub(super) struct Grant {
     request: Request,
 }
 
-/// What stands under `auth`.
+/// The values of the table `auth`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct GrantSource<'f> {
     /// The grant.
     pub(super) grant: GrantFile,
     /// The address or path of the token endpoint.
     pub(super) token_url: &'f str,
-    /// Who asks.
+    /// The client's id.
     pub(super) client_id: &'f str,
-    /// Its secret.
+    /// The client's secret.
     pub(super) client_secret: &'f str,
-    /// What the token is to be good for.
+    /// The scopes of the token.
     pub(super) scope: Option<&'f String>,
-    /// Where the credentials go.
+    /// The place of the client's credentials.
     pub(super) client_auth: ClientAuthFile,
     /// Further parameters.
     pub(super) parameters: &'f BTreeMap<String, String>,
 }
 
-/// What a token endpoint is known by, and what its values are made of.
+/// The context of a token endpoint: the provider's address, and the variables of its values.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct GrantContext<'f> {
-    /// The provider's address, where it can be read.
+    /// The provider's address, if it is valid.
     pub(super) base_url: Option<&'f BaseUrl>,
-    /// Whether plain HTTP to this machine was allowed.
+    /// True where plain HTTP to this machine is allowed.
     pub(super) allow_insecure_loopback: bool,
     /// The names in `[secrets]`.
     pub(super) known: &'f Known<'f>,
-    /// The secrets; `None` where one of them is missing, which was said already.
+    /// The secrets; `None` where one of them is missing, which was reported already.
     pub(super) secrets: Option<&'f Secrets>,
 }
 
 impl GrantContext<'_> {
-    /// The variables of its values.
+    /// The variables of the values.
     fn scope(&self) -> Option<Scope> {
         Some(Scope::new([("secrets".to_owned(), self.secrets?.variable())].into()))
     }
 }
 
 impl Grant {
-    /// Makes the request of the table `auth`.
+    /// Compiles the table `auth` into the request for a token.
     pub(super) fn compile(source: &GrantSource<'_>, context: &GrantContext<'_>, place: &Place<'_>) -> Option<Self> {
         let GrantFile::ClientCredentials = source.grant;
         let value = |key: &str, text: &str| value(text, context, &place.key(key));
@@ -102,7 +103,7 @@ impl Grant {
         ];
         match source.client_auth {
             ClientAuthFile::Basic => {
-                // Encoded before they are joined (RFC 6749, section 2.3.1).
+                // The parts are encoded before they are joined (RFC 6749, section 2.3.1).
                 let [name, password] = [&client_id, &client_secret].map(|text| encoded(text));
                 headers.insert(1, ("authorization".to_owned(), basic(&name, &password)));
             }
@@ -117,18 +118,18 @@ impl Grant {
         })
     }
 
-    /// The request for a token, with so much time for it.
+    /// The request for a token, with its timeout.
     pub(super) fn request(&self, timeout: Duration) -> Request {
         Request { timeout, ..self.request.clone() }
     }
 
-    /// The header by which the token endpoint knows the client, where it is not known by the body.
+    /// The header that identifies the client to the token endpoint; `None` where the body does.
     pub(super) fn authorization(&self) -> Option<&str> {
         let header = self.request.headers.iter().find(|(name, _)| name == "authorization");
         header.map(|(_, value)| value.as_str())
     }
 
-    /// What an answer to it says.
+    /// Reads the answer to the request for a token.
     pub(super) fn read(answer: &Answer) -> Result<AccessToken, NoToken> {
         match answer {
             Answer::NotSent(failure) | Answer::Incomplete(failure) => Err(unavailable(&failure.message)),
@@ -157,7 +158,7 @@ fn url(text: &str, context: &GrantContext<'_>, place: &Place<'_>) -> Option<Url>
     url
 }
 
-/// The value of a text that may name secrets.
+/// Evaluates a text that may name secrets.
 fn value(source: &str, context: &GrantContext<'_>, place: &Place<'_>) -> Option<String> {
     let text = place.check(Text::compile(source, context.known))?;
     let value = place.check(text.string(&context.scope()?))?.filter(|value| !value.is_empty());
@@ -196,7 +197,7 @@ fn granted(body: &Body) -> Result<AccessToken, NoToken> {
     let unreadable =
         |problem: &str| NoToken::new("token_unreadable", format!("the answer of the token endpoint {problem}"));
     let kind = body.text_at("/token_type").unwrap_or_default().to_ascii_lowercase();
-    // Some providers leave it out, or write `BearerToken`.
+    // Some providers leave the token type out, or write `BearerToken`.
     if !kind.is_empty() && !kind.starts_with("bearer") {
         return Err(unreadable("grants a token that is no bearer token"));
     }
@@ -205,7 +206,7 @@ fn granted(body: &Body) -> Result<AccessToken, NoToken> {
     AccessToken::new(&token, lifetime).map_err(|error| unreadable(&format!("cannot be used: {error}")))
 }
 
-/// Seconds as a number, or as a text, which some providers write.
+/// Parses seconds as a number, or as a text, which some providers write.
 fn seconds(value: &Json) -> Option<Duration> {
     let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
     Duration::try_from_secs_f64(number.clamp(0.0, LONGEST_LIFETIME)).ok()

@@ -9,10 +9,10 @@ use super::text::Text;
 use crate::settings::faults::Place;
 use crate::settings::key_path::KeyPath;
 
-/// A tree, compiled.
+/// A compiled tree.
 #[derive(Debug)]
 pub(in crate::provider) enum Tree {
-    /// A number or truth value as it stands in the file.
+    /// A number or truth value of the file.
     Constant(Json),
     /// A text.
     Leaf(Text),
@@ -22,16 +22,16 @@ pub(in crate::provider) enum Tree {
     List(Vec<Tree>),
     /// One item for each of a list: `{ "$each" = "payload.items", "$as" = "item", "$item" = … }`.
     Each {
-        /// Yields the list.
+        /// The expression that yields the list.
         items: Expression,
-        /// What an item is called.
+        /// The name of an item in expressions.
         name: String,
-        /// What becomes of it.
+        /// The tree that is rendered for each item.
         item: Box<Tree>,
     },
 }
 
-/// A leaf that has no value, and where it stands.
+/// The error of a leaf that has no value, with its key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {error}")]
 pub(in crate::provider) struct TreeError {
@@ -39,18 +39,18 @@ pub(in crate::provider) struct TreeError {
     error: EvalError,
 }
 
-/// What happens to a leaf that cannot be evaluated.
+/// The handling of a leaf that cannot be evaluated.
 pub(in crate::provider) enum OnFault<'a> {
     /// The tree has no value.
     Fail,
-    /// The leaf is null, and the list says which.
+    /// The leaf is null, and the list names it.
     Note(&'a mut Vec<String>),
     /// The leaf is left out.
     LeaveOut,
 }
 
 impl Tree {
-    /// Compiles a tree; says at `place` what is wrong with it.
+    /// Compiles a tree; faults are reported at `place`.
     pub(in crate::provider) fn compile(value: &Json, known: &Known<'_>, place: &Place<'_>) -> Option<Self> {
         match value {
             Json::String(text) => place.check(Text::compile(text, known)).map(Self::Leaf),
@@ -72,7 +72,8 @@ impl Tree {
         }
     }
 
-    /// The expressions in it, and whether each may be missing: one that is a whole leaf is left out then.
+    /// The expressions in the tree, each with true where its value may be missing: a whole leaf
+    /// without a value is left out.
     pub(super) fn uses(&self) -> Vec<(&Expression, bool)> {
         match self {
             Self::Constant(_) => Vec::new(),
@@ -83,7 +84,8 @@ impl Tree {
         }
     }
 
-    /// The tree's value; `None` where the whole of it is to be left out. `key` is where it stands, for errors.
+    /// Evaluates the tree; `None` if the whole of it is to be left out. `key` is the tree's key,
+    /// for errors.
     pub(in crate::provider) fn json(
         &self,
         scope: &Scope,

@@ -1,7 +1,8 @@
-//! The harmless request by which an account's credentials are tried: its table compiled, and its answers read.
+//! The harmless request that verifies an account's credentials: its table compiled, and its answers
+//! read.
 //!
-//! A request of this kind is sent by somebody who only wants to know whether credentials are good. So it may move nothing, and a file
-//! with a request that could is refused when it is read.
+//! Such a request is sent only to learn whether credentials are valid, so it must change nothing. A
+//! file whose request could change something is refused when it is read.
 
 use std::time::Duration;
 
@@ -18,17 +19,17 @@ use crate::domain::exchange::{Answer, Method, Reply, Request};
 use crate::domain::outcome::Failure;
 use crate::settings::faults::Place;
 
-/// The most time for an answer once there is a connection, whatever longer time the provider's calls have.
+/// The most time for an answer once there is a connection, even if the provider's calls have more.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// The way to try an account's credentials, compiled.
+/// The compiled table `verification`.
 pub(super) struct CredentialProbe {
     request: Option<RequestTemplate>,
     success: Option<(Condition, String)>,
     declined: Option<Condition>,
     /// Finds the provider's errors in an answer.
     reading: Reading,
-    /// The request for people.
+    /// The description of the request, for people.
     pub(super) described: String,
 }
 
@@ -38,10 +39,10 @@ impl CredentialProbe {
         self.request.as_ref().map(|request| request.render(shared, scope, None))
     }
 
-    /// Reads what an answer says about the credentials.
+    /// Reads an answer for the state of the credentials.
     pub(super) fn read(&self, answer: &Answer, scope: &Scope) -> CredentialCheck {
         let reply = match answer {
-            // Something answered, and not as HTTP or the file's limits have it.
+            // An answer came that violates HTTP or the file's limits.
             Answer::Incomplete(failure) if failure.http_status.is_some() => {
                 return CredentialCheck::Unclear(failure.clone());
             }
@@ -72,7 +73,7 @@ impl CredentialProbe {
     }
 }
 
-/// Describes a 2xx that does not say what the file expects.
+/// The failure for a 2xx that does not meet the file's condition.
 fn unmet(condition: &str, reply: &Reply, failure: Failure) -> Failure {
     let of_status = format!("http_{}", reply.status);
     let code = failure.code.filter(|code| *code != of_status);
@@ -131,7 +132,7 @@ fn describe(request: &RequestFile) -> String {
     format!("{method} {}", request.path.as_deref().unwrap_or_default())
 }
 
-/// Refuses keys that have no effect where the request for an access token is all that is sent.
+/// Refuses keys that have no effect where only the request for an access token is sent.
 fn refuse_surplus(table: &VerificationFile, place: &Place<'_>) {
     let keys =
         [("body", table.body.is_some()), ("success", table.success.is_some()), ("declined", table.declined.is_some())];
@@ -140,7 +141,8 @@ fn refuse_surplus(table: &VerificationFile, place: &Place<'_>) {
     }
 }
 
-/// Refuses a request that may do something: one that neither reads nor is said to change nothing, and one that is an operation's.
+/// Refuses a request that may change something: one that is neither a `GET` nor declared
+/// repeatable, and one that is an operation's.
 fn refuse_effects(file: &ProviderFile, request: &RequestFile, place: &Place<'_>) {
     let repeatable = file.verification.as_ref().is_some_and(|table| table.repeatable);
     let Some(method) = request.method else { return };
@@ -170,14 +172,14 @@ fn refuse_effects(file: &ProviderFile, request: &RequestFile, place: &Place<'_>)
     }
 }
 
-/// The form of a path, whatever its expressions yield.
+/// The form of a path, independent of its expressions.
 fn shape(path: &str) -> String {
     let mut parts = path.split("{{");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |shape, part| shape + "{}" + part.split_once("}}").map_or("", |(_, rest)| rest))
 }
 
-/// The command that headers of every request may name, where there is none: nobody published it.
+/// The pretended command that headers of every request may name when there is no published one.
 pub(super) fn pretended_command(provider: &str, account: &str) -> Json {
     serde_json::json!({
         "id": "credentials-check", "provider": provider, "account": account, "operation": "verification",

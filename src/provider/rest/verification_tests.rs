@@ -1,4 +1,4 @@
-//! Requests that may try credentials, what is sent, and how answers are read.
+//! Tests which requests may verify credentials, and the reading of their answers.
 
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
 //! Adyen's payment notifications, which carry a signature inside of every item of a batch.
 //! <https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures>
 //!
-//! A signature is over eight fields of its item. Everything else in the notification is not signed, so it may inform a person
-//! but decide nothing.
+//! Each signature covers eight fields of its item. The rest of the notification is unsigned, so it
+//! may inform a person but decide nothing.
 
 use base64::Engine as _;
 use jiff::Timestamp;
@@ -27,12 +27,12 @@ const SIGNED: [&str; 8] = [
 
 /// The scheme of Adyen's payment notifications.
 pub(super) struct AdyenPayments {
-    /// The keys; one that matches is enough.
+    /// The keys; one match is enough.
     pub(super) keys: Vec<Key>,
 }
 
 impl AdyenPayments {
-    /// Whether every item of a batch is Adyen's own, told step by step.
+    /// Verifies that every item of a batch is Adyen's own, and records the steps.
     pub(super) fn examine(&self, call: &RawCallback, now: Timestamp, trail: &mut Trail) -> Result<(), Unverified> {
         let looked_for = "items in `notificationItems` of the body";
         let body: Option<Json> = serde_json::from_slice(&call.body).ok();
@@ -41,7 +41,7 @@ impl AdyenPayments {
             return Err(Unverified::Unsigned);
         };
         trail.passed(looked_for, || items.len().to_string());
-        // The worst of all items decides: a batch is believed whole or not at all.
+        // The worst result of all items decides: a batch is verified as a whole or not at all.
         items.iter().enumerate().try_for_each(|(number, item)| self.check(number, item, now, trail))
     }
 
@@ -70,7 +70,7 @@ impl AdyenPayments {
         Err(Unverified::Forged)
     }
 
-    /// The notification with a signature in each of its items.
+    /// Signs each item of the notification.
     pub(super) fn sign(&self, call: &RawCallback, now: Timestamp) -> Result<RawCallback, CannotSign> {
         let key = self.keys.iter().find(|key| key.is_taken(now)).ok_or(CannotSign::NoKey)?;
         let mut body: Json = serde_json::from_slice(&call.body).map_err(|_| CannotSign::NoNotification)?;
@@ -88,14 +88,14 @@ impl AdyenPayments {
     }
 }
 
-/// The items of a batch; `None` where there is none, or one is no item.
+/// The items of a batch; `None` if there are none, or if one is malformed.
 fn items(body: &Json) -> Option<Vec<&Json>> {
     let items = body.get("notificationItems")?.as_array()?;
     let items: Option<Vec<&Json>> = items.iter().map(|item| item.get("NotificationRequestItem")).collect();
     items.filter(|items| !items.is_empty())
 }
 
-/// What is signed of an item.
+/// The signed content of an item.
 fn content(item: &Json) -> Vec<u8> {
     let texts = SIGNED.map(|pointer| match item.pointer(pointer) {
         Some(Json::String(text)) => text.clone(),

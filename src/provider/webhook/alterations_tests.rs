@@ -1,4 +1,4 @@
-//! Every scheme, signed by ferryd, and every way to alter a call.
+//! Tests every scheme with calls signed by ferryd, and with every alteration of them.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,7 +13,7 @@ const NOW: i64 = 1_800_000_000;
 const URL: &str = "https://hooks.example.com/x?data.id=7&a=%20b";
 /// RFC 8032, 7.1, test 1.
 const ED25519: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
-/// Made for this test by `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`.
+/// A key made for this test by `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`.
 const P256: &str = include_str!("../../../tests/fixtures/webhooks/p256.pem");
 const P256_PUBLIC: &str = include_str!("../../../tests/fixtures/webhooks/p256-public.pem");
 
@@ -75,7 +75,7 @@ fn every_alteration_is_refused() {
             assert!(steps.iter().any(|step| step.result == StepResult::Failed), "{name}: {what}");
             let told: String = steps.into_iter().map(|step| step.looked_for + &step.found).collect();
             assert!(secret == "x" || !told.contains(&secret), "{name}: {told}");
-            // Nor the signature with which the altered call would be believed.
+            // The steps do not show the signature that would verify the altered call.
             let would_be = endpoint.sign(call, at(NOW), private_key.as_ref()).unwrap_or_else(|_| good.clone());
             let values = would_be.headers.iter().flat_map(|(_, value)| value.split([',', '=', ' ']));
             let mut signatures = values.filter(|value| value.len() >= 24);
@@ -170,7 +170,7 @@ fn a_second_secret_is_taken_until_it_ends() {
     let both = endpoint_of(&tables(&format!("{{ secret = \"{{{{ secrets.webhook }}}}\" }}, {old}")), "new-secret");
     let by_old = only_old.sign(&draft("", b"x"), at(NOW - 1), None).unwrap();
     let by_new = both.sign(&draft("", b"x"), at(NOW), None).unwrap();
-    // The old one ends at 1 800 000 000.
+    // The old key ends at 1 800 000 000.
     assert_eq!(both.verify(&by_new, at(NOW)), Ok(()));
     assert_eq!(both.verify(&by_old, at(NOW - 1)), Ok(()));
     assert_eq!(both.verify(&by_old, at(NOW)), Err(Unverified::Forged));
@@ -240,7 +240,7 @@ proptest! {
                 let byte = byte.index(bytes.len());
                 bytes[byte] ^= 1 << bit;
                 let flipped = String::from_utf8(bytes).unwrap();
-                // Hexadecimal says the same in either case of its letters.
+                // Hexadecimal digits are equal in both cases.
                 let same = flipped.eq_ignore_ascii_case(value) && value.len() >= 64 && !value.contains('+');
                 *value = flipped;
                 let result = endpoint.verify(&call, at(NOW));

@@ -1,4 +1,4 @@
-//! Answers to a provider that only asks whether an endpoint is really its owner's.
+//! Answers to calls by which a provider checks who owns an endpoint.
 
 use std::collections::BTreeMap;
 
@@ -11,25 +11,26 @@ use crate::domain::callback::{ChallengeReply, RawCallback};
 use crate::provider::rest::expression::{Condition, Scope, from_json, unreadable};
 use crate::provider::rest::text::Text;
 
-/// Which calls only ask, and what they are answered.
+/// The calls of a provider that are challenges, and the answer to them.
 #[derive(Debug)]
 pub(super) struct Challenge {
-    /// Their method.
+    /// The method of challenges.
     pub(super) method: &'static str,
-    /// What tells them from others.
+    /// The condition that tells challenges from other calls.
     pub(super) when: Condition,
-    /// What they have to know: what they give, and what it has to be.
+    /// The token of a challenge: the given value and the expected one; `None` where none is
+    /// required.
     pub(super) token: Option<(Text, Text)>,
     /// The answer.
     pub(super) reply: Text,
-    /// Its media type.
+    /// The answer's media type.
     pub(super) content_type: String,
-    /// What expressions see as `secrets`.
+    /// The variable `secrets` of expressions.
     pub(super) secrets: Value,
 }
 
 impl Challenge {
-    /// The answer to a call that only asks; `None` to every other.
+    /// The answer to a challenge; `None` for every other call.
     pub(super) fn reply(&self, call: &RawCallback) -> Option<ChallengeReply> {
         if call.method != self.method {
             return None;
@@ -53,7 +54,7 @@ impl Challenge {
     }
 }
 
-/// The body of a call, where it is JSON or a form.
+/// The body of a call, if it is JSON or a form.
 pub(super) fn body(call: &RawCallback) -> Option<Json> {
     if form::is_form(call) {
         return Some(map(&mut url::form_urlencoded::parse(&call.body).into_owned()));
@@ -61,7 +62,7 @@ pub(super) fn body(call: &RawCallback) -> Option<Json> {
     serde_json::from_slice(&call.body).ok()
 }
 
-/// Pairs as a map; of a name that is there twice the first.
+/// Converts pairs to a map; of a repeated name the first pair counts.
 fn map(pairs: &mut dyn Iterator<Item = (String, String)>) -> Json {
     let mut map = Map::new();
     for (name, value) in pairs {

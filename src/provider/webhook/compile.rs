@@ -1,4 +1,4 @@
-//! Makes an endpoint of `[webhook]`.
+//! Compiles the table `[webhook]` into an endpoint.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,13 +29,13 @@ use crate::provider::rest::inherited::duration;
 use crate::provider::rest::text::Text;
 use crate::settings::faults::Place;
 
-/// How far the time of signing may be from now where the file does not say.
+/// The tolerance for the time of signing, where the file does not state one.
 const TOLERANCE: Duration = Duration::from_mins(5);
 
-/// The fewest bytes of a secret, unless the file says that its provider makes shorter ones.
+/// The fewest bytes of a secret, unless the file says that the provider makes shorter ones.
 const LEAST_SECRET: usize = 16;
 
-/// Makes an endpoint of a table. What is wrong is said at `place`.
+/// Compiles a table into an endpoint. Faults are reported at `place`.
 pub(in crate::provider) fn compile(
     file: &WebhookFile,
     secrets: SecretsOfFile<'_>,
@@ -131,7 +131,7 @@ fn described(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) 
     })
 }
 
-/// Refuses what would leave a part of a call to anyone.
+/// Refuses a table under which a part of a call is neither signed nor declared unsigned.
 fn refuse_gaps(file: &VerifyTable, signed: &Signed, place: &Place<'_>) {
     let key = if file.signed.is_some() { "signed" } else { "signed_parts" };
     match (&file.timestamp, signed.has_timestamp()) {
@@ -223,7 +223,8 @@ fn keys(
     keys.into_iter().collect()
 }
 
-/// The text of a key. A secret has to be one of `[secrets]`, so that it is masked wherever it appears.
+/// The text of a key. A secret must be one of `[secrets]`, so that it is masked wherever it
+/// appears.
 fn secret(source: &str, algorithm: AlgorithmFile, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<String> {
     let text = place.check(Text::compile(source, &Known::in_secrets(secrets.names)))?;
     if matches!(text, Text::Constant(_)) && !algorithm.is_asymmetric() {
@@ -232,7 +233,7 @@ fn secret(source: &str, algorithm: AlgorithmFile, secrets: SecretsOfFile<'_>, pl
     }
     let scope = Scope::new([("secrets".to_owned(), secrets.secrets.variable())].into());
     let value = text.string(&scope).ok().flatten();
-    // A secret that can't be had has been told of already.
+    // A missing secret was reported already.
     if value.is_none() && secrets.secrets.len() == secrets.names.len() {
         place.refuse("has no value; write `{{ secrets.webhook }}`");
     }
@@ -241,7 +242,7 @@ fn secret(source: &str, algorithm: AlgorithmFile, secrets: SecretsOfFile<'_>, pl
 
 fn until(text: &str, place: &Place<'_>) -> Option<Timestamp> {
     let time = text.parse::<Timestamp>().ok();
-    // A date with a time but without an offset is not taken for its date alone.
+    // A date with a time but without an offset is refused, rather than read as its date alone.
     let is_date = text.len() == "2026-12-01".len();
     let date = || Some(text.parse::<Date>().ok().filter(|_| is_date)?.to_zoned(TimeZone::UTC).ok()?.timestamp());
     let time = time.or_else(date);
@@ -338,7 +339,8 @@ fn challenge(file: &ChallengeFile, secrets: SecretsOfFile<'_>, place: &Place<'_>
     })
 }
 
-/// A media type that no browser takes for a page: what is answered was written by the caller.
+/// A media type that no browser displays as a page, because the caller wrote the content of the
+/// answer.
 fn content_type(text: Option<&str>, place: &Place<'_>) -> Option<String> {
     let text = text.unwrap_or("text/plain");
     let is_one = text.split_once('/').is_some_and(|(kind, rest)| !kind.is_empty() && !rest.is_empty());

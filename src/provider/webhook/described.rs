@@ -1,4 +1,4 @@
-//! A scheme that a file describes: how a call is verified.
+//! Verifies calls by a scheme that a file describes.
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -14,24 +14,24 @@ use crate::domain::callback::{RawCallback, Unverified};
 
 /// A scheme that a file describes.
 pub(super) struct Described {
-    /// How signatures are made.
+    /// The signature algorithm.
     pub(super) algorithm: AlgorithmFile,
-    /// The keys; one that matches is enough.
+    /// The keys; one match is enough.
     pub(super) keys: Vec<Key>,
-    /// Where signatures are.
+    /// The place of signatures in a call.
     pub(super) signature: SignaturePlace,
-    /// Where the time of signing is, if calls carry one.
+    /// The place of the time of signing; `None` where calls carry none.
     pub(super) timestamp: Option<TimestampPlace>,
-    /// What is signed.
+    /// The signed content.
     pub(super) signed: Signed,
-    /// The parameter of the query that has the body's SHA-256.
+    /// The query parameter with the body's SHA-256.
     pub(super) body_digest: Option<String>,
-    /// Whether an operator accepted that nothing of the body is signed.
+    /// True where an operator accepted that no part of the body is signed.
     pub(super) unsigned_body: bool,
 }
 
 impl Described {
-    /// Whether a call is the provider's own, told step by step.
+    /// Verifies that a call is the provider's own, and records the steps.
     pub(super) fn examine(&self, call: &RawCallback, now: Timestamp, trail: &mut Trail) -> Result<(), Unverified> {
         let signatures = self.signature.read(call, trail)?;
         let stamp = match &self.timestamp {
@@ -50,7 +50,7 @@ impl Described {
         }
     }
 
-    /// What may have been signed.
+    /// The texts that may have been signed.
     pub(super) fn contents(
         &self,
         call: &RawCallback,
@@ -69,7 +69,7 @@ impl Described {
         Ok(contents)
     }
 
-    /// Sees to it that the signature says something about the body: its bytes, its parameters, or its digest.
+    /// Requires that the signature covers the body: its bytes, its parameters, or its digest.
     fn check_body(&self, call: &RawCallback, trail: &mut Trail) -> Result<(), Unverified> {
         let covered = self.signed.has_body() || (self.signed.has_form() && form::is_form(call));
         let digest = self.body_digest.as_deref().and_then(|name| Some((name, call.query(name)?)));
@@ -114,7 +114,7 @@ impl Described {
         Err(Unverified::Forged)
     }
 
-    /// Looks for the usual reasons why a call that should match does not.
+    /// Checks the usual reasons why a genuine call does not match.
     fn hint(
         &self,
         call: &RawCallback,

@@ -1,71 +1,71 @@
-//! A verification told step by step, for a person who wonders why a call is refused.
+//! The verification of a call step by step, for a person who wants to know why a call is refused.
 //!
-//! Steps never show a secret. A signature that was expected is described by its first characters.
+//! No step shows a secret. A signature that was expected is described by its first characters.
 
 use serde::Serialize;
 
-/// How many characters of an expected signature are shown.
+/// The number of characters of an expected signature that are shown.
 const SHOWN: usize = 6;
 
 /// One step of a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What was looked for.
+    /// The expected thing, such as a header.
     pub looked_for: String,
-    /// What was found.
+    /// The thing that was found in its place.
     pub found: String,
-    /// What that means.
+    /// The result of the step.
     pub result: StepResult,
 }
 
-/// What a step found means.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepResult {
-    /// As it should be.
+    /// The step found what is expected.
     Passed,
-    /// Neither good nor bad.
+    /// The step found something that matters to a person, but not to the result.
     Noted,
-    /// The call is refused for it.
+    /// The step is the reason why the call is refused.
     Failed,
 }
 
-/// Where steps are written down, if anyone reads them.
+/// Records the steps of a verification, if a person will read them.
 #[derive(Debug)]
 pub(super) struct Trail(Option<Vec<Step>>);
 
 impl Trail {
-    /// Writes nothing down.
+    /// Makes a trace that records nothing.
     pub(super) fn untold() -> Self {
         Self(None)
     }
 
-    /// Writes everything down.
+    /// Makes a trace that records every step.
     pub(super) fn told() -> Self {
         Self(Some(Vec::new()))
     }
 
-    /// Whether anyone reads it.
+    /// Returns true if steps are recorded.
     pub(super) fn is_told(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Something is as it should be.
+    /// Records a step that found what is expected.
     pub(super) fn passed(&mut self, looked_for: &str, found: impl FnOnce() -> String) {
         self.step(looked_for, found, StepResult::Passed);
     }
 
-    /// Something is worth knowing.
+    /// Records a step that matters to a person only.
     pub(super) fn noted(&mut self, looked_for: &str, found: impl FnOnce() -> String) {
         self.step(looked_for, found, StepResult::Noted);
     }
 
-    /// The call is refused for something.
+    /// Records a step for which the call is refused.
     pub(super) fn failed(&mut self, looked_for: &str, found: impl FnOnce() -> String) {
         self.step(looked_for, found, StepResult::Failed);
     }
 
-    /// What was written down.
+    /// The recorded steps.
     pub(super) fn into_steps(self) -> Vec<Step> {
         self.0.unwrap_or_default()
     }
@@ -77,7 +77,7 @@ impl Trail {
     }
 }
 
-/// The beginning of a signature, enough to tell it from another.
+/// The beginning of a signature, enough to distinguish it from another.
 pub(super) fn beginning(signature: &str) -> String {
     let shown: String = signature.chars().take(SHOWN).collect();
     if shown.len() < signature.len() { format!("`{shown}…`") } else { format!("`{shown}`") }

@@ -1,4 +1,4 @@
-//! What a person reads of a verification, and what a provider is answered that only asks.
+//! Tests the steps of a verification as people read them, and the answers to challenges.
 
 use std::fmt::Write as _;
 

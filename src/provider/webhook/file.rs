@@ -1,4 +1,4 @@
-//! What may stand in `[webhook]` of a provider file.
+//! The structure of the table `[webhook]` of a provider file.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,85 +12,95 @@ use serde_json::Value as Json;
 use super::sense::Sense;
 use crate::provider::example::file::CallbackExampleFile;
 
-/// The provider's webhook calls: how one is known to be the provider's own.
+/// The provider's webhook calls: their verification, and their meaning.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::provider) struct WebhookFile {
-    /// How a call is verified: a table, or for calls that nobody signs `token` or `none`. There is no default.
+    /// The verification of calls: a table; `token` or `none` where calls are not signed. There is
+    /// no default.
     pub(super) verify: Option<VerifyFile>,
-    /// What the provider is answered where it only asks whether the endpoint is really yours.
+    /// The answer to calls by which the provider checks who owns the endpoint.
     pub(super) challenge: Option<ChallengeFile>,
-    /// Where a call holds a list of notices: an expression that yields it. In what follows `body` is one of them.
+    /// The list of notices in a call: an expression that yields it. In the keys below, `body` is
+    /// one of them.
     pub(super) each: Option<String>,
-    /// The provider's name for what happened, such as `{{ body.type }}`: a word of the event's routing key.
+    /// The provider's name for the event, such as `{{ body.type }}`: a word of the event's routing
+    /// key.
     pub(super) event: Option<String>,
-    /// The provider's id for this telling of it, by which repeats are known.
+    /// The provider's id for the notice, by which repeated notices are recognised.
     pub(super) id: Option<String>,
-    /// The id of the command that it is about, where the provider echoes it. It proves the command only with `token`.
+    /// The id of the notice's command, where the provider echoes it. The id proves the command only
+    /// with `token`.
     pub(super) command: Option<String>,
-    /// The token beside it, where the provider echoes what `{{ command_token }}` of the request was.
+    /// The token beside the id, where the provider echoes the value of `{{ command_token }}` in the
+    /// request.
     pub(super) token: Option<String>,
-    /// The provider's own id for what it is about, as `response.reference` of the operation finds it.
+    /// The provider's own id for the object of the notice, as `response.reference` of the operation
+    /// finds it.
     pub(super) reference: Option<String>,
-    /// What is believed of a call. Default: `signature`.
+    /// The trust in the content of calls. Default: `signature`.
     #[serde(default)]
     pub(super) trust: TrustFile,
-    /// What notices mean for their command; the first that matches decides. What none matches means nothing.
+    /// The meaning of notices for their command; the first that matches decides. A notice without a
+    /// match means nothing.
     #[serde(default)]
     pub(super) on: Vec<OnFile>,
-    /// Calls, and what is read in them. `ferryd provider test` holds the file against them.
+    /// Examples of calls, and of the notices that are read in them. `ferryd provider test` checks
+    /// the file against them.
     #[serde(default)]
     pub(in crate::provider) examples: Vec<CallbackExampleFile>,
 }
 
 impl WebhookFile {
-    /// Whether some notices have their command looked up.
+    /// Returns true if some notices have their command looked up.
     pub(in crate::provider) fn asks(&self) -> bool {
         self.on.iter().any(|on| on.r#as == Sense::Lookup)
     }
 }
 
-/// What notices of a sort mean for their command; expressions may use `method`, `url`, `headers`, `query`, `body`, `text`.
+/// The meaning of one sort of notices for their command; expressions may use `method`, `url`,
+/// `headers`, `query`, `body`, `text`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OnFile {
     /// The condition, an expression without braces, such as `body.type == 'payment_intent.succeeded'`.
     pub(super) when: String,
-    /// What they mean.
+    /// The meaning of a notice that matches.
     pub(super) r#as: Sense,
-    /// What the event's `result` holds, of `completed` and `progress`: a text, map or list.
+    /// The event's `result`, for `completed` and `progress`: a text, map or list.
     pub(super) result: Option<Json>,
-    /// How much was done, of `completed`. A notice that disagrees with the operation's `amount` is a conflict and ends nothing.
+    /// The amount that the notice reports, for `completed`. A notice that disagrees with the
+    /// operation's `amount` is a conflict and does not end the command.
     pub(super) amount: Option<String>,
-    /// Its currency.
+    /// The amount's currency.
     pub(super) currency: Option<String>,
-    /// The condition under which less or more than was asked for is meant to be.
+    /// The condition under which an amount other than the requested one is intended.
     pub(super) partial: Option<String>,
-    /// The provider's code, of `declined` and `failed`.
+    /// The provider's code, for `declined` and `failed`.
     pub(super) code: Option<String>,
-    /// What a person should read, of `declined` and `failed`.
+    /// The message for people, for `declined` and `failed`.
     pub(super) message: Option<String>,
 }
 
-/// What is believed of a call.
+/// The trust in the content of a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::provider) enum TrustFile {
-    /// What it says, once it is verified.
+    /// The content of a verified call is trusted.
     #[default]
     Signature,
-    /// Only that it is worth asking: for providers whose calls can't be verified here.
+    /// A call only causes a lookup: for providers whose calls can't be verified here.
     Lookup,
 }
 
-/// How calls are verified.
+/// The verification of calls.
 #[derive(Debug)]
 pub(super) enum VerifyFile {
-    /// They are not, and that was written out.
+    /// No verification, as the file states explicitly.
     None,
-    /// By the token in the callback URL.
+    /// Verification by the token in the callback URL.
     Token,
-    /// As described.
+    /// Verification as the table describes.
     Table(Box<VerifyTable>),
 }
 
@@ -142,60 +152,66 @@ impl JsonSchema for VerifyFile {
     }
 }
 
-/// How calls are verified.
+/// The verification of calls by signatures.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VerifyTable {
-    /// Who describes the scheme. Default: `described`, by the other keys here.
+    /// The source of the scheme's description. Default: `described`, by the other keys here.
     #[serde(default)]
     pub(super) scheme: SchemeFile,
-    /// How signatures are made.
+    /// The signature algorithm.
     pub(super) algorithm: Option<AlgorithmFile>,
-    /// The secrets or public keys; a call that matches any of them is believed.
+    /// The secrets or public keys; a call is verified if any of them matches.
     #[serde(default)]
     pub(super) keys: Vec<KeyFile>,
-    /// How the keys are written. Default: `utf8`.
+    /// The encoding of the keys. Default: `utf8`.
     pub(super) key_encoding: Option<KeyEncoding>,
-    /// What stands before a key and is no part of it, such as `whsec_`.
+    /// A prefix of every key that is no part of it, such as `whsec_`.
     pub(super) key_prefix: Option<String>,
-    /// True where the provider makes secrets of less than 16 bytes, which are refused otherwise. Default: false.
+    /// True where the provider makes secrets of less than 16 bytes, which are otherwise refused.
+    /// Default: false.
     #[serde(default)]
     pub(super) short_keys: bool,
-    /// Where signatures are.
+    /// The place of signatures in a call.
     pub(super) signature: Option<SignatureFile>,
-    /// Where the time of signing is. Absent: calls carry none, and old ones can be repeated.
+    /// The place of the time of signing. Absent: calls carry none, and old calls can be replayed.
     pub(super) timestamp: Option<TimestampFile>,
-    /// What is signed: a text with `{{ body }}`, `{{ timestamp }}`, `{{ url }}`, `{{ form }}`, `{{ headers['…'] }}`, `{{ query['…'] }}`.
+    /// The signed content: a text with `{{ body }}`, `{{ timestamp }}`, `{{ url }}`, `{{ form }}`,
+    /// `{{ headers['…'] }}`, `{{ query['…'] }}`.
     pub(super) signed: Option<String>,
-    /// The same in parts, each of which is left out where a value in it is missing.
+    /// The signed content in parts, each of which is left out where a value in it is missing.
     #[serde(default)]
     pub(super) signed_parts: Vec<String>,
-    /// Where the query has the body's SHA-256 in hexadecimal.
+    /// The place of the body's SHA-256 in the query, in hexadecimal.
     pub(super) body_digest: Option<BodyDigestFile>,
-    /// Whether the provider really signs nothing of the body. Default: false.
+    /// True where the provider signs no part of the body. Default: false.
     pub(super) unsigned_body: Option<bool>,
-    /// Of `paypal`: the id that PayPal gave the webhook, as `{{ secrets.webhook_id }}`.
+    /// For `paypal`: the id that PayPal gave the webhook, as `{{ secrets.webhook_id }}`.
     pub(super) webhook_id: Option<String>,
-    /// Of `paypal`: true where calls are taken unverified, as with `none`, if there is no such secret. Default: false.
+    /// For `paypal`: true where calls are accepted unverified, as with `none`, if there is no such
+    /// secret. Default: false.
     pub(super) optional: Option<bool>,
-    /// Of `paypal`: certificates in PEM that stand between PayPal's and the system's authorities, beside those that are built in.
+    /// For `paypal`: certificates in PEM between PayPal's and the system's authorities, in addition
+    /// to the built-in ones.
     pub(super) intermediates: Option<String>,
 }
 
-/// Who describes the scheme.
+/// The source of the scheme's description.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SchemeFile {
-    /// The other keys of the table.
+    /// The other keys of the table describe the scheme.
     #[default]
     Described,
-    /// ferryd: signatures in each item of Adyen's payment notifications. Takes `keys` only, in hexadecimal.
+    /// Built-in: signatures in each item of Adyen's payment notifications. Takes `keys` only, in
+    /// hexadecimal.
     AdyenPayments,
-    /// ferryd: PayPal's signatures by certificate. Takes `webhook_id`, `optional` and `intermediates` only.
+    /// Built-in: PayPal's signatures by certificate. Takes `webhook_id`, `optional` and
+    /// `intermediates` only.
     Paypal,
 }
 
-/// How signatures are made.
+/// The signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum AlgorithmFile {
@@ -215,11 +231,12 @@ pub(super) enum AlgorithmFile {
 pub(super) struct KeyFile {
     /// The key, such as `{{ secrets.webhook }}`.
     pub(super) secret: String,
-    /// When it stops being taken: a time such as `2026-12-01T08:00:00Z`, or a date, at whose beginning (UTC). Absent: never.
+    /// The time from which the key is not accepted: a time such as `2026-12-01T08:00:00Z`, or a
+    /// date, which means its beginning (UTC). Absent: never.
     pub(super) until: Option<String>,
 }
 
-/// How keys are written.
+/// The encoding of keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum KeyEncoding {
@@ -236,7 +253,7 @@ pub(super) enum KeyEncoding {
     Spki,
 }
 
-/// Where signatures are.
+/// The place of signatures in a call.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SignatureFile {
@@ -244,17 +261,17 @@ pub(super) struct SignatureFile {
     pub(super) header: Option<String>,
     /// The name of a field in the header, for `t=…,v1=…`; it may be there several times.
     pub(super) field: Option<String>,
-    /// What separates the fields, one character. Default: `,`.
+    /// The separator of the fields, one character. Default: `,`.
     pub(super) separator: Option<String>,
-    /// The version in a list such as `v1,… v1,…`; entries of other versions are passed over.
+    /// The version in a list such as `v1,… v1,…`; entries of other versions are ignored.
     pub(super) version: Option<String>,
-    /// What stands before a signature, such as `sha256=`.
+    /// The prefix of a signature, such as `sha256=`.
     pub(super) prefix: Option<String>,
-    /// How it is written.
+    /// The encoding of signatures.
     pub(super) encoding: Option<SignatureEncoding>,
 }
 
-/// How a signature is written.
+/// The encoding of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SignatureEncoding {
@@ -264,7 +281,7 @@ pub(super) enum SignatureEncoding {
     Base64,
 }
 
-/// Where the time of signing is.
+/// The place of the time of signing in a call.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TimestampFile {
@@ -272,15 +289,15 @@ pub(super) struct TimestampFile {
     pub(super) header: Option<String>,
     /// The name of a field in the header, for `t=…,v1=…`.
     pub(super) field: Option<String>,
-    /// What separates the fields, one character. Default: `,`.
+    /// The separator of the fields, one character. Default: `,`.
     pub(super) separator: Option<String>,
-    /// What it counts since 1970. Default: `s`.
+    /// The unit of the timestamp, counted from 1970. Default: `s`.
     pub(super) unit: Option<UnitFile>,
-    /// How far it may be from now, into the past and the future; a duration. Default: `5m`.
+    /// The tolerance, into the past and the future; a duration. Default: `5m`.
     pub(super) tolerance: Option<String>,
 }
 
-/// What a timestamp counts.
+/// The unit of a timestamp.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum UnitFile {
@@ -289,31 +306,34 @@ pub(super) enum UnitFile {
     S,
     /// Milliseconds.
     Ms,
-    /// Milliseconds where it has more than eleven digits, else seconds.
+    /// Milliseconds if the timestamp has more than eleven digits, else seconds.
     Auto,
 }
 
-/// Where the body's SHA-256 is.
+/// The place of the body's SHA-256 in a call.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BodyDigestFile {
-    /// The parameter of the query. Where a call has it, it must be right; where it is the only sign of the body, it must be there.
+    /// The query parameter. If a call has the parameter, its value must be right; if nothing else
+    /// covers the body, the parameter is required.
     pub(super) query: String,
 }
 
-/// What the provider is answered where it only asks whether the endpoint is really yours; expressions may use `method`, `url`, `headers`, `query`, `body`, `text`, `secrets`.
+/// The answer to calls by which the provider checks who owns the endpoint; expressions may use
+/// `method`, `url`, `headers`, `query`, `body`, `text`, `secrets`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChallengeFile {
-    /// The method of such calls. A `GET` is answered without verification, a `POST` only after it.
+    /// The method of such calls. A `GET` is answered without verification, a `POST` only after
+    /// verification.
     pub(super) method: ChallengeMethod,
     /// The condition that tells such calls from others, an expression without braces.
     pub(super) when: String,
-    /// What is answered: a text; expressions.
+    /// The answer: a text; expressions.
     pub(super) reply: String,
     /// The answer's media type. Default: `text/plain`.
     pub(super) content_type: Option<String>,
-    /// What such a call has to know, compared in constant time. Absent: nothing.
+    /// The token that such a call must have, compared in constant time. Absent: none.
     pub(super) token: Option<TokenFile>,
 }
 
@@ -321,18 +341,18 @@ pub(super) struct ChallengeFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub(super) enum ChallengeMethod {
-    /// A handshake that nobody signs.
+    /// A handshake without a signature.
     Get,
-    /// A call that is signed like every other.
+    /// A call that is signed like every other call.
     Post,
 }
 
-/// What a challenge has to know.
+/// The token that a challenge must have.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TokenFile {
-    /// What the call holds; expressions.
+    /// The token in the call; expressions.
     pub(super) given: String,
-    /// What it has to be; expressions.
+    /// The expected token; expressions.
     pub(super) expected: String,
 }

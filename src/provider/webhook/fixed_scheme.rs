@@ -1,4 +1,5 @@
-//! What every scheme of verification is compiled from, and what one that is fixed leaves no room for.
+//! The input of every verification scheme, and the refusal of keys that a built-in scheme does not
+//! take.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +10,13 @@ use crate::settings::faults::Place;
 /// The secrets of a file.
 #[derive(Clone, Copy)]
 pub(in crate::provider) struct SecretsOfFile<'f> {
-    /// Their names, also of those that can't be had.
+    /// The names of all secrets, missing ones included.
     pub(in crate::provider) names: &'f BTreeSet<String>,
-    /// Those that can be had.
+    /// The secrets that have a value.
     pub(in crate::provider) secrets: &'f Secrets,
 }
 
-/// Refuses what describes a scheme, beside one that is fixed.
+/// Refuses the keys that describe a scheme, in the table of a built-in one.
 pub(super) fn refuse_surplus(scheme: &str, file: &VerifyTable, place: &Place<'_>) {
     let surplus = [
         ("algorithm", file.algorithm.is_some()),

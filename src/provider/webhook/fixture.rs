@@ -24,7 +24,8 @@ pub(super) fn fragments() -> Vec<String> {
     document.lines().filter_map(|line| line.strip_prefix("```toml webhook ")).map(str::to_owned).collect()
 }
 
-/// The endpoint of a `[webhook]` table in a file with this secret, which may be short: those of published examples are.
+/// The endpoint of a `[webhook]` table in a file with this secret, which may be as short as those
+/// of published examples.
 pub(super) fn endpoint_of(tables: &str, secret: &str) -> Arc<dyn Webhook> {
     let tables = tables.replace("[webhook.verify]\n", "[webhook.verify]\nshort_keys = true\n");
     let file = format!(

@@ -9,15 +9,16 @@ use crate::domain::callback::RawCallback;
 /// The media type of forms.
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Whether a call says that its body is a form.
+/// Returns true if a call says that its body is a form.
 pub(super) fn is_form(call: &RawCallback) -> bool {
     let media_type = call.header("content-type").and_then(|value| value.split(';').next());
     media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(FORM))
 }
 
-/// Every name and value of a form, decoded and put together in the order of names; of one name, each value once, sorted.
+/// Concatenates every name and value of a form, decoded, in the order of names; of one name, each
+/// distinct value once, sorted.
 ///
-/// The bytes are exact: what is not UTF-8 stays as it is.
+/// The bytes are exact: parts that are not UTF-8 stay unchanged.
 pub(super) fn sorted(body: &[u8]) -> Vec<u8> {
     let mut parameters: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>> = BTreeMap::new();
     for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {

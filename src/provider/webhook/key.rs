@@ -1,4 +1,4 @@
-//! Keys: how they are written, and whether a signature is theirs.
+//! Keys of signatures: their encodings, and the comparison with signatures.
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -10,48 +10,48 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use super::file::{AlgorithmFile, KeyEncoding};
 
-/// Base64 whose padding may be left out.
+/// Base64 with optional padding.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What stands before the point of a P-256 key in its SPKI (RFC 5480).
+/// The bytes before the point of a P-256 key in its SPKI (RFC 5480).
 const SPKI_P256: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
     0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
-/// What stands before an Ed25519 key in its SPKI (RFC 8410).
+/// The bytes before an Ed25519 key in its SPKI (RFC 8410).
 const SPKI_ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// Why a text is no key. Never holds any of it.
+/// The reason why a text is no key. The error never quotes a part of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum KeyError {
-    /// It is not written as the file says.
+    /// The text is not encoded as the file says.
     #[error("the key is not {0}; copy it whole from the provider, or write another `key_encoding`")]
     Encoding(&'static str),
-    /// There is nothing in it.
+    /// The text is empty.
     #[error("the key is empty; copy it whole from the provider")]
     Empty,
-    /// It is a key for something else.
+    /// The key is for another algorithm.
     #[error("the key is no public key for `{0}`; copy the provider's public key whole")]
     NoPublicKey(&'static str),
-    /// A secret is no SPKI, a public key is no text.
+    /// The encoding does not suit the algorithm: a secret is no SPKI, a public key is no text.
     #[error("keys of `{algorithm}` are not written so; write {remedy}")]
     Unfit {
         /// The algorithm.
         algorithm: &'static str,
-        /// What to write.
+        /// The advice which encoding to write.
         remedy: &'static str,
     },
 }
 
-/// A key, and how long it is taken.
+/// A key, and the time until which it is accepted.
 pub(super) struct Key {
-    /// When it stops being taken.
+    /// The time from which the key is not accepted; `None` for never.
     pub(super) until: Option<Timestamp>,
-    /// The bytes of a secret; `None` for a public key.
+    /// The size of a secret in bytes; `None` for a public key.
     pub(super) secret_size: Option<usize>,
     verifier: Verifier,
 }
@@ -62,7 +62,7 @@ enum Verifier {
 }
 
 impl AlgorithmFile {
-    /// Its name as files write it.
+    /// The algorithm's name as files write it.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::HmacSha1 => "hmac_sha1",
@@ -72,14 +72,14 @@ impl AlgorithmFile {
         }
     }
 
-    /// Whether the provider signs with a key that nobody else has.
+    /// Returns true if the provider signs with a private key of its own.
     pub(super) fn is_asymmetric(self) -> bool {
         matches!(self, Self::EcdsaP256 | Self::Ed25519)
     }
 }
 
 impl Key {
-    /// Reads a key.
+    /// Parses a key.
     pub(super) fn new(
         algorithm: AlgorithmFile,
         encoding: KeyEncoding,
@@ -111,12 +111,13 @@ impl Key {
         Ok(Self { until, secret_size, verifier })
     }
 
-    /// Whether it is taken at this time.
+    /// Returns true if the key is accepted at this time.
     pub(super) fn is_taken(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
 
-    /// Whether any of the signatures is this key's over the content. What is secret is compared in constant time.
+    /// Returns true if any of the signatures is made with this key over the content. Secret values
+    /// are compared in constant time.
     pub(super) fn matches(&self, content: &[u8], signatures: &[Vec<u8>]) -> bool {
         match &self.verifier {
             Verifier::Secret(key) => {
@@ -127,7 +128,7 @@ impl Key {
         }
     }
 
-    /// The signature of the content; `None` where only the provider can make it.
+    /// Signs the content; `None` where only the provider can sign.
     pub(super) fn sign(&self, content: &[u8]) -> Option<Vec<u8>> {
         match &self.verifier {
             Verifier::Secret(key) => Some(hmac::sign(key, content).as_ref().to_vec()),
@@ -136,7 +137,7 @@ impl Key {
     }
 }
 
-/// The bytes of a secret.
+/// Decodes a secret.
 fn secret(name: &'static str, encoding: KeyEncoding, text: &str) -> Result<Vec<u8>, KeyError> {
     let bytes = match encoding {
         KeyEncoding::Utf8 => text.as_bytes().to_vec(),
@@ -151,7 +152,7 @@ fn secret(name: &'static str, encoding: KeyEncoding, text: &str) -> Result<Vec<u
     if bytes.is_empty() { Err(KeyError::Empty) } else { Ok(bytes) }
 }
 
-/// The bytes of a public key; `head` is what stands before them in an SPKI.
+/// Decodes a public key; `head` is the prefix of its SPKI.
 fn public(name: &'static str, encoding: KeyEncoding, text: &str, head: &[u8]) -> Result<Vec<u8>, KeyError> {
     match encoding {
         KeyEncoding::Hex => hexadecimal(text),
@@ -175,7 +176,7 @@ fn base64(text: &str) -> Result<Vec<u8>, KeyError> {
     BASE64.decode(text).map_err(|_| KeyError::Encoding("Base64"))
 }
 
-/// The Base64 of a PEM file, or of the text itself.
+/// Removes the armour of PEM, if there is one, and leaves the Base64.
 pub(super) fn without_armour(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("-----"));
     lines.collect()

@@ -1,28 +1,29 @@
-//! Names the certificate that a chain lacks, so that a person can get it.
+//! Names the certificate that is missing in a chain, so that a person can get it.
 
 use std::fmt;
 
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-/// The attribute of a name that people know it by, `commonName`, as DER writes its type (2.5.4.3).
+/// The attribute `commonName` of a name, by which people know it, as DER writes its type (2.5.4.3).
 const COMMON_NAME: &[u8] = b"\x06\x03\x55\x04\x03";
 /// The access method of an issuer's certificate, `caIssuers` (1.3.6.1.5.5.7.48.2), in DER.
 const ISSUER_ADDRESS: &[u8] = b"\x06\x08\x2b\x06\x01\x05\x05\x07\x30\x02";
 /// The tag of an address in a list of names.
 const ADDRESS_TAG: u8 = 0x86;
-/// The most certificates from a signer's to its authority.
+/// The most certificates from a signer's to the authority's.
 const LONGEST_CHAIN: usize = 8;
 
-/// The issuer at which a chain of certificates ends, of which no certificate is known.
+/// The issuer at which a certificate chain ends, and whose own certificate is unknown.
 pub(super) struct MissingIssuer {
     name: String,
-    /// Where its certificate is, by the certificate that it issued.
+    /// The address of the issuer's certificate, as the certificate that it issued states it.
     address: Option<String>,
 }
 
 impl MissingIssuer {
-    /// Finds the issuer that is missing for a certificate, where these are known; `None` where one of them can't be read.
+    /// Finds the missing issuer of a certificate, given the known certificates; `None` if one of
+    /// them can't be parsed.
     pub(super) fn find(leaf: &CertificateDer<'_>, known: &[CertificateDer<'_>]) -> Option<Self> {
         let known: Vec<_> = known.iter().filter_map(|one| Some((EndEntityCert::try_from(one).ok()?, one))).collect();
         let (leaf_der, leaf) = (leaf, EndEntityCert::try_from(leaf).ok()?);
@@ -56,7 +57,8 @@ impl fmt::Display for MissingIssuer {
     }
 }
 
-/// The text of the value behind a type, if its tag will do. Only short and printable ones count.
+/// The text of the value after a type, if the value's tag is right. Only short and printable texts
+/// count.
 fn value_behind<'d>(der: &'d [u8], kind: &[u8], is_tag: impl Fn(u8) -> bool) -> Option<&'d str> {
     let at = der.windows(kind.len()).position(|window| window == kind)?;
     let (&tag, rest) = der[at + kind.len()..].split_first()?;

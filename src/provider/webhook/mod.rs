@@ -1,12 +1,13 @@
-//! Webhook calls of providers: whether one is the provider's own.
+//! Webhook calls of providers: their verification and their notices.
 //!
-//! A file says how its provider signs (`file`, made into an endpoint by `compile`). A call is then verified in the
-//! order in which `described` tells it: `place` reads the signatures and the time of signing, `signed` puts together
-//! what was signed, `key` compares. `adyen` and `paypal` are schemes that no file can describe, `token` looks at the URL
-//! alone. Each verification can be told step by step (`explain`), and turned round to sign a call as the provider would
-//! (`sign`). `challenge` answers providers that only ask whether an endpoint is really its owner's.
+//! A file describes how its provider signs (`file`, compiled into an endpoint by `compile`).
+//! `described` verifies a call in steps: `place` reads the signatures and the time of signing,
+//! `signed` puts together the signed content, `key` compares. `adyen` and `paypal` are schemes that
+//! no file can describe, `token` reads only the URL. `explain` records the steps of a verification
+//! for people, and `sign` signs a call as the provider would. `challenge` answers calls by which
+//! providers check who owns an endpoint.
 //!
-//! Nothing here does I/O or reads a clock.
+//! No part of this module does I/O or reads a clock.
 
 mod adyen;
 mod challenge;
@@ -49,21 +50,22 @@ use super::Webhook;
 use crate::domain::callback::{ChallengeReply, Notice, RawCallback, Unverified};
 use crate::redact::UnmaskedValue;
 
-/// What to do with a call that may be answered.
+/// The handling of a call that was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reception {
-    /// Answer this, and publish nothing.
+    /// The call is answered with this, and not published.
     Challenge(ChallengeReply),
-    /// Publish it: it is the provider's own.
+    /// The call is the provider's own, and is published.
     Believed,
 }
 
-/// Verifies a call and looks whether it is a challenge, in the order in which that is safe.
+/// Verifies a call and checks whether it is a challenge, in the order that is safe.
 ///
-/// A `GET` may be a handshake, which nobody signs: it is looked at before it is verified. Everything else is verified first.
+/// A `GET` may be a handshake, which is unsigned: the check for a challenge comes before the
+/// verification. All other calls are verified first.
 ///
 /// # Errors
-/// [`Unverified`]: it is not to be believed.
+/// [`Unverified`]: the call must not be trusted.
 pub fn receive(webhook: &dyn Webhook, call: &RawCallback, now: Timestamp) -> Result<Reception, Unverified> {
     if call.method == "GET"
         && let Some(reply) = webhook.challenge(call)
@@ -76,29 +78,31 @@ pub fn receive(webhook: &dyn Webhook, call: &RawCallback, now: Timestamp) -> Res
 
 /// The endpoint that a path of a provider leads to.
 ///
-/// A caller must not learn which accounts exist. A call to an account that does not exist is received by the endpoint of another
-/// one, with the same work and the same answers, and no secret of that account is good for it.
+/// A caller must not learn which accounts exist. A call to an unknown account is received by the
+/// endpoint of another account, with the same work and the same answers, but no secret of that
+/// account verifies the call.
 #[derive(Clone, Copy)]
 pub enum CalledWebhook<'p> {
     /// The endpoint of the account that the path names.
     OfAccount(&'p Arc<dyn Webhook>),
-    /// The endpoint of another account: the one that the path names does not exist.
+    /// The endpoint of another account: the account that the path names does not exist.
     StandIn(&'p Arc<dyn Webhook>),
 }
 
 /// The reason why a call is not received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NotReceived {
-    /// The call is not to be believed.
+    /// The verification of the call failed.
     #[error(transparent)]
     Unverified(Unverified),
-    /// The account does not exist. Its caller is told the same as one whose call is not to be believed.
+    /// The account does not exist. The caller gets the same answer as after a failed verification.
     #[error("the provider has no such account")]
     UnknownAccount,
 }
 
 impl NotReceived {
-    /// Tells whether what is missing may be ferryd's: an authority or an issuer that is not known here.
+    /// Returns true if the missing part may be ferryd's: an authority or an issuer that is unknown
+    /// here.
     #[must_use]
     pub fn is_untrusted(self) -> bool {
         matches!(self, Self::Unverified(Unverified::Untrusted))
@@ -106,21 +110,22 @@ impl NotReceived {
 }
 
 impl CalledWebhook<'_> {
-    /// False where every call is taken, whoever made it.
+    /// Returns false if every call is accepted, whoever made it.
     #[must_use]
     pub fn is_verifying(&self) -> bool {
         let (Self::OfAccount(webhook) | Self::StandIn(webhook)) = self;
         webhook.is_verifying()
     }
 
-    /// The address of the certificate that a call has to be verified with; `None` where none is needed, or none helps.
+    /// The address of the certificate that is needed to verify a call; `None` if none is needed, or
+    /// none helps.
     #[must_use]
     pub fn certificate_url(&self, call: &RawCallback, now: Timestamp) -> Option<Url> {
         let (Self::OfAccount(webhook) | Self::StandIn(webhook)) = self;
         webhook.certificate_url(call, now)
     }
 
-    /// Tells what a call was refused for, for people.
+    /// The reason why a call was refused, for people.
     #[must_use]
     pub fn refused_for(&self, call: &RawCallback, now: Timestamp) -> Option<String> {
         let (Self::OfAccount(webhook) | Self::StandIn(webhook)) = self;
@@ -128,30 +133,32 @@ impl CalledWebhook<'_> {
         steps.into_iter().find(|step| step.result == StepResult::Failed).map(|step| step.found)
     }
 
-    /// Reads what a call tells; all of it or nothing, and then what can't be read, for people.
+    /// Reads the notices of a call; all of them, or an error that describes the unreadable part,
+    /// for people.
     #[must_use]
     pub fn notices(&self, call: &RawCallback) -> UnmaskedValue<Result<Vec<Notice>, String>> {
         let (Self::OfAccount(webhook) | Self::StandIn(webhook)) = self;
         webhook.notices(call)
     }
 
-    /// Verifies a call and looks whether it is a challenge, as [`receive`] does.
+    /// Verifies a call and checks whether it is a challenge, as [`receive`] does.
     ///
     /// # Errors
-    /// [`NotReceived`]: it is not to be believed, or not for an account that exists.
+    /// [`NotReceived`]: the verification failed, or the account does not exist.
     pub fn receive(&self, call: &RawCallback, now: Timestamp) -> Result<Reception, NotReceived> {
         match self {
             Self::OfAccount(webhook) => receive(webhook.as_ref(), call, now).map_err(NotReceived::Unverified),
             Self::StandIn(webhook) => match receive(webhook.as_ref(), call, now) {
-                // Anybody gets this answer, at every account.
+                // Every caller gets this answer, at every account.
                 Ok(Reception::Challenge(reply))
                     if !reply.needs_token && (call.method == "GET" || !webhook.is_verifying()) =>
                 {
                     Ok(Reception::Challenge(reply))
                 }
-                // Anybody's calls are taken, at every account; whoever reads the queue drops this one.
+                // Every call is accepted, at every account; the consumer of the queue drops this
+                // one.
                 Ok(_) if !webhook.is_verifying() => Ok(Reception::Believed),
-                // What ferryd lacks it lacks for every account.
+                // A certificate that ferryd lacks is missing for every account.
                 Err(Unverified::Untrusted) => Err(NotReceived::Unverified(Unverified::Untrusted)),
                 _ => Err(NotReceived::UnknownAccount),
             },
@@ -162,22 +169,22 @@ impl CalledWebhook<'_> {
 /// A provider's endpoint, compiled from its file.
 struct Endpoint {
     reading: Reading,
-    /// What expressions see as `secrets`.
+    /// The variable `secrets` of expressions.
     secrets: minijinja::Value,
     verification: Verification,
     challenge: Option<Challenge>,
 }
 
 enum Verification {
-    /// Everybody is believed: the file says so.
+    /// Every call is accepted: the file says so.
     None,
-    /// By the token in the URL that was called.
+    /// Verification by the token in the URL that was called.
     Token(TokenCheck),
-    /// By what the file describes.
+    /// Verification as the file describes.
     Described(Box<Described>),
-    /// By the signatures in Adyen's payment notifications.
+    /// Verification by the signatures in Adyen's payment notifications.
     AdyenPayments(AdyenPayments),
-    /// By PayPal's certificates.
+    /// Verification by PayPal's certificates.
     Paypal(Box<PaypalScheme>),
 }
 
@@ -195,7 +202,7 @@ impl Endpoint {
         }
     }
 
-    /// Lists the weak points of how calls are verified.
+    /// Lists the weaknesses of the verification.
     fn cautions_of_verification(&self, now: Timestamp) -> Vec<String> {
         let (keys, unsigned_body) = match &self.verification {
             Verification::None => {
@@ -255,7 +262,7 @@ impl Webhook for Endpoint {
 
     fn explain(&self, call: &RawCallback, now: Timestamp) -> Vec<Step> {
         let mut trail = Trail::told();
-        // The steps say the same.
+        // The recorded steps have the same result.
         let _ = self.examine(call, now, &mut trail);
         trail.into_steps()
     }

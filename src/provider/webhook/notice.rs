@@ -1,7 +1,7 @@
-//! What a verified call tells: about which command, and what it means for it.
+//! Reads the notices of a verified call: their commands, and their meaning.
 //!
-//! A call can hold many notices; `each` is where they are. They are read all or none: one that can't be read keeps the
-//! whole call from being taken for handled.
+//! A call may contain many notices; `each` yields them. They are read all or none: a notice that
+//! can't be read keeps the whole call from being acknowledged as handled.
 
 use minijinja::Value;
 use serde_json::Value as Json;
@@ -23,57 +23,57 @@ const MOST: usize = 10_000;
 /// The most bytes of an id or a name.
 const LONGEST: usize = 512;
 
-/// How calls are read.
+/// The compiled expressions by which calls are read.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// Where the notices are, if there can be more than one.
+    /// The list of notices; `None` where a call is one notice.
     pub(super) each: Option<Text>,
-    /// The name of what happened.
+    /// The name of the event.
     pub(super) event: Option<Text>,
-    /// The provider's id for this telling of it.
+    /// The provider's id for the notice.
     pub(super) id: Option<Text>,
     /// The command's id.
     pub(super) command: Option<Text>,
-    /// The token beside it.
+    /// The token beside the command's id.
     pub(super) token: Option<Text>,
-    /// The provider's own id for what it is about.
+    /// The provider's own id for the object of the notice.
     pub(super) reference: Option<Text>,
-    /// What notices mean; the first that matches.
+    /// The rules for the meaning of notices; the first that matches decides.
     pub(super) rules: Vec<Rule>,
 }
 
-/// What notices of a sort mean.
+/// A rule for the meaning of notices.
 #[derive(Debug)]
 pub(super) struct Rule {
-    /// When it matches.
+    /// The condition under which the rule matches.
     pub(super) when: Condition,
-    /// What they mean.
+    /// The meaning of a notice that matches.
     pub(super) means: Sense,
-    /// What the event holds.
+    /// The `result` of the event.
     pub(super) result: Option<Tree>,
-    /// The amount that was done.
+    /// The amount that the notice reports.
     pub(super) amount: Option<AmountTemplate>,
     /// The provider's code.
     pub(super) code: Option<Text>,
-    /// What a person should read.
+    /// The message for people.
     pub(super) message: Option<Text>,
 }
 
 impl Reading {
-    /// Tells whether calls name commands by ids that nothing proves.
+    /// Returns true if calls name commands by ids without a proof.
     pub(super) fn names_without_proof(&self) -> bool {
         self.command.is_some() && self.token.is_none()
     }
 
-    /// Whether a command can end by what a call says.
+    /// Returns true if a call's content can end a command.
     pub(super) fn decides(&self) -> bool {
         self.rules.iter().any(|rule| rule.means.decides())
     }
 
-    /// The notices of a call.
+    /// Reads the notices of a call.
     ///
     /// # Errors
-    /// What can't be read, for people.
+    /// A description of the unreadable part, for people.
     pub(super) fn notices(&self, call: &RawCallback, secrets: Value) -> Result<Vec<Notice>, String> {
         let scope = scope(call, secrets);
         let Some(each) = &self.each else { return Ok(vec![self.notice(&scope, body(call))]) };
@@ -137,12 +137,12 @@ impl Rule {
     }
 }
 
-/// A text that is there and not too long.
+/// Evaluates a text that must be present and not too long.
 fn short(text: Option<&Text>, scope: &Scope) -> Option<String> {
     text?.string(scope).ok().flatten().filter(|text| !text.is_empty() && text.len() <= LONGEST)
 }
 
-/// The body of a call as JSON: a form as a map, what is neither as a text.
+/// The body of a call as JSON: a form as a map, any other body that is not JSON as a text.
 fn body(call: &RawCallback) -> Json {
     super::challenge::body(call).unwrap_or_else(|| Json::String(String::from_utf8_lossy(&call.body).into_owned()))
 }

@@ -207,7 +207,7 @@ fn a_body_that_cannot_be_read_is_told_as_the_text_it_is() {
     );
 }
 
-/// Any JSON of these keys, with values that the rules look at.
+/// Arbitrary JSON with these keys, whose values the rules read.
 fn bodies() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         Just(Json::Null),

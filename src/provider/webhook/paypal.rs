@@ -1,9 +1,10 @@
-//! PayPal's webhook calls, which are signed with a certificate that a header names.
+//! Verifies PayPal's webhook calls, which are signed with a certificate that a header names.
 //! <https://developer.paypal.com/api/rest/webhooks/rest/>
 //!
-//! Signed is `<transmission id>|<transmission time>|<webhook id>|<CRC-32 of the body>`. The certificate counts only where it comes
-//! from PayPal's own host, its chain ends at an authority that is trusted, and it is for the name with which PayPal signs.
-//! Fetching it is for whoever calls this: [`certificate_url`] says from where.
+//! The signed content is `<transmission id>|<transmission time>|<webhook id>|<CRC-32 of the body>`.
+//! The certificate is accepted only if it comes from PayPal's own host, its chain ends at a trusted
+//! authority, and its subject is the name with which PayPal signs. The caller fetches the
+//! certificate from the address that [`certificate_url`] yields.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -27,7 +28,7 @@ use crate::provider::rest::expression::{Known, Scope};
 use crate::provider::rest::text::Text;
 use crate::settings::faults::Place;
 
-/// The hosts that certificates come from, and the name that a certificate of each is for.
+/// The hosts of certificates, each with the name that its certificates are for.
 const HOSTS: [(&str, &str); 2] = [
     ("api.paypal.com", "messageverificationcerts.paypal.com"),
     ("api.sandbox.paypal.com", "messageverificationcerts.sandbox.paypal.com"),
@@ -36,27 +37,30 @@ const HOSTS: [(&str, &str); 2] = [
 const CERTIFICATES: &str = "/v1/notifications/certs/CERT-";
 /// The most characters of a certificate's id.
 const LONGEST_ID: usize = 128;
-/// The algorithm that PayPal names.
+/// The algorithm name in PayPal's calls.
 const ALGORITHM: &str = "SHA256withRSA";
-/// The greatest age of a transmission. PayPal repeats a call for three days, with the time and the signature of the first.
+/// The greatest age of a transmission. PayPal repeats a call for three days, with the time and the
+/// signature of the first one.
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(3 * 24 + 1);
-/// The furthest in the future that the time of a transmission may be.
+/// The most that the time of a transmission may lie in the future.
 const MAX_LEAD: SignedDuration = SignedDuration::from_mins(5);
-/// The most certificates of a file that are looked at.
+/// The most certificates of a file that are read.
 const MOST_CERTIFICATES: usize = 8;
 
-/// The certificates between PayPal's and the authorities that systems trust: PayPal serves its own alone. They are those of the
-/// issuer that its recorded certificates have, and of the one under which such certificates are issued now.
+/// The certificates between PayPal's and the authorities that systems trust, because PayPal serves
+/// only its own. They belong to the issuer of the recorded certificates, and to the issuer of
+/// current ones.
 const INTERMEDIATES: &[u8] = include_bytes!("paypal/intermediates.pem");
 
-/// The authorities that the system trusted when they were first needed.
+/// The authorities that the system trusted at the first use.
 static SYSTEM_ANCHORS: LazyLock<Vec<TrustAnchor<'static>>> = LazyLock::new(|| {
     let found = rustls_native_certs::load_native_certs();
     let anchor = |certificate| webpki::anchor_from_trusted_cert(certificate).ok().map(|anchor| anchor.to_owned());
     found.certs.iter().filter_map(anchor).collect()
 });
 
-/// Makes the verification of the scheme `paypal` of a table; none where it is optional and its id is not among the secrets.
+/// Compiles the table of the scheme `paypal`; without verification if the scheme is optional and
+/// the webhook id is not among the secrets.
 pub(super) fn compile(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Verification> {
     refuse_surplus("paypal", file, place);
     if !file.keys.is_empty() {
@@ -100,12 +104,13 @@ pub(super) fn compile(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Pl
 pub(super) struct CertificateTrust {
     /// The authorities at which a chain has to end.
     pub(super) anchors: Vec<TrustAnchor<'static>>,
-    /// Certificates that may stand between.
+    /// Certificates that may stand between an authority and a signer.
     pub(super) intermediates: Vec<CertificateDer<'static>>,
 }
 
 impl CertificateTrust {
-    /// Trusts the system's authorities, with these certificates beside those that are built in.
+    /// Trusts the system's authorities, with further intermediate certificates beside the built-in
+    /// ones.
     ///
     /// # Errors
     /// The fault of the certificates, for people.
@@ -116,13 +121,13 @@ impl CertificateTrust {
     }
 }
 
-/// The certificates of a PEM file.
+/// Parses the certificates of a PEM file.
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).take(MOST_CERTIFICATES).collect();
     found.map_err(|error| error.to_string())
 }
 
-/// The scheme of PayPal's calls to one webhook.
+/// The verification of PayPal's calls to one webhook.
 pub(super) struct PaypalScheme {
     /// The id that PayPal gave the webhook.
     pub(super) webhook_id: String,
@@ -130,19 +135,19 @@ pub(super) struct PaypalScheme {
     pub(super) trust: Arc<CertificateTrust>,
 }
 
-/// The headers of a call that tell of its signature.
+/// The headers of a call that belong to its signature.
 struct PaypalTransmission<'c> {
     id: &'c str,
     time: &'c str,
     signature: Vec<u8>,
     certificate: Url,
-    /// The name that the certificate has to be for.
+    /// The name that the certificate must be for.
     signer: &'static str,
 }
 
 impl PaypalScheme {
-    /// Warns of certificates of the provider's file that are over, or soon will be. The built-in ones before them are left out:
-    /// whoever runs ferryd can't renew them.
+    /// Warns of certificates of the provider's file that have expired, or soon will. The built-in
+    /// ones before them are left out: an operator can't renew them.
     pub(super) fn cautions(&self, now: Timestamp) -> Vec<String> {
         let built_in = certificates(INTERMEDIATES).map_or(0, |built_in| built_in.len());
         let named = self.trust.intermediates.get(built_in..).unwrap_or_default();
@@ -183,7 +188,8 @@ impl PaypalScheme {
         Ok(())
     }
 
-    /// Sees to it that a certificate is PayPal's: its chain, its time, its name. `chain` is all that PayPal served, it first.
+    /// Verifies that a certificate is PayPal's: its chain, its validity period, its name. `chain`
+    /// is everything that PayPal served, the signer's certificate first.
     fn check_certificate(
         &self,
         leaf: &EndEntityCert<'_>,
@@ -219,18 +225,19 @@ impl PaypalScheme {
     }
 }
 
-/// The address of the certificate with which a call says that it is signed; `None` where nothing can make the call good.
+/// The address of the certificate with which a call claims to be signed; `None` if nothing can make
+/// the call valid.
 pub(super) fn certificate_url(call: &RawCallback, now: Timestamp) -> Option<Url> {
     transmission(call, now, &mut Trail::untold()).ok().map(|transmission| transmission.certificate)
 }
 
-/// Puts together what is signed.
+/// Builds the signed content.
 fn content(transmission: &PaypalTransmission<'_>, webhook_id: &str, body: &[u8]) -> String {
     let PaypalTransmission { id, time, .. } = transmission;
     format!("{id}|{time}|{webhook_id}|{}", crc32fast::hash(body))
 }
 
-/// Reads what a call says about its signature, and refuses what can't be good.
+/// Reads the headers of a call's signature, and refuses invalid ones.
 fn transmission<'c>(
     call: &'c RawCallback,
     now: Timestamp,
@@ -248,7 +255,7 @@ fn transmission<'c>(
     if algorithm != ALGORITHM {
         return Err(refuse("the algorithm `SHA256withRSA`", "the call names another"));
     }
-    // No part of what is signed may stand in two.
+    // A `|` within a part would make the signed content ambiguous.
     if id.contains('|') || time.contains('|') {
         return Err(refuse("an id and a time without `|`", "there is one in it"));
     }
@@ -284,10 +291,11 @@ fn check_age(time: &str, now: Timestamp, trail: &mut Trail) -> Result<(), Unveri
     Ok(())
 }
 
-/// The address of a certificate, where it is one of PayPal's, and the name that the certificate has to be for.
+/// The address of a certificate, if it is one of PayPal's, and the name that the certificate must
+/// be for.
 fn certificate_address(text: &str) -> Option<(Url, &'static str)> {
     HOSTS.iter().find_map(|(host, signer)| {
-        // By its text, so that nothing which an address can be written as leads elsewhere.
+        // The text itself is compared, so that no other spelling of an address leads elsewhere.
         let path = text.strip_prefix("https://")?.strip_prefix(host)?;
         let id = path.strip_prefix(CERTIFICATES)?;
         let is_id = !id.is_empty()

@@ -1,8 +1,9 @@
-//! Calls that PayPal made, and what is wrong with others.
+//! Tests calls that PayPal made, and the faults of others.
 //!
-//! `recorded_2015` is the call of the sandbox that PayPal's SDKs for Python and Ruby test with; its certificate is in the recordings
-//! of the SDK for Node.js, the root and the intermediate certificate are those that the SDK for Python comes with. `recorded_2025`
-//! is a call of PayPal's simulator, which signs with the live certificate and for the webhook id `WEBHOOK_ID`.
+//! `recorded_2015` is the call of the sandbox that PayPal's SDKs for Python and Ruby test with; its
+//! certificate is in the recordings of the SDK for Node.js, the root and the intermediate
+//! certificate are those that the SDK for Python comes with. `recorded_2025` is a call of PayPal's
+//! simulator, which signs with the live certificate and for the webhook id `WEBHOOK_ID`.
 
 use super::*;
 use crate::provider::webhook::explain::StepResult;
@@ -27,7 +28,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// Trusts the authority of the recordings, whatever the system trusts.
+/// Trusts the authority of the recordings, independent of the system's.
 fn scheme(webhook_id: &str) -> PaypalScheme {
     let roots = certificates(ROOT).unwrap();
     let anchors = roots.iter().map(|root| webpki::anchor_from_trusted_cert(root).unwrap().to_owned()).collect();
@@ -98,7 +99,7 @@ fn whatever_is_altered_in_a_call_of_paypals_it_is_refused() {
         ("paypal-auth-algo", Some("SHA1withRSA"), Unverified::Unsigned),
         ("paypal-auth-algo", None, Unverified::Unsigned),
         ("paypal-cert-url", None, Unverified::Unsigned),
-        // A certificate of the one host is not for the name of the other.
+        // A certificate of one host is not for the name of the other.
         ("paypal-cert-url", Some(other_host), Unverified::Forged),
     ] {
         let altered = with_header(&call, name, value);
@@ -166,7 +167,7 @@ fn a_certificate_of_the_newer_issuer_leads_to_its_authority_as_well() {
     let anchors = vec![webpki::anchor_from_trusted_cert(&anchor).unwrap().to_owned()];
     let trust = CertificateTrust { anchors, intermediates: certificates(INTERMEDIATES).unwrap() };
     let scheme = PaypalScheme { webhook_id: "WEBHOOK_ID".to_owned(), trust: Arc::new(trust) };
-    // Somebody else's, which is public.
+    // Another site's chain, which is public.
     let chain = certificates(include_bytes!("paypal/ev_rsa_ca_g2_leaf.pem")).unwrap();
     let leaf = EndEntityCert::try_from(&chain[0]).unwrap();
     let (signer, now) = ("signing.api.idmelabs.com", at("2025-03-01T00:00:00Z"));
@@ -223,7 +224,7 @@ fn a_certificate_counts_only_with_a_chain_to_a_trusted_authority_at_its_time() {
         let scheme = PaypalScheme { webhook_id: scheme.webhook_id.clone(), trust: Arc::new(trust) };
         assert_eq!(examined(&scheme, &call, now), Err(Unverified::Untrusted));
     }
-    // One that anybody can make in PayPal's name.
+    // A certificate that anybody can make in PayPal's name.
     let own = rcgen::generate_simple_self_signed(["messageverificationcerts.paypal.com".to_owned()]).unwrap();
     for pem in [own.cert.pem(), own.cert.pem() + std::str::from_utf8(RECORDED[1].1).unwrap()] {
         let forged = RawCallback { certificate: Some(pem.into()), ..call.clone() };

@@ -1,4 +1,4 @@
-//! Where a call carries its signatures and the time of signing.
+//! The place of the signatures and of the time of signing in a call.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::file::{SignatureEncoding, UnitFile};
 use super::key::BASE64;
 use crate::domain::callback::{RawCallback, Unverified};
 
-/// The most signatures of one call that are looked at.
+/// The most signatures of one call that are checked.
 const MOST_SIGNATURES: usize = 16;
 
-/// The most digits of a timestamp that is seconds where the unit is to be guessed.
+/// The most digits of a timestamp in seconds, where the unit is detected.
 const MOST_DIGITS_OF_SECONDS: usize = 11;
 
 /// A place in a call's headers.
@@ -21,23 +21,23 @@ const MOST_DIGITS_OF_SECONDS: usize = 11;
 pub(super) struct Place {
     /// The header's name in lower case.
     pub(super) header: String,
-    /// What of its value.
+    /// The part of the header's value.
     pub(super) within: Within,
 }
 
-/// What of a header's value.
+/// A part of a header's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Within {
-    /// All of it.
+    /// The whole value.
     Whole,
-    /// The fields of a name in `t=…,v1=…`, and what separates them.
+    /// The fields of one name in `t=…,v1=…`, and their separator.
     Field(String, char),
-    /// The entries of a version in `v1,… v1,…`.
+    /// The entries of one version in `v1,… v1,…`.
     Version(String),
 }
 
 impl Place {
-    /// What stands there; empty where the header or the field is missing.
+    /// The values at the place; empty if the header or the field is missing.
     fn values<'c>(&self, call: &'c RawCallback) -> Vec<&'c str> {
         let Some(value) = call.header(&self.header) else { return Vec::new() };
         let named = |entry: &'c str, name: &str, between: char| {
@@ -55,7 +55,7 @@ impl Place {
         values.into_iter().filter(|value| !value.is_empty()).collect()
     }
 
-    /// The header's value, or the piece of it, that holds this.
+    /// Writes a value as the header, or the part of it, holds it.
     fn written(&self, value: &str) -> String {
         match &self.within {
             Within::Whole => value.to_owned(),
@@ -64,7 +64,7 @@ impl Place {
         }
     }
 
-    /// The place for a person.
+    /// Describes the place, for people.
     pub(super) fn described(&self) -> String {
         match &self.within {
             Within::Whole => format!("the header `{}`", self.header),
@@ -73,7 +73,7 @@ impl Place {
         }
     }
 
-    /// Why nothing was found here.
+    /// The reason why no value was found at the place.
     fn missing(&self, call: &RawCallback) -> String {
         match call.header(&self.header) {
             None => format!("the call has no header `{}`", self.header),
@@ -86,19 +86,19 @@ impl Place {
     }
 }
 
-/// Where signatures are, and how they are written.
+/// The place and the encoding of signatures.
 #[derive(Debug)]
 pub(super) struct SignaturePlace {
-    /// Where.
+    /// The place of the signatures.
     pub(super) place: Place,
-    /// What stands before each.
+    /// The prefix of each signature.
     pub(super) prefix: String,
-    /// How they are written.
+    /// The encoding of the signatures.
     pub(super) encoding: SignatureEncoding,
 }
 
 impl SignaturePlace {
-    /// Every signature that can be read.
+    /// Reads every signature that can be decoded.
     pub(super) fn read(&self, call: &RawCallback, trail: &mut Trail) -> Result<Vec<Vec<u8>>, Unverified> {
         let looked_for = format!("signatures in {}", self.place.described());
         let found = self.place.values(call);
@@ -119,12 +119,12 @@ impl SignaturePlace {
         Ok(signatures)
     }
 
-    /// A signature as the header holds it.
+    /// Writes a signature as the header holds it.
     pub(super) fn written(&self, signature: &[u8]) -> String {
         self.place.written(&format!("{}{}", self.prefix, self.encoded(signature)))
     }
 
-    /// A signature as text.
+    /// Encodes a signature as text.
     pub(super) fn encoded(&self, signature: &[u8]) -> String {
         match self.encoding {
             SignatureEncoding::Hex => hex::encode(signature),
@@ -159,19 +159,19 @@ impl SignaturePlace {
     }
 }
 
-/// Where the time of signing is, and how old a call may be.
+/// The place of the time of signing, and the greatest age of a call.
 #[derive(Debug)]
 pub(super) struct TimestampPlace {
-    /// Where.
+    /// The place of the timestamp.
     pub(super) place: Place,
-    /// What it counts.
+    /// The unit of the timestamp.
     pub(super) unit: UnitFile,
-    /// How far from now it may be.
+    /// The tolerance around now.
     pub(super) tolerance: Duration,
 }
 
 impl TimestampPlace {
-    /// The time of signing, as it stands there and as a time.
+    /// Reads the time of signing, as its text and as a time.
     pub(super) fn read<'c>(
         &self,
         call: &'c RawCallback,
@@ -190,7 +190,7 @@ impl TimestampPlace {
         Ok((text, time))
     }
 
-    /// Whether a call signed at `time` is taken now.
+    /// Checks that a call signed at `time` is accepted now.
     pub(super) fn check_age(&self, time: Timestamp, now: Timestamp, trail: &mut Trail) -> Result<(), Unverified> {
         let age = now.duration_since(time);
         let tolerance = SignedDuration::try_from(self.tolerance).unwrap_or(SignedDuration::MAX);
@@ -207,7 +207,7 @@ impl TimestampPlace {
         Ok(())
     }
 
-    /// A time as a call holds it.
+    /// Writes a time as a call holds it.
     pub(super) fn text(&self, time: Timestamp) -> String {
         match self.unit {
             UnitFile::S => time.as_second().to_string(),
@@ -215,7 +215,7 @@ impl TimestampPlace {
         }
     }
 
-    /// The header's value, or the piece of it, that holds a time.
+    /// Writes a time as the header, or the part of it, holds it.
     pub(super) fn written(&self, text: &str) -> String {
         self.place.written(text)
     }

@@ -1,4 +1,4 @@
-//! Private keys, with which tests and operators sign in the place of a provider.
+//! Private keys, with which tests and operators sign in place of a provider.
 
 use base64::Engine as _;
 use ring::rand::SystemRandom;
@@ -15,16 +15,16 @@ enum Pair {
     Ed25519(Box<Ed25519KeyPair>),
 }
 
-/// A text is no private key that is understood.
+/// The error that a text is no supported private key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is no private key in PKCS#8 for P-256 or Ed25519; make one with `openssl genpkey`")]
 pub struct NoPrivateKey;
 
 impl PrivateKey {
-    /// Reads a key in PKCS#8: PEM, or its Base64 alone.
+    /// Parses a key in PKCS#8: PEM, or its Base64 alone.
     ///
     /// # Errors
-    /// It is no such key.
+    /// The text is no such key.
     pub fn parse(text: &str) -> Result<Self, NoPrivateKey> {
         let der = BASE64.decode(without_armour(text)).map_err(|_| NoPrivateKey)?;
         if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &der, &SystemRandom::new()) {
@@ -34,8 +34,8 @@ impl PrivateKey {
         Ok(Self(Pair::Ed25519(Box::new(pair))))
     }
 
-    /// The signature of the content; `None` where the key is for another algorithm. One of ECDSA holds randomness of the
-    /// system, so no two are the same.
+    /// Signs the content; `None` if the key is for another algorithm. ECDSA signatures contain
+    /// random bytes of the system, so no two are the same.
     pub(super) fn sign(&self, algorithm: AlgorithmFile, content: &[u8]) -> Option<Vec<u8>> {
         match (&self.0, algorithm) {
             (Pair::EcdsaP256(pair), AlgorithmFile::EcdsaP256) => {

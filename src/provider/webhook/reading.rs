@@ -1,4 +1,4 @@
-//! Compiles what a file says of how calls are read, and what they mean.
+//! Compiles the expressions by which calls are read.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::provider::rest::text::Text;
 use crate::provider::rest::tree::Tree;
 use crate::settings::faults::Place;
 
-/// How calls are read. What is wrong is said at `place`, and then left out.
+/// Compiles the reading of calls. Faulty parts are reported at `place` and left out.
 pub(super) fn reading(
     file: &WebhookFile,
     secrets: &BTreeSet<String>,

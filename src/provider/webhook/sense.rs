@@ -1,28 +1,28 @@
-//! What a notice means for its command, as a rule of a file states it.
+//! The meaning of a notice for its command, as a rule of a file states it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a notice means for its command.
+/// The meaning of a notice for its command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::provider) enum Sense {
-    /// The provider has done what was asked.
+    /// The provider did what the command asks for.
     Completed,
-    /// The provider's business "no".
+    /// The provider refused for business reasons.
     Declined,
-    /// It accepted, and failed to do it for reasons of its own.
+    /// The provider had accepted, and failed for reasons of its own.
     Failed,
-    /// It goes on: nothing is decided, and `result` is told with the call.
+    /// The provider is still working: nothing is decided, and the event has `result`.
     Progress,
-    /// It is worth asking: the operation's `lookup` is made, and its answer decides.
+    /// The command is looked up, and the answer of the operation's `lookup` decides.
     Lookup,
-    /// Nothing that decides anything.
+    /// The notice decides nothing.
     Nothing,
 }
 
 impl Sense {
-    /// Whether a command ends by it.
+    /// Returns true if the meaning ends a command.
     pub(super) fn decides(self) -> bool {
         matches!(self, Self::Completed | Self::Declined | Self::Failed)
     }

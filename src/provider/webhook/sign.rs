@@ -1,4 +1,4 @@
-//! The other side: signing a call as the provider would, for `ferryd webhook` and for tests.
+//! Signs calls as the provider would, for `ferryd webhook` and for tests.
 
 use jiff::Timestamp;
 use url::Url;
@@ -10,7 +10,7 @@ use super::place::Within;
 use super::private_key::PrivateKey;
 use crate::domain::callback::RawCallback;
 
-/// Why a call can't be signed.
+/// The reason why a call can't be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CannotSign {
     /// Every key has passed its `until`.
@@ -24,24 +24,24 @@ pub enum CannotSign {
         "PayPal signs calls with a certificate that nobody else has; have its simulator send one (webhook id `WEBHOOK_ID`)"
     )]
     OnlyProvider,
-    /// The private key is for something else.
+    /// The private key is for another algorithm.
     #[error("the private key is not for `{0}`")]
     AnotherAlgorithm(&'static str),
-    /// The private key does not belong to any of the keys.
+    /// The private key belongs to none of the public keys.
     #[error("the private key belongs to none of the public keys in the file")]
     Stranger,
-    /// The call lacks what is signed.
+    /// The call lacks a part that is signed.
     #[error("{0}, and it is signed")]
     Missing(String),
-    /// Calls are believed by a token, which this one lacks.
+    /// Calls are verified by a token, which this one lacks.
     #[error("calls are believed by the token of a callback URL, and this one has none that is good")]
     NoToken,
-    /// The body is not what the scheme signs.
+    /// The body is not of the form that the scheme signs.
     #[error("the body is no payment notification: it has no `notificationItems`")]
     NoNotification,
 }
 
-/// Takes a parameter out of a query; the others stay as they are written.
+/// Removes a parameter from a query; the other parameters stay as they are written.
 fn drop_parameter(url: &mut Url, name: &str) {
     let is_other = |pair: &&str| parse(pair.as_bytes()).all(|(key, _)| key != name);
     let kept: Vec<&str> = url.query().unwrap_or_default().split('&').filter(is_other).collect();
@@ -50,9 +50,11 @@ fn drop_parameter(url: &mut Url, name: &str) {
 }
 
 impl Described {
-    /// The call as the provider would send it at this time: with the headers and the query that verification looks for.
+    /// Signs a call as the provider would at this time: adds the headers and the query that
+    /// verification checks.
     ///
-    /// What a call has of these is replaced. Headers that are signed as well and are missing get a name made of the body.
+    /// Existing ones are replaced. Missing headers that are signed as well get a value made of the
+    /// body.
     pub(super) fn sign(
         &self,
         call: &RawCallback,
@@ -87,7 +89,8 @@ impl Described {
         if known { Ok(signature) } else { Err(CannotSign::Stranger) }
     }
 
-    /// Adds what is signed and can be made: headers such as a message's id, and the body's digest in the query.
+    /// Adds signed parts that can be generated: headers such as a message's id, and the body's
+    /// digest in the query.
     fn complete(&self, call: &mut RawCallback) {
         for name in self.signed.needed_headers() {
             if call.header(name).is_none() {

@@ -1,4 +1,4 @@
-//! What a signature is over: a text of the file with pieces of the call in it, byte for byte.
+//! The signed content: a text of the file with pieces of the call in it, byte for byte.
 
 use url::Position;
 
@@ -6,30 +6,30 @@ use super::form;
 use crate::domain::callback::RawCallback;
 use crate::domain::name::excerpt;
 
-/// What is wrong with a text that says what is signed.
+/// The fault of a text that describes the signed content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SignedError {
     /// A `{{` has no `}}`.
     #[error("`{0}` opens a piece of the call and does not close it; end it with `}}}}`")]
     Open(String),
-    /// It names what a call does not have.
+    /// The text names a piece that calls do not have.
     #[error(
         "`{0}` is no piece of a call; write one of `body`, `timestamp`, `url`, `form`, `headers['x-id']`, `query['id']`"
     )]
     Piece(String),
-    /// It has a filter that is not known here.
+    /// The text has an unknown filter.
     #[error("`{0}` is not known here; write `lower` or `any_case`, and only after `headers[…]` or `query[…]`")]
     Filter(String),
 }
 
-/// What a signature is over.
+/// The description of the signed content, compiled.
 #[derive(Debug)]
 pub(super) struct Signed(Vec<Segment>);
 
 #[derive(Debug)]
 struct Segment {
     parts: Vec<Part>,
-    /// Whether it is left out where a value in it is missing.
+    /// True where the segment is left out if a value in it is missing.
     optional: bool,
 }
 
@@ -50,59 +50,59 @@ enum Piece {
     Query(String, Case),
 }
 
-/// Why a piece has no value in a call.
+/// The reason why a piece has no value in a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoValue {
-    /// It is not there.
+    /// The piece is missing.
     #[error("{0} is not there")]
     Missing(String),
-    /// It is there more than once.
+    /// The piece occurs more than once.
     #[error("{0} is there more than once")]
     Doubtful(String),
 }
 
-/// In which case a value was signed.
+/// The case in which a value was signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Case {
     AsIs,
     Lower,
-    /// As it is or in lower case: either is taken.
+    /// Unchanged or in lower case: either is accepted.
     Any,
 }
 
 impl Signed {
-    /// Compiles one text in which nothing may be missing.
+    /// Compiles one text in which no value may be missing.
     pub(super) fn whole(source: &str) -> Result<Self, SignedError> {
         Ok(Self(vec![Segment { parts: parts(source)?, optional: false }]))
     }
 
-    /// Compiles a text that is left out where a value in it is missing, behind those before.
+    /// Compiles a text that is left out if a value in it is missing, and appends it.
     pub(super) fn push_optional(&mut self, source: &str) -> Result<(), SignedError> {
         self.0.push(Segment { parts: parts(source)?, optional: true });
         Ok(())
     }
 
-    /// No text at all.
+    /// Makes an empty content.
     pub(super) fn nothing() -> Self {
         Self(Vec::new())
     }
 
-    /// Whether it has the body's bytes.
+    /// Returns true if the content has the body's bytes.
     pub(super) fn has_body(&self) -> bool {
         self.has(|piece| *piece == Piece::Body)
     }
 
-    /// Whether it has the parameters of a form.
+    /// Returns true if the content has the parameters of a form.
     pub(super) fn has_form(&self) -> bool {
         self.has(|piece| *piece == Piece::Form)
     }
 
-    /// Whether it has the time of signing.
+    /// Returns true if the content has the time of signing.
     pub(super) fn has_timestamp(&self) -> bool {
         self.has(|piece| *piece == Piece::Timestamp)
     }
 
-    /// Whether it has this parameter of the query, alone or within the URL.
+    /// Returns true if the content has this parameter of the query, alone or within the URL.
     pub(super) fn has_query(&self, name: &str) -> bool {
         self.has(|piece| match piece {
             Piece::Url => true,
@@ -111,7 +111,7 @@ impl Signed {
         })
     }
 
-    /// The headers without which there is nothing to verify.
+    /// The headers that are required for the verification.
     pub(super) fn needed_headers(&self) -> impl Iterator<Item = &str> {
         let needed = self.0.iter().filter(|segment| !segment.optional).flat_map(|segment| &segment.parts);
         needed.filter_map(|part| match part {
@@ -120,10 +120,11 @@ impl Signed {
         })
     }
 
-    /// What may have been signed: more than one text where providers write a URL or a value in two ways.
+    /// The texts that may have been signed: several where providers write a URL or a value in two
+    /// ways.
     ///
     /// # Errors
-    /// A piece that the call does not have.
+    /// A piece that the call lacks.
     pub(super) fn contents(&self, call: &RawCallback, timestamp: Option<&str>) -> Result<Vec<Vec<u8>>, NoValue> {
         let mut contents = vec![Vec::new()];
         for segment in &self.0 {
@@ -161,13 +162,13 @@ impl Segment {
     }
 }
 
-/// Every text followed by every value.
+/// Appends every value to every text.
 fn with_each(texts: &[Vec<u8>], values: &[Vec<u8>]) -> Vec<Vec<u8>> {
     texts.iter().flat_map(|text| values.iter().map(|value| [text.as_slice(), value].concat())).collect()
 }
 
 impl Piece {
-    /// What it may be written as.
+    /// The spellings that the piece may have.
     fn values(&self, call: &RawCallback, timestamp: Option<&str>) -> Result<Vec<Vec<u8>>, NoValue> {
         let missing = |what: &str| NoValue::Missing(what.to_owned());
         match self {
@@ -179,7 +180,7 @@ impl Piece {
                 let value = call.header(name).map(str::trim).filter(|value| !value.is_empty());
                 value.map(|value| case.of(value)).ok_or_else(|| missing(&format!("the header `{name}`")))
             }
-            // Of two, one would not be signed, and it may be the one that is read.
+            // Only one of two would be signed, and the other one may be read.
             Self::Query(name, _) if call.url.query_pairs().filter(|(key, _)| key == name).count() > 1 => {
                 Err(NoValue::Doubtful(format!("the parameter `{name}` of the query")))
             }
@@ -212,7 +213,7 @@ impl Piece {
     }
 }
 
-/// `headers['x-id']` or `query['id']`.
+/// Parses `headers['x-id']` or `query['id']`.
 fn indexed(name: &str, case: Case) -> Option<Piece> {
     let (base, index) = name.strip_suffix(']')?.split_once('[')?;
     let quote = index.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
@@ -237,7 +238,7 @@ impl Case {
     }
 }
 
-/// The URL without and with the port that its scheme implies: providers sign either.
+/// The URL without and with the default port of its scheme: providers sign either.
 fn urls(call: &RawCallback) -> Vec<Vec<u8>> {
     let url = call.url.as_str();
     let mut written = vec![url.as_bytes().to_vec()];

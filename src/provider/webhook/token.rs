@@ -1,4 +1,4 @@
-//! Calls that are believed by the token in their URL: whoever knows it had it from ferryd, or from the provider.
+//! Verifies calls by the token in their URL: the caller has it from ferryd, or from the provider.
 
 use jiff::Timestamp;
 
@@ -10,31 +10,32 @@ use crate::domain::name::Name;
 use crate::provider::link::Links;
 use crate::settings::faults::Place;
 
-/// What there is to know of callback URLs.
+/// The context of an endpoint that verifies calls by tokens.
 #[derive(Clone, Copy)]
 pub(in crate::provider) struct Called<'f> {
-    /// Reads them; `None` where there are none.
+    /// Reads callback URLs; `None` where there are none.
     pub(in crate::provider) links: Option<&'f Links>,
-    /// Whether a request of the file asks the provider to call one.
+    /// True where a request of the file asks the provider to call a callback URL.
     pub(in crate::provider) is_asked: bool,
-    /// Whose endpoint it is.
+    /// The account of the endpoint.
     pub(in crate::provider) account: &'f Name,
 }
 
-/// Believes the tokens of an account.
+/// Verifies calls by the tokens of an account.
 pub(super) struct TokenCheck {
     links: Links,
     account: Name,
 }
 
 impl TokenCheck {
-    /// What a call names by its token; `None` where it has none.
+    /// The command that a call names by its token; `None` where the call has no token.
     pub(super) fn named_by(&self, call: &RawCallback, now: Timestamp) -> Option<Result<Named, BadToken>> {
         self.links.named_by(&self.account, call, now)
     }
 }
 
-/// Believes calls by the token in their URL, which then says alone what they are about.
+/// Compiles the verification by the token in the URL. The token alone then names the command of a
+/// call.
 pub(super) fn compile(file: &WebhookFile, called: Called<'_>, place: &Place<'_>) -> Option<TokenCheck> {
     for (key, text) in [("command", &file.command), ("token", &file.token), ("reference", &file.reference)] {
         if text.is_some() {
@@ -50,7 +51,7 @@ pub(super) fn compile(file: &WebhookFile, called: Called<'_>, place: &Place<'_>)
     Some(TokenCheck { links: links?.clone(), account: called.account.clone() })
 }
 
-/// Looks for a token that is good at this time.
+/// Checks a call for a token that is valid at this time.
 pub(super) fn examine(
     check: &TokenCheck,
     call: &RawCallback,

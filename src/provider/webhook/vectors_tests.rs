@@ -1,4 +1,4 @@
-//! Calls from the providers' documentation, and calls that their own libraries signed.
+//! Tests calls from the providers' documentation, and calls that their own libraries signed.
 
 use super::fixture::{at, call, endpoint};
 use crate::domain::callback::{RawCallback, Unverified};
@@ -8,7 +8,7 @@ const ADYEN_KEY: &str = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2
 const SENDGRID_KEY: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==";
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
-/// A call, the endpoint and secret that take it, and the time.
+/// A call, the endpoint and secret that verify it, and the time.
 struct Vector {
     provider: &'static str,
     secret: &'static str,
@@ -29,7 +29,7 @@ fn twilio() -> Vec<Vector> {
     let signed = |signature| [FORM, ("X-Twilio-Signature", signature)];
     vec![
         vector("twilio", "12345", 0, call(url, &signed("RSOYDt4T1cUTdK1PDd93/VVr8B8="), form)),
-        // Signed with the port in the URL.
+        // The library signed the URL with its port.
         vector("twilio", "12345", 0, call(url, &signed("kvajT1Ptam85bY51eRf/AJRuM3w="), form)),
         vector(
             "twilio",
@@ -117,7 +117,8 @@ fn vectors() -> Vec<Vector> {
     let several = format!("t=1700000000,v0=00,v1={},v1=zz,{}", "0".repeat(64), &first["t=1700000000,".len()..]);
     let mut vectors = vec![
         stripe(first),
-        // Another version, another secret's and an unreadable one beside the right one.
+        // A signature of another version, one by another secret and an unreadable one stand beside
+        // the right one.
         stripe(&several),
         slack(),
         standard("standard", "webhook", hi),

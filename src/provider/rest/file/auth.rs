@@ -1,11 +1,11 @@
-//! What may stand under `auth`.
+//! The structure of the table `auth`.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// How requests are authorised. All values are expressions and may not turn out empty.
+/// The authorisation of requests. All values are expressions, and may not be empty.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(tag = "scheme", rename_all = "snake_case", deny_unknown_fields)]
 pub(in crate::provider::rest) enum AuthFile {
@@ -25,13 +25,13 @@ pub(in crate::provider::rest) enum AuthFile {
     Header {
         /// The header's name.
         name: String,
-        /// Its value.
+        /// The header's value.
         value: String,
     },
-    /// `Authorization: Bearer <token>` with an access token that ferryd asks for, keeps and renews (RFC 6749). The values may
-    /// use `secrets` only.
+    /// `Authorization: Bearer <token>` with an access token that ferryd requests, keeps and renews
+    /// (RFC 6749). The values may use `secrets` only.
     Oauth2 {
-        /// How the token is got.
+        /// The grant by which the token is obtained.
         grant: GrantFile,
         /// The token endpoint: an `https://` address, or a path behind `base_url`.
         token_url: String,
@@ -39,9 +39,9 @@ pub(in crate::provider::rest) enum AuthFile {
         client_id: String,
         /// The client's secret.
         client_secret: String,
-        /// What the token is to be good for, words with spaces between. Absent: what the provider gives.
+        /// The scopes of the token, separated by spaces. Absent: the provider's default.
         scope: Option<String>,
-        /// Where id and secret are put. Default: `basic`.
+        /// The place of the client's id and secret. Default: `basic`.
         #[serde(default)]
         client_auth: ClientAuthFile,
         /// Further parameters of the token request, such as `audience`.
@@ -50,21 +50,21 @@ pub(in crate::provider::rest) enum AuthFile {
     },
 }
 
-/// How an access token is got.
+/// The grant by which an access token is obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::provider::rest) enum GrantFile {
-    /// For the client itself, by its id and secret (RFC 6749, section 4.4).
+    /// A token for the client itself, by its id and secret (RFC 6749, section 4.4).
     ClientCredentials,
 }
 
-/// Where a client puts its id and secret.
+/// The place of a client's id and secret.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::provider::rest) enum ClientAuthFile {
-    /// Into the header `Authorization: Basic …`.
+    /// In the header `Authorization: Basic …`.
     #[default]
     Basic,
-    /// Into the body.
+    /// In the body.
     Body,
 }

@@ -1,4 +1,4 @@
-//! The part of a provider's file that says how to find out whether a call acted.
+//! The structure of the table `lookup`, by which a provider is queried whether a call acted.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,12 +11,12 @@ use serde_json::Value as Json;
 
 use super::RequestFile;
 
-/// The choice of the request that finds out whether a call acted.
+/// The choice of the query whether a call acted.
 #[derive(Debug)]
 pub(in crate::provider::rest) enum LookupChoice {
-    /// The request of the operation's `poll`, whose answer is read as the poll reads it.
+    /// The request of the operation's `poll`, whose answer is read as the poll's answer is.
     Poll,
-    /// One of its own.
+    /// A request of the lookup's own.
     Own(Box<LookupFile>),
 }
 
@@ -60,22 +60,25 @@ impl JsonSchema for LookupChoice {
     }
 }
 
-/// How to find out whether a call acted. Its expressions may also use `provider_reference`, where it is known.
+/// The query whether a call acted. Its expressions may also use `provider_reference`, if it is
+/// known.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::provider::rest) struct LookupFile {
-    /// The request; it must only read.
+    /// The request; it must change nothing.
     pub(in crate::provider::rest) request: Option<RequestFile>,
     /// The request's body. Absent: none.
     pub(in crate::provider::rest) body: Option<Json>,
-    /// How long after a call a "there is none" proves nothing; a duration. Never less than the operation's `timeout`, because
-    /// another call of the same attempt may have begun a little later.
+    /// The time after a call during which the answer "not found" proves nothing; a duration. The
+    /// operation's `timeout` is the least value, because another call of the same attempt may have
+    /// begun a little later.
     pub(in crate::provider::rest) after: String,
-    /// The condition under which something was found.
+    /// The condition under which the transaction was found.
     pub(in crate::provider::rest) found: String,
-    /// What was found, one expression: it is read by `response` and `classify` as if it were the body of an answer.
-    /// Default: the body.
+    /// The transaction in the answer, one expression: `response` and `classify` read it as if it
+    /// were the body of an answer. Default: the body.
     pub(in crate::provider::rest) item: Option<String>,
-    /// The condition under which the provider says that there is none. Only this allows another call; absent: nothing does.
+    /// The condition under which the provider says that there is no transaction. Only this
+    /// condition allows another call; absent: no answer does.
     pub(in crate::provider::rest) absent: Option<String>,
 }

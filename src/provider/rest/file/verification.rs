@@ -1,4 +1,4 @@
-//! The part of a provider's file that says how an account's credentials are tried.
+//! The structure of the table `verification`, by which an account's credentials are verified.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -6,8 +6,8 @@ use serde_json::Value as Json;
 
 use super::RequestFile;
 
-/// The harmless request by which `ferryd check --connect` tries the credentials of each account. Its expressions may use
-/// `account` and `secrets`; no command is there.
+/// The harmless request by which `ferryd check --connect` verifies the credentials of each account.
+/// Its expressions may use `account` and `secrets`; there is no command.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::provider::rest) struct VerificationFile {
@@ -16,12 +16,14 @@ pub(in crate::provider::rest) struct VerificationFile {
     pub(in crate::provider::rest) request: Option<RequestFile>,
     /// The request's body. Absent: none.
     pub(in crate::provider::rest) body: Option<Json>,
-    /// Whether a `POST` changes nothing, and may be made any number of times. Without it the method has to be `GET`.
+    /// True where a `POST` changes nothing, and may be repeated any number of times. Otherwise the
+    /// method must be `GET`.
     #[serde(default)]
     pub(in crate::provider::rest) repeatable: bool,
-    /// The condition under which a 2xx says that the credentials are taken; it may use `status`, `headers`, `body`, `text`.
-    /// Default: any 2xx does.
+    /// The condition under which a 2xx means that the credentials are accepted; it may use
+    /// `status`, `headers`, `body`, `text`. Default: any 2xx.
     pub(in crate::provider::rest) success: Option<String>,
-    /// The condition under which the answer says that they are refused. Default: `status in [401, 403]`.
+    /// The condition under which the answer means that the credentials are refused. Default:
+    /// `status in [401, 403]`.
     pub(in crate::provider::rest) declined: Option<String>,
 }
