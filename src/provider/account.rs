@@ -69,8 +69,9 @@ struct AccountFile {
     /// Values that expressions read as `account.<name>`, such as a region or a shop.
     #[serde(default)]
     account: BTreeMap<String, String>,
-    /// The AMQP users that may publish commands for this account, in place of those of the provider file: names, or tables such as
-    /// `{ user = "warehouse", ids = ["wh-"] }`. Absent in both: every user may.
+    /// The AMQP users that may publish commands for this account, in place of those of the provider
+    /// file: names, or tables such as `{ user = "warehouse", ids = ["wh-"] }`. Absent in both:
+    /// every user may.
     #[schemars(with = "Vec<PublisherFile>")]
     #[serde(default)]
     publishers: Option<Vec<PublisherFile>>,

@@ -1,4 +1,5 @@
-//! Requests of the catalog's providers against recordings of the providers' own SDKs, compared decoded.
+//! Compares requests of the catalog's providers, decoded, with recordings of the providers' own
+//! SDKs.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,6 +1,8 @@
-//! The catalog's fields and limits against tables of what the providers' official specifications allow.
+//! Compares the catalog's fields and limits with tables made of the providers' official
+//! specifications.
 //!
-//! The tables are `tests/fixtures/provider-constraints/*.json`; `tests/emulators/constraints.py` makes them from official documents.
+//! The tables are `tests/fixtures/provider-constraints/*.json`; `tests/emulators/constraints.py`
+//! makes them from official documents.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +13,7 @@ use url::Url;
 use super::catalog;
 use super::payload_limits::{Limits, hold};
 
-/// The most characters of a command's id, which stands in for what a payload leaves out.
+/// The most characters of a command's id, which stands in for a field that a payload leaves out.
 const LONGEST_ID: usize = 128;
 
 /// The accepted departures from a specification, each with its reason.

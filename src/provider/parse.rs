@@ -30,7 +30,7 @@ impl Provider {
     /// paths are resolved against its folder.
     ///
     /// # Errors
-    /// Every fault found, each with file, line where known, key and what to write instead.
+    /// Every fault, each with file, line where known, key and advice.
     pub fn parse(text: &str, file: &str, defaults: &Defaults) -> Result<Self, Vec<Diagnostic>> {
         read(text, file, defaults, Secrecy::Real).map(|(_, provider)| provider)
     }

@@ -123,7 +123,8 @@ impl PayloadSchema {
         }
     }
 
-    /// The texts and numbers of a payload that the schema marks with `"x-sensitive": true`, at any depth.
+    /// The texts and numbers of a payload that the schema marks with `"x-sensitive": true`, at any
+    /// depth.
     #[must_use]
     pub fn sensitive_values(&self, payload: &Map<String, Value>) -> Vec<String> {
         let mut found = Vec::new();

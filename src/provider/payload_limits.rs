@@ -13,7 +13,7 @@ const CONVERTED: &str = "converted";
 pub(super) struct Limits(Vec<Map<String, Value>>);
 
 impl Limits {
-    /// The limits of a JSON Schema, whose branches are taken apart.
+    /// The limits of a JSON Schema, one entry for each branch.
     pub(super) fn of_schema(schema: &Value) -> Self {
         let branches = schema["anyOf"].as_array().cloned().unwrap_or_else(|| vec![schema.clone()]);
         let branch = |branch: Value| branch.as_object().cloned().unwrap_or_default();
@@ -39,7 +39,8 @@ impl Limits {
     }
 }
 
-/// A branch with its types as a list, a constant as the one choice, and the lengths that a pattern implies.
+/// Normalizes a branch: its types as a list, a constant as its only choice, and the lengths that a
+/// pattern implies.
 fn with_types(mut branch: Map<String, Value>) -> Map<String, Value> {
     if let Some(value) = branch.remove("const") {
         branch.insert("enum".to_owned(), Value::Array(vec![value]));
@@ -72,7 +73,7 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// The lengths of what a pattern of the form `^[…]{3}$` or `^[…]{1,36}$` allows.
+/// The lengths that a pattern of the form `^[…]{3}$` or `^[…]{1,36}$` allows.
 fn pattern_lengths(pattern: &str) -> Option<(u64, u64)> {
     let counted = pattern.strip_prefix("^[")?.strip_suffix("}$")?;
     let (class, counts) = counted.split_once("]{")?;

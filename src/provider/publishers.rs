@@ -1,4 +1,5 @@
-//! `publishers` in a provider file or an account file: the AMQP users that may publish commands for an account.
+//! The key `publishers` of a provider file or an account file: the AMQP users that may publish
+//! commands for an account.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -32,10 +32,11 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Reads every `*.toml` file of a folder but hidden ones. `routes` names the provider for commands of a type that name none.
+    /// Reads every `*.toml` file of a folder except hidden ones. `routes` maps a type to the
+    /// provider of its commands that name none.
     ///
     /// # Errors
-    /// Every fault found in every file, each with file, line where known, key and what to write instead.
+    /// Every fault of every file, each with file, line where known, key and advice.
     pub fn load(dir: &Path, defaults: &Defaults, routes: BTreeMap<Name, Name>) -> Result<Self, Vec<Diagnostic>> {
         let mut errors = Vec::new();
         let mut providers: Vec<(String, Provider)> = Vec::new();

@@ -58,7 +58,8 @@ pub(super) struct BadField {
 }
 
 impl Behaviour {
-    /// Reads `sandbox`, or `metadata.sandbox`, of a payload; each may be an object or JSON text of one.
+    /// Reads `sandbox`, or `metadata.sandbox`, of a payload; each may be an object, or the JSON
+    /// text of one.
     pub(super) fn of(payload: &Value) -> Result<Self, BadField> {
         let asked = [payload.get("sandbox"), payload.pointer("/metadata/sandbox")];
         let mut behaviour = Self::default();

@@ -31,8 +31,8 @@ impl fmt::Display for Origin {
 
 /// One fault of a setting, for the person who wrote it.
 ///
-/// Its text reads `providers/stripe.toml:12: operations.charge.request.path: …; write …`, with ` = <value>` behind the key where the
-/// value is known to be no secret.
+/// The text of a diagnostic reads `providers/stripe.toml:12: operations.charge.request.path: …;
+/// write …`, with ` = <value>` behind the key where the value is known to be no secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub struct Diagnostic {
     /// The place at which the setting was written.

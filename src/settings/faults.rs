@@ -32,7 +32,8 @@ impl Faults {
         Place { key: KeyPath::default(), faults: self }
     }
 
-    /// The faults with file and line: those of the first source that has the key, or else the table around it.
+    /// The faults with file and line: of the first source that has the key, or else the surrounding
+    /// table.
     #[must_use]
     pub fn located(self, sources: &[&Source]) -> Vec<Diagnostic> {
         let locate = |finding: Finding| locate(sources, &finding.key, finding.message);

@@ -86,8 +86,7 @@ impl<'s> Shape<'s> {
 
     fn fits_entries(&self, schema: &'s Json, entries: &mut Map<String, Json>, place: &Place<'_>) -> bool {
         let known = schema.get("properties").and_then(Json::as_object);
-        // Where the value is read, its parser reports a name that does not match the pattern, in
-        // words.
+        // A name that does not match the pattern is reported in words where the value is parsed.
         let named = schema.get("patternProperties").and_then(Json::as_object).and_then(|named| named.values().next());
         let others = named.or_else(|| schema.get("additionalProperties"));
         entries.retain(|key, value| {

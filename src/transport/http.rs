@@ -85,9 +85,11 @@ impl Http {
         Ok(Self { client, response_cap: settings.response_cap })
     }
 
-    /// Sends a request and reads its answer, all within the request's timeout. Dropping the future ends the connection.
+    /// Sends a request and reads its answer, both within the request's timeout. Dropping the future
+    /// ends the connection.
     ///
-    /// The connect timeout must be shorter than the request's: after the latter the request counts as sent.
+    /// The connect timeout must be shorter than the request's: after the latter the request counts
+    /// as sent.
     pub async fn send(&self, request: &Request) -> Answer {
         let prepared = match prepare(request) {
             Ok(prepared) => prepared,

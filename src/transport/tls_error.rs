@@ -1,4 +1,5 @@
-//! Errors of TLS in words for people: dates instead of seconds since 1970, and no addresses of a library's documentation.
+//! Describes TLS errors for people: with dates instead of seconds since 1970, and without links to
+//! a library's documentation.
 
 use std::error::Error;
 use std::io;

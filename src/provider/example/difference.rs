@@ -21,7 +21,8 @@ impl Difference {
     }
 }
 
-/// Adds every place at which two values differ. Objects are compared field by field, lists item by item.
+/// Adds every place at which two values differ. Objects are compared field by field, lists item by
+/// item.
 pub(super) fn compare(at: &str, expected: &Json, got: &Json, found: &mut Vec<Difference>) {
     match (expected, got) {
         (Json::Object(expected), Json::Object(got)) => {

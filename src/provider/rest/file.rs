@@ -35,7 +35,8 @@ pub(in crate::provider) struct ProviderFile {
     /// built-in one.
     #[expect(dead_code, reason = "read before the files are merged; kept for the schema and for unknown keys")]
     pub(in crate::provider) r#use: Option<String>,
-    /// The provider's name, a word of routing keys and queue names: a-z, then up to 62 of a-z, 0-9, `_`, `-`.
+    /// The provider's name, a word of routing keys and queue names: a-z, then up to 62 of a-z, 0-9,
+    /// `_`, `-`.
     pub(super) name: Option<String>,
     /// The kind of provider, such as `payment`, `shipping` or `notification`.
     pub(super) r#type: Option<String>,
@@ -48,7 +49,8 @@ pub(in crate::provider) struct ProviderFile {
     /// Headers of every request; expressions. An operation's own headers override them.
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
-    /// Secrets by name: `${env:NAME}`, `${file:/run/secrets/x}` (a last line break is dropped) or the value itself.
+    /// Secrets by name: `${env:NAME}`, `${file:/run/secrets/x}` (the last line break is dropped) or
+    /// the value itself.
     #[serde(default)]
     pub(in crate::provider) secrets: BTreeMap<String, String>,
     /// Values that expressions read as `account.<name>`, such as a region or a shop.

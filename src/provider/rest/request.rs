@@ -67,7 +67,7 @@ pub(super) struct RequestTemplate {
 }
 
 impl RequestTemplate {
-    /// Compiles a request, which stands at `place`.
+    /// Compiles a request; faults are reported at `place`.
     pub(super) fn compile(
         source: RequestSource<'_>,
         key: Option<KeySlot>,

@@ -63,7 +63,8 @@ impl WebhookFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OnFile {
-    /// The condition, an expression without braces, such as `body.type == 'payment_intent.succeeded'`.
+    /// The condition, an expression without braces, such as
+    /// `body.type == 'payment_intent.succeeded'`.
     pub(super) when: String,
     /// The meaning of a notice that matches.
     pub(super) r#as: Sense,

@@ -20,7 +20,8 @@ fn vector(provider: &'static str, secret: &'static str, at: i64, call: RawCallba
     Vector { provider, secret, at, call }
 }
 
-/// <https://www.twilio.com/docs/usage/security>, and what its Python library makes of a JSON body.
+/// <https://www.twilio.com/docs/usage/security>, and the signature of its Python library for a JSON
+/// body.
 fn twilio() -> Vec<Vector> {
     let form = b"Digits=1234&To=%2B18005551212&From=%2B14158675309&Caller=%2B14158675309&CallSid=CA1234567890ABCDE";
     let url = "https://mycompany.com/myapp.php?foo=1&bar=2";

@@ -11,8 +11,8 @@ use super::RequestFile;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::provider::rest) struct VerificationFile {
-    /// The request; it must change nothing. Absent: the request for an access token alone, which needs `auth` with the scheme
-    /// `oauth2`.
+    /// The request; it must change nothing. Absent: the request for an access token alone, which
+    /// needs `auth` with the scheme `oauth2`.
     pub(in crate::provider::rest) request: Option<RequestFile>,
     /// The request's body. Absent: none.
     pub(in crate::provider::rest) body: Option<Json>,
