@@ -1,14 +1,14 @@
-//! A writer for tests, which keeps what is written to it.
+//! A writer for tests that keeps the text written to it.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-/// The text that was written; clones write to the same.
+/// The text that was written. Clones write to the same text.
 #[derive(Clone, Default)]
 pub(crate) struct CapturedText(Arc<Mutex<Vec<u8>>>);
 
 impl CapturedText {
-    /// Returns all of it so far.
+    /// Returns the whole text written so far.
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

@@ -281,7 +281,7 @@ fn the_example_has_every_key_and_no_other() {
     assert_eq!(found, known);
 }
 
-/// The keys of an example, those that are commented out too.
+/// Lists the keys of an example, those that are commented out too.
 fn keys_of(text: &str) -> Vec<String> {
     let (mut section, mut keys) = (String::new(), Vec::new());
     for line in text.lines() {

@@ -1,15 +1,17 @@
-//! Text that others wrote, on its way to a terminal or into the log.
+//! Escapes text from outside on its way to a terminal or into the log.
 //!
-//! A terminal obeys control characters: they move the cursor, clear the screen, set the title. Others reorder what is shown
-//! (U+202E) or are not seen at all (U+200B), so that a line reads other than it is. Nothing printed or logged holds any of
-//! them: they are written out, in text as Rust writes them and in JSON as JSON does, where a program reads the same text back.
+//! A terminal obeys control characters: they move the cursor, clear the screen and set the title.
+//! Other characters reorder the text (U+202E) or are invisible (U+200B), so that a line reads other
+//! than it is. Printed and logged text holds none of them: they are written as escape sequences, in
+//! text as Rust writes them and in JSON as JSON does, where a program reads the same text back.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use unicode_general_category::{GeneralCategory, get_general_category};
 
-/// Tells the characters that are written out: those of the Unicode categories Cc, Cf, Zl and Zp.
+/// Returns true for the characters that are escaped: those of the Unicode categories Cc, Cf, Zl and
+/// Zp.
 #[must_use]
 pub fn is_escaped(c: char) -> bool {
     if c.is_ascii() {
@@ -24,7 +26,8 @@ pub fn is_escaped(c: char) -> bool {
     )
 }
 
-/// Writes such characters out as `\n` or `\u{202e}`. What is escaped stays as it is when it is escaped again.
+/// Escapes those characters as `\n` or `\u{202e}`. Escaping an escaped text again leaves it as it
+/// is.
 #[must_use]
 pub fn escape_text(text: &str) -> Cow<'_, str> {
     if !text.contains(is_escaped) {
@@ -36,7 +39,7 @@ pub fn escape_text(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Writes such characters out as `\u202e` in a JSON document, which means the same to whoever reads it.
+/// Escapes those characters as `\u202e` in a JSON document, which keeps its meaning.
 #[must_use]
 pub fn escape_json(document: &str) -> Cow<'_, str> {
     if !document.contains(|c| is_escaped(c) && c != '\n') {
@@ -60,8 +63,8 @@ impl<W: Write> Write for TextEscaper<W> {
     }
 }
 
-/// Escapes a JSON document that is written through it. JSON itself leaves no line feed within a text, so those that are there
-/// stand between values.
+/// Escapes a JSON document that is written through it. JSON allows no raw line feed within a text,
+/// so any line feed stands between values and is kept.
 pub struct JsonEscaper<W>(pub W);
 
 impl<W: Write> Write for JsonEscaper<W> {
@@ -79,7 +82,8 @@ impl<W: Write> Write for JsonEscaper<W> {
 mod tests {
     use super::*;
 
-    /// Characters that a terminal obeys, that reorder a line, that are not seen, and that are only text.
+    /// Characters, and whether they are escaped: those that a terminal obeys, that reorder a line,
+    /// that are invisible, and that are ordinary.
     const CHARACTERS: [(char, bool); 26] = [
         ('\0', true),
         ('\t', true),

@@ -1,6 +1,7 @@
-//! Named places in the pipeline at which tests let the daemon die, and waits that they shorten.
+//! Named places in the pipeline at which tests let the daemon die, and waits that tests shorten.
 //!
-//! Only builds with the feature `failpoints` know them; in all others [`hit`] is nothing, and [`shorten_wait`] shortens nothing.
+//! Only builds with the feature `failpoints` have them. In all others [`hit`] does nothing, and
+//! [`shorten_wait`] shortens nothing.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ pub enum Failpoint {
     Decoded,
     /// The call is admitted and about to be rendered.
     Admitted,
-    /// It is on record that the call begins.
+    /// The start of the call is recorded.
     Begun,
     /// The request is rendered and about to be sent.
     Rendered,
@@ -19,9 +20,9 @@ pub enum Failpoint {
     Answered,
     /// The answer is being interpreted.
     Interpreting,
-    /// It is decided what follows; nothing is on record.
+    /// The decision is made; nothing is recorded.
     Decided,
-    /// The decision is on record; nothing is published.
+    /// The decision is recorded; nothing is published.
     Concluded,
     /// The first of several messages is confirmed.
     PartlyPublished,
@@ -29,7 +30,7 @@ pub enum Failpoint {
     Published,
     /// The delivery is acked.
     Acked,
-    /// A person's ruling on a dead letter is on record; nothing is published.
+    /// A person's ruling on a dead letter is recorded; nothing is published.
     Stated,
 }
 
@@ -72,15 +73,16 @@ impl Failpoint {
 /// A wait that tests shorten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShortenedWait {
-    /// Between two looks for commands that ended long ago and are to be forgotten (`FERRYD_FORGET_EVERY`).
+    /// The wait between two prunings of commands that ended long ago (`FERRYD_FORGET_EVERY`).
     Forget,
-    /// For the owner of a job that gives no sign of life (`FERRYD_JOB_SILENCE`).
+    /// The time after which a job whose owner gives no sign of life is taken over
+    /// (`FERRYD_JOB_SILENCE`).
     JobSilence,
-    /// Before a job goes through the queues again (`FERRYD_JOB_ROUND_PAUSE`).
+    /// The wait before a job goes through the queues again (`FERRYD_JOB_ROUND_PAUSE`).
     JobRoundPause,
 }
 
-/// Returns a wait as it is.
+/// Returns a wait unchanged.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 #[must_use]
@@ -88,7 +90,7 @@ pub fn shorten_wait(_: ShortenedWait, wait: Duration) -> Duration {
     wait
 }
 
-/// Returns a wait, or in its place the whole seconds that its environment variable says.
+/// Returns a wait, or the number of whole seconds that its environment variable gives instead.
 #[cfg(feature = "failpoints")]
 #[must_use]
 pub fn shorten_wait(which: ShortenedWait, wait: Duration) -> Duration {
@@ -101,13 +103,13 @@ pub fn shorten_wait(which: ShortenedWait, wait: Duration) -> Duration {
     seconds.map_or(wait, Duration::from_secs)
 }
 
-/// Passes a failpoint.
+/// Does nothing: this build has no failpoints.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 pub fn hit(_: Failpoint) {}
 
-/// Passes a failpoint: dies or panics there if `FERRYD_FAILPOINT` says so, as `<name>=kill`, `<name>=panic`, or
-/// `<name>=kill:<n>` for the n-th time.
+/// Dies or panics at a failpoint if `FERRYD_FAILPOINT` names it, as `<name>=kill`, `<name>=panic`,
+/// or `<name>=kill:<n>` for the n-th time.
 #[cfg(feature = "failpoints")]
 pub fn hit(point: Failpoint) {
     armed::hit(point);
@@ -148,7 +150,7 @@ mod armed {
         }
     }
 
-    /// As by `kill -9`: nothing is flushed, closed or unwound.
+    /// Ends the process as `kill -9` does: nothing is flushed, closed or unwound.
     fn die() {
         let pid = std::process::id().to_string();
         let _ = std::process::Command::new("kill").args(["-9", &pid]).status();

@@ -1,4 +1,5 @@
-//! Limits how often something may happen for each of many keys, with memory for those alone that have not their whole burst now.
+//! A rate limiter for each of many keys, which keeps only the keys that have used some of their
+//! burst.
 
 use std::hash::Hash;
 use std::num::NonZeroU32;
@@ -9,10 +10,10 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-/// The most keys that are remembered before those that have their whole burst again are looked for and forgotten.
+/// The number of keys above which those with a full burst are removed.
 const MOST_KEYS: usize = 10_000;
 
-/// Limits events to so many at once, and then one in each interval, for each key.
+/// Limits the events of each key: a burst at once, and then one in each interval.
 pub struct KeyedLimiter<K: Hash + Eq + Clone, C: Clock = DefaultClock>(
     RateLimiter<K, HashMapStateStore<K>, C, NoOpMiddleware<C::Instant>>,
 );
@@ -26,14 +27,14 @@ impl<K: Hash + Eq + Clone> KeyedLimiter<K> {
 }
 
 impl<K: Hash + Eq + Clone, C: Clock> KeyedLimiter<K, C> {
-    /// A limit by this clock.
+    /// Makes the same limiter with this clock.
     #[must_use]
     pub fn with_clock(burst: NonZeroU32, interval: Duration, clock: C) -> Self {
         let quota = Quota::with_period(interval).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
         Self(RateLimiter::new(quota, HashMapStateStore::default(), clock))
     }
 
-    /// Takes one event from what a key may have; false where it may have none now.
+    /// Takes one event from the allowance of a key. Returns false where none is left.
     #[must_use]
     pub fn take(&self, key: &K) -> bool {
         if self.0.len() > MOST_KEYS {

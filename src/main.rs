@@ -1,4 +1,5 @@
-//! ferryd, the program: reads the command line, does what it says, and ends with a code that scripts can rely on.
+//! The program ferryd: reads the command line, runs the subcommand, and ends with an exit code that
+//! scripts can rely on.
 
 use std::process::ExitCode;
 
@@ -7,8 +8,9 @@ use ferryd::cli::usage::read_command_line;
 use ferryd::cli::{Exit, Output};
 use tikv_jemallocator::Jemalloc;
 
-/// Thousands of short-lived buffers of all sizes, on several threads: the system's allocator takes a fifth of ferryd's time
-/// for them (see `docs/BENCHMARKS.md`).
+/// The allocator of the process. ferryd allocates thousands of short-lived buffers of all sizes on
+/// several threads, which takes a fifth of its time with the system's allocator (see
+/// `docs/BENCHMARKS.md`).
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

@@ -1,6 +1,7 @@
-//! The JSON Schemas of what other programs and people write for ferryd or read from it.
+//! The JSON Schemas of the documents that other programs and people write for ferryd or read from
+//! it.
 //!
-//! `docs/schema/` holds them as files; a test keeps those equal to the types.
+//! `docs/schema/` holds them as files; a test keeps the files equal to the types.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
@@ -18,40 +19,40 @@ use crate::domain::ledger::record::{
 };
 use crate::domain::received::ReceivedEvent;
 
-/// Of the configuration file.
+/// Returns the schema of the configuration file.
 #[must_use]
 pub fn config() -> Value {
     Config::schema().to_value()
 }
 
-/// Of a command's body.
+/// Returns the schema of a command's body.
 #[must_use]
 pub fn command() -> Value {
     let mut schema = schemars::schema_for!(CommandBody);
-    // Fields of the publisher's own are ignored.
+    // A publisher's own fields are ignored.
     schema.insert("patternProperties".to_owned(), json!({ "^x_": true }));
     schema.to_value()
 }
 
-/// Of an event.
+/// Returns the schema of an event.
 #[must_use]
 pub fn event() -> Value {
     SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Event>().to_value()
 }
 
-/// Of an event about a contradiction.
+/// Returns the schema of an event about a contradiction.
 #[must_use]
 pub fn conflict() -> Value {
     SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<ConflictEvent>().to_value()
 }
 
-/// Of an event about a webhook call.
+/// Returns the schema of an event about a webhook call.
 #[must_use]
 pub fn callback() -> Value {
     SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<ReceivedEvent>().to_value()
 }
 
-/// Of a record of the ledger.
+/// Returns the schema of a record of the ledger.
 #[must_use]
 pub fn record() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();

@@ -1,8 +1,8 @@
-//! The log: where it goes, in which form, and what is left out.
+//! The log: its destination, its format, and its limits.
 //!
-//! The log goes to the standard error, one line an event, with the time in UTC (RFC 3339). Standard output is for what
-//! a command prints. Nobody waits for the log to be written: where it is not read, lines are dropped, and the log says
-//! how many.
+//! The log goes to the standard error, one line for each event, with the time in UTC (RFC 3339).
+//! The standard output is for the results of subcommands. No task waits for the log to be written:
+//! where the log is not read, lines are dropped, and the log states how many.
 
 mod log_format;
 mod log_queue;
@@ -30,16 +30,16 @@ use self::log_format::{EscapedJson, write_field};
 use self::log_queue::LogQueue;
 use crate::config::{Format, Log};
 
-/// The target of the log of requests to providers and their answers.
+/// The target of the log of calls to providers and their answers.
 pub const EXCHANGE_TARGET: &str = "ferryd::exchange";
 
-/// Why there is no log.
+/// The reason why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter cannot be read. The configuration refuses such a filter before.
     #[error("log.filter cannot be read: {0}")]
     Filter(#[from] ParseError),
-    /// This process has a log already.
+    /// A log of this process exists already.
     #[error("the log is set up already: {0}")]
     Twice(#[from] SetGlobalDefaultError),
     /// The system has no thread left.
@@ -53,7 +53,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The lines of this process's log that are still to be written.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     Human { colour: bool },
@@ -73,12 +73,13 @@ pub fn init(log: &Log) -> Result<(), TelemetryError> {
     let writer = queue.clone();
     tracing::subscriber::set_global_default(subscriber(log, style, move || writer.clone())?)?;
     QUEUE.get_or_init(|| queue);
-    // Written by itself, a panic would wait for whoever does not read the log.
+    // The standard hook writes to the standard error itself, and would block where nobody reads
+    // that.
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
-/// Waits until the log is written, a second at most.
+/// Waits until the log is written, for a second at most.
 pub fn flush() {
     if let Some(queue) = QUEUE.get() {
         queue.flush(FLUSH_TIMEOUT);
@@ -92,7 +93,8 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     error!(reason, place, backtrace, "panicked");
 }
 
-/// The line that tells how many lines are missing. Not an event, so that no filter leaves it out.
+/// Writes the line that says how many lines are missing. The line is no event, so no filter leaves
+/// it out.
 fn notice(style: Style, dropped: u64, now: Timestamp) -> Vec<u8> {
     let (target, message) = (module_path!(), "dropped log lines that nobody read in time");
     let line = match style {
@@ -106,7 +108,8 @@ fn notice(style: Style, dropped: u64, now: Timestamp) -> Vec<u8> {
     format!("{line}\n").into_bytes()
 }
 
-/// Colours only for people on a terminal who did not say `NO_COLOR` (<https://no-color.org>).
+/// Chooses the style. Colours are only for a terminal where `NO_COLOR` is not set
+/// (<https://no-color.org>).
 fn style(format: Format, terminal: bool, no_color: bool) -> Style {
     let human = Style::Human { colour: terminal && !no_color };
     match format {
@@ -117,7 +120,7 @@ fn style(format: Format, terminal: bool, no_color: bool) -> Style {
 }
 
 fn filter(log: &Log) -> Result<EnvFilter, ParseError> {
-    // lapin logs every lost connection as errors of its own. ferryd handles them, and says so once.
+    // lapin logs every lost connection as several errors. ferryd handles them and logs one line.
     let filter = EnvFilter::try_new(format!("lapin=off,{}", log.filter.as_str()))?;
     if log.exchanges {
         return Ok(filter);

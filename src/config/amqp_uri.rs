@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::domain::loopback::is_loopback_host;
 
-/// What may stand behind the `?`. The rest has keys of its own, or would be ignored in silence.
+/// The query parameters that an address may have. Other parameters have keys of their own, or would
+/// be ignored silently.
 const PARAMETERS: [&str; 3] = ["auth_mechanism", "channel_max", "frame_max"];
 
-/// An AMQP 0-9-1 address as RabbitMQ's URI specification writes it: `amqps://user:password@host:5671/vhost`.
+/// An AMQP 0-9-1 address as RabbitMQ's URI specification writes it:
+/// `amqps://user:password@host:5671/vhost`.
 ///
-/// It is shown without its password wherever it is printed.
+/// The password is masked wherever the address is printed.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
@@ -24,25 +26,25 @@ pub struct AmqpUri {
     parsed: AMQPUri,
 }
 
-/// Why a text is no [`AmqpUri`]. It never quotes the text.
+/// The reason why a text is no [`AmqpUri`]. The message never quotes the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAmqpUri {
-    /// It is no URI at all.
+    /// The text is no URI at all.
     #[error("is no URI: write amqp://user:password@host:5672/vhost, with special characters percent-encoded")]
     NotUri,
-    /// Another scheme.
+    /// The scheme is neither `amqp` nor `amqps`.
     #[error("has the scheme `{0}`: write `amqp` or, with TLS, `amqps`")]
     Scheme(String),
-    /// No host, or one that the AMQP client does not understand.
+    /// The host is missing, or the AMQP client does not understand it.
     #[error("has no host name or IPv4 address: write amqp://user:password@host:5672/vhost")]
     Host,
-    /// The virtual host with the empty name.
+    /// The virtual host has the empty name.
     #[error("names the empty virtual host: write /%2f at its end for RabbitMQ's default one")]
     EmptyVhost,
-    /// A parameter that has no effect here.
+    /// A parameter has no effect here.
     #[error("has the parameter `{0}`: only auth_mechanism, channel_max and frame_max are known")]
     Parameter(String),
-    /// A parameter with a value that cannot be read.
+    /// The value of a parameter cannot be read.
     #[error(
         "has a parameter that cannot be read: write auth_mechanism=plain or external, channel_max and frame_max as numbers"
     )]
@@ -50,37 +52,39 @@ pub enum InvalidAmqpUri {
 }
 
 impl AmqpUri {
-    /// The whole address, with its password.
+    /// Returns the whole address, with its password.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.text.expose_secret()
     }
 
-    /// The address in its parts, with its password.
+    /// Returns the address in its parts, with its password.
     #[must_use]
     pub fn parts(&self) -> &AMQPUri {
         &self.parsed
     }
 
-    /// The user in the address; `guest` where it names none.
+    /// Returns the user in the address; `guest` where it names none.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.parsed.authority.userinfo.username
     }
 
-    /// Whether the connection is encrypted.
+    /// Returns true where the connection is encrypted.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.parsed.scheme == AMQPScheme::AMQPS
     }
 
-    /// Tells whether what is sent there can be read on the way: it leads to another host, without TLS.
+    /// Returns true where the traffic can be read on the way: the address leads to another host,
+    /// without TLS.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
         !self.is_tls() && !is_loopback_host(&self.parsed.authority.host)
     }
 
-    /// Whether the broker takes the user from the client's certificate (`?auth_mechanism=external`).
+    /// Returns true where the broker takes the user from the client's certificate
+    /// (`?auth_mechanism=external`).
     #[must_use]
     pub fn is_external(&self) -> bool {
         self.parsed.query.auth_mechanism == Some(SASLMechanism::External)
@@ -95,7 +99,7 @@ impl TryFrom<String> for AmqpUri {
         if !matches!(url.scheme(), "amqp" | "amqps") {
             return Err(InvalidAmqpUri::Scheme(url.scheme().to_owned()));
         }
-        // The AMQP client takes anything but a name or an IPv4 address for `localhost`.
+        // The AMQP client replaces anything but a name or an IPv4 address with `localhost`.
         if url.domain().is_none_or(str::is_empty) {
             return Err(InvalidAmqpUri::Host);
         }
@@ -110,7 +114,7 @@ impl TryFrom<String> for AmqpUri {
     }
 }
 
-/// Without the password, unless it is the one that every fresh installation has.
+/// Masks the password, unless it is the one of every fresh installation.
 pub(super) fn redact(mut url: url::Url) -> String {
     if url.password().is_some_and(|password| password != "guest") {
         // Fails only for addresses without a host, which are refused before.
@@ -120,7 +124,7 @@ pub(super) fn redact(mut url: url::Url) -> String {
 }
 
 impl Default for AmqpUri {
-    /// A broker on this machine as it is after installation.
+    /// Returns the address of a broker on this machine as it is after installation.
     #[expect(clippy::expect_used, reason = "a constant, held by a test")]
     fn default() -> Self {
         Self::try_from("amqp://guest:guest@127.0.0.1:5672/%2f".to_owned()).expect("a valid address")

@@ -1,4 +1,4 @@
-//! The section `[api]`: where the HTTP API listens, and who may use it.
+//! The section `[api]`: the address at which the HTTP API listens, and the clients that may use it.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -67,22 +67,23 @@ pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sock
     })
 }
 
-/// A token of somebody who uses the API.
+/// A token of a client of the API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiToken {
-    /// The name of whoever has it; stands in the log, and in the record of what was done with it. `host` is taken.
+    /// The name of the token's holder. It stands in the log, and in the records of what was done
+    /// with the token. `host` is taken.
     pub name: Name,
-    /// The role that it gives.
+    /// The role that the token gives.
     #[serde(deserialize_with = "role")]
     pub role: Role,
     /// The token, 16 to 512 characters of `A-Z a-z 0-9 - . _ ~ + / =`. May be `${env:NAME}` or `${file:/path}`.
     pub token: Secret,
-    /// The commands that may be seen with it, and with the role `erase` erased. Default: all. With the role `operate`, `read` and
-    /// `operate` stand together or not at all.
+    /// The commands that the token's holder may see, and with the role `erase` erase. Default: all.
+    /// With the role `operate`, `read` and `operate` stand together or not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<CommandScope>,
-    /// The commands that may be published and cancelled with it. Default: all.
+    /// The commands that the token's holder may publish and cancel. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operate: Option<CommandScope>,
     /// The publisher for which commands are published with it: a user in `publishers` of provider or account files, under whose
@@ -102,13 +103,13 @@ fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
 }
 
 impl Api {
-    /// Tells whether other machines reach it, in plain HTTP.
+    /// Returns true where other machines reach the API in plain HTTP.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
         self.enabled && !self.bind.ip().is_loopback()
     }
 
-    /// Every rule that the section breaks.
+    /// Lists every rule that the section breaks.
     pub(super) fn broken(&self) -> Vec<Broken> {
         let mut broken = Vec::new();
         if self.is_exposed() && !self.allow_plaintext {
@@ -128,7 +129,7 @@ impl Api {
 }
 
 impl ApiToken {
-    /// Every rule that the entry of this index breaks; `earlier` are the entries before it.
+    /// Lists every rule that the entry at this index breaks. `earlier` are the entries before it.
     fn broken(&self, index: usize, earlier: &[Self]) -> Vec<Broken> {
         let Self { name, token, .. } = self;
         let mut broken = Vec::new();
@@ -149,7 +150,7 @@ impl ApiToken {
         broken
     }
 
-    /// Every rule between role and scopes that the entry of this index breaks.
+    /// Lists every rule between role and scopes that the entry at this index breaks.
     fn broken_scopes(&self, index: usize) -> Vec<Broken> {
         let mut broken = Vec::new();
         if self.publisher.is_some() && self.role != Role::Operate {
@@ -191,7 +192,7 @@ impl ApiToken {
     }
 }
 
-/// Tells whether a text can be sent as a token (RFC 6750), and has the length of one.
+/// Returns true for a text that can be sent as a token (RFC 6750) and has the length of one.
 pub(crate) fn is_bearer_token(token: &str) -> bool {
     (16..=512).contains(&token.len()) && token.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._~+/=".contains(&c))
 }

@@ -10,12 +10,12 @@ pub enum ConfigError {
     /// The file cannot be read at all.
     #[error("{}: cannot be read: {reason}", path.display())]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The system's reason.
         reason: String,
     },
-    /// Everything that is wrong, in the order of the file.
+    /// All faults, in the order of the file.
     #[error("{}", lines(.0).join("\n"))]
     Faults(Vec<Diagnostic>),
 }

@@ -16,7 +16,7 @@ const SIZES: [(&str, u64); 7] = [
     ("B", 1),
 ];
 
-/// Why a text is no duration or no size.
+/// The reason why a text is no duration or no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotHuman(&'static str);
@@ -71,13 +71,13 @@ pub fn format_size(bytes: usize) -> String {
     format!("{bytes}B")
 }
 
-/// For serde: a [`Duration`] as text.
+/// Reads and writes a [`Duration`] as text, for serde.
 pub mod duration {
     use super::{Duration, format_duration, parse_duration};
     use schemars::{Schema, SchemaGenerator, json_schema};
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    /// Reads it.
+    /// Reads a duration.
     ///
     /// # Errors
     /// Where the text is no duration.
@@ -85,7 +85,7 @@ pub mod duration {
         parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 
-    /// Writes it.
+    /// Writes a duration.
     ///
     /// # Errors
     /// Only those of the serializer.
@@ -93,20 +93,20 @@ pub mod duration {
         serializer.serialize_str(&format_duration(*duration))
     }
 
-    /// Its JSON Schema.
+    /// Returns the JSON Schema of a duration.
     #[must_use]
     pub fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": r"^([0-9]+(\.[0-9]+)? *(ms|s|m|h|d) *)+$", "examples": ["30s"] })
     }
 }
 
-/// For serde: a [`Duration`] as text, or none.
+/// Reads and writes an optional [`Duration`] as text, for serde.
 pub mod optional_duration {
     use super::{Duration, format_duration, parse_duration};
     use schemars::{Schema, SchemaGenerator, json_schema};
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de::Error as _};
 
-    /// Reads it.
+    /// Reads a duration, if there is one.
     ///
     /// # Errors
     /// Where the text is no duration.
@@ -115,7 +115,7 @@ pub mod optional_duration {
         text.map(|text| parse_duration(&text).map_err(D::Error::custom)).transpose()
     }
 
-    /// Writes it.
+    /// Writes a duration, if there is one.
     ///
     /// # Errors
     /// Only those of the serializer.
@@ -123,20 +123,20 @@ pub mod optional_duration {
         duration.map(format_duration).serialize(serializer)
     }
 
-    /// Its JSON Schema.
+    /// Returns the JSON Schema of a duration.
     #[must_use]
     pub fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["string", "null"], "pattern": r"^([0-9]+(\.[0-9]+)? *(ms|s|m|h|d) *)+$", "examples": ["30s"] })
     }
 }
 
-/// For serde: a list of [`Duration`]s as texts.
+/// Reads and writes a list of [`Duration`]s as texts, for serde.
 pub mod durations {
     use super::{Duration, format_duration, parse_duration};
     use schemars::{Schema, SchemaGenerator, json_schema};
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    /// Reads it.
+    /// Reads a list of durations.
     ///
     /// # Errors
     /// Where one of the texts is no duration.
@@ -147,7 +147,7 @@ pub mod durations {
         Vec::<String>::deserialize(deserializer)?.into_iter().map(read).collect()
     }
 
-    /// Writes it.
+    /// Writes a list of durations.
     ///
     /// # Errors
     /// Only those of the serializer.
@@ -155,21 +155,21 @@ pub mod durations {
         serializer.collect_seq(durations.iter().map(|duration| format_duration(*duration)))
     }
 
-    /// Its JSON Schema.
+    /// Returns the JSON Schema of a list of durations.
     #[must_use]
     pub fn schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "array", "items": super::duration::schema(generator) })
     }
 }
 
-/// For serde: a size in bytes as text.
+/// Reads and writes a size in bytes as text, for serde.
 pub mod size {
     use super::{SIZE_HELP, format_size, parse_size};
     use schemars::{Schema, SchemaGenerator, json_schema};
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
     use serde_json::Value;
 
-    /// Reads it.
+    /// Reads a size.
     ///
     /// # Errors
     /// Where the text is no size.
@@ -182,7 +182,7 @@ pub mod size {
         parse_size(&text).map_err(D::Error::custom)
     }
 
-    /// Writes it.
+    /// Writes a size.
     ///
     /// # Errors
     /// Only those of the serializer.
@@ -190,7 +190,7 @@ pub mod size {
         serializer.serialize_str(&format_size(*bytes))
     }
 
-    /// Its JSON Schema.
+    /// Returns the JSON Schema of a duration.
     #[must_use]
     pub fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["string", "integer"], "pattern": "^[0-9]+ *(B|KiB|MiB|GiB|kB|MB|GB)?$", "minimum": 0 })

@@ -1,4 +1,4 @@
-//! Lays the environment over the file, reads the result, and finds out where each fault was written.
+//! Lays the environment over the file, reads the result, and finds the place of each fault.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -18,25 +18,25 @@ use crate::settings::source::Source;
 
 static SCHEMA: LazyLock<Json> = LazyLock::new(|| Config::schema().to_value());
 
-/// Keys whose values are never shown, and may hold `${…}`.
+/// The keys whose values are never shown, and may hold `${…}`.
 const SECRETS: [&str; 5] = [URI, URIS, MANAGEMENT_URL, TOKENS, TOKEN_KEYS];
 
-/// A secret address.
+/// The key of the broker's address, which is secret.
 const URI: &str = "amqp.uri";
 
-/// Another secret address.
+/// The key of the management API's address, which is secret.
 const MANAGEMENT_URL: &str = "amqp.management_url";
 
-/// A list of secret addresses, in the place of [`URI`].
+/// The key of a list of secret addresses, which replaces [`URI`].
 const URIS: &str = "amqp.uris";
 
-/// A list of tables, each with a secret `token`.
+/// The key of a list of tables, each with a secret `token`.
 const TOKENS: &str = "api.tokens";
 
-/// A list of secrets.
+/// The key of a list of secrets.
 const TOKEN_KEYS: &str = "webhooks.token_keys";
 
-/// The file and the environment, and what is wrong with them.
+/// The file and the environment, and the faults found in them.
 pub(super) struct Layers<'a> {
     file: Option<(&'a Path, Source)>,
     environment: &'a Environment,
@@ -47,7 +47,7 @@ pub(super) struct Layers<'a> {
 }
 
 impl<'a> Layers<'a> {
-    /// Lays one over the other.
+    /// Lays the environment over the file.
     ///
     /// # Errors
     /// Where the file is not TOML.
@@ -65,7 +65,8 @@ impl<'a> Layers<'a> {
         Ok(Self { file, environment, overrides, written, faults })
     }
 
-    /// Reads the settings. Whatever is wrong is noted and replaced by its default, so that one reading finds every fault.
+    /// Reads the settings. Each faulty value is noted and replaced by its default, so that one
+    /// reading finds every fault.
     pub(super) fn read(&mut self) -> Config {
         let (faults, mut value) = (Faults::default(), self.written.clone());
         self.expand(&mut value, &faults.place());
@@ -80,7 +81,7 @@ impl<'a> Layers<'a> {
         config
     }
 
-    /// The places of secrets that may hold `${…}`.
+    /// Lists the keys of secrets that may hold `${…}`.
     fn secrets(&self) -> Vec<KeyPath> {
         let items = |list: &str| {
             let list = KeyPath::parse(list);
@@ -92,7 +93,7 @@ impl<'a> Layers<'a> {
         tokens.chain(listed).chain([URI, MANAGEMENT_URL].map(KeyPath::parse)).collect()
     }
 
-    /// Only one of the two keys for addresses says where the broker is; an empty list says nothing.
+    /// Refuses a configuration that sets both keys for addresses. An empty list counts as unset.
     fn refuse_two_sorts_of_addresses(&self, root: &Place<'_>) {
         let [uri, uris] = [URI, URIS].map(KeyPath::parse);
         let is_empty = match uris.find(&self.written) {
@@ -129,9 +130,8 @@ impl<'a> Layers<'a> {
         self.file.as_ref().map(|(path, _)| path.parent().unwrap_or(Path::new("")))
     }
 
-    /// Lets relative paths of the file, and of the defaults, start at the file's folder. Those of the environment
-    /// start at
-    /// the working directory.
+    /// Resolves the relative paths of the file, and of the defaults, against the file's folder.
+    /// Those of the environment stay relative to the working directory.
     pub(super) fn place_paths(&self, config: &mut Config) {
         let Some(folder) = self.folder() else { return };
         let amqp = &mut config.amqp;
@@ -152,7 +152,7 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// The configuration, if nothing is wrong with it.
+    /// Returns the configuration, if it has no fault.
     ///
     /// # Errors
     /// All faults.
@@ -175,8 +175,8 @@ impl<'a> Layers<'a> {
         Diagnostic { origin: self.origin(key), key: key.to_string(), value, message }
     }
 
-    /// The place at which a key was set: the last variable that sets it or what holds it, else its line in the file, or that of the
-    /// innermost table around it that is written there.
+    /// Finds the place at which a key was set: the last variable that sets the key or a table
+    /// around it, else its line in the file, else the line of the innermost table around it.
     fn origin(&self, key: &KeyPath) -> Origin {
         if let Some(variable) = self.variable(key) {
             return Origin::Variable(variable.to_owned());
@@ -189,19 +189,21 @@ impl<'a> Layers<'a> {
         written.or_else(|| self.variable_below(key)).unwrap_or(Origin::Default)
     }
 
-    /// The variable that set a key, or a list or table that holds it.
+    /// Finds the variable that set a key, or a list or table that holds it.
     fn variable(&self, key: &KeyPath) -> Option<&str> {
         let holds = |setting: &&Override| key.is_within(&setting.key);
         self.overrides.iter().rev().find(holds).map(|setting| setting.variable.as_str())
     }
 
-    /// The variable that set something within a table which nothing else speaks of.
+    /// Finds a variable that set a key within this table, for a table that no file and no variable
+    /// sets itself.
     fn variable_below(&self, key: &KeyPath) -> Option<Origin> {
         let setting = self.overrides.iter().find(|setting| setting.key.is_within(key))?;
         Some(Origin::Variable(setting.variable.clone()))
     }
 
-    /// A value as the fault shows it: only texts, numbers and truth values, and no secrets.
+    /// Returns a value as the fault quotes it: only texts, numbers and truth values, and no
+    /// secrets.
     fn shown(&self, key: &KeyPath) -> Option<String> {
         if SECRETS.iter().any(|secret| KeyPath::parse(secret).touches(key)) {
             return None;
@@ -214,7 +216,7 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// Says what to do about a key that an earlier version had.
+/// Refuses a key that an earlier version had, and says what to write instead.
 fn refuse_removed(value: &mut Json, root: &Place<'_>) {
     let message = "is no key any more: the ledger is always on. Remove it; where it is false, first let the version before carry out \
                    everything that waits, because nothing of that is on record \

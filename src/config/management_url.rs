@@ -10,9 +10,10 @@ use url::Url;
 use super::amqp_uri::redact;
 use crate::domain::loopback::is_https_or_loopback;
 
-/// An `https://` address such as `https://rabbit1.internal:15671`, perhaps with user and password. Plain HTTP for this machine only.
+/// An `https://` address such as `https://rabbit1.internal:15671`, with or without user and
+/// password. Plain HTTP is for this machine only.
 ///
-/// It is shown without its password wherever it is printed.
+/// The password is masked wherever the address is printed.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
@@ -21,22 +22,22 @@ pub struct ManagementUrl {
     redacted: String,
 }
 
-/// Why a text is no [`ManagementUrl`]. It never quotes the text.
+/// The reason why a text is no [`ManagementUrl`]. The message never quotes the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidManagementUrl {
-    /// It is no URL.
+    /// The text is no URL.
     #[error("is no address: write https://rabbit1.internal:15671")]
     NoUrl,
     /// The password would cross a network without TLS.
     #[error("is not https, and leads to another host: write https://…, or ask on a node of the broker")]
     NotHttps,
-    /// It has more than user, host, port and path.
+    /// The URL has more than user, host, port and path.
     #[error("has a query or a fragment: write what stands before /api")]
     TooMuch,
 }
 
 impl ManagementUrl {
-    /// The address, with its password.
+    /// Returns the address, with its password.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.text.expose_secret()

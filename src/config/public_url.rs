@@ -8,31 +8,33 @@ use url::Url;
 
 use crate::domain::loopback::is_https_or_loopback;
 
-/// An `https://` address, perhaps with the beginning of a path: `https://hooks.example.com`. Plain HTTP for this machine only.
+/// An `https://` address, with or without the beginning of a path: `https://hooks.example.com`.
+/// Plain HTTP is for this machine only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub struct PublicUrl(String);
 
-/// Why a text is no [`PublicUrl`].
+/// The reason why a text is no [`PublicUrl`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPublicUrl {
-    /// It is no URL.
+    /// The text is no URL.
     #[error("is no address: write https://hooks.example.com")]
     NoUrl,
     /// Providers would have to call without TLS.
     #[error("is not https: providers call over TLS, ferryd's own or a proxy's; write https://…")]
     NotHttps,
-    /// It has more than a host, a port and a path.
+    /// The URL has more than a host, a port and a path.
     #[error("has a user, a query or a fragment: write the beginning that all webhook addresses share")]
     TooMuch,
 }
 
 impl PublicUrl {
-    /// The address that was called, with the path and query of the call.
+    /// Returns the address that was called, with the path and query of the call.
     ///
-    /// What was received is put behind the text of this address and not encoded anew, because signatures are made over it: only
-    /// quotation marks, which no query should hold as they are, become `%22` and `%27`. `None` where that is no URL.
+    /// The received text is appended to the text of this address and not encoded anew, because
+    /// signatures cover it: only quotation marks, which no query should hold as they are, become
+    /// `%22` and `%27`. `None` where the result is no URL.
     #[must_use]
     pub fn called(&self, path_and_query: &str) -> Option<Url> {
         Url::parse(&format!("{}{path_and_query}", self.0)).ok()

@@ -1,4 +1,4 @@
-//! A text of the configuration that nobody is to read.
+//! A secret text of the configuration.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A secret. It is shown as `[secret]` wherever it is printed.
+/// A secret, printed as `[secret]`.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(with = "String")]
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// What it is.
+    /// Returns the secret in plain text.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
@@ -26,7 +26,7 @@ impl From<&str> for Secret {
     }
 }
 
-/// For comparing configurations, not callers.
+/// Compares configurations. Tokens of clients are compared elsewhere, in constant time.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.expose() == other.expose()

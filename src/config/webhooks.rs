@@ -1,4 +1,5 @@
-//! The section `[webhooks]`: where providers call back, and how much of it is let in.
+//! The section `[webhooks]`: the address at which providers call ferryd, and the limits of these
+//! calls.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ use super::secret::Secret;
 use super::{api, human};
 use crate::serve::network::Network;
 
-/// The endpoint for webhook calls of providers, apart from the API. There is one where `public_url` is given.
+/// The endpoint for webhook calls of providers, apart from the API. It exists where `public_url` is
+/// given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Webhooks {
@@ -21,21 +23,26 @@ pub struct Webhooks {
     /// `/webhooks/<provider>`. Signatures that cover the address are checked against it. Default: none, and nothing listens.
     /// Environment: `FERRYD_WEBHOOKS__PUBLIC_URL`.
     pub public_url: Option<PublicUrl>,
-    /// The keys of the tokens in callback URLs and beside the ids that providers echo, for provider files that use `callback_url` or
-    /// `command_token`; the same for all instances. May stand without `public_url`. The first signs, every one of them is believed. 32 to 512 characters each: `openssl rand -hex 32` makes one. Each may be `${env:NAME}`
-    /// or `${file:/path}`. Default: none. Environment: `FERRYD_WEBHOOKS__TOKEN_KEYS`, separated by commas.
+    /// The keys of the tokens in callback URLs and beside the ids that providers echo, for provider
+    /// files that use `callback_url` or `command_token`; the same for all instances. May stand
+    /// without `public_url`. The first key signs, and a token of any of them is accepted. 32 to 512
+    /// characters each: `openssl rand -hex 32` makes one. Each may be `${env:NAME}` or
+    /// `${file:/path}`. Default: none. Environment: `FERRYD_WEBHOOKS__TOKEN_KEYS`, separated by
+    /// commas.
     pub token_keys: Vec<Secret>,
     /// The IP address and port to listen at; port 0 takes a free one. Any other address than a loopback one needs TLS, or
     /// `trusted_proxies`.
     /// Default `127.0.0.1:8421`. Environment: `FERRYD_WEBHOOKS__BIND`.
     #[serde(deserialize_with = "api::address")]
     pub bind: SocketAddr,
-    /// The proxies in front of it, by address or network (`10.0.0.0/8`). From them the client's address is taken from
-    /// `X-Forwarded-For` or `Forwarded`, and they may have every connection.
-    /// Default: none. Environment: `FERRYD_WEBHOOKS__TRUSTED_PROXIES`, separated by commas.
+    /// The proxies in front of the endpoint, by address or network (`10.0.0.0/8`). From them the
+    /// client's address is taken from `X-Forwarded-For` or `Forwarded`, and they may have every
+    /// connection. Default: none. Environment: `FERRYD_WEBHOOKS__TRUSTED_PROXIES`, separated by
+    /// commas.
     pub trusted_proxies: Vec<Network>,
-    /// PEM file of the certificate with its chain, for TLS of its own; goes with `tls_key_file`. Default: none, and it speaks
-    /// plain HTTP to a proxy. Environment: `FERRYD_WEBHOOKS__TLS_CERT_FILE`.
+    /// PEM file of the certificate with its chain, for TLS without a proxy; goes with
+    /// `tls_key_file`. Default: none, and the endpoint speaks plain HTTP to a proxy. Environment:
+    /// `FERRYD_WEBHOOKS__TLS_CERT_FILE`.
     pub tls_cert_file: Option<PathBuf>,
     /// PEM file of the certificate's key. Default: none. Environment: `FERRYD_WEBHOOKS__TLS_KEY_FILE`.
     pub tls_key_file: Option<PathBuf>,
@@ -76,22 +83,23 @@ impl Default for Webhooks {
 }
 
 impl Webhooks {
-    /// Whether there is an endpoint.
+    /// Returns true where the endpoint exists.
     #[must_use]
     pub fn enabled(&self) -> bool {
         self.public_url.is_some()
     }
 
-    /// Tells whether other machines reach it in plain HTTP, because a proxy is in front of it.
+    /// Returns true where other machines reach the endpoint in plain HTTP, because a proxy is in
+    /// front of it.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
         self.enabled() && self.tls_cert_file.is_none() && !self.bind.ip().is_loopback()
     }
 
-    /// Every rule that the section breaks.
+    /// Lists every rule that the section breaks.
     pub(super) fn broken(&self) -> Vec<Broken> {
         if !self.enabled() {
-            // Without an endpoint the keys are good for command tokens.
+            // Without an endpoint the keys still sign command tokens.
             if *self == (Self { token_keys: self.token_keys.clone(), ..Self::default() }) {
                 return self.broken_keys().collect();
             }
@@ -110,7 +118,7 @@ impl Webhooks {
         broken
     }
 
-    /// The keys of another length than a key has.
+    /// Lists the keys whose length is out of bounds.
     fn broken_keys(&self) -> impl Iterator<Item = Broken> + '_ {
         let is_broken = |key: &Secret| !(32..=512).contains(&key.expose().len());
         let message = "is no key of 32 to 512 characters: make one with `openssl rand -hex 32`";
@@ -118,7 +126,7 @@ impl Webhooks {
         broken.map(move |(index, _)| (format!("webhooks.token_keys[{index}]"), message.to_owned()))
     }
 
-    /// How it can be reached: over TLS, from a proxy, or from this machine.
+    /// Lists the rules about access: over TLS, from a proxy, or from this machine.
     fn reach(&self) -> Vec<Broken> {
         let plain = match (&self.tls_cert_file, &self.tls_key_file) {
             (Some(_), Some(_)) => false,

@@ -19,13 +19,14 @@ use crate::pipeline::stray::{Stray, Strays};
 use crate::pipeline::{Pipeline, control};
 use crate::provider::registry::Registry;
 
-/// The most requests to ferryd that are heeded at the same time.
+/// The most requests to ferryd that are carried out at the same time.
 const CONTROL_PREFETCH: u16 = 16;
-/// The most webhook calls of a provider that are followed at the same time.
+/// The most webhook calls of a provider that are worked on at the same time.
 const CALLBACK_PREFETCH: u16 = 128;
-/// The most bytes of them that the broker pushes: as many as have the default `webhooks.max_body`.
+/// The most bytes of webhook calls that the broker pushes: enough for [`CALLBACK_PREFETCH`] bodies of
+/// the default `webhooks.max_body`.
 const CALLBACK_BYTES: usize = 128 << 20;
-/// A queue that is consumed.
+/// A queue that the daemon consumes.
 #[derive(Clone)]
 pub(super) struct Consumed {
     pub(super) queue: ShortString,
@@ -78,17 +79,17 @@ enum Route {
     Callbacks(Arc<Callbacks>),
 }
 
-/// Hands the deliveries of a queue to whoever takes them.
+/// Routes the deliveries of a queue to the part of ferryd that takes them.
 pub(super) struct Dispatch {
     route: Route,
     work: TaskTracker,
-    /// Consumers that were never attached yet.
+    /// The number of consumers that were never attached yet.
     missing: Arc<AtomicUsize>,
     once: AtomicUsize,
 }
 
 impl Dispatch {
-    /// Does what a delivery is for; its place is free again when that is done.
+    /// Runs the task for a delivery. The delivery's place is free again when the task is done.
     fn work(&self, place: DeliveryPlace, task: impl Future<Output = ()> + Send + 'static) {
         self.work.spawn(async move {
             task.await;

@@ -1,4 +1,4 @@
-//! Log lines hold what providers and publishers wrote, and are read on terminals too: all of it is escaped.
+//! Escapes the text of providers and publishers in log lines, which terminals show too.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -11,7 +11,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::escape::{JsonEscaper, TextEscaper};
 
-/// Writes a field of an event or span for people: the message by itself, others as `name=value`.
+/// Writes a field of an event or span for people: the message alone, other fields as `name=value`.
 pub(super) fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
     let name = field.name();
     if name != "message" {
@@ -23,7 +23,7 @@ pub(super) fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn De
     write!(TextEscaper(writer), "{value:?}")
 }
 
-/// Formats events as JSON, in which what a terminal would obey or not show is escaped.
+/// Formats events as JSON, and escapes the characters that a terminal would obey or hide.
 pub(super) struct EscapedJson<F>(pub(super) F);
 
 impl<S, N, F> FormatEvent<S, N> for EscapedJson<F>

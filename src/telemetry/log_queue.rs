@@ -1,7 +1,8 @@
-//! Log lines on their way to the standard error, which may be a pipe that nobody reads.
+//! Queues log lines for the standard error, which may be a pipe that nobody reads.
 //!
-//! Whoever logs puts a line into a queue in memory and goes on; a thread of its own writes. Lines that find the queue full are
-//! dropped and counted, and the count is told at their place in the log.
+//! A logging task puts a line into a queue in memory and goes on; a separate thread writes. Lines
+//! that find the queue full are dropped and counted, and a line at their place in the log states
+//! the count.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant};
 
 /// The most bytes of lines that wait.
 const MAX_QUEUED: usize = 4 << 20;
-/// So many bytes are written at a time, unless one line is longer: as many as a pipe holds.
+/// The number of bytes that are written at a time, unless one line is longer: as many as a pipe
+/// holds.
 const MAX_WRITTEN: usize = 64 << 10;
-/// The wait where the standard error takes nothing just now and does not block either.
+/// The wait before the next try where the standard error takes nothing and does not block either.
 const RETRY: Duration = Duration::from_millis(10);
 
 /// Lines that wait to be written, and the thread that writes them. Cheap to clone.
@@ -21,26 +23,26 @@ pub(super) struct LogQueue(Arc<SharedQueue>);
 
 struct SharedQueue {
     state: Mutex<QueueState>,
-    /// There is something to write.
+    /// Notified when there is something to write.
     filled: Condvar,
-    /// Everything is written.
+    /// Notified when everything is written.
     emptied: Condvar,
 }
 
 #[derive(Default)]
 struct QueueState {
     lines: VecDeque<Vec<u8>>,
-    /// Bytes of the lines, those that are being written included.
+    /// The bytes of the lines, those that are being written included.
     bytes: usize,
-    /// The number of lines that were dropped since this was last told.
+    /// The number of lines that were dropped since the log last stated a number.
     dropped: u64,
 }
 
 impl LogQueue {
-    /// Starts the thread. `notice` makes the line that tells how many were dropped.
+    /// Starts the thread. `notice` makes the line that states the number of dropped lines.
     ///
     /// # Errors
-    /// There can't be another thread.
+    /// No further thread can be started.
     pub(super) fn start(
         output: impl Write + Send + 'static,
         notice: impl Fn(u64) -> Vec<u8> + Send + 'static,
@@ -52,7 +54,7 @@ impl LogQueue {
         Ok(queue)
     }
 
-    /// Waits until everything is written, for so long at most.
+    /// Waits until everything is written, for `timeout` at most.
     pub(super) fn flush(&self, timeout: Duration) {
         let end = Instant::now() + timeout;
         let mut state = self.0.lock();
@@ -80,7 +82,8 @@ impl Write for LogQueue {
 }
 
 impl QueueState {
-    /// After a line that was dropped all others are, until the gap is told of at its place.
+    /// Queues a line. After a dropped line all others are dropped too, until the gap is stated at
+    /// its place.
     fn queue(&mut self, line: &[u8]) {
         if self.dropped > 0 || self.bytes.saturating_add(line.len()) > MAX_QUEUED {
             self.dropped += 1;
@@ -94,7 +97,7 @@ impl QueueState {
         self.lines.push_back(line);
     }
 
-    /// Takes out what is written next. It counts as queued until it is written.
+    /// Takes out the lines to write next. Their bytes count as queued until they are written.
     fn take(&mut self) -> Vec<u8> {
         let mut taken = self.lines.pop_front().unwrap_or_default();
         while let Some(line) = self.lines.pop_front_if(|line| taken.len() + line.len() <= MAX_WRITTEN) {
@@ -112,7 +115,7 @@ impl SharedQueue {
     fn write_lines(&self, mut output: impl Write, notice: impl Fn(u64) -> Vec<u8>) {
         let mut state = self.lock();
         loop {
-            // There is room by now: what was queued before is written, or being written, in part.
+            // There is room by now: the lines queued before are written, or being written, in part.
             if state.dropped > 0 {
                 let line = notice(std::mem::take(&mut state.dropped));
                 state.push(line);
@@ -131,7 +134,7 @@ impl SharedQueue {
     }
 }
 
-/// Writes bytes, for as long as that takes. Where the reader is gone they are lost: there is nobody to be told.
+/// Writes bytes, for as long as that takes. Where the reader has closed the pipe, they are lost.
 fn write_through(output: &mut impl Write, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match output.write(bytes) {

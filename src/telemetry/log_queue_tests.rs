@@ -9,7 +9,7 @@ fn notice(dropped: u64) -> Vec<u8> {
     format!("dropped {dropped}\n").into_bytes()
 }
 
-/// A line of so many bytes that begins with its number.
+/// Makes a line of so many bytes that begins with its number.
 fn line(number: usize, length: usize) -> Vec<u8> {
     format!("{number:<width$}\n", width = length - 1).into_bytes()
 }

@@ -1,4 +1,5 @@
-//! Limits log lines that anybody outside can cause as often as they like, such as those about refused requests.
+//! Limits log lines that outsiders can cause as often as they like, such as those about refused
+//! requests.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -22,7 +23,7 @@ pub struct LogThrottle<K> {
     windows: Arc<Mutex<HashMap<K, PendingLine>>>,
 }
 
-/// The line that is due at the end of an interval; without events there will be none.
+/// The line that is due at the end of an interval; `None` while no event has come.
 #[derive(Default)]
 struct PendingLine {
     events: u64,
@@ -54,7 +55,7 @@ impl<K: Eq + Hash + Clone + Send + 'static> LogThrottle<K> {
     }
 }
 
-/// Writes the pending line of a key at the end of each interval, until there is none.
+/// Writes the pending line of a key at the end of each interval, until none is pending.
 async fn close_windows<K: Eq + Hash>(windows: Arc<Mutex<HashMap<K, PendingLine>>>, key: K, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
@@ -83,7 +84,7 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    /// Lines that were written: what they say, and for how many events they stand.
+    /// Records the written lines: their text, and the number of events that each stands for.
     #[derive(Clone, Default)]
     struct WrittenLines(Arc<Mutex<Vec<(&'static str, u64)>>>);
 
@@ -98,7 +99,7 @@ mod tests {
         }
     }
 
-    /// Lets an interval pass, and what is due at its end happen.
+    /// Advances the time by one interval, and lets the tasks that are due run.
     async fn pass_interval() {
         tokio::task::yield_now().await;
         advance(INTERVAL).await;
