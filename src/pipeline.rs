@@ -1,17 +1,18 @@
-//! The way of one command, top to bottom.
+//! The processing of one command, from its delivery to its ack.
 //!
 //! ```text
 //! delivery → read → known already? → admit → may it be called? → request → *started* → transport → interpret → decide
 //!          → *finished* → publish and confirm → ack → *settled*
 //! ```
 //!
-//! Nothing else in ferryd does these steps. The words in stars are records in the ledger, and the order is the guarantee:
-//! no call is made before it is on record that it begins, no effect is told before it is on record that it was decided,
-//! and no delivery is acked before every message that follows from it is confirmed by the broker. If the process dies
-//! anywhere, the delivery comes back, and the record says how far it had come.
+//! No other part of ferryd takes these steps. The words in stars are records in the ledger, and
+//! their order is the guarantee: no call is made before its start is recorded, no effect is
+//! published before its decision is recorded, and no delivery is acked before the broker has
+//! confirmed every message that follows from it. If the process dies anywhere, the broker delivers
+//! the message again, and the records say how far it had come.
 //!
-//! [`Pipeline::carry`] takes the steps one after the other; what each does is in the files of the folder, which are declared
-//! below in the same order:
+//! [`Pipeline::carry`] takes the steps one after the other. The files of the folder, declared below
+//! in the same order, hold the steps:
 //!
 //! | step | files, the first one first | from → to |
 //! |---|---|---|
@@ -66,7 +67,7 @@ mod log;
 mod publish;
 mod refused;
 
-// The way of a webhook call.
+// Process a webhook call.
 pub mod callback;
 mod callback_decision;
 mod echoed_values;
@@ -74,7 +75,7 @@ pub mod lookup_limit;
 mod notices;
 mod proof;
 
-// What people want, what fits nowhere, and what was left undone.
+// Handle requests of people, unroutable messages, and unfinished work.
 pub mod cancel;
 pub mod control;
 pub mod stray;
@@ -108,10 +109,10 @@ use crate::domain::retry::Rung;
 use crate::failpoint::{Failpoint, hit};
 use crate::ledger::exchanges::Exchanges;
 
-/// The rung a delivery waits on when its provider is busy.
+/// The rung on which a delivery waits when its provider is busy.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
-/// What every lane shares.
+/// The parts that every lane shares.
 pub struct Pipeline {
     /// The link to the broker.
     pub broker: Broker,
@@ -119,24 +120,25 @@ pub struct Pipeline {
     pub names: Names,
     /// The rules by which fresh commands are carried out, or refused.
     pub publisher_rules: PublisherRules,
-    /// What is known of commands beyond their messages.
+    /// The ledger's answers about commands.
     pub memory: Memory,
-    /// Writes what is published.
+    /// Builds the messages that are published.
     pub outbox: Outbox,
-    /// What this process is doing.
+    /// The steps that this process is running.
     pub in_flight: InFlight,
-    /// Where requests and answers are kept.
+    /// The stream of calls to providers.
     pub exchanges: Exchanges,
-    /// The most bytes of a body in the exchange log.
+    /// The most bytes of a body in the log of calls.
     pub log_body_cap: usize,
-    /// No new work is begun once this is cancelled.
+    /// Cancelled when no new work may begin.
     pub stop: CancellationToken,
-    /// Nothing is consumed any more once this is cancelled, which follows `stop`.
+    /// Cancelled when nothing is consumed any more, which follows `stop`.
     pub detached: CancellationToken,
 }
 
 impl Pipeline {
-    /// Carries one delivery to its end: everything that follows from it is published and confirmed, and it is acked.
+    /// Processes one delivery to its end: publishes and confirms everything that follows from it,
+    /// and acks it.
     pub async fn carry(&self, lanes: &Lanes, delivery: Box<Delivery>) {
         let acker = delivery.acker.clone();
         let copy = delivery.redelivered || delivery.exchange.as_str() != self.names.commands();
@@ -158,10 +160,12 @@ impl Pipeline {
         let mut room = None;
         let effects = match lane.admit(order.parcel.body.len(), &self.stop).await {
             Err(NotAdmitted::Stopping) => {
-                // Given back earlier, it would be delivered here again, and a delivery that crosses the end of consuming
-                // is lost to this process: the broker then hands it to the next as one that may have been begun.
+                // Requeued earlier, the delivery would come back to this process. A delivery that
+                // crosses the end of consuming is lost to this process, and the broker then hands
+                // it to the next one as redelivered, which may have been begun.
                 self.detached.cancelled().await;
-                // The record says that it was not begun; it need not lose its place in the queue.
+                // The ledger says that the message was not begun, so it need not lose its place in
+                // the queue.
                 return requeue(claim.finish()).await;
             }
             Err(NotAdmitted::Busy) => self.wait(&mut order, Rung::at_least(BUSY_WAIT), Reason::Busy).await,
@@ -177,7 +181,7 @@ impl Pipeline {
                 }
             }
         };
-        // Where ferryd stops before it may tell anything, the delivery comes back.
+        // Where ferryd stops before it may publish, the delivery comes back.
         let Some(effects) = self.or_unrecorded(&order.parcel, effects) else { return };
         if self.publish(&effects).await.is_err() {
             return;
@@ -189,12 +193,13 @@ impl Pipeline {
         self.settled(&order.parcel, effects).await;
     }
 
-    /// Reads a delivery, and finds its account's lane. One that makes the reading itself panic is given up like any other that
-    /// can't be read.
+    /// Reads a delivery, and finds the lane of its account. A delivery that makes the reading
+    /// itself panic is given up like any other that can't be read.
     fn read<'l>(&self, lanes: &'l Lanes, delivery: &Delivery) -> Result<(Box<Order>, &'l Lane), Box<Refusal>> {
         let now = Timestamp::now();
         let unreadable = |failure| Refusal::unreadable(delivery, &lanes.provider, &self.names, now, failure);
-        // On the heap, like the delivery: thousands of them wait in futures, which would hold them more than once.
+        // Boxed like the delivery: thousands of deliveries wait in futures, which would hold each
+        // one more than once.
         let read = || {
             let order = Order::read(delivery, &lanes.provider, &self.names, &self.publisher_rules, now)?;
             hit(Failpoint::Decoded);
@@ -205,7 +210,8 @@ impl Pipeline {
         std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(unreadable(panicked())))
     }
 
-    /// Does what a message is up for, if anything is left to do: the next call, or a question about one.
+    /// Takes the next action for a message, if anything is left to do: the next call, or a query
+    /// about one.
     async fn take_up(&self, lane: &Lane, order: &mut Order, slot: CallSlot) -> Result<Effects, BrokerError> {
         let Some(operation) = lane.provider.operations.get(&order.command.operation) else {
             return self.poisoned(lane, order).await;

@@ -1,10 +1,10 @@
-//! Acks deliveries, or gives them back.
+//! Acks deliveries, or requeues them.
 
 use lapin::Acker;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use tracing::debug;
 
-/// Acks deliveries. An ack that can't be sent is no fault: the delivery comes back and is recognised.
+/// Acks deliveries. A failed ack is no error: the delivery comes back and is recognised.
 pub(super) async fn ack(ackers: impl IntoIterator<Item = Acker>) {
     for acker in ackers {
         match acker.ack(BasicAckOptions::default()).await {
@@ -15,7 +15,7 @@ pub(super) async fn ack(ackers: impl IntoIterator<Item = Acker>) {
     }
 }
 
-/// Gives deliveries back as they came.
+/// Requeues deliveries, unchanged.
 pub(super) async fn requeue(ackers: impl IntoIterator<Item = Acker>) {
     for acker in ackers {
         let again = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };

@@ -1,4 +1,5 @@
-//! The next call of a command: whether it may be made, its request, its record, the call itself, and what its answer leads to.
+//! Makes the next call of a command: asks the ledger, builds the request, records the start, calls,
+//! and decides by the answer.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -27,7 +28,7 @@ use crate::failpoint::{Failpoint, hit};
 use crate::provider::{Call, Operation, Provider, Remedies};
 
 impl Pipeline {
-    /// Makes the next call of a command, if it may be made, and says what follows.
+    /// Makes the next call of a command, if the ledger allows it, and returns the effects.
     pub(super) async fn attempt(
         &self,
         lane: &Lane,
@@ -51,7 +52,7 @@ impl Pipeline {
             Begun::Yes { unknown, start } => {
                 hit(Failpoint::Begun);
                 if unknown {
-                    // By somebody else, perhaps just now.
+                    // Another process may have called, perhaps just now.
                     order.progress_mut().suspect(Timestamp::now());
                 }
                 start
@@ -64,7 +65,7 @@ impl Pipeline {
         if let Some(event) = self.outbox.tell(&order.parcel, Happening::Processing, Timestamp::now()) {
             self.broker.publish(&event).await?;
         }
-        // The broker may have taken its time with either.
+        // The broker may have been slow to confirm either record.
         if start.is_late() {
             self.memory.release(&order.parcel, start).await?;
             let remedies = operation.remedies(order.progress());
@@ -72,20 +73,20 @@ impl Pipeline {
         }
         hit(Failpoint::Rendered);
         let outcome = self.call(lane, operation, order, &request).await;
-        // What follows is between ferryd and its broker; the provider may get the next call.
+        // The rest needs only the broker, so the provider may get the next call.
         drop(slot);
         if let Outcome::Unknown(failure) = &outcome {
             self.tell_mismatch(&order.parcel, failure).await?;
         }
         lifecycle::mark(order.progress_mut(), &outcome, Timestamp::now());
-        // By what the answer tells, a lookup may have become possible.
+        // The answer may state an id by which a lookup is possible.
         let (limits, random) = (order.limits(operation), rand::rng().random());
         let decision = lifecycle::after_call(outcome, order.progress(), &limits, Timestamp::now(), random);
         hit(Failpoint::Decided);
         self.follow(lane, order, decision).await
     }
 
-    /// Lets a command wait without a call.
+    /// Makes a command wait without a call.
     pub(super) async fn wait(&self, order: &mut Order, rung: Rung, reason: Reason) -> Result<Effects, BrokerError> {
         if order.progress().inquiry.is_some() {
             return Ok(self.outbox.park(&order.parcel, rung));
@@ -97,11 +98,12 @@ impl Pipeline {
         }
     }
 
-    /// Describes the request, under the generation's key, and notes what is about to be sent.
+    /// Builds the request, under the generation's key, and notes in the order what is about to be
+    /// sent.
     fn request(lane: &Lane, order: &mut Order) -> Result<Request, (Kind, Failure)> {
         let first_sent = order.progress().first_sent.unwrap_or_else(Timestamp::now);
         if order.progress().digest.is_none() {
-            // What was sent before has the token that it had, or none.
+            // A repeated request carries the same token as the first one, or none.
             order.progress_mut().token = Some(lane.command_token(order, first_sent));
         }
         for callback_url in lane.callback_urls(order, first_sent) {
@@ -128,7 +130,7 @@ impl Pipeline {
         Err((kind, Failure::new("request_changed", message)))
     }
 
-    /// Sends the request, logs every exchange that this took and interprets the answer.
+    /// Sends the request, logs every HTTP call that this took, and interprets the answer.
     async fn call(&self, lane: &Lane, operation: &Operation, order: &mut Order, request: &Request) -> Outcome {
         let (started, clock) = (Timestamp::now(), Instant::now());
         let adapter = &lane.account.adapter;
@@ -150,7 +152,7 @@ impl Pipeline {
                 Err(NoToken { failure, retry_after }) => Outcome::Transient(failure.clone(), *retry_after),
             }
         };
-        // Whatever goes wrong in here goes wrong after sending: nobody knows then whether the provider acted.
+        // A panic here comes after the request was sent, so the outcome is unknown.
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(interpret)).unwrap_or_else(|_| {
             Outcome::Unknown(Failure::new("panic", "interpreting the answer failed in ferryd itself; see its log"))
         });
@@ -161,7 +163,7 @@ impl Pipeline {
         outcome
     }
 
-    /// Turns a decision into what is to be published.
+    /// Turns a decision into the messages to publish.
     pub(super) async fn follow(
         &self,
         lane: &Lane,
@@ -179,7 +181,7 @@ pub(super) fn remedies_of(provider: &Provider, parcel: &Parcel) -> Remedies {
     operation.map(|operation| operation.remedies(&parcel.travel.progress)).unwrap_or_default()
 }
 
-/// The call an order is at.
+/// Returns the call that an order is at.
 pub(super) fn call_of(order: &Order) -> Call<'_> {
     let progress = order.progress();
     Call {

@@ -1,4 +1,5 @@
-//! Tells the log once that a provider fails again and again, and once that it is well again: not every call for itself.
+//! Logs once that a provider fails again and again, and once that it has recovered, in the place of
+//! a line for every call.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,17 +10,17 @@ use tracing::{info, warn};
 use crate::domain::name::Name;
 use crate::domain::outcome::Outcome;
 
-/// The number of calls in a row that have to fail.
+/// The number of calls in a row that have to fail before a line is logged.
 const LEAST_FAILURES: u64 = 5;
 
-/// The time after which a provider that fails still is named again.
+/// The time after which a provider that still fails is logged again.
 const REMINDER: Duration = Duration::from_mins(10);
 
-/// Follows how the calls of an account of a provider end.
+/// Tracks the outcomes of the calls of one account of a provider.
 #[derive(Debug, Default)]
 pub struct CallHealth(Mutex<FailureStreak>);
 
-/// Calls in a row that failed.
+/// The calls in a row that failed.
 #[derive(Debug, Default)]
 struct FailureStreak {
     count: u64,
@@ -28,7 +29,8 @@ struct FailureStreak {
 }
 
 impl CallHealth {
-    /// Notes how a call ended. Any answer that decides something is one of a provider that is well.
+    /// Notes the outcome of a call. Any answer that decides something counts as a success of the
+    /// provider.
     pub fn note(&self, provider: &Name, account: &Name, outcome: &Outcome) {
         let (provider, account) = (provider.as_str(), account.as_str());
         let mut streak = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Ends a command by what its provider says on its own account, in a webhook call.
+//! Ends a command by an outcome that its provider reports in a webhook call.
 
 use jiff::Timestamp;
 use tracing::{error, info};
@@ -13,18 +13,18 @@ use crate::domain::ledger::next_action::{NextAction, Role, next_action};
 use crate::domain::ledger::record::{By, Fact, Finished, Record};
 use crate::ledger::Ruled;
 
-/// The decision about a command by a webhook call.
+/// The result of a webhook call's decision about a command.
 pub(super) enum Decided {
-    /// The call has decided, or something else had before it; this follows.
+    /// The call has decided, or an earlier decision stands; these are the effects.
     Yes(Effects),
     /// A later version of ferryd has to decide about the command.
     NotYet,
-    /// The command was sent again meanwhile: what the call is about has to be looked at anew.
+    /// The command was sent again meanwhile: the notice has to be matched to a call again.
     Overtaken,
 }
 
 impl Pipeline {
-    /// Ends a command by what its provider says on its own account; says what is to be published, if anything.
+    /// Ends a command by the outcome that its provider reports. Returns what is to be published.
     pub(super) async fn decide(&self, id: &CommandId, happening: Happening) -> Result<Decided, BrokerError> {
         let mut least_attempt = 0;
         loop {

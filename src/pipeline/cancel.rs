@@ -1,8 +1,9 @@
-//! Cancelling a command that was not sent yet.
+//! Cancels a command that was not sent yet.
 //!
-//! The ledger decides between a cancel and a call: the one that stands first in it holds. A command that the ledger does
-//! not know yet, because it still waits in its queue, is cancelled when it is taken up. One that has not come within a day
-//! ends as cancelled without having come, and what comes under its id later is not carried out.
+//! The ledger decides between a cancel and a call: the one recorded first holds. A command that the
+//! ledger does not know yet, because its message still waits in its queue, is cancelled when the
+//! message is taken up. A command whose message has not come within a day ends as cancelled, and a
+//! message that comes under its id later is not carried out.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ use crate::domain::ledger::ruling::{Decided, TooLate};
 use crate::domain::lifecycle::Kind;
 use crate::ledger::Ruled;
 
-/// What came of a wish to cancel.
+/// The result of a request to cancel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Cancellation {
@@ -31,17 +32,17 @@ pub enum Cancellation {
     Cancelled,
     /// The command is not known yet. It will be cancelled when it is taken up, if it ever is.
     Noted,
-    /// It is too late, for this reason.
+    /// The command cannot be cancelled any more.
     TooLate {
-        /// The reason.
+        /// The reason why not.
         reason: TooLate,
     },
 }
 
-/// What one look at a case came to.
+/// The result of one attempt to cancel.
 enum Tried {
     Done(Cancellation),
-    /// Something happened to the command meanwhile.
+    /// The command has changed meanwhile.
     Again(u32),
 }
 
@@ -68,14 +69,16 @@ impl Pipeline {
         }
     }
 
-    /// Puts down that a command ends that was asked to be cancelled and has not come. Its place in the ledger decides between
-    /// this and its coming, and between several instances that do this. The end is published like any that was left unpublished.
+    /// Records that a command with a cancel request, whose message has not come, ends. The place of
+    /// the record in the ledger decides between this end and the message's coming, and between
+    /// several instances that do this. The event is published like any terminal event that was left
+    /// unpublished.
     pub(super) async fn cancel_for_good(&self, id: &CommandId) -> Result<(), BrokerError> {
         let Some(case) = self.memory.case(id).filter(|case| case.is_cancel_request()) else { return Ok(()) };
         let Some(person) = &case.cancel else { return Ok(()) };
         info!(command.id = id.as_str(), "a command that was asked to be cancelled has not come; it ends as cancelled");
         let event = event(&case, Identity::unknown(id.clone()), person, 0);
-        // Where it has come meanwhile, whoever holds its message ends it.
+        // Where the message has come meanwhile, its holder ends the command.
         self.memory.ledger.append(end(case.step, &event, person)).await.map(drop)
     }
 
@@ -92,7 +95,7 @@ impl Pipeline {
         self.follow_cancel(id, next, event.data.attempt).await
     }
 
-    /// Puts down that a command is to be cancelled when it comes.
+    /// Records that a command is to be cancelled when its message comes.
     async fn wish(&self, id: &CommandId, person: &Person) -> Result<Tried, BrokerError> {
         let fact = Fact::CancelWished(CancelWished { person: person.clone() });
         let Ruled { ruling, .. } =
@@ -103,7 +106,7 @@ impl Pipeline {
         }
     }
 
-    /// Does what follows from a cancel, whether it was this one that counts or another before it.
+    /// Follows the ruling about a cancel, also where another cancel was recorded first.
     async fn follow_cancel(&self, id: &CommandId, next: NextAction, least_attempt: u32) -> Result<Tried, BrokerError> {
         Ok(match next {
             NextAction::Publish(decided) => {
@@ -118,14 +121,14 @@ impl Pipeline {
         })
     }
 
-    /// Publishes an end that leaves no message behind, and puts down that it is told.
+    /// Publishes a terminal event that leaves no message behind, and records that it is published.
     pub(super) async fn announce(&self, id: &CommandId, record: RecordId, effects: Effects) -> Result<(), BrokerError> {
         self.publish(&effects).await?;
         self.settle_and_reply(id, record, &effects).await;
         Ok(())
     }
 
-    /// Puts down that an end is told, and tells whoever asked.
+    /// Records that a terminal event is published, and replies to those who asked for it.
     pub(super) async fn settle_and_reply(&self, id: &CommandId, record: RecordId, effects: &Effects) {
         self.memory.settle(id, record);
         for reply in &effects.replies {
@@ -134,7 +137,7 @@ impl Pipeline {
     }
 }
 
-/// The record that ends a command as cancelled, if that is still possible where it stands.
+/// Builds the record that ends a command as cancelled, if that is still possible at its step.
 fn end(step: Step, event: &Event, person: &Person) -> Record {
     let finished = Finished::of_event(step, By::Canceller(person.clone()), event.clone(), true);
     Record { at: event.time, command: event.data.command.id.clone(), fact: Fact::Finished(Box::new(finished)) }

@@ -7,7 +7,8 @@ use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 use crate::provider::{Account, Operation, Provider};
 
-/// Describes an account that a provider does not have. Those it has are not told: whoever publishes need not know them.
+/// Describes an account that a provider does not have. The failure names none of its accounts: a
+/// publisher need not know them.
 pub(super) fn unknown_account(provider: &Provider, account: &Name) -> Failure {
     Failure::new("unknown_account", format!("provider `{}` has no account `{account}`", provider.name))
 }
@@ -31,7 +32,7 @@ pub(super) fn check_account<'a>(command: &Command, provider: &'a Provider) -> Re
     accounts.get(&command.account).map(AsRef::as_ref).ok_or_else(|| unknown_account(provider, &command.account))
 }
 
-/// Holds a command against the rules for publishers, where nobody has done so before.
+/// Checks a command against the rules for publishers, unless that was done before.
 pub(super) fn check_publisher(
     command: &Command,
     provider: &Provider,
@@ -46,7 +47,7 @@ pub(super) fn check_publisher(
     Ok(())
 }
 
-/// Checks that the provider can do what a command asks for.
+/// Checks that the provider has the operation that a command names.
 pub(super) fn check_operation<'a>(command: &Command, provider: &'a Provider) -> Result<&'a Operation, Failure> {
     let operation = find_operation(command, provider)?;
     let faults = operation.payload.check(&command.payload);

@@ -1,5 +1,5 @@
-//! Conflicts: whatever contradicts what is known of a command is put on record, told in the log and as an event, and changes
-//! nothing.
+//! Conflicts: a message, notice or answer that contradicts what is recorded of a command is
+//! recorded, logged and published as an event, and changes nothing.
 
 use jiff::Timestamp;
 use tracing::error;
@@ -14,7 +14,8 @@ use crate::domain::conflict::{Conflict, ConflictEvent};
 use crate::domain::ledger::record::{Fact, Record};
 
 impl Pipeline {
-    /// Puts a conflict on record, and says so in the log. Its event is published by the caller, who holds what contradicts.
+    /// Records a conflict, and logs it. The caller, who holds the contradicting message, publishes
+    /// the event.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
@@ -42,8 +43,8 @@ impl Pipeline {
         self.memory.ledger.append(record).await.map(drop)
     }
 
-    /// Records something that a provider says to have done for a command, beside what is known of it, and builds the
-    /// messages that tell of it.
+    /// Records an action that a provider reports for a command beside the recorded one, and builds
+    /// the messages that publish it.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
@@ -58,7 +59,7 @@ impl Pipeline {
     }
 }
 
-/// A message under an id that is known with another content.
+/// Describes a message under a known id with other content.
 pub(super) fn of_content(parcel: &Parcel) -> ConflictEvent {
     let (identity, content) = (parcel.identity.clone(), &parcel.opening().content);
     ConflictEvent::of_content(identity, content, parcel.trace.clone(), Timestamp::now())

@@ -1,4 +1,4 @@
-//! Masks what a webhook call sends back of its command's payload.
+//! Masks the values of a command's payload that a webhook call echoes.
 
 use super::callback::Callbacks;
 use super::log::mask_of_notices;
@@ -10,8 +10,9 @@ use crate::provider::Provider;
 use crate::redact::{Mask, MaskableValue as _};
 
 impl Callbacks {
-    /// Makes the mask for what is published about a call. It also hides the sensitive values in the payloads of the commands that the
-    /// call is about, where the ledger keeps them: while a command waits, at an operation with a lookup.
+    /// Makes the mask for what is published about a call. The mask also hides the sensitive values
+    /// in the payloads of the commands that the call is about, where the ledger keeps them: while a
+    /// command waits, at an operation with a lookup.
     pub(super) fn mask_of_commands(&self, callback: &Callback, commands: &[Identity]) -> Mask {
         let mask = mask_of_notices(&self.lanes, callback);
         let cases = commands.iter().filter_map(|command| self.pipeline.memory.case(&command.id));
@@ -20,13 +21,14 @@ impl Callbacks {
     }
 }
 
-/// Masks what is published of a notice. Its reference and amount stay: the command is known by the one, and the other is compared.
+/// Masks the published parts of a notice. Its reference and amount stay: the reference identifies
+/// the command, and the amount is compared.
 pub(super) fn mask_echoes(notice: &Notice, mask: &Mask) -> Notice {
     let (reference, amount) = (notice.reference.clone(), notice.amount.clone());
     Notice { reference, amount, ..notice.clone().masked(mask) }
 }
 
-/// The sensitive values in the payload of a command whose message the ledger keeps.
+/// Lists the sensitive values in the payload of a command whose message the ledger keeps.
 fn sensitive_values(provider: &Provider, case: &Case) -> Vec<String> {
     let Some(kept) = &case.kept else { return Vec::new() };
     let envelope = Envelope { message_id: kept.message_id.as_deref(), ..Envelope::default() };

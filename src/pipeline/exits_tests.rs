@@ -1,4 +1,5 @@
-//! Tests of everything that leaves ferryd about a call of a hostile provider: none of it shows a secret, in any spelling.
+//! Tests that no message, record or log line about a call of a hostile provider shows a secret, in
+//! any spelling.
 
 use std::time::Duration;
 
@@ -81,7 +82,7 @@ as = "progress"
 result = "{{ body }}"
 "#;
 
-/// A provider and a call of it, with everything about that which nobody may read.
+/// A provider and a call of it, with all values that must stay hidden.
 struct HostileSite {
     provider: Provider,
     command: Command,
@@ -123,7 +124,7 @@ impl HostileSite {
         }
     }
 
-    /// Writes everything that nobody may read in one spelling.
+    /// Writes every value that must stay hidden, in one spelling.
     fn told(&self, spelling: SecretSpelling) -> String {
         let is_encoded =
             matches!(spelling, SecretSpelling::Basic | SecretSpelling::UrlSafeBase64 | SecretSpelling::Hex);
@@ -179,7 +180,7 @@ fn logged(log: impl FnOnce()) -> String {
     written.text()
 }
 
-/// Collects all that leaves ferryd about an answer.
+/// Collects every text that leaves ferryd about an answer.
 fn exits_of_answer(site: &HostileSite, reply: Reply) -> Vec<String> {
     let answer = Answer::Reply(reply);
     let adapter = &site.provider.default_account().unwrap().adapter;
@@ -237,14 +238,14 @@ fn exits_of_answer(site: &HostileSite, reply: Reply) -> Vec<String> {
     };
     let record = Record { at: at(0), command: site.command.id.clone(), fact: Fact::Finished(Box::new(finished)) };
     exits.push(String::from_utf8(record.encode()).unwrap());
-    // The index, from which the API answers, holds this.
+    // The index holds this case, and the API answers from the index.
     let mut case = None;
     Case::rule(&mut case, RecordId { writer: uuid::Uuid::nil(), number: 1 }, &record);
     exits.push(format!("{case:?}"));
     exits
 }
 
-/// Collects all that leaves ferryd about a webhook call.
+/// Collects every text that leaves ferryd about a webhook call.
 fn exits_of_notice(site: &HostileSite, meaning: &str, body: &Value) -> Vec<String> {
     let callback_token = site.callback_url.rsplit_once('=').unwrap().1;
     let call = RawCallback {
@@ -279,7 +280,7 @@ fn exits_of_notice(site: &HostileSite, meaning: &str, body: &Value) -> Vec<Strin
     exits
 }
 
-/// Reads a text in every way that a reader may try.
+/// Decodes a text in every way that a reader may try.
 fn readings(text: &str) -> Vec<String> {
     let plain = text.replace('\\', "");
     let runs = plain.split(|c: char| !c.is_ascii_alphanumeric() && !"+/=_-".contains(c));
@@ -297,7 +298,8 @@ fn readings(text: &str) -> Vec<String> {
     readings
 }
 
-/// Fails where a text shows one of the hidden ones, or so much of its beginning that a cut must have left it.
+/// Fails where a text shows a hidden value, or so much of its beginning that a cut must have left
+/// it.
 fn assert_hidden(hidden: &[String], exit: &str) -> Result<(), TestCaseError> {
     for reading in readings(exit) {
         for hidden in hidden {

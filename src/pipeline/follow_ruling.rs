@@ -1,4 +1,5 @@
-//! Does what the ruling of a record says about the message in hand: builds what is published before it is acked.
+//! Follows the ruling of a record about the message in hand: builds the messages that are published
+//! before its ack.
 
 use std::time::Duration;
 
@@ -24,35 +25,35 @@ use crate::domain::outcome::Failure;
 use crate::domain::retry::Rung;
 use crate::provider::Remedies;
 
-/// How long a message waits for a version of ferryd that understands what the ledger holds about its command.
+/// The wait of a message for a version of ferryd that understands the records about its command.
 const FOREIGN_WAIT: Duration = Duration::from_mins(5);
 
-/// What follows for a command of which it turned out that nobody knows whether it acted.
+/// Decides about a command whose call may have acted, with an unknown outcome.
 fn in_doubt(parcel: &mut Parcel, remedies: Remedies) -> Decision {
     let (progress, now) = (&mut parcel.travel.progress, Timestamp::now());
-    // Also where an earlier call was in doubt already: this one is later.
+    // Also where an earlier call had no known outcome already: this one is later.
     progress.suspect(now);
     doubtful(unanswered(), progress, remedies.lookup, now)
 }
 
-/// Why nobody knows what became of a call.
+/// Describes a call whose outcome is unknown.
 pub(super) fn unanswered() -> Failure {
     let text = "a call was begun, and whoever made it never said what came of it; the provider may have acted";
     Failure::new("unanswered", text)
 }
 
-/// Why a command was cancelled.
+/// Describes the cancellation of a command.
 #[must_use]
 pub fn cancelled(person: &Person) -> Failure {
     Failure::new("cancelled", format!("cancelled {person}"))
 }
 
 impl Pipeline {
-    /// Does what a ruling says about a message. `decided` is what would have followed from the decision that was ruled on, if it
-    /// was one.
+    /// Follows a ruling about a message. `decided` holds the effects of the decision that was ruled
+    /// on, if there was one.
     ///
     /// # Errors
-    /// [`BrokerError::Stopping`]: nothing may be told; the message comes back.
+    /// [`BrokerError::Stopping`]: nothing may be published; the message comes back.
     pub(super) async fn follow_ruling(
         &self,
         parcel: &mut Parcel,
@@ -62,7 +63,7 @@ impl Pipeline {
     ) -> Result<Effects, BrokerError> {
         loop {
             next = match next {
-                // Never a call from here: whoever may make one has been told so.
+                // A call is never made from here: `attempt` makes it.
                 NextAction::Doubt | NextAction::Proceed(_) => {
                     let decision = in_doubt(parcel, remedies);
                     log_decision(parcel, &decision);
@@ -108,13 +109,14 @@ impl Pipeline {
         }
     }
 
-    /// What was decided, now or before, and is not known to be published.
+    /// Builds the messages of a recorded decision, made now or before, that is not known to be
+    /// published.
     fn on_record(&self, parcel: &Parcel, decided: &Decided) -> Effects {
         let Decided { by, effects, replies } = decided;
         Effects { settles: Some(*by), ..self.outbox.effects(parcel, effects, replies) }
     }
 
-    /// A message that is no valid command is kept for an operator even under an id that is another's.
+    /// Dead-letters a message that is no valid command, also where its id is another command's.
     async fn other_content(&self, parcel: &Parcel, decided: Option<&RecordedEffects>) -> Result<Effects, BrokerError> {
         let conflict = of_content(parcel);
         self.record_conflict(&conflict).await?;
@@ -136,7 +138,8 @@ impl Pipeline {
         Ok(Effects { replies: Vec::new(), ..self.outbox.conflict(parcel, &conflict) })
     }
 
-    /// Tells of an answer that states another amount than was asked for. Nothing ends by it.
+    /// Publishes that an answer states another amount than was asked for. The command does not end
+    /// by it.
     pub(super) async fn tell_mismatch(&self, parcel: &Parcel, failure: &Failure) -> Result<(), BrokerError> {
         if failure.code.as_deref() != Some(AMOUNT_MISMATCH) {
             return Ok(());
@@ -159,7 +162,7 @@ impl Pipeline {
     }
 }
 
-/// What follows from a copy whose step is over: nothing, which is said, so that nobody looks for it in vain.
+/// Drops a copy whose step is over, and logs that.
 fn dropped(parcel: &Parcel) -> Effects {
     let attempt = parcel.travel.progress.attempt;
     info!(command.id = parcel.identity.id.as_str(), attempt, "dropped a copy: its step is over");

@@ -1,4 +1,5 @@
-//! Giving up messages: those that are no valid command for their provider, and those whose handling panicked.
+//! Gives up messages: those that are no valid command for their provider, and those whose handling
+//! panicked.
 
 use lapin::Acker;
 
@@ -14,7 +15,8 @@ use crate::provider::Remedies;
 use crate::redact::UnmaskedValue;
 
 impl Pipeline {
-    /// Gives a message up whose handling panicked. Once something may have been sent, its outcome is unknown.
+    /// Gives up a message whose handling panicked. Where a request may have been sent, the outcome
+    /// is unknown.
     pub(super) async fn poisoned(&self, lane: &Lane, order: &mut Order) -> Result<Effects, BrokerError> {
         let operation = lane.provider.operations.get(&order.command.operation);
         let sent = order.progress().first_sent.is_some() && !operation.is_some_and(|operation| operation.repeatable);
@@ -22,15 +24,17 @@ impl Pipeline {
         self.follow(lane, order, Decision::GiveUp(kind, panicked())).await
     }
 
-    /// Gives up what is no valid command for its provider.
+    /// Gives up a message that is no valid command for its provider.
     pub(super) async fn refuse(&self, lanes: &Lanes, refusal: Box<Refusal>, acker: Acker) {
         let Refusal { mut parcel, mut kind, failure, perhaps_sent, is_disallowed } = *refusal;
         if parcel.source.is_unproven() {
-            // What it says beside that is not worth more: its command has been taken up.
+            // The message's command has been taken up, so the rest of what it claims does not
+            // count.
             self.memory.locate(&mut parcel);
             kind = Kind::Unresolved;
         } else if is_disallowed && !self.memory.may_have_begun(&parcel) {
-            // Whoever knows another's command is not its publisher: what is on record by that id is none of this message's.
+            // A publisher who knows another's command id is not the publisher of that command: the
+            // records under that id are not about this message.
             parcel.forget_opening();
         } else if perhaps_sent {
             self.memory.recall_all(&mut parcel);
@@ -38,15 +42,15 @@ impl Pipeline {
         if kind == Kind::Invalid {
             kind = lifecycle::unfit(&parcel.travel.progress);
         }
-        // It may quote what was published.
+        // The failure may quote the published message.
         let decision = Decision::GiveUp(kind, UnmaskedValue::new(failure).masked(&lanes.mask()));
         log_decision(&parcel, &decision);
-        // It can't be asked about either: whatever it is, it is no valid command.
+        // Nor can the provider be asked about it: the message is no valid command.
         let remedies = Remedies { lookup: None, ..remedies_of(&lanes.provider, &parcel) };
         self.give_up(parcel, decision, remedies, acker).await;
     }
 
-    /// Ends a message as it is.
+    /// Ends a message by a decision, as it is.
     pub(super) async fn give_up(&self, mut parcel: Parcel, decision: Decision, remedies: Remedies, acker: Acker) {
         let effects = self.conclude(&mut parcel, decision, remedies).await;
         let Some(effects) = self.or_unrecorded(&parcel, effects) else { return };

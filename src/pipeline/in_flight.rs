@@ -1,7 +1,9 @@
-//! What this process is doing and has lately done, so that a repeated delivery of the same step starts nothing.
+//! The steps that this process is running or has lately ended, so that a repeated delivery of the
+//! same step starts nothing.
 //!
-//! When the link to the broker fails, every unacked message is delivered again while its work still runs here. The copy
-//! joins the running work and is acked with it. So a broker restart makes no call twice and nothing unknown.
+//! When the link to the broker fails, the broker delivers every unacked message again while its
+//! work still runs here. The copy joins the running work and is acked with it. So a restart of the
+//! broker repeats no call and makes no outcome unknown.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hasher as _};
@@ -12,26 +14,26 @@ use lapin::Acker;
 use crate::amqp::headers::Travel;
 use crate::domain::command_id::CommandId;
 
-/// How many ended steps are remembered, for acks that were lost.
+/// The number of ended steps that are remembered, for lost acks.
 const REMEMBERED: usize = 16_384;
 
-/// One message of one command: every copy of it is the same step, which must not run twice. Its continuation, even one
-/// that only waits, is another.
+/// The identity of one message of one command: every copy of the message is the same step, which
+/// must not run twice. The continuation of the message is another step, even one that only waits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Step {
     command: CommandId,
     generation: u32,
     attempt: u32,
-    /// The question about the call, 0 for the call itself. A question that was asked early has a hop of its own making, which
-    /// the continuation of another may have too.
+    /// The number of the query about the call, 0 for the call itself. A query made early has a hop
+    /// number of its own, which the continuation of another query may share.
     inquiry: u32,
     hop: u32,
-    /// Of its body: a command that comes under the id of another is no copy of it.
+    /// The hash of the message's body: a command under the id of another is no copy of it.
     body: u64,
 }
 
 impl Step {
-    /// The step a command is at.
+    /// Returns the step of a command.
     #[must_use]
     pub fn new(command: &CommandId, travel: &Travel, body: &[u8]) -> Self {
         let Travel { progress, hop, .. } = travel;
@@ -55,10 +57,10 @@ struct Steps {
     order: VecDeque<Step>,
 }
 
-/// What entering a step came to.
+/// The result of entering a step.
 #[derive(Debug)]
 pub enum Entry {
-    /// The step is the caller's.
+    /// The caller is to run the step.
     Begun(Claim),
     /// The step is running; the delivery will be acked with it.
     Joined,
@@ -75,8 +77,8 @@ pub struct Claim {
 }
 
 impl InFlight {
-    /// Enters a step. `copy` says that the delivery is a repeated one or a continuation; a fresh command that only has
-    /// the same id as a running one is worked on by itself.
+    /// Enters a step. `copy` is true for a repeated delivery and for a continuation. A fresh
+    /// command that only has the id of a running one is worked on by itself.
     #[must_use]
     pub fn enter(&self, step: Step, acker: Acker, copy: bool) -> Entry {
         let mut steps = self.lock();
@@ -96,7 +98,7 @@ impl InFlight {
         }
     }
 
-    /// How many steps are running.
+    /// Returns the number of running steps.
     #[must_use]
     pub fn running(&self) -> usize {
         self.lock().running.len()

@@ -1,7 +1,8 @@
-//! Asking the provider what came of a call, when that is due.
+//! Queries the provider about the outcome of a call, when a query is due.
 //!
-//! A question only reads. It needs no start in the ledger, and one that is asked twice does no harm; what it leads to is put
-//! down and told like the outcome of a call, so copies of its message come to one continuation.
+//! A query only reads. It needs no recorded start, and repeating it does no harm. Its answer is
+//! recorded and published like the outcome of a call, so copies of its message come to one
+//! continuation.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use crate::domain::progress::Progress;
 use crate::provider::Operation;
 use crate::redact::Mask;
 
-/// What came of a wish to have a provider asked about a command that waits.
+/// The result of a request to query the provider about a command that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LookupWish {
@@ -39,14 +40,14 @@ pub enum LookupWish {
     Asked,
     /// The command is not known.
     NotKnown,
-    /// It has ended, or is not sent yet, or is being called: there is nothing to ask.
+    /// The command has ended, is not sent yet, or is being called: there is nothing to ask.
     NotWaiting,
-    /// Its operation had no `lookup` when it began to wait.
+    /// The command's operation had no `lookup` when the command began to wait.
     NoLookup,
 }
 
 impl LookupWish {
-    /// The reason why a provider is not asked, where it is not.
+    /// Explains why the provider is not queried; `None` where it is.
     #[must_use]
     pub fn refusal(self) -> Option<&'static str> {
         match self {
@@ -62,7 +63,7 @@ impl LookupWish {
 }
 
 impl Pipeline {
-    /// Has a provider asked now about a command that waits for it, or for a lookup of its own time.
+    /// Queries a provider now about a command that waits for it, or for its planned lookup.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
@@ -79,16 +80,18 @@ impl Pipeline {
         Ok(LookupWish::Asked)
     }
 
-    /// A copy of the message of a command that waits, which asks its provider within a second: for a purpose, or what is planned.
-    /// Whichever of the two asks first goes on, and the other finds that its question has been asked.
+    /// Copies the message of a command that waits, to query its provider within a second: for
+    /// `purpose`, or else as planned. Whichever of the two messages asks first goes on, and the
+    /// other finds that its query has been made.
     pub(super) fn asked_now(&self, case: &Case, purpose: Option<Purpose>) -> Option<Message> {
         let (kept, asking) = case.kept.as_deref().zip(case.asking.as_ref())?;
         let provider = case.opening.as_ref()?.identity.provider.as_ref()?;
         Some(self.outbox.asked_now(kept, asking, provider, (purpose, Timestamp::now())))
     }
 
-    /// The question of a message that asks early and finds another one decided meanwhile, which may have been asked before
-    /// there was this reason to ask: the next one, where the command still waits.
+    /// Copies a message that queries early once more, for its next query, where another query was
+    /// decided meanwhile. That one may have been made before there was a reason to ask. `None`
+    /// where the command no longer waits.
     pub(super) fn asked_anew(&self, parcel: &Parcel) -> Option<Message> {
         let Progress { inquiry, generation, .. } = &parcel.travel.progress;
         let inquiry = inquiry.filter(|inquiry| inquiry.planned.is_some() && inquiry.tried == 0)?;
@@ -97,8 +100,8 @@ impl Pipeline {
         waits.then(|| self.asked_now(&case, Some(inquiry.purpose)))?
     }
 
-    /// Adds to what follows from a command the question about the other one that it has changed at their provider, if
-    /// it has completed: the other's poll may be hours away.
+    /// Adds to the effects of a completed command a query about the other command that it has
+    /// changed at their provider, whose next poll may be hours away.
     pub(super) async fn with_affected(&self, lane: &Lane, order: &Order, mut effects: Effects) -> Effects {
         if effects.settles.is_none() {
             return effects;
@@ -119,13 +122,13 @@ impl Pipeline {
                 }
                 effects.messages.extend(question);
             }
-            // It is asked about in its own time as well.
+            // The other command is also polled at its planned time.
             Err(error) => warn!(command.id = id.as_str(), %error, "failed to read the ledger's index"),
         }
         effects
     }
 
-    /// Asks what is due, if it is, and says what follows.
+    /// Makes the query that is due, if it is due, and returns the effects.
     pub(super) async fn inquire(
         &self,
         lane: &Lane,
@@ -155,7 +158,7 @@ impl Pipeline {
                 let now = Timestamp::now();
                 let progress = order.progress_mut();
                 if !progress.unknown {
-                    // What was accepted and is overdue, or what a version before this one sent on.
+                    // The command was accepted and is overdue, or an earlier version sent it on.
                     progress.suspect(now);
                 }
                 let looked_up = self.look_up(lane, order).await;
@@ -192,15 +195,16 @@ impl Pipeline {
         std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| LookedUp::Unclear(panicked()))
     }
 
-    /// Notes what concerns a command besides ferryd's own timers, for people who ask why its provider was asked.
+    /// Records an event about a command that is not one of ferryd's own timers, for people who ask
+    /// why its provider was queried.
     pub(super) fn note_prompt(&self, id: &CommandId, prompt: Prompt, asks: bool) {
         let fact = Fact::Prompted(Prompted { prompt, asks });
         self.memory.ledger.note(Record { at: Timestamp::now(), command: id.clone(), fact });
     }
 
-    /// Asks a question; returns the answer, and the mask for it.
+    /// Sends a query. Returns the answer, and the mask for it.
     async fn ask(&self, lane: &Lane, order: &Order, request: &Request) -> (Answer, Mask) {
-        // A question only reads.
+        // A query only reads.
         let sent = lane.send(request, |_| true).await;
         let mask = mask_of_call(lane, order, &sent);
         for exchanged in sent.exchanges() {

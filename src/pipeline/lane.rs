@@ -1,8 +1,10 @@
-//! The bulkhead: everything an account of a provider has of its own, so that its trouble stays its own.
+//! The bulkhead: the connections and limits of one account of a provider, so that its trouble
+//! affects no other account.
 //!
-//! The accounts of a provider share its queue. So that one whose calls are slow does not keep the others' commands waiting
-//! behind its own, a delivery of several accounts' queue waits for its turn only for a moment; and once one has waited in vain,
-//! those of its account go straight to the ladder, until a call of it has ended.
+//! The accounts of a provider share its queue. So that an account with slow calls does not hold up
+//! the commands of the others, a delivery from a shared queue waits only a moment for its turn.
+//! Once one has waited in vain, the account's next deliveries go straight to the ladder, until one
+//! of its calls has ended.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,11 +27,11 @@ use crate::redact::Mask;
 use crate::transport::http::{Http, HttpSetupError};
 use crate::transport::tokens::Tokens;
 
-/// The longest time a delivery waits unacked for its turn; then it is parked, because an unacked delivery blocks the
-/// queue and, after half an hour, closes the channel.
+/// The longest time that a delivery waits unacked for its turn. Then it is parked, because an
+/// unacked delivery blocks the queue and, after half an hour, closes the channel.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// The same where other accounts' deliveries may be behind it.
+/// The longest wait where deliveries of other accounts may be behind this one.
 const LONGEST_WAIT_BESIDE_OTHERS: Duration = Duration::from_secs(2);
 
 /// Fields of the answers of token endpoints whose values are not shown.
@@ -38,21 +40,23 @@ const TOKEN_FIELDS: [&str; 3] = ["access_token", "refresh_token", "id_token"];
 /// The most deliveries of an account that are held beyond those that may be called at the same time.
 const AHEAD: u16 = 64;
 
-/// The most deliveries of a provider that are held, however many accounts it has.
+/// The most deliveries of a provider that are held unacked, however many accounts it has.
 const MOST_HELD: u16 = 4096;
 
-/// The most bytes of a provider's deliveries that the broker pushes, as a multiple of those that may be worked on at the same
-/// time. With the default bytes that is the whole window of up to 256 calls, whatever the sizes; fetching costs more for each.
+/// The most bytes of a provider's deliveries that the broker pushes, as a multiple of the bytes
+/// that may be worked on at the same time. With the default bytes that covers the whole window of
+/// up to 256 calls of any size. A fetched delivery costs more than a pushed one.
 const PUSHED_SHARE: usize = 5;
 
-/// The most bytes of the deliveries that are fetched where more are wanted: enough for thousands of small ones.
+/// The most bytes of deliveries that are fetched beyond those pushed: enough for thousands of small
+/// ones.
 const BYTES_FETCHED: usize = 32 << 20;
 
 /// One provider with a lane for each of its accounts.
 pub struct Lanes {
     /// The provider.
     pub provider: Arc<Provider>,
-    /// How many deliveries of its queue are held unacked.
+    /// The number of deliveries of its queue that are held unacked.
     pub prefetch: u16,
     by_account: BTreeMap<Name, Lane>,
 }
@@ -63,18 +67,18 @@ pub struct Lane {
     pub provider: Arc<Provider>,
     /// The account.
     pub account: Arc<Account>,
-    /// Its HTTPS connections.
+    /// The HTTPS connections of the account.
     pub http: Http,
-    /// Its access token, where it wants one.
+    /// The account's access token, where the provider wants one.
     tokens: Option<Tokens>,
-    /// Hides its secrets and tokens.
+    /// Hides the account's secrets and tokens.
     mask: Mutex<Mask>,
-    /// The recent failures of its calls.
+    /// The recent failures of the account's calls.
     pub(super) health: CallHealth,
     calls: Arc<Semaphore>,
-    /// Whether deliveries of other accounts may be behind its own.
+    /// True where deliveries of other accounts may be behind one of this account.
     beside_others: bool,
-    /// Whether one has waited in vain, and none got a turn since.
+    /// True where a delivery has waited in vain, and none got a turn since.
     jammed: AtomicBool,
     bytes: Arc<Semaphore>,
     bytes_total: u32,
@@ -83,25 +87,25 @@ pub struct Lane {
 /// The right to be worked on.
 #[derive(Debug)]
 pub struct Turn {
-    /// To call the provider.
+    /// The permit to call the provider.
     pub call: CallSlot,
-    /// To lie in memory.
+    /// The permit to occupy memory.
     pub room: Room,
 }
 
-/// One of the calls that the provider may get at the same time; given back when dropped.
+/// One of the calls that the provider may get at the same time. Dropping returns it.
 #[derive(Debug)]
 pub struct CallSlot {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Bytes of memory; given back when dropped.
+/// A number of bytes of memory. Dropping returns them.
 #[derive(Debug)]
 pub struct Room {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Why a delivery was not admitted.
+/// The reason why a delivery was not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAdmitted {
     /// ferryd is stopping.
@@ -111,8 +115,8 @@ pub enum NotAdmitted {
 }
 
 impl Lanes {
-    /// Sets the lanes of a provider up. Some more deliveries are held than may be called at the same time, so that the next ones
-    /// are there while those before them are put down and told.
+    /// Sets up the lanes of a provider. More deliveries are held than may be called at the same
+    /// time, so that the next ones are there while those before them are recorded and published.
     ///
     /// # Errors
     /// [`HttpSetupError`] where the provider's TLS settings can't be used.
@@ -144,20 +148,20 @@ impl Lanes {
         Ok(Self { provider: Arc::clone(provider), prefetch, by_account })
     }
 
-    /// The bounds of the part of its queue that is held unacked.
+    /// Returns the bounds of the deliveries of its queue that are held unacked.
     #[must_use]
     pub fn window(&self) -> DeliveryWindow {
         let pushed = self.provider.max_bytes_in_flight.saturating_mul(PUSHED_SHARE);
         DeliveryWindow::of_bytes(self.prefetch, MAX_BODY, pushed, BYTES_FETCHED)
     }
 
-    /// The lane of an account.
+    /// Finds the lane of an account.
     #[must_use]
     pub fn of(&self, account: &Name) -> Option<&Lane> {
         self.by_account.get(account)
     }
 
-    /// Makes the mask for messages of which nobody knows the account.
+    /// Makes the mask for messages of an unknown account.
     #[must_use]
     pub fn mask(&self) -> Mask {
         self.provider.mask_of_all()
@@ -171,35 +175,37 @@ impl Lane {
         self.mask.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The callback URLs that a call may have, the one to be tried first in front: what was sent under a key is sent again with
-    /// the token that it had, also in a later generation, and after another key of ferryd's has come to sign tokens.
+    /// Lists the callback URLs that a call may have, the one to try first in front. A request under
+    /// a key is repeated with the token of the first one, also in a later generation, and after
+    /// another key has come to sign tokens.
     pub(super) fn callback_urls(&self, order: &Order, first_sent: Timestamp) -> Vec<Option<String>> {
         let Some(links) = &self.provider.links else { return vec![None] };
         let generations = (0..=order.progress().generation).rev();
         generations.flat_map(|generation| links.urls(&order.command, generation, first_sent)).map(Some).collect()
     }
 
-    /// The token beside the id of a command whose first call of this generation is made at this time; empty where there is no
-    /// key for one.
+    /// Returns the token beside the id of a command whose first call of this generation is made at
+    /// this time; empty where no key signs one.
     pub(super) fn command_token(&self, order: &Order, first_sent: Timestamp) -> String {
         let tokens = self.provider.echo_tokens.as_ref();
         let token = tokens.and_then(|tokens| tokens.make(&order.command, order.progress().generation, first_sent));
         token.unwrap_or_default()
     }
 
-    /// The access tokens, where the provider wants them.
+    /// Returns the access tokens, where the provider wants them.
     pub(super) fn tokens(&self) -> Option<&Tokens> {
         self.tokens.as_ref()
     }
 
-    /// Hides a new token, and those before it.
+    /// Adds a new token to the mask, beside those before it.
     pub(super) fn hide(&self, access: &AccessToken, tokens: &Tokens) {
         let known = tokens.secrets().into_iter().chain([access.secret().clone()]);
         let known: Vec<SecretString> = known.chain(self.account.secrets.iter().cloned()).collect();
         *self.mask.lock().unwrap_or_else(PoisonError::into_inner) = mask(&self.provider, &known, true);
     }
 
-    /// Waits for a turn for a command of `size` bytes. One larger than the lane's whole budget takes all of it.
+    /// Waits for a turn for a command of `size` bytes. A command larger than the lane's whole
+    /// budget takes all of it.
     ///
     /// # Errors
     /// [`NotAdmitted`]: stopping, or too full for too long.
@@ -219,7 +225,7 @@ impl Lane {
     }
 
     async fn call_slot(&self) -> Result<CallSlot, NotAdmitted> {
-        // What is free is taken in any case.
+        // A free permit is taken in any case.
         let patience = match (self.beside_others, self.jammed.load(Ordering::Relaxed)) {
             (false, _) => LONGEST_WAIT,
             (true, false) => LONGEST_WAIT_BESIDE_OTHERS,
@@ -232,7 +238,7 @@ impl Lane {
     }
 }
 
-/// A mask for secrets of a provider, tokens among them if it grants some.
+/// Makes a mask for secrets of a provider, and for tokens where it grants some.
 fn mask(provider: &Provider, secrets: &[SecretString], grants: bool) -> Mask {
     let more = if grants { &TOKEN_FIELDS[..] } else { &[] };
     let fields: Vec<String> =

@@ -1,4 +1,4 @@
-//! Who gets a turn, and how long it is waited for.
+//! Tests which delivery gets a turn, and how long each waits for one.
 
 use tokio::time::Instant;
 
@@ -14,7 +14,7 @@ max_in_flight = 2
 operations = { pay = { request = { method = "POST", path = "/" }, idempotency = { header = "key", retention = "1h" } } }
 "#;
 
-/// The lanes of a provider with these accounts, or with none but the file itself.
+/// Builds the lanes of a provider with these accounts, or with none but the file itself.
 fn lanes(accounts: &[&str]) -> Lanes {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("accounts")).unwrap();
@@ -32,7 +32,7 @@ fn lane<'l>(lanes: &'l Lanes, account: &str) -> &'l Lane {
     lanes.of(&account.parse().unwrap()).unwrap()
 }
 
-/// How long a turn was waited for, and what came of it.
+/// Measures how long a turn was waited for. Returns that time and the result.
 async fn waited(lane: &Lane, stop: &CancellationToken) -> (Duration, Result<Turn, NotAdmitted>) {
     let begun = Instant::now();
     let admitted = lane.admit(10, stop).await;

@@ -1,4 +1,5 @@
-//! What the log and the stream of exchanges are told about a command. Nothing is decided here.
+//! Writes lines about a command to the log, and its calls to their stream. No decision is made
+//! here.
 
 use tracing::{debug, error, info, warn};
 
@@ -17,7 +18,8 @@ use crate::redact::Mask;
 use crate::transport::exchange_log::{self, Exchange, StepLabel};
 
 impl Pipeline {
-    /// Writes an exchange to the log and to its stream; masked once, and only where somebody wants it.
+    /// Writes a call to the log and to the stream of calls. The call is masked once, and only where
+    /// one of the two takes it.
     pub(super) async fn log_exchange(&self, lane: &Lane, order: &Order, exchanged: &Exchanged<'_>, mask: &Mask) {
         let Order { command, parcel, .. } = order;
         let Exchanged { request, answer, at, elapsed } = exchanged;
@@ -41,8 +43,8 @@ impl Pipeline {
     }
 }
 
-/// Makes the mask for a command: it hides the secrets of its account, the tokens that prove its calls, and the sensitive values
-/// of its payload.
+/// Makes the mask for a command: it hides the secrets of its account, the tokens that prove its
+/// webhook calls, and the sensitive values of its payload.
 pub(super) fn mask_of(lane: &Lane, order: &Order) -> Mask {
     let Order { command, callback_url, .. } = order;
     let callback_token = callback_url.as_deref().and_then(token_in);
@@ -55,7 +57,8 @@ pub(super) fn mask_of(lane: &Lane, order: &Order) -> Mask {
     }
 }
 
-/// Makes the mask for a call, which also hides the access tokens that it was made with: others may have been granted since.
+/// Makes the mask for a call, which also hides the access tokens of that call: others may have been
+/// granted since.
 pub(super) fn mask_of_call(lane: &Lane, order: &Order, sent: &Sent<'_>) -> Mask {
     let mask = mask_of(lane, order);
     if lane.tokens().is_none() {
@@ -71,7 +74,7 @@ pub(super) fn mask_of_notices(lanes: &Lanes, Callback { account, call, .. }: &Ca
     mask.with_tokens(call.query(PARAMETER).as_deref().as_slice())
 }
 
-/// Tells the log what was decided about a command, where it does not merely try again.
+/// Logs the decision about a command, where it is more than another try.
 pub(super) fn log_decision(parcel: &Parcel, decision: &Decision) {
     let command = parcel.identity.id.as_str();
     let provider = parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str());
@@ -108,7 +111,7 @@ pub(super) fn log_decision(parcel: &Parcel, decision: &Decision) {
     }
 }
 
-/// Tells the log that a command failed.
+/// Logs that a command failed.
 fn log_failure(parcel: &Parcel, kind: Kind, failure: &Failure) {
     let command = parcel.identity.id.as_str();
     let provider = parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str());

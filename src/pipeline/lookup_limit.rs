@@ -1,4 +1,4 @@
-//! Limits how often webhook calls that nothing proves have one command looked up.
+//! Limits how often unproven webhook calls cause lookups of one command.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use crate::domain::command_id::CommandId;
 use crate::keyed_limiter::KeyedLimiter;
 use crate::telemetry::log_throttle::LogThrottle;
 
-/// The most lookups of a command at once: a provider may tell the same in several ways.
+/// The most lookups of a command at once: a provider may report the same in several ways.
 const BURST: NonZeroU32 = NonZeroU32::new(3).unwrap();
-/// The time after which there may be another one.
+/// The time after which a command may have one more lookup.
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// Limits the lookups of each command to three at once, and then one a minute. What is not looked up now is looked up or polled
-/// at its own time.
+/// Limits the lookups of each command to three at once, and then one a minute. A command that is
+/// refused a lookup now is looked up or polled at its planned time.
 pub struct LookupLimit {
     limiter: KeyedLimiter<CommandId>,
     refusals: LogThrottle<()>,
@@ -28,7 +28,7 @@ impl Default for LookupLimit {
 }
 
 impl LookupLimit {
-    /// Takes one lookup of a command from what it may have; false where it may have none now.
+    /// Takes one lookup from a command's allowance. Returns false where none is left.
     #[must_use]
     pub fn take(&self, command: &CommandId) -> bool {
         let is_taken = self.limiter.take(command);

@@ -1,6 +1,7 @@
-//! What ferryd remembers of a command beyond the message in its hands: all that the ledger says.
+//! Asks the ledger about a command, beyond the message in hand, and records each step of its calls.
 //!
-//! What is begun is on record before it is sent, and its place in the record decides who may send it.
+//! The start of a call is recorded before the request is sent, and the record's place in the ledger
+//! decides who may send it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,31 +21,32 @@ use crate::domain::money::MoneyAmount;
 use crate::ledger::{Health, Ledger, Ruled};
 use crate::provider::Operation;
 
-/// What ferryd remembers by.
+/// Reads and writes the records about commands.
 #[derive(Clone)]
 pub struct Memory {
     /// The ledger.
     pub ledger: Ledger,
-    /// How much longer a claim holds than a call may take.
+    /// The time that a claim holds beyond the longest duration of its call.
     pub slack: Duration,
 }
 
-/// Whether a call may be made.
+/// The ledger's answer to the start of a call.
 #[derive(Debug)]
 pub enum Begun {
-    /// It may; its start is on record.
+    /// The call may be made; its start is recorded.
     Yes {
-        /// Whether an earlier call of the generation may have acted.
+        /// True where an earlier call of the generation may have acted.
         unknown: bool,
-        /// What is on record of it.
+        /// The recorded start.
         start: Start,
     },
-    /// It may not; this is to be done instead.
+    /// The call may not be made; this is to be done instead.
     No(NextAction),
 }
 
-/// A start that is on record. What was checked before it holds for a while: a call that is begun later might still run when
-/// another takes the step over, come after `expires_at`, or under a key that the provider has forgotten.
+/// A recorded start of a call. The checks before it hold for a while only: a call begun later might
+/// still run when another instance takes the step over, come after `expires_at`, or use a key that
+/// the provider has forgotten.
 #[derive(Debug, Clone, Copy)]
 pub struct Start {
     by: RecordId,
@@ -52,7 +54,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// Whether it is too late to begin the call.
+    /// Returns true where it is too late to begin the call.
     #[must_use]
     pub fn is_late(&self) -> bool {
         Instant::now() > self.latest
@@ -60,7 +62,7 @@ impl Start {
 }
 
 impl Memory {
-    /// Resolves once decisions can be made: everything that is on record has been read.
+    /// Resolves once decisions can be made: every record of the stream has been read.
     pub async fn ready(&self) {
         // The sender lives as long as the ledger.
         let _ = self.ledger.health().wait_for(|health| *health == Health::CaughtUp).await;
@@ -71,20 +73,21 @@ impl Memory {
         let _ = self.ledger.health().wait_for(|health| *health != Health::CaughtUp).await;
     }
 
-    /// What is on record of a command.
+    /// Finds the recorded state of a command.
     #[must_use]
     pub fn case(&self, id: &CommandId) -> Option<Arc<Case>> {
         self.ledger.case(id)
     }
 
-    /// Adds to what a message tells of its calls what is known besides.
+    /// Adds the recorded calls to those that a message states.
     pub fn recall(&self, parcel: &mut Parcel) {
         if let Some(case) = self.case(&parcel.identity.id) {
             parcel.recall(&case);
         }
     }
 
-    /// The same for a message that is given up without asking for its step: whatever was begun counts.
+    /// Adds the recorded calls to a message that is given up without a ruling on its step: every
+    /// call that was begun counts.
     pub fn recall_all(&self, parcel: &mut Parcel) {
         self.recall(parcel);
         if let Some(case) =
@@ -94,13 +97,15 @@ impl Memory {
         }
     }
 
-    /// Tells whether a message that is refused unchecked may have been begun all the same, before the rules for publishers were
-    /// changed: the broker gave it to somebody, and nothing on record speaks against it.
+    /// Returns true where a message that is refused unchecked may have been begun before the rules
+    /// for publishers were changed: the broker has delivered it before, and no record speaks
+    /// against it.
     pub(super) fn may_have_begun(&self, parcel: &Parcel) -> bool {
         parcel.redelivered && self.has_accepted(parcel)
     }
 
-    /// Tells whether the command in a message is on record as its own publisher's, who was allowed to send it then.
+    /// Returns true where the command in a message is recorded as its own publisher's, who was
+    /// allowed to send it then.
     pub(super) fn has_accepted(&self, parcel: &Parcel) -> bool {
         self.case(&parcel.identity.id).is_some_and(|case| {
             let Some(known) = &case.opening else { return false };
@@ -109,8 +114,8 @@ impl Memory {
         })
     }
 
-    /// Tells whether the ledger does not know the command of a message of which it should: what became of it is lost, or was
-    /// never recorded.
+    /// Returns true where the ledger lacks the command of a message although it should know it: the
+    /// records are lost, or were never written.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
@@ -119,26 +124,26 @@ impl Memory {
         if !parcel.travel.recorded || is_known() {
             return Ok(false);
         }
-        // It may only have been read by another instance so far.
+        // Only another instance may have read its records so far.
         self.ledger.barrier().await?;
         Ok(!is_known())
     }
 
-    /// What is to be done with a message for which nothing is left to begin, as far as can be told without asking: it is
-    /// a copy, or its command has ended.
+    /// Decides about a message from the index alone; `None` where the ledger has to rule on it. A
+    /// message that is decided here begins nothing: it is a copy, or its command has ended.
     #[must_use]
     pub fn glance(&self, parcel: &Parcel) -> Option<NextAction> {
         let case = self.case(&parcel.identity.id)?;
         if parcel.travel.progress.is_looked_up() && case.is_unresolved() {
-            // A person wants to know; only an answer takes the place of what is on record.
+            // A person has asked for this query; only an answer replaces what is recorded.
             return None;
         }
         let ruling = case.glance(parcel.fresh.then(|| parcel.opening()), parcel.step())?;
         Some(next_action(waiter(parcel), ruling))
     }
 
-    /// Puts down that a message is going to wait without a call, so that what comes back is known. Says what is to be
-    /// done instead, if anything.
+    /// Records that a message is going to wait without a call, so that it is known when it comes
+    /// back. Returns what is to be done instead, if anything.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
@@ -159,7 +164,7 @@ impl Memory {
         })
     }
 
-    /// Asks whether the call of a message may be made, and puts down that it begins.
+    /// Records that the call of a message begins, and returns whether it may be made.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
@@ -199,7 +204,7 @@ impl Memory {
         }
     }
 
-    /// Puts down that a call was not begun after all.
+    /// Records that a call was not begun after all.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
@@ -207,7 +212,7 @@ impl Memory {
         self.ledger.append(record(parcel, Fact::Released(Released { started: start.by }))).await.map(drop)
     }
 
-    /// Puts down that a claim was waited out, and says what is to be done about the message now.
+    /// Records that a message has waited out a claim, and returns what is to be done about it now.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
@@ -216,7 +221,8 @@ impl Memory {
         Ok(next_action(Role::Holder(held(parcel), HolderIntent::TakeOver), ruling))
     }
 
-    /// Puts down that somebody waits for the end of a command that another message carries; says how it ended, if it has.
+    /// Records that a publisher waits for the end of a command that another message carries.
+    /// Returns the end, if the command has ended.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
@@ -228,14 +234,14 @@ impl Memory {
         })
     }
 
-    /// Puts down, at leisure, that what follows from a decision is published.
+    /// Records, without waiting for the confirm, that the effects of a decision are published.
     pub fn settle(&self, command: &CommandId, finished: RecordId) {
         let fact = Fact::Settled(Settled { finished });
         self.ledger.note(Record { at: Timestamp::now(), command: command.clone(), fact });
     }
 }
 
-/// A record about the command of a message.
+/// Builds a record about the command of a message.
 pub(super) fn record(parcel: &Parcel, fact: Fact) -> Record {
     Record { at: Timestamp::now(), command: parcel.identity.id.clone(), fact }
 }
@@ -245,12 +251,12 @@ pub(super) fn held(parcel: &Parcel) -> HeldMessage {
     HeldMessage { is_fresh, is_unproven, waited_out: parcel.travel.waited_out }
 }
 
-/// The holder of a message who only has it wait.
+/// Returns the role of a holder whose message only waits.
 fn waiter(parcel: &Parcel) -> Role {
     Role::Holder(held(parcel), HolderIntent::Begin(Guard::Harmless))
 }
 
-/// What keeps a call of an operation from acting twice; a claim holds for `ttl`.
+/// Returns what keeps a call of an operation from acting twice. A claim holds for `ttl`.
 fn guard(operation: &Operation, ttl: Duration) -> Guard {
     let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
     match operation.idempotency {

@@ -1,4 +1,4 @@
-//! Reads what a webhook call tells, as far as something proves it.
+//! Reads the notices of a webhook call, as far as a signature or token proves them.
 
 use tracing::debug;
 
@@ -10,7 +10,7 @@ use crate::provider::webhook::CalledWebhook;
 use crate::redact::MaskableValue as _;
 
 impl Callbacks {
-    /// Reads the notices of a call, and whether something proves them.
+    /// Reads the notices of a call. Returns them, and true where a signature or token proves them.
     pub(super) fn notices(&self, callback: &Callback) -> Result<(Vec<Notice>, bool), String> {
         let Callback { provider, account, received_at, is_verified, call, .. } = callback;
         let webhook = match self.provider.called_webhook(account) {
@@ -37,7 +37,8 @@ impl Callbacks {
         if webhook.is_verifying() || is_proven() {
             return Ok((notices, true));
         }
-        // A version before kept it whole, or it was verified by what the file says no more.
+        // An earlier version kept the call whole, or verified it by settings that the provider file
+        // no longer has.
         Ok((notices.iter().map(UnverifiedNotice::of).map(Notice::from).collect(), false))
     }
 }

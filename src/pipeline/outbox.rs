@@ -1,4 +1,5 @@
-//! Every message ferryd publishes about a command: events, continuations, dead letters, replies.
+//! Builds every message that ferryd publishes about a command: events, continuations, dead letters,
+//! replies.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -26,10 +27,10 @@ use crate::domain::received::ReceivedEvent;
 use crate::domain::retry::Rung;
 use crate::provider::Idempotency;
 
-/// The most characters of an id that go into the property `message_id`, a short string.
+/// The most characters of an id in the property `message_id`, which is an AMQP short string.
 const LONGEST_MESSAGE_ID: usize = 60;
 
-/// Writes messages under one topology.
+/// Builds messages for one topology.
 #[derive(Debug, Clone)]
 pub struct Outbox {
     names: Names,
@@ -41,49 +42,51 @@ pub struct Outbox {
 /// The messages that are published before a delivery is acked, the event among them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Effects {
-    /// Must be confirmed before the ack, one after the other.
+    /// The messages that must be confirmed before the ack, one after the other.
     pub messages: Vec<Message>,
-    /// Answers to `reply_to`: best effort.
+    /// The answers to `reply_to`: best effort.
     pub replies: Vec<Message>,
-    /// The decision in the ledger that these follow from, which is settled once they are confirmed.
+    /// The recorded decision that these effects follow from. It is settled once they are confirmed.
     pub settles: Option<RecordId>,
 }
 
 impl Effects {
-    /// Nothing but a message.
+    /// Wraps a single message.
     fn message(message: Message) -> Self {
         Self { messages: vec![message], ..Self::default() }
     }
 }
 
 impl Outbox {
-    /// An outbox that publishes events of `states` only.
+    /// Makes an outbox that publishes events of `states` only.
     #[must_use]
     pub fn new(names: Names, states: impl IntoIterator<Item = State>, host: String) -> Self {
         Self { names, states: states.into_iter().collect(), host, retry_groups: BTreeMap::new() }
     }
 
-    /// With retry groups, by provider: whose messages wait on rungs of their own.
+    /// Sets the retry groups, by provider. The messages of these providers wait on rungs of their
+    /// own.
     #[must_use]
     pub fn with_retry_groups(self, retry_groups: BTreeMap<Name, Name>) -> Self {
         Self { retry_groups, ..self }
     }
 
-    /// The first word of the routing key under which messages of a provider wait on a rung.
+    /// Returns the first word of the routing key under which messages of a provider wait on a rung.
     #[must_use]
     pub fn rung_word(&self, provider: Option<&Name>, rung: Rung) -> String {
         rung_word(provider.and_then(|provider| self.retry_groups.get(provider)), rung)
     }
 
-    /// The event of something that happened and changes nothing about the delivery, such as the start of a call.
+    /// Builds the event of a change that leaves the delivery alone, such as the start of a call.
     #[must_use]
     pub fn tell(&self, parcel: &Parcel, happening: Happening, now: Timestamp) -> Option<Message> {
         let told = self.states.contains(&happening.state());
         told.then(|| self.event(&happened(parcel, parcel.travel.progress.attempt, happening, now)))
     }
 
-    /// What follows from a decision about a message: the event, which tells of `attempt`, and the message itself sent on. That is a
-    /// dead letter, where the kind of failure leaves one, or a continuation.
+    /// Derives the effects of a decision about a message, to be recorded: the event, which states
+    /// `attempt`, and the message itself sent on. That message is a dead letter, where the kind of
+    /// failure leaves one, or a continuation.
     #[must_use]
     pub fn recorded_effects(
         &self,
@@ -108,7 +111,8 @@ impl Outbox {
         RecordedEffects { event: happened(parcel, attempt, happening, now), told, carried }
     }
 
-    /// What follows from a retry: the continuation on its rung, and the `pending` event of the next attempt.
+    /// Derives the effects of a retry: the continuation on its rung, and the `pending` event of the
+    /// next attempt.
     fn retry(&self, parcel: &Parcel, rung: Rung, due: Timestamp, failure: Failure, now: Timestamp) -> RecordedEffects {
         let mut travel = parcel.travel.clone();
         travel.progress.attempt += 1;
@@ -121,8 +125,8 @@ impl Outbox {
         RecordedEffects { event: happened(parcel, attempt, happening, now), told, carried: Some(carried) }
     }
 
-    /// The effects of an acceptance: the event, where nothing has told of it before, and the continuation that asks the
-    /// provider how far it is.
+    /// Derives the effects of an acceptance: the event, where none is published yet, and the
+    /// continuation that polls the provider.
     fn waiting(&self, parcel: &Parcel, attempt: u32, accepted: Accepted, now: Timestamp) -> RecordedEffects {
         let Accepted { success, party, deadline, inquiry, first } = accepted;
         let mut travel = parcel.travel.clone();
@@ -137,7 +141,7 @@ impl Outbox {
         RecordedEffects { event, told, carried: Some(self.asking(parcel, travel, inquiry, now)) }
     }
 
-    /// What follows from asking the provider later: the continuation that does.
+    /// Derives the effects of a later query: the continuation that makes it.
     fn inquiry(&self, parcel: &Parcel, inquiry: Inquiry, failure: Option<Failure>, now: Timestamp) -> RecordedEffects {
         let mut travel = parcel.travel.clone();
         if inquiry.purpose == Purpose::Lookup {
@@ -156,7 +160,8 @@ impl Outbox {
         self.waiting_on(parcel, travel, inquiry.purpose.into(), Rung::at_most(wait))
     }
 
-    /// A copy of a message that waits, which asks at the end of this second: for a purpose, or what is planned.
+    /// Copies a message that waits, to query the provider at the end of this second: for a purpose,
+    /// or else as planned.
     #[must_use]
     pub fn asked_now(
         &self,
@@ -178,8 +183,8 @@ impl Outbox {
         Message { exchange, routing_key, properties, body: kept.body.clone().into_bytes() }
     }
 
-    /// The messages of a decision. They are the same whoever makes them, as long as the delivery is a copy of the same
-    /// message.
+    /// Builds the messages of a decision. Every process builds the same ones from a copy of the
+    /// same message.
     #[must_use]
     pub fn effects(&self, parcel: &Parcel, recorded: &RecordedEffects, replies: &[Asked]) -> Effects {
         let RecordedEffects { event, told, carried } = recorded;
@@ -187,13 +192,14 @@ impl Outbox {
         let carried = carried.as_ref().map(|carried| sent_on(parcel, carried));
         let event_message = told.then(|| self.event(event));
         let ends = event.data.state.is_terminal();
-        // A dead letter is there before its event. An event is told before the continuation, which shows that it was.
+        // A dead letter is published before its event. The event is published before the
+        // continuation, whose existence proves it.
         let messages = if ends { [carried, event_message] } else { [event_message, carried] };
         let replies = if ends { self.replies(Some(parcel), event, replies) } else { Vec::new() };
         Effects { messages: messages.into_iter().flatten().collect(), replies, settles: None }
     }
 
-    /// The event of an end told again, to a publisher who sent the command again.
+    /// Repeats the terminal event, for a publisher who sent the command again.
     #[must_use]
     pub fn answer(&self, parcel: &Parcel, event: &Event) -> Effects {
         let event = event.clone().named(&parcel.identity);
@@ -201,13 +207,15 @@ impl Outbox {
         Effects { messages, replies: self.replies(Some(parcel), &event, &[]), settles: None }
     }
 
-    /// The messages of a decision that leaves the delivery alone: its event, and the answers to those who asked.
+    /// Builds the messages of a decision that leaves the delivery alone: its event, and the answers
+    /// to those who asked.
     #[must_use]
     pub fn announcement(&self, event: &Event, replies: &[Asked]) -> Effects {
         Effects { messages: vec![self.event(event)], replies: self.replies(None, event, replies), settles: None }
     }
 
-    /// The messages of an end that somebody decided and is not known to have published, where nothing is carried on.
+    /// Builds the messages of a recorded end that is not known to be published, and sends no
+    /// message on.
     #[must_use]
     pub fn recovered(&self, decided: &Decided) -> Effects {
         let Decided { by, effects, replies } = decided;
@@ -217,7 +225,7 @@ impl Outbox {
         effects
     }
 
-    /// What follows from something that contradicts what is known.
+    /// Builds the event about a conflict, and the answer to the publisher who waits.
     #[must_use]
     pub fn conflict(&self, parcel: &Parcel, conflict: &ConflictEvent) -> Effects {
         let message = |exchange, key| conflict_message(conflict, exchange, key);
@@ -226,7 +234,7 @@ impl Outbox {
         Effects { messages: vec![told], replies: replies.into_iter().collect(), settles: None }
     }
 
-    /// The same where nobody holds the command's message.
+    /// Builds the event about a conflict for a command whose message nobody holds.
     #[must_use]
     pub fn contradicted(&self, conflict: &ConflictEvent) -> Effects {
         Effects::message(conflict_message(
@@ -236,7 +244,8 @@ impl Outbox {
         ))
     }
 
-    /// The event about a webhook call; `None` where its names are too long for a routing key, which they are not.
+    /// Builds the event about a webhook call; `None` where its names are too long for a routing
+    /// key, which validation excludes.
     #[must_use]
     pub fn received(&self, event: &ReceivedEvent) -> Option<Message> {
         let body = serde_json::to_vec(event).ok()?;
@@ -245,15 +254,15 @@ impl Outbox {
         Some(cloud_event(&event.r#type, &id, (None, None), body, short_or_empty(&self.names.events()), key))
     }
 
-    /// What follows from waiting without having spent an attempt.
+    /// Makes a message wait on a rung without spending an attempt.
     #[must_use]
     pub fn park(&self, parcel: &Parcel, rung: Rung) -> Effects {
         let carried = self.waiting_on(parcel, parcel.travel.clone(), headers::Kind::Park, rung);
         Effects::message(sent_on(parcel, &carried))
     }
 
-    /// What follows from giving a delivery back that was not started: it goes to the end of its provider's queue, and is
-    /// not taken for redelivered.
+    /// Sends a delivery that was not started to the end of its provider's queue, where it does not
+    /// count as redelivered.
     #[must_use]
     pub fn give_back(&self, parcel: &Parcel) -> Effects {
         let key = format!("back.{}", provider_word(parcel));
@@ -261,7 +270,7 @@ impl Outbox {
         Effects::message(sent_on(parcel, &carried))
     }
 
-    /// The delivery itself, sent on as a decision says.
+    /// Builds the message that a decision sends on.
     #[must_use]
     pub fn carried(&self, parcel: &Parcel, carried: &Carried) -> Message {
         sent_on(parcel, carried)
@@ -273,7 +282,7 @@ impl Outbox {
         continuation(travel, kind, self.names.retry(), key)
     }
 
-    /// What follows from giving up a message of which nothing can be told: a dead letter without a record.
+    /// Dead-letters a message about which nothing can be published, without a record.
     #[must_use]
     pub fn bury(&self, delivery: &Delivery) -> Effects {
         let properties = headers::carried(&delivery.properties);
@@ -281,7 +290,7 @@ impl Outbox {
         Effects::message(Message { exchange, routing_key, properties, body: delivery.data.clone() })
     }
 
-    /// A webhook call as it is, for a person.
+    /// Dead-letters a webhook call as it is.
     #[must_use]
     pub fn put_aside(&self, delivery: &Delivery) -> Effects {
         let properties = headers::stripped_of_deaths(&delivery.properties);
@@ -324,13 +333,13 @@ impl Outbox {
         event_message(event, short_or_empty(&self.names.events()), short_or_empty(&event.routing_key()))
     }
 
-    /// Who asked for an answer.
+    /// Returns the reply target of a message's publisher, if it has one.
     #[must_use]
     pub fn asker(&self, parcel: &Parcel) -> Option<Asked> {
         parcel.asked.clone()
     }
 
-    /// The answers to the publisher of `parcel` and to everybody else who asked.
+    /// Builds the answers to the publisher of `parcel` and to all others who asked.
     fn replies(&self, parcel: Option<&Parcel>, event: &Event, others: &[Asked]) -> Vec<Message> {
         let own = parcel.and_then(|parcel| self.asker(parcel));
         let others = others.iter().filter(|other| own.as_ref() != Some(other)).cloned();
@@ -339,7 +348,7 @@ impl Outbox {
     }
 }
 
-/// A message for the queue of somebody who asked.
+/// Addresses a message to the queue of a publisher who asked.
 fn addressed(asked: &Asked, message: impl FnOnce(ShortString) -> Message) -> Message {
     let mut message = message(short_or_empty(&asked.reply_to));
     if let Some(correlation) = &asked.correlation_id {
@@ -353,7 +362,7 @@ fn continuation(travel: Travel, kind: headers::Kind, exchange: String, routing_k
     Carried { exchange, routing_key, headers: travel.headers(kind) }
 }
 
-/// The delivery itself, sent on.
+/// Builds the message that sends the delivery on.
 fn sent_on(parcel: &Parcel, carried: &Carried) -> Message {
     let Carried { exchange, routing_key, headers } = carried;
     let properties = headers::with_own(headers::carried(&parcel.properties), headers);

@@ -12,7 +12,7 @@ fn question(purpose: Purpose, second: i64) -> Inquiry {
     Inquiry::new(2, purpose, at(second))
 }
 
-/// What a message that goes on says of how far it has come.
+/// Reads from the headers of a continuation how far it has come.
 fn travel(message: &Message) -> Travel {
     Travel::read(message.properties.headers().as_ref()).unwrap()
 }
@@ -90,7 +90,7 @@ fn an_end_that_was_left_unpublished_is_published_as_it_would_have_been() {
     let published = outbox.recovered(&decided);
     assert_eq!(published.messages, outbox.effects(&parcel, &recorded, &[]).messages);
     assert_eq!((published.settles, published.replies.len()), (Some(by), 1));
-    // Its state is none that is published: it is only settled, and answered.
+    // The events of its state are not published, so the decision is only settled and answered.
     let untold = Decided { effects: RecordedEffects { told: false, ..recorded }, ..decided };
     assert_eq!(outbox.recovered(&untold), Effects { messages: Vec::new(), ..published });
 }

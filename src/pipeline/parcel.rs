@@ -1,7 +1,7 @@
-//! From a delivery to something that can be worked on.
+//! Reads a delivery into a message that can be worked on.
 //!
-//! A [`Parcel`] is any message with whatever identity it shows; an [`Order`] is a parcel that holds a valid command for
-//! its provider. The module [`origin`] says how far each has come.
+//! A [`Parcel`] is any message with the identity that it shows; an [`Order`] is a parcel that holds
+//! a valid command for its provider. The module [`origin`] determines how far each has come.
 
 use std::sync::OnceLock;
 
@@ -28,41 +28,41 @@ use crate::domain::outcome::Failure;
 use crate::domain::progress::Progress;
 use crate::provider::{Idempotency, Operation, Provider};
 
-/// A message that ferryd has to answer for.
+/// A message for which ferryd is responsible.
 #[derive(Debug, Clone)]
 pub struct Parcel {
-    /// As it was published.
+    /// The body, as published.
     pub body: Vec<u8>,
-    /// As they were published, with whatever the broker added.
+    /// The properties, as published, with those that the broker added.
     pub properties: BasicProperties,
-    /// Whose it is, as far as can be told.
+    /// The identity of the command, as far as the message shows it.
     pub identity: Identity,
-    /// How far it has come.
+    /// The progress of the message.
     pub travel: Travel,
-    /// The source of the word for that.
+    /// The source that states the progress.
     pub source: ProgressSource,
-    /// Its trace context.
+    /// The trace context of the message.
     pub trace: Trace,
-    /// No attempt starts after this.
+    /// The time after which no attempt starts.
     pub expires_at: Option<Timestamp>,
-    /// Whether it came from a publisher, and not from ferryd itself.
+    /// True for a message of a publisher, false for one that ferryd sent on.
     pub fresh: bool,
-    /// Whether the broker had given it to somebody before.
+    /// True where the broker had delivered the message before.
     pub redelivered: bool,
-    /// Where its publisher waits for the end, if it does.
+    /// The queue in which its publisher waits for the end, if it does.
     pub asked: Option<Asked>,
-    /// Which command it is, for the ledger, once somebody wanted to know.
+    /// The identity of the command for the ledger, once it is needed.
     opening: OnceLock<Opening>,
 }
 
 /// A valid command for one provider.
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// The message it came in.
+    /// The message that holds the command.
     pub parcel: Parcel,
-    /// What it says.
+    /// The decoded command.
     pub command: Command,
-    /// The URL for the provider to call about it, once one was made.
+    /// The URL at which the provider may call back about the command, once one is made.
     pub callback_url: Option<String>,
 }
 
@@ -71,18 +71,19 @@ pub struct Order {
 pub struct Refusal {
     /// The message.
     pub parcel: Parcel,
-    /// Why.
+    /// The kind of the failure.
     pub kind: Kind,
-    /// What is wrong.
+    /// The fault of the message.
     pub failure: Failure,
-    /// Whether it may have been fit once, and a request sent: the provider file may have been changed since.
+    /// True where the message may once have been valid and its request sent: the provider file may
+    /// have been changed since.
     pub perhaps_sent: bool,
     /// True where the rules for publishers refuse it.
     pub is_disallowed: bool,
 }
 
 impl Refusal {
-    /// Gives up a delivery on a provider's queue that could not be read to its end.
+    /// Gives up a delivery on a provider's queue that could not be read completely.
     #[must_use]
     pub fn unreadable(
         delivery: &Delivery,
@@ -98,7 +99,7 @@ impl Refusal {
 }
 
 impl Parcel {
-    /// Takes a message as it is, with the identity it shows.
+    /// Takes an unroutable or poisonous message as it is, with the identity it shows.
     #[must_use]
     pub fn of_stray(delivery: &Delivery, names: &Names, now: Timestamp) -> Self {
         let progress = read_progress(delivery, names, now);
@@ -125,7 +126,7 @@ impl Parcel {
         .marked_fresh()
     }
 
-    /// Takes a continuation that is not delivered yet, as if it were; `None` for a message that is none.
+    /// Reads a continuation that is not delivered yet, as if it were; `None` for any other message.
     #[must_use]
     pub fn of_continuation(message: &Message, names: &Names) -> Option<Self> {
         let Message { exchange, properties, body, .. } = message;
@@ -158,15 +159,17 @@ impl Parcel {
         Some(parcel.marked_fresh())
     }
 
-    /// Marks a message as fresh until the ledger knows it; so is one that was only sent on to where it belongs. A message beyond
-    /// its first step is recorded, even where it does not say so because a version without a ledger sent it on.
+    /// Marks a message as fresh until the ledger knows it, also one that was only sent on to its
+    /// provider's queue. A message beyond its first step is recorded, even where its headers do not
+    /// say so because a version without a ledger sent it on.
     fn marked_fresh(mut self) -> Self {
         self.travel.recorded |= self.step() != Step::call(0, 1);
         self.fresh = !self.source.is_unproven() && !self.travel.recorded;
         self
     }
 
-    /// Which command it is, for the ledger: by its content where it is a valid command, else by its bytes.
+    /// Returns the identity of the command for the ledger: by its content where it is a valid
+    /// command, else by its bytes.
     #[must_use]
     pub fn opening(&self) -> &Opening {
         self.opening.get_or_init(|| self.read_opening())
@@ -184,13 +187,14 @@ impl Parcel {
         }
     }
 
-    /// Forgets which command it is, because it is none.
+    /// Replaces the identity of the command by that of a refused message, because the message holds
+    /// none.
     pub(super) fn forget_opening(&mut self) {
         self.opening = OnceLock::from(self.refused());
     }
 
-    /// Finds out what is wrong with a message for `provider`, as far as its publisher, its fields and its names tell. Its payload is
-    /// not looked at, which may be what breaks those who handle it.
+    /// Finds the fault of a message for `provider`, in its publisher, its fields and its names. The
+    /// payload is not examined, because it may be what makes its handlers panic.
     pub(super) fn find_fault(&mut self, provider: Option<&Provider>, rules: &PublisherRules) -> Option<Failure> {
         let envelope = Envelope {
             routing_key: self.travel.routing_key.as_deref(),
@@ -218,29 +222,30 @@ impl Parcel {
         Opening { identity, content: content(command, provider), asked, publisher: self.travel.publisher.clone() }
     }
 
-    /// The AMQP user that published this very message, by the broker's word.
+    /// Returns the AMQP user that published this very message, as the broker attests.
     pub(super) fn user(&self) -> Option<String> {
         self.properties.user_id().as_ref().map(ToString::to_string)
     }
 
-    /// The step it is at.
+    /// Returns the step of the message.
     #[must_use]
     pub fn step(&self) -> Step {
         origin::step(&self.travel.progress)
     }
 
-    /// Adds what the ledger knows of the command's calls to what the message tells.
+    /// Adds the command's recorded calls to those that the message states.
     pub fn recall(&mut self, case: &Case) {
         let progress = &mut self.travel.progress;
         if case.step.generation != progress.generation {
             return;
         }
-        // A call under a key that nobody answers for may be repeated at once, and may have acted. One that was claimed is
-        // left to the ledger.
+        // An abandoned call under a key may be repeated at once, and may have acted. The ledger
+        // rules on a claimed call.
         let abandoned = matches!(case.phase, Phase::Started { guard: Guard::Key(_), .. });
         progress.unknown |= case.unknown || abandoned;
         if abandoned {
-            // It is the latest call, and may have begun just now: a "there is none" proves nothing for a while.
+            // The abandoned call is the latest, and may have begun just now: a "not found" proves
+            // nothing for a while.
             progress.unknown_since = None;
         }
         progress.first_sent = case.first_sent.or(progress.first_sent);
@@ -253,8 +258,8 @@ impl Parcel {
         }
     }
 
-    /// Settles under which key the operation is called, so that every message that follows names it. What was sent under
-    /// one is only sent again under the same; what takes no key has none.
+    /// Sets the key under which the operation is called, so that every message that follows names
+    /// it. A request is only repeated under its first key. An operation without keys has none.
     pub fn settle_key(&mut self, operation: &Operation) {
         let Progress { generation, key, first_sent, .. } = &mut self.travel.progress;
         if first_sent.is_some() && key.is_some() {
@@ -266,8 +271,9 @@ impl Parcel {
         });
     }
 
-    /// Assumes that a request may have been sent which this message does not tell of: its holder died, or the broker
-    /// gave the delivery to another. The key that was used then can only have been this generation's.
+    /// Assumes that a request may have been sent of which this message does not tell: its holder
+    /// died, or the broker delivered it to another process. The key of that request can only have
+    /// been this generation's.
     pub fn assume_sent(&mut self, operation: Option<&Operation>) {
         if operation.is_some_and(|operation| operation.repeatable) || self.travel.progress.inquiry.is_some() {
             return;
@@ -326,23 +332,23 @@ impl Order {
         Ok(Self { parcel, command, callback_url: None })
     }
 
-    /// Which command it is, for the ledger, from the command that was read already.
+    /// Sets the identity of the command for the ledger, from the command that was decoded already.
     pub fn note_opening(&self) {
         self.parcel.opening.get_or_init(|| self.parcel.opening_of(&self.command));
     }
 
-    /// How far it has come.
+    /// Returns the progress of the message.
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.parcel.travel.progress
     }
 
-    /// How far it has come, to note more.
+    /// Returns the progress of the message, to change it.
     pub fn progress_mut(&mut self) -> &mut Progress {
         &mut self.parcel.travel.progress
     }
 
-    /// What bounds its attempts.
+    /// Returns the bounds of its attempts.
     #[must_use]
     pub fn limits(&self, operation: &Operation) -> Limits {
         Limits {
@@ -365,8 +371,8 @@ fn envelope<'a>(delivery: &'a Delivery, routing_key: Option<&'a str>) -> Envelop
     }
 }
 
-/// Who asked for an answer with `reply_to`. A queue of ferryd's own is no place for it: whoever may publish a command could
-/// otherwise write there.
+/// Returns the reply target that a publisher set with `reply_to`. ferryd's own queues are refused:
+/// whoever may publish a command could otherwise write to them.
 fn asked(properties: &BasicProperties, names: &Names) -> Option<Asked> {
     let reply_to = properties.reply_to().as_ref()?.as_str();
     let allowed = !reply_to.is_empty() && !names.owns(reply_to);

@@ -9,7 +9,7 @@ pub(in crate::pipeline) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-/// A message whose only call ended unknown.
+/// Builds a message whose only call ended unknown.
 pub(in crate::pipeline) fn parcel(inquiry: Option<Inquiry>) -> Parcel {
     let mut travel = Travel::fresh(at(0));
     travel.progress.suspect(at(0));
@@ -29,7 +29,7 @@ pub(in crate::pipeline) fn parcel(inquiry: Option<Inquiry>) -> Parcel {
     }
 }
 
-/// A command whose call was begun.
+/// Builds the recorded state of a command whose call was begun.
 fn begun(guard: Guard) -> Case {
     let parcel = parcel(None);
     let started = Started {
@@ -70,7 +70,7 @@ fn a_message_that_asks_is_at_a_step_of_its_own() {
     assert_eq!(parcel(None).step(), Step::call(0, 1));
 }
 
-/// An operation that takes keys of so many characters; of none: it takes no keys.
+/// Builds an operation whose keys have so many characters at most; with 0, one without keys.
 fn operation(longest_key: usize) -> Operation {
     let retention = std::time::Duration::from_hours(24);
     Operation {

@@ -1,4 +1,5 @@
-//! The command that a notice is about, and what proves that; and whether it states the amount that was asked for.
+//! Finds the command that a notice is about, what proves it, and whether the notice states the
+//! amount that was asked for.
 
 use jiff::Timestamp;
 use tracing::warn;
@@ -16,8 +17,9 @@ use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
 
 impl Callbacks {
-    /// Looks for what proves the command of a notice: the token beside its id, or that of the URL. A call that a token proves
-    /// and that names another command is not about the token's.
+    /// Looks for a proof of the command that a notice names: the token beside its id, or that of
+    /// the URL. A call that a token proves and that names another command is not about the token's
+    /// command.
     pub(super) fn prove_command(&self, callback: &Callback, notice: &mut Notice, named: Option<&Named>) {
         let Callback { id, provider, account, received_at, .. } = callback;
         if let Some(named) = named.filter(|named| notice.command.as_ref().is_none_or(|id| *id == named.command)) {
@@ -35,14 +37,16 @@ impl Callbacks {
         }
     }
 
-    /// The command that a notice is about, if it is this account's: one account's secret proves nothing about another's. Who pays
-    /// at the same provider can have any id echoed, so an id is believed with its token, or where none was sent.
+    /// Finds the command that a notice is about, if it belongs to this account: the secret of one
+    /// account proves nothing about another's. Any customer of the same provider can have an id
+    /// echoed, so an id counts only with its token, or where none was sent.
     pub(super) async fn whose(&self, account: &Name, notice: &Notice) -> Option<Identity> {
         let ledger = &self.pipeline.memory.ledger;
         let is_proven =
             |id: &&CommandId| notice.generation.is_some() || ledger.case(id).is_some_and(|case| case.is_known_by_id());
         let named = notice.command.as_ref().filter(is_proven).and_then(|id| self.own(account, id));
-        // Where nobody signs calls, a token proves its own command and nothing about what another reference stands for.
+        // Where calls are unsigned, a token proves its own command and nothing about the command of
+        // another reference.
         let is_by_token_alone = || {
             notice.generation.is_some() && self.provider.webhook(account).is_some_and(|webhook| !webhook.is_verifying())
         };
@@ -58,8 +62,9 @@ impl Callbacks {
         }
     }
 
-    /// The other commands that wait for what a notice is about. A call that may be made again can have come to the same thing for
-    /// several commands, such as the tracker of one parcel: the notice is for each of them.
+    /// Finds the other commands that wait for what a notice is about. Repeatable calls of several
+    /// commands can lead to the same object, such as the tracker of one parcel: the notice is for
+    /// each of these commands.
     pub(super) async fn sharing(&self, account: &Name, notice: &Notice, found: &Identity) -> Vec<Identity> {
         let is_repeatable = |identity: &Identity| {
             let operation = identity.operation.as_ref().and_then(|name| self.provider.operations.get(name));
@@ -67,7 +72,7 @@ impl Callbacks {
         };
         let Some(reference) = notice.reference.as_deref().filter(|_| is_repeatable(found)) else { return Vec::new() };
         let ledger = &self.pipeline.memory.ledger;
-        // What was told a moment ago is not in the index yet.
+        // The latest notices are not in the index yet.
         ledger.flush().await;
         let ids = ledger.index().called(reference).unwrap_or_else(|error| {
             warn!(%error, "failed to read the ledger's index");
@@ -85,7 +90,8 @@ impl Callbacks {
     }
 }
 
-/// The conflict of a notice that states another amount than its command asks for, where it would complete it.
+/// Describes the conflict of a notice that would complete its command with another amount than was
+/// asked for.
 pub(super) fn find_mismatch(case: &Case, notice: &Notice) -> Option<ConflictEvent> {
     let is_completed = case.ending.is_some() && case.state() == State::Completed;
     let failure = case.money.as_ref()?.mismatch(notice.amount.as_ref()?).filter(|_| !is_completed)?;

@@ -1,4 +1,5 @@
-//! Publishes what follows from a message before it is acked, and records after the ack that it is published.
+//! Publishes the effects of a message before its ack, and records after the ack that they are
+//! published.
 
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +22,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Puts down that everything that follows is published, and answers whoever asked for it with `reply_to`: best
+    /// Records that all effects are published, and answers those who asked with `reply_to`: best
     /// effort, and after the ack.
     pub(super) async fn settled(&self, parcel: &Parcel, effects: Effects) {
         if let Some(finished) = effects.settles {

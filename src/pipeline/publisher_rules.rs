@@ -1,12 +1,14 @@
-//! The rules for fresh commands that their messages do not hold: a command of no named provider is carried out where the route
-//! leads, and an account takes commands of its publishers alone.
+//! The rules for fresh commands that no message can state itself: a command that names no provider
+//! is carried out where the route leads, and an account takes commands of its publishers alone.
 //!
-//! The broker vouches for both only in part. Before RabbitMQ 4.0.3 topic permissions do not count for the headers `CC` and
-//! `BCC`, so a message can lie in the queue of a provider that its publisher may not name. The property `user_id` is the
-//! publisher's own, and RabbitMQ refuses another one than the user of the connection.
+//! The broker guarantees both only in part. Before RabbitMQ 4.0.3 topic permissions do not cover
+//! the headers `CC` and `BCC`, so a message can reach the queue of a provider that its publisher
+//! may not name. The publisher sets the property `user_id`, and RabbitMQ refuses any value but the
+//! user of the connection.
 //!
-//! A command is held against the rules once, before anything else is done about it. What was sent on before that, or was given up
-//! and is replayed, says so in a header of ferryd's own, beside the name of its publisher.
+//! A command is checked against the rules once, before anything else is done about it. A message
+//! that was sent on before that check, or was given up and is replayed, says so in a header of
+//! ferryd's own, beside the name of its publisher.
 
 use std::collections::BTreeMap;
 
@@ -21,14 +23,15 @@ use crate::provider::{Account, Provider};
 /// The rules by which fresh commands are carried out, or refused.
 #[derive(Debug, Clone, Default)]
 pub struct PublisherRules {
-    /// ferryd's own AMQP user. What it publishes was authorised before: by the scope of an API token, or on the command line.
+    /// ferryd's own AMQP user. The messages of this user were authorised before: by the scope of an
+    /// API token, or on the command line.
     own_user: Option<String>,
     routes: BTreeMap<Name, Name>,
     bound: BoundPrefixes,
 }
 
 impl PublisherRules {
-    /// Makes the rules of these providers and routes, for a ferryd that is this user of the broker.
+    /// Makes the rules of these providers and routes, for a ferryd with this broker user.
     #[must_use]
     pub fn new(registry: &Registry, own_user: Option<String>) -> Self {
         let accounts = registry.iter().flat_map(|provider| provider.accounts.values());
@@ -37,10 +40,11 @@ impl PublisherRules {
         Self { own_user, routes, bound }
     }
 
-    /// Holds a command against the rules that lies in the queue of this provider and is for this account of it.
+    /// Checks a command in the queue of this provider, for this account of it, against the rules.
     ///
     /// # Errors
-    /// The failure, one of the codes `not_routed_here`, `publisher_unknown`, `publisher_not_allowed`, `id_not_allowed`.
+    /// The failure, one of the codes `not_routed_here`, `publisher_unknown`,
+    /// `publisher_not_allowed`, `id_not_allowed`.
     pub(super) fn check(
         &self,
         command: &Command,
@@ -61,8 +65,8 @@ impl PublisherRules {
         Err(Failure::new("id_not_allowed", message))
     }
 
-    /// Finds why a command that comes without a message of this publisher may not bear its id at this account, for people.
-    /// `None`: it may.
+    /// Explains why a command that comes without a message of this publisher may not bear its id at
+    /// this account; `None` where it may.
     #[must_use]
     pub fn refuse_id(&self, id: &CommandId, publisher: Option<&str>, account: &Account) -> Option<String> {
         let own = account.publishers.as_ref().zip(publisher).and_then(|(list, user)| list.find(user));
@@ -92,7 +96,8 @@ impl PublisherRules {
     }
 }
 
-/// Holds a command against the publishers of its account. They are not told: whoever publishes need not know them.
+/// Checks a command against the publishers of its account. The failure lists none of them: a
+/// publisher need not know the others.
 fn check_listed(
     command: &Command,
     publisher: Option<&str>,

@@ -1,4 +1,5 @@
-//! Fresh commands that are carried out and others that are refused, by the word of the broker and of ferryd's own headers.
+//! Tests which fresh commands are carried out and which are refused, by the broker's properties and
+//! ferryd's own headers.
 
 use jiff::Timestamp;
 use lapin::BasicProperties;
@@ -50,7 +51,8 @@ impl Default for PublishedMessage<'_> {
     }
 }
 
-/// Reads a message as the lane of `bank` does: the code under which it is refused, and whether it still has to be checked.
+/// Reads a message as the lane of `bank` does. Returns the code under which it is refused, and
+/// whether it still has to be checked.
 fn read(registry: &Registry, published: PublishedMessage<'_>) -> (Option<String>, bool) {
     let PublishedMessage { exchange, key, user, headers, fields } = published;
     let mut body = json!({ "id": "order-1", "type": "payment", "provider": "bank", "operation": "pay" });
@@ -94,7 +96,7 @@ fn an_account_with_publishers_takes_commands_of_them_alone_and_under_their_ids()
         ("till", Some("warehouse"), "wh-1", None),
         ("till", Some("warehouse"), "stock.1", None),
         ("till", Some("warehouse"), "order-1", id),
-        // ferryd itself: what it publishes was authorised elsewhere.
+        // ferryd itself: its messages were authorised elsewhere.
         ("till", Some("ferryd"), "order-1", None),
         ("till", Some("ferryd"), "wh-1", None),
     ] {
@@ -130,7 +132,7 @@ fn a_fresh_command_for_any_provider_is_carried_out_where_the_route_leads_alone()
         (&[], "ferry.commands", "payment.any.pay", any(), Some("not_routed_here")),
         // Published to the queue itself.
         (&[("payment", "post")], "", "payment.any.pay", any(), Some("not_routed_here")),
-        // The body names the provider, the key that the publisher was allowed does not.
+        // The body names the provider; the routing key that the publisher was allowed does not.
         (&[("payment", "post")], "ferry.commands", "payment.any.pay", json!({}), Some("key_mismatch")),
         (&[("payment", "post")], "ferry.commands", "payment.post.pay", json!({}), Some("key_mismatch")),
         (&[("payment", "post")], "ferry.commands", "payment.post.pay", any(), Some("key_mismatch")),
@@ -197,7 +199,8 @@ fn a_publisher_is_no_other_user_and_no_command_is_checked_by_its_own_headers() {
             };
             assert_eq!(read(&registry, forged), (Some(code.to_owned()), true), "{user:?} {exchange}");
         }
-        // Out of the queue of poison, where the broker says that it was published to the exchange of commands.
+        // A message out of the queue of poison, where the broker says that it was published to the
+        // exchange of commands.
         let mut headers = own(Some("shop"), false);
         headers.insert("x-first-death-exchange".into(), AMQPValue::LongString(LongString::from("ferry.commands")));
         let forged = PublishedMessage {

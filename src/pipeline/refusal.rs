@@ -1,6 +1,7 @@
-//! Messages that are refused: no valid commands, and nothing of them was begun. None claims the id that its publisher wrote, so
-//! that neither a mistake nor another publisher keeps the command of that id from being carried out. Each is ruled on under an
-//! id of its own, which no publisher can write.
+//! Refuses messages that are no valid commands, and of which nothing was begun. None claims the id
+//! that its publisher wrote, so that neither a mistake nor another publisher keeps the command of
+//! that id from being carried out. Each gets a ruling under an id of its own, which no publisher
+//! can write.
 
 use jiff::Timestamp;
 use lapin::types::ShortString;
@@ -24,30 +25,32 @@ use crate::provider::Remedies;
 /// The holder of the id that the publisher of a refused message wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IdHolder {
-    /// No command is known by it.
+    /// No command has the id.
     Nobody,
-    /// The command of the message itself: the message is a copy of one that was accepted, when its provider's file was another.
+    /// The command of the message itself: the message is a copy of one that was accepted under an
+    /// earlier provider file.
     SameCommand,
-    /// A command of another content.
+    /// A command with other content.
     OtherCommand,
 }
 
-/// Tells whether a decision refuses a message: it is its publisher's, nothing of it was begun, and it is no valid command. One
-/// whose handling fails in ferryd itself may be valid, and is not refused: its end keeps its copies from being called.
+/// Returns true where a decision refuses a message: it is its publisher's, nothing of it was begun,
+/// and it is no valid command. A message whose handling fails in ferryd itself may be valid, and is
+/// not refused: its end keeps its copies from being called.
 pub(super) fn is_refusal(parcel: &Parcel, decision: &Decision) -> bool {
     let is_invalid = matches!(decision, Decision::GiveUp(Kind::Invalid, _));
     is_invalid && parcel.fresh && !parcel.travel.progress.is_doubtful()
 }
 
 impl Memory {
-    /// Finds out which command has the id that the publisher of a refused message wrote.
+    /// Finds the command that has the id which the publisher of a refused message wrote.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
     pub(super) async fn find_id_holder(&self, parcel: &Parcel) -> Result<IdHolder, BrokerError> {
         let find = || self.case(&parcel.identity.id).filter(|case| case.opening.is_some());
         if find().is_none() {
-            // Another instance may have accepted it just now.
+            // Another instance may have accepted the command just now.
             self.ledger.barrier().await?;
         }
         Ok(match find() {
@@ -59,11 +62,11 @@ impl Memory {
 }
 
 impl Pipeline {
-    /// Refuses a message under the id of another command: that is a conflict and no end of anything. The message is kept for an
-    /// operator.
+    /// Refuses a message under the id of another command: that is a conflict, and ends no command.
+    /// The message is dead-lettered.
     ///
     /// # Errors
-    /// [`BrokerError::Stopping`]: nothing may be told; the message comes back.
+    /// [`BrokerError::Stopping`]: nothing may be published; the message comes back.
     pub(super) async fn refuse_known_id(
         &self,
         parcel: &mut Parcel,
@@ -81,7 +84,7 @@ impl Pipeline {
         let kept = match next_action(Role::Holder(held(parcel), HolderIntent::Decide), ruling) {
             NextAction::Proceed(_) => Some((id, recorded)),
             NextAction::Publish(decided) => Some((decided.by, decided.effects)),
-            // It is kept already.
+            // The message is dead-lettered already.
             _ => None,
         };
         let mut effects = self.outbox.conflict(parcel, &conflict);
@@ -95,8 +98,9 @@ impl Pipeline {
 }
 
 impl Parcel {
-    /// Takes the id of a refused message, the same whenever this message is delivered again: by its body, by what else was read
-    /// of it, by its publisher, and by the number of times that it was sent on.
+    /// Gives a refused message an id of its own, the same whenever this message is delivered again:
+    /// derived from its body, its other fields, its publisher, and the number of times that it was
+    /// sent on.
     pub(super) fn take_refused_id(&mut self) {
         let text = |property: &'_ Option<ShortString>| property.as_ref().map(ToString::to_string).unwrap_or_default();
         let provider = self.identity.provider.as_ref().map_or("", Name::as_str);

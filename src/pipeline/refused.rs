@@ -1,4 +1,4 @@
-//! Continuations and records that the broker refuses: their commands end.
+//! Ends the commands of continuations and records that the broker refuses.
 
 use super::Pipeline;
 use jiff::Timestamp;
@@ -14,8 +14,8 @@ use crate::domain::outcome::Failure;
 use crate::provider::Remedies;
 
 impl Pipeline {
-    /// Does what follows from the broker's refusal of a message: a continuation ends its command, as if it had been delivered and
-    /// given up, and anything else is kept as a dead letter.
+    /// Handles the broker's refusal of a message: a refused continuation ends its command, as if it
+    /// had been delivered and given up; any other message is dead-lettered.
     ///
     /// # Errors
     /// [`BrokerError`]: nothing may be acked.
@@ -35,8 +35,9 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Yields what follows from handling a message; `None` where it comes back. Where the broker refuses the record of
-    /// it, the command ends without one: nobody may do more about it, and what was done may have acted.
+    /// Returns the effects of handling a message; `None` where the message comes back. Where the
+    /// broker refuses its record, the command ends without one: no process may do more about it,
+    /// and an earlier call may have acted.
     pub(super) fn or_unrecorded(&self, parcel: &Parcel, handled: Result<Effects, BrokerError>) -> Option<Effects> {
         let cause = match handled {
             Ok(effects) => return Some(effects),
@@ -44,7 +45,7 @@ impl Pipeline {
             Err(_) => return None,
         };
         let text = format!("the broker refuses the record of what was done about it: {}", cause.reason);
-        // Nothing of a message that was refused was begun.
+        // A refused message began nothing.
         let kind = if parcel.identity.id.is_refused() { Kind::Invalid } else { Kind::Unresolved };
         let decision = Decision::GiveUp(kind, Failure::new("record_refused", text));
         log_decision(parcel, &decision);

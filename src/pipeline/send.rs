@@ -1,8 +1,9 @@
-//! Sending a request, with an access token where the provider wants one.
+//! Sends a request, with an access token where the provider wants one.
 //!
-//! The adapter describes the token request, this makes it, and the lane keeps the token. All of it happens within the time
-//! that the request has. A provider that answers 401 has not acted, unless its file reads the answer otherwise, so a call whose
-//! *kept* token it does not take any more is made once more with a new one; a 401 to a new token is an answer like any other.
+//! The adapter describes the token request, this module sends it, and the lane keeps the token. All
+//! of it happens within the request's timeout. A provider that answers 401 has not acted, unless
+//! its file reads the answer otherwise, so a call whose *kept* token it no longer accepts is made
+//! once more with a new one. A 401 to a new token is an answer like any other.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,35 +19,36 @@ use crate::domain::outcome::RetryAfter;
 use crate::domain::token::{AccessToken, NoToken};
 use crate::transport::tokens::{Token, Tokens};
 
-/// One request and what came of it.
+/// One HTTP request and its answer.
 #[derive(Debug)]
 pub struct Exchanged<'r> {
-    /// What was sent.
+    /// The request.
     pub request: Cow<'r, Request>,
-    /// What came back.
+    /// The answer, or the reason why there is none.
     pub answer: Answer,
-    /// When it began.
+    /// The time at which the request began.
     pub at: Timestamp,
-    /// How long it took.
+    /// The duration from the request's beginning to the answer's end.
     pub elapsed: Duration,
 }
 
-/// What came of a call.
+/// The HTTP calls that one call of a provider took.
 #[derive(Debug)]
 pub struct Sent<'r> {
-    /// What it took beside the exchange that counts: requests for a token, and a call that was refused for an old one.
+    /// The additional HTTP calls: requests for a token, and a call that was refused for an expired
+    /// one.
     pub aside: Vec<Exchanged<'r>>,
-    /// The exchange that counts; or why it was not made, for want of a token.
+    /// The HTTP call that decides; an error where no token was available and it was not made.
     pub last: Result<Exchanged<'r>, NoToken>,
 }
 
 impl Sent<'_> {
-    /// Every exchange, in their order.
+    /// Lists every HTTP call, in order.
     pub fn exchanges(&self) -> impl Iterator<Item = &Exchanged<'_>> {
         self.aside.iter().chain(self.last.as_ref().ok())
     }
 
-    /// The answer that counts. A call that was not made for want of a token was certainly not sent.
+    /// Returns the answer that decides. A call without a token was certainly not sent.
     pub fn into_answer(self) -> Answer {
         match self.last {
             Ok(exchanged) => exchanged.answer,
@@ -55,11 +57,12 @@ impl Sent<'_> {
     }
 }
 
-/// The time that a call has.
+/// The time limit of a call.
 #[derive(Debug, Clone, Copy)]
 struct Time {
     begun: Instant,
-    /// When its last request has to have begun, to have time for connecting: it would count as sent otherwise.
+    /// The latest time at which the last request may begin: a later one could run out of time while
+    /// it connects, and would count as sent.
     latest: Instant,
     end: Instant,
 }
@@ -71,7 +74,7 @@ impl Time {
         Self { begun, latest: begun + request.timeout.saturating_sub(connect), end }
     }
 
-    /// What is left of it for a request.
+    /// Returns the time that is left for a request.
     fn left(&self) -> Result<Duration, NoToken> {
         let now = Instant::now();
         if now > self.latest {
@@ -83,8 +86,8 @@ impl Time {
 }
 
 impl Lane {
-    /// Sends a request and reads its answer, all within the request's timeout. `is_refused` says whether an answer with 401
-    /// refuses, as the provider file reads it: such a call has not acted.
+    /// Sends a request and reads its answer, all within the request's timeout. `is_refused` returns
+    /// true for a 401 that refuses, as the provider file reads it: such a call has not acted.
     pub async fn send<'r>(&self, request: &'r Request, is_refused: impl Fn(&Answer) -> bool) -> Sent<'r> {
         let mut aside = Vec::new();
         let last = match self.tokens() {
@@ -121,7 +124,7 @@ impl Lane {
         self.exchange_with(&token, request, time).await
     }
 
-    /// The token that is kept, or a new one.
+    /// Returns the kept token, or requests a new one.
     async fn token(&self, tokens: &Tokens, time: Time, aside: &mut Vec<Exchanged<'_>>) -> Result<Arc<Token>, NoToken> {
         let ask = async |within| {
             let (exchanged, granted) = self.ask_for_token(within).await;
@@ -158,7 +161,8 @@ impl Lane {
     }
 }
 
-/// The same, with a time of day instead of seconds: calls that share it come later.
+/// Replaces the seconds of a `Retry-After` by a time of day, because other calls share this result
+/// later.
 fn timed(none: NoToken) -> NoToken {
     let at = |seconds: u64| Timestamp::now().checked_add(Duration::from_secs(seconds)).ok().map(RetryAfter::At);
     match none.retry_after {

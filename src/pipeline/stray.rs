@@ -1,4 +1,5 @@
-//! Messages that no provider's lane carries: those that fit no binding, and those the broker delivered too often.
+//! Handles messages that no provider's lane processes: those that fit no binding, and those the
+//! broker delivered too often.
 //!
 //! Each ends as an event and a dead letter; none loops, none vanishes.
 
@@ -33,25 +34,26 @@ const TOO_OFTEN: &str = "delivered too often without an end; see the log for wha
 const TOO_OLD: &str = "the message's own `expiration` passed in the queue, perhaps not before it was taken up once; \
                        write `expires_at` into the command instead, which ferryd itself heeds";
 
-/// Handles strays, one at a time.
+/// Handles unroutable and poisonous messages, one at a time.
 pub struct Strays {
     /// Publishes and acks.
     pub pipeline: Arc<Pipeline>,
-    /// The providers there are.
+    /// The configured providers.
     pub registry: Arc<Registry>,
 }
 
-/// Where a stray came from.
+/// The queue that a message without a lane came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stray {
-    /// It fits no binding.
+    /// The queue of messages that fit no binding.
     Unroutable,
-    /// The broker took it out of a provider's queue.
+    /// The queue of messages that the broker took out of a provider's queue.
     Poison,
 }
 
 impl Strays {
-    /// Ends a stray, or sends it on. One whose handling panics is kept as a dead letter as it is.
+    /// Ends such a message, or sends it on. A message whose handling panics is dead-lettered as it
+    /// is.
     pub async fn take(&self, stray: Stray, delivery: Delivery) {
         let handling = async {
             match stray {
@@ -65,11 +67,12 @@ impl Strays {
         }
     }
 
-    /// Ends a message that fits no binding; or sends it on, where only its provider's queue was missing for a while.
+    /// Ends a message that fits no binding, or sends it on where its provider's queue was only
+    /// missing for a while.
     async fn unroutable(&self, delivery: &Delivery) {
         let names = &self.pipeline.names;
         let is_published = delivery.exchange.as_str() == names.commands();
-        // A publisher can write anything into the property that says so.
+        // A publisher can write anything into the property that marks a webhook call.
         if !is_published && callback::is_callback(&delivery.properties) {
             warn!(
                 key = delivery.routing_key.as_str(),
@@ -87,7 +90,7 @@ impl Strays {
             return self.send_on(delivery, parcel, provider).await;
         }
         let (kind, failure) = if is_published {
-            // Its dead letter belongs to no provider, even if the body names one that exists.
+            // The dead letter belongs to no provider, even if the body names one that exists.
             parcel.identity.provider = words.get(1).and_then(|word| word.parse().ok());
             (Kind::Invalid, self.unknown_provider(&words))
         } else {
@@ -100,8 +103,9 @@ impl Strays {
         self.end(delivery, parcel, kind, failure, Remedies::default()).await;
     }
 
-    /// Ends a message that the broker took out of a provider's queue: delivered so often that something in it must be
-    /// breaking its consumers, or too old by its publisher's `expiration`.
+    /// Ends a message that the broker took out of a provider's queue: its deliveries kept failing,
+    /// so its content must be breaking its consumers, or it is older than its publisher's
+    /// `expiration` allows.
     async fn poison(&self, delivery: &Delivery) {
         let mut parcel = Parcel::of_stray(delivery, &self.pipeline.names, Timestamp::now());
         let words: Vec<&str> = delivery.routing_key.as_str().split('.').collect();
@@ -113,7 +117,7 @@ impl Strays {
             return self.end_unproven(delivery, parcel, provider, failure).await;
         }
         let operation = Self::identify(&mut parcel, provider);
-        // The broker does not say whether anybody held it before.
+        // The broker does not say whether a process held the message before.
         parcel.redelivered = true;
         let Pipeline { memory, publisher_rules, .. } = self.pipeline.as_ref();
         if memory.has_accepted(&parcel) {
@@ -126,7 +130,7 @@ impl Strays {
             memory.recall_all(&mut parcel);
         }
         let (kind, failure) = match fault {
-            // It would have been refused whenever it was taken up.
+            // The message would have been refused whenever it was taken up.
             Some(fault) => (lifecycle::unfit(&parcel.travel.progress), fault),
             None if is_old => (Kind::Unresolved, failure),
             None => (Kind::Poison, failure),
@@ -134,7 +138,7 @@ impl Strays {
         self.end(delivery, parcel, kind, failure, keyed(operation)).await;
     }
 
-    /// Ends a message that ferryd sent on, and whose own word for how far it has come does not do.
+    /// Ends a message that ferryd sent on, and whose headers do not prove how far it has come.
     async fn end_unproven(
         &self,
         delivery: &Delivery,
@@ -146,7 +150,8 @@ impl Strays {
         self.pipeline.memory.locate(&mut parcel);
         parcel.travel.progress.unknown = true;
         if parcel.source == ProgressSource::Headers {
-            // Whoever took it so often may have sent it, since the generation began.
+            // A process that held it so often may have sent the request, since the generation
+            // began.
             parcel.assume_sent(operation);
             let Progress { key, first_sent, since, .. } = &mut parcel.travel.progress;
             *first_sent = first_sent.or_else(|| key.is_some().then_some(*since));
@@ -154,14 +159,15 @@ impl Strays {
         self.end(delivery, parcel, Kind::Unresolved, failure, keyed(operation)).await;
     }
 
-    /// Notes the provider to which a stray was sent, and finds what it was to do there.
+    /// Sets the provider to which a message was addressed, and finds the operation that its command
+    /// names there.
     fn identify<'p>(parcel: &mut Parcel, provider: Option<&'p Provider>) -> Option<&'p Operation> {
         let provider = provider?;
         parcel.identity.provider = Some(provider.name.clone());
         provider.operations.get(parcel.identity.operation.as_ref()?)
     }
 
-    /// The provider a routing key speaks of.
+    /// Finds the provider that a routing key names.
     fn provider(&self, kind: &str, word: &str) -> Option<&Provider> {
         let name = |word: &str| word.parse::<Name>().ok();
         let provider = if word == ANY { self.registry.route(&name(kind)?) } else { self.registry.get(&name(word)?) };
@@ -185,9 +191,10 @@ impl Strays {
         Failure::new("unknown_provider", message)
     }
 
-    /// Sends the message to the provider's queue. One that comes back from there has to wait until the queue is declared.
+    /// Sends the message to the provider's queue. A message that comes back from there has to wait
+    /// until the queue is declared.
     ///
-    /// A repeated delivery may have been sent on before, and what was sent on may have been carried out.
+    /// A repeated delivery may have been sent on before, and the message may have been carried out.
     async fn send_on(&self, delivery: &Delivery, mut parcel: Parcel, provider: &Provider) {
         let Pipeline { broker, outbox, .. } = self.pipeline.as_ref();
         if parcel.travel.hop > 0 {
@@ -220,8 +227,8 @@ impl Strays {
     }
 }
 
-/// The remedies that a stray's dead letter has to know. The stray is not asked about: whatever breaks its consumers
-/// would break that too.
+/// Returns the remedies for the dead letter of such a message. Its provider is not queried:
+/// whatever breaks the message's consumers would break the query too.
 fn keyed(operation: Option<&Operation>) -> Remedies {
     Remedies { idempotency: operation.and_then(|operation| operation.idempotency), ..Remedies::default() }
 }

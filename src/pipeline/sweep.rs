@@ -1,9 +1,12 @@
-//! Publishing ends that were left unpublished, and ending what was asked to be cancelled and never came.
+//! Publishes terminal events that were left unpublished, and ends commands that were asked to be
+//! cancelled and never came.
 //!
-//! Whoever decides that a command has ended, a holder of its message, a webhook call, a canceller or an operator, may die
-//! between that record and its publish. Where a dead letter or a continuation goes with it, the command's message is not acked
-//! and comes back to be published with it. Every other end is in its record whole, so instances look for those that nobody is
-//! known to have published, and publish them. Published twice, they are the same event.
+//! Any process that ends a command, for a holder of its message, a webhook call, a canceller or an
+//! operator, may die between that record and the event's publishing. Where a dead letter or a
+//! continuation goes with the event, the command's message is not acked and comes back to be
+//! published with it. Every other end is whole in its record, so instances look for the recorded
+//! ends that are not known to be published, and publish them. Published twice, they are the same
+//! event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,16 +24,16 @@ use crate::domain::ledger::ruling::Decided;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::index::{Index, IndexError, MAX_PAGE};
 
-/// How often it is looked.
+/// The interval between two searches.
 const EVERY: Duration = Duration::from_secs(5);
-/// Whoever ended a command gets so long to publish that.
+/// The time after which a recorded end counts as left unpublished.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
-/// For how long a destination that takes no messages is waited for before it is looked again.
+/// The longest wait for a destination that takes no messages, before the next search.
 const PUBLISH_PATIENCE: Duration = Duration::from_secs(10);
-/// A command that was asked to be cancelled has so long to come.
+/// The time that the message of a command with a cancel request has to come.
 const CANCEL_PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 
-/// Publishes ends that were left unpublished until `stop` is cancelled.
+/// Publishes terminal events that were left unpublished, until `stop` is cancelled.
 pub async fn sweep(pipeline: Arc<Pipeline>, stop: CancellationToken) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -47,10 +50,10 @@ pub async fn sweep(pipeline: Arc<Pipeline>, stop: CancellationToken) {
     }
 }
 
-/// The commands whose endings are due: to be published, or to be made by a request to cancel.
+/// The commands whose ends are due: to be published, or to be made by a request to cancel.
 struct DueEndings {
     unpublished: Vec<CommandId>,
-    /// Asked to be cancelled, and never come.
+    /// The commands that were asked to be cancelled, and never came.
     never_came: Vec<CommandId>,
 }
 
@@ -73,7 +76,7 @@ async fn recover_all(pipeline: &Pipeline) {
     let index = Arc::clone(ledger.index());
     match tokio::task::spawn_blocking(move || DueEndings::find(&index, Timestamp::now())).await {
         Ok(Ok(due)) => {
-            // Where ferryd stops before all is done, the next one looks.
+            // Where ferryd stops before all is done, the next process does it.
             let _ = recover(pipeline, due).await;
         }
         Ok(Err(error)) => warn!(%error, "failed to look for terminal events that were left unpublished"),
@@ -82,13 +85,13 @@ async fn recover_all(pipeline: &Pipeline) {
     }
 }
 
-/// All side by side: one whose event has to go to a destination that is down keeps none of the others.
+/// Publishes all ends concurrently: an event whose destination is down holds up none of the others.
 async fn recover(pipeline: &Pipeline, due: DueEndings) -> Result<(), BrokerError> {
     let overdue = CancellationToken::new();
     let publishing = due.unpublished.iter().map(|id| publish_end(pipeline, id, &overdue));
     let mut publishing = std::pin::pin!(join_all(publishing));
     if timeout(PUBLISH_PATIENCE, publishing.as_mut()).await.is_err() {
-        // What is not published is found again.
+        // The next search finds what is not published.
         overdue.cancel();
         publishing.await;
     }
@@ -103,7 +106,7 @@ async fn publish_end(pipeline: &Pipeline, id: &CommandId, overdue: &Cancellation
         pipeline.memory.case(id).filter(|case| case.is_end_unpublished()).and_then(|case| case.unsettled());
     let Some(decided) = unpublished else { return };
     info!(command.id = id.as_str(), "publishing a terminal event that was left unpublished");
-    // What is not published is found again.
+    // The next search finds what is not published.
     let _ = pipeline.publish_end_unless(id, &decided, overdue).await;
 }
 
