@@ -19,102 +19,107 @@ use crate::ledger::index::{Cursor, Row};
 use crate::operator::erase::ErasureResult;
 use crate::transport::exchange_log::Exchange;
 
-/// What is known of a command.
+/// The state and the history of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandStory {
-    /// The command in short, as it stands in a list.
+    /// The summary of the command, as it stands in a list.
     #[serde(flatten)]
     pub row: Row,
-    /// Whether a call of this generation may have acted without its end being known.
+    /// True where a call of this generation may have acted and its outcome is unknown.
     pub unknown: bool,
     /// The idempotency key of this generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// When a request was first sent under that key.
+    /// The time at which a request was first sent under that key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sent: Option<Timestamp>,
-    /// Until when the provider, which has accepted it, may take to finish it.
+    /// The time until which the provider, which has accepted the command, may take to finish it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
-    /// Who wished it cancelled before it came, and why.
+    /// The person who requested a cancel before the command came, and the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Person>,
-    /// The kind of a record about it that this version does not understand: a newer ferryd goes on with it.
+    /// The kind of a record about the command that this version does not understand; a newer
+    /// version of ferryd has to continue the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
-    /// How far it is.
+    /// The progress of the command.
     pub progress: CommandProgress,
-    /// What has contradicted what is known of it.
+    /// Everything that contradicts the recorded state of the command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ConflictNote>,
-    /// The messages that were refused under its id and are none of this command's, some of them where there are many.
+    /// The messages that were refused under the command's id and do not belong to the command, some
+    /// of them where there are many.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusalNote>,
-    /// The reason why its contents are not known any more, where they are not.
+    /// The reason why the contents are no longer kept, where they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal: Option<ContentRemoval>,
-    /// The event that told its end, if it has ended.
+    /// The terminal event, if the command has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Event>,
-    /// What has concerned it besides ferryd's own timers: notices of its provider, and who or what else had the provider asked.
+    /// Notices of the provider, and the requests and commands that caused a query: everything that
+    /// concerned the command besides ferryd's own timers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prompts: Vec<PromptNote>,
-    /// What its provider was asked, why, and what came of it.
+    /// The queries of the provider, with their reasons and results.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub queries: Vec<QueryNote>,
-    /// What happened to it, oldest first. Of very many steps the first and the latest are kept.
+    /// The transitions of the command, oldest first. Of very many the first and the latest are
+    /// kept.
     pub timeline: Vec<Transition>,
 }
 
-/// How far a command is.
+/// The progress of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandProgress {
-    /// How far the call is that it is at.
+    /// The phase of the current call.
     pub phase: CommandPhase,
-    /// That call, and the number of the question about it.
+    /// The current call, and the number of the query about it.
     pub step: Step,
-    /// Who has to act, of a command that waits and whose last event is not known to be published.
+    /// The party that has to act, for a command that waits and whose last event is not known to be
+    /// published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<Party>,
-    /// False where what was decided last is not known to be published yet.
+    /// False where the effects of the last decision are not known to be published yet.
     pub published: bool,
 }
 
-/// How far the call of a command is.
+/// The phase of a command's current call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandPhase {
-    /// The command has not come: only a request to cancel it is known.
+    /// The command has not come: only a request to cancel it is recorded.
     Expected,
-    /// Nobody has begun the call.
+    /// No process has begun the call.
     Open,
-    /// Somebody makes it.
+    /// A process is making the call.
     Started,
-    /// Somebody may have made it and does not answer for it any more.
+    /// A process may have made the call, and its claim has expired.
     ClaimExpired,
-    /// It is decided what follows.
+    /// The outcome of the call is decided.
     Decided,
 }
 
 /// A page of commands, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandPage {
-    /// The commands.
+    /// The commands of the page.
     pub commands: Vec<Row>,
     /// The `cursor` of the next page; null on the last one.
     pub next: Option<Cursor>,
 }
 
-/// What was said to the provider about a command.
+/// The HTTP calls that were made for a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandExchanges {
-    /// The exchanges, by generation and attempt.
+    /// The calls, by generation and attempt.
     pub exchanges: Vec<Exchange<'static>>,
-    /// Whether all of the time was searched: a search ends after 10 s, or 8 MiB of exchanges.
+    /// True where all of the time was searched: a search ends after 10 s, or 8 MiB of calls.
     pub complete: bool,
-    /// Whether a call can have been made: false where the ledger tells of none.
+    /// False where the ledger shows that no call was made.
     pub called: bool,
-    /// True where the contents of the command were erased; then nothing is shown.
+    /// True where the contents of the command were erased; then no calls are shown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub erased: bool,
 }
@@ -122,13 +127,13 @@ pub struct CommandExchanges {
 /// The command is cancelled; or it is not known yet, and will be cancelled if it comes (202).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CancelledCommand {
-    /// The command.
+    /// The id of the command.
     pub id: CommandId,
-    /// What came of it.
+    /// The result of the request.
     pub outcome: CancelOutcome,
 }
 
-/// What came of a wish to cancel.
+/// The result of a request to cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelOutcome {
@@ -138,17 +143,17 @@ pub enum CancelOutcome {
     Noted,
 }
 
-/// What came of the erasure of commands.
+/// The results of an erasure of commands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErasureReport {
-    /// True where nothing was changed, and it is only told what would be done.
+    /// True where nothing was changed, and the results say what would be done.
     pub dry_run: bool,
-    /// The commands.
+    /// The result for each command.
     pub commands: Vec<ErasureResult>,
 }
 
 impl CommandStory {
-    /// Tells of a command, and of the messages that were refused under its id.
+    /// Describes a command, with the messages that were refused under its id.
     pub(crate) fn new(id: CommandId, case: &Case, refused: Vec<RefusalNote>) -> Self {
         Self {
             row: Row::new(id, case.clone()),

@@ -1,9 +1,9 @@
-//! The address file of this host: where the API of the daemon listens, for the commands of the host, where `api.bind` leaves
-//! the port open.
+//! The address file of this host: the address at which the daemon's API listens, for the
+//! subcommands of this host, where `api.bind` leaves the port open.
 //!
-//! The file stands beside that of the host's token, and whoever may read the one may read the other. Of several daemons that
-//! share the token the one that was first is named, until it ends: whoever names itself holds a lock on the token file, which
-//! the system takes back even from a daemon that is killed.
+//! The file stands beside the file of the host's token and has the same readers. Of several daemons
+//! that share the token the file names the first, until that one ends: the named daemon holds a
+//! lock on the token file, which the system releases even when the daemon is killed.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -18,9 +18,9 @@ use uuid::Uuid;
 
 use crate::ledger::regular_file::open_regular_file;
 
-/// The time after which a daemon tries again to be the one that is named.
+/// The time after which a daemon tries again to write the file.
 const RETRY: Duration = Duration::from_millis(500);
-/// The most bytes that are read of the file.
+/// The most bytes of the file that are read.
 const MAX_FILE_SIZE: u64 = 128;
 const OWNER_MODE: u32 = 0o600;
 
@@ -31,7 +31,7 @@ pub struct ApiAddressFile {
     token_file: PathBuf,
 }
 
-/// The address file as this daemon's own. Dropped, it is removed, and then the lock is given back.
+/// The address file as this daemon's own. Dropping removes the file, and then releases the lock.
 #[derive(Debug)]
 struct OwnAddress {
     path: PathBuf,
@@ -40,7 +40,7 @@ struct OwnAddress {
 }
 
 impl ApiAddressFile {
-    /// The file beside this token file.
+    /// Returns the file beside this token file.
     #[must_use]
     pub fn beside(token_file: &Path) -> Self {
         let mut name = token_file.file_name().unwrap_or_default().to_owned();
@@ -54,7 +54,7 @@ impl ApiAddressFile {
         &self.path
     }
 
-    /// Reads the address of the daemon that runs; `None` where none says that it does.
+    /// Reads the address of the running daemon; `None` where no daemon has written one.
     ///
     /// # Errors
     /// The file can't be read, or holds no address.
@@ -68,10 +68,11 @@ impl ApiAddressFile {
         text.trim_end().parse().map(Some).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it holds no address"))
     }
 
-    /// Names a daemon that listens at this address until `stop` is cancelled, as soon as no other is named. Returns at once
-    /// what remains to be done.
+    /// Writes the address of this daemon to the file as soon as no other daemon is named there, and
+    /// removes it when `stop` is cancelled. The first try happens before this returns.
     pub fn announce(self, address: SocketAddr, stop: CancellationToken) -> impl Future<Output = ()> + Send {
-        // Before anything waits: whoever starts the daemon reads the file as soon as it runs.
+        // Before the first await: a process that starts the daemon reads the file as soon as it
+        // runs.
         let mut own = self.take(address);
         async move {
             loop {
@@ -94,7 +95,7 @@ impl ApiAddressFile {
         }
     }
 
-    /// Writes the file for this daemon; `None` where another is named.
+    /// Writes the file for this daemon; `None` where it names another.
     fn take(&self, address: SocketAddr) -> io::Result<Option<OwnAddress>> {
         let lock = open_regular_file(&self.token_file, OpenOptions::new().read(true))?;
         match lock.try_lock() {
@@ -107,14 +108,14 @@ impl ApiAddressFile {
         Ok(Some(OwnAddress { path: self.path.clone(), text, _lock: lock }))
     }
 
-    /// Writes the file as a whole, for those who may read the token.
+    /// Writes the whole file atomically, for the readers of the token.
     fn replace(&self, text: &str, token: &File) -> io::Result<()> {
         let unfinished = self.path.with_file_name(format!(".api-address.{}", Uuid::new_v4().simple()));
         let write = || {
             let mut options = OpenOptions::new();
             let mut file = open_regular_file(&unfinished, options.write(true).create_new(true).mode(OWNER_MODE))?;
             let owner = token.metadata()?;
-            // Where it is refused, the token's owner and group have to do with the default.
+            // Where the system refuses that, the default owner and group remain.
             if fchown(&file, Some(owner.uid()), Some(owner.gid())).is_ok() {
                 file.set_permissions(fs::Permissions::from_mode(owner.mode() & 0o640))?;
             }
@@ -131,7 +132,7 @@ impl ApiAddressFile {
 
 impl Drop for OwnAddress {
     fn drop(&mut self) {
-        // A daemon that was given another token file under the same name may have named itself.
+        // A daemon with another token file of the same name may have written its own address.
         if fs::read_to_string(&self.path).is_ok_and(|text| text == self.text) {
             let _ = fs::remove_file(&self.path);
         }

@@ -1,4 +1,4 @@
-//! Asking for commands, dead letters and exchanges.
+//! Handlers that read commands, lists of dead letters, and calls.
 
 use axum::Json;
 use axum::extract::State;
@@ -19,11 +19,12 @@ use crate::ledger::command_filter::{CommandFilter, TIME_PATTERN, read_past_time}
 use crate::ledger::exchanges::{Found, Window};
 use crate::ledger::index::Page;
 
-/// Where calls are looked for.
+/// The times in which calls are searched.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct ExchangesQuery {
-    /// Look from this time on (RFC 3339), or from so long ago (`36h`), whatever the ledger says of the command's calls.
+    /// Search from this time on (RFC 3339), or from so long ago (`36h`), whatever the ledger says
+    /// of the command's calls.
     #[serde(deserialize_with = "read_past_time")]
     #[schemars(extend("pattern" = TIME_PATTERN), with = "String")]
     since: Option<Timestamp>,
@@ -38,7 +39,7 @@ pub(super) async fn command(
     let found = find(&desk, &access, &id).await;
     match found {
         Ok(case) => {
-            // What was refused under an id has an id of its own, under which nothing more is refused.
+            // A refused message has an id of its own, under which no further message is refused.
             let refused = if id.is_refused() { Vec::new() } else { desk.commands.find_refusals(&access, &id).await? };
             Ok(Json(CommandStory::new(id, &case, refused)))
         }
@@ -47,7 +48,8 @@ pub(super) async fn command(
     }
 }
 
-/// The problem where nothing is known of a command, with the messages that were refused under its id, if there are some.
+/// Builds the problem for an unknown command, with the messages that were refused under its id, if
+/// there are some.
 async fn unknown_or_refused(desk: &Desk, access: &ReadAccess, id: &CommandId) -> Result<Problem, Problem> {
     let refused = desk.commands.find_refusals(access, id).await?;
     if refused.is_empty() {
@@ -67,7 +69,7 @@ pub(super) async fn exchanges(
 ) -> Result<Json<CommandExchanges>, Problem> {
     let case = match find(&desk, &access, &id).await {
         Ok(case) => Some(case),
-        // The stream may still hold calls of what the ledger does not know any more.
+        // The stream may still hold calls of commands that the ledger has pruned.
         Err(problem) if problem.kind == Kind::UnknownCommand && since.is_some() => None,
         Err(problem) => return Err(problem),
     };
@@ -94,7 +96,7 @@ pub(super) async fn commands(
     list_page(&desk, &access, filter, page).await
 }
 
-/// Answers with the page that a query asks for.
+/// Answers with the page that a query selects.
 pub(super) async fn list_page(
     desk: &Desk,
     access: &ReadAccess,
@@ -106,12 +108,13 @@ pub(super) async fn list_page(
     Ok(Json(CommandPage { commands: rows, next }))
 }
 
-/// What was known before an outage can be told during it, but not what is still being read.
+/// Requires that the ledger has been read. During an outage the answers are those from before it.
 pub(super) fn require_known(desk: &Desk) -> Result<(), Problem> {
     desk.require_caught_up()
 }
 
-/// Also where the token is not good for the command: it must not tell that there is one.
+/// Builds the problem for an unknown command. A token without access to a command gets the same
+/// one, so that it does not reveal that the command exists.
 pub(super) fn unknown(id: &CommandId) -> Problem {
     Problem::new(Kind::UnknownCommand, format!("nothing is known of a command `{id}`"))
 }
@@ -121,7 +124,7 @@ async fn find(desk: &Desk, access: &ReadAccess, id: &CommandId) -> Result<Case, 
     match desk.commands.find(access, id).await {
         Ok(Some(case)) => Ok(case.as_ref().clone()),
         Ok(None) => Err(unknown(id)),
-        // It may be known by now, but nobody can be asked.
+        // The command may be recorded by now, but the broker can't be reached to find out.
         Err(Failed::Broker(_)) => {
             desk.require_ready()?;
             Err(Problem::new(Kind::NotConfirmed, format!("nothing is known of a command `{id}` so far; ask again")))

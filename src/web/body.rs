@@ -1,4 +1,4 @@
-//! Reading the body of a request: not too large, not too slow, and to the API JSON.
+//! Reads the body of a request within limits of size and time; for the API, JSON alone.
 
 use std::time::Duration;
 
@@ -11,12 +11,13 @@ use futures_util::StreamExt as _;
 use super::problem::{Kind, Problem};
 use crate::domain::command::MAX_BODY;
 
-/// How long a body may take.
+/// The longest time that a body may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads the body of a request.
 ///
-/// Only JSON is taken, by its media type: a web page can't make a browser send that to another host without asking first.
+/// Only the media type of JSON is accepted: a web page can't make a browser send that to another
+/// host without a preflight request.
 pub(super) async fn json(request: Request) -> Result<Bytes, Problem> {
     if is_encoded(request.headers()) {
         let detail = "send the command as it is, without a `Content-Encoding`";
@@ -36,18 +37,19 @@ pub(super) async fn json(request: Request) -> Result<Bytes, Problem> {
     })
 }
 
-/// Why a body was not read to its end.
+/// The reason why a body was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// It is larger than it may be.
+    /// The body is larger than allowed.
     TooLarge,
-    /// It did not come in time.
+    /// The body did not come in time.
     Late,
-    /// It ended early.
+    /// The body ended early.
     Broken,
 }
 
-/// Reads a body of at most so many bytes, within this time. One that is announced to be larger is not read at all.
+/// Reads a body of at most `most` bytes, within this time. A body with a larger `Content-Length` is
+/// not read at all.
 pub(super) async fn whole(request: Request, most: usize, patience: Duration) -> Result<Bytes, Unread> {
     let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > most as u64) {
@@ -69,7 +71,7 @@ async fn read(request: Request, most: usize) -> Result<Bytes, Unread> {
     Ok(body.freeze())
 }
 
-/// Tells whether a body is compressed, or otherwise not what its media type says.
+/// Returns true where a body is compressed, or encoded otherwise.
 pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     headers
         .get_all(CONTENT_ENCODING)
@@ -83,7 +85,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// What is left of the body is not read.
+/// Closes the connection after the answer, because the rest of the body is not read.
 pub(super) fn hang_up(problem: Problem) -> Problem {
     problem.with_header(CONNECTION, HeaderValue::from_static("close"))
 }

@@ -1,4 +1,4 @@
-//! Cancelling a command: `DELETE /v1/commands/{id}`.
+//! Cancels a command: `DELETE /v1/commands/{id}`.
 
 use axum::Json;
 use axum::extract::State;
@@ -56,7 +56,7 @@ pub(super) async fn cancel(
 }
 
 fn too_late(id: &CommandId, reason: TooLate) -> Problem {
-    // A reason is a word, which always has a JSON form.
+    // A reason is a plain name, which always has a JSON form.
     let word = serde_json::to_value(reason).unwrap_or_default();
     Problem::new(Kind::TooLate, format!("`{}`: {reason}", excerpt(id.as_str()))).with("reason", word)
 }

@@ -1,4 +1,4 @@
-//! The API through its router, and somebody who asks it.
+//! The API through its router, and a client of it, for tests.
 
 use std::sync::Arc;
 
@@ -44,20 +44,20 @@ fn registry() -> Registry {
     Registry::new([Provider::parse(PROVIDER, "stripe.toml", &defaults).unwrap()], std::collections::BTreeMap::new())
 }
 
-/// Operators who have to do with the only account of `stripe`, and with another provider.
+/// The token of operators whose scope is the only account of `stripe`, and another provider.
 pub(super) const NEIGHBOUR: &str = "neighbour-0123456789";
 /// An operator who publishes for the AMQP user `warehouse`, to whom ids are bound.
 pub(super) const WAREHOUSE: &str = "warehouse-0123456789";
 pub(super) const STRANGER: &str = "stranger-01234567890";
-/// The same with the role `erase`.
+/// The token of a stranger with the role `erase`.
 pub(super) const STRANGE_ERASER: &str = "strange-eraser-01234567890";
 
-/// The AMQP user for whom a token publishes.
+/// Returns the AMQP user for whom a token publishes.
 fn publisher_of(token: &str) -> Option<String> {
     (token == WAREHOUSE).then(|| "warehouse".to_owned())
 }
 
-/// The scope of a neighbour, or of a stranger.
+/// Returns the scope of a neighbour, or of a stranger.
 pub(super) fn scope_of(token: &str) -> CommandScope {
     let text = if token == NEIGHBOUR { r#"{"accounts":["stripe/default"]}"# } else { r#"{"providers":["twilio"]}"# };
     serde_json::from_str(text).unwrap()
@@ -87,7 +87,7 @@ pub(super) fn tokens() -> Tokens {
     Tokens::new(&configured, &HostToken::without_file(HOST))
 }
 
-/// The API, what is behind it, and its end.
+/// The API, the fake commands behind it, and its stop token.
 pub(super) struct Api {
     router: Router,
     pub fake: Arc<Fake>,
@@ -101,7 +101,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Status and kind of a problem.
+    /// Returns status and kind of a problem.
     pub fn problem(&self) -> (u16, &str) {
         assert_eq!(self.headers["content-type"], MEDIA_TYPE, "{}", self.body);
         let kind = self.body["type"].as_str().unwrap().strip_prefix("urn:ferryd:problem:").unwrap();
@@ -130,7 +130,7 @@ impl Api {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    /// As an operator.
+    /// Sends a request as an operator.
     pub async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let authorization = bearer(OPERATOR);
         let headers = [&[("authorization", authorization.as_str())], headers].concat();
@@ -159,7 +159,7 @@ pub(super) fn request(method: Method, path: &str, headers: &[(&str, &str)], body
     request.body(Body::from(body.to_owned())).unwrap()
 }
 
-/// A path of a route that names a command that exists.
+/// Returns a path of a route, with the id of a command that exists.
 pub(super) fn path_of(route: Route) -> String {
     route.path().replace("{id}", "order-1")
 }

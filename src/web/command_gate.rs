@@ -1,7 +1,8 @@
-//! The way from the API to commands: each within the scope of a token.
+//! The gate between the API and commands: each within the scope of a token.
 //!
-//! Handlers have no other. So a new one can't forget to ask: what it does with commands takes the access that its caller's
-//! token gives, and only a request with such a token has one. A command outside of the scope is answered as if it did not exist.
+//! Handlers reach commands only through this gate, so a new handler can't forget the check: every
+//! method takes the access that its caller's token gives, and only a request with such a token has
+//! one. A command outside of the scope is answered as if it did not exist.
 
 use std::sync::Arc;
 
@@ -30,37 +31,37 @@ use crate::pipeline::publisher_rules::PublisherRules;
 use crate::provider::registry::Registry;
 use crate::transport::exchange_log::Exchange;
 
-/// The most messages that were refused under an id of which an answer tells.
+/// The most messages refused under an id that an answer lists.
 const MAX_REFUSED: u32 = 20;
 
 /// The commands that are to be erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ErasureTarget {
-    /// This one, or this refused message, alone.
+    /// One command, or one refused message, alone.
     One(CommandId),
-    /// These, and what was refused under their ids.
+    /// Several commands, and the messages refused under their ids.
     Ids(Vec<CommandId>),
-    /// All with this reference of their publisher's.
+    /// All commands with this reference of their publisher's.
     Reference(String),
 }
 
-/// Commands, as far as a token is good for them.
+/// Reaches commands within the scope of a token.
 #[derive(Clone)]
 pub(super) struct CommandGate {
     commands: Arc<dyn Commands>,
     registry: Arc<Registry>,
-    /// Says which ids are bound to publishers.
+    /// The rules that bind ids to publishers.
     rules: Arc<PublisherRules>,
 }
 
 impl CommandGate {
-    /// A gate to these commands for these providers.
+    /// Opens the gate to these commands for these providers.
     pub(super) fn new(commands: Arc<dyn Commands>, registry: Arc<Registry>) -> Self {
         let rules = Arc::new(PublisherRules::new(&registry, None));
         Self { commands, registry, rules }
     }
 
-    /// Tells whether anything can be decided just now.
+    /// Returns the state of the ledger and the broker.
     pub(super) fn standing(&self) -> Standing {
         self.commands.standing()
     }
@@ -80,7 +81,7 @@ impl CommandGate {
         Ok(notes)
     }
 
-    /// Finds the dead letters of a command and of what was refused under its id, as they are recorded.
+    /// Finds the recorded dead letters of a command and of the messages refused under its id.
     pub(super) async fn find_dead_letters(
         &self,
         access: &ReadAccess,
@@ -102,7 +103,7 @@ impl CommandGate {
         Ok(found)
     }
 
-    /// Reads the messages of a command's dead letter and of what was refused under its id.
+    /// Reads the messages of a command's dead letter, and those refused under its id.
     pub(super) fn read_dead_messages(
         &self,
         access: &ReadAccess,
@@ -115,7 +116,8 @@ impl CommandGate {
         })
     }
 
-    /// Has the provider asked about a command; `None` where nothing is known of it to the token.
+    /// Requests a lookup of a command at its provider; `None` for a command that is unknown to the
+    /// token.
     pub(super) fn look_up(
         &self,
         access: &OperateAccess,
@@ -131,8 +133,9 @@ impl CommandGate {
         })
     }
 
-    /// Finds what was said to the provider about a command within these times; nothing of one that was erased. `case` is what the
-    /// ledger knows of it. `None` where that is nothing to a token that is not good for all commands: it could be anybody's.
+    /// Finds the calls to the provider for a command within these times; none for an erased
+    /// command. `case` is the recorded state of the command. `None` where the command is unknown to
+    /// a token of limited scope: it could be outside of the scope.
     pub(super) async fn find_calls(
         &self,
         access: &ReadAccess,
@@ -144,14 +147,14 @@ impl CommandGate {
         if !case.map_or(scope.is_unlimited(), |case| is_within(scope, case)) {
             return Ok(None);
         }
-        // The stream has them until they age out, and nobody is shown them.
+        // The stream keeps the calls until they expire, and no answer shows them.
         if windows.is_empty() || case.is_some_and(Case::is_erased) {
             return Ok(Some(Found { exchanges: Vec::new(), complete: true }));
         }
         self.commands.exchanges(id, windows).await.map(Some)
     }
 
-    /// The ledger itself, for jobs.
+    /// Returns the ledger, for jobs.
     pub(super) fn ledger(&self) -> Option<&Ledger> {
         self.commands.ledger()
     }
@@ -167,15 +170,15 @@ impl CommandGate {
         self.commands.list(within(access, filter), after, limit).await
     }
 
-    /// Counts dead letters by how they failed.
+    /// Counts dead letters by the failure that caused them.
     pub(super) async fn count_groups(&self, access: &ReadAccess, filter: CommandFilter) -> Result<Vec<Group>, Failed> {
         self.commands.groups(within(access, filter)).await
     }
 
-    /// Takes a command, and publishes it unless it is known already.
+    /// Accepts a command, and publishes it unless it is known already.
     ///
     /// # Errors
-    /// At once where the token is not good for it.
+    /// At once where the command is outside of the token's scope.
     pub(super) fn submit(
         &self,
         access: &OperateAccess,
@@ -196,8 +199,8 @@ impl CommandGate {
         Ok(Box::pin(async move { commands.submit(submission).await }))
     }
 
-    /// Holds a command's id against those that are bound to publishers. A token without any bounds passes: it can have every
-    /// command cancelled, also one that is still to come.
+    /// Checks a command's id against those that are bound to publishers. A token of unlimited scope
+    /// passes: it can have every command cancelled, also one that is still to come.
     fn check_id(&self, access: &OperateAccess, submission: &Submission) -> Result<(), Problem> {
         if access.publisher().is_none() && access.scope().is_unlimited() {
             return Ok(());
@@ -219,8 +222,9 @@ impl CommandGate {
         self.commands.ended(id).await
     }
 
-    /// Cancels a command; `None` where nothing is known of it to a token that is not good for all commands. Such a token
-    /// can't ask for a command to be cancelled that is still to come: it could be anybody's.
+    /// Cancels a command; `None` where the command is unknown to a token of limited scope. Such a
+    /// token can't cancel a command that is still to come, because that one could be outside of the
+    /// scope.
     pub(super) fn cancel(
         &self,
         access: &OperateAccess,
@@ -229,7 +233,7 @@ impl CommandGate {
     ) -> BoxFuture<'static, Result<Option<Cancellation>, Failed>> {
         let (gate, scope) = (self.clone(), access.scope().clone());
         Box::pin(async move {
-            // What a command is does not change once it is known.
+            // The identity of a command does not change once it is recorded.
             if !scope.is_unlimited() && gate.find_within(&scope, &id).await?.is_none() {
                 return Ok(None);
             }
@@ -237,7 +241,8 @@ impl CommandGate {
         })
     }
 
-    /// Erases the contents of commands that have ended. Those of which nothing is known to the token stay, and are unknown.
+    /// Erases the contents of commands that have ended. Commands outside of the token's scope stay,
+    /// and count as unknown.
     pub(super) fn erase(
         &self,
         access: &EraseAccess,
@@ -256,12 +261,12 @@ impl CommandGate {
             }
             let known: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok().cloned()).collect();
             let mut erased = gate.commands.erase(known, &person, dry_run).await?.into_iter();
-            // The answers stand in the order of the questions.
+            // The answers stand in the order of the requested commands.
             Ok(results.into_iter().filter_map(|result| result.map_or_else(Some, |_| erased.next())).collect())
         })
     }
 
-    /// The ids of the commands and refused messages that are meant.
+    /// Finds the ids of the selected commands and refused messages.
     async fn find_targets(&self, scope: &CommandScope, target: ErasureTarget) -> Result<Vec<CommandId>, Failed> {
         match target {
             ErasureTarget::One(id) => Ok(vec![id]),
@@ -269,7 +274,7 @@ impl CommandGate {
                 let mut targets = Vec::new();
                 for id in ids {
                     let refused = self.find_refused_targets(scope, &id).await?;
-                    // Where there is nothing but those, they are meant.
+                    // Where only refused messages have the id, they are selected.
                     if refused.is_empty() || self.find_within(scope, &id).await?.is_some() {
                         targets.push(id);
                     }
@@ -289,14 +294,15 @@ impl CommandGate {
                         break;
                     }
                 }
-                // The oldest first.
+                // Oldest first.
                 targets.reverse();
                 Ok(targets)
             }
         }
     }
 
-    /// The ids of the messages that were refused under a command's id. That there are others must not be told.
+    /// Finds the ids of the messages refused under a command's id. The answer must not reveal any
+    /// outside of the scope.
     async fn find_refused_targets(&self, scope: &CommandScope, id: &CommandId) -> Result<Vec<CommandId>, Failed> {
         let mut targets = Vec::new();
         if id.is_refused() {
@@ -313,19 +319,20 @@ impl CommandGate {
     async fn find_within(&self, scope: &CommandScope, id: &CommandId) -> Result<Option<Arc<Case>>, Failed> {
         match self.commands.case(id).await? {
             Some(case) if is_within(scope, &case) => Ok(Some(case)),
-            // While nobody can be asked, what is not known is not said to be so.
+            // Without the broker the answer is not that a command is unknown.
             Some(_) if self.standing() != Standing::Ready => Err(Failed::Broker("it is away".to_owned())),
             _ => Ok(None),
         }
     }
 }
 
-/// Narrows a filter to the commands that may be seen.
+/// Narrows a filter to the commands that the caller may see.
 fn within(access: &ReadAccess, filter: CommandFilter) -> CommandFilter {
     CommandFilter { scope: access.scope().clone(), ..filter }
 }
 
-/// Tells whether a command is in a scope. One of which only a request to cancel it is known is in no limited one.
+/// Returns true where a command is in a scope. A command of which only a request to cancel it is
+/// recorded is in no limited scope.
 fn is_within(scope: &CommandScope, case: &Case) -> bool {
     scope.is_unlimited() || case.opening.as_ref().is_some_and(|opening| scope.admits(&opening.identity))
 }

@@ -1,4 +1,4 @@
-//! What the API tells of dead letters, and whom, and how a provider is asked about one.
+//! Tests what the API shows of dead letters to each token, and how a lookup of one is requested.
 
 use axum::http::{Method, StatusCode};
 use lapin::BasicProperties;
@@ -8,7 +8,7 @@ use super::client::{Api, COMMAND, NEIGHBOUR, OPERATOR, READER, STRANGER, bearer,
 use super::commands::Standing;
 use crate::operator::dead::Dead;
 
-/// The message of the dead letter `order-1`, in its queue.
+/// Returns the message of the dead letter `order-1`, in its queue.
 fn message(api: &Api) -> Dead {
     let record = api.fake.record_of("order-1");
     let properties = BasicProperties::default().with_message_id("order-1".into());

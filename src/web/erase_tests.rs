@@ -1,4 +1,4 @@
-//! Erasing by the API, and the people for whom something is done.
+//! Tests erasing by the API, and the recorded names of the people for whom callers act.
 
 use axum::http::{Method, StatusCode};
 use serde_json::json;
@@ -30,7 +30,7 @@ async fn the_role_erase_has_the_contents_of_ended_commands_erased_and_says_why()
     let story = api.get("/v1/commands/order-1").await;
     let removal = &story.body["removal"];
     assert!(removal.to_string().contains("api:privacy") && removal.to_string().contains("request 4711"), "{removal}");
-    // It sees commands, and does nothing else with them.
+    // The token with the role `erase` reads commands, and can do nothing else with them.
     let cancel = api.send(request(Method::DELETE, "/v1/commands/order-1", &headers, "")).await;
     assert_eq!(cancel.problem(), (403, "forbidden"));
     assert!(cancel.header("www-authenticate").unwrap().contains("scope=\"operate\""));

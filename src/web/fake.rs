@@ -1,4 +1,5 @@
-//! Commands for tests: a ledger in memory with the real rulings, and a broker that does as it is told.
+//! Fake commands for tests: a ledger in memory with the real rulings, and a broker that tests
+//! control.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -42,16 +43,16 @@ const FIRST: Step = Step::call(0, 1);
 
 pub(super) struct Fake {
     pub standing: Mutex<Standing>,
-    /// Nothing is confirmed any more.
+    /// True where nothing is confirmed any more.
     pub hangs: AtomicBool,
-    /// Handling a request panics.
+    /// True where handling a request panics.
     pub panics: AtomicBool,
     pub published: Mutex<Vec<Submission>>,
     pub cancelled: Mutex<Vec<(CommandId, Person)>>,
     pub cancellation: Mutex<Cancellation>,
     pub filters: Mutex<Vec<CommandFilter>>,
     pub looked_up: Mutex<Vec<(CommandId, String)>>,
-    /// Messages in queues of dead letters.
+    /// The messages in queues of dead letters.
     pub dead: Mutex<Vec<Dead>>,
     cases: Mutex<HashMap<CommandId, Option<Case>>>,
     number: AtomicU64,
@@ -84,7 +85,7 @@ impl Fake {
         self.published.lock().unwrap().len()
     }
 
-    /// Appends to the ledger.
+    /// Appends a record to the ledger.
     pub fn rule(&self, command: &CommandId, fact: Fact) -> Ruling {
         let id = RecordId { writer: Uuid::nil(), number: self.number.fetch_add(1, Ordering::SeqCst) };
         let record = Record { at: Timestamp::UNIX_EPOCH, command: command.clone(), fact };
@@ -93,12 +94,12 @@ impl Fake {
         ruling
     }
 
-    /// Lets the ledger hold something about a command that is not understood.
+    /// Records something about a command that this version does not understand.
     pub fn block(&self, command: &CommandId, kind: &str) {
         Case::block(self.cases.lock().unwrap().entry(command.clone()).or_default(), kind);
     }
 
-    /// Lets a command complete.
+    /// Records that a command has completed.
     pub fn complete(&self, body: &str) {
         let command = Command::decode(body.as_bytes(), Envelope::default()).unwrap();
         let opening = Opening::of(&command, &"stripe".parse().unwrap());
@@ -121,18 +122,18 @@ impl Fake {
         assert!(matches!(self.rule(&command.id, Fact::Finished(Box::new(finished))), Ruling::Counts(_)));
     }
 
-    /// Lets a message be refused as whose id a command bears.
+    /// Records the refusal of a message that bears a command's id.
     pub fn refuse(&self, body: &str) -> CommandId {
         self.fail(refused_opening(body), Kind::Invalid, false)
     }
 
-    /// Lets a command be given up.
+    /// Records that a command was given up.
     pub fn give_up(&self, body: &str) -> CommandId {
         let command = Command::decode(body.as_bytes(), Envelope::default()).unwrap();
         self.fail(Opening::of(&command, &"stripe".parse().unwrap()), Kind::Unavailable, true)
     }
 
-    /// Lets a message be refused under the id of a command, and be kept.
+    /// Records the refusal of a message under the id of a command, with a dead letter.
     pub fn give_up_refused(&self, body: &str) -> CommandId {
         self.fail(refused_opening(body), Kind::Invalid, true)
     }
@@ -166,12 +167,12 @@ impl Fake {
         id
     }
 
-    /// The record of a dead letter.
+    /// Returns the record of a dead letter.
     pub fn record_of(&self, id: &str) -> DeadLetter {
         *self.find(&id.parse().unwrap()).unwrap().ending.unwrap().letter.unwrap()
     }
 
-    /// Lets the end of a command be published, which was decided last.
+    /// Records that the last decided end of a command is published.
     pub fn settle(&self, id: &str) {
         let finished = RecordId { writer: Uuid::nil(), number: self.number.load(Ordering::SeqCst) - 1 };
         self.rule(&id.parse().unwrap(), Fact::Settled(Settled { finished }));

@@ -1,8 +1,8 @@
-//! The token of this host: a file with a random token, which ferryd makes at its first start, and which the commands of the
-//! host read.
+//! The token of this host: a file with a random token, which ferryd makes at its first start, and
+//! which the subcommands on the host read.
 //!
-//! Whoever can read the file may operate ferryd, so it has to be as secret as that. All instances that share the file share the
-//! token.
+//! Any user who can read the file may operate ferryd, so the file has to be kept secret. All
+//! instances that share the file share the token.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
@@ -19,11 +19,11 @@ use uuid::Uuid;
 use crate::config::{Secret, is_bearer_token};
 use crate::ledger::regular_file::{give_to_folder_owner, open_regular_file};
 
-/// The random bytes of a token.
+/// The number of random bytes of a token.
 const RANDOM_BYTES: usize = 32;
-/// The shortest token that is taken from the file, in characters: 128 bits in hexadecimal digits.
+/// The shortest accepted token, in characters: 128 bits in hexadecimal digits.
 const MIN_LENGTH: usize = 32;
-/// The most bytes that are read of the file.
+/// The most bytes of the file that are read.
 const MAX_FILE_SIZE: u64 = 1024;
 
 const FOLDER_MODE: u32 = 0o700;
@@ -45,20 +45,20 @@ pub struct HostTokenError {
     problem: FileProblem,
 }
 
-/// The fault of the token file, and what to do about it.
+/// The fault of the token file.
 #[derive(Debug)]
 enum FileProblem {
     /// The file can't be made.
     Unmakeable(io::Error),
-    /// The file can't be opened or read; where it is something else than a file, the error says so.
+    /// The file can't be opened or read. Where the path is no file, the error says so.
     Unreadable(io::Error),
-    /// There is none.
+    /// The file does not exist.
     Missing,
-    /// The file belongs to somebody who could have written a token of their own into it.
+    /// The file belongs to another user, who could have written a token into it.
     Foreign { owner: u32 },
-    /// More people can read it, or somebody else can write to it.
+    /// Other users can read or write the file.
     Open { mode: u32 },
-    /// The file holds something else than a token.
+    /// The file holds no token.
     NoToken,
     /// The host has no such group.
     UnknownGroup(String),
@@ -98,17 +98,19 @@ impl fmt::Display for FileProblem {
 }
 
 impl HostToken {
-    /// Reads the token of a daemon, and makes the file where there is none. `group` is the one whose members may read it.
+    /// Reads the token of a daemon, and makes the file where there is none. The members of `group`
+    /// may read the file.
     ///
     /// # Errors
-    /// The file can't be made; or it can't be trusted, because others can read it or could have written it.
+    /// The file can't be made; or it can't be trusted, because others can read it or could have
+    /// written it.
     pub fn load_or_create(path: &Path, group: Option<&str>) -> Result<Self, HostTokenError> {
         let at = |problem| HostTokenError { path: path.to_owned(), problem };
         let group = group.map(find_group).transpose().map_err(at)?;
         let file = match open(path) {
             Err(FileProblem::Missing) => {
                 create(path, group).map_err(|error| at(FileProblem::Unmakeable(error)))?;
-                // Another instance may have been first.
+                // Another instance may have made the file first.
                 open(path).map_err(at)?
             }
             opened => opened.map_err(at)?,
@@ -117,36 +119,36 @@ impl HostToken {
         Ok(Self { path: path.to_owned(), token: read(file).map_err(at)? })
     }
 
-    /// Reads the token for a command of this host.
+    /// Reads the token for a subcommand on this host.
     ///
     /// # Errors
-    /// There is none yet, this user may not read it, or it is no token.
+    /// The file does not exist, this user may not read it, or it holds no token.
     pub fn load(path: &Path) -> Result<Self, HostTokenError> {
         let token = open(path).and_then(read);
         let token = token.map_err(|problem| HostTokenError { path: path.to_owned(), problem })?;
         Ok(Self { path: path.to_owned(), token })
     }
 
-    /// A token for tests, without a file.
+    /// Makes a token for tests, without a file.
     #[cfg(test)]
     pub(crate) fn without_file(token: &str) -> Self {
         Self { path: PathBuf::new(), token: token.into() }
     }
 
-    /// The file.
+    /// Returns the path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The token.
+    /// Returns the token.
     #[must_use]
     pub fn token(&self) -> &Secret {
         &self.token
     }
 }
 
-/// The number of a group that is given by its name or number.
+/// Finds the number of a group that is given by its name or number.
 fn find_group(text: &str) -> Result<u32, FileProblem> {
     let unknown = || FileProblem::UnknownGroup(text.to_owned());
     let named = || Group::from_name(text).ok().flatten().map(|group| group.gid.as_raw());
@@ -173,7 +175,7 @@ fn read(file: File) -> Result<Secret, FileProblem> {
     Ok(token.into())
 }
 
-/// Refuses a file whose token somebody else may know, or may have chosen.
+/// Refuses a file whose token another user may have read or written.
 fn require_private(path: &Path, file: &File, group: Option<u32>) -> Result<(), FileProblem> {
     let metadata = file.metadata().map_err(FileProblem::Unreadable)?;
     if !is_trusted_owner(path, metadata.uid()) {
@@ -181,11 +183,12 @@ fn require_private(path: &Path, file: &File, group: Option<u32>) -> Result<(), F
     }
     let for_group = if group == Some(metadata.gid()) { GROUP_MODE } else { OWNER_MODE };
     let mode = metadata.mode() & 0o777;
-    // What the owner may do is up to them.
+    // The owner's own permissions do not matter.
     if mode & 0o077 & !for_group != 0 { Err(FileProblem::Open { mode }) } else { Ok(()) }
 }
 
-/// Tells whether a user is this process's own, or root, or the one to whom root gives what it makes in a folder of theirs.
+/// Returns true for this process's own user, for root, and for the owner of the folder where root
+/// has made the file.
 fn is_trusted_owner(path: &Path, owner: u32) -> bool {
     let own = geteuid().as_raw();
     let folder = || folder(path).metadata().as_ref().map(Metadata::uid).ok();
@@ -196,13 +199,13 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes the file as a whole, or not at all; one that is there already stays.
+/// Makes the file as a whole, or not at all. An existing file stays.
 fn create(path: &Path, group: Option<u32>) -> io::Result<()> {
     let folder = folder(path);
     DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
     let unfinished = folder.join(format!(".api-token.{}", Uuid::new_v4().simple()));
     let written = write(&unfinished, folder, group);
-    // Of several instances one is first.
+    // One of several instances is the first.
     let made = written.and_then(|()| match fs::hard_link(&unfinished, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         linked => linked,

@@ -1,4 +1,4 @@
-//! Whether ferryd is alive, and whether it can do its work: `GET /livez`, `GET /readyz`.
+//! Reports liveness and readiness: `GET /livez`, `GET /readyz`.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,12 +15,13 @@ pub(super) struct Health {
     status: String,
 }
 
-/// The process answers. A broker that is away is no reason to end a process whose job it is to wait for it.
+/// Answers that the process lives. An unreachable broker is no reason to end the process, whose job
+/// includes waiting for it.
 pub(super) async fn livez() -> Json<Health> {
     Json(Health { status: "alive".to_owned() })
 }
 
-/// The broker is there, and the ledger is known up to now.
+/// Answers that the broker is connected and the ledger is read completely.
 pub(super) async fn readyz(State(desk): State<Desk>) -> Result<Json<Health>, Problem> {
     desk.require_ready()?;
     Ok(Json(Health { status: "ready".to_owned() }))

@@ -17,7 +17,7 @@ fn the_file_in_docs_is_the_document() {
     assert!(found == expected, "{} is out of date: run the tests with UPDATE_SCHEMAS=1", path.display());
 }
 
-/// Every `$ref` in a value.
+/// Collects every `$ref` in a value.
 fn references(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
@@ -55,7 +55,7 @@ fn types_that_are_sent_and_answered_have_the_same_schema() {
     }
 }
 
-/// Tells whether a schema of the document takes a value.
+/// Returns true where a schema of the document accepts a value.
 fn takes(schema: &Value, value: &Value) -> bool {
     let document = document();
     let whole = json!({ "components": document["components"], "allOf": [schema] });
@@ -115,7 +115,7 @@ fn a_command_for_the_api_is_one_for_the_queue() {
     let api = &api["components"]["schemas"]["CommandBody"];
     let names = |schema: &Value| schema["properties"].as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     assert_eq!(names(api), names(&queue));
-    // On the queue a command may have its id beside it.
+    // On the queue a command may have its id in the message's properties.
     assert_eq!(
         (&api["required"], &queue["required"]),
         (&json!(["id", "type", "operation"]), &json!(["type", "operation"]))

@@ -1,19 +1,19 @@
-//! Parameters in the description of the API.
+//! Describes parameters in the document of the API.
 
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
-/// A parameter: in a path, where it has to be, in the query, or a header.
+/// Describes a parameter: in a path, where it is required, in the query, or a header.
 pub(super) fn parameter(place: &str, name: &str, description: &str, schema: &Value) -> Value {
     json!({ "name": name, "in": place, "required": place == "path", "description": description, "schema": schema })
 }
 
-/// A reference to a schema of the document.
+/// Returns a reference to a schema of the document.
 pub(super) fn component(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// The fields of a type as parameters.
+/// Describes the fields of a type as parameters.
 pub(super) fn fields<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Vec<Value> {
     let schema = T::json_schema(schemas).to_value();
     let fields = schema["properties"].as_object().cloned().unwrap_or_default();
@@ -29,7 +29,7 @@ pub(super) fn fields<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Vec<Value>
         let mut parameter = parameter("query", &name, &description, &schema);
         parameter["required"] = Value::Bool(required_names.contains(&name.as_str()));
         if schema["type"] == "array" {
-            // One parameter, its items with commas.
+            // One parameter, whose items are separated by commas.
             parameter["explode"] = Value::Bool(false);
         }
         parameter
@@ -37,7 +37,8 @@ pub(super) fn fields<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Vec<Value>
     fields.into_iter().map(parameter).collect()
 }
 
-/// The schema of an optional field where it is there: a parameter is left out, and never null.
+/// Returns the schema of an optional field that is present: a parameter is left out, and never
+/// null.
 fn present(mut schema: Value) -> Value {
     let null = json!({ "type": "null" });
     if let Some(present) = schema["anyOf"].as_array().and_then(|any| any.iter().find(|one| **one != null)) {

@@ -1,14 +1,15 @@
-//! How long a client prefers to wait for the end of a command: `Prefer: wait=N` (RFC 7240).
+//! Reads the time that a client prefers to wait for the end of a command: `Prefer: wait=N` (RFC
+//! 7240).
 
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 
-/// The longest that is waited.
+/// The longest time that a request waits.
 pub const LONGEST: Duration = Duration::from_mins(1);
 
-/// For how long a client prefers to wait; `None` where it does not. A preference that can't be read is none, as the RFC
-/// wants it, and of several the first counts.
+/// Returns the time that a client prefers to wait; `None` without such a preference. An unreadable
+/// preference is ignored, as the RFC requires, and of several the first counts.
 #[must_use]
 pub fn wait(headers: &HeaderMap) -> Option<Duration> {
     let texts = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());

@@ -1,4 +1,4 @@
-//! What ferryd answers when it does not do what it was asked for: problem details (RFC 9457).
+//! The error answers of ferryd: problem details (RFC 9457).
 
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -13,22 +13,22 @@ use crate::domain::ledger::refusal_note::RefusalNote;
 /// The media type of problems.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// Everything that can be wrong.
+/// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A parameter, a header or the path can't be read.
     InvalidRequest,
-    /// There is no token, or none that is known.
+    /// The token is missing or unknown.
     Unauthorized,
-    /// The token does not allow it.
+    /// The token does not allow the request.
     Forbidden,
-    /// The webhook call is not believed.
+    /// The signature of the webhook call does not verify.
     Unverified,
-    /// There is nothing under this path.
+    /// The path does not exist.
     NotFound,
     /// The command is not known.
     UnknownCommand,
-    /// The path knows other methods.
+    /// The path has other methods.
     MethodNotAllowed,
     /// The body did not come in time.
     RequestTimeout,
@@ -38,13 +38,13 @@ pub enum Kind {
     TooLate,
     /// The contents of the command can't be erased yet.
     NotErasable,
-    /// There is nothing that the provider could be asked about the command.
+    /// The provider can't be queried about the command.
     NothingToAsk,
     /// The body is larger than a command may be.
     TooLarge,
-    /// The body is of a type that is not taken.
+    /// The media type of the body is not accepted.
     UnsupportedMediaType,
-    /// There are more requests than are taken.
+    /// The client sends more requests than are accepted.
     TooManyRequests,
     /// The body is no command that could be carried out.
     InvalidCommand,
@@ -52,13 +52,14 @@ pub enum Kind {
     Internal,
     /// The broker can't be reached.
     BrokerAway,
-    /// The ledger is not known up to now.
+    /// The ledger is still being read.
     CatchingUp,
-    /// What was written did not come back in time.
+    /// A written record was not confirmed in time.
     NotConfirmed,
-    /// Too much is asked at once.
+    /// Too many requests are running at once.
     Busy,
-    /// A newer version of ferryd has said something about the command that this one does not understand.
+    /// A newer version of ferryd has recorded something about the command that this version does
+    /// not understand.
     NewerVersion,
     /// ferryd is stopping.
     Stopping,
@@ -92,7 +93,7 @@ impl Kind {
         Self::Stopping,
     ];
 
-    /// The last word of its URI, the status that goes with it, and its title.
+    /// Returns the last part of the kind's URI, its status, and its title.
     fn row(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
         match self {
@@ -126,25 +127,25 @@ impl Kind {
         }
     }
 
-    /// The last word of its URI.
+    /// Returns the last part of the kind's URI.
     #[must_use]
     pub fn slug(self) -> &'static str {
         self.row().0
     }
 
-    /// The status of its answers.
+    /// Returns the HTTP status of the kind.
     #[must_use]
     pub fn status(self) -> StatusCode {
         self.row().1
     }
 
-    /// What it is called.
+    /// Returns the title of the kind.
     #[must_use]
     pub fn title(self) -> &'static str {
         self.row().2
     }
 
-    /// After how many seconds it may have passed.
+    /// Returns the seconds after which a retry may succeed; `None` where a retry does not help.
     fn retry_after(self) -> Option<u16> {
         match self {
             Self::BrokerAway | Self::NotConfirmed | Self::Busy => Some(2),
@@ -158,7 +159,7 @@ impl Kind {
 /// A problem, as it is answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
-    /// What is wrong.
+    /// The kind of the problem.
     pub kind: Kind,
     detail: String,
     more: Map<String, Value>,
@@ -171,19 +172,19 @@ pub struct Problem {
 pub struct ProblemBody {
     /// `urn:ferryd:problem:` and the kind of problem.
     pub r#type: String,
-    /// The same in words.
+    /// The title of the kind.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What is wrong with this request, and what to do.
+    /// The fault of this request, and what to do about it.
     pub detail: String,
     /// Of `invalid-command`: the code that the event of kind `invalid` would have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Of `invalid-command`: everything that is wrong with it.
+    /// Of `invalid-command`: every fault of the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<Vec<String>>,
-    /// Of `too-late`: why.
+    /// Of `too-late`: the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Of `unknown-command`: the messages that were refused under the id, some of them where there are many.
@@ -201,14 +202,14 @@ pub struct ProblemBody {
 const URI_PREFIX: &str = "urn:ferryd:problem:";
 
 impl ProblemBody {
-    /// The kind of problem; `None` of one that this version does not know.
+    /// Returns the kind of the problem; `None` for a kind that this version does not know.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
         let slug = self.r#type.strip_prefix(URI_PREFIX)?;
         Kind::ALL.into_iter().find(|kind| kind.slug() == slug)
     }
 
-    /// What is wrong, in words.
+    /// Describes the problem in a sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
         let faults = self.faults.iter().flatten();
@@ -217,7 +218,8 @@ impl ProblemBody {
 }
 
 impl Problem {
-    /// A problem of this kind; `detail` says what is wrong here, and what to do.
+    /// Makes a problem of this kind. `detail` states the fault of the request, and what to do about
+    /// it.
     #[must_use]
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let mut headers = HeaderMap::new();
@@ -234,7 +236,7 @@ impl Problem {
         Self { kind, detail: detail.into(), more: Map::new(), headers }
     }
 
-    /// A token whose role does not include `needed`.
+    /// Makes the problem of a token whose role does not include `needed`.
     pub(super) fn insufficient_role(needed: &str, detail: String) -> Self {
         let challenge = format!("Bearer realm=\"ferryd\", error=\"insufficient_scope\", scope=\"{needed}\"");
         let problem = Self::new(Kind::Forbidden, detail);
@@ -244,19 +246,19 @@ impl Problem {
         }
     }
 
-    /// The same problem in other words.
+    /// Replaces the detail of the problem.
     pub(super) fn saying(self, detail: String) -> Self {
         Self { detail, ..self }
     }
 
-    /// With one field more.
+    /// Adds a field.
     #[must_use]
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.more.insert(field.to_owned(), value.into());
         self
     }
 
-    /// With a header.
+    /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);

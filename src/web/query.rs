@@ -1,4 +1,4 @@
-//! Parameters in the query of a URL: every one is known, and there once.
+//! Reads the query of a URL: every parameter is known, and given once.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -22,18 +22,18 @@ use crate::ledger::index::{Cursor, MAX_PAGE};
 /// The longest reason, or name of a person, in bytes: it stands in the record, in the event and in every list.
 pub(super) const MAX_TEXT: usize = 512;
 
-/// How many commands a page has where it is not said.
+/// The number of commands on a page by default.
 pub const DEFAULT_LIMIT: usize = 100;
 
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PageQuery {
-    /// How many commands a page has, 1 to 1000. Default 100.
+    /// The number of commands on the page, 1 to 1000. Default 100.
     #[serde(deserialize_with = "read_limit")]
     #[schemars(range(min = 1, max = MAX_PAGE))]
     pub limit: usize,
-    /// Where the page begins: the `next` of the page before.
+    /// The beginning of the page: the `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
 }
@@ -44,30 +44,32 @@ impl Default for PageQuery {
     }
 }
 
-/// Reads how many entries a page has.
+/// Reads the number of entries on a page.
 pub(super) fn read_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     let limit = usize::deserialize(deserializer).ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
     limit.ok_or_else(|| serde::de::Error::custom(format_args!("it is no number from 1 to {MAX_PAGE}")))
 }
 
-/// The lists of commands that there are.
+/// The choice between the lists of commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CommandListQuery {
     /// Only dead letters.
     pub dead: bool,
-    /// Only what was asked to be cancelled and has not come; else none of it is listed.
+    /// Only commands that were asked to be cancelled and have not come. Without this parameter none
+    /// of them is listed.
     pub cancel_requested: bool,
 }
 
-/// The person for whom something is asked for, and the reason.
+/// The person for whom the caller acts, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PersonQuery {
-    /// The person for whom it is done, at most 512 bytes; recorded as `ann via api:<name of the token>`.
+    /// The person for whom the caller acts, at most 512 bytes; recorded as `ann via api:<name of
+    /// the token>`.
     #[serde(deserialize_with = "read_short_text", skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Why, at most 512 bytes.
+    /// The reason, at most 512 bytes.
     #[serde(deserialize_with = "read_short_text", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -75,10 +77,11 @@ pub struct PersonQuery {
 /// The person for whom contents are erased, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErasureQuery {
-    /// The person for whom it is done, at most 512 bytes; recorded as `ann via api:<name of the token>`.
+    /// The person for whom the caller acts, at most 512 bytes; recorded as `ann via api:<name of
+    /// the token>`.
     #[serde(default, deserialize_with = "read_short_text", skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Why, at most 512 bytes. It is kept, so it names a request and no person.
+    /// The reason, at most 512 bytes. It is kept, so it names a request and no person.
     #[serde(deserialize_with = "read_required_reason")]
     pub reason: String,
 }
@@ -95,12 +98,12 @@ fn read_required_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<St
     read_short_text(deserializer)?.ok_or_else(|| serde::de::Error::custom("it is empty; say why"))
 }
 
-/// Fields of types that a query is made of.
+/// Types whose fields are the parameters of a query.
 pub(super) trait QueryFields: Sized + Send {
-    /// Takes them from a query.
+    /// Takes the fields from a query.
     fn take(query: &mut Query) -> Result<Self, Problem>;
 
-    /// Describes them.
+    /// Describes the fields.
     fn parameters(schemas: &mut SchemaGenerator) -> Vec<Value>;
 }
 
@@ -152,7 +155,7 @@ impl<A: QueryFields, B: QueryFields> QueryFields for (A, B) {
     }
 }
 
-/// Parameters that were not looked at yet.
+/// The parameters of a query that were not read yet.
 pub(super) struct Query(BTreeMap<String, String>);
 
 /// Refuses a parameter.
@@ -160,14 +163,14 @@ pub(super) fn refuse(name: &str, why: impl Display) -> Problem {
     Problem::new(Kind::InvalidRequest, format!("the parameter `{name}` {why}"))
 }
 
-/// The description of a field, as the document of the API has it.
+/// Returns the description of a field, as the document of the API has it.
 fn describe<T: JsonSchema>(name: &str) -> String {
     let schema = SchemaGenerator::default().into_root_schema_for::<T>();
     let text = schema.pointer(&format!("/properties/{name}/description")).and_then(Value::as_str);
     text.map(|text| format!(" ({})", text.replace('\n', " "))).unwrap_or_default()
 }
 
-/// Refuses the fields of a type: the one that can't be read, or that is missing.
+/// Refuses the fields of a type, and names the field that can't be read or is missing.
 fn refuse_fields<T: JsonSchema>(current: Option<String>, error: &str) -> Problem {
     if let Some(name) = current {
         return refuse(&name, format_args!("can't be read: {error}{}", describe::<T>(&name)));
@@ -197,7 +200,7 @@ impl Query {
         read.map_err(|error| refuse_fields::<T>(current, &error.to_string()))
     }
 
-    /// Takes the filter of commands that the ledger can be asked with.
+    /// Takes the parameters of the ledger's filter of commands.
     pub fn filter(&mut self) -> Result<CommandFilter, Problem> {
         let filter: CommandFilter = self.take()?;
         if filter.kind == Some(WantedKind::Unreadable) {
@@ -208,7 +211,7 @@ impl Query {
         Ok(filter)
     }
 
-    /// Refuses what was not asked for: a filter with a slip in its name would mean everything.
+    /// Refuses the parameters that are left: a filter with a misspelt name would select everything.
     pub fn finish(self) -> Result<(), Problem> {
         match self.0.into_keys().next() {
             None => Ok(()),

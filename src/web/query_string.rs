@@ -1,4 +1,5 @@
-//! Fields of a type as parameters of a URL: texts as they are, lists with commas.
+//! Writes and reads the fields of a type as parameters of a URL: texts as they are, lists with
+//! commas.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use url::form_urlencoded;
 /// Writes the fields of a value as the query of a URL.
 ///
 /// # Errors
-/// It is no object with plain fields, and lists of plain items.
+/// The value is no object with plain fields, and lists of plain items.
 pub fn write_query(value: &impl Serialize) -> Result<String, serde_json::Error> {
     let plain = |value: Value| match value {
         Value::String(text) => text,
@@ -37,12 +38,12 @@ pub fn write_query(value: &impl Serialize) -> Result<String, serde_json::Error> 
 /// Takes the parameters that are fields of one type, and leaves the others.
 pub(super) struct TakeFields<'a> {
     parameters: &'a mut BTreeMap<String, String>,
-    /// The parameter that is read.
+    /// The parameter that is being read.
     current: &'a mut Option<String>,
 }
 
 impl<'a> TakeFields<'a> {
-    /// Takes from these parameters, and names in `current` the one that is read.
+    /// Takes from these parameters, and writes the name of the one that is being read to `current`.
     pub fn of(parameters: &'a mut BTreeMap<String, String>, current: &'a mut Option<String>) -> Self {
         Self { parameters, current }
     }

@@ -1,4 +1,4 @@
-//! Commands as they are: on record in the ledger, and carried by the pipeline.
+//! The real commands behind the API: recorded in the ledger, and processed by the pipeline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,12 +43,12 @@ use crate::pipeline::cancel::Cancellation;
 use crate::provider::registry::Registry;
 use crate::transport::exchange_log::Exchange;
 
-/// How long an answer waits for what was written a moment ago.
+/// The longest time that an answer waits for the latest records.
 const FRESHNESS: Duration = Duration::from_secs(2);
-/// How many searches for exchanges run at the same time; each has a connection to the broker.
+/// The most searches for calls that run at the same time; each has a connection to the broker.
 const MAX_SEARCHES: usize = 4;
 
-/// Commands as the pipeline and its ledger know them.
+/// Serves commands from the pipeline and its ledger.
 pub struct Recorded {
     pipeline: Arc<Pipeline>,
     amqp: AmqpSettings,
@@ -58,7 +58,8 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Of this pipeline and these providers; `amqp` is for searches over a connection of their own.
+    /// Serves the commands of this pipeline and these providers. `amqp` is for searches over a
+    /// connection of their own.
     #[must_use]
     pub fn new(pipeline: Arc<Pipeline>, amqp: AmqpSettings, registry: Arc<Registry>) -> Self {
         Self { pipeline, amqp, registry, searches: Semaphore::new(MAX_SEARCHES) }
@@ -68,7 +69,7 @@ impl Recorded {
         &self.pipeline.memory.ledger
     }
 
-    /// Asks the index, with what is known now in it, off the threads that serve connections.
+    /// Queries the index, brought up to date, off the threads that serve connections.
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Index) -> Result<T, IndexError> + Send + 'static,
@@ -89,7 +90,7 @@ impl Recorded {
         self.registry.iter().map(|provider| provider.name.clone()).collect()
     }
 
-    /// Has the provider asked about a dead letter, by a copy of its message.
+    /// Requests a lookup of a dead letter, by a copy of its message.
     async fn look_up_dead(&self, id: &CommandId, provider: Option<&Name>) -> Result<LookupStart, Failed> {
         let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
         let operator = self.operator();
@@ -110,7 +111,7 @@ impl Recorded {
         })
     }
 
-    /// Erases the contents of commands, in the index of this instance too before it returns.
+    /// Erases the contents of commands, also in the index of this instance before it returns.
     async fn erase_contents(
         &self,
         ids: &[CommandId],
@@ -122,7 +123,8 @@ impl Recorded {
         let known = self
             .ask(move |index| {
                 if !dry_run {
-                    // Nobody reads the erasure into them. First, so that where it is refused nothing has happened yet.
+                    // The erasure does not reach unused indexes beside this one. They are
+                    // deleted first, so that nothing has happened yet where that fails.
                     index.delete_unused_neighbours()?;
                 }
                 index.dead_providers()
@@ -136,7 +138,7 @@ impl Recorded {
         Ok(results)
     }
 
-    /// Puts a command down, and says what is known of it; `None` where it is to be published.
+    /// Records a command. Returns what is known of it; `None` where it is to be published.
     async fn put_down(&self, submission: &Submission) -> Result<Option<Submitted>, Failed> {
         let ledger = self.ledger();
         let Submission { command, provider, by, .. } = submission;
@@ -152,7 +154,7 @@ impl Recorded {
     }
 }
 
-/// What a command is that was put down; `None` where it is to be published.
+/// Returns what a ruling says of a submitted command; `None` where it is to be published.
 pub(super) fn follow(ruling: Ruling) -> Option<Submitted> {
     match next_action(Role::Submitter, ruling) {
         NextAction::Proceed(_) => None,
@@ -163,13 +165,14 @@ pub(super) fn follow(ruling: Ruling) -> Option<Submitted> {
     }
 }
 
-/// Whether somebody has had the message of a command in hand, so that there is one. Before that it may never have been
-/// published: whoever put the command down may have died.
+/// Returns true where a process has taken up the message of a command, so that the message exists.
+/// Before that it may never have been published: the process that recorded the command may have
+/// died.
 fn is_taken_up(case: &Case) -> bool {
     case.history.iter().any(|transition| !matches!(transition.reason.as_str(), "submitted" | "cancel_wished"))
 }
 
-/// The message of a command that ferryd itself publishes, as this user of the broker.
+/// Builds the message of a command that ferryd itself publishes, as this user of the broker.
 fn message(names: &Names, user: Option<&str>, submission: Submission) -> Result<Message, TooLong> {
     let Submission { command, body, trace, .. } = submission;
     let provider = command.provider.as_ref().map_or(ANY, Name::as_str);
@@ -190,7 +193,8 @@ impl Commands for Recorded {
         let health = *self.ledger().health().borrow();
         match (self.pipeline.stop.is_cancelled(), health) {
             (true, _) => Standing::Stopping,
-            // Told first: it lasts longer, and what is being read is of no use before.
+            // Reported before the others: it lasts longer, and an index that is still being read is
+            // of no use.
             (_, Health::CatchingUp(progress)) => Standing::CatchingUp(progress.records),
             _ if !self.pipeline.broker.is_connected() => Standing::BrokerAway,
             (_, Health::Lagging) => Standing::Lagging,
@@ -286,7 +290,7 @@ impl Commands for Recorded {
             if let Some(case) = ledger.case(id) {
                 return Ok(Some(case));
             }
-            // Another instance may have put it down just now.
+            // Another instance may have recorded the command just now.
             let barrier = timeout(FRESHNESS, ledger.barrier()).await;
             barrier.map_err(|_| Failed::Broker("the ledger did not answer in time".to_owned()))??;
             Ok(ledger.case(id))
@@ -314,7 +318,8 @@ impl Commands for Recorded {
     ) -> BoxFuture<'a, Result<Found<Exchange<'static>>, Failed>> {
         async move {
             let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
-            // What this instance said a moment ago is among them; the newest 50 ms of another instance may not be.
+            // The latest calls of this instance are among them; those of another instance within
+            // the last 50 ms may not be.
             let _ = timeout(FRESHNESS, self.pipeline.exchanges.flush()).await;
             let (command, spans) = (id.clone(), spans(&windows));
             let noted = self.ask(move |index| index.noted_calls(&command, &spans)).await?;

@@ -1,4 +1,5 @@
-//! Finding fields that stand twice in one JSON object: which of the two counts is up to whoever reads it.
+//! Finds a field that stands twice in one JSON object, where readers differ in which of the two
+//! counts.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -6,14 +7,14 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// The reason why a body can't be taken, if a field of any object in it stands there twice. A body that is no JSON is
-/// somebody else's to refuse.
+/// Describes the first field that stands twice in any object of a body. A body that is no JSON is
+/// refused elsewhere.
 pub(crate) fn repeated_field(body: &[u8]) -> Option<String> {
     let error = serde_json::from_slice::<DistinctFields>(body).err().filter(serde_json::Error::is_data)?;
     Some(error.to_string())
 }
 
-/// Any value, each field of whose objects stands there once.
+/// Reads any JSON value in whose objects each field stands once.
 struct DistinctFields;
 
 impl<'de> Deserialize<'de> for DistinctFields {
@@ -79,7 +80,7 @@ mod tests {
         for (body, name) in [
             (r#"{"a":1,"b":2,"a":3}"#, Some("a")),
             (r#"{"a":{"b":1},"c":[1,{"x":null,"x":null}]}"#, Some("x")),
-            // The same name, written otherwise.
+            // The same name, escaped.
             (r#"{"a":1,"\u0061":1}"#, Some("a")),
             (r#"{"a":{"a":[{"a":1},{"a":2}]},"b":"a"}"#, None),
             (r#"[1,-2,0.5,1e300,18446744073709551615,true,null,"x"]"#, None),

@@ -1,4 +1,4 @@
-//! The API at its address: from a listener to answers, and back to silence.
+//! Serves the API at its address: accepts connections, answers, and drains at the end.
 
 use std::sync::Arc;
 
@@ -7,12 +7,13 @@ use crate::serve::connection_limiter::{ConnectionLimiter, GivesWay};
 use crate::serve::network::Network;
 use crate::serve::server::{Limits, Listener, ServerConfig, ServerName};
 
-/// The API, as a server.
+/// The name of the API as a server.
 pub const API_SERVER: ServerName =
     ServerName { name: "the API", remedy: "write another `api.bind`, or `api.enabled = false`" };
 
-/// Answers requests to the API until the desk's `stop` is cancelled, and then those that are under way. Commands that were handed in
-/// are published before this returns. Connections of `proxies` are not limited by address.
+/// Answers requests to the API until the desk's `stop` is cancelled, and then those under way.
+/// Submitted commands are published before this returns. The limit per address does not hold for
+/// `proxies`.
 pub async fn serve_api(listener: Listener, desk: Desk, limits: Limits, proxies: Vec<Network>) {
     let (stop, work) = (desk.stop.clone(), desk.tasks.clone());
     let limiter = Arc::new(ConnectionLimiter::new(limits.connections, GivesWay::OldestIdle, proxies));

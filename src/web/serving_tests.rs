@@ -51,12 +51,12 @@ async fn say(tcp: &mut TcpStream, text: &str, until: &str) -> String {
 
 const ALIVE: &str = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
-/// A request with a token that is known.
+/// Returns a request with a known token.
 fn listing() -> String {
     format!("GET /v1/commands HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {OPERATOR}\r\n\r\n")
 }
 
-/// The head of a request that hands in a command.
+/// Returns the head of a request that submits a command.
 fn posting(length: &str) -> String {
     format!(
         "POST /v1/commands HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {OPERATOR}\r\n\
@@ -88,7 +88,7 @@ async fn whoever_sends_nothing_or_half_a_head_is_disconnected() {
         let mut tcp = connect(&running).await;
         assert!(!say(&mut tcp, text, "never").await.contains("200 OK"), "{text}");
     }
-    // After an answer, too.
+    // Also after an answer.
     let mut tcp = connect(&running).await;
     assert!(say(&mut tcp, ALIVE, "never").await.contains("alive"));
 }
@@ -97,7 +97,7 @@ async fn whoever_sends_nothing_or_half_a_head_is_disconnected() {
 async fn more_connections_than_the_limit_wait_for_their_turn() {
     let running = start(Limits { connections: 1, ..Limits::default() });
     let mut first = connect(&running).await;
-    // Without a token it would give way.
+    // Without a token the connection would be closed for others.
     assert!(say(&mut first, &listing(), "commands").await.contains("200 OK"));
     let mut second = connect(&running).await;
     second.write_all(ALIVE.as_bytes()).await.unwrap();
@@ -138,7 +138,7 @@ async fn a_body_without_an_announced_length_is_cut_off_at_its_limit() {
     let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
     let (mut reading, mut writing) = tcp.split();
     let sending = async {
-        // The server ends it.
+        // The server closes the connection.
         while writing.write_all(chunk.as_bytes()).await.is_ok() {}
     };
     let mut answer = [0; 12];
@@ -202,7 +202,7 @@ async fn half_sent_heads_from_many_addresses_keep_nobody_out() {
     assert!(began.elapsed() < Limits::default().head / 2, "{:?}", began.elapsed());
 }
 
-/// Connects without giving the server a turn: it runs on this thread.
+/// Connects without letting the server run in between: it runs on this thread.
 fn connect_at_once(running: &Running, count: usize, text: &str) -> Vec<TcpStream> {
     let connect = |_| {
         let mut tcp = std::net::TcpStream::connect(running.address).unwrap();
@@ -228,7 +228,7 @@ async fn a_burst_of_complete_requests_from_one_address_is_answered_to_the_last()
 async fn a_burst_of_clients_who_send_their_requests_a_moment_later_is_answered_to_the_last() {
     let running = start(Limits::default());
     let burst = connect_at_once(&running, 300, "");
-    // Taken after all of them.
+    // Accepted after all others.
     let mut last = connect_from(&running, "127.0.0.2").await;
     assert!(say(&mut last, ALIVE, "alive").await.contains("200 OK"));
     for (number, mut tcp) in burst.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Handing a command in: `POST /v1/commands`.
+//! Submits a command: `POST /v1/commands`.
 
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
@@ -28,16 +28,16 @@ use crate::provider::registry::Registry;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// The answer where a command has not ended yet.
+/// The answer for a command that has not ended yet.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Receipt {
-    /// The command.
+    /// The id of the command.
     id: CommandId,
-    /// Where to ask for it.
+    /// The path of the command in the API.
     location: String,
 }
 
-/// A request that hands a command in.
+/// A request that submits a command.
 pub(super) struct CommandRequest(Request);
 
 impl<S: Send + Sync> FromRequest<S> for CommandRequest {
@@ -69,11 +69,11 @@ impl DescribeInput for CommandRequest {
     }
 }
 
-/// The answer to whoever handed a command in.
+/// The answer to a client that submitted a command.
 pub(super) enum SubmitAnswer {
     /// The command has ended.
     Ended(HeaderMap, Box<Event>),
-    /// It is on its way.
+    /// The command is in progress.
     UnderWay(HeaderMap, Receipt),
 }
 
@@ -112,7 +112,7 @@ impl DescribeAnswer for SubmitAnswer {
     }
 }
 
-/// Takes a command, and waits for its end as long as the client prefers.
+/// Accepts a command, and waits for its end as long as the client prefers.
 pub(super) async fn submit(
     State(desk): State<Desk>,
     access: OperateAccess,
@@ -166,7 +166,7 @@ fn other_content(id: &CommandId) -> Problem {
     Problem::new(Kind::OtherContent, detail)
 }
 
-/// Reads a command and checks all that its lane is going to check.
+/// Reads a command and makes every check that its lane is going to make.
 fn check(registry: &Registry, access: &OperateAccess, body: Bytes, trace: Trace) -> Result<Submission, Problem> {
     if let Some(fault) = repeated_field(&body) {
         return Err(refuse(&Failure::new("repeated_field", fault), Vec::new()));

@@ -1,4 +1,4 @@
-//! Handing commands in.
+//! Tests the submission of commands.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -169,7 +169,7 @@ async fn a_broker_that_does_not_confirm_is_not_waited_for_long() {
     assert_eq!(began.elapsed().as_secs(), 2);
     let answer = api.ask(Method::DELETE, "/v1/commands/order-1", &[], "").await;
     assert_eq!(answer.problem(), (503, "not-confirmed"));
-    // What is handed in and not confirmed has a bound.
+    // The bytes of submitted and unconfirmed commands are bounded.
     let large = COMMAND.replace("\"eur\"", &format!("\"{}\"", "x".repeat(1_000_000)));
     let mut busy = 0;
     for _ in 0..70 {

@@ -1,4 +1,4 @@
-//! What the API answers to whom.
+//! Tests the answers of the API to each token.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -63,7 +63,7 @@ async fn the_token_of_the_host_may_operate_wherever_the_request_is_meant_for() {
         let headers = [("host", host), ("authorization", authorization.as_str())];
         let cancel = api.send(request(Method::DELETE, "/v1/commands/order-1", &headers, "")).await;
         assert_eq!(cancel.status.as_u16(), 200, "{host}");
-        // Coming from this machine is no reason to be let in.
+        // A request from this machine has no access without a token.
         let anybody = api.send(request(Method::GET, "/v1/commands", &headers[..1], "")).await;
         assert_eq!(anybody.problem(), (401, "unauthorized"), "{host}");
     }
@@ -275,7 +275,7 @@ async fn a_token_is_good_for_the_commands_in_its_scope_and_others_do_not_exist_f
                     let same = unheard.body.to_string().replace("order-2", "order-1");
                     assert_eq!(answer.body.to_string(), same, "{route:?}");
                 }
-                // Held in `tests/it/operator/jobs.rs`: the fake has no jobs.
+                // Tested in `tests/it/operator/jobs.rs`: the fake has no jobs.
                 Route::Jobs => assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR),
                 Route::StartJob | Route::Job | Route::PauseJob | Route::ResumeJob | Route::StopJob => {
                     assert_eq!(answer.problem(), (400, "invalid-request"), "{route:?}");
@@ -291,13 +291,14 @@ async fn a_token_is_good_for_the_commands_in_its_scope_and_others_do_not_exist_f
     let cancelled =
         || api.fake.cancelled.lock().unwrap().iter().map(|(_, person)| person.by.clone()).collect::<Vec<_>>();
     assert_eq!(cancelled(), ["api:neighbour"]);
-    // A command that is still to come could be anybody's.
+    // A command that is still to come could be outside of the scope.
     for (token, status) in [(NEIGHBOUR, 404), (STRANGER, 404), (OPERATOR, 200)] {
         let answer = ask(token, Route::Cancel, "/v1/commands/to-come").await;
         assert_eq!(answer.status.as_u16(), status, "{token}");
     }
     assert_eq!(cancelled(), ["api:neighbour", "api:shop"]);
-    // During an outage neither what is outside of the scope nor what is not known is told to be unknown.
+    // During an outage no command is reported as unknown, whether outside of the scope or not
+    // recorded.
     api.fake.stand(Standing::BrokerAway);
     for (token, path, problem) in [
         (STRANGER, "/v1/commands/order-1", (503, "broker-away")),

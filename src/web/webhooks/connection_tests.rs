@@ -91,7 +91,7 @@ async fn clients_that_are_slow_are_cut_off_while_others_are_served() {
         let answer = say(&mut tcp, "", "never").await;
         assert!(answer.starts_with(start) && (!start.is_empty() || !answer.contains("200")), "{answer}");
     }
-    // Whoever is idle after an answer is cut off as well.
+    // A connection that is idle after an answer is closed as well.
     assert_eq!(say(&mut quick, "", "never").await, "");
 }
 
@@ -114,7 +114,7 @@ async fn one_address_cannot_keep_others_out_unless_it_is_a_trusted_proxy() {
         proxied.push(tcp);
     }
     hoarded.clear();
-    // The place is free once the server has noticed.
+    // The place is free once the server has noticed the end.
     let served_again = async {
         while !say(&mut running.connect("127.0.0.2").await, CALL, "\r\n\r\n").await.contains("200 OK") {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -166,7 +166,7 @@ async fn with_a_certificate_of_its_own_it_speaks_tls_and_nothing_else() {
 
     let mut plain = running.connect("127.0.0.1").await;
     assert!(!say(&mut plain, CALL, "never").await.contains("HTTP"));
-    // Nor does a handshake that never comes hold a connection.
+    // Nor does a missing handshake hold a connection.
     assert_eq!(say(&mut running.connect("127.0.0.1").await, "", "never").await, "");
     assert_eq!(running.site.queues.kept.lock().unwrap().len(), 1);
 }
@@ -198,7 +198,7 @@ async fn stopping_ends_calls_that_are_under_way_with_their_answer_and_takes_no_m
 /// Sends half a head, and waits until the server has it.
 async fn served_head(running: &Running, tcp: &mut TcpStream, head: &str) {
     tcp.write_all(head.as_bytes()).await.unwrap();
-    // A connection that was made later is served by then.
+    // By then the server serves a connection that was made later.
     let mut other = running.connect("127.0.0.1").await;
     assert!(say(&mut other, "GET / HTTP/1.1\r\nhost: x\r\n\r\n", "\r\n\r\n").await.contains("404"));
 }

@@ -1,4 +1,4 @@
-//! What became of all webhook calls since the start.
+//! Counts all webhook calls since the start, by their result.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use tracing::info;
 use super::refusal::Refusal;
 use crate::provider::webhook::NotReceived;
 
-/// How many calls ended how.
+/// The counters of calls, by their result.
 #[derive(Debug, Default)]
 pub struct Counts {
     kept: AtomicU64,
@@ -18,20 +18,21 @@ pub struct Counts {
     not_kept: AtomicU64,
 }
 
-/// The same at one moment.
+/// The counts at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counted {
-    /// Put into a queue, and confirmed.
+    /// Calls that were put into a queue, and confirmed.
     pub kept: u64,
     /// Challenges that were answered.
     pub challenged: u64,
-    /// To an endpoint or account that does not exist.
+    /// Calls to an endpoint or account that does not exist.
     pub nowhere: u64,
-    /// Of another method or type, too large, too slow or broken.
+    /// Calls of another method or media type, too large, too slow or broken.
     pub unreadable: u64,
-    /// Not believed.
+    /// Calls whose signature did not verify.
     pub unverified: u64,
-    /// Believed, and refused because the broker or ferryd could not keep it; or one of too many that nothing proves.
+    /// Verified calls that the broker or ferryd could not keep, and unproven calls beyond their
+    /// limit.
     pub not_kept: u64,
 }
 
@@ -62,7 +63,7 @@ impl Counts {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many there are now.
+    /// Reads all counters.
     #[must_use]
     pub fn now(&self) -> Counted {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! An endpoint for tests, in front of queues in memory that do as they are told.
+//! An endpoint for tests, in front of queues in memory that tests control.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::provider::fake_webhook;
 use crate::provider::registry::Registry;
 use crate::transport::certificates::{CertificateSource, NoCertificate};
 
-/// What becomes of a call.
+/// The behaviour of a queue when a call arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Behaviour {
     Confirm,
@@ -33,7 +33,7 @@ pub(super) enum Behaviour {
 pub(super) struct Queues {
     pub kept: Mutex<Vec<Callback>>,
     pub behaviour: watch::Sender<Behaviour>,
-    /// How many calls came as far as here.
+    /// The number of calls that have reached the queues.
     pub arrived: watch::Sender<usize>,
 }
 
@@ -69,13 +69,13 @@ impl CertificateSource for FakeCertificates {
     }
 }
 
-/// Settings with a public address.
+/// Returns settings with a public address.
 pub(super) fn settings() -> Webhooks {
     let public_url = Some("https://hooks.example.com/ferry".to_owned().try_into().unwrap());
     Webhooks { public_url, trusted_proxies: vec!["127.0.0.1".parse().unwrap()], ..Webhooks::default() }
 }
 
-/// An endpoint with the provider `acme`, which calls back, and `mute`, which does not.
+/// An endpoint with the provider `acme`, which has a webhook, and `mute`, which has none.
 pub(super) struct Site {
     pub endpoint: Arc<Endpoint>,
     pub queues: Arc<Queues>,
@@ -88,7 +88,7 @@ impl Site {
         Self::of([fake_webhook::given(provider("acme", "")), provider("mute", "")], settings)
     }
 
-    /// An endpoint in front of these providers.
+    /// Makes an endpoint in front of these providers.
     pub fn of(providers: impl IntoIterator<Item = Provider>, settings: Webhooks) -> Self {
         let queues = Arc::new(Queues {
             kept: Mutex::default(),
@@ -108,7 +108,7 @@ impl Site {
 /// The key that tokens are signed with.
 pub(super) const TOKEN_KEY: &str = "0123456789abcdef0123456789abcdef";
 
-/// A provider whose file goes on with these tables.
+/// Makes a provider whose file has these tables.
 pub(super) fn provider(name: &str, tables: &str) -> Provider {
     let config = format!("[webhooks]\npublic_url = 'https://hooks.example.com'\ntoken_keys = ['{TOKEN_KEY}']\n");
     let file = Some((Path::new("ferryd.toml"), config.as_str()));

@@ -1,4 +1,4 @@
-//! Who calls: the address on the other side, or the one that a trusted proxy saw.
+//! Finds the client's address: the connection's peer, or the address that a trusted proxy saw.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,8 +7,9 @@ use axum::http::header::FORWARDED;
 
 use crate::serve::network::Network;
 
-/// The client behind `peer`: from the nearest proxy on, the first address that is not trusted. Where proxies write it down, and
-/// `peer` is none of them, anybody could have written it.
+/// Returns the client behind `peer`: from the nearest proxy on, the first address that is not
+/// trusted. Where `peer` is no trusted proxy, the headers are ignored, because any client can write
+/// them.
 pub(super) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> IpAddr {
     let trusted = |address: IpAddr| proxies.iter().any(|proxy| proxy.contains(address));
     let mut client = peer.to_canonical();
@@ -16,14 +17,15 @@ pub(super) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> 
         if !trusted(client) {
             break;
         }
-        // What is no address, such as `unknown`, hides the rest.
+        // A value that is no address, such as `unknown`, hides the rest.
         let Some(hop) = hop else { break };
         client = hop;
     }
     client
 }
 
-/// The addresses that proxies noted, the nearest one's last: of `X-Forwarded-For`, else of `Forwarded` (RFC 7239).
+/// Lists the addresses that proxies noted, the nearest one's last: of `X-Forwarded-For`, else of
+/// `Forwarded` (RFC 7239).
 fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let lines = |name: &str| -> Vec<String> {
         let values = headers.get_all(name).iter();
@@ -38,14 +40,14 @@ fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     }
 }
 
-/// The value of `for` in an element of `Forwarded`.
+/// Returns the value of `for` in an element of `Forwarded`.
 fn forwarded_for(element: &str) -> Option<&str> {
     let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
     let mut values = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for")).map(|(_, value)| value);
     values.next().map(|value| value.trim().trim_matches('"'))
 }
 
-/// An address, with or without a port.
+/// Reads an address, with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()));

@@ -1,4 +1,5 @@
-//! PayPal's calls at the endpoint: the certificate is fetched, the call verified, and whatever is wrong with either is refused.
+//! Tests PayPal's calls at the endpoint: the certificate is fetched, the call verified, and a fault
+//! in either is refused.
 
 use axum::body::Body;
 
@@ -21,7 +22,7 @@ fn paypal(secrets: &str) -> Provider {
     provider("paypal", &format!("{TABLES}\n[secrets]\n{secrets}\n"))
 }
 
-/// The headers of a call that was sent now.
+/// Returns the headers of a call that was sent now.
 fn headers(address: &str) -> Vec<(&'static str, String)> {
     vec![
         ("paypal-transmission-id", "0f14627d-cc41-11f0-9ad0-21cf84660aee".to_owned()),
@@ -44,7 +45,8 @@ async fn a_certificate_is_asked_for_where_one_could_make_the_call_good_and_whate
     for (found, expected) in [
         (Err(NoCertificate::Absent), 401),
         (Err(NoCertificate::Unavailable), 503),
-        // In PayPal's name, by nobody who is trusted: the system's authorities may be what is missing.
+        // A certificate in PayPal's name under an unknown authority: the system's authorities may
+        // be incomplete.
         (Ok(own.cert.pem().into()), 503),
         (Ok("no PEM".into()), 401),
     ] {

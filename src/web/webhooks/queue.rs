@@ -1,8 +1,9 @@
-//! What verified calls are kept in: the provider's queue at the broker.
+//! The storage of verified calls: the provider's queue at the broker.
 //!
-//! A provider does not wait for long. What is not confirmed within [`PATIENCE`] is refused, and not published anew; a confirm that
-//! comes later only means that the provider's next call is a copy. What is on its way to the broker is bounded, also while nobody
-//! waits for it any more.
+//! A provider does not wait for long. A call that is not confirmed within [`PATIENCE`] is refused,
+//! and not published again; a confirm that comes later only means that the provider's next call is
+//! a copy. The bytes on their way to the broker are bounded, also those for which no request waits
+//! any more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,24 +19,26 @@ use crate::amqp::broker::Broker;
 use crate::amqp::callback::{Callback, to_message};
 use crate::amqp::topology::Names;
 
-/// How long the broker may take to confirm. Providers give up a call after some seconds, and make it again.
+/// The longest time for the broker to confirm. Providers give up a call after some seconds, and
+/// repeat it.
 pub const PATIENCE: Duration = Duration::from_secs(4);
 
-/// The most bytes of calls that are with the broker and not confirmed.
+/// The most bytes of calls that are sent to the broker and not confirmed.
 const ROOM: usize = 64 << 20;
-/// What a call takes beside its body.
+/// The bytes that a call counts beside its body.
 const HEAD: usize = 4 << 10;
 
-/// Keeps verified calls.
+/// Stores verified calls.
 pub trait Keep: Send + Sync {
-    /// Keeps a call; once this has returned it outlives crashes of ferryd and the broker.
+    /// Stores a call. Once this has returned, the call survives crashes of ferryd and of the
+    /// broker.
     ///
     /// # Errors
     /// [`NotKept`]: its provider has to call again.
     fn keep(&self, callback: Callback) -> BoxFuture<'_, Result<(), NotKept>>;
 }
 
-/// Why a call could not be kept.
+/// The reason why a call could not be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NotKept {
     /// There is no connection to the broker.
@@ -44,10 +47,10 @@ pub enum NotKept {
     /// The broker blocks publishers: it is short of memory or disk.
     #[error("the broker takes no messages for now")]
     Blocked,
-    /// The broker did not confirm.
+    /// The broker did not confirm in time.
     #[error("the broker did not confirm in time")]
     NotInTime,
-    /// Too many are under way.
+    /// Too many calls are under way.
     #[error("too many calls wait for the broker's confirm")]
     Busy,
     /// ferryd is stopping.
@@ -58,7 +61,7 @@ pub enum NotKept {
     Failed,
 }
 
-/// Keeps calls in the queues of the broker.
+/// Stores calls in the queues of the broker.
 pub struct Queues {
     broker: Broker,
     names: Names,
@@ -66,7 +69,7 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// Queues of these names.
+    /// Uses the queues of these names.
     #[must_use]
     pub fn new(broker: Broker, names: Names) -> Self {
         Self { broker, names, room: Arc::new(Semaphore::new(ROOM)) }
@@ -84,7 +87,8 @@ impl Queues {
         })?;
         debug!(provider = %callback.provider, id = %callback.id, "publishing a webhook call");
         let (broker, unwanted) = (self.broker.clone(), CancellationToken::new());
-        // A task of its own, because what is on its way takes up room until the broker answers, whoever waits for it.
+        // Spawned, because the bytes count until the broker answers, also after the request has
+        // given up.
         let waited_for = unwanted.clone().drop_guard();
         let publishing = tokio::spawn(async move {
             let published = broker.publish_unless(&message, &unwanted).await;

@@ -1,4 +1,4 @@
-//! The way of one webhook call, from its first byte to its answer.
+//! Handles one webhook call, from its first byte to its answer.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use crate::serve::connection_handle::Peer;
 use crate::transport::certificates::NoCertificate;
 use crate::web::body::{Unread, is_encoded, whole};
 
-/// What stands before the provider's name.
+/// The part of the path before the provider's name.
 const PREFIX: &str = "/webhooks/";
 
-/// Takes one call.
+/// Handles one call.
 pub(super) async fn take(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
     let client = peer.map(|Peer(peer)| client(peer, request.headers(), &endpoint.settings.trusted_proxies));
@@ -38,7 +38,7 @@ pub(super) async fn take(State(endpoint): State<Arc<Endpoint>>, request: Request
     match endpoint.answer(request, words, client).await {
         Ok(Taken::Kept) => {
             endpoint.counts.kept();
-            // Of all that means success, what every provider takes for it.
+            // Every provider accepts this status as a success.
             StatusCode::OK.into_response()
         }
         Ok(Taken::Challenge(reply)) => {
@@ -54,11 +54,11 @@ pub(super) async fn take(State(endpoint): State<Arc<Endpoint>>, request: Request
     }
 }
 
-/// What a call was answered with.
+/// The result of an accepted call.
 enum Taken {
-    /// It is in its queue.
+    /// The call is in its queue.
     Kept,
-    /// It only asked whether somebody is there.
+    /// The call was a challenge, with this reply.
     Challenge(ChallengeReply),
 }
 
@@ -114,7 +114,8 @@ impl Endpoint {
         Ok(Taken::Kept)
     }
 
-    /// The certificate that a call has to be verified with; `None` where its host says that there is none.
+    /// Fetches the certificate that a call has to be verified with; `None` where its host says that
+    /// there is none.
     async fn certificate(&self, url: Url) -> Result<Option<Bytes>, Refusal> {
         match self.certificates.certificate(url).await {
             Ok(certificate) => Ok(Some(certificate)),
@@ -135,7 +136,7 @@ impl Endpoint {
         Ok(RawCallback { method, url, headers, body: Bytes::new(), certificate: None })
     }
 
-    /// Reads the body of a call, which is small unless something can prove the call.
+    /// Reads the body of a call. Only a call that can be proven may have a large one.
     async fn body(&self, request: Request, may_be_large: bool) -> Result<Bytes, Refusal> {
         let Webhooks { max_body, body_timeout, .. } = self.settings;
         let is_small = !may_be_large && max_body > MAX_UNVERIFIED_BODY;
@@ -147,7 +148,8 @@ impl Endpoint {
     }
 }
 
-/// Provider and account of a path: `/webhooks/<provider>` or `/webhooks/<provider>/<account>`.
+/// Reads provider and account from a path: `/webhooks/<provider>` or
+/// `/webhooks/<provider>/<account>`.
 fn words(path: &str) -> Option<(Name, Name)> {
     let mut words = path.strip_prefix(PREFIX)?.split('/');
     let provider = words.next()?.parse().ok()?;
@@ -155,8 +157,9 @@ fn words(path: &str) -> Option<(Name, Name)> {
     words.next().is_none().then_some((provider, account))
 }
 
-/// Whether whoever reads the queue can be expected to read the body: text in one of the forms that webhooks come in, or bytes.
-/// A body in parts is none of these, nor one that is compressed: it would be verified in one form and read in another.
+/// Refuses a body that the consumer of the queue cannot be expected to read. Accepted are bytes,
+/// and text in one of the forms that webhooks have. A multipart or compressed body is neither: it
+/// would be verified in one form and read in another.
 fn readable(headers: &HeaderMap) -> Result<(), Refusal> {
     let get = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default().to_ascii_lowercase());
     if is_encoded(headers) {
@@ -176,9 +179,10 @@ fn readable(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 fn challenge(ChallengeReply { content_type, body, .. }: ChallengeReply) -> Response {
-    // A media type that is no header value is left out: the body is what is asked for.
+    // A media type that is no valid header value is left out, because the challenge asks only for
+    // the body.
     let mut response = Response::new(Body::from(body));
-    // Part of it may be the caller's own words.
+    // Part of the body may be the caller's own text.
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(content_type) = content_type.parse() {
         response.headers_mut().insert(CONTENT_TYPE, content_type);

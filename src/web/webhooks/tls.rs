@@ -13,18 +13,18 @@ use crate::serve::tls::tls_acceptor;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key} = \"{}\": {message}", path.display())]
 pub struct TlsError {
-    /// The key that names the file.
+    /// The configuration key of the file.
     pub key: &'static str,
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// What is wrong with it, and what to do.
+    /// The fault of the file, and what to do about it.
     pub message: String,
 }
 
-/// What speaks TLS with these settings; `None` where it is plain HTTP. Both files are read once.
+/// Builds the TLS acceptor of these settings; `None` for plain HTTP. Both files are read once.
 ///
 /// # Errors
-/// A file can't be read, is no PEM, or the two do not go together.
+/// A file can't be read, is no PEM, or the two do not belong together.
 pub fn load(settings: &Webhooks) -> Result<Option<TlsAcceptor>, TlsError> {
     let Webhooks { tls_cert_file: Some(cert), tls_key_file: Some(key), .. } = settings else { return Ok(None) };
     acceptor(cert, key).map(Some)

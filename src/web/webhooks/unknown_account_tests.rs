@@ -1,4 +1,4 @@
-//! A caller does not learn which accounts there are.
+//! Tests that a caller does not learn which accounts exist.
 
 use axum::body::Body;
 use jiff::Timestamp;
@@ -56,7 +56,7 @@ body = { notify = "{{ callback_url }}" }
 
 const NONE: &str = "[webhook]\nverify = \"none\"\n";
 
-/// Every way in which a file can say that calls are verified.
+/// Lists every verification scheme that a provider file can have.
 fn schemes() -> Vec<String> {
     let handshakes = [HANDSHAKE, HANDSHAKE_WITH_TOKEN, SIGNED_CHALLENGE].map(|challenge| format!("{HMAC}{challenge}"));
     let others = [HMAC, ADYEN, TOKEN, NONE].map(str::to_owned);
@@ -64,7 +64,7 @@ fn schemes() -> Vec<String> {
     handshakes.into_iter().chain(others).chain(open).collect()
 }
 
-/// The provider `acme` with the accounts `default` and `eu`, each with secrets of its own.
+/// Makes the provider `acme` with the accounts `default` and `eu`, each with secrets of its own.
 fn two_accounts(scheme: &str) -> Provider {
     let with = |digit: &str, word: &str| {
         let secret = digit.repeat(64);
@@ -76,7 +76,8 @@ fn two_accounts(scheme: &str) -> Provider {
     provider
 }
 
-/// The headers and the body of a call as the provider would make it to the account `default`.
+/// Returns the headers and the body of a call as the provider would make it to the account
+/// `default`.
 fn signed(provider: &Provider, body: &str) -> (Vec<(String, String)>, Vec<u8>) {
     let url = "https://hooks.example.com/ferry/webhooks/acme".parse().unwrap();
     let body = body.to_owned().into();
@@ -109,7 +110,7 @@ fn calls(provider: &Provider) -> Vec<CallParts> {
         ("GET", "", Vec::new(), Vec::new()),
         ("GET", "?challenge=a", Vec::new(), Vec::new()),
         ("GET", "?challenge=a&token=wrong", Vec::new(), Vec::new()),
-        // The word and the signature of another account.
+        // The challenge token and the signature of another account.
         ("GET", "?challenge=a&token=first", Vec::new(), Vec::new()),
         ("GET", "?challenge=a&token=webhook", Vec::new(), Vec::new()),
         ("HEAD", "", Vec::new(), Vec::new()),

@@ -1,4 +1,4 @@
-//! Calls that nothing proves: how they are reduced, kept and limited.
+//! Tests how unproven calls are reduced, stored and limited.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn site() -> Site {
     Site::of([provider("acme", NOBODY_SIGNS)], settings())
 }
 
-/// A path with the token of a callback URL.
+/// Returns a path with the token of a callback URL.
 fn path_with_token(key: &str) -> String {
     let (provider, account) = ("acme".parse().unwrap(), "default".parse().unwrap());
     let whose = Whose { provider: &provider, account: &account };
@@ -117,7 +117,7 @@ async fn a_call_that_a_token_proves_is_kept_whole() {
     assert_eq!(site.send("POST", &path_with_token(TOKEN_KEY), &[], body.clone()).await.status, 200);
     let callback = site.queues.kept.lock().unwrap().pop().unwrap();
     assert!(callback.is_verified && callback.call.body == body.as_bytes());
-    // It is about the token's command, and proves nothing about another.
+    // The call is about the token's command, and proves nothing about another.
     let body = json!({"kind": "paid", "about": "3C1", "command": "order-2"}).to_string();
     assert_eq!(site.send("POST", &path_with_token(TOKEN_KEY), &[], body).await.status, 200);
     assert!(!site.queues.kept.lock().unwrap().pop().unwrap().is_verified);
@@ -127,7 +127,7 @@ async fn a_call_that_a_token_proves_is_kept_whole() {
 async fn beyond_what_a_provider_may_have_calls_that_nothing_proves_are_refused_and_those_that_a_token_proves_are_not() {
     let site = site();
     let body = json!({"kind": "paid", "about": "3C1"}).to_string();
-    // However slowly they are made, some come faster than the share grows again.
+    // However slowly they are made, some come faster than the allowance grows again.
     let mut taken = 0;
     let refused = loop {
         let answer = site.send("POST", PATH, &[], body.clone()).await;
@@ -155,7 +155,8 @@ fn one_address_uses_up_its_own_share_and_not_the_providers() {
     assert_eq!(taken("198.51.100.1", 10), 10);
     clock.advance(Duration::from_secs(1));
     assert_eq!(taken("192.0.2.1", 10_000), 5);
-    // Many addresses together have what the provider has: those after them are told to call again.
+    // Many addresses together have the provider's allowance: the calls beyond it are answered with
+    // a retry time.
     let together: usize = (0..50).map(|number| taken(&format!("203.0.113.{number}"), 50)).sum();
     assert!((100..=250).contains(&together), "{together}");
     let other = limits.check(&"other".parse().unwrap(), Some("192.0.2.99".parse().unwrap()));

@@ -1,4 +1,4 @@
-//! What one call is answered with, through the router.
+//! Tests the answers to single calls, through the router.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
