@@ -1,4 +1,4 @@
-//! `ferryd cancel`: a command that was not sent yet is not carried out.
+//! `ferryd cancel`: cancels a command that was not sent yet.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ the person and the token: `ann via api:host`.
 Ends with 1 where it is too late, and with 4 where no ferryd runs, and then nothing has changed; with 5
 where the broker did not confirm it in time, and then it may be cancelled all the same.";
 
-/// The arguments.
+/// The arguments of `ferryd cancel`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Cancel {
@@ -36,10 +36,10 @@ pub struct Cancel {
     id: PublishedCommandId,
     #[command(flatten)]
     api: ApiArguments,
-    /// Who wishes it [default: $USER, or the user who runs this]
+    /// The person who cancels [default: $USER, or the user who runs this]
     #[arg(long, value_name = "NAME", value_parser = person::text)]
     by: Option<String>,
-    /// Why
+    /// The reason
     #[arg(long, value_name = "TEXT", value_parser = person::text)]
     reason: Option<String>,
     /// Print JSON: `id`, `outcome` (cancelled, noted, `too_late`), `reason`
@@ -47,7 +47,7 @@ pub struct Cancel {
     json: bool,
 }
 
-/// A command that it is too late to cancel, for programs.
+/// A command that can't be cancelled any more, as JSON.
 #[derive(Serialize)]
 struct LateCancel<'a> {
     id: &'a CommandId,

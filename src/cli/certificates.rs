@@ -1,10 +1,13 @@
-//! The certificates that the configuration names: those that are over, and those that soon will be.
+//! Examines the certificates that the configuration names, for those that have expired or soon
+//! will.
 //!
-//! A certificate of ferryd's own that is over is a fault, for nobody takes it any more. So is a file of authorities none of which is good
-//! any more: nothing is issued under them, so it ends with what they issued before, although TLS does not look at the dates of an authority
-//! that it is told to trust. One of several authorities is a warning, because bundles keep old ones for as long as somebody may still need
-//! them, and connections are made by the others. A certificate behind ferryd's own in its chain is a warning as well: the other side may
-//! know another way to an authority.
+//! An expired certificate of ferryd's own is a fault, because no peer accepts it. So is a file of
+//! authorities that have all expired: nothing is issued under them, so the file becomes useless
+//! with the certificates issued before, although TLS ignores the dates of an authority that it is
+//! told to trust. One expired authority of several is a warning, because bundles keep old
+//! authorities for as long as they may be needed, and connections are made by the others. An
+//! expired certificate behind ferryd's own in its chain is a warning as well: the peer may know
+//! another path to an authority.
 
 use std::path::{Path, PathBuf};
 
@@ -17,9 +20,9 @@ use crate::provider::certificate::{CertificateDates, CertificateValidity, name_p
 /// The warnings and faults of all certificates, one line each.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct CertificateFindings {
-    /// Warnings: these deserve a thought.
+    /// Warnings: worth a look.
     pub(super) warnings: Vec<String>,
-    /// Faults: these can't work.
+    /// Faults: certificates that can't work.
     pub(super) faults: Vec<String>,
 }
 
@@ -28,20 +31,20 @@ pub(super) struct CertificateFindings {
 enum CertificateUse {
     /// The authorities to trust.
     Authorities,
-    /// A certificate of ferryd's own, with its chain behind it.
+    /// A certificate of ferryd's own, followed by its chain.
     Own,
 }
 
 /// A file of certificates that the configuration names.
 #[derive(Debug)]
 struct CertificateFile {
-    /// The key that names it.
+    /// The key that names the file.
     key: String,
     path: PathBuf,
     usage: CertificateUse,
 }
 
-/// Looks at every certificate that the configuration and the provider files name.
+/// Examines every certificate that the configuration and the provider files name.
 pub(super) fn examine_certificates(config: &Config, providers: &[&Provider], now: Timestamp) -> CertificateFindings {
     let mut findings = CertificateFindings::default();
     for file in named_files(config, providers) {
@@ -53,8 +56,8 @@ pub(super) fn examine_certificates(config: &Config, providers: &[&Provider], now
     findings
 }
 
-/// The files of certificates that are named. Those that go with the endpoint's key are read where they are used, and told there when
-/// they can't be.
+/// Lists the files of certificates. A file that belongs to the endpoint's key is reported where the
+/// endpoint reads it, if it can't be read.
 fn named_files(config: &Config, providers: &[&Provider]) -> Vec<CertificateFile> {
     let file = |key: &str, path: &Option<PathBuf>, usage: CertificateUse| {
         path.clone().map(|path| CertificateFile { key: key.to_owned(), path, usage })
@@ -76,7 +79,7 @@ fn is_readable(path: &Path) -> bool {
 }
 
 impl CertificateFile {
-    /// The key and the file, as every line begins.
+    /// Describes the key and the file, as every line begins.
     fn place(&self) -> String {
         format!("{} = \"{}\"", self.key, self.path.display())
     }
@@ -88,7 +91,7 @@ impl CertificateFile {
         findings: &mut CertificateFindings,
     ) {
         let (place, count) = (self.place(), certificates.len());
-        // One that can't be read here may still be of use to those who connect.
+        // A certificate that can't be read here may still be of use to a connection.
         let is_of_use = |one: &Result<CertificateDates, String>| {
             one.as_ref().map_or(true, |one| {
                 matches!(one.validity(now), CertificateValidity::Good | CertificateValidity::Ending)
@@ -117,7 +120,7 @@ impl CertificateFile {
         }
     }
 
-    /// What to do about the certificate with this index.
+    /// Says what to do about the certificate with this index.
     fn remedy(&self, validity: CertificateValidity, index: usize) -> &'static str {
         match (self.usage, validity) {
             (_, CertificateValidity::NotYet) => "",

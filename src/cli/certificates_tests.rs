@@ -1,4 +1,4 @@
-//! Tests of the certificates that are told of, and of the words.
+//! Tests which certificates are reported, and in which words.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::cli::fixture;
 
-/// The day on which the tests look.
+/// The day on which the tests examine certificates.
 const NOW: &str = "2030-06-15T12:00:00Z";
 
 type Date = (i32, u8, u8);
@@ -41,7 +41,7 @@ fn findings(config: &Config, providers: &[&Provider]) -> CertificateFindings {
     examine_certificates(config, providers, NOW.parse().unwrap())
 }
 
-/// What is found of a file of these certificates; the folder is left out.
+/// Returns the findings about a file of these certificates, without the folder's name.
 fn found_of(usage: CertificateUse, certificates: &[String]) -> CertificateFindings {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("x.pem");
@@ -118,7 +118,7 @@ fn every_file_that_is_named_is_looked_at() {
 fn a_file_that_holds_no_certificate_is_a_fault_once() {
     let mut config = Config::default();
     config.amqp.ca_file = Some("/no/such/ca.pem".into());
-    // What the endpoint's own loader says is not said twice.
+    // The endpoint's own loader reports this fault already.
     config.webhooks.tls_cert_file = Some("/no/such/cert.pem".into());
     let found = findings(&config, &[]);
     assert_eq!(found.faults.len(), 1, "{found:?}");

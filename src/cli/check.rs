@@ -1,4 +1,4 @@
-//! `ferryd check`: what the configuration amounts to, or everything that is wrong with it.
+//! `ferryd check`: prints a summary of the configuration, or every fault in it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,7 +38,7 @@ be reached.";
 /// The most handshakes at the same time.
 const HANDSHAKES_AT_ONCE: usize = 8;
 
-/// The arguments.
+/// The arguments of `ferryd check`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Check {
@@ -50,7 +50,7 @@ pub struct Check {
     connect: bool,
 }
 
-/// What was found.
+/// The findings, as JSON.
 #[derive(Debug, Default, Serialize)]
 struct Report {
     ok: bool,
@@ -59,28 +59,28 @@ struct Report {
     /// The broker's addresses, without their passwords.
     broker: Option<String>,
     providers: Vec<Found>,
-    /// For how long what is kept.
+    /// The data that is kept, and for how long.
     kept: Vec<KeptData>,
     warnings: Vec<String>,
     faults: Vec<String>,
-    /// What was tried with `--connect`.
+    /// The hosts that were tried with `--connect`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reached: Vec<Reached>,
-    /// What trying the credentials of each account came to, with `--connect`.
+    /// The result of trying the credentials of each account, with `--connect`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     credentials: Vec<TriedCredentials>,
 }
 
-/// How reaching the broker or a provider went.
+/// The result of connecting to the broker or a provider.
 #[derive(Debug, Serialize)]
 struct Reached {
     what: String,
     address: String,
-    /// Why not; absent where it was reached.
+    /// The reason of a failure; absent where the connection succeeded.
     error: Option<String>,
 }
 
-/// A provider, in short.
+/// The summary of a provider.
 #[derive(Debug, Serialize)]
 struct Found {
     name: String,
@@ -140,13 +140,14 @@ impl Report {
         }
     }
 
-    /// True where something that was tried could not be reached, or did not say what it was asked.
+    /// Returns true where a host could not be reached, or its answer leaves the result open.
     fn is_in_doubt(&self) -> bool {
         self.reached.iter().any(|reached| reached.error.is_some())
             || self.credentials.iter().any(TriedCredentials::is_in_doubt)
     }
 
-    /// Tries everything that the daemon would connect to, and the credentials that it would call providers with.
+    /// Connects to every host that the daemon would connect to, and tries the credentials for its
+    /// calls.
     fn reach(&mut self, setup: &Setup) -> Result<(), CommandError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (broker, providers, credentials) = runtime.block_on(async {
@@ -221,7 +222,7 @@ async fn reach_broker(setup: &Setup) -> Vec<Reached> {
     reached
 }
 
-/// Shakes hands with every host of every provider, with some at a time.
+/// Makes a TLS handshake with every host of every provider, several at a time.
 async fn reach_providers(setup: &Setup) -> Vec<Reached> {
     let of_provider = |provider| hosts(provider).into_iter().map(move |url| (provider, url));
     let hosts: Vec<(&Provider, Url)> = setup.providers().into_iter().flat_map(of_provider).collect();
@@ -232,7 +233,7 @@ async fn reach_providers(setup: &Setup) -> Vec<Reached> {
     stream::iter(reached).buffered(HANDSHAKES_AT_ONCE).collect().await
 }
 
-/// One address for each host that a provider's accounts call.
+/// Returns one address for each host that a provider's accounts call.
 fn hosts(provider: &Provider) -> Vec<Url> {
     let mut hosts: Vec<Url> = Vec::new();
     for account in provider.accounts.values() {

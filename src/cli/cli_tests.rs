@@ -5,7 +5,7 @@ use clap::CommandFactory as _;
 
 use super::*;
 
-/// The result and the output of a command line.
+/// Runs a command line. Returns the result and the output.
 fn run(arguments: &[&str]) -> (Result<(), CommandError>, String) {
     let mut result = Ok(());
     let printed = fixture::printed(|out| {

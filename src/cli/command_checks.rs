@@ -1,4 +1,5 @@
-//! Holding commands against the provider files of this host before they are published, as the daemon is going to.
+//! Checks commands against the provider files of this host before they are published, as the daemon
+//! will.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,13 +16,13 @@ use crate::provider::Provider;
 use crate::provider::registry::{Registry, files};
 use crate::web::repeated::repeated_field;
 
-/// The provider files of this host. A shell that publishes need not have all, nor the secrets in them: what can't be read here is
-/// left to the daemon.
+/// The provider files of this host. The host that publishes may lack some files, or the secrets in
+/// them: files that can't be read here are left to the daemon.
 pub(super) struct CommandChecks {
     registry: Registry,
-    /// Why the files of these providers can't be used here.
+    /// The reasons why the files of these providers can't be used here.
     unusable: BTreeMap<Name, String>,
-    /// True where the providers that have a file here are all there are, as far as this host knows.
+    /// True where every configured provider has a readable file, as far as this host knows.
     is_complete: bool,
 }
 
@@ -48,7 +49,8 @@ impl CommandChecks {
         Self { registry: Registry::new(providers, config.routes.clone().into_iter().collect()), unusable, is_complete }
     }
 
-    /// Holds commands against the files. Returns what is wrong with them, and which could not be checked.
+    /// Checks commands against the files. Returns the faults, and a line for each command that
+    /// could not be checked.
     pub(super) fn check(&self, commands: &[Outgoing]) -> (Vec<NoCommand>, Vec<String>) {
         let mut unchecked = BTreeSet::new();
         let mut faults = Vec::new();
@@ -96,7 +98,8 @@ impl CommandChecks {
     }
 }
 
-/// Holds a command against its provider. The values that are wrong are named, unless the schema marks some as sensitive.
+/// Checks a command against its provider. The failure quotes the wrong values, unless the schema
+/// marks some as sensitive.
 fn check_against(command: &Command, provider: &Provider) -> Result<(), Failure> {
     let checked = command_check::check(command, provider);
     let operation = provider.operations.get(&command.operation);
@@ -108,7 +111,7 @@ fn check_against(command: &Command, provider: &Provider) -> Result<(), Failure> 
     })
 }
 
-/// What is wrong with commands, one line for each, the first of them where there are many.
+/// Describes the faults of commands, one line for each, the first of them where there are many.
 pub(super) fn told(faults: &[NoCommand], file: Option<&Path>) -> Vec<String> {
     const MOST: usize = 20;
     let place = |fault: &NoCommand| match file {

@@ -1,4 +1,4 @@
-//! `ferryd commands`: which commands there are.
+//! `ferryd commands`: lists commands.
 
 use std::path::Path;
 
@@ -30,13 +30,14 @@ goes on. Of commands that ended longer ago than `ledger.duplicate_window` nothin
 /// The longest message in a line, in characters.
 const MAX_MESSAGE: usize = 80;
 
-/// The arguments.
+/// The arguments of `ferryd commands`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Commands {
     #[command(flatten)]
     filter: CommandFilter,
-    /// Only what was asked to be cancelled and has not come, which is not listed else
+    /// Only commands that were asked to be cancelled and have not come, which are not listed
+    /// otherwise
     #[arg(long)]
     cancel_requested: bool,
     #[command(flatten)]
@@ -44,7 +45,7 @@ pub struct Commands {
     /// At most so many, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
-    /// Go on behind the list that ended with this
+    /// Continue after the list that ended with this cursor
     #[arg(long, value_name = "TEXT")]
     cursor: Option<Cursor>,
     /// Print JSON, as the HTTP API does: `commands` and `next`, the cursor, null at the end

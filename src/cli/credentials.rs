@@ -1,6 +1,8 @@
-//! Tries the credentials of accounts: by the harmless request that a provider file names, and by nothing else.
+//! Tries the credentials of accounts with the harmless request that a provider file names, and with
+//! no other.
 //!
-//! Nothing of it is a command: it is not recorded, not counted, not repeated, and its answer is read for one thing alone.
+//! The request is no command: it is not recorded, counted or repeated, and only the part of its
+//! answer about the credentials is read.
 
 use std::time::Duration;
 
@@ -22,23 +24,23 @@ const AT_ONCE: usize = 8;
 /// The most time for an access token once there is a connection.
 const TOKEN: Duration = Duration::from_secs(20);
 
-/// The word for what trying the credentials of an account came to.
+/// The result of trying the credentials of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum CredentialResult {
-    /// The provider takes them.
+    /// The provider accepts them.
     Accepted,
     /// The provider refuses them.
     Refused,
-    /// No complete answer came.
+    /// The provider gave no complete answer.
     Unreachable,
-    /// The answer says nothing about them.
+    /// The answer leaves open whether they are valid.
     Unclear,
-    /// The provider file names no request for it.
+    /// The provider file names no request for trying them.
     NotTried,
 }
 
-/// The credentials of one account, and what trying them came to. It holds no secret.
+/// The credentials of one account, and the result of trying them. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct TriedCredentials {
     pub(super) provider: String,
@@ -52,7 +54,8 @@ pub(super) struct TriedCredentials {
     pub(super) message: Option<String>,
 }
 
-/// Tries the credentials of every account of these providers, some at a time; in the order of providers and accounts.
+/// Tries the credentials of every account of these providers, several at a time. The results stand
+/// in the order of providers and accounts.
 pub(super) async fn try_credentials(providers: Vec<&Provider>) -> Vec<TriedCredentials> {
     let ways: Vec<_> = providers.into_iter().map(|provider| (provider, Http::new(&provider.http))).collect();
     let accounts = ways.iter().flat_map(|(provider, http)| {
@@ -61,7 +64,7 @@ pub(super) async fn try_credentials(providers: Vec<&Provider>) -> Vec<TriedCrede
     let tried = accounts.map(|(provider, account, http)| async move {
         let check = match (provider.verification.is_some(), http) {
             (false, _) => None,
-            // Said as a fault of the file already.
+            // The fault of the file reports this already.
             (true, Err(error)) => Some(CredentialCheck::Unreachable(Failure::new("tls", error.to_string()))),
             (true, Ok(http)) => Some(Trial { provider, account, http }.run().await),
         };
@@ -70,7 +73,7 @@ pub(super) async fn try_credentials(providers: Vec<&Provider>) -> Vec<TriedCrede
     stream::iter(tried).buffered(AT_ONCE).collect().await
 }
 
-/// One account whose credentials are tried.
+/// An account whose credentials are tried.
 struct Trial<'p> {
     provider: &'p Provider,
     account: &'p Account,
@@ -103,7 +106,7 @@ impl Trial<'_> {
         self.account.adapter.verified(&answer).masked(mask)
     }
 
-    /// Gets an access token, where the provider wants one.
+    /// Requests an access token, where the provider wants one.
     async fn token(&self, mask: &Mask) -> Result<Option<AccessToken>, CredentialCheck> {
         let Some(request) = self.account.adapter.token_request(self.provider.http.connect_timeout + TOKEN) else {
             return Ok(None);
@@ -146,7 +149,7 @@ impl TriedCredentials {
         Self { provider, account, result, http_status, code, message }
     }
 
-    /// The fault that credentials are which the provider refuses.
+    /// Describes the fault, where the provider refuses the credentials.
     pub(super) fn fault(&self) -> Option<String> {
         let Self { provider, account, result: CredentialResult::Refused, .. } = self else { return None };
         Some(format!(
@@ -156,12 +159,12 @@ impl TriedCredentials {
         ))
     }
 
-    /// True where it could not be found out whether they are good.
+    /// Returns true where the credentials' validity could not be determined.
     pub(super) fn is_in_doubt(&self) -> bool {
         matches!(self.result, CredentialResult::Unreachable | CredentialResult::Unclear)
     }
 
-    /// The result for people.
+    /// Describes the result for people.
     pub(super) fn describe(&self) -> String {
         let result = match self.result {
             CredentialResult::Accepted => "accepted",
@@ -173,10 +176,10 @@ impl TriedCredentials {
         format!("{result}{}", self.reason())
     }
 
-    /// Why, in brackets: `(status 401, invalid_key: No such API key)`.
+    /// Describes the reason in brackets: `(status 401, invalid_key: No such API key)`.
     fn reason(&self) -> String {
         let status = self.http_status.map(|status| format!("status {status}"));
-        // What the file does not map is named by the status alone.
+        // A status that the file does not map is named by its number.
         let of_status = self.http_status.map(|status| format!("http_{status}"));
         let code = self.code.clone().filter(|code| Some(code) != of_status.as_ref());
         let head: Vec<_> = status.into_iter().chain(code).collect();

@@ -1,4 +1,4 @@
-//! What the commands that talk to the broker begin with.
+//! The set-up of subcommands that talk to the broker.
 
 use std::path::Path;
 
@@ -16,14 +16,14 @@ use crate::operator::queues::{all_dead_queues, dead_queues, provider_names};
 use crate::operator::register::{Place, Register};
 use crate::operator::{Operator, OperatorError};
 
-/// The most messages that were refused under an id of which a command tells.
+/// The most messages refused under an id that a subcommand lists.
 const MAX_REFUSED: u32 = 20;
 
-/// The configuration, where it leads to, and something to run on.
+/// The configuration, the connection settings, and an async runtime.
 pub(super) struct Desk {
     pub(super) config: Config,
     pub(super) operator: Operator,
-    /// Two threads: a reader that does not read must not keep heartbeats from being sent.
+    /// The runtime, with two threads: a blocked output must not stop heartbeats.
     pub(super) runtime: Runtime,
 }
 
@@ -36,20 +36,21 @@ impl Desk {
         Ok(Self { config, operator, runtime: runtime.map_err(CommandError::Runtime)? })
     }
 
-    /// Where the ledger's index is, and for how long it remembers.
+    /// Returns the folder of the ledger's index, and the time for which it keeps commands.
     pub(super) fn ledger(&self) -> Result<Place, CommandError> {
         Ok(Place { dir: self.config.ledger_folder()?, retention: self.config.ledger.duplicate_window })
     }
 
-    /// The ledger, known up to now. Tells a person at a terminal how far it is, where that takes a while.
+    /// Opens the ledger, brought up to date. At a terminal, prints the progress where that takes a
+    /// while.
     pub(super) async fn register(&self) -> Result<Register, CommandError> {
         let place = self.ledger()?;
         let mut progress = Progress::new("messages of the ledger read", None);
         Ok(Register::open(&self.operator, &place, |read| progress.tell_of(read.done, read.total)).await?)
     }
 
-    /// Finds the dead letter of a command in the ledger, and those of messages that were refused under its id, some of them where
-    /// there are many.
+    /// Finds the recorded dead letter of a command, and those of messages refused under its id,
+    /// some of them where there are many.
     pub(super) fn find_dead_letters(&self, id: &CommandId) -> Result<Vec<DeadLetter>, CommandError> {
         self.runtime.block_on(async {
             let register = self.register().await?;
@@ -59,13 +60,14 @@ impl Desk {
         })
     }
 
-    /// The names of the configured providers.
+    /// Lists the names of the configured providers.
     pub(super) fn providers(&self) -> Result<Vec<Name>, CommandError> {
         Ok(provider_names(&self.config.providers.dir)?)
     }
 
-    /// The queues of dead letters: those of the configured providers, and with the ledger open those of all others that it
-    /// knows dead letters of. Only those that can hold some of `provider`, if that is given.
+    /// Lists the queues of dead letters: those of the configured providers, and with the ledger
+    /// open those of all other providers with recorded dead letters. With `provider`, only the
+    /// queues that can hold its dead letters.
     pub(super) async fn dead_queues(
         &self,
         provider: Option<&Name>,
@@ -81,7 +83,7 @@ impl Desk {
         Ok(all_dead_queues(&self.operator, &self.providers()?, known).await?)
     }
 
-    /// The same where the ledger is not open, and is asked.
+    /// Lists the queues of dead letters by opening the ledger first.
     pub(super) async fn find_dead_queues(&self, provider: Option<&Name>) -> Result<Vec<String>, CommandError> {
         if provider.is_some() {
             return self.dead_queues(provider, None).await;
@@ -93,7 +95,7 @@ impl Desk {
     }
 }
 
-/// The dead letters of a command and of what was refused under its id.
+/// Finds the dead letters of a command and of the messages refused under its id.
 async fn dead_letters(register: &Register, id: &CommandId) -> Result<Vec<DeadLetter>, OperatorError> {
     let refused = if id.is_refused() { Vec::new() } else { register.index().await.refused_under(id, MAX_REFUSED)? };
     let mut letters = Vec::new();

@@ -1,4 +1,5 @@
-//! `ferryd erase`: the contents of commands that have ended leave the ledger's index, at a person's request.
+//! `ferryd erase`: erases the contents of commands that have ended from the ledger's index, at a
+//! person's request.
 
 use std::path::Path;
 use std::time::Duration;
@@ -34,22 +35,22 @@ record names the person and the token: `ann via api:privacy`.
 A command that goes on, or lies among the dead letters, is named and stays; so it may be said again. Ends with 1
 where some stay, or none is known.";
 
-/// The arguments.
+/// The arguments of `ferryd erase`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("which").args(["reference", "id"]).required(true))]
 pub struct EraseArguments {
     /// Every command with this reference
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     reference: Option<String>,
-    /// A command, and what was refused under its id; may be given several times
+    /// A command, and the messages refused under its id; may be given several times
     #[arg(long, value_name = "ID")]
     id: Vec<CommandId>,
     #[command(flatten)]
     api: ApiArguments,
-    /// The person who has it erased
+    /// The person who requests the erasure
     #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, value_parser = person::text)]
     by: String,
-    /// Why; it is kept, so name a request and no person
+    /// The reason; it is kept, so name a request and no person
     #[arg(long, value_name = "TEXT", value_parser = person::text)]
     reason: String,
     /// Change nothing, only say what would be done
@@ -60,7 +61,7 @@ pub struct EraseArguments {
     json: bool,
 }
 
-/// How long it may take: longer than the daemon takes.
+/// The longest time for the answer, which exceeds the daemon's own limit.
 const TIMEOUT: Duration = Duration::from_secs(75);
 
 impl EraseArguments {
@@ -85,7 +86,7 @@ impl EraseArguments {
     }
 }
 
-/// The error, with what to configure where the token may not erase.
+/// Adds to the error what to configure, where the token may not erase.
 fn explain(error: ApiError) -> CommandError {
     match error.into_problem(Kind::Forbidden) {
         Ok(problem) => CommandError::Refused(format!(

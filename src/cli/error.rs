@@ -1,4 +1,4 @@
-//! What a command can fail with.
+//! The errors of subcommands.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,24 +13,25 @@ use crate::operator::OperatorError;
 use crate::operator::queues::NamesError;
 use crate::settings::diagnostic::Diagnostic;
 
-/// Why a command did not do what it was asked for.
+/// The reason why a subcommand failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The configuration is wrong.
+    /// The configuration has faults.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Provider files or certificates are wrong, or do not go with the configuration: one line for each fault.
+    /// Provider files or certificates have faults, or contradict the configuration: one line for
+    /// each fault.
     #[error("{}", .0.join("\n"))]
     Providers(Vec<String>),
     /// There is no such provider.
     #[error("there is no provider `{name}`: configured are {known}")]
     NoProvider {
-        /// The name that was asked for.
+        /// The name that was given.
         name: String,
-        /// The names there are.
+        /// The names of the configured providers.
         known: String,
     },
-    /// What was asked for cannot be done as it was asked.
+    /// The request cannot be carried out as it was given.
     #[error("{0}")]
     Refused(String),
     /// The sandbox cannot be started.
@@ -39,7 +40,7 @@ pub enum CommandError {
     /// The daemon cannot be set up.
     #[error(transparent)]
     Daemon(#[from] crate::daemon::SetupError),
-    /// An address can't be listened at.
+    /// The process can't listen at an address.
     #[error(transparent)]
     Listen(#[from] crate::serve::server::ListenError),
     /// The token of this host can't be made or read.
@@ -48,30 +49,31 @@ pub enum CommandError {
     /// Logging cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] crate::telemetry::TelemetryError),
-    /// The broker, or what was asked of it.
+    /// The broker can't be reached, or a request to it failed.
     #[error(transparent)]
     Operator(#[from] OperatorError),
-    /// The daemon, or the way to it.
+    /// The daemon can't be reached, or it refused a request.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// Some commands were published, and then no more: one line for what became of the others, and one for how to go on.
+    /// Some commands were published, and then no more: one line for the state of the others, and
+    /// one for how to continue.
     #[error("{}", .0.join("\n"))]
     Partly(Vec<String>),
-    /// What is to be published is no command that could be carried out: one line for each.
+    /// The commands to publish are invalid: one line for each.
     #[error("{}", .0.join("\n"))]
     NoCommand(Vec<String>),
     /// A file can't be read.
     #[error("{}: failed to read: {source}", path.display())]
     Input {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's reason.
         source: io::Error,
     },
-    /// A provider was asked about a command, and its answer does not end it.
+    /// A provider was queried about a command, and its answer does not end the command.
     #[error("`{id}` has not ended: the provider was asked, and {answer}")]
     StillOpen {
-        /// The command.
+        /// The id of the command.
         id: String,
         /// The provider's answer.
         answer: String,
@@ -79,14 +81,14 @@ pub enum CommandError {
     /// Commands that were waited for had not ended in time.
     #[error("not ended within {}: {count} ({some}); `ferryd events --until-terminal ID` goes on waiting", format_duration(*after))]
     NotEnded {
-        /// How many.
+        /// The number of commands.
         count: usize,
-        /// Some of them.
+        /// The ids of some of the commands.
         some: String,
-        /// For how long was waited.
+        /// The time that was waited.
         after: Duration,
     },
-    /// The ledger is asked for what it does not hold.
+    /// The filter selects messages that the ledger does not hold.
     #[error(
         "what can't be read lies in the queues alone; look there with `ferryd dead list --queues --kind unreadable`"
     )]
@@ -96,21 +98,21 @@ pub enum CommandError {
         "the ledger knows no command `{0}`: it may wait in its queue still, its id may be another (see `ferryd commands`), or it ended longer ago than `ledger.duplicate_window`"
     )]
     NotKnown(CommandId),
-    /// The ledger knows no such command, and messages that were refused under its id.
+    /// The ledger knows no such command, only messages that were refused under its id.
     #[error(
         "the ledger knows no command `{id}`, only messages that were refused under this id and claim it for nothing; see `ferryd dead show ID` for {}",
         listed(refused)
     )]
     OnlyRefused {
-        /// The id that was asked for.
+        /// The id that was given.
         id: CommandId,
         /// The ids of the messages.
         refused: Vec<CommandId>,
     },
-    /// There is no such dead letter.
+    /// The command is no dead letter.
     #[error("there is no dead letter of command `{0}`; see `ferryd dead list`")]
     NotDead(CommandId),
-    /// The ledger knows of no such dead letter.
+    /// The ledger holds no such dead letter.
     #[error(
         "the ledger knows of no dead letter of command `{0}`; see `ferryd dead list`, or look into the queues themselves with --message"
     )]
@@ -118,13 +120,13 @@ pub enum CommandError {
     /// The names of the providers can't be read.
     #[error(transparent)]
     Names(#[from] NamesError),
-    /// The system does not give what a command needs to run.
+    /// The async runtime can't be started.
     #[error("cannot run: {0}")]
     Runtime(io::Error),
-    /// The command has printed what is wrong itself.
+    /// The subcommand has already printed the fault.
     #[error("failed as told")]
     Told(Exit),
-    /// The operating system refuses, mostly because nothing can be printed.
+    /// The operating system refuses an operation, mostly because the output can't be written.
     #[error("failed on input or output: {0}")]
     Output(#[from] io::Error),
 }
@@ -140,7 +142,7 @@ impl From<Vec<Diagnostic>> for CommandError {
 }
 
 impl CommandError {
-    /// The code to end with. A reader that has seen enough and closed its end of the pipe is no failure.
+    /// Returns the exit code. A reader that closes its end of the pipe early is no failure.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -177,7 +179,8 @@ impl CommandError {
         }
     }
 
-    /// What the standard error should say: one line for each fault, none where nothing is left to say.
+    /// Lists the lines for the standard error: one for each fault, none where the fault is already
+    /// printed.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         match self {

@@ -1,4 +1,4 @@
-//! An event as one line for people.
+//! Formats an event as one line for people.
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
@@ -17,7 +17,8 @@ use crate::operator::follow::Followed;
 /// The most characters of a result or message.
 const MOST: usize = 160;
 
-/// Time, command, state, operation, generation and attempt, reference, and what came of it.
+/// Formats an event: time, command, state, operation, generation and attempt, reference, and result
+/// or failure.
 pub(super) fn line(followed: &Followed) -> StyledLine {
     match followed {
         Followed::Event(event, _) => event_line(event),
@@ -30,7 +31,7 @@ pub(super) fn line(followed: &Followed) -> StyledLine {
     }
 }
 
-/// The same for an event alone.
+/// Formats an event of a command.
 pub(super) fn event_line(event: &Event) -> StyledLine {
     let EventData { command, state, generation, attempt, .. } = &event.data;
     let step = if *generation == 0 { format!("#{attempt}") } else { format!("g{generation}#{attempt}") };
@@ -47,7 +48,8 @@ pub(super) fn event_line(event: &Event) -> StyledLine {
     .styled()
 }
 
-/// The addresses in the result of an accepted command, one line each and whole: there somebody has to go on, such as at a checkout.
+/// Lists the addresses in the result of an accepted command, one line each and untruncated: a
+/// person may have to open them, such as a checkout page.
 pub(super) fn addresses(event: &Event) -> Vec<String> {
     let result = event.data.result.as_ref().filter(|_| event.data.state == State::Waiting);
     let fields = result.and_then(Value::as_object).into_iter().flatten();
@@ -58,7 +60,7 @@ pub(super) fn addresses(event: &Event) -> Vec<String> {
     fields.filter_map(address).collect()
 }
 
-/// The same for what contradicts what is known of a command.
+/// Formats an event about a conflict.
 fn conflict_line(conflict: &ConflictEvent) -> StyledLine {
     let ConflictData { command, message, .. } = &conflict.data;
     Line {
@@ -74,7 +76,7 @@ fn conflict_line(conflict: &ConflictEvent) -> StyledLine {
     .styled()
 }
 
-/// The same for what a webhook call told; where its command is known, under that.
+/// Formats an event about a webhook call, with the id of its command where that is known.
 fn callback_line(received: &ReceivedEvent) -> StyledLine {
     let ReceivedData { command, provider, account, verified, event, provider_reference, meaning, .. } = &received.data;
     let about =

@@ -1,4 +1,4 @@
-//! `ferryd events`: what happens, as it happens.
+//! `ferryd events`: prints events as they are published.
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,17 +27,17 @@ for any number of words. Events from before the start are not shown. Ctrl-C ends
 
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The arguments.
+/// The arguments of `ferryd events`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Events {
-    /// Which events, as a binding key of a topic exchange; may be given more than once
+    /// The events to follow, as a binding key of a topic exchange; may be given more than once
     #[arg(long = "binding", value_name = "KEY", default_value = "#")]
     bindings: Vec<String>,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
-    /// End after so many events
+    /// End after this many events
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// End when this command has ended; with code 1 where it failed
@@ -93,7 +93,7 @@ impl Events {
         Ok(())
     }
 
-    /// A new subscription as soon as there can be one; `None` once interrupted.
+    /// Subscribes again as soon as the broker is reachable; `None` once interrupted.
     async fn again(&self, operator: &Operator, stop: &CancellationToken) -> Option<Follow> {
         let subscribing = async {
             loop {
@@ -119,7 +119,7 @@ impl Events {
         Ok(out.flush()?)
     }
 
-    /// How the command that is waited for ended, where this tells it.
+    /// Returns the result of the command that is waited for, where this event ends it.
     fn ends_with(&self, followed: &Followed) -> Option<Result<(), CommandError>> {
         let Followed::Event(event, _) = followed else { return None };
         let awaited = Some(&event.data.command.id) == self.until_terminal.as_ref();

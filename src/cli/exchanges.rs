@@ -1,4 +1,4 @@
-//! `ferryd exchanges`: what was said to a provider about a command, and what it answered.
+//! `ferryd exchanges`: shows the calls to a provider for a command, with their answers.
 
 use std::path::Path;
 use std::time::Duration;
@@ -28,10 +28,10 @@ Requests and answers are shown as they were recorded: masked, and long bodies cu
 as long as the stream of exchanges keeps them. The newest appear within about a second. The ledger tells
 when the command was called; of one that it does not know, the last 24 h are searched.";
 
-/// How far to look back for a command that the ledger does not know.
+/// The time to search back for a command that the ledger does not know.
 const LOOK_BACK: Duration = Duration::from_hours(24);
 
-/// The arguments.
+/// The arguments of `ferryd exchanges`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Exchanges {
@@ -61,14 +61,14 @@ impl Exchanges {
         if self.since.is_some() {
             return Err(unknown_command(&self.id, unknown));
         }
-        // The stream may still hold calls of what the ledger does not know any more.
+        // The stream may still hold calls of commands that the ledger has pruned.
         match self.find(&client, Some(LOOK_BACK)) {
             Ok(found) => self.show(&found, Some(LOOK_BACK), out),
             Err(error) => Err(unknown_command(&self.id, error.into_problem(Kind::UnknownCommand)?)),
         }
     }
 
-    /// Asks for the calls within the last so much time, or else at the times that the ledger tells.
+    /// Requests the calls within the last `since`, or else at the times that the ledger records.
     fn find(&self, client: &ApiClient, since: Option<Duration>) -> Result<CommandExchanges, ApiError> {
         let from = since.map(|since| Timestamp::now().checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH));
         client.ask(&ApiRequest::get(["commands", self.id.as_str(), "exchanges"]).with("since", from))
@@ -116,7 +116,7 @@ impl Exchanges {
     }
 }
 
-/// An exchange for people: a heading, then the request behind `>`, then the answer behind `<`.
+/// Prints a call for people: a heading, then the request behind `>`, then the answer behind `<`.
 fn print(exchange: &Exchange<'_>, out: &mut Output) -> Result<(), CommandError> {
     let Exchange { request, response, error, .. } = exchange;
     out.heading(&heading(exchange))?;
@@ -135,7 +135,8 @@ fn print(exchange: &Exchange<'_>, out: &mut Output) -> Result<(), CommandError> 
     Ok(())
 }
 
-/// Which call it was, when, of what, by whom, how long it took, and whether it reached the provider.
+/// Describes the call: number, time, operation, host, duration, and whether it reached the
+/// provider.
 fn heading(exchange: &Exchange<'_>) -> String {
     let Exchange { at, provider, operation, generation, attempt, host, sent, duration_ms, .. } = exchange;
     let step = if *generation == 0 { format!("#{attempt}") } else { format!("g{generation}#{attempt}") };
@@ -147,7 +148,7 @@ fn heading(exchange: &Exchange<'_>) -> String {
     format!("{step}  {at:.3}  {provider}.{operation}  {duration_ms} ms{sent}, by {host}")
 }
 
-/// Headers and body of a request or answer.
+/// Prints headers and body of a request or answer.
 fn part(mark: char, headers: &Headers<'_>, body: Option<(&str, usize)>, out: &mut Output) -> Result<(), CommandError> {
     for (name, value) in headers.iter() {
         out.line(format!("{mark} {name}: {value}"))?;
@@ -160,7 +161,7 @@ fn part(mark: char, headers: &Headers<'_>, body: Option<(&str, usize)>, out: &mu
     Ok(())
 }
 
-/// A body over several lines where it is JSON.
+/// Formats a body over several lines where it is JSON.
 fn pretty(body: &str, cut: usize) -> String {
     let json =
         serde_json::from_str::<Value>(body).ok().filter(|json| cut == 0 && (json.is_object() || json.is_array()));

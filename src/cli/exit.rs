@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// What `--help` says about them.
+/// The section about exit codes in `--help`.
 pub(super) const HELP: &str = "\
 Exit codes:
   0  done
@@ -20,12 +20,12 @@ Environment:
   FERRYD_TOKEN         the token for it [default: that of this host, see `ferryd token --help`]
   NO_COLOR             no colours";
 
-/// How a command ended.
+/// The exit code of a subcommand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Done.
+    /// The subcommand succeeded.
     Done = 0,
-    /// Failed in a way that has no code of its own.
+    /// The subcommand failed in a way that has no code of its own.
     Failed = 1,
     /// The command line is wrong. clap uses this code itself.
     Usage = 2,
@@ -33,7 +33,7 @@ pub enum Exit {
     Configuration = 3,
     /// The broker, or the daemon, cannot be reached.
     Unreachable = 4,
-    /// What was waited for did not come in time.
+    /// The awaited result did not come in time.
     Timeout = 5,
 }
 

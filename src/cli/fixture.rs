@@ -1,4 +1,4 @@
-//! Providers and a place to print to, for the tests of commands.
+//! Providers and an output, for the tests of subcommands.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::provider::{
 };
 use crate::redact::UnmaskedValue;
 
-/// Nothing is called in these tests.
+/// An adapter that these tests never call.
 struct NeverCalled;
 
 impl Adapter for NeverCalled {
@@ -69,7 +69,8 @@ impl Adapter for NeverCalled {
     }
 }
 
-/// Moves money: `charge` with a key and questions, `payout` and `tip` without, `tip` for a short time.
+/// Makes a provider that moves money: `charge` with a key and queries, `payout` and `tip` without,
+/// `tip` with a short timeout.
 pub(super) fn payments() -> Provider {
     let short = RetryPolicy { schedule: vec![Duration::from_secs(5); 3], ..RetryPolicy::default() };
     let cut = RetryPolicy { give_up_after: Duration::from_mins(10), jitter: false, ..RetryPolicy::default() };
@@ -83,13 +84,13 @@ pub(super) fn payments() -> Provider {
     provider("stripe", "payment", operations)
 }
 
-/// Sends messages without a key.
+/// Makes a provider that sends messages without a key.
 pub(super) fn messages() -> Provider {
     let once = RetryPolicy { schedule: Vec::new(), ..RetryPolicy::default() };
     provider("twilio", "notification", [("send_sms", operation(false, once))])
 }
 
-/// The same provider with an endpoint that believes some calls.
+/// Adds an endpoint that verifies some calls to a provider.
 pub(super) fn called_back(provider: Provider) -> Provider {
     fake_webhook::given(provider)
 }
@@ -137,7 +138,7 @@ fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operatio
     }
 }
 
-/// What is printed, without colours.
+/// Returns the output, without colours.
 pub(super) fn printed(print: impl FnOnce(&mut Output)) -> String {
     let buffer = CapturedText::default();
     print(&mut Output::plain(buffer.clone()));

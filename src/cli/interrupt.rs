@@ -1,20 +1,21 @@
-//! The signals that ask a command which runs for a while to end: the first ends the work in good order, the second at once.
+//! Handles the signals that end a long-running subcommand: the first asks for an orderly end, the
+//! second ends it at once.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// What a shell says of a process that Ctrl-C ended.
+/// The exit code that a shell reports for a process ended by Ctrl-C.
 pub(super) const INTERRUPTED: i32 = 130;
 
 /// The number of SIGHUP (POSIX).
 const HANGUP: u32 = 1;
 
-/// The signals by which a process is asked to end: SIGTERM, SIGINT and SIGHUP.
+/// The signals that ask the process to end: SIGTERM, SIGINT and SIGHUP.
 ///
-/// Until SIGHUP means that the configuration is to be read again, it asks for an end in good order, and for nothing else: who
-/// expects a reload sends it more than once. Where whoever started the process has it ignored, as `nohup` does, it stays so.
+/// SIGHUP asks for an orderly end only, never for one at once: a user who expects a reload sends it
+/// more than once. Where the parent process has SIGHUP ignored, as `nohup` does, it stays ignored.
 pub(super) struct StopSignals {
     term: Signal,
     int: Signal,
@@ -22,7 +23,7 @@ pub(super) struct StopSignals {
 }
 
 impl StopSignals {
-    /// Begins to listen. To be called within a runtime.
+    /// Starts listening. Needs a runtime.
     pub(super) fn listen() -> io::Result<Self> {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let hup = if is_ignored(&status, HANGUP) { None } else { Some(signal(SignalKind::hangup())?) };
@@ -56,14 +57,14 @@ impl StopSignals {
     }
 }
 
-/// Reads from `/proc/self/status` whether the process began with this signal ignored: a mask in hexadecimal, signal 1 its lowest
-/// bit (proc(5)). Where the system tells nothing, it did not.
+/// Reads from `/proc/self/status` whether the process began with this signal ignored: a mask in
+/// hexadecimal, signal 1 its lowest bit (proc(5)). Returns false where the system does not say.
 fn is_ignored(status: &str, signal: u32) -> bool {
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-/// Cancelled by the first signal. To be called within a runtime.
+/// Returns a token that the first signal cancels. Needs a runtime.
 pub(super) fn token() -> io::Result<CancellationToken> {
     let mut signals = StopSignals::listen()?;
     let token = CancellationToken::new();

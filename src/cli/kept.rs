@@ -12,15 +12,15 @@ use crate::provider::Provider;
 /// Data of one kind that is kept, and for how long.
 #[derive(Debug, Serialize)]
 pub(super) struct KeptData {
-    /// The kind of data.
+    /// The name of the data.
     what: &'static str,
-    /// The time for which it is kept.
+    /// The time for which the data is kept.
     time: String,
-    /// The key, policy or person that decides about that.
+    /// The key, policy or person that sets the time.
     by: String,
 }
 
-/// Everything that is kept.
+/// Lists all data that ferryd keeps.
 pub(super) fn kept_data(config: &Config, providers: &[&Provider]) -> Vec<KeptData> {
     let kept = |what, time: String, by: String| KeptData { what, time, by };
     let window = config.ledger.duplicate_window;
@@ -42,7 +42,7 @@ pub(super) fn kept_data(config: &Config, providers: &[&Provider]) -> Vec<KeptDat
     data
 }
 
-/// The same for people.
+/// Formats the data as a table.
 pub(super) fn table(data: &[KeptData]) -> Table {
     let mut table = Table::new(["KEPT", "FOR", "BY"]);
     for KeptData { what, time, by } in data {

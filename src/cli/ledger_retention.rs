@@ -9,10 +9,11 @@ use crate::ledger::LedgerRetention;
 use crate::provider::registry::Registry;
 use crate::provider::{Operation, Provider};
 
-/// The time for which the ledger has to remember a command after anything may happen to it.
+/// The time for which the ledger has to keep a command after the last possible change.
 const MARGIN: Duration = Duration::from_hours(48);
 
-/// Finds the operations of which something may still happen when the ledger has forgotten their commands, or their contents.
+/// Describes each operation whose commands may still change after the ledger has pruned them, or
+/// their contents.
 pub(super) fn find_too_short(config: &Config, provider: &Provider) -> Vec<String> {
     let Ledger { duplicate_window, retention, .. } = &config.ledger;
     let kept = [("ledger.duplicate_window", Some(*duplicate_window)), ("ledger.retention", *retention)];
@@ -31,16 +32,16 @@ pub(super) fn find_too_short(config: &Config, provider: &Provider) -> Vec<String
     provider.operations.iter().filter_map(fault).collect()
 }
 
-/// The time for which the ledger keeps contents, and the reason for it.
+/// The time for which the ledger keeps contents, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ContentRetention {
-    /// The time.
+    /// The time for which contents are kept.
     pub(super) time: Duration,
-    /// The key of the configuration or of a provider file that says so, and by how much it is longer.
+    /// The key of the configuration or of a provider file that demands it, and the margin on top.
     pub(super) reason: String,
 }
 
-/// Finds the time for which contents are kept: as written, else as long as the providers need.
+/// Returns the time for which contents are kept: as configured, else as long as the providers need.
 pub(super) fn content_retention<'p>(
     config: &Config,
     providers: impl IntoIterator<Item = &'p Provider>,
@@ -59,13 +60,14 @@ pub(super) fn content_retention<'p>(
     ContentRetention { time: longest.saturating_add(MARGIN).min(config.ledger.duplicate_window), reason }
 }
 
-/// Finds the times for which the ledger keeps contents, and ids with digests.
+/// Returns the times for which the ledger keeps contents, and ids with digests.
 pub(super) fn ledger_retention(config: &Config, registry: &Registry) -> LedgerRetention {
     let contents = content_retention(config, registry.iter().map(AsRef::as_ref)).time;
     LedgerRetention { contents, duplicate_window: config.ledger.duplicate_window }
 }
 
-/// The longest time for which something may still happen to a command of an operation, and the key that says so.
+/// Returns the longest time for which a command of an operation may still change, and the key that
+/// sets it.
 fn longest_need(operation: &Operation) -> (Duration, &'static str) {
     let keys = operation.idempotency.map_or(Duration::ZERO, |idempotency| idempotency.retention);
     let waits = [
@@ -87,7 +89,8 @@ mod tests {
     fn the_ledger_remembers_longer_than_anything_may_happen() {
         let hours = Duration::from_hours;
         let table = [
-            // give_up_after, retention of keys, deadline, the least retention of the ledger, what asks for it
+            // give_up_after, key retention, deadline, the least retention of the ledger, the key
+            // that demands it
             (72, 24, 48, 120, "two days more than its `give_up_after` (3d)"),
             (24, 72, 48, 120, "two days more than its `idempotency.retention` (3d)"),
             (24, 24, 72, 120, "two days more than its `deadline` (3d)"),

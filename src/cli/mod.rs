@@ -1,7 +1,8 @@
-//! The command line: one file a command.
+//! The command line: one file for each subcommand.
 //!
-//! Each command reads its arguments, does its work, and prints to the [`Output`] it is given. What goes wrong is a
-//! [`CommandError`], which knows its [`Exit`] code; only `main` prints it and ends the process.
+//! Each subcommand reads its arguments, does its work, and prints to the [`Output`] it is given.
+//! Failures are [`CommandError`]s, which know their [`Exit`] code; only `main` prints them and ends
+//! the process.
 
 mod api_client;
 mod cancel;
@@ -68,12 +69,12 @@ pub struct Cli {
     /// The configuration file; without it the one that [`Config::load`](crate::config::Config::load) finds.
     #[arg(long, global = true, value_name = "FILE", help = CONFIG_HELP)]
     pub config: Option<PathBuf>,
-    /// What to do.
+    /// The subcommand to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What ferryd can be asked for.
+/// The subcommands of ferryd.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon: carry commands until told to stop
@@ -86,7 +87,7 @@ pub enum Command {
     Events(events::Events),
     /// Show the requests that were sent for a command, and their answers
     Exchanges(exchanges::Exchanges),
-    /// Tell what happened to a command, and what comes next
+    /// Show what happened to a command, and what comes next
     Status(status::Status),
     /// List commands, newest first
     Commands(commands::Commands),
@@ -94,7 +95,7 @@ pub enum Command {
     Cancel(cancel::Cancel),
     /// Erase the contents of commands that have ended, such as personal data
     Erase(erase::EraseArguments),
-    /// Ask the provider what came of a command of which nobody knows
+    /// Ask the provider about a command whose outcome is unknown
     Lookup(lookup::Lookup),
     /// Follow the ledger, compare its index with it, or make the index anew
     #[command(subcommand)]
@@ -111,7 +112,7 @@ pub enum Command {
     /// Look at the configured providers
     #[command(subcommand)]
     Provider(provider::Provider),
-    /// Look into webhook calls of providers: why one is believed or refused
+    /// Verify, sign and send webhook calls of providers
     #[command(subcommand)]
     Webhook(webhook::Webhook),
     /// Print the token with which this host uses the HTTP API
@@ -125,10 +126,10 @@ pub enum Command {
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Runs the subcommand.
     ///
     /// # Errors
-    /// Whatever the command failed with.
+    /// Every error of the subcommand.
     pub fn run(self, out: &mut Output) -> Result<(), CommandError> {
         let config = self.config.as_deref();
         match self.command {

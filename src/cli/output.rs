@@ -1,4 +1,4 @@
-//! What commands print: tables for people, JSON for machines.
+//! The output of subcommands: tables for people, JSON for machines.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Write as _;
@@ -13,29 +13,30 @@ use crate::escape::{escape_json, escape_text, is_escaped};
 const HEADING: Style = Style::new().bold();
 const GAP: &str = "  ";
 
-/// Prints to the terminal, or to the pipe or file in its place: the one way out for all text.
+/// Prints to the terminal, pipe or file: the only way out for all text.
 ///
-/// Texts may hold what a provider, a publisher or the broker wrote, so every text is escaped here (see
-/// [`escape`](crate::escape)); line feeds and styles are only those that are put in between here. Colours reach only a
-/// terminal whose owner did not say `NO_COLOR`.
+/// Texts may come from a provider, a publisher or the broker, so every text is escaped here (see
+/// [`escape`](crate::escape)). All line feeds and styles are added here. Colours reach only a
+/// terminal without `NO_COLOR`.
 pub struct Output(Box<dyn Write + Send>);
 
 impl Output {
-    /// The standard output of this process.
+    /// Returns the standard output of this process.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that escapes")]
     pub fn stdout() -> Self {
         Self(Box::new(anstream::AutoStream::auto(io::stdout())))
     }
 
-    /// The standard error of this process, for what is told beside the output. It has no colours.
+    /// Returns the standard error of this process, for messages beside the output. It has no
+    /// colours.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that escapes")]
     pub fn stderr() -> Self {
         Self(Box::new(io::stderr()))
     }
 
-    /// Any other place, without colours.
+    /// Writes to any other place, without colours.
     #[must_use]
     pub fn plain(writer: impl Write + Send + 'static) -> Self {
         let writer: Box<dyn Write + Send> = Box::new(writer);
@@ -50,7 +51,7 @@ impl Output {
         writeln!(self.0, "{}", escape_text(text.as_ref()))
     }
 
-    /// Prints a text that has lines of its own, each as a line.
+    /// Prints each line of a text.
     ///
     /// # Errors
     /// Those of the writer.
@@ -114,7 +115,7 @@ impl Output {
         self.0.write_all(text.0.as_bytes())
     }
 
-    /// Shows a text at the place of the one shown before, on a terminal.
+    /// Replaces the text that was last shown as a status, on a terminal.
     ///
     /// # Errors
     /// Those of the writer.
@@ -122,7 +123,7 @@ impl Output {
         write!(self.0, "\r{} \x1b[K", escape_text(text))
     }
 
-    /// Takes such a text off the terminal again.
+    /// Removes the status text from the terminal.
     ///
     /// # Errors
     /// Those of the writer.
@@ -130,7 +131,7 @@ impl Output {
         write!(self.0, "\r\x1b[K")
     }
 
-    /// Hands on what was printed and is still kept.
+    /// Flushes buffered output.
     ///
     /// # Errors
     /// Those of the writer.
@@ -139,18 +140,18 @@ impl Output {
     }
 }
 
-/// Tells a person something beside what is printed, on the standard error.
+/// Prints a message for a person to the standard error.
 pub fn complain(text: &str) {
-    // There is nowhere left to say that nothing can be said.
+    // A failure to print can't be reported anywhere.
     let _ = Output::stderr().line(format!("ferryd: {text}"));
 }
 
-/// Tells of a panic on the standard error. Its message may quote what others wrote.
+/// Prints a panic to the standard error. The message may quote text from outside.
 pub fn complain_of_panic(panic: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     complain(&panic.to_string());
     if backtrace.status() == BacktraceStatus::Captured {
-        // There is nowhere left to say that nothing can be said.
+        // A failure to print can't be reported anywhere.
         let _ = Output::stderr().lines(&backtrace.to_string());
     }
 }
@@ -181,13 +182,13 @@ impl StyledLine {
         self.with_text(padded(text.as_ref(), width)).with_text(GAP)
     }
 
-    /// Adds such a column in a style.
+    /// Adds a column in a style.
     #[must_use]
     pub fn with_styled_column(self, style: Style, text: impl AsRef<str>, width: usize) -> Self {
         self.with_styled_text(style, padded(text.as_ref(), width)).with_text(GAP)
     }
 
-    /// The text alone.
+    /// Returns the text without styles.
     #[cfg(test)]
     pub(super) fn unstyled(&self) -> String {
         anstream::adapter::strip_str(&self.0).to_string().trim_end().to_owned()
@@ -198,12 +199,12 @@ fn padded(text: &str, width: usize) -> String {
     format!("{:width$}", escape_text(text))
 }
 
-/// A file of which nothing would be escaped but the ends of its lines, and tabs.
+/// A file in which nothing would be escaped but line ends and tabs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlainText<'t>(&'t str);
 
 impl<'t> PlainText<'t> {
-    /// Takes a text as it is; `None` where a terminal would show it as another.
+    /// Takes a text as it is; `None` where a terminal would show a different text.
     #[must_use]
     pub fn new(text: &'t str) -> Option<Self> {
         let is_plain = |line: &str| {
@@ -222,7 +223,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table without rows.
+    /// Makes a table without rows.
     #[must_use]
     pub fn new(headings: impl IntoIterator<Item = &'static str>) -> Self {
         Self { headings: headings.into_iter().collect(), rows: Vec::new() }

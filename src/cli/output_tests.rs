@@ -5,7 +5,8 @@ use super::*;
 use crate::captured_text::CapturedText;
 use crate::cli::fixture::printed;
 
-/// A text that a provider may write to a person: a title, a cleared screen, a line that ferryd never said, and what is not seen.
+/// A text of a hostile provider: it sets the title, clears the screen, forges a line of ferryd's,
+/// and hides characters.
 const HOSTILE: &str = "x\u{1b}]0;title\u{7}\u{1b}[2J\r\nferryd: all is well\u{202e}\u{200b}\u{9b}\u{2028}\u{e0041}";
 const SHOWN: &str =
     "x\\u{1b}]0;title\\u{7}\\u{1b}[2J\\r\\nferryd: all is well\\u{202e}\\u{200b}\\u{9b}\\u{2028}\\u{e0041}";

@@ -1,8 +1,9 @@
-//! Who decides something at the command line, and why.
+//! The person who decides something at the command line, and the reason.
 
 use std::os::unix::fs::MetadataExt as _;
 
-/// The longest name and the longest reason, in bytes: they stand in the record, in the event and in every list.
+/// The longest name and the longest reason, in bytes. Both stand in the record, in the event and in
+/// every list.
 const MAX_TEXT: usize = 512;
 
 /// Reads a name or a reason.
@@ -14,7 +15,7 @@ pub(super) fn text(text: &str) -> Result<String, String> {
     }
 }
 
-/// Whoever runs this process, where nobody is named.
+/// Returns the user who runs this process, for decisions without a named person.
 pub(super) fn user() -> String {
     let named = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
     let known = named.map(|name| name.trim().to_owned()).find(|name| !name.is_empty() && name.len() <= MAX_TEXT);

@@ -1,4 +1,4 @@
-//! Connections that cross a network without TLS, as `ferryd check` warns of them.
+//! Finds connections that cross a network without TLS, for the warnings of `ferryd check`.
 
 use crate::config::Config;
 

@@ -1,5 +1,5 @@
-//! The progress of a long command, for somebody at a terminal: a line on the standard error that stays up to date. Elsewhere
-//! nothing is told.
+//! The progress of a long-running subcommand: a line on the standard error that is kept up to date,
+//! at a terminal only.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -9,10 +9,10 @@ use super::output::Output;
 
 /// The time after which the line is written anew.
 const REFRESH: Duration = Duration::from_millis(100);
-/// The time for which a command has to run before its rate says anything.
+/// The time for which a subcommand has to run before its rate is meaningful.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Counts what is done.
+/// Counts the finished items, and shows the count.
 pub(super) struct Progress {
     what: &'static str,
     total: Option<u64>,
@@ -22,28 +22,28 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Begins to count what is described so, of which there are as many as `total`, where that is known.
+    /// Starts a count of items with this description, and with a total where that is known.
     #[expect(clippy::disallowed_methods, reason = "nothing is printed")]
     pub(super) fn new(what: &'static str, total: Option<u64>) -> Self {
         Self { what, total, is_terminal: std::io::stderr().is_terminal(), began: Instant::now(), shown: None }
     }
 
-    /// Tells whether anybody sees it: a total that has to be asked for is of no use otherwise.
+    /// Returns true where the line is visible. Otherwise a total need not be queried.
     pub(super) fn is_shown(&self) -> bool {
         self.is_terminal
     }
 
-    /// Tells that so many are done.
+    /// Reports the number of finished items.
     pub(super) fn tell(&mut self, done: u64) {
         if !self.is_terminal || self.shown.is_some_and(|shown| shown.elapsed() < REFRESH) {
             return;
         }
         self.shown = Some(Instant::now());
-        // Whoever does not want to see it does not have to.
+        // A failure to show the progress does not matter.
         let _ = Output::stderr().status(&line(self.what, done, self.total, self.began.elapsed()));
     }
 
-    /// Tells that so many of a total are done that becomes known as the work goes on.
+    /// Reports the number of finished items, and a total that becomes known as the work goes on.
     pub(super) fn tell_of(&mut self, done: u64, total: Option<u64>) {
         self.total = total;
         self.tell(done);
@@ -51,7 +51,7 @@ impl Progress {
 }
 
 impl Drop for Progress {
-    /// Takes the line off the terminal again.
+    /// Removes the line from the terminal.
     fn drop(&mut self) {
         if self.shown.is_some() {
             let _ = Output::stderr().clear_status();
@@ -59,9 +59,9 @@ impl Drop for Progress {
     }
 }
 
-/// What is done, of how much, how fast, and how long the rest takes at that rate.
+/// Formats the count, the total, the rate, and the time that the rest takes at that rate.
 fn line(what: &str, done: u64, total: Option<u64>, elapsed: Duration) -> String {
-    // More may have come since the total was asked for.
+    // More items may have come since the total was queried.
     let total = total.filter(|total| *total >= done && *total > 0);
     let mut line = match total {
         Some(total) => format!("{what}: {done} of {total} ({} %)", u128::from(done) * 100 / u128::from(total)),
@@ -83,7 +83,7 @@ fn line(what: &str, done: u64, total: Option<u64>, elapsed: Duration) -> String 
     line
 }
 
-/// A time as people say it.
+/// Formats a time approximately.
 fn rough(seconds: u128) -> String {
     match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds} s"),

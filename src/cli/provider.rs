@@ -1,4 +1,5 @@
-//! `ferryd provider`: what is configured about providers, and when a failed call is really made again.
+//! `ferryd provider`: shows the settings of providers, with the times at which a failed call is
+//! really repeated.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,12 +44,12 @@ pub enum Provider {
     /// Render the request of an operation for a payload, secrets masked, nothing sent
     #[command(after_help = try_provider::EXAMPLES)]
     Try(Try),
-    /// Hold a provider file against the examples in it, without its secrets, nothing sent
+    /// Test a provider file against its examples, without its secrets, nothing sent
     #[command(after_help = test_provider::EXAMPLES)]
     Test(TestFile),
 }
 
-/// The arguments of `list`.
+/// The arguments of `ferryd provider list`.
 #[derive(Debug, Args)]
 pub struct List {
     /// Print JSON
@@ -56,7 +57,7 @@ pub struct List {
     json: bool,
 }
 
-/// The arguments of `show`.
+/// The arguments of `ferryd provider show`.
 #[derive(Debug, Args)]
 pub struct Show {
     /// The provider's name
@@ -95,13 +96,14 @@ fn show(setup: &Setup, name: &str, json: bool, out: &mut Output) -> Result<(), C
     if json { Ok(out.json(&described)?) } else { described.print(out) }
 }
 
-/// What may be shown of a provider.
+/// The settings of a provider, without secrets.
 #[derive(Debug, Serialize)]
 pub(super) struct Described {
     name: String,
     r#type: String,
     accounts: Vec<String>,
-    /// The AMQP users that may publish for each account; an account that is not there takes commands of all.
+    /// The AMQP users that may publish for each account; an account that is absent accepts commands
+    /// of all.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     publishers: BTreeMap<String, Vec<String>>,
     max_in_flight: u16,
@@ -120,45 +122,45 @@ pub(super) struct Described {
     operations: Vec<DescribedOperation>,
 }
 
-/// What may be shown of an operation.
+/// The settings of an operation, without secrets.
 #[derive(Debug, Serialize)]
 struct DescribedOperation {
     name: String,
-    /// How long the provider remembers an idempotency key; absent where it takes none.
+    /// The time for which the provider remembers an idempotency key; absent where it takes none.
     key_retention: Option<String>,
     repeatable: bool,
-    /// The most time for a call.
+    /// The longest time for a call.
     timeout: String,
     retry: Schedule,
-    /// How long the provider may take to finish what it has accepted.
+    /// The longest time that the provider may take to finish what it has accepted.
     deadline: String,
-    /// How it is polled meanwhile; absent where it is not.
+    /// The polling of an accepted command; absent where there is none.
     poll: Option<DescribedPoll>,
-    /// How calls are looked up; absent where they are not.
+    /// The lookup of calls; absent where there is none.
     lookup: Option<DescribedLookup>,
 }
 
-/// How accepted commands are polled.
+/// The polling of accepted commands.
 #[derive(Debug, Serialize)]
 struct DescribedPoll {
     interval: String,
     longest: String,
 }
 
-/// What a lookup is worth.
+/// The lookup, and what its answers prove.
 #[derive(Debug, Serialize)]
 struct DescribedLookup {
     after: String,
     proves_absence: bool,
 }
 
-/// When calls are made while each one fails.
+/// The times of calls while each one fails.
 #[derive(Debug, Serialize)]
 struct Schedule {
     attempts: usize,
     delays: Vec<&'static str>,
     jitter: bool,
-    /// From the first attempt to the last.
+    /// The time from the first attempt to the last.
     span: String,
     give_up_after: String,
 }
@@ -248,7 +250,7 @@ impl DescribedOperation {
         }
     }
 
-    /// What the provider is asked.
+    /// Describes the queries that the provider is asked.
     fn questions(&self) -> [String; 4] {
         let poll =
             self.poll.as_ref().map(|poll| format!("first after {}, up to {} apart", poll.interval, poll.longest));
@@ -276,7 +278,8 @@ impl DescribedOperation {
 }
 
 impl Schedule {
-    /// The rungs that the policy really takes, as far as `give_up_after` lets it, calls themselves taking no time.
+    /// Lists the rungs that the policy really takes within `give_up_after`, where calls take no
+    /// time.
     fn of(policy: &RetryPolicy) -> Self {
         let (mut delays, mut span) = (Vec::new(), Duration::ZERO);
         for failed in 1.. {

@@ -1,4 +1,5 @@
-//! The folders of provider and account files: that there is nothing in them, or something that is not read for its name.
+//! Finds folders of provider and account files that are empty, and files that are ignored because
+//! of their names.
 
 use std::path::Path;
 
@@ -6,7 +7,8 @@ use crate::config::Config;
 use crate::provider::Provider;
 use crate::provider::misnamed::{MisnamedFile, describe_contents, misnamed_files};
 
-/// Warns of a folder without a provider, and of files that nobody reads although their names come close; one line each.
+/// Warns of a folder without a provider, and of ignored files whose names come close; one line
+/// each.
 pub(super) fn warn_of_folders(config: &Config, providers: &[&Provider]) -> Vec<String> {
     let dir = &config.providers.dir;
     let mut warnings: Vec<_> = providers.is_empty().then(|| describe_empty(dir)).into_iter().collect();

@@ -1,4 +1,4 @@
-//! `ferryd publish`: commands by hand, checked before they are sent.
+//! `ferryd publish`: publishes commands by hand, checked before they are sent.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -44,7 +44,7 @@ With --wait: 0 all completed, 1 some failed, 5 some had not ended in time; they 
 Where the broker goes away in the middle, or on Ctrl-C, it tells what was published, what perhaps was,
 and how to go on, and ends with 1.";
 
-/// The arguments.
+/// The arguments of `ferryd publish`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Publish {
@@ -57,19 +57,19 @@ pub struct Publish {
     /// The provider; without it, the one the type's route names
     #[arg(long)]
     provider: Option<Name>,
-    /// What the provider is to do
+    /// The operation of the provider
     #[arg(long, required_unless_present = "file")]
     operation: Option<Name>,
     /// The command's id; without it, a new one
     #[arg(long)]
     id: Option<PublishedCommandId>,
-    /// What the operation needs, as JSON, or `@FILE`
+    /// The payload of the operation, as JSON, or `@FILE`
     #[arg(long, value_name = "JSON", value_parser = payload)]
     payload: Option<Map<String, Value>>,
     /// A text that is echoed in every event
     #[arg(long)]
     reference: Option<String>,
-    /// Whose credentials to use
+    /// The account whose credentials are used
     #[arg(long)]
     account: Option<Name>,
     /// A text that is echoed in every event, by name; may be given more than once
@@ -81,13 +81,13 @@ pub struct Publish {
     /// No attempt starts after: a time (RFC 3339), or how long from now
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires_at: Option<Timestamp>,
-    /// Do not hold commands against the provider files of this host
+    /// Do not check commands against the provider files of this host
     #[arg(long)]
     unchecked: bool,
     /// Print each event of each command as it comes, until each has ended
     #[arg(long)]
     wait: bool,
-    /// How long to wait
+    /// The longest time to wait
     #[arg(long, requires = "wait", value_parser = parse_duration, default_value = "60s")]
     timeout: Duration,
     /// Print one JSON object a line: the events with --wait, else what was published
@@ -115,7 +115,7 @@ impl Publish {
         })
     }
 
-    /// The commands, each of which was found right.
+    /// Reads the commands, and checks each.
     fn checked(&self, desk: &Desk) -> Result<Vec<Outgoing>, CommandError> {
         let new_id = || uuid::Uuid::now_v7().to_string();
         let Operator { names, amqp } = &desk.operator;
@@ -133,7 +133,7 @@ impl Publish {
         if faults.is_empty() { Ok(commands) } else { Err(CommandError::NoCommand(told(&faults, self.file.as_deref()))) }
     }
 
-    /// The commands as JSON text.
+    /// Returns the commands as JSON text.
     fn text(&self) -> Result<Vec<u8>, CommandError> {
         let Some(path) = &self.file else { return Ok(self.command().to_string().into_bytes()) };
         let text = if path.as_os_str() == "-" {
@@ -145,7 +145,7 @@ impl Publish {
         text.map_err(|source| CommandError::Input { path: path.clone(), source })
     }
 
-    /// The command that the arguments describe.
+    /// Builds the command that the arguments describe.
     fn command(&self) -> Value {
         let metadata: BTreeMap<_, _> = self.metadata.iter().cloned().collect();
         let mut command = json!({
@@ -171,7 +171,7 @@ impl Publish {
         Ok(())
     }
 
-    /// Publishes all, as far as the broker takes them.
+    /// Publishes all commands, as far as the broker takes them.
     async fn send<'c>(
         &'c self,
         desk: &Desk,
@@ -206,7 +206,7 @@ impl Publish {
         ended.unwrap_or_else(|| Err(late(ends, self.timeout, stop.is_cancelled())))?
     }
 
-    /// Prints every event until each command has ended; the result inside is the worst of the ends.
+    /// Prints every event until each command has ended. The inner result is the worst of the ends.
     async fn print_events(&self, ends: &mut Ends, out: &mut Output) -> Result<Result<(), CommandError>, CommandError> {
         let mut worst = Ok(());
         while let Some(followed) = ends.next().await? {
@@ -229,7 +229,7 @@ impl Publish {
     }
 }
 
-/// Fails where not all is published.
+/// Fails where some commands are not published.
 fn finish(published: &Published<'_>) -> Result<(), CommandError> {
     let lines = published.told();
     if lines.is_empty() { Ok(()) } else { Err(CommandError::Partly(lines)) }
@@ -248,7 +248,7 @@ fn late(ends: &Ends, after: Duration, is_interrupted: bool) -> CommandError {
     CommandError::NotEnded { count, some, after }
 }
 
-/// The result of having waited for this event. The event itself was printed.
+/// Returns the result of waiting for this event, which was printed already.
 pub(super) fn code_for(event: &Event) -> Result<(), CommandError> {
     if event.data.state == State::Completed { Ok(()) } else { Err(CommandError::Told(Exit::Failed)) }
 }

@@ -1,4 +1,5 @@
-//! The fate of commands that were to be published, where not all were, and how to go on without doing anything twice.
+//! Reports which commands were published, where not all were, and how to continue without
+//! publishing one twice.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,19 +8,19 @@ use crate::domain::command_id::CommandId;
 use crate::operator::bulk::{BulkResult, MessageFate};
 use crate::operator::publish::Outgoing;
 
-/// The number of commands that are named.
+/// The most commands that a line names.
 const MOST: usize = 20;
 
-/// Commands, and what became of each.
+/// Commands, and the fate of each.
 pub(super) struct Published<'c> {
     pub(super) commands: &'c [Outgoing],
     pub(super) result: BulkResult,
-    /// Where they came from, if from a file; `-` is the standard input.
+    /// The file that the commands came from; `-` is the standard input.
     pub(super) file: Option<&'c Path>,
 }
 
 impl Published<'_> {
-    /// The commands that a queue holds.
+    /// Lists the commands that a queue holds.
     pub(super) fn confirmed(&self) -> impl Iterator<Item = &Outgoing> {
         self.of(MessageFate::Confirmed)
     }
@@ -29,7 +30,7 @@ impl Published<'_> {
         commands.filter(move |(_, found)| **found == fate).map(|(outgoing, _)| outgoing)
     }
 
-    /// What to tell a person, one line each; nothing where all is published.
+    /// Describes the result, one line each; empty where all commands are published.
     pub(super) fn told(&self) -> Vec<String> {
         let (confirmed, all) = (self.confirmed().count(), self.commands.len());
         if confirmed == all {
@@ -46,7 +47,8 @@ impl Published<'_> {
         lines
     }
 
-    /// The commands with this fate, some of them where there are many; `None` where there are none.
+    /// Lists the commands with this fate, some of them where there are many; `None` where there are
+    /// none.
     fn listed(&self, fate: MessageFate) -> Option<String> {
         let name = |outgoing: &Outgoing| match self.file {
             Some(_) => format!("`{}` (line {})", outgoing.command.id, outgoing.line),
@@ -61,7 +63,7 @@ impl Published<'_> {
         (count > 0).then_some(list)
     }
 
-    /// How to go on. What was published may be published again where its id tells it from a new command.
+    /// Says how to continue. A command may be published again where its id makes it a duplicate.
     fn advice(&self) -> String {
         if self.commands.iter().all(|outgoing| outgoing.has_own_id) {
             return "to go on, publish the same again: every command has an `id`, by which the ledger knows what was published, \

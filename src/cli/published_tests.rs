@@ -34,7 +34,7 @@ fn what_was_not_published_is_told_with_how_to_go_on_without_doing_anything_twice
     assert_eq!(lines[1], "perhaps published, but not confirmed: `order-2` (line 2)");
     assert!(lines[2].starts_with("to go on, publish the same again: every command has an `id`"), "{lines:?}");
 
-    // Nothing would tell those that come again from new ones.
+    // Without ids, commands that are published again would be new ones.
     let go_on = "to go on without doing anything twice: ";
     let rest = "publish the rest with `tail -n +3 orders.jsonl | ferryd publish --file -`";
     let lines = told(&without, [Confirmed, Unconfirmed, Unpublished, Unpublished], false);

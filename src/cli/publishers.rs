@@ -1,4 +1,5 @@
-//! The publishers of accounts, as `ferryd check` warns of them and `ferryd provider show` lists them.
+//! Describes the publishers of accounts, for the warnings of `ferryd check` and for `ferryd
+//! provider show`.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +7,18 @@ use crate::config::Config;
 use crate::domain::publisher::PublisherList;
 use crate::provider::Provider;
 
-/// The user that a fresh RabbitMQ has, and everybody knows.
+/// The default user of a fresh RabbitMQ, whose password is well known.
 const DEFAULT_USER: &str = "guest";
 
-/// The AMQP users that may publish for each account; an account that is not there takes commands of all.
+/// Returns the AMQP users that may publish for each account; an account that is absent accepts
+/// commands of all.
 pub(super) fn of_accounts(provider: &Provider) -> BTreeMap<String, Vec<String>> {
     let users = |list: &PublisherList| list.iter().map(ToString::to_string).collect();
     let listed = provider.accounts.iter().filter_map(|(name, account)| Some((name, account.publishers.as_ref()?)));
     listed.map(|(name, list)| (name.to_string(), users(list))).collect()
 }
 
-/// The publishers of all accounts in one line.
+/// Lists the publishers of all accounts in one line.
 pub(super) fn summary(accounts: &[String], publishers: &BTreeMap<String, Vec<String>>) -> String {
     let users = |account: &String| publishers.get(account).map_or("all".to_owned(), |users| users.join(", "));
     match accounts {
@@ -25,7 +27,8 @@ pub(super) fn summary(accounts: &[String], publishers: &BTreeMap<String, Vec<Str
     }
 }
 
-/// Warns where accounts are open to every publisher of their provider, and where a publisher can pass for ferryd itself.
+/// Warns of accounts that are open to every publisher of their provider, and of publishers that can
+/// pass for ferryd itself.
 pub(super) fn warnings(config: &Config, provider: &Provider) -> Vec<String> {
     open_accounts(provider).into_iter().chain(own_user(config, provider)).collect()
 }
@@ -44,7 +47,8 @@ fn open_accounts(provider: &Provider) -> Option<String> {
     })
 }
 
-/// Warns of what keeps ferryd from telling its own messages from those of publishers. Nothing depends on that without `publishers`.
+/// Warns where ferryd can't distinguish its own messages from those of publishers. Nothing depends
+/// on that without `publishers`.
 fn own_user(config: &Config, provider: &Provider) -> Vec<String> {
     let lists: Vec<_> = provider.accounts.values().filter_map(|account| account.publishers.as_ref()).collect();
     if lists.is_empty() {
@@ -83,7 +87,7 @@ mod tests {
     use crate::domain::publisher::AllowedPublisher;
     use crate::provider::Account;
 
-    /// A provider with these accounts, and the users that may publish for each.
+    /// Makes a provider with these accounts, and the users that may publish for each.
     fn provider(accounts: &[(&str, Option<&str>)]) -> Provider {
         let mut provider = fixture::payments();
         let template = provider.accounts.pop_first().unwrap().1;

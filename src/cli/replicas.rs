@@ -1,4 +1,4 @@
-//! The report of `ferryd topology apply` on replicas.
+//! Reports replicas for `ferryd topology apply`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,11 +13,12 @@ use crate::operator::OperatorError;
 use crate::operator::management::{ManagementApi, ManagementError};
 use crate::operator::replicas::{ReplicaReport, ReplicatedKind};
 
-/// The longest time until the broker tells of what was declared just now: it gathers that every 5 s.
+/// The longest time until the management API shows what was declared just now: the broker updates
+/// it every 5 s.
 const TOLD_WITHIN: Duration = Duration::from_secs(15);
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// Finds what has too few replicas; `None` where no management API is configured.
+/// Finds queues and streams with too few replicas; `None` where no management API is configured.
 pub(super) async fn find_replicas(desk: &Desk, topology: &Topology) -> Result<Option<ReplicaReport>, CommandError> {
     let Some(api) = management_api(desk).transpose().map_err(OperatorError::from)? else { return Ok(None) };
     let vhost = &desk.operator.amqp.nodes.first().vhost;
@@ -43,7 +44,7 @@ fn management_api(desk: &Desk) -> Option<Result<ManagementApi, ManagementError>>
     Some(ManagementApi::new(url.expose(), (&login.username, &login.password), amqp.ca_file.clone()))
 }
 
-/// Prints what has too few replicas, and the commands that mend it.
+/// Prints the queues and streams with too few replicas, and the commands that add some.
 pub(super) fn print_replicas(report: Option<&ReplicaReport>, out: &mut Output) -> Result<(), CommandError> {
     let Some(ReplicaReport { nodes, down, lacking, unknown, commands }) = report else {
         out.line(

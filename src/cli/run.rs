@@ -1,4 +1,4 @@
-//! `ferryd run`: the daemon as a process, with its signals and its word to systemd.
+//! `ferryd run`: the daemon as a process, with its signals and its notifications to systemd.
 
 use std::path::Path;
 use std::time::Duration;
@@ -39,10 +39,10 @@ Examples:
 SIGTERM, SIGINT or SIGHUP: stop taking commands, finish what is in flight within shutdown.grace, end with 0.
 A second SIGTERM or SIGINT ends at once; what was in flight is delivered again by the broker.";
 
-/// For how long after the first signal another is taken for its echo.
+/// The time after the first signal in which another counts as a duplicate of it.
 const ECHO: Duration = Duration::from_millis(200);
 
-/// The arguments.
+/// The arguments of `ferryd run`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Run {}
@@ -73,22 +73,22 @@ async fn serve(setup: Setup) -> Result<(), CommandError> {
     let webhooks = webhooks_setup(&config)?;
     let api = api_setup(&config, host_token.as_ref())?;
     let announcing = announce_address(&config, host_token.as_ref(), api.as_ref(), &stop);
-    // Ready means that the configuration is good and the daemon runs. Were it to mean "connected", a broker that is
-    // down would make systemd end a daemon whose job it is to wait for it.
+    // Ready means that the configuration is valid and the daemon runs. If it meant "connected",
+    // systemd would end a daemon whose broker is down, although the daemon's job is to wait for it.
     notify(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(watchdog());
     let ended = daemon::run(daemon_setup(config, registry, amqp, ledger, (api, webhooks)), stop).await;
     watchdog.abort();
     signals.abort();
     if let Some(announcing) = announcing {
-        // It only ends; a panic in it was told.
+        // The task only ends here; a panic in it has been logged.
         let _ = announcing.await;
     }
     ended.map(drop).map_err(CommandError::from)
 }
 
-/// Logs what keeps commands from being carried out, or soon will: a folder without a provider, certificates that are over. None of it
-/// keeps the daemon from starting, for there is other work that it can do meanwhile.
+/// Logs what keeps commands from being carried out, or soon will: a folder without a provider,
+/// expired certificates. Neither keeps the daemon from starting, because it has other work to do.
 fn warn_at_start(config: &Config, registry: &Registry) {
     let providers: Vec<_> = registry.iter().map(AsRef::as_ref).collect();
     for warning in warn_of_folders(config, &providers) {
@@ -100,13 +100,13 @@ fn warn_at_start(config: &Config, registry: &Registry) {
     }
 }
 
-/// How commands are remembered.
+/// Returns the settings of the ledger.
 fn ledger_setup(config: &Config, registry: &Registry) -> Result<LedgerSetup, CommandError> {
     let (dir, retention) = (config.ledger_folder()?, ledger_retention(config, registry));
     Ok(LedgerSetup { dir, retention, slack: config.ledger.claim_slack })
 }
 
-/// Reads the token of this host, or makes it at the first start, where there is an API.
+/// Reads the token of this host, or makes it at the first start, where the API is enabled.
 fn host_token(config: &Config) -> Result<Option<HostToken>, CommandError> {
     if !config.api.enabled {
         return Ok(None);
@@ -116,7 +116,7 @@ fn host_token(config: &Config) -> Result<Option<HostToken>, CommandError> {
     Ok(Some(token))
 }
 
-/// Begins to listen, unless nobody is to be answered: then there is no token. Needs a runtime.
+/// Opens the API's listener, unless there is no token because the API is disabled. Needs a runtime.
 fn api_setup(config: &Config, host_token: Option<&HostToken>) -> Result<Option<ApiSetup>, CommandError> {
     let api = &config.api;
     let listening = |host_token: &HostToken| {
@@ -126,7 +126,8 @@ fn api_setup(config: &Config, host_token: Option<&HostToken>) -> Result<Option<A
     host_token.map(listening).transpose()
 }
 
-/// Tells the commands of this host where the API listens, where the configuration leaves that open.
+/// Writes the API's address to a file for the subcommands of this host, where the configuration
+/// leaves the port open.
 fn announce_address(
     config: &Config,
     host_token: Option<&HostToken>,
@@ -138,7 +139,7 @@ fn announce_address(
     Some(tokio::spawn(file.announce(api.listener.address(), stop.clone())))
 }
 
-/// Begins to listen for webhook calls, where there is an address for them. Needs a runtime.
+/// Opens the listener for webhook calls, where the endpoint is enabled. Needs a runtime.
 fn webhooks_setup(config: &Config) -> Result<Option<WebhooksSetup>, CommandError> {
     let settings = config.webhooks.clone();
     if !settings.enabled() {
@@ -171,7 +172,7 @@ fn daemon_setup(
     }
 }
 
-/// The first signal asks for an orderly end, the second for an end at once.
+/// Handles signals: the first asks for an orderly end, the second ends the process at once.
 fn follow_signals(stop: CancellationToken, grace: Duration) -> Result<impl Future<Output = ()>, CommandError> {
     let mut signals = StopSignals::listen()?;
     Ok(async move {
@@ -180,7 +181,8 @@ fn follow_signals(stop: CancellationToken, grace: Duration) -> Result<impl Futur
         let patience = u32::try_from(grace.as_micros().saturating_add(5_000_000)).unwrap_or(u32::MAX);
         notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(patience)]);
         stop.cancel();
-        // Some senders, such as `timeout`, signal a process and its group: that is one word, said twice.
+        // Some senders, such as `timeout`, signal a process and its group, so one request arrives
+        // twice.
         let _ = tokio::time::timeout(ECHO, async {
             loop {
                 signals.first().await;
@@ -194,7 +196,7 @@ fn follow_signals(stop: CancellationToken, grace: Duration) -> Result<impl Futur
     })
 }
 
-/// Tells systemd that the process lives, as often as it asks for.
+/// Sends systemd its keep-alive messages at the interval that it asks for.
 async fn watchdog() {
     let Some(interval) = sd_notify::watchdog_enabled() else { return };
     let mut ticks = tokio::time::interval(interval / 2);
@@ -204,7 +206,7 @@ async fn watchdog() {
     }
 }
 
-/// A word to systemd, where it is there to hear it.
+/// Sends a notification to systemd, where it listens for one.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "failed to notify systemd");

@@ -30,17 +30,17 @@ GET /sandbox/deeds?id=… finds what was done for a caller, GET /sandbox/deeds/s
 
 A repeated Idempotency-Key gets the first answer again, like at a good provider."#;
 
-/// The arguments.
+/// The arguments of `ferryd sandbox`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Sandbox {
-    /// Where to listen; port 0 takes a free one
+    /// The address to listen at; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     bind: SocketAddr,
     /// The folder that keeps the certificate; the authority to trust is its ca.pem
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Print where it listens as JSON
+    /// Print the address of the sandbox as JSON
     #[arg(long)]
     json: bool,
 }

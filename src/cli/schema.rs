@@ -1,4 +1,5 @@
-//! `ferryd schema`: the JSON Schemas of what other programs and people write for ferryd or read from it.
+//! `ferryd schema`: prints the JSON Schemas of documents that other programs and people write for
+//! ferryd or read from it.
 
 use clap::{Args, ValueEnum};
 
@@ -17,15 +18,15 @@ Examples:
 An editor completes ferryd.toml with this as its first line:
   #:schema ./ferryd.schema.json";
 
-/// The arguments.
+/// The arguments of `ferryd schema`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Schema {
-    /// Of what
+    /// The document that the schema describes
     of: Subject,
 }
 
-/// What there are schemas of.
+/// The documents that have a schema.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Subject {
     /// The configuration file

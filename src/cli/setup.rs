@@ -1,4 +1,4 @@
-//! What most commands begin with: the configuration and the provider files.
+//! Reads the configuration and the provider files, which most subcommands need first.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::provider::registry::Registry;
 use crate::provider::{Account, Provider};
 use crate::web::webhooks::tls;
 
-/// Everything that was configured.
+/// The configuration and the providers.
 pub struct Setup {
     /// The daemon's settings.
     pub config: Config,
@@ -33,15 +33,15 @@ impl Setup {
         Ok(Self { config, registry })
     }
 
-    /// The providers, by name.
+    /// Lists the providers, by name.
     pub fn providers(&self) -> Vec<&Provider> {
         self.registry.iter().map(AsRef::as_ref).collect()
     }
 
-    /// A provider by the name a person gave.
+    /// Finds a provider by name.
     ///
     /// # Errors
-    /// There is none; the error names those there are.
+    /// No provider has the name; the error lists the existing ones.
     pub fn provider(&self, name: &str) -> Result<&Provider, CommandError> {
         self.registry.iter().map(AsRef::as_ref).find(|provider: &&Provider| provider.name.as_str() == name).ok_or_else(
             || {
@@ -52,10 +52,10 @@ impl Setup {
         )
     }
 
-    /// An account of a provider by the name a person gave; `default` where none was given.
+    /// Finds an account of a provider by name; `default` where none is given.
     ///
     /// # Errors
-    /// There is none; the error names those there are.
+    /// No account has the name; the error lists the existing ones.
     pub fn account<'p>(provider: &'p Provider, name: Option<&Name>) -> Result<&'p Account, CommandError> {
         let name = name.cloned().unwrap_or_else(Name::default_account);
         provider.accounts.get(&name).map(AsRef::as_ref).ok_or_else(|| {
@@ -65,13 +65,15 @@ impl Setup {
         })
     }
 
-    /// What keeps the daemon from serving although each file is right by itself: one line for each fault.
+    /// Lists the faults that keep the daemon from serving although each file by itself is valid,
+    /// one line each.
     #[must_use]
     pub fn refusals(&self) -> Vec<String> {
         refusals(&self.config, &self.providers())
     }
 
-    /// Reads everything, and refuses what the daemon would not serve.
+    /// Reads the configuration and the provider files, and refuses those that the daemon would not
+    /// serve.
     ///
     /// # Errors
     /// Every fault found.
@@ -82,7 +84,8 @@ impl Setup {
     }
 }
 
-/// What is wrong between files: a ledger that forgets too early, routes that lead nowhere, and a certificate that is none.
+/// Lists the faults between files: a ledger that prunes too early, routes to unknown providers, and
+/// invalid certificates.
 pub(super) fn refusals(config: &Config, providers: &[&Provider]) -> Vec<String> {
     let mut faults: Vec<_> = providers.iter().flat_map(|provider| find_too_short(config, provider)).collect();
     for (kind, name) in &config.routes {
@@ -100,7 +103,7 @@ pub(super) fn refusals(config: &Config, providers: &[&Provider]) -> Vec<String> 
     faults
 }
 
-/// A provider whose webhook calls reach nobody.
+/// Describes a provider whose webhook calls reach no endpoint.
 pub(super) fn unheard(config: &Config, provider: &Provider) -> Option<String> {
     let text = || {
         format!(
@@ -111,7 +114,8 @@ pub(super) fn unheard(config: &Config, provider: &Provider) -> Option<String> {
     (provider.is_called_back() && !config.webhooks.enabled()).then(text)
 }
 
-/// What is allowed and deserves a thought, such as webhook calls that prove little.
+/// Lists warnings about valid settings that are worth a look, such as webhook calls that prove
+/// little.
 pub(super) fn warnings(config: &Config, provider: &Provider) -> Vec<String> {
     let mut warnings: Vec<_> = unaskable(provider).collect();
     warnings.extend(publishers::warnings(config, provider));
@@ -137,7 +141,7 @@ pub(super) fn warnings(config: &Config, provider: &Provider) -> Vec<String> {
     warnings
 }
 
-/// Lookups that ask by what a call without an answer does not tell.
+/// Describes lookups by a value that a call without an answer does not provide.
 fn unaskable(provider: &Provider) -> impl Iterator<Item = String> {
     let needing = provider
         .operations

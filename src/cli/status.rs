@@ -1,4 +1,4 @@
-//! `ferryd status`: what happened to a command, and what comes next.
+//! `ferryd status`: shows what happened to a command, and what comes next.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ Examples:
 It asks the daemon: that of this host, or the one at --url. Times are those of the clocks of whoever
 wrote the records.";
 
-/// The arguments.
+/// The arguments of `ferryd status`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Status {
@@ -40,7 +40,10 @@ pub struct Status {
     id: CommandId,
     #[command(flatten)]
     api: ApiArguments,
-    /// Print JSON, as the HTTP API does: what `ferryd commands` tells, and `unknown`, `key`, `first_sent`, `deadline`, `progress`, `event`, `timeline`, `prompts` (notices, and who or what else had the provider asked), `queries` (polls and lookups, and why); and `refused`, the messages that were refused under the id
+    /// Print JSON, as the HTTP API does: the fields of `ferryd commands`, and `unknown`, `key`,
+    /// `first_sent`, `deadline`, `progress`, `event`, `timeline`, `prompts` (notices, and who or
+    /// what else had the provider asked), `queries` (polls and lookups, and why); and `refused`,
+    /// the messages that were refused under the id
     #[arg(long)]
     json: bool,
 }
@@ -57,13 +60,14 @@ impl Status {
     }
 }
 
-/// Asks what is known of a command.
+/// Requests the state and the history of a command.
 fn find_story(client: &ApiClient, id: &CommandId) -> Result<CommandStory, CommandError> {
     let found = client.ask(&ApiRequest::get(["commands", id.as_str()]));
     found.or_else(|error| Err(unknown_command(id, error.into_problem(Kind::UnknownCommand)?)))
 }
 
-/// The error where nothing is known of a command, but perhaps of messages that were refused under its id.
+/// Builds the error for an unknown command, with the messages that were refused under its id, if
+/// any.
 pub(super) fn unknown_command(id: &CommandId, problem: ProblemBody) -> CommandError {
     let refused: Vec<_> = problem.refused.unwrap_or_default().into_iter().map(|note| note.id).collect();
     if refused.is_empty() {
@@ -113,7 +117,7 @@ fn print(story: &CommandStory, now: Timestamp, out: &mut Output) -> Result<(), C
     Ok(())
 }
 
-/// The messages that were refused under a command's id.
+/// Prints the messages that were refused under a command's id.
 fn print_refused(refused: &[RefusalNote], out: &mut Output) -> Result<(), CommandError> {
     if refused.is_empty() {
         return Ok(());
@@ -137,7 +141,7 @@ fn dated(at: Timestamp, now: Timestamp) -> String {
     format!("{}, {} ago", moment(at), between(at, now))
 }
 
-/// The state in a word or two.
+/// Describes the state in a word or two.
 fn standing(row: &Row) -> String {
     let kind = row.kind.map(|kind| format!(": {}", kind.as_str())).unwrap_or_default();
     let dead = if row.dead { ", a dead letter" } else { "" };
@@ -154,8 +158,8 @@ struct Moment {
     because: String,
 }
 
-/// What happened to a command, what its provider and others told of it, and what its provider was asked, in the order of their
-/// times.
+/// Builds the timeline: the transitions of a command, notices and other events about it, and the
+/// queries of its provider, in the order of their times.
 fn timeline(story: &CommandStory) -> Table {
     let mut moments: Vec<_> = story.timeline.iter().map(|transition| changed(transition, story)).collect();
     moments.extend(story.prompts.iter().map(prompted));
@@ -185,7 +189,7 @@ fn changed(transition: &Transition, story: &CommandStory) -> Moment {
         ("started", _, 1..) => "replay",
         _ => "",
     };
-    // The decision of a question or a notice has the time of its record.
+    // The decision of a query or a notice has the time of its record.
     let query = story.queries.iter().find(|query| query.at == *at);
     let because = query.map_or_else(|| because.to_owned(), |query| query.purpose.as_str().to_owned());
     let detail = detail.clone().unwrap_or_default();
@@ -210,7 +214,7 @@ fn asked(query: &QueryNote) -> Moment {
     Moment { at: *at, state: None, step: Some(*step), what: purpose.as_str().to_owned(), detail, because }
 }
 
-/// What comes next, one line each.
+/// Describes what comes next, one line each.
 fn next(story: &CommandStory, now: Timestamp) -> Vec<String> {
     if let Some(kind) = &story.blocked {
         return vec![format!(

@@ -17,7 +17,7 @@ use crate::domain::outcome::{Failure, Success};
 
 const FIRST: Step = Step::call(0, 1);
 
-/// What the ledger says of a command, by what was written about it so many milliseconds after its start.
+/// Builds the recorded state of a command from facts at these milliseconds after its start.
 fn case(facts: impl IntoIterator<Item = (i64, Fact)>) -> Case {
     let mut slot = None;
     for ((after, fact), number) in facts.into_iter().zip(1..) {
@@ -134,7 +134,7 @@ fn what_comes_next_fits_where_a_command_is() {
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
 }
 
-/// Something that is going on, whose message goes on under these headers.
+/// Builds the record of a decision that sends the message on, to query the provider later.
 fn asking(step: Step, after: i64, happening: Happening, deadline: Option<Timestamp>) -> Fact {
     let Fact::Finished(mut fact) = finished(step, after, deadline.is_none(), happening) else { unreachable!() };
     let deadline = deadline.map(|deadline| (DEADLINE_HEADER.to_owned(), HeaderValue::Text(deadline.to_string())));

@@ -1,4 +1,5 @@
-//! `ferryd provider test`: whether a provider file does what its examples say, without its secrets and with nothing sent.
+//! `ferryd provider test`: tests a provider file against its examples, without its secrets and with
+//! nothing sent.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,7 @@ not taken over by `use`, and are tested by the name of a catalog provider that i
 sent, and no secret is read: each has its own name as its value, so calls are read and not verified. Ends with
 1 where an example is not true, or where there is none.";
 
-/// The arguments.
+/// The arguments of `ferryd provider test`.
 #[derive(Debug, Args)]
 pub struct TestFile {
     /// A provider file (a path with `/` or `.toml`), or the name of a provider
@@ -35,7 +36,7 @@ pub struct TestFile {
     json: bool,
 }
 
-/// What was found.
+/// The findings, as JSON.
 #[derive(Debug, Serialize)]
 struct Report {
     ok: bool,
@@ -43,7 +44,7 @@ struct Report {
     examples: Vec<Tested>,
 }
 
-/// What was found of one example.
+/// The finding about one example.
 #[derive(Debug, Serialize)]
 struct Tested {
     operation: String,
@@ -70,7 +71,7 @@ impl TestFile {
     }
 }
 
-/// The tests of a file, of a configured provider, or of one of the catalog.
+/// Reads the tests of a file, of a configured provider, or of one in the catalog.
 fn tests(subject: &str, config: Option<&Path>) -> Result<Tests, CommandError> {
     let is_path = subject.contains('/') || Path::new(subject).extension().is_some_and(|extension| extension == "toml");
     if is_path {
@@ -79,7 +80,7 @@ fn tests(subject: &str, config: Option<&Path>) -> Result<Tests, CommandError> {
     let files = configured(config)?;
     for path in &files {
         let text = read(path)?;
-        // A file that is not TOML, or has another name, is not the one that was asked for.
+        // A file that is not TOML, or has another name, is not the one that was named.
         if name_in(&text).as_deref() == Some(subject) {
             return of_file(path);
         }
@@ -92,7 +93,7 @@ fn tests(subject: &str, config: Option<&Path>) -> Result<Tests, CommandError> {
     Err(CommandError::Refused(format!("there is no provider `{subject}`: there are {}", known.join(", "))))
 }
 
-/// The configured provider files. Where there is no such folder, the catalog is left.
+/// Lists the configured provider files. Without such a folder only the catalog is searched.
 fn configured(config: Option<&Path>) -> Result<Vec<PathBuf>, CommandError> {
     let config = Config::load(config)?;
     if !config.providers.dir.is_dir() {
@@ -101,7 +102,7 @@ fn configured(config: Option<&Path>) -> Result<Vec<PathBuf>, CommandError> {
     registry::files(&config.providers.dir).map_err(|fault| CommandError::from(vec![fault]))
 }
 
-/// The name of the provider that a file describes: its own, or that of the catalog's.
+/// Reads the name of the provider that a file describes: its own, or that of the catalog's.
 fn name_in(text: &str) -> Option<String> {
     let file: toml::Table = toml::from_str(text).ok()?;
     file.get("name").or_else(|| file.get("use"))?.as_str().map(str::to_owned)
@@ -155,7 +156,7 @@ impl Tested {
     }
 }
 
-/// A value on one line.
+/// Formats a value on one line.
 fn shown(value: &Value) -> String {
     if value.is_null() { "nothing".to_owned() } else { value.to_string() }
 }

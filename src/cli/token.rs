@@ -1,4 +1,4 @@
-//! `ferryd token`: the token with which this host uses the HTTP API.
+//! `ferryd token`: prints the token with which this host uses the HTTP API.
 
 use std::path::Path;
 
@@ -19,14 +19,14 @@ The token has the role operate. ferryd makes its file at its first start: `api.t
 `api-token` in `ledger.dir`. Run this with the configuration of the daemon, and as its user, as root, or
 as a member of `api.token_group`. The first example keeps the token out of the list of processes.";
 
-/// The arguments.
+/// The arguments of `ferryd token`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TokenArguments {
     /// Print the whole header, `Authorization: Bearer` and the token
     #[arg(long, conflicts_with = "file")]
     header: bool,
-    /// Print where the token is, and not the token
+    /// Print the path of the token's file, and not the token
     #[arg(long)]
     file: bool,
 }

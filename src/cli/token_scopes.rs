@@ -1,4 +1,5 @@
-//! Holds the API tokens of the configuration against the providers: names in scopes, and ids that are bound to publishers.
+//! Checks the API tokens of the configuration against the providers: names in scopes, and ids that
+//! are bound to publishers.
 
 use crate::config::{ApiToken, Config};
 use crate::domain::command_scope::{AccountPath, CommandScope};
@@ -7,7 +8,7 @@ use crate::domain::publisher::{AllowedPublisher, PublisherList};
 use crate::provider::Provider;
 use crate::web::access::Role;
 
-/// Writes a line for each name in a token's entry that no provider file knows: it would mean nothing, and mostly is a slip.
+/// Describes each name in a token's entry that no provider file has, which is mostly a slip.
 pub(super) fn find_unknown_names(config: &Config, providers: &[&Provider]) -> Vec<String> {
     let mut faults = Vec::new();
     for (index, ApiToken { read, operate, publisher, .. }) in config.api.tokens.iter().enumerate() {
@@ -23,7 +24,7 @@ pub(super) fn find_unknown_names(config: &Config, providers: &[&Provider]) -> Ve
     faults
 }
 
-/// One line for each token that may use every id, although some are bound to publishers.
+/// Describes each token that may use every id, although some are bound to publishers.
 pub(super) fn warn_of_unbound_tokens(config: &Config, providers: &[&Provider]) -> Vec<String> {
     let mut prefixes: Vec<_> = publishers(providers)
         .flat_map(|publisher| &publisher.id_prefixes)
@@ -57,7 +58,7 @@ fn unknown_publisher(user: Option<&str>, providers: &[&Provider]) -> Option<Stri
     (!known.iter().any(|known| known == user)).then(|| format!("publisher: {}", no_such("publisher", user, &known)))
 }
 
-/// Every entry of `publishers`, of all accounts.
+/// Lists every entry of `publishers`, of all accounts.
 fn publishers<'a>(providers: &'a [&Provider]) -> impl Iterator<Item = &'a AllowedPublisher> {
     let accounts = providers.iter().flat_map(|provider| provider.accounts.values());
     accounts.filter_map(|account| account.publishers.as_ref()).flat_map(PublisherList::iter)
@@ -110,7 +111,8 @@ mod tests {
     use crate::cli::fixture;
     use crate::config::Environment;
 
-    /// A provider whose account takes commands of `till`, and of `warehouse` under ids of its own.
+    /// Makes a provider whose account accepts commands of `till`, and of `warehouse` under ids of
+    /// its own.
     fn listed() -> Provider {
         let mut provider = fixture::payments();
         let allowed = |user: &str, prefixes: &[&str]| AllowedPublisher {

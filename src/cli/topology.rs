@@ -1,4 +1,4 @@
-//! `ferryd topology`: the exchanges, queues and bindings that ferryd works with.
+//! `ferryd topology`: prints or declares the exchanges, queues and bindings that ferryd works with.
 
 use std::path::Path;
 
@@ -43,7 +43,7 @@ pub enum Topology {
     Apply(Apply),
 }
 
-/// The arguments of `export`.
+/// The arguments of `ferryd topology export`.
 #[derive(Debug, Args)]
 pub struct Export {
     /// The virtual host to write; without it, that of `amqp.uri`
@@ -51,7 +51,7 @@ pub struct Export {
     vhost: Option<String>,
 }
 
-/// The arguments of `apply`.
+/// The arguments of `ferryd topology apply`.
 #[derive(Debug, Args)]
 pub struct Apply {
     /// Print JSON: `exchanges`, `queues`, `bindings` (how many), `different` (names), `replicas`

@@ -1,4 +1,4 @@
-//! `ferryd provider try`: the request an operation makes of a payload, with nothing sent.
+//! `ferryd provider try`: renders the request of an operation for a payload, with nothing sent.
 
 use clap::Args;
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 
 Nothing is sent. Secrets and sensitive fields are masked, so the request can be shown to others."#;
 
-/// The arguments.
+/// The arguments of `ferryd provider try`.
 #[derive(Debug, Args)]
 pub struct Try {
     /// The provider's name
@@ -41,7 +41,7 @@ pub struct Try {
     /// The payload as JSON; @FILE reads it from a file
     #[arg(long, value_name = "JSON", default_value = "{}")]
     payload: String,
-    /// The id of the command that is pretended
+    /// The id of the command that the request is rendered for
     #[arg(long, value_name = "ID", default_value = "try-1")]
     id: String,
     /// Print JSON
@@ -49,7 +49,7 @@ pub struct Try {
     json: bool,
 }
 
-/// A request as it may be shown.
+/// A request with secrets masked.
 #[derive(Debug, Serialize)]
 struct Shown {
     method: &'static str,
@@ -129,7 +129,7 @@ fn show(
     shown(account, account.adapter.request(&call), &mask)
 }
 
-/// The request by which the account's credentials are tried.
+/// Renders the request that tries the account's credentials.
 fn show_verification(provider: &Provider, account: &Account) -> Result<Shown, CommandError> {
     let mask = provider.mask_of(account).capped_at(usize::MAX);
     if let Some(request) = account.adapter.verification_request() {

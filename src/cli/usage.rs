@@ -1,4 +1,4 @@
-//! Reads the command line, and prints its faults or the help that it asks for.
+//! Reads the command line, and prints usage errors or the requested help.
 
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -12,16 +12,16 @@ use super::output::Output;
 use super::{Cli, Exit};
 use crate::escape::escape_text;
 
-/// Reads the arguments of this process. Help, and what is wrong, are printed here.
+/// Reads the arguments of this process. Prints help and usage errors.
 ///
 /// # Errors
-/// The code to end with where there is nothing to run.
+/// The exit code where there is nothing to run.
 pub fn read_command_line(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
     Cli::try_parse_from(arguments).map_err(|error| {
         let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8);
-        // Where that can't be printed, there is nowhere left to say so.
+        // A failure to print can't be reported anywhere.
         let _ = match error.kind() {
-            // ferryd's own words alone, with clap's styles.
+            // This text is ferryd's own, with clap's styles.
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.print(),
@@ -31,7 +31,8 @@ pub fn read_command_line(arguments: impl IntoIterator<Item = OsString>) -> Resul
     })
 }
 
-/// Describes a fault of the command line over several lines. No line is an argument's own, which may have been copied from anywhere.
+/// Describes a usage error over several lines. Arguments are escaped, because they may be copied
+/// from anywhere.
 fn describe(mut error: clap::Error) -> String {
     let arguments: Vec<_> = error.context().filter_map(|(kind, value)| Some((kind, escape(value)?))).collect();
     for (kind, value) in arguments {
@@ -45,13 +46,13 @@ fn describe(mut error: clap::Error) -> String {
     strip_str(&text).to_string()
 }
 
-/// Escapes what clap quotes of the arguments.
+/// Escapes the arguments that clap quotes.
 fn escape(value: &ContextValue) -> Option<ContextValue> {
     let escape = |text: &String| escape_text(text).into_owned();
     match value {
         ContextValue::String(text) => Some(ContextValue::String(escape(text))),
         ContextValue::Strings(texts) => Some(ContextValue::Strings(texts.iter().map(escape).collect())),
-        // Tips, a line each.
+        // Tips, one line each.
         ContextValue::StyledStrs(tips) => {
             let tips = tips.iter().map(|tip| escape(&strip_str(&tip.ansi().to_string()).to_string()).into());
             Some(ContextValue::StyledStrs(tips.collect()))
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
     use crate::cli::fixture::printed;
 
-    /// Prints the faults of a wrong command line.
+    /// Returns the usage errors of a wrong command line.
     fn told(arguments: &[&str]) -> String {
         let error = Cli::try_parse_from(["ferryd"].iter().chain(arguments)).unwrap_err();
         printed(|out| out.lines(&describe(error)).unwrap())

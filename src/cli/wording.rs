@@ -1,10 +1,10 @@
-//! Times and calls, in few characters.
+//! Formats times and calls in few characters.
 
 use jiff::Timestamp;
 
 use crate::domain::ledger::record::Step;
 
-/// A call: `#2`, and `g1#2` after a replay; `#2?3` for the third question about what came of it.
+/// Formats a call: `#2`, and `g1#2` after a replay; `#2?3` for the third query about its outcome.
 pub(super) fn step(step: Step) -> String {
     let Step { generation, attempt, inquiry } = step;
     let generation = if generation == 0 { String::new() } else { format!("g{generation}") };
@@ -12,12 +12,12 @@ pub(super) fn step(step: Step) -> String {
     format!("{generation}#{attempt}{inquiry}")
 }
 
-/// A moment, to the millisecond.
+/// Formats a moment, to the millisecond.
 pub(super) fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S%.3fZ").to_string()
 }
 
-/// How long ago, in its largest unit.
+/// Formats the time since a moment, in its largest unit.
 pub(super) fn age(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(at).as_secs().max(0);
     match seconds {
@@ -28,7 +28,8 @@ pub(super) fn age(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// How much time lies between two moments, in its two largest units. Clocks of two hosts may let it be negative.
+/// Formats the time between two moments, in its two largest units. Clocks of two hosts may make it
+/// negative.
 pub(super) fn between(from: Timestamp, to: Timestamp) -> String {
     let millis = to.duration_since(from).as_millis();
     let (sign, millis) = if millis < 0 { ("-", -millis) } else { ("", millis) };
@@ -43,7 +44,7 @@ pub(super) fn between(from: Timestamp, to: Timestamp) -> String {
     format!("{sign}{span}")
 }
 
-/// The start of a text, of `most` characters.
+/// Cuts a text to its first `most` characters.
 pub(super) fn shortened(text: &str, most: usize) -> String {
     let mut short: String = text.chars().take(most).collect();
     if short.len() < text.len() {

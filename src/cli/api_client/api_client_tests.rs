@@ -16,7 +16,7 @@ use crate::web::host_token::HostToken;
 
 const TOKEN: &str = "0123456789abcdef";
 
-/// A folder with this configuration; the host's token is in it.
+/// Makes a folder with this configuration and the host's token.
 fn host(config: &str) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ferryd.toml");
@@ -60,7 +60,8 @@ fn what_is_no_address_of_an_api_is_refused() {
     }
 }
 
-/// A daemon that answers each request with the next of these, the last of them for ever.
+/// Runs a daemon that answers each request with the next of these answers, and with the last of
+/// them from then on.
 fn daemon(answers: &'static [(u16, Value)]) -> String {
     let asked = Arc::new(AtomicUsize::new(0));
     let answer = move || {
@@ -109,7 +110,7 @@ async fn a_daemon_that_does_not_get_on_is_not_waited_for_for_ever() {
         body["records"] = records.into();
         Box::new(serde_json::from_value::<ProblemBody>(body).unwrap())
     };
-    // As long as it gets on, it is.
+    // The wait goes on for as long as the number of records grows.
     let mut waiting = Waiting::default();
     for records in 1..1_000 {
         waiting.pause(problem("catching-up", records)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Errors between the command line and a daemon.
+//! Errors between the command line and the API of a daemon.
 
 use std::io;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use crate::web::problem::{Kind, ProblemBody};
 /// The advice for a host where no daemon runs.
 const START: &str = "start one with `ferryd run`, or name another with --url; `ferryd dead list --queues` reads dead letters without one";
 
-/// The reason why a daemon did not do what it was asked for.
+/// The reason why a request to a daemon failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// Nobody listens there.
+    /// No daemon listens at the address.
     #[error("no ferryd answers at {url} ({why}): {START}")]
     NoDaemon {
         /// The address.
@@ -20,13 +20,13 @@ pub enum ApiError {
         /// The system's reason.
         why: String,
     },
-    /// The daemon of this host says nowhere that it listens.
+    /// The daemon of this host has written its address nowhere.
     #[error("no ferryd runs on this host, or not with this configuration: there is no {path}; {START}")]
     NotRunning {
-        /// The file in which it would say so.
+        /// The file that would hold the address.
         path: String,
     },
-    /// The file in which the daemon says where it listens can't be read.
+    /// The file with the daemon's address can't be read.
     #[error("{path}: failed to read where ferryd listens ({error}); name its address with --url")]
     NoAddress {
         /// The file.
@@ -45,16 +45,16 @@ pub enum ApiError {
         /// The address.
         url: String,
     },
-    /// There is no token for a daemon elsewhere.
+    /// A daemon on another host needs a token, and none is given.
     #[error("{url} needs a token in FERRYD_TOKEN: that of this host is sent to no other")]
     NoToken {
         /// The address.
         url: String,
     },
-    /// The token can't be one.
+    /// The text is no valid token.
     #[error("the token in FERRYD_TOKEN has to be 16 to 512 characters of A-Z a-z 0-9 - . _ ~ + / =")]
     InvalidToken,
-    /// The way to the daemon can't be set up.
+    /// The TLS client can't be set up.
     #[error("the HTTP API cannot be used ({0})")]
     Setup(String),
     /// The connection ended before the answer did.
@@ -72,10 +72,10 @@ pub enum ApiError {
     NoAnswer {
         /// The address.
         url: String,
-        /// For how long was waited.
+        /// The time that was waited.
         after: Duration,
     },
-    /// The answer is no problem and no success of ferryd's.
+    /// The answer has neither the form of a success nor that of a problem of ferryd's.
     #[error("{url} answered with status {status}, and not as ferryd does: is that the address of its API?")]
     NoFerryd {
         /// The address.
@@ -83,12 +83,12 @@ pub enum ApiError {
         /// The status.
         status: u16,
     },
-    /// The answer is none that this version understands.
+    /// The answer has a form that this version does not understand.
     #[error("the answer of {url} cannot be read ({why}): does a ferryd of another version run there?")]
     Unreadable {
         /// The address.
         url: String,
-        /// The fault in it.
+        /// The fault in the answer.
         why: String,
     },
     /// The daemon does not know the token.
@@ -99,23 +99,23 @@ pub enum ApiError {
         /// The origin of the token.
         origin: String,
     },
-    /// The daemon went on reading the ledger for too long.
+    /// The daemon was reading the ledger for too long.
     #[error(
         "ferryd still reads the ledger, {records} records so far, after {} s: see its log, and ask again", after.as_secs()
     )]
     CatchingUp {
-        /// The number of records that it has read.
+        /// The number of records that the daemon has read.
         records: u64,
-        /// For how long was waited.
+        /// The time that was waited.
         after: Duration,
     },
-    /// The daemon says what is wrong.
+    /// The daemon answers with a problem.
     #[error("{}", .0.sentence())]
     Problem(Box<ProblemBody>),
 }
 
 impl ApiError {
-    /// The code to end with.
+    /// Returns the exit code.
     pub(in crate::cli) fn exit(&self) -> Exit {
         match self {
             Self::NoDaemon { .. } | Self::NotRunning { .. } | Self::BrokenOff { .. } => Exit::Unreachable,
@@ -133,7 +133,7 @@ impl ApiError {
         }
     }
 
-    /// The problem of this kind, where the daemon told one.
+    /// Returns the problem, where the daemon answered with one of this kind.
     pub(in crate::cli) fn into_problem(self, kind: Kind) -> Result<ProblemBody, Self> {
         match self {
             Self::Problem(problem) if problem.kind() == Some(kind) => Ok(*problem),
@@ -142,7 +142,7 @@ impl ApiError {
     }
 }
 
-/// The cause of an error that says most.
+/// Describes the innermost cause of an error, which says most.
 pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     std::iter::successors(Some(error), |error| error.source()).last().map_or_else(String::new, ToString::to_string)
 }

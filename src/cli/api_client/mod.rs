@@ -1,4 +1,4 @@
-//! The HTTP API of a daemon, as the commands of the command line use it.
+//! A client of a daemon's HTTP API, for the subcommands.
 
 mod error;
 mod place;
@@ -26,12 +26,12 @@ use crate::web::query_string::write_query;
 
 /// The longest time for reaching the daemon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest time for an answer: longer than the longest search of the daemon.
+/// The longest time for an answer, which exceeds the longest search of the daemon.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// The most bytes of an answer.
 const MAX_ANSWER: usize = 64 << 20;
 
-/// How a command reaches the daemon.
+/// The arguments that select the daemon.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct ApiArguments {
     /// The address of the daemon's HTTP API: https, or http on this machine [default: that of this host's daemon]
@@ -46,9 +46,9 @@ pub(super) struct ApiArguments {
 #[derive(Debug, Clone)]
 pub(super) struct ApiRequest {
     method: Method,
-    /// The segments of its path, as they are before they are encoded.
+    /// The segments of the path, not yet encoded.
     path: Vec<String>,
-    /// Its query, encoded.
+    /// The encoded query.
     query: String,
     timeout: Duration,
 }
@@ -67,29 +67,29 @@ impl ApiRequest {
         Self { method, path, query: String::new(), timeout: TIMEOUT }
     }
 
-    /// A request to read what is under a path.
+    /// Makes a request that reads what is under a path.
     pub(super) fn get<'a>(path: impl IntoIterator<Item = &'a str>) -> Self {
         Self::new(Method::GET, path)
     }
 
-    /// A request to do something.
+    /// Makes a request that does something.
     pub(super) fn post<'a>(path: impl IntoIterator<Item = &'a str>) -> Self {
         Self::new(Method::POST, path)
     }
 
-    /// A request to take away what is under a path.
+    /// Makes a request that deletes what is under a path.
     pub(super) fn delete<'a>(path: impl IntoIterator<Item = &'a str>) -> Self {
         Self::new(Method::DELETE, path)
     }
 
-    /// The request with one more parameter, where it has a value.
+    /// Adds a parameter, where it has a value.
     pub(super) fn with(self, name: &str, value: Option<impl ToString>) -> Self {
         let Some(value) = value.map(|value| value.to_string()) else { return self };
         let more = Serializer::new(String::new()).append_pair(name, &value).finish();
         self.with_query(&more)
     }
 
-    /// The request with the fields of a value as parameters.
+    /// Adds the fields of a value as parameters.
     pub(super) fn with_fields(self, fields: &impl Serialize) -> Self {
         // Parameters are objects of plain fields, which always have that form.
         self.with_query(&write_query(fields).unwrap_or_default())
@@ -103,17 +103,17 @@ impl ApiRequest {
         self
     }
 
-    /// The request with more patience than most need.
+    /// Sets a longer timeout than most requests need.
     pub(super) fn within(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 }
 
 impl ApiClient {
-    /// Finds out where the daemon is, and with which token it is asked; connects to nothing.
+    /// Finds the address of the daemon and the token; connects to nothing.
     ///
     /// # Errors
-    /// There is no such place, no token, or none that may be sent there.
+    /// There is no address or token, or the token must not be sent to that address.
     pub(super) fn open(arguments: &ApiArguments, config: Option<&Path>) -> Result<Self, CommandError> {
         let given = place::given_token();
         let (place, credential) =
@@ -123,8 +123,8 @@ impl ApiClient {
         Ok(Self { http, place, credential, runtime })
     }
 
-    /// Sends a request and reads its answer. Where the daemon is still reading the ledger, or has too much to do, it is asked
-    /// again, up to some time.
+    /// Sends a request and reads its answer. Where the daemon is still reading the ledger, or is
+    /// overloaded, the request is repeated for some time.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -157,7 +157,7 @@ impl ApiClient {
         })
     }
 
-    /// Status, whether the answer is a problem, and body.
+    /// Sends a request. Returns the status, true where the answer is a problem, and the body.
     async fn exchange(&self, request: &ApiRequest) -> Result<(u16, bool, Vec<u8>), reqwest::Error> {
         let mut token = HeaderValue::try_from(format!("Bearer {}", self.credential.token.expose()))
             .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
@@ -192,7 +192,7 @@ fn is_problem(response: &Response) -> bool {
     media_type.is_some_and(|media_type| media_type.split(';').next() == Some(MEDIA_TYPE))
 }
 
-/// The connections to a daemon: HTTP/1.1, no redirects, no proxy, nothing repeated.
+/// Builds the HTTP client: HTTP/1.1, no redirects, no proxy, no retries.
 fn client(place: &ApiPlace) -> Result<Client, reqwest::Error> {
     // An error means that a provider of cryptography is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -1,4 +1,4 @@
-//! The address of the daemon, and the token with which it is asked.
+//! Finds the address of the daemon, and the token for it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::web::host_token::HostToken;
 /// The variable that holds a token.
 const TOKEN_VARIABLE: &str = "FERRYD_TOKEN";
 
-/// The address of an API, perhaps with the beginning of a path.
+/// The address of an API, with or without the beginning of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct ApiUrl(Url);
 
@@ -42,23 +42,23 @@ impl FromStr for ApiUrl {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ApiPlace {
     url: Url,
-    /// True where the daemon of this host is meant because no other was named.
+    /// True where no address was given, so that the daemon of this host is meant.
     is_default: bool,
 }
 
-/// A token, and where it is from.
+/// A token, and its origin.
 #[derive(Debug, Clone)]
 pub(super) struct Credential {
     pub(super) token: Secret,
     origin: String,
 }
 
-/// The token that the environment gives.
+/// Reads the token from the environment.
 pub(super) fn given_token() -> Option<String> {
     std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty())
 }
 
-/// Finds the daemon and the token. The configuration is read only for what is not given.
+/// Finds the daemon and the token. The configuration is read only for those that are not given.
 pub(super) fn find(
     url: Option<&ApiUrl>,
     allow_plaintext: bool,
@@ -72,7 +72,7 @@ pub(super) fn find(
     let credential = match given {
         Some(token) => Credential::of_variable(token)?,
         None if place.is_host() => Credential::of_host(&Config::load(config)?)?,
-        // Whoever is named by an address must not learn the token of this host.
+        // The token of this host is never sent to an address that was given.
         None => return Err(ApiError::NoToken { url: place.url.to_string() }.into()),
     };
     Ok((place, credential))
@@ -94,7 +94,7 @@ impl Credential {
 }
 
 impl ApiPlace {
-    /// The place that was named.
+    /// Takes the address that was given.
     fn of(url: Url, allow_plaintext: bool) -> Result<Self, ApiError> {
         let place = Self { url, is_default: false };
         if place.is_plain() && !place.is_host() && !allow_plaintext {
@@ -103,7 +103,8 @@ impl ApiPlace {
         Ok(place)
     }
 
-    /// The place of this host's daemon, as its configuration says, or else the daemon itself.
+    /// Finds the address of this host's daemon: in its configuration, else in the file that the
+    /// daemon writes.
     fn of_host(config: &Config) -> Result<Self, CommandError> {
         if !config.api.enabled {
             return Err(ApiError::Disabled.into());
@@ -130,7 +131,7 @@ impl ApiPlace {
         self.url.scheme() == "http"
     }
 
-    /// Tells whether only this host can be behind it.
+    /// Returns true where the address can only be this host.
     fn is_host(&self) -> bool {
         self.is_default || self.url.host_str().is_some_and(is_loopback_host)
     }
@@ -164,7 +165,7 @@ impl ApiPlace {
     }
 }
 
-/// The address at which the daemon of this host says that it listens.
+/// Reads the address at which the daemon of this host listens.
 fn running(config: &Config) -> Result<SocketAddr, CommandError> {
     let file = ApiAddressFile::beside(&config.host_token_file()?);
     let path = file.path().display().to_string();

@@ -1,4 +1,4 @@
-//! Waiting for a daemon that can't answer yet.
+//! Waits for a daemon that can't answer yet.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use super::super::progress::Progress;
 use super::error::ApiError;
 use crate::web::problem::{Kind, ProblemBody};
 
-/// The longest wait for a daemon that reads the ledger and gets on with it.
+/// The longest wait for a daemon that reads the ledger and makes progress.
 const CATCH_UP_PATIENCE: Duration = Duration::from_mins(1);
-/// The longest wait for a daemon that has too much to do.
+/// The longest wait for an overloaded daemon.
 const BUSY_PATIENCE: Duration = Duration::from_secs(10);
-/// The pause before the daemon is asked again.
+/// The pause before a request is repeated.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Waits between two questions, and tells somebody at a terminal for what.
+/// Waits between two requests, and tells a person at a terminal the reason.
 pub(super) struct Waiting {
     began: Instant,
-    /// The last time that the daemon was seen to get on, and how far it was.
+    /// The time at which the daemon last made progress, and the number of records then.
     advanced: Instant,
     records: u64,
     progress: Progress,
@@ -33,10 +33,10 @@ impl Default for Waiting {
 }
 
 impl Waiting {
-    /// Waits, where the problem is one that passes.
+    /// Waits, where the problem is a temporary one.
     ///
     /// # Errors
-    /// The problem does not pass, or has not passed in time.
+    /// The problem is permanent, or has lasted too long.
     pub(super) async fn pause(&mut self, problem: Box<ProblemBody>) -> Result<(), ApiError> {
         match problem.kind() {
             Some(Kind::CatchingUp) => {

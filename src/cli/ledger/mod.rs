@@ -1,4 +1,4 @@
-//! `ferryd ledger`: the record of what happened, itself.
+//! `ferryd ledger`: reads the stream of records, and verifies or rebuilds the index.
 
 mod rebuild;
 mod record_line;

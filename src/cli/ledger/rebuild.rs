@@ -20,7 +20,7 @@ Examples:
 It deletes the index and reads the whole stream into a new one. It needs the index for itself: stop the
 daemon on this host first. There is seldom a need: a missing or damaged index is made anew by itself.";
 
-/// The arguments.
+/// The arguments of `ferryd ledger rebuild`.
 #[derive(Debug, Args)]
 pub struct Rebuild {
     /// Print JSON: `index` (the file), `commands`, `records`, `unreadable` (how many)
@@ -63,7 +63,8 @@ async fn rebuild(
     index: Index,
     mut progress: impl FnMut(LedgerRead),
 ) -> Result<(Counts, u64), OperatorError> {
-    // Asked before anything is deleted, so that the old index is still there where the broker is not.
+    // Connects before anything is deleted, so that the old index remains where the broker is
+    // unreachable.
     let connection = operator.amqp.connect("operator-ledger").await?;
     say_goodbye(&connection).await;
     index.clear()?;

@@ -1,4 +1,4 @@
-//! A record as one line for people, or as an object for programs.
+//! Formats a record as one line for people, or as an object for programs.
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
@@ -15,12 +15,13 @@ use crate::domain::lifecycle::{Kind, State};
 use crate::domain::name::Name;
 use crate::ledger::reading::Read;
 
-/// The most characters of what a record says.
+/// The most characters of a record's content in a line.
 const MOST: usize = 160;
-/// How much of a writer's name is shown. Its start is a time, and the same for many.
+/// The number of characters shown of a writer's name, from its end. Its start is a time, which many
+/// names share.
 const TAIL: usize = 6;
 
-/// Time, the end of the id, kind, command, call, and what it says.
+/// Formats a record: time, the end of its id, kind, command, call, and content.
 pub(super) fn line(read: &Read) -> StyledLine {
     let id = read.id.map_or_else(|| format!("@{}", read.offset), short);
     match &read.line {
@@ -48,7 +49,7 @@ pub(super) fn line(read: &Read) -> StyledLine {
     }
 }
 
-/// The record as it stands, and where that is.
+/// Returns the record as it is stored, with its offset and id.
 pub(super) fn json(read: &Read) -> Value {
     let id = read.id.map(|id| id.to_string());
     match (&read.line, serde_json::from_slice::<Value>(&read.text)) {
@@ -98,7 +99,7 @@ fn counts(progress: &JobProgress) -> String {
     format!("{} refused, {} not found", progress.refused, progress.not_found)
 }
 
-/// The time of a line that is no record.
+/// Reads the time from a line that is no valid record.
 fn at(text: &[u8]) -> Option<String> {
     let line: Value = serde_json::from_slice(text).ok()?;
     line.get("at")?.as_str()?.parse().ok().map(moment)
@@ -141,7 +142,7 @@ fn style(fact: &Fact) -> Style {
     colour.on_default()
 }
 
-/// What it says, in short.
+/// Summarises the content of a record.
 fn gist(fact: &Fact) -> String {
     match fact {
         Fact::Opened(opened) => opened_gist(opened),

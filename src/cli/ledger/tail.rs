@@ -26,16 +26,17 @@ Examples:
 A line is: time, the end of the record's id, kind, command, call, and what it says. It goes on until
 Ctrl-C, which ends it with code 0. A record is a proposal: what it comes to is told by `ferryd status`.";
 
-/// The arguments.
+/// The arguments of `ferryd ledger tail`.
 #[derive(Debug, Args)]
 pub struct Tail {
-    /// Where to begin: `first`, `now`, an offset, a time (RFC 3339), or how long ago it was, such as 2h
+    /// The beginning: `first`, `now`, an offset, a time (RFC 3339), or how long ago it was, such as
+    /// 2h
     #[arg(long, value_name = "PLACE", default_value = "now")]
     from: From,
     /// Only records about this command
     #[arg(long, value_name = "ID")]
     command: Option<CommandId>,
-    /// End after so many records
+    /// End after this many records
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// Print one JSON object a line: the record, and its `offset` and `id`
@@ -43,7 +44,7 @@ pub struct Tail {
     json: bool,
 }
 
-/// Where to begin.
+/// The beginning of the records to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum From {
     First,
@@ -77,7 +78,7 @@ impl From {
         }
     }
 
-    /// Whether a message lies before it: the broker begins with a whole chunk.
+    /// Returns true for a message before the beginning: the broker delivers whole chunks.
     fn is_behind(self, entry: &Entry) -> bool {
         match (self, entry.properties.timestamp()) {
             (Self::Offset(offset), _) => entry.offset < offset,

@@ -23,10 +23,10 @@ and run `ferryd ledger rebuild`: the stream is the truth, the index can be delet
 
 /// The longest value in a line, in characters.
 const MAX_VALUE: usize = 60;
-/// How many lines are printed; the JSON has all.
+/// The most lines that are printed; the JSON has all.
 const MAX_LINES: usize = 100;
 
-/// The arguments.
+/// The arguments of `ferryd ledger verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
     /// Print JSON: `commands`, `older`, `forgotten` (how many), `different`, `more` (how many)

@@ -1,4 +1,5 @@
-//! What a call that is sent by hand has in it: a file, or an example of the provider's file, with some values of one's own.
+//! Builds the body of a call that is sent by hand: from a file, or from an example of the
+//! provider's file with changed values.
 
 use std::path::Path;
 
@@ -9,18 +10,18 @@ use super::captured;
 use crate::cli::error::CommandError;
 use crate::provider::example::Sample;
 
-/// The body of a call, and what goes with it.
+/// The body of a call, with its headers and query.
 #[derive(Debug, PartialEq)]
 pub(super) struct Content {
-    /// The bytes.
+    /// The bytes of the body.
     pub(super) body: Vec<u8>,
-    /// Headers, names in lower case.
+    /// The headers, with names in lower case.
     pub(super) headers: Vec<(String, String)>,
-    /// Parameters of the query.
+    /// The parameters of the query.
     pub(super) query: Vec<(String, String)>,
 }
 
-/// A value in a body, and what it is to be.
+/// A value to set in a body, with its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
     path: String,
@@ -28,7 +29,7 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    /// Reads `data.object.id=pi_1`.
+    /// Parses `data.object.id=pi_1`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (path, value) =
             text.split_once('=').ok_or("is no setting: write PATH=VALUE, such as data.object.id=pi_1")?;
@@ -37,12 +38,12 @@ impl Setting {
 }
 
 impl Content {
-    /// A file as it is, or the standard input where it is `-`.
+    /// Reads a file as it is, or the standard input where the path is `-`.
     pub(super) fn of_file(path: &Path) -> Result<Self, CommandError> {
         Ok(Self { body: captured::bytes(path)?, headers: Vec::new(), query: Vec::new() })
     }
 
-    /// An example.
+    /// Takes an example.
     pub(super) fn of_sample(samples: Vec<Sample>, name: &str) -> Result<Self, CommandError> {
         let known: Vec<_> = samples.iter().map(|sample| format!("'{}'", sample.name)).collect();
         let Some(Sample { headers, query, body, .. }) = samples.into_iter().find(|sample| sample.name == name) else {
@@ -58,7 +59,7 @@ impl Content {
         Ok(Self { body, headers, query: query.into_iter().collect() })
     }
 
-    /// Puts values of one's own into the body.
+    /// Sets values in the body.
     pub(super) fn set(&mut self, settings: &[Setting]) -> Result<(), CommandError> {
         if settings.is_empty() {
             return Ok(());
@@ -75,7 +76,8 @@ impl Content {
     }
 }
 
-/// Puts a value into JSON. It stays a text where there was one; else it is JSON if it can be read as such.
+/// Sets a value in JSON. It stays a text where there was one; else it is JSON if it can be parsed
+/// as such.
 fn put(json: &mut Value, Setting { path, value }: &Setting) -> Result<(), String> {
     let (parents, last) = path.rsplit_once('.').map_or((None, path.as_str()), |(parents, last)| (Some(parents), last));
     let mut place = json;
@@ -93,7 +95,7 @@ fn put(json: &mut Value, Setting { path, value }: &Setting) -> Result<(), String
     Ok(())
 }
 
-/// An entry of a map, or an item of a list by its number from 0.
+/// Finds an entry of a map, or an item of a list by its index from 0.
 fn inside<'j>(json: &'j mut Value, step: &str) -> Option<&'j mut Value> {
     match json {
         Value::Object(entries) => entries.get_mut(step),

@@ -9,12 +9,12 @@ use url::Url;
 use crate::cli::error::CommandError;
 use crate::domain::callback::RawCallback;
 
-/// A call as it was captured.
+/// A captured call.
 #[derive(Debug)]
 pub(crate) struct Captured {
-    /// The call.
+    /// The webhook call.
     pub(crate) call: RawCallback,
-    /// What was made of the file that its author may not expect.
+    /// Notes about the reading of the file that its author may not expect.
     pub(crate) notes: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, CommandError> {
     bytes.map_err(|source| CommandError::Input { path: PathBuf::from(path), source })
 }
 
-/// Reads a call. `url` is the one that the provider called, where the file does not say it.
+/// Parses a call. `url` is the one that the provider called, where the file does not say it.
 pub(crate) fn parse(bytes: &[u8], url: Option<&Url>) -> Result<Captured, String> {
     let (head, body) = parted(bytes);
     let head = String::from_utf8_lossy(head);
@@ -52,7 +52,7 @@ pub(crate) fn parse(bytes: &[u8], url: Option<&Url>) -> Result<Captured, String>
     Ok(Captured { call: RawCallback { method, url, headers, body: body.to_vec().into(), certificate: None }, notes })
 }
 
-/// Head and body, parted at the first empty line.
+/// Splits head and body at the first empty line.
 fn parted(bytes: &[u8]) -> (&[u8], &[u8]) {
     let mut start = 0;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -81,7 +81,7 @@ fn header(line: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }
 
-/// The body as long as the call says: editors like to put a line break behind it.
+/// Cuts the body to the length that the call states: editors like to append a line break.
 fn cut<'b>(body: &'b [u8], headers: &[(String, String)], notes: &mut Vec<String>) -> &'b [u8] {
     let length = headers.iter().find(|(name, _)| name == "content-length").map(|(_, value)| value);
     let Some(length) = length.and_then(|value| value.parse::<usize>().ok()) else { return body };
@@ -93,7 +93,7 @@ fn cut<'b>(body: &'b [u8], headers: &[(String, String)], notes: &mut Vec<String>
     body.get(..length).unwrap_or(body)
 }
 
-/// The URL that was called.
+/// Builds the URL that was called.
 fn called(target: &str, host: Option<&str>) -> Result<Url, String> {
     let text = match (target.starts_with('/'), host) {
         (false, _) => target.to_owned(),

@@ -1,4 +1,4 @@
-//! `ferryd webhook send`: a call as the provider would make it, to a running daemon.
+//! `ferryd webhook send`: sends a call to a running daemon as the provider would.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -43,19 +43,19 @@ FILE holds the body alone, byte for byte; `ferryd provider test` lists the examp
 that `webhooks.public_url` gives, and sent to the daemon. It counts like a call of the provider: a command
 that it ends has ended. Ends with 0 where the call is taken, with 1 where it is not.";
 
-/// How long reaching the daemon may take.
+/// The longest time for connecting to the daemon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long all of it may take: longer than the daemon waits for the broker.
+/// The longest time for the whole call, which exceeds the daemon's wait for the broker.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How much of an answer is read.
+/// The most bytes of an answer that are read.
 const RESPONSE_CAP: usize = 1 << 20;
 
-/// How many notices a person is shown.
+/// The most notices that are printed for people.
 const MOST_SHOWN: usize = 10;
 
-/// The arguments.
+/// The arguments of `ferryd webhook send`.
 #[derive(Debug, Args)]
 pub struct Send {
     /// The provider's name
@@ -103,28 +103,28 @@ pub struct Send {
     json: bool,
 }
 
-/// What was sent, and what came of it.
+/// The call that was sent, and its answer.
 #[derive(Debug, Serialize)]
 struct Report {
     /// The address that the provider would call.
     called: String,
     /// The address that was called.
     sent_to: String,
-    /// What the call tells; empty where it is a challenge or can't be read.
+    /// The notices of the call; empty where it is a challenge or can't be read.
     notices: Vec<Told>,
-    /// Why what it tells can't be read.
+    /// The reason why the notices can't be read.
     unreadable: Option<String>,
     /// The answer's status.
     status: u16,
-    /// Whether the status is one that a provider takes for success.
+    /// True where a provider accepts the status as a success.
     taken: bool,
-    /// What the status means.
+    /// The meaning of the status.
     meaning: &'static str,
-    /// The answer's body, where it has one.
+    /// The body of the answer, where it has one.
     answer: Option<String>,
 }
 
-/// What a notice tells.
+/// The content of a notice.
 #[derive(Debug, Serialize)]
 struct Told {
     event: Option<String>,
@@ -174,7 +174,7 @@ impl Send {
         Ok(content)
     }
 
-    /// The call before it is signed.
+    /// Builds the call before it is signed.
     fn call(&self, content: Content, public: &PublicUrl, links: Option<&Links>) -> Result<RawCallback, CommandError> {
         let Content { body, headers: given, query } = content;
         let given_query = (!query.is_empty()).then(|| Serializer::new(String::new()).extend_pairs(query).finish());
@@ -283,7 +283,7 @@ impl Told {
     }
 }
 
-/// What the status of an answer means.
+/// Describes the status of an answer.
 fn meaning(status: u16) -> &'static str {
     match status {
         200..=299 => "taken",
@@ -297,7 +297,7 @@ fn meaning(status: u16) -> &'static str {
     }
 }
 
-/// The request that makes a signed call.
+/// Builds the request of a signed call.
 fn request(signed: &RawCallback, public: &PublicUrl, to: &PublicUrl) -> Result<Request, CommandError> {
     let target = signed.url.as_str().strip_prefix(&public.to_string());
     let url = target.and_then(|target| to.called(target));
@@ -312,9 +312,9 @@ fn request(signed: &RawCallback, public: &PublicUrl, to: &PublicUrl) -> Result<R
     })
 }
 
-/// Where the daemon is, as far as its configuration says.
+/// Returns the address of the daemon by its configuration.
 fn default_address(settings: &Webhooks, public: &PublicUrl) -> Result<PublicUrl, CommandError> {
-    // Its certificate is for that name.
+    // The certificate is for the public name.
     if settings.tls_cert_file.is_some() {
         return Ok(public.clone());
     }

@@ -1,4 +1,4 @@
-//! `ferryd webhook sign`: a call as the provider would send it, in a file.
+//! `ferryd webhook sign`: writes a call to a file as the provider would send it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ with is added to it, or replaced: headers, parameters of the query, fields of th
 file whose time has not passed signs. Where providers sign with a private key, it has to be given, in PKCS#8.
 Nothing is sent.";
 
-/// The arguments.
+/// The arguments of `ferryd webhook sign`.
 #[derive(Debug, Args)]
 pub struct Sign {
     /// The provider's name
@@ -45,7 +45,7 @@ pub struct Sign {
     /// The private key to sign with, in a PEM file
     #[arg(long, value_name = "FILE")]
     private_key: Option<PathBuf>,
-    /// Where the call is written to [default: the standard output]
+    /// The file that the call is written to [default: the standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -82,7 +82,7 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKey, CommandError> {
     PrivateKey::parse(&text).map_err(|error| CommandError::Refused(format!("{}: {error}", path.display())))
 }
 
-/// A call as a file.
+/// Formats a call as a file.
 pub(super) fn written(call: &RawCallback) -> Vec<u8> {
     let mut head = format!("{} {} HTTP/1.1\r\n", call.method, &call.url[Position::BeforePath..]);
     let authority = &call.url[Position::BeforeHost..Position::AfterPort];

@@ -1,4 +1,4 @@
-//! `ferryd webhook verify`: whether a captured call is the provider's own, told step by step.
+//! `ferryd webhook verify`: verifies a captured call, and prints each step.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ Where it has a Content-Length, more bytes than that are not taken. Nothing is co
 shown: of a signature that was expected only the first characters. Ends with 0 where the call is believed,
 with 1 where it is not.";
 
-/// The arguments.
+/// The arguments of `ferryd ledger verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
     /// The provider's name
@@ -42,7 +42,7 @@ pub struct Verify {
     /// The URL that the provider called, with its query [default: https, the header Host and the request line]
     #[arg(long)]
     url: Option<Url>,
-    /// The time at which it came, such as 2026-12-01T08:00:00Z [default: now]
+    /// The time at which the call came, such as 2026-12-01T08:00:00Z [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
     /// The PEM file of the certificate that the call names, as its provider serves it; for PayPal's calls
@@ -53,13 +53,14 @@ pub struct Verify {
     json: bool,
 }
 
-/// What became of a call.
+/// The result of the verification.
 #[derive(Debug, Serialize)]
 struct Verdict {
     believed: bool,
-    /// The reason why it is not believed: `unsigned`, `no_token`, `forged`, `forged_token`, `untrusted`, `stale`.
+    /// The reason why the verification failed: `unsigned`, `no_token`, `forged`, `forged_token`,
+    /// `untrusted`, `stale`.
     reason: Option<&'static str>,
-    /// What is answered where the provider only asks whether the endpoint is its owner's.
+    /// The reply to a challenge, by which a provider checks who owns the endpoint.
     challenge: Option<String>,
     steps: Vec<Step>,
 }
@@ -133,7 +134,7 @@ impl Verdict {
     }
 }
 
-/// What there is to tell of a call that nobody signs.
+/// Describes the verification of a call that carries no signature.
 fn handshake_step() -> Vec<Step> {
     let found = "it is one, and is answered without a signature".to_owned();
     vec![Step { looked_for: "a handshake".to_owned(), found, result: StepResult::Passed }]

@@ -10,7 +10,7 @@ const NOW: &str = "2026-12-01T08:00:00Z";
 const CALL: &[u8] =
     b"POST /stripe?a=1 HTTP/1.1\r\nHost: hooks.example.com\r\nContent-Type: application/json\r\n\r\n{\"id\":\"evt_1\"}";
 
-/// A folder with a configuration and a provider file.
+/// Makes a folder with a configuration and a provider file.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
@@ -47,7 +47,7 @@ fn a_call_that_is_signed_is_believed_and_an_altered_one_refused() {
 
     let (result, good) = run(folder.path(), &["verify", "stripe", signed, "--at", NOW]);
     result.unwrap();
-    // An editor put a line break behind it.
+    // An editor has appended a line break.
     std::fs::write(signed, format!("{printed}\n")).unwrap();
     let (result, longer) = run(folder.path(), &["verify", "stripe", signed, "--at", NOW]);
     result.unwrap();
