@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use crate::Fault;
 use crate::contender::{EVENTS, QUEUE};
 
-/// No command takes so long, whatever else the machine does.
+/// The longest time for one command, which is enough on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How many commands are published before their confirms are awaited.
+/// The number of commands that are published before their confirms are awaited.
 const BATCH: usize = 500;
 
-/// The link of the core application.
+/// The core application's connection to the broker.
 pub(crate) struct Client {
     _connection: Connection,
     channel: Channel,
@@ -40,7 +40,7 @@ impl Client {
         Ok(Self { _connection: connection, channel, events })
     }
 
-    /// Publishes a command. The broker's confirm is still to be awaited.
+    /// Publishes a command. The caller awaits the broker's confirm.
     pub(crate) async fn publish(&self, id: &str, sandbox: &Value) -> Result<PublisherConfirm, Fault> {
         let properties = BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
         let options = BasicPublishOptions::default();
@@ -60,12 +60,12 @@ impl Client {
         Ok(())
     }
 
-    /// The command whose event comes next; it has completed.
+    /// Waits for the next event, which has to be of a completed command. Returns the command's id.
     pub(crate) async fn completed(&mut self) -> Result<String, Fault> {
         self.told("completed").await
     }
 
-    /// The command whose event comes next, which has to tell of this state.
+    /// Waits for the next event, which has to be of this state. Returns the command's id.
     pub(crate) async fn told(&mut self, state: &str) -> Result<String, Fault> {
         let event = tokio::time::timeout(PATIENCE, self.events.next()).await?.ok_or("the events ended")??;
         let id = event.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
@@ -75,14 +75,14 @@ impl Client {
         }
     }
 
-    /// Throws away the commands that are left.
+    /// Purges the queue of commands.
     pub(crate) async fn purge(&self) -> Result<(), Fault> {
         self.channel.queue_purge(QUEUE.into(), QueuePurgeOptions::default()).await?;
         Ok(())
     }
 }
 
-/// A command of about 300 bytes.
+/// Builds a command of about 300 bytes.
 fn command(id: &str, sandbox: &Value) -> String {
     let mut command = json!({
         "id": id, "type": "payment", "provider": "bench", "operation": "charge", "reference": "order-1001",

@@ -1,4 +1,4 @@
-//! Who is measured, and how each is started.
+//! The programs that are measured, and the way each is started.
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use crate::process::Process;
 
 /// The queue both consume.
 pub(crate) const QUEUE: &str = "ferry.commands.bench";
-/// The queue that both their events reach.
+/// The queue that receives the events of both.
 pub(crate) const EVENTS: &str = "bench.events";
 
 const CONFIGURATION: &str = r##"
@@ -18,22 +18,22 @@ queue = "bench.events"
 bindings = ["#"]
 "##;
 
-/// Who carries the commands.
+/// A program that carries the commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Contender {
-    /// The least code that does it.
+    /// The minimal consumer.
     Minimal,
-    /// ferryd as it comes; its log goes to a file.
+    /// ferryd with its default settings; its log goes to a file.
     Ferryd,
-    /// ferryd without the log of requests and answers.
+    /// ferryd without the log of calls.
     FerrydUnlogged,
 }
 
 impl Contender {
-    /// In the order in which they take turns.
+    /// All contenders, in the order of their turns.
     pub(crate) const ALL: [Self; 3] = [Self::Minimal, Self::Ferryd, Self::FerrydUnlogged];
 
-    /// As the report calls it.
+    /// Returns the name in the report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Minimal => "minimal consumer",
@@ -42,7 +42,7 @@ impl Contender {
         }
     }
 
-    /// Starts it with at most `in_flight` calls at the same time.
+    /// Starts the program with at most `in_flight` calls at the same time.
     pub(crate) fn start(self, place: &Place, in_flight: u16) -> Result<Process, Fault> {
         let mut command = match self {
             Self::Minimal => minimal(place, in_flight)?,

@@ -1,8 +1,11 @@
-//! How fast ferryd is, and what it costs, beside a *minimal consumer*: the least code that carries a command.
+//! Measures the speed and the cost of ferryd beside a *minimal consumer*: the least code that
+//! carries a command.
 //!
-//! Four questions: how fast a full queue is drained, how long one command takes at a steady rate, how much memory
-//! calls in flight need, and how much commands that wait for their provider. Each is asked of ferryd and of the minimal consumer in turns, in one run, on one RabbitMQ node and
-//! one sandbox, so that what else the machine does falls on both. Only the ratios mean something on another machine.
+//! The bench measures the rate at which a full queue is drained, the latency of one command at a
+//! steady rate, the memory for calls in flight, and the memory for commands that wait for their
+//! provider. ferryd and the minimal consumer take turns in one run, on one RabbitMQ node and one
+//! sandbox, so that other load on the machine affects both. Only the ratios are valid on another
+//! machine.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the result goes to stdout, progress to stderr")]
 
@@ -21,7 +24,7 @@ use crate::measure::Bench;
 use crate::place::Place;
 use crate::report::Report;
 
-/// Whatever went wrong; a bench has nobody to tell faults apart.
+/// Any error. The bench does not distinguish them.
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures ferryd beside a minimal consumer. Needs rabbitmq-server (`rabbitmq/node install`).
@@ -35,10 +38,10 @@ struct Arguments {
     /// A smoke run: 1,000 commands, 2 seconds, 200 calls in flight, one round
     #[arg(long)]
     quick: bool,
-    /// How often everything is measured; the middle value counts
+    /// The number of measurements; the middle value counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Ask only these questions
+    /// Measure only these
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Question>,
     /// Given by `cargo bench`
@@ -48,12 +51,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Role {
-    /// Be the minimal consumer
+    /// Run as the minimal consumer
     #[command(hide = true)]
     Minimal(minimal::Settings),
 }
 
-/// What is measured.
+/// The measured quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Question {
     /// Commands per second from a full queue
@@ -66,7 +69,7 @@ enum Question {
     Waiting,
 }
 
-/// How much is measured.
+/// The sizes of the measurements.
 struct Sizes {
     rounds: u32,
     drained: usize,
@@ -74,7 +77,7 @@ struct Sizes {
     rate: u32,
     seconds: u32,
     in_flight: u16,
-    /// How many commands wait, and the same for people.
+    /// The numbers of waiting commands, and the same numbers for people.
     waiting: (&'static [usize], &'static [&'static str]),
 }
 
@@ -126,7 +129,7 @@ async fn measure_all(arguments: &Arguments) -> Result<(), Fault> {
         for contender in Contender::ALL.into_iter().filter(|_| asked(Question::Memory)) {
             report.held(contender, &bench.memory(contender, sizes.in_flight).await?);
         }
-        // Their messages stay with the broker.
+        // The messages of waiting commands stay with the broker.
         if asked(Question::Waiting) {
             let (counts, shown) = sizes.waiting;
             report.waited(Contender::Ferryd, shown, &bench.waiting(Contender::Ferryd, counts).await?);

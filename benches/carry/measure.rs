@@ -1,4 +1,4 @@
-//! The four questions.
+//! The four measurements.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -12,19 +12,20 @@ use crate::contender::{Contender, declare};
 use crate::place::Place;
 use crate::process::{Process, cpu as cpu_of};
 
-/// The first commands of a steady rate are not counted: connections are being opened.
+/// The seconds at the start of a steady rate that are not counted, because connections are being
+/// opened.
 const WARM_UP: u32 = 2;
 
-/// As many calls are begun at once; all 4,000 handshakes together would measure patience, not memory.
+/// The number of calls that are begun at once: 4,000 handshakes together would run into timeouts.
 const WAVE: usize = 250;
 
-/// As many commands are on their way at once to a provider that only accepts them.
+/// The number of commands that are published at once to a provider that only accepts them.
 const WAITING_AT_ONCE: usize = 5_000;
 
-/// How long a wave of calls may take to reach the provider.
+/// The longest time for a wave of calls to reach the provider.
 const REACHED_WITHIN: Duration = Duration::from_mins(1);
 
-/// How a queue was drained.
+/// The result of draining a queue.
 pub(crate) struct Drained {
     /// Commands per second, from the first event to the last.
     pub(crate) per_second: f64,
@@ -34,15 +35,15 @@ pub(crate) struct Drained {
     pub(crate) broker_cpu: Duration,
 }
 
-/// What calls in flight cost.
+/// The memory for calls in flight.
 pub(crate) struct Held {
     /// The most memory ever resident, in bytes.
     pub(crate) peak: u64,
-    /// The same with no call in flight.
+    /// The resident memory with no call in flight, in bytes.
     pub(crate) idle: u64,
 }
 
-/// A place with its core application.
+/// A running broker and sandbox with a core application.
 pub(crate) struct Bench {
     place: Place,
     client: Client,
@@ -60,7 +61,7 @@ impl Bench {
         Ok(Self { client: Client::connect(&place.amqp_uri).await?, place, calls, published: 0 })
     }
 
-    /// How fast a contender drains `count` commands.
+    /// Measures the rate at which a contender drains `count` commands.
     pub(crate) async fn drain(&mut self, contender: Contender, prefetch: u16, count: usize) -> Result<Drained, Fault> {
         eprintln!("  {}: draining {count} commands, prefetch {prefetch}", contender.name());
         let ids = self.ids(count);
@@ -80,7 +81,8 @@ impl Bench {
         Ok(Drained { per_second, cpu: cpu / counted, broker_cpu: broker_cpu / counted })
     }
 
-    /// How long commands take from publish to event, in ascending order, at `rate` a second.
+    /// Measures the time from publish to event at `rate` commands a second. The times are sorted
+    /// ascending.
     pub(crate) async fn latency(
         &mut self,
         contender: Contender,
@@ -91,7 +93,8 @@ impl Bench {
         let process = self.started(contender, 64).await?;
         let ids = self.ids((rate * (seconds + WARM_UP)) as usize);
         let mut ticks = interval_at(Instant::now(), Duration::from_secs(1) / rate);
-        // A late tick counts from when it was due: else a stall would hide the commands it held up.
+        // A late tick counts from its planned time: otherwise a stall would hide the commands it
+        // held up.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut open = HashMap::new();
         let mut waiting = ids.iter();
@@ -116,7 +119,7 @@ impl Bench {
         Ok(counted)
     }
 
-    /// How much memory a contender needs with `in_flight` calls that the provider does not answer.
+    /// Measures the memory of a contender with `in_flight` calls that the provider does not answer.
     pub(crate) async fn memory(&mut self, contender: Contender, in_flight: u16) -> Result<Held, Fault> {
         eprintln!("  {}: {in_flight} calls in flight", contender.name());
         let process = self.started(contender, in_flight).await?;
@@ -130,13 +133,15 @@ impl Bench {
         }
         let held = Held { peak: process.peak_memory()?, idle };
         drop(process);
-        // What was in flight comes back to the queue with the lost connection, which the provider notices too.
+        // The lost connection returns the deliveries in flight to the queue, and the provider
+        // notices too.
         timeout(REACHED_WITHIN, self.hanging(|hanging| hanging == 0)).await??;
         self.client.purge().await?;
         Ok(held)
     }
 
-    /// How much memory a contender has resident with no command waiting at its provider, and with so many.
+    /// Measures the resident memory of a contender with no command waiting at its provider, and
+    /// with these counts.
     pub(crate) async fn waiting(&mut self, contender: Contender, counts: &[usize]) -> Result<Vec<u64>, Fault> {
         let process = self.started(contender, 64).await?;
         let mut resident = vec![process.memory()?];
@@ -158,7 +163,7 @@ impl Bench {
         Ok(resident)
     }
 
-    /// A contender that has carried its first command.
+    /// Starts a contender, and waits until it has carried its first command.
     async fn started(&mut self, contender: Contender, in_flight: u16) -> Result<Process, Fault> {
         let process = contender.start(&self.place, in_flight)?;
         let first = self.ids(1);
@@ -179,7 +184,7 @@ impl Bench {
         }
     }
 
-    /// Ids that were not used before.
+    /// Makes ids that were not used before.
     fn ids(&mut self, count: usize) -> Vec<String> {
         let from = self.published;
         self.published += count as u64;

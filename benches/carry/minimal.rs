@@ -1,7 +1,9 @@
-//! The minimal consumer: the least code that carries a command with the promise *publish and confirm, then ack*.
+//! The minimal consumer: the least code that carries a command with the promise *publish and
+//! confirm, then ack*.
 //!
-//! It has none of ferryd's features: no provider files, retries, dead letters, log or orderly end, and no reconnecting. What it does is
-//! done in the same way: lapin and reqwest, two connections to the broker, the same settings of the HTTPS client.
+//! The minimal consumer has none of ferryd's features: no provider files, retries, dead letters,
+//! log, orderly shutdown or reconnecting. Everything else is done in the same way: lapin and
+//! reqwest, two connections to the broker, the same settings of the HTTPS client.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::Fault;
 
-/// The arguments.
+/// The arguments of the minimal consumer.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     #[arg(long)]
@@ -65,7 +67,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The settings of ferryd's own client.
+/// Builds an HTTP client with the settings of ferryd's own.
 fn client(settings: &Settings) -> Result<Client, Fault> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let keepalive = Duration::from_secs(15);

@@ -1,4 +1,4 @@
-//! Where it all happens: a folder, a RabbitMQ node and a sandbox of the run's own.
+//! The surroundings of a run: a folder, a RabbitMQ node and a sandbox of its own.
 
 use std::fs;
 use std::io::BufReader;
@@ -18,18 +18,19 @@ const NODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rabbitmq/node");
 
 /// Waits for the end of the bench, then stops the node and removes the folder.
 ///
-/// A pipe tells it: the kernel closes our end however we end, by Ctrl-C or `kill -9` too.
+/// The bench holds the other end of a pipe: the kernel closes it at any end of the bench, also by
+/// Ctrl-C or `kill -9`.
 const KEEPER: &str = r#"cat >/dev/null; "$0" stop --dir "$1/node"; rm -rf "$1""#;
 
-/// What both contenders work with.
+/// The broker and the sandbox that all contenders use.
 pub(crate) struct Place {
     /// The folder; removed at the end.
     pub(crate) dir: PathBuf,
-    /// The broker.
+    /// The URI of the broker.
     pub(crate) amqp_uri: String,
-    /// The broker's process.
+    /// The process id of the broker.
     pub(crate) broker: u32,
-    /// The provider.
+    /// The URL of the sandbox.
     pub(crate) url: String,
     _sandbox: Process,
     keeper: Child,
@@ -55,7 +56,7 @@ impl Place {
         Ok(place)
     }
 
-    /// The authority that signed the provider's certificate.
+    /// Returns the path of the authority that signed the sandbox's certificate.
     pub(crate) fn ca_file(&self) -> PathBuf {
         self.dir.join("sandbox/ca.pem")
     }
@@ -82,7 +83,7 @@ fn sandbox(dir: &Path) -> Result<(Process, String), Fault> {
     let log = fs::File::create(dir.join("sandbox.log"))?;
     let mut process = Process::spawn(command.stdout(Stdio::piped()).stderr(log))?;
     let stdout = process.child().stdout.take().ok_or("the sandbox has no output")?;
-    // It goes on running after these words: reading to the end would never end.
+    // The process runs on after these lines: reading to the end would never return.
     let mut told = serde_json::Deserializer::from_reader(BufReader::new(stdout)).into_iter::<Value>();
     let told = told.next().ok_or("the sandbox ended at once; is `setpriv` missing?")??;
     let url = told["url"].as_str().ok_or("the sandbox does not say where it listens")?.to_owned();

@@ -1,4 +1,4 @@
-//! Processes that end with the bench, and what they use.
+//! Processes that end with the bench, and their use of time and memory.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -9,14 +9,16 @@ use nix::unistd::Pid;
 
 use crate::Fault;
 
-/// Linux counts a process's time for others in hundredths of a second, whatever its own clock does.
+/// The unit of processor times in `/proc`: hundredths of a second, whatever the kernel's own clock
+/// rate is.
 const TICK: Duration = Duration::from_millis(10);
 
 /// A child process; killed when dropped.
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// A command line of a process that the kernel kills with the bench: `setpriv` becomes the program.
+    /// Builds a command line of a process that the kernel kills with the bench: `setpriv` becomes
+    /// the program.
     pub(crate) fn command(program: &str) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", program]);
@@ -28,22 +30,22 @@ impl Process {
         Ok(Self(command.spawn()?))
     }
 
-    /// What it has printed so far is read from here.
+    /// Returns the child, to read its output so far.
     pub(crate) fn child(&mut self) -> &mut Child {
         &mut self.0
     }
 
-    /// The processor time it has used so far.
+    /// Returns the processor time used so far.
     pub(crate) fn cpu(&self) -> Result<Duration, Fault> {
         cpu(self.0.id())
     }
 
-    /// The most memory it ever had resident, in bytes.
+    /// Returns the peak of the resident memory, in bytes.
     pub(crate) fn peak_memory(&self) -> Result<u64, Fault> {
         self.status("VmHWM:")
     }
 
-    /// The memory it has resident now, in bytes.
+    /// Returns the resident memory, in bytes.
     pub(crate) fn memory(&self) -> Result<u64, Fault> {
         self.status("VmRSS:")
     }
@@ -54,7 +56,7 @@ impl Process {
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks the process to end, and waits until it has.
     pub(crate) fn stop(mut self) -> Result<(), Fault> {
         kill(Pid::from_raw(i32::try_from(self.0.id())?), Signal::SIGTERM)?;
         self.0.wait()?;
@@ -62,7 +64,7 @@ impl Process {
     }
 }
 
-/// The processor time that a process has used so far.
+/// Returns the processor time that a process has used so far.
 pub(crate) fn cpu(pid: u32) -> Result<Duration, Fault> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is the name in parentheses; user and system time are the 14th and 15th.

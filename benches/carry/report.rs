@@ -1,4 +1,4 @@
-//! What was measured, as a table and as JSON.
+//! The measurements as a table and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,12 +15,12 @@ const PERCENTILES: [(&str, usize); 4] = [("p50", 50), ("p90", 90), ("p99", 99), 
 /// Values of one kind by contender, one for each round.
 type Rounds = BTreeMap<Contender, Vec<f64>>;
 
-/// Everything that was measured: a title, then what it is measured in, then values.
+/// All measurements: a title, then a unit, then values.
 #[derive(Default)]
 pub(crate) struct Report(BTreeMap<String, Vec<(&'static str, Rounds)>>);
 
 impl Report {
-    /// Notes a drained queue.
+    /// Adds a drained queue.
     pub(crate) fn drained(&mut self, contender: Contender, prefetch: u16, drained: &Drained) {
         let title = format!("1. draining a full queue, prefetch {prefetch:>3}");
         self.note(&title, "commands/s", contender, drained.per_second);
@@ -28,7 +28,7 @@ impl Report {
         self.note(&title, "broker µs each", contender, drained.broker_cpu.as_secs_f64() * 1e6);
     }
 
-    /// Notes latencies, in ascending order.
+    /// Adds latencies, sorted ascending.
     pub(crate) fn answered(&mut self, contender: Contender, latencies: &[Duration]) {
         for (name, hundredths) in PERCENTILES {
             let at = (latencies.len() * hundredths).div_ceil(100).saturating_sub(1);
@@ -37,14 +37,14 @@ impl Report {
         }
     }
 
-    /// Notes memory.
+    /// Adds the memory for calls in flight.
     pub(crate) fn held(&mut self, contender: Contender, held: &Held) {
         let title = "3. resident memory with all calls in flight, MiB";
         self.note(title, "peak", contender, mebibytes(held.peak));
         self.note(title, "idle", contender, mebibytes(held.idle));
     }
 
-    /// Notes memory with no command waiting, and with so many.
+    /// Adds the memory with no command waiting, and with these counts.
     pub(crate) fn waited(&mut self, contender: Contender, counts: &[&'static str], resident: &[u64]) {
         let title = "4. resident memory with commands that wait for their provider, MiB";
         for (count, &bytes) in ["none"].iter().chain(counts).zip(resident) {
@@ -61,7 +61,7 @@ impl Report {
         columns[at].1.entry(contender).or_default().push(value);
     }
 
-    /// Everything, by title, unit and contender.
+    /// Returns all values, by title, unit and contender.
     pub(crate) fn json(&self) -> Value {
         let column = |(unit, rounds): &(&str, Rounds)| {
             let values = rounds.iter().map(|(contender, values)| {
@@ -97,7 +97,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// To the minimal consumer, within each round: what else the machine did then fell on both.
+/// Returns the ratio to the minimal consumer within each round, where other load on the machine
+/// affects both.
 fn ratio(rounds: &Rounds, contender: Contender) -> f64 {
     let of = |contender| rounds.get(&contender).map(Vec::as_slice).unwrap_or_default();
     let ratios: Vec<f64> = of(contender).iter().zip(of(Contender::Minimal)).map(|(own, base)| own / base).collect();

@@ -1,4 +1,5 @@
-//! Accounts of one provider: each with its own credentials, limits and endpoint, on one queue.
+//! Tests accounts of one provider: each with its own credentials, limits and endpoint, on one
+//! queue.
 
 use serde_json::{Value, json};
 
@@ -6,7 +7,8 @@ use crate::callbacks::{KEYS, TOKEN_KEY, TOKEN_KEYS, call_at, told, told_by};
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, and, charge, command, dead, word};
 
-/// A rig whose provider `acme` has the accounts `default` and `us`, each called at a path of its own.
+/// Makes a rig whose provider `acme` has the accounts `default` and `us`, each called at a path of
+/// its own.
 async fn rig(keys: &str) -> Rig {
     let keys = format!("accounts_dir = \"accounts\"\n{keys}");
     let file = File { keys: &keys, operations: KEYS, unhurried: true };
@@ -62,7 +64,7 @@ async fn an_account_whose_calls_hang_holds_up_no_other() {
     }
     let calls = rig.sandbox.calls();
     assert_eq!((calls.paths["/us/acme/messages"], calls.concurrent), (2, 2), "no more than it may get");
-    // Those that wait for their turn have spent no attempt, and come back.
+    // Commands that wait for their turn have spent no attempt, and come back.
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
     rig.broker.await_depth("ferry.commands.acme", 40).await;
@@ -78,7 +80,8 @@ async fn a_call_of_one_account_says_nothing_about_the_commands_of_another() {
         rig.events.first(SOON, |event| event["subject"] == id && word(event, "data.state") == "waiting").await;
     }
     let ends_us = told_by("us", "e-1", "charge.succeeded", json!({"command": "us-1"}));
-    // The secret of one is none at the endpoint of the other, and an account that does not exist is answered alike.
+    // The secret of one account is invalid at the endpoint of the other, and an unknown account
+    // gets the same answer.
     for (endpoint, secret, status) in [
         ("acme/us", "whsec-0123456789-default", 401),
         ("acme", "whsec-0123456789-us", 401),
@@ -86,7 +89,8 @@ async fn a_call_of_one_account_says_nothing_about_the_commands_of_another() {
     ] {
         assert_eq!(call_at(&daemon, endpoint, secret, &ends_us).await, Some(status), "{endpoint}");
     }
-    // Signed by the default account, it is told, and belongs to no command of that account.
+    // Signed by the default account, the call is published as an event, and belongs to no command
+    // of that account.
     assert_eq!(call_at(&daemon, "acme", "whsec-0123456789-default", &ends_us).await, Some(200));
     let event = rig.events.first(SOON, |event| event["id"] == "callback/acme/default/e-1").await;
     assert_eq!(event["data"].get("command"), None);

@@ -1,4 +1,5 @@
-//! Amounts that disagree: what a provider says was done has to be what was asked for, where its file says where both are.
+//! Tests amounts that disagree: the amount that a provider reports has to be the one that was asked
+//! for, where its file says where both are.
 
 use serde_json::{Value, json};
 
@@ -74,7 +75,7 @@ async fn a_call_that_states_another_amount_is_a_conflict_and_its_command_goes_on
     }
     paid(&daemon, "evt-3", "less", json!({"amount": "1099.00", "currency": "eur"})).await;
     paid(&daemon, "evt-4", "foreign", json!({"amount": 1099, "currency": "EUR"})).await;
-    // A part that is declared as such.
+    // A partial amount that is declared as such.
     paid(&daemon, "evt-5", "part", json!({"amount": 500, "currency": "EUR", "partial": true})).await;
     for id in ["less", "foreign", "part"] {
         assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed", "{id}");

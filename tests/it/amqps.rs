@@ -1,4 +1,4 @@
-//! The broker over TLS: its authority is checked, and the client's certificate is its login.
+//! Tests the broker over TLS: its authority is checked, and the client's certificate is its login.
 
 use std::fs;
 use std::path::PathBuf;
@@ -106,7 +106,7 @@ async fn a_broker_is_reached_over_tls_with_a_client_certificate_and_by_no_other_
     for (ca, client, reason) in cases {
         let setup = setup(&node, &ca, client);
         let daemon = setup.start();
-        // The broker's alert may be overtaken by its reset; one of the next attempts hears it.
+        // The broker's reset may overtake its alert; one of the next attempts receives the alert.
         let says = |line: &Value| refused(line) && line["error"].as_str().is_some_and(|error| error.contains(reason));
         let line = daemon.wait_for_log(Duration::from_secs(30), says).await;
         assert!(word(&line, "error").contains("amqps://localhost:"), "{line:#}");

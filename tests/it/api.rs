@@ -1,4 +1,5 @@
-//! The HTTP API of a running daemon: a command's whole way by it, and what it says while the broker is away.
+//! Tests the HTTP API of a running daemon: a command's whole way, and the answers while the broker
+//! is away.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -41,7 +42,7 @@ async fn a_command_goes_its_whole_way_by_the_api() {
     let exchanges = client.get("/v1/commands/order-1/exchanges").await;
     assert_eq!((exchanges.status, &exchanges.body["complete"]), (200, &json!(true)), "{}", exchanges.body);
 
-    // A command from the queue is known all the same, and one by both ways is one.
+    // A command from the queue is recorded as well, and a command that comes both ways is one.
     let queued = charge("order-2", json!({}));
     rig.carry(&queued).await;
     assert_eq!(client.post(&queued).await.status, 200);
@@ -164,13 +165,15 @@ async fn while_the_ledger_cannot_be_read_nothing_is_called_and_readiness_fails()
     proxy.cut().await;
     let said = |text: &'static str| move |line: &Value| word(line, "message").starts_with(text);
     daemon.wait_for_log(SOON, said("failed to read a stream")).await;
-    // Its start is put down, and never read back: nobody knows whether it may be called.
+    // The start of the call is recorded, and never read back: whether the call may be made remains
+    // open.
     rig.publish(&send("taken", json!({}))).await;
     daemon.wait_for_log(SOON, said("the ledger does not get on; no commands are taken")).await;
     let answer = client.get("/readyz").await;
     assert_eq!((answer.status, word(&answer.body, "type")), (503, "urn:ferryd:problem:not-confirmed"));
     assert_eq!(client.get("/livez").await.status, 200);
-    // The queue goes on counting its consumer, which is cancelled but still holds what was taken.
+    // The queue still counts its consumer, which is cancelled but holds the deliveries that it
+    // took.
     rig.publish(&send("left", json!({}))).await;
     rig.broker.await_depth("ferry.commands.acme", 1).await;
     assert_eq!((rig.calls("taken").calls, rig.calls("left").calls), (0, 0));
@@ -220,7 +223,7 @@ async fn of_two_commands_with_one_id_at_two_instances_one_is_carried() {
         let (loser, refused, taken) =
             if first.status == 409 { (&first, &one, &other) } else { (&second, &other, &one) };
         assert_eq!([first.status, second.status].iter().filter(|status| **status == 409).count(), 1, "{}", loser.body);
-        // Either instance tells both of them the same.
+        // Both instances give both clients the same answer.
         for client in &clients {
             assert_eq!(client.post(refused).await.status, 409);
             assert_eq!(client.with("prefer", "wait=30").post(taken).await.status, 200);
@@ -228,7 +231,8 @@ async fn of_two_commands_with_one_id_at_two_instances_one_is_carried() {
         }
         assert_eq!(rig.calls(&id).calls, 1);
     }
-    // A command that was handed in again before it was taken up has a copy, which waited for its end.
+    // A command that was submitted again before it was taken up has a copy, which waited for the
+    // end.
     rig.await_empty_ladder().await;
     let [first, second] = daemons;
     first.sigterm();
@@ -264,7 +268,7 @@ async fn a_command_that_was_answered_with_202_ends_though_ferryd_is_killed() {
     let unanswered = answered.iter().filter(|(_, taken)| !taken).count();
     assert!((1..answered.len()).contains(&unanswered), "{unanswered}");
     for (command, taken) in &answered {
-        // Who got no answer asks again.
+        // A client without an answer asks again.
         if !taken {
             assert!(client.post(command).await.status < 300, "{command}");
         }

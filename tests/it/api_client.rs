@@ -12,7 +12,7 @@ use crate::harness::daemon::Daemon;
 use crate::harness::wait::eventually;
 use crate::rig::{SOON, word};
 
-/// Somebody who speaks HTTP.
+/// A client that speaks HTTP.
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     headers: String,
@@ -25,14 +25,14 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// Somebody on the daemon's host, who reads its token.
+    /// Makes a client on the daemon's host, which reads the token there.
     pub(crate) async fn of(daemon: &Daemon) -> Self {
         let line = daemon.wait_for_log(SOON, |line| line["message"] == "the token of this host is in a file").await;
         let token = std::fs::read_to_string(word(&line, "file")).unwrap();
         Self::without_token(daemon).await.with("authorization", &format!("Bearer {}", token.trim()))
     }
 
-    /// Somebody who has no token.
+    /// Makes a client without a token.
     pub(crate) async fn without_token(daemon: &Daemon) -> Self {
         let line = daemon.wait_for_log(SOON, |line| line["message"] == "the API listens").await;
         Self { address: word(&line, "address").parse().unwrap(), headers: String::new() }
@@ -46,7 +46,8 @@ impl Client {
         self.try_ask(method, path, body).await.unwrap()
     }
 
-    /// `None` where the connection ends before the answer does.
+    /// Sends a request and reads the answer; `None` where the connection ends before the answer
+    /// does.
     pub(crate) async fn try_ask(&self, method: &str, path: &str, body: &str) -> Option<Answer> {
         let mut tcp = TcpStream::connect(self.address).await.ok()?;
         let Self { address, headers } = self;

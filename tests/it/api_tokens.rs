@@ -1,4 +1,5 @@
-//! Tokens of the HTTP API of a running daemon: how the first is made, what each allows, and who is on record for a command.
+//! Tests the tokens of the HTTP API of a running daemon: how the first is made, what each allows,
+//! and which name is recorded for a command.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -25,7 +26,7 @@ async fn a_command_is_cancelled_by_the_api_with_the_name_of_the_token() {
     assert_eq!((cancelled.status, word(&cancelled.body, "outcome")), (200, "cancelled"), "{}", cancelled.body);
     let event = rig.terminal("early").await;
     assert_eq!(word(&event, "data.error.message"), "cancelled by api:shop: order withdrawn");
-    // Who handed it in is on record, for the API, for `status`, and for `ledger tail`.
+    // The API, `status` and `ledger tail` show who submitted the command.
     let story = client.get("/v1/commands/early").await.body;
     let first = &story["timeline"][0];
     assert_eq!((word(first, "reason"), word(first, "detail")), ("submitted", "by api:shop"), "{story:#}");
@@ -76,7 +77,7 @@ async fn the_first_start_makes_a_token_and_the_command_line_of_the_host_reads_it
     let file = rig.setup.path().join("state/api-token");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!daemon.log_text().contains(value.split_once(' ').unwrap().1), "the token is in the log");
-    // The next start, and another instance beside it, use the same.
+    // The next start, and another instance beside it, use the same token.
     let other = rig.start().await;
     let there = Client::without_token(&other).await.with(name, value);
     there.wait_ready().await;
@@ -95,7 +96,7 @@ async fn a_token_is_good_for_the_commands_in_its_scope() {
     let shop = Client::without_token(&daemon).await.with("authorization", "Bearer shop-0123456789abcdef");
     assert_eq!(host.post(&command("brave", "charge", "hidden", json!({}))).await.status, 200);
     assert_eq!(shop.with("prefer", "wait=30").post(&charge("mine", json!({}))).await.status, 200);
-    // Where a command names no provider, its route says whose it is.
+    // The route of a command without a provider decides the provider.
     for (id, provider) in [("foreign", "brave"), ("routed", "any")] {
         let answer = shop.post(&command(provider, "charge", id, json!({}))).await;
         assert_eq!((answer.status, word(&answer.body, "type")), (403, "urn:ferryd:problem:forbidden"), "{id}");

@@ -1,5 +1,5 @@
-//! Questions that are asked before their time, because a webhook call or another command gives reason to: what comes of them,
-//! and that nothing which was planned comes later for it.
+//! Tests queries before their planned time, caused by a webhook call or another command: their
+//! results, and that no planned query comes later because of them.
 
 use lapin::types::AMQPValue;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::harness::wait::eventually;
 use crate::rig::{Rig, SOON, command, word};
 use crate::unsigned_calls::{BY_COMMAND, pay, unsigned_rig};
 
-/// Polls of the operation `pay` that come late.
+/// The operation `pay`, whose polls come late.
 const POLL: &str = r#"
 [operations.pay.poll]
 request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
@@ -19,13 +19,13 @@ longest = "12h"
 failed = "body.status == 'failed'"
 "#;
 
-/// The provider calls: something has become of a command.
+/// Makes a webhook call about a command.
 async fn tell(daemon: &Daemon, call_id: &str, command: &str) {
     let body = told(call_id, "charge.succeeded", json!({"command": command}));
     assert_eq!(call(daemon, &body).await, Some(200));
 }
 
-/// The distinct ids of a command's own events, in the order in which they came.
+/// Lists the distinct ids of a command's own events, in the order of their arrival.
 fn events(rig: &Rig, id: &str) -> Vec<String> {
     let mut ids = Vec::new();
     for event in rig.events.of(id) {
@@ -37,14 +37,14 @@ fn events(rig: &Rig, id: &str) -> Vec<String> {
     ids
 }
 
-/// What `ferryd status` tells of a command.
+/// Returns the output of `ferryd status` for a command.
 async fn status(rig: &Rig, id: &str) -> Value {
     let mut status = rig.setup.command(&["status", id, "--json"]);
     let output = tokio::task::spawn_blocking(move || status.output()).await.unwrap().unwrap();
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The time at which a command is asked about next, as `ferryd status` tells it.
+/// Returns the time of the next query about a command, as `ferryd status` shows it.
 async fn planned(rig: &Rig, id: &str) -> Value {
     status(rig, id).await["timeline"].as_array().unwrap().last().unwrap()["until"].clone()
 }
@@ -61,21 +61,21 @@ async fn a_question_that_a_call_raised_and_that_failed_is_asked_again_and_the_pl
     tell(&daemon, "evt-1", "found").await;
     assert_eq!(word(&rig.terminal("found").await, "data.state"), "completed");
     tell(&daemon, "evt-2", "lost").await;
-    // Once at once, and twice more on the schedule: then the poll is left, at its time.
+    // One query at once, and two more on the schedule: then only the poll is left, at its time.
     eventually(SOON, "it is asked until the schedule is used up", async || {
         (rig.count_queries("lost") == 3).then_some(())
     })
     .await;
     eventually(SOON, "the poll is planned as before", async || (planned(&rig, "lost").await == poll_at).then_some(()))
         .await;
-    // Another call begins anew, and changes nothing about the poll either.
+    // Another call starts the schedule again, and does not change the poll either.
     tell(&daemon, "evt-3", "lost").await;
     eventually(SOON, "it is asked anew", async || (rig.count_queries("lost") == 6).then_some(())).await;
     eventually(SOON, "the poll is planned as before", async || (planned(&rig, "lost").await == poll_at).then_some(()))
         .await;
     assert_eq!(events(&rig, "lost"), ["lost/0/1/waiting"]);
 
-    // Who asks why it was asked is told of the calls, and that each question was for the sake of one.
+    // The status shows the webhook calls, and the query that each of them caused.
     let told = status(&rig, "lost").await;
     let prompts = told["prompts"].as_array().unwrap();
     assert!(prompts.len() == 2 && prompts.iter().all(|prompt| prompt["asks"] == true), "{told:#}");
@@ -88,8 +88,8 @@ async fn a_question_that_a_call_raised_and_that_failed_is_asked_again_and_the_pl
     rig.end(&daemon).await;
 }
 
-/// Two calls can come while one question is being answered. The second finds that its question is decided, by an answer that was
-/// given before it came.
+/// Two calls can come while one query is being answered. The second finds that its query is
+/// decided, by an answer that was given before the call came.
 #[tokio::test]
 async fn a_question_that_finds_another_one_decided_meanwhile_is_asked_after_it() {
     let rig = unsigned_rig(BY_COMMAND, POLL).await;
@@ -122,8 +122,8 @@ async fn a_question_that_finds_another_one_decided_meanwhile_is_asked_after_it()
     rig.end(&daemon).await;
 }
 
-/// An operation that changes what another has done, two that are asked about by the provider's own id alone, and one whose poll
-/// serves for its lookup.
+/// An operation that changes what another has done, two that are queried by the provider's own id
+/// alone, and one whose poll serves as its lookup.
 const MORE: &str = r#"
 [operations.cancel]
 request = { method = "POST", path = "/acme/cancel" }
@@ -164,7 +164,7 @@ success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
 "#;
 
-/// A command that cancels what the provider calls by `payment`.
+/// Builds a command that cancels the object which the provider calls `payment`.
 fn cancel(id: &str, payment: &str) -> Value {
     let mut cancel = command("acme", "cancel", id, json!({}));
     cancel["payload"]["payment"] = json!(payment);
@@ -183,7 +183,7 @@ async fn a_payment_that_another_command_has_cancelled_is_asked_about_at_once() {
         let waiting = rig.events.state(id, "waiting", SOON).await;
         references.push(word(&waiting, "data.provider_reference").to_owned());
     }
-    // What cannot be cancelled any more is asked about in its own time.
+    // A payment that cannot be cancelled any more is polled at its planned time.
     let mut late = cancel("late", &references[0]);
     late["payload"]["sandbox"] = json!({"decline": true});
     assert_eq!(word(&rig.carry(&late).await, "data.error.kind"), "declined");
@@ -192,7 +192,7 @@ async fn a_payment_that_another_command_has_cancelled_is_asked_about_at_once() {
     assert_eq!(word(&rig.carry(&cancel("withdrawn", &references[1])).await, "data.state"), "completed");
     let end = rig.terminal("dropped").await;
     assert_eq!((word(&end, "data.error.kind"), &end["data"]["attempt"]), ("declined", &json!(1)), "{end:#}");
-    // Its poll was asked, which knows at once, and nobody asked about the other.
+    // Only the cancelled payment was polled, and its answer came at once.
     let seen = [&references[1], "dropped", &references[0], "kept"].map(|about| rig.count_queries(about));
     assert_eq!(seen, [1, 0, 0, 0]);
     assert_eq!(events(&rig, "dropped"), ["dropped/0/1/waiting", "dropped/0/1/failed"]);

@@ -1,4 +1,5 @@
-//! The files in `rabbitmq/` set up a node as ferryd needs it, on each version of RabbitMQ that the tests run on.
+//! Tests that the files in `rabbitmq/` set up a node as ferryd needs it, on each version of
+//! RabbitMQ that the tests run on.
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
@@ -18,7 +19,7 @@ async fn a_message_is_stamped_with_the_time_it_reached_the_broker_unless_its_pub
     broker.publish("", "q", b"stamped", persistent().with_timestamp(7)).await;
     broker.await_depth("q", 2).await;
     let stamps: Vec<_> = broker.peek("q").await.iter().map(|message| *message.properties.timestamp()).collect();
-    // Older brokers can't; publishers have to.
+    // Older brokers set no time stamp; publishers have to.
     assert_eq!(stamps[0].is_some(), node.version().await >= [3, 12, 0], "{stamps:?}");
     assert_eq!(stamps[1], Some(7));
 }

@@ -1,4 +1,4 @@
-//! One provider's trouble stays its own.
+//! Tests that the trouble of one provider affects no other.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use crate::harness::daemon::Daemon;
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, command, word};
 
-/// Two providers, of which one takes `most` calls at a time; and that many calls hanging at it, with `more` waiting.
+/// Starts two providers, of which one takes `most` calls at a time. That many calls hang at it, and
+/// `more` commands wait.
 async fn hanging(most: u64, more: u64) -> (Rig, Daemon) {
     let keys = format!("max_in_flight = {most}");
     let slow = File { keys: &keys, unhurried: true, ..File::default() };
@@ -43,9 +44,10 @@ async fn a_hanging_provider_holds_up_nobody_else_and_gets_no_more_calls_than_it_
     carry_others(&rig).await;
     let calls = rig.sandbox.calls();
     assert_eq!((calls.paths["/slow/messages"], calls.concurrent), (3, 3));
-    // As many as may be called are there to be called next.
+    // The daemon holds as many commands as it may call next.
     assert_eq!(rig.broker.depth("ferry.commands.slow").await, Some(37), "the rest waits at the broker");
-    // What hangs is given back when the grace is over, and the process ends all the same.
+    // Hanging calls are given back at the end of the grace period, and the process ends all the
+    // same.
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
     rig.broker.await_depth("ferry.commands.slow", 43).await;
@@ -57,7 +59,7 @@ async fn a_thousand_calls_can_hang_at_one_provider_while_another_is_served() {
     let (rig, daemon) = hanging(MANY, 0).await;
     carry_others(&rig).await;
     assert_eq!(rig.sandbox.calls().paths["/slow/messages"], MANY);
-    // The provider breaks down: nobody knows what it did, and nothing is sent again.
+    // The provider breaks down: the outcome of its calls is unknown, and none is repeated.
     let Rig { sandbox, broker, events, vhost: _vhost, setup: _setup, .. } = rig;
     sandbox.shutdown().await;
     broker.await_depth("ferry.dead.slow", u32::try_from(MANY).unwrap()).await;

@@ -1,11 +1,12 @@
-//! Many clients of the API at one moment, from one address.
+//! Tests many clients of the API at one moment, from one address.
 
 use futures_util::future::join_all;
 
 use crate::api_client::Client;
 use crate::rig::{Rig, SOON};
 
-/// The clients of a burst: more than an address's share of the connections, and nearly all of them.
+/// The numbers of clients in a burst: more than an address's share of the connections, and nearly
+/// all connections.
 const BURSTS: [usize; 2] = [300, 500];
 
 #[tokio::test]

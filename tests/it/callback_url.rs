@@ -1,4 +1,5 @@
-//! Callback URLs: a webhook call names its command by the URL that was called, and by nothing else.
+//! Tests callback URLs: a webhook call names its command by the URL that was called, and by nothing
+//! else.
 
 use ferryd::domain::callback_token::{self, TokenKey, Whose};
 use ferryd::domain::name::Name;
@@ -14,7 +15,8 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 const NEXT_KEY: &str = "fedcba9876543210fedcba9876543210";
 const KEYS: &str = "FERRYD_WEBHOOKS__TOKEN_KEYS";
 
-/// The provider is given a URL to call, and tells neither an id of its own nor the command's.
+/// A provider file with a callback URL. The provider reports neither an id of its own nor the
+/// command's.
 const FILE: &str = r#"
 [webhook]
 event = "{{ body.type }}"
@@ -65,11 +67,11 @@ fn pay(id: &str, sandbox: &Value) -> Value {
     command("acme", "pay", id, sandbox.clone())
 }
 
-/// What the provider was given to call for a command that waits, without the host.
+/// Returns path and query of the callback URL that the provider was given for a command that waits.
 async fn target(rig: &Rig, id: &str) -> String {
     let event = rig.events.state(id, "waiting", SOON).await;
     assert_eq!(word(&event, "data.result.url"), "https://hooks.example.com/webhooks/acme?ferry=***", "{event:#}");
-    // The provider's file has taken it apart, for nothing else would show it.
+    // The provider's file has split the URL, because an unsplit one would be masked.
     let url = ["data.result.start", "data.result.end"].map(|part| word(&event, part)).concat();
     url.strip_prefix("https://hooks.example.com").unwrap_or_else(|| panic!("{event:#}")).to_owned()
 }
@@ -78,20 +80,20 @@ fn done(id: &str) -> Value {
     told(id, "done", json!({}))
 }
 
-/// The same URL with one character of the token changed.
+/// Returns the same URL with one character of the token changed.
 fn altered(target: &str) -> String {
     let (path, token) = target.split_once("ferry=").unwrap();
     let other = if token.as_bytes()[20] == b'A' { 'B' } else { 'A' };
     format!("{path}ferry={}{other}{}", &token[..20], &token[21..])
 }
 
-/// A token that was good once.
+/// Makes a token that has expired.
 fn expired(id: &str) -> String {
     let long_ago = Timestamp::now() - (24 * 61).hours();
     of_generation(id, 0, long_ago)
 }
 
-/// The path and query of a callback URL.
+/// Makes the path and query of a callback URL.
 fn of_generation(id: &str, generation: u32, first_sent: Timestamp) -> String {
     let (provider, account) = acme();
     let whose = Whose { provider: &provider, account: &account };
@@ -158,7 +160,7 @@ async fn a_request_that_is_made_again_has_its_token_also_after_a_change_of_keys(
     eventually(SOON, "the first call", tried).await;
     let rig = rig.env(KEYS, &format!("{NEXT_KEY},{KEY}"));
     let daemon = restart(&rig, &daemon).await;
-    // The provider takes no other request under the same key.
+    // The provider accepts no other request under the same key.
     let again = target(&rig, "again").await;
     assert_eq!(rig.calls("again").calls, 2);
     rig.publish(&pay("later", &json!({"accepted": true}))).await;
@@ -205,13 +207,13 @@ async fn where_nobody_signs_a_call_without_a_good_token_is_refused() {
     rig.end(&daemon).await;
 }
 
-/// The event about a call.
+/// Waits for the event about a call.
 async fn received(rig: &Rig, id: &str) -> Value {
     let id = format!("callback/acme/default/{id}");
     rig.events.first(SOON, |event| event["id"] == id).await
 }
 
-/// The text of a field of the log, whose name has dots.
+/// Returns the text of a field of the log, whose name has dots.
 fn word_at<'a>(line: &'a Value, field: &str) -> &'a str {
     line[field].as_str().unwrap_or_default()
 }

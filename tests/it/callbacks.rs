@@ -1,4 +1,5 @@
-//! What webhook calls mean: they end commands, or are told, and change nothing the second time.
+//! Tests the effects of webhook calls: they end commands, or are published as events, and change
+//! nothing when they are repeated.
 
 #![expect(clippy::needless_pass_by_value, reason = "`json!(…)` reads best as it is")]
 
@@ -20,7 +21,7 @@ use crate::harness::node::Node;
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, charge, command, word};
 
-/// The secret by which `acme` signs.
+/// The secret with which `acme` signs.
 pub(crate) const SECRET: &str = "whsec-acme-0123456789";
 
 /// The key that ferryd signs tokens with.
@@ -60,7 +61,7 @@ as = "progress"
 result = { at = "{{ body.at }}" }
 "#;
 
-/// A rig with an endpoint at which `acme` calls back, signed, and these operations besides.
+/// Makes a rig with an endpoint for signed calls of `acme`, and with these operations in addition.
 pub(crate) async fn signed_rig(operations: &str) -> Rig {
     rig_on(Node::shared().await, operations).await
 }
@@ -75,7 +76,7 @@ async fn rig() -> Rig {
     signed_rig("").await
 }
 
-/// Calls `acme`'s endpoint, signed; returns the status, or nothing where nobody answers.
+/// Calls `acme`'s endpoint, signed. Returns the status, or `None` without an answer.
 pub(crate) async fn call(daemon: &Daemon, body: &Value) -> Option<u16> {
     call_at(daemon, "acme", SECRET, body).await
 }
@@ -99,19 +100,20 @@ pub(crate) async fn call_at(daemon: &Daemon, endpoint: &str, secret: &str, body:
     answer.split(' ').nth(1)?.parse().ok()
 }
 
-/// The token that ferryd sends beside the id of a command of `acme` whose first call is made today.
+/// Makes the token that ferryd sends beside the id of a command of `acme` whose first call is made
+/// today.
 pub(crate) fn token_of(account: &str, id: &str) -> String {
     let (provider, account) = ("acme".parse().unwrap(), account.parse().unwrap());
     let whose = Whose { provider: &provider, account: &account };
     echo_token::make(&TokenKey::new(TOKEN_KEY), whose, &id.parse().unwrap(), 0, Timestamp::now())
 }
 
-/// The body of a call; with the token of the command that it names.
+/// Builds the body of a call, with the token of the command that it names.
 pub(crate) fn told(id: &str, kind: &str, more: Value) -> Value {
     told_by("default", id, kind, more)
 }
 
-/// The same of a command of an account.
+/// Builds the body of a call about a command of an account.
 pub(crate) fn told_by(account: &str, id: &str, kind: &str, more: Value) -> Value {
     let mut body = told_bare(id, kind, more);
     if let Some(command) = body["command"].as_str().map(str::to_owned) {
@@ -120,14 +122,14 @@ pub(crate) fn told_by(account: &str, id: &str, kind: &str, more: Value) -> Value
     body
 }
 
-/// The body of a call, as it is.
+/// Builds the body of a call without a token.
 pub(crate) fn told_bare(id: &str, kind: &str, more: Value) -> Value {
     let mut body = json!({"id": id, "type": kind});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body
 }
 
-/// The distinct ids of the events that end a command.
+/// Lists the distinct ids of the events that end a command.
 pub(crate) fn ends(rig: &Rig, command: &str) -> Vec<String> {
     let is_end = |event: &&Value| matches!(word(event, "data.state"), "completed" | "failed");
     let ids: BTreeSet<_> =
@@ -135,7 +137,7 @@ pub(crate) fn ends(rig: &Rig, command: &str) -> Vec<String> {
     ids.into_iter().collect()
 }
 
-/// The event about a call.
+/// Waits for the event about a call.
 async fn received(rig: &Rig, id: &str) -> Value {
     let id = format!("callback/acme/default/{id}");
     rig.events.first(SOON, |event| event["id"] == id).await
@@ -166,7 +168,7 @@ async fn a_call_ends_the_command_it_is_about_and_the_second_one_changes_nothing(
     }
     rig.events.catch_up().await;
     assert_eq!(ends(&rig, "paid"), ["paid/0/1/completed"]);
-    // It contradicts what has been said, and a person hears of it.
+    // The notice contradicts the recorded outcome, and is published for a person.
     assert_eq!(call(&daemon, &told("evt-4", "charge.failed", about(&paid))).await, Some(200));
     let conflict = rig.events.first(SOON, |event| event["type"] == "ferry.command.conflict").await;
     assert_eq!((word(&conflict, "subject"), word(&conflict, "data.contradicted_by")), ("paid", "failed"));
@@ -180,7 +182,7 @@ async fn a_call_that_comes_before_its_command_is_known_finds_it_later() {
     let daemon = rig.start().await;
     let early = told("early-1", "charge.succeeded", json!({"command": "early", "about": "sb_1"}));
     assert_eq!(call(&daemon, &early).await, Some(200));
-    // The sandbox numbers what it accepts: references are known before they are given.
+    // The sandbox numbers the objects it accepts: references are known before they are given.
     let by_reference = told("early-2", "charge.succeeded", json!({"about": "sb_2"}));
     assert_eq!(call(&daemon, &by_reference).await, Some(200));
     rig.broker.await_depth("ferry.callbacks.acme", 0).await;
@@ -300,7 +302,8 @@ async fn a_call_about_an_earlier_call_of_its_command_decides_nothing() {
     let about = |id: &str, kind: &str, about: &str| {
         told(id, kind, json!({"command": "order-8", "about": about, "amount": 1099}))
     };
-    // That something else is done for it is a person's to look at; that something else failed is nobody's.
+    // A person has to look at another action that is done for the command; another failure needs
+    // nobody.
     assert_eq!(call(&daemon, &about("evt-0", "charge.succeeded", "of-another-call")).await, Some(200));
     rig.events.first(SOON, |event| event["type"] == "ferry.command.conflict" && event["subject"] == "order-8").await;
     assert_eq!(call(&daemon, &about("evt-1", "charge.failed", "of-another-call")).await, Some(200));
@@ -333,7 +336,7 @@ async fn a_call_tells_how_far_a_command_is_and_that_its_provider_failed() {
         ("rejected", "sunk", "lost on the way")
     );
     assert_eq!((&end["data"]["final"], &error["dead_lettered"]), (&json!(true), &json!(false)));
-    // What the provider says first holds, and that it says otherwise later is told.
+    // The provider's first notice holds, and a later one that contradicts it is published.
     let paid = told("evt-3", "charge.succeeded", json!({"command": "order-7", "amount": 1099}));
     assert_eq!(call(&daemon, &paid).await, Some(200));
     rig.events.first(SOON, |event| event["type"] == "ferry.command.conflict" && event["subject"] == "order-7").await;

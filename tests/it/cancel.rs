@@ -1,4 +1,5 @@
-//! Cancelling commands through `ferry.control`: what was not sent is not sent; for the rest it is too late.
+//! Tests cancelling commands through `ferry.control`: a command that was not sent is not sent; for
+//! others it is too late.
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::harness::wait::eventually;
 use crate::operator::recorded::{asked, operator, place};
 use crate::rig::{Rig, SOON, and, charge, send, word};
 
-/// Says a word to ferryd and waits for the answer.
+/// Sends a request to ferryd and waits for the answer.
 async fn say(rig: &Rig, body: &[u8]) -> Value {
     let channel = rig.broker.channel().await;
     let pseudo = "amq.rabbitmq.reply-to";
@@ -102,7 +103,8 @@ async fn what_was_asked_to_be_cancelled_and_has_not_come_is_listed_apart_and_end
     assert_eq!(ids(&["--cancel-requested"]).await, ["today"]);
     assert_eq!(ids(&["--state", "failed", "--kind", "cancelled"]).await, ["yesterday"]);
 
-    // It comes after all: its publisher gets the end, under its own names.
+    // The command comes after all: its publisher gets the terminal event, with the publisher's own
+    // names.
     rig.publish(&send("yesterday", json!({}))).await;
     let named = |event: &Value| event["subject"] == "yesterday" && event["data"]["command"]["provider"] == "acme";
     let event = rig.events.first(SOON, named).await;

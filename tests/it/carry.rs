@@ -1,4 +1,5 @@
-//! What becomes of a command by what its provider answers, from the queue to the last event.
+//! Tests the outcome of a command for each answer of its provider, from the queue to the last
+//! event.
 
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
@@ -6,10 +7,10 @@ use tokio::net::TcpSocket;
 use crate::harness::daemon::Daemon;
 use crate::rig::{File, Rig, and, charge, command, dead, exchanges, redact, send, word};
 
-/// What is expected of one command: its ending, and what the provider saw of it.
+/// The expected ending of one command, and the calls that the provider sees.
 struct Case {
     command: Value,
-    /// `completed`, or the kind of its failure.
+    /// `completed`, or the kind of failure.
     ending: &'static str,
     code: &'static str,
     calls: u64,
@@ -20,7 +21,7 @@ fn case(command: Value, ending: &'static str, code: &'static str, calls: u64, ac
     Case { command, ending, code, calls, acted }
 }
 
-/// Carries all commands at once, and holds each against what is expected of it.
+/// Carries all commands at once, and compares each with its expectation.
 async fn hold(rig: &Rig, daemon: &Daemon, cases: &[Case]) {
     for case in cases {
         rig.publish(&case.command).await;
@@ -110,7 +111,7 @@ async fn a_lost_answer_at_an_operation_without_a_key_is_never_asked_for_again() 
 #[tokio::test]
 async fn a_provider_that_refuses_connections_was_certainly_not_reached() {
     let rig = Rig::new("").await;
-    // Bound and not listening: the port stays ours, and refuses.
+    // Bound and not listening: the port stays reserved, and refuses connections.
     let refusing = TcpSocket::new_v4().unwrap();
     refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("https://localhost:{}", refusing.local_addr().unwrap().port());
@@ -140,7 +141,7 @@ async fn an_accepted_command_waits() {
     assert_eq!((word(&event, "data.state"), word(&event, "data.waiting_for")), ("waiting", "provider"), "{event:#}");
     assert_eq!((word(&event, "data.provider_reference"), &event["data"]["final"]), ("sb_1", &json!(false)));
     assert_eq!(word(&event, "data.result.status"), "processing");
-    // Its message waits on the ladder, to ask at the deadline.
+    // The message waits on the ladder, for the query at the deadline.
     rig.broker.await_depth("ferry.retry.12h", 1).await;
     rig.end(&daemon).await;
     rig.events.catch_up().await;

@@ -1,4 +1,4 @@
-//! Daemons are killed at random moments, many times. Takes minutes: `make chaos` runs it.
+//! Kills daemons at random moments, many times. Takes minutes: `make chaos` runs it.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use tokio::time::sleep;
 use crate::load::{Load, file};
 use crate::rig::Rig;
 
-/// How often a daemon is killed, unless `FERRYD_CHAOS_KILLS` says otherwise.
+/// The number of times that a daemon is killed, unless `FERRYD_CHAOS_KILLS` gives another.
 const KILLS: usize = 300;
 
-/// How many commands can be in flight, and so become unresolved, when a daemon dies.
+/// The number of commands that can be in flight, and so become unresolved, when a daemon dies.
 const IN_FLIGHT: usize = 8;
 
 /// The longest life of a daemon.
@@ -29,7 +29,8 @@ async fn daemons_that_are_killed_at_random_moments_lose_nothing_and_nothing_is_a
         assert_eq!(load.len(), 20);
         loads.push(load);
         let daemon = rig.setup.start();
-        // The moment is the thing that is tested: anywhere between before the first connection and well under way.
+        // The random moment is what this tests: anywhere from before the first connection to full
+        // load.
         sleep(LIFE.mul_f64(rand::random())).await;
         daemon.kill9();
         assert!(!daemon.log_text().contains("panicked"), "{}", daemon.log_text());

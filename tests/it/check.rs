@@ -1,4 +1,5 @@
-//! `ferryd check` without a connection: folders without a provider, and certificates that are over or soon will be.
+//! Tests `ferryd check` without a connection: folders without a provider, and certificates that
+//! have expired or soon will.
 
 use std::fs;
 use std::path::Path;
@@ -11,13 +12,13 @@ use serde_json::Value;
 use crate::harness::daemon::Setup;
 use crate::rig::SOON;
 
-/// Where nobody listens.
+/// An address at which no process listens.
 const NOWHERE: &str = "amqp://guest:guest@127.0.0.1:1/%2f";
 
 const ACME: &str = "name = \"acme\"\ntype = \"notification\"\nprotocol = \"rest\"\nbase_url = \"https://localhost:1\"\n\
                     [operations.send]\nrequest = { method = \"POST\", path = \"/\" }\n";
 
-/// A certificate of this name and its key, in PEM, which ends so many days from now.
+/// Makes a certificate of this name and its key, in PEM, which expires in so many days.
 fn certificate(name: &str, days: i64) -> (String, String) {
     let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -28,7 +29,7 @@ fn certificate(name: &str, days: i64) -> (String, String) {
     (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
-/// The date on which such a certificate ends.
+/// Returns the date on which such a certificate expires.
 fn end(days: i64) -> String {
     let date = (Timestamp::now() + (24 * days).hours()).to_string();
     format!("{}T00:00:00Z", date.split('T').next().unwrap())
@@ -99,7 +100,7 @@ fn a_misnamed_file_beside_a_provider_is_warned_of_and_a_route_that_needs_it_says
     assert!(faults[0].contains("which no file here describes (not read: other.toml.bak); add one"), "{faults:?}");
 }
 
-/// Everything that names a certificate, with a good one in each place.
+/// Makes a configuration that names a valid certificate in every possible place.
 fn with_certificates() -> Setup {
     let config = "[amqp]\nca_file = \"broker-ca.pem\"\nclient_cert_file = \"client.pem\"\nclient_key_file = \"client.key\"\n\
                   [webhooks]\npublic_url = \"https://hooks.example.com\"\nbind = \"127.0.0.1:0\"\n\
@@ -112,14 +113,14 @@ fn with_certificates() -> Setup {
     setup
 }
 
-/// Puts certificates into a file, and the key of the first beside it.
+/// Writes certificates to a file, and the key of the first beside it.
 fn place(setup: Setup, file: &str, certificates: &[(&str, i64)]) -> Setup {
     let made: Vec<_> = certificates.iter().map(|(name, days)| certificate(name, *days)).collect();
     let pem: String = made.iter().map(|(pem, _)| pem.as_str()).collect();
     setup.file(&format!("{file}.pem"), &pem).file(&format!("{file}.key"), &made[0].1)
 }
 
-/// The lines that are told of the certificates of one file, without the folder.
+/// Returns the lines about the certificates of one file, without the folder.
 fn told(setup: &Setup, key: &str) -> Vec<String> {
     let (_, report) = json(setup);
     let folder = format!("{}/", setup.path().display());
@@ -177,7 +178,7 @@ async fn a_daemon_with_certificates_that_are_over_starts_and_logs_them() {
         let line = daemon.wait_for_log(SOON, says).await;
         assert_eq!(line["level"], "WARN", "{line}");
     }
-    // What can be carried meanwhile is.
+    // Commands that need no such certificate are carried out.
     daemon.wait_for_log(SOON, |line| line["message"] == "failed to connect to the broker; trying again").await;
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());

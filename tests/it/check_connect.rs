@@ -1,4 +1,5 @@
-//! `ferryd check --connect`: credentials against real HTTPS servers, by the one request that the provider file has for it.
+//! Tests `ferryd check --connect`: credentials against real HTTPS servers, by the one request that
+//! the provider file has for it.
 
 use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use crate::harness::daemon::Setup;
 use crate::harness::node::Node;
 use crate::tls_server::{Authority, Stream, TlsServer, read_request, reset, write};
 
-/// What every request of a server was, by its first line.
+/// The first line of every request to a server.
 type Seen = Arc<Mutex<Vec<String>>>;
 
 const TOKEN: &str = "access-token-5521";
@@ -23,7 +24,7 @@ fn answer(status: u16, body: &str) -> String {
     format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
 }
 
-/// A provider that knows keys by what they say of themselves.
+/// Serves a provider whose answer depends on the text of the key.
 async fn serve(mut stream: Stream, seen: Seen) {
     while let Some(request) = read_request(&mut stream).await {
         seen.lock().unwrap().push(request.lines().next().unwrap().to_owned());
@@ -74,7 +75,7 @@ async fn report(setup: &Setup) -> (Output, Value) {
     (output, report)
 }
 
-/// The result of each account, by provider and name.
+/// Returns the result of each account, by provider and name.
 fn results(report: &Value) -> Vec<(String, String)> {
     let word = |value: &Value| value.as_str().unwrap().to_owned();
     let tried = report["credentials"].as_array().unwrap().iter();
@@ -216,7 +217,7 @@ async fn an_authority_that_is_over_is_a_fault_although_what_it_issued_is_still_t
         fault.starts_with("provider acme: ca_file = ") && fault.contains("expired on 2021-01-01T00:00:00Z"),
         "{fault}"
     );
-    // TLS does not look at the dates of what it is told to trust.
+    // TLS ignores the dates of the authorities it trusts.
     let reached = report["reached"].as_array().unwrap().iter().find(|reached| reached["what"] == "acme");
     assert_eq!(reached.unwrap()["error"], Value::Null, "{report:#}");
 }
@@ -231,7 +232,7 @@ async fn many_accounts_are_tried_at_the_same_time_and_not_all_at_once() {
         async move {
             if read_request(&mut stream).await.is_some() {
                 peak.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                // Answers nobody before eight have asked.
+                // No request is answered before eight have come.
                 gate.wait().await;
                 open.fetch_sub(1, Ordering::SeqCst);
                 write(&mut stream, &answer(200, "{}")).await;

@@ -1,4 +1,5 @@
-//! The contract with a core application: what its subscribers and its `reply_to` get to see.
+//! Tests the contract with a core application: the messages that its subscribers and its `reply_to`
+//! receive.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -34,7 +35,7 @@ fn traced() -> BasicProperties {
     persistent().with_headers(headers).with_correlation_id("order-7".into())
 }
 
-/// A message as a subscriber gets it.
+/// Returns a message as a subscriber receives it.
 fn whole(message: &Message) -> Value {
     let properties = &message.properties;
     let headers = properties.headers().as_ref();

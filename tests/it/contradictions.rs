@@ -1,5 +1,5 @@
-//! Tests of contradictions: what contradicts a command changes nothing, and is told as an event, in the log, in its
-//! status and in a list.
+//! Tests of contradictions: a message that contradicts a command changes nothing, and is shown in
+//! an event, in the log, in the command's status and in a list.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::callbacks::{call, signed_rig, told};
 use crate::rig::{Rig, SOON, and, charge, word};
 
-/// The output of `ferryd`, as JSON.
+/// Runs `ferryd`. Returns its output as JSON.
 async fn ferryd(rig: &Rig, arguments: &[&str]) -> Value {
     let mut command = rig.setup.command(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
@@ -17,19 +17,19 @@ async fn ferryd(rig: &Rig, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The conflicts of a command, by what its status says.
+/// Returns the conflicts of a command, as its status shows them.
 async fn conflicts(rig: &Rig, id: &str) -> Vec<Value> {
     let status = ferryd(rig, &["status", id, "--json"]).await;
     status["conflicts"].as_array().cloned().unwrap_or_default()
 }
 
-/// The conflict event about a command.
+/// Waits for the conflict event about a command.
 async fn conflict(rig: &Rig, id: &str) -> Value {
     let is_meant = |event: &Value| event["type"] == "ferry.command.conflict" && event["subject"] == id;
     rig.events.first(SOON, is_meant).await
 }
 
-/// The ids that a list has.
+/// Returns the ids in a list.
 fn ids(list: &Value) -> Vec<&str> {
     list["commands"].as_array().unwrap().iter().map(|row| word(row, "id")).collect()
 }
@@ -60,7 +60,7 @@ async fn a_second_payment_for_one_command_and_another_command_under_its_id_are_t
     daemon.wait_for_log(SOON, |line| line["level"] == "ERROR" && line["command.id"] == "other").await;
     rig.carry(&charge("quiet", json!({}))).await;
 
-    // By another daemon, whose index is made from the ledger.
+    // By another daemon, which builds its index from the ledger.
     rig.end(&daemon).await;
     std::fs::remove_dir_all(rig.setup.path().join("state")).unwrap();
     let daemon = rig.start().await;
@@ -121,7 +121,7 @@ async fn a_notice_ends_no_command_that_was_given_up_before_any_call() {
     let status = ferryd(&rig, &["status", "late", "--json"]).await;
     assert_eq!((word(&status, "state"), word(&status, "kind")), ("failed", "expired"));
     assert_eq!(word(&status["conflicts"][0], "conflict"), "answer");
-    // What was called and refused, the provider may have done all the same: it says so itself.
+    // The provider may have acted although it refused the call: its webhook call says so.
     let end = rig.carry(&charge("refused", json!({"status": 400}))).await;
     assert_eq!(word(&end, "data.error.kind"), "rejected");
     let done = told("evt-refused", "charge.succeeded", json!({"command": "refused", "about": "pi_refused"}));

@@ -1,4 +1,5 @@
-//! Copies of commands: published twice, delivered twice, to several daemons; answered from the record, called once.
+//! Tests copies of commands: published twice, delivered twice, to several daemons; answered from
+//! the record, called once.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ pub(crate) async fn rig_with_replies() -> Rig {
     with_replies(Rig::new("").await).await
 }
 
-/// Adds the queue of answers.
+/// Adds the queue of answers to a rig.
 pub(crate) async fn with_replies(rig: Rig) -> Rig {
     let channel = rig.broker.channel().await;
     channel.queue_declare(REPLIES.into(), QueueDeclareOptions::durable(), FieldTable::default()).await.unwrap();
@@ -32,7 +33,7 @@ pub(crate) async fn ask(rig: &Rig, command: &Value, call: u32) {
     rig.broker.publish("ferry.commands", &key, command.to_string().as_bytes(), asking).await;
 }
 
-/// The answers by correlation id, once there are as many. An answer may be sent twice, like any event.
+/// Waits for as many answers, by correlation id. An answer may be sent twice, like any event.
 pub(crate) async fn answers(rig: &Rig, count: usize) -> BTreeMap<String, Value> {
     let correlation = |message: &Message| message.properties.correlation_id().as_ref().unwrap().to_string();
     eventually(SOON, "every answer is there", async || {
@@ -53,7 +54,7 @@ async fn a_command_published_again_after_its_end_is_answered_from_the_record_wit
         ask(&rig, &command, 1).await;
         let first = rig.terminal("again").await;
         answers(&rig, 1).await;
-        // The same content, written otherwise.
+        // The same content in another form.
         ask(&rig, &and(command.clone(), json!({"x_note": "sent again"})), 2).await;
         let answers = answers(&rig, 2).await;
         let expected = ["call-1", "call-2"].map(|call| (call.to_owned(), first.clone()));
@@ -80,7 +81,7 @@ async fn a_command_published_again_while_its_call_runs_is_answered_by_that_call(
         assert_eq!(numbers, ["call-1", "call-2"], "{operation}");
         assert!(answers.values().all(|event| word(event, "data.state") == "completed"), "{answers:#?}");
         assert_eq!(rig.calls("twice").calls, 1, "{operation}");
-        // The copy waits for the claim's time on the ladder, and is dropped then.
+        // The copy waits on the ladder for the duration of the claim, and is then dropped.
         rig.dropped(&daemon, "twice", 1).await;
         rig.finish(&daemon).await;
         assert_eq!(rig.calls("twice").calls, 1, "{operation}");

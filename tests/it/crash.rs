@@ -1,4 +1,4 @@
-//! The daemon is killed: at every step of a command's way, and while a provider works.
+//! Kills the daemon at every step of a command's way, and while a provider works.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -10,10 +10,10 @@ use crate::harness::wait::eventually;
 use crate::load::{Load, file, tell};
 use crate::rig::{Rig, SOON, word};
 
-/// How many commands can be in flight, and so become unresolved, when a daemon dies.
+/// The number of commands that can be in flight, and so become unresolved, when a daemon dies.
 const IN_FLIGHT: usize = 6;
 
-/// How many virtual hosts are worked on at the same time.
+/// The number of virtual hosts that are used at the same time.
 const SIDE_BY_SIDE: usize = 3;
 
 async fn rig() -> Rig {
@@ -22,7 +22,8 @@ async fn rig() -> Rig {
     rig
 }
 
-/// Twenty commands wait, a daemon dies at its `nth` pass of a failpoint, and another carries on.
+/// Kills a daemon at its `nth` pass of a failpoint while twenty commands wait, and lets another
+/// carry on.
 async fn die_at(point: Failpoint, nth: usize) {
     let rig = rig().await;
     let mut load = Load::new(point.name(), 2, "20ms");

@@ -1,4 +1,4 @@
-//! A queue that takes no messages holds what has to go there, and nothing else.
+//! Tests that a queue which takes no messages holds up those that have to go there, and no others.
 
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -10,9 +10,11 @@ use crate::harness::trouble::Trouble;
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, command, word};
 
-/// Commands of the provider whose queue is in trouble: fewer than are prefetched, so that all of them are held.
+/// The number of commands of the provider whose queue is in trouble: fewer than are prefetched, so
+/// that all of them are held.
 const HELD: u32 = 20;
-/// Commands of the other provider: more than are prefetched, so that they get through only where their lane moves.
+/// The number of commands of the other provider: more than are prefetched, so that they get through
+/// only where their lane moves.
 const OTHERS: usize = 200;
 
 async fn rig() -> Rig {
@@ -63,7 +65,7 @@ async fn carry_others(rig: &Rig) {
     await_unacked(rig, "ferry.commands.bravo", 0).await;
 }
 
-/// Publishes commands of `acme`; returns their ids.
+/// Publishes commands of `acme`. Returns their ids.
 async fn publish_held(rig: &Rig, behaviour: Value) -> Vec<String> {
     let ids: Vec<_> = (0..HELD).map(|number| format!("held-{number}")).collect();
     let commands: Vec<_> = ids.iter().map(|id| command("acme", "charge", id, behaviour.clone())).collect();
@@ -80,13 +82,13 @@ async fn a_dead_letter_queue_holds_its_provider(trouble: Trouble) {
     let ids = publish_held(&rig, json!({"status": 400})).await;
     is_down(&daemon, QUEUE).await;
     carry_others(&rig).await;
-    // Nothing is told before its dead letter is there, and nothing is acked.
+    // No event is published before its dead letter, and no delivery is acked.
     await_unacked(&rig, "ferry.commands.acme", HELD).await;
     rig.events.catch_up().await;
     for id in &ids {
         assert_eq!(rig.events.of(id), Vec::<Value>::new());
     }
-    // What does not go there goes on, also for the same provider.
+    // Messages for other destinations go on, also for the same provider.
     let completed = rig.carry(&command("acme", "charge", "goes-on", json!({"status": 429, "fail_times": 1}))).await;
     assert_eq!(word(&completed, "data.state"), "completed");
     trouble.end(&rig.vhost, QUEUE).await;
@@ -96,7 +98,7 @@ async fn a_dead_letter_queue_holds_its_provider(trouble: Trouble) {
     }
     await_unacked(&rig, "ferry.commands.acme", 0).await;
     let letters = rig.broker.depth(QUEUE).await.unwrap() - before;
-    // What a silent queue was sent more than once may be there more than once.
+    // A message that was sent to a silent queue more than once may be there more than once.
     assert!(letters == HELD || trouble == Trouble::Silent && letters > HELD, "{letters}");
     assert_eq!(daemon.logs(|line| line["message"] == "connected").len(), 1, "no session ended");
     rig.finish(&daemon).await;
@@ -145,7 +147,7 @@ async fn a_subscriber_of_everything_that_takes_nothing_holds_everybody_and_loses
     is_down(&daemon, "ferry.events bravo").await;
     await_unacked(&rig, "ferry.commands.acme", HELD).await;
     await_unacked(&rig, "ferry.commands.bravo", 1).await;
-    // Unbound, it holds nobody any more.
+    // Unbound, the queue holds up nothing any more.
     let channel = rig.broker.channel().await;
     channel.queue_unbind(QUEUE.into(), "ferry.events".into(), "#".into(), FieldTable::default()).await.unwrap();
     await_unacked(&rig, "ferry.commands.acme", 0).await;
@@ -160,8 +162,9 @@ async fn a_subscriber_of_everything_that_takes_nothing_holds_everybody_and_loses
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_group_keeps_retries_apart_from_those_of_a_queue_that_stops_the_shared_rungs() {
     const QUEUE: &str = "ferry.commands.acme";
-    /// More than the broker has under way from one rung (`dead_letter_worker_consumer_prefetch`): it stands still until the queue
-    /// is back. One such message would stop it for 64 s, and that is more than this test waits for an event.
+    /// More messages than the broker has under way from one rung
+    /// (`dead_letter_worker_consumer_prefetch`): the rung stands still until the queue is back. One
+    /// such message would stop it for 64 s, which is more than this test waits for an event.
     const STUCK: usize = 600;
     let apart = File { keys: "retry_group = \"apart\"", ..File::default() };
     let rig = Rig::with("", &[("acme", File::default()), ("bravo", apart)]).await;

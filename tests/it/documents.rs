@@ -1,4 +1,5 @@
-//! The documentation is true where a test can tell: its links lead somewhere, its commands exist, its files are read.
+//! Tests the documentation against the code: links lead somewhere, commands exist, files can be
+//! read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,12 +16,12 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The text of a file of the repository.
+/// Reads a file of the repository.
 pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// Every Markdown file, by its path in the repository.
+/// Lists every Markdown file, by its path in the repository.
 fn documents() -> Vec<String> {
     let mut found = Vec::new();
     for folder in [".", "docs", "docs/adr", "docs/how-to", "docs/reference", "examples"] {
@@ -35,7 +36,7 @@ fn documents() -> Vec<String> {
     found
 }
 
-/// A fenced block: what stands behind its fence, and its lines.
+/// A fenced block: the text behind its fence, and its lines.
 struct Block {
     document: String,
     info: String,
@@ -58,12 +59,12 @@ fn blocks() -> Vec<Block> {
     found
 }
 
-/// A document without its fenced blocks.
+/// Removes the fenced blocks from a document.
 fn prose(text: &str) -> String {
     text.split("\n```").step_by(2).collect()
 }
 
-/// The anchor that hosts of Markdown make of a heading.
+/// Returns the anchor that hosts of Markdown make of a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.to_lowercase().replace(' ', "-");
     kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
@@ -74,7 +75,7 @@ fn anchors(path: &Path) -> Vec<String> {
     text.lines().filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').map(anchor)).collect()
 }
 
-/// The targets of a text's links within the repository.
+/// Lists the targets of a text's links within the repository.
 fn links(text: &str) -> Vec<String> {
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:")).map(str::to_owned).collect()
@@ -121,7 +122,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The command lines of ferryd in the shell blocks: of each line, from the word `ferryd` on.
+/// Lists the command lines of ferryd in the shell blocks, from the word `ferryd` on.
 fn command_lines() -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     let is_shell = |block: &Block| block.info == "sh" || block.info.starts_with("console");
@@ -141,7 +142,7 @@ fn command_lines() -> Vec<(String, Vec<String>)> {
     found
 }
 
-/// Commands named in a sentence, `ferryd dead list`: their words without options.
+/// Lists the commands that sentences name, such as `ferryd dead list`, as words without options.
 fn named_commands() -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     for document in documents() {
@@ -189,7 +190,7 @@ fn every_make_target_in_the_documentation_exists() {
     }
 }
 
-/// Puts a value in the place of every `${…}`.
+/// Replaces every `${…}` with a value.
 fn filled(text: &str, value: &str) -> String {
     let mut filled = String::new();
     let mut rest = text;
@@ -201,7 +202,7 @@ fn filled(text: &str, value: &str) -> String {
     filled + rest
 }
 
-/// A configuration with its secrets, because a test has no such files or variables.
+/// Fills the secrets of a configuration, because a test has no such files or variables.
 fn with_secrets(text: &str) -> String {
     // Some keys are written in hexadecimal.
     filled(text, "0123456789abcdef0123456789abcdef")
@@ -218,7 +219,7 @@ fn configurations_and_provider_files_in_the_documentation_are_read() {
         text: read("deploy/providers/stripe.toml"),
     });
     assert!(providers.len() > 1);
-    // The authority that the tutorial's file trusts is made by the sandbox.
+    // The sandbox makes the authority that the tutorial's file trusts.
     let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
     fs::create_dir(dir.path().join("sandbox")).unwrap();
     fs::write(dir.path().join("sandbox/ca.pem"), authority).unwrap();
@@ -326,7 +327,8 @@ fn every_decision_record_is_in_the_index_with_its_status() {
     }
 }
 
-/// All sources but tests as one text, with string continuations joined and without backticks.
+/// Joins all sources but tests into one text, with string continuations joined and without
+/// backticks.
 fn printed_sources() -> String {
     fn collect(folder: &Path, text: &mut String) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -351,7 +353,8 @@ fn printed_sources() -> String {
     joined.replace('`', "")
 }
 
-/// Code spans of a document that read like a log line or an error: three to twenty words of lower-case text.
+/// Lists the code spans of a document that read like a log line or an error: three to twenty words
+/// of lower-case text.
 fn quoted_messages(text: &str) -> Vec<String> {
     const COMMANDS: [&str; 4] = ["ferryd ", "rabbitmq", "cargo ", "make "];
     let prose = prose(text).replace('\n', " ");

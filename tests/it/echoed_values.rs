@@ -1,5 +1,5 @@
-//! Sensitive values of a payload that the provider's webhook calls send back: as long as the ledger keeps the payload, nothing that
-//! is published about such a call shows them.
+//! Tests sensitive values of a payload that the provider's webhook calls echo: as long as the
+//! ledger keeps the payload, no event about such a call shows them.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,8 @@ use crate::rig::{SOON, and, command, word};
 
 const PHONE: &str = "+15558675310";
 
-/// An operation that takes a phone number, and at which the ledger keeps the message of a command that waits.
+/// An operation with a phone number, for which the ledger keeps the message of a command that
+/// waits.
 const TEXT: &str = r#"
 [operations.text]
 request = { method = "POST", path = "/acme/pay" }

@@ -1,5 +1,5 @@
-//! Tests of echoes by providers: an id proves its command with ferryd's token beside it, or where a version sent it
-//! that knew none.
+//! Tests of echoes by providers: an id proves its command with ferryd's token beside it, or where a
+//! version without tokens sent it.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,8 @@ use crate::rig::{File, Rig, SOON, command, exchanges, word};
 const SECRET: &str = "whsec-acme-0123456789";
 const KEYS: &str = "FERRYD_WEBHOOKS__TOKEN_KEYS";
 
-/// The provider echoes an id, which anybody who pays there can write, and a token, which no payload can.
+/// A provider file whose calls echo an id, which any customer of the provider can write, and a
+/// token, which no payload can hold.
 const FILE: &str = r#"
 [operations.pay]
 request = { method = "POST", path = "/acme/pay" }
@@ -44,13 +45,14 @@ fn paid(id: &str, more: Value) -> Value {
     told_bare(id, "charge.succeeded", more)
 }
 
-/// The event that tells of a call.
+/// Waits for the event about a call.
 async fn received(rig: &Rig, id: &str) -> Value {
     let id = format!("callback/acme/default/{id}");
     rig.events.first(SOON, |event| event["id"] == id).await
 }
 
-/// The token that the provider echoes, as it is shown, and the end of it, which the provider's file has cut off.
+/// Returns the masked token that the provider echoes, and the end of it, which the provider's file
+/// has cut off.
 fn shown_token(event: &Value) -> (&str, &str) {
     (word(event, "data.result.token"), word(event, "data.result.end"))
 }
@@ -114,7 +116,7 @@ async fn without_a_key_for_tokens_only_the_providers_own_reference_is_believed()
     rig.end(&daemon).await;
 }
 
-/// A record as a version wrote it that knew no tokens.
+/// Writes a record as a version without tokens wrote it.
 async fn begun_before(rig: &Rig, id: &str) {
     let Record { at, command, fact: Fact::Started(started) } = crate::ledger::site::started(id) else { unreachable!() };
     let fact = Fact::Started(Box::new(Started { token: None, ..*started }));
@@ -147,7 +149,7 @@ async fn what_was_sent_without_a_token_is_sent_again_as_it_was_once_there_is_a_k
     .await;
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
-    // As a version left it that knew no tokens, and kept no ledger.
+    // The state that a version without tokens and without a ledger leaves.
     rig.broker.delete_queue("ferry.ledger").await;
     std::fs::remove_dir_all(rig.setup.path().join("state")).unwrap();
     let headers = retry.properties.headers().as_ref().unwrap();
@@ -159,7 +161,7 @@ async fn what_was_sent_without_a_token_is_sent_again_as_it_was_once_there_is_a_k
     rig.broker.publish("ferry.redeliver", "5s.acme", &retry.body, properties).await;
     let rig = rig.env(KEYS, TOKEN_KEY);
     let daemon = rig.start().await;
-    // The provider takes no other request under the same key.
+    // The provider accepts no other request under the same key.
     let waiting = rig.events.state("again", "waiting", SOON).await;
     assert_eq!(waiting["data"]["result"].get("token").unwrap_or(&Value::Null), &Value::Null, "{waiting:#}");
     assert_eq!((rig.calls("again").calls, rig.calls("again").acted), (2, 1));

@@ -1,4 +1,4 @@
-//! The daemon's log tells of every exchange, and of no secret.
+//! Tests that the daemon's log shows every call, and no secret.
 
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ async fn every_exchange_is_one_record_and_no_secret_is_in_the_log() {
             "completed"
         );
     }
-    // A provider that quotes what it was sent.
+    // A provider that quotes its request.
     let quoting = payment("acme", "quoting", &json!({"decline": format!("no account {IBAN}, card {CARD}")}));
     let event = rig.carry(&quoting).await;
     assert_eq!(word(&event, "data.error.message"), "no account ***, card ***", "{event:#}");
@@ -87,7 +87,7 @@ async fn every_exchange_can_be_looked_up_and_no_secret_is_in_its_stream() {
     let daemon = rig.start().await;
     rig.carry(&payment("acme", "looked-up", &json!({"status": 429, "fail_times": 1}))).await;
     rig.finish(&daemon).await;
-    // The end of the first has published all that it had.
+    // The first daemon publishes all calls before it ends.
     let _daemon = rig.start().await;
     let mut command = rig.setup.command(&["exchanges", "looked-up", "--json"]);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! The stream of exchanges: written, found again, and in nobody's way.
+//! Tests the stream of calls: written, searched, and no obstacle to commands.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ const ACME: &str = "name = 'acme'\ntype = 'notification'\nprotocol = 'rest'\nbas
 const STREAM: &str = "ferry.exchanges";
 const SOON: Duration = Duration::from_mins(1);
 
-/// A daemon's link to the broker with nothing but the writer of exchanges.
+/// A daemon's link to the broker with only the writer of calls.
 struct Writer {
     broker: Broker,
     exchanges: Exchanges,
@@ -46,7 +46,7 @@ impl Writer {
         Self { broker, exchanges, publishing, link, stop, hang_up }
     }
 
-    /// Begins to note in `index` where the exchanges are, as a daemon does.
+    /// Starts recording the offsets of calls in `index`, as a daemon does.
     fn note_offsets(&self, index: &Arc<Index>) {
         let stream = Stream::new(self.broker.clone(), STREAM.into(), Place::First);
         tokio::spawn(note_offsets(stream, Arc::clone(index), self.hang_up.clone()));
@@ -82,7 +82,7 @@ fn exchange(command: &str, attempt: u32, at: Timestamp, body: &str) -> Exchange<
     serde_json::from_value(exchange).unwrap()
 }
 
-/// From a second before `from` to now.
+/// Returns the window from a second before `from` to now.
 fn since(from: Timestamp) -> Window {
     Window { from: from - Duration::from_secs(1), to: Timestamp::now() }
 }
@@ -148,7 +148,7 @@ async fn a_commands_exchanges_are_found_by_id_and_time_among_five_thousand_other
     drop(daemon);
 }
 
-/// Waits until `command` is noted to have calls in so many messages.
+/// Waits until the calls of `command` are recorded in so many messages.
 async fn noted(index: &Index, command: &str, messages: usize) -> NotedCalls {
     let (id, spans) = (command.parse().unwrap(), spans(&[since(Timestamp::now() - Duration::from_hours(1))]));
     eventually(SOON, "the calls are noted", async || {
@@ -180,11 +180,11 @@ async fn a_search_reads_the_messages_that_are_noted_and_what_came_after() {
         Some(attempts(&found))
     };
     assert_eq!(found("order-1", &of_first).await.unwrap(), [1]);
-    // What is said to be noted is not searched.
+    // The search skips a time whose calls are recorded.
     let nowhere = NotedCalls { offsets: Vec::new(), ..of_first.clone() };
     assert_eq!(found("order-1", &nowhere).await.unwrap(), [0; 0]);
 
-    // Not noted yet: it is read from the checkpoint on.
+    // Not recorded yet: the stream is read from the checkpoint on.
     let is_found =
         async |attempts: &[u32], noted: &NotedCalls| (found("order-1", noted).await? == attempts).then_some(());
     writer.exchanges.write(&exchange("order-1", 2, start, "")).await;
@@ -192,7 +192,7 @@ async fn a_search_reads_the_messages_that_are_noted_and_what_came_after() {
     let both = noted(&index, "order-1", 2).await;
     assert_eq!(found("order-1", &both).await.unwrap(), [1, 2]);
 
-    // The stream is made anew: what was noted of the old one leads nowhere, and is not believed.
+    // The stream is made anew: the recorded offsets of the old one are invalid, and are ignored.
     let broker = crate::harness::broker::Broker::connect(&vhost.uri()).await;
     broker.delete_queue(STREAM).await;
     eventually(SOON, "it is declared again", async || broker.depth(STREAM).await).await;
@@ -203,8 +203,8 @@ async fn a_search_reads_the_messages_that_are_noted_and_what_came_after() {
     writer.end().await;
 }
 
-/// What `ferryd exchanges` takes at 300,000 commands: `cargo test --release --test it -- --ignored --nocapture
-/// what_exchanges_take`.
+/// Measures `ferryd exchanges` with 300,000 commands: `cargo test --release --test it -- --ignored
+/// --nocapture what_exchanges_take`.
 #[tokio::test]
 #[ignore = "takes a minute"]
 async fn what_exchanges_take_at_three_hundred_thousand_commands() {

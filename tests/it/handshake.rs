@@ -1,4 +1,4 @@
-//! Reaching a provider without calling it.
+//! Tests reaching a provider without calling it.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What publishers and brokers put beside a command must not change its way.
+//! Tests that headers and properties which publishers and brokers add to a command do not change
+//! its way.
 
 use ferryd::amqp::header_frame::header_frame_size;
 use lapin::BasicProperties;
@@ -21,7 +22,8 @@ fn list(items: &[&str]) -> AMQPValue {
     AMQPValue::FieldArray(list)
 }
 
-/// What a broker would write on a message that it has dead-lettered from a rung, again and again.
+/// Builds the header that a broker writes on a message that it has dead-lettered from a rung, again
+/// and again.
 fn deaths() -> AMQPValue {
     let mut death = FieldTable::default();
     let fields = [("queue", "ferry.retry.1s"), ("reason", "expired"), ("exchange", "ferry.retry")];
@@ -114,13 +116,13 @@ async fn a_command_that_expired_in_its_queue_is_told_of_and_kept() {
         "{event:#}"
     );
     let letter = dead(&rig.dead_letters("acme", 1).await[0]);
-    // The broker does not say whether anybody had taken it up before.
+    // The broker does not say whether a process had taken the message up before.
     assert_eq!(letter["unknown"], true, "{letter:#}");
     assert_eq!(rig.calls("stale").calls, 0);
     rig.finish(&daemon).await;
 }
 
-/// The daemon has had one session with the broker and no more.
+/// Returns true where the daemon has had exactly one session with the broker.
 fn has_kept_its_session(daemon: &Daemon) {
     assert_eq!(daemon.logs(|line| line["message"] == "connected").len(), 1);
 }
@@ -160,7 +162,7 @@ async fn a_webhook_call_that_names_its_user_is_put_aside_without_him() {
     rig.finish(&daemon).await;
 }
 
-/// Properties with which the payload of the header frame has so many bytes.
+/// Builds properties with which the payload of the header frame has so many bytes.
 fn with_header_frame_of(payload: usize, properties: &BasicProperties) -> BasicProperties {
     let filled = |bytes| {
         let mut table = FieldTable::default();
@@ -201,7 +203,7 @@ async fn a_header_frame_to_which_the_broker_has_added_a_death_is_read_by_daemon_
     let properties = with_header_frame_of(131_072, &persistent().with_expiration("100".into()));
     rig.broker.publish("ferry.commands", "payment.acme.send", body.as_bytes(), properties.clone()).await;
     rig.broker.await_depth("ferry.poison", 1).await;
-    // As if ferryd had not had to do with it.
+    // As if ferryd had never handled the message.
     rig.broker.publish("ferry.dead", "acme", b"{}", with_header_frame_of(131_072, &persistent())).await;
     let daemon = rig.start().await;
     let event = rig.terminal("stale").await;

@@ -1,4 +1,5 @@
-//! A provider whose every text is an attack on whoever reads it on a terminal: no command prints it as it came.
+//! Tests a provider whose every text attacks a reader on a terminal: no command prints it
+//! unescaped.
 
 pub(crate) mod terminal;
 
@@ -12,10 +13,10 @@ use crate::harness::daemon::Daemon;
 use crate::rig::{Rig, SOON, and, word};
 use crate::tls_server::{Authority, Stream, TlsServer, read_request, write};
 
-/// For people, and for programs.
+/// The forms of output: for people, and for programs.
 const FORMS: [&str; 2] = ["people", "programs"];
 
-/// Every command, in an order in which each finds what it is about. `{form}` is one of [`FORMS`].
+/// Every command, in an order in which each finds its subject. `{form}` is one of [`FORMS`].
 const CASES: [TerminalCase; 37] = [
     case("check", &[], 0, false),
     case("publish", PUBLISH, 0, true),
@@ -61,7 +62,7 @@ const CASES: [TerminalCase; 37] = [
     case("completions", &["bash"], 0, false),
 ];
 
-/// The id of no job.
+/// An id that no job has.
 const NO_JOB: &str = "0199b0f2-6f0c-7c31-8d0a-2f6f3a9e1c55";
 
 const PUBLISH: &[&str] = &[
@@ -78,15 +79,16 @@ const PUBLISH: &[&str] = &[
     "--wait",
 ];
 
-/// The tokens of which one may erase: that of the host may not.
+/// The configured tokens, one of which may erase: the token of the host may not.
 const TOKENS: &str = "[[api.tokens]]\nname = 'privacy'\nrole = 'erase'\ntoken = 'privacy-0123456789abcdef'\n";
 
-/// The commands that the test calls by themselves: they run on, or need the address or the end of the daemon.
+/// The commands that the test runs separately: they run on, or need the address or the end of the
+/// daemon.
 const APART: [&str; 5] = ["run", "events", "sandbox", "webhook send", "ledger rebuild"];
 
 fn provider_file(server: &TlsServer, authority: &Authority) -> String {
     let (port, ca, hostile) = (server.address.port(), authority.file().display(), json!(HOSTILE));
-    // JSON leaves some of it as it is, which is no text in TOML.
+    // JSON leaves some characters unescaped that TOML does not allow.
     let hostile = hostile.to_string().replace('\u{7f}', "\\u007f");
     format!(
         r#"
@@ -153,7 +155,7 @@ async fn serve(mut stream: Stream) {
     }
 }
 
-/// A command whose publisher writes like its provider.
+/// Builds a command whose publisher is as hostile as the provider.
 fn pay(id: &str) -> Value {
     json!({
         "id": id, "type": "payment", "provider": "acme", "operation": "pay", "reference": HOSTILE,
@@ -172,7 +174,7 @@ fn every_command_is_walked() {
     }
 }
 
-/// Finds what is not as expected in a daemon's log, in the form for people or for programs.
+/// Finds the first fault in a daemon's log, in the form for people or for programs.
 fn find_log_fault(daemon: &Daemon, form: &str) -> Option<String> {
     let log = daemon.log_text();
     let shown = log.contains(if form == "people" { SHOWN } else { "\\u202e" });
@@ -180,7 +182,7 @@ fn find_log_fault(daemon: &Daemon, form: &str) -> Option<String> {
     fault.map(|fault| format!("ferryd run for {form}: {fault}\n{log:?}\n"))
 }
 
-/// Publishes commands that end in every state which a command line may ask about.
+/// Publishes commands that end in every state about which a command line may ask.
 async fn seed_commands(rig: &Rig) {
     for form in FORMS {
         for word in ["done", "open", "replay", "resolve", "discard"] {

@@ -1,4 +1,5 @@
-//! The transport against real servers: only HTTPS, no more than was asked for, and (within) certainty about what was sent.
+//! Tests the transport against real servers: only HTTPS, no more than was requested, and (within)
+//! certainty about what was sent.
 
 mod certainty;
 
@@ -101,7 +102,7 @@ async fn a_request_carries_what_it_describes_and_nothing_that_would_change_the_a
     let authority = Authority::new();
     let server = TlsServer::start(authority.issue("localhost"), move |mut stream| {
         let sender = sender.clone();
-        // A server that closed after its first answer could do so under the second request.
+        // A server that closed after its first answer could close during the second request.
         async move {
             while let Some(request) = read_request(&mut stream).await {
                 sender.send(request).unwrap();
@@ -181,14 +182,15 @@ async fn a_server_that_cannot_prove_who_it_is_gets_no_request() {
 async fn a_private_authority_is_not_trusted_unless_it_is_named() {
     let authority = Authority::new();
     let server = TlsServer::start(authority.issue("localhost"), answer_ok).await;
-    // The system's authorities, where there are any: a machine without them can't even set up.
+    // The system's authorities, where there are any: a machine without them can't even set up the
+    // client.
     match Http::new(&HttpSettings { ca_file: None, ..settings(authority.file()) }) {
         Ok(http) => assert_eq!(code(&not_sent(http.send(&at(server.address)).await)), "tls"),
         Err(error) => assert!(matches!(error, HttpSetupError::Tls(_)), "{error}"),
     }
 }
 
-/// The versions that a `ClientHello` offers (RFC 8446, section 4.2.1).
+/// Lists the versions that a `ClientHello` offers (RFC 8446, section 4.2.1).
 fn offered_versions(hello: &[u8]) -> Vec<u16> {
     let number = |at: usize| usize::from(u16::from_be_bytes([hello[at], hello[at + 1]]));
     let session = 5 + 4 + 2 + 32;
@@ -204,7 +206,7 @@ fn offered_versions(hello: &[u8]) -> Vec<u16> {
 
 #[tokio::test]
 async fn tls_below_1_2_is_neither_offered_nor_taken() {
-    // A ServerHello that chooses TLS 1.1, and the alert of a server that knows nothing newer.
+    // A ServerHello that chooses TLS 1.1, and the alert of a server that supports nothing newer.
     let mut hello_1_1 = vec![22, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];
     hello_1_1.extend([7; 32]);
     hello_1_1.extend([0, 0xc0, 0x13, 0]);
@@ -220,7 +222,7 @@ async fn tls_below_1_2_is_neither_offered_nor_taken() {
             tcp.write_all(&answer).await.unwrap();
             let mut rest = Vec::new();
             let _ = tcp.read_to_end(&mut rest).await;
-            // What follows is at most one alert: nothing of the request.
+            // At most one alert follows: nothing of the request.
             (offered_versions(&hello), rest.len())
         });
         let failure = not_sent(http(Authority::new().file()).send(&at(address)).await);
@@ -256,7 +258,7 @@ async fn an_answer_over_the_cap_is_not_read_to_its_end() {
             let announced = announced.clone();
             async move {
                 read_request(&mut stream).await;
-                // The body never comes: the announcement is enough.
+                // The body never comes: the announced length is enough.
                 write(&mut stream, &announced).await;
                 std::future::pending::<()>().await;
             }

@@ -1,4 +1,5 @@
-//! Every way in which a message is no command: each ends as one event and one dead letter, and nothing is called.
+//! Tests every way in which a message is no valid command: each ends as one event and one dead
+//! letter, and no provider is called.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
@@ -21,7 +22,8 @@ fn case(code: &'static str, key: &'static str, body: impl Into<Vec<u8>>) -> Case
     Case { code, key, body: body.into(), message_id: None }
 }
 
-/// A valid command but for these fields, under an id of its own: the same id with another content would be a conflict.
+/// Builds a valid command but for these fields, under an id of its own: the same id with other
+/// content would be a conflict.
 fn but(fields: Value) -> String {
     and(charge(&uuid::Uuid::new_v4().to_string(), json!({})), fields).to_string()
 }
@@ -57,7 +59,8 @@ fn cases() -> Vec<Case> {
         case("invalid_payload", KEY, but(json!({"payload": {"amount": "much"}}))),
         case("invalid_payload", KEY, but(json!({"payload": []}))),
         case("unknown_provider", "payment.nobody.charge", but(json!({"provider": "nobody"}))),
-        // The body names a provider that exists, but that is not whom the publisher was allowed to reach.
+        // The body names an existing provider, which is not the one that the publisher was allowed
+        // to reach.
         case("unknown_provider", "payment.nobody.charge", but(json!({}))),
         case("unknown_provider", "payment", but(json!({}))),
         case("no_route", "payment.any.charge", but(json!({"provider": "any"}))),

@@ -1,4 +1,5 @@
-//! Keys under which commands are sent: no two generations of any two commands share one, and none changes under way.
+//! Tests the keys under which commands are sent: no two generations of any two commands share one,
+//! and none changes on the way.
 
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use serde_json::{Value, json};
@@ -8,7 +9,8 @@ use crate::harness::daemon::Daemon;
 use crate::harness::wait::eventually;
 use crate::rig::{Rig, SOON, and, charge, word};
 
-/// The headers of a replay as an operator's ferryd wrote them that left it to the daemon to name the key.
+/// Builds the headers of a replay by an operator's ferryd that left it to the daemon to name the
+/// key.
 fn replay_without_key() -> FieldTable {
     let mut table = FieldTable::default();
     let text = |text: &str| AMQPValue::LongString(LongString::from(text));
@@ -27,7 +29,7 @@ fn replay_without_key() -> FieldTable {
     table
 }
 
-/// The key that travels beside a command which waits on a rung.
+/// Returns the key in the headers of a command that waits on a rung.
 async fn key_beside(rig: &Rig, rung: &str, id: &str) -> String {
     let queue = format!("ferry.retry.{rung}");
     eventually(SOON, "it waits", async || {
@@ -41,7 +43,7 @@ async fn key_beside(rig: &Rig, rung: &str, id: &str) -> String {
     .await
 }
 
-/// A command that comes too late, so that its dead letter can be replayed with more time.
+/// Dead-letters a command that comes too late, so that it can be replayed with more time.
 async fn bury(rig: &Rig, id: &str) {
     let late = and(charge(id, json!({})), json!({"expires_at": "2026-01-01T00:00:00Z"}));
     assert_eq!(word(&rig.carry(&late).await, "data.error.kind"), "expired");
@@ -52,7 +54,7 @@ async fn replay(rig: &Rig, id: &str) {
     assert!(tokio::task::spawn_blocking(move || replay.status()).await.unwrap().unwrap().success());
 }
 
-/// The keys under which something was done.
+/// Lists the keys under which the provider acted.
 fn acted(rig: &Rig) -> Vec<String> {
     let keys = rig.sandbox.calls().keys;
     keys.into_iter().filter(|(_, calls)| calls.acted == 1).map(|(key, _)| key).collect()
@@ -98,7 +100,7 @@ async fn every_message_of_a_command_names_its_key_also_before_the_first_call() {
 
     bury(&rig, "again").await;
     stop(&daemon).await;
-    // Nobody is there to carry it out.
+    // No daemon is running to carry it out.
     replay(&rig, "again").await;
     let waiting = rig.broker.peek("ferry.commands.acme").await;
     let headers = waiting[0].properties.headers().as_ref();

@@ -1,4 +1,5 @@
-//! The link between daemon and broker fails in part: it stalls, a queue goes, the broker closes a channel.
+//! Tests partial failures of the link between daemon and broker: it stalls, a queue is deleted, the
+//! broker closes a channel.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::rig::{File, Rig, SOON, word};
 
 const QUEUE: &str = "ferry.commands.acme";
 
-/// How many commands are in flight at most.
+/// The most commands in flight.
 const IN_FLIGHT: usize = 12;
 
 async fn rig() -> Rig {
@@ -42,7 +43,7 @@ async fn session_lost(daemon: &Daemon) {
     daemon.wait_for_log(SOON, |line| line["message"].as_str().is_some_and(lost)).await;
 }
 
-/// A stall that the daemon notices by what the settings say, within seconds.
+/// Stalls the link, which the daemon notices by these settings within seconds.
 async fn stall(settings: [(&str, &str); 2]) {
     let mut rig = rig().await;
     let proxy = TcpProxy::to(rig.vhost.address());
@@ -58,10 +59,11 @@ async fn stall(settings: [(&str, &str); 2]) {
     proxy.pause();
     session_lost(&daemon).await;
     proxy.resume();
-    // What the stall swallowed was delivered once, as far as the broker knows: at most what can be in flight.
+    // The broker counts the swallowed deliveries as delivered once: at most as many as can be in
+    // flight.
     let unresolved = load.verify(&rig).await;
     assert!(unresolved.len() <= IN_FLIGHT, "{unresolved:?}");
-    // No connection is left behind that the broker takes for alive, and that holds deliveries for ever.
+    // No connection remains that the broker takes for alive and that holds deliveries for ever.
     consumers(&rig, 1).await;
     rig.finish(&daemon).await;
 }
@@ -84,7 +86,7 @@ async fn cut_connections_make_nothing_unknown_that_the_daemon_works_on() {
     let rig = rig.env("FERRYD_AMQP__URI", &uri);
     let daemon = rig.start().await;
     for cut in 1..=3 {
-        // As many as can be in flight: all of them have arrived when all are being called.
+        // As many as can be in flight: all have arrived once all are being called.
         let commands: Vec<_> =
             (0..IN_FLIGHT).map(|number| tell(&format!("{cut}-{number}"), json!({"latency": "1s"}))).collect();
         assert_eq!(rig.broker.publish_commands(&commands).await.len(), IN_FLIGHT);
@@ -202,7 +204,7 @@ async fn a_reader_of_the_ledger_to_which_nothing_comes_is_not_closed_for_what_it
     let rig = Rig::on(&node, config, &[("acme", File::default())]).await;
     let daemon = rig.start().await;
     rig.carry(&crate::rig::send("told", json!({}))).await;
-    // Whatever the reader holds, it has held longer than this is held.
+    // Every delivery of the reader is held longer than this message.
     for _ in 0..2 {
         hold_until_timed_out(&rig).await;
     }
@@ -219,7 +221,7 @@ async fn what_exists_with_other_arguments_is_used_as_it_is_with_a_warning() {
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(7));
     channel.queue_declare(QUEUE.into(), QueueDeclareOptions::durable(), arguments).await.unwrap();
-    // Without the alternate exchange that ferryd gives it.
+    // Without the alternate exchange of ferryd's topology.
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let kind = lapin::ExchangeKind::Topic;
     channel.exchange_declare("ferry.commands".into(), kind, durable, FieldTable::default()).await.unwrap();

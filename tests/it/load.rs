@@ -1,4 +1,5 @@
-//! A load of commands of every sort, and what has to be true of it whatever died meanwhile.
+//! A load of commands of every sort, and the guarantees that hold for it whichever process died
+//! meanwhile.
 
 use std::collections::BTreeSet;
 
@@ -8,18 +9,19 @@ use serde_json::{Value, json};
 use crate::harness::broker::Broker;
 use crate::rig::{File, Rig, command, word};
 
-/// What becomes of a command where nothing dies.
+/// The behaviour of a command's call where no process dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sort {
     /// Completes at once, at an operation with an idempotency key.
     Pay,
     /// Completes at its second call, under the same key.
     PayAgain,
-    /// The provider's business "no".
+    /// The provider declines for a business reason.
     Declined,
     /// Completes at once, at an operation without a key.
     Tell,
-    /// Is refused once, and certainly not acted upon; completes at its second call.
+    /// The provider refuses once, and has certainly not acted; the second call completes the
+    /// command.
     TellAgain,
 }
 
@@ -53,7 +55,7 @@ timeout = "4s"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 "#;
 
-/// The provider file that a load needs, with further keys of the provider.
+/// Returns the provider file that a load needs, with further keys of the provider.
 pub(crate) fn file(keys: &str) -> [(&str, File<'_>); 1] {
     [("acme", File { keys, operations: OPERATIONS, ..File::default() })]
 }
@@ -64,27 +66,27 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// So many rounds of ten commands, whose calls take `latency` each.
+    /// Makes so many rounds of ten commands, whose calls take `latency` each.
     pub(crate) fn new(name: &str, rounds: usize, latency: &str) -> Self {
         let sorts = ROUND.iter().cycle().take(rounds * ROUND.len());
         let item = |(number, sort): (usize, &Sort)| (*sort, sort.command(&format!("{name}-{number}"), latency));
         Self { items: sorts.enumerate().map(item).collect() }
     }
 
-    /// Publishes everything at once. What the broker did not confirm, because it died, is no part of the load any more:
-    /// it may be carried or not.
+    /// Publishes everything at once. A command that the broker did not confirm, because it died, is
+    /// no longer part of the load: it may be carried or not.
     pub(crate) async fn publish(&mut self, broker: &Broker) {
         let commands: Vec<_> = self.items.iter().map(|(_, command)| command.clone()).collect();
         let confirmed: BTreeSet<_> = broker.publish_commands(&commands).await.into_iter().collect();
         self.items.retain(|(_, command)| confirmed.contains(word(command, "id")));
     }
 
-    /// How many commands there are.
+    /// Returns the number of commands.
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// The commands for the operation without a key that the provider has been called for.
+    /// Lists the commands of the operation without a key for which the provider has been called.
     #[cfg(feature = "failpoints")]
     pub(crate) fn called_without_key(&self, calls: &CallsSnapshot) -> Vec<String> {
         let keyless = self.items.iter().filter(|(sort, _)| matches!(sort, Sort::Tell | Sort::TellAgain));
@@ -100,8 +102,8 @@ impl Load {
         rig.events.catch_up().await;
     }
 
-    /// Waits until every command has ended, and holds what came of it and what the provider saw against what is promised.
-    /// Returns those that ended as `unresolved`.
+    /// Waits until every command has ended, and compares its end and its calls with the guarantees.
+    /// Returns the ids of the commands that ended as `unresolved`.
     pub(crate) async fn verify(&self, rig: &Rig) -> Vec<String> {
         self.await_ends(rig).await;
         let counted = rig.sandbox.calls();
@@ -114,17 +116,17 @@ impl Load {
     }
 }
 
-/// A command for the operation with an idempotency key.
+/// Builds a command for the operation with an idempotency key.
 pub(crate) fn pay(id: &str, sandbox: Value) -> Value {
     command("acme", "pay", id, sandbox)
 }
 
-/// A command for the operation without one.
+/// Builds a command for the operation without one.
 pub(crate) fn tell(id: &str, sandbox: Value) -> Value {
     command("acme", "tell", id, sandbox)
 }
 
-/// How one command ended.
+/// The end of one command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     AsPlanned,
@@ -145,7 +147,7 @@ impl Sort {
 
     fn verify(self, events: &[Value], counted: &CallsSnapshot, id: &str) -> Verdict {
         let calls = counted.ids.get(id).copied().unwrap_or_default();
-        // A late event, which a crash can bring about, is told by its lower sequence.
+        // A late event, which a crash can cause, has a lower sequence.
         let sequence = |event: &&Value| event["data"]["sequence"].as_u64();
         let last = events.iter().max_by_key(sequence).unwrap();
         let told = format!("{self:?} {id}: {calls:?}\n{events:#?}");

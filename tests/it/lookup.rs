@@ -1,4 +1,5 @@
-//! What nobody knows is asked of the provider: what it did is found, or it certainly did nothing, or a person has to look.
+//! Tests lookups of unknown outcomes at the provider: the action is found, or it certainly was not
+//! done, or a person has to look.
 
 use std::time::{Duration, Instant};
 
@@ -90,7 +91,7 @@ fn acme(operation: &str, id: &str, sandbox: Value) -> Value {
     command("acme", operation, id, sandbox)
 }
 
-/// Commands whose calls end without an answer, and what becomes of them.
+/// Tests commands whose calls end without an answer.
 #[tokio::test]
 async fn what_a_call_came_to_is_found_out() {
     let rig = rig().await;
@@ -147,9 +148,9 @@ async fn a_call_that_its_daemon_did_not_outlive_is_looked_up_by_another() {
     rig.finish(&successor).await;
 }
 
-/// The first call fails after 6 s, and nobody knows what it did. The second is on its way for 3 s when its daemon is killed; it
-/// acts after 6 s, which can be seen 2 s later. Counted from the first call, a lookup would find nothing in between, and take
-/// that for a proof.
+/// The first call fails after 6 s with an unknown outcome. The second is under way for 3 s when its
+/// daemon is killed; it acts after 6 s, which a lookup can see 2 s later. Counted from the first
+/// call, a lookup would find nothing in between, and take that for a proof.
 #[tokio::test]
 async fn a_call_that_still_runs_is_not_acquitted_by_a_lookup_that_is_due_for_the_one_before() {
     let file = File { operations: LAST, ..File::default() };
@@ -201,7 +202,8 @@ async fn a_person_has_a_waiting_command_looked_up_before_its_time() {
         rig.events.state(id, "waiting", SOON).await;
     }
     let asked = || rig.count_queries("slow");
-    // The provider still works on it, and it goes on waiting. That is known as soon as it is answered.
+    // The provider still works on it, so the command goes on waiting, which the answer shows at
+    // once.
     let mut command = rig.setup.command(&["lookup", "slow", "--wait", "2m"]);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -232,7 +234,7 @@ async fn look_up(rig: &Rig, arguments: &[&str]) -> (i32, Value) {
     ferryd(rig, &[&["lookup", "--json"], arguments].concat()).await
 }
 
-/// Runs a command of ferryd, and reads the JSON that it prints.
+/// Runs a command of ferryd, and parses the JSON that it prints.
 async fn ferryd(rig: &Rig, arguments: &[&str]) -> (i32, Value) {
     let mut command = rig.setup.command(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();

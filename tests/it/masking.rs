@@ -1,4 +1,4 @@
-//! Tests of what leaves ferryd: it shows neither secrets nor cards.
+//! Tests that no output of ferryd shows secrets or card numbers.
 
 mod echoing_bank;
 mod hidden_text;
@@ -24,10 +24,10 @@ const IBAN: &str = "DE02120300000000202051";
 /// The queue in which a publisher waits for answers.
 const REPLIES: &str = "shop.replies";
 
-/// How the provider answers: the beginnings of the ids of commands.
+/// The answers of the provider, by the beginnings of the ids of commands.
 const ANSWERS: [&str; 5] = ["completed", "declined", "rejected", "unknown", "retried"];
 
-/// What the provider says by webhook calls of commands that it has accepted.
+/// The kinds of webhook calls about commands that the provider has accepted.
 const NOTICES: [&str; 2] = ["completed", "declined"];
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn what_is_wrong_with_a_command_quotes_neither_secret_nor_card() {
     assert!(!daemon.log_text().contains(SECRET));
 }
 
-/// A rig at which every provider is the echoing bank.
+/// Makes a rig at which every provider is the echoing bank.
 async fn echoing_rig(bank: &EchoingBank) -> Rig {
     let mut rig = Rig::with("[log]\nbody_cap = '64KiB'\n", &[]).await;
     for (name, auth) in PROVIDERS.into_iter().chain([REFUSING]) {
@@ -69,13 +69,13 @@ async fn publish(rig: &Rig, provider: &str, id: &str) {
     rig.broker.publish("ferry.commands", &key, payment.to_string().as_bytes(), asking).await;
 }
 
-/// The ids of all commands of a provider.
+/// Lists the ids of all commands of a provider.
 fn ids_of(provider: &str) -> Vec<String> {
     let answered = ANSWERS.map(|answer| format!("{answer}-{provider}"));
     answered.into_iter().chain(NOTICES.map(|notice| format!("waiting-{notice}-{provider}"))).collect()
 }
 
-/// Has every command carried out, as far as the provider lets it.
+/// Carries every command as far as the provider allows.
 async fn carry_all(rig: &Rig, daemon: &Daemon, bank: &EchoingBank) {
     for (provider, _) in PROVIDERS {
         for id in ids_of(provider) {
@@ -100,7 +100,7 @@ async fn carry_all(rig: &Rig, daemon: &Daemon, bank: &EchoingBank) {
     rig.broker.await_depth("ferry.retry.1h", retried).await;
 }
 
-/// Makes a webhook call about a command, again and again until it is taken, as providers do.
+/// Makes a webhook call about a command, and repeats it until it is accepted, as providers do.
 async fn call_back(daemon: &Daemon, bank: &EchoingBank, provider: &str, id: &str, kind: &str) {
     let request = bank.request_of(id);
     let target = format!("{provider}?ferry={}", request.callback_token());
@@ -114,19 +114,20 @@ async fn call_back(daemon: &Daemon, bank: &EchoingBank, provider: &str, id: &str
     .await;
 }
 
-/// What a command prints.
+/// Returns the output of a command.
 async fn print(rig: &Rig, form: &str, leaf: &str, arguments: &[&str]) -> Exit {
     let texts = RunningCommand::start(rig, form, leaf, arguments).wait_for_end(leaf).await;
     assert!(!texts[0].is_empty(), "{leaf} {arguments:?}: {}", texts[1]);
     Exit::new(format!("`ferryd {leaf}` {arguments:?} for {form}"), &texts.concat())
 }
 
-/// The commands that are printed for people, who get what programs get in other words, and for programs.
+/// Splits the commands into those printed for people, whose output has the same content in other
+/// words, and those for programs.
 fn printed_ids(ids: &[String]) -> [(&'static str, Vec<String>); 2] {
     [("people", ids_of(PROVIDERS[0].0)), ("programs", ids.to_vec())]
 }
 
-/// What the command line prints of commands.
+/// Returns the output of the command line about commands.
 async fn printed(rig: &Rig, ids: &[String]) -> Vec<Exit> {
     let mut exits = Vec::new();
     for (form, ids) in printed_ids(ids) {
@@ -141,7 +142,7 @@ async fn printed(rig: &Rig, ids: &[String]) -> Vec<Exit> {
     exits
 }
 
-/// What the command line prints of records, as they are.
+/// Returns the output of the command line about raw records.
 async fn printed_records(rig: &Rig, ids: &[String]) -> Vec<Exit> {
     let mut exits = Vec::new();
     for (form, ids_of_form) in printed_ids(ids) {
@@ -153,7 +154,7 @@ async fn printed_records(rig: &Rig, ids: &[String]) -> Vec<Exit> {
     exits
 }
 
-/// What `ferryd ledger tail` prints, up to the decision on every command.
+/// Returns the output of `ferryd ledger tail`, up to the decision on every command.
 async fn tail(rig: &Rig, form: &str, ids: &[String]) -> Exit {
     let running = RunningCommand::start(rig, form, "ledger tail", &["--from", "first"]);
     eventually(SOON, "every decision is printed", async || {
@@ -166,7 +167,7 @@ async fn tail(rig: &Rig, form: &str, ids: &[String]) -> Exit {
     Exit::new(format!("`ferryd ledger tail` for {form}"), &running.wait_for_end("ledger tail").await.concat())
 }
 
-/// What the API answers.
+/// Returns the answers of the API.
 async fn answered(daemon: &Daemon, ids: &[String]) -> Vec<Exit> {
     let client = Client::of(daemon).await;
     let lists = ["commands", "dead-letters", "dead-letters/groups"].map(|list| format!("/v1/{list}"));
@@ -180,7 +181,7 @@ async fn answered(daemon: &Daemon, ids: &[String]) -> Vec<Exit> {
     exits
 }
 
-/// The messages of a queue: headers and, where they are ferryd's own, bodies.
+/// Returns the messages of a queue: headers and, where they are ferryd's own, bodies.
 async fn messages_in(rig: &Rig, queue: &str, has_own_bodies: bool) -> Vec<Exit> {
     let messages = rig.broker.peek(queue).await;
     assert!(!messages.is_empty(), "{queue} is empty");
@@ -191,7 +192,7 @@ async fn messages_in(rig: &Rig, queue: &str, has_own_bodies: bool) -> Vec<Exit> 
     messages.iter().map(shown).collect()
 }
 
-/// The bytes of every file of the index.
+/// Returns the bytes of every file of the index.
 fn index_files(rig: &Rig) -> Vec<Exit> {
     let files = std::fs::read_dir(rig.setup.path().join("state")).unwrap().map(|entry| entry.unwrap().path());
     let shown = |path: std::path::PathBuf| {
@@ -207,7 +208,7 @@ fn assert_hidden(hidden: &[&HiddenText], exits: &[Exit]) {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
-/// Everything that may be seen nowhere at all.
+/// Lists every text that must not be seen anywhere.
 fn secrets_of(bank: &EchoingBank, ids: &[String]) -> Vec<HiddenText> {
     let [basic, of_client] = credentials();
     let named = [
@@ -248,12 +249,13 @@ async fn no_exit_of_the_daemon_shows_what_a_provider_quotes_of_its_calls() {
     assert_hidden(&all, &messages_in(&rig, REPLIES, true).await);
     assert_hidden(&all, &answered(&daemon, &ids).await);
     assert_hidden(&all, &printed(&rig, &ids).await);
-    // The token beside an id stands in the ledger, in dead letters and in what waits: ferryd needs it there.
+    // The token beside an id stands in the ledger, in dead letters and in waiting messages: ferryd
+    // needs it there.
     assert_hidden(&but_proofs, &printed_records(&rig, &ids).await);
     for (provider, _) in PROVIDERS {
         let queue = format!("ferry.dead.{provider}");
         assert_hidden(&but_proofs, &messages_in(&rig, &queue, false).await);
-        // Their bodies are the publisher's.
+        // The bodies are the publisher's.
         assert_hidden(&secrets, &messages_in(&rig, &queue, true).await);
     }
     assert_hidden(&but_proofs, &messages_in(&rig, "ferry.retry.1h", false).await);

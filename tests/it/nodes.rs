@@ -1,4 +1,4 @@
-//! Several addresses of one broker: ferryd goes on with the next where one can't be reached.
+//! Tests several addresses of one broker: where one can't be reached, ferryd goes on with the next.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::harness::daemon::{Daemon, Setup};
 use crate::harness::tcp_proxy::TcpProxy;
 use crate::rig::{Rig, SOON, charge, word};
 
-/// A rig whose daemon knows its virtual host by two addresses: those of two proxies.
+/// Makes a rig whose daemon reaches its virtual host by two addresses: those of two proxies.
 async fn rig() -> (Rig, [TcpProxy; 2]) {
     let rig = Rig::new("").await;
     let ways = [TcpProxy::to(rig.vhost.address()), TcpProxy::to(rig.vhost.address())];
@@ -16,20 +16,20 @@ async fn rig() -> (Rig, [TcpProxy; 2]) {
     (rig.env("FERRYD_AMQP__URI", "").env("FERRYD_AMQP__URIS", &uris), ways)
 }
 
-/// The address of each session so far.
+/// Lists the address of each session so far.
 fn connected(daemon: &Daemon) -> Vec<String> {
     let lines = daemon.logs(|line| line["message"] == "connected");
     lines.iter().map(|line| word(line, "broker").to_owned()).collect()
 }
 
-/// The databases of the ledger's index.
+/// Lists the databases of the ledger's index.
 fn indexes(rig: &Rig) -> Vec<String> {
     let files = std::fs::read_dir(rig.setup.path().join("state")).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.ends_with(".sqlite3")).collect()
 }
 
-/// Runs ferryd to its end; returns its code and all that it printed.
+/// Runs ferryd to its end. Returns its exit code and all its output.
 async fn run(setup: &Setup, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = setup.command(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
@@ -57,7 +57,7 @@ async fn a_daemon_goes_on_with_the_next_address_at_once_and_keeps_its_index() {
     assert_eq!(read.len(), 1, "{read:?}");
     assert_eq!(daemon.logs(|line| line["message"] == "reading the ledger from its beginning").len(), 0);
     rig.end(&daemon).await;
-    // The first address alone names the index: it is the same with that one only.
+    // The first address alone names the index, which stays the same without the others.
     let first = rig.vhost.uri_at(ways[0].address());
     let rig = rig.env("FERRYD_AMQP__URIS", "").env("FERRYD_AMQP__URI", &first);
     let daemon = rig.start().await;

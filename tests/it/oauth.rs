@@ -1,4 +1,5 @@
-//! Access tokens against real HTTPS servers: one for all, renewed once it is refused, and seen by nobody.
+//! Tests access tokens against real HTTPS servers: one is shared, renewed once it is refused, and
+//! never shown.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,16 +21,16 @@ use crate::tls_server::{Authority, Stream, TlsServer, read_request, write};
 
 const SECRET: &str = "client-secret-9317";
 
-/// How the endpoint and the provider behave. The tokens are `access-token-1`, `-2` and so on.
+/// The behaviour of the endpoint and the provider. The tokens are `access-token-1`, `-2` and so on.
 #[derive(Default)]
 struct Script {
-    /// What the token endpoint answers instead of a token: status, headers, body.
+    /// The answer of the token endpoint in place of a token: status, headers, body.
     refusal: Mutex<Option<(u16, &'static str, &'static str)>>,
     /// Further fields of the answer with a token.
     fields: &'static str,
-    /// Whether the token endpoint is slow.
+    /// The delay of the token endpoint.
     slow: Duration,
-    /// The number of the first token that the provider takes.
+    /// The number of the first token that the provider accepts.
     takes: AtomicUsize,
     granted: AtomicUsize,
     asked: AtomicUsize,
@@ -77,7 +78,8 @@ impl Scene {
         self.lane().account.adapter.request(&call).unwrap()
     }
 
-    /// The statuses of the exchanges of a call, and the code of the failure that kept it from being made.
+    /// Returns the statuses of the HTTP calls of a call, and the code of the failure that kept it
+    /// from being made.
     async fn call(&self) -> (Vec<u16>, Option<String>) {
         let request = self.request();
         let sent = self.lane().send(&request, |_| true).await;
@@ -148,7 +150,7 @@ impl Script {
         let token = request.lines().find_map(|line| line.strip_prefix("authorization: Bearer ")).unwrap();
         let number: usize = token.strip_prefix("access-token-").unwrap().parse().unwrap();
         if number < self.takes.load(Ordering::SeqCst) {
-            // Providers quote what they do not like.
+            // Providers quote the values that they refuse.
             return answer(401, "", &format!(r#"{{"message":"{token} is not taken"}}"#));
         }
         answer(200, "", "{}")
@@ -199,7 +201,7 @@ async fn a_new_token_that_is_refused_is_an_answer_like_any_other() {
     let request = scene.request();
     let sent = scene.lane().send(&request, |_| true).await;
     assert_eq!((statuses(&sent), scene.counts()), (vec![200, 401], [1, 1]));
-    // Providers quote what they do not like.
+    // Providers quote the values that they refuse.
     let Answer::Reply(reply) = sent.into_answer() else { panic!("no answer") };
     let body = scene.lane().mask().body(None, &reply.body).to_string();
     assert_eq!(body, r#"{"message":"*** is not taken"}"#);

@@ -1,4 +1,5 @@
-//! What operators ask the HTTP API of a daemon about dead letters and commands that wait.
+//! Tests the requests of operators to a daemon's HTTP API about dead letters and commands that
+//! wait.
 
 use serde_json::{Value, json};
 
@@ -6,7 +7,8 @@ use crate::api_client::Client;
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, command, word};
 
-/// Nothing tells whether a call acted until the provider is asked, which has to be told to show it.
+/// Operations whose call shows no outcome until the provider is queried, which has to be told to
+/// show it.
 const OPERATIONS: &str = r#"
 [operations.ask]
 request = { method = "POST", path = "/acme/ask" }
@@ -65,7 +67,7 @@ async fn a_dead_letter_is_shown_with_its_message_and_looked_up_by_the_api() {
         refused.body
     );
     assert!(word(&refused.body, "detail").contains("its operation has no `lookup`"), "{}", refused.body);
-    // The provider does not show at first what it did.
+    // At first the provider does not show its action.
     let story = eventually(SOON, "the answer ends the command", async || {
         let asked = client.ask("POST", "/v1/commands/found/lookup", "").await;
         assert!([202, 409].contains(&asked.status), "{}", asked.body);

@@ -1,4 +1,4 @@
-//! The broker dies, is down, or runs out of memory, and the daemon lives on.
+//! Tests that the broker dies, is down, or runs out of memory, while the daemon goes on.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::harness::wait::eventually;
 use crate::load::{Load, file};
 use crate::rig::{File, Rig, SOON, send, word};
 
-/// How long the broker is down.
+/// The duration of the broker's outage.
 const OUTAGE: Duration = Duration::from_secs(20);
 
 async fn rig(node: &Node) -> Rig {
@@ -24,8 +24,9 @@ async fn provider_works(rig: &Rig, calls: u64) {
     eventually(SOON, "the provider works", working).await;
 }
 
-/// No daemon died: each knows every delivery that comes again for one that it works on or has ended. What the broker marked
-/// as delivered and never got out, though, nobody can tell from what another instance had begun.
+/// Fails where a known outcome became unknown. No daemon died: each recognises every repeated
+/// delivery as one that it works on or has ended. Only a delivery that the broker counted and never
+/// sent out looks like one that another instance had begun.
 async fn nothing_known_became_unknown(rig: &Rig, load: &Load) {
     for id in load.verify(rig).await {
         assert_eq!(rig.calls(&id).calls, 0, "{id} was known: {:#?}", rig.events.of(&id));
@@ -95,7 +96,8 @@ async fn a_broker_that_is_down_for_a_while_is_waited_for_by_old_and_new_daemons(
     sleep_until(end).await;
     node.start().await;
     new.wait_ready().await;
-    // Whichever daemon is back first is handed what the old one was working on. To the new one its outcome is unknown.
+    // The daemon that reconnects first receives the deliveries of the other. To that daemon the
+    // outcome is unknown.
     load.verify(&rig).await;
     let broker = Broker::connect_eventually(&rig.vhost.uri()).await;
     let mut after = Load::new("after", 3, "10ms");
@@ -117,7 +119,8 @@ async fn a_memory_alarm_holds_everything_and_repeats_nothing() {
     provider_works(&rig, 20).await;
     node.set_memory_alarm(true).await;
     daemon.wait_for_log(SOON, |line| line["message"] == "the broker blocks publishers; waiting").await;
-    // A publish takes 10 s to be given up where nothing is blocked; this one has to wait for as long as it takes.
+    // A publish is given up after 10 s where nothing is blocked; this one has to wait as long as
+    // the alarm lasts.
     let early = rig.events.first(Duration::from_secs(12), |event| event["subject"] == "held-39");
     assert!(timeout(Duration::from_secs(11), early).await.is_err(), "an event passed the alarm");
     node.set_memory_alarm(false).await;
@@ -156,10 +159,11 @@ async fn a_daemon_at_a_node_without_a_replica_of_the_ledger_names_the_command_th
     let rig = rig.env("FERRYD_AMQP__URI", &at_second);
     let daemon = rig.setup.start();
     let add = "`rabbitmq-streams add_replica ferry.ledger <node>`";
-    // RabbitMQ 3.10 breaks: its new node does not know who coordinates streams. Others say that there is no replica.
+    // RabbitMQ 3.10 breaks: its new node does not know the coordinator of streams. Later versions
+    // report a missing replica.
     let named = |line: &Value| line["error"].as_str().is_some_and(|error| error.contains(add));
     daemon.wait_for_log(Duration::from_mins(3), named).await;
-    // On RabbitMQ 3.10 the new node gets its replica only once nobody tries to read there.
+    // On RabbitMQ 3.10 the new node gets its replica only while no client tries to read there.
     let aside = first.version().await < [3, 12, 0];
     let daemon = (!aside).then_some(daemon);
     let name = second.eval("node()").await;

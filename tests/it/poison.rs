@@ -1,4 +1,4 @@
-//! Messages that break whoever handles them: each is given up, and the daemon goes on.
+//! Tests messages that break their handlers: each is given up, and the daemon goes on.
 
 #[cfg(feature = "failpoints")]
 use std::os::unix::process::ExitStatusExt as _;
@@ -25,7 +25,7 @@ async fn a_message_that_was_delivered_too_often_ends_as_poison() {
         let channel = rig.broker.channel().await;
         for _ in 0..TOO_OFTEN {
             let got = channel.basic_get("ferry.commands.acme".into(), BasicGetOptions::default()).await.unwrap();
-            // From RabbitMQ 4.3 on, what is given back by a nack does not count.
+            // From RabbitMQ 4.3 on, a nack with requeue does not count.
             got.unwrap().delivery.acker.reject(BasicRejectOptions { requeue: true }).await.unwrap();
         }
         rig.broker.await_depth("ferry.commands.acme", 0).await;
@@ -38,7 +38,8 @@ async fn a_message_that_was_delivered_too_often_ends_as_poison() {
     }
     for message in rig.dead_letters("acme", 2).await {
         let letter = dead(&message);
-        // Whoever took it so often may have sent it; the ledger knows that nobody did.
+        // A process that took it so often may have sent the request; the ledger knows that none
+        // did.
         assert_eq!((word(&letter, "kind"), &letter["unknown"]), ("poison", &json!(false)), "{letter:#}");
         assert_eq!(word(&letter, "key"), "");
     }
@@ -94,7 +95,7 @@ async fn a_panic_after_sending_leaves_the_outcome_unknown_and_the_daemon_lives()
         ("interpreting", send("breaking", json!({})), "unresolved", 1),
         ("decided", send("breaking", json!({})), "unresolved", 1),
         ("rendered", send("breaking", json!({})), "unresolved", 0),
-        // Asked for again under its key.
+        // Called again under its key.
         ("interpreting", charge("breaking", json!({})), "completed", 2),
     ] {
         let rig = Rig::new("").await.env("FERRYD_FAILPOINT", &format!("{place}=panic"));

@@ -1,5 +1,5 @@
-//! Messages that ferryd had sent on, and that come out of `ferry.poison`, or back without saying how far they had come:
-//! each ends its command as what it was, and none vanishes.
+//! Tests messages that ferryd had sent on, and that come out of `ferry.poison`, or back without
+//! headers that say how far they had come: each ends its command by its state, and none vanishes.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::rig::{File, Rig, SOON, charge, command, dead, send, word};
 
 const QUEUE: &str = "ferry.commands.acme";
 
-/// A call that is tried again, one that is polled, and one that is looked up, each a while later.
+/// Operations whose call is repeated, polled or looked up, each a while later.
 const OPERATIONS: &str = r#"
 [operations.again]
 request = { method = "POST", path = "/acme/again" }
@@ -53,7 +53,8 @@ fn acme(operation: &str, id: &str, sandbox: Value) -> Value {
     command("acme", operation, id, sandbox)
 }
 
-/// A rig in which these commands were called once, and wait in their queue for more; its daemon has ended.
+/// Makes a rig in which these commands were called once, and wait in their queue for more; its
+/// daemon has ended.
 async fn waiting_rig(commands: &[Value]) -> Rig {
     let rig = Rig::with("", &[("acme", File { operations: OPERATIONS, ..File::default() })]).await;
     let daemon = rig.start().await;
@@ -69,7 +70,7 @@ async fn waiting_rig(commands: &[Value]) -> Rig {
     rig
 }
 
-/// The output of `ferryd`.
+/// Runs `ferryd`. Returns its output.
 async fn ferryd(rig: &Rig, arguments: &[&str]) -> String {
     let mut command = rig.setup.command(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
@@ -77,7 +78,7 @@ async fn ferryd(rig: &Rig, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The messages of a queue, each held by a channel.
+/// Takes the messages of a queue, each held by the channel.
 async fn hold(channel: &Channel, broker: &Broker, queue: &str, count: u32) -> Vec<BasicGetMessage> {
     broker.await_depth(queue, count).await;
     let mut held = Vec::new();
@@ -87,7 +88,7 @@ async fn hold(channel: &Channel, broker: &Broker, queue: &str, count: u32) -> Ve
     held
 }
 
-/// Gives the messages of a queue back until the broker takes them out of it.
+/// Requeues the messages of a queue until the broker takes them out of it.
 pub(crate) async fn poison(broker: &Broker, queue: &str, count: u32, to: &str) {
     let channel = broker.channel().await;
     broker.await_depth(queue, count).await;
@@ -119,7 +120,8 @@ async fn take_out(broker: &Broker, count: u32, ids: &[&str]) -> BTreeMap<String,
     taken
 }
 
-/// Publishes a message to where ferryd's own come back, so that nobody can read how far it has come.
+/// Publishes a message to a return queue of ferryd's own, with headers that do not say how far it
+/// has come.
 async fn garble(broker: &Broker, message: &Message, key: &str) {
     let mut headers = message.properties.headers().clone().unwrap();
     headers.insert("ferry-attempt".into(), text("two"));
@@ -185,7 +187,7 @@ async fn what_was_sent_on_and_can_not_be_carried_ends_its_command_as_unresolved(
         assert_eq!((word(&letter, "key"), place.as_str()), (key, event_id), "{letter:#}");
     }
 
-    // A copy of what is over by now does nothing more.
+    // A copy of a step that is over does nothing more.
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
     rig.broker.publish("ferry.redeliver", "5s.acme", &retry.body, retry.properties).await;
@@ -197,7 +199,7 @@ async fn what_was_sent_on_and_can_not_be_carried_ends_its_command_as_unresolved(
     assert_eq!(rig.sandbox.calls().total, calls);
 }
 
-/// The deaths that a broker notes of a message that has waited on a rung.
+/// Builds the deaths that a broker records of a message that has waited on a rung.
 fn deaths() -> FieldTable {
     let mut death = FieldTable::default();
     for (name, value) in [("queue", "ferry.retry.5s"), ("reason", "expired"), ("exchange", "ferry.retry")] {
@@ -261,7 +263,7 @@ async fn a_notice_that_waits_and_is_delivered_too_often_is_kept_and_ends_nothing
     let kept = rig.broker.peek("ferry.callbacks.dead").await.remove(0);
     assert_eq!(kept.json(), early);
     assert_eq!(rig.broker.depth("ferry.poison").await, Some(0));
-    // Given back by a person, it counts.
+    // Requeued by a person, the webhook call counts.
     rig.broker.publish("ferry.callbacks", "acme.default", &kept.body, kept.properties).await;
     assert_eq!(word(&rig.terminal("early").await, "data.state"), "completed");
     rig.broker.purge("ferry.callbacks.dead").await;

@@ -1,4 +1,5 @@
-//! Whose commands are carried out: what topic permissions, the property `user_id` and ferryd's own lists of publishers come to.
+//! Tests which publishers' commands are carried out, by topic permissions, the property `user_id`
+//! and ferryd's own lists of publishers.
 
 use jiff::{SignedDuration, Timestamp};
 use lapin::BasicProperties;
@@ -25,14 +26,14 @@ fn with_header(name: &str, value: AMQPValue) -> BasicProperties {
     persistent().with_headers(headers)
 }
 
-/// Properties that have the broker copy a message to another routing key.
+/// Builds properties that make the broker copy a message to another routing key.
 fn copied(header: &str, key: &str) -> BasicProperties {
     let mut keys = FieldArray::default();
     keys.push(text(key));
     with_header(header, AMQPValue::FieldArray(keys))
 }
 
-/// A rig with two providers of one type, and the route of that type.
+/// Makes a rig with two providers of one type, and the route of that type.
 async fn routed(provider: &str) -> Rig {
     let files = [("acme", File::default()), ("bravo", File::default())];
     Rig::with(&format!("[routes]\npayment = \"{provider}\""), &files).await
@@ -42,19 +43,20 @@ fn any(id: &str) -> Value {
     command("any", "charge", id, json!({}))
 }
 
-/// The id that the publisher of a dead letter wrote.
+/// Returns the id that the publisher of a dead letter wrote.
 fn published_id(letter: &Value) -> &str {
     word(letter, "command.id").split('/').next().unwrap()
 }
 
-/// The id under which a refused message is known to operators, once it is kept.
+/// Waits for the dead letter of a refused message. Returns the id by which operators know the
+/// message.
 async fn refused_id(rig: &Rig, id: &str, count: u32) -> String {
     let letters = rig.dead_letters("acme", count).await;
     let letters: Vec<Value> = letters.iter().map(dead).collect();
     word(letters.iter().find(|letter| published_id(letter) == id).unwrap(), "command.id").to_owned()
 }
 
-/// How often a provider was called.
+/// Returns the number of calls to a provider.
 fn called(rig: &Rig, provider: &str) -> u64 {
     rig.sandbox.calls().paths.get(&format!("/{provider}/charges")).copied().unwrap_or_default()
 }
@@ -77,7 +79,8 @@ async fn a_publisher_does_not_reach_a_provider_that_its_topic_permission_refuses
         ("long", "payment.any.charge", any("long"), copied("CC", "x.acme.y.z"), "not_routed_here"),
         (
             "named",
-            // A key that leads nowhere: elsewhere the message would be refused as well, and be kept there.
+            // A routing key that leads nowhere: elsewhere the message would be refused as well, and
+            // be dead-lettered there.
             "payment.nobody.charge",
             command("acme", "charge", "named", json!({})),
             copied("CC", ACME),
@@ -135,8 +138,8 @@ async fn a_command_whose_route_was_changed_while_it_waited_is_kept_and_replayed_
     rig.finish(&daemon).await;
 }
 
-/// A rig whose provider `acme` has an account that every user may use, and `till`, of which the users `shop` and `warehouse` are
-/// the publishers; `warehouse` under ids of its own.
+/// Makes a rig whose provider `acme` has an account that every user may use, and `till`, of which
+/// the users `shop` and `warehouse` are the publishers; `warehouse` under ids of its own.
 async fn listed() -> Rig {
     let rig = Rig::with("", &[("acme", File { keys: "accounts_dir = \"accounts\"", ..File::default() })]).await;
     let [shop, warehouse] = ["shop", "warehouse"].map(|name| rig.vhost.user_name(name));
@@ -146,12 +149,12 @@ async fn listed() -> Rig {
     rig
 }
 
-/// A command for the account with publishers.
+/// Builds a command for the account with publishers.
 fn till(id: &str, sandbox: Value) -> Value {
     and(command("acme", "charge", id, sandbox), json!({ "account": "till" }))
 }
 
-/// Somebody who publishes payments at `acme`.
+/// A user who publishes payments at `acme`.
 struct Publisher {
     broker: Broker,
     user: String,
@@ -168,7 +171,7 @@ impl Publisher {
         self.broker.publish(COMMANDS, &key, command.to_string().as_bytes(), properties).await;
     }
 
-    /// Publishes a command and says who does.
+    /// Publishes a command with the user's name in the property `user_id`.
     async fn publish_named(&self, command: &Value) {
         self.publish(command, persistent().with_user_id(self.user.as_str().into())).await;
     }
@@ -198,7 +201,7 @@ async fn an_account_with_publishers_takes_commands_of_no_other_user() {
         (&stranger, till("forged-too", json!({})), forged_and_named, "publisher_not_allowed"),
         (&warehouse, till("not-its-id", json!({})), named(&warehouse), "id_not_allowed"),
         (&shop, till("wh-of-another", json!({})), named(&shop), "id_not_allowed"),
-        // Ids are one space: one that is bound is taken at no account.
+        // Ids are one space: an id that is bound is refused at every account.
         (&stranger, plain("wh-of-another-too"), named(&stranger), "id_not_allowed"),
     ] {
         publisher.publish(&command, properties).await;
@@ -208,7 +211,7 @@ async fn an_account_with_publishers_takes_commands_of_no_other_user() {
         assert_eq!(word(&event, "data.error.kind"), if code.is_empty() { "" } else { "invalid" }, "{event:#}");
         assert_eq!(rig.calls(id).calls, u64::from(code.is_empty()), "{id}");
     }
-    // The broker takes nobody for another.
+    // The broker accepts no other user's name.
     let as_shop = stranger.broker.try_publish(COMMANDS, "payment.acme.charge", b"{}", named(&shop)).await;
     assert!(as_shop.is_err(), "{as_shop:?}");
     assert_eq!(word(&asked(&rig, &["status", "listed"]).await, "publisher"), shop.user);
@@ -219,13 +222,14 @@ async fn an_account_with_publishers_takes_commands_of_no_other_user() {
     rig.finish(&daemon).await;
 }
 
-/// Whoever knows what another publisher has sent can neither end it nor learn of it by sending the same.
+/// A publisher who knows another publisher's command can neither end it nor learn of it by sending
+/// the same.
 #[tokio::test]
 async fn a_refused_copy_of_anothers_command_changes_nothing_about_it() {
     let rig = listed().await;
     let daemon = rig.start().await;
     let [shop, stranger] = [Publisher::new(&rig, "shop").await, Publisher::new(&rig, "stranger").await];
-    // One waits for its time, the other has ended.
+    // One command waits for its time, the other has ended.
     let waits = and(
         till("waits", json!({})),
         json!({ "not_before": (Timestamp::now() + SignedDuration::from_secs(8)).to_string() }),
@@ -300,7 +304,7 @@ async fn the_api_takes_a_bound_id_only_by_a_token_of_its_publisher_and_by_one_wi
         let id = word(&command, "id");
         assert_eq!(rig.calls(id).calls, u64::from(status == 200), "{id}");
     }
-    // What was refused by the API has taken no id.
+    // A command that the API refused has taken no id.
     let warehouse = Publisher::new(&rig, "warehouse").await;
     warehouse.publish_named(&till("wh-1", json!({}))).await;
     assert_eq!(word(&rig.terminal("wh-1").await, "data.state"), "completed");
@@ -334,7 +338,7 @@ async fn a_refused_command_is_carried_out_by_its_replay_only_once_its_publisher_
     assert_eq!(word(&rig.terminal("refused").await, "data.error.code"), "publisher_not_allowed");
     let first = refused_id(&rig, "refused", 1).await;
     assert_eq!(asked(&rig, &["dead", "replay", &first]).await["done"], 1);
-    // It is another dead letter then.
+    // The message is another dead letter then.
     let again = async || {
         let letters = rig.broker.peek("ferry.dead.acme").await;
         letters.iter().map(|letter| word(&dead(letter), "command.id").to_owned()).find(|id| *id != first)
@@ -371,7 +375,7 @@ async fn a_command_that_was_never_checked_is_checked_by_whichever_way_it_comes()
     let daemon = rig.start().await;
     assert_eq!(word(&rig.terminal("stray-listed").await, "data.state"), "completed");
     assert_eq!(word(&rig.terminal("stray-unlisted").await, "data.error.code"), "publisher_not_allowed");
-    // It would have been refused whenever it was taken up.
+    // The message would have been refused whenever it was taken up.
     assert_eq!(word(&rig.terminal("poison-unlisted").await, "data.error.code"), "publisher_not_allowed");
     assert_eq!(word(&rig.terminal("poison-listed").await, "data.error.kind"), "poison");
     let replayed = async || (ferryd(&rig, &["dead", "replay", "poison-listed"]).await.code == Some(0)).then_some(());

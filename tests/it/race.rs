@@ -1,4 +1,5 @@
-//! Answer, poll, callback, deadline and cancel at once, at three instances, some of which are killed: one of them decides.
+//! Tests answer, poll, webhook, deadline and cancel at once, at three instances, some of which are
+//! killed: one of them decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::harness::broker::persistent;
 use crate::harness::daemon::Daemon;
 use crate::rig::{Rig, SOON, command, word};
 
-/// An accepted operation, with a deadline that polls and callbacks have to hurry to come before.
+/// An accepted operation, with a deadline close to the polls and webhook calls.
 const OPERATION: &str = r#"
 [operations.NAME]
 request = { method = "POST", path = "/acme/NAME" }
@@ -38,7 +39,7 @@ success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
 "#;
 
-/// What makes it repeatable.
+/// The key that makes the operation repeatable.
 const KEY: &str = r#"
 [operations.NAME.idempotency]
 header = "Idempotency-Key"
@@ -46,27 +47,27 @@ retention = "24h"
 in_progress = "status == 409"
 "#;
 
-/// `pay` with a key, and `tell` without.
+/// Returns the operations `pay` with a key, and `tell` without.
 fn operations() -> String {
     [OPERATION, KEY].concat().replace("NAME", "pay") + &OPERATION.replace("NAME", "tell")
 }
 
-/// What happens to one command, and when.
+/// The events in the life of one command, and their times.
 struct Fate {
     id: String,
     operation: &'static str,
-    /// How long the provider works before it accepts.
+    /// The milliseconds for which the provider works before it accepts.
     latency: u64,
-    /// How long it takes until it is done.
+    /// The milliseconds from the acceptance until the action is done.
     finish: u64,
-    /// When the provider calls back, if it does.
+    /// The milliseconds after which the provider makes a webhook call, if it makes one.
     callback: Option<u64>,
-    /// When somebody cancels, if anybody does.
+    /// The milliseconds after which the command is cancelled, if it is.
     cancel: Option<u64>,
 }
 
 impl Fate {
-    /// Everything within the time in which the others happen.
+    /// Draws delays that are close enough for the events to race.
     fn draw(number: usize, chance: &mut StdRng) -> Self {
         let operation = if chance.random_bool(0.5) { "pay" } else { "tell" };
         Self {
@@ -95,7 +96,7 @@ impl Fate {
                 }
             }
             let body = told(&format!("evt-{}", self.id), "charge.succeeded", json!({"command": self.id}));
-            // It calls again until somebody takes it, and then once more.
+            // The provider repeats the call until it is accepted, and then calls once more.
             let mut taken = 0;
             for daemon in daemons.iter().cycle().take(300) {
                 taken += usize::from(call(daemon, &body).await == Some(200));
@@ -116,11 +117,11 @@ impl Fate {
     }
 }
 
-/// What was said of each command in the end, and that it was said once.
+/// Counts the commands by failure kind or state, and checks that each final event is unique.
 async fn settled(rig: &Rig, fates: &[Fate]) -> BTreeMap<String, usize> {
     let mut ends = BTreeMap::new();
     for Fate { id, callback, .. } in fates {
-        // Where the provider says nothing by itself, a person may have the last word: `unresolved`.
+        // Without a webhook call a person may have to decide in the end: `unresolved`.
         let ends_so = |event: &Value| event["data"]["final"] == true || callback.is_none() && is_unresolved(event);
         let end = rig.events.first(SOON * 2, |event| event["subject"] == **id && ends_so(event)).await;
         let kind = [word(&end, "data.error.kind"), word(&end, "data.state")].into_iter().find(|word| !word.is_empty());
@@ -170,7 +171,7 @@ async fn race(seed: u64, killing: bool) {
         daemon.sigterm();
         assert!(daemon.wait(SOON).await.success());
     }
-    // Some of them were in doubt before they were completed.
+    // Some commands were unresolved before they were completed.
     assert!(rig.events.all().iter().any(is_unresolved), "no deadline has come first");
 }
 

@@ -1,5 +1,5 @@
-//! Messages that are refused claim nothing: the id that their publisher wrote is free for the command that it means, and none of
-//! them ends a command that is known by it.
+//! Tests that refused messages claim nothing: the id that their publisher wrote stays free for the
+//! command that it means, and none of them ends a command with that id.
 
 use std::fs;
 
@@ -25,18 +25,19 @@ async fn publish(rig: &Rig, key: &str, body: &str) {
     rig.broker.publish("ferry.commands", key, body.as_bytes(), persistent()).await;
 }
 
-/// A command for an account that does not exist.
+/// Builds a command for an account that does not exist.
 fn of_mars(id: &str) -> Value {
     and(charge(id, json!({})), json!({"account": "mars"}))
 }
 
-/// The event of a message that was refused under an id.
+/// Waits for the event of a message that was refused under an id.
 async fn refusal(rig: &Rig, id: &str) -> Value {
     let refused = format!("{id}/refused/");
     rig.events.first(SOON, |event| word(event, "id").starts_with(&refused)).await
 }
 
-/// Waits until it is on record that everything about a refused message is published: then it is not published again.
+/// Waits until the ledger records that the effects of a refused message are published, after which
+/// they are not published again.
 async fn settled(rig: &Rig, refused: &str) {
     let is_settled = async || {
         let told = ferryd(rig, &["status", refused]).await;
@@ -54,7 +55,7 @@ async fn end(daemon: &Daemon) {
     assert!(daemon.wait(SOON).await.success());
 }
 
-/// Adds an account to the provider, beside the one that it has.
+/// Adds an account to the provider, beside its existing one.
 fn add_account(rig: &Rig) {
     let providers = rig.setup.path().join("providers");
     let accounts = providers.join("accounts/acme");
@@ -127,7 +128,7 @@ async fn a_message_that_is_refused_under_the_id_of_a_command_is_a_conflict_and_e
     rig.finish(&daemon).await;
     assert_eq!(rig.broker.depth("ferry.dead.acme").await, Some(1), "the same message is kept once");
 
-    // A person finds it, beside the command, and is done with it.
+    // A person finds the dead letter beside the command, and resolves it.
     let daemon = rig.start().await;
     assert_eq!(ids(&asked(&rig, &["dead", "list"]).await), [refused.as_str()]);
     assert_eq!(ids(&asked(&rig, &["dead", "list", "--queues"]).await), [refused.as_str()]);
@@ -160,7 +161,7 @@ async fn different_messages_that_are_refused_under_one_id_are_told_apart_and_cop
         publish(&rig, "payment.acme.charge", r#"{"id": "twice"}"#).await;
     };
     publish_all().await;
-    // What is no JSON has no id that can be read.
+    // A message that is no JSON has no readable id.
     let letters = rig.dead_letters("acme", 3).await;
     let ids: std::collections::BTreeSet<_> =
         letters.iter().map(|letter| word(&dead(letter), "command.id").to_owned()).collect();
@@ -221,7 +222,7 @@ async fn an_id_under_which_only_messages_were_refused_says_so() {
     let status = asked(&rig, &["status", &refused]).await;
     assert_eq!((word(&status, "id"), word(&status, "kind"), &status["dead"]), (&*refused, "invalid", &json!(true)));
     assert_eq!(asked(&rig, &["dead", "show", &refused]).await[0]["record"]["code"], "unknown_account");
-    // Nobody waits for it, and its publisher is told that it is given up for good.
+    // Nothing waits for the message, and its publisher is told that it is given up for good.
     let done = asked(&rig, &[&["dead", "discard", &refused], &PERSON[..]].concat()).await;
     assert_eq!(done["done"], 1, "{done}");
     let event = rig.events.first(SOON, |event| word(event, "data.error.kind") == "discarded").await;
@@ -243,7 +244,7 @@ async fn a_refused_message_is_replayed_as_the_command_that_it_is_by_then() {
     rig.events.state("other", "completed", SOON).await;
     rig.dead_letters("acme", 2).await;
 
-    // It is as wrong as before, and is kept as a message of its own.
+    // The message is as invalid as before, and is dead-lettered as a message of its own.
     assert_eq!(asked(&rig, &["dead", "replay", &first]).await["done"], 1);
     let again = rig.events.first(SOON, |event| event["subject"] == "late" && word(event, "id") != first).await;
     let second = word(&again, "id").to_owned();
@@ -252,7 +253,7 @@ async fn a_refused_message_is_replayed_as_the_command_that_it_is_by_then() {
     let status = asked(&rig, &["status", &first]).await;
     assert_eq!((word(&status, "code"), &status["dead"]), ("replayed", &json!(false)), "{status:#}");
 
-    // Its account is there by now.
+    // The account exists by now.
     end(&daemon).await;
     add_account(&rig);
     let daemon = rig.start().await;
@@ -263,7 +264,7 @@ async fn a_refused_message_is_replayed_as_the_command_that_it_is_by_then() {
     let status = asked(&rig, &["status", "late"]).await;
     assert_eq!((word(&status, "state"), &status["generation"]), ("completed", &json!(0)), "{status:#}");
 
-    // Another command has its id: nothing is sent, and the message stays.
+    // Another command has the id: nothing is sent, and the message stays.
     let refused = ferryd(&rig, &["dead", "replay", &other]).await;
     assert!(refused.code == Some(1) && refused.out.contains("another content"), "{refused:?}");
     assert_eq!(ids(&asked(&rig, &["dead", "list"]).await), [other.as_str()]);

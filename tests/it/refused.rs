@@ -1,4 +1,5 @@
-//! Messages that the broker refuses by an exception: each is found among its neighbours, kept, and stops nothing.
+//! Tests messages that the broker refuses by an exception: each is found among its neighbours,
+//! dead-lettered, and stops nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ fn settings(uri: &str) -> AmqpSettings {
     }
 }
 
-/// A link to the broker as the daemon has it, until it is dropped.
+/// Opens a link to the broker like the daemon's, until it is dropped.
 fn link(uri: &str) -> (Broker, tokio_util::sync::DropGuard) {
     let names = Names::new("ferry".parse().unwrap());
     let topology = Topology::new(&names, [&"acme".parse().unwrap()], [], &[]);
@@ -41,13 +42,13 @@ fn link(uri: &str) -> (Broker, tokio_util::sync::DropGuard) {
     (broker, stop.drop_guard())
 }
 
-/// A message for the queue of commands, which no daemon consumes here.
+/// Builds a message for the queue of commands, which no daemon consumes here.
 fn waiting(id: &str, properties: BasicProperties) -> Message {
     let body = id.as_bytes().to_vec();
     Message { exchange: "ferry.redeliver".into(), routing_key: "back.acme".into(), properties, body }
 }
 
-/// A header of ferryd's own that makes the frame too large.
+/// Builds a header of ferryd's own that makes the frame too large.
 fn too_large() -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert("ferry-history".into(), AMQPValue::LongString(LongString::from("x".repeat(140_000))));
@@ -58,7 +59,7 @@ fn refused(message: &Published) -> RefusedMessage {
     RefusedMessage::read(&message.properties, &message.body).unwrap()
 }
 
-/// The bodies in the queue of commands, each once.
+/// Returns the bodies in the queue of commands, each once.
 async fn bodies(rig: &Rig) -> std::collections::BTreeSet<String> {
     let messages = rig.broker.peek("ferry.commands.acme").await;
     messages.into_iter().map(|message| String::from_utf8(message.body).unwrap()).collect()
@@ -114,7 +115,7 @@ async fn a_message_that_ends_the_connection_on_which_it_is_alone_is_refused_and_
     };
     assert_eq!(cause.code, Some(501), "{cause:?}");
     assert_eq!(bodies(&rig).await, ["a", "b"].map(str::to_owned).into());
-    // What is missing at the broker says nothing about a message.
+    // A missing exchange is no fault of a message.
     let lost = Message { exchange: "ferry.nowhere".into(), ..messages[0].clone() };
     let published = quarantine.publish_alone(&lost).await;
     assert!(matches!(published, LonePublish::Undecided(_)), "{published:?}");
@@ -136,7 +137,7 @@ async fn a_command_that_the_broker_takes_and_does_not_take_back_ends_and_harms_n
     let event = rig.terminal("large").await;
     let error = (word(&event, "data.error.kind"), word(&event, "data.error.code"));
     assert_eq!(error, ("unavailable", "refused_by_broker"), "{event:#}");
-    // Killed before the ack it would be given up once more, from the record.
+    // Killed before the ack, the daemon would give it up once more, from the record.
     await_unacked(&rig, "ferry.commands.acme", 0).await;
     daemon.kill9();
     let daemon = rig.start().await;
@@ -145,7 +146,7 @@ async fn a_command_that_the_broker_takes_and_does_not_take_back_ends_and_harms_n
         assert_eq!(rig.calls(id).acted, 1, "{id}");
     }
     assert_eq!(rig.calls("large").calls, 1);
-    // Its dead letter is too large as well, with its body as it was.
+    // The dead letter is too large as well, with the original body.
     let letters = rig.dead_letters("acme", 1).await;
     let kept = refused(&letters[0]);
     assert!(matches!(kept.body, RefusedBody::Excerpt { bytes, .. } if bytes > 20_000), "{kept:?}");

@@ -1,4 +1,4 @@
-//! Commands that still wait when their provider is changed or taken out of the configuration.
+//! Tests commands that still wait when their provider is changed or removed from the configuration.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::operator::recorded::asked;
 use crate::rig::{File, Rig, SOON, command, dead, word};
 
-/// Long enough that the provider is another before the next attempt.
+/// Operations with a retry so late that the provider file is changed before the next attempt.
 const OPERATIONS: &str = r#"
 [operations.pay]
 request = { method = "POST", path = "/pay" }
@@ -46,7 +46,7 @@ async fn what_waits_for_a_removed_provider_ends_with_its_outcome_so_far() {
     let event = rig.carry(&command("gone", "pay", "too-late", json!({}))).await;
     assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), ("invalid", "unknown_provider"));
 
-    // A person finds them all, and is done with them all.
+    // A person finds them all, and resolves them all.
     rig.dead_letters("gone", 3).await;
     assert_eq!(asked(&rig, &["dead", "list"]).await.as_array().unwrap().len(), 3);
     let listed = asked(&rig, &["dead", "list", "--queues"]).await;
@@ -68,7 +68,7 @@ fn edit(rig: &Rig, provider: &str, change: impl Fn(String) -> String) {
     fs::write(&path, change(fs::read_to_string(&path).unwrap())).unwrap();
 }
 
-/// Delivers the only message of a queue once, to somebody who gives it back.
+/// Delivers the only message of a queue once, to a consumer that requeues it.
 async fn deliver_once(rig: &Rig, queue: &str) {
     rig.broker.await_depth(queue, 1).await;
     let channel = rig.broker.channel().await;
@@ -105,7 +105,8 @@ async fn what_waits_for_a_provider_that_no_longer_fits_it_ends_with_its_outcome_
     }
     rig.finish(&daemon).await;
 
-    // Somebody had it before, perhaps a ferryd that still knew the operation. The ledger knows that nobody began it.
+    // A process held the message before, perhaps a ferryd that still knew the operation. The ledger
+    // knows that no call was begun.
     rig.publish(&command("fewer", "pay", "held-before", json!({}))).await;
     deliver_once(&rig, "ferry.commands.fewer").await;
     let daemon = rig.start().await;

@@ -1,5 +1,5 @@
-//! What most tests of one command's way begin with: a virtual host, the sandbox, the provider files that lead to it,
-//! and a subscriber that sees every event.
+//! The surroundings of most tests of one command's way: a virtual host, the sandbox, the provider
+//! files that lead to it, and a subscriber that receives every event.
 
 #![expect(clippy::needless_pass_by_value, reason = "`json!(…)` reads best as it is")]
 
@@ -16,10 +16,10 @@ use crate::harness::node::Node;
 use crate::harness::vhost::Vhost;
 use crate::harness::wait::eventually;
 
-/// More than any step of these tests takes on a busy machine.
+/// A time that exceeds any step of these tests on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
 
-/// The secret of the sandbox's provider files; it must never be seen anywhere.
+/// The secret of the sandbox's provider files, which must never be shown.
 pub(crate) const SECRET: &str = "sk-sandbox-51Hq8";
 
 /// The way from a core application to the sandbox and back, but for the daemon.
@@ -32,29 +32,30 @@ pub(crate) struct Rig {
     providers: Vec<String>,
 }
 
-/// What a provider file of the sandbox says beyond the operations that all of them have.
+/// The parts of a sandbox's provider file beyond the operations that all of them have.
 #[derive(Default)]
 pub(crate) struct File<'a> {
-    /// Keys of the provider, one a line.
+    /// The keys of the provider, one a line.
     pub(crate) keys: &'a str,
-    /// Tables of further operations.
+    /// The tables of further operations.
     pub(crate) operations: &'a str,
-    /// Whether connecting and answering may take long.
+    /// True where connecting and answering may take long.
     pub(crate) unhurried: bool,
 }
 
 impl Rig {
-    /// A rig with the provider `acme` of type `payment`, and `config` as the daemon's configuration.
+    /// Makes a rig with the provider `acme` of type `payment`, and `config` as the daemon's
+    /// configuration.
     pub(crate) async fn new(config: &str) -> Self {
         Self::with(config, &[("acme", File::default())]).await
     }
 
-    /// A rig with providers of type `payment` by these names, all of them the same sandbox.
+    /// Makes a rig with providers of type `payment` by these names, all of them the same sandbox.
     pub(crate) async fn with(config: &str, providers: &[(&str, File<'_>)]) -> Self {
         Self::on(Node::shared().await, config, providers).await
     }
 
-    /// The same on a node of the test's own.
+    /// Makes such a rig on a node of the test's own.
     pub(crate) async fn on(node: &Node, config: &str, providers: &[(&str, File<'_>)]) -> Self {
         let vhost = node.vhost().await;
         let options = SandboxOptions { bind: "127.0.0.1:0".parse().unwrap(), dir: None };
@@ -82,14 +83,14 @@ impl Rig {
         self
     }
 
-    /// With an endpoint for webhook calls, and the secret by which `acme` signs them.
+    /// Adds an endpoint for webhook calls, and the secret with which `acme` signs them.
     pub(crate) fn signed_by(self, secret: &str, public_url: &str) -> Self {
         self.changed("acme", "secrets = { ", &format!("secrets = {{ webhook = \"{secret}\", "))
             .env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
             .env("FERRYD_WEBHOOKS__PUBLIC_URL", public_url)
     }
 
-    /// With other words in a provider file.
+    /// Replaces a text in a provider file.
     pub(crate) fn changed(mut self, name: &str, from: &str, to: &str) -> Self {
         let text = std::fs::read_to_string(self.setup.path().join(format!("providers/{name}.toml"))).unwrap();
         assert!(text.contains(from), "{from}");
@@ -125,17 +126,17 @@ impl Rig {
         self.events.terminal(id, SOON).await
     }
 
-    /// The calls that were made for a command.
+    /// Returns the calls that were made for a command.
     pub(crate) fn calls(&self, id: &str) -> Calls {
         self.sandbox.calls().ids.get(id).copied().unwrap_or_default()
     }
 
-    /// The number of polls and lookups that the sandbox was sent about something.
+    /// Returns the number of polls and lookups that the sandbox received about something.
     pub(crate) fn count_queries(&self, about: &str) -> u64 {
         self.sandbox.calls().questions.get(about).copied().unwrap_or_default()
     }
 
-    /// The dead letters of a provider, once there are as many.
+    /// Waits for as many dead letters of a provider.
     pub(crate) async fn dead_letters(&self, provider: &str, count: u32) -> Vec<Message> {
         let queue = format!("ferry.dead.{provider}");
         self.broker.await_depth(&queue, count).await;
@@ -151,7 +152,7 @@ impl Rig {
         daemon.wait_for_logs(copies, SOON, drop).await;
     }
 
-    /// Ends the daemon in good order; what waits on the ladder is left there.
+    /// Ends the daemon in good order; messages that wait on the ladder stay there.
     pub(crate) async fn end(&self, daemon: &Daemon) {
         daemon.sigterm();
         assert!(daemon.wait(SOON).await.success());
@@ -160,8 +161,8 @@ impl Rig {
         }
     }
 
-    /// Waits until nothing is left on the ladder: copies that a crash has made come back, and have nothing to do. A broker that was
-    /// killed may hold them for minutes.
+    /// Waits until the ladder is empty: copies made by a crash come back, and have nothing to do. A
+    /// broker that was killed may hold them for minutes.
     pub(crate) async fn await_empty_ladder(&self) {
         for rung in Rung::all() {
             let queue = format!("ferry.retry.{}", rung.name());
@@ -170,7 +171,7 @@ impl Rig {
         }
     }
 
-    /// Ends the daemon in good order, and shows that no message is left but dead letters.
+    /// Ends the daemon in good order, and checks that no message is left but dead letters.
     pub(crate) async fn finish(&self, daemon: &Daemon) {
         daemon.sigterm();
         assert!(daemon.wait(SOON).await.success());
@@ -183,17 +184,18 @@ impl Rig {
     }
 }
 
-/// A command for `acme` and the operation with an idempotency key; `sandbox` says how the provider behaves.
+/// Builds a command for `acme` and the operation with an idempotency key; `sandbox` sets the
+/// provider's behaviour.
 pub(crate) fn charge(id: &str, sandbox: Value) -> Value {
     command("acme", "charge", id, sandbox)
 }
 
-/// A command for `acme` and the operation without an idempotency key.
+/// Builds a command for `acme` and the operation without an idempotency key.
 pub(crate) fn send(id: &str, sandbox: Value) -> Value {
     command("acme", "send", id, sandbox)
 }
 
-/// A command for any provider of the sandbox.
+/// Builds a command for any provider of the sandbox.
 pub(crate) fn command(provider: &str, operation: &str, id: &str, sandbox: Value) -> Value {
     json!({
         "id": id, "type": "payment", "provider": provider, "operation": operation,
@@ -201,18 +203,18 @@ pub(crate) fn command(provider: &str, operation: &str, id: &str, sandbox: Value)
     })
 }
 
-/// A command with further fields.
+/// Adds fields to a command.
 pub(crate) fn and(mut command: Value, fields: Value) -> Value {
     command.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     command
 }
 
-/// The text at a path of an event, such as `data.error.kind`; empty where there is none.
+/// Returns the text at a path of an event, such as `data.error.kind`; empty where there is none.
 pub(crate) fn word<'a>(event: &'a Value, path: &str) -> &'a str {
     path.split('.').try_fold(event, |value, step| value.get(step)).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// What ferryd knows of a dead letter.
+/// Returns ferryd's record of a dead letter.
 pub(crate) fn dead(message: &Message) -> Value {
     let headers = message.properties.headers().as_ref();
     serde_json::from_str(ferryd::amqp::message::text(headers, "ferry-dead").unwrap()).unwrap()
@@ -274,7 +276,8 @@ code = "{{{{ body.error.code }}}}"
     )
 }
 
-/// Puts `[…]` in the place of what differs from run to run, each given by its JSON pointer; all must be there.
+/// Replaces the values that differ from run to run with `[…]`, each given by its JSON pointer; all
+/// must be there.
 pub(crate) fn redact(mut value: Value, pointers: &[&str]) -> Value {
     for pointer in pointers {
         *value.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} is missing")) = json!("[…]");
@@ -282,7 +285,7 @@ pub(crate) fn redact(mut value: Value, pointers: &[&str]) -> Value {
     value
 }
 
-/// The records of the exchanges of a command, from the daemon's log.
+/// Returns the calls of a command, from the daemon's log.
 pub(crate) fn exchanges(daemon: &Daemon, id: &str) -> Vec<Value> {
     daemon.logs(|line| line["target"] == "ferryd::exchange" && line["command.id"] == id)
 }

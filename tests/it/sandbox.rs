@@ -1,4 +1,4 @@
-//! The sandbox, called over real HTTPS by the daemon's own transport.
+//! Tests the sandbox, called over real HTTPS by the daemon's own transport.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -58,7 +58,7 @@ impl Setup {
         }
     }
 
-    /// What the sandbox says when it is asked under this path and query.
+    /// Returns the sandbox's answer to a query under this path.
     async fn asked(&self, path: &str, query: &str) -> (u16, Value) {
         let mut request = self.request("", &json!({}));
         request.url.set_path(path);
@@ -68,7 +68,7 @@ impl Setup {
         (reply.status, body_of(&reply))
     }
 
-    /// The statuses of what was done for a caller.
+    /// Lists the statuses of a caller's transactions.
     async fn deeds(&self, id: &str) -> Vec<String> {
         let (status, body) = self.asked("/sandbox/deeds", &format!("id={id}")).await;
         assert_eq!(status, 200);
@@ -88,7 +88,7 @@ impl Setup {
         self.reply(key, body).await.status
     }
 
-    /// The code with which a call ended that brought no answer.
+    /// Returns the code with which a call without an answer ended.
     async fn lost(&self, key: &str, sandbox: Value, timeout: Duration) -> String {
         let request = self.request(key, &json!({ "sandbox": sandbox }));
         match self.http.send(&Request { timeout, ..request }).await {

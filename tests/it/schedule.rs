@@ -1,4 +1,5 @@
-//! When calls are made: hints of the provider, times that the command names, and the end of patience.
+//! Tests the times of calls: hints of the provider, times that the command names, and the end of
+//! retries.
 
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +35,7 @@ fn in_seconds(seconds: i64) -> Timestamp {
     Timestamp::now() + SignedDuration::from_secs(seconds)
 }
 
-/// When the calls for a command began and when they were over.
+/// Returns the begin and the end of each call for a command.
 fn calls(daemon: &Daemon, id: &str) -> Vec<(Timestamp, Timestamp)> {
     let times = |record: &Value| {
         let over: Timestamp = word(record, "timestamp").parse().unwrap();

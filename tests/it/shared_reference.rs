@@ -1,11 +1,12 @@
-//! Calls that do no harm when they are made again, and what several of them share at their provider.
+//! Tests calls that can be repeated without harm, and references that several of them share at
+//! their provider.
 
 use serde_json::json;
 
 use crate::callbacks::{call, ends, signed_rig, told};
 use crate::rig::{Rig, SOON, and, command, word};
 
-/// The operation `track`: whoever follows a parcel again gets the tracker that it has.
+/// The operation `track`: tracking a parcel again returns its existing tracker.
 const TRACK: &str = r#"
 [operations.track]
 request = { method = "POST", path = "/acme/pay" }
@@ -34,7 +35,8 @@ async fn a_call_ends_every_command_that_waits_for_what_they_share() {
     for id in ["first", "second", "third"] {
         assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed", "{id}");
     }
-    // One that joins later is ended by the next call, which changes nothing about those before it.
+    // A command that joins later is ended by the next call, which changes nothing about those
+    // before it.
     follow(&rig, "late", "trk_1").await;
     assert_eq!(call(&daemon, &delivered("evt-2")).await, Some(200));
     assert_eq!(word(&rig.terminal("late").await, "data.state"), "completed");

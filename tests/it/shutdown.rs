@@ -1,4 +1,4 @@
-//! The daemon is told to end, and ends in good order.
+//! Tests that the daemon ends in good order when it is told to.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::harness::wait::eventually;
 use crate::load::{file, pay, tell};
 use crate::rig::{Rig, SOON, word};
 
-/// Room for two commands of 400,000 bytes at the same time, and prefetch for all.
+/// Memory for two commands of 400,000 bytes at the same time, and prefetch for all.
 const NARROW: &str = "max_in_flight = 16\nmax_bytes_in_flight = 1048576";
 
 async fn provider_works(rig: &Rig, calls: u64) {
@@ -22,7 +22,7 @@ async fn provider_works(rig: &Rig, calls: u64) {
     eventually(SOON, "the provider works", working).await;
 }
 
-/// A command that takes up much of the room for commands in flight.
+/// Makes a command so large that it takes much of the memory for commands in flight.
 fn large(mut command: Value) -> Value {
     command["metadata"] = json!({"filler": "x".repeat(400_000)});
     command
@@ -41,7 +41,7 @@ async fn what_is_in_flight_is_finished_and_what_is_not_started_is_given_back() {
         rig.publish(&large(make(id, json!({"latency": "1s"})))).await;
     }
     provider_works(&rig, 2).await;
-    // All of them are with the daemon: none is ready for another consumer.
+    // The daemon holds all of them: none is ready for another consumer.
     rig.broker.await_depth("ferry.commands.acme", 0).await;
     daemon.sigterm();
     assert_eq!(daemon.wait(SOON).await.code(), Some(0));
@@ -115,7 +115,7 @@ async fn a_second_signal_ends_the_daemon_at_once() {
         provider_works(&rig, 1).await;
         kill(daemon.pid(), first).unwrap();
         told_to_stop(&daemon).await;
-        // Signals that follow closely count as one, so this one is said until it is heard.
+        // Signals that follow closely count as one, so this one is repeated until it counts.
         let ended = async || {
             let status = daemon.exit_status();
             if status.is_none() {

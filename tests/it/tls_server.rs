@@ -1,4 +1,4 @@
-//! Real TLS servers that behave as badly as a test wants.
+//! Real TLS servers with any misbehaviour that a test needs.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// A connection whose handshake is done.
+/// A connection after its handshake.
 pub(crate) type Stream = tokio_rustls::server::TlsStream<TcpStream>;
 
 /// A private certificate authority, its certificate in a file.
@@ -34,7 +34,7 @@ impl Authority {
         Self::of(CertificateParams::default())
     }
 
-    /// An authority whose own certificate is over.
+    /// Makes an authority whose own certificate has expired.
     pub(crate) fn expired() -> Self {
         let mut params = CertificateParams::default();
         (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
@@ -43,7 +43,8 @@ impl Authority {
 
     fn of(mut params: CertificateParams) -> Self {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Told apart by name, as authorities are: one of the same name would be a forger with a bad signature.
+        // Authorities are distinguished by name: a second one of the same name would count as the
+        // first with a bad signature.
         params.distinguished_name.push(DnType::CommonName, format!("authority {}", uuid::Uuid::new_v4()));
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let file = NamedTempFile::new().unwrap();
@@ -73,7 +74,7 @@ impl Authority {
     }
 }
 
-/// A TLS server; it ends when dropped.
+/// A TLS server. Dropping ends it.
 pub(crate) struct TlsServer {
     pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -97,7 +98,8 @@ impl TlsServer {
                 counter.fetch_add(1, Ordering::SeqCst);
                 let (acceptor, serve) = (acceptor.clone(), serve.clone());
                 tokio::spawn(async move {
-                    // A client that refuses the certificate ends the handshake: that is what some tests are about.
+                    // A client that refuses the certificate ends the handshake, which some tests
+                    // need.
                     if let Ok(stream) = acceptor.accept(tcp).await {
                         serve(stream).await;
                     }

@@ -1,4 +1,5 @@
-//! The ledger loses its beginning, and instances their index, while commands are carried.
+//! Tests that the ledger loses its beginning, and instances their index, while commands are
+//! carried.
 
 use std::fs;
 
@@ -14,7 +15,8 @@ use crate::harness::wait::eventually;
 use crate::load::{Load, file};
 use crate::rig::{Rig, SOON};
 
-/// Declares the ledger before ferryd does, with a retention that keeps hardly more than the segment that is written to.
+/// Declares the ledger before ferryd does, with a retention that keeps hardly more than the segment
+/// in use.
 async fn declare_short(rig: &Rig) {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
@@ -24,7 +26,7 @@ async fn declare_short(rig: &Rig) {
     channel.queue_declare("ferry.ledger".into(), QueueDeclareOptions::durable(), arguments).await.unwrap();
 }
 
-/// The place of the oldest message that the ledger has.
+/// Returns the offset of the oldest message in the ledger.
 async fn oldest(rig: &Rig) -> i64 {
     let broker = Broker::connect_eventually(&rig.vhost.uri()).await;
     let channel = broker.channel().await;
@@ -53,7 +55,8 @@ async fn a_ledger_that_loses_its_head_and_its_index_under_load_calls_nothing_twi
         let begun = async || (rig.sandbox.calls().total > before + 20).then_some(());
         eventually(SOON, "the provider has work", begun).await;
         if round == 2 {
-            // Not killed: RabbitMQ 3.10 was seen not to bring a stream of such small segments back after that.
+            // Not killed: RabbitMQ 3.10 was seen not to recover a stream of such small segments
+            // after that.
             node.stop().await;
             node.start().await;
         }

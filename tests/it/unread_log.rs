@@ -1,4 +1,4 @@
-//! Nobody reads the log, and everything goes on.
+//! Tests that everything goes on where the log is not read.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ async fn consuming(rig: &Rig) {
     eventually(SOON, "the daemon consumes", consuming).await;
 }
 
-/// The number of lines that the daemon says that it dropped.
+/// Returns the number of dropped lines that the daemon reports.
 fn dropped(daemon: &Daemon) -> u64 {
     let notices = daemon.logs(|line| line["message"] == "dropped log lines that nobody read in time");
     notices.iter().map(|line| line["dropped"].as_u64().unwrap()).sum()
@@ -62,7 +62,7 @@ fn dropped(daemon: &Daemon) -> u64 {
 
 #[tokio::test]
 async fn a_full_pipe_stops_no_command_and_no_call_is_missing_from_the_stream_of_calls() {
-    // A panic speaks to the standard error as well; one of the last commands has it.
+    // A panic writes to the standard error as well; one of the last commands has it.
     let rig = rig().await.env("FERRYD_FAILPOINT", &format!("decoded=panic:{}", COMMANDS - 2));
     rig.declare().await;
     let daemon = rig.setup.start_unread();
@@ -79,7 +79,7 @@ async fn a_full_pipe_stops_no_command_and_no_call_is_missing_from_the_stream_of_
     let logged_calls: usize = ids.iter().map(|id| logged(id)).sum();
     assert!(logged_calls < ids.len() && logged("read") == 1, "{logged_calls}");
     assert!(dropped(&daemon) >= u64::try_from(ids.len() - logged_calls).unwrap());
-    // The end of the first has published all that it had. Those in the middle are the ones that the log has lost.
+    // The first daemon publishes all calls before it ends. The log has lost those in the middle.
     let _daemon = rig.start().await;
     for id in ids.iter().step_by(8) {
         let mut calls = rig.setup.command(&["exchanges", id, "--json"]);

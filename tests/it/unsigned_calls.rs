@@ -1,4 +1,4 @@
-//! Webhook calls that nobody signs: they end nothing, and at most have their command looked up.
+//! Tests unsigned webhook calls: they end nothing, and at most cause a lookup of their command.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::callbacks::{TOKEN_KEY, TOKEN_KEYS, call, ends, told};
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, command, word};
 
-/// Unsigned calls that name their command and its token.
+/// A webhook table for unsigned calls that name their command and its token.
 pub(crate) const BY_COMMAND: &str = r#"
 [webhook]
 trust = "lookup"
@@ -19,7 +19,7 @@ when = "body.type == 'charge.succeeded'"
 as = "lookup"
 "#;
 
-/// Unsigned calls that name the provider's own reference.
+/// A webhook table for unsigned calls that name the provider's own reference.
 const BY_REFERENCE: &str = r#"
 [webhook]
 verify = "none"
@@ -51,7 +51,8 @@ success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
 "#;
 
-/// A rig with an endpoint at which `acme` calls back, unsigned, about its operation `pay`; `more` is added to the operation.
+/// Makes a rig with an endpoint for unsigned calls of `acme`, about its operation `pay`; `more` is
+/// added to the operation.
 pub(crate) async fn unsigned_rig(webhook: &str, more: &str) -> Rig {
     let operations = format!("{webhook}{PAY}{more}");
     let rig = Rig::with("", &[("acme", File { operations: &operations, ..File::default() })]).await;
@@ -60,7 +61,7 @@ pub(crate) async fn unsigned_rig(webhook: &str, more: &str) -> Rig {
         .env(TOKEN_KEYS, TOKEN_KEY)
 }
 
-/// A command for the operation `pay`.
+/// Builds a command for the operation `pay`.
 pub(crate) fn pay(id: &str, sandbox: Value) -> Value {
     command("acme", "pay", id, sandbox)
 }
@@ -73,7 +74,7 @@ async fn a_call_that_is_not_believed_only_has_its_command_looked_up() {
     rig.events.state("late", "waiting", SOON).await;
     let says_so = |id: &str| told(id, "charge.succeeded", json!({"command": "late"}));
     let asked = || rig.count_queries("late");
-    // It is not true yet: what the provider says counts.
+    // The notice is not true yet: the provider's answer counts.
     assert_eq!(call(&daemon, &says_so("evt-1")).await, Some(200));
     eventually(SOON, "it is asked", async || (asked() == 1).then_some(())).await;
     rig.broker.await_depth("ferry.commands.acme", 0).await;
@@ -121,7 +122,7 @@ async fn a_call_that_nothing_proves_is_told_as_such_ends_nothing_and_has_its_com
     assert_eq!((word(&event, "data.meaning"), word(&event, "subject")), ("lookup", "forged"));
     let asked = || rig.count_queries("forged");
     eventually(SOON, "it is asked", async || (asked() >= 1).then_some(())).await;
-    // Forged by the dozen, each under an id of its own, and after each other.
+    // Forged by the dozen, one after the other, each under an id of its own.
     for number in 2..30 {
         assert_eq!(call(&daemon, &paid(&format!("evt-{number}"))).await, Some(200));
         tokio::task::yield_now().await;

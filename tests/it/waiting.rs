@@ -1,4 +1,5 @@
-//! Operations that the provider accepts and finishes later: polled until they end, or until their deadline.
+//! Tests operations that the provider accepts and finishes later: polled until they end, or until
+//! their deadline.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::harness::node::Node;
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, command, dead, word};
 
-/// Operations that are accepted: asked about each second, looked up at the deadline, or neither.
+/// Operations that are accepted: polled each second, looked up at the deadline, or neither.
 const OPERATIONS: &str = r#"
 [operations.pay]
 request = { method = "POST", path = "/acme/pay" }
@@ -133,7 +134,7 @@ async fn waiting_commands_outlive_the_daemon_and_the_broker() {
     }
     let successor = rig.start().await;
     for id in &ids {
-        // A broker that was killed may hold dead-lettering up for minutes.
+        // A broker that was killed may delay dead-lettering for minutes.
         let end = rig.events.terminal(id, Duration::from_mins(4)).await;
         assert_eq!(word(&end, "data.state"), "completed", "{id}");
         assert_eq!(rig.calls(id).calls, 1, "{id}");

@@ -1,4 +1,5 @@
-//! Calls that `ferryd webhook send` makes: they are taken like a provider's, alone and many in one.
+//! Tests the calls of `ferryd webhook send`: they are accepted like a provider's, with one notice
+//! or with many.
 
 use std::fs;
 use std::process::Output;
@@ -63,7 +64,7 @@ fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// The event about a notice.
+/// Waits for the event about a notice.
 async fn received(rig: &Rig, id: &str) -> Value {
     let id = format!("callback/acme/default/{id}");
     rig.events.first(SOON, |event| event["id"] == id).await

@@ -1,4 +1,5 @@
-//! Tests that what is held of a queue is bounded in number and in bytes, and that no channel is left behind.
+//! Tests that the deliveries held of a queue are bounded in number and in bytes, and that no
+//! channel is left behind.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -71,7 +72,7 @@ impl Bench {
     }
 }
 
-/// Takes deliveries, and holds them until told to ack them.
+/// Takes deliveries, and holds them until a test acks them.
 #[derive(Default)]
 struct Taker(Mutex<Held>);
 
@@ -88,7 +89,7 @@ impl Taker {
         eventually(SOON, &format!("{count} deliveries are held"), holding).await;
     }
 
-    /// Acks the oldest of them.
+    /// Acks the oldest deliveries.
     async fn release(&self, count: usize) {
         let oldest: Vec<_> = self.0.lock().unwrap().deliveries.drain(..count).collect();
         for (delivery, place) in oldest {
@@ -97,7 +98,7 @@ impl Taker {
         }
     }
 
-    /// Acks everything that comes until so many were acked.
+    /// Acks every delivery that comes until so many were acked.
     async fn release_all(&self, count: usize) {
         let mut left = count;
         while left > 0 {

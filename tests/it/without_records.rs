@@ -1,5 +1,6 @@
-//! Messages that a ferryd without a ledger sent on, or that an operator replayed beside one. Nothing of them is on record, so
-//! what became of their calls is unknown, and they are never taken for new.
+//! Tests messages that a ferryd without a ledger sent on, or that an operator replayed beside one.
+//! They have no records, so the outcome of their calls is unknown, and they are never treated as
+//! new.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::broker::persistent;
 use crate::rig::{Rig, SOON, charge, send, word};
 
-/// The properties of a message at this step, as a ferryd without a ledger sent it on.
+/// Builds the properties of a message at this step, as a ferryd without a ledger sent it on.
 fn unrecorded(kind: &str, id: &str, (generation, attempt): (i64, i64)) -> BasicProperties {
     let mut table = FieldTable::default();
     let text = |text: &str| AMQPValue::LongString(LongString::from(text));
@@ -39,7 +40,7 @@ async fn a_retry_that_is_on_no_record_is_made_under_its_key_and_without_a_key_no
     rig.declare().await;
     send_on(&rig, "retry", &charge("keyed", json!({})), (0, 2)).await;
     send_on(&rig, "retry", &send("keyless", json!({})), (0, 2)).await;
-    // Sent on before anything was begun.
+    // Sent on before any call was begun.
     send_on(&rig, "park", &send("unbegun", json!({})), (0, 1)).await;
     let daemon = rig.start().await;
     for (id, state, kind, calls) in

@@ -1,4 +1,5 @@
-//! The ends of commands, by their time of arrival at a subscriber that consumes at every node.
+//! The terminal events of commands, by their time of arrival at a subscriber that consumes at every
+//! node.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -21,19 +22,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const QUIET_AFTER: Duration = Duration::from_secs(5);
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
 
-/// The ends of commands so far.
+/// The terminal events so far.
 #[derive(Clone, Default)]
 pub(super) struct SeenEnds(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
-    /// The arrivals of ends that were not seen before, in order.
+    /// The arrivals of the first terminal event of each command, in order.
     arrivals: Vec<Instant>,
-    /// By command: the state that ended it, and what was wrong; the first time and all later times.
+    /// The state and the error of each terminal event, by command, in the order of arrival.
     ends: HashMap<String, Vec<(String, String)>>,
 }
 
-/// A subscriber with a consumer at each node. It ends when dropped.
+/// A subscriber with a consumer at each node. Dropping ends it.
 pub(super) struct EndsSubscriber {
     pub(super) seen: SeenEnds,
     consumers: Vec<JoinHandle<()>>,
@@ -73,17 +74,18 @@ impl SeenEnds {
         }
     }
 
-    /// The number of commands that have ended.
+    /// Returns the number of commands that have ended.
     pub(super) fn count(&self) -> usize {
         self.0.lock().unwrap().arrivals.len()
     }
 
-    /// The ends of a command: none, one, or more where its end was published again.
+    /// Returns the terminal events of a command: none, one, or more where the event was published
+    /// again.
     pub(super) fn of(&self, id: &str) -> Vec<(String, String)> {
         self.0.lock().unwrap().ends.get(id).cloned().unwrap_or_default()
     }
 
-    /// The longest time between two ends that follow each other, of which one lies between two moments.
+    /// Returns the longest time between two successive ends, one of which lies between two moments.
     pub(super) fn longest_gap(&self, from: Instant, to: Instant) -> Duration {
         let inner = self.0.lock().unwrap();
         let within = inner.arrivals.windows(2).filter(|pair| pair[1] >= from && pair[0] <= to);

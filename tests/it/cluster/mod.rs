@@ -1,5 +1,6 @@
-//! Three nodes, two daemons and publishers with confirm: nodes are killed, frozen and cut off, and nothing is lost or done twice.
-//! Takes ten minutes: `make test-cluster` runs it.
+//! Kills, freezes and isolates nodes of a cluster of three, with two daemons and publishers with
+//! confirm, and tests that nothing is lost or done twice. Takes ten minutes: `make test-cluster`
+//! runs it.
 
 mod ends;
 mod publisher;
@@ -19,34 +20,35 @@ use crate::rig::{Rig, SOON};
 use ends::{EndsSubscriber, SeenEnds};
 use publisher::{ConfirmedCommand, publish_steadily};
 
-/// How often the node is killed that leads a queue or a stream.
+/// The number of times that the leading node of a queue or a stream is killed.
 const KILLS: usize = 10;
-/// For how long a node hangs.
+/// The time for which a node is frozen.
 const FROZEN: Duration = Duration::from_mins(2);
-/// For how long a node is cut off from the others.
+/// The time for which a node is isolated from the others.
 const APART: Duration = Duration::from_mins(1);
-/// How often each publisher publishes. There is one for each node.
+/// The interval between two commands of each publisher. There is one publisher for each node.
 const PACE: Duration = Duration::from_millis(100);
-/// So many ends have to come before the next thing happens: a few seconds of them.
+/// The number of ends that have to come before the next loss: a few seconds of them.
 const GOES_ON: usize = 60;
-/// The most that ends may be apart when a node is lost, in the median.
+/// The longest gap between ends when a node is lost, in the median.
 const GAP: Duration = Duration::from_secs(2);
-/// Where a node was lost, retries can stand still for a while.
+/// The longest wait for ends: where a node was lost, retries can stand still for a while.
 const LONG: Duration = Duration::from_mins(5);
 
-/// The way in which a node is lost.
+/// The way in which a node fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Loss {
-    /// The node is killed, and started again once the others go on.
+    /// The node is killed, and started again once the others have recovered.
     Killed,
-    /// The node hangs with its connections open, as a machine does that swaps or is paused. A node that is stopped in order says
-    /// goodbye to everybody, which is easier, and is what a kill looks like to the others.
+    /// The node hangs with its connections open, as a machine does that swaps or is paused. An
+    /// orderly stop is not tested: it closes all connections, which is easier, and looks like a
+    /// kill to the others.
     Frozen,
-    /// The node and its clients reach each other, and not the other nodes.
+    /// The node and its clients reach each other, but not the other nodes.
     CutOff,
 }
 
-/// Nodes are lost over a load that goes on.
+/// A load that goes on while nodes fail.
 struct Trial {
     cluster: Cluster,
     rig: Rig,
@@ -56,13 +58,13 @@ struct Trial {
 }
 
 impl Trial {
-    /// Waits until ends come, as many as a few seconds of the load bring.
+    /// Waits for the ends of a few seconds of the load.
     async fn await_ends(&self) {
         let so_far = self.seen.count();
         eventually(LONG, "commands end", async || (self.seen.count() > so_far + GOES_ON).then_some(())).await;
     }
 
-    /// Loses the node that leads a queue or a stream, and has it back.
+    /// Fails the node that leads a queue or a stream, and recovers it.
     async fn lose_leader(&mut self, loss: Loss, queue: &str) {
         let leader = self.cluster.leader(&self.rig.vhost, queue).await;
         let (node, at) = (self.cluster.node(leader), Instant::now());
@@ -94,8 +96,9 @@ impl Trial {
         self.gaps.push(gap);
     }
 
-    /// Holds what became of the commands against what is promised. Returns the number of those that ended more than once: the event
-    /// was published again, by somebody who could not know of the first.
+    /// Compares the ends of the commands with the guarantees. Returns the number of commands that
+    /// ended more than once: their event was published again by a process that could not know of
+    /// the first.
     async fn verify(&self, confirmed: &[ConfirmedCommand]) -> usize {
         let ended = async || confirmed.iter().all(|command| !self.seen.of(&command.id).is_empty()).then_some(());
         eventually(LONG, "every command ends", ended).await;

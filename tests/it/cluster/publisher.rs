@@ -1,4 +1,5 @@
-//! A core application that publishes commands at an even pace, with confirm, to whichever node of a cluster takes them.
+//! A core application that publishes commands at an even pace, with confirm, to whichever node of a
+//! cluster accepts them.
 
 use std::time::Duration;
 
@@ -11,22 +12,24 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::broker::persistent;
 use crate::load::{pay, tell};
 
-/// The longest time to connect, or from a publish to its confirm. What was not confirmed by then is published again.
+/// The longest time to connect, or from a publish to its confirm. An unconfirmed command is
+/// published again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The time that the provider takes for a call.
+/// The duration of a call at the provider.
 const LATENCY: &str = "20ms";
 
 /// A command that the broker has confirmed.
 pub(super) struct ConfirmedCommand {
     pub(super) id: String,
-    /// Whether its operation has an idempotency key.
+    /// True where the operation has an idempotency key.
     pub(super) has_key: bool,
-    /// The time until it was confirmed.
+    /// The time until the confirm.
     pub(super) within: Duration,
 }
 
-/// Publishes a command every `pace` until told to stop, beginning at one of the nodes. Returns all: each was confirmed in the end.
+/// Publishes a command every `pace` until told to stop, beginning at one of the nodes. Returns all
+/// commands: each was confirmed in the end.
 pub(super) async fn publish_steadily(
     name: String,
     uris: Vec<String>,
@@ -36,7 +39,7 @@ pub(super) async fn publish_steadily(
     let (mut confirmed, mut link) = (Vec::new(), None);
     let mut turns = uris.iter().cycle();
     let mut ticks = interval(pace);
-    // What could not be published in time is not made up for in a burst.
+    // Commands that are late are not made up for in a burst.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !stop.is_cancelled() {
         ticks.tick().await;

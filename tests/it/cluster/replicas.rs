@@ -1,4 +1,4 @@
-//! Replicas of what was declared while other nodes were missing.
+//! Tests the replicas of queues and streams that were declared while other nodes were missing.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::harness::node::Node;
 use crate::harness::wait::eventually;
 use crate::rig::SOON;
 
-/// Runs a command to its end, which must be a good one; returns what it printed.
+/// Runs a command, which must succeed. Returns its output.
 async fn run(mut command: Command) -> String {
     let output = spawn_blocking(move || command.output()).await.unwrap().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -28,7 +28,7 @@ fn texts(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
 }
 
-/// A folder with the programs of a node, as they are found on its machine.
+/// Makes a folder with the programs of a node, as they are found on its machine.
 fn programs(node: &Node) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for program in ["rabbitmq-queues", "rabbitmq-streams"] {
@@ -61,7 +61,7 @@ async fn what_one_node_declared_alone_gets_its_replicas_by_the_commands_that_app
         (1, 0),
         "{alone}"
     );
-    // The node that leads a queue tells of it, so that the plugin has to run on all.
+    // The node that leads a queue reports it, so the plugin has to run on all nodes.
     let joining = ["--management"];
     let (second, third) = (first.joined_with(&joining).await, first.joined_with(&joining).await);
     let report = apply(&setup).await;
@@ -73,7 +73,8 @@ async fn what_one_node_declared_alone_gets_its_replicas_by_the_commands_that_app
     for command in texts(&report["commands"]) {
         run(shell(command, programs.path())).await;
     }
-    // The broker gathers what it tells of a queue every few seconds; 3.10 nothing more of a stream whose leader has changed.
+    // The broker updates its report on a queue every few seconds. RabbitMQ 3.10 reports nothing
+    // more about a stream whose leader has changed.
     let streams = ["ferry.exchanges", "ferry.ledger"];
     let whole = async || {
         let report = apply(&setup).await;
@@ -88,7 +89,7 @@ async fn what_one_node_declared_alone_gets_its_replicas_by_the_commands_that_app
             eventually(SOON, &format!("{stream} has a replica on every node"), has_replica).await;
         }
     }
-    // Somebody without the tag is told which one it takes.
+    // A user without the tag gets an error that names it.
     let stranger = vhost.user("stranger").await;
     let setup = setup.env("FERRYD_AMQP__URI", &stranger);
     let mut refused = setup.command(&["topology", "apply"]);

@@ -26,7 +26,7 @@ pub(crate) struct Broker {
     publishing: Channel,
 }
 
-/// A message as it lies in a queue.
+/// A message in a queue.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     pub(crate) exchange: String,
@@ -36,7 +36,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// The body, which is JSON.
+    /// Returns the body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -48,7 +48,7 @@ impl Broker {
         Self::try_connect(uri).await.unwrap()
     }
 
-    /// Connects as soon as the broker lets it.
+    /// Connects as soon as the broker accepts it.
     pub(crate) async fn connect_eventually(uri: &str) -> Self {
         // A node that is starting can take a request and never answer it.
         let connecting = async || timeout(CONNECTED_WITHIN, Self::try_connect(uri)).await.ok()?.ok();
@@ -62,7 +62,7 @@ impl Broker {
         Ok(Self { uri: uri.to_owned(), connection, publishing })
     }
 
-    /// A new channel of this connection, for what the methods here do not do.
+    /// Opens another channel of this connection, for operations that the methods here lack.
     pub(crate) async fn channel(&self) -> Channel {
         self.connection.create_channel().await.unwrap()
     }
@@ -72,7 +72,7 @@ impl Broker {
         Events::follow(&self.uri).await
     }
 
-    /// Publishes a command under the routing key that its body tells, and waits for the confirm.
+    /// Publishes a command under the routing key that its body gives, and waits for the confirm.
     pub(crate) async fn publish_command(&self, command: &Value) {
         self.publish("ferry.commands", &routing_key(command), command.to_string().as_bytes(), persistent()).await;
     }
@@ -93,7 +93,7 @@ impl Broker {
         assert!(self.try_publish(exchange, key, body, properties).await.unwrap(), "the broker refused the message");
     }
 
-    /// Publishes one more message to a queue, and says whether the broker answers with a nack.
+    /// Publishes one more message to a queue. Returns true where the broker answers with a nack.
     pub(crate) async fn is_refused(&self, queue: &str) -> bool {
         !self.try_publish("", queue, b"{}", persistent()).await.unwrap()
     }
@@ -110,14 +110,16 @@ impl Broker {
         Ok(matches!(confirm.await?, Confirmation::Ack(_)))
     }
 
-    /// How many messages of a queue wait for a consumer; `None` where there is no such queue.
+    /// Returns the number of messages of a queue that are ready for a consumer; `None` where the
+    /// queue does not exist.
     pub(crate) async fn depth(&self, queue: &str) -> Option<u32> {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let declared = self.channel().await.queue_declare(queue.into(), passive, FieldTable::default()).await;
         declared.ok().map(|queue| queue.message_count())
     }
 
-    /// How many consumers a queue has, those of connections included that only the broker takes for alive.
+    /// Returns the number of consumers of a queue, those included whose connection only the broker
+    /// takes for alive.
     pub(crate) async fn consumers(&self, queue: &str) -> u32 {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let declared = self.channel().await.queue_declare(queue.into(), passive, FieldTable::default()).await;
@@ -130,7 +132,7 @@ impl Broker {
         eventually(PATIENCE, &what, async || (self.depth(queue).await == Some(depth)).then_some(())).await;
     }
 
-    /// All messages of a queue, which stay there in their order.
+    /// Reads all messages of a queue, which stay there in their order.
     pub(crate) async fn peek(&self, queue: &str) -> Vec<Message> {
         let channel = self.channel().await;
         let mut messages = Vec::new();
@@ -157,12 +159,12 @@ impl Broker {
     }
 }
 
-/// Properties of a message that survives a restart of the broker.
+/// Returns the properties of a message that survives a restart of the broker.
 pub(crate) fn persistent() -> BasicProperties {
     BasicProperties::default().with_delivery_mode(PERSISTENT)
 }
 
-/// `<type>.<provider>.<operation>`, as the contract wants it.
+/// Returns the routing key `<type>.<provider>.<operation>`, as the contract requires.
 fn routing_key(command: &Value) -> String {
     let word = |field: &str| command[field].as_str().unwrap_or("any").to_owned();
     [word("type"), word("provider"), word("operation")].join(".")

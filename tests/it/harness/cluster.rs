@@ -1,4 +1,4 @@
-//! Three RabbitMQ nodes in one cluster, of which one is killed, frozen, or cut off from the others.
+//! A cluster of three RabbitMQ nodes, of which one can be killed, frozen, or isolated.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::node::Node;
 use super::vhost::Vhost;
 use super::wait::eventually;
 
-/// The number of nodes. It is the smallest that outlives the loss of one.
+/// The number of nodes, the smallest with which a cluster survives the loss of one.
 pub(crate) const NODES: usize = 3;
 
 /// The longest time for a node that was away to be a full member again.
@@ -19,7 +19,7 @@ const MEMBER_WITHIN: Duration = Duration::from_mins(4);
 /// Three nodes in one cluster. They end when this value is dropped or the test process ends.
 pub(crate) struct Cluster {
     nodes: [Node; NODES],
-    /// What the nodes are called in the cluster.
+    /// The names of the nodes in the cluster.
     names: Vec<String>,
 }
 
@@ -35,17 +35,17 @@ impl Cluster {
         cluster
     }
 
-    /// A node by its place.
+    /// Returns the node with this index.
     pub(crate) fn node(&self, place: usize) -> &Node {
         &self.nodes[place]
     }
 
-    /// Where clients of a virtual host connect: one address for each node.
+    /// Returns the URIs of a virtual host, one for each node.
     pub(crate) fn uris(&self, vhost: &Vhost) -> Vec<String> {
         self.nodes.iter().map(|node| vhost.uri_at(node.address())).collect()
     }
 
-    /// The place of the node that leads a queue or a stream.
+    /// Returns the index of the node that leads a queue or a stream.
     pub(crate) async fn leader(&self, vhost: &Vhost, queue: &str) -> usize {
         let vhost = vhost.name();
         let found = self.nodes[0]
@@ -87,23 +87,23 @@ impl Cluster {
         join_all(self.nodes.iter().map(Node::settle)).await;
     }
 
-    /// Stops a node in the middle of whatever it does, as a machine that hangs: its connections stay, and nothing answers.
+    /// Freezes a node, like a machine that hangs: its connections stay, and nothing answers.
     pub(crate) fn freeze(&self, place: usize) {
         kill(Pid::from_raw(self.nodes[place].pid()), Signal::SIGSTOP).unwrap();
     }
 
-    /// Lets a node go on that was frozen.
+    /// Lets a frozen node go on.
     pub(crate) fn thaw(&self, place: usize) {
         kill(Pid::from_raw(self.nodes[place].pid()), Signal::SIGCONT).unwrap();
     }
 
-    /// Cuts a node off from the others; its clients reach it still. The nodes no longer take each other's cookie, so that the
-    /// connections that are closed here can't be made anew from either side.
+    /// Isolates a node from the others; its clients still reach it. The nodes no longer accept each
+    /// other's cookie, so that neither side can reopen the connections that are closed here.
     pub(crate) async fn isolate(&self, place: usize) {
         self.set_cookie(place, "no_cookie_of_theirs", "erlang:disconnect_node(Other)").await;
     }
 
-    /// Lets a node that was cut off reach the others again.
+    /// Lets an isolated node reach the others again.
     pub(crate) async fn reunite(&self, place: usize) {
         self.set_cookie(place, "erlang:get_cookie()", "true").await;
     }

@@ -1,4 +1,4 @@
-//! ferryd as a process, with a configuration of the test's own.
+//! Runs ferryd as a process, with a configuration of the test's own.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -25,7 +25,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// A configuration file with `config` as its text; the broker's URI is given by the environment.
+    /// Writes a configuration file with the text `config`; the environment gives the broker's URI.
     pub(crate) fn new(amqp_uri: &str, config: &str) -> Self {
         let setup = Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
         setup
@@ -49,18 +49,19 @@ impl Setup {
         self
     }
 
-    /// Adds a variable to the daemon's environment, which has none of ours but `PATH`.
+    /// Adds a variable to the daemon's environment, which otherwise has only the `PATH` of the
+    /// test.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// A command line of ferryd on this configuration: `ferryd --config … ARGUMENTS`.
+    /// Builds a command line of ferryd on this configuration: `ferryd --config … ARGUMENTS`.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         self.prepare(Command::new(env!("CARGO_BIN_EXE_ferryd")), arguments)
     }
@@ -116,7 +117,7 @@ impl Setup {
 /// The lines of a log, each as text and as JSON; null where it is not JSON.
 type Log = Arc<watch::Sender<Vec<(String, Value)>>>;
 
-/// A running ferryd. Killed when dropped; its log is printed when the test has failed.
+/// A running ferryd. Dropping kills it; its log is printed when the test has failed.
 pub(crate) struct Daemon {
     child: Mutex<Child>,
     pid: Pid,
@@ -140,14 +141,14 @@ impl Daemon {
         Self { child: Mutex::new(child), pid, log, unread }
     }
 
-    /// Reads the log from now on, and what is still in its pipe.
+    /// Reads the log from now on, and the lines that are still in its pipe.
     pub(crate) fn read_log(&self) {
         if let Some(unread) = self.unread.lock().unwrap().take() {
             collect(unread, &self.log);
         }
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub(crate) fn pid(&self) -> Pid {
         self.pid
     }
@@ -179,12 +180,12 @@ impl Daemon {
         self.logs(matches)
     }
 
-    /// The lines of the log so far that match.
+    /// Returns the lines of the log so far that match.
     pub(crate) fn logs(&self, matches: impl Fn(&Value) -> bool) -> Vec<Value> {
         matching(&self.log.borrow(), &matches).cloned().collect()
     }
 
-    /// All that was written to the log, as it is.
+    /// Returns the whole text of the log.
     pub(crate) fn log_text(&self) -> String {
         self.log.borrow().iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join("\n")
     }
@@ -201,7 +202,7 @@ impl Daemon {
         child.wait().unwrap();
     }
 
-    /// The exit status, where the daemon has ended.
+    /// Returns the exit status, where the daemon has ended.
     pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         self.child.lock().unwrap().try_wait().unwrap()
     }
@@ -221,7 +222,7 @@ impl Drop for Daemon {
     }
 }
 
-/// The lines that match.
+/// Selects the lines that match.
 fn matching<'a>(lines: &'a [(String, Value)], matches: &impl Fn(&Value) -> bool) -> impl Iterator<Item = &'a Value> {
     lines.iter().map(|(_, json)| json).filter(|json| matches(json))
 }

@@ -1,4 +1,4 @@
-//! A subscriber of events that keeps all it saw.
+//! A subscriber of events that keeps all it receives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,12 +62,12 @@ impl Events {
         events.unwrap().iter().find(|event| matches(event)).unwrap().clone()
     }
 
-    /// The events of one command.
+    /// Returns the events of one command.
     pub(crate) fn of(&self, command: &str) -> Vec<Value> {
         self.those(|event| event["subject"] == command)
     }
 
-    /// All events.
+    /// Returns all events.
     pub(crate) fn all(&self) -> Vec<Value> {
         self.those(|event| event["type"] != MARKER)
     }
@@ -76,7 +76,8 @@ impl Events {
         self.seen.borrow().iter().filter(|event| matches(event)).cloned().collect()
     }
 
-    /// Returns once every event is seen that was confirmed before this call: what is not there then was not published.
+    /// Returns once every event has arrived that was confirmed before this call: an absent event
+    /// was not published.
     pub(crate) async fn catch_up(&self) {
         let id = uuid::Uuid::new_v4().to_string();
         let marker = serde_json::json!({ "id": id, "type": MARKER }).to_string();
@@ -103,7 +104,8 @@ async fn follow(uri: String, queue: String, first: Subscription, seen: Arc<watch
         if let Some((_connection, mut consumer)) = subscription.take() {
             while let Some(delivery) = next(&mut consumer).await {
                 seen.send_modify(|events| events.push(serde_json::from_slice(&delivery.data).unwrap()));
-                // Redelivered where it is lost; over a connection that has just died it may never end.
+                // The broker delivers it again where the ack is lost; over a dead connection the
+                // ack may never end.
                 let _acked = timeout(ACKED_WITHIN, delivery.ack(BasicAckOptions::default())).await;
             }
         }
@@ -113,8 +115,8 @@ async fn follow(uri: String, queue: String, first: Subscription, seen: Arc<watch
     }
 }
 
-/// The next delivery; `None` once it has been quiet for a while: nothing else tells of every way in which a consumer of a
-/// broker that was restarted can be cut off, and subscribing again costs nothing.
+/// Returns the next delivery; `None` once it has been quiet for a while: a consumer of a restarted
+/// broker can be cut off without any sign, and subscribing again costs nothing.
 async fn next(consumer: &mut Consumer) -> Option<Delivery> {
     timeout(QUIET_AFTER, consumer.next()).await.ok()??.ok()
 }
@@ -129,7 +131,8 @@ async fn subscribe(uri: &str, queue: &str) -> lapin::Result<Subscription> {
     Ok((connection, consumer))
 }
 
-/// The exchange too, as ferryd declares it: a core application may be there before the first ferryd.
+/// Declares the queue, and the exchange as ferryd does: a core application may be there before the
+/// first ferryd.
 async fn declare(channel: &Channel, queue: &str) -> lapin::Result<()> {
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     channel.exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;

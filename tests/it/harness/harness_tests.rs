@@ -1,4 +1,4 @@
-//! The harness itself keeps its word.
+//! Tests the harness itself.
 
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ async fn a_memory_alarm_holds_publishers_until_it_is_over() {
     timeout(SOON, publish).await.unwrap();
 }
 
-/// A server that answers every byte with the same byte.
+/// Starts a server that answers every byte with the same byte.
 async fn echo_server() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

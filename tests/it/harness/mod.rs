@@ -1,5 +1,5 @@
-//! What integration tests are made of: a RabbitMQ node, a virtual host of it per test, a proxy that breaks the way to
-//! it, ferryd as a process, and a core application.
+//! The parts of integration tests: a RabbitMQ node, a virtual host of it per test, a proxy that
+//! breaks the way to it, ferryd as a process, and a core application.
 
 pub(crate) mod broker;
 pub(crate) mod cluster;

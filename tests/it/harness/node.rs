@@ -1,4 +1,5 @@
-//! A RabbitMQ node of the test run's own, kept by the script that people use too: `rabbitmq/node`.
+//! A RabbitMQ node of the test run's own, managed by the script that people use too:
+//! `rabbitmq/node`.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,9 +18,10 @@ use super::wait::eventually;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rabbitmq/node");
 
-/// Waits for the end of the test process, then stops the node and removes what was its own.
+/// Waits for the end of the test process, then stops the node and removes its files.
 ///
-/// A pipe tells it: the kernel closes our end however we end, by panic or `kill -9` too.
+/// The test process holds the other end of a pipe: the kernel closes it at any end of the process,
+/// also by panic or `kill -9`.
 const KEEPER: &str = r#"cat >/dev/null; "$0" stop --dir "$1"; rm -rf "$1""#;
 
 static SHARED: OnceCell<Node> = OnceCell::const_new();
@@ -27,22 +29,23 @@ static SHARED: OnceCell<Node> = OnceCell::const_new();
 /// A running node. It ends when this value is dropped or the test process ends.
 pub(crate) struct Node {
     control: Control,
-    /// Dropping it closes the pipe.
+    /// The process that holds the pipe, which dropping closes.
     _keeper: Child,
 }
 
 impl Node {
-    /// The one node that all tests share, each in its own virtual host. Started by the first that asks.
+    /// Returns the node that all tests share, each in its own virtual host. The first caller starts
+    /// it.
     pub(crate) async fn shared() -> &'static Self {
         SHARED.get_or_init(Self::private).await
     }
 
-    /// A node for one test: to be killed, stopped, or to run out of memory.
+    /// Starts a node for one test: to be killed, stopped, or to run out of memory.
     pub(crate) async fn private() -> Self {
         Self::private_with(&[]).await
     }
 
-    /// A private node with further options of `rabbitmq/node start`, such as `--tls-ca`.
+    /// Starts a private node with further options of `rabbitmq/node start`, such as `--tls-ca`.
     pub(crate) async fn private_with(options: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("ferryd-node-").tempdir().unwrap().keep();
         let keeper = Command::new("sh")
@@ -60,18 +63,18 @@ impl Node {
         node
     }
 
-    /// Another node, in a cluster with this one.
+    /// Starts another node, in a cluster with this one.
     pub(crate) async fn joined(&self) -> Self {
         self.joined_with(&[]).await
     }
 
-    /// The same with further options of `rabbitmq/node start`.
+    /// Starts another node in this cluster, with further options of `rabbitmq/node start`.
     pub(crate) async fn joined_with(&self, options: &[&str]) -> Self {
         Self::private_with(&[&["--join", self.control.dir.to_str().unwrap()], options].concat()).await
     }
 
-    /// Sends the replicas that another node has of the streams that this one leads nothing more, or goes on. They fall behind, and
-    /// are read as before.
+    /// Stops or resumes the replication of the streams that this node leads to another node. The
+    /// replicas there fall behind, and are read as before.
     pub(crate) async fn hold_back(&self, other: &Self, held: bool) {
         let (name, word) = (other.eval("node()").await, if held { "suspend" } else { "resume" });
         let name = name.trim();
@@ -85,34 +88,36 @@ impl Node {
         .await;
     }
 
-    /// The beginning of a shell's command line that runs a program of RabbitMQ, such as `rabbitmq-queues`, against the node.
+    /// Returns the beginning of a shell's command line that runs a program of RabbitMQ, such as
+    /// `rabbitmq-queues`, against the node.
     pub(crate) fn tool(&self, program: &str) -> String {
         format!("'{SCRIPT}' tool --dir '{}' {program}", self.control.dir.display())
     }
 
-    /// The address where clients connect.
+    /// Returns the address where clients connect.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port("amqp")))
     }
 
-    /// A new, empty virtual host.
+    /// Makes a new, empty virtual host.
     pub(crate) async fn vhost(&self) -> Vhost {
         Vhost::create(self.control.clone(), self.port("amqp")).await
     }
 
-    /// The URI of the virtual host `/`.
+    /// Returns the URI of the virtual host `/`.
     pub(crate) fn uri(&self) -> String {
         format!("amqp://ferry:ferry@127.0.0.1:{}/%2f", self.port("amqp"))
     }
 
-    /// One of the node's ports: `amqp`, or `amqps` where it was started with `--tls-ca`. They outlive restarts.
+    /// Returns one of the node's ports: `amqp`, or `amqps` where it was started with `--tls-ca`.
+    /// They outlive restarts.
     pub(crate) fn port(&self, name: &str) -> u16 {
         let ports = fs::read_to_string(self.control.dir.join("ports")).unwrap();
         let port = ports.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         port.unwrap().parse().unwrap()
     }
 
-    /// The process id of the node.
+    /// Returns the process id of the node.
     pub(crate) fn pid(&self) -> i32 {
         let file = fs::read_to_string(self.control.dir.join("node.pid")).unwrap();
         file.split(' ').next().unwrap().parse().unwrap()
@@ -126,7 +131,7 @@ impl Node {
         self.control.eval("[ok = dets:sync(Table) || Table <- dets:all()]").await;
     }
 
-    /// Kills the node without warning, and waits until it is gone. What is on disk stays.
+    /// Kills the node without warning, and waits until it is gone. Its files stay.
     pub(crate) async fn kill9(&self) {
         kill(Pid::from_raw(self.pid()), Signal::SIGKILL).unwrap();
         let gone = async || self.control.attempt("status", &[]).await.err();
@@ -148,26 +153,27 @@ impl Node {
         self.control.eval(expression).await
     }
 
-    /// The version of RabbitMQ, such as `[4, 0, 5]`.
+    /// Returns the version of RabbitMQ, such as `[4, 0, 5]`.
     pub(crate) async fn version(&self) -> [u32; 3] {
         let text = self.eval("rabbit_misc:version()").await;
         let mut numbers = text.trim().trim_matches('"').split(['.', '-', '+']).map(|number| number.parse().unwrap());
         std::array::from_fn(|_| numbers.next().unwrap())
     }
 
-    /// Lets channels that are opened from now on take messages of so many bytes.
+    /// Limits the size of messages, in bytes, on channels that are opened from now on.
     pub(crate) async fn limit_message_size(&self, bytes: u32) {
-        // A channel of RabbitMQ 3.10 reads the one, and of 4.0 the other.
+        // A channel of RabbitMQ 3.10 reads the first, and of 4.0 the second.
         let both = "application:set_env(rabbit, Key, Bytes), persistent_term:put(Key, Bytes)";
         self.eval(&format!("Key = max_message_size, Bytes = {bytes}, {both}")).await;
     }
 
-    /// Evaluates an Erlang expression in a node that may not be able to.
+    /// Evaluates an Erlang expression in a node that may be unable to.
     pub(crate) async fn try_eval(&self, expression: &str) -> Result<String, String> {
         self.control.attempt("eval", &[expression]).await
     }
 
-    /// Lets the node believe that it has used up its memory: it then blocks every connection that publishes.
+    /// Sets or clears the memory alarm of the node, which then blocks every connection that
+    /// publishes.
     pub(crate) async fn set_memory_alarm(&self, on: bool) {
         let limit = if on { "{absolute, 1}" } else { "{absolute, \"1GB\"}" };
         self.control.eval(&format!("vm_memory_monitor:set_vm_memory_high_watermark({limit})")).await;
@@ -189,7 +195,7 @@ impl Control {
         self.run_with("eval", &[expression]).await
     }
 
-    /// Evaluates an Erlang expression without waiting for it, nor minding whether the node still runs.
+    /// Evaluates an Erlang expression without waiting for it, whether or not the node still runs.
     pub(super) fn eval_detached(&self, expression: &str) {
         let mut command = self.command("eval", &[expression]);
         std::thread::spawn(move || command.output());

@@ -1,4 +1,4 @@
-//! A TCP proxy that stalls, cuts and refuses connections when told to.
+//! A TCP proxy that stalls, cuts and refuses connections on request.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What becomes of the bytes of every connection.
+/// The treatment of the bytes of every connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Moving,
@@ -19,10 +19,10 @@ enum Flow {
     Stalled,
 }
 
-/// A proxy in front of one address. It ends when dropped.
+/// A proxy in front of one address. Dropping ends it.
 pub(crate) struct TcpProxy {
     address: SocketAddr,
-    /// Bound and never listening: it keeps the port from others while nobody listens on it.
+    /// A bound socket that never listens: it reserves the port while connections are refused.
     _reserved: TcpSocket,
     shared: Arc<Shared>,
     /// `None` while connections are refused.
@@ -36,7 +36,7 @@ struct Shared {
 }
 
 impl TcpProxy {
-    /// A proxy to `target`.
+    /// Starts a proxy to `target`.
     pub(crate) fn to(target: SocketAddr) -> Self {
         let reserved = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = reserved.local_addr().unwrap();
@@ -47,17 +47,17 @@ impl TcpProxy {
         proxy
     }
 
-    /// Where clients connect.
+    /// Returns the address where clients connect.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stalls: what was sent is not delivered, and nobody is told.
+    /// Stalls all connections: bytes are not delivered, and neither side is told.
     pub(crate) fn pause(&self) {
         self.shared.flow.send_replace(Flow::Stalled);
     }
 
-    /// Everything moves again, and connections are accepted again.
+    /// Lets all bytes move again, and accepts connections again.
     pub(crate) fn resume(&self) {
         self.shared.flow.send_replace(Flow::Moving);
         if self.listening.lock().unwrap().is_none() {
@@ -116,8 +116,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Listens, perhaps where another listened a moment ago: a process that another test is starting holds that listener, too, until
-/// it runs its program.
+/// Listens, also where another listener was a moment ago: a process that another test is starting
+/// holds that listener, too, until it runs its program.
 fn listen(address: SocketAddr) -> TcpListener {
     let end = Instant::now() + Duration::from_secs(10);
     loop {

@@ -1,4 +1,4 @@
-//! Queues that do not take messages, in one virtual host, on a node that is healthy otherwise.
+//! Makes single queues refuse messages, in one virtual host, on a node that is healthy otherwise.
 
 use std::time::Duration;
 
@@ -11,12 +11,13 @@ use super::wait::eventually;
 pub(crate) enum Trouble {
     /// The queue is full, and its policy has the broker answer with a nack.
     Refuses,
-    /// Its process does not answer, like that of a queue that has lost its quorum: no confirm, and no nack.
+    /// The process of the queue does not answer, as in a queue that has lost its quorum: no
+    /// confirm, and no nack.
     Silent,
 }
 
 impl Trouble {
-    /// Lets a quorum queue fail. One that refuses has some messages `{}` in it, of which it is full.
+    /// Makes a quorum queue fail. A queue that refuses is full of some messages `{}`.
     pub(crate) async fn begin(self, vhost: &Vhost, broker: &Broker, queue: &str) {
         match self {
             Self::Silent => {
@@ -36,7 +37,7 @@ impl Trouble {
         }
     }
 
-    /// Lets it take messages again.
+    /// Lets the queue take messages again.
     pub(crate) async fn end(self, vhost: &Vhost, queue: &str) {
         match self {
             Self::Silent => {

@@ -26,27 +26,27 @@ impl Vhost {
         Self { name, port, control }
     }
 
-    /// Its name.
+    /// Returns the name of the virtual host.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where clients connect.
+    /// Returns the URI where clients connect.
     pub(crate) fn uri(&self) -> String {
         self.uri_at(SocketAddr::from(([127, 0, 0, 1], self.port)))
     }
 
-    /// The same by way of another address: a proxy's.
+    /// Returns the URI by way of another address: a proxy's.
     pub(crate) fn uri_at(&self, address: SocketAddr) -> String {
         format!("amqp://ferry:ferry@{address}/{}", self.name)
     }
 
-    /// The name of a user of this virtual host.
+    /// Returns the name of a user of this virtual host.
     pub(crate) fn user_name(&self, name: &str) -> String {
         format!("{name}-{}", self.name)
     }
 
-    /// Another user who may do everything in this virtual host; returns where that user connects.
+    /// Adds a user with all permissions in this virtual host. Returns the user's URI.
     pub(crate) async fn user(&self, name: &str) -> String {
         let (vhost, user) = (&self.name, self.user_name(name));
         self.control
@@ -59,8 +59,8 @@ impl Vhost {
         format!("amqp://{user}:{user}@{}/{vhost}", self.address())
     }
 
-    /// Another user who may publish commands and nothing else, under routing keys that a pattern matches; returns where that user
-    /// connects.
+    /// Adds a user who may only publish commands, under routing keys that a pattern matches.
+    /// Returns the user's URI.
     pub(crate) async fn publisher(&self, name: &str, keys: &str) -> String {
         let (vhost, user, uri) = (&self.name, self.user_name(name), self.user(name).await);
         self.control
@@ -74,7 +74,8 @@ impl Vhost {
         uri
     }
 
-    /// Lets a user of [`user`](Self::user) read the ledger, or not. Whoever reads it already goes on.
+    /// Allows or forbids a user of [`user`](Self::user) to read the ledger. Consumers that read it
+    /// already go on.
     pub(crate) async fn let_read_ledger(&self, name: &str, may: bool) {
         let (vhost, user) = (&self.name, format!("{name}-{}", self.name));
         let read = if may { ".*" } else { r"^(?!ferry\.ledger$)" };
@@ -108,7 +109,7 @@ impl Vhost {
         self.control.eval(&format!(r#"VHost = <<"{}">>, {expression}"#, self.name)).await
     }
 
-    /// The same, in which `Q` is a queue and `Pid` its process or its server.
+    /// Evaluates an Erlang expression in which `Q` is a queue and `Pid` its process or its server.
     pub(crate) async fn eval_queue(&self, queue: &str, expression: &str) -> String {
         let looked_up = format!(
             r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(VHost, queue, <<"{queue}">>)),
@@ -127,15 +128,16 @@ impl Vhost {
         .await;
     }
 
-    /// The number of messages of a queue that are held by consumers.
+    /// Returns the number of messages of a queue that consumers hold.
     pub(crate) async fn unacked(&self, queue: &str) -> u32 {
         let counted = self.eval_queue(queue, "rabbit_amqqueue:info(Q, [messages_unacknowledged])").await;
         let digits: String = counted.chars().filter(char::is_ascii_digit).collect();
         digits.parse().unwrap()
     }
 
-    /// Has the node confirm what the channels that have written to a stream go on writing to it, and drop it, as RabbitMQ 3.10 can
-    /// do of its own accord once the stream's leader has changed: it takes it for repeats.
+    /// Makes the node confirm and drop further writes to a stream from the channels that have
+    /// written to it. RabbitMQ 3.10 can do so by itself once the stream's leader has changed: it
+    /// takes the writes for repeats.
     pub(crate) async fn drop_writes(&self, stream: &str) {
         let vhost = &self.name;
         self.control
@@ -150,7 +152,7 @@ impl Vhost {
             .await;
     }
 
-    /// Returns whether a node has a replica of a stream.
+    /// Returns true where a node has a replica of a stream.
     pub(crate) async fn has_replica(&self, node: &Node, stream: &str) -> bool {
         let vhost = &self.name;
         let found = node
@@ -163,14 +165,14 @@ impl Vhost {
         found.trim() == "true"
     }
 
-    /// The number of channels that are open in this virtual host.
+    /// Returns the number of channels that are open in this virtual host.
     pub(crate) async fn channels(&self) -> usize {
         let vhost = &self.name;
         let open = format!(r#"length([1 || [{{vhost, V}}] <- rabbit_channel:info_all([vhost]), V =:= <<"{vhost}">>])"#);
         self.control.eval(&open).await.trim().parse().unwrap()
     }
 
-    /// The node's own address: what a proxy leads to.
+    /// Returns the node's own address: the target of a proxy.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }

@@ -1,4 +1,4 @@
-//! Waiting for a condition, with a deadline instead of a fixed sleep.
+//! Waits for a condition, with a deadline instead of a fixed sleep.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep};
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Asks again and again until there is an answer.
+/// Polls until there is an answer.
 ///
 /// # Panics
-/// Where there is none within `deadline`; `what` says what was awaited.
+/// Where no answer comes within `deadline`; `what` describes the awaited condition.
 pub(crate) async fn eventually<T>(deadline: Duration, what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + deadline;
     let mut pause = FIRST_PAUSE;

@@ -1,4 +1,5 @@
-//! Commands as on a terminal with colours, and what a terminal would do with their output.
+//! Runs commands as on a terminal with colours, and finds what a terminal would obey in their
+//! output.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -14,14 +15,15 @@ use unicode_general_category::{GeneralCategory, get_general_category};
 use crate::harness::wait::eventually;
 use crate::rig::{Rig, SOON};
 
-/// A title, a cleared screen, a colour, a line that ferryd never said, and marks that reorder or hide what is shown.
+/// A hostile text: it sets the title, clears the screen, sets a colour, forges a line of ferryd's,
+/// and reorders or hides characters.
 pub(crate) const HOSTILE: &str =
     "x\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}[41m\r\nFORGED\u{202e}\u{200b}\u{2066}\u{9b}\u{2028}\u{e0041}\u{7f}";
 
-/// The part of it that a header can hold, and a body that is shown as text.
+/// The part of [`HOSTILE`] that a header can hold, and a body that is shown as text.
 pub(crate) const HIDDEN: &str = "x\u{202e}\u{2028}\u{200b}\u{2066}\u{e0041}";
 
-/// The escaped form, by which such a text is known to have been there.
+/// The escaped form, which proves that such a text was printed.
 pub(crate) const SHOWN: &str = r"\u{202e}";
 
 /// The styles of ferryd and of its help.
@@ -41,15 +43,15 @@ const STYLES: [&str; 9] = [
 pub(crate) struct TerminalCase {
     /// The words of the command.
     pub(crate) leaf: &'static str,
-    /// What follows them.
+    /// The arguments after those words.
     pub(crate) arguments: &'static [&'static str],
-    /// The code that it ends with.
+    /// The expected exit code.
     code: i32,
-    /// Whether a text of the provider or the publisher is in what it prints.
+    /// True where the output contains a text of the provider or the publisher.
     shows: bool,
 }
 
-/// A case.
+/// Makes a case.
 pub(crate) const fn case(
     leaf: &'static str,
     arguments: &'static [&'static str],
@@ -59,7 +61,7 @@ pub(crate) const fn case(
     TerminalCase { leaf, arguments, code, shows }
 }
 
-/// A ferryd that runs, its output and errors in files.
+/// A running ferryd, with its output and errors in files.
 pub(crate) struct RunningCommand {
     child: Child,
     files: [PathBuf; 2],
@@ -85,12 +87,12 @@ impl RunningCommand {
         Self { child, files }
     }
 
-    /// The output and errors so far.
+    /// Returns the output and errors so far.
     pub(crate) fn printed(&self) -> [String; 2] {
         self.files.each_ref().map(|path| fs::read_to_string(path).unwrap())
     }
 
-    /// Waits until something is printed.
+    /// Waits until a text is printed.
     pub(crate) async fn wait_for_text(&self, text: &str) {
         let said = async || self.printed().iter().any(|printed| printed.contains(text)).then_some(());
         eventually(SOON, text, said).await;
@@ -107,7 +109,7 @@ impl RunningCommand {
         self.printed()
     }
 
-    /// Waits for the end of the command, and collects what is not as expected.
+    /// Waits for the end of the command, and collects the deviations from the expected result.
     pub(crate) async fn collect_faults(
         mut self,
         form: &str,
@@ -130,7 +132,7 @@ impl RunningCommand {
     }
 }
 
-/// Finds what a terminal would obey in a text, or show as another.
+/// Finds a character in a text that a terminal would obey or misrepresent.
 pub(crate) fn find_harm(text: &str) -> Option<String> {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
     let own = STYLES.iter().fold(text.to_owned(), |text, style| text.replace(style, ""));
@@ -144,7 +146,7 @@ pub(crate) fn find_harm(text: &str) -> Option<String> {
         .or_else(|| forged.map(|line| format!("prints the line {line}")))
 }
 
-/// Every text in JSON values that follow each other, names too.
+/// Collects every text in successive JSON values, names too.
 fn collect_texts(json: &str) -> Vec<String> {
     fn gather(value: &Value, found: &mut Vec<String>) {
         match value {
@@ -166,7 +168,7 @@ fn collect_texts(json: &str) -> Vec<String> {
     found
 }
 
-/// The commands that do something, by their words.
+/// Lists the leaf commands, by their words.
 pub(crate) fn list_commands() -> Vec<(String, clap::Command)> {
     fn gather(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
         let inner: Vec<_> = command.get_subcommands().filter(|inner| inner.get_name() != "help").collect();

@@ -1,4 +1,5 @@
-//! Whether a request was certainly not sent, or may have been: each way in which a connection can fail.
+//! Tests the certainty about a request, not sent or perhaps sent, for each way in which a
+//! connection can fail.
 
 use super::*;
 
@@ -23,10 +24,10 @@ async fn what_fails_before_the_request_is_certainly_not_sent() {
     });
     for (url, expected) in [
         (format!("https://{refused}/"), &["connect"][..]),
-        // A resolver that is slow to say no is a timeout.
+        // A resolver that is slow to fail causes a timeout.
         ("https://name.invalid/".to_owned(), &["dns", "connect_timeout"]),
         (format!("https://{speaks_no_tls}/"), &["tls"]),
-        // Whether the close is seen as an end or a reset depends on who was quicker.
+        // The close appears as an end or as a reset, depending on the order of events.
         (format!("https://{closes_at_once}/"), &["tls", "connect"]),
         ("http://provider.example/".to_owned(), &["request"]),
         ("ftp://localhost/".to_owned(), &["request"]),

@@ -1,4 +1,4 @@
-//! Indexes and streams that are lost, damaged or exchanged.
+//! Tests indexes and streams that are lost, damaged or replaced.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::rig::SOON;
 
 const COMMANDS: usize = 300;
 
-/// A stream with commands in it, and the index of an instance that has ended.
+/// Makes a stream with commands in it, and the index of an instance that has ended.
 async fn left() -> (Vhost, TempDir) {
     let vhost = Node::shared().await.vhost().await;
     let dir = tempfile::tempdir().unwrap();
@@ -108,7 +108,7 @@ async fn a_stream_that_is_deleted_under_a_running_instance_loses_no_record_that_
     one.caught_up().await;
     one.append(started("gone")).await;
     Broker::connect(&vhost.uri()).await.delete_queue("ferry.ledger").await;
-    // Confirmed by the broker, which has nowhere to put it.
+    // The broker confirms it, and has nowhere to put it.
     let ruled = one.append(started("kept")).await;
     assert!(matches!(ruled.ruling, Ruling::Counts(_)), "{ruled:?}");
     let kept = async || (one.case("kept").is_some() && one.case("gone").is_none()).then_some(());
@@ -188,7 +188,7 @@ async fn a_record_that_the_broker_refuses_is_kept_and_those_written_with_it_coun
     one.append(started("large")).await;
     let mut large = completed("large");
     if let Fact::Finished(finished) = &mut large.fact {
-        // Nothing that can be packed.
+        // Incompressible text.
         let noise: String = (0..800).map(|_| uuid::Uuid::new_v4().to_string()).collect();
         finished.effects.event.data.result = Some(serde_json::json!(noise));
     }
@@ -199,7 +199,7 @@ async fn a_record_that_the_broker_refuses_is_kept_and_those_written_with_it_coun
     assert!(ruled.iter().all(|ruling| matches!(ruling, Ruling::Counts(_))), "{ruled:?}");
     assert!(one.case("large").is_some_and(|case| case.ending.is_none()));
     Broker::connect(&vhost.uri()).await.await_depth("ferry.dead.other", 1).await;
-    // Another reads past the number that is missing.
+    // Another instance reads past the missing number.
     one.stop().await;
     let dir = tempfile::tempdir().unwrap();
     let another = Instance::start(&vhost.uri(), dir.path()).await;

@@ -1,4 +1,5 @@
-//! How fast it is: `cargo test --release --test it -- --ignored --nocapture ledger::measure`.
+//! Measures the speed of the ledger: `cargo test --release --test it -- --ignored --nocapture
+//! ledger::measure`.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() - 1) * percent / 100]
 }
 
-/// Peak and present memory of this process, in MiB.
+/// Returns the peak and the present memory of this process, in MiB.
 fn memory() -> (u64, u64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let of = |name: &str| -> u64 {
@@ -25,7 +26,7 @@ fn memory() -> (u64, u64) {
     (of("VmHWM:"), of("VmRSS:"))
 }
 
-/// Processor time of this process.
+/// Returns the processor time of this process.
 fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
@@ -54,7 +55,7 @@ async fn latency_of_one_record_on_an_idle_machine() {
     one.stop().await;
 }
 
-/// Commands of three records each, by so many appenders at a time.
+/// Carries commands of three records each, by so many appenders at a time.
 async fn carry(one: &Instance, commands: usize, note: bool) -> Duration {
     let begun = Instant::now();
     let mut running = FuturesUnordered::new();

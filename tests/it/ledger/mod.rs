@@ -1,4 +1,4 @@
-//! The ledger on a real broker: order, races, outages, and indexes that are lost.
+//! Tests the ledger on a real broker: order, races, outages, and indexes that are lost.
 
 mod loss;
 mod measure;

@@ -1,4 +1,4 @@
-//! Every instance comes to the same rulings.
+//! Tests that every instance comes to the same rulings.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The broker dies, is down, or can't be reached, under a load of records.
+//! Tests that the broker dies, is down, or can't be reached, under a load of records.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use crate::rig::SOON;
 const APPENDERS: usize = 32;
 const LONG: Duration = Duration::from_mins(3);
 
-/// Commands that are begun and completed one after the other, until told to stop; returns which.
+/// Begins and completes commands one after the other, until told to stop. Returns their ids.
 async fn load(instance: &Instance, name: usize, mut stop: mpsc::Receiver<()>) -> Vec<String> {
     let mut done = Vec::new();
     while stop.try_recv() == Err(mpsc::error::TryRecvError::Empty) {
         let id = format!("load-{name}-{}", done.len());
         let start = tokio::time::timeout(LONG, instance.ledger.append(started(&id))).await.unwrap().unwrap();
-        // A record that was lost or applied twice would be a repeat or a claim of somebody else's.
+        // A record that was lost or applied twice would be a repeat, or another instance's claim.
         assert!(matches!(start.ruling, Ruling::Counts(_)), "{id}: {start:?}");
         let end = tokio::time::timeout(LONG, instance.ledger.append(completed(&id))).await.unwrap().unwrap();
         assert!(matches!(end.ruling, Ruling::Counts(_)), "{id}: {end:?}");
@@ -65,7 +65,7 @@ async fn a_broker_that_is_killed_under_load_loses_and_doubles_no_record() {
     let done: Vec<_> = done.into_iter().flatten().collect();
     one.ledger.barrier().await.unwrap();
     two.ledger.barrier().await.unwrap();
-    // A third that reads everything from the beginning comes to the same.
+    // A third instance that reads everything from the beginning comes to the same rulings.
     let fresh = tempfile::tempdir().unwrap();
     let three = Instance::start(&vhost.uri(), fresh.path()).await;
     three.ledger.barrier().await.unwrap();
@@ -88,7 +88,7 @@ async fn a_stream_that_cannot_be_reached_is_lagging_until_it_can() {
     let dir = tempfile::tempdir().unwrap();
     let one = Instance::begin(&vhost.uri_at(proxy.address()), dir.path(), impatient());
     one.caught_up().await;
-    // Nobody appends anything, and still it is noticed.
+    // No record is appended, and still the outage is noticed.
     proxy.refuse().await;
     one.healthy(Health::Lagging).await;
     let waiting = one.append(started("waits"));
@@ -124,7 +124,7 @@ async fn a_node_whose_replica_is_behind_is_waited_for_and_the_index_stays() {
     let records = one.records();
     proxy.lead_to(third.address()).await;
     one.healthy(Health::Lagging).await;
-    // Longer than it takes to doubt the reader several times, and to connect anew.
+    // Longer than the ledger takes to suspect the reader several times, and to connect again.
     let end = Instant::now() + Duration::from_secs(15);
     while Instant::now() < end {
         assert!(one.case("late-49").is_some() && one.records() >= records, "{:?}", one.ledger.progress());

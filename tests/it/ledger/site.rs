@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::rig::SOON;
 
-/// One instance. Ends when dropped; [`stop`](Self::stop) waits for it.
+/// An instance of the ledger. Dropping ends it; [`stop`](Self::stop) waits for the end.
 pub(super) struct Instance {
     pub(super) ledger: Ledger,
     pub(super) stop: CancellationToken,
@@ -31,12 +31,12 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    /// Starts one, and waits until it knows everything.
+    /// Starts an instance, and waits until it has caught up.
     pub(super) async fn start(uri: &str, dir: &Path) -> Self {
         Self::start_within(uri, dir, SOON).await
     }
 
-    /// The same, where there is much to know.
+    /// Starts an instance with this patience, where there are many records to read.
     pub(super) async fn start_within(uri: &str, dir: &Path, patience: Duration) -> Self {
         let instance = Self::begin(uri, dir, LedgerSettings::default());
         let mut health = instance.ledger.health();
@@ -45,7 +45,7 @@ impl Instance {
         instance
     }
 
-    /// Starts one.
+    /// Starts an instance without waiting.
     pub(super) fn begin(uri: &str, dir: &Path, settings: LedgerSettings) -> Self {
         let names = Names::new("ferry".parse().unwrap());
         let stop = CancellationToken::new();
@@ -57,7 +57,7 @@ impl Instance {
         Self { ledger, stop, tasks }
     }
 
-    /// Waits until it knows everything.
+    /// Waits until the instance has read every record.
     pub(super) async fn caught_up(&self) {
         self.healthy(Health::CaughtUp).await;
     }
@@ -74,17 +74,17 @@ impl Instance {
         tokio::time::timeout(SOON, self.ledger.append(record)).await.unwrap().unwrap()
     }
 
-    /// How many records it has read.
+    /// Returns the number of records that the instance has read.
     pub(super) fn records(&self) -> u64 {
         self.ledger.progress().records
     }
 
-    /// What is known of a command.
+    /// Returns the recorded state of a command.
     pub(super) fn case(&self, id: &str) -> Option<Arc<Case>> {
         self.ledger.case(&id.parse().unwrap())
     }
 
-    /// Ends it, and with it its hold on the index.
+    /// Ends the instance, which releases its index.
     pub(super) async fn stop(self) {
         self.stop.cancel();
         for task in self.tasks {
@@ -93,7 +93,7 @@ impl Instance {
     }
 }
 
-/// Settings under which everything is noticed soon.
+/// Returns settings under which every failure is noticed soon.
 pub(super) fn impatient() -> LedgerSettings {
     LedgerSettings {
         read_back: Duration::from_secs(1),
@@ -127,7 +127,7 @@ fn record(id: &str, fact: Fact) -> Record {
 
 const FIRST: Step = Step::call(0, 1);
 
-/// Somebody begins the first call of a command that has no key.
+/// Builds the record that begins the first call of a command without a key.
 pub(crate) fn started(id: &str) -> Record {
     let opening = Opening { identity: identity(id), content: "c0ffee".repeat(10), asked: None, publisher: None };
     let started = Started {
@@ -148,7 +148,7 @@ pub(crate) fn started(id: &str) -> Record {
     record(id, Fact::Started(Box::new(started)))
 }
 
-/// The first call of a command has completed it.
+/// Builds the record by which the first call of a command completes it.
 pub(super) fn completed(id: &str) -> Record {
     let moment = Moment { generation: 0, attempt: 1, at: Timestamp::now() };
     let success = Success {
@@ -173,7 +173,7 @@ pub(super) fn completed(id: &str) -> Record {
     record(id, Fact::Finished(Box::new(finished)))
 }
 
-/// What followed from a decision is published.
+/// Builds the record that the effects of a decision are published.
 pub(super) fn settled(id: &str, finished: RecordId) -> Record {
     record(id, Fact::Settled(Settled { finished }))
 }

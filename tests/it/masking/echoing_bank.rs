@@ -1,4 +1,5 @@
-//! A provider that quotes everything that it was sent, in every spelling and wherever an answer or a webhook call has room for it.
+//! A provider that echoes its whole request, in every spelling and wherever an answer or a webhook
+//! call has room for it.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,13 +13,13 @@ use url::form_urlencoded;
 use crate::callbacks::SECRET as WEBHOOK_SECRET;
 use crate::tls_server::{Authority, Stream, TlsServer, read_request, write};
 
-/// The password of the accounts, which has characters that each spelling writes in a way of its own.
+/// The password of the accounts, with characters that each spelling writes in its own way.
 pub(super) const PASSWORD: &str = r#"Pa5"w/+rd=&%7x9:Kq<Zt>2"#;
 
 /// The access token that the provider grants.
 pub(super) const ACCESS_TOKEN: &str = "A21AAL/fresh+token==93-Qz_7";
 
-/// The providers, each with another way of being authorised.
+/// The providers, each with another way of authorisation.
 pub(super) const PROVIDERS: [(&str, &str); 3] = [
     ("basic", r#"{ scheme = "basic", username = "shop", password = "{{ secrets.password }}" }"#),
     ("bearer", r#"{ scheme = "bearer", token = "{{ secrets.password }}" }"#),
@@ -34,7 +35,7 @@ pub(super) const REFUSING: (&str, &str) = (
     r#"{ scheme = "oauth2", grant = "client_credentials", token_url = "/refused", client_id = "shop", client_secret = "{{ secrets.password }}" }"#,
 );
 
-/// The credentials that two of them encode.
+/// Returns the credentials that two of them encode.
 pub(super) fn credentials() -> [String; 2] {
     let form: String = form_urlencoded::byte_serialize(PASSWORD.as_bytes()).collect();
     [PASSWORD, &form].map(|password| STANDARD.encode(format!("shop:{password}")))
@@ -102,14 +103,14 @@ as = "progress"
 result = { whole = "{{ body }}", text = "{{ text }}" }
 "#;
 
-/// A request as the provider got it.
+/// A request as the provider received it.
 #[derive(Clone)]
 pub(super) struct SeenRequest {
     raw: String,
     body: Value,
 }
 
-/// The provider. It ends when dropped.
+/// The provider. Dropping ends it.
 pub(super) struct EchoingBank {
     server: TlsServer,
     authority: Authority,
@@ -117,7 +118,7 @@ pub(super) struct EchoingBank {
 }
 
 impl EchoingBank {
-    /// Starts it.
+    /// Starts the provider.
     pub(super) async fn start() -> Self {
         let (authority, seen) = (Authority::new(), Arc::default());
         let requests = Arc::clone(&seen);
@@ -126,16 +127,16 @@ impl EchoingBank {
         Self { server, authority, seen }
     }
 
-    /// The file of one of the [`PROVIDERS`].
+    /// Returns the file of one of the [`PROVIDERS`].
     pub(super) fn provider_file(&self, name: &str, auth: &str) -> String {
         let (port, ca) = (self.server.address.port().to_string(), self.authority.file().display().to_string());
         let password = Value::from(PASSWORD).to_string();
         let words = [("NAME", name), ("PORT", &port), ("CA", &ca), ("AUTH", auth), ("WEBHOOK", WEBHOOK_SECRET)];
-        // Last, since it holds whatever it likes.
+        // Last, because its value can contain any of the others.
         words.iter().fold(FILE.to_owned(), |text, (from, to)| text.replace(from, to)).replace("PASSWORD", &password)
     }
 
-    /// The request that was made for a command.
+    /// Returns the request that was made for a command.
     pub(super) fn request_of(&self, id: &str) -> SeenRequest {
         let seen = self.seen.lock().unwrap();
         let found = seen.iter().rev().find(|request| request.body["id"] == id);
@@ -144,18 +145,18 @@ impl EchoingBank {
 }
 
 impl SeenRequest {
-    /// The token in the URL that the provider is to call.
+    /// Returns the token in the callback URL of the request.
     pub(super) fn callback_token(&self) -> String {
         let url = self.body["notify"].as_str().unwrap();
         url.split_once(&format!("?{PARAMETER}=")).unwrap().1.to_owned()
     }
 
-    /// The token beside the command's id.
+    /// Returns the token beside the command's id.
     pub(super) fn command_token(&self) -> String {
         self.body["proof"].as_str().unwrap().to_owned()
     }
 
-    /// The body of a webhook call about it.
+    /// Builds the body of a webhook call about a command.
     pub(super) fn notice(&self, id: &str, kind: &str) -> Value {
         let mut notice = self.echo();
         notice["id"] = json!(id);
@@ -164,7 +165,7 @@ impl SeenRequest {
         notice
     }
 
-    /// All of it, in every spelling.
+    /// Returns the whole request, in every spelling.
     fn echo(&self) -> Value {
         let echo = echo_of(&self.raw);
         let authorization = echo["headers"]["authorization"].as_str().unwrap().to_owned();
@@ -175,7 +176,7 @@ impl SeenRequest {
     }
 }
 
-/// A request in every spelling.
+/// Writes a request in every spelling.
 fn echo_of(raw: &str) -> Value {
     let headers = raw.lines().filter_map(|line| line.split_once(": "));
     let headers: Map<_, _> = headers.map(|(name, value)| (name.to_owned(), json!(value))).collect();
@@ -184,7 +185,7 @@ fn echo_of(raw: &str) -> Value {
         "basic": format!("Authorization: Basic {}", STANDARD.encode(format!("shop:{PASSWORD}"))),
         "percent": utf8_percent_encode(raw, NON_ALPHANUMERIC).to_string(),
         "base64": STANDARD.encode(raw), "hex": hex::encode(raw), "json": json!(raw).to_string(),
-        // Each by itself, since what is found in a text of base64 takes all of it along.
+        // Each word by itself, because a match in a base64 text masks all of that text.
         "words": raw.split([' ', '"', '&', '\r', '\n']).map(|word| STANDARD.encode(word)).collect::<Vec<_>>(),
     })
 }
@@ -212,7 +213,7 @@ async fn serve(mut stream: Stream, seen: Arc<Mutex<Vec<SeenRequest>>>) {
     }
 }
 
-/// The status with which a command is answered, by the beginning of its id.
+/// Returns the status with which a command is answered, by the beginning of its id.
 fn status(id: &str) -> u16 {
     match id.split('-').next().unwrap() {
         "declined" => 402,

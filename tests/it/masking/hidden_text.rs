@@ -1,24 +1,24 @@
-//! A text that nobody may read, looked for in every spelling.
+//! A text that must stay hidden, searched for in every spelling.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use percent_encoding::percent_decode_str;
 
-/// So much of the begin or the end of a hidden text is enough to have shown it, in bytes.
+/// The number of bytes at the beginning or the end of a hidden text that count as having shown it.
 const SHOWN: usize = 14;
 
-/// A text that nobody may read.
+/// A text that must stay hidden.
 pub(super) struct HiddenText {
     /// The subject of the text, for people who read of a fault.
     name: String,
-    /// What must not be seen; backslashes are left out.
+    /// The spellings that must not be seen; backslashes are left out.
     literals: Vec<String>,
-    /// Parts of its base64 forms, and its hexadecimal digits in lower case.
+    /// Parts of the base64 forms, and the hexadecimal digits in lower case.
     encoded: Vec<String>,
 }
 
 impl HiddenText {
-    /// A secret or token, which is not to be seen in any spelling.
+    /// Makes a secret or token, which is not to be seen in any spelling.
     pub(super) fn secret(name: &str, text: &str) -> Self {
         let parts = [&text[..SHOWN], &text[text.len() - SHOWN..]];
         let base64 = parts.iter().flat_map(|part| (0..3).map(|before| base64_inside(part, before)));
@@ -27,12 +27,12 @@ impl HiddenText {
         Self { name: name.to_owned(), literals: parts.map(|part| part.replace('\\', "")).to_vec(), encoded }
     }
 
-    /// A sensitive value, which may be seen where it was encoded.
+    /// Makes a sensitive value, which may be seen where it was encoded.
     pub(super) fn value(name: &str, text: &str) -> Self {
         Self { name: name.to_owned(), literals: vec![text.to_owned()], encoded: Vec::new() }
     }
 
-    /// Finds it in an exit, and names the place.
+    /// Finds the text in an exit, and names the place.
     pub(super) fn find_in(&self, exit: &Exit) -> Option<String> {
         let by_literal = exit.readings.iter().flat_map(|reading| {
             self.literals.iter().filter_map(move |literal| Some((reading, reading.find(literal.as_str())?)))
@@ -46,14 +46,15 @@ impl HiddenText {
     }
 }
 
-/// The characters of a text's base64 form that do not depend on what stands around it, where `before` bytes stand before it.
+/// Returns the characters of a text's base64 form that do not depend on its neighbours, where
+/// `before` bytes stand before it.
 fn base64_inside(text: &str, before: usize) -> String {
     let all = [&b"\0\0\0"[..before], text.as_bytes()].concat();
     let whole = all.len() * 8 / 6;
     STANDARD_NO_PAD.encode(&all)[(before * 8).div_ceil(6)..whole].to_owned()
 }
 
-/// Something that left ferryd, read in every way that a reader may try.
+/// An output of ferryd, decoded in every way that a reader may try.
 pub(super) struct Exit {
     name: String,
     readings: Vec<String>,

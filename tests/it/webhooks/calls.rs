@@ -1,4 +1,4 @@
-//! Single calls: what is taken, what is not, and how it is told.
+//! Tests single calls: which are accepted and which are refused, and their log lines.
 
 use std::fs;
 use std::pin::pin;
@@ -111,7 +111,7 @@ async fn refusals_are_logged_at_most_once_a_second_for_each_reason_and_all_are_c
     for reason in ["the call carries no signature that can be read", "the signature matches none of the secrets"] {
         let of_reason: Vec<_> = lines.iter().filter(|line| line["reason"] == reason).cloned().collect();
         assert_eq!(total(&of_reason), 100, "{reason}");
-        // The first at once, and one at the end of each second.
+        // The first line at once, and one at the end of each second.
         assert!(of_reason.len() as u64 <= seconds + 1, "{of_reason:#?}");
     }
     rig.finish(&daemon).await;

@@ -1,4 +1,4 @@
-//! Webhook calls of a running daemon: into the broker, or refused.
+//! Tests webhook calls to a running daemon: put into the broker's queue, or refused.
 
 mod calls;
 mod outages;
@@ -18,15 +18,15 @@ use crate::harness::broker::Broker;
 use crate::harness::daemon::Daemon;
 use crate::rig::{Rig, SOON, word};
 
-/// The queue of ferryd's own.
+/// The provider's queue, which ferryd consumes.
 const OWN: &str = "ferry.callbacks.acme";
-/// A copy of what ferryd takes out of the queue of its own.
+/// A queue that receives copies of the messages for [`OWN`].
 const QUEUE: &str = "test.callbacks";
 const PATH: &str = "/webhooks/acme";
 const GOOD: &str = "x-signature: good\r\n";
 
 impl Rig {
-    /// With an endpoint at which `acme` calls back, and a queue that keeps a copy of what is taken.
+    /// Adds an endpoint for calls of `acme`, and a queue with copies of the accepted ones.
     async fn called_back(self) -> Self {
         let rig = self
             .env("FERRYD_FAKE_WEBHOOKS", "acme")
@@ -42,7 +42,7 @@ impl Rig {
         rig
     }
 
-    /// Every callback in the queue; they stay there.
+    /// Returns every webhook call in the queue; they stay there.
     async fn callbacks(&self) -> Vec<Callback> {
         read_all(&self.broker).await
     }
@@ -53,7 +53,7 @@ async fn read_all(broker: &Broker) -> Vec<Callback> {
     messages.into_iter().map(|message| from_parts(&message.properties, message.body.into()).unwrap()).collect()
 }
 
-/// What was answered.
+/// The answer to a call.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -68,7 +68,7 @@ impl Answer {
     }
 }
 
-/// Where the endpoint of a daemon is.
+/// Returns the address of a daemon's endpoint.
 async fn endpoint(daemon: &Daemon) -> SocketAddr {
     let line = daemon.wait_for_log(SOON, |line| line["message"] == "the endpoint for webhooks listens").await;
     word(&line, "address").parse().unwrap()
@@ -109,13 +109,13 @@ async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &
     Some(Answer { status, headers, body })
 }
 
-/// One call over a connection of its own.
+/// Makes one call over a connection of its own.
 async fn call(address: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
     let mut tcp = TcpStream::connect(address).await.unwrap();
     exchange(&mut tcp, &request(method, path, headers, body)).await.unwrap()
 }
 
-/// A call of the provider's own.
+/// Makes a signed call of the provider's.
 async fn post(address: SocketAddr, body: &str) -> Answer {
     call(address, "POST", PATH, GOOD, body.as_bytes()).await
 }

@@ -1,4 +1,5 @@
-//! The broker or ferryd dies, is away or full: what was answered with 2xx is in the queue, and nothing else was answered so.
+//! Tests that the broker or ferryd dies, is away or full: every call answered with 2xx is in the
+//! queue, and no other call is answered so.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -16,17 +17,18 @@ use crate::harness::tcp_proxy::TcpProxy;
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, word};
 
-/// How many connections call at the same time.
+/// The number of connections that call at the same time.
 const CALLERS: usize = 48;
 
-/// How many calls of theirs are taken before the broker is killed, and once it is back.
+/// The number of accepted calls before the broker is killed, and again once it is back.
 const BURST: usize = 2_000;
 
 async fn works_again(address: SocketAddr) {
     eventually(SOON, "calls are taken", async || (post(address, "after").await.status == 200).then_some(())).await;
 }
 
-/// The call is to be made again.
+/// Makes a call that must be refused with a problem of these kinds, so that the provider repeats
+/// it.
 async fn refused(address: SocketAddr, kinds: &[&str]) {
     let start = Instant::now();
     let answer = post(address, "refused").await;
@@ -46,7 +48,7 @@ async fn while_the_broker_is_away_or_full_calls_are_refused_and_then_taken_again
     node.settle().await;
 
     node.set_memory_alarm(true).await;
-    // The first may be on its way before the broker says that it takes nothing.
+    // The first may be on its way before the broker blocks publishers.
     for _ in 0..3 {
         refused(address, &["not-confirmed"]).await;
     }
@@ -80,7 +82,7 @@ async fn over_a_network_that_stalls_calls_are_refused_in_time_and_then_taken_aga
     join_all(refusals).await;
     proxy.resume();
     works_again(address).await;
-    // What was on its way comes as well, though nobody waits for it.
+    // Calls on their way come as well, though no request waits for them.
     let all = async || (rig.broker.depth(QUEUE).await >= Some(22)).then_some(());
     eventually(SOON, "everything is in the queue", all).await;
     rig.finish(&daemon).await;
@@ -101,7 +103,7 @@ async fn what_was_answered_is_in_the_queue_once_though_ferryd_is_killed_at_once(
         let callbacks = rig.callbacks().await;
         let kept: BTreeSet<_> = callbacks.iter().map(|callback| &callback.call.body).collect();
         assert_eq!((kept.len(), callbacks.len()), (answered, answered));
-        // Those that were looked at are back in the queue.
+        // The calls that were read are back in the queue.
         rig.broker.await_depth(QUEUE, u32::try_from(answered).unwrap()).await;
     }
 }
@@ -137,7 +139,7 @@ async fn stopping_ends_calls_in_flight_with_their_answer() {
     proxy.pause();
     let calls: Vec<_> =
         (0..8).map(|number| tokio::spawn(async move { post(address, &format!("{number}")).await })).collect();
-    // They are with ferryd, which waits for confirms.
+    // ferryd holds them while it waits for confirms.
     daemon.wait_for_logs(9, SOON, |line| line["message"] == "publishing a webhook call").await;
     daemon.sigterm();
     daemon.wait_for_log(SOON, |line| word(line, "message").starts_with("stopping: no new work")).await;
@@ -152,7 +154,7 @@ async fn stopping_ends_calls_in_flight_with_their_answer() {
     assert_eq!(rig.broker.depth(QUEUE).await, Some(9));
 }
 
-/// What many callers did.
+/// The calls and answers of many callers.
 #[derive(Default)]
 struct Tally {
     taken: Mutex<BTreeSet<String>>,
@@ -215,7 +217,8 @@ async fn of_a_burst_over_a_kill_of_the_broker_every_answered_call_is_in_the_queu
         messages.iter().map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect();
     assert!(refused > 0, "the broker was not away");
     assert_eq!(taken.difference(&kept).collect::<Vec<_>>(), Vec::<&String>::new());
-    // Copies are there only of what was under way when the broker died, and what nobody waited for any more.
+    // Only the calls under way when the broker died, and those that no request waited for any more,
+    // have copies.
     let most = taken.len() + refused + CALLERS;
     assert!(messages.len() <= most, "{} kept of {} taken and {refused} refused", messages.len(), taken.len());
 }
