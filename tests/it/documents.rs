@@ -310,6 +310,32 @@ fn the_fields_of_an_exchange_record_are_all_explained() {
     }
 }
 
+/// The names of all properties of a schema, at any depth.
+fn properties(schema: &serde_json::Value) -> Vec<String> {
+    match schema {
+        serde_json::Value::Object(map) => {
+            let own = map.get("properties").and_then(serde_json::Value::as_object);
+            let names = own.into_iter().flat_map(|own| own.keys().cloned());
+            names.chain(map.values().flat_map(properties)).collect()
+        }
+        serde_json::Value::Array(items) => items.iter().flat_map(properties).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn every_field_of_an_event_is_explained() {
+    let text = read("docs/reference/events.md");
+    for name in ["event", "conflict", "callback"] {
+        let schema: serde_json::Value = serde_json::from_str(&read(&format!("docs/schema/{name}.json"))).unwrap();
+        let fields = properties(&schema);
+        assert!(fields.len() > 15, "{name}: {fields:?}");
+        for field in fields {
+            assert!(text.contains(&format!("`{field}`")), "{name}: {field}");
+        }
+    }
+}
+
 #[test]
 fn every_decision_record_is_in_the_index_with_its_status() {
     let index = read("docs/adr/README.md");
