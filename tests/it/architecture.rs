@@ -293,7 +293,7 @@ fn looked_up(found: LookedUp, seconds: i64, attempt: u32, tried: u32, proves_abs
     progress.inquiry = Some(inquiry);
     let now = Timestamp::from_second(start().as_second() + seconds).unwrap();
     let decision = after_lookup(found, inquiry, &mut progress, &limits, now, 0.5);
-    words(&decision).replace("looked up", "asked again")
+    words(&decision).replace("looked up", "queried again")
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn the_printed_ends_of_lookups_are_those_of_the_code() {
         ("completed", looked_up(found(Outcome::Completed(Success::default())), 90, 1, 0, true)),
         ("waiting", looked_up(found(Outcome::Waiting(Success::default(), Party::Provider)), 90, 1, 0, true)),
         ("declined", looked_up(found(Outcome::Declined(Failure::default())), 90, 1, 0, true)),
-        ("anything else, or nothing that says so", looked_up(unclear(), 90, 1, 0, true)),
+        ("anything else, or an unclear answer", looked_up(unclear(), 90, 1, 0, true)),
         ("anything else, the schedule is used up", looked_up(unclear(), 90, 1, 7, true)),
         ("there is none, without `absent` in the file", looked_up(absent(), 90, 1, 0, false)),
         ("there is none, sooner than `after`", looked_up(absent(), 89, 1, 0, true)),
@@ -326,7 +326,7 @@ fn the_printed_ends_of_polls_are_those_of_the_code() {
     progress.deadline = Timestamp::from_second(start().as_second() + 60).ok();
     let polled = |polled| {
         let decision = after_poll(polled, inquiry, &progress, &limits, start());
-        words(&decision).replace("looked up", "asked again")
+        words(&decision).replace("looked up", "queried again")
     };
     let deadline = progress.deadline.unwrap();
     let overdue = |limits: &Limits| match before_inquiry(inquiry, &progress, limits, deadline) {
