@@ -55,28 +55,29 @@ pub type Environment = BTreeMap<String, String>;
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "ferryd configuration")]
 pub struct Config {
-    /// The first word of every exchange and queue name. Default `ferry`. Environment: `FERRYD_PREFIX`.
+    /// The first word of the names of all exchanges and queues. Default `ferry`. Environment:
+    /// `FERRYD_PREFIX`.
     pub prefix: Name,
-    /// The broker.
+    /// The connection to the broker.
     pub amqp: Amqp,
-    /// The provider files, and what they may leave out.
+    /// The provider files, and defaults for them.
     pub providers: Providers,
-    /// How often commands are tried, where the provider file does not say.
+    /// The retries of commands, unless the provider file has its own.
     pub retry: Retry,
-    /// The provider for commands of a type that name none: `payment = "stripe"`. Default: no routes.
-    /// Environment: `FERRYD_ROUTES__PAYMENT` for the type `payment`.
+    /// The provider for commands of a type that name no provider: `payment = "stripe"`. Default: no
+    /// routes. Environment: `FERRYD_ROUTES__PAYMENT` for the type `payment`.
     pub routes: BTreeMap<Name, Name>,
-    /// What is published about commands.
+    /// The events about commands, and their subscribers.
     pub events: Events,
     /// The record of what happened to each command.
     pub ledger: Ledger,
-    /// The HTTP API beside the queue.
+    /// The HTTP API beside the queues.
     pub api: Api,
-    /// The endpoint for webhook calls of providers.
+    /// The endpoint for webhooks of providers.
     pub webhooks: Webhooks,
-    /// How the daemon ends.
+    /// The shutdown of the daemon.
     pub shutdown: Shutdown,
-    /// What is logged, and how.
+    /// The log on the standard error.
     pub log: Log,
 }
 
@@ -202,6 +203,8 @@ impl Config {
 mod addresses_tests;
 #[cfg(test)]
 mod api_tests;
+#[cfg(test)]
+mod reference_tests;
 
 #[cfg(test)]
 #[path = "config_tests.rs"]

@@ -17,33 +17,36 @@ use crate::web::access::Role;
 /// The name of the token that ferryd makes for the commands of its own host.
 pub(crate) const HOST_TOKEN_NAME: &str = "host";
 
-/// The HTTP API beside the queue: publishing, asking and cancelling commands, and whether ferryd is alive and ready.
+/// The HTTP API beside the queues: publishing, querying and cancelling commands, jobs, and health
+/// checks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
-    /// True where there is an API. Default true. Environment: `FERRYD_API__ENABLED`.
+    /// True if ferryd serves the API. Default true. Environment: `FERRYD_API__ENABLED`.
     pub enabled: bool,
-    /// The IP address and port to listen at; port 0 takes a free one. Any other address than a loopback one needs
-    /// `allow_plaintext`: the API speaks plain HTTP, TLS is for a proxy in front of it.
-    /// Default `127.0.0.1:8420`. Environment: `FERRYD_API__BIND`.
+    /// The IP address and port to listen on; port 0 chooses a free one. An address other than
+    /// loopback needs `allow_plaintext`: the API speaks plain HTTP, TLS is for a proxy in front of
+    /// it. Default `127.0.0.1:8420`. Environment: `FERRYD_API__BIND`.
     #[serde(deserialize_with = "address")]
     pub bind: SocketAddr,
-    /// Allows `bind` to be an address that other machines reach, although everybody on the way can read and change what is
-    /// sent: tokens, commands and results. Default false. Environment: `FERRYD_API__ALLOW_PLAINTEXT`.
+    /// Permits a `bind` that other machines reach. Everybody on the network path can then read and
+    /// change tokens, commands and results. Default false. Environment:
+    /// `FERRYD_API__ALLOW_PLAINTEXT`.
     pub allow_plaintext: bool,
-    /// The file of the host's own token, which has the role `operate`; `ferryd token` reads it. ferryd makes it at its first
-    /// start, with a random token; relative to the configuration file.
-    /// Default `api-token` in the folder of the ledger's index (`ledger.dir`). Environment: `FERRYD_API__TOKEN_FILE`.
+    /// The file of the host's own token, which has the role `operate`; `ferryd token` reads it.
+    /// ferryd makes it with a random token at its first start; relative to the configuration file.
+    /// Default `api-token` in the folder of the ledger's index (`ledger.dir`). Environment:
+    /// `FERRYD_API__TOKEN_FILE`.
     pub token_file: Option<PathBuf>,
-    /// The group whose members may read that file too, by name or number: it is made with the mode 0640 then, and 0600
-    /// without. ferryd's user has to be a member. Default: none. Environment: `FERRYD_API__TOKEN_GROUP`.
+    /// The group whose members may read the token file too, by name or number: the file then has
+    /// the mode 0640, otherwise 0600. ferryd's user has to be a member. Default: none. Environment:
+    /// `FERRYD_API__TOKEN_GROUP`.
     pub token_group: Option<String>,
-    /// The proxies in front of it, by address or network (`10.0.0.0/8`): they may have every connection. Of any other address
-    /// at most a quarter of the connections may be without a token that is known.
-    /// Default: none. Environment: `FERRYD_API__TRUSTED_PROXIES`, separated by commas.
+    /// The proxies in front of the API, by address or network (`10.0.0.0/8`), which may hold all
+    /// connections. Any other address may hold at most a quarter of the connections without a known
+    /// token. Default: none. Environment: `FERRYD_API__TRUSTED_PROXIES`, separated by commas.
     pub trusted_proxies: Vec<Network>,
-    /// The tokens of those who may use it besides the host itself. Default: none.
-    /// Environment: none.
+    /// The tokens of clients other than the host itself. Default: none. Environment: none.
     pub tokens: Vec<ApiToken>,
 }
 
@@ -67,28 +70,27 @@ pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sock
     })
 }
 
-/// A token of a client of the API.
+/// The token of a client of the API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiToken {
-    /// The name of the token's holder. It stands in the log, and in the records of what was done
-    /// with the token. `host` is taken.
+    /// The name of the client, in the log and in records. `host` is reserved.
     pub name: Name,
-    /// The role that the token gives.
+    /// The role of the client.
     #[serde(deserialize_with = "role")]
     pub role: Role,
     /// The token, 16 to 512 characters of `A-Z a-z 0-9 - . _ ~ + / =`. May be `${env:NAME}` or `${file:/path}`.
     pub token: Secret,
-    /// The commands that the token's holder may see, and with the role `erase` erase. Default: all.
-    /// With the role `operate`, `read` and `operate` stand together or not at all.
+    /// The commands that the client may read, and with the role `erase` erase. With the role
+    /// `operate`, give both `read` and `operate` or none. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<CommandScope>,
-    /// The commands that the token's holder may publish and cancel. Default: all.
+    /// The commands that the client may publish and cancel. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operate: Option<CommandScope>,
-    /// The publisher for which commands are published with it: a user in `publishers` of provider or account files, under whose
-    /// `ids` they may be published, and under no others where that user may use no others. Default: none; with `operate` that
-    /// bounds anything, no id that is bound to a publisher can be used then.
+    /// The publisher for which the client publishes: a user in `publishers` of provider or account
+    /// files. The client may use the `ids` of that user, and is bound by them like that user.
+    /// Default: none; then a client with a scope may use no id that is bound to a publisher.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publisher: Option<String>,
 }

@@ -16,56 +16,61 @@ use crate::amqp::nodes::NodeAddresses;
 use crate::domain::lifecycle::State;
 use crate::domain::retry::RetryPolicy;
 
-/// How the broker is reached.
+/// The connection to the broker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Amqp {
-    /// The broker's address, `amqp://` or `amqps://`. May hold `${env:NAME}` and `${file:/path}`; a value that is
-    /// put into the middle of the address is percent-encoded.
-    /// `?auth_mechanism=external` takes the user from the client certificate.
-    /// Default `amqp://guest:guest@127.0.0.1:5672/%2f`. Environment: `FERRYD_AMQP__URI`.
+    /// The broker's address, `amqp://` or `amqps://`. May contain `${env:NAME}` and
+    /// `${file:/path}`; ferryd percent-encodes a value within the address.
+    /// `?auth_mechanism=external` takes the user from the client certificate. Default
+    /// `amqp://guest:guest@127.0.0.1:5672/%2f`. Environment: `FERRYD_AMQP__URI`.
     pub uri: AmqpUri,
-    /// The addresses of the nodes of one cluster, in the place of `uri`: where one can't be reached, ferryd goes on with the next.
-    /// All name the same user and virtual host. The first also names the ledger's index on this host, so keep it first.
-    /// Default: none, and `uri` is the only one. Environment: `FERRYD_AMQP__URIS`, separated by commas.
+    /// The addresses of the nodes of one cluster, instead of `uri`: ferryd connects to the next
+    /// when one cannot be reached. All have the same user and virtual host. The first also names
+    /// the ledger's index on this host, so keep it first. Default: none, and `uri` is the only one.
+    /// Environment: `FERRYD_AMQP__URIS`, separated by commas.
     pub uris: Vec<AmqpUri>,
-    /// The address of the broker's management API, `https://`, or `http://` on this machine, from which `ferryd topology apply` learns
-    /// how many replicas queues and streams have. The user is that of `uri`, or one in the address; it needs the tag `monitoring`. May
-    /// hold `${env:NAME}` and `${file:/path}`. Default: none. Environment: `FERRYD_AMQP__MANAGEMENT_URL`.
+    /// The address of the broker's management API, `https://`, or `http://` on this machine.
+    /// `ferryd topology apply` reads the replicas of queues and streams there. The user is that of
+    /// `uri`, or one in the address; it needs the tag `monitoring`. May contain `${env:NAME}` and
+    /// `${file:/path}`. Default: none. Environment: `FERRYD_AMQP__MANAGEMENT_URL`.
     pub management_url: Option<ManagementUrl>,
-    /// Allows `amqp://` to another host than this one, where everybody on the way can read and change what is sent:
-    /// the password, commands and events. Default false. Environment: `FERRYD_AMQP__ALLOW_PLAINTEXT`.
+    /// Permits `amqp://` to another host. Everybody on the network path can then read and change
+    /// the password, commands and events. Default false. Environment:
+    /// `FERRYD_AMQP__ALLOW_PLAINTEXT`.
     pub allow_plaintext: bool,
-    /// The user as which the broker knows ferryd, where the client certificate tells it (`?auth_mechanism=external`): as
-    /// `rabbitmqctl list_connections user` shows it. Default: the user in `uri`; with a certificate none, and then no account that
-    /// has `publishers` takes what comes by the API or `ferryd publish`. Environment: `FERRYD_AMQP__USER`.
+    /// ferryd's own AMQP user, if the client certificate determines it
+    /// (`?auth_mechanism=external`), as `rabbitmqctl list_connections user` shows it. Default: the
+    /// user in `uri`; with a certificate none, and then no account with `publishers` accepts
+    /// commands from the API or `ferryd publish`. Environment: `FERRYD_AMQP__USER`.
     pub user: Option<String>,
     /// PEM file of the authorities to trust besides the system's, for `amqps`. Default: none.
     /// Environment: `FERRYD_AMQP__CA_FILE`.
     pub ca_file: Option<PathBuf>,
-    /// PEM file of the client certificate with its chain; goes with `client_key_file`. Default: none. Environment:
-    /// `FERRYD_AMQP__CLIENT_CERT_FILE`.
+    /// PEM file of the client certificate with its chain; requires `client_key_file`. Default:
+    /// none. Environment: `FERRYD_AMQP__CLIENT_CERT_FILE`.
     pub client_cert_file: Option<PathBuf>,
     /// PEM file (PKCS #8) of the client certificate's key. Default: none. Environment:
     /// `FERRYD_AMQP__CLIENT_KEY_FILE`.
     pub client_key_file: Option<PathBuf>,
-    /// A connection on which nothing was heard for about two of these is given up. Whole seconds, 1 s to 1 h.
-    /// Default `10s`. Environment: `FERRYD_AMQP__HEARTBEAT`.
+    /// The heartbeat of connections: ferryd closes a connection that is silent for about two of
+    /// these. Whole seconds, 1 s to 1 h. Default `10s`. Environment: `FERRYD_AMQP__HEARTBEAT`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
     pub heartbeat: Duration,
-    /// The most time for TCP, TLS and AMQP handshakes together. Default `10s`. Environment:
+    /// The timeout of the TCP, TLS and AMQP handshakes together. Default `10s`. Environment:
     /// `FERRYD_AMQP__CONNECT_TIMEOUT`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
     pub connect_timeout: Duration,
-    /// The most time from publishing a message to the broker's confirm. Default `10s`. Environment:
+    /// The timeout from publishing a message to the broker's confirm. Default `10s`. Environment:
     /// `FERRYD_AMQP__PUBLISH_TIMEOUT`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
     pub publish_timeout: Duration,
-    /// The most messages that are published to one destination and not yet confirmed, 1 to 65535; more than 200 counts as 200,
-    /// with which one queue in trouble can't stop the others. Default 200. Environment: `FERRYD_AMQP__MAX_UNCONFIRMED`.
+    /// The maximum of unconfirmed messages for one destination, 1 to 65535. More than 200 counts as
+    /// 200, so that one blocked queue cannot stop the others. Default 200. Environment:
+    /// `FERRYD_AMQP__MAX_UNCONFIRMED`.
     #[schemars(range(min = 1))]
     pub max_unconfirmed: u16,
 }
@@ -136,19 +141,19 @@ impl From<&Amqp> for AmqpSettings {
     }
 }
 
-/// Where the provider files are, and what they may leave out.
+/// The provider files, and defaults for them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Providers {
-    /// The folder of the provider files, `*.toml`; relative to the configuration file. Default `providers`.
-    /// Environment: `FERRYD_PROVIDERS__DIR`.
+    /// The folder of the provider files, `*.toml`; relative to the configuration file. Default
+    /// `providers`. Environment: `FERRYD_PROVIDERS__DIR`.
     pub dir: PathBuf,
-    /// The most calls at the same time at one provider, 1 to 65535. Default 64. Environment:
-    /// `FERRYD_PROVIDERS__MAX_IN_FLIGHT`.
+    /// The maximum of concurrent calls to one account of a provider, 1 to 65535. Default 64.
+    /// Environment: `FERRYD_PROVIDERS__MAX_IN_FLIGHT`.
     #[schemars(range(min = 1))]
     pub max_in_flight: u16,
-    /// The most bytes of commands being worked on at the same time at one provider, at least `1MiB`. Default `64MiB`.
-    /// Environment: `FERRYD_PROVIDERS__MAX_BYTES_IN_FLIGHT`.
+    /// The maximum size of all commands in progress at one provider, at least `1MiB`. Default
+    /// `64MiB`. Environment: `FERRYD_PROVIDERS__MAX_BYTES_IN_FLIGHT`.
     #[serde(with = "human::size")]
     #[schemars(schema_with = "human::size::schema")]
     pub max_bytes_in_flight: usize,
@@ -160,21 +165,23 @@ impl Default for Providers {
     }
 }
 
-/// How often and for how long commands are tried, where the provider file does not say.
+/// The retries of commands, unless the provider file has its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
-    /// The wanted delay after each failed attempt, 1 s to 12 h each; there is one attempt more than entries.
-    /// Default `5s 30s 2m 10m 30m 2h 6h`. Environment: `FERRYD_RETRY__SCHEDULE`, separated by commas.
+    /// The delay after each failed attempt, 1 s to 12 h each; there is one attempt more than
+    /// entries. Default `5s 30s 2m 10m 30m 2h 6h`. Environment: `FERRYD_RETRY__SCHEDULE`, separated
+    /// by commas.
     #[serde(with = "human::durations")]
     #[schemars(schema_with = "human::durations::schema")]
     pub schedule: Vec<Duration>,
-    /// No attempt starts later than this after the first. Default `24h`. Environment: `FERRYD_RETRY__GIVE_UP_AFTER`.
+    /// The time after the first attempt at which the last one may start. Default `24h`.
+    /// Environment: `FERRYD_RETRY__GIVE_UP_AFTER`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
     pub give_up_after: Duration,
-    /// Whether a neighbouring delay is taken at random, so that retries of one outage do not come back together.
-    /// Default true. Environment: `FERRYD_RETRY__JITTER`.
+    /// True if ferryd chooses a neighbouring delay at random, so that retries after an outage do
+    /// not come at the same time. Default true. Environment: `FERRYD_RETRY__JITTER`.
     pub jitter: bool,
 }
 
@@ -191,16 +198,16 @@ impl From<&Retry> for RetryPolicy {
     }
 }
 
-/// What is published about commands, and who is waiting for it.
+/// The events about commands, and their subscribers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Events {
-    /// The states of which an event is published: of `pending`, `processing`, `waiting`, `completed`, `failed`; the
-    /// last two always.
-    /// Default `waiting`, `completed`, `failed`. Environment: `FERRYD_EVENTS__STATES`, separated by commas.
+    /// The states that ferryd publishes as events: of `pending`, `processing`, `waiting`,
+    /// `completed`, `failed`; the last two always. Default `waiting`, `completed`, `failed`.
+    /// Environment: `FERRYD_EVENTS__STATES`, separated by commas.
     #[serde(deserialize_with = "states")]
     pub states: Vec<State>,
-    /// Queues that are declared and bound to the events before the first one is published. Default: none.
+    /// Queues that ferryd declares and binds before it publishes the first event. Default: none.
     /// Environment: none.
     pub subscribers: Vec<Subscriber>,
 }
@@ -235,31 +242,33 @@ pub struct Subscriber {
     pub bindings: Vec<String>,
 }
 
-/// The record of what happened to each command: a stream of the broker, and an index of it on this host.
+/// The record of what happened to each command: a stream of the broker, and an index of it on this
+/// host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ledger {
-    /// The folder of the index, which is made anew from the stream where it is missing; relative to the configuration
-    /// file.
-    /// Default `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/ferryd`, else `$HOME/.local/state/ferryd`, else
-    /// `/var/lib/ferryd`. Environment: `FERRYD_LEDGER__DIR`.
+    /// The folder of the index, relative to the configuration file. ferryd rebuilds a missing index
+    /// from the stream. Default `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/ferryd`, else
+    /// `$HOME/.local/state/ferryd`, else `/var/lib/ferryd`. Environment: `FERRYD_LEDGER__DIR`.
     pub dir: Option<PathBuf>,
-    /// The time for which the ids of ended commands and the digests of their content are kept, by which a duplicate is told from
-    /// a new command. At least two days more than `retry.give_up_after`, and than the longest `give_up_after`, key retention and
-    /// `deadline` of any operation. The policy of the stream has to keep it for as long (`max-age`).
-    /// Default `60d`. Environment: `FERRYD_LEDGER__DUPLICATE_WINDOW`.
+    /// The time for which ferryd keeps the ids of ended commands and the digests of their contents,
+    /// to recognise duplicates. At least two days more than `retry.give_up_after`, and than the
+    /// longest `give_up_after`, key retention and `deadline` of any operation. The policy of the
+    /// stream has to keep the stream for as long (`max-age`). Default `60d`. Environment:
+    /// `FERRYD_LEDGER__DUPLICATE_WINDOW`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
     pub duplicate_window: Duration,
-    /// The time for which the contents of ended commands are kept in the index: results, metadata and texts. At least as long as
-    /// the providers need, and at most `ledger.duplicate_window`.
-    /// Default: as long as the providers need, which is two days more than the longest `retry.give_up_after`, `give_up_after`, key
-    /// retention and `deadline`; `ferryd check` prints it. Environment: `FERRYD_LEDGER__RETENTION`.
+    /// The time for which the index keeps the contents of ended commands: results, metadata and
+    /// texts. At least as long as the providers need, and at most `ledger.duplicate_window`.
+    /// Default: as long as the providers need, which is two days more than the longest
+    /// `retry.give_up_after`, `give_up_after`, key retention and `deadline`; `ferryd check` prints
+    /// it. Environment: `FERRYD_LEDGER__RETENTION`.
     #[serde(with = "human::optional_duration")]
     #[schemars(schema_with = "human::optional_duration::schema")]
     pub retention: Option<Duration>,
-    /// How much longer than the whole timeout of an operation without idempotency key one instance has a call of it to
-    /// itself, 1 s to 10 min. Default `15s`. Environment: `FERRYD_LEDGER__CLAIM_SLACK`.
+    /// The time that a claim holds beyond the whole timeout of an operation without an idempotency
+    /// key, 1 s to 10 min. Default `15s`. Environment: `FERRYD_LEDGER__CLAIM_SLACK`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
     pub claim_slack: Duration,
@@ -285,13 +294,12 @@ impl Ledger {
     }
 }
 
-/// How the daemon ends.
+/// The shutdown of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
-    /// How long calls under way may go on after SIGTERM, SIGINT or SIGHUP; what is not finished then is given back to the
-    /// broker.
-    /// Default `30s`. Environment: `FERRYD_SHUTDOWN__GRACE`.
+    /// The time that calls in flight may take after SIGTERM, SIGINT or SIGHUP; ferryd then returns
+    /// unfinished messages to the broker. Default `30s`. Environment: `FERRYD_SHUTDOWN__GRACE`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
     pub grace: Duration,
@@ -303,24 +311,24 @@ impl Default for Shutdown {
     }
 }
 
-/// What is logged to the standard error, and how.
+/// The log on the standard error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// `human` for people, `json` for machines (one object a line), `auto` for people on a terminal and machines
-    /// elsewhere.
-    /// Default `auto`. Environment: `FERRYD_LOG__FORMAT`.
+    /// The format of log lines: `human` for people, `json` for machines (one object a line), `auto`
+    /// for people on a terminal and machines elsewhere. Default `auto`. Environment:
+    /// `FERRYD_LOG__FORMAT`.
     #[serde(deserialize_with = "format")]
     pub format: Format,
-    /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`, `off`), or levels by target such as
-    /// `info,ferryd::amqp=debug`.
-    /// Default `info`. Environment: `FERRYD_LOG`, which comes before `FERRYD_LOG__FILTER`.
+    /// The level of log lines (`error`, `warn`, `info`, `debug`, `trace`, `off`), or levels by
+    /// target such as `info,ferryd::amqp=debug`. Default `info`. Environment: `FERRYD_LOG`, which
+    /// comes before `FERRYD_LOG__FILTER`.
     pub filter: Filter,
-    /// Whether every request to a provider and its answer are logged, masked. Default true. Environment:
-    /// `FERRYD_LOG__EXCHANGES`.
+    /// True if ferryd logs every request to a provider and its answer, masked. Default true.
+    /// Environment: `FERRYD_LOG__EXCHANGES`.
     pub exchanges: bool,
-    /// The most bytes of a request's or answer's body that are logged. Default `4KiB`. Environment:
-    /// `FERRYD_LOG__BODY_CAP`.
+    /// The maximum of bytes that ferryd logs of a request's or answer's body. Default `4KiB`.
+    /// Environment: `FERRYD_LOG__BODY_CAP`.
     #[serde(with = "human::size")]
     #[schemars(schema_with = "human::size::schema")]
     pub body_cap: usize,

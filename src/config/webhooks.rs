@@ -14,53 +14,54 @@ use super::secret::Secret;
 use super::{api, human};
 use crate::serve::network::Network;
 
-/// The endpoint for webhook calls of providers, apart from the API. It exists where `public_url` is
+/// The endpoint for webhooks of providers, apart from the API. ferryd opens it if `public_url` is
 /// given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Webhooks {
-    /// The address under which providers reach it, such as `https://hooks.example.com`: what stands before
-    /// `/webhooks/<provider>`. Signatures that cover the address are checked against it. Default: none, and nothing listens.
-    /// Environment: `FERRYD_WEBHOOKS__PUBLIC_URL`.
+    /// The address at which providers reach the endpoint, such as `https://hooks.example.com`,
+    /// before `/webhooks/<provider>`. ferryd verifies signatures that cover the address against it.
+    /// Default: none, and ferryd opens no endpoint. Environment: `FERRYD_WEBHOOKS__PUBLIC_URL`.
     pub public_url: Option<PublicUrl>,
     /// The keys of the tokens in callback URLs and beside the ids that providers echo, for provider
-    /// files that use `callback_url` or `command_token`; the same for all instances. May stand
-    /// without `public_url`. The first key signs, and a token of any of them is accepted. 32 to 512
-    /// characters each: `openssl rand -hex 32` makes one. Each may be `${env:NAME}` or
-    /// `${file:/path}`. Default: none. Environment: `FERRYD_WEBHOOKS__TOKEN_KEYS`, separated by
-    /// commas.
+    /// files that use `callback_url` or `command_token`; the same for all instances. Does not need
+    /// `public_url`. ferryd signs with the first and accepts all. 32 to 512 characters each:
+    /// `openssl rand -hex 32` makes one. Each may be `${env:NAME}` or `${file:/path}`. Default:
+    /// none. Environment: `FERRYD_WEBHOOKS__TOKEN_KEYS`, separated by commas.
     pub token_keys: Vec<Secret>,
-    /// The IP address and port to listen at; port 0 takes a free one. Any other address than a loopback one needs TLS, or
-    /// `trusted_proxies`.
-    /// Default `127.0.0.1:8421`. Environment: `FERRYD_WEBHOOKS__BIND`.
+    /// The IP address and port to listen on; port 0 chooses a free one. An address other than
+    /// loopback needs TLS, or `trusted_proxies`. Default `127.0.0.1:8421`. Environment:
+    /// `FERRYD_WEBHOOKS__BIND`.
     #[serde(deserialize_with = "api::address")]
     pub bind: SocketAddr,
-    /// The proxies in front of the endpoint, by address or network (`10.0.0.0/8`). From them the
-    /// client's address is taken from `X-Forwarded-For` or `Forwarded`, and they may have every
-    /// connection. Default: none. Environment: `FERRYD_WEBHOOKS__TRUSTED_PROXIES`, separated by
+    /// The proxies in front of the endpoint, by address or network (`10.0.0.0/8`). ferryd takes the
+    /// client's address from their `X-Forwarded-For` or `Forwarded`, and they may hold all
+    /// connections. Default: none. Environment: `FERRYD_WEBHOOKS__TRUSTED_PROXIES`, separated by
     /// commas.
     pub trusted_proxies: Vec<Network>,
-    /// PEM file of the certificate with its chain, for TLS without a proxy; goes with
-    /// `tls_key_file`. Default: none, and the endpoint speaks plain HTTP to a proxy. Environment:
+    /// PEM file of the endpoint's own certificate with its chain; requires `tls_key_file`. Default:
+    /// none, and the endpoint speaks plain HTTP to a proxy. Environment:
     /// `FERRYD_WEBHOOKS__TLS_CERT_FILE`.
     pub tls_cert_file: Option<PathBuf>,
     /// PEM file of the certificate's key. Default: none. Environment: `FERRYD_WEBHOOKS__TLS_KEY_FILE`.
     pub tls_key_file: Option<PathBuf>,
-    /// The largest body of a call, 1 KiB to 8 MiB. Default `1MiB`. Environment: `FERRYD_WEBHOOKS__MAX_BODY`.
+    /// The largest body of a webhook, 1 KiB to 8 MiB. Default `1MiB`. Environment:
+    /// `FERRYD_WEBHOOKS__MAX_BODY`.
     #[serde(with = "human::size")]
     #[schemars(schema_with = "human::size::schema")]
     pub max_body: usize,
-    /// The most time for the head of a call, and before it for TLS; also for how long a connection may be idle. 100 ms to 1 min.
-    /// Default `10s`. Environment: `FERRYD_WEBHOOKS__HEADER_TIMEOUT`.
+    /// The timeout of the head of a webhook, of the TLS handshake before it, and of idle
+    /// connections, 100 ms to 1 min. Default `10s`. Environment: `FERRYD_WEBHOOKS__HEADER_TIMEOUT`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
     pub header_timeout: Duration,
-    /// The most time for the body of a call, 100 ms to 1 min. Default `10s`. Environment: `FERRYD_WEBHOOKS__BODY_TIMEOUT`.
+    /// The timeout of the body of a webhook, 100 ms to 1 min. Default `10s`. Environment:
+    /// `FERRYD_WEBHOOKS__BODY_TIMEOUT`.
     #[serde(with = "human::duration")]
     #[schemars(schema_with = "human::duration::schema")]
     pub body_timeout: Duration,
-    /// The most connections at the same time, 1 to 65535; more wait. One address that is no trusted proxy has at most a quarter.
-    /// Default 512. Environment: `FERRYD_WEBHOOKS__MAX_CONNECTIONS`.
+    /// The maximum of concurrent connections, 1 to 65535; more wait. One address that is no trusted
+    /// proxy has at most a quarter. Default 512. Environment: `FERRYD_WEBHOOKS__MAX_CONNECTIONS`.
     #[schemars(range(min = 1))]
     pub max_connections: u16,
 }
