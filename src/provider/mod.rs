@@ -306,7 +306,7 @@ pub struct Remedies {
     pub lookup: Option<LookupPolicy>,
 }
 
-/// A provider's promise to act once under one key.
+/// A provider's guarantee to act only once under one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Idempotency {
     /// The time for which the provider remembers a key.

@@ -10,7 +10,7 @@ use crate::domain::callback_token::{PARAMETER, SHORTEST};
 enum ValueReader {
     /// A person: fields that the provider file names are masked, and so are card-like numbers.
     Person,
-    /// Usually a person: the same, but no id is taken for a card number.
+    /// Usually a person: like [`Self::Person`], but no id is taken for a card number.
     Either,
     /// A program, which gets the data that the provider file maps for it.
     Program,

@@ -63,12 +63,12 @@ pub struct Exchange<'a> {
     pub request: Asked<'a>,
     /// The certainty that the request reached the provider.
     pub sent: Sent,
-    /// The response; `None` where none came.
+    /// The response; absent where none came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<Answered<'a>>,
     /// The time from the beginning of the call to its end, in milliseconds.
     pub duration_ms: u64,
-    /// The reason why there is no complete response; `None` where there is one.
+    /// The reason why there is no complete response; absent where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Fault<'a>>,
 }

@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// own time: a call that can be made is not delayed for the sake of later ones.
 const RENEWAL: Duration = Duration::from_secs(5);
 
-/// The tolerance by which a call's own time-out is told from a refusal: a call whose time ends
+/// The tolerance that distinguishes a call's own time-out from a refusal: a call whose time ends
 /// within this tolerance ran out of time.
 const IN_VAIN: Duration = Duration::from_millis(5);
 

@@ -26,11 +26,12 @@ const LONGEST_REFERENCE: usize = 512;
 pub(super) struct Reading {
     /// The operation's rules, then the provider's.
     pub(super) rules: Vec<Rule>,
-    /// The condition that the operation's own first call is still running.
+    /// The condition which means that the first call under the key is still running at the
+    /// provider.
     pub(super) in_progress: Option<Condition>,
-    /// The condition that a 2xx only means "accepted".
+    /// The condition under which a 2xx only means "accepted".
     pub(super) accepted: Option<Condition>,
-    /// The condition that a 2xx is a success.
+    /// The condition under which a 2xx is a success.
     pub(super) success: Option<Condition>,
     /// The provider's own id for the transaction.
     pub(super) reference: Option<Text>,
