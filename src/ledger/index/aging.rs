@@ -1,4 +1,5 @@
-//! Taking the contents out of commands that are over, once they are older than they are kept, a little at a time.
+//! Removes the contents of commands that are over, once they are older than the retention of
+//! contents, a few at a time.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -13,7 +14,8 @@ use crate::domain::ledger::case::Case;
 pub(super) const WITH_CONTENTS: &str = "SELECT seq, id, body FROM commands JOIN bodies USING (seq) \
      WHERE over = 1 AND removal = 0 AND updated < ?1 ORDER BY updated LIMIT ?2";
 
-/// Takes the contents out of commands that last changed before `older_than`, and says which.
+/// Removes the contents of commands that last changed before `older_than`, and returns the ids of
+/// those commands.
 pub(super) fn age(conn: &mut Connection, older_than: i64) -> Result<Vec<CommandId>, IndexError> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut found = tx.prepare_cached(WITH_CONTENTS)?;
@@ -24,7 +26,7 @@ pub(super) fn age(conn: &mut Connection, older_than: i64) -> Result<Vec<CommandI
     }
     drop(rows);
     drop(found);
-    // In the order of the rows, so that whole pages are taken out.
+    // In the order of the rows, so that whole pages are removed.
     old.sort_unstable_by_key(|(seq, ..)| *seq);
     let mut take_out = tx.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?;
     let mut put_back = tx.prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?;

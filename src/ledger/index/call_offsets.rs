@@ -1,11 +1,13 @@
-//! The places of a command's calls in the stream of exchanges: the offsets of the messages that hold them.
+//! The places of a command's calls in the stream of calls: the offsets of the messages that hold
+//! them.
 //!
-//! A reader of that stream notes each message here. One row stands for those calls of a message that began within the same ten
-//! seconds, so that a few rows are looked at for a time in which a command was called. A command is noted by a digest of four
-//! bytes: a row may name a message in vain, and never leaves one out.
+//! A reader of that stream records each message here. One row stands for those calls of a message
+//! that began within the same ten seconds, so that a few rows are read for a time in which a
+//! command was called. A command is recorded by a digest of four bytes: a row may name a message in
+//! vain, and never leaves one out.
 //!
-//! The table was added after the others. A file without it is given it by whoever writes to the file, and until then it tells
-//! nothing of calls.
+//! The table was added after the others. The writer of a file adds the table where it is missing;
+//! until then the file has no offsets of calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -16,26 +18,27 @@ use super::error::IndexError;
 use super::schema::{meta, set_meta};
 use crate::domain::command_id::CommandId;
 
-/// The table, where it is missing.
+/// Creates the table where it is missing.
 pub(super) const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS calls (bucket INTEGER NOT NULL, offset INTEGER NOT NULL, commands BLOB NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS calls_by_bucket ON calls (bucket);
 ";
 
-/// For how many seconds of calls a row stands.
+/// The span in seconds of the calls that one row stands for.
 const BUCKET: u64 = 10;
 
-/// A message of the stream of exchanges, and what it holds.
+/// A message of the stream of calls, with the commands whose calls it holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallMessage {
-    /// Its offset.
+    /// The offset of the message in the stream.
     pub offset: u64,
-    /// The digests of the commands whose calls it holds, by the bucket of time in which those began.
+    /// The digests of the commands whose calls the message holds, by the bucket of time in which
+    /// those calls began.
     commands: BTreeMap<u64, BTreeSet<u32>>,
 }
 
 impl CallMessage {
-    /// A message without calls.
+    /// Creates a message without calls.
     #[must_use]
     pub fn new(offset: u64) -> Self {
         Self { offset, commands: BTreeMap::new() }
@@ -47,35 +50,35 @@ impl CallMessage {
     }
 }
 
-/// The end of what is noted of the stream of exchanges: each message that it held up to there.
+/// The end of what is recorded of the stream of calls: every message up to there is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallCheckpoint {
     /// The offset of the last message.
     pub offset: u64,
-    /// A hash of that message, by which another stream of the same name is told.
+    /// A hash of that message, by which another stream of the same name is recognised.
     pub hash: u64,
-    /// When it was published, in seconds since 1970 by the clock of whoever did it.
+    /// The time of its publishing, in seconds since 1970 by the publisher's clock.
     pub published: u64,
 }
 
-/// What is noted of the calls of a command.
+/// The recorded offsets of a command's calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotedCalls {
-    /// The offsets of the messages that may hold some, in their order.
+    /// The offsets of the messages that may hold calls of the command, in their order.
     pub offsets: Vec<u64>,
-    /// Up to where that is true.
+    /// The message up to which the offsets are complete.
     pub checkpoint: CallCheckpoint,
 }
 
-/// Reads how far the stream is noted; `None` where nothing of it is.
+/// Reads how far the stream is recorded; `None` where nothing of it is.
 pub(super) fn checkpoint(conn: &Connection) -> Result<Option<CallCheckpoint>, IndexError> {
     let number = |name: &str| meta::<i64>(conn, name).map(|found| found.map(i64::cast_unsigned));
     let [offset, hash, published] = [number("calls_offset")?, number("calls_hash")?, number("calls_published")?];
     Ok(offset.zip(hash).map(|(offset, hash)| CallCheckpoint { offset, hash, published: published.unwrap_or_default() }))
 }
 
-/// Notes messages that follow on `after`, the last of them at `checkpoint`. Returns false, and notes nothing, where something else
-/// is noted by now: the index was made anew.
+/// Records messages that follow on `after`, the last of them at `checkpoint`. Returns false, and
+/// records nothing, if another checkpoint is recorded by now: the index was made anew.
 pub(super) fn note(
     conn: &mut Connection,
     after: Option<CallCheckpoint>,
@@ -103,7 +106,7 @@ pub(super) fn note(
     Ok(true)
 }
 
-/// Forgets all that is noted: the stream is another one.
+/// Deletes all recorded offsets: the stream is another one.
 pub(super) fn clear(conn: &mut Connection) -> Result<(), IndexError> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.execute("DELETE FROM calls", ())?;
@@ -111,14 +114,14 @@ pub(super) fn clear(conn: &mut Connection) -> Result<(), IndexError> {
     Ok(tx.commit()?)
 }
 
-/// Forgets calls that began before `older_than`, in milliseconds since 1970.
+/// Deletes the offsets of calls that began before `older_than`, in milliseconds since 1970.
 pub(super) fn forget(conn: &Connection, older_than: i64) -> rusqlite::Result<()> {
     let bucket = older_than / 1_000 / BUCKET.cast_signed();
     conn.execute("DELETE FROM calls WHERE bucket < ?1", [bucket]).map(|_| ())
 }
 
-/// Finds the messages that may hold calls of a command which began in one of these spans, in seconds since 1970; `None` where
-/// nothing of the stream is noted.
+/// Finds the messages that may hold calls of a command which began in one of these spans, in
+/// seconds since 1970; `None` where nothing of the stream is recorded.
 pub(super) fn find(
     conn: &Connection,
     command: &CommandId,

@@ -1,4 +1,4 @@
-//! The index, asked where the calls of commands are.
+//! Reads and writes the offsets of calls in the index.
 
 use std::ops::RangeInclusive;
 
@@ -9,7 +9,7 @@ use super::writer::Writer;
 use crate::domain::command_id::CommandId;
 
 impl Index {
-    /// Reads how far the stream of exchanges is noted; `None` where nothing of it is.
+    /// Reads how far the stream of calls is recorded; `None` where nothing of it is.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -17,8 +17,9 @@ impl Index {
         self.read(checkpoint)
     }
 
-    /// Notes messages of the stream of exchanges that follow on `after`, the last of them at `reached`. Returns false, and notes
-    /// nothing, where something else is noted by now: the index was made anew.
+    /// Records messages of the stream of calls that follow on `after`, the last of them at
+    /// `reached`. Returns false, and records nothing, if another checkpoint is recorded by now: the
+    /// index was made anew.
     ///
     /// # Errors
     /// As of [`save`](Self::save).
@@ -31,7 +32,7 @@ impl Index {
         self.write(|writer| writer.note_calls(after, messages, reached))
     }
 
-    /// Forgets what is noted of the stream of exchanges, because it is another one.
+    /// Deletes the recorded offsets of the stream of calls, because the stream is another one.
     ///
     /// # Errors
     /// As of [`save`](Self::save).
@@ -39,8 +40,8 @@ impl Index {
         self.write(Writer::clear_calls)
     }
 
-    /// Finds the messages of the stream of exchanges that may hold calls of a command which began in one of these spans, in
-    /// seconds since 1970; `None` where nothing of that stream is noted.
+    /// Finds the messages of the stream of calls that may hold calls of a command which began in
+    /// one of these spans, in seconds since 1970; `None` where nothing of that stream is recorded.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.

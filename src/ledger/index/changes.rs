@@ -1,4 +1,4 @@
-//! What is saved in one go.
+//! The changes that one transaction saves to the index.
 
 use std::sync::Arc;
 
@@ -10,50 +10,51 @@ use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::RecordId;
 use crate::domain::ledger::ruling::Ruling;
 
-/// A place in the stream, and what lies there.
+/// A position in the stream, and a hash of the message there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The offset of the last message that was applied.
     pub offset: u64,
-    /// A hash of that message, by which another stream of the same name is told.
+    /// A hash of that message, by which another stream of the same name is recognised.
     pub hash: u64,
 }
 
 /// A line of the ledger that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptLine {
-    /// Its place.
+    /// The id that a record in the line's place has.
     pub id: RecordId,
     /// The line; only its start is kept.
     pub line: Vec<u8>,
-    /// What is wrong with it.
+    /// The reason why the line can't be read.
     pub why: String,
 }
 
 /// The ruling on a record for which a person waits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NotedRuling {
-    /// The record.
+    /// The id of the record.
     pub id: RecordId,
-    /// Its command.
+    /// The command that the record is about.
     pub command: CommandId,
     /// The ruling.
     pub ruling: Ruling,
 }
 
-/// What reading on in the stream has changed.
+/// The changes that applying more of the stream has made.
 #[derive(Debug, Clone)]
 pub struct Changes {
-    /// The commands that changed, as they are now. Those that are new are listed in this order, the last as the newest.
+    /// The changed commands in their new state. Those that are new are listed in this order, the
+    /// last as the newest.
     pub cases: Vec<(CommandId, Arc<Case>)>,
     /// The highest number applied of each writer that was read.
     pub writers: Vec<(Uuid, u64)>,
-    /// The jobs that changed, as they are now.
+    /// The changed jobs in their new state.
     pub jobs: Vec<(JobId, Arc<JobState>)>,
-    /// What became of records for which a person waits.
+    /// The rulings on records for which a person waits.
     pub rulings: Vec<NotedRuling>,
     /// Lines that could not be read.
     pub unreadable: Vec<KeptLine>,
-    /// How far this goes.
+    /// The last message that these changes include.
     pub checkpoint: Checkpoint,
 }

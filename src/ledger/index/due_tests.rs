@@ -1,4 +1,5 @@
-//! Tests that what is looked for again and again is found without going through what is not due, however much there is.
+//! Tests that repeated searches find what is due without a scan of what is not due, however much
+//! there is.
 
 use rusqlite::StatementStatus;
 
@@ -8,10 +9,11 @@ use crate::domain::ledger::case::Phase;
 use crate::domain::ledger::effects::{Carried, RecordedEffects};
 use crate::domain::lifecycle::Kind;
 
-/// The steps of the database's machine that looking for what is not there may take. One row takes several.
+/// The maximum number of `SQLite` machine steps that a search without results may take. One row
+/// takes several.
 const FEW: i32 = 60;
 
-/// A database of so many commands that have ended, one each millisecond, and are published.
+/// Creates a database of this many published commands that have ended, one each millisecond.
 fn ended(commands: u32) -> Connection {
     let mut conn = Connection::open_in_memory().unwrap();
     schema::create(&mut conn, "key").unwrap();
@@ -22,7 +24,7 @@ fn ended(commands: u32) -> Connection {
     conn
 }
 
-/// The number of steps that the database's machine takes for a statement, of those that `run` runs.
+/// Counts the `SQLite` machine steps of a statement, among those that `run` runs.
 fn steps<T>(conn: &Connection, statement: &str, run: impl FnOnce() -> T) -> (i32, T) {
     let count = || conn.prepare_cached(statement).unwrap().reset_status(StatementStatus::VmStep);
     count();
@@ -44,7 +46,7 @@ fn among_a_million_ended_commands_what_is_not_due_is_not_visited() {
     let (taken, found) = steps(&conn, unpublished::UNPUBLISHED, || unpublished::find(&conn, i64::MAX, 9).unwrap());
     assert!(found.is_empty() && taken < FEW, "{taken} steps to find nothing to publish");
 
-    // What is due is met first, and the looking ends with it.
+    // Rows that are due are met first, and the search ends with them.
     conn.execute("UPDATE commands SET over = 0, unpublished = 5 WHERE seq % 100000 = 0", ()).unwrap();
     let (taken, found) = steps(&conn, unpublished::UNPUBLISHED, || unpublished::find(&conn, 6, 99).unwrap());
     assert!(found.len() == 10 && taken < 10 * FEW, "{taken} steps for {found:?}");
@@ -52,7 +54,7 @@ fn among_a_million_ended_commands_what_is_not_due_is_not_visited() {
     assert!(found == 100 && taken < 100 * FEW, "{taken} steps for {found}");
     let (taken, found) = steps(&conn, forget::OVER, || forget::find(&conn, i64::MAX).unwrap().len());
     assert!(found == forget::CHUNK && taken < 500 * FEW, "{taken} steps for {found}");
-    // Going through them shows that steps tell of rows.
+    // A scan shows that the steps count rows.
     let by_facet = "SELECT count(*) FROM commands INDEXED BY commands_by_facet WHERE facet > 0 AND updated < 1";
     let (taken, none) =
         steps(&conn, by_facet, || conn.prepare_cached(by_facet).unwrap().query_row((), |row| row.get::<_, i64>(0)));
@@ -74,7 +76,7 @@ fn each_question_has_an_index_in_the_order_in_which_it_is_asked() {
     }
 }
 
-/// A case as it was before what it was decided to publish was published.
+/// Returns the state of a command before the messages of its decision were published.
 fn unsettled(case: Case, carried: Option<Carried>) -> Case {
     let event = Sample::new("any", 0).completed().ending.unwrap().event;
     let effects = Some(Box::new(RecordedEffects { event, told: true, carried }));
@@ -106,7 +108,8 @@ fn every_end_that_nobody_is_known_to_have_published_is_found_until_it_is() {
     };
     assert_eq!(found(100), [""; 0], "whoever ended them gets a while to publish it");
     assert_eq!(found(101), ["done", "declined", "cancelled"]);
-    // A change that is none of its end does not begin the wait anew; nothing that may be unpublished is forgotten.
+    // A change that is not part of the command's end does not restart the wait, and nothing that
+    // may be unpublished is deleted.
     index.save(&changes([(done, unsettled(done.completed(), None))], 2), seconds(1_000)).unwrap();
     assert_eq!(found(101), ["done", "declined", "cancelled"]);
     assert_eq!(index.forget(seconds(5_000)).unwrap(), 0);

@@ -11,7 +11,7 @@ use crate::ledger::command_filter::CommandFilter;
 
 const KEY: &str = "localhost:5672/ ferry";
 
-/// Everything that lies in the folder of an index.
+/// Reads all files in the folder of an index.
 fn bytes(dir: &TempDir) -> Vec<u8> {
     let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
     files.flat_map(|file| std::fs::read(file).unwrap()).collect()
@@ -25,19 +25,19 @@ fn secret(number: i64) -> String {
     format!("secret-{number:05};")
 }
 
-/// The commands whose secret lies in the folder of an index.
+/// Lists the commands whose secret is still in a file in the folder of an index.
 fn legible(dir: &TempDir) -> BTreeSet<i64> {
     let bytes = String::from_utf8_lossy(&bytes(dir)).into_owned();
     bytes.split("secret-").skip(1).filter_map(|rest| rest.get(..5)?.parse().ok()).collect()
 }
 
-/// A command that says its secret often enough for its row to be about as large as many are.
+/// Builds a command that holds its secret often enough for a row of usual size.
 fn sample(number: i64) -> Sample {
     Sample::new(&format!("order-{number}"), number)
         .saying(&secret(number).repeat(12 + usize::try_from(number % 9).unwrap()))
 }
 
-/// Saves commands that go on side by side, so that rows grow between rows that have grown already.
+/// Saves commands whose changes alternate, so that rows grow between rows that have grown already.
 fn fill(index: &Index, count: i64) {
     for number in 0..count + 40 {
         if number < count {

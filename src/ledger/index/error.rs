@@ -1,26 +1,26 @@
-//! What can go wrong with the index.
+//! Errors of the index.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-/// Why the index could not be opened, read or written.
+/// An error of opening, reading or writing the index.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// A file or directory can't be used.
     #[error("{path}: {source}; `ledger.dir` has to be a directory that ferryd may write to", path = path.display())]
     File {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// `SQLite` refused, for a reason that may pass: a full disk, a lock held for long.
     #[error("the index: {0}")]
     Database(rusqlite::Error),
-    /// The file is not what was written to it. [`Index::clear`](super::Index::clear) makes a new one, to be filled from the
-    /// stream.
+    /// The file differs from what was written to it. [`Index::clear`](super::Index::clear) makes a
+    /// new one, to be filled from the stream.
     #[error("the index is damaged: {0}")]
     Damaged(String),
     /// Every slot of the directory is taken.
@@ -28,15 +28,15 @@ pub enum IndexError {
     NoSlot {
         /// The directory.
         dir: PathBuf,
-        /// How many slots there are.
+        /// The number of slots.
         slots: u32,
     },
-    /// There is nothing that a guest could read.
+    /// No index exists that this process could read as a guest.
     #[error("{path}: {why}", path = path.display())]
     NoHost {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason why the file can't be read.
         why: String,
     },
     /// A guest was asked to write.
@@ -45,18 +45,18 @@ pub enum IndexError {
 }
 
 impl IndexError {
-    /// Whether only a new file helps.
+    /// Returns true if only a new file helps.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         matches!(self, Self::Damaged(_))
     }
 
-    /// Tells whether something lies in the place of a file that is not to be touched.
+    /// Returns true if the file's place is occupied by something that must not be touched.
     pub(super) fn is_refused(&self) -> bool {
         matches!(self, Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidInput)
     }
 
-    /// Names the file that the system refused.
+    /// Adds the path to an error of the operating system.
     pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { path, source }
@@ -70,7 +70,7 @@ impl From<rusqlite::Error> for IndexError {
             E::SqliteFailure(failure, _) => {
                 matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
             }
-            // Every value was written by this program, with its type.
+            // This program wrote every value, with its type.
             E::FromSqlConversionFailure(..) | E::IntegralValueOutOfRange(..) | E::InvalidColumnType(..) => true,
             _ => false,
         };

@@ -1,4 +1,4 @@
-//! What a command is filtered by, as far as many commands share it.
+//! The properties that filters select commands by, as far as many commands share them.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use crate::domain::command::Identity;
 use crate::domain::dead_letter::shortened;
 use crate::domain::ledger::case::{Case, Ending};
 
-/// One combination of what commands are filtered by.
+/// One combination of properties that filters select commands by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Facet {
-    /// Type, provider, account, operation.
+    /// The type, the provider, the account and the operation.
     names: [Option<String>; 4],
     state: String,
     kind: Option<String>,
@@ -19,13 +19,13 @@ pub(super) struct Facet {
     http_status: Option<u16>,
     generation: u32,
     dead: bool,
-    /// Nothing but a request to cancel it is known.
+    /// True if nothing but a request to cancel the command is known.
     cancel_requested: bool,
     conflicts: bool,
 }
 
 impl Facet {
-    /// Where a command is now.
+    /// Returns the facet that a command has now.
     pub fn of(case: &Case) -> Self {
         let identity = case.opening.as_ref().map(|opening| &opening.identity);
         let ending = case.ending.as_ref();
@@ -49,12 +49,12 @@ fn names(identity: &Identity) -> [Option<String>; 4] {
     [r#type, provider, account, operation].map(|name| name.as_ref().map(|name| name.as_str().to_owned()))
 }
 
-/// The facets that are known, and their numbers.
+/// The known facets, with their numbers.
 #[derive(Default)]
 pub(super) struct Facets(HashMap<Facet, i64>);
 
 impl Facets {
-    /// Reads them all.
+    /// Reads all facets from the database.
     pub fn load(conn: &Connection) -> rusqlite::Result<Self> {
         const ALL: &str = "SELECT facet, type, provider, account, operation, state, kind, code, http_status, generation, dead, \
                            cancel_requested, conflicts FROM facets";
@@ -76,7 +76,7 @@ impl Facets {
         all.query_map((), read)?.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The number of a facet; a new one where it is new.
+    /// Returns the number of a facet; a new facet is inserted.
     pub fn number(&mut self, conn: &Connection, facet: Facet) -> rusqlite::Result<i64> {
         const ADD: &str = "INSERT INTO facets (count, type, provider, account, operation, state, kind, code, http_status, \
                            generation, dead, cancel_requested, conflicts) \

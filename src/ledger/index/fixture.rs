@@ -1,4 +1,4 @@
-//! Commands for tests, made as the ledger makes them: by records.
+//! Commands for tests, built from records as the ledger builds them.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::domain::lifecycle::Kind;
 use crate::domain::outcome::{Failure, Party, Success, Verdict};
 use crate::domain::progress::Attempted;
 
-/// The time at which everything begins.
+/// The time at which every fixture begins.
 pub fn start() -> Timestamp {
     "2026-11-01T00:00:00Z".parse().unwrap()
 }
@@ -38,7 +38,7 @@ pub fn record_id(number: u64) -> RecordId {
     RecordId { writer: Uuid::from_u128(7), number }
 }
 
-/// A command, and the moment it is first heard of.
+/// A command, and the moment at which its first record was written.
 #[derive(Debug, Clone)]
 pub struct Sample {
     pub identity: Identity,
@@ -46,7 +46,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// The command `id` of provider `stripe`, `after` seconds from the start.
+    /// Creates the command `id` of provider `stripe`, `after` seconds from the start.
     pub fn new(id: &str, after: i64) -> Self {
         let name = |text: &str| Some(text.parse().unwrap());
         let identity = Identity {
@@ -80,7 +80,7 @@ impl Sample {
         Event::new(self.identity.clone(), moment, happening, Trace::default())
     }
 
-    /// Known, and waiting for its first call.
+    /// Returns the state of the command while it waits for its first call.
     pub fn opened(&self) -> Case {
         let (opening, step) = (self.opening(), Step::call(0, 1));
         let opened =
@@ -90,7 +90,8 @@ impl Sample {
         slot.unwrap()
     }
 
-    /// Called, and come to `happening` a second later.
+    /// Returns the state of the command after a call, whose decision `happening` came a second
+    /// later.
     pub fn happened(&self, happening: Happening) -> Case {
         let mut slot = None;
         for (number, fact) in [(1, self.started()), (2, self.finished(happening)), (3, settled(2))] {
@@ -117,14 +118,14 @@ impl Sample {
         self.happened(Happening::Failed(kind, failure))
     }
 
-    /// With a text in everything that its publisher has said of it.
+    /// Puts a text into every field that the publisher of the command controls.
     pub fn saying(mut self, text: &str) -> Self {
         self.identity.reference = Some(text.to_owned());
         self.identity.metadata = [("note".to_owned(), text.to_owned())].into();
         self
     }
 
-    /// A command that has ended, erased.
+    /// Returns an ended state after an erasure.
     pub fn erased(&self, case: Case) -> Case {
         let mut slot = Some(case);
         let person = Person { by: "ann".to_owned(), reason: Some("request 4711".to_owned()) };
@@ -132,7 +133,7 @@ impl Sample {
         slot.unwrap()
     }
 
-    /// Only wished to be cancelled.
+    /// Returns the state of the command where only a request to cancel it is known.
     pub fn wished(&self) -> Case {
         let mut slot = None;
         let person = Person { by: "ann".to_owned(), reason: Some("a mistake".to_owned()) };
@@ -198,14 +199,14 @@ fn rule(slot: &mut Option<Case>, number: u64, at: Timestamp, command: &CommandId
     Case::rule(slot, record_id(number), &Record { at, command: command.clone(), fact });
 }
 
-/// Changes that hold these commands.
+/// Builds changes that hold these commands.
 pub fn changes<'a>(cases: impl IntoIterator<Item = (&'a Sample, Case)>, offset: u64) -> Changes {
     let cases = cases.into_iter().map(|(sample, case)| (sample.id(), Arc::new(case))).collect();
     let checkpoint = Checkpoint { offset, hash: offset.wrapping_mul(u64::MAX / 3) };
     Changes { cases, writers: Vec::new(), jobs: Vec::new(), rulings: Vec::new(), unreadable: Vec::new(), checkpoint }
 }
 
-/// Any command to which up to eight things happened.
+/// Generates a command after up to eight decisions.
 pub fn any_case() -> impl Strategy<Value = (Sample, Case)> {
     let sample = ("[a-z]{1,20}", prop::option::of(".{0,20}"), 0..1_000_i64).prop_map(|(id, reference, after)| {
         let mut sample = Sample::new(&id, after);

@@ -1,4 +1,4 @@
-//! Letting go of what is over, a little at a time, so that nobody waits for it.
+//! Prunes commands that are over, a few at a time, so that nobody waits for it.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use super::error::IndexError;
 use super::{call_offsets, jobs};
 use crate::domain::ledger::case::{Case, Phase};
 
-/// The most commands that are forgotten in one go.
+/// The maximum number of commands that are pruned in one transaction.
 pub(super) const CHUNK: usize = 500;
 
-/// A command that is over, and where it was when it was looked for.
+/// A command that was over when it was searched, and its last change by then.
 pub(super) struct Over {
     seq: i64,
     facet: i64,
@@ -21,8 +21,9 @@ pub(super) struct Over {
 pub(super) const OVER: &str =
     "SELECT seq, facet FROM commands WHERE over = 1 AND updated < ?1 ORDER BY updated LIMIT ?2";
 
-/// Tells whether a command is over. A dead letter is not: somebody has to decide about it. Neither is one of which
-/// something may not have been published. A request to cancel a command that never came is.
+/// Returns true if a command is over. A dead letter is not over, because an operator has to decide
+/// about it. Neither is a command with an event that may not have been published. A request to
+/// cancel a command that never arrived is over.
 pub(super) fn is_over(case: &Case) -> bool {
     let is_published = !matches!(case.phase, Phase::Decided { effects: Some(_), .. });
     match &case.ending {
@@ -31,15 +32,16 @@ pub(super) fn is_over(case: &Case) -> bool {
     }
 }
 
-/// Commands that are over since before `older_than`, oldest first.
+/// Finds commands that are over since before `older_than`, oldest first.
 pub(super) fn find(conn: &Connection, older_than: i64) -> Result<Vec<Over>, IndexError> {
     let read = |row: &rusqlite::Row<'_>| Ok(Over { seq: row.get(0)?, facet: row.get(1)? });
     let mut over = conn.prepare_cached(OVER)?;
     Ok(over.query_map((older_than, i64::try_from(CHUNK).unwrap_or(0)), read)?.collect::<Result<_, _>>()?)
 }
 
-/// Forgets commands, unless they have changed, and what else nobody has asked for since before `older_than`. Returns how many
-/// commands it was. Writers that wrote one record only, and rulings, are forgotten where that was before `visitors_before`.
+/// Prunes commands, unless they have changed, and other rows that have not been used since before
+/// `older_than`. Returns the number of pruned commands. Writers of one record only, and rulings,
+/// are pruned if older than `visitors_before`.
 pub(super) fn forget(
     conn: &mut Connection,
     over: &[Over],
@@ -63,11 +65,13 @@ pub(super) fn forget(
     }
     drop((command, body, less));
     tx.execute("DELETE FROM facets WHERE count = 0", ())?;
-    // A process that writes nothing for so long has ended, and repeats nothing.
+    // A process that has written nothing for so long has ended, and repeats nothing.
     tx.execute("DELETE FROM writers WHERE seen < ?1", [older_than])?;
-    // Nor does one that has written nothing but its first record, a marker: a command of the command line.
+    // The same holds for a writer of nothing but a first record, a marker: a command of the command
+    // line.
     tx.execute("DELETE FROM writers WHERE number = 1 AND seen < ?1", [visitors_before])?;
-    // Nor does anybody wait so long for what became of a record; it may hold contents of a command.
+    // Nobody waits so long for the ruling on a record, and the ruling may hold contents of a
+    // command.
     tx.execute("DELETE FROM rulings WHERE at < ?1", [visitors_before])?;
     call_offsets::forget(&tx, older_than)?;
     jobs::forget(&tx, older_than)?;

@@ -1,4 +1,4 @@
-//! Whatever lies where the index should be, an instance starts and works.
+//! Tests that an instance starts and works whatever files lie in the place of the index.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -15,7 +15,7 @@ fn open(dir: &Path) -> Index {
     Index::open(dir, KEY).unwrap()
 }
 
-/// Commands to fill a few hundred pages with.
+/// Saves enough commands to fill a few hundred pages.
 fn fill(index: &Index) -> Vec<Sample> {
     let samples: Vec<_> = (0..1_000).map(|n| Sample::new(&format!("command-{n}"), n)).collect();
     index.save(&changes(samples.iter().map(|sample| (sample, sample.completed())), 9), seconds(0)).unwrap();
@@ -33,7 +33,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", path.display()))
 }
 
-/// Copies the files of an open index to another directory: what is left of it if its process is killed now.
+/// Copies the files of an open index to another directory, as they were if the process were killed
+/// now.
 fn killed(index: &Index, to: &Path) -> PathBuf {
     let dir = index.path().parent().unwrap();
     for entry in fs::read_dir(dir).unwrap() {
@@ -80,7 +81,7 @@ fn a_file_that_is_not_this_index_is_made_anew() {
         assert_eq!(index.case(&samples[0].id()).unwrap(), None, "{what}");
         works(&index);
         drop(index);
-        // And is kept from then on.
+        // The new index is kept from then on.
         assert!(open(dir.path()).checkpoint().unwrap().is_some(), "{what}");
     }
 }
@@ -128,7 +129,7 @@ fn damage_found_while_reading_or_writing_is_told_until_the_index_is_cleared() {
     let samples = fill(&index);
     let path = index.path().to_owned();
     drop(index);
-    // Everything behind the first pages, in which the tables are described.
+    // Overwrites everything behind the first pages, which describe the tables.
     let mut file = OpenOptions::new().write(true).open(&path).unwrap();
     let length = file.metadata().unwrap().len();
     file.seek(SeekFrom::Start(32 * 4_096)).unwrap();

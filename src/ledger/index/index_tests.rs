@@ -178,7 +178,7 @@ fn what_is_over_is_forgotten_and_everything_else_stays() {
     saved.rulings = vec![NotedRuling { id: record_id(9), command: id("dead"), ruling: Ruling::Passed }];
     index.save(&saved, seconds(500)).unwrap();
     let mut newer = changes([], 2);
-    // The last two wrote one record each, the one long ago, the other just now.
+    // The last two writers wrote one record each, one long ago, the other just now.
     newer.writers = vec![(Uuid::from_u128(2), 6), (Uuid::from_u128(3), 1)];
     index.save(&newer, seconds(5_000)).unwrap();
     newer.writers = vec![(Uuid::from_u128(4), 1)];
@@ -199,7 +199,7 @@ fn what_is_over_is_forgotten_and_everything_else_stays() {
     assert_eq!(counts.since, Some(seconds(1_001)));
     assert_eq!(index.writers().unwrap(), vec![(Uuid::from_u128(2), 6), (Uuid::from_u128(4), 1)]);
     assert_eq!(index.ruling(&record_id(9)).unwrap(), None);
-    // Its facet was forgotten with the last of its commands; a new one takes its place.
+    // The old facet was deleted with the last of its commands; a new one takes its place.
     index.save(&changes([(&wished, wished.wished())], 3), seconds(0)).unwrap();
     assert_eq!(index.counts().unwrap().states[&State::Pending], 2);
 }

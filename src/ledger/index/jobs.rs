@@ -1,4 +1,4 @@
-//! The table of jobs.
+//! The table of jobs in the index.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub(super) fn live(conn: &Connection) -> Result<Vec<(JobId, JobState)>, IndexErr
     read(conn, "SELECT id, body FROM jobs WHERE live = 1 ORDER BY id", ())
 }
 
-/// The newest jobs, of those older than one.
+/// Lists the newest jobs, of those older than one.
 pub(super) fn list(conn: &Connection, after: Option<JobId>, limit: usize) -> Result<JobPage, IndexError> {
     const LIST: &str = "SELECT id, body FROM jobs WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
     let (limit, below) = (limit.clamp(1, MAX_PAGE), after.map_or(Uuid::max(), |JobId(id)| id));
@@ -60,7 +60,7 @@ fn read(conn: &Connection, query: &str, params: impl rusqlite::Params) -> Result
     Ok(jobs)
 }
 
-/// Forgets jobs that have ended and of which nothing was heard since before `older_than`.
+/// Deletes jobs that have ended and have not changed since before `older_than`.
 pub(super) fn forget(conn: &Connection, older_than: i64) -> rusqlite::Result<()> {
     conn.execute("DELETE FROM jobs WHERE live = 0 AND updated < ?1", [older_than]).map(|_| ())
 }

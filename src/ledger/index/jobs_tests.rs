@@ -20,7 +20,7 @@ fn id(number: u128) -> JobId {
     JobId(Uuid::from_u128(number))
 }
 
-/// A job that was started at so many seconds.
+/// Returns a job that was started at this second.
 fn started(at: i64) -> JobState {
     let spec = JobSpec {
         action: JobAction::Discard,
@@ -41,7 +41,7 @@ fn apply(slot: &mut Option<JobState>, at: i64, change: JobChange) {
     JobState::apply(slot, &JobRecord { at: seconds(at), job: id(1), change });
 }
 
-/// One that has ended at the same time.
+/// Returns a job that ended at the second of its start.
 fn ended(at: i64) -> JobState {
     let mut slot = Some(started(at));
     let (term, reason) = (1, JobEndReason::Finished);

@@ -1,14 +1,14 @@
-//! What the index keeps as JSON.
+//! JSON values in columns of the index.
 
 use super::error::IndexError;
 
-/// Writes plain data.
+/// Writes plain data as JSON.
 pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
-    // Plain data; it always has a JSON form.
+    // Plain data always has a JSON form.
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// Reads what was written.
+/// Reads a JSON value that the index has written.
 pub(super) fn parsed<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, IndexError> {
     serde_json::from_slice(json).map_err(|error| IndexError::Damaged(error.to_string()))
 }

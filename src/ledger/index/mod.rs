@@ -1,14 +1,15 @@
-//! What the ledger says of every command, on disk, so that it need not be read from its beginning at each start, and can be
-//! asked.
+//! The index: the current state of every command on disk. A start need not read the whole ledger,
+//! and queries find many commands.
 //!
-//! The stream is the truth; the index is what reading it came to, up to its [`Checkpoint`]. Commands, numbers of writers and
-//! the checkpoint are saved in one transaction, so the index is never ahead of itself or behind. It may be lost at any time:
-//! a file that is missing, damaged, another version's or another ledger's is made anew, empty, and filled from the stream.
+//! The stream is the truth; the index is the result of reading it, up to its [`Checkpoint`].
+//! Commands, writers and checkpoint are saved in one transaction. A file that is missing, damaged,
+//! of another version or of another ledger is made anew, empty, and filled from the stream.
 //!
-//! Each instance has a file of its own, in a [slot](Index::open); others may read it as [guests](Index::guest).
+//! Each instance has a file in a [slot](Index::open); other processes read it as
+//! [guests](Index::guest).
 //!
-//! Everything here waits for the disk. Looking up [one command](Index::case) takes microseconds; keep the rest off the
-//! threads that serve connections.
+//! Every function here waits for the disk. [One command](Index::case) takes microseconds; keep the
+//! rest off the threads that serve connections.
 
 mod aging;
 mod call_offsets;
@@ -57,20 +58,20 @@ use crate::domain::ledger::opening::digest;
 use crate::domain::ledger::record::RecordId;
 use crate::domain::ledger::ruling::Ruling;
 
-/// An index, this instance's or another's.
+/// The index of this instance, or that of another.
 pub struct Index {
     key: String,
     path: PathBuf,
     owner: Option<Owner>,
     readers: Readers,
-    /// Whether a reader found the file damaged; whoever writes next is told.
+    /// True after a reader found the file damaged; the next save fails with that.
     damaged: AtomicBool,
 }
 
-/// What only the instance has whose index it is.
+/// The parts of an index that only its owner has.
 struct Owner {
     slot: Slot,
-    /// `None` where the file could not be made anew.
+    /// The connection that writes; `None` where the file could not be made anew.
     writer: Mutex<Option<Writer>>,
 }
 
@@ -81,18 +82,20 @@ impl Owner {
 }
 
 impl Index {
-    /// Opens the index of this instance in `dir`: the first that no other instance has. `key` names the ledger: the broker's
-    /// address and the prefix.
+    /// Opens the index of this instance in `dir`: the first that no other instance has. `key` names
+    /// the ledger: the broker's address and the prefix.
     ///
     /// # Errors
-    /// The directory can't be used, or every slot in it is taken. Never because of what lies there.
+    /// The directory can't be used, or every slot in it is taken. The contents of files that lie
+    /// there never cause an error.
     pub fn open(dir: &Path, key: &str) -> Result<Self, IndexError> {
         let slot = Slot::take(dir, key, slot::SLOTS)?;
         let slot = slot.ok_or_else(|| IndexError::NoSlot { dir: dir.to_owned(), slots: slot::SLOTS })?;
         Self::own(slot, key)
     }
 
-    /// The first index in `dir`, unless another instance has it: then there is one to be a [guest](Self::guest) of.
+    /// Opens the first index in `dir`, unless another instance has it: then this process can be its
+    /// [guest](Self::guest).
     ///
     /// # Errors
     /// The directory can't be used.
@@ -114,13 +117,15 @@ impl Index {
         Ok(Self::new(key, path, Some(owner)))
     }
 
-    /// The process that has the first index in `dir`, where the system tells.
+    /// Returns the id of the process that has the first index in `dir`, where the system reports
+    /// it.
     #[must_use]
     pub fn holder(dir: &Path, key: &str) -> Option<u32> {
         slot::holder(dir, key)
     }
 
-    /// Reads the first index in `dir`, which another instance has. A guest sees what that instance has saved.
+    /// Opens the first index in `dir` as a guest, while another instance has it. A guest sees the
+    /// state that the owner has saved.
     ///
     /// # Errors
     /// [`IndexError::NoHost`]: there is none, or another version of ferryd made it.
@@ -141,19 +146,19 @@ impl Index {
         Self { key: key.to_owned(), path, owner, readers, damaged: AtomicBool::new(false) }
     }
 
-    /// Whether this is another instance's index.
+    /// Returns true if the index is another instance's.
     #[must_use]
     pub fn is_guest(&self) -> bool {
         self.owner.is_none()
     }
 
-    /// The database file.
+    /// Returns the path of the database file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How far the stream has been applied; `None` where nothing was.
+    /// Returns the last message that was applied; `None` where none was.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -166,7 +171,7 @@ impl Index {
         })
     }
 
-    /// The highest number applied of each writer.
+    /// Returns the highest number applied of each writer.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -179,7 +184,7 @@ impl Index {
         })
     }
 
-    /// The highest number applied of one writer; 0 where nothing of it was.
+    /// Returns the highest number applied of one writer; 0 where no record of it was applied.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -191,7 +196,7 @@ impl Index {
         })
     }
 
-    /// What is known of a command.
+    /// Returns the state of a command, if the index knows it.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -203,7 +208,7 @@ impl Index {
         })
     }
 
-    /// What is known of a job.
+    /// Returns the state of a job, if the index knows it.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -211,7 +216,7 @@ impl Index {
         self.read(|conn| jobs::find(conn, id))
     }
 
-    /// The jobs that have not ended.
+    /// Returns the jobs that have not ended.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -219,7 +224,7 @@ impl Index {
         self.read(jobs::live)
     }
 
-    /// A page of jobs, newest first, of those older than one.
+    /// Returns a page of jobs, newest first, of those older than one.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -227,7 +232,7 @@ impl Index {
         self.read(|conn| jobs::list(conn, after, limit))
     }
 
-    /// What became of a record for which a person waits, if it has been read.
+    /// Returns the ruling on a record for which a person waits, once the record has been read.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -239,7 +244,7 @@ impl Index {
         })
     }
 
-    /// The lines that could not be read, as far as they are kept, the latest first.
+    /// Returns the kept lines of the ledger that could not be read, the latest first.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -263,8 +268,9 @@ impl Index {
         self.write(|writer| writer.save(changes, now))
     }
 
-    /// Forgets commands that are over since before `older_than`, some of them: call it again until it returns 0, and let
-    /// others write in between. Dead letters stay. Also forgets writers of that age, and rulings that are a day old.
+    /// Prunes some of the commands that are over since before `older_than`: call it again until it
+    /// returns 0, and let other writes happen in between. Dead letters stay. Also deletes writers
+    /// of that age, and rulings that are a day old.
     ///
     /// # Errors
     /// As of [`save`](Self::save).
@@ -274,8 +280,8 @@ impl Index {
         self.write(|writer| writer.forget(&over, older_than, Timestamp::now()))
     }
 
-    /// Takes the contents out of commands that are over since before `older_than`, some of them, and says which: call it again
-    /// until it returns none, and let others write in between.
+    /// Removes the contents of some commands that are over since before `older_than`, and returns
+    /// their ids: call it again until it returns none, and let other writes happen in between.
     ///
     /// # Errors
     /// As of [`save`](Self::save).
@@ -283,7 +289,7 @@ impl Index {
         self.write(|writer| writer.age(older_than.as_millisecond()))
     }
 
-    /// Moves everything into the database file, so that what was taken out of it stands in no file beside it either.
+    /// Moves everything into the database file: no file beside it holds removed contents any more.
     ///
     /// # Errors
     /// `SQLite` refuses.
@@ -291,7 +297,7 @@ impl Index {
         self.write(|writer| writer.scrub(Timestamp::now()))
     }
 
-    /// Deletes the indexes in `dir` that no instance uses. Whoever needs one makes it anew. Returns how many there were.
+    /// Deletes the indexes in `dir` that no instance uses, and returns their number.
     ///
     /// # Errors
     /// The directory can't be used.
@@ -307,7 +313,7 @@ impl Index {
         slot::delete_unused(self.path.parent().unwrap_or(Path::new("")), &self.key)
     }
 
-    /// Makes the file anew, with nothing in it.
+    /// Replaces the file by an empty one.
     ///
     /// # Errors
     /// The file can't be deleted or made; may be tried again.
@@ -336,7 +342,7 @@ impl Index {
         self.readers.read(&self.path, read).inspect_err(|error| self.note(error))
     }
 
-    /// Reads several things as they were at one moment.
+    /// Reads several values as they were at one moment.
     fn snapshot<T>(&self, read: impl FnOnce(&Connection) -> Result<T, IndexError>) -> Result<T, IndexError> {
         self.read(|conn| {
             let moment = conn.unchecked_transaction()?;
@@ -361,8 +367,8 @@ impl Drop for Index {
     }
 }
 
-/// The digest by which a command is found that somebody calls so. The text itself stands in the command's body alone, so that
-/// erasing that erases it.
+/// Digests a publisher's reference, so that a command is found by it. Only the command's body has
+/// the text itself, so erasing the body erases the reference.
 fn reference_digest(reference: &str) -> String {
     digest(reference.as_bytes())
 }

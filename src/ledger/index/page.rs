@@ -1,4 +1,4 @@
-//! Pages of a list, and where the next one begins.
+//! Pages of a list, and cursors from one page to the next.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,32 +13,33 @@ use super::schema;
 use crate::domain::command_id::CommandId;
 use crate::domain::name::excerpt;
 
-/// The most rows of a page.
+/// The maximum number of rows of a page.
 pub const MAX_PAGE: usize = 1_000;
 
-/// A page of a list, newest first.
+/// A page of a list of commands, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Page {
     /// The commands.
     pub rows: Vec<Row>,
-    /// Where the next page begins; `None` on the last one.
+    /// The cursor of the next page; `None` on the last one.
     pub next: Option<Cursor>,
 }
 
-/// A place in a list: behind one command. As a text it means nothing to whoever passes it on, and goes into a URL as it is.
+/// A place in a list: behind one command. A cursor is an opaque text that goes into a URL as it is.
 ///
-/// It holds in every instance's index, and after one was made anew, as long as that command is known there.
+/// A cursor holds in every instance's index, and after an index was made anew, as long as that
+/// command is known there.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("pattern" = CURSOR_PATTERN), inline)]
 pub struct Cursor {
     seq: i64,
-    /// Which file the place belongs to.
+    /// Names the file whose row numbers the cursor has.
     epoch: String,
     id: CommandId,
 }
 
-/// A text that is no cursor.
+/// A text that is not a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no place in a list: pass on the `next` of the page before, as it is")]
 pub struct InvalidCursor(String);
@@ -49,10 +50,10 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// The pattern of a cursor: a number, which file it is of, a command.
+/// The pattern of a cursor: a row number, the name of a file, a command.
 pub const CURSOR_PATTERN: &str = r"^[0-9a-f]{1,16}\.[0-9a-f]{8}\.[A-Za-z0-9._:-]{1,128}$";
 
-/// The characters that name a file.
+/// The number of characters that name a file.
 const EPOCH_LENGTH: usize = 8;
 
 impl FromStr for Cursor {
@@ -86,12 +87,13 @@ impl Serialize for Cursor {
 }
 
 impl Cursor {
-    /// The place behind a command.
+    /// Returns the place behind a command.
     pub(super) fn behind(conn: &Connection, seq: i64, id: CommandId) -> Result<Self, IndexError> {
         Ok(Self { seq, epoch: epoch(conn)?, id })
     }
 
-    /// The command in this file behind which the page begins; `None` where it is not known here any more.
+    /// Returns the row of the command behind which the page begins; `None` where the command is not
+    /// known here any more.
     pub(super) fn seq(&self, conn: &Connection) -> Result<Option<i64>, IndexError> {
         if self.epoch == epoch(conn)? {
             return Ok(Some(self.seq));

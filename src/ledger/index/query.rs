@@ -1,6 +1,6 @@
-//! Finding the commands that a filter means, newest first.
+//! Finds the commands that a filter selects, newest first.
 //!
-//! Whatever is asked for, no query looks at the bodies of commands that it does not return.
+//! No query reads the bodies of commands that it does not return.
 
 use std::collections::HashMap;
 
@@ -19,23 +19,24 @@ use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
 use crate::ledger::command_filter::{CommandFilter, WantedKind};
 
-/// With more facets than this it is cheaper to go through all commands than to look at each facet.
+/// The number of facets above which a scan of all commands is cheaper than a query for each facet.
 const MANY_FACETS: usize = 2_000;
 
-/// Tells whether a filter asks for anything that commands have in common.
+/// Returns true if a filter selects by a property that commands share.
 fn has_facet(filter: &CommandFilter) -> bool {
     let rest = CommandFilter { ids: Vec::new(), reference: None, older_than: None, newer_than: None, ..filter.clone() };
-    // Nearly all are meant then: it is cheaper to pass over the others.
+    // Such a filter selects nearly all commands: it is cheaper to skip the others.
     !CommandFilter { cancel_requested: rest.cancel_requested.filter(|only| *only), ..rest }.is_empty()
 }
 
-/// The first and the last time of the last change that a filter means, in milliseconds.
+/// Returns the earliest and the latest time of the last change that a filter selects, in
+/// milliseconds.
 fn span(filter: &CommandFilter) -> (i64, i64) {
     let ms = |time: Timestamp| time.as_millisecond();
     (filter.newer_than.map_or(i64::MIN, ms), filter.older_than.map_or(i64::MAX, |time| ms(time) - 1))
 }
 
-/// A command that is meant.
+/// A command that a filter selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
     pub seq: i64,
@@ -49,7 +50,7 @@ impl Found {
     }
 }
 
-/// One page of the commands that are meant.
+/// Lists one page of the commands that a filter selects.
 pub(super) fn list(
     conn: &Connection,
     filter: &CommandFilter,
@@ -79,7 +80,7 @@ pub(super) fn list(
     Ok(Page { rows, next })
 }
 
-/// All of the commands behind an id, in the order of ids.
+/// Lists all commands whose ids sort after `after`, in the order of ids.
 pub(super) fn walk_all(conn: &Connection, after: &str, limit: usize) -> Result<Vec<(CommandId, Case)>, IndexError> {
     const BEHIND: &str = "SELECT id, body FROM commands JOIN bodies USING (seq) WHERE id > ?1 ORDER BY id LIMIT ?2";
     let mut behind = conn.prepare_cached(BEHIND)?;
@@ -93,7 +94,7 @@ pub(super) fn walk_all(conn: &Connection, after: &str, limit: usize) -> Result<V
     Ok(found)
 }
 
-/// The newest `want` commands that are meant, of those older than `below`.
+/// Finds the newest `want` commands that a filter selects, of those older than `below`.
 pub(super) fn search(
     conn: &Connection,
     filter: &CommandFilter,
@@ -131,7 +132,7 @@ pub(super) fn search(
     }
 }
 
-/// Goes through commands, newest first, until enough of them fit.
+/// Scans commands, newest first, until enough of them match.
 fn walk(
     mut all: CachedStatement<'_>,
     params: impl Params,
@@ -166,7 +167,7 @@ fn by_ids(
     Ok(newest(found, want))
 }
 
-/// Takes the newest of each facet, and of those the newest.
+/// Takes the newest commands of each facet, and of those the newest.
 fn by_facets(
     conn: &Connection,
     facets: &HashMap<i64, i64>,
@@ -195,7 +196,7 @@ fn newest(mut found: Vec<Found>, want: usize) -> Vec<Found> {
     found
 }
 
-/// The facets at which a command can be that is meant, and how many are there.
+/// Returns the facets that match a filter, with the number of commands of each.
 fn facets(conn: &Connection, filter: &CommandFilter) -> Result<HashMap<i64, i64>, IndexError> {
     const MATCHING: &str = "SELECT facet, count, type, provider, account FROM facets WHERE count > 0
         AND (:type IS NULL OR type = :type) AND (:provider IS NULL OR provider = :provider)

@@ -27,7 +27,8 @@ fn found(index: &Index, filter: &CommandFilter) -> Vec<String> {
     page.rows.iter().map(|row| row.id.to_string()).collect()
 }
 
-/// Five commands: `a` completed, `b` and `c` dead, `d` declined by another provider, `e` only wished to be cancelled.
+/// Saves five commands: `a` completed, `b` and `c` dead, `d` declined by another provider, `e`
+/// known only by a request to cancel it.
 fn some() -> (TempDir, Index) {
     let (dir, index) = index();
     let [done, rejected, unreached, declined, wished] =
@@ -84,7 +85,7 @@ fn everything_that_is_given_must_hold() {
         (CommandFilter { reference: Some("order-of-c".into()), ..any() }, "c"),
         (CommandFilter { reference: Some("order-of-c".into()), provider: Some(name("adyen")), ..any() }, ""),
         (CommandFilter { reference: Some("order-of-c".into()), older_than: Some(seconds(21)), ..any() }, ""),
-        // What ends, ends a second after it came.
+        // A command that ends does so a second after it came.
         (CommandFilter { older_than: Some(seconds(11)), ..any() }, "a"),
         (CommandFilter { newer_than: Some(seconds(11)), ..any() }, "edcb"),
         (CommandFilter { newer_than: Some(seconds(11)), older_than: Some(seconds(31)), ..any() }, "cb"),
@@ -210,7 +211,7 @@ fn going_from_page_to_page_meets_each_command_once_while_others_come_and_change(
             let changed = &samples[pages * 7 % 95];
             index.save(&changes([(&late, late.opened()), (changed, changed.completed())], 2), seconds(0)).unwrap();
             let Some(next) = page.next else { break };
-            // It goes through a URL or a shell.
+            // The cursor passes through a URL or a shell.
             cursor = Some(next.to_string().parse().unwrap());
         }
         assert_eq!(pages, 10);
@@ -225,12 +226,12 @@ fn a_place_in_a_list_holds_in_another_instances_index() {
     let ((_one, one), (_two, two)) = (index(), index());
     let samples: Vec<_> = (0..30).map(|n| Sample::new(&format!("c-{n}"), n)).collect();
     one.save(&changes(samples.iter().map(|sample| (sample, sample.opened())), 1), seconds(0)).unwrap();
-    // The other began to read later.
+    // The other index began to read later.
     two.save(&changes(samples[10..].iter().map(|sample| (sample, sample.opened())), 1), seconds(0)).unwrap();
     let first = one.list(&CommandFilter::default(), None, 10).unwrap();
     let next = first.next.unwrap();
     assert_eq!(two.list(&CommandFilter::default(), Some(&next), 1).unwrap().rows[0].id, samples[19].id());
-    // Where the command is not known, the list is at its end.
+    // In an index that does not know the command, the list is at its end.
     let far = one.list(&CommandFilter::default(), None, 25).unwrap().next.unwrap();
     assert_eq!(two.list(&CommandFilter::default(), Some(&far), 1).unwrap().rows, []);
 }

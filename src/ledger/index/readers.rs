@@ -1,4 +1,4 @@
-//! The connections that read: as many as there are readers at a time.
+//! Connections for readers: as many as there are readers at a time.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -9,26 +9,27 @@ use rusqlite::Connection;
 use super::error::IndexError;
 use super::schema;
 
-/// How many connections are kept open for the next reader.
+/// The maximum number of idle connections that are kept open for later readers.
 const IDLE: usize = 8;
 
-/// Connections, given out one reader each.
+/// A pool of connections, each used by one reader at a time.
 pub(super) struct Readers {
     pool: Mutex<Pool>,
-    /// Whether the file may be made anew by another process, which does not say so.
+    /// True if another process owns the file, and may make it anew without notice.
     guest: bool,
 }
 
-/// What is not given out.
+/// The idle connections.
 #[derive(Default)]
 pub(super) struct Pool {
     idle: Vec<Connection>,
-    /// Which file they read; a connection to another is not taken back.
+    /// The number of the file that the connections read; a connection to another file is not taken
+    /// back.
     file: u64,
 }
 
 impl Pool {
-    /// Lets go of the file, unless it is `file`.
+    /// Closes the idle connections, unless they read `file`.
     fn turn_to(&mut self, file: u64) {
         if self.file != file {
             self.idle.clear();
@@ -36,14 +37,14 @@ impl Pool {
         }
     }
 
-    /// Lets go of the file.
+    /// Closes the idle connections.
     pub fn leave(&mut self) {
         self.turn_to(0);
     }
 }
 
 impl Readers {
-    /// Of one's own index, or of another's as a guest.
+    /// Creates a pool for this process's own index, or for another's as a guest.
     pub fn new(guest: bool) -> Self {
         Self { pool: Mutex::default(), guest }
     }
@@ -53,7 +54,7 @@ impl Readers {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads. A connection that met an error is not used again.
+    /// Runs a read on a connection. A connection that met an error is not used again.
     pub fn read<T>(
         &self,
         path: &Path,

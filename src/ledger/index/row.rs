@@ -1,4 +1,4 @@
-//! A command in a line of a list.
+//! A command as a row of a list.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -9,14 +9,15 @@ use crate::domain::ledger::case::{Case, Ending};
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::name::Name;
 
-/// The longest message in a row, in characters.
+/// The maximum length of a message in a row, in characters.
 const MAX_MESSAGE: usize = 200;
 
-/// A command in short. What is not known is absent: of a command that was only wished to be cancelled there is no name.
+/// A command in short. Unknown fields are absent: a command of which only a request to cancel it is
+/// known has no name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "CommandRow")]
 pub struct Row {
-    /// Its id.
+    /// The id of the command.
     pub id: CommandId,
     /// The provider's type.
     pub r#type: Option<Name>,
@@ -28,38 +29,38 @@ pub struct Row {
     pub operation: Option<Name>,
     /// The publisher's reference.
     pub reference: Option<String>,
-    /// The AMQP user that published it, where the broker has vouched for that.
+    /// The AMQP user that published the command, where the broker has vouched for that.
     pub publisher: Option<String>,
-    /// The state it is in.
+    /// The current state of the command.
     pub state: State,
-    /// Why it failed.
+    /// The kind of failure of a failed command.
     pub kind: Option<Kind>,
-    /// The provider's code, or ferryd's own word.
+    /// The provider's error code, or ferryd's own.
     pub code: Option<String>,
-    /// The last thing that was said about it, for people.
+    /// The last message about the command, for a person.
     pub message: Option<String>,
-    /// The status of the answer that ended it.
+    /// The HTTP status of the answer that ended the command.
     pub http_status: Option<u16>,
     /// 0 for a command as published; each replay starts the next.
     pub generation: u32,
-    /// The call it is at, or would make next.
+    /// The number of the current or next call.
     pub attempt: u32,
-    /// The provider's own id for what it did.
+    /// The provider's own id for the result of the command.
     pub provider_reference: Option<String>,
-    /// Whether it is kept as a dead letter.
+    /// True if the command is kept as a dead letter.
     pub dead: bool,
-    /// Whether something has contradicted what is known of it.
+    /// True if a later notice or answer has contradicted the recorded outcome.
     pub contradicted: bool,
-    /// When it was first heard of.
+    /// The time of the first record about the command.
     pub created_at: Option<Timestamp>,
-    /// When it last changed.
+    /// The time of the last change.
     pub updated_at: Option<Timestamp>,
-    /// When it ended, if it has.
+    /// The time at which the command ended, if it has.
     pub ended_at: Option<Timestamp>,
 }
 
 impl Row {
-    /// What is known of a command, in short.
+    /// Summarises the state of a command.
     #[must_use]
     pub fn new(id: CommandId, case: Case) -> Self {
         let (state, dead) = (case.state(), case.ending.as_ref().is_some_and(Ending::is_dead));
@@ -102,7 +103,7 @@ impl Row {
                     row.message = Some(short(error.message));
                 }
             }
-            // Of an accepted command the history tells under which name.
+            // The history names the reference of an accepted command.
             None if state == State::Waiting => row.provider_reference = detail,
             None => row.message = detail.map(short),
         }

@@ -1,4 +1,5 @@
-//! What the index takes at a million commands: `cargo test --release --lib -- --ignored --nocapture a_million_commands`.
+//! Measures the index at a million commands:
+//! `cargo test --release --lib -- --ignored --nocapture a_million_commands`.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::ledger::command_filter::CommandFilter;
 const COMMANDS: u32 = 1_000_000;
 const BATCH: usize = 2_000;
 
-/// The command with this number, one a second, and what became of it.
+/// Returns the command with this number, one a second, and its final state.
 fn lived(n: u32) -> (Sample, Case) {
     let id = Uuid::from_u128(u128::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835));
     let mut sample = Sample::new(&format!("shop.{id}"), i64::from(n));
@@ -46,7 +47,7 @@ fn percentile(mut times: Vec<Duration>, percent: usize) -> Duration {
     times[(times.len() - 1) * percent / 100]
 }
 
-/// The slowest and the median of some runs.
+/// Prints the slowest and the median of some runs.
 fn measure<T>(what: &str, most: Duration, mut run: impl FnMut() -> T) {
     let times: Vec<_> = (0..7)
         .map(|_| {
@@ -98,7 +99,7 @@ fn a_million_commands() {
     drop(index);
 }
 
-/// Commands end: recent ones, as is usual, and any.
+/// Ends commands: recent ones, as is usual, and any.
 fn update(index: &Index) {
     for (what, step) in [("recent", 1), ("any", 613)] {
         let mut took = Duration::ZERO;

@@ -1,13 +1,14 @@
-//! The tables, and opening them.
+//! The tables of the index, and opening them.
 //!
-//! What commands are filtered by has few different values, and the combinations that occur are few as well: `facets` lists
-//! them, with how many commands are at each. A command points at its facet, and one index, by facet and place, answers
-//! every combination of filters; more indexes would make each write dearer. The tables that are gone through are narrow:
-//! what is known of a command in full lies apart in `bodies`.
+//! The properties that filters select by have few different values, and few combinations occur:
+//! `facets` lists those, with the number of commands of each. A command points at its facet, and
+//! one index, by facet and place, answers every combination of filters; more indexes would make
+//! each write dearer. The tables that are scanned are narrow: the full state of a command lies
+//! apart in `bodies`.
 //!
-//! Two partial indexes hold what is looked for again and again, in its order, so that looking ends at the first command
-//! that is not due: commands that are `over`, by their last change, and ends that are `unpublished`, by when this index
-//! first heard of them.
+//! Two partial indexes hold the rows that are searched repeatedly, in their order, so that a search
+//! ends at the first command that is not due: commands that are `over`, by their last change, and
+//! ends that are `unpublished`, by when this index first recorded them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,16 +19,17 @@ use uuid::Uuid;
 
 use super::error::IndexError;
 
-/// The version of the tables and of what lies in `bodies`. A file of another version is made anew.
+/// The version of the tables and of the values in `bodies`. A file of another version is made anew.
 pub(super) const VERSION: i32 = 8;
 
 /// Marks a file as an index of ferryd ("frry").
 const APPLICATION: i32 = 0x6672_7279;
 
-/// How long a connection waits for another's lock.
+/// The longest time for which a connection waits for another's lock.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// How many pages the `-wal` file holds before they are moved to the database: about 64 MB.
+/// The number of pages in the `-wal` file from which on they are moved to the database: about 64
+/// MB.
 const WAL_PAGES: i64 = 16_000;
 
 const TABLES: &str = "
@@ -72,21 +74,21 @@ CREATE TABLE unreadable (
 ) STRICT;
 ";
 
-/// Opens a database without following a symbolic link in its place. `SQLite` follows none in the whole path then, so its
-/// folder, which may be reached by links, is looked up before.
+/// Opens a database without following a symbolic link in its place. `SQLite` follows none in the
+/// whole path then, so its folder, which may be reached by links, is resolved first.
 fn open(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
     let path = folder.zip(path.file_name()).map_or_else(|| path.to_owned(), |(folder, name)| folder.join(name));
     Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW)
 }
 
-/// Opens a database to write to it.
+/// Opens a database for writing.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let conn = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     conn.busy_timeout(BUSY)?;
     conn.pragma_update(None, "journal_mode", "wal")?;
     conn.pragma_update(None, "synchronous", "normal")?;
-    // What is deleted or written over is gone from the file.
+    // Deleted and overwritten contents are gone from the file.
     conn.pragma_update(None, "secure_delete", "on")?;
     conn.pragma_update(None, "cache_size", -65_536)?;
     conn.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
@@ -94,19 +96,19 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// Opens a database to read it, beside whoever writes to it.
+/// Opens a database for reading, beside its writer.
 pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     let conn = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     conn.busy_timeout(BUSY)?;
     conn.pragma_update(None, "cache_size", -16_384)?;
-    // The last one to close moves what is in the `-wal` file, which is the owner's to do; and by then that name may belong to
-    // a new database.
+    // The last connection to close would move the contents of the `-wal` file, which only the owner
+    // may do; and by then that name may belong to a new database.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.set_prepared_statement_cache_capacity(32);
     Ok(conn)
 }
 
-/// Fills an empty database.
+/// Creates the tables of an empty database.
 pub(super) fn create(conn: &mut Connection, key: &str) -> rusqlite::Result<()> {
     let tx = conn.transaction()?;
     tx.execute_batch(TABLES)?;
@@ -119,7 +121,8 @@ pub(super) fn create(conn: &mut Connection, key: &str) -> rusqlite::Result<()> {
     tx.commit()
 }
 
-/// What is wrong with a database that was opened, if anything; an empty one only lacks its tables.
+/// Returns a problem of a database that was opened, if it has any; an empty one only lacks its
+/// tables.
 pub(super) fn check(conn: &Connection, key: &str) -> Result<Option<String>, IndexError> {
     let number = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     if number("application_id")? != APPLICATION {
@@ -137,18 +140,18 @@ pub(super) fn check(conn: &Connection, key: &str) -> Result<Option<String>, Inde
     Ok(None)
 }
 
-/// Whether nothing was ever written to a database.
+/// Returns true if nothing was ever written to a database.
 pub(super) fn is_empty(conn: &Connection) -> rusqlite::Result<bool> {
     conn.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get::<_, i64>(0)).map(|tables| tables == 0)
 }
 
-/// A value that is kept once.
+/// Reads a value of the table `meta`.
 pub(super) fn meta<T: rusqlite::types::FromSql>(conn: &Connection, name: &str) -> rusqlite::Result<Option<T>> {
     let mut find = conn.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
     find.query_row([name], |row| row.get(0)).optional()
 }
 
-/// Keeps a value.
+/// Writes a value of the table `meta`.
 pub(super) fn set_meta(conn: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
     let mut set = conn.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?;
     set.execute((name, value)).map(|_| ())

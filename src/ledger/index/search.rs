@@ -1,4 +1,4 @@
-//! Finds the commands of an index that are meant, and counts them.
+//! Finds and counts the commands of an index that a filter selects.
 
 use jiff::Timestamp;
 
@@ -8,11 +8,13 @@ use crate::domain::ledger::case::Case;
 use crate::domain::name::Name;
 use crate::ledger::command_filter::CommandFilter;
 
-/// The most commands that are looked at where they share an id of a provider: ids of two providers may be the same.
+/// The maximum number of commands that are read where they share an id of a provider: two providers
+/// may use the same id.
 const MOST_CALLED: i64 = 64;
 
 impl Index {
-    /// The commands for which a provider has told this id of its own, the newest first; of any provider.
+    /// Returns the commands that have this id of a provider's own, of any provider, the newest
+    /// first.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -21,7 +23,8 @@ impl Index {
         self.ids(IDS, (reference_digest(provider_reference), MOST_CALLED))
     }
 
-    /// The messages that were refused under a command's id, at most `limit`. None of them is that command.
+    /// Returns the messages that were refused under a command's id, at most `limit`. None of them
+    /// is that command.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -41,8 +44,9 @@ impl Index {
         ids.into_iter().map(parsed).collect()
     }
 
-    /// A page of the commands that are meant, newest first: at most `limit`, and at most [`MAX_PAGE`](super::MAX_PAGE). A command keeps its
-    /// place, so going from page to page meets each one once, whatever is added or changes meanwhile.
+    /// Returns a page of the commands that a filter selects, newest first: at most `limit`, and at
+    /// most [`MAX_PAGE`](super::MAX_PAGE). A command keeps its place, so going from page to page
+    /// meets each one once, whatever is added or changes meanwhile.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -50,7 +54,8 @@ impl Index {
         self.snapshot(|conn| query::list(conn, filter, after, limit))
     }
 
-    /// Everything that is known of the commands behind `after`, in the order of their ids, at most `limit` of them.
+    /// Returns the states of at most `limit` commands whose ids sort after `after`, in the order of
+    /// their ids.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -58,8 +63,9 @@ impl Index {
         self.snapshot(|conn| query::walk_all(conn, after.map_or("", CommandId::as_str), limit))
     }
 
-    /// Commands that have ended without anybody being known to have published that, as this index knows since before
-    /// `before`, the first of them first; at most `limit`. Only those that can be published from the record alone.
+    /// Returns commands whose terminal event may be unpublished, and whose end this index has
+    /// recorded before `before`, the earliest first; at most `limit`. Only those whose event can be
+    /// published from the record alone.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -67,7 +73,7 @@ impl Index {
         self.read(|conn| unpublished::find(conn, before.as_millisecond(), limit))
     }
 
-    /// The dead letters that are meant, grouped by how they failed, the most frequent first.
+    /// Groups the dead letters that a filter selects by their failure, the most frequent first.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
@@ -75,7 +81,7 @@ impl Index {
         self.snapshot(|conn| summary::groups(conn, filter))
     }
 
-    /// The providers whose dead letters are known.
+    /// Returns the providers of which dead letters are known.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.

@@ -1,16 +1,18 @@
-//! Where an index lies, and whose it is.
+//! The files of an index, and the lock that gives them to one process.
 //!
-//! Several instances on one host have a file each. A slot is a pair of files, `<key>.<slot>.sqlite3` and
-//! `<key>.<slot>.lock`; who holds a lock on the second owns the first. The system lets go of a lock when its process ends,
-//! however it ends, so a slot is never lost.
+//! Several instances on one host have a file each. A slot is a pair of files,
+//! `<key>.<slot>.sqlite3` and `<key>.<slot>.lock`; the process that holds a lock on the second owns
+//! the first. The system releases a lock when its process ends, however it ends, so a slot is never
+//! lost.
 //!
-//! The folder is the daemon's, and root works in it on the command line. So whatever lies under the name of one of these
-//! files is opened without following it, and used only where it is a regular file without a second name; it is handed over to
-//! the owner of the folder by its descriptor. The folder itself may be reached by symbolic links: it is named by the
-//! configuration.
+//! The folder is the daemon's, and root works in it on the command line. So any file under one of
+//! these names is opened without following a link, and used only where it is a regular file without
+//! a second name; it is handed over to the owner of the folder by its descriptor. The folder itself
+//! may be reached by symbolic links: the configuration names it.
 //!
-//! The lock file also says whether the database was closed in order. If it was not, the last transactions lie in
-//! `SQLite`'s `-wal` file; should that be gone, the database may be torn, and nothing in it would show that.
+//! The lock file also records whether the database was closed in order. If it was not, the last
+//! transactions lie in `SQLite`'s `-wal` file; should that be gone, the database may be torn, and
+//! nothing in it would show that.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -22,10 +24,10 @@ use sha2::{Digest as _, Sha256};
 use super::error::IndexError;
 use crate::ledger::regular_file::{give_to_folder_owner, open_regular_file, open_sole_file, require_sole_or_absent};
 
-/// How many instances can have their index in one directory.
+/// The maximum number of instances that have their index in one directory.
 pub(super) const SLOTS: u32 = 64;
 
-/// What is written here is business data: for the owner only.
+/// The mode of all files: the index holds business data, which only the owner may read.
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
 
@@ -34,13 +36,13 @@ const CLOSED: &[u8] = b"closed\n";
 
 /// A slot that this process holds.
 pub(super) struct Slot {
-    /// The database.
+    /// The path of the database.
     pub path: PathBuf,
-    /// The lock on it; ends with this.
+    /// The lock on the database, which ends when this value is dropped.
     lock: File,
 }
 
-/// Deletes the databases in `dir` that nobody holds, and says how many there were.
+/// Deletes the databases in `dir` that no process holds, and returns their number.
 pub(super) fn delete_unused(dir: &Path, key: &str) -> Result<usize, IndexError> {
     let mut deleted = 0;
     for slot in (0..SLOTS).filter(|slot| path(dir, key, *slot).exists()) {
@@ -52,12 +54,13 @@ pub(super) fn delete_unused(dir: &Path, key: &str) -> Result<usize, IndexError> 
     Ok(deleted)
 }
 
-/// The database in a slot.
+/// Returns the path of the database in a slot.
 pub(super) fn path(dir: &Path, key: &str, slot: u32) -> PathBuf {
     dir.join(format!("{}.{slot}.sqlite3", stem(key)))
 }
 
-/// The process that holds the first slot, by what Linux says of locks: `12: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`.
+/// Returns the id of the process that holds the first slot, from Linux's list of locks:
+/// `12: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`.
 pub(super) fn holder(dir: &Path, key: &str) -> Option<u32> {
     let inode = fs::symlink_metadata(lock_path(dir, key, 0)).ok()?.ino().to_string();
     let locks = fs::read_to_string("/proc/locks").ok()?;
@@ -78,14 +81,15 @@ fn stem(key: &str) -> String {
     format!("{:016x}", u64::from_be_bytes(half))
 }
 
-/// A file that `SQLite` keeps beside a database.
+/// Returns the path of a file that `SQLite` keeps beside a database.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// The options to open a file of an index with: it is made where it is missing, and never emptied.
+/// Returns the options for opening a file of an index: it is created where it is missing, and never
+/// truncated.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
@@ -118,8 +122,9 @@ impl Slot {
         }
     }
 
-    /// Makes sure that there is a database file, that nobody else can read it, and that nothing else lies where `SQLite` is
-    /// going to have files. It gives those the same mode and owner.
+    /// Ensures that the database file exists, that only its owner can read it, and that no foreign
+    /// file lies where `SQLite` is going to have files. `SQLite` gives those the same mode and
+    /// owner.
     pub fn prepare(&self) -> Result<(), IndexError> {
         for suffix in ["-wal", "-shm"] {
             let path = beside(&self.path, suffix);
@@ -147,8 +152,9 @@ impl Slot {
         self.mark(CLOSED).map_err(IndexError::at(&self.path))
     }
 
-    /// What the files themselves show to be missing, before anybody has opened them. Must not be called while a connection
-    /// is open: closing the file here would end that connection's locks.
+    /// Names the part that the files themselves show to be missing, before the database is opened.
+    /// Must not be called while a connection is open: closing the file here would end that
+    /// connection's locks.
     pub fn missing(&self) -> io::Result<Option<&'static str>> {
         if self.has_wal() {
             return Ok(None);
@@ -186,12 +192,12 @@ impl Slot {
         Ok(text == OPEN)
     }
 
-    /// Notes that the database is open, once it has its `-wal` file.
+    /// Marks the database as open, once it has its `-wal` file.
     pub fn mark_open(&self) -> io::Result<()> {
         self.mark(OPEN)
     }
 
-    /// Notes that the database was closed, if all of it lies in its own file.
+    /// Marks the database as closed, if all of it lies in its own file.
     pub fn mark_closed(&self) -> io::Result<()> {
         if self.has_wal() { Ok(()) } else { self.mark(CLOSED) }
     }
@@ -206,7 +212,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // A process that is just being started holds a copy of every open file for a moment, and with it the lock.
+        // A process that is just being started holds a copy of every open file for a moment, and
+        // with it the lock.
         let _ = self.lock.unlock();
     }
 }

@@ -27,10 +27,10 @@ fn ledgers_share_no_file() {
     assert_ne!(path(dir, "a", 0), path(dir, "a", 1));
 }
 
-/// The owner of the folder of an index: where root runs the tests, another.
+/// The user id of the owner of an index's folder: another user, where root runs the tests.
 const DAEMON: u32 = 4711;
 
-/// A folder of the daemon's, and a file elsewhere that is none of its.
+/// Creates a folder of the daemon's, and elsewhere a file that is not the daemon's.
 fn folder_and_victim() -> (TempDir, TempDir, PathBuf) {
     let (dir, elsewhere) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let victim = elsewhere.path().join("victim");

@@ -1,4 +1,4 @@
-//! How many commands there are of which sort.
+//! Counts of commands by state, and of dead letters by failure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,20 +15,20 @@ use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
 use crate::ledger::command_filter::CommandFilter;
 
-/// How many commands there are.
+/// The numbers of commands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// By the state they are in; a state without commands counts 0.
+    /// The number of commands in each state; a state without commands counts 0.
     pub states: BTreeMap<State, u64>,
-    /// Of the failed ones, how many are dead letters.
+    /// The number of failed commands that are dead letters.
     pub dead: u64,
-    /// Lines of the ledger that could not be read.
+    /// The number of lines of the ledger that could not be read.
     pub unreadable: u64,
-    /// When the oldest command that is known was first heard of.
+    /// The time of the first record about the oldest known command.
     pub since: Option<Timestamp>,
 }
 
-/// Dead letters that failed alike.
+/// A group of dead letters that failed alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "DeadLetterGroup")]
 pub struct Group {
@@ -36,21 +36,21 @@ pub struct Group {
     pub provider: Option<String>,
     /// The operation.
     pub operation: Option<String>,
-    /// Why they failed.
+    /// The kind of failure.
     pub kind: Option<String>,
-    /// The provider's code, or ferryd's own word.
+    /// The provider's error code, or ferryd's own.
     pub code: Option<String>,
-    /// How many.
+    /// The number of dead letters in the group.
     pub count: u64,
-    /// When the first of them failed.
+    /// The time at which the first of them failed.
     pub first: Timestamp,
-    /// When the last of them failed.
+    /// The time at which the last of them failed.
     pub last: Timestamp,
-    /// The newest of them.
+    /// The newest dead letter of the group.
     pub example: CommandId,
 }
 
-/// Provider, operation, kind and code.
+/// Provider, operation, kind and code, by which dead letters are grouped.
 type Alike = [Option<String>; 4];
 
 #[derive(Clone, Copy)]
@@ -78,7 +78,7 @@ pub(super) fn counts(conn: &Connection) -> Result<Counts, IndexError> {
     Ok(Counts { states, dead, unreadable, since })
 }
 
-/// The providers that a dead letter names.
+/// Lists the providers of the dead letters.
 pub(super) fn dead_providers(conn: &Connection) -> Result<Vec<Name>, IndexError> {
     const NAMED: &str =
         "SELECT DISTINCT provider FROM facets WHERE dead AND count > 0 AND provider IS NOT NULL ORDER BY provider";
@@ -88,7 +88,7 @@ pub(super) fn dead_providers(conn: &Connection) -> Result<Vec<Name>, IndexError>
     names.into_iter().map(parsed).collect()
 }
 
-/// The dead letters that are meant, the most frequent first.
+/// Groups the dead letters that a filter selects, the most frequent first.
 pub(super) fn groups(conn: &Connection, filter: &CommandFilter) -> Result<Vec<Group>, IndexError> {
     let filter = CommandFilter { dead: true, ..filter.clone() };
     let mut facets: HashMap<i64, Tally> = HashMap::new();

@@ -1,14 +1,16 @@
-//! Finding ends that may not have been published.
+//! Finds ended commands whose terminal event may be unpublished.
 
 use rusqlite::Connection;
 
 use super::error::IndexError;
 use crate::domain::command_id::CommandId;
 
-/// The ends that are not known to be published, in the order in which this index heard of them.
+/// The ended commands whose terminal event may be unpublished, in the order in which this index
+/// recorded their ends.
 pub(super) const UNPUBLISHED: &str = "SELECT id FROM commands WHERE unpublished < ?1 ORDER BY unpublished LIMIT ?2";
 
-/// The commands whose ends are not known to be published and known here since before `before`, at most `limit`.
+/// Finds at most `limit` ended commands whose terminal event may be unpublished and whose end is
+/// recorded here since before `before`.
 pub(super) fn find(conn: &Connection, before: i64, limit: usize) -> Result<Vec<CommandId>, IndexError> {
     let mut unpublished = conn.prepare_cached(UNPUBLISHED)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);

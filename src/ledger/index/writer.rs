@@ -1,4 +1,4 @@
-//! Writing to the index: one transaction for whatever was applied since the last one.
+//! Writes to the index: one transaction for all changes since the last one.
 
 use std::collections::HashMap;
 
@@ -19,23 +19,24 @@ use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::ruling::Ruling;
 
-/// How many unreadable lines are kept, the latest, and how much of each, in bytes. All are counted.
+/// The maximum number of unreadable lines that are kept, the latest, and the kept part of each in
+/// bytes. All are counted.
 const KEPT_LINES: i64 = 1_000;
-/// For how long writers are kept that wrote one record, in milliseconds: each question from the command line is one. So long are
-/// rulings kept, too, for which somebody may wait.
+/// The retention of writers of a single record, in milliseconds: each query from the command line
+/// is one. Rulings that a person may wait for have the same.
 const VISITORS_KEPT: i64 = 24 * 3_600 * 1_000;
 const KEPT_BYTES: usize = 4_096;
 
-/// The one connection that writes.
+/// The only connection that writes.
 pub(super) struct Writer {
     conn: Connection,
     facets: Facets,
-    /// True while what was erased may stand in the `-wal` file.
+    /// True while erased contents may still be in the `-wal` file.
     unscrubbed: bool,
 }
 
 impl Writer {
-    /// Opens the database of a slot, or fills it where it is new.
+    /// Opens the database of a slot; a new one is filled.
     pub fn open(slot: &Slot, key: &str, now: Timestamp) -> Result<Self, IndexError> {
         let at_file = |source| IndexError::at(&slot.path)(source);
         slot.prepare()?;
@@ -52,9 +53,10 @@ impl Writer {
         conn.execute_batch(call_offsets::TABLE)?;
         let facets = Facets::load(&conn)?;
         Upserts::prepare(&conn)?;
-        // Whoever had it before may have died after an erasure. A reader that is in the way then is none at a later save.
+        // The owner before may have died after an erasure. If a reader prevents the emptying now, a
+        // later save repeats it.
         let unscrubbed = !erasing::empty_wal(&conn)?;
-        // Not before something was written is there a `-wal` file to be missed.
+        // The `-wal` file that may be missed exists only after a first write.
         schema::set_meta(&conn, "opened", now.as_millisecond())?;
         slot.mark_open().map_err(at_file)?;
         Ok(Self { conn, facets, unscrubbed })
@@ -64,7 +66,7 @@ impl Writer {
     pub fn save(&mut self, changes: &Changes, now: Timestamp) -> Result<(), IndexError> {
         let saved = self.try_save(changes, now);
         if saved.is_err() {
-            // What was added to them is not in the database.
+            // The facets that the failed transaction added are not in the database.
             self.facets = Facets::load(&self.conn).unwrap_or_default();
         }
         saved?;
@@ -80,7 +82,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Empties the `-wal` file, unless somebody reads for long: then it is tried again after the next save.
+    /// Empties the `-wal` file. If a long read prevents it, the next save tries again.
     pub fn scrub(&mut self, now: Timestamp) -> Result<(), IndexError> {
         self.unscrubbed = !erasing::empty_wal(&self.conn)?;
         if self.unscrubbed {
@@ -88,11 +90,11 @@ impl Writer {
                 "what was erased is in the `-wal` file of the ledger's index still, because of somebody who reads it"
             );
         }
-        // A `-wal` file with nothing in it would be taken for a lost one.
+        // An empty `-wal` file would be taken for a lost one.
         Ok(schema::set_meta(&self.conn, "scrubbed", now.as_millisecond())?)
     }
 
-    /// Notes messages of the stream of exchanges.
+    /// Records messages of the stream of calls.
     pub fn note_calls(
         &mut self,
         after: Option<CallCheckpoint>,
@@ -102,17 +104,17 @@ impl Writer {
         call_offsets::note(&mut self.conn, after, messages, reached)
     }
 
-    /// Forgets what is noted of the stream of exchanges.
+    /// Deletes the recorded offsets of the stream of calls.
     pub fn clear_calls(&mut self) -> Result<(), IndexError> {
         call_offsets::clear(&mut self.conn)
     }
 
-    /// Takes the contents out of some commands that are over for long, and says which.
+    /// Removes the contents of some commands that are over for long, and returns their ids.
     pub fn age(&mut self, older_than: i64) -> Result<Vec<CommandId>, IndexError> {
         aging::age(&mut self.conn, older_than)
     }
 
-    /// Forgets commands that were found to be over.
+    /// Prunes commands that were found to be over.
     pub fn forget(&mut self, over: &[Over], older_than: i64, now: Timestamp) -> Result<usize, IndexError> {
         let visitors_before = now.as_millisecond().saturating_sub(VISITORS_KEPT);
         let forgotten = forget::forget(&mut self.conn, over, older_than, visitors_before)?;
@@ -143,7 +145,7 @@ impl Writer {
         }
         drop(seen);
         jobs::save(&tx, jobs)?;
-        // Of what was erased it is not told before it is gone.
+        // An erasure is reported only when the contents are gone.
         let erased = erased_cases(changes);
         note_rulings(&tx, rulings.iter().filter(|noted| !erased.contains_key(&noted.command)), now)?;
         schema::set_meta(&tx, "offset", checkpoint.offset.cast_signed())?;
@@ -152,13 +154,13 @@ impl Writer {
     }
 }
 
-/// The commands among the changes that are erased.
+/// Returns the erased commands among the changes.
 fn erased_cases(changes: &Changes) -> HashMap<&CommandId, &Case> {
     let erased = changes.cases.iter().filter(|(_, case)| case.is_erased());
     erased.map(|(id, case)| (id, case.as_ref())).collect()
 }
 
-/// Tells whether a ruling holds what was erased: an event of its command as it was before.
+/// Returns true if a ruling holds erased contents: an event of the command from before the erasure.
 fn brings_back(ruling: &Ruling, erased: &Case) -> bool {
     let stands = erased.ending.as_ref().map(|ending| &ending.event);
     match ruling {
@@ -168,7 +170,7 @@ fn brings_back(ruling: &Ruling, erased: &Case) -> bool {
     }
 }
 
-/// Notes rulings for those who wait for them.
+/// Saves rulings for the persons who wait for them.
 fn note_rulings<'a>(
     conn: &Connection,
     rulings: impl Iterator<Item = &'a NotedRuling>,
@@ -193,13 +195,13 @@ fn keep_aside(conn: &Connection, lines: &[KeptLine]) -> rusqlite::Result<()> {
         let start = &line[..line.len().min(KEPT_BYTES)];
         keep.execute((id.writer.as_bytes(), id.number.cast_signed(), start, why))?;
     }
-    // The numbers go on, so the highest tells how many there ever were.
+    // The numbers continue, so the highest gives the count of all lines ever.
     let mut drop_old =
         conn.prepare_cached("DELETE FROM unreadable WHERE nr <= (SELECT max(nr) FROM unreadable) - ?1")?;
     drop_old.execute([KEPT_LINES]).map(|_| ())
 }
 
-/// The statements that save a command, prepared once for many.
+/// Statements that save a command, prepared once for many.
 struct Upserts<'a> {
     conn: &'a Connection,
     find: CachedStatement<'a>,
@@ -210,11 +212,11 @@ struct Upserts<'a> {
     change_body: CachedStatement<'a>,
     name: CachedStatement<'a>,
     name_there: CachedStatement<'a>,
-    /// By how much the count of each facet changes.
+    /// The change of each facet's count.
     counts: HashMap<i64, i64>,
-    /// When the oldest of the new commands was first heard of.
+    /// The earliest creation time among the new commands.
     oldest: Option<i64>,
-    /// The commands of which the contents were here, and are erased now.
+    /// The commands whose contents were in the index before, and are erased now.
     erased: Vec<ErasedRow>,
 }
 
@@ -250,7 +252,7 @@ impl<'a> Upserts<'a> {
         let (reference, there) =
             (reference.map(reference_digest), case.provider_reference.as_deref().map(reference_digest));
         let (over, removal) = (forget::is_over(case), erasing::removal_rank(case));
-        // By the clock of this host: that of whoever ended it may be another.
+        // The clock of this host: the one that ended the command may differ.
         let unpublished = case.is_end_unpublished().then_some(now);
         let known = self.find.query_row([id.as_str()], |row| {
             let named = row.get_ref(6)?.as_str_or_null()? == there.as_deref();
@@ -278,7 +280,8 @@ impl<'a> Upserts<'a> {
             self.name_there.execute((seq, there))?;
         }
         if case.cancel.is_some() || case.removal.is_some() {
-            // It may have been known by a wish to cancel it, before anything else of it was. What is erased has none.
+            // A request to cancel may have been recorded before the command itself. An erased
+            // command has no reference.
             self.name.execute((seq, reference))?;
         }
         if removal == erasing::ERASED && old_place.3 != erasing::ERASED {
@@ -287,7 +290,8 @@ impl<'a> Upserts<'a> {
         self.change_body.execute((seq, json(case))).map(|_| ())
     }
 
-    /// Counts what has changed. Returns the commands that are erased by it.
+    /// Saves the counts that have changed. Returns the rows of the commands that these changes
+    /// erase.
     fn finish(self) -> rusqlite::Result<Vec<ErasedRow>> {
         const OLDEST: &str = "INSERT INTO meta (name, value) VALUES ('oldest', ?1) \
                               ON CONFLICT DO UPDATE SET value = min(value, excluded.value)";
