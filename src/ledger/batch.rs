@@ -1,5 +1,5 @@
-//! A batch of records as a message of the stream: lines of JSON in the body, packed, the writer and the number of the first
-//! line beside it.
+//! Batches of records as messages of the ledger's stream. The body is packed lines of JSON; the
+//! headers name the writer and the number of its first line.
 
 use jiff::Timestamp;
 use lapin::BasicProperties;
@@ -10,39 +10,39 @@ use uuid::Uuid;
 use super::packing::pack;
 use crate::amqp::message::{Message, number, persistent, short_or_empty};
 
-/// The content type of a batch.
+/// The content type of a batch: one JSON object a line.
 const CONTENT_TYPE: &str = "application/x-ndjson";
-/// The number of the first line, of that writer.
+/// The header with the number that the first line has among all lines of its writer.
 const FIRST: &str = "ferry-first";
 
-/// Some records of one writer, in their order.
+/// Consecutive records of one writer, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Batch {
-    /// The number of the first.
+    /// The number of the first record.
     pub first: u64,
-    /// The number of the last.
+    /// The number of the last record.
     pub last: u64,
-    /// The lines.
+    /// The records, one line of JSON each.
     pub body: Vec<u8>,
 }
 
-/// Where the lines of a message come from.
+/// The origin of the lines of a message: their writer, and the number of the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Source {
-    /// Who wrote them.
+    /// The process that wrote the lines.
     pub writer: Uuid,
     /// The number of the first line.
     pub first: u64,
 }
 
 impl Batch {
-    /// The same records, each in a batch of its own.
+    /// Splits the batch into batches of one record each.
     pub fn split(&self) -> Vec<Self> {
         let lines = self.body.split(|byte| *byte == b'\n');
         (self.first..=self.last).zip(lines).map(|(n, line)| Self { first: n, last: n, body: line.to_vec() }).collect()
     }
 
-    /// The message that carries it.
+    /// Builds the message that carries the batch.
     pub fn into_message(self, stream: ShortString, writer: Uuid, at: Timestamp) -> Message {
         let mut headers = FieldTable::default();
         headers.insert(FIRST.into(), AMQPValue::LongLongInt(i64::try_from(self.first).unwrap_or(i64::MAX)));
@@ -58,7 +58,8 @@ impl Batch {
 }
 
 impl Source {
-    /// Reads it from a message; `None` where nobody that writes the ledger sent it.
+    /// Reads the origin of a message from its headers; `None` where no writer of the ledger sent
+    /// the message.
     pub fn of(properties: &BasicProperties) -> Option<Self> {
         let writer = properties.message_id().as_ref()?.as_str().parse().ok()?;
         let first = number(properties.headers().as_ref(), FIRST)?;
@@ -66,12 +67,12 @@ impl Source {
     }
 }
 
-/// The lines of an unpacked body.
+/// Iterates over the lines of an unpacked body.
 pub(crate) fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     body.split(|byte| *byte == b'\n')
 }
 
-/// What tells a message from any other that could be at its place.
+/// Hashes a message, so that another message at the same offset of another stream is recognised.
 pub(crate) fn fingerprint(source: Option<Source>, body: &[u8]) -> u64 {
     let mut hash = Sha256::new();
     if let Some(Source { writer, first }) = source {

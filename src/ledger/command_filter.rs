@@ -13,18 +13,19 @@ use crate::domain::command_scope::CommandScope;
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::name::Name;
 
-/// The word for the kind of a dead letter without a record.
+/// The name of the failure kind that dead letters without a readable record have.
 pub const UNREADABLE: &str = "unreadable";
 
-/// A time (RFC 3339), or how long ago it was.
+/// The pattern of a point in time (RFC 3339) or of an age, such as `36h`.
 pub const TIME_PATTERN: &str = concat!(
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})",
     r"|([0-9]+(\.[0-9]+)?(ms|s|m|h|d) ?)+)$"
 );
 
-/// Which commands are meant. Everything given must hold; nothing given means all.
+/// Selects commands. All given criteria must hold; an empty filter selects every command.
 ///
-/// The description of each field is its help on the command line, its description in the API, and part of its errors.
+/// The description of each field is its help on the command line, its description in the API, and
+/// part of its errors.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, Args)]
 #[serde(default, deny_unknown_fields)]
 pub struct CommandFilter {
@@ -88,24 +89,25 @@ pub struct CommandFilter {
     #[arg(long)]
     #[serde(skip_serializing_if = "is_false")]
     pub conflicts: bool,
-    /// Limits it to dead letters. The list that is asked for says so, and not whoever asks.
+    /// Limits the filter to dead letters. The list that is queried sets this field; a caller of the
+    /// API can't.
     #[arg(skip)]
     #[serde(skip)]
     pub dead: bool,
-    /// Limits it to, or leaves out, those of which nothing is known but a request to cancel them. The list that is asked for
-    /// says so, and not whoever asks.
+    /// Limits the filter to commands of which nothing but a request to cancel them is known, or
+    /// leaves those out. The list that is queried sets this field; a caller of the API can't.
     #[arg(skip)]
     #[serde(skip)]
     pub cancel_requested: Option<bool>,
-    /// Limits it to this scope, which the token of whoever asks gives, and no text: whoever keeps a filter as JSON keeps the
-    /// scope beside it.
+    /// Limits the filter to the scope of the caller's token. The scope is never part of the filter
+    /// as text: code that stores a filter as JSON stores the scope beside it.
     #[arg(skip)]
     #[serde(skip)]
     pub scope: CommandScope,
 }
 
 impl CommandFilter {
-    /// The names of its arguments on the command line.
+    /// The names of the filter's arguments on the command line.
     pub const ARGUMENTS: [&'static str; 14] = [
         "ids",
         "type",
@@ -123,25 +125,25 @@ impl CommandFilter {
         "conflicts",
     ];
 
-    /// Tells whether it means every command.
+    /// Returns true if the filter selects every command.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// The kind of failure that is meant.
+/// The kind of failure that a filter selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum WantedKind {
-    /// One that is recorded.
+    /// A kind of failure that is recorded.
     Recorded(Kind),
-    /// The dead letters without a readable record. Nothing but their queue knows them.
+    /// Dead letters without a readable record, which only their queue holds.
     Unreadable,
 }
 
 impl WantedKind {
-    /// The word for it.
+    /// Returns the name of the kind, as a filter has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -196,10 +198,10 @@ fn parse_state(word: &str) -> Result<State, String> {
     known.ok_or_else(|| format!("unknown state; known are {}", State::ALL.map(State::as_str).join(", ")))
 }
 
-/// Reads a time (RFC 3339), or how long ago it was.
+/// Reads a point in time (RFC 3339), or an age such as `36h` before now.
 ///
 /// # Errors
-/// Where the text is neither, in words for people.
+/// A message for a person, where the text is neither.
 pub fn parse_past_time(text: &str) -> Result<Timestamp, String> {
     let ago = || humantime::parse_duration(text.trim()).ok().and_then(|ago| Timestamp::now().checked_sub(ago).ok());
     text.parse()
@@ -208,7 +210,7 @@ pub fn parse_past_time(text: &str) -> Result<Timestamp, String> {
         .ok_or_else(|| "it is no time: write one as 2026-01-31T12:00:00Z, or how long ago it was, as 36h".to_owned())
 }
 
-/// Reads a time, or how long ago it was, where there is one.
+/// Reads an optional point in time, or an age before now.
 ///
 /// # Errors
 /// As of [`parse_past_time`].

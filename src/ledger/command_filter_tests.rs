@@ -9,7 +9,7 @@ struct Line {
     filter: CommandFilter,
 }
 
-/// A filter with every field that can be written.
+/// Builds a filter in which every criterion that can be written is set.
 fn full() -> CommandFilter {
     CommandFilter {
         ids: ["a", "b"].map(|id| id.parse().unwrap()).into(),

@@ -1,47 +1,52 @@
-//! The judgement on a record of ours that the broker has confirmed and that does not come back.
+//! Decides what is wrong when a record that this process wrote was confirmed by the broker and is
+//! not read back.
 //!
-//! The record is written once more, under the number that it has, while somebody looks at what comes into the stream.
-//! What is seen then tells a reader that is in trouble from a channel whose messages are dropped, a replica that is
-//! behind from another stream. Only proof lets the index be deleted, and silence proves nothing.
+//! The record is written once more, under the number that it has, while a second reader looks at
+//! the end of the stream. The messages that arrive there distinguish a reader in trouble from a
+//! channel whose messages are dropped, and a replica that lags from another stream. Only proof lets
+//! the index be deleted, and silence proves nothing.
 
-/// After so many doubts in a row, and then after each so many, a new session is begun; before that after 2, 4 and 8.
+/// The number of doubts in a row after which, and after each multiple of which, a new session with
+/// the broker begins. Before that one begins after 2, 4 and 8.
 const RECONNECT_EVERY: u32 = 16;
 
-/// The view of a stream where it grows, while a record of ours is written to it once more.
+/// The view of the stream's end, while a record of this process is written to it once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StreamPreview {
-    /// The record, at this offset.
+    /// The record arrived, at this offset.
     Ours(u64),
-    /// Only what others write, from this offset on.
+    /// Only records of other writers arrived, from this offset on.
     Others(u64),
-    /// Nothing, or the stream can't be read.
+    /// Nothing arrived, or the stream can't be read.
     Nothing,
 }
 
-/// The remedy for a doubt.
+/// The action that resolves a doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DoubtRemedy {
-    /// The record is on its way.
+    /// Nothing is done: the record is on its way.
     Wait,
     /// The reader is replaced.
     ReadAnew,
     /// The session with the broker is replaced.
     Reconnect,
-    /// The stream is another one: the index is deleted.
+    /// The index is deleted: the stream is another one.
     Rebuild,
 }
 
-/// Doubts since a record of ours was last read back.
+/// Counts the doubts since a record of this process was last read back.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ReadBackDoubt {
     times: u32,
-    /// The offset from which on what others wrote here was written after the record was confirmed.
+    /// The offset from which on other writers' messages were written after the record was
+    /// confirmed.
     horizon: Option<u64>,
 }
 
 impl ReadBackDoubt {
-    /// Says what is to be done. `known` is the offset of the last message that the index knows, `read` that of the last which
-    /// was read since this process began; `is_silent` says that nothing has been read for a while.
+    /// Chooses the remedy. `known` is the offset of the last message that the index holds, `read`
+    /// that of the last message read since this process began; `is_silent` says that nothing was
+    /// read for a while.
     pub(super) fn judge(
         &mut self,
         preview: StreamPreview,
@@ -53,7 +58,8 @@ impl ReadBackDoubt {
         let is_behind = self.horizon.is_some_and(|horizon| read.is_none_or(|read| read < horizon));
         let is_time = self.times > 1 && (self.times.is_power_of_two() || self.times.is_multiple_of(RECONNECT_EVERY));
         match preview {
-            // Its number is higher than that of all records of ours that were read, and so would be its offset.
+            // The record has a higher number than all records of this process that were read, so
+            // its offset would be higher too.
             StreamPreview::Ours(offset) if known.is_some_and(|known| offset <= known) => DoubtRemedy::Rebuild,
             StreamPreview::Ours(_) if is_silent => DoubtRemedy::ReadAnew,
             StreamPreview::Ours(_) => DoubtRemedy::Wait,

@@ -1,12 +1,15 @@
-//! The stream of exchanges: every request and response, masked, for people who ask what was said to a provider.
+//! The stream of calls: every HTTP request and response, masked, for people who investigate what
+//! was sent to a provider.
 //!
-//! It is evidence, not decisions, and must not stand in the way of a call. Lines gather in memory and are published in
-//! batches, so a daemon that is killed loses the newest few; nothing is ever decided from them. Where the broker is away
-//! for so long that the [buffer](CAPACITY) is full, a call waits a [second](PATIENCE) at most; then its exchange is
-//! dropped, counted, and the log told, at most once a minute. An orderly end publishes what is left.
+//! The stream is evidence and no decision depends on it, so it must not delay a call. Lines gather
+//! in memory and are published in batches; a daemon that is killed loses the newest few. While the
+//! broker is away and the [buffer](CAPACITY) is full, a call waits for a [second](PATIENCE) at
+//! most; then its record is dropped and counted, and a warning is logged, at most once a minute. An
+//! orderly end publishes what is left.
 //!
-//! A message is a batch: one JSON object a line (`application/x-ndjson`), packed, each the record of an exchange. One whose confirm got
-//! lost is published again, so a line may be there twice; [`find`] tells it once.
+//! A message is a batch: one JSON object a line (`application/x-ndjson`), packed, each the record
+//! of one call. A batch whose confirm was lost is published again, so a line may be there twice;
+//! [`find`] returns it once.
 
 mod offsets;
 mod search;
@@ -30,59 +33,61 @@ use super::packing::pack;
 use crate::amqp::broker::Broker;
 use crate::amqp::message::{Message, TooLong, persistent, short};
 
-/// The most bytes of lines that are in memory, those on their way to the broker included.
+/// The maximum size of the lines in memory, in bytes, those on their way to the broker included.
 pub const CAPACITY: usize = 8 << 20;
-/// How long a call waits for room in the buffer before its exchange is dropped.
+/// The longest time for which a call waits for room in the buffer before its record is dropped.
 pub const PATIENCE: Duration = Duration::from_secs(1);
-/// How many bytes of lines a message holds, unless one line alone is longer.
+/// The maximum size of the lines of a message, in bytes, unless one line alone is longer.
 const BATCH: usize = 1 << 20;
-/// How long lines gather before they are published: fewer messages cost the broker, and every reader, less.
+/// The time for which lines gather before they are published. Fewer messages cost the broker, and
+/// every reader, less.
 const GATHERING: Duration = Duration::from_millis(50);
-/// From so many bytes on they are published at once.
+/// The size in bytes from which on gathered lines are published at once.
 const ENOUGH: usize = 256 << 10;
-/// How long publishing what is left may take at an orderly end.
+/// The time that an orderly end leaves for publishing the remaining lines.
 const LAST: Duration = Duration::from_secs(5);
-/// The shortest time between two warnings about dropped exchanges.
+/// The shortest time between two warnings about dropped records.
 const WARNING_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Where exchanges are written to; cheap to clone.
+/// Writes records of calls to the stream; cheap to clone.
 #[derive(Clone)]
 pub struct Exchanges(Arc<Shared>);
 
 struct Shared {
     stream: ShortString,
     waiting: Mutex<Waiting>,
-    /// A permit for each byte of room.
+    /// One permit for each free byte of the buffer.
     room: Semaphore,
     written: Notify,
-    /// How many bytes of lines the broker has confirmed so far.
+    /// The number of bytes of lines that the broker has confirmed so far.
     confirmed: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct Waiting {
-    /// Full ones, and at the end one that is being filled.
+    /// The full batches, and behind them one that is being filled.
     batches: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// How many bytes of lines were ever appended.
+    /// The number of bytes of lines that were ever appended.
     appended: u64,
-    /// Somebody waits for what is here: it gathers no longer.
+    /// True while a task waits for the buffered lines, which then gather no longer.
     is_wanted: bool,
     dropped: u64,
-    /// When the log was told of dropped ones, and how many there were by then.
+    /// The time of the last warning about dropped records, and their number by then.
     told: Option<(Instant, u64)>,
 }
 
 impl Waiting {
-    /// Whether it gathers no longer.
+    /// Returns true if the lines gather no longer and are to be published.
     fn is_due(&self) -> bool {
         self.is_wanted || self.bytes >= ENOUGH
     }
 }
 
 impl Exchanges {
-    /// Starts the task that publishes to `stream`. Once `stop` is cancelled it publishes what is left, for at most five
-    /// seconds, and ends; the broker has to be there until then.
+    /// Starts the task that publishes to `stream`. Once `stop` is cancelled, the task publishes
+    /// what is left, for at most five seconds, and ends; the broker connection has to last until
+    /// then.
     ///
     /// # Errors
     /// Where the name of the stream is too long for AMQP.
@@ -99,14 +104,15 @@ impl Exchanges {
         Ok((exchanges, publishing))
     }
 
-    /// Writes an exchange into the buffer. Where that is full, waits for room, a second at most, then drops it.
+    /// Writes the record of a call into the buffer. Where the buffer is full, waits for room, a
+    /// second at most, then drops the record.
     pub fn write<'s>(&'s self, exchange: &dyn ToLine) -> impl Future<Output = ()> + use<'s> {
-        // What waits holds the line alone: thousands of calls may.
+        // Only the line is kept while waiting for room: thousands of calls may wait.
         let line = exchange.to_line();
         async move {
             match self.room_for(line.len()).await {
                 Some(room) => {
-                    // It comes back when the line's batch has been confirmed.
+                    // The permits are given back when the broker has confirmed the line's batch.
                     room.forget();
                     self.append(line);
                 }
@@ -115,8 +121,8 @@ impl Exchanges {
         }
     }
 
-    /// Publishes at once what was written so far, and waits until the broker has confirmed it. Waits for as long as the broker is
-    /// away; where ferryd is stopping, it may never return.
+    /// Publishes the buffered lines at once, and waits until the broker has confirmed them. Waits
+    /// for as long as the broker is away; while ferryd stops, the call may never return.
     pub async fn flush(&self) {
         let appended = {
             let mut waiting = self.waiting();
@@ -124,7 +130,7 @@ impl Exchanges {
             waiting.appended
         };
         self.0.written.notify_one();
-        // The sender lives as long as this does.
+        // The sender lives as long as `self`.
         let _ = self.0.confirmed.subscribe().wait_for(|confirmed| *confirmed >= appended).await;
     }
 
@@ -136,7 +142,7 @@ impl Exchanges {
         }
     }
 
-    /// How many exchanges were dropped because there was no room.
+    /// Returns the number of records that were dropped because the buffer was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.waiting().dropped
@@ -201,7 +207,7 @@ impl Exchanges {
         }
     }
 
-    /// Waits until there is something to publish and some more has gathered. `false` at the end.
+    /// Waits until there are lines to publish and more have gathered. Returns false at the end.
     async fn gather(&self, stop: &CancellationToken) -> bool {
         while self.waiting().bytes == 0 {
             if stop.is_cancelled() {
@@ -245,16 +251,16 @@ impl Exchanges {
     }
 }
 
-/// The record of an exchange, to be written to the stream.
+/// The record of a call, in a form that can be written to the stream.
 pub trait ToLine {
-    /// Writes it as a line of the stream, its end included.
+    /// Writes the record as a line of the stream, its line break included.
     fn to_line(&self) -> Vec<u8>;
 }
 
 impl<R: Serialize> ToLine for R {
     fn to_line(&self) -> Vec<u8> {
         let mut line = Vec::with_capacity(2048);
-        // Texts and numbers can always be written as JSON, and a buffer always takes them.
+        // Texts and numbers always have a JSON form, and writing to a buffer never fails.
         let _ = serde_json::to_writer(&mut line, self);
         line.push(b'\n');
         line

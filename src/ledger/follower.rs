@@ -1,9 +1,9 @@
-//! Reads the stream and applies it, record after record, in its order.
+//! Reads the stream and applies its records one after the other.
 //!
-//! Every reader begins with the last message that was applied and compares it. Where it is not the same, this is another
-//! stream, and everything is forgotten and read from the beginning. A stream that ends before that message is no such proof: the
-//! replica of the node that is read from may be behind. It is another stream where a new record of ours stands in it before that
-//! message ([`doubt`](super::doubt)).
+//! Every reader begins with the last message that was applied and compares it. Where that message
+//! differs, the stream is another one: the index is cleared and filled anew. A stream that ends
+//! before that message may only lag. It is another one where it holds a new record of this process
+//! before that message ([`doubt`](super::doubt)).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,29 +29,29 @@ use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::{AnyRecord, By, Fact, Line, Record, RecordId};
 use crate::domain::ledger::ruling::{Granted, Ruling};
 
-/// How long to wait after the index could not be read.
+/// The pause after the index could not be read.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Applies the stream.
+/// Applies the records of the stream.
 pub(super) struct Follower {
     pub stream: Stream,
     pub outbox: Arc<Outbox>,
     pub store: Arc<Store>,
     pub pulse: Arc<Pulse>,
-    /// For how long a reader may be silent before it is doubted.
+    /// The longest time for which a reader may be silent before it is doubted.
     pub patience: Duration,
     pub stop: CancellationToken,
-    /// What the next message has to be.
+    /// The message that has to be next.
     pub expected: Option<Checkpoint>,
     pub progress: Progress,
     pub doubt: ReadBackDoubt,
 }
 
-/// Whether reading goes on.
+/// `Some` while reading goes on; `None` once it has to end.
 type Going = Option<()>;
 
 impl Follower {
-    /// Reads until ferryd stops, then lets everything be saved.
+    /// Reads until ferryd stops, then saves everything.
     pub async fn follow(mut self) {
         let stop = self.stop.clone();
         tokio::select! {
@@ -70,7 +70,7 @@ impl Follower {
         }
     }
 
-    /// Begins where the index ends.
+    /// Loads the index, and begins where it ends.
     async fn load(&mut self) -> Going {
         loop {
             let index = &self.store.index;
@@ -97,7 +97,7 @@ impl Follower {
         tokio::select! {
             biased;
             () = self.store.damaged() => self.rebuild().await,
-            // Before what others write, of which there may always be something.
+            // This branch comes first: records of other writers may always be ready.
             () = self.pulse.stuck() => self.doubt().await,
             entry = self.stream.read() => {
                 if let Some(entry) = entry {
@@ -115,7 +115,7 @@ impl Follower {
         self.stream.reposition(self.expected.map_or(Place::First, |expected| Place::Offset(expected.offset)));
     }
 
-    /// A record of ours that the broker has confirmed does not come.
+    /// Resolves a doubt: a record of this process that the broker has confirmed does not arrive.
     async fn doubt(&mut self) {
         if self.stream.attached_for() < self.patience || !self.outbox.is_overdue(self.patience) {
             return;
@@ -130,9 +130,9 @@ impl Follower {
                 self.aim();
             }
             DoubtRemedy::Reconnect => {
-                // After a stream's leader has changed, RabbitMQ 3.10 can take what a channel publishes to it for repeats: it
-                // confirms them, and drops them. It knows a channel of a new session by another name. Or the node has no
-                // replica that gets on; the next session may reach another.
+                // After a stream's leader has changed, RabbitMQ 3.10 can take what a channel
+                // publishes for repeats: it confirms and drops them. A new session has new channel
+                // names. Or the replica lags for good; the next session may reach another node.
                 self.stream.end_session("what the broker confirms for the ledger does not come into its stream");
                 self.outbox.write_again();
                 self.aim();
@@ -147,7 +147,7 @@ impl Follower {
         }
     }
 
-    /// Has what is missing written once more, and looks for it beside the reader.
+    /// Writes the missing records once more, and looks for them with a second reader.
     async fn look_ahead(&self) -> StreamPreview {
         let mut ahead = self.stream.fork(Place::Next);
         let mut others = None;
@@ -168,7 +168,7 @@ impl Follower {
         }
     }
 
-    /// Returns whether a message begins with a record of ours that was never read.
+    /// Returns true if a message begins with a record of this process that was never read.
     fn is_new_of_ours(&self, source: Option<Source>) -> bool {
         let ours = source.filter(|source| source.writer == self.outbox.writer);
         ours.is_some_and(|source| source.first > self.store.lock().view.highest(source.writer))
@@ -179,7 +179,7 @@ impl Follower {
         let source = Source::of(&entry.properties);
         if let Some(expected) = self.expected {
             if entry.offset < expected.offset && !self.is_new_of_ours(source) {
-                // The replica has not come there yet. A record of ours tells it from another stream.
+                // The replica lags. A record of this process distinguishes it from another stream.
                 if self.outbox.oldest().is_none() {
                     self.outbox.mark(Timestamp::now());
                 }
@@ -207,7 +207,7 @@ impl Follower {
         self.pulse.beat();
     }
 
-    /// What to do after the index failed.
+    /// Recovers from an error of the index.
     async fn survive(&mut self, error: &IndexError) {
         if error.is_damaged() {
             warn!(%error, "the ledger's index is made anew from the stream");
@@ -218,7 +218,7 @@ impl Follower {
         }
     }
 
-    /// Forgets everything and begins anew.
+    /// Clears the index and reads the stream from its beginning.
     async fn rebuild(&mut self) {
         info!("reading the ledger from its beginning");
         (self.progress, self.doubt) = (Progress::default(), ReadBackDoubt::default());
@@ -228,8 +228,7 @@ impl Follower {
         self.pulse.begin(self.outbox.mark(Timestamp::now()));
     }
 
-    /// Applies the lines of a message that were not applied before. May be called again with the same message after an
-    /// error.
+    /// Applies the lines of a message that are new. May be called again after an error.
     fn apply(&mut self, entry: &Entry, source: Option<Source>) -> Result<(), IndexError> {
         let Some(Source { writer, first }) = source else {
             self.keep(RecordId { writer: Uuid::nil(), number: entry.offset }, &entry.data, "nobody's batch");
@@ -282,7 +281,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Notes a marker. The first of a writer is a question of the command line, which waits until it is saved.
+    /// Records that a marker was read. The first record of a writer is a query from the command
+    /// line, which waits until the marker is saved.
     fn note_marker(&self, id: RecordId) {
         let mut state = self.store.lock();
         state.view.applied(id);
@@ -291,7 +291,8 @@ impl Follower {
         }
     }
 
-    /// Our own record, where it was not read back before: it need not be parsed.
+    /// Returns this process's own record, unless it was read back before: such a record need not be
+    /// parsed.
     fn held(&self, id: RecordId) -> Option<Held> {
         if id.writer != self.outbox.writer {
             return None;
@@ -321,7 +322,7 @@ impl Follower {
                 Ok(())
             }
             Err(error) => {
-                // It is going to be read once more.
+                // The record is going to be read once more.
                 self.outbox.hold_again(held);
                 Err(error)
             }
@@ -365,7 +366,7 @@ impl Follower {
         let mut state = self.store.lock();
         let mut loaded = None;
         if state.view.get(command).is_none() && !state.view.is_absent(command) {
-            // Only this task makes cases known, so it still is not afterwards.
+            // Only this task adds commands, so the command is still absent afterwards.
             drop(state);
             loaded = self.store.index.case(command)?;
             state = self.store.lock();
@@ -377,7 +378,7 @@ impl Follower {
         Ok(outcome)
     }
 
-    /// Keeps a line that can't be read, for a person.
+    /// Keeps a line that can't be read, for an operator.
     fn keep(&self, id: RecordId, line: &[u8], why: &str) {
         warn!(record = %id, why, "a line of the ledger can't be read; it is kept aside");
         debug!(line = %String::from_utf8_lossy(line));
@@ -389,7 +390,7 @@ impl Follower {
     }
 }
 
-/// Whether a person, or a program for one, asks what became of the record.
+/// Returns true if an operator, or a program for one, waits for the ruling on the record.
 fn is_waited_for(fact: &Fact) -> bool {
     match fact {
         Fact::Finished(finished) => !matches!(finished.by, By::Holder),

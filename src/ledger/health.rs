@@ -1,4 +1,4 @@
-//! Whether decisions may be made by what is known here.
+//! The health of the ledger: whether this instance knows enough of the stream to make decisions.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,26 +13,27 @@ use tracing::{info, warn};
 use super::LedgerSettings;
 use super::outbox::{Oldest, Outbox};
 
-/// How often it is looked at.
+/// The interval between two checks of the health.
 const TICK: Duration = Duration::from_millis(500);
-/// How often progress is told in the log.
+/// The interval between two log lines about progress.
 const TELL: Duration = Duration::from_secs(5);
 
-/// Whether decisions may be made by what is known here.
+/// The health of the ledger: decisions are made only while it is caught up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// The stream is being read up to where it ended when this began.
+    /// The stream is being read up to where it ended when reading began.
     CatchingUp(Progress),
-    /// Everything is known that was in the stream a moment ago.
+    /// Every record is applied that was in the stream a moment ago.
     CaughtUp,
-    /// What was appended does not come back: the broker or the stream can't be reached, or is slow.
+    /// Appended records are not read back: the broker or the stream can't be reached, or is slow.
     Lagging,
 }
 
-/// How far reading has come.
+/// The progress of reading the stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// How many records were applied since this process began, or since it began anew.
+    /// The number of records that were applied since this process began, or since it last began
+    /// from the start of the stream.
     pub records: u64,
     /// The offset of the latest message that was read.
     pub offset: Option<u64>,
@@ -40,11 +41,11 @@ pub struct Progress {
     pub at: Option<Timestamp>,
 }
 
-/// What health is judged by.
+/// Judges the health of the ledger by what was read back and when.
 pub(super) struct Pulse {
     health: watch::Sender<Health>,
     progress: Mutex<Progress>,
-    /// Our own record with whose number we have caught up.
+    /// The number of this process's record whose arrival ends catching up.
     goal: AtomicU64,
     began: Instant,
     /// Milliseconds from `began` to the latest message.
@@ -54,7 +55,7 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    /// Catching up.
+    /// Creates a monitor whose state is catching up.
     pub fn new() -> Self {
         let (health, _) = watch::channel(Health::CatchingUp(Progress::default()));
         let (goal, latest) = (AtomicU64::new(u64::MAX), AtomicU64::new(0));
@@ -62,29 +63,29 @@ impl Pulse {
         Self { health, progress, goal, began: Instant::now(), latest, stuck }
     }
 
-    /// Follows what is judged.
+    /// Subscribes to changes of the health.
     pub fn subscribe(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
     }
 
-    /// Begins anew, up to a marker of ours.
+    /// Starts catching up, until the marker `goal` of this process is read.
     pub fn begin(&self, goal: u64) {
         self.goal.store(goal, Ordering::Relaxed);
         self.health.send_replace(Health::CatchingUp(Progress::default()));
     }
 
-    /// Notes that something was read.
+    /// Records that a message was read.
     pub fn beat(&self) {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.latest.store(now, Ordering::Relaxed);
     }
 
-    /// For how long nothing was read.
+    /// Returns the time since the last message was read.
     pub fn quiet_for(&self) -> Duration {
         self.began.elapsed().saturating_sub(Duration::from_millis(self.latest.load(Ordering::Relaxed)))
     }
 
-    /// Notes progress.
+    /// Publishes the progress to subscribers.
     pub fn progress(&self, progress: Progress) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
         self.health.send_if_modified(|health| match health {
@@ -96,12 +97,12 @@ impl Pulse {
         });
     }
 
-    /// How far reading has come.
+    /// Returns the progress of reading.
     pub fn reached(&self) -> Progress {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that our own record of this number was read back.
+    /// Records that this process's record of this number was read back.
     pub fn read_back(&self, number: u64) {
         if number < self.goal.load(Ordering::Relaxed) {
             return;
@@ -114,7 +115,7 @@ impl Pulse {
         });
     }
 
-    /// Resolves when a record of ours should have been read by now.
+    /// Resolves when a record of this process is overdue.
     pub async fn stuck(&self) {
         self.stuck.notified().await;
     }
@@ -144,7 +145,7 @@ impl Pulse {
         }
     }
 
-    /// Looks at it until `stop`.
+    /// Checks the health repeatedly until `stop`.
     pub async fn watch(&self, outbox: &Outbox, settings: LedgerSettings, stop: CancellationToken) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -160,7 +161,8 @@ impl Pulse {
                 told = Instant::now();
                 self.tell();
             }
-            // By our own records alone: what others write comes in whatever becomes of ours.
+            // Only records of this process count: those of other writers arrive whatever happens to
+            // ours.
             if outbox.is_overdue(settings.read_back) && doubted.elapsed() > settings.read_back {
                 doubted = Instant::now();
                 self.stuck.notify_one();

@@ -1,4 +1,5 @@
-//! What is known of jobs, in memory: those that have not ended, and those that changed and are not saved yet.
+//! The states of jobs in memory: those that have not ended, and those that changed and are not
+//! saved yet.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -25,23 +26,23 @@ pub(super) struct JobTable {
 
 struct JobEntry {
     state: Arc<JobState>,
-    /// When its owner was heard of last, by a clock of this host that never jumps.
+    /// The time of the last record of the job's owner, by a clock of this host that never jumps.
     heard: Instant,
 }
 
 /// A job that has not ended.
 #[derive(Debug, Clone)]
 pub struct LiveJob {
-    /// The job.
+    /// The id of the job.
     pub id: JobId,
-    /// What is known of it.
+    /// The state of the job.
     pub state: Arc<JobState>,
-    /// For how long nothing was heard of its owner here.
+    /// The time since the last record of the job's owner was read here.
     pub silent_for: Duration,
 }
 
 impl JobTable {
-    /// Begins with what an index holds.
+    /// Loads the jobs that an index holds.
     pub fn load(&mut self, jobs: Vec<(JobId, JobState)>) {
         for (id, job) in jobs {
             self.put(id, job);
@@ -52,12 +53,12 @@ impl JobTable {
         self.jobs.contains_key(id)
     }
 
-    /// Takes up a job as the index has it.
+    /// Adds a job in the state that the index has.
     pub fn put(&mut self, id: JobId, job: JobState) {
         self.jobs.insert(id, JobEntry { state: Arc::new(job), heard: Instant::now() });
     }
 
-    /// Applies a record. What the index has of its job is [in memory](Self::is_loaded).
+    /// Applies a record. The state of its job in the index has to be [in memory](Self::is_loaded).
     pub fn rule(&mut self, record: &JobRecord) -> JobRuling {
         let entry = self.jobs.remove(&record.job);
         let (mut slot, heard) =
@@ -72,7 +73,7 @@ impl JobTable {
         ruling
     }
 
-    /// Changes what is known of a job.
+    /// Changes the state of a job.
     pub fn change(&mut self, id: JobId, change: impl FnOnce(&mut JobState)) {
         if let Some(entry) = self.jobs.get_mut(&id) {
             change(Arc::make_mut(&mut entry.state));
@@ -84,14 +85,14 @@ impl JobTable {
         self.unsaved.is_empty()
     }
 
-    /// Takes what is to be saved next. It stays known here.
+    /// Takes the changed jobs, to be saved next. They stay in memory.
     pub fn take(&mut self) -> Vec<(JobId, Arc<JobState>)> {
         let unsaved = std::mem::take(&mut self.unsaved);
         let state = |id: JobId| Some((id, Arc::clone(&self.jobs.get(&id)?.state)));
         unsaved.into_iter().filter_map(state).collect()
     }
 
-    /// Forgets those that have ended and are saved as they are.
+    /// Removes the jobs that have ended and are saved in their current state.
     pub fn saved(&mut self, saved: Vec<(JobId, Arc<JobState>)>) {
         for (id, state) in saved {
             if state.end.is_some() && !self.unsaved.contains(&id) {
@@ -116,7 +117,7 @@ impl JobTable {
 }
 
 impl Follower {
-    /// The job that has replayed the command of a record by which it may end.
+    /// Finds the job that has replayed the command of a record by which that job may end.
     pub(super) fn replaying_job(&self, record: &Record) -> Result<Option<JobId>, IndexError> {
         let awaiting = |case: &Case| case.job.filter(|mark| mark.awaits_end).map(|mark| mark.id);
         if !matches!(record.fact, Fact::Finished(_)) {
@@ -141,7 +142,7 @@ impl Follower {
         Ok(ruling)
     }
 
-    /// Has what is known of a job in memory, where something is known.
+    /// Loads the state of a job into memory, where the index has it.
     pub(super) fn load_job(&self, id: JobId) -> Result<(), IndexError> {
         if !self.store.lock().view.jobs.is_loaded(&id)
             && let Some(job) = self.store.index.job(&id)?
@@ -153,13 +154,13 @@ impl Follower {
 }
 
 impl Ledger {
-    /// This process, as a writer of the ledger.
+    /// Returns this process's identity as a writer of the ledger.
     #[must_use]
     pub fn instance(&self) -> InstanceId {
         InstanceId(self.0.outbox.writer)
     }
 
-    /// Appends a record about a job and waits for what it comes to, through outages of any length.
+    /// Appends a record about a job and waits for the ruling on it, through outages of any length.
     ///
     /// # Errors
     /// As of [`append`](Self::append).
@@ -168,7 +169,7 @@ impl Ledger {
         Ok(if matches!(ruled.ruling, Ruling::Counts(_)) { JobRuling::Counts } else { JobRuling::Ignored })
     }
 
-    /// What is known of a job here and now.
+    /// Returns the state of a job as of now.
     ///
     /// # Errors
     /// [`IndexError`].
@@ -180,13 +181,13 @@ impl Ledger {
         }
     }
 
-    /// The jobs that have not ended.
+    /// Returns the jobs that have not ended.
     #[must_use]
     pub fn live_jobs(&self) -> Vec<LiveJob> {
         self.0.store.lock().view.jobs.live()
     }
 
-    /// Counts what became known of jobs.
+    /// Subscribes to a counter of changes of jobs.
     #[must_use]
     pub fn job_news(&self) -> watch::Receiver<u64> {
         self.0.store.job_news()

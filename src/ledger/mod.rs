@@ -1,4 +1,5 @@
-//! The ledger as it is kept: a stream of records at the broker, and an index of what they come to on this host's disk.
+//! The ledger: a stream of records at the broker, and an index of the resulting states on this
+//! host's disk.
 //!
 //! ```text
 //! append ──► outbox ──► writer ──► stream ──► follower ──► view ──► index
@@ -6,9 +7,9 @@
 //!    └────────────────── ruling ─────────────────┘
 //! ```
 //!
-//! The stream is the truth. Every instance reads all of it and comes to the same rulings. Whoever appends a record gets the
-//! ruling on it when it is read back, which says three things at once: it is kept, everything before it is known here, and
-//! what it comes to.
+//! The stream is the truth. Every instance reads all of it and comes to the same rulings. The
+//! appender of a record gets the ruling on it when the record is read back. That means three things
+//! at once: the record is stored, everything before it is applied here, and the ruling is final.
 
 pub(crate) mod batch;
 pub mod command_filter;
@@ -63,9 +64,10 @@ use crate::domain::name::Name;
 /// The times for which the index keeps contents and ids of a command that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerRetention {
-    /// The time for which its contents are kept: results and texts.
+    /// The time for which results and texts of an ended command are kept.
     pub contents: Duration,
-    /// The time for which its ids and the digest of its content are kept, by which a duplicate is told.
+    /// The time for which ids and the digest of the content are kept, by which a duplicate is
+    /// recognised.
     pub duplicate_window: Duration,
 }
 
@@ -77,19 +79,21 @@ impl LedgerRetention {
     }
 }
 
-/// How patient the ledger is.
+/// The time limits of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerSettings {
-    /// For how long commands that have ended are remembered.
+    /// The times for which ended commands are kept.
     pub retention: LedgerRetention,
-    /// The longest time for what was confirmed to be read back, before it is written once more; the patience of a
-    /// barrier too.
+    /// The longest time from a record's confirm to its reading back, before it is written once
+    /// more. A barrier waits for as long.
     pub read_back: Duration,
-    /// How long what was appended may take to be read back before no decision should be made any more.
+    /// The time without reading an appended record back after which the ledger is lagging and no
+    /// decision should be made.
     pub lagging_after: Duration,
-    /// How often a marker is appended where nothing else is, so that a silent stream is noticed.
+    /// The interval of markers, which are appended when no other record is, so that a silent stream
+    /// is noticed.
     pub heartbeat: Duration,
-    /// The time between two looks for commands that ended long ago and are to be forgotten.
+    /// The interval between two searches for ended commands to prune.
     pub forget_every: Duration,
 }
 
@@ -105,12 +109,12 @@ impl Default for LedgerSettings {
     }
 }
 
-/// What a record came to.
+/// The ruling on a record that this process appended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ruled {
-    /// The record's name.
+    /// The id of the record.
     pub id: RecordId,
-    /// What it comes to.
+    /// The ruling on the record.
     pub ruling: Ruling,
     /// The time from the call of [`append`](Ledger::append) to its return, by a clock that never jumps.
     pub age: Duration,
@@ -129,7 +133,8 @@ struct Parts {
 }
 
 impl Ledger {
-    /// Starts writing and reading. Returns at once; [`health`](Self::health) says when everything is known.
+    /// Starts the writer and the follower. Returns at once; [`health`](Self::health) changes when
+    /// every record is applied.
     #[must_use]
     pub fn start(
         broker: Broker,
@@ -143,7 +148,7 @@ impl Ledger {
             store: Arc::new(Store::new(Arc::new(index), settings)),
             pulse: Arc::new(Pulse::new()),
             settings,
-            // Of our own, to be cancelled where the link ends for good.
+            // A token of the ledger's own, which is cancelled where the link ends for good.
             stop: stop.child_token(),
         };
         let stream = short_or_empty(&names.ledger());
@@ -151,11 +156,12 @@ impl Ledger {
         (Self(Arc::new(parts)), tasks)
     }
 
-    /// Appends a record and waits for what it comes to, through outages of any length. Dropped before that, it may or may
-    /// not have appended it.
+    /// Appends a record and waits for the ruling on it, through outages of any length. If the
+    /// future is dropped before that, the record may or may not have been appended.
     ///
     /// # Errors
-    /// [`BrokerError::Stopping`] when ferryd stops first; [`BrokerError::Refused`] where the broker refuses the record.
+    /// [`BrokerError::Stopping`] when ferryd stops first; [`BrokerError::Refused`] where the broker
+    /// refuses the record.
     pub async fn append(&self, record: Record) -> Result<Ruled, BrokerError> {
         self.append_any(record.into()).await
     }
@@ -181,7 +187,8 @@ impl Ledger {
         }
     }
 
-    /// Appends a record that nobody waits for, with the next batch. It may be lost when ferryd dies, or when too many wait.
+    /// Appends a record with the next batch, without waiting for it. The record may be lost when
+    /// ferryd dies, or when too many wait.
     pub fn note(&self, record: Record) {
         if let Err(dropped) = self.0.outbox.note(record.into())
             && dropped.is_power_of_two()
@@ -190,7 +197,8 @@ impl Ledger {
         }
     }
 
-    /// Waits until everything is known that was in the ledger when this was called, through outages of any length.
+    /// Waits until every record is applied that was in the ledger at the time of the call, through
+    /// outages of any length.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`] when ferryd stops first.
@@ -211,7 +219,7 @@ impl Ledger {
         }
     }
 
-    /// What is known of a command here and now; others may have appended more.
+    /// Returns the state of a command as of now; other instances may have appended more records.
     #[must_use]
     pub fn case(&self, id: &CommandId) -> Option<Arc<Case>> {
         let store = &self.0.store;
@@ -236,7 +244,7 @@ impl Ledger {
         }
     }
 
-    /// The command for which a provider has told this id of its own, as far as is known here and now; the newest that is
+    /// Finds the command that has this id of a provider's own, as of now; the newest that is
     /// `meant` where there are several.
     ///
     /// # Errors
@@ -256,12 +264,13 @@ impl Ledger {
         if let Some(id) = find()? {
             return Ok(Some(id));
         }
-        // What was told a moment ago is not in the index yet.
+        // An id that was recorded a moment ago is not in the index yet.
         self.flush().await;
         find()
     }
 
-    /// Waits until a command has ended, and says how: as of the first time that it is found to have ended.
+    /// Waits until a command has ended, and returns its terminal event, as of the first time that
+    /// the command is found to have ended.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`] when ferryd stops first.
@@ -269,7 +278,8 @@ impl Ledger {
         self.until(id, |case| Some(case.ending.as_ref()?.event.clone())).await
     }
 
-    /// Waits until something is so of a command, and returns what: as of the first time that it is found.
+    /// Waits until `is_so` returns a value for the state of a command, and returns the first such
+    /// value.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`] when ferryd stops first.
@@ -286,25 +296,25 @@ impl Ledger {
         }
     }
 
-    /// Whether decisions may be made by what is known here.
+    /// Subscribes to the health of the ledger: whether this instance may make decisions.
     #[must_use]
     pub fn health(&self) -> watch::Receiver<Health> {
         self.0.pulse.subscribe()
     }
 
-    /// How far reading has come.
+    /// Returns the progress of reading the stream.
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.0.pulse.reached()
     }
 
-    /// For questions about many commands; see [`flush`](Self::flush).
+    /// Returns the index, for queries about many commands; see [`flush`](Self::flush).
     #[must_use]
     pub fn index(&self) -> &Arc<Index> {
         &self.0.store.index
     }
 
-    /// Waits until everything that is known now is in the index.
+    /// Waits until every applied record is in the index.
     pub async fn flush(&self) {
         tokio::select! {
             () = self.0.store.flush() => {}
@@ -333,13 +343,14 @@ impl Parts {
         vec![tokio::spawn(writing), tokio::spawn(follower.follow()), tokio::spawn(watching), self.save()]
     }
 
-    /// The thread that saves; it ends after the follower. Not one of the runtime's, which would wait for it without end.
+    /// Spawns the thread that saves; it ends after the follower. The thread is not one of the
+    /// runtime's, because the runtime would wait for it without end.
     fn save(&self) -> JoinHandle<()> {
         let store = Arc::clone(&self.store);
         let (ended, end) = oneshot::channel();
         let saving = std::thread::Builder::new().name("ledger-index".to_owned()).spawn(move || {
             store.run();
-            // Whoever waits for the end may open the index anew.
+            // A waiter for the end may open the index anew.
             drop(store);
             drop(ended);
         });
@@ -348,7 +359,7 @@ impl Parts {
             self.stop.cancel();
         }
         tokio::spawn(async move {
-            // It only ends by being dropped.
+            // The sender never sends: the channel ends when it is dropped.
             let _: Result<(), _> = end.await;
         })
     }

@@ -1,10 +1,12 @@
-//! What this process has written and not yet read back: records that wait for their batch, and records whose batch is on
-//! its way.
+//! Records that this process has queued or written and not yet read back: some wait for their
+//! batch, others' batch is on its way.
 //!
-//! Every record has its number from the moment it is queued, so that batches are runs of numbers. A record leaves when it is
-//! read back. What was confirmed and is not there when a later record of ours is read was lost with the broker's memory, or
-//! with a deleted stream; it is queued again, as a new record. What was confirmed and is not read back in time is written once
-//! more under the number that it has, which is right whether it was lost or is only late: readers skip what they have seen.
+//! Every record has its number from the moment it is queued, so that batches are runs of numbers. A
+//! record leaves the outbox when it is read back. A confirmed record that is absent when a later
+//! record of this process is read was lost with the broker's memory, or with a deleted stream; it
+//! is queued again, as a new record. A confirmed record that is not read back in time is written
+//! once more under the number that it has. That is right whether the record was lost or is only
+//! late: readers skip repeats.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,21 +21,22 @@ use super::batch::Batch;
 use crate::domain::ledger::record::{AnyRecord, Line, RecordId};
 use crate::domain::ledger::ruling::Ruling;
 
-/// The most bytes of a batch; a larger record goes alone. The stream's readers hold many batches at a time.
+/// The maximum size of a batch in bytes; a larger record goes alone. The stream's readers hold many
+/// batches at a time.
 const MAX_BATCH: usize = 256 * 1024;
-/// The most bytes that are written and not read back; who appends more waits.
+/// The maximum size of the records that are not read back, in bytes; further appenders wait.
 const MAX_APPENDED: usize = 16 << 20;
-/// The most bytes of notes that wait; beyond that, notes are dropped.
+/// The maximum size of the notes that wait, in bytes; further notes are dropped.
 const MAX_NOTED: usize = 16 << 20;
-/// How long a note may wait for a batch that is sent anyway.
+/// The longest time for which a note waits for a batch that is sent anyway.
 const LAZILY: Duration = Duration::from_millis(100);
 
-/// Whoever waits for a ruling.
+/// Sends the ruling on a record to its appender.
 pub(super) type Waiter = oneshot::Sender<(RecordId, Ruling)>;
 
-/// The records of this process on their way.
+/// The records of this process that are not read back yet.
 pub(super) struct Outbox {
-    /// This process, as a writer.
+    /// The id of this process as a writer.
     pub writer: Uuid,
     state: Mutex<State>,
     budget: Arc<Semaphore>,
@@ -48,13 +51,13 @@ struct State {
     held: VecDeque<Held>,
     /// The number up to which batches are confirmed.
     confirmed: u64,
-    /// The number from which on what is confirmed is written once more.
+    /// The number from which on confirmed records are written once more.
     again: Option<u64>,
-    /// The latest marker.
+    /// The number of the latest marker.
     marker: u64,
-    /// Whether something in the queue is waited for.
+    /// True if an appender waits for a record in the queue.
     urgent: bool,
-    /// Bytes of queued notes.
+    /// The size of the queued notes, in bytes.
     noted: usize,
     dropped: u64,
 }
@@ -70,24 +73,24 @@ pub(super) struct Held {
     /// `None` for a marker.
     pub record: Option<AnyRecord>,
     pub waiter: Option<Waiter>,
-    /// Gives the record's bytes back to the budget.
+    /// Gives the record's bytes back to the budget when dropped.
     permit: Option<OwnedSemaphorePermit>,
     since: Instant,
-    /// The time at which the broker confirmed it.
+    /// The time at which the broker confirmed the record.
     confirmed: Option<Instant>,
 }
 
-/// What is known of the oldest record that was not read back.
+/// The oldest record that was not read back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Oldest {
-    /// When it was queued.
+    /// The time at which the record was queued.
     pub since: Instant,
-    /// The time at which the broker confirmed it.
+    /// The time at which the broker confirmed the record.
     pub confirmed: Option<Instant>,
 }
 
 impl Outbox {
-    /// An empty one of a new writer.
+    /// Creates an empty outbox of a new writer.
     pub fn new(writer: Uuid) -> Self {
         let state = State {
             next: 1,
@@ -109,13 +112,13 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for room for so many bytes.
+    /// Waits until this many bytes fit into the budget.
     pub async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes.min(MAX_APPENDED)).unwrap_or(u32::MAX);
         Arc::clone(&self.budget).acquire_many_owned(bytes).await.ok()
     }
 
-    /// Queues a record that is waited for.
+    /// Queues a record whose appender waits for the ruling.
     pub fn append(&self, record: AnyRecord, line: Vec<u8>, waiter: Waiter, permit: Option<OwnedSemaphorePermit>) {
         let mut state = self.lock();
         state.push(line, Some(record), Some(waiter), permit);
@@ -124,7 +127,8 @@ impl Outbox {
         self.work.notify_one();
     }
 
-    /// Queues a record that goes with the next batch. Returns how many were dropped so far, where this one had to be.
+    /// Queues a record that goes with the next batch. Where the record has to be dropped, returns
+    /// the number of records dropped so far.
     pub fn note(&self, record: AnyRecord) -> Result<(), u64> {
         let line = record.encode();
         let mut state = self.lock();
@@ -142,7 +146,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// A marker that is still to be sent; a new one where there is none. Returns its number.
+    /// Returns the number of a marker that is still to be sent; queues a new one where there is
+    /// none.
     pub fn mark(&self, now: Timestamp) -> u64 {
         let mut state = self.lock();
         if state.queue.front().is_none_or(|front| state.marker < front.held.number) {
@@ -156,14 +161,14 @@ impl Outbox {
         marker
     }
 
-    /// Resolves when a record of ours with at least this number is read back.
+    /// Resolves when a record of this process with at least this number is read back.
     pub async fn read_back(&self, number: u64) {
         let mut read_back = self.read_back.subscribe();
-        // The sender lives as long as this.
+        // The sender lives as long as `self`.
         let _ = read_back.wait_for(|read| *read >= number).await;
     }
 
-    /// The next batch, as soon as there is one.
+    /// Waits for the next batch.
     pub async fn batch(&self) -> Batch {
         loop {
             let due = {
@@ -186,12 +191,12 @@ impl Outbox {
         }
     }
 
-    /// What is queued now, whether urgent or not.
+    /// Takes a batch of the queued records, urgent or not.
     pub fn rest(&self) -> Option<Batch> {
         self.lock().take()
     }
 
-    /// Notes that batches up to this number are confirmed.
+    /// Records that batches up to this number are confirmed.
     pub fn confirm(&self, last: u64) {
         let mut state = self.lock();
         let (known, now) = (state.confirmed, Instant::now());
@@ -202,7 +207,8 @@ impl Outbox {
         state.confirmed = known.max(last);
     }
 
-    /// Has what is confirmed and was not read back written once more, under the numbers that it has.
+    /// Schedules the confirmed records that were not read back to be written once more, under their
+    /// numbers.
     pub fn write_again(&self) {
         let mut state = self.lock();
         state.again = state.held.front().map(|front| front.number);
@@ -210,13 +216,13 @@ impl Outbox {
         self.work.notify_one();
     }
 
-    /// Returns whether a record was confirmed for longer than `patience` and is not read back.
+    /// Returns true if a record was confirmed for longer than `patience` and is not read back.
     pub fn is_overdue(&self, patience: Duration) -> bool {
         self.oldest().and_then(|oldest| oldest.confirmed).is_some_and(|confirmed| confirmed.elapsed() > patience)
     }
 
-    /// Takes out the record of this number, which was read back. `None` where it was read back before. Older ones that
-    /// are still held are lost, and queued again; the second number says how many.
+    /// Removes the record of this number, which was read back. `None` if it was read back before.
+    /// Older records that are still held are lost, and queued again; the second number counts them.
     pub fn take(&self, number: u64) -> (Option<Held>, usize) {
         let mut state = self.lock();
         let mut lost = 0;
@@ -232,24 +238,24 @@ impl Outbox {
         (held, lost)
     }
 
-    /// Gives up the record of this number, which the broker refuses: it is never going to be read back, and whoever waits for it
-    /// learns that nothing comes.
+    /// Removes the record of this number, which the broker refuses: it is never going to be read
+    /// back, and its appender learns that no ruling comes.
     pub fn give_up(&self, number: u64) {
         let mut state = self.lock();
         state.held.retain(|held| held.number != number);
     }
 
-    /// Takes back what [`take`](Self::take) gave, to be read once more.
+    /// Puts back a record that [`take`](Self::take) removed, to be read once more.
     pub fn hold_again(&self, held: Held) {
         self.lock().held.push_front(held);
     }
 
-    /// Tells barriers how far our own records were read back.
+    /// Publishes to barriers the number up to which records of this process were read back.
     pub fn told(&self, number: u64) {
         self.read_back.send_if_modified(|read| std::mem::replace(read, number.max(*read)) < number);
     }
 
-    /// The oldest record that was not read back.
+    /// Returns the oldest record that was not read back.
     pub fn oldest(&self) -> Option<Oldest> {
         let state = self.lock();
         let oldest = state.held.front().or_else(|| state.queue.front().map(|queued| &queued.held));
@@ -277,7 +283,7 @@ impl State {
         self.queue.push_back(Queued { line, held });
     }
 
-    /// Cuts a batch off the queue.
+    /// Takes a batch from the front of the queue.
     fn take(&mut self) -> Option<Batch> {
         let first = self.queue.front()?.held.number;
         let lines = self.queue.iter().map(|queued| queued.line.len() + 1).sum::<usize>();
@@ -301,7 +307,7 @@ impl State {
         Some(Batch { first, last, body })
     }
 
-    /// Copies the next run of numbers that are written once more into a batch.
+    /// Copies the next run of records that are written once more into a batch.
     fn take_again(&mut self) -> Option<Batch> {
         let from = self.again.take()?;
         let first = self.held.partition_point(|held| held.number < from);
@@ -327,7 +333,7 @@ impl State {
     /// Queues the oldest held record again, under a new number.
     fn requeue_front(&mut self) {
         let Some(Held { record, waiter, permit, since, .. }) = self.held.pop_front() else { return };
-        // Whoever waits for a marker writes another.
+        // A waiter for a marker writes another.
         let Some(record) = record else { return };
         let line = record.encode();
         if waiter.is_none() {
@@ -349,10 +355,10 @@ impl Held {
         self.record.as_ref().map_or_else(|| Line::marker(Timestamp::now()), AnyRecord::encode)
     }
 
-    /// Gives whoever waits the ruling, and the record's bytes back to the budget.
+    /// Sends the ruling to the appender, and gives the record's bytes back to the budget.
     pub fn tell(self, id: RecordId, ruling: Ruling) {
         if let Some(waiter) = self.waiter {
-            // Whoever waited may have given up.
+            // The appender may have stopped waiting.
             let _ = waiter.send((id, ruling));
         }
         drop(self.permit);

@@ -1,8 +1,9 @@
-//! Bodies of messages in the streams, compressed. Lines of JSON repeat themselves and each other, and the broker pays for
-//! every byte: with its processor, and for as long as the stream keeps it with its disk.
+//! Compresses the bodies of messages in the streams. Lines of JSON repeat themselves and each
+//! other, and the broker pays for every byte: with its processor, and for as long as the stream
+//! keeps it with its disk.
 //!
-//! The form is an LZ4 frame, which the program `lz4` reads as well; the property `content_encoding` says so. A short body
-//! stays as it is.
+//! The form is an LZ4 frame, which the program `lz4` reads as well; the property `content_encoding`
+//! names it. A short body stays as it is.
 
 use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
@@ -11,41 +12,41 @@ use lapin::BasicProperties;
 use lapin::types::ShortString;
 use lz4_flex::frame::{FrameDecoder, FrameEncoder};
 
-/// How the broker's readers are told.
+/// The value of the property `content_encoding` of a compressed body.
 const ENCODING: &str = "lz4";
-/// From so many bytes on a body is compressed.
+/// The size in bytes from which on a body is compressed.
 const WORTH_WHILE: usize = 1024;
-/// The most bytes that are unpacked. No body of ours has as many.
+/// The maximum size of an unpacked body, in bytes. No body of ferryd's reaches it.
 const MOST: u64 = 64 << 20;
 
-/// A body that can't be unpacked.
+/// An error of unpacking a body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Packed {
-    /// A later version of ferryd may write it.
+    /// The encoding is unknown; a later version of ferryd may write it.
     #[error("its content encoding `{0}` is not known to this version")]
     Foreign(String),
-    /// It is no LZ4 frame.
+    /// The body is not an LZ4 frame.
     #[error("it can't be unpacked: {0}")]
     Broken(String),
-    /// It may be meant to fill the memory.
+    /// The unpacked body exceeds the limit; it may be meant to exhaust the memory.
     #[error("it unpacks to more than 64 MiB")]
     TooLarge,
 }
 
-/// Compresses a body where that is worth while, and says so in its properties.
+/// Compresses a body where that is worth while, and sets `content_encoding` in its properties.
 pub(super) fn pack(properties: BasicProperties, body: Vec<u8>) -> (BasicProperties, Vec<u8>) {
     if body.len() < WORTH_WHILE {
         return (properties, body);
     }
     let mut encoder = FrameEncoder::new(Vec::with_capacity(body.len() / 2));
-    // Memory takes whatever is written to it.
+    // Writing to memory never fails.
     match encoder.write_all(&body).map(|()| encoder.finish()) {
         Ok(Ok(packed)) => (properties.with_content_encoding(ENCODING.into()), packed),
         _ => (properties, body),
     }
 }
 
-/// A body as it was before it was packed.
+/// Unpacks a body.
 pub(crate) fn unpack<'a>(properties: &BasicProperties, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Packed> {
     match properties.content_encoding().as_ref().map(ShortString::as_str) {
         None | Some("") => return Ok(Cow::Borrowed(body)),

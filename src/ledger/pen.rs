@@ -1,5 +1,5 @@
-//! Writing a record now and then, beside the instances: for a command of the command line, which leaves the reading to the
-//! daemon on its host.
+//! Encodes single records, beside the instances: for a command of the command line, which leaves
+//! the reading to the daemon on its host.
 
 use jiff::Timestamp;
 use lapin::types::ShortString;
@@ -10,8 +10,8 @@ use crate::amqp::message::{Message, short_or_empty};
 use crate::amqp::topology::Names;
 use crate::domain::ledger::record::{Line, Record, RecordId};
 
-/// A writer of its own, of one record at a time. The next may be written only after the message of the one before was
-/// confirmed; a message may be published again.
+/// A writer that encodes one record at a time. The next may be written only after the message of
+/// the one before was confirmed; a message may be published again.
 #[derive(Debug)]
 pub struct Pen {
     writer: Uuid,
@@ -20,19 +20,19 @@ pub struct Pen {
 }
 
 impl Pen {
-    /// A new writer.
+    /// Creates a new writer.
     #[must_use]
     pub fn new(names: &Names) -> Self {
         let stream = short_or_empty(&names.ledger());
         Self { writer: Uuid::now_v7(), next: 1, stream }
     }
 
-    /// A marker, and its name.
+    /// Encodes a marker; returns its id and its message.
     pub fn marker(&mut self, at: Timestamp) -> (RecordId, Message) {
         self.write(Line::marker(at), at)
     }
 
-    /// The message of a record, and the record's name.
+    /// Encodes a record; returns its id and its message.
     pub fn record(&mut self, record: &Record) -> (RecordId, Message) {
         self.write(record.encode(), record.at)
     }

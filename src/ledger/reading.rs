@@ -1,4 +1,4 @@
-//! Reading the stream line by line, for people: nothing is applied.
+//! Reads the stream line by line, for people, without applying records.
 
 use std::collections::HashMap;
 
@@ -9,27 +9,27 @@ use super::packing::unpack;
 use crate::amqp::stream::Entry;
 use crate::domain::ledger::record::{Line, RecordId, Unreadable};
 
-/// A line of the ledger at its place.
+/// A line of the ledger, and the message that holds it.
 #[derive(Debug)]
 pub struct Read {
-    /// The offset of its message.
+    /// The offset of the message.
     pub offset: u64,
-    /// Its name; `None` where nobody that writes the ledger sent the message.
+    /// The id of the record; `None` where no writer of the ledger sent the message.
     pub id: Option<RecordId>,
-    /// As it stands.
+    /// The line as it stands.
     pub text: Vec<u8>,
-    /// What it says.
+    /// The parsed line.
     pub line: Result<Line, Unreadable>,
 }
 
-/// Tells lines from repeats of them.
+/// Reads lines and skips repeats.
 #[derive(Debug, Default)]
 pub struct Reading {
     highest: HashMap<Uuid, u64>,
 }
 
 impl Reading {
-    /// The lines of a message that were not there before.
+    /// Returns the lines of a message that were not read before.
     pub fn read(&mut self, entry: &Entry) -> Vec<Read> {
         let offset = entry.offset;
         let read = |id, text: &[u8]| Read { offset, id, text: text.to_vec(), line: Line::decode(text) };

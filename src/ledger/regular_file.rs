@@ -1,8 +1,9 @@
-//! Opening files by name in folders that others may write to.
+//! Opens files by name in folders that other users may write to.
 //!
-//! Whoever may write to a folder can put a symbolic link, a FIFO or a device where ferryd expects its own file. Opened by
-//! root, that would be somebody else's file. So nothing is followed or waited for, and what is done to a file, such as
-//! changing its owner, is done to the one that was opened, by its descriptor.
+//! Any user who may write to a folder can put a symbolic link, a FIFO or a device where ferryd
+//! expects its own file. Opened by root, that would be another user's file. So no link is followed
+//! and no FIFO waited for, and an action on a file, such as changing its owner, goes to the opened
+//! file, by its descriptor.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -11,10 +12,11 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-/// Opens a file without following a symbolic link in its place, and without waiting for the other end of a FIFO.
+/// Opens a file without following a symbolic link in its place, and without waiting for the other
+/// end of a FIFO.
 ///
 /// # Errors
-/// The system's; and where it is no regular file.
+/// An error of the system's; or the file is not a regular one.
 pub fn open_regular_file(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let file = options.custom_flags(flags).open(path).map_err(|error| explain(path, error))?;
@@ -22,18 +24,18 @@ pub fn open_regular_file(path: &Path, options: &mut OpenOptions) -> io::Result<F
     Ok(file)
 }
 
-/// Opens a file that is going to be written to: one that has no second name (a hard link), by which it may be somebody
-/// else's.
+/// Opens a file for writing, if it has no second name (a hard link), by which it may be another
+/// user's.
 ///
 /// # Errors
-/// As of [`open_regular_file`]; and where it has a second name.
+/// As of [`open_regular_file`]; or the file has a second name.
 pub fn open_sole_file(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let file = open_regular_file(path, options)?;
     require_one_name(&file.metadata()?)?;
     Ok(file)
 }
 
-/// Checks a file that somebody else is going to open; it may be absent.
+/// Checks a file that another program is going to open; the file may be absent.
 ///
 /// # Errors
 /// As of [`open_sole_file`].
@@ -45,12 +47,13 @@ pub fn require_sole_or_absent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives a file to the owner of its folder, where this process may: what root makes on the command line, the daemon has to be
-/// able to open.
+/// Gives a file to the owner of its folder, where this process may: the daemon has to be able to
+/// open what root makes on the command line.
 pub fn give_to_folder_owner(file: &File, folder: &Path) {
     let Ok((has, wants)) = file.metadata().and_then(|has| Ok((has, folder.metadata()?))) else { return };
     if has.uid() != wants.uid() {
-        // Only root may. Where it is refused, whoever can't open the file is told so.
+        // Only root may. Where it is refused, a later process that can't open the file reports
+        // that.
         let _ = fchown(file, Some(wants.uid()), Some(wants.gid()));
     }
 }
@@ -72,7 +75,7 @@ fn refuse(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{why}; remove what is there"))
 }
 
-/// Says what is in the way, where the system only says that it does not open it.
+/// Adds the cause to an error where the system only reports that it does not open the file.
 fn explain(path: &Path, error: io::Error) -> io::Error {
     match path.symlink_metadata() {
         Ok(metadata) if !metadata.is_file() => require_regular(&metadata).err().unwrap_or(error),

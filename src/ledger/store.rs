@@ -1,7 +1,7 @@
-//! The view and the thread that saves it to the index.
+//! The store: the view of current states, and the thread that saves the view to the index.
 //!
-//! Saving has a thread and a connection of its own, so that applying records never waits for a commit. What changes while
-//! one transaction runs is the next one.
+//! Saving has a thread and a connection of its own, so that applying records never waits for a
+//! commit. Changes during one transaction belong to the next.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,47 +16,48 @@ use super::watchers::Watchers;
 use super::{LedgerRetention, LedgerSettings};
 use crate::domain::job::{JobId, JobState};
 
-/// How long changes may wait for company.
+/// The time for which changes gather before they are saved.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The same where there are [many](View::is_busy): a command that is carried out in this time is saved once.
+/// The time for which changes gather where there are [many](View::is_busy): a command that is
+/// carried out in this time is saved once.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
-/// How long to wait after the index refused something that may pass, such as a full disk.
+/// The pause after the index refused a change for a reason that may pass, such as a full disk.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What is known, and its way to the disk.
+/// The current states in memory, and the means to save them.
 pub(super) struct Store {
     pub index: Arc<Index>,
-    /// Who waits for news.
+    /// The tasks that wait for changes of a command.
     pub watchers: Arc<Watchers>,
     state: Mutex<State>,
     work: Condvar,
     saved: watch::Sender<u64>,
     cleared: watch::Sender<u64>,
     damaged: Notify,
-    /// Counts what became known of jobs.
+    /// Counts the changes of jobs.
     job_news: watch::Sender<u64>,
     retention: LedgerRetention,
     forget_every: Duration,
 }
 
-/// The view, and what the saving thread is asked for.
+/// The view, and the requests to the saving thread.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each asks the thread for something of its own")]
 pub(super) struct State {
     pub view: View,
-    /// Whether somebody waits for what is unsaved.
+    /// True if a task waits for unsaved changes.
     hurry: bool,
-    /// Whether the thread sleeps until something changes.
+    /// True while the thread sleeps until a change.
     idle: bool,
-    /// Whether the index can't be used before it is cleared.
+    /// True if the index can't be used before it is cleared.
     damaged: bool,
-    /// How often it was asked to be cleared.
+    /// The number of requests to clear the index.
     clears: u64,
     ending: bool,
 }
 
 impl State {
-    /// Has what is known saved at once.
+    /// Requests that all changes are saved at once.
     pub fn hurry(&mut self) {
         self.hurry = true;
     }
@@ -70,7 +71,7 @@ enum Work {
 }
 
 impl Store {
-    /// Nothing is known yet.
+    /// Creates a store with an empty view.
     pub fn new(index: Arc<Index>, settings: LedgerSettings) -> Self {
         let (saved, _) = watch::channel(0);
         let (cleared, _) = watch::channel(0);
@@ -91,12 +92,12 @@ impl Store {
         }
     }
 
-    /// The view; hold it briefly.
+    /// Locks the view; hold the guard briefly.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a message is applied, so that what it changed can be saved.
+    /// Records that a message is applied, so that its changes can be saved.
     pub fn reach(&self, reached: Reached) {
         let mut state = self.lock();
         state.view.reach(reached);
@@ -107,7 +108,7 @@ impl Store {
         }
     }
 
-    /// Waits until there is room for more changes, or the index is found damaged.
+    /// Waits until the view has room for more changes, or the index is found damaged.
     pub async fn room(&self) {
         let mut saved = self.saved.subscribe();
         loop {
@@ -118,28 +119,28 @@ impl Store {
                 }
             }
             self.work.notify_one();
-            // The sender lives as long as this.
+            // The sender lives as long as `self`.
             let _ = saved.changed().await;
         }
     }
 
-    /// Changes what is known of a job that is in memory.
+    /// Changes the state of a job that is in memory.
     pub fn change_job(&self, id: JobId, change: impl FnOnce(&mut JobState)) {
         self.lock().view.jobs.change(id, change);
         self.tell_of_jobs();
     }
 
-    /// Tells that something became known of jobs.
+    /// Notifies the subscribers that a job has changed.
     pub fn tell_of_jobs(&self) {
         self.job_news.send_modify(|news| *news += 1);
     }
 
-    /// Resolves at the next news of a job.
+    /// Subscribes to changes of jobs.
     pub fn job_news(&self) -> watch::Receiver<u64> {
         self.job_news.subscribe()
     }
 
-    /// Waits until everything that is known now is in the index.
+    /// Waits until all current states are in the index.
     pub async fn flush(&self) {
         let number = {
             let mut state = self.lock();
@@ -157,14 +158,14 @@ impl Store {
     pub async fn damaged(&self) {
         loop {
             self.damaged.notified().await;
-            // Unless somebody else found it so too, and has cleared it.
+            // Another task may have found the damage too, and cleared the index.
             if self.lock().damaged {
                 return;
             }
         }
     }
 
-    /// Forgets everything, on disk too.
+    /// Clears the view, and the index on disk.
     pub async fn clear(&self) {
         let number = {
             let mut state = self.lock();
@@ -182,7 +183,7 @@ impl Store {
         self.work.notify_one();
     }
 
-    /// What the thread does.
+    /// Runs the saving thread until everything is saved and the store ends.
     pub fn run(&self) {
         let mut forget = Instant::now() + self.forget_every;
         let mut is_unscrubbed = false;
@@ -256,7 +257,7 @@ impl Store {
         }
     }
 
-    /// The index is damaged: whoever reads the stream clears it and begins anew.
+    /// Marks the index as damaged: the task that reads the stream clears it and begins anew.
     fn give_up(&self, error: &IndexError) {
         warn!(%error, "the ledger's index is made anew from the stream");
         self.lock().damaged = true;
@@ -264,7 +265,8 @@ impl Store {
         self.saved.send_modify(|_| ());
     }
 
-    /// Forgets some of the commands that are over for long, and the contents of some more. Returns when to go on.
+    /// Prunes some of the commands that are over for long, and the contents of some more. Returns
+    /// the time until the next pruning.
     fn forget(&self, is_unscrubbed: &mut bool) -> Duration {
         match self.forget_some() {
             Ok(0) if *is_unscrubbed => match self.index.scrub() {
@@ -296,7 +298,7 @@ impl Store {
         self.forget_every
     }
 
-    /// Waits a moment; whether what is being tried should be left.
+    /// Waits a moment. Returns true if the caller should stop trying.
     fn interrupted(&self) -> bool {
         let state = self.wait(self.lock(), RETRY);
         state.ending || state.clears > *self.cleared.borrow()
@@ -315,7 +317,7 @@ impl Store {
         let taken = state.view.taken;
         drop(state);
         self.cleared.send_replace(number);
-        // Whoever waited for what was forgotten waits for nothing.
+        // Changes that were cleared are never saved; their waiters go on.
         self.saved.send_replace(taken);
     }
 }

@@ -1,7 +1,8 @@
-//! What is known of commands, in memory: what changed and is not saved yet, and what was touched lately. The rest is in the
-//! index.
+//! The view: the states of commands in memory, both those that changed and are not saved yet, and
+//! those that were used lately. The index has the others.
 //!
-//! What is not saved is never forgotten here, so that what is not here is in the index as it is.
+//! An unsaved state always stays in memory. So a state that is not in memory is in the index, and
+//! current there.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,38 +18,40 @@ use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::RecordId;
 use crate::domain::ledger::ruling::Ruling;
 
-/// How many saved cases each of the two generations has.
+/// The number of saved states in each of the two generations.
 const GENERATION: usize = 20_000;
-/// The same in bytes of the records that changed them: a case holds its command's event, which can be large.
+/// The size of the records that changed a generation's states, in bytes: a state holds its
+/// command's event, which can be large.
 const GENERATION_BYTES: usize = 32 << 20;
-/// How many cases may be unsaved before reading on has to wait.
+/// The maximum number of unsaved states, above which reading has to wait.
 const MAX_UNSAVED: usize = 50_000;
-/// The same in bytes of the records that changed them.
+/// The maximum size of the records that changed unsaved states, in bytes.
 const MAX_UNSAVED_BYTES: usize = 64 << 20;
 
-/// From so many unsaved cases on, more are going to change soon.
+/// The number of unsaved states from which on more are expected to change soon.
 const MANY_UNSAVED: usize = 64;
 
-/// What is known, and what of it is not saved.
+/// The current states in memory, with those that are not saved.
 #[derive(Default)]
 pub(super) struct View {
     unsaved: Unsaved,
-    /// What is being saved just now.
+    /// The changes that the thread is saving now.
     saving: Arc<Unsaved>,
     young: HashMap<CommandId, Arc<Case>>,
     young_bytes: usize,
     old: HashMap<CommandId, Arc<Case>>,
-    /// Commands that were looked for in the index in vain: new ones are asked for several times before their first record.
+    /// Commands that the index does not have: new commands are looked up several times before their
+    /// first record.
     absent: HashSet<CommandId>,
-    /// Counts how often what is saved was forgotten here.
+    /// Counts how often the older generation was dropped.
     turns: u64,
     numbers: HashMap<Uuid, Numbered>,
     /// The jobs that have not ended, and those that changed.
     pub jobs: JobTable,
     reached: Option<Arc<Reached>>,
-    /// Counts what was changed, for its order.
+    /// Counts the changes, for their order.
     order: u64,
-    /// Counts what was taken to be saved.
+    /// Counts the batches of changes that were taken for saving.
     pub taken: u64,
 }
 
@@ -58,7 +61,7 @@ pub(super) struct Unsaved {
     writers: Vec<Uuid>,
     rulings: Vec<NotedRuling>,
     unreadable: Vec<KeptLine>,
-    /// Of the records that made the changes.
+    /// The size of the records that made the changes.
     bytes: usize,
 }
 
@@ -70,27 +73,28 @@ struct Changed {
 #[derive(Default)]
 struct Numbered {
     highest: u64,
-    /// Whether it is among the unsaved.
+    /// True if the number is unsaved.
     moved: bool,
 }
 
-/// How far the stream has been applied.
+/// The last message of the stream that was applied.
 pub(super) enum Reached {
-    /// When this process began.
+    /// The message was applied before this process began.
     Before(Checkpoint),
-    /// To this message, which is kept so that it is hashed only where that is needed.
+    /// The message was applied by this process. It is kept so that it is hashed only where that is
+    /// needed.
     Message {
-        /// Its offset.
+        /// The offset of the message.
         offset: u64,
-        /// Its writer.
+        /// The writer of the message, and the number of its first line.
         source: Option<Source>,
-        /// Its body.
+        /// The body of the message.
         body: Vec<u8>,
     },
 }
 
 impl Reached {
-    /// The offset of the latest message that was applied.
+    /// Returns the offset of the latest message that was applied.
     pub fn offset(&self) -> u64 {
         match self {
             Self::Before(checkpoint) => checkpoint.offset,
@@ -98,7 +102,7 @@ impl Reached {
         }
     }
 
-    /// As it is saved.
+    /// Returns the checkpoint that is saved.
     pub fn checkpoint(&self) -> Checkpoint {
         match self {
             Self::Before(checkpoint) => *checkpoint,
@@ -107,48 +111,50 @@ impl Reached {
     }
 }
 
-/// What is to be saved in one go.
+/// The changes that one transaction saves.
 pub(super) struct Taken {
     unsaved: Arc<Unsaved>,
     writers: Vec<(Uuid, u64)>,
     jobs: Vec<(JobId, Arc<JobState>)>,
     reached: Arc<Reached>,
-    /// Counts these.
+    /// The number of this batch of changes.
     pub number: u64,
 }
 
 impl View {
-    /// What an index holds beside its cases.
+    /// Loads the parts of an index beside its states of commands.
     pub fn load(&mut self, checkpoint: Option<Checkpoint>, writers: Vec<(Uuid, u64)>) {
         self.reached = checkpoint.map(|checkpoint| Arc::new(Reached::Before(checkpoint)));
         let numbered = |(writer, highest)| (writer, Numbered { highest, moved: false });
         self.numbers = writers.into_iter().map(numbered).collect();
     }
 
-    /// Forgets everything.
+    /// Clears the view.
     pub fn reset(&mut self) {
         let (order, taken, turns) = (self.order, self.taken, self.turns + 1);
         *self = Self { turns, order, taken, ..Self::default() };
     }
 
-    /// What is known of a command here.
+    /// Returns the state of a command, if it is in memory.
     pub fn get(&self, id: &CommandId) -> Option<&Arc<Case>> {
         let changed = self.unsaved.cases.get(id).or_else(|| self.saving.cases.get(id));
         changed.map(|changed| &changed.case).or_else(|| self.young.get(id)).or_else(|| self.old.get(id))
     }
 
-    /// Whether nothing is known of a command, neither here nor in the index.
+    /// Returns true if neither the view nor the index knows a command.
     pub fn is_absent(&self, id: &CommandId) -> bool {
         self.absent.contains(id)
     }
 
-    /// When looking for a command in the index begins; for [`note_absent`](Self::note_absent).
+    /// Returns the counter to read before a command is looked up in the index; for
+    /// [`note_absent`](Self::note_absent).
     pub fn turns(&self) -> u64 {
         self.turns
     }
 
-    /// Notes that the index has nothing of a command. Since it was looked for, from `turns` on, it may have become known;
-    /// then it is known here, unless so much was forgotten meanwhile that nobody can tell.
+    /// Records that the index does not have a command. `turns` is the counter from before the
+    /// lookup. If the command became known since, the view has it, unless a generation was dropped
+    /// meanwhile: then the call has no effect.
     pub fn note_absent(&mut self, id: &CommandId, turns: u64) {
         if self.turns == turns && self.get(id).is_none() {
             if self.absent.len() >= GENERATION {
@@ -158,7 +164,8 @@ impl View {
         }
     }
 
-    /// Changes what is known of a command. `loaded` is what the index has of it, where [`get`](Self::get) has nothing.
+    /// Changes the state of a command. `loaded` is the state in the index, where [`get`](Self::get)
+    /// returns none.
     pub fn change<T>(
         &mut self,
         id: &CommandId,
@@ -185,12 +192,12 @@ impl View {
         outcome
     }
 
-    /// The highest number of a writer that was applied; 0 where none was.
+    /// Returns the highest number of a writer that was applied; 0 where none was.
     pub fn highest(&self, writer: Uuid) -> u64 {
         self.numbers.get(&writer).map_or(0, |numbered| numbered.highest)
     }
 
-    /// Notes that a record was applied.
+    /// Records that a record was applied.
     pub fn applied(&mut self, id: RecordId) {
         let numbered = self.numbers.entry(id.writer).or_default();
         numbered.highest = numbered.highest.max(id.number);
@@ -199,12 +206,12 @@ impl View {
         }
     }
 
-    /// Notes the ruling on a record for which a person waits.
+    /// Adds the ruling on a record for which a person waits.
     pub fn ruled(&mut self, id: RecordId, command: CommandId, ruling: Ruling) {
         self.unsaved.rulings.push(NotedRuling { id, command, ruling });
     }
 
-    /// Forgets what is saved of these commands, which has changed in the index.
+    /// Drops the saved states of these commands, which have changed in the index.
     pub fn forget_saved(&mut self, commands: &[CommandId]) {
         for id in commands {
             self.young.remove(id);
@@ -212,50 +219,50 @@ impl View {
         }
     }
 
-    /// Keeps a line that can't be read.
+    /// Adds a line that can't be read, to be saved.
     pub fn keep(&mut self, line: KeptLine) {
         self.unsaved.unreadable.push(line);
     }
 
-    /// Notes that a message is applied.
+    /// Records that a message is applied.
     pub fn reach(&mut self, reached: Reached) {
         self.reached = Some(Arc::new(reached));
     }
 
-    /// How far the stream has been applied.
+    /// Returns the last message that was applied.
     pub fn reached(&self) -> Option<Arc<Reached>> {
         self.reached.clone()
     }
 
-    /// Whether there is something to save.
+    /// Returns true if there are unsaved changes.
     pub fn is_changed(&self) -> bool {
         let Unsaved { cases, writers, unreadable, .. } = &self.unsaved;
         let is_empty = cases.is_empty() && writers.is_empty() && unreadable.is_empty();
         self.reached.is_some() && !(is_empty && self.jobs.is_saved())
     }
 
-    /// Whether something is being saved.
+    /// Returns true while changes are being saved.
     pub fn is_saving(&self) -> bool {
         !self.saving.is_empty()
     }
 
-    /// Whether so much changes that what is saved now would soon change again.
+    /// Returns true if so much changes that a state saved now would soon change again.
     pub fn is_busy(&self) -> bool {
         self.unsaved.cases.len() >= MANY_UNSAVED
     }
 
-    /// Whether it is worth while to save at once.
+    /// Returns true if there are enough changes to save at once.
     pub fn is_laden(&self) -> bool {
         self.unsaved.cases.len() >= MAX_UNSAVED / 10 || self.unsaved.bytes >= MAX_UNSAVED_BYTES / 10
     }
 
-    /// Whether nothing more should be applied before something was saved.
+    /// Returns true if no more records should be applied before changes were saved.
     pub fn is_full(&self) -> bool {
         self.unsaved.cases.len() + self.saving.cases.len() >= MAX_UNSAVED
             || self.unsaved.bytes.saturating_add(self.saving.bytes) >= MAX_UNSAVED_BYTES
     }
 
-    /// Takes what is to be saved next. It stays known here.
+    /// Takes the unsaved changes, to be saved next. They stay in memory.
     pub fn take(&mut self) -> Option<Taken> {
         let reached = self.reached.clone().filter(|_| self.is_changed())?;
         let unsaved = Arc::new(std::mem::take(&mut self.unsaved));
@@ -271,10 +278,10 @@ impl View {
         Some(Taken { unsaved, writers, jobs, reached, number: self.taken })
     }
 
-    /// Notes that it was saved: from now on the index has it.
+    /// Records that the changes were saved: from now on the index has them.
     pub fn saved(&mut self, taken: Taken) {
         if !Arc::ptr_eq(&self.saving, &taken.unsaved) {
-            // Everything was forgotten meanwhile.
+            // The view was cleared meanwhile.
             return;
         }
         self.saving = Arc::default();
@@ -297,7 +304,7 @@ impl View {
 }
 
 impl View {
-    /// Forgets the older generation of what is saved.
+    /// Drops the older generation of saved states.
     fn turn(&mut self) {
         self.old = std::mem::take(&mut self.young);
         self.young_bytes = 0;
@@ -312,7 +319,7 @@ impl Unsaved {
 }
 
 impl Taken {
-    /// As the index takes it.
+    /// Returns the changes in the form that the index saves.
     pub fn changes(&self) -> Changes {
         let Unsaved { cases, rulings, unreadable, .. } = self.unsaved.as_ref();
         let mut ordered: Vec<_> = cases.iter().collect();

@@ -5,7 +5,7 @@ fn id(number: usize) -> CommandId {
     format!("c-{number}").parse().unwrap()
 }
 
-/// Makes a command known, or changes it.
+/// Adds a command, or changes it.
 fn touch(view: &mut View, number: usize) {
     view.change(&id(number), None, 100, |slot| Case::block(slot, &format!("kind-{number}")));
 }
@@ -151,10 +151,10 @@ fn a_command_is_absent_until_it_becomes_known_and_only_where_nothing_was_forgott
     assert!(view.is_absent(&id(1)));
     touch(&mut view, 1);
     assert!(!view.is_absent(&id(1)));
-    // Somebody looked before it became known, and says so now.
+    // The lookup began before the command became known, and returns now.
     view.note_absent(&id(1), turns);
     assert!(!view.is_absent(&id(1)));
-    // The same, when it is saved and forgotten again.
+    // The same, when the state was saved and dropped again.
     for number in 10..10 + 3 * GENERATION {
         touch(&mut view, number);
         if number % 1_000 == 999 {

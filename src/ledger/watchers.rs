@@ -1,4 +1,4 @@
-//! Those who wait for news of single commands.
+//! Wakes tasks that wait for changes of single commands.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,15 +8,16 @@ use tokio::sync::watch;
 
 use crate::domain::command_id::CommandId;
 
-/// Everybody who waits, by command.
+/// The waiting tasks, by command.
 #[derive(Default)]
 pub(super) struct Watchers {
     waiting: Mutex<HashMap<CommandId, watch::Sender<()>>>,
-    /// How many commands are waited for, so that applying a record costs nothing where there are none.
+    /// The number of watched commands, so that applying a record costs nothing where there are
+    /// none.
     count: AtomicUsize,
 }
 
-/// One who waits. Stops waiting when dropped.
+/// Waits for changes of one command, until it is dropped.
 pub(super) struct Watch {
     id: CommandId,
     news: watch::Receiver<()>,
@@ -28,7 +29,8 @@ impl Watchers {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to wait for news of a command. What is looked up after this is not older than the first news.
+    /// Begins to wait for changes of a command. A state that is read after this call is not older
+    /// than the first change reported.
     pub fn watch(self: &Arc<Self>, id: &CommandId) -> Watch {
         let mut waiting = self.lock();
         let news = waiting.entry(id.clone()).or_insert_with(|| watch::channel(()).0).subscribe();
@@ -36,7 +38,7 @@ impl Watchers {
         Watch { id: id.clone(), news, all: Arc::clone(self) }
     }
 
-    /// Tells that something became known of a command.
+    /// Wakes the tasks that wait for a command.
     pub fn tell(&self, id: &CommandId) {
         if self.count.load(Ordering::SeqCst) > 0
             && let Some(sender) = self.lock().get(id)
@@ -47,9 +49,9 @@ impl Watchers {
 }
 
 impl Watch {
-    /// Resolves at the next news, or at once where there were some since the last time.
+    /// Resolves at the next change, or at once if there was one since the last call.
     pub async fn news(&mut self) {
-        // The sender stays as long as somebody waits.
+        // The sender stays as long as a task waits.
         let _ = self.news.changed().await;
     }
 }

@@ -1,7 +1,8 @@
-//! Sends batches, one after the other.
+//! Publishes batches, one after the other.
 //!
-//! A batch is published again, with the same numbers, until it is confirmed; readers skip repeats. Only then comes the next,
-//! so a copy that was stuck in a dead connection can never put an old batch behind a new one unnoticed.
+//! A batch is published again, with the same numbers, until it is confirmed; readers skip repeats.
+//! Only then comes the next. So a copy that was stuck in a dead connection can never put an old
+//! batch behind a new one unnoticed.
 
 use std::time::Duration;
 
@@ -16,22 +17,23 @@ use super::outbox::Outbox;
 use crate::amqp::broker::Broker;
 use crate::amqp::error::BrokerError;
 
-/// How long ferryd, once it stops, goes on trying to write what it noted.
+/// The time for which a stopping ferryd goes on trying to write its notes.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A batch of so many records is followed by a pause, in which the next one gathers: each message costs the broker, and every
-/// reader, about as much as thirty records in it. A quiet system sends at once.
+/// The number of records in a batch from which on a pause follows, in which the next batch gathers.
+/// Each message costs the broker, and every reader, about as much as thirty records in it. A quiet
+/// system publishes at once.
 const BUSY: u64 = 8;
-/// How long the pause is.
+/// The length of that pause.
 const GATHER: Duration = Duration::from_millis(1);
 
-/// Whether writing goes on.
+/// The result of publishing a batch: writing goes on, or ends.
 enum Sent {
     Confirmed,
     GivenUp,
 }
 
-/// Sends what is queued until `stop`, and then what is left.
+/// Publishes queued records until `stop`, and then the remaining ones.
 pub(super) async fn write(broker: &Broker, outbox: &Outbox, stream: &ShortString, stop: &CancellationToken) {
     loop {
         let batch = tokio::select! {
@@ -70,8 +72,9 @@ async fn send(broker: &Broker, outbox: &Outbox, stream: &ShortString, batch: Bat
     }
 }
 
-/// Publishes a batch. Where the broker refuses it, each of its records goes alone, and one that is refused alone is kept as a dead
-/// letter: it was not written, and whoever waits for it is told so.
+/// Publishes a batch. Where the broker refuses the batch, each of its records goes alone. A record
+/// that is refused alone is kept as a dead letter: it was not written, and its appender gets an
+/// error.
 async fn publish(broker: &Broker, outbox: &Outbox, stream: &ShortString, batch: Batch) -> Sent {
     let message = |batch: Batch| batch.into_message(stream.clone(), outbox.writer, Timestamp::now());
     let (last, wanted) = (batch.last, CancellationToken::new());

@@ -1,9 +1,10 @@
-//! Noting in the index where the stream of exchanges holds the calls of each command.
+//! Records in the index at which offsets the stream of calls holds the calls of each command.
 //!
-//! Whoever writes an exchange is not told its offset by the broker, so each instance reads the stream once and notes what each
-//! message holds. It begins with the oldest message, and later with the last that was noted: where that is not the same any more, or
-//! does not come, the stream is another one and is noted from its beginning. Nothing waits for this reader; a search reads what is not noted yet
-//! by itself.
+//! The broker does not tell a publisher the offset of a message. So each instance reads the stream
+//! once and records what each message holds. It begins with the oldest message, and after a restart
+//! with the last one that it recorded. Where that message differs or never arrives, the stream is
+//! another one and is recorded from its beginning. Nothing waits for this reader; a search reads
+//! the part that is not recorded yet by itself.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,19 +21,20 @@ use super::super::index::{CallCheckpoint, CallMessage, Index, IndexError};
 use super::super::packing::unpack;
 use crate::amqp::stream::{Entry, Place, Stream};
 
-/// The most messages, each of up to a mebibyte, on their way to the reader.
+/// The maximum number of messages, each of up to a mebibyte, on their way to the reader.
 const PREFETCH: u16 = 32;
-/// The longest time for which what was read waits to be noted.
+/// The longest time for which messages that were read wait to be recorded.
 const GATHERING: Duration = Duration::from_millis(200);
-/// So many messages are noted at once.
+/// The number of messages that are recorded at once.
 const ENOUGH: usize = 64;
-/// The longest time for the last message that was noted to come. A stream that was made anew, and has fewer messages, never delivers
-/// it, nor anything before it.
+/// The longest time for the last recorded message to arrive. A stream that was made anew and has
+/// fewer messages never delivers it, nor anything before it.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(5);
 /// The pause after the index could not be read or written.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Reads the stream of exchanges and notes its messages in the index, until `stop` is cancelled or the link has ended.
+/// Reads the stream of calls and records the offsets of its messages in the index, until `stop` is
+/// cancelled or the link has ended.
 pub async fn note_offsets(stream: Stream, index: Arc<Index>, stop: CancellationToken) {
     let stream = stream.with_prefetch(PREFETCH);
     let mut notes = OffsetNotes { stream, index, noted: None, read: None, expected: None, messages: Vec::new() };
@@ -45,17 +47,17 @@ pub async fn note_offsets(stream: Stream, index: Arc<Index>, stop: CancellationT
 struct OffsetNotes {
     stream: Stream,
     index: Arc<Index>,
-    /// The end of the index.
+    /// The last message that the index has recorded.
     noted: Option<CallCheckpoint>,
-    /// The place up to which the stream was read.
+    /// The last message that was read.
     read: Option<CallCheckpoint>,
-    /// What the next message has to be, unless it comes later in the stream.
+    /// The message that has to be next, unless the next one lies later in the stream.
     expected: Option<CallCheckpoint>,
-    /// What was read and is not noted yet.
+    /// The messages that were read and are not recorded yet.
     messages: Vec<CallMessage>,
 }
 
-/// The part of a line that is noted.
+/// The part of a line that the index records.
 #[derive(Deserialize)]
 struct NotedLine<'a> {
     at: Timestamp,
@@ -112,7 +114,7 @@ impl OffsetNotes {
         self.stream.reposition(noted.map_or(Place::First, |noted| Place::Offset(noted.offset)));
     }
 
-    /// Takes a message. Returns false where the stream is another one than the one that was noted.
+    /// Takes a message. Returns false if the stream is another one than the one that was recorded.
     fn take(&mut self, entry: &Entry) -> bool {
         let hash = fingerprint(None, &entry.data);
         if let Some(expected) = self.expected.take()
@@ -127,19 +129,20 @@ impl OffsetNotes {
         true
     }
 
-    /// Notes what was read. Returns false where the index was made anew meanwhile.
+    /// Records the messages that were read. Returns false if the index was made anew meanwhile.
     async fn save(&mut self) -> Result<bool, IndexError> {
         let (index, after, messages) = (Arc::clone(&self.index), self.noted, std::mem::take(&mut self.messages));
         let Some(read) = self.read.filter(|read| Some(*read) != after) else { return Ok(true) };
         let noting = tokio::task::spawn_blocking(move || index.note_calls(after, &messages, read));
-        // A panic in it was told, and the index knows nothing of these.
+        // A panic in the task was logged already, and the index has recorded nothing of these
+        // messages.
         let is_noted = noting.await.unwrap_or(Ok(false))?;
         self.noted = self.read;
         Ok(is_noted)
     }
 }
 
-/// The calls that a message holds. A message that can't be unpacked can't be searched either.
+/// Lists the calls that a message holds. A message that can't be unpacked can't be searched either.
 fn calls(entry: &Entry) -> CallMessage {
     let mut message = CallMessage::new(entry.offset);
     let Ok(data) = unpack(&entry.properties, &entry.data) else { return message };

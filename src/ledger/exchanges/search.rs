@@ -1,11 +1,12 @@
-//! Finding a command's exchanges in the stream.
+//! Finds the calls of a command in the stream of calls.
 //!
-//! The ledger's index has the offsets of the messages that hold a command's exchanges, up to a checkpoint: those messages are read,
-//! and no others before it.
+//! The ledger's index has the offsets of the messages that hold a command's calls, up to a
+//! checkpoint. Before that checkpoint only those messages are read.
 //!
-//! The rest, which the index does not reach, is searched. The stream is in the order of publishing and has an index by time, in
-//! seconds and by chunks. So a search starts a little before each stretch of time in which the command was called, and ends well
-//! after it or at a marker of its own, which it publishes once it reads: what comes after that was not there when the search began.
+//! The rest of the stream is searched. The stream is in the order of publishing and has an index by
+//! time, in seconds and by chunks. A search starts a little before each span of time in which the
+//! command was called. It ends well after that span, or at a marker that the search publishes once
+//! it reads.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -31,39 +32,39 @@ use crate::domain::exchange::CallRecord;
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::transition::Transition;
 
-/// The most time of a search.
+/// The maximum duration of a search.
 const MOST_TIME: Duration = Duration::from_secs(10);
-/// The most bytes of what is found.
+/// The maximum size of the calls that a search returns, in bytes.
 const MOST_BYTES: usize = 8 << 20;
-/// How much earlier reading starts: clocks differ.
+/// The time before a window at which reading starts, because clocks differ.
 const EARLIER: Duration = Duration::from_mins(1);
-/// How much later it ends: an exchange is written before the decision on it, and published soon after. One that waited for
-/// longer, because the broker was away, is found by a window that reaches to then.
+/// The time after a window up to which the stream is read: a call is published soon after the
+/// decision on it. A call that waited for the broker is found by a window that reaches to then.
 const LATER: Duration = Duration::from_mins(2);
-/// How much is searched, the latest, of a time in which the provider was asked about a command: the record notes only its
-/// begin and its end.
+/// The last part of a time of queries that is searched: its record has only begin and end.
 const ASKED_ABOUT: SignedDuration = SignedDuration::from_hours(24);
-/// How many messages, each of up to a mebibyte, are on their way to the search.
+/// The maximum number of messages, each of up to a mebibyte, on their way to the search.
 const PREFETCH: u16 = 32;
-/// So many are acked at once.
+/// The number of messages that are acknowledged at once.
 const ACK_EVERY: u16 = 8;
-/// Messages that are noted at offsets this close to each other are read in one go, with those between them, up to [`PREFETCH`]: for
-/// so many nothing need be acked.
+/// The distance of offsets up to which recorded messages are read in one go, with those between
+/// them, up to [`PREFETCH`]: for so many nothing need be acknowledged.
 const CLOSE: u64 = 4;
-/// The longest time for the stream to deliver messages that are noted.
+/// The longest time for the stream to deliver messages that the index has recorded.
 const RUN_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A stretch of time in which a command was called or asked about: from its start to the decision on it.
+/// A span of time of a call or a query: from its start to the decision on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// Its begin.
+    /// The begin of the span.
     pub from: Timestamp,
-    /// Its end.
+    /// The end of the span.
     pub to: Timestamp,
 }
 
 impl Window {
-    /// When a command was called or asked about, by its history; what still goes on does so until `now`.
+    /// Lists the spans of a command's calls and queries, by its history; an open span ends at
+    /// `now`.
     #[must_use]
     pub fn of_calls(case: &Case, now: Timestamp) -> Vec<Self> {
         let next = |index: usize| case.history.get(index + 1).map_or(now, |next| next.at);
@@ -79,16 +80,16 @@ impl Window {
     }
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found<R> {
-    /// The exchanges, by generation and attempt.
+    /// The calls that were found, by generation and attempt.
     pub exchanges: Vec<R>,
-    /// Whether all of the time was searched: a search ends after 10 s, or 8 MiB of exchanges.
+    /// True if all of the time was searched: a search ends after 10 s, or 8 MiB of calls.
     pub complete: bool,
 }
 
-/// Finds the exchanges of a command as [`find_on`] does, over a connection of its own.
+/// Finds the calls of a command as [`find_on`] does, over a connection of its own.
 ///
 /// # Errors
 /// [`BrokerError`] where the broker can't be reached, has no such stream, or is lost.
@@ -105,8 +106,9 @@ pub async fn find<R: CallRecord>(
     found
 }
 
-/// Finds the exchanges of a command that were made in one of these stretches of time. What the index has `noted` of their
-/// [spans](spans) is looked up in it; the rest of the stream is searched by time.
+/// Finds the calls of a command that were made in one of these spans of time. The calls that the
+/// index has `noted` in their [spans](spans) are read by offset; the rest of the stream is searched
+/// by time.
 ///
 /// # Errors
 /// [`BrokerError`] where the broker has no such stream, or is lost.
@@ -125,13 +127,13 @@ pub async fn find_on<R: CallRecord>(
     Ok(Found { exchanges: search.found, complete })
 }
 
-/// The spans of time, in seconds since 1970, in which exchanges of these stretches may have begun by any host's clock.
+/// Returns the spans, in seconds since 1970, in which calls of these windows may have begun.
 #[must_use]
 pub fn spans(windows: &[Window]) -> Vec<RangeInclusive<u64>> {
     merged(windows).iter().map(|window| starts(window)..=ends(window)).collect()
 }
 
-/// Windows in order of time; those that overlap, with the time that is read around them, become one.
+/// Sorts windows by time, and joins those that overlap, the time that is read around them included.
 fn merged(windows: &[Window]) -> Vec<Window> {
     let mut sorted = windows.to_vec();
     sorted.sort_unstable_by_key(|window| window.from);
@@ -145,12 +147,12 @@ fn merged(windows: &[Window]) -> Vec<Window> {
     merged
 }
 
-/// The second from which a window is read.
+/// Returns the second from which on the stream is read for a window.
 fn starts(window: &Window) -> u64 {
     u64::try_from(window.from.as_second()).unwrap_or_default().saturating_sub(EARLIER.as_secs())
 }
 
-/// The second up to which a window is read.
+/// Returns the second up to which the stream is read for a window.
 fn ends(window: &Window) -> u64 {
     u64::try_from(window.to.as_second()).unwrap_or_default().saturating_add(LATER.as_secs())
 }
@@ -158,10 +160,10 @@ fn ends(window: &Window) -> u64 {
 #[derive(Clone)]
 struct Search<R> {
     stream: ShortString,
-    /// What a line of the command holds: nothing in an id is written in another way in JSON.
+    /// The text that every line of the command holds: an id has one spelling in JSON.
     needle: String,
     command: CommandId,
-    /// In order of time, and apart from each other.
+    /// The windows to search, in order of time, without overlaps.
     windows: Vec<Window>,
     deadline: Instant,
     found: Vec<R>,
@@ -171,11 +173,11 @@ struct Search<R> {
 /// The end of reading a part of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SearchEnd {
-    /// At its end.
+    /// The whole part was read.
     Wholly,
-    /// Time or room ran out.
+    /// The search ran out of time or room.
     Partly,
-    /// The stream does not hold what is noted of it.
+    /// The stream does not hold what the index has recorded of it.
     Missing,
 }
 
@@ -185,13 +187,13 @@ impl<R: CallRecord> Search<R> {
         Self { stream, needle, command: command.clone(), windows, deadline, found: Vec::new(), bytes: 0 }
     }
 
-    /// Searches all windows. Returns false where time or room ran out.
+    /// Searches all windows. Returns false if the search ran out of time or room.
     async fn run(&mut self, connection: &Connection, noted: Option<&NotedCalls>) -> Result<bool, BrokerError> {
         let Some(NotedCalls { offsets, checkpoint }) = noted else {
             return self.by_time(connection, None).await;
         };
-        // Side by side, for a stream takes milliseconds to begin. In another stream than the one that was noted, what comes after the
-        // checkpoint may never come.
+        // Both searches run at the same time, because a stream takes milliseconds to begin. In
+        // another stream than the recorded one, messages after the checkpoint may never arrive.
         let (mut looked_up, mut after) = (self.clone(), self.clone());
         let looking_up = async {
             match looked_up.by_offset(connection, offsets).await {
@@ -222,7 +224,8 @@ impl<R: CallRecord> Search<R> {
         Ok(SearchEnd::Wholly)
     }
 
-    /// Searches all windows from the checkpoint on. Returns false where time or room ran out.
+    /// Searches all windows from the checkpoint on. Returns false if the search ran out of time or
+    /// room.
     async fn by_time(
         &mut self,
         connection: &Connection,
@@ -241,7 +244,8 @@ impl<R: CallRecord> Search<R> {
     async fn noted_run(&mut self, channel: &Channel, run: RangeInclusive<u64>) -> Result<SearchEnd, BrokerError> {
         let patience = self.deadline.min(Instant::now() + RUN_PATIENCE);
         let reading = async {
-            // No more than is wanted: each message may be a mebibyte. A run is never longer than what may be unacked.
+            // No more messages are fetched than wanted: each may be a mebibyte. A run is never
+            // longer than the limit of unacknowledged messages.
             let prefetch = u16::try_from(run.end() - run.start() + 1).unwrap_or(PREFETCH);
             let mut consumer = self.consume(channel, Place::Offset(*run.start()), prefetch).await?;
             let mut wanted = *run.start()..=*run.start();
@@ -264,7 +268,8 @@ impl<R: CallRecord> Search<R> {
         timeout_at(patience, reading).await.unwrap_or(Ok(SearchEnd::Missing))
     }
 
-    /// Searches one window from a place on. Returns false where time or room ran out.
+    /// Searches one window from a place in the stream on. Returns false if the search ran out of
+    /// time or room.
     async fn window(&mut self, channel: &Channel, window: Window, place: Place) -> Result<bool, BrokerError> {
         let marker = ShortString::from(Uuid::now_v7().to_string());
         let opening = async {
@@ -294,7 +299,7 @@ impl<R: CallRecord> Search<R> {
                 delivery.acker.ack(BasicAckOptions { multiple: true }).await.map_err(reading(&self.stream))?;
             }
         }
-        // What is still on its way ends with the channel.
+        // Messages that are still on their way end with the channel.
         Ok(true)
     }
 
@@ -306,8 +311,8 @@ impl<R: CallRecord> Search<R> {
         channel.basic_consume(self.stream.clone(), tag, options, arguments).await.map_err(reading(&self.stream))
     }
 
-    /// Publishes a marker, after the consumer has begun: one that found nothing from its place on sees what is published from then
-    /// on, so it sees this.
+    /// Publishes a marker, after the consumer has begun. A consumer that found nothing from its
+    /// place on receives what is published from then on, so it receives the marker.
     async fn mark(&self, channel: &Channel, marker: &ShortString) -> Result<(), BrokerError> {
         let properties = BasicProperties::default().with_message_id(marker.clone()).with_type("marker".into());
         let (exchange, options) = (ShortString::default(), BasicPublishOptions::default());
@@ -315,14 +320,15 @@ impl<R: CallRecord> Search<R> {
         published.map(drop).map_err(reading(&self.stream))
     }
 
-    /// Reads a message. What a later version packed in another way can't be searched.
+    /// Reads a message. A message that a later version packed in another way can't be searched.
     fn take(&mut self, delivery: &Delivery) {
         if let Ok(data) = unpack(&delivery.properties, &delivery.data) {
             self.read(&data);
         }
     }
 
-    /// Keeps the command's lines of a message. A line that can't be read is passed over, like those of others.
+    /// Keeps the command's lines of a message. Lines that can't be read are skipped, like those of
+    /// other commands.
     fn read(&mut self, data: &[u8]) {
         let Ok(text) = std::str::from_utf8(data) else { return };
         if !text.contains(&self.needle) {
@@ -349,14 +355,15 @@ fn reading(stream: &ShortString) -> impl FnOnce(lapin::Error) -> BrokerError + u
     BrokerError::reading(stream.as_str())
 }
 
-/// Keeps an exchange, unless it was found before.
+/// Keeps a call, unless it was found before.
 fn keep<R: PartialEq>(found: &mut Vec<R>, exchange: R) {
     if !found.contains(&exchange) {
         found.push(exchange);
     }
 }
 
-/// Offsets as few ranges: one that is close to the next is read in one go with it.
+/// Joins offsets to as few ranges as possible: messages that are close to each other are read in
+/// one go.
 fn runs(offsets: &[u64]) -> Vec<RangeInclusive<u64>> {
     let mut runs: Vec<RangeInclusive<u64>> = Vec::new();
     for offset in offsets {
@@ -370,7 +377,8 @@ fn runs(offsets: &[u64]) -> Vec<RangeInclusive<u64>> {
     runs
 }
 
-/// The place from which a window is to be searched, where all up to the checkpoint is noted; `None` where it ends before that.
+/// Returns the place from which on a window is to be searched, where everything up to the
+/// checkpoint is recorded; `None` where the window ends before the checkpoint.
 fn unnoted(window: &Window, checkpoint: Option<CallCheckpoint>) -> Option<Place> {
     match checkpoint {
         Some(checkpoint) if checkpoint.published > ends(window) => None,

@@ -2,7 +2,7 @@ use serde::Deserialize;
 
 use super::*;
 
-/// A record, as far as it is looked at here.
+/// A record of a call, with the fields that the tests look at.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 struct RecordedCall {
     at: Timestamp,
