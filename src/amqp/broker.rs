@@ -1,12 +1,14 @@
-//! The link to the broker, kept alive for ever: one connection that consumes, and one for each purpose of publishing.
+//! The link to the broker, which lasts as long as the process: one connection that consumes, and
+//! one for each purpose of publishing.
 //!
-//! A supervisor connects, declares the topology and hands out a [`Session`]; when a connection fails, all are dropped and a
-//! new session begins, after an endless jittered back-off. Consuming has a connection of its own because a broker that is
-//! short of memory stops reading from connections that publish, and acks must get through all the same.
+//! A supervisor connects, declares the topology and hands out a [`Session`]. When a connection
+//! fails, all are dropped and a new session begins, after an endless jittered back-off. Consuming
+//! has a connection of its own because a broker that is short of memory stops reading from
+//! connections that publish, and acks must get through all the same.
 //!
-//! [`Broker::publish`] returns when the broker has confirmed, across as many sessions as that takes. A message can be
-//! published more than once by that; it is never lost. Where a destination takes no messages, what has to go there waits, and
-//! all else goes on.
+//! [`Broker::publish`] returns when the broker has confirmed, across as many sessions as that
+//! takes. So a message can be published more than once; it is never lost. Where a destination takes
+//! no messages, only the messages to that destination wait.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +31,7 @@ pub use super::session::Session;
 use super::standing::pause;
 use super::topology::Topology;
 
-/// The shortest time between two declarations because of something that is missing.
+/// The shortest time between two declarations of the topology after a missing exchange.
 const DECLARE_INTERVAL: Duration = Duration::from_secs(1);
 /// The reply code for an exchange that is missing (AMQP 0-9-1, `not-found`).
 const NOT_FOUND: u16 = 404;
@@ -47,7 +49,8 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts the supervisor. It returns at once and connects in the background; it ends when `stop` is cancelled.
+    /// Starts the supervisor, which connects in the background and ends when `stop` is cancelled.
+    /// Returns at once.
     #[must_use]
     pub fn start(settings: AmqpSettings, topology: Topology, stop: CancellationToken) -> (Self, JoinHandle<()>) {
         let (sender, sessions) = watch::channel(None);
@@ -64,7 +67,8 @@ impl Broker {
         let (mut number, mut turn) = (0, nodes.latest());
         let mut pauses = ReconnectPauses::new(nodes.count());
         while !self.stop.is_cancelled() {
-            // Each attempt is made at the next node, also after a session that was good: its node may be the one that is in trouble.
+            // Each attempt goes to the next node, also after a session that was good: its node may
+            // be the one in trouble.
             let (place, node) = (turn, Arc::new(self.settings.of_node(turn)));
             turn += 1;
             let opened = tokio::select! {
@@ -103,7 +107,7 @@ impl Broker {
         }
     }
 
-    /// The current session, or the next one; `None` once ferryd is stopping.
+    /// Returns the current session, or waits for the next one; `None` once ferryd is stopping.
     pub async fn session(&self) -> Option<Arc<Session>> {
         let mut sessions = self.sessions.clone();
         loop {
@@ -117,13 +121,13 @@ impl Broker {
         }
     }
 
-    /// Whether a session is up just now.
+    /// Returns true while a session is up.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.sessions.borrow().as_ref().is_some_and(|session| !session.is_over())
     }
 
-    /// Whether a session is up on which the broker takes no messages for now.
+    /// Returns true while a session is up on which the broker takes no messages.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.sessions.borrow().as_ref().is_some_and(|session| session.is_blocked())
@@ -147,11 +151,12 @@ impl Broker {
         self.publish_unless(message, &CancellationToken::new()).await
     }
 
-    /// As [`publish`](Self::publish), but not anew once it is `unwanted`. A confirm that is on its way by then is still waited
-    /// for: the message is in the broker's hands and counts as unconfirmed.
+    /// Publishes a message as [`publish`](Self::publish) does, but not again once it is `unwanted`.
+    /// A confirm that is on its way by then is still waited for: the message is in the broker's
+    /// hands and counts as unconfirmed.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish); [`BrokerError::Stopping`] also when nobody wants it any more.
+    /// As [`publish`](Self::publish); [`BrokerError::Stopping`] also once the message is unwanted.
     pub async fn publish_unless(&self, message: &Message, unwanted: &CancellationToken) -> Result<(), BrokerError> {
         match self.publish_or_refuse(message, unwanted).await {
             Err(BrokerError::Refused { cause }) => Box::pin(self.keep_refused(message, cause)).await,
@@ -159,8 +164,9 @@ impl Broker {
         }
     }
 
-    /// Keeps a message that the broker refuses where dead letters are. An event says all in its body: it is published without the
-    /// properties that are only a convenience, first.
+    /// Publishes a message that the broker refuses as a dead letter. An event has all its data in
+    /// its body: ferryd first tries to publish it without the properties that are only a
+    /// convenience.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -196,17 +202,17 @@ impl Broker {
         Err(BrokerError::Refused { cause })
     }
 
-    /// Publishes a message that has its own way if the broker refuses it.
+    /// Publishes a message for a caller that handles a refusal by the broker itself.
     ///
     /// # Errors
-    /// As [`publish_unless`](Self::publish_unless); [`BrokerError::Refused`] once the message has ended a connection twice on which
-    /// it was alone.
+    /// As [`publish_unless`](Self::publish_unless); [`BrokerError::Refused`] once the message has
+    /// twice ended a connection on which it was alone.
     pub async fn publish_or_refuse(&self, message: &Message, unwanted: &CancellationToken) -> Result<(), BrokerError> {
         let outlet = self.outlets.outlet(message);
         let (mut refusals, mut wait) = (0, Duration::ZERO);
         loop {
             let turn = async {
-                // A pause of nothing would still take the timer's millisecond.
+                // A timer of zero would still take a millisecond.
                 if !wait.is_zero() {
                     tokio::time::sleep(wait).await;
                 }
@@ -218,7 +224,7 @@ impl Broker {
                 () = unwanted.cancelled() => None,
                 () = self.stop.cancelled() => None,
             };
-            // Held until the answer is there.
+            // The turn is held until the answer is there.
             let Some((session, turn)) = turn else { return Err(BrokerError::Stopping) };
             let failure = match outlet.publish(&session, message).await {
                 Ok(()) => return Ok(()),
@@ -244,7 +250,7 @@ impl Broker {
                     if matches!(&failure, PublishFailure::ChannelClosed { cause } if cause.code == Some(NOT_FOUND)) {
                         self.declare_missing(&session).await;
                     }
-                    // A probe has waited for its turn.
+                    // A probe has waited for its turn already.
                     wait = if turn.is_probe() { Duration::ZERO } else { pause(refusals) };
                     refusals += 1;
                 }
@@ -252,7 +258,8 @@ impl Broker {
         }
     }
 
-    /// Publishes a message alone of which one may have been refused; `None` where that did not decide it.
+    /// Publishes a message alone, after a failure that one of several messages may have caused.
+    /// `None` if the result is undecided.
     async fn publish_suspect(&self, message: &Message, failure: PublishFailure) -> Option<Result<(), BrokerError>> {
         if let PublishFailure::TooLarge { cause } = failure {
             return Some(Err(BrokerError::Refused { cause }));
@@ -271,7 +278,8 @@ impl Broker {
         }
     }
 
-    /// Declares the topology again where an exchange is missing, once for all who miss it.
+    /// Declares the topology again where an exchange is missing, once for all messages that need
+    /// it.
     async fn declare_missing(&self, session: &Session) {
         let mut declared = self.declared.lock().await;
         if declared.is_none_or(|declared| declared.elapsed() >= DECLARE_INTERVAL) {
@@ -282,7 +290,8 @@ impl Broker {
         }
     }
 
-    /// Publishes a message once, and waits for neither a session nor long for its turn: for answers that are best effort.
+    /// Publishes a message once, for best-effort answers: waits for no session, and only briefly
+    /// for its turn.
     pub async fn publish_once(&self, message: &Message) {
         let Some(session) = self.sessions.borrow().clone() else { return };
         let _ = self.outlets.outlet(message).publish_soon(&session, message).await;

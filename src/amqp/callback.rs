@@ -1,16 +1,17 @@
-//! A webhook call as a message: written by the ingress, read by whoever consumes the queues of callbacks.
+//! Webhook calls as messages: published by the ingress, and read by the consumers of the queues of
+//! webhooks.
 //!
-//! The body is the call's own, byte for byte. What else was received stands in headers of ferryd's own, so that a callback
-//! says whose it is wherever it has been moved to. A version reads what the versions before and after it wrote: headers
-//! that it does not know are ignored.
+//! The body is the call's own, byte for byte. Headers of ferryd's own hold the rest of the call, so
+//! that a message names its provider and account wherever it has been moved to. A version reads
+//! what the versions before and after it wrote: headers that it does not know are ignored.
 //!
 //! | header | what |
 //! |---|---|
-//! | `ferry-provider`, `ferry-account` | whose endpoint was called |
-//! | `ferry-received-at` | when, RFC 3339 |
-//! | `ferry-method`, `ferry-url` | how, and under which public address |
+//! | `ferry-provider`, `ferry-account` | the endpoint that was called |
+//! | `ferry-received-at` | the time of the call, RFC 3339 |
+//! | `ferry-method`, `ferry-url` | the method, and the public address that was called |
 //! | `ferry-headers` | the call's headers in their order, a JSON list of `[name, value]` |
-//! | `ferry-verified` | `no` where nothing proves the call: the body is a JSON list of what it is about, and nothing else is kept |
+//! | `ferry-verified` | `no` where the call could not be verified: the body is then a JSON list of the commands that it names, and nothing else is kept |
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -31,43 +32,49 @@ const METHOD: &str = "ferry-method";
 const URL: &str = "ferry-url";
 const HEADERS: &str = "ferry-headers";
 const VERIFIED: &str = "ferry-verified";
-/// The value of [`VERIFIED`] for a call that nothing proves; other calls have no such header.
+/// The value of [`VERIFIED`] for an unverified call; other calls have no such header.
 const NOT_VERIFIED: &str = "no";
 
 /// The AMQP property `type` of these messages.
 const KIND: &str = "ferry.callback";
 
-/// Headers that are not kept: they can hold passwords, and the call has been verified by them already.
+/// Headers that are not kept: they can hold passwords, and the call has been verified by them
+/// already.
 const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
-/// A webhook call that was taken in.
+/// A webhook call that ferryd has accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Callback {
-    /// Given to it by ferryd. Copies of the message share it; where a provider calls again, that is another callback.
+    /// The id that ferryd gave to the call. Copies of the message share it; a provider's repeat of
+    /// the call has another.
     pub id: Uuid,
-    /// Whose endpoint was called.
+    /// The provider whose endpoint was called.
     pub provider: Name,
     /// The account that the endpoint is for.
     pub account: Name,
-    /// When it was received, to the nanosecond.
+    /// The time at which the call was received, to the nanosecond.
     pub received_at: Timestamp,
-    /// False where nothing proves the call. Its body is a list of [`UnverifiedNotice`]s then.
+    /// False where the call could not be verified. The body is then a list of
+    /// [`UnverifiedNotice`]s.
     ///
     /// [`UnverifiedNotice`]: crate::domain::callback::UnverifiedNotice
     pub is_verified: bool,
-    /// The call, without `Authorization`, `Proxy-Authorization` and `Cookie` once it has been a message.
+    /// The call, without `Authorization`, `Proxy-Authorization` and `Cookie` once it has been a
+    /// message.
     pub call: RawCallback,
 }
 
-/// Why a message is no callback.
+/// An error: the message is not a webhook call, for this reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is missing or can't be read")]
 pub struct Unreadable(&'static str);
 
-/// The message that keeps a callback, for the exchange of callbacks under `<provider>.<account>`.
+/// Builds the message that keeps a webhook call, for the exchange of webhooks under
+/// `<provider>.<account>`.
 ///
 /// # Errors
-/// [`TooLong`] where prefix, provider and account together are: each for itself is short enough.
+/// [`TooLong`] where prefix, provider and account together are too long: each for itself is short
+/// enough.
 pub fn to_message(callback: &Callback, names: &Names) -> Result<Message, TooLong> {
     let Callback { id, provider, account, received_at, is_verified, call } = callback;
     let kept: Vec<_> = call.headers.iter().filter(|(name, _)| !SECRET.contains(&name.as_str())).collect();
@@ -94,21 +101,22 @@ pub fn to_message(callback: &Callback, names: &Names) -> Result<Message, TooLong
     Ok(Message { exchange, routing_key, properties, body: call.body.to_vec() })
 }
 
-/// Whether a message is a webhook call that ferryd has taken in.
+/// Returns true if a message is a webhook call that ferryd has accepted.
 #[must_use]
 pub fn is_callback(properties: &BasicProperties) -> bool {
     properties.kind().as_ref().is_some_and(|kind| kind.as_str() == KIND)
 }
 
-/// Reads the callback of a delivery.
+/// Reads the webhook call of a delivery.
 ///
 /// # Errors
-/// [`Unreadable`] where it is none: it was not published by ferryd, or by a version that writes callbacks in another way.
+/// [`Unreadable`] where ferryd did not publish the message, or a version did that writes webhook
+/// calls in another way.
 pub fn from_delivery(delivery: &Delivery) -> Result<Callback, Unreadable> {
     from_parts(&delivery.properties, delivery.data.clone().into())
 }
 
-/// Reads the callback of a message's properties and body.
+/// Reads the webhook call of a message's properties and body.
 ///
 /// # Errors
 /// As [`from_delivery`].

@@ -1,4 +1,4 @@
-//! Copies of a publisher's properties: what of them ferryd publishes again.
+//! Selects the properties of a publisher's message that ferryd publishes again.
 
 use lapin::BasicProperties;
 use lapin::types::FieldTable;
@@ -7,22 +7,24 @@ use super::header_frame::size_of_table;
 use super::message::persistent;
 use super::trace::{put_trace, trace};
 
-/// The most bytes of a publisher's headers that are kept: properties and headers of a message must fit one frame,
-/// 128 KiB by default, together with ferryd's own.
+/// The maximum size of a publisher's headers that are kept, in bytes: properties and headers of a
+/// message must fit one frame, 128 KiB by default, together with ferryd's own.
 pub(super) const LARGEST_HEADERS: usize = 64 * 1024;
 
-/// The properties of a copy of a message that ferryd publishes: those of the original, persistent, without what would
-/// misroute, expire or refuse the copy.
+/// Builds the properties of a copy of a message that ferryd publishes: those of the original,
+/// persistent, without what would misroute, expire or refuse the copy.
 ///
-/// Taken out: `expiration` (it would end the wait early), `user_id` (the broker refuses another user's), `CC` and `BCC`
-/// (they would route copies elsewhere), the broker's own `x-death…` and delivery counts, ferryd's own headers, a trace context
-/// that is larger than the standard has it, and the publisher's other headers where ferryd's would not fit beside them.
+/// Removed are `expiration` (it would end the wait early), `user_id` (the broker refuses another
+/// user's), `CC` and `BCC` (they would route copies elsewhere), the broker's own `x-death…` and
+/// delivery counts, ferryd's own headers, a trace context that is larger than the standard allows,
+/// and the publisher's other headers where ferryd's would not fit beside them.
 #[must_use]
 pub fn carried(original: &BasicProperties) -> BasicProperties {
     copy_with(original, |name| !is_stripped(name))
 }
 
-/// The properties of a message that is moved as it is: as [`carried`], but with ferryd's own headers, however large.
+/// Builds the properties of a message that is moved as it is: as [`carried`], but with ferryd's own
+/// headers, however large.
 #[must_use]
 pub fn stripped_of_deaths(original: &BasicProperties) -> BasicProperties {
     copy_with(original, |name| is_own(name) || !is_stripped(name))

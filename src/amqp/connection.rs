@@ -11,51 +11,53 @@ use super::error::BrokerError;
 use super::nodes::NodeAddresses;
 use super::tolerant;
 
-/// The longest time for the broker to answer a goodbye.
+/// The longest time for the broker to answer the closing of a connection.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The frame size of a connection that lives for one question, in bytes. lapin makes room for 32 frames each way before it says
-/// anything, which at RabbitMQ's 128 KiB takes 4 ms.
+/// The frame size of a connection that lives for one query, in bytes. lapin allocates 32 frames
+/// each way before it sends anything, which at RabbitMQ's 128 KiB takes 4 ms.
 const SMALL_FRAME: u32 = 16 << 10;
 
 /// The use of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConnectionRole {
-    /// Messages are published on it.
+    /// The connection publishes messages.
     Publishing,
-    /// A question is asked on it. No message has more headers than a [small frame](SMALL_FRAME) takes.
+    /// The connection serves one query. No message has more headers than a [small
+    /// frame](SMALL_FRAME) takes.
     Asking,
-    /// Header frames larger than the frame size are taken, and nothing may be published.
+    /// The connection accepts header frames larger than the frame size, and must not publish.
     Consuming,
 }
 
-/// How the broker is reached.
+/// The settings of connections to the broker.
 #[derive(Clone)]
 pub struct AmqpSettings {
-    /// Where, with user and password; not shown in logs.
+    /// The addresses of the broker's nodes, with user and password; not shown in logs.
     pub nodes: NodeAddresses,
-    /// The user as which the broker knows ferryd's connections, where that is known.
+    /// The user by which the broker knows ferryd's connections, where the configuration names it.
     pub user: Option<String>,
-    /// PEM file of an authority to trust besides the system's, for `amqps`.
+    /// The PEM file of an authority to trust besides the system's, for `amqps`.
     pub ca_file: Option<PathBuf>,
-    /// PEM files of the client's certificate and its PKCS #8 key.
+    /// The PEM files of the client's certificate and its PKCS #8 key.
     pub client_cert: Option<(PathBuf, PathBuf)>,
-    /// The most time for DNS, TCP, TLS and the AMQP handshake together.
+    /// The longest time for DNS, TCP, TLS and the AMQP handshake together.
     pub connect_timeout: Duration,
-    /// The most time from a publish to its confirm, while the broker does not block publishers.
+    /// The longest time from a publish to its confirm, while the broker does not block publishers.
     pub publish_timeout: Duration,
-    /// The most publishes to one destination awaiting their confirm at the same time.
+    /// The maximum number of publishes to one destination that await their confirm at the same
+    /// time.
     pub max_unconfirmed: usize,
 }
 
 impl AmqpSettings {
-    /// The broker's addresses, without user or password.
+    /// Returns the broker's addresses, without user or password.
     #[must_use]
     pub fn address(&self) -> String {
         self.nodes.iter().map(address).collect::<Vec<_>>().join(", ")
     }
 
-    /// The first address, which stands for the cluster whichever node is connected to.
+    /// Returns the first address, which stands for the cluster whichever node is connected to.
     #[must_use]
     pub fn first_address(&self) -> String {
         address(self.nodes.first())
@@ -66,7 +68,8 @@ impl AmqpSettings {
         (0..self.nodes.count()).map(|place| self.of_node(place))
     }
 
-    /// The same settings with the address of one node alone. Places beyond the last begin anew.
+    /// Returns the same settings with the address of one node alone. Places beyond the last begin
+    /// anew.
     pub(super) fn of_node(&self, place: usize) -> Self {
         Self { nodes: self.nodes.only(place), ..self.clone() }
     }
@@ -80,7 +83,8 @@ impl AmqpSettings {
         self.connect_as(ConnectionRole::Publishing, purpose).await
     }
 
-    /// Opens a connection as [`connect`](Self::connect) does, in less time, for a question whose messages have few headers.
+    /// Opens a connection as [`connect`](Self::connect) does, in less time, for a query whose
+    /// messages have few headers.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -104,7 +108,7 @@ impl AmqpSettings {
                     self.nodes.prefer(place);
                     return Ok(connection);
                 }
-                // The files are the same for all.
+                // All nodes use the same files.
                 Err(error @ BrokerError::TlsFile { .. }) => return Err(error),
                 Err(error) => failures.push(error),
             }
@@ -146,13 +150,13 @@ impl AmqpSettings {
     }
 }
 
-/// Says goodbye to the broker. It waits for the answer a second at most: lapin 4.12 can end a connection and leave whoever closes it
-/// waiting for ever.
+/// Closes a connection in good order. Waits for the broker's answer for a second at most: lapin
+/// 4.12 can end a connection without waking the task that closes it.
 pub async fn say_goodbye(connection: &Connection) {
     let _ = tokio::time::timeout(GOODBYE, connection.close(200, "done".into())).await;
 }
 
-/// An address, without user or password.
+/// Formats an address, without user or password.
 fn address(AMQPUri { scheme, authority, vhost, .. }: &AMQPUri) -> String {
     let vhost = vhost.replace('/', "%2f");
     format!("{scheme}://{}:{}/{vhost}", authority.host, authority.port)

@@ -1,7 +1,8 @@
-//! Consuming a queue for as long as ferryd runs.
+//! Consumes a queue for as long as ferryd runs.
 //!
-//! A consumer ends for many reasons: a lost connection, a closed channel, a deleted queue, the broker's consumer timeout.
-//! Whatever it was, the queue is declared again where it is gone and consumed again on a new channel.
+//! A consumer ends for many reasons: a lost connection, a closed channel, a deleted queue, the
+//! broker's consumer timeout. In each case the queue is declared again where it is gone, and
+//! consumed again on a new channel.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,26 +25,28 @@ use super::window::{ChannelDeliveries, DeliveryPlace, DeliveryWindow};
 /// The pause before a queue is declared and consumed again on a session that is still up. RabbitMQ 3.10 confuses a
 /// deleted queue with one that is declared at once under its name: its old consumer is then counted, but gets nothing.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long the broker may take to begin a consumer: a queue without a leader never answers.
+/// The longest time for the broker to begin a consumer: a queue without a leader never answers.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
-/// The longest time for the broker to end a consumer, or to answer what was asked before.
+/// The longest time for the broker to end a consumer, or to answer earlier requests.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most deliveries that are being fetched at the same time from one queue, beyond those that the broker pushes.
+/// The maximum number of deliveries that are being fetched at the same time from one queue, beyond
+/// those that the broker pushes.
 const FETCHES: usize = 8;
 
-/// What becomes of deliveries.
+/// Handles the deliveries of a queue.
 pub trait Handler: Send + Sync + 'static {
-    /// Takes a delivery on, and keeps its place until it is acked; must not block. Some still come while consuming is being
-    /// stopped.
+    /// Takes a delivery, and keeps its place until it is acked; must not block. Deliveries still
+    /// arrive while consuming is being stopped.
     fn take(&self, delivery: Delivery, place: DeliveryPlace);
 
-    /// The queue is being consumed, for the first time or again.
+    /// Reports that the queue is being consumed, for the first time or again.
     fn attached(&self);
 }
 
-/// The channel of a consumer that was stopped. The broker takes back what is not acked when it is closed, and what was under way
-/// to the consumer when it ended, which the client drops.
+/// The channel of a consumer that was stopped. When the channel is closed, the broker takes back
+/// unacknowledged deliveries, and those that were under way when the consumer ended, which the
+/// client drops.
 pub struct StoppedConsumer {
     _channel: OwnedChannel,
     deliveries: Arc<ChannelDeliveries>,
@@ -65,8 +68,8 @@ struct AttachedConsumer {
 
 /// Consumes `queue` within a window until `stop` is cancelled, handing every delivery to `handler`.
 ///
-/// Returns the channel of the deliveries that are still being worked on: it has to be kept until they are acked, because
-/// the broker takes them back when it is closed.
+/// Returns the channel of the deliveries that are still being handled: it has to be kept until they
+/// are acked, because the broker takes them back when the channel is closed.
 pub async fn consume(
     broker: Broker,
     queue: ShortString,
@@ -114,7 +117,7 @@ pub async fn consume(
     }
 }
 
-/// Why feeding ended.
+/// The reason why feeding deliveries to the handler ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Stopped,
@@ -166,7 +169,7 @@ impl AttachedConsumer {
             }
         };
         if end == End::Stopped {
-            // Some may have been answered already, and what they brought is nobody else's then.
+            // Some fetches may have been answered already, and nobody else takes their deliveries.
             let answered = async {
                 while let Some(fetched) = fetching.next().await {
                     if let Ok(Some((delivery, place))) = fetched {
@@ -178,9 +181,10 @@ impl AttachedConsumer {
             let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
             let _ = timeout(CANCEL_TIMEOUT, cancelled).await;
         }
-        // What the broker had already pushed still sits in the buffer. Stopping gives it back, on the channel that stays
-        // open. After a lost session it comes again, marked as delivered before: whoever has not taken it then does not
-        // know that it was never begun.
+        // Deliveries that the broker had already pushed are still in the buffer. Stopping gives
+        // them back, on the channel that stays open. After a lost session they arrive again, marked
+        // as delivered before: a consumer that has not taken them then does not know that they were
+        // never begun.
         while let Some(Some(next)) = consumer.next().now_or_never() {
             if let Ok(delivery) = next {
                 handler.take(delivery, deliveries.pushed());

@@ -1,4 +1,4 @@
-//! Declaring a topology on a broker.
+//! Declares a topology on a broker.
 
 use std::time::Duration;
 
@@ -14,23 +14,26 @@ use super::topology::{Argument, Binding, Exchange, Queue, Topology};
 /// The reply code for "exists with other arguments" (AMQP 0-9-1, `precondition-failed`).
 const PRECONDITION_FAILED: u16 = 406;
 
-/// How long the broker may take to declare one thing: a queue without a leader never answers.
+/// The longest time for the broker to declare one queue, exchange or binding: a queue without a
+/// leader never answers.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How declaring went.
+/// The result of declaring a topology.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Declared {
-    /// What exists with other arguments than ferryd would give it, and is used as it is.
+    /// The queues and exchanges that exist with other arguments than ferryd would give them, and
+    /// are used as they are.
     pub different: Vec<String>,
-    /// What the broker did not answer for.
+    /// The queues, exchanges and bindings whose declaration the broker did not answer.
     pub unanswered: Vec<String>,
 }
 
-/// Declares everything of a topology that is not there yet.
+/// Declares everything of a topology that is missing.
 ///
-/// A queue or exchange that exists with other arguments is used as it is, with a warning: refusing to run would turn an
-/// operator's experiment into an outage. One that the broker does not answer for is left for later, because one queue in
-/// trouble must not keep the others from being served.
+/// A queue or exchange that exists with other arguments is used as it is, with a warning: refusing
+/// to run would turn an operator's experiment into an outage. A declaration that the broker does
+/// not answer is left for later, because one queue in trouble must not keep the others from being
+/// served.
 ///
 /// # Errors
 /// [`BrokerError`] where the broker refuses for another reason, or is lost.
@@ -43,12 +46,13 @@ pub async fn declare(connection: &Connection, topology: &Topology) -> Result<Dec
     for binding in topology.bindings.iter().filter(|binding| !declarer.declared.unanswered.contains(&binding.queue)) {
         bind(&declarer.channel, binding).await?;
     }
-    // The channel was for this alone; if closing fails, the connection is lost, and the next user of it finds out.
+    // Only the declarations used the channel; if closing fails, the connection is lost, and the
+    // next user of it finds out.
     let _ = declarer.channel.close(200, "declared".into()).await;
     Ok(declarer.declared)
 }
 
-/// Declares one thing after the other, on a new channel after each refusal.
+/// Declares one item after the other, on a new channel after each refusal.
 struct Declarer<'a> {
     connection: &'a Connection,
     channel: Channel,
@@ -76,7 +80,7 @@ impl Declarer<'_> {
     }
 }
 
-/// What can be declared.
+/// An item of a topology that can be declared.
 #[derive(Clone, Copy)]
 enum Thing<'a> {
     Exchange(&'a Exchange),

@@ -1,7 +1,8 @@
-//! The destinations of messages: the link that a message takes, and the channel of that link.
+//! The destinations of messages: each has a link, and a channel of that link.
 //!
-//! A message whose queue is in trouble must hold up only those that go to the same place, so every place has a channel of
-//! its own: each queue that ferryd publishes to, and the events of each provider.
+//! A message whose queue is in trouble must hold up only messages to the same destination. So every
+//! destination has a channel of its own: each queue that ferryd publishes to, and the events of
+//! each provider.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -9,27 +10,27 @@ use std::fmt;
 use super::message::Message;
 use super::topology::{Argument, Topology};
 
-/// The place of messages whose provider is none of the configured ones.
+/// The destination of messages whose provider is none of the configured ones.
 const OTHER: &str = "other";
 
 /// A connection to the broker on which messages are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LinkPurpose {
-    /// The streams: what was decided, and what was said to providers.
+    /// The streams: records of the ledger, and records of calls to providers.
     Ledger,
-    /// The messages that ferryd itself takes up again, and dead letters.
+    /// The messages that ferryd itself consumes again, and dead letters.
     Continuations,
-    /// The messages that subscribers and askers read.
+    /// Events and replies, which subscribers and requesters read.
     Events,
     /// Webhook calls on their way into their queues.
     Webhooks,
 }
 
 impl LinkPurpose {
-    /// All of them.
+    /// All purposes.
     pub const ALL: [Self; 4] = [Self::Ledger, Self::Continuations, Self::Events, Self::Webhooks];
 
-    /// The word for it in the connection's name at the broker.
+    /// Returns the name of the purpose in the connection's name at the broker.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -41,10 +42,10 @@ impl LinkPurpose {
     }
 }
 
-/// The place that messages have in common that are held up by the same trouble.
+/// The destination that messages share if the same trouble at the broker holds them up.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublishDestination {
-    /// The link that leads there.
+    /// The link that leads to the destination.
     pub link: LinkPurpose,
     /// The name of a queue, or of an exchange and a provider.
     pub name: String,
@@ -56,13 +57,13 @@ impl fmt::Display for PublishDestination {
     }
 }
 
-/// Finds the destination of a message by the topology. There are no more destinations than the topology has room for,
-/// whatever stands in a routing key.
+/// Finds the destination of a message by the topology. The number of destinations is bounded by the
+/// topology, whatever routing keys messages have.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DestinationMap {
     providers: HashSet<String>,
     streams: HashSet<String>,
-    /// The queues of rungs, by the first word of the keys that lead there.
+    /// The queues of rungs, by the first word of the routing keys that lead there.
     rungs: HashMap<String, String>,
 }
 
@@ -86,7 +87,7 @@ impl DestinationMap {
         map
     }
 
-    /// Finds the place where a message goes.
+    /// Finds the destination of a message.
     pub(super) fn find(&self, message: &Message) -> PublishDestination {
         let (exchange, key) = (message.exchange.as_str(), message.routing_key.as_str());
         let word = |number: usize| key.split('.').nth(number).unwrap_or_default();
@@ -106,11 +107,11 @@ impl DestinationMap {
                 to(LinkPurpose::Continuations, rung.unwrap_or_else(|| format!("{exchange}.{OTHER}")))
             }
             "dead" => to(LinkPurpose::Continuations, format!("{exchange}.{}", self.provider(key))),
-            // Both lead into the provider's queue of commands.
+            // Both exchanges lead into the provider's queue of commands.
             "redeliver" | "commands" => {
                 to(LinkPurpose::Continuations, format!("{prefix}.commands.{}", self.provider(word(1))))
             }
-            // Exchanges come from ferryd's own names alone.
+            // All exchanges have ferryd's own names.
             _ => to(LinkPurpose::Continuations, exchange.to_owned()),
         }
     }

@@ -1,27 +1,27 @@
-//! What can go wrong between ferryd and the broker.
+//! Errors between ferryd and the broker.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::failure::CloseCause;
 
-/// Why the broker could not be reached or used.
+/// An error of reaching or using the broker.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// The broker or the network refused.
     #[error("{action}: {source}")]
     Amqp {
-        /// What was being done.
+        /// The action that failed.
         action: String,
-        /// What lapin says.
+        /// lapin's error.
         source: lapin::Error,
     },
     /// A stream can't be read.
     #[error("read stream {stream}: {source}{}", stream_hint(stream, source))]
     Stream {
-        /// Its name.
+        /// The name of the stream.
         stream: String,
-        /// What lapin says.
+        /// lapin's error.
         source: lapin::Error,
     },
     /// The broker did not begin to send a stream in time.
@@ -32,23 +32,23 @@ pub enum BrokerError {
         after.as_secs()
     )]
     StreamTimeout {
-        /// Its name.
+        /// The name of the stream.
         stream: String,
-        /// For how long.
+        /// The time without an answer.
         after: Duration,
     },
     /// The broker did not answer in time.
     #[error("{action}: no answer from the broker within {} s", after.as_secs())]
     Timeout {
-        /// What was being done.
+        /// The action that failed.
         action: String,
-        /// For how long.
+        /// The time without an answer.
         after: Duration,
     },
-    /// The broker ended what was going on.
+    /// The broker ended the action.
     #[error("{action}: the broker closed the channel; try again")]
     Closed {
-        /// What was being done.
+        /// The action that failed.
         action: String,
     },
     /// No node of the cluster could be reached.
@@ -59,13 +59,13 @@ pub enum BrokerError {
     TlsFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it and what to do.
+        /// The problem of the file, and its remedy.
         message: String,
     },
-    /// The broker refuses a message, whatever is published with it.
+    /// The broker refuses a message, even published alone.
     #[error("the broker refuses the message: {}", cause.reason)]
     Refused {
-        /// The broker's words.
+        /// The broker's reason.
         cause: CloseCause,
     },
     /// ferryd is stopping.
@@ -74,7 +74,7 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
-    /// The failures to connect to all nodes of a cluster, as one.
+    /// Joins the failures to connect to all nodes of a cluster.
     pub(super) fn of_all_nodes(mut failures: Vec<Self>) -> Self {
         match failures.pop() {
             Some(only) if failures.is_empty() => only,
@@ -82,7 +82,7 @@ impl BrokerError {
         }
     }
 
-    /// Wraps lapin's error with what was being done.
+    /// Wraps lapin's error with the action that failed.
     pub(crate) fn during(action: impl Into<String>) -> impl FnOnce(lapin::Error) -> Self {
         let action = action.into();
         move |source| Self::Amqp { action, source }
@@ -94,16 +94,17 @@ impl BrokerError {
         move |source| Self::Stream { stream, source }
     }
 
-    /// Tells whether the broker itself broke (541, internal-error) at reading a stream.
+    /// Returns true if the broker itself failed (541, internal-error) at reading a stream.
     pub(super) fn is_internal(&self) -> bool {
         matches!(self, Self::Stream { source, .. } if CloseCause::from(source).code == Some(INTERNAL_ERROR))
     }
 }
 
-/// The reply code for a broker that broke at what it was asked.
+/// The reply code for an internal error of the broker.
 const INTERNAL_ERROR: u16 = 541;
 
-/// The cause of an error at reading a stream and the command that mends it, where the broker's words tell; else nothing.
+/// Returns the cause of an error at reading a stream and the command that repairs it, where the
+/// broker's text reveals them; else nothing.
 fn stream_hint(stream: &str, error: &lapin::Error) -> String {
     let text = error.to_string();
     let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
@@ -140,7 +141,7 @@ mod tests {
 
     #[test]
     fn an_error_at_reading_a_stream_names_the_command_that_mends_it() {
-        // As RabbitMQ 3.10, 4.0 and 4.3 say it.
+        // The texts of RabbitMQ 3.10, 4.0 and 4.3.
         let add = "run `rabbitmq-streams add_replica ferry.ledger <node>`";
         for (text, hint) in [
             ("queue 'queue 'ferry.ledger' in vhost '/'' does not have a replica on the local node", add),

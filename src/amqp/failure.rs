@@ -8,7 +8,8 @@ use lapin::{Error, ErrorKind};
 /// The reply code for a frame that can't be read or is too large.
 const FRAME_ERROR: u16 = 501;
 
-/// The failure of one publish. The message may be in the broker's hands all the same: only a confirm says so.
+/// The failure of one publish. The message may be in the broker's hands all the same: only a
+/// confirm is certain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishFailure {
     /// The broker answered with a nack: a queue that is full.
@@ -17,31 +18,33 @@ pub enum PublishFailure {
     /// The broker did not answer.
     #[error("no confirm within {} s (has the queue no leader?)", after.as_secs())]
     Unconfirmed {
-        /// For how long.
+        /// The time without an answer.
         after: Duration,
     },
-    /// The broker closed the channel, or opened none. Everything that was unconfirmed on it fails like this.
+    /// The broker closed the channel, or opened none. All unconfirmed messages of the channel fail
+    /// with this.
     #[error("the channel was closed: {}", cause.reason)]
     ChannelClosed {
-        /// The broker's words.
+        /// The broker's reason.
         cause: CloseCause,
     },
-    /// The message can't be sent: its header frame is larger than the broker takes.
+    /// The message can't be sent: its header frame is larger than the broker accepts.
     #[error("{}", cause.reason)]
     TooLarge {
-        /// The words that the broker would use.
+        /// The reason that the broker would give.
         cause: CloseCause,
     },
-    /// The session is over. Everything that was unconfirmed on it fails like this.
+    /// The session is over. All unconfirmed messages of the session fail with this.
     #[error("the session ended: {}", cause.reason)]
     SessionLost {
-        /// The cause of its end.
+        /// The cause of the session's end.
         cause: CloseCause,
     },
 }
 
 impl PublishFailure {
-    /// The cause for which a message was refused, if one was: perhaps not this one, but one unconfirmed with it.
+    /// Returns the cause for which a message was refused, if one was: perhaps not this message, but
+    /// one unconfirmed with it.
     #[must_use]
     pub fn refusal(&self) -> Option<&CloseCause> {
         match self {
@@ -54,8 +57,8 @@ impl PublishFailure {
     }
 }
 
-/// Tells whether a reply code of AMQP 0-9-1 says that something is wrong with a message: precondition-failed,
-/// frame-error or unexpected-frame. All others speak of the broker's state, of rights, or of what is missing, and may
+/// Returns true if a reply code of AMQP 0-9-1 blames a message: precondition-failed, frame-error or
+/// unexpected-frame. All others concern the broker's state, rights, or something missing, and may
 /// be different in a moment.
 #[must_use]
 pub fn refuses_message(code: u16) -> bool {
@@ -67,18 +70,18 @@ pub fn refuses_message(code: u16) -> bool {
 pub struct CloseCause {
     /// The reply code of AMQP 0-9-1, such as 406 or 501, where the broker gave one.
     pub code: Option<u16>,
-    /// In words.
+    /// The broker's text, or ferryd's own.
     pub reason: String,
 }
 
 impl CloseCause {
-    /// A cause that ferryd found by itself.
+    /// Builds a cause that ferryd found by itself.
     #[must_use]
     pub fn found(reason: &str) -> Self {
         Self { code: None, reason: reason.to_owned() }
     }
 
-    /// The cause that the broker would give for refusing a header frame of so many bytes.
+    /// Builds the cause that the broker would give for refusing a header frame of so many bytes.
     #[must_use]
     pub fn large_header_frame(bytes: usize) -> Self {
         Self { code: Some(FRAME_ERROR), reason: format!("its properties and headers need a frame of {bytes} bytes") }
@@ -95,7 +98,7 @@ impl From<&Error> for CloseCause {
     }
 }
 
-/// The end of a channel alone, or of its connection?
+/// Returns true if an error ends a channel alone; false if it ends the connection.
 pub(super) fn is_of_a_channel(error: &Error) -> bool {
     match error.kind() {
         // A "soft error" of AMQP 0-9-1.

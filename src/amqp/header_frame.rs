@@ -1,8 +1,9 @@
 //! The size of a message's content header frame, which AMQP 0-9-1 does not split.
 //!
-//! Properties and headers of a message travel in one frame (section 4.2.6.1 of the specification). A broker closes the connection
-//! of whoever publishes a larger one than was negotiated, with 501, and every message that was on its way there has to be published
-//! again. So a message is measured before it is sent.
+//! Properties and headers of a message travel in one frame (section 4.2.6.1 of the specification).
+//! A broker closes a connection that publishes a larger frame than was negotiated, with 501, and
+//! every unconfirmed message of that connection has to be published again. So a message is measured
+//! before it is sent.
 
 use std::borrow::Cow;
 
@@ -11,21 +12,24 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::message::Message;
 
-/// Type, channel and size before the payload of a frame, and the octet after it.
+/// The bytes of a frame besides its payload: type, channel and size before it, and one octet after
+/// it.
 const FRAME: usize = 7 + 1;
-/// Class, weight, size of the body and property flags.
+/// The bytes of the fixed fields: class, weight, size of the body and property flags.
 const FIXED: usize = 2 + 2 + 8 + 2;
-/// Room for what the broker writes beside a message on its way: deliveries and deaths that it counts, and times.
+/// The bytes reserved for the broker's additions to a message on its way: counts of deliveries and
+/// deaths, and times.
 const RESERVE: usize = 3_072;
 
-/// The most bytes of a header frame that is sent where `frame_max` was negotiated.
+/// Returns the maximum size in bytes of a header frame that is sent where `frame_max` was
+/// negotiated.
 #[must_use]
 pub fn largest_header_frame(frame_max: u32) -> usize {
     let frame_max = usize::try_from(frame_max).unwrap_or(usize::MAX);
     frame_max - RESERVE.min(frame_max / 4)
 }
 
-/// The bytes of the content header frame of a message with these properties.
+/// Returns the size in bytes of the content header frame of a message with these properties.
 #[must_use]
 pub fn header_frame_size(properties: &BasicProperties) -> usize {
     let octet = |value: &Option<u8>| value.map_or(0, |_| 1);
@@ -48,8 +52,8 @@ pub fn header_frame_size(properties: &BasicProperties) -> usize {
     FRAME + FIXED + texts + headers + timestamp + octets
 }
 
-/// A message as it is sent where `frame_max` was negotiated: the publisher's own headers are left out where they do not fit, which
-/// ferryd does not need. `None` where it would be too large even so.
+/// Fits a message to `frame_max` as negotiated: the publisher's own headers, which ferryd does not
+/// need, are left out where they do not fit. `None` where the message would be too large even so.
 #[must_use]
 pub fn fit_header_frame(message: &Message, frame_max: u32) -> Option<Cow<'_, Message>> {
     let largest = largest_header_frame(frame_max);
@@ -67,7 +71,7 @@ pub fn fit_header_frame(message: &Message, frame_max: u32) -> Option<Cow<'_, Mes
     fits(&properties).then(|| Cow::Owned(Message { properties, ..message.clone() }))
 }
 
-/// The bytes of a header table, without the four that say how many they are.
+/// Returns the size in bytes of a header table, without the four bytes of its length.
 pub(super) fn size_of_table(table: &FieldTable) -> usize {
     table.inner().iter().map(|(name, value)| size_of_short(name) + 1 + size_of_value(value)).sum()
 }

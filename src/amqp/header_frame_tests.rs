@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// As lapin writes it, with the rest of the frame around it.
+/// Returns the size of the frame that lapin writes, envelope included.
 fn written(properties: &BasicProperties) -> usize {
     let (bytes, _) = gen_properties(properties)(Vec::new().into()).unwrap().into_inner();
-    // The two bytes of flags are among them.
+    // The bytes include the two of the flags.
     FRAME + FIXED - 2 + bytes.len()
 }
 

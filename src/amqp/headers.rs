@@ -1,10 +1,12 @@
-//! What ferryd writes beside a command that it publishes itself: how far it has come, in headers of its own.
+//! The headers of commands that ferryd republishes: the progress of the command, and its timing.
 //!
-//! The names start with `ferry-` and not with `x-`, because the broker acts on its own `x-` headers: a kept `x-death`
-//! makes it take a retry for a cycle and drop the message. Everything the broker or a publisher added that would change
-//! where or for how long a copy lives is taken out of every republished message; see [`carried`].
+//! The names start with `ferry-` and not with `x-`, because the broker acts on its own `x-`
+//! headers: a kept `x-death` makes it take a retry for a cycle and drop the message. Every
+//! republished message loses the properties of the broker or a publisher that would change where or
+//! for how long a copy lives; see [`carried`].
 //!
-//! A version reads what the versions before and after it wrote: unknown headers are ignored, missing ones have a meaning.
+//! A version reads what the versions before and after it wrote: unknown headers are ignored,
+//! missing ones have a default.
 
 use std::collections::BTreeMap;
 
@@ -50,18 +52,18 @@ pub use super::carried::{carried, stripped_of_deaths};
 pub use super::trace::{put_trace, trace};
 pub use crate::domain::dead_letter::HEADER as DEAD;
 
-/// Why a command is on its way through a queue of ferryd's own.
+/// The reason why a command passes through a queue of ferryd's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Waits for its next attempt.
+    /// The command waits for its next attempt.
     Retry,
-    /// Waits without having spent an attempt.
+    /// The command waits without having spent an attempt.
     Park,
-    /// An operator's replay of a dead letter.
+    /// An operator replays a dead letter.
     Replay,
-    /// Waits for the provider to finish what it accepted.
+    /// The command waits for the provider to finish an accepted operation.
     Poll,
-    /// Waits for the provider to be asked whether it acted.
+    /// The command waits for a lookup: a query whether the provider acted.
     Lookup,
 }
 
@@ -75,7 +77,8 @@ impl From<Purpose> for Kind {
 }
 
 impl Kind {
-    /// The word in the header, and the first word of the routing key where there is no rung.
+    /// Returns the name of the kind in the header, which is also the first word of the routing key
+    /// where there is no rung.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -88,29 +91,32 @@ impl Kind {
     }
 }
 
-/// What travels beside a command.
+/// The state of a command that travels in its message's headers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Travel {
-    /// How far it has come.
+    /// The progress of the command.
     pub progress: Progress,
-    /// How often ferryd has republished it: copies of one message share the number, its continuation has the next.
+    /// The number of times that ferryd has republished the command: copies of one message share the
+    /// number, its continuation has the next.
     pub hop: u32,
-    /// The routing key it was published under.
+    /// The routing key under which the publisher sent the command.
     pub routing_key: Option<String>,
-    /// An expiry set by an operator's replay, in place of the command's own.
+    /// The expiry that an operator's replay set, in place of the command's own.
     pub extended_to: Option<Timestamp>,
-    /// Whether the ledger knew the command when it was sent on.
+    /// True if the ledger knew the command when it was republished.
     pub recorded: bool,
-    /// The start of the same step that it has waited for in vain.
+    /// The start of the same step whose record the command has waited for in vain.
     pub waited_out: Option<RecordId>,
-    /// The AMQP user that published the command, by the broker's word; `None` where the publisher did not name it.
+    /// The AMQP user that published the command, as the broker vouches; `None` where the publisher
+    /// did not name it.
     pub publisher: Option<String>,
-    /// True until somebody has held the command against the routes and the publishers of its account.
+    /// True until the command has been checked against the routes and the publishers of its
+    /// account.
     pub unchecked: bool,
 }
 
 impl Travel {
-    /// Of a message as published, taken up at `now`.
+    /// Returns the state of a message as published, taken up at `now`.
     #[must_use]
     pub fn fresh(now: Timestamp) -> Self {
         Self {
@@ -125,7 +131,7 @@ impl Travel {
         }
     }
 
-    /// Everything as headers.
+    /// Returns the whole state as headers.
     #[must_use]
     pub fn headers(&self, kind: Kind) -> BTreeMap<String, HeaderValue> {
         let Progress { generation, attempt, since, key, first_sent, unknown, digest, token, history, .. } =
@@ -139,7 +145,7 @@ impl Travel {
             (UNKNOWN, HeaderValue::Flag(*unknown)),
             (RECORDED, HeaderValue::Flag(self.recorded)),
             (SINCE, text(since)),
-            // A history is plain data; it always has a JSON form.
+            // A history is plain data, which always has a JSON form.
             (HISTORY, HeaderValue::Text(serde_json::to_string(history).unwrap_or_default())),
         ];
         let some = [
@@ -157,7 +163,7 @@ impl Travel {
         all.into_iter().chain(some).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// What has to do with asking the provider.
+    /// Returns the headers that concern queries of the provider.
     fn inquiry_headers(&self) -> [(&'static str, Option<HeaderValue>); 11] {
         let Progress { unknown_since, deadline, provider_reference, inquiry, .. } = &self.progress;
         let text = |text: &dyn ToString| HeaderValue::Text(text.to_string());
@@ -178,8 +184,8 @@ impl Travel {
         ]
     }
 
-    /// Reads what [`headers`](Self::headers) says. `None` where it is not all there, or of another type than it is written in:
-    /// such a message must not be taken for new.
+    /// Reads the state from [`headers`](Self::headers). `None` where a header is missing, or has
+    /// another type than it is written with: such a message must not be taken for a new command.
     #[must_use]
     pub fn read(headers: Option<&FieldTable>) -> Option<Self> {
         let progress = Progress {
@@ -208,10 +214,10 @@ impl Travel {
     }
 }
 
-/// A header that is there and can't be understood.
+/// An error: a header is present and can't be read.
 struct Unreadable;
 
-/// The question that is due, if one is. One that can't be understood must not be taken for a call.
+/// Reads the query that is due, if one is. A query that can't be read must not be taken for a call.
 fn inquiry(headers: Option<&FieldTable>) -> Result<Option<Inquiry>, Unreadable> {
     let Some(purpose) = purpose(headers, PURPOSE)? else { return Ok(None) };
     let due = time(headers, NOT_BEFORE)?.ok_or(Unreadable)?;
@@ -220,7 +226,7 @@ fn inquiry(headers: Option<&FieldTable>) -> Result<Option<Inquiry>, Unreadable> 
     Ok(Some(Inquiry { number, purpose, due, tried, early, planned: planned(headers)? }))
 }
 
-/// The question that was planned before one was asked early.
+/// Reads the query that was planned before one was made early.
 fn planned(headers: Option<&FieldTable>) -> Result<Option<PlannedInquiry>, Unreadable> {
     let Some(purpose) = purpose(headers, PLANNED_PURPOSE)? else { return Ok(None) };
     let due = time(headers, PLANNED_NOT_BEFORE)?.ok_or(Unreadable)?;
@@ -240,9 +246,10 @@ fn count(headers: Option<&FieldTable>, name: &str) -> Option<u32> {
     number(headers, name).and_then(|number| u32::try_from(number).ok())
 }
 
-/// The headers of a message that waits to ask its provider, changed so that it asks at the end of this second, for `purpose` or
-/// what is planned; what was planned stands beside that. Its hop is that second: so it is told from the message that waits, and
-/// whatever gives reason to ask within one second is one question, which comes after all of them.
+/// Changes the headers of a message that waits for a query of its provider, so that the query
+/// happens at the end of this second, for `purpose` or for the planned one. The planned query is
+/// kept beside it. The hop is that second, which distinguishes the message from the waiting one;
+/// all reasons for a query within one second share one query, which comes after all of them.
 #[must_use]
 pub fn asking_now(
     waiting: &BTreeMap<String, HeaderValue>,
@@ -251,7 +258,7 @@ pub fn asking_now(
 ) -> BTreeMap<String, HeaderValue> {
     let mut headers = waiting.clone();
     if !waiting.contains_key(PLANNED_PURPOSE) {
-        // Otherwise it is asked early already, and what was planned before that stays planned.
+        // Otherwise the query is early already, and the one planned before stays planned.
         for (planned, due) in [(PLANNED_PURPOSE, PURPOSE), (PLANNED_NOT_BEFORE, NOT_BEFORE), (PLANNED_TRIED, TRIED)] {
             headers.extend(waiting.get(due).map(|value| (planned.to_owned(), value.clone())));
         }
@@ -269,7 +276,7 @@ pub fn asking_now(
     headers
 }
 
-/// Puts headers of ferryd's own beside those of a publisher.
+/// Adds ferryd's own headers to those of a publisher.
 #[must_use]
 pub fn with_own(properties: BasicProperties, own: &BTreeMap<String, HeaderValue>) -> BasicProperties {
     let mut table = properties.headers().clone().unwrap_or_default();
@@ -284,19 +291,19 @@ pub fn with_own(properties: BasicProperties, own: &BTreeMap<String, HeaderValue>
     properties.with_headers(table)
 }
 
-/// A text, which may be absent but not unreadable.
+/// Reads a text, which may be absent but not unreadable.
 fn whole<'t>(headers: Option<&'t FieldTable>, name: &str) -> Result<Option<&'t str>, Unreadable> {
     let is_there = headers.is_some_and(|headers| headers.inner().contains_key(name));
     let text = text(headers, name);
     if text.is_some() == is_there { Ok(text) } else { Err(Unreadable) }
 }
 
-/// A time, which may be absent but not unreadable.
+/// Reads a time, which may be absent but not unreadable.
 fn time(headers: Option<&FieldTable>, name: &str) -> Result<Option<Timestamp>, Unreadable> {
     whole(headers, name)?.map(str::parse).transpose().map_err(|_| Unreadable)
 }
 
-/// Yes or no, which may be absent but nothing else.
+/// Reads a boolean, which may be absent but not unreadable.
 fn flag(headers: Option<&FieldTable>, name: &str) -> Result<Option<bool>, Unreadable> {
     match headers.and_then(|headers| headers.inner().get(name)) {
         None => Ok(None),
@@ -305,8 +312,9 @@ fn flag(headers: Option<&FieldTable>, name: &str) -> Result<Option<bool>, Unread
     }
 }
 
-/// Whether the broker dead-lettered a message because its publisher's `expiration` had passed, and not because it had been
-/// delivered too often. Told by the latest entry of `x-death`, which is the broker's own.
+/// Returns true if the broker dead-lettered a message because its publisher's `expiration` had
+/// passed, and not because it had been delivered too often. The latest entry of `x-death`, which is
+/// the broker's own, decides.
 #[must_use]
 pub fn died_of_age(properties: &BasicProperties) -> bool {
     let deaths = properties.headers().as_ref().and_then(|headers| headers.inner().get("x-death"));
@@ -317,8 +325,9 @@ pub fn died_of_age(properties: &BasicProperties) -> bool {
     }
 }
 
-/// The exchange to which a message was published that the broker has dead-lettered since, by its record of the first death.
-/// Before RabbitMQ 4.0 a publisher can write such a record itself.
+/// Returns the exchange to which a message was published that the broker has dead-lettered since,
+/// from the record of the first death. Before RabbitMQ 4.0 a publisher can write such a record
+/// itself.
 #[must_use]
 pub fn first_death_exchange(properties: &BasicProperties) -> Option<&str> {
     let headers = properties.headers().as_ref();
@@ -331,7 +340,8 @@ pub fn first_death_exchange(properties: &BasicProperties) -> Option<&str> {
     })
 }
 
-/// When the broker took a message, by its own stamp or the publisher's; a lower bound for when it can first have been sent.
+/// Returns the time of the broker's or the publisher's stamp, a lower bound for the first time at
+/// which the message can have been sent.
 #[must_use]
 pub fn stamped_at(properties: &BasicProperties) -> Option<Timestamp> {
     let millis = number(properties.headers().as_ref(), "timestamp_in_ms");

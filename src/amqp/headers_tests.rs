@@ -44,7 +44,7 @@ fn time(millisecond: i64) -> Timestamp {
     Timestamp::from_millisecond(millisecond).unwrap()
 }
 
-/// A command that is asked about.
+/// Builds the state of a command that waits for a query.
 fn asked_about(purpose: Purpose) -> Travel {
     let mut travel = travel(true, Some("k"));
     travel.progress.unknown_since = Some(time(1_800_000_001_001));

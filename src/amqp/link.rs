@@ -1,4 +1,4 @@
-//! A connection on which messages are published.
+//! Connections on which messages are published.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,8 @@ impl PublishingLink {
         *self.blocked.borrow()
     }
 
-    /// A channel in confirm mode. A connection whose broker does not even answer to that is dead.
+    /// Opens a channel in confirm mode. A connection whose broker does not even answer to that is
+    /// dead.
     pub(super) async fn open_channel(&self, session: &SessionEnd) -> Result<Channel, PublishFailure> {
         let opening = async {
             let channel = self.connection.create_channel().await?;
@@ -54,7 +55,7 @@ impl PublishingLink {
     /// Waits for an answer of the broker, for as long as the session lasts.
     ///
     /// # Errors
-    /// The time that has passed without one, in which the broker did not block publishers.
+    /// The time without an answer, in which the broker did not block publishers.
     pub(super) async fn await_answer<T>(
         &self,
         session: &SessionEnd,
@@ -68,8 +69,9 @@ impl PublishingLink {
         }
     }
 
-    /// Resolves when the publish timeout has passed in one piece without the broker blocking publishers. While it blocks them
-    /// (a memory or disk alarm), confirms may take for ever, and publishing again would only add copies.
+    /// Resolves when the publish timeout has passed in one piece without the broker blocking
+    /// publishers. While it blocks them (a memory or disk alarm), confirms may take for ever, and
+    /// publishing again would only add copies.
     async fn stall(&self, session: &SessionEnd) {
         let mut blocked = self.blocked.clone();
         loop {

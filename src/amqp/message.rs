@@ -1,4 +1,4 @@
-//! A message on its way to the broker.
+//! Messages on their way to the broker.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
@@ -13,18 +13,18 @@ pub struct Message {
     pub exchange: ShortString,
     /// The routing key.
     pub routing_key: ShortString,
-    /// Properties and headers.
+    /// The properties and headers.
     pub properties: BasicProperties,
     /// The body.
     pub body: Vec<u8>,
 }
 
-/// A text that does not fit AMQP's short string: more than 255 bytes.
+/// An error: a text has more than 255 bytes and does not fit AMQP's short string.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}…` is longer than the 255 bytes AMQP takes there")]
 pub struct TooLong(String);
 
-/// A text as AMQP's short string.
+/// Converts a text to AMQP's short string.
 ///
 /// # Errors
 /// [`TooLong`] above 255 bytes.
@@ -32,20 +32,21 @@ pub fn short(text: &str) -> Result<ShortString, TooLong> {
     ShortString::try_new(text).map_err(|_| TooLong(text.chars().take(40).collect()))
 }
 
-/// A text as AMQP's short string, for texts that are short by construction: names have at most 63 bytes, ids 128. An over-long one
-/// becomes empty, which the broker refuses.
+/// Converts a text to AMQP's short string, for texts that are short by construction: names have at
+/// most 63 bytes, ids 128. An over-long text becomes empty, which the broker refuses.
 #[must_use]
 pub fn short_or_empty(text: &str) -> ShortString {
     short(text).unwrap_or_default()
 }
 
-/// The properties of a message that the broker writes to disk before it confirms.
+/// Returns the properties of a message that the broker writes to disk before it confirms.
 #[must_use]
 pub fn persistent() -> BasicProperties {
     BasicProperties::default().with_delivery_mode(PERSISTENT)
 }
 
-/// Puts the user of the connection into the properties of a fresh command. The broker refuses any other.
+/// Sets the user of the connection in the properties of a new command. The broker refuses any
+/// other.
 ///
 /// # Errors
 /// [`TooLong`] above 255 bytes.

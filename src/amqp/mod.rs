@@ -1,4 +1,5 @@
-//! RabbitMQ: topology, the link to the broker, publishing with confirms, consuming, and what ferryd's own messages look like.
+//! RabbitMQ: the topology, the link to the broker, publishing with confirms, consuming, and the
+//! form of ferryd's own messages.
 
 pub mod broker;
 pub mod callback;

@@ -1,28 +1,29 @@
-//! The addresses of a cluster's nodes, and which of them is tried first.
+//! The addresses of a cluster's nodes, and the choice of the one that is tried first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lapin::uri::AMQPUri;
 
-/// The addresses of the nodes of one cluster, or of the only node: never none. All lead to the same virtual host as the same user.
+/// The addresses of the nodes of one cluster, or of the only node: never none. All lead to the same
+/// virtual host as the same user.
 #[derive(Clone)]
 pub struct NodeAddresses {
     first: AMQPUri,
     others: Vec<AMQPUri>,
-    /// The place of the node that was connected to last, at random before; shared by all copies.
+    /// The place of the node that was last connected to, at random before; shared by all copies.
     latest: Arc<AtomicUsize>,
 }
 
 impl NodeAddresses {
-    /// The addresses in their order.
+    /// Creates the list of addresses in their order.
     #[must_use]
     pub fn new(first: AMQPUri, others: Vec<AMQPUri>) -> Self {
         let latest = rand::random_range(0..=others.len());
         Self { first, others, latest: Arc::new(AtomicUsize::new(latest)) }
     }
 
-    /// The first address. Its user and its virtual host are those of all.
+    /// Returns the first address. All addresses have its user and virtual host.
     #[must_use]
     pub fn first(&self) -> &AMQPUri {
         &self.first
@@ -33,23 +34,24 @@ impl NodeAddresses {
         std::iter::once(&self.first).chain(&self.others)
     }
 
-    /// The number of addresses.
+    /// Returns the number of addresses.
     #[must_use]
     pub fn count(&self) -> usize {
         1 + self.others.len()
     }
 
-    /// The place of the address that was connected to last. Instances that begin together begin at different nodes.
+    /// Returns the place of the address that was last connected to. Instances that start together
+    /// begin at different nodes.
     pub(super) fn latest(&self) -> usize {
         self.latest.load(Ordering::Relaxed)
     }
 
-    /// Lets the next round begin at a place.
+    /// Sets the place at which the next round begins.
     pub(super) fn prefer(&self, place: usize) {
         self.latest.store(place % self.count(), Ordering::Relaxed);
     }
 
-    /// The address at a place alone. Places beyond the last begin anew.
+    /// Returns the address at a place alone. Places beyond the last begin anew.
     pub(super) fn only(&self, place: usize) -> Self {
         self.at(place).clone().into()
     }

@@ -1,7 +1,8 @@
-//! One channel for each destination, and what is known of how the destination answers.
+//! Outlets: one channel for each destination, and the recent answers of the destination.
 //!
-//! RabbitMQ stops a channel that publishes to a queue without a leader, for up to 65 s, and then, 400 messages later, its
-//! connection. So no channel leads to two destinations, and no more than [`MOST_UNCONFIRMED`] messages are under way on one.
+//! RabbitMQ stops a channel that publishes to a queue without a leader, for up to 65 s, and then,
+//! 400 messages later, its connection. So no channel leads to two destinations, and a channel has
+//! at most [`MOST_UNCONFIRMED`] unconfirmed messages.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,10 +24,11 @@ use super::session::Session;
 use super::standing::{DestinationStanding, StandingChange};
 use super::topology::Topology;
 
-/// The most messages on a channel that await their confirm. The broker lets a connection send 400 messages that a channel has
-/// not looked at, and counts in steps of 200; with more than 200, one channel could use them up.
+/// The maximum number of unconfirmed messages of a channel. The broker lets a connection send 400
+/// messages that a channel has not looked at, and counts in steps of 200; with more than 200, one
+/// channel could use them up.
 const MOST_UNCONFIRMED: usize = 200;
-/// The longest time that a message that is best effort waits for its turn.
+/// The longest time for which a best-effort message waits for its turn.
 const BEST_EFFORT: Duration = Duration::from_secs(1);
 
 /// The outlets of a process, over all sessions.
@@ -36,7 +38,7 @@ pub(super) struct OutletMap {
     outlets: Mutex<HashMap<PublishDestination, Arc<DestinationOutlet>>>,
 }
 
-/// The way to one destination.
+/// The outlet of one destination.
 pub(super) struct DestinationOutlet {
     destination: PublishDestination,
     unconfirmed: Semaphore,
@@ -48,7 +50,7 @@ pub(super) struct DestinationOutlet {
 /// The right to publish one message; given back when dropped.
 pub(super) struct PublishTurn<'a> {
     _permit: Option<SemaphorePermit<'a>>,
-    /// Held by the one message that a destination gets which is down.
+    /// Held by the only message that is published to a destination which is down.
     probe: Option<MutexGuard<'a, ()>>,
 }
 
@@ -58,8 +60,8 @@ impl PublishTurn<'_> {
     }
 }
 
-/// A channel in confirm mode. The client closes it when the last copy is dropped, so what is under way on one that is given up
-/// can still be confirmed.
+/// A channel in confirm mode. The client closes the channel when the last copy is dropped, so
+/// unconfirmed messages of an abandoned channel can still be confirmed.
 #[derive(Clone)]
 struct OpenChannel {
     session: u64,
@@ -72,7 +74,7 @@ impl OutletMap {
         Self { destinations: DestinationMap::new(topology), most_unconfirmed, outlets: Mutex::default() }
     }
 
-    /// The outlet through which a message goes.
+    /// Returns the outlet of a message's destination.
     pub(super) fn outlet(&self, message: &Message) -> Arc<DestinationOutlet> {
         let destination = self.destinations.find(message);
         let mut outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,8 +92,9 @@ impl OutletMap {
 }
 
 impl DestinationOutlet {
-    /// Waits until a message may be published: at once, unless as many as may be are under way, or the destination is down. Then
-    /// one of those that wait finds out when it confirms again.
+    /// Waits until a message may be published: at once, unless the limit of unconfirmed messages is
+    /// reached, or the destination is down. While it is down, one of the waiting messages probes
+    /// it.
     pub(super) async fn wait_for_turn(&self) -> PublishTurn<'_> {
         loop {
             let permit = self.unconfirmed.acquire().await.ok();
@@ -111,7 +114,7 @@ impl DestinationOutlet {
         }
     }
 
-    /// Waits until the destination is to be probed; `None` where it is down no more.
+    /// Waits until the destination is to be probed; `None` where it is up again.
     async fn wait_for_probe(&self) -> Option<MutexGuard<'_, ()>> {
         let guard = self.probing.lock().await;
         loop {
@@ -123,7 +126,7 @@ impl DestinationOutlet {
         }
     }
 
-    /// Publishes a message whose turn it is once, and takes note of how the destination answers.
+    /// Publishes a message once, which holds a turn, and records the answer of the destination.
     pub(super) async fn publish(&self, session: &Session, message: &Message) -> Result<(), PublishFailure> {
         let sent = Instant::now();
         let published = self.confirm(session, message).await;
@@ -132,7 +135,7 @@ impl DestinationOutlet {
             let before = *standing;
             change = match &published {
                 Ok(()) => standing.confirm(Instant::now()),
-                // Says nothing about the destination.
+                // The end of a session is no answer of the destination.
                 Err(PublishFailure::SessionLost { .. }) => StandingChange::None,
                 Err(failure) if failure.refusal().is_some() => StandingChange::None,
                 Err(_) => standing.refuse(sent, Instant::now()),
@@ -141,13 +144,15 @@ impl DestinationOutlet {
         });
         self.log_change(change, published.as_ref().err());
         if published.is_err() && self.standing.borrow().is_down() {
-            // RabbitMQ 3.10 goes on refusing on a channel on which it has refused, also when the queue is full no more.
+            // RabbitMQ 3.10 continues to refuse on a channel on which it has refused, even after
+            // the queue has room again.
             *self.channel.lock().await = None;
         }
         published
     }
 
-    /// Publishes a message once, if its turn comes soon: while the destination does not answer, nothing gathers in memory.
+    /// Publishes a message once, if its turn comes soon: while the destination does not answer, no
+    /// messages gather in memory.
     pub(super) async fn publish_soon(&self, session: &Session, message: &Message) -> Result<(), PublishFailure> {
         match timeout(BEST_EFFORT, self.unconfirmed.acquire()).await {
             Ok(Ok(_permit)) => self.confirm(session, message).await,
@@ -183,7 +188,7 @@ impl DestinationOutlet {
         confirmed
     }
 
-    /// The channel of this session.
+    /// Returns the channel of this session.
     async fn open(&self, session: &Session, link: &PublishingLink) -> Result<OpenChannel, PublishFailure> {
         let mut slot = self.channel.lock().await;
         let usable = |open: &&OpenChannel| open.session == session.number && open.channel.status().connected();
@@ -194,7 +199,7 @@ impl DestinationOutlet {
         Ok(slot.insert(OpenChannel { session: session.number, channel }).clone())
     }
 
-    /// Lets the next message have a new channel.
+    /// Drops a channel, so that the next message opens a new one.
     async fn give_up(&self, given_up: &OpenChannel) {
         let mut slot = self.channel.lock().await;
         let place = |open: &OpenChannel| (open.session, open.channel.id());

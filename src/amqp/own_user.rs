@@ -1,4 +1,4 @@
-//! A check that the broker knows ferryd by the user that the configuration says.
+//! Checks that the broker knows ferryd by the user that the configuration names.
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Connection, ErrorKind};
@@ -7,16 +7,18 @@ use super::connection::AmqpSettings;
 use super::error::BrokerError;
 use super::message::with_user;
 
-/// The reply code for what a user may not do (AMQP 0-9-1, `access-refused`).
+/// The reply code for a missing right of the user (AMQP 0-9-1, `access-refused`).
 const ACCESS_REFUSED: u16 = 403;
-/// A queue that there is not, so that the message is dropped.
+/// The name of a queue that does not exist, so that the message is dropped.
 const NOWHERE: &str = "ferryd.check.nowhere";
 
 impl AmqpSettings {
-    /// Publishes a message to nowhere as the user that the configuration says. A user that may not publish there proves nothing.
+    /// Publishes a message to a missing queue as the user that the configuration names. A user that
+    /// may not publish there proves nothing.
     ///
     /// # Errors
-    /// [`BrokerError`]: the broker knows the connection by another user, and names it; or it is lost.
+    /// [`BrokerError`]: the broker knows the connection by another user, and names it; or it is
+    /// lost.
     pub async fn check_user(&self, connection: &Connection) -> Result<(), BrokerError> {
         let Some(user) = &self.user else { return Ok(()) };
         match tokio::time::timeout(self.publish_timeout, publish_as(connection, user)).await {
@@ -32,7 +34,7 @@ impl AmqpSettings {
 async fn publish_as(connection: &Connection, user: &str) -> lapin::Result<()> {
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    // The configuration holds no longer one.
+    // The configuration limits the length of the user.
     let properties = with_user(BasicProperties::default(), Some(user)).unwrap_or_default();
     let options = BasicPublishOptions::default();
     channel.basic_publish("".into(), NOWHERE.into(), options, b"", properties).await?.await.map(drop)

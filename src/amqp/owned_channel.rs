@@ -1,7 +1,7 @@
-//! A channel that is given back to the broker, however its use ends.
+//! Channels that are closed at the broker, however their use ends.
 //!
-//! The client closes a channel by itself only where nothing is outstanding on it, and a queue without a leader never answers.
-//! A connection has 2,047 channels.
+//! The client closes a channel by itself only where nothing is outstanding on it, and a queue
+//! without a leader never answers. A connection has 2,047 channels.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,12 +29,12 @@ impl OwnedChannel {
         Ok(Self { session: Arc::clone(session), channel })
     }
 
-    /// The session that it belongs to.
+    /// Returns the session that the channel belongs to.
     pub(super) fn session(&self) -> &Arc<Session> {
         &self.session
     }
 
-    /// The channel itself.
+    /// Returns the channel itself.
     pub(super) fn channel(&self) -> &Channel {
         &self.channel
     }

@@ -1,7 +1,8 @@
-//! Messages of which one may have made the broker close a channel or a connection.
+//! The quarantine: messages of which one may have made the broker close a channel or a connection.
 //!
-//! The broker does not say which message it refused: everything that was unconfirmed comes back with the same cause. So each of
-//! those is published alone, on a connection of its own. Whatever ends that connection twice is refused; the others are confirmed.
+//! The broker does not name the message that it refused: all unconfirmed messages fail with the
+//! same cause. So each of those is published alone, on a connection of its own. A message that ends
+//! that connection twice is refused; the others are confirmed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +18,8 @@ use super::connection::AmqpSettings;
 use super::failure::{CloseCause, PublishFailure};
 use super::message::Message;
 
-/// The number of times that a message has to end the connection on which it is alone, to be refused.
+/// The number of times that a message has to end the connection on which it is alone, to be
+/// refused.
 const STRIKES: usize = 2;
 
 /// The longest time for closing a connection in good order.
@@ -27,7 +29,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct PublishQuarantine {
     settings: Arc<AmqpSettings>,
     link: Mutex<Option<LoneLink>>,
-    /// Messages that wait or are under way.
+    /// The number of messages that wait or are under way.
     suspects: AtomicUsize,
 }
 
@@ -36,19 +38,19 @@ struct LoneLink {
     channel: Channel,
 }
 
-/// The end of a message that was published alone.
+/// The result of publishing a message alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LonePublish {
-    /// The broker has it.
+    /// The broker has confirmed the message.
     Confirmed,
-    /// The broker refuses it.
+    /// The broker refuses the message.
     Refused(CloseCause),
-    /// Something else went wrong, which says nothing about the message.
+    /// Another failure, which proves nothing about the message.
     Undecided(PublishFailure),
 }
 
 impl PublishQuarantine {
-    /// A quarantine at this broker; nothing is connected yet.
+    /// Creates a quarantine at this broker, without a connection.
     #[must_use]
     pub fn new(settings: Arc<AmqpSettings>) -> Self {
         Self { settings, link: Mutex::default(), suspects: AtomicUsize::default() }
@@ -58,7 +60,7 @@ impl PublishQuarantine {
     pub async fn publish_alone(&self, message: &Message) -> LonePublish {
         let suspect = SuspectGuard::enter(&self.suspects);
         let mut slot = self.link.lock().await;
-        // Whoever gives up in the middle leaves no connection behind on which something is under way.
+        // A task that is dropped here leaves no connection with an unconfirmed message behind.
         let mut link = slot.take();
         let published = self.try_twice(&mut link, message).await;
         if !suspect.is_last() {
@@ -119,7 +121,7 @@ impl PublishQuarantine {
     }
 }
 
-/// One of the messages that wait or are under way.
+/// Counts one message that waits or is under way, until it is dropped.
 struct SuspectGuard<'a>(&'a AtomicUsize);
 
 impl<'a> SuspectGuard<'a> {

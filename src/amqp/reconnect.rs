@@ -7,11 +7,11 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 /// The shortest and the longest pause between two attempts to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
-/// A session that has lived for so long was a good one: after it the pauses begin anew.
+/// The age from which on a session counts as stable: after it the pauses begin anew.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// Grows the pauses between attempts, whether an attempt fails to connect or connects and dies at once. Between the attempts of one
-/// round, which tries every node once, there are none.
+/// Lengthens the pauses between attempts, whether an attempt fails to connect or connects and dies
+/// at once. Between the attempts of one round, which tries every node once, there are none.
 pub(super) struct ReconnectPauses {
     nodes: u64,
     failures: u64,
@@ -19,12 +19,12 @@ pub(super) struct ReconnectPauses {
 }
 
 impl ReconnectPauses {
-    /// Pauses between rounds of attempts at so many nodes, before which nothing has failed.
+    /// Creates the pauses between rounds of attempts at so many nodes, before the first failure.
     pub(super) fn new(nodes: usize) -> Self {
         Self { nodes: u64::try_from(nodes).unwrap_or(u64::MAX).max(1), failures: 0, pauses: pauses() }
     }
 
-    /// The pause after a session that has `lived` for so long; zero after one that had settled.
+    /// Returns the pause after a session that has `lived` for so long; zero after a stable one.
     pub(super) fn after_session(&mut self, lived: Duration) -> Duration {
         if lived >= SETTLED {
             (self.failures, self.pauses) = (0, pauses());
@@ -33,7 +33,7 @@ impl ReconnectPauses {
         self.after_failure()
     }
 
-    /// The pause after an attempt that did not connect.
+    /// Returns the pause after an attempt that did not connect.
     pub(super) fn after_failure(&mut self) -> Duration {
         self.failures += 1;
         if !self.failures.is_multiple_of(self.nodes) {
@@ -42,14 +42,14 @@ impl ReconnectPauses {
         self.pauses.next().unwrap_or(PAUSES.1)
     }
 
-    /// Counts the attempts that failed one after the other.
+    /// Returns the number of attempts that failed one after the other.
     pub(super) fn failures(&self) -> u64 {
         self.failures
     }
 }
 
-/// The pauses themselves: doubling from 0.25 s to 10 s, without an end. Each is prolonged at random by up to its own length, so
-/// that instances do not come back together.
+/// Creates the back-off: doubling from 0.25 s to 10 s, without an end. Each pause is prolonged at
+/// random by up to its own length, so that instances do not reconnect at the same time.
 fn pauses() -> ExponentialBackoff {
     let (shortest, longest) = PAUSES;
     ExponentialBuilder::new().with_min_delay(shortest).with_max_delay(longest).with_jitter().without_max_times().build()

@@ -1,8 +1,9 @@
-//! A message that the broker refuses, in a form that it cannot refuse: everything that it had is in the body.
+//! Messages that the broker refused, in a form that it cannot refuse: everything is in the body.
 //!
-//! The body is JSON, [`RefusedMessage`]; the properties are the same for all: persistent, `application/json`, the type
-//! `ferry.refused`. It is published where dead letters are, under its provider. What it was is restored from it whole, but for a
-//! body that had to be cut, and for the widths of numbers.
+//! The body is JSON, [`RefusedMessage`]; the properties are the same for all: persistent,
+//! `application/json`, the type `ferry.refused`. Such a message is published as a dead letter,
+//! under its provider. The refused message is restored whole from it, except for a body that had to
+//! be cut, and for the widths of numbers.
 
 use std::collections::BTreeMap;
 
@@ -19,38 +20,39 @@ use crate::domain::event::CONTENT_TYPE;
 
 /// The AMQP property `type` of these messages.
 const KIND: &str = "ferry.refused";
-/// The form of the body.
+/// The version of the body's format.
 const VERSION: u32 = 1;
-/// The most bytes of a body that are kept where the broker refuses the whole for its size.
+/// The maximum number of bytes of a body that are kept where the broker refuses the whole for its
+/// size.
 const EXCERPT: usize = 1024;
 
 /// A message that the broker refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RefusedMessage {
-    /// The form of this, 1.
+    /// The version of this format, 1.
     pub version: u32,
     /// The time of the refusal.
     pub refused_at: Timestamp,
     /// The reply code of AMQP, where the broker gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u16>,
-    /// The broker's words.
+    /// The broker's reason.
     pub reason: String,
-    /// The exchange that it was meant for; empty for the default exchange.
+    /// The exchange to which the message was published; empty for the default exchange.
     pub exchange: String,
-    /// Its routing key.
+    /// The routing key of the message.
     pub routing_key: String,
-    /// Its properties with texts, by their names in AMQP.
+    /// The properties of the message that are texts, by their names in AMQP.
     pub properties: BTreeMap<String, String>,
-    /// Its property `timestamp`, in seconds.
+    /// The property `timestamp` of the message, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<u64>,
-    /// Its property `priority`.
+    /// The property `priority` of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u8>,
-    /// Its headers.
+    /// The headers of the message.
     pub headers: BTreeMap<String, RefusedHeader>,
-    /// Its body.
+    /// The body of the message.
     pub body: RefusedBody,
 }
 
@@ -60,7 +62,7 @@ pub struct RefusedMessage {
 pub enum RefusedHeader {
     /// A text.
     Text(String),
-    /// Bytes that are no text, in base64.
+    /// Bytes that are not UTF-8, in base64.
     Bytes(String),
     /// A whole number of any width.
     Number(i64),
@@ -68,7 +70,7 @@ pub enum RefusedHeader {
     Fraction(f64),
     /// A time, in seconds.
     Time(u64),
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
     /// A list.
     List(Vec<RefusedHeader>),
@@ -78,19 +80,19 @@ pub enum RefusedHeader {
     Nothing,
 }
 
-/// A body.
+/// The body of a refused message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusedBody {
-    /// As text.
+    /// The body as text.
     Text(String),
-    /// In base64, because it is no text.
+    /// The body in base64, because it is not UTF-8.
     Base64(String),
     /// The beginning of a body that was too large.
     Excerpt {
-        /// As text.
+        /// The beginning as text.
         text: String,
-        /// The bytes that it had.
+        /// The size of the whole body in bytes.
         bytes: usize,
     },
 }
@@ -121,7 +123,7 @@ impl RefusedMessage {
         }
     }
 
-    /// The same with the beginning of the body alone.
+    /// Returns the description with only the beginning of the body.
     #[must_use]
     pub fn cut(self, message: &Message) -> Self {
         let bytes = message.body.len();
@@ -129,7 +131,7 @@ impl RefusedMessage {
         Self { body: RefusedBody::Excerpt { text, bytes }, ..self }
     }
 
-    /// The message that keeps it, for the exchange of dead letters.
+    /// Builds the message that keeps the description, for the exchange of dead letters.
     #[must_use]
     pub fn to_message(&self, dead_letters: ShortString) -> Message {
         let properties = persistent().with_content_type("application/json".into()).with_type(KIND.into());
@@ -139,7 +141,8 @@ impl RefusedMessage {
         Message { exchange: dead_letters, routing_key, properties, body }
     }
 
-    /// The word for the provider in the routing key. One that is no provider's leads to the dead letters of none.
+    /// Returns the word for the provider in the routing key. A word that is no provider's leads to
+    /// the dead letters without a provider.
     fn provider_word(&self) -> &str {
         let word = |number: usize| self.routing_key.split('.').nth(number);
         let kind = self.exchange.split_once('.').map(|(_, kind)| kind);
@@ -147,14 +150,14 @@ impl RefusedMessage {
         word.filter(|_| kind.is_some()).unwrap_or("unknown")
     }
 
-    /// Reads what a message keeps; `None` where it keeps none.
+    /// Reads a description from a message; `None` where the message holds none.
     #[must_use]
     pub fn read(properties: &BasicProperties, body: &[u8]) -> Option<Self> {
         let is_refused = properties.kind().as_ref().is_some_and(|kind| kind.as_str() == KIND);
         is_refused.then(|| serde_json::from_slice(body).ok()).flatten()
     }
 
-    /// The properties that it had.
+    /// Returns the properties of the refused message.
     #[must_use]
     pub fn properties(&self) -> BasicProperties {
         let text = |name: &str| self.properties.get(name).and_then(|text| short(text).ok());
@@ -173,7 +176,7 @@ impl RefusedMessage {
         self.priority.into_iter().fold(properties, BasicProperties::with_priority)
     }
 
-    /// The body that it had, or what is left of it.
+    /// Returns the body of the refused message, or the kept part of it.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
         match &self.body {
@@ -183,7 +186,8 @@ impl RefusedMessage {
     }
 }
 
-/// An event without what is beside its body; `None` for what is no event, or has nothing there.
+/// Returns an event with its body alone; `None` for a message that is no event, or has nothing
+/// beside its body.
 pub(super) fn bare_event(message: &Message) -> Option<Message> {
     let content_type = message.properties.content_type().clone().filter(|kind| kind.as_str() == CONTENT_TYPE)?;
     let properties = persistent().with_content_type(content_type);

@@ -1,4 +1,4 @@
-//! One life of the link to the broker: the connection that consumes, and those that publish.
+//! Sessions with the broker: each has the connection that consumes, and those that publish.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,19 +18,19 @@ use super::link::PublishingLink;
 use super::session_end::{SessionEnd, follow_events};
 use super::topology::Topology;
 
-/// The time between two readings of a connection's own word for its state, should an event about its end be missed.
+/// The interval of reading a connection's own state, should an event about its end be missed.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest time for closing a connection in good order.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One life of the link.
+/// A session with the broker, from connecting until one of its connections ends.
 pub struct Session {
-    /// Counts the sessions of this process, from 1.
+    /// The number of the session in this process, from 1.
     pub number: u64,
     settings: Arc<AmqpSettings>,
     opened: Instant,
     consuming: Connection,
-    /// By purpose; opened when first needed.
+    /// The links by purpose, each opened when it is first needed.
     links: [OnceCell<PublishingLink>; LinkPurpose::ALL.len()],
     end: Arc<SessionEnd>,
 }
@@ -84,12 +84,12 @@ impl Session {
         }
     }
 
-    /// The end of it, for whoever waits for an answer on one of its links.
+    /// Returns the end of the session, for tasks that wait for an answer on one of its links.
     pub(super) fn session_end(&self) -> &SessionEnd {
         &self.end
     }
 
-    /// The time since the session was opened.
+    /// Returns the time since the session was opened.
     pub(super) fn age(&self) -> Duration {
         self.opened.elapsed()
     }
@@ -103,17 +103,17 @@ impl Session {
         self.end.is_over()
     }
 
-    /// The failure of the messages that were under way on this session, once it is over.
+    /// Returns the failure of the messages that were under way on this session, once it is over.
     pub(super) fn loss(&self) -> PublishFailure {
         self.end.loss()
     }
 
-    /// Tells whether some link is blocked by the broker, which takes no messages on it for now.
+    /// Returns true if the broker blocks a link and takes no messages on it.
     pub(super) fn is_blocked(&self) -> bool {
         self.links.iter().filter_map(OnceCell::get).any(PublishingLink::is_blocked)
     }
 
-    /// The link for a purpose.
+    /// Returns the link for a purpose.
     pub(super) async fn link(&self, purpose: LinkPurpose) -> Result<&PublishingLink, PublishFailure> {
         let opening = || PublishingLink::open(&self.settings, purpose, &self.end);
         tokio::select! {
@@ -124,7 +124,7 @@ impl Session {
         }
     }
 
-    /// A new channel for consuming.
+    /// Opens a new channel for consuming.
     ///
     /// # Errors
     /// [`BrokerError`] where the connection is lost.
@@ -140,7 +140,8 @@ impl Session {
     }
 
     pub(super) async fn close(&self) {
-        // All at once: over a stalled network the goodbye to one takes all the time there is.
+        // All connections are closed at the same time: over a stalled network one takes all the
+        // time there is.
         let goodbyes = join_all(self.connections().map(|connection| connection.close(200, "bye".into())));
         // A dead peer does not answer; the socket is dropped then.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbyes).await;

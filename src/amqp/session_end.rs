@@ -1,4 +1,4 @@
-//! The end of a session with the broker, which each of its connections can bring about.
+//! The end of a session with the broker; each of its connections can cause it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,7 +18,7 @@ pub(super) struct SessionEnd {
 }
 
 impl SessionEnd {
-    /// Ends the session. The first cause is the true one; the others follow from it.
+    /// Ends the session. The first cause is kept; later ones follow from it.
     pub(super) fn end(&self, cause: CloseCause) {
         let _ = self.cause.set(cause);
         self.over.cancel();
@@ -38,7 +38,7 @@ impl SessionEnd {
         self.over.is_cancelled()
     }
 
-    /// The failure of the messages that were under way on the session, once it is over.
+    /// Returns the failure of the messages that were under way on the session, once it is over.
     pub(super) fn loss(&self) -> PublishFailure {
         let cause = self.cause.get().cloned().unwrap_or_else(|| CloseCause::found("the session ended"));
         PublishFailure::SessionLost { cause }
@@ -63,7 +63,7 @@ pub(super) fn follow_events(connection: &Connection, blocking: Option<watch::Sen
                     info!("the broker takes messages again");
                     blocking.as_ref().map(|blocking| blocking.send_replace(false));
                 }
-                // Whoever uses the channel finds out by itself.
+                // The user of the channel finds out by itself.
                 Some(lapin::Event::Error(error)) if is_of_a_channel(&error) => {
                     debug!(%error, "the broker closed a channel");
                 }

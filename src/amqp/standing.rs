@@ -1,10 +1,10 @@
-//! The standing of a destination of messages: how it has answered lately.
+//! The standing of a destination of messages, by its latest answers.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// For how long a destination may confirm nothing that it was sent, until it counts as down.
+/// The time without a confirm after which a destination counts as down.
 pub(super) const DOWN_AFTER: Duration = Duration::from_secs(5);
 /// The shortest and the longest pause before a refused message is published again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -15,26 +15,27 @@ pub(super) enum DestinationStanding {
     /// The destination confirms.
     #[default]
     Up,
-    /// The destination has refused a message, or not answered, and confirmed none since. It gets every message still.
+    /// The destination has refused a message, or not answered, and confirmed none since. It still
+    /// gets every message.
     Troubled {
         /// The time at which the first such message was published.
         since: Instant,
     },
     /// The destination gets one message at a time, to find out when it confirms again.
     Down {
-        /// The time at which the first message that it did not take was published.
+        /// The time at which the first message was published that the destination did not take.
         since: Instant,
-        /// The number of messages it has refused since it counts as down.
+        /// The number of messages that the destination has refused since it counts as down.
         probes: u32,
-        /// The time of its next message.
+        /// The time of the next probe.
         next: Instant,
     },
 }
 
-/// The change that an answer makes.
+/// The change of standing that an answer makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StandingChange {
-    /// Nothing that anybody needs to be told.
+    /// No change that has to be reported.
     None,
     /// The destination counts as down from now on.
     WentDown,
@@ -47,7 +48,7 @@ impl DestinationStanding {
         matches!(self, Self::Down { .. })
     }
 
-    /// Takes note of a confirm.
+    /// Records a confirm.
     pub(super) fn confirm(&mut self, now: Instant) -> StandingChange {
         match std::mem::take(self) {
             Self::Down { since, .. } => StandingChange::CameUp(now - since),
@@ -55,7 +56,7 @@ impl DestinationStanding {
         }
     }
 
-    /// Takes note of a message, published at `sent`, that was not confirmed.
+    /// Records that a message, published at `sent`, was not confirmed.
     pub(super) fn refuse(&mut self, sent: Instant, now: Instant) -> StandingChange {
         match *self {
             Self::Up => *self = Self::Troubled { since: sent },
@@ -75,7 +76,7 @@ impl DestinationStanding {
     }
 }
 
-/// The pause before the next attempt, after so many that failed.
+/// Returns the pause before the next attempt, after so many failures.
 pub(super) fn pause(failures: u32) -> Duration {
     let (shortest, longest) = PAUSES;
     shortest.saturating_mul(1 << failures.min(16)).min(longest)

@@ -1,8 +1,8 @@
-//! Reading a stream over AMQP 0-9-1, from a place in it, for as long as ferryd runs.
+//! Reads a stream over AMQP 0-9-1, from a place in it, for as long as ferryd runs.
 //!
-//! A stream keeps what was read, and every reader has its own place. Prefetch and acks are only what paces the broker
-//! (<https://www.rabbitmq.com/docs/streams>). Whatever ends a reader, a lost session, a closed channel, a deleted stream,
-//! the next one goes on where it was.
+//! A stream keeps messages that were read, and every reader has its own place. Prefetch and acks
+//! only pace the broker (<https://www.rabbitmq.com/docs/streams>). A reader may end by a lost
+//! session, a closed channel or a deleted stream; the next one continues at the same place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,42 +20,44 @@ use super::error::BrokerError;
 use super::message::number;
 use super::owned_channel::OwnedChannel;
 
-/// How many messages the broker sends ahead. They lie in memory here, and a message of the ledger has up to 256 KiB.
+/// The number of messages that the broker sends ahead. They are in memory here, and a message of
+/// the ledger has up to 256 KiB.
 const PREFETCH: u16 = 256;
-/// The broker is told that there is room again after this part of them.
+/// The number of acks for each prefetch of messages.
 const ACKS_PER_PREFETCH: u16 = 4;
-/// The longest time for which a message may wait for an ack. Before RabbitMQ 4.3 the broker closes the channel of a reader with a
-/// message that was not acked for the broker's `consumer_timeout`, also where no other has come since.
+/// The longest time for which a message may wait for an ack. Before RabbitMQ 4.3 the broker closes
+/// the channel of a reader with a message that was not acked for the broker's `consumer_timeout`,
+/// even if no other message has arrived since.
 const ACK_WITHIN: Duration = Duration::from_secs(2);
 /// The shortest and the longest pause before a stream that could not be read is tried again on a session that is still up.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// How long the broker may take to begin a reader: a stream without a leader never answers.
+/// The longest time for the broker to begin a reader: a stream without a leader never answers.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest wait for the cause of a session's end to reach the channels on it.
 const LAST_WORDS: Duration = Duration::from_millis(100);
-/// After so long on a session over which a stream can't be read, a new session is begun: it may reach another node, which has a
-/// replica of the stream.
+/// The time on a session without reading a stream, after which a new session is begun: it may reach
+/// another node, which has a replica of the stream.
 const RECONNECT_AFTER: Duration = Duration::from_secs(30);
-/// The header in which the broker tells a message's place, and the argument by which a reader asks for one.
+/// The header with the offset of a message, and the argument by which a reader requests an offset.
 pub const OFFSET: &str = "x-stream-offset";
 
-/// Where to begin.
+/// The place in a stream at which reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// With the oldest message that is kept.
+    /// The oldest message that is kept.
     First,
-    /// With the newest chunk, which has one message or more.
+    /// The newest chunk, which has one message or more.
     Last,
-    /// With what is published from now on.
+    /// The first message that is published from now on.
     Next,
-    /// With the message at this offset, or the next that there is.
+    /// The message at this offset, or the next existing one.
     Offset(u64),
-    /// With the chunk of this time, in seconds since 1970.
+    /// The chunk of this time, in seconds since 1970.
     Time(u64),
 }
 
 impl Place {
-    /// The place as the argument [`OFFSET`] of a consumer.
+    /// Returns the place as the argument [`OFFSET`] of a consumer.
     #[must_use]
     pub fn argument(self) -> AMQPValue {
         let word = |word: &str| AMQPValue::LongString(LongString::from(word));
@@ -72,11 +74,11 @@ impl Place {
 /// A message of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// Its place. Offsets grow, and have gaps.
+    /// The offset of the message. Offsets grow, and have gaps.
     pub offset: u64,
-    /// Its properties.
+    /// The properties of the message.
     pub properties: BasicProperties,
-    /// Its body.
+    /// The body of the message.
     pub data: Vec<u8>,
 }
 
@@ -95,25 +97,26 @@ struct Reader {
     unacked: u16,
     ack_every: u16,
     latest: Option<lapin::Acker>,
-    /// The latest time of the next ack, where something is unacked.
+    /// The time of the next ack, where a message is unacknowledged.
     ack_due: Instant,
     since: Instant,
 }
 
 impl Stream {
-    /// A reader of the stream `queue` that begins at `place`.
+    /// Creates a reader of the stream `queue` that begins at `place`.
     #[must_use]
     pub fn new(broker: Broker, queue: ShortString, place: Place) -> Self {
         Self { broker, queue, place, prefetch: PREFETCH, reader: None }
     }
 
-    /// Has the broker send so many messages ahead, where they are large.
+    /// Sets the number of messages that the broker sends ahead, for streams of large messages.
     #[must_use]
     pub fn with_prefetch(self, prefetch: u16) -> Self {
         Self { prefetch, ..self }
     }
 
-    /// The next message, through outages of any length; `None` once ferryd is stopping. May be cancelled and called again.
+    /// Waits for the next message, through outages of any length; `None` once ferryd is stopping.
+    /// May be cancelled and called again.
     pub async fn next(&mut self) -> Option<Entry> {
         loop {
             if !self.is_attached() {
@@ -125,32 +128,33 @@ impl Stream {
         }
     }
 
-    /// Whether there is a reader on the broker's side.
+    /// Returns true while the broker serves a reader of this stream.
     #[must_use]
     pub fn is_attached(&self) -> bool {
         self.reader.is_some()
     }
 
-    /// For how long there has been one.
+    /// Returns the time since the current reader began.
     #[must_use]
     pub fn attached_for(&self) -> Duration {
         self.reader.as_ref().map_or(Duration::ZERO, |reader| reader.since.elapsed())
     }
 
-    /// Ends the session with the broker, for everybody: what is written over it does not come into the stream.
+    /// Ends the session with the broker, for all its users: messages published over it do not
+    /// arrive in the stream.
     pub fn end_session(&self, reason: &str) {
         if let Some(reader) = &self.reader {
             reader.channel.session().end(reason);
         }
     }
 
-    /// Another reader of the same stream.
+    /// Creates another reader of the same stream.
     #[must_use]
     pub fn fork(&self, place: Place) -> Self {
         Self::new(self.broker.clone(), self.queue.clone(), place).with_prefetch(self.prefetch)
     }
 
-    /// Lets the next reading begin at another place.
+    /// Sets the place at which the next reader begins.
     pub fn reposition(&mut self, place: Place) {
         self.detach();
         self.place = place;
@@ -169,7 +173,7 @@ impl Stream {
             let attached = tokio::select! {
                 attached = &mut attaching => attached.unwrap_or_else(late),
                 () = session.ended() => {
-                    // Where it ended because of this, the cause is worth telling.
+                    // Where the end of the session caused the failure, its cause is worth logging.
                     if let Ok(Ok(Err(error))) = timeout(LAST_WORDS, attaching).await
                         && error.is_internal()
                     {
@@ -196,7 +200,7 @@ impl Stream {
         }
     }
 
-    /// After a pause, for a stream that was deleted.
+    /// Declares the topology again after a pause, for a stream that was deleted.
     async fn declare_again(&self, session: &Session, pause: Duration) {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -211,7 +215,8 @@ impl Stream {
         }
     }
 
-    /// The next message of this reader; `None` where it has ended. May be cancelled and called again.
+    /// Waits for the next message of the current reader; `None` where it has ended. May be
+    /// cancelled and called again.
     pub async fn read(&mut self) -> Option<Entry> {
         let reader = self.reader.as_mut()?;
         let Some(entry) = reader.next().await else {
@@ -228,7 +233,7 @@ impl Stream {
     }
 }
 
-/// Reads a message's place in its stream from its properties; `None` where it came from no stream.
+/// Reads a message's offset from its properties; `None` where it came from no stream.
 #[must_use]
 pub fn offset_of(properties: &BasicProperties) -> Option<u64> {
     number(properties.headers().as_ref(), OFFSET).and_then(|offset| u64::try_from(offset).ok())
@@ -288,7 +293,7 @@ impl Reader {
         self.unacked >= self.ack_every || (self.unacked > 0 && Instant::now() >= self.ack_due)
     }
 
-    /// Makes room for more; `None` where the session is over.
+    /// Acknowledges messages, so that the broker sends more; `None` where the session is over.
     async fn ack(&mut self) -> Option<()> {
         if let Some(acker) = &self.latest {
             let multiple = BasicAckOptions { multiple: true };

@@ -1,14 +1,16 @@
-//! Connections for consuming, which take header frames that are larger than the frame size.
+//! Connections for consuming, which accept header frames that are larger than the frame size.
 //!
-//! RabbitMQ counts a frame without its envelope of eight bytes, and does not hold its own deliveries against the frame size: a
-//! header frame of up to 131,072 bytes is taken from a publisher, and comes back with what the broker has noted beside it,
-//! deliveries, deaths and times. lapin counts the whole frame and ends the connection at one byte too many. Every message that was
-//! delivered on it is delivered again, and counted as once more, until the delivery limit takes innocent ones for poison.
+//! RabbitMQ counts a frame without its envelope of eight bytes, and does not apply the frame size
+//! to its own deliveries. It accepts a header frame of up to 131,072 bytes from a publisher, and
+//! delivers it with its own additions: deliveries, deaths and times. lapin counts the whole frame
+//! and ends the connection at one byte too many. Every message that was delivered on it is
+//! delivered again, and counted once more, until the delivery limit takes innocent ones for poison.
 //!
-//! A peer may only be told a frame size that it does not have to fear, and lapin has no setting for the other direction. So what
-//! the two tell each other about it is altered on its way: lapin is told [`TOLERANCE`] more than the broker has said, and the broker
-//! that much less than lapin answers, which is what it has said itself. Bodies that lapin would send could be too large then: such a
-//! connection must not publish.
+//! A peer may only be told a frame size that it can handle, and lapin has no setting for the other
+//! direction. So this module alters the negotiation on its way: lapin receives [`TOLERANCE`] more
+//! than the broker has sent, and the broker that much less than lapin answers, which is what the
+//! broker has sent itself. Bodies that lapin would send could be too large then: such a connection
+//! must not publish.
 
 use std::io::{self, IoSliceMut, Read, Write};
 use std::net::SocketAddr;
@@ -25,11 +27,12 @@ use lapin::tcp::{AMQPUriTcpExt as _, AsyncTcpStream, OwnedTLSConfig};
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 
-/// The bytes by which a header frame may exceed the frame size. A death notes the routing keys once more, `CC` among them.
+/// The number of bytes by which a header frame may exceed the frame size. A death repeats the
+/// routing keys, `CC` among them.
 const TOLERANCE: u32 = 128 * 1024;
 
-/// The methods of class 10, `connection`, that tell the frame size, and the bytes of a frame up to that field
-/// (AMQP 0-9-1, sections 2.3.5 and 4.2.3).
+/// The methods of class 10, `connection`, that carry the frame size, and the bytes of a frame up to
+/// that field (AMQP 0-9-1, sections 2.3.5 and 4.2.3).
 const TUNE: [u8; 4] = [0, 10, 0, 30];
 const TUNE_OK: [u8; 4] = [0, 10, 0, 31];
 const FRAME_MAX: std::ops::Range<usize> = 13..17;
@@ -88,7 +91,7 @@ impl Reactor for TolerantReactor {
     }
 }
 
-/// A stream on which the frame size is told differently to either side.
+/// A stream that alters the frame size in either direction.
 #[derive(Debug)]
 struct TolerantStream<S> {
     stream: S,
@@ -101,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TolerantStream<S> {
         Self { stream, incoming: FrameSizeNegotiation::incoming(), outgoing: FrameSizeNegotiation::outgoing() }
     }
 
-    /// Writes what was held back and may go.
+    /// Writes held-back bytes that may be passed on.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.ready.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.outgoing.ready))?;
@@ -152,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TolerantStream<S> {
             return Pin::new(&mut self.stream).poll_write(cx, bytes);
         }
         self.outgoing.pass(bytes);
-        // Whoever writes flushes.
+        // The writer flushes.
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -167,14 +170,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TolerantStream<S> {
     }
 }
 
-/// One direction of the handshake, passed on frame by frame until the frame size was told.
+/// One direction of the handshake, passed on frame by frame until the frame size was negotiated.
 #[derive(Debug)]
 struct FrameSizeNegotiation {
-    /// The bytes before the first frame that are still to come.
+    /// The number of bytes before the first frame that are still to come.
     greeting: usize,
     method: [u8; 4],
     alter: fn(u32) -> u32,
-    /// The bytes that are no whole frame yet.
+    /// The bytes of an incomplete frame.
     partial: Vec<u8>,
     /// The bytes that may be passed on.
     ready: Vec<u8>,
@@ -182,12 +185,12 @@ struct FrameSizeNegotiation {
 }
 
 impl FrameSizeNegotiation {
-    /// The direction in which the broker speaks; zero stands for no bound.
+    /// Creates the direction from the broker to lapin; a frame size of zero means no bound.
     fn incoming() -> Self {
         Self::new(0, TUNE, |told| if told == 0 { 0 } else { told.saturating_add(TOLERANCE) })
     }
 
-    /// The direction in which lapin speaks.
+    /// Creates the direction from lapin to the broker.
     fn outgoing() -> Self {
         Self::new(GREETING, TUNE_OK, |told| told.saturating_sub(TOLERANCE))
     }
@@ -210,7 +213,7 @@ impl FrameSizeNegotiation {
         }
     }
 
-    /// Passes on whatever there is: the peer has nothing more to say.
+    /// Passes on all bytes: the peer sends nothing more.
     fn end(&mut self) {
         self.is_over = true;
         self.ready.append(&mut self.partial);
@@ -234,7 +237,7 @@ impl FrameSizeNegotiation {
     }
 }
 
-/// The bytes of the frame that begins here, once its size has come.
+/// Returns the size of the frame that begins here, once the bytes of its size have arrived.
 fn frame_size(bytes: &[u8]) -> Option<usize> {
     let size = bytes.get(SIZE)?.iter().fold(0_usize, |size, byte| (size << 8) | usize::from(*byte));
     Some(size.saturating_add(ENVELOPE))
@@ -253,7 +256,7 @@ mod tests {
         frame(method, &[&[7, 255], &frame_max.to_be_bytes()[..], &[0, 60]].concat())
     }
 
-    /// The bytes that come out when the bytes come in pieces of this size.
+    /// Returns the output where the input comes in pieces of this size.
     fn passed(mut negotiation: FrameSizeNegotiation, bytes: &[u8], pieces: usize) -> Vec<u8> {
         for piece in bytes.chunks(pieces) {
             negotiation.pass(piece);

@@ -1,8 +1,9 @@
-//! Every exchange, queue and binding ferryd uses, as data: declared at start, printed by `ferryd topology export`.
+//! The topology as data: every exchange, queue and binding that ferryd uses. It is declared at
+//! start, and printed by `ferryd topology export`.
 //!
-//! Queue arguments are constants of a queue's name, because RabbitMQ refuses to change them. What operators tune
-//! (lengths, retention) belongs in policies, which a client can't declare: the definitions hold those of the streams.
-//! `docs/ARCHITECTURE.md` draws the picture.
+//! Queue arguments are constants of a queue's name, because RabbitMQ refuses to change them. Values
+//! that operators tune (lengths, retention) belong in policies, which a client can't declare: the
+//! definitions hold those of the streams. `docs/ARCHITECTURE.md` draws the picture.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,24 +14,26 @@ pub use super::names::{Names, rung_word};
 use crate::domain::name::Name;
 use crate::domain::retry::Rung;
 
-/// A delivery limit that is never reached: looking at a dead letter counts as a delivery.
+/// A delivery limit that is never reached: showing a dead letter counts as a delivery.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
-/// How often a command is delivered before the broker takes it for poison. A lost connection counts for every
-/// prefetched message, so this leaves room for a bad day.
+/// The number of deliveries of a command after which the broker takes it for poison. A lost
+/// connection counts for every prefetched message, so this leaves room for a bad day.
 const COMMAND_DELIVERY_LIMIT: i64 = 50;
 
-/// How often a webhook call is delivered before the broker puts it aside.
+/// The number of deliveries of a webhook call after which the broker dead-letters it.
 const CALLBACK_DELIVERY_LIMIT: i64 = 50;
 
-/// For how long the ledger is kept, in RabbitMQ's form, where `ledger.duplicate_window` in the configuration is not known.
+/// The retention of the ledger, in RabbitMQ's form, where `ledger.duplicate_window` in the
+/// configuration is not known.
 const LEDGER_MAX_AGE: &str = "60D";
 
-/// For how long the bodies of requests and answers are kept.
+/// The retention of the stream of calls, in RabbitMQ's form.
 pub const EXCHANGES_MAX_AGE: &str = "7D";
 
-/// The bytes of a segment of a stream. The broker drops whole segments, and looks at their age when it begins one: so what is
-/// too old stays until as much has been written. RabbitMQ's own 500 MB are months of a quiet stream.
+/// The size of a segment of a stream, in bytes. The broker drops whole segments, and checks their
+/// age when it begins one: so messages past the retention stay until as much has been written.
+/// RabbitMQ's own 500 MB are months of a quiet stream.
 pub const SEGMENT_BYTES: u64 = 20_000_000;
 
 /// The kind of an exchange.
@@ -45,7 +48,7 @@ pub enum ExchangeKind {
 }
 
 impl ExchangeKind {
-    /// The word for it in AMQP.
+    /// Returns the name of the kind in AMQP.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -59,11 +62,11 @@ impl ExchangeKind {
 /// A durable exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
-    /// Its name.
+    /// The name of the exchange.
     pub name: String,
-    /// How it routes.
+    /// The kind of routing.
     pub kind: ExchangeKind,
-    /// Where messages go that fit no binding; without one they are dropped.
+    /// The exchange for messages that fit no binding; without one they are dropped.
     pub alternate: Option<String>,
 }
 
@@ -79,13 +82,13 @@ pub enum Argument {
 /// A durable queue: a quorum queue or a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
-    /// Its name.
+    /// The name of the queue.
     pub name: String,
-    /// Its `x-` arguments.
+    /// The `x-` arguments of the queue.
     pub arguments: BTreeMap<&'static str, Argument>,
 }
 
-/// From an exchange to a queue.
+/// A binding of a queue to an exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
     /// The exchange.
@@ -101,20 +104,20 @@ pub struct Binding {
 pub struct Subscriber {
     /// The queue's name.
     pub queue: String,
-    /// Its binding keys, such as `payment.#`.
+    /// The binding keys of the queue, such as `payment.#`.
     pub bindings: Vec<String>,
 }
 
-/// What the broker does with the queues of a name, set by operators and not by clients.
+/// The broker's policy for the queues of a name, set by operators and not by clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// The queue, which gives the policy its name.
+    /// The name of the queue, which is also that of the policy.
     pub queue: String,
-    /// For how long its messages are kept, such as `60D`.
+    /// The retention of the queue's messages, such as `60D`.
     pub max_age: String,
 }
 
-/// All of it.
+/// The whole topology.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Topology {
     /// The exchanges.
@@ -128,7 +131,7 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The topology for a set of providers, routes (type to provider) and subscribers.
+    /// Builds the topology for a set of providers, routes (type to provider) and subscribers.
     #[must_use]
     pub fn new<'a>(
         names: &Names,
@@ -156,20 +159,21 @@ impl Topology {
         topology
     }
 
-    /// With a queue of webhook calls for each of these providers.
+    /// Adds a queue of webhook calls for each of these providers.
     #[must_use]
     pub fn with_callbacks<'a>(mut self, names: &Names, providers: impl IntoIterator<Item = &'a Name>) -> Self {
         for provider in providers {
             let callbacks = names.callbacks_of(provider);
             self.queue(callbacks.clone(), CALLBACK_DELIVERY_LIMIT, dead_letters_to(names.callbacks_dead()));
             self.bind(names.callbacks(), callbacks.clone(), format!("{provider}.*"));
-            // Calls that wait for their command to be known come back so.
+            // Webhook calls that wait until their command is known return by this exchange.
             self.bind(names.redeliver(), callbacks, format!("*.{provider}.*"));
         }
         self
     }
 
-    /// With rungs of their own for each of these retry groups; one that is named more than once has them once.
+    /// Adds rungs for each of these retry groups; a group that is named more than once has them
+    /// once.
     #[must_use]
     pub fn with_retry_groups<'a>(mut self, names: &Names, groups: impl IntoIterator<Item = &'a Name>) -> Self {
         for group in groups.into_iter().collect::<BTreeSet<_>>() {
@@ -178,7 +182,7 @@ impl Topology {
         self
     }
 
-    /// With a policy that keeps the ledger for as long as duplicates have to be told from new commands.
+    /// Adds a policy that keeps the ledger for as long as duplicates have to be recognised.
     #[must_use]
     pub fn with_duplicate_window(mut self, names: &Names, window: Duration) -> Self {
         let ledger = names.ledger();
@@ -188,7 +192,8 @@ impl Topology {
         self
     }
 
-    /// The stream of decisions alone, for whoever only reads and writes that.
+    /// Builds the topology of the ledger's stream alone, for a program that reads and writes only
+    /// that.
     #[must_use]
     pub fn of_ledger(names: &Names) -> Self {
         let mut topology = Self::default();
@@ -196,7 +201,7 @@ impl Topology {
         topology
     }
 
-    /// The exchange of dead letters, if it has one.
+    /// Returns the exchange of dead letters, if the topology has one.
     #[must_use]
     pub fn dead_letters(&self) -> Option<&str> {
         self.exchanges
@@ -242,7 +247,7 @@ impl Topology {
         }
     }
 
-    /// A stream is published to by the default exchange, under its own name.
+    /// Adds a stream. The default exchange publishes to it, under its own name.
     fn add_stream(&mut self, name: String, max_age: &'static str) {
         let arguments = BTreeMap::from([("x-queue-type", Argument::Text("stream".to_owned()))]);
         self.queues.push(Queue { name: name.clone(), arguments });
@@ -272,7 +277,7 @@ impl Topology {
         self.bindings.push(Binding { exchange, queue, key });
     }
 
-    /// The part of RabbitMQ's definitions format that describes this topology in `vhost`
+    /// Returns the part of RabbitMQ's definitions format that describes this topology in `vhost`
     /// (<https://www.rabbitmq.com/docs/definitions>).
     #[must_use]
     pub fn definitions(&self, vhost: &str) -> Value {
@@ -321,7 +326,7 @@ impl Argument {
     }
 }
 
-/// A time in RabbitMQ's form: whole days, else hours or seconds, never less than `time`.
+/// Formats a time in RabbitMQ's form: whole days, else hours or seconds, never less than `time`.
 #[must_use]
 pub fn max_age(time: Duration) -> String {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
@@ -332,7 +337,8 @@ pub fn max_age(time: Duration) -> String {
     }
 }
 
-/// The arguments of a queue whose dead-lettering must not lose a message: the broker keeps it until the target confirms.
+/// Returns the arguments of a queue whose dead-lettering must not lose a message: the broker keeps
+/// the message until the target confirms.
 fn dead_letters_to(exchange: String) -> [(&'static str, Argument); 3] {
     [
         ("x-dead-letter-exchange", Argument::Text(exchange)),

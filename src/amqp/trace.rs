@@ -1,4 +1,4 @@
-//! The trace context that a message carries.
+//! The trace context of a message.
 
 use lapin::BasicProperties;
 use lapin::types::FieldTable;
@@ -6,14 +6,14 @@ use lapin::types::FieldTable;
 use super::message::{put_text, text};
 use crate::domain::event::Trace;
 
-/// The W3C trace context of a message, as far as it may be passed on.
+/// Reads the W3C trace context of a message, as far as it may be passed on.
 #[must_use]
 pub fn trace(properties: &BasicProperties) -> Trace {
     let get = |name| text(properties.headers().as_ref(), name);
     Trace::bounded(get("traceparent"), get("tracestate"))
 }
 
-/// Puts a trace context into a header table.
+/// Writes a trace context into a header table.
 pub fn put_trace(headers: &mut FieldTable, trace: &Trace) {
     for (name, value) in [("traceparent", &trace.parent), ("tracestate", &trace.state)] {
         if let Some(value) = value {

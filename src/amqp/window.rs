@@ -1,9 +1,11 @@
-//! The part of a queue that is held in memory before it is acked: bounded in number, and in bytes.
+//! The window of a queue: the deliveries that are held in memory before they are acked, bounded in
+//! number and in bytes.
 //!
-//! RabbitMQ knows no prefetch in bytes, a consumer's prefetch can't be changed, and a consumer that is cancelled loses what is
-//! under way to it. So the broker pushes as many deliveries as are within the bound even where each has the largest size; where
-//! more are wanted, they are fetched, each once there is room for another of that size. What small messages leave free
-//! is used, and whatever sizes come, in whatever order, the bound holds.
+//! RabbitMQ has no prefetch in bytes, a consumer's prefetch can't be changed, and a consumer that
+//! is cancelled loses the deliveries that are under way to it. So the broker pushes as many
+//! deliveries as are within the bound even where each has the largest size. Further deliveries are
+//! fetched, each once there is room for another of that size. The space that small messages leave
+//! free is used, and the bound holds for any sizes in any order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +17,11 @@ use lapin::types::ShortString;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-/// The wait before a queue that was found empty is looked at again. It pushes by itself what there is a place for.
+/// The pause before an empty queue is fetched from again. Until then the broker pushes what there
+/// is a place for.
 const EMPTY_PAUSE: Duration = Duration::from_millis(200);
 
-/// The bounds of what is held of a queue.
+/// The bounds of the deliveries of a queue that are held.
 #[derive(Debug, Clone)]
 pub struct DeliveryWindow {
     /// The consumer's prefetch.
@@ -28,7 +31,7 @@ pub struct DeliveryWindow {
     largest: u32,
 }
 
-/// The deliveries of one channel that are held.
+/// The held deliveries of one channel.
 #[derive(Debug, Default)]
 pub struct ChannelDeliveries {
     held: watch::Sender<HeldCount>,
@@ -40,7 +43,8 @@ struct HeldCount {
     fetched: usize,
 }
 
-/// A place in the window, for as long as the delivery lies in memory and is not acked; given back when dropped.
+/// A place in the window, for as long as the delivery is in memory and not acked; given back when
+/// dropped.
 #[derive(Debug)]
 pub struct DeliveryPlace {
     channel: Arc<ChannelDeliveries>,
@@ -54,14 +58,15 @@ struct FetchedPlace {
 }
 
 impl DeliveryWindow {
-    /// Bounds the number alone.
+    /// Creates a window that bounds the number alone.
     #[must_use]
     pub fn of_number(number: u16) -> Self {
         Self::new(number, number, 0, 1)
     }
 
-    /// Bounds the number, and the bytes while no message is longer than `largest`: `pushed` of them at most lie in what the broker
-    /// pushes, and `fetched` in what is fetched beyond that.
+    /// Creates a window that bounds the number, and the bytes while no message is longer than
+    /// `largest`. At most `pushed` bytes are held of deliveries that the broker pushes, and
+    /// `fetched` of those that are fetched beyond that.
     #[must_use]
     pub fn of_bytes(number: u16, largest: usize, pushed: usize, fetched: usize) -> Self {
         let least = u16::try_from(pushed / largest.max(1)).unwrap_or(u16::MAX).max(1);
@@ -75,8 +80,9 @@ impl DeliveryWindow {
         Self { pushed, fetched, fetched_bytes, largest }
     }
 
-    /// Fetches one delivery beyond those that are pushed, once these are all held and there is room. `None` where `stop` was
-    /// cancelled before it was asked for, or where there was none. Not to be dropped before it ends, unless the channel is.
+    /// Fetches one delivery beyond those that are pushed, once these are all held and there is
+    /// room. `None` where `stop` was cancelled before the request, or the queue was empty. Not to
+    /// be dropped before it ends, unless the channel is.
     pub(super) async fn fetch(
         &self,
         channel: &Channel,
@@ -100,7 +106,7 @@ impl DeliveryWindow {
         let number = Arc::clone(&self.fetched).acquire_owned().await.ok()?;
         let bytes = Arc::clone(&self.fetched_bytes).acquire_many_owned(self.largest).await.ok()?;
         let pushed = usize::from(self.pushed);
-        // Its sender lives as long as `held`.
+        // The sender lives as long as `held`.
         let _ = held.held.subscribe().wait_for(|held| held.pushed >= pushed).await;
         Some((number, bytes))
     }
@@ -111,14 +117,14 @@ impl DeliveryWindow {
         mut bytes: OwnedSemaphorePermit,
         size: usize,
     ) -> FetchedPlace {
-        // What it does not take is for the next.
+        // Bytes that the delivery does not use are free for the next.
         drop(bytes.split((self.largest as usize).saturating_sub(size)));
         FetchedPlace { _number: number, _bytes: bytes }
     }
 }
 
 impl ChannelDeliveries {
-    /// The place of a delivery that was pushed.
+    /// Returns the place of a delivery that was pushed.
     pub(super) fn pushed(self: &Arc<Self>) -> DeliveryPlace {
         self.place(None)
     }
@@ -129,7 +135,7 @@ impl ChannelDeliveries {
         place
     }
 
-    /// Resolves once nothing is held.
+    /// Resolves once no delivery is held.
     pub async fn released(&self) {
         let _ = self.held.subscribe().wait_for(|held| held.pushed + held.fetched == 0).await;
     }
@@ -177,7 +183,7 @@ mod tests {
         assert!(room().await.is_none(), "one more is going to be pushed");
         pushed.push(held.pushed());
         let mut fetched = Vec::new();
-        // Of 25 bytes the largest has to fit in.
+        // The largest delivery has to fit into 25 bytes.
         for (size, free) in [(1, 24), (10, 14), (3, 11), (1, 10), (4, 6)] {
             let (number, bytes) = room().await.unwrap();
             fetched.push(held.place(Some(window.fetched_place(number, bytes, size))));
