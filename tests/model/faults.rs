@@ -1,4 +1,4 @@
-//! What goes wrong in the model: crashes, lost links and copies made by the broker.
+//! The faults of the model: crashes, lost links and copies made by the broker.
 
 use crate::ledger::What;
 use crate::moves::Action;
@@ -59,8 +59,8 @@ impl Protocol {
     }
 }
 
-/// Forgets a person's ruling on a dead letter that was interrupted, because nobody need say it again. A replay that was
-/// begun has to be said again: there is no other message of the command.
+/// Drops an operator's interrupted job on a dead letter, because it need not be repeated. A replay
+/// that was begun has to be repeated: there is no other message of the command.
 fn forgotten(kind: Kind) -> Kind {
     match kind {
         Kind::Dead { generation, unknown, key, job: Some(Job::Discard) } => {

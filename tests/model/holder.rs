@@ -1,4 +1,4 @@
-//! What an instance does, one effect at a time.
+//! The actions of an instance, one effect at a time.
 
 use ferryd::domain::inquiry::{LookupPolicy, PollPolicy};
 use ferryd::domain::lifecycle::{Admission, Decision, Limits, after_call, before_call, mark};
@@ -17,31 +17,31 @@ use crate::stray::Way;
 use crate::world::{At, Instance, Job, Kind, Message, World};
 use crate::{Mistake, Setup};
 
-/// What a call comes to.
+/// The answer to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     Completed,
-    /// It acts, and says so later.
+    /// The provider acts, and publishes the result later.
     Accepted,
     Declined,
     Transient,
     Rejected,
-    /// No answer, and the provider acted or not.
+    /// No answer arrives, and the provider acted or not.
     Unknown(bool),
 }
 
-/// One step of one instance: everything it needs to know.
+/// One step of one instance, with everything that it needs to know.
 pub struct Turn<'a> {
     pub setup: &'a Setup,
     pub ledger: &'a mut Ledger,
     pub world: &'a mut World,
-    /// Whose turn it is.
+    /// The instance that acts.
     pub who: usize,
 }
 
 pub const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-/// What a held command says of itself.
+/// The progress that a held command's message claims.
 #[derive(Clone, Copy)]
 pub struct Parcel {
     pub step: Step,
@@ -84,7 +84,7 @@ impl Turn<'_> {
         }
     }
 
-    /// A message as the ledger knows it.
+    /// Corrects the progress that a message claims by the ledger.
     fn placed(&self, parcel: Parcel, step: Step) -> Parcel {
         let View { awaited, key, .. } = self.ledger.view(self.world.case);
         let key = key.filter(|_| awaited.is_some_and(|awaited| awaited.generation == step.generation));
@@ -101,7 +101,7 @@ impl Turn<'_> {
         (self.setup.guard == Guard::Key).then(|| key.unwrap_or(step.generation))
     }
 
-    /// A message has come.
+    /// Takes a delivered message.
     pub fn take(&mut self, message: Message) {
         *self.me() = Instance { message: Some(message), linked: true, ..Instance::IDLE };
         match message.kind {
@@ -115,7 +115,7 @@ impl Turn<'_> {
         }
     }
 
-    /// A command has come, and its provider is busy.
+    /// Defers a delivered command whose provider is busy.
     pub fn defer(&mut self, message: Message) {
         *self.me() = Instance { message: Some(message), linked: true, ..Instance::IDLE };
         self.again();
@@ -179,7 +179,8 @@ impl Turn<'_> {
         self.send(Rec::Finished(Finish { step, content, recorded, called, unknown, absent, by: By::Holder, effects }));
     }
 
-    /// A decision by somebody who does not hold the command: it is about the step the command is at.
+    /// Appends a decision without the command's message: it is about the current step of the
+    /// command.
     pub fn decide_beside(&mut self, by: By, what: What) {
         let view = self.ledger.view(self.world.case);
         let effects = Effects { event: Told { step: view.step.call(), what }, carried: Carried::Nothing };
@@ -205,7 +206,7 @@ impl Turn<'_> {
         }
     }
 
-    /// The record it has appended is read: what now?
+    /// Acts on the ruling on the instance's own record.
     pub fn read(&mut self, id: Id, record: Rec, ruling: u16) {
         let said = self.ledger.said(ruling);
         match record {
@@ -229,7 +230,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Does what the protocol says about a held message.
+    /// Follows the protocol's next action for a held message.
     fn follow(&mut self, id: Id, ruling: u16, part: Part) {
         let Parcel { step, recorded, waited_out, .. } = self.parcel();
         let held = Held { fresh: is_fresh(recorded, step), unproven: false, waited_out };
@@ -256,7 +257,7 @@ impl Turn<'_> {
         self.goes(At::Calling { start, unknown, acted: false });
     }
 
-    /// The message is sent on as it is, to be looked at later.
+    /// Sends the message on unchanged, to be taken up later.
     fn forward(&mut self, waited_out: Option<Id>) {
         let Parcel { step, errand, content, unknown, key, .. } = self.parcel();
         self.goes(At::Forward(Kind::Command { step, errand, recorded: true, content, unknown, key, waited_out }));
@@ -269,7 +270,7 @@ impl Turn<'_> {
         self.goes(At::Event { by, effects });
     }
 
-    /// The message waits a little, and asks for the step again.
+    /// Lets the message wait a little, and begins the step again.
     fn again(&mut self) {
         let Parcel { step, content, recorded, .. } = self.parcel();
         self.send(Rec::Opened { step, content, recorded });
@@ -298,8 +299,8 @@ impl Turn<'_> {
             Plan::Doubt if strays => self.give_up(Failed::Unresolved, false, true),
             Plan::Doubt => self.doubt(finish.called),
             Plan::Cancel => self.give_up(Failed::Cancelled, false, false),
-            // It was not known when this began, or is awaited elsewhere by now, or was sent again meanwhile: the answer is about
-            // the generation there is now.
+            // The command was unknown when this began, or is awaited elsewhere by now, or was sent
+            // again meanwhile: the answer is about the current generation.
             Plan::Reread => match part {
                 Part::Canceller => self.send(Rec::CancelWished),
                 Part::Webhook => self.decide_beside(By::Holder, finish.effects.event.what),
@@ -316,9 +317,10 @@ impl Turn<'_> {
         let begun = said == Said::TooLate && view.step == step && view.ending.is_none();
         let (unknown, key) = match said {
             Said::Counts { .. } => (unknown, key),
-            // Whoever began this may have died before the message was out: once more, as the ledger has it.
+            // The one that began the replay may have died before the message was published: publish
+            // it again, as the ledger has it.
             _ if begun && self.setup.mistake != Some(Mistake::DropsReplayed) => (view.unknown, view.key),
-            // It has ended: the dead letter goes once that is published.
+            // The command has ended: the dead letter is removed once that is published.
             _ if view.ending.is_some() && view.unsettled.is_some_and(|(_, left)| left.carried == Carried::Nothing) => {
                 let (by, effects) = view.unsettled.unwrap();
                 return self.publish(Some(by), effects);
@@ -337,7 +339,7 @@ impl Turn<'_> {
         }));
     }
 
-    /// The call has ended.
+    /// Ends the call.
     pub fn answered(&mut self, unknown: bool, acted: bool, answer: Answer) {
         let (step, key) = (self.parcel().step, self.key());
         match answer {
@@ -366,7 +368,7 @@ impl Turn<'_> {
         self.decided(decision, true, unknown);
     }
 
-    /// Puts down what was decided.
+    /// Records a decision.
     pub fn decided(&mut self, decision: Decision, called: bool, unknown: bool) {
         let (step, key) = (self.parcel().step, self.key());
         let next = |step, errand| Carried::Next { step, errand, unknown, key };
@@ -391,7 +393,7 @@ impl Turn<'_> {
     }
 }
 
-/// The effects of an event alone.
+/// Returns the effects of an event alone.
 pub fn bare(event: Told) -> Effects {
     Effects { event, carried: Carried::Nothing }
 }

@@ -1,4 +1,4 @@
-//! Asking the provider: what an instance may hear, and what follows.
+//! Queries of the provider: the possible answers, and the decisions that follow.
 
 use ferryd::domain::inquiry::{Inquiry, Purpose, after_lookup, after_poll, doubtful};
 use ferryd::domain::lifecycle::Decision;
@@ -11,27 +11,27 @@ use crate::moves::Action;
 use crate::search::Protocol;
 use crate::world::{At, Instance, World};
 
-/// What the provider says when it is asked.
+/// The provider's answer to a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// It is done.
+    /// The operation is done.
     Done,
-    /// It is the provider's "no".
+    /// The provider declined.
     Declined,
-    /// It is not done yet.
+    /// The operation is not done yet.
     Still,
     /// The deadline has passed meanwhile.
     Overdue,
-    /// There is none.
+    /// The provider has not found the operation.
     Absent,
-    /// No answer that says anything.
+    /// The answer decides nothing.
     Unclear,
 }
 
-/// After so many questions about an attempt the deadline has passed.
+/// The number of queries about an attempt after which the deadline has passed.
 const PATIENCE: u8 = 2;
 
-/// The question that a message is up for.
+/// Returns the query that a message is due for.
 pub fn inquiry_of(errand: Errand, step: Step) -> Option<Inquiry> {
     let (purpose, tried) = match errand {
         Errand::Call => return None,
@@ -41,7 +41,7 @@ pub fn inquiry_of(errand: Errand, step: Step) -> Option<Inquiry> {
     Some(Inquiry { tried: tried.into(), ..Inquiry::new(step.inquiry.into(), purpose, NOW) })
 }
 
-/// The same, as the model has it.
+/// Returns the short form of a query.
 pub fn short_inquiry(about: Step, inquiry: Inquiry) -> (Step, Errand) {
     let errand = match inquiry.purpose {
         Purpose::Poll => Errand::Poll,
@@ -51,7 +51,7 @@ pub fn short_inquiry(about: Step, inquiry: Inquiry) -> (Step, Errand) {
 }
 
 impl Protocol {
-    /// What the provider may say.
+    /// Lists the possible answers of the provider.
     pub fn words(&self, world: &World, who: usize, actions: &mut Vec<Action>) {
         let Some(message) = world.instances[who].message else { return };
         let crate::world::Kind::Command { step, errand, .. } = message.kind else { return };
@@ -76,11 +76,11 @@ impl Protocol {
         actions.extend(words.into_iter().map(|heard| Action::Heard(who, heard)));
     }
 
-    /// Whether every call that was begun has ended: so long does a lookup wait.
+    /// Returns true if every call that was begun has ended: a lookup waits for that.
     fn is_over_with(&self, world: &World) -> bool {
         let calls = |other: &Instance| match other.at {
             At::Calling { .. } | At::Read(_, Rec::Started(_), _) => true,
-            // Refused or passed by now, whatever comes of it.
+            // The start is refused or superseded by now, whatever its ruling.
             At::Sent(_, Rec::Started(_)) => self.setup.guard == Guard::Key,
             _ => false,
         };
@@ -89,14 +89,14 @@ impl Protocol {
 }
 
 impl Turn<'_> {
-    /// The provider has been asked.
+    /// Acts on the provider's answer to a query.
     pub fn heard(&mut self, heard: Heard) {
         let Parcel { step, errand, unknown, .. } = self.parcel();
         let inquiry = inquiry_of(errand, step).unwrap();
         let mut progress = self.progress(unknown);
         let limits = self.limits(step.generation);
         let decision = match (inquiry.purpose, heard) {
-            // What is overdue is looked up with the same message.
+            // An overdue command is looked up with the same message.
             (Purpose::Poll, Heard::Overdue) => return self.doubt(false),
             (Purpose::Poll, heard) => {
                 let polled = match heard {
@@ -119,7 +119,7 @@ impl Turn<'_> {
         self.decided(decision, false, progress.unknown);
     }
 
-    /// Nobody knows whether a call acted.
+    /// Continues where a call may have acted: by a lookup, or an unresolved end.
     pub fn doubt(&mut self, called: bool) {
         let step = self.parcel().step;
         let progress = self.progress(true);

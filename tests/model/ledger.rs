@@ -1,8 +1,9 @@
-//! The ledger as the model sees it: small copies of the real records, and the real [`Case::rule`] behind a memory.
+//! The ledger in the model: short forms of the real records, and the real [`Case::rule`] behind a
+//! cache.
 //!
-//! A state of the model must be small and comparable, and a record is long. So the model speaks in short forms, which are
-//! turned into real records when they are ruled on, and what the real code says of them is remembered: the same record
-//! in the same place is ruled on once.
+//! A state of the model must be small and comparable, and a record is long. So the model uses short
+//! forms, which are converted to real records for a ruling. The results of the real code are
+//! cached: the same record in the same place is ruled on once.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -27,10 +28,10 @@ mod translate;
 pub use translate::is_fresh;
 use translate::{record_id, short_decided, short_event, short_id, short_key, short_step};
 
-/// Names a record while anything refers to it.
+/// The id of a record while anything refers to it.
 pub type Id = u8;
 
-/// One call.
+/// One call, or a query about it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Step {
     pub generation: u8,
@@ -41,7 +42,7 @@ pub struct Step {
 impl Step {
     pub const FIRST: Self = Self { generation: 0, attempt: 1, inquiry: 0 };
 
-    /// The call that it is, or is about.
+    /// Returns the call that the step is, or is about.
     pub fn call(self) -> Self {
         Self { inquiry: 0, ..self }
     }
@@ -55,29 +56,29 @@ impl std::fmt::Debug for Step {
     }
 }
 
-/// What a message is up for.
+/// The next action that a message is due for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Errand {
     Call,
     Poll,
-    /// After so many that brought no answer.
+    /// A lookup, after this number of lookups without an answer.
     Lookup(u8),
 }
 
-/// What an event tells.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum What {
     Pending,
-    /// The provider is going to be asked; told to nobody.
+    /// The provider is going to be queried; never published.
     Doubtful,
     Waiting,
-    /// The same again; told to nobody.
+    /// The same again; never published.
     Still,
     Completed,
     Failed(Failed),
 }
 
-/// Why a command failed.
+/// The kind of a command's failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Failed {
     Declined,
@@ -98,7 +99,7 @@ pub struct Told {
     pub what: What,
 }
 
-/// The message that is sent on.
+/// The message that a decision sends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Carried {
     Nothing,
@@ -106,14 +107,14 @@ pub enum Carried {
     Dead { generation: u8, unknown: bool, key: Option<u8> },
 }
 
-/// What follows from a decision.
+/// The effects of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Effects {
     pub event: Told,
     pub carried: Carried,
 }
 
-/// Who decided.
+/// The one who made a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum By {
     Holder,
@@ -121,7 +122,7 @@ pub enum By {
     Operator,
 }
 
-/// What keeps calls from acting twice.
+/// The guard that keeps calls from acting twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Guard {
     Key,
@@ -129,7 +130,7 @@ pub enum Guard {
     Harmless,
 }
 
-/// A start.
+/// The record of a started call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Start {
     pub step: Step,
@@ -142,7 +143,7 @@ pub struct Start {
     pub key: Option<u8>,
 }
 
-/// A decision.
+/// The record of a decision.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as in the record")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Finish {
@@ -151,7 +152,7 @@ pub struct Finish {
     pub recorded: bool,
     pub called: bool,
     pub unknown: bool,
-    /// Whether the provider has said that nothing was done.
+    /// True if the provider has answered that no call acted.
     pub absent: bool,
     pub by: By,
     pub effects: Effects,
@@ -171,7 +172,7 @@ pub enum Rec {
     Finished(Finish),
     Settled(Id),
     CancelWished,
-    /// `forced`: a named person sends it again although it may have acted.
+    /// `forced`: a named person sends the command again although a call may have acted.
     Replayed {
         from: u8,
         unknown: bool,
@@ -179,12 +180,12 @@ pub enum Rec {
         forced: bool,
     },
     Asked,
-    /// A message is refused, under an id of its own.
+    /// The refusal of a message, under an id of its own.
     Refused,
     Erased,
 }
 
-/// A ruling, as far as it is not left to [`next_action`].
+/// A ruling, as far as the model itself and not [`next_action`] interprets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
     Counts { unknown: bool },
@@ -200,7 +201,7 @@ pub enum Said {
     TooLate,
 }
 
-/// What to do next, in short.
+/// The next action, in short form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
     Proceed { unknown: bool },
@@ -220,7 +221,7 @@ pub enum Plan {
     Drop,
 }
 
-/// Who acts on a ruling, in short.
+/// The role that acts on a ruling, in short form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
     Begins(Guard),
@@ -239,13 +240,13 @@ pub struct Held {
     pub waited_out: Option<Id>,
 }
 
-/// What the model looks at of a case.
+/// The parts of a command's state that the model reads.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
-    /// The records the case refers to, as bits.
+    /// The records that the state refers to, as bits.
     pub ids: u64,
     pub step: Step,
-    /// The step at which its message is awaited, where that is known.
+    /// The step at which the command's message is awaited, where that is known.
     pub awaited: Option<Step>,
     pub unknown: bool,
     pub key: Option<u8>,
@@ -253,13 +254,13 @@ pub struct View {
     pub dead: bool,
     /// The content of the command that has the id.
     pub content: Option<u8>,
-    /// True where nothing is known but that somebody wants it cancelled.
+    /// True where only a request to cancel the command is known.
     pub is_cancel_request: bool,
     /// The decision whose effects are not known to be published.
     pub unsettled: Option<(Id, Effects)>,
 }
 
-/// The real code, and what it said so far.
+/// The real code, and a cache of its results.
 pub struct Ledger {
     cases: Vec<Option<Case>>,
     views: Vec<View>,
@@ -269,9 +270,9 @@ pub struct Ledger {
     ruled: HashMap<String, u16>,
     memory: HashMap<(u16, Id, Rec), (u16, u16)>,
     plans: HashMap<(u16, Part, Held), Plan>,
-    /// A fault put in on purpose: the highest number told is forgotten.
+    /// A mistake made on purpose: the highest published number is lost.
     forgets_told: bool,
-    /// Another: an erasure takes out the whole command.
+    /// Another mistake: an erasure removes the whole command.
     erases_all: bool,
 }
 
@@ -293,7 +294,7 @@ impl Ledger {
         ledger
     }
 
-    /// How many different cases came up.
+    /// Returns the number of different states that occurred.
     pub fn cases(&self) -> usize {
         self.cases.len()
     }
@@ -306,7 +307,7 @@ impl Ledger {
         self.said[usize::from(ruling)]
     }
 
-    /// The case after a record, and the record's ruling.
+    /// Returns the state after a record, and the ruling on the record.
     pub fn rule(&mut self, case: u16, id: Id, record: Rec) -> (u16, u16) {
         if let Some(known) = self.memory.get(&(case, id, record)) {
             return *known;
@@ -324,7 +325,7 @@ impl Ledger {
         result
     }
 
-    /// What whoever appended a record does with its ruling.
+    /// Returns the next action of the appender of a record, by its ruling.
     pub fn plan(&mut self, ruling: u16, part: Part, held: Held) -> Plan {
         let rulings = &self.rulings;
         *self.plans.entry((ruling, part, held)).or_insert_with(|| {
@@ -344,7 +345,7 @@ impl Ledger {
 
     fn keep(&mut self, mut slot: Option<Case>) -> u16 {
         if let Some(case) = &mut slot {
-            // Only the last entry decides anything: the state of a settled case.
+            // Only the last entry of the history decides anything: the state of a settled command.
             let last = case.history.pop();
             case.history = last.into_iter().collect();
         }

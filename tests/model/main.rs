@@ -16,80 +16,82 @@ use holder::Answer;
 use ledger::Guard;
 use search::{Outcome, check};
 
-/// A mistake put in on purpose, to see that it is found.
+/// A mistake made on purpose, to check that the model finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mistake {
-    /// Calls before it has read what its start came to.
+    /// Calls before the ruling on the start is read.
     CallsUnread,
-    /// Acks before it publishes.
+    /// Acks before publishing.
     AcksFirst,
-    /// Takes a claim over while its owner may be calling. It is none that breaks anything: see the test.
+    /// Takes a claim over while its owner may be calling. This mistake breaks nothing: see the
+    /// test.
     TakesOverEarly,
-    /// Forgets the highest number told.
+    /// Loses the highest published number.
     ForgetsTold,
     /// Calls although an earlier call may have acted.
     CallsAfterUnknown,
     /// Takes a replay that another began for one that is done.
     DropsReplayed,
-    /// Takes "there is none" for an answer while a call runs.
+    /// Accepts "not found" as an answer while a call runs.
     BelievesTooEarly,
-    /// Nobody looks for endings that were never published.
+    /// Never searches for ends that were left unpublished.
     NobodySweeps,
-    /// Takes whatever was delivered too often for its publisher's, and drops it where the command has gone on.
+    /// Takes a message that was delivered too often for its publisher's, and drops it where the
+    /// command has gone on.
     TakesPoisonForFresh,
-    /// Only for cancels is it looked whether they were published.
+    /// Searches only cancelled commands for unpublished ends.
     SweepsCancelsAlone,
-    /// Ends a message that is refused under the id that its publisher wrote.
+    /// Ends a refused message under the id that its publisher wrote.
     RefusalClaims,
-    /// Tells that a message was refused although its id is a command's.
+    /// Publishes the refusal of a message although its id is a command's.
     RefusalEndsKnown,
-    /// Erases not only what a command holds, but that it was there.
+    /// Erases a command's existence together with its contents.
     ErasesAll,
 }
 
-/// How large a world is.
+/// The size of a world.
 #[expect(clippy::struct_excessive_bools, reason = "each lets something happen that has nothing to do with the others")]
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// How many instances.
+    /// The number of instances.
     pub instances: usize,
-    /// What keeps calls from acting twice.
+    /// The guard that keeps calls from acting twice.
     pub guard: Guard,
-    /// How many calls a generation has.
+    /// The number of calls of a generation.
     pub attempts: u8,
-    /// How often the command is published.
+    /// The number of times that the command is published.
     pub copies: usize,
-    /// How many other commands are published under its id.
+    /// The number of other commands that are published under the same id.
     pub others: usize,
-    /// How many messages that are refused are published under its id.
+    /// The number of refused messages that are published under the same id.
     pub refused: usize,
-    /// How many crashes, lost links and copies made by the broker there are.
+    /// The number of crashes, lost links and copies made by the broker.
     pub faults: u8,
-    /// How many wishes to cancel.
+    /// The number of requests to cancel.
     pub cancels: usize,
-    /// True where a command that was asked to be cancelled may come when that has ended it.
+    /// True where a command may arrive after a request to cancel it has ended it.
     pub late: bool,
-    /// How many late answers.
+    /// The number of late answers.
     pub callbacks: u8,
-    /// Whether a late answer may contradict what the provider did.
+    /// True if a late answer may contradict the provider's actions.
     pub contradicts: bool,
-    /// How many dead letters an operator takes up.
+    /// The number of dead letters that an operator processes.
     pub jobs: u8,
-    /// How often the provider is busy.
+    /// The number of times that the provider is busy.
     pub waits: u8,
-    /// The number of messages that go another way than their lane's.
+    /// The number of messages that arrive another way than by their lane.
     pub strays: u8,
-    /// The number of times that a person has the command erased, once it has ended.
+    /// The number of times that a person has the ended command erased.
     pub erasures: u8,
-    /// Whether the ledger has lost that the command was called, and completed.
+    /// True if the ledger has lost the records of the command's call and completion.
     pub lost: bool,
-    /// Whether the provider can be asked.
+    /// True if the provider can be queried.
     pub inquiries: bool,
-    /// Whether the command may expire.
+    /// True if the command may expire.
     pub expires: bool,
-    /// What the provider answers.
+    /// The possible answers of the provider.
     pub answers: &'static [Answer],
-    /// What is done wrong on purpose.
+    /// The mistake that is made on purpose.
     pub mistake: Option<Mistake>,
 }
 
@@ -127,7 +129,7 @@ const FEW: &[Answer] = &[Answer::Completed, Answer::Transient, Answer::Unknown(t
 const KEY: Setup = Setup::new(Guard::Key);
 const CLAIM: Setup = Setup::new(Guard::Claim);
 
-/// Checks that all properties hold in a world, and says how large it is.
+/// Checks that all properties hold in a world, and prints its size.
 fn holds(name: &str, setup: &Setup) {
     let Outcome { states, depth, cases, seconds, broken } = check(setup);
     println!("{name}: {states} states, {depth} deep, {cases} cases, {seconds:.1} s");
@@ -236,7 +238,7 @@ fn a_claim_that_is_taken_over_too_early_costs_certainty_and_nothing_else() {
     holds("early, with an operator", &Setup { mistake, attempts: 1, jobs: 1, ..CLAIM });
 }
 
-/// The answers after which the provider is asked.
+/// The answers after which the provider is queried.
 const ASKED: &[Answer] = &[Answer::Accepted, Answer::Unknown(true), Answer::Unknown(false)];
 
 #[test]
@@ -283,7 +285,7 @@ fn what_is_erased_is_not_called_again() {
     }
 }
 
-/// Which property does not hold in a world.
+/// Returns the properties that do not hold in a world.
 fn breaks(setup: &Setup) -> Vec<&'static str> {
     check(setup).broken.into_iter().map(|(property, _)| property).collect()
 }

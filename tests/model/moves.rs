@@ -1,4 +1,4 @@
-//! The transitions of the model: what can happen in a world, and what it comes to.
+//! The transitions of the model: the possible actions in a world, and their results.
 
 use crate::Mistake;
 use crate::holder::{Answer, Turn};
@@ -8,43 +8,43 @@ use crate::search::Protocol;
 use crate::stray::Way;
 use crate::world::{At, Instance, Job, Kind, Message, World};
 
-/// What can happen.
+/// An action in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// A message is delivered; a dead letter to an operator with that job.
     Deliver(usize, Option<Job>),
     /// A command is delivered, and its provider is busy.
     Defer(usize),
-    /// A record comes into the ledger.
+    /// A record arrives in the ledger.
     Land(usize),
-    /// An instance goes on.
+    /// An instance takes its next step.
     Go(usize),
     /// A call ends.
     Answered(usize, Answer),
-    /// Somebody finds an ending that nobody has published.
+    /// The search for unpublished ends finds one.
     Sweep,
     /// An instance dies: with what it has sent, or without; its call acted or not.
     Crash(usize, bool),
     /// The broker takes a message back whose holder goes on.
     Unlink(usize),
-    /// The broker makes a copy.
+    /// The broker makes a copy of a message.
     Copy(usize),
-    /// The provider has been asked.
+    /// The provider answers a query.
     Heard(usize, Heard),
-    /// The provider's own message comes, during a call or after it.
+    /// A webhook of the provider arrives, during a call or after it.
     Callback(Option<usize>, What),
-    /// The command's time is over.
+    /// The command expires.
     Expire,
-    /// A message goes another way than its lane's.
+    /// A message arrives another way than by its lane.
     Stray(usize, Way),
-    /// A command that was asked to be cancelled has not come in time.
+    /// A command with a request to cancel it has not arrived in time.
     GiveUpWaiting,
-    /// A person has what has ended erased.
+    /// A person has an ended command erased.
     Erase,
 }
 
 impl Protocol {
-    /// What happens by itself, sooner or later.
+    /// Lists the actions that happen by themselves, sooner or later.
     pub fn steps(&self, world: &World, actions: &mut Vec<Action>) {
         let idle = world.instances.iter().any(|instance| instance.at == At::Idle);
         for (place, message) in world.queue.iter().enumerate().filter(|_| idle) {
@@ -72,7 +72,7 @@ impl Protocol {
         }
     }
 
-    /// What a call may come to.
+    /// Lists the possible answers to a call.
     fn answers(&self, world: &World, who: usize, acted: bool, actions: &mut Vec<Action>) {
         let key = self.key_of(world, who);
         let truth = key.and_then(|key| world.seen.truth[usize::from(key)]);
@@ -81,7 +81,7 @@ impl Protocol {
                 truth.is_none_or(|truth| truth == What::Completed)
             }
             Answer::Declined => !acted && truth.is_none_or(|truth| truth != What::Completed),
-            // Whoever acted does not say that it did not; under a key it may, to a repetition.
+            // A provider that acted does not deny it; under a key it may, to a repetition.
             Answer::Transient | Answer::Rejected | Answer::Unknown(false) => !acted,
         };
         actions.extend(self.setup.answers.iter().filter(possible).map(|answer| Action::Answered(who, *answer)));
@@ -94,8 +94,8 @@ impl Protocol {
         }
     }
 
-    /// Whether a message has waited for long enough. The claim it waits for is over when its owner has died, or has ended
-    /// its call, or has not begun it, and will not.
+    /// Returns true if a message has waited for long enough. The claim that it waits for is over
+    /// when its owner has died, or has ended its call, or has not begun it, and will not.
     fn is_due(&self, world: &World, message: &Message) -> bool {
         let Kind::Command { waited_out: Some(claim), .. } = message.kind else { return true };
         message.way != Way::Lane
@@ -104,7 +104,7 @@ impl Protocol {
             || !world.instances.iter().any(|other| matches!(other.at, At::Calling { start, .. } if start == claim))
     }
 
-    /// Whether an ending that needs no message waits for somebody to publish it.
+    /// Returns true if an end that needs no message waits to be published.
     fn is_to_sweep(&self, world: &World) -> bool {
         let view = self.ledger.lock().unwrap().view(world.case);
         view.ending.is_some()
@@ -118,7 +118,7 @@ impl Protocol {
             })
     }
 
-    /// What may happen, so many times.
+    /// Lists the actions that happen a limited number of times.
     pub fn chances(&self, world: &World, actions: &mut Vec<Action>) {
         if world.faults > 0 {
             self.faults(world, actions);
@@ -161,8 +161,9 @@ impl Protocol {
         }
     }
 
-    /// Whether what an instance does next neither depends on others nor matters to what they do: publishing (the sooner,
-    /// the worse for a later end), acking, and following a ruling. Not so before a claimed call: time may run out.
+    /// Returns true if the next step of an instance neither depends on others nor affects them:
+    /// publishing (early is the worst case for a later end), acking, and following a ruling. A
+    /// claimed call is excluded, because its time may run out.
     pub fn is_apart(&self, instance: &Instance) -> bool {
         match instance.at {
             At::Read(_, Rec::Started(_), ruling) => {
@@ -198,7 +199,8 @@ impl Protocol {
         world.seen.wrong != 0 || !actions.is_empty()
     }
 
-    /// Whether the command has ended, that is told, and a dead letter is there for a person.
+    /// Returns true if the command has ended, its end is published, and a dead letter is there for
+    /// an operator.
     pub fn is_over(&self, world: &World) -> bool {
         let view = self.ledger.lock().unwrap().view(world.case);
         let dead = |message: &Message| match message.kind {
@@ -322,7 +324,7 @@ fn idle(world: &World) -> usize {
     world.instances.iter().position(|instance| instance.at == At::Idle).unwrap()
 }
 
-/// A record comes into the ledger, and whoever waits for it reads it.
+/// Adds a record to the ledger, and lets the instance that waits for it read it.
 fn land(ledger: &mut Ledger, world: &mut World, place: usize) {
     let (id, record) = world.transit.remove(place);
     let slot = if record == Rec::Refused { &mut world.refusal } else { &mut world.case };
@@ -348,7 +350,7 @@ fn land(ledger: &mut Ledger, world: &mut World, place: usize) {
     }
 }
 
-/// The message that is carried on, as the broker has it.
+/// Returns the message that is sent on, as the broker has it.
 fn message_of(carried: Carried, held: Option<Message>) -> Option<Message> {
     let content = match held.map(|message| message.kind) {
         Some(Kind::Command { content, .. }) => content,

@@ -1,4 +1,4 @@
-//! Messages that are refused: they are ruled on under an id of their own, by the real ledger.
+//! Messages that are refused: the real ledger rules on them under an id of their own.
 
 use crate::Mistake;
 use crate::holder::{Turn, bare};
@@ -8,16 +8,16 @@ use crate::world::At;
 /// The content of a message that is no valid command.
 pub const REFUSED: u8 = 2;
 
-/// What is told of it.
+/// The event of the refusal.
 pub const REFUSAL: Told = Told { step: Step::FIRST, what: What::Failed(Failed::Invalid) };
 
 impl Turn<'_> {
-    /// A message has come that is no valid command.
+    /// Refuses a delivered message that is no valid command.
     pub fn refuse(&mut self) {
         let is_known = self.ledger.view(self.world.case).awaited.is_some();
         match self.setup.mistake {
             Some(Mistake::RefusalClaims) => self.give_up(Failed::Invalid, false, false),
-            // A conflict, which is told as one.
+            // The refusal is published as a conflict.
             mistake if is_known && mistake != Some(Mistake::RefusalEndsKnown) => {
                 self.world.seen.told_refusal = true;
                 self.goes(At::Ack { by: None });
@@ -29,7 +29,7 @@ impl Turn<'_> {
         }
     }
 
-    /// The record of its refusal is read. Whoever finds it tells it, the first or another.
+    /// Acts on the ruling on the refusal. Any instance that finds the refusal publishes it.
     pub fn after_refusal(&mut self, said: Said) {
         match said {
             Said::Counts { .. } | Said::Unsettled(..) | Said::Ended(_) => {

@@ -17,14 +17,14 @@ pub struct Protocol {
     pub ledger: Mutex<Ledger>,
 }
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Debug)]
 pub struct Outcome {
     pub states: usize,
     pub depth: usize,
     pub cases: usize,
     pub seconds: f32,
-    /// The properties that do not hold, with the shortest way there.
+    /// The properties that do not hold, each with the shortest path to a violation.
     pub broken: Vec<(&'static str, Vec<String>)>,
 }
 
@@ -47,7 +47,7 @@ pub fn check(setup: &Setup) -> Outcome {
 }
 
 impl Protocol {
-    /// A line about a transition, for people.
+    /// Describes a transition in a line, for people.
     fn tell(&self, world: &World, action: Option<Action>) -> String {
         match action {
             Some(Action::Deliver(place, job)) => format!("deliver {:?} {job:?}", world.queue[place]),
@@ -110,7 +110,7 @@ impl Model for Protocol {
         if world.seen.wrong != 0 {
             return;
         }
-        // What touches nobody else is done at once: it makes no difference to anybody when it happens.
+        // A step that affects nobody else is done at once: its time makes no difference.
         if let Some(who) = world.instances.iter().position(|instance| self.is_apart(instance)) {
             actions.push(Action::Go(who));
             if world.faults > 0 {

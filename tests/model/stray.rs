@@ -1,5 +1,5 @@
-//! Messages that no lane carries: unroutable ones, poisoned ones, and those that are refused because nobody can read how far
-//! they had come.
+//! Messages that arrive outside their lane: unroutable ones, poisoned ones, and those that are
+//! refused because their progress can't be read.
 
 use crate::Mistake;
 use crate::holder::{Parcel, Turn};
@@ -8,24 +8,24 @@ use crate::moves::Action;
 use crate::search::Protocol;
 use crate::world::{Kind, World};
 
-/// The way by which a message comes.
+/// The way by which a message arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Way {
-    /// By its provider's queue.
+    /// The message arrives by its provider's queue.
     Lane,
     /// The message fits no binding: its provider was removed.
     Unroutable,
     /// The message was delivered too often.
     Poisoned {
-        /// True where the message's command is known to whoever takes it: the ledger may be read there only later.
+        /// True where the consumer knows the message's command: it may read the ledger only later.
         seen: bool,
     },
-    /// Its headers can't be read.
+    /// The headers of the message can't be read.
     Garbled,
 }
 
 impl Protocol {
-    /// The moves that may befall messages, other than that they are carried.
+    /// Lists the other ways by which messages may arrive.
     pub fn strays(world: &World, actions: &mut Vec<Action>) {
         let poisoned = [true, false].map(|seen| Way::Poisoned { seen });
         for (place, message) in world.queue.iter().enumerate().filter(|(_, message)| message.way == Way::Lane) {
@@ -40,7 +40,7 @@ impl Protocol {
         }
     }
 
-    /// A message goes another way. A notice is put aside, for a person.
+    /// Moves a message to another way. A notice is dead-lettered, for an operator.
     pub fn stray(world: &mut World, place: usize, way: Way) {
         world.strays -= 1;
         if let Kind::Callback(_) = world.queue[place].kind {
@@ -52,7 +52,7 @@ impl Protocol {
 }
 
 impl Turn<'_> {
-    /// A message has come that is given up.
+    /// Takes a delivered message that is given up.
     pub fn take_stray(&mut self, way: Way) {
         let Parcel { step, errand, recorded, unknown, .. } = self.parcel();
         let known = self.ledger.view(self.world.case).unknown;
@@ -76,7 +76,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Finds out how far a message has come whose own word for it does not do.
+    /// Finds the progress of a message whose own headers are not reliable.
     pub fn locate(&mut self) {
         let awaited = self.ledger.view(self.world.case).awaited;
         let message = self.me().message.unwrap();

@@ -1,4 +1,4 @@
-//! Between the short forms of the model and the real types.
+//! Conversions between the short forms of the model and the real types.
 
 use super::*;
 use crate::refusal::REFUSED;
@@ -41,7 +41,7 @@ fn identity() -> Identity {
     Command::decode(body, Envelope::default()).unwrap().identity(&"p".parse().unwrap())
 }
 
-/// The record of a message that is refused.
+/// Builds the record of a refused message.
 fn refused() -> real::Record {
     let id = identity().id.of_refused(&[&[REFUSED]]);
     let identity = Identity { id: id.clone(), ..identity() };
@@ -93,7 +93,7 @@ impl What {
         matches!(self, Self::Completed | Self::Failed(_))
     }
 
-    /// Whether nothing can follow it.
+    /// Returns true if no further event can follow.
     pub fn is_final(self) -> bool {
         match self {
             Self::Completed => true,
@@ -102,13 +102,13 @@ impl What {
         }
     }
 
-    /// Whether it says that the provider has done nothing.
+    /// Returns true if the event denies that the provider has done anything.
     pub fn denies(self) -> bool {
         use Failed::{Cancelled, Expired, Invalid, Poison, Rejected, Unavailable};
         matches!(self, Self::Failed(Cancelled | Expired | Invalid | Poison | Rejected | Unavailable))
     }
 
-    /// Whether an event tells it.
+    /// Returns true if the kind is published as an event.
     pub fn is_told(self) -> bool {
         !matches!(self, Self::Doubtful | Self::Still)
     }
@@ -220,7 +220,8 @@ impl Guard {
     }
 }
 
-/// Whether a message came from a publisher: it was not recorded, and it is at its first step.
+/// Returns true if a message came from a publisher: it was not recorded, and it is at its first
+/// step.
 pub fn is_fresh(recorded: bool, step: Step) -> bool {
     !recorded && step == Step::FIRST
 }

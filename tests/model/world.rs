@@ -1,4 +1,4 @@
-//! What there is in the model: messages, instances, records on their way, and what was seen so far.
+//! A state of the model: messages, instances, records on their way, and the history so far.
 
 use ferryd::domain::event::sequence;
 use ferryd::domain::lifecycle::State;
@@ -7,7 +7,7 @@ use crate::ledger::{Effects, Errand, Guard, Id, Ledger, Rec, Step, Told, What};
 use crate::refusal::REFUSAL;
 use crate::stray::Way;
 
-/// What an operator wants of a dead letter.
+/// The action of an operator on a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Job {
     Replay,
@@ -15,7 +15,7 @@ pub enum Job {
     Discard,
 }
 
-/// A message of the broker.
+/// The kind of a message at the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A command, or a continuation of one.
@@ -30,13 +30,13 @@ pub enum Kind {
     },
     /// A dead letter; with the job that has begun on it.
     Dead { generation: u8, unknown: bool, key: Option<u8>, job: Option<Job> },
-    /// A wish to cancel.
+    /// A request to cancel.
     Cancel,
-    /// A late answer of the provider.
+    /// A late answer of the provider, by a webhook.
     Callback(What),
 }
 
-/// A message, and whether somebody had it before.
+/// A message, with a mark if it was delivered before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Message {
     pub kind: Kind,
@@ -51,13 +51,13 @@ impl Message {
     }
 }
 
-/// Where an instance is in the protocol.
+/// The place of an instance in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum At {
     Idle,
-    /// It has appended a record and waits for reading it.
+    /// The instance has appended a record and waits to read it.
     Sent(Id, Rec),
-    /// It has read the record, and not yet done what the ruling says.
+    /// The instance has read the record, and not yet acted on the ruling.
     Read(Id, Rec, u16),
     /// The provider is being called; it may have acted by now.
     Calling {
@@ -65,9 +65,9 @@ pub enum At {
         unknown: bool,
         acted: bool,
     },
-    /// The provider is being asked.
+    /// The provider is being queried.
     Asking,
-    /// It publishes the event, then the message that is carried on.
+    /// The instance publishes the event, then the message that is sent on.
     Event {
         by: Option<Id>,
         effects: Effects,
@@ -76,9 +76,9 @@ pub enum At {
         by: Option<Id>,
         effects: Effects,
     },
-    /// It sends the message on, changed.
+    /// The instance sends the message on, changed.
     Forward(Kind),
-    /// All is published.
+    /// Everything is published.
     Ack {
         by: Option<Id>,
     },
@@ -88,11 +88,11 @@ pub enum At {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instance {
     pub message: Option<Message>,
-    /// Whether the broker still takes the message to be here.
+    /// True if the broker still counts the message as delivered to this instance.
     pub linked: bool,
-    /// Whether more than half of the time for its claim has passed.
+    /// True if more than half of the time for the instance's claim has passed.
     pub late: bool,
-    /// The step to which the ledger has put its message, whose own word for it does not do.
+    /// The step that the ledger has found for a message whose own headers are not reliable.
     pub placed: Option<Step>,
     pub at: At,
 }
@@ -101,7 +101,7 @@ impl Instance {
     pub const IDLE: Self = Self { message: None, linked: false, late: false, placed: None, at: At::Idle };
 }
 
-/// What must not happen. Bits of [`Seen::wrong`].
+/// The violations of properties, as bits of [`Seen::wrong`].
 pub mod wrong {
     pub const CALLED_TWICE: u16 = 1;
     pub const CALLED_AFTER_UNKNOWN: u16 = 2;
@@ -116,10 +116,10 @@ pub mod wrong {
     pub const REFUSED_KNOWN: u16 = 1024;
 }
 
-/// How many generations a run can have.
+/// The maximum number of generations of a run.
 pub const GENERATIONS: usize = 4;
 
-/// What happened so far, as far as a property needs it.
+/// The history so far, as far as a property needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Seen {
     /// The steps that were called without a key.
@@ -128,11 +128,11 @@ pub struct Seen {
     pub lost: Vec<u8>,
     /// The key of each generation.
     pub keys: [Option<u8>; GENERATIONS],
-    /// What the provider has done under each key.
+    /// The provider's action under each key.
     pub truth: [Option<What>; GENERATIONS],
-    /// How often the provider acted.
+    /// The number of times that the provider acted.
     pub acts: u8,
-    /// How often a named person took the risk of that.
+    /// The number of times that a named person took the risk of acting twice.
     pub forced: u8,
     /// The generations that were replayed.
     pub replayed: Vec<u8>,
@@ -142,12 +142,12 @@ pub struct Seen {
     pub counted: Vec<Told>,
     /// The terminal events that were published.
     pub told: Vec<Told>,
-    /// The highest number a subscriber may have seen.
+    /// The highest number that a subscriber may have seen.
     pub highest: u64,
     pub cancelled: bool,
-    /// Whether it was told that a message was refused, as that or as a conflict.
+    /// True if the refusal of a message was published, as a refusal or as a conflict.
     pub told_refusal: bool,
-    /// Whether the command has ended in a way that says that nothing was done.
+    /// True if the command has ended in a way that denies that anything was done.
     pub denied: bool,
     pub wrong: u16,
 }
@@ -155,11 +155,11 @@ pub struct Seen {
 /// A state of the model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct World {
-    /// The ledger: what its records, in their order, have come to.
+    /// The number of the command's state in the ledger.
     pub case: u16,
-    /// What the ledger says of the message that was refused, under an id of its own.
+    /// The number of the refused message's state in the ledger, under an id of its own.
     pub refusal: u16,
-    /// Records on their way into it, in no order.
+    /// Records on their way into the ledger, in no order.
     pub transit: Vec<(Id, Rec)>,
     pub queue: Vec<Message>,
     pub instances: Vec<Instance>,
@@ -173,7 +173,7 @@ pub struct World {
     pub expired: bool,
 }
 
-/// The number of an event.
+/// Returns the sequence number of an event.
 pub fn number(step: Step, state: State) -> u64 {
     sequence(step.generation.into(), step.attempt.into(), state)
 }
@@ -193,7 +193,7 @@ impl Seen {
         self.wrong |= if failed { what } else { 0 };
     }
 
-    /// A call begins.
+    /// Records that a call begins.
     pub fn call(&mut self, step: Step, guard: Guard, key: Option<u8>) {
         let generation = usize::from(step.generation);
         if guard == Guard::Claim {
@@ -210,7 +210,7 @@ impl Seen {
         self.highest = self.highest.max(number(step, State::Processing));
     }
 
-    /// The provider acts, or says "no" for good.
+    /// Records that the provider acts, or declines for good.
     pub fn act(&mut self, key: Option<u8>, what: What) {
         let truth = key.map(|key| &mut self.truth[usize::from(key)]);
         let again = truth.as_ref().is_some_and(|truth| truth.is_some());
@@ -219,23 +219,24 @@ impl Seen {
         }
         if what == What::Completed && !again {
             self.acts += 1;
-            // A person who sends again under a new key takes the risk that the earlier call acts yet.
+            // A person who sends again under a new key takes the risk that the earlier call still
+            // acts.
             self.fail_if(self.denied && self.forced == 0, wrong::DENIED);
             self.fail_if(self.acts > 1 + self.forced, wrong::ACTED_TWICE);
         }
     }
 
-    /// What became of a call without a key is not known.
+    /// Records that the outcome of a call without a key is unknown.
     pub fn lose(&mut self, generation: u8) {
         note(&mut self.lost, generation);
     }
 
-    /// The provider has said that nothing was done, and that counts.
+    /// Records that the provider's answer counts by which no call acted.
     pub fn acquit(&mut self, generation: u8) {
         self.lost.retain(|lost| *lost != generation);
     }
 
-    /// A decision counts.
+    /// Records that a decision counts.
     pub fn count(&mut self, event: Told) {
         if event.what.is_terminal() {
             self.fail_if(number(event.step, event.what.state()) <= self.highest, wrong::TOLD_TOO_LATE);
@@ -249,7 +250,7 @@ impl Seen {
         }
     }
 
-    /// A replay counts.
+    /// Records that a replay counts.
     pub fn replay(&mut self, from: u8, forced: bool) {
         let first = note(&mut self.replayed, from);
         self.fail_if(!first, wrong::TWO_REPLAYS);
@@ -257,15 +258,16 @@ impl Seen {
         self.denied = false;
     }
 
-    /// A message is refused. Whoever is refused under a command's id is told of a conflict instead.
+    /// Records that a message is refused. A refusal under a command's id is published as a conflict
+    /// instead.
     pub fn refuse(&mut self, is_known: bool) {
         self.fail_if(is_known, wrong::REFUSED_KNOWN);
     }
 
-    /// An event is published.
+    /// Records that an event is published.
     pub fn tell(&mut self, event: Told) {
         if event == REFUSAL && !self.counted.contains(&event) {
-            // Its number is lower than any of a command's.
+            // The number of a refusal is lower than any of a command's.
             self.told_refusal = true;
             return;
         }
@@ -282,7 +284,7 @@ impl Seen {
 }
 
 impl Rec {
-    /// The record it refers to.
+    /// Returns the record that this one refers to.
     fn refers(self) -> Option<Id> {
         match self {
             Self::Started(start) => start.waited_out,
@@ -299,7 +301,8 @@ impl Rec {
 }
 
 impl World {
-    /// The least id that nothing refers to; 0 is for records that nothing will ever refer to.
+    /// Returns the least id that nothing refers to; 0 is for records that nothing will ever refer
+    /// to.
     pub fn free_id(&self, ledger: &Ledger) -> Id {
         let mut used = ledger.view(self.case).ids | ledger.view(self.refusal).ids | 1;
         let mut mark = |id: Option<Id>| used |= id.map_or(0, |id| 1_u64 << id);
@@ -326,10 +329,10 @@ impl World {
         Id::try_from(used.trailing_ones()).unwrap()
     }
 
-    /// Instances and messages have no order: one order stands for all.
+    /// Sorts instances and messages: they have no order, so one order stands for all.
     pub fn in_order(mut self, ledger: &Ledger) -> Self {
         let unsettled = ledger.view(self.case).unsettled.map(|(by, _)| by);
-        // A `settled` that comes too late for anything.
+        // Drops a `settled` that arrives too late to have an effect.
         self.transit.retain(|(_, record)| !matches!(record, Rec::Settled(id) if unsettled != Some(*id)));
         self.transit.sort_unstable();
         self.transit.dedup();
