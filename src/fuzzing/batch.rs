@@ -1,4 +1,5 @@
-//! Messages of the ledger's stream: whatever they unpack to, lines packed into one come out of it again.
+//! Messages of the ledger's stream: any input is unpacked without a panic, and lines packed into a
+//! message are unpacked unchanged.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -7,7 +8,7 @@ use super::table;
 use crate::ledger::batch::{Batch, Source, fingerprint, lines};
 use crate::ledger::packing::unpack;
 
-/// So many bytes are packed for certain.
+/// The size in bytes from which on a body is certainly packed.
 const PACKED: usize = 2_048;
 
 pub(super) fn check(bytes: &[u8]) {

@@ -1,7 +1,8 @@
-//! Every target on its seeds and on mutations of them.
+//! Runs every target on its seeds and on mutations of them.
 //!
-//! An input at which a target fails is printed as bytes. Put it into `fuzz/corpus/<target>/`, and it is tried for ever.
-//! `UPDATE_SEEDS=1 cargo test --lib fuzzing::` writes those seeds anew that are made from the code.
+//! An input at which a target fails is printed as bytes. Put it into `fuzz/corpus/<target>/`, and
+//! every later run tries it. `UPDATE_SEEDS=1 cargo test --lib fuzzing::` rewrites the seeds that
+//! are made from the code.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +21,7 @@ fn folder(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
 }
 
-/// The seeds of a target, by name.
+/// Reads the seeds of a target, by name.
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let files = fs::read_dir(folder(target)).unwrap().map(|entry| entry.unwrap().path());
     let mut seeds: Vec<_> = files
@@ -73,7 +74,7 @@ fn every_target_can_be_fuzzed() {
     }
 }
 
-/// Seeds that are made from the code: target, name, bytes.
+/// Makes seeds from the code: target, name, bytes.
 fn made() -> Vec<(&'static str, String, Vec<u8>)> {
     let mut made = Vec::new();
     for scheme in &*webhook::SCHEMES {

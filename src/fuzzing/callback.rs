@@ -1,4 +1,5 @@
-//! Messages in the queues of callbacks: what is read is written the same, without passwords.
+//! Messages in the queues of webhooks: a message that is read is written the same, without
+//! passwords.
 
 use bytes::Bytes;
 

@@ -1,4 +1,5 @@
-//! Webhook calls in files: what is read is a part of the file, and is read the same when it is written anew.
+//! Webhook calls in files: a call that is read is part of the file, and is read the same when it is
+//! written again.
 
 use url::Url;
 
@@ -23,7 +24,7 @@ pub(super) fn check(bytes: &[u8]) {
     }
 }
 
-/// A call as a file.
+/// Writes a call as a file.
 pub(super) fn written(call: &RawCallback) -> Vec<u8> {
     let mut text = format!("{} {} HTTP/1.1\r\n", call.method, call.url.as_str().replace(' ', "%20"));
     for (name, value) in &call.headers {

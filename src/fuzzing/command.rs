@@ -1,4 +1,4 @@
-//! Commands: what decodes encodes to the same, and its digest looks at content alone.
+//! Commands: a decoded command encodes to the same, and its digest covers content alone.
 
 use serde_json::{Map, Number, Value};
 
@@ -51,7 +51,7 @@ fn taken(body: &[u8], envelope: Envelope<'_>, command: &Command) {
     under_its_key(body, envelope, command);
 }
 
-/// The routing key has to say what the body says.
+/// Checks that the routing key agrees with the body.
 fn under_its_key(body: &[u8], envelope: Envelope<'_>, command: &Command) {
     let provider = command.provider.as_ref().map_or(ANY, Name::as_str);
     let key = format!("{}.{provider}.{}", command.kind, command.operation);
@@ -72,7 +72,7 @@ fn decoded(value: &Value, envelope: Envelope<'_>) -> Option<Command> {
     Command::decode(&text, envelope).ok()
 }
 
-/// The command as a publisher would write it.
+/// Returns the command as a publisher would write it.
 fn body_of(command: &Command) -> CommandBody {
     let Command { id, kind, provider, account, operation, reference, .. } = command.clone();
     CommandBody {
@@ -89,7 +89,7 @@ fn body_of(command: &Command) -> CommandBody {
     }
 }
 
-/// The same value, the keys of its objects in the opposite order.
+/// Returns the same value, with the keys of its objects in the opposite order.
 fn reversed(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
@@ -100,7 +100,7 @@ fn reversed(value: &Value) -> Value {
     }
 }
 
-/// Makes another payload of one, in its first value.
+/// Changes the first value of a payload.
 fn altered(payload: &mut Map<String, Value>) {
     match payload.iter_mut().next() {
         Some((_, value)) => alter(value),

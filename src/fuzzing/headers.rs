@@ -1,4 +1,5 @@
-//! What travels beside a command: what is read is written the same, and nothing on which money depends is passed over.
+//! Headers of commands: a state that is read is written the same, and no header on which money
+//! depends is ignored.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
@@ -30,7 +31,7 @@ pub(super) fn check(bytes: &[u8]) {
     }
 }
 
-/// Every header that is there was understood.
+/// Checks that every header that is present was read.
 fn nothing_is_passed_over(headers: &FieldTable, travel: &Travel) {
     let progress = &travel.progress;
     let texts = [

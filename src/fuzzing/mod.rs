@@ -1,9 +1,11 @@
-//! What holds for every input from outside, as functions over bytes: the bodies of the fuzz targets in `fuzz/`.
+//! Properties that hold for every input from outside, as functions over bytes: the bodies of the
+//! fuzz targets in `fuzz/`.
 //!
-//! Each target reads its bytes as something that a publisher, a provider, an operator or the broker hands in, and checks what
-//! holds for all of them: not only that nothing panics, but that what is read is written the same, and that what is
-//! believed was signed. `cargo test --lib fuzzing::` runs every target on its seeds and some thousand mutations of them, always the
-//! same; `make fuzz` runs them without end on inputs that reach new code.
+//! Each target reads its bytes as the input of a publisher, a provider, an operator or the broker,
+//! and checks the properties of all such inputs: nothing panics, a value that is read is written
+//! the same, and a call that is verified was signed. `cargo test --lib fuzzing::` runs every target
+//! on its seeds and some thousand mutations of them, always the same; `make fuzz` runs them without
+//! end on inputs that reach new code.
 //!
 //! Only tests and the feature `fuzzing` have this module; no release does.
 #![expect(clippy::unwrap_used, reason = "a fixture of a target that can't be had is a fault of the target")]
@@ -19,14 +21,14 @@ mod retry_after;
 mod table;
 mod webhook;
 
-/// Bytes from outside, and what holds for them.
+/// A kind of input from outside, and the check of its properties.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// Its name: the fuzz target's, and the folder of its seeds in `fuzz/corpus`.
+    /// The name of the fuzz target, and of the folder of its seeds in `fuzz/corpus`.
     pub name: &'static str,
-    /// Panics where it does not hold.
+    /// Checks one input; panics where a property does not hold.
     pub check: fn(&[u8]),
-    /// How many mutations the bounded run tries.
+    /// The number of mutations that the bounded run tries.
     pub cases: usize,
 }
 
@@ -34,17 +36,17 @@ pub struct Target {
 pub const COMMAND: Target = Target { name: "command", check: command::check, cases: 20_000 };
 /// A captured webhook call at a time, against a scheme of the catalog or of `docs/WEBHOOKS.md`: `provider::webhook`.
 pub const WEBHOOK: Target = Target { name: "webhook", check: webhook::check, cases: 20_000 };
-/// A message in a queue of callbacks: `amqp::callback`.
+/// A message in a queue of webhooks: `amqp::callback`.
 pub const CALLBACK: Target = Target { name: "callback", check: callback::check, cases: 20_000 };
-/// A provider file: `provider::parse`, and the requests that a taken file renders.
+/// A provider file: `provider::parse`, and the requests that an accepted file renders.
 pub const PROVIDER_FILE: Target = Target { name: "provider_file", check: provider_file::check, cases: 600 };
 /// The value of a header `Retry-After`, up to the decision that follows: `provider::rest::answer`, `domain::lifecycle`.
 pub const RETRY_AFTER: Target = Target { name: "retry_after", check: retry_after::check, cases: 10_000 };
-/// Lines of the ledger: `domain::ledger::line`, and what they come to.
+/// Lines of the ledger: `domain::ledger::line`, and the rulings on them.
 pub const RECORD: Target = Target { name: "record", check: record::check, cases: 10_000 };
 /// A message of the ledger's stream: `ledger::batch`, `ledger::packing`.
 pub const BATCH: Target = Target { name: "batch", check: batch::check, cases: 5_000 };
-/// What travels beside a command: `amqp::headers`.
+/// The headers of a command: `amqp::headers`.
 pub const HEADERS: Target = Target { name: "headers", check: headers::check, cases: 20_000 };
 /// A webhook call in a file: `cli::webhook`.
 pub const CAPTURED: Target = Target { name: "captured", check: captured::check, cases: 20_000 };

@@ -1,6 +1,6 @@
 //! Mutations of seeds by a generator with a fixed start: the same inputs in every run.
 
-/// Texts and bytes at which readers tend to trip.
+/// Texts and bytes at which parsers tend to fail.
 const TOKENS: [&[u8]; 24] = [
     b"",
     b"\0",
@@ -48,7 +48,7 @@ const NUMBERS: [&str; 12] = [
 pub(super) struct Mutation(u64);
 
 impl Mutation {
-    /// Begins at a text.
+    /// Starts the generator from a text.
     pub(super) fn of(name: &str) -> Self {
         Self(
             name.bytes()
@@ -56,7 +56,7 @@ impl Mutation {
         )
     }
 
-    /// One of the seeds, changed in one to four places.
+    /// Returns one of the seeds, changed in one to four places.
     pub(super) fn next(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
         let mut bytes = seeds[self.below(seeds.len())].clone();
         for _ in 0..=self.below(4) {
@@ -88,7 +88,7 @@ impl Mutation {
         }
     }
 
-    /// Puts another number in the place of one.
+    /// Replaces a number by another.
     fn renumber(&mut self, bytes: &mut Vec<u8>) {
         let from = self.below(bytes.len() + 1);
         let Some(start) = bytes[from..].iter().position(u8::is_ascii_digit).map(|at| from + at) else { return };

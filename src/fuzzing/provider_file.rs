@@ -1,4 +1,5 @@
-//! Provider files: every fault names its place, and no file that is taken makes ferryd call another host than its own.
+//! Provider files: every diagnostic names its place, and no accepted file makes ferryd call another
+//! host than its own.
 
 use std::sync::LazyLock;
 
@@ -20,7 +21,7 @@ static ORDER: LazyLock<Command> = LazyLock::new(|| Command::decode(COMMAND, Enve
 
 pub(super) fn check(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    // Other files of the host, and its environment, are no part of the input.
+    // Other files of the host, and its environment, are not part of the input.
     if ["file", "env", "\\u", "\\U", "\\x"].iter().any(|word| text.contains(word)) {
         return;
     }
@@ -30,14 +31,14 @@ pub(super) fn check(bytes: &[u8]) {
     }
 }
 
-/// Reads a file that leaves out what it may.
+/// Parses a file that may omit everything optional.
 pub(super) fn parse(text: &str) -> Result<Provider, Vec<Diagnostic>> {
     let defaults =
         Defaults { retry: RetryPolicy::default(), max_in_flight: 64, max_bytes_in_flight: 1 << 26, links: None };
     Provider::parse(text, "acme.toml", &defaults)
 }
 
-/// A first call.
+/// Builds a first call.
 pub(super) fn call(command: &Command) -> Call<'_> {
     Call {
         command,
@@ -62,7 +63,7 @@ fn refused(errors: &[Diagnostic]) {
     }
 }
 
-/// A fault's place and what is wrong there.
+/// Splits a diagnostic into its place and its message.
 fn parted(text: &str) -> (&str, &str) {
     let ends = text.match_indices(": ").map(|(at, _)| at);
     let mut ends =
@@ -74,7 +75,8 @@ fn outside_quotes(place: &str) -> String {
     place.replace("\\\\", "").replace("\\\"", "").split('"').step_by(2).collect()
 }
 
-/// Credentials are tried at the provider's own host, and by no method that changes anything by its meaning.
+/// Checks that credentials are tried at the provider's own host, by a method that is safe by
+/// definition.
 fn trying_does_nothing(provider: &Provider) {
     let account = provider.default_account().unwrap();
     let Some(Ok(request)) = account.adapter.verification_request() else { return };

@@ -1,4 +1,5 @@
-//! Lines of the ledger: what is read is written the same, and any order of records comes to something.
+//! Lines of the ledger: a record that is read is written the same, and records in any order get
+//! rulings.
 
 use std::collections::HashMap;
 
@@ -49,7 +50,7 @@ fn assert_survives(record: &Record) {
     assert_eq!(again, Some(Line::Record(Box::new(record.clone()))), "what is read is written the same");
 }
 
-/// Two instances that know the same come to the same.
+/// Checks that two instances with the same state come to the same ruling.
 fn assert_ruled_alike(case: &mut Option<Case>, id: RecordId, record: &Record) {
     let mut other = case.clone();
     let rulings = (Case::rule(case, id, record), Case::rule(&mut other, id, record));

@@ -1,5 +1,5 @@
-//! `Retry-After`: what is read of it is what it says, and no provider makes a command wait longer than its schedule or come
-//! back earlier than was asked.
+//! `Retry-After`: the parsed value is the header's, and no provider makes a command wait longer
+//! than its schedule or come back earlier than the header requests.
 
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};

@@ -14,7 +14,7 @@
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ByteArray, FieldTable, LongString, ShortString};
 
-/// Reads properties, headers and body. What is no line of the form is passed over.
+/// Reads properties, headers and body. Lines of another form are skipped.
 pub(super) fn read(bytes: &[u8]) -> (BasicProperties, &[u8]) {
     let end = bytes.windows(2).position(|two| two == b"\n\n");
     let (head, body) = end.map_or((bytes, &[][..]), |end| (&bytes[..end], &bytes[end + 2..]));

@@ -1,8 +1,10 @@
-//! Webhook calls: what is believed was signed, by every scheme of the catalog and of `docs/WEBHOOKS.md`.
+//! Webhook calls: a call that is verified was signed, by every scheme of the catalog and of
+//! `docs/WEBHOOKS.md`.
 //!
-//! The input is a line with a scheme and a number of seconds, and a captured call. The call is verified so many seconds after
-//! those of [`signed`] were signed. Nobody who only has the input has the keys, so whatever is believed has to say what one
-//! of these said. What a call says is put together here, from what the schemes are documented to sign.
+//! The input is a line with a scheme and a number of seconds, and a captured call. The call is
+//! verified so many seconds after those of [`signed`] were signed. The input alone has no keys, so
+//! the contents of a verified call have to equal those of a signed one. The signed contents are
+//! assembled here, as the schemes' documents define them.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -17,11 +19,11 @@ use crate::domain::callback::RawCallback;
 use crate::provider::Webhook;
 use crate::provider::webhook::{PrivateKey, StepResult, receive};
 
-/// When calls were signed, in seconds since 1970.
+/// The time at which calls were signed, in seconds since 1970.
 const NOW: i64 = 1_800_000_000;
-/// How far a call may be from then, in seconds.
+/// The maximum distance of a call from that time, in seconds.
 const TOLERANCE: i64 = 300;
-/// Schemes whose calls carry no time.
+/// The schemes whose calls carry no time.
 const UNTIMED: [&str; 9] =
     ["adyen-payments", "adyen-platform", "easypost", "github", "meta", "shopify", "square", "twilio", "two-secrets"];
 const DOCUMENT: &str = include_str!("../../docs/WEBHOOKS.md");
@@ -32,19 +34,19 @@ const P256_PUBLIC: &str = include_str!("../../tests/fixtures/webhooks/p256-publi
 const VERIFY_TOKEN: &str = "word-of-mine";
 const BATCH: &str = r#"{"notificationItems":[{"NotificationRequestItem":{"pspReference":"1","success":"true"}},{"NotificationRequestItem":{"pspReference":"2","amount":{"value":5,"currency":"EUR"}}}]}"#;
 
-/// A scheme, and what was signed by it.
+/// A scheme, and the calls that were signed by it.
 pub(super) struct Scheme {
-    /// Its name in the catalog or the document.
+    /// The name of the scheme in the catalog or the document.
     pub(super) name: String,
     /// Calls that were signed.
     pub(super) signed: Vec<RawCallback>,
-    /// What verifies its calls.
+    /// The verifier of the scheme's calls.
     pub(super) endpoint: Arc<dyn Webhook>,
     secret: String,
     private_key: Option<PrivateKey>,
 }
 
-/// Every scheme.
+/// All schemes.
 pub(super) static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(|| {
     let catalog = ["stripe", "twilio", "easypost"].into_iter();
     let documented = DOCUMENT.lines().filter_map(|line| line.strip_prefix("```toml webhook "));
@@ -65,7 +67,7 @@ impl Scheme {
         Self { name: name.to_owned(), signed, endpoint, secret, private_key }
     }
 
-    /// What a call says, as far as it is signed; more than one thing where a call has several signatures.
+    /// Returns the signed contents of a call; several where a call has several signatures.
     fn said(&self, call: &RawCallback) -> Vec<Vec<u8>> {
         let url = call.url.as_str().as_bytes();
         match self.name.as_str() {
@@ -129,7 +131,7 @@ fn was_signed(scheme: &Scheme, seconds: i64, call: &RawCallback) {
     }
 }
 
-/// So many seconds after [`NOW`].
+/// Returns the time so many seconds after [`NOW`].
 pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(NOW + seconds).unwrap()
 }
@@ -141,7 +143,7 @@ fn endpoint(name: &str, secret: &str) -> Arc<dyn Webhook> {
             "name = \"x\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n\
              secrets = {{ webhook = {secret:?}, webhook_old = \"old-secret\", verify_token = {VERIFY_TOKEN:?} }}\n\
              [operations.act]\nrequest = {{ method = \"GET\", path = \"/\" }}\n{}",
-            // Secrets of any length are tried.
+            // Keys of any length are tried.
             table.split("```").next().unwrap().replace("[webhook.verify]\n", "[webhook.verify]\nshort_keys = true\n")
         )
     } else {
@@ -180,13 +182,13 @@ fn is_form(call: &RawCallback) -> bool {
     media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// A form's parameters in order, each once.
+/// Returns a form's parameters in order, each once.
 fn form(body: &[u8]) -> String {
     let pairs: BTreeSet<_> = url::form_urlencoded::parse(body).into_owned().collect();
     pairs.into_iter().map(|(name, value)| name + &value).collect()
 }
 
-/// What is signed of each item of Adyen's.
+/// Returns the signed contents of each item of Adyen's.
 fn items(call: &RawCallback) -> Vec<Vec<u8>> {
     let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
     let items = body["notificationItems"].as_array().cloned().unwrap_or_default();
