@@ -1,4 +1,4 @@
-//! A provider's webhook call as plain data, before and after it is believed.
+//! A provider's webhook call as plain data, before and after its verification.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,31 +13,34 @@ use super::command_id::CommandId;
 use super::money::StatedAmount;
 use super::outcome::{Failure, Success};
 
-/// A webhook call as it arrived. Nothing in it is believed yet.
+/// A webhook call as it arrived, unverified.
 ///
 /// It may hold personal data and signatures, so it has no readable `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawCallback {
     /// The request method in upper case: `POST`, or `GET` where a provider verifies its endpoint.
     pub method: String,
-    /// The URL that the provider called, as it sees it: the configured public address with the call's own path and query.
+    /// The URL as the provider called it: the configured public address with the call's own path
+    /// and query.
     pub url: Url,
-    /// Header names in lower case, with their values, in the order in which they came; what is not UTF-8 is replaced.
+    /// Header names in lower case, with their values, in the order of arrival; bytes that are not
+    /// UTF-8 are replaced.
     pub headers: Vec<(String, String)>,
     /// The body, byte for byte.
     pub body: Bytes,
-    /// The certificate that the call names as its signer's, where it is needed and was fetched. No part of the call itself.
+    /// The certificate that the call names as its signer's, where it is needed and was fetched. The
+    /// certificate is not part of the call itself.
     pub certificate: Option<Bytes>,
 }
 
 impl RawCallback {
-    /// The first value of a header, its name given in lower case.
+    /// Returns the first value of a header, by its name in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The first value of a parameter of the query, decoded.
+    /// Returns the first value of a parameter of the query, decoded.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
         self.url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value)
@@ -50,10 +53,10 @@ impl fmt::Debug for RawCallback {
     }
 }
 
-/// Why a webhook call is not believed.
+/// The reason why the verification of a webhook call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Unverified {
-    /// What the signature needs is missing or can't be read.
+    /// A part that the signature needs is missing or can't be read.
     #[error("the call carries no signature that can be read")]
     Unsigned,
     /// The URL that was called has no token.
@@ -68,50 +71,52 @@ pub enum Unverified {
     /// The signer's certificate leads to no authority that is trusted.
     #[error("the certificate of its signature leads to no authority that is trusted")]
     Untrusted,
-    /// It was signed too long ago, or too far in the future.
+    /// The call was signed too long ago, or too far in the future.
     #[error("it was signed too long ago, or in the future")]
     Stale,
 }
 
-/// One thing that a verified webhook call tells.
+/// One notice of a verified webhook call: an item about at most one command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notice {
-    /// The provider's name for what happened, such as `charge.dispute.created`.
+    /// The provider's name for the event, such as `charge.dispute.created`.
     pub event: Option<String>,
-    /// The provider's id for this telling of it: the same when it calls again.
+    /// The provider's id of the notice: the same when the provider repeats the call.
     pub id: Option<String>,
-    /// The command it is about, where the call names it.
+    /// The command that the notice is about, where the call names it.
     pub command: Option<CommandId>,
-    /// The token beside that, which may prove it.
+    /// The token beside the command's id, which may prove that id.
     pub token: Option<String>,
-    /// The generation of the command's calls that it is about, where a token tells it: the command is proven then.
+    /// The generation of the command's calls that the notice is about, where a token proves it and
+    /// the command.
     pub generation: Option<u32>,
-    /// The provider's own id for what it is about.
+    /// The provider's own id of the object that the notice is about.
     pub reference: Option<String>,
-    /// What it means for the command.
+    /// The meaning of the notice for the command.
     pub meaning: Meaning,
-    /// The amount that it says was done, where the provider's file says where that is.
+    /// The amount that the notice states as done, where the provider's file selects one.
     pub amount: Option<StatedAmount>,
-    /// All of it.
+    /// The whole notice.
     pub body: Value,
 }
 
-/// One thing that a call tells which nothing proves: what it is about, and nothing else of the call.
+/// One notice of an unverified call: what it is about, and nothing else of the call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnverifiedNotice {
-    /// The provider's name for what happened.
+    /// The provider's name for the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
-    /// The provider's own id for what it is about.
+    /// The provider's own id of the object that the notice is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// A digest of both and of the provider's id for this telling of it, in hexadecimal: the same when it calls again.
+    /// A digest of event, reference and the provider's id of the notice, in hexadecimal: the same
+    /// when the provider repeats the call.
     pub digest: String,
-    /// True where the provider is to be asked about it.
+    /// True where the provider is to be queried because of the notice.
     pub asks: bool,
 }
 
-/// The number of characters of a digest that name a notice.
+/// The number of characters of a digest that identify a notice.
 const DIGEST_LENGTH: usize = 32;
 
 impl UnverifiedNotice {
@@ -126,7 +131,7 @@ impl UnverifiedNotice {
             hash.update(part);
         }
         let digest = hex::encode(hash.finalize()).chars().take(DIGEST_LENGTH).collect();
-        // Whatever it says has happened, the provider is asked.
+        // A notice that states an end is unverified: the provider is queried instead.
         let asks = !matches!(meaning, Meaning::Progress(_) | Meaning::Nothing);
         Self { event: event.clone(), reference: reference.clone(), digest, asks }
     }
@@ -149,25 +154,25 @@ impl From<UnverifiedNotice> for Notice {
     }
 }
 
-/// What a notice means for the command that it is about.
+/// The meaning of a notice for the command that it is about.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Meaning {
     /// The provider has done what was asked.
     Completed(Success),
     /// The provider's business "no".
     Declined(Failure),
-    /// It accepted, and failed to do it for reasons of its own.
+    /// The provider had accepted the command, and failed to carry it out for reasons of its own.
     Failed(Failure),
-    /// It goes on; with what is known so far.
+    /// The provider is still at work; with the result known so far.
     Progress(Option<Value>),
-    /// Something that is worth asking the provider about: the call alone is not believed so far.
+    /// The notice is worth a query of the provider: the notice alone decides nothing.
     Lookup,
-    /// Nothing of the command's own end.
+    /// The notice concerns nothing of the command's own end.
     Nothing,
 }
 
 impl Meaning {
-    /// The word for it in provider files and events.
+    /// Returns the name of the meaning in provider files and events.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -181,7 +186,8 @@ impl Meaning {
     }
 }
 
-/// A provider's name for what happened, as a word of a routing key: `charge.dispute.created` is `charge_dispute_created`.
+/// Converts a provider's event name to a word of a routing key: `charge.dispute.created` becomes
+/// `charge_dispute_created`.
 #[must_use]
 pub fn slug(event: &str) -> String {
     let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
@@ -190,17 +196,17 @@ pub fn slug(event: &str) -> String {
     if word.is_empty() { "callback".to_owned() } else { word.to_owned() }
 }
 
-/// The most characters of a word made from an event's name.
+/// The maximum length of a word made from an event's name, in characters.
 const LONGEST_SLUG: usize = 63;
 
-/// What a provider wants to read when it asks whether an endpoint is really its owner's.
+/// The reply to a provider that verifies the owner of an endpoint by a challenge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChallengeReply {
     /// The media type.
     pub content_type: String,
     /// The body.
     pub body: Bytes,
-    /// True where the call had to know a token of the account to get it.
+    /// True where the caller had to know a token of the account to get the reply.
     pub needs_token: bool,
 }
 

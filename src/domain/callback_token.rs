@@ -1,14 +1,16 @@
-//! The token in a callback URL: which command a webhook call is about, in ferryd's own hand.
+//! The token in a webhook URL, which ferryd signs: it names the command that a webhook call is
+//! about.
 //!
 //! ```text
-//! base64url(version, day of the first call, generation, command id, HMAC-SHA256 over all that and whose endpoint it is for)
+//! base64url(version, day of the first call, generation, command id, HMAC-SHA256 over
+//!           all that and the endpoint's provider and account)
 //! ```
 //!
-//! The generation is the one in which the call's key was first used: what a provider says late about a call that was given up is
-//! so told from what it says about the one that took its place.
+//! The generation is the one in which the call's key was first used. So a late notice about a call
+//! that was given up is distinguished from one about the call that replaced it.
 //!
-//! It tells when it was made rather than when it ends, and that to the day: a request that is made again has to be the same,
-//! byte for byte, whatever was configured meanwhile.
+//! A token holds the day of its creation rather than of its expiry: a repeated request has to be
+//! the same, byte for byte, even if the configuration changes in between.
 
 use std::time::Duration;
 
@@ -20,13 +22,14 @@ use ring::hmac;
 use super::command_id::CommandId;
 use super::name::Name;
 
-/// The parameter of the query that holds it.
+/// The parameter of the query that holds a token.
 pub const PARAMETER: &str = "ferry";
 
-/// The fewest characters of one, for whoever looks for them in a text.
+/// The length of the shortest token in characters, for searches in a text.
 pub const SHORTEST: usize = (HEAD + 1 + MAC) * 4 / 3;
 
-/// What all of them are for, so that no other signature under the same key can be taken for one.
+/// The purpose of all webhook tokens, so that no other signature under the same key can be taken
+/// for one.
 const CONTEXT: &[u8] = b"ferryd callback token\0";
 
 const VERSION: u8 = 2;
@@ -34,14 +37,14 @@ const VERSION: u8 = 2;
 const HEAD: usize = 5;
 /// The bytes of the signature.
 const MAC: usize = 32;
-/// Seconds.
+/// The seconds of a day.
 const DAY: i64 = 86_400;
 
-/// A key that tokens are signed with.
+/// A key that signs tokens.
 #[derive(Debug, Clone)]
 pub struct TokenKey(hmac::Key);
 
-/// Whose endpoint a token is for.
+/// The endpoint that a token is for.
 #[derive(Debug, Clone, Copy)]
 pub struct Whose<'n> {
     /// The provider.
@@ -50,34 +53,36 @@ pub struct Whose<'n> {
     pub account: &'n Name,
 }
 
-/// What a token names.
+/// The verified contents of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     /// The command.
     pub command: CommandId,
-    /// The generation in which the key of its call was first used.
+    /// The generation in which the key of the command's call was first used.
     pub generation: u32,
 }
 
-/// Why a text names no command.
+/// The reason why a text is no valid token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadToken {
-    /// It is none of ferryd's, for another provider or account, or signed with a key that is known no more.
+    /// The text is no token of ferryd's, or one for another provider or account, or signed with a
+    /// key that is no longer known.
     #[error("the token is none that ferryd made for this provider and account with one of its keys")]
     Forged,
-    /// It was made too long ago.
+    /// The token was made too long ago.
     #[error("the token was made too long ago")]
     Expired,
 }
 
 impl TokenKey {
-    /// A key of this text.
+    /// Creates a key from a text.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()))
     }
 
-    /// The token of a command whose first call of a generation is made, or was made, at this time.
+    /// Makes the token of a command whose first call of a generation is made, or was made, at this
+    /// time.
     #[must_use]
     pub fn token(&self, whose: Whose<'_>, command: &CommandId, generation: u32, first_sent: Timestamp) -> String {
         let generation = u16::try_from(generation).unwrap_or(u16::MAX);
@@ -94,7 +99,7 @@ impl TokenKey {
         hmac::sign(&self.0, text).as_ref().to_vec()
     }
 
-    /// Verifies the signature of a text.
+    /// Returns true if the signature of a text is valid.
     pub(super) fn verifies(&self, text: &[u8], mac: &[u8]) -> bool {
         hmac::verify(&self.0, text, mac).is_ok()
     }
@@ -106,21 +111,21 @@ pub fn token_in(callback_url: &str) -> Option<&str> {
     callback_url.rsplit_once('?')?.1.strip_prefix(PARAMETER)?.strip_prefix('=')
 }
 
-/// The day of a time, in UTC, counted from 1970.
+/// Returns the day of a time, in UTC, counted from 1970.
 pub(super) fn day_of(time: Timestamp) -> u16 {
     u16::try_from(time.as_second().div_euclid(DAY).max(0)).unwrap_or(u16::MAX)
 }
 
-/// The time at which a token ends that was made on a day.
+/// Returns the time at which a token expires that was made on a day.
 pub(super) fn ends_at(day: u16, lifetime: Duration) -> Timestamp {
     let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
     Timestamp::from_second((i64::from(day) * DAY).saturating_add(lifetime)).unwrap_or(Timestamp::MAX)
 }
 
-/// What a token names, at an endpoint and a time.
+/// Verifies a token at an endpoint and a time, and returns its contents.
 ///
 /// # Errors
-/// [`BadToken`]: it is not to be believed.
+/// [`BadToken`]: the token is not valid.
 pub fn read(
     keys: &[TokenKey],
     whose: Whose<'_>,
@@ -146,7 +151,8 @@ pub fn read(
     }
 }
 
-/// What the signature covers. A name holds no zero byte, so nothing can be moved from one part to the other.
+/// Returns the bytes that the signature covers. A name holds no zero byte, so no byte can move from
+/// one part to the other.
 fn signed(Whose { provider, account }: Whose<'_>, content: &[u8]) -> Vec<u8> {
     [CONTEXT, provider.as_str().as_bytes(), &[0], account.as_str().as_bytes(), &[0], content].concat()
 }
@@ -172,7 +178,7 @@ mod tests {
         TokenKey::new(text)
     }
 
-    /// The token for an endpoint, given as `provider/account`.
+    /// Makes the token for an endpoint, given as `provider/account`.
     fn made(key: &TokenKey, endpoint: &str, id: &str, generation: u32, second: i64) -> String {
         let (provider, account) = endpoint.split_once('/').unwrap();
         let whose = Whose { provider: &name(provider), account: &name(account) };
@@ -233,7 +239,7 @@ mod tests {
         for second in [NOON - NOON % DAY, NOON - NOON % DAY + DAY - 1] {
             assert_eq!(made(&key("new"), "acme/default", "order-1", 3, second), token());
         }
-        // Providers hold tokens for months.
+        // Providers keep tokens for months, so their bytes must not change.
         assert_eq!(token(), "AlE0AANvcmRlci0xO0lzSQSkBayrVvmx9rwjTstfDBQIfHIH9fozsBAFPQU");
     }
 

@@ -1,40 +1,43 @@
-//! From an answer to a verdict: the order of the rules and the built-in table, as pure functions.
+//! Classifies an answer as a verdict: the order of the rules and the built-in table, as pure
+//! functions.
 //!
-//! The order is: nothing sent, no complete answer, `in_progress`, the file's `classify` rules (first match),
-//! then for a 2xx `accepted` and `success`, then the [built-in table](by_status).
+//! The order is: nothing sent, no complete answer, `in_progress`, the file's `classify` rules
+//! (first match), then for a 2xx `accepted` and `success`, then the [built-in table](by_status).
 
 use super::outcome::Verdict;
 
-/// The shape of an answer, as far as the table looks at it.
+/// The shape of an answer, as far as the table uses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// Nothing reached the provider.
     NotSent,
-    /// Something reached the provider and no complete answer came back.
+    /// A part of the request reached the provider, and no complete answer came back.
     Incomplete,
     /// A complete answer.
     Answered {
         /// The HTTP status.
         status: u16,
-        /// Whether it carried a `Retry-After` that can be read.
+        /// True if the answer had a readable `Retry-After`.
         retry_after: bool,
     },
 }
 
-/// What the provider file's conditions say about a complete answer. `None` means that the file does not have the condition.
+/// The results of the provider file's conditions on a complete answer. `None` means that the file
+/// does not have the condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Conditions {
     /// The verdict of the first `classify` rule that matched.
     pub rule: Option<Verdict>,
-    /// Whether our own first call is still running at the provider (`idempotency.in_progress`).
+    /// True if ferryd's own first call is still running at the provider
+    /// (`idempotency.in_progress`).
     pub in_progress: bool,
-    /// Whether `response.accepted` holds.
+    /// The result of `response.accepted`.
     pub accepted: Option<bool>,
-    /// Whether `response.success` holds.
+    /// The result of `response.success`.
     pub success: Option<bool>,
 }
 
-/// What an answer means.
+/// Returns the verdict on an answer.
 #[must_use]
 pub fn classify(shape: Shape, conditions: Conditions) -> Verdict {
     let (status, retry_after) = match shape {
@@ -58,9 +61,10 @@ pub fn classify(shape: Shape, conditions: Conditions) -> Verdict {
     }
 }
 
-/// The built-in table for statuses that no rule of the provider file speaks of (RFC 9110, section 15).
+/// Looks up the verdict on a status for which the provider file has no rule (RFC 9110, section 15).
 ///
-/// A status that a proxy or an overloaded server may send *after* the provider acted is unknown, not transient.
+/// A status that a proxy or an overloaded server may send *after* the provider acted is unknown,
+/// not transient.
 #[must_use]
 pub fn by_status(status: u16, retry_after: bool) -> Verdict {
     match status {

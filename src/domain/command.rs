@@ -1,7 +1,7 @@
-//! The command a core application publishes, and every rule by which it is read.
+//! The command that a core application publishes, and the rules for decoding it.
 //!
-//! Decoding never loses sight of the command: what is wrong with a message is told together with whatever identity could
-//! be read from it, so that a `failed` event reaches the publisher.
+//! Decoding keeps the identity of an invalid command: an error has the fields that could be read,
+//! so that a `failed` event reaches the publisher.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ use super::command_id::{CommandId, PublishedCommandId};
 use super::name::{Name, excerpt};
 use super::outcome::Failure;
 
-/// The largest command body, in bytes.
+/// The maximum size of a command's body, in bytes.
 pub const MAX_BODY: usize = 1 << 20;
 
-/// The word for "whichever provider the type's route names".
+/// The value of `provider` that selects the provider of the type's route.
 pub const ANY: &str = "any";
 
 /// A command as it stands in a message body: UTF-8 JSON, published persistent to the exchange `ferry.commands` under the
@@ -34,10 +34,10 @@ pub struct CommandBody {
     /// The configured provider; `any` or absent where a route for the type exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<Name>,
-    /// Whose credentials to use. Absent: `default`.
+    /// The account whose credentials the call uses. Absent: `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<Name>,
-    /// What the provider is to do.
+    /// The operation that the provider is to carry out.
     pub operation: Name,
     /// Echoed in every event. Absent: the AMQP property `correlation_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ pub struct CommandBody {
     /// No attempt starts after this time (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// What the operation needs; checked against the operation's JSON Schema.
+    /// The input of the operation; checked against the operation's JSON Schema.
     #[serde(default)]
     pub payload: Map<String, Value>,
     /// Strings echoed in every event.
@@ -59,29 +59,30 @@ pub struct CommandBody {
 /// A command whose every field has been read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Command {
-    /// Its id.
+    /// The id of the command.
     pub id: CommandId,
     /// The provider's type.
     pub kind: Name,
     /// The provider as written; `None` for `any`.
     pub provider: Option<Name>,
-    /// Whose credentials to use.
+    /// The account whose credentials the call uses.
     pub account: Name,
-    /// What to do.
+    /// The operation that the provider is to carry out.
     pub operation: Name,
     /// Echoed in events.
     pub reference: Option<String>,
-    /// No attempt before this.
+    /// No attempt starts before this time.
     pub not_before: Option<Timestamp>,
-    /// No attempt after this.
+    /// No attempt starts after this time.
     pub expires_at: Option<Timestamp>,
-    /// The operation's input.
+    /// The input of the operation.
     pub payload: Map<String, Value>,
     /// Echoed in events.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// A command's identity, as echoed in events and dead letters. What could not be read from a broken message is absent.
+/// A command's identity, as echoed in events and dead letters. Fields that could not be read from
+/// an invalid message are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Identity {
     /// The command's id, one derived from the content where a message has none; in records and dead letters of a message that
@@ -107,7 +108,7 @@ pub struct Identity {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// What decoding looks at besides the body.
+/// The parts of a message besides the body that decoding reads.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Envelope<'a> {
     /// The routing key the command was published under; `None` where it is no longer known and already checked.
@@ -118,20 +119,21 @@ pub struct Envelope<'a> {
     pub correlation_id: Option<&'a str>,
 }
 
-/// A message that is no command: what is wrong, and whose it seems to be.
+/// A message that is no valid command, with the error and the identity that could be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Invalid {
-    /// Whatever could be read.
+    /// The fields of the identity that could be read.
     pub identity: Box<Identity>,
-    /// Code and message for the event.
+    /// The code and the message for the event.
     pub failure: Failure,
 }
 
 impl Command {
-    /// Reads a command.
+    /// Decodes a command.
     ///
     /// # Errors
-    /// [`Invalid`] with one of the codes `too_large`, `not_json`, `invalid_field`, `missing_id`, `key_mismatch`.
+    /// [`Invalid`] with one of the codes `too_large`, `not_json`, `invalid_field`, `missing_id`,
+    /// `key_mismatch`.
     pub fn decode(body: &[u8], envelope: Envelope<'_>) -> Result<Self, Invalid> {
         if body.len() > MAX_BODY {
             let message = format!("the body has {} bytes; at most {MAX_BODY} are taken", body.len());
@@ -194,7 +196,7 @@ impl Command {
         })
     }
 
-    /// What events echo, with the provider that is really called.
+    /// Returns the identity that events echo, with the provider that is really called.
     #[must_use]
     pub fn identity(&self, provider: &Name) -> Identity {
         Identity {
@@ -209,7 +211,8 @@ impl Command {
     }
 }
 
-/// Drops `null` and `x_…` fields, and reads `[]` as `{}` where a map belongs: what PHP writes for an empty map.
+/// Drops `null` and `x_…` fields, and reads `[]` as `{}` where a map belongs: PHP writes that for
+/// an empty map.
 fn normalise(value: Value) -> Value {
     let Value::Object(fields) = value else { return value };
     let kept = fields.into_iter().filter(|(name, value)| !value.is_null() && !name.starts_with("x_"));
@@ -228,7 +231,8 @@ impl Invalid {
 }
 
 impl Identity {
-    /// Reads whatever identity a message shows, from its fields first and its routing key second. Never fails.
+    /// Reads the identity fields that a message shows, from its body first and its routing key
+    /// second. Never fails.
     #[must_use]
     pub fn glean(value: &Value, body: &[u8], envelope: Envelope<'_>) -> Self {
         let text = |field: &str| value.get(field).and_then(Value::as_str);
@@ -251,14 +255,15 @@ impl Identity {
 }
 
 impl Identity {
-    /// Of a command of which nothing but its id is known.
+    /// Creates the identity of a command of which only the id is known.
     #[must_use]
     pub fn unknown(id: CommandId) -> Self {
         let metadata = BTreeMap::new();
         Self { id, r#type: None, provider: None, account: None, operation: None, reference: None, metadata }
     }
 
-    /// The same identity without a reference or metadata too large for a header. The message body has them whole.
+    /// Returns the same identity without a reference or metadata too large for a header. The
+    /// message body has them whole.
     #[must_use]
     pub fn shortened(mut self) -> Self {
         const MOST: usize = 4 * 1024;

@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::name::excerpt;
 
-/// The word between the id that a publisher wrote and the digest of the message that was refused. No publisher can write it:
-/// `/` is not in the alphabet of its ids.
+/// The word between the id that a publisher wrote and the digest of the message that was refused.
+/// No publisher can write it: `/` is not in the alphabet of published ids.
 const REFUSED: &str = "/refused/";
 
 /// The length of a digest, in hexadecimal digits.
@@ -22,46 +22,47 @@ const DIGEST_LENGTH: usize = 32;
 #[schemars(extend("pattern" = "^[A-Za-z0-9._:-]{1,128}$"))]
 pub struct PublishedCommandId(CommandId);
 
-/// The id under which the ledger and operators know a command: the one that its publisher gave. A message that was refused
-/// claims no command's id and has one of a name space of its own, `<id>/refused/<digest>`.
+/// The id by which the ledger and operators know a command: the one that its publisher gave. A
+/// message that was refused claims no command's id and has one of a name space of its own,
+/// `<id>/refused/<digest>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[A-Za-z0-9._:-]{1,128}(/refused/[0-9a-f]{32})?$"))]
 pub struct CommandId(String);
 
-/// Why a text is not a [`CommandId`].
+/// An error: a text is not a [`CommandId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a command id: use 1 to 128 of A-Z, a-z, 0-9, `.`, `_`, `:` or `-`")]
 pub struct InvalidCommandId(String);
 
 impl CommandId {
-    /// The id as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The id that stands for a message which has none of its own: derived from its content, so that every copy of the
-    /// message is reported under the same id.
+    /// Derives an id from the content of a message which has none of its own, so that every copy of
+    /// the message is reported under the same id.
     #[must_use]
     pub fn of_unidentified(body: &[u8]) -> Self {
         Self(format!("unidentified:{}", digest_of(&[body])))
     }
 
-    /// The id of a refused message under which its publisher wrote this id. `parts` are what makes it the same message when it
-    /// is delivered again.
+    /// Derives the id of a refused message in which its publisher wrote this id. `parts` identify
+    /// the message when it is delivered again.
     #[must_use]
     pub fn of_refused(&self, parts: &[&[u8]]) -> Self {
         Self(format!("{}{REFUSED}{}", self.published_part(), digest_of(parts)))
     }
 
-    /// Tells whether this is the id of a refused message, which claims no command's id.
+    /// Returns true if this is the id of a refused message, which claims no command's id.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.0.contains('/')
     }
 
-    /// The id that the publisher gave, of a refused message too.
+    /// Returns the id that the publisher gave, of a refused message too.
     #[must_use]
     pub fn published(&self) -> Self {
         Self(self.published_part().to_owned())
@@ -71,7 +72,8 @@ impl CommandId {
         self.0.split_once('/').map_or(&*self.0, |(published, _)| published)
     }
 
-    /// The beginning of the ids of all messages that were refused under this id, and the first text behind all of them.
+    /// Returns the beginning of the ids of all messages that were refused under this id, and the
+    /// first text behind all of them.
     #[must_use]
     pub fn refused_range(&self) -> (String, String) {
         let published = self.published_part();
@@ -80,7 +82,8 @@ impl CommandId {
     }
 }
 
-/// A digest of 128 bits of several texts, in hexadecimal digits. Of a single one it is the digest of that alone.
+/// Returns a digest of 128 bits of several texts, in hexadecimal digits. The digest of a single
+/// text is that of its bytes alone.
 fn digest_of(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {

@@ -1,4 +1,4 @@
-//! The commands that somebody may see or operate: by type, provider and account.
+//! The commands that a caller may see or operate: by type, provider and account.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -36,20 +36,20 @@ pub struct AccountPath {
     pub account: Name,
 }
 
-/// The fault of a text that is no [`AccountPath`].
+/// An error: a text is not an [`AccountPath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("is no account: write its provider and its name, such as stripe/default")]
 pub struct InvalidAccountPath;
 
 impl CommandScope {
-    /// Tells whether every command is in it.
+    /// Returns true if the scope admits every command.
     #[must_use]
     pub fn is_unlimited(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Tells whether a command is in it. A command of which the type, provider or account is not known is in no scope that
-    /// asks for it.
+    /// Returns true if the scope admits a command. A command whose type, provider or account is
+    /// unknown is in no scope that limits it.
     #[must_use]
     pub fn admits(&self, command: &Identity) -> bool {
         let Identity { r#type, provider, account, .. } = command;
@@ -57,7 +57,7 @@ impl CommandScope {
         self.admits_names(r#type, provider, account)
     }
 
-    /// The same by the names alone.
+    /// Returns true if the scope admits a command of these names.
     #[must_use]
     pub fn admits_names(&self, r#type: Option<&str>, provider: Option<&str>, account: Option<&str>) -> bool {
         let names = |list: &Option<BTreeSet<Name>>, name: Option<&str>| {

@@ -1,16 +1,16 @@
-//! The verdict on an account's credentials when they are tried.
+//! The result of a check of an account's credentials.
 
 use super::outcome::Failure;
 
 /// The result of trying the credentials of one account at its provider.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CredentialCheck {
-    /// The provider takes them.
+    /// The provider accepted the credentials.
     Accepted,
-    /// The provider refuses them.
+    /// The provider refused the credentials.
     Refused(Failure),
     /// No complete answer came: the provider can't be reached, or the connection broke.
     Unreachable(Failure),
-    /// An answer came that says nothing about them, such as one with status 500.
+    /// The answer proves nothing about the credentials, such as one with status 500.
     Unclear(Failure),
 }

@@ -1,6 +1,8 @@
-//! A command that ferryd gave up on, kept whole for an operator, and what a replay of it starts from.
+//! Dead letters: commands that ferryd gave up, kept whole for an operator, and the start of their
+//! replay.
 //!
-//! The message body and properties stay as they were published; what ferryd knows travels beside them in one header.
+//! The message body and properties stay as they were published; one header carries ferryd's
+//! description of the dead letter.
 
 use std::time::Duration;
 
@@ -18,46 +20,48 @@ use super::progress::{Attempted, Progress};
 /// The header in which [`DeadLetter`] travels, as JSON.
 pub const HEADER: &str = "ferry-dead";
 
-/// What ferryd knows of a dead letter.
+/// The description of a dead letter: its command, its failure and its calls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetter {
-    /// Which command, as far as it could be read.
+    /// The command, as far as it could be read.
     pub command: Identity,
-    /// Why it was given up.
+    /// The kind of failure for which the command was given up.
     pub kind: Kind,
-    /// The provider's error code, or ferryd's own word.
+    /// The provider's error code, or ferryd's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// For people.
+    /// The error message, for a person.
     pub message: String,
     /// The status of the last answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
     /// The generation that failed.
     pub generation: u32,
-    /// The number of its last call; where none was made, the one that would have been next.
+    /// The number of the last call; where none was made, the one that would have been next.
     pub attempt: u32,
-    /// The key its calls were made under.
+    /// The idempotency key of the calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The digest of the request sent under the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// The token that it had beside the command's id; empty where it had none, absent where a version sent it that knew none.
+    /// The token that the request had beside the command's id; empty where it had none, absent
+    /// where a version without such tokens sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// Whether some call may have acted.
+    /// True if some call may have acted.
     pub unknown: bool,
-    /// When the first request was sent.
+    /// The time at which the first request was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sent: Option<Timestamp>,
-    /// When the latest call that may have acted was given up.
+    /// The time at which the latest call that may have acted was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown_since: Option<Timestamp>,
-    /// The provider's own id for what it does, where it has told it.
+    /// The provider's own id of the operation's result, where the provider has sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
-    /// For how long the provider remembers the key, in seconds; absent where the operation takes none.
+    /// The time for which the provider remembers the key, in seconds; absent where the operation
+    /// takes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_retention_s: Option<u64>,
     /// The command's own expiry.
@@ -65,29 +69,31 @@ pub struct DeadLetter {
     pub expires_at: Option<Timestamp>,
     /// The calls that were made, oldest first; of a long history the middle is left out.
     pub history: Vec<Attempted>,
-    /// When the first call failed.
+    /// The time at which the first call failed.
     pub first_failed_at: Timestamp,
-    /// When it was given up.
+    /// The time at which the command was dead-lettered.
     pub dead_lettered_at: Timestamp,
-    /// The routing key the command was published under.
+    /// The routing key under which the command was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing_key: Option<String>,
-    /// The AMQP user that published the command, by the broker's word; absent where the publisher did not name it.
+    /// The AMQP user that published the command, as the broker vouches; absent where the publisher
+    /// did not name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publisher: Option<String>,
-    /// True where the command was given up before it was held against the routes and the publishers of its account; its replay is.
+    /// True where the command was given up before its check against the routes and the publishers
+    /// of its account; the check follows at its replay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unchecked: bool,
-    /// The host that gave it up.
+    /// The host that gave the command up.
     pub host: String,
-    /// The version of ferryd there.
+    /// The version of ferryd on that host.
     pub version: String,
 }
 
-/// Where and when a command was given up.
+/// The place and time at which a command was given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The routing key the command was published under, where known.
+    /// The routing key under which the command was published, where known.
     pub routing_key: Option<String>,
     /// The host.
     pub host: String,
@@ -97,19 +103,20 @@ pub struct Place {
     pub at: Timestamp,
 }
 
-/// How a replay treats what the dead letter alone does not allow.
+/// The options of a replay, for dead letters that may not be replayed without them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReplayOptions {
-    /// Send under a new key although an earlier call may have acted: the decision of a named person.
+    /// Sends under a new key although an earlier call may have acted: the decision of a named
+    /// person.
     pub force_new_key: bool,
     /// A new expiry for a command that has expired.
     pub extend_to: Option<Timestamp>,
 }
 
-/// Why a dead letter is not replayed as asked.
+/// The reason why a dead letter is not replayed as requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayRefusal {
-    /// Its `expires_at` has passed.
+    /// The `expires_at` of the command has passed.
     #[error("it has expired; give it more time with --extend")]
     Expired,
     /// A call may have acted and can't be repeated under its key.
@@ -117,13 +124,13 @@ pub enum ReplayRefusal {
         "an earlier call may have acted and can't be repeated under its key; look it up at the provider, then use --force-new-key with --by and --reason"
     )]
     MayHaveActed,
-    /// The message is no command, so a replay can't do better.
+    /// The message is no valid command, so a replay would fail again.
     #[error("the message itself is wrong and would fail again; discard it, and let its publisher send a correct one")]
     NotACommand,
 }
 
 impl DeadLetter {
-    /// The record of a command given up as `kind`.
+    /// Describes a command given up as `kind`.
     #[must_use]
     pub fn new(command: Identity, kind: Kind, failure: Failure, progress: &Progress, place: Place) -> Self {
         Self {
@@ -154,7 +161,8 @@ impl DeadLetter {
         }
     }
 
-    /// Where asking the provider about its last call begins, at `now`; `None` where it is certain that none acted.
+    /// Returns the progress with which a lookup of the last call begins, at `now`; `None` where it
+    /// is certain that no call acted.
     #[must_use]
     pub fn look_up(&self, now: Timestamp) -> Option<Progress> {
         let inquiry = Inquiry { tried: u32::MAX, ..Inquiry::new(u32::MAX, Purpose::Lookup, now) };
@@ -173,8 +181,8 @@ impl DeadLetter {
         })
     }
 
-    /// The start of the next generation: under the old key while the outcome is unknown, under a new one when it is
-    /// certain that nothing happened.
+    /// Returns the start of the next generation: under the old key while the outcome is unknown,
+    /// under a new one when it is certain that no call acted.
     ///
     /// # Errors
     /// [`ReplayRefusal`] where sending again is pointless or not safe.
@@ -188,7 +196,7 @@ impl DeadLetter {
         }
         let mut progress = Progress::of_generation(self.generation + 1, now);
         if !self.unknown || options.force_new_key {
-            // Where the operation takes keys; whoever carries it out knows that, and how long they may be.
+            // The adapter knows whether the operation takes keys, and how long they may be.
             progress.key = Some(IdempotencyKey::for_generation(&self.command.id, progress.generation));
             return Ok(progress);
         }
@@ -207,10 +215,11 @@ impl DeadLetter {
     }
 }
 
-/// The longest text, in characters: the record travels in a header, which must fit a frame.
+/// The maximum length of a text, in characters: the description travels in a header, which must fit
+/// a frame.
 const MAX_TEXT: usize = 2_000;
 
-/// The start of a text, as far as a dead letter holds it.
+/// Returns the start of a text, as far as a dead letter holds it.
 #[must_use]
 pub fn shortened(text: &str) -> &str {
     text.char_indices().nth(MAX_TEXT).map_or(text, |(end, _)| &text[..end])

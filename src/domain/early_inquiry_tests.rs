@@ -1,9 +1,9 @@
-//! Questions that are asked early, ahead of what is planned.
+//! Tests of early queries, which are made ahead of the planned ones.
 
 use super::tests::{asked, at, doubted, failure, inquiry, limits, lookup, poll, taken, waiting, word};
 use super::*;
 
-/// A question that is asked early, ahead of another.
+/// Builds an early query, ahead of a planned one.
 fn early(purpose: Purpose, planned: PlannedInquiry) -> Inquiry {
     Inquiry { planned: Some(planned), ..inquiry(purpose, 1, 10) }
 }
@@ -12,7 +12,8 @@ fn planned(purpose: Purpose, due: i64, tried: u32) -> PlannedInquiry {
     PlannedInquiry { purpose, due: at(due), tried }
 }
 
-/// The questions that follow from an early one which is never answered, up to the planned one, as seconds.
+/// Returns the queries that follow on an early one which is never answered, up to the planned one,
+/// as seconds.
 fn repeated(mut progress: Progress, limits: &Limits) -> (Vec<i64>, Inquiry) {
     let mut seconds = Vec::new();
     loop {
@@ -39,7 +40,8 @@ fn an_early_question_without_an_answer_is_repeated_and_what_was_planned_keeps_it
     let limits = Limits { lookup: Some(lookup(true)), poll: Some(poll(5, 60)), ..limits() };
     let (waits, doubted) = (waiting(3_600, None), doubted(None));
     let table = [
-        // the command, what is asked at second 10, what was planned, when it is asked again; the last time as planned
+        // the command, the query at second 10, the planned query, the times of the next queries;
+        // the last as planned
         (&waits, Lookup, planned(Poll, 1_000, 0), vec![15, 45, 1_000]),
         (&waits, Poll, planned(Poll, 1_000, 0), vec![15, 45, 1_000]),
         (&waits, Lookup, planned(Poll, 40, 0), vec![15, 40]),
@@ -74,7 +76,8 @@ fn an_early_question_that_finds_it_still_waiting_is_asked_once_more_and_tells_no
     let limits = Limits { lookup: Some(lookup(true)), poll: Some(poll(5, 60)), ..limits() };
     let unpolled = Limits { poll: None, ..limits.clone() };
     let table = [
-        // limits, how often it was asked, when the planned poll is due, when it is asked next
+        // limits, the number of queries before, the time of the planned poll, the time of the next
+        // query
         (&limits, 0, 1_000, 15),
         (&limits, 1, 1_000, 1_000),
         (&limits, 0, 12, 12),

@@ -1,12 +1,14 @@
-//! The token beside a command's id in what a provider echoes: it proves that ferryd sent that id for that command.
+//! The token beside a command's id in what a provider echoes: it proves that ferryd sent that id
+//! for that command.
 //!
 //! ```text
-//! base64url(version, day of the first call, generation, HMAC-SHA256 over all that, the command's id and whose endpoint it is for)
+//! base64url(version, day of the first call, generation, HMAC-SHA256 over all that,
+//!           the command's id and the endpoint's provider and account)
 //! ```
 //!
-//! Anyone who pays at the same provider can have any id echoed. A token is made by ferryd alone, and goes into a field
-//! that no payload can write. Unlike the token of a callback URL it does not hold the id, and is so short that every
-//! provider takes it.
+//! Anyone who pays at the same provider can have any id echoed. Only ferryd can make a token, and a
+//! token goes into a field that no payload can write. Unlike the token of a webhook URL it does not
+//! hold the id, and is so short that every provider accepts it.
 
 use std::time::Duration;
 
@@ -17,7 +19,8 @@ use jiff::Timestamp;
 use super::callback_token::{BadToken, TokenKey, Whose, day_of, ends_at};
 use super::command_id::CommandId;
 
-/// The purpose of all echo tokens, so that none can be taken for the token of a callback URL, or the other way round.
+/// The purpose of all echo tokens, so that none can be taken for the token of a webhook URL, or the
+/// other way round.
 const CONTEXT: &[u8] = b"ferryd echo token\0";
 
 const VERSION: u8 = 1;
@@ -37,10 +40,11 @@ pub fn make(key: &TokenKey, whose: Whose<'_>, command: &CommandId, generation: u
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Reads a token that came beside an id: for which generation of the command it was made.
+/// Verifies a token that came beside an id, and returns the generation of the command for which it
+/// was made.
 ///
 /// # Errors
-/// [`BadToken`]: it proves nothing.
+/// [`BadToken`]: the token is not valid.
 pub fn read(
     keys: &[TokenKey],
     whose: Whose<'_>,
@@ -64,8 +68,8 @@ pub fn read(
     Ok(u16::from_be_bytes([high, low]).into())
 }
 
-/// The bytes that the signature covers. Neither a name nor an id holds a zero byte, so nothing can be moved from one
-/// part to the other.
+/// Returns the bytes that the signature covers. Neither a name nor an id holds a zero byte, so no
+/// byte can move from one part to the other.
 fn signed(Whose { provider, account }: Whose<'_>, command: &CommandId, head: &[u8]) -> Vec<u8> {
     let [provider, account, command] = [provider.as_str(), account.as_str(), command.as_str()].map(str::as_bytes);
     [CONTEXT, provider, &[0], account, &[0], command, &[0], head].concat()
@@ -83,7 +87,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    /// The endpoint given as `provider/account`.
+    /// Parses an endpoint given as `provider/account`.
     fn endpoint(text: &str) -> (Name, Name) {
         let (provider, account) = text.split_once('/').unwrap();
         (provider.parse().unwrap(), account.parse().unwrap())
@@ -157,7 +161,7 @@ mod tests {
     fn a_token_is_short_and_never_changes_between_versions() {
         let token = made("new", "acme/default", &"x".repeat(128), 65_535);
         assert_eq!(token.len(), 50);
-        // Providers hold tokens for months.
+        // Providers keep tokens for months, so their bytes must not change.
         assert_eq!(made("new", "acme/default", "order-1", 3), "AVE0AAMSlStXNlb52kzxKUMagDfi2kYo6ojLUibE83La4MsiJw");
     }
 }

@@ -1,4 +1,5 @@
-//! What ferryd publishes about a command: `CloudEvents` 1.0, structured mode, on the exchange `ferry.events`.
+//! The events about commands that ferryd publishes: `CloudEvents` 1.0, structured mode, on the
+//! exchange `ferry.events`.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -14,7 +15,7 @@ use super::outcome::{Failure, Party, Success};
 /// The content type of an event (`CloudEvents` AMQP and JSON format specifications).
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 
-/// The word in routing keys for a part of a broken command that could not be read.
+/// The word in routing keys for a part of an invalid command that could not be read.
 const UNKNOWN_WORD: &str = "unknown";
 
 /// An event, ready to be published.
@@ -23,8 +24,9 @@ const UNKNOWN_WORD: &str = "unknown";
 pub struct Event {
     /// Always `1.0`.
     pub specversion: String,
-    /// `<command>/<generation>/<attempt>/<state>`; of a message that was refused, `<command>/refused/<digest>`. The same for
-    /// every copy, so that a subscriber drops repeats by it.
+    /// `<command>/<generation>/<attempt>/<state>`; of a message that was refused,
+    /// `<command>/refused/<digest>`. Every copy has the same id, so a subscriber drops repeats by
+    /// it.
     pub id: String,
     /// `/ferryd/<provider>`.
     pub source: String,
@@ -32,125 +34,128 @@ pub struct Event {
     pub r#type: String,
     /// The command's id.
     pub subject: String,
-    /// When it happened.
+    /// The time at which the command changed.
     pub time: Timestamp,
     /// Always `application/json`.
     pub datacontenttype: String,
     /// The command's W3C trace context, where it carried one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// Goes with `traceparent`.
+    /// The W3C `tracestate` that belongs to `traceparent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracestate: Option<String>,
-    /// What happened.
+    /// The change of the command.
     pub data: EventData,
 }
 
-/// What happened to a command.
+/// A change of a command: its new state, and the data that belongs to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventData {
-    /// Which command.
+    /// The command that changed.
     pub command: Identity,
-    /// The state it is in now.
+    /// The state of the command after the change.
     pub state: State,
     /// 0 for the command as published; each replay starts the next.
     pub generation: u32,
-    /// The call this is about, from 1; where none was made, the one that would have been next.
+    /// The number of the call that the event is about, from 1; where none was made, the one that
+    /// would have been next.
     pub attempt: u32,
-    /// Grows along a command's way: an event with a lower number than one already seen is late. 0, the lowest, of a message
-    /// that was refused: it is no part of a command's way.
+    /// A number that grows along a command's life: an event with a lower number than one already
+    /// seen is late. 0, the lowest, for a message that was refused, because it is no command.
     pub sequence: u64,
-    /// Whether nothing can follow: true for `completed`, and for `failed` without a dead letter.
+    /// True if no further event can follow: for `completed`, and for `failed` without a dead
+    /// letter.
     pub r#final: bool,
     /// The mapped result, of `completed` and `waiting`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
-    /// Why it failed, of `failed`; the last failure, of `pending`.
+    /// The failure, of `failed`; the last failure, of `pending`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<EventError>,
-    /// The provider's own id for what it did.
+    /// The provider's own id of the operation's result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
-    /// Who has to act, of `waiting`.
+    /// The party that has to act, of `waiting`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<Party>,
-    /// When the next call is due, of `pending`; when the provider is asked first how far it is, of `waiting`, or
-    /// its deadline where it is not asked.
+    /// The time of the next call, of `pending`; of the first query of the provider, of `waiting`,
+    /// or the deadline where the provider can't be queried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,
-    /// What went wrong beside the operation, such as result fields that could not be mapped.
+    /// Problems beside the operation, such as result fields that could not be mapped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// When it happened.
+    /// The time at which the command changed.
     pub occurred_at: Timestamp,
 }
 
-/// Why a command failed, or an attempt did.
+/// The failure of a command, or of an attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventError {
-    /// The kind of failure; absent where the command goes on. Subscribers must tolerate new words.
+    /// The kind of failure; absent where the command goes on. Subscribers must tolerate new kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
-    /// The provider's code, or ferryd's own word.
+    /// The provider's error code, or ferryd's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// For people.
+    /// The error message, for a person.
     pub message: String,
-    /// More from the provider.
+    /// Further details from the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
     /// The status of the provider's answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
-    /// Whether the command was kept as a dead letter for an operator.
+    /// True if the command was kept as a dead letter for an operator.
     pub dead_lettered: bool,
 }
 
-/// Where on its way a command is when something happens to it.
+/// The generation, attempt and time of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     /// The generation.
     pub generation: u32,
-    /// The call this is about.
+    /// The number of the call that the event is about.
     pub attempt: u32,
-    /// When it happened.
+    /// The time of the event.
     pub at: Timestamp,
 }
 
-/// What happened, with just the data that belongs to it.
+/// The kind of an event about a command, with the data that belongs to it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Happening {
     /// The command waits for its next attempt.
     Pending {
-        /// When that is due.
+        /// The time of the next attempt.
         due: Timestamp,
-        /// What the last attempt came to.
+        /// The failure of the last attempt.
         failure: Failure,
     },
     /// A call is about to be made.
     Processing,
-    /// The provider accepted.
+    /// The provider accepted the command, and finishes it later.
     Waiting(Success, Party),
-    /// The provider is going to be asked, about what it has accepted or what it may have done. This is never published: it
-    /// is only for the record.
+    /// The provider is going to be queried about an accepted command, or about a call that may have
+    /// acted. This is recorded and never published.
     Inquiring {
-        /// Whether it has accepted the command.
+        /// True if the provider has accepted the command.
         accepted: bool,
-        /// When it is asked.
+        /// The time of the query.
         due: Timestamp,
-        /// What is wrong so far, if anything.
+        /// The problem so far, if any.
         failure: Option<Failure>,
     },
-    /// Done.
+    /// The command is completed.
     Completed(Success),
-    /// Failed.
+    /// The command has failed.
     Failed(Kind, Failure),
-    /// Failed by the word of the provider, which had accepted it: for reasons of its own, and for good. There is no dead letter.
+    /// The command has failed at the provider, which had accepted it: for reasons of the provider's
+    /// own, and for good. There is no dead letter.
     FailedThere(Failure),
 }
 
 impl Happening {
-    /// The state this leads to.
+    /// Returns the state that the event leads to.
     #[must_use]
     pub fn state(&self) -> State {
         match self {
@@ -163,11 +168,13 @@ impl Happening {
     }
 }
 
-/// The number of every event about a message that was refused: lower than that of any event of a command.
+/// The sequence number of every event about a refused message: lower than that of any event of a
+/// command.
 pub const REFUSED_SEQUENCE: u64 = 0;
 
-/// A number that grows along a command's way: generation first, attempt second, state last. Below 2^53 for the first
-/// 2^30 generations of 2^20 attempts, so that JavaScript reads it exactly.
+/// Computes a number that grows along a command's life: generation first, attempt second, state
+/// last. The number stays below 2^53 for the first 2^30 generations of 2^20 attempts, so that
+/// JavaScript reads it exactly.
 #[must_use]
 pub fn sequence(generation: u32, attempt: u32, state: State) -> u64 {
     let rank = match state {
@@ -180,13 +187,13 @@ pub fn sequence(generation: u32, attempt: u32, state: State) -> u64 {
     ((u64::from(generation) << 20) + u64::from(attempt.min((1 << 20) - 1))) * 8 + rank
 }
 
-/// The attempt in a [`sequence`].
+/// Returns the attempt in a [`sequence`].
 #[must_use]
 pub fn attempt_of(sequence: u64) -> u32 {
     u32::try_from((sequence >> 3) & ((1 << 20) - 1)).unwrap_or(u32::MAX)
 }
 
-/// The id of an event, and its number among those of its command.
+/// Returns the id of an event, and its sequence number among those of its command.
 fn place(command: &CommandId, moment: Moment, happening: &Happening) -> (String, u64) {
     let Moment { generation, attempt, .. } = moment;
     let state = happening.state();
@@ -200,7 +207,7 @@ fn place(command: &CommandId, moment: Moment, happening: &Happening) -> (String,
 }
 
 impl Event {
-    /// The event that tells of `happening`.
+    /// Builds the event of `happening`.
     #[must_use]
     pub fn new(command: Identity, moment: Moment, happening: Happening, trace: Trace) -> Self {
         let state = happening.state();
@@ -238,8 +245,8 @@ impl Event {
         }
     }
 
-    /// The same of a command whose names were not known when it ended, once it has come with `command`; of any other, as it
-    /// is.
+    /// Fills in the names of a command that ended before they were known, from the later `command`;
+    /// any other event stays as it is.
     #[must_use]
     pub fn named(mut self, command: &Identity) -> Self {
         if self.data.command == Identity::unknown(command.id.clone()) {
@@ -249,14 +256,14 @@ impl Event {
         self
     }
 
-    /// `<type>.<provider>.<operation>.<state>`.
+    /// Returns the routing key of the event: `<type>.<provider>.<operation>.<state>`.
     #[must_use]
     pub fn routing_key(&self) -> String {
         routing_key(&self.data.command, self.data.state.as_str())
     }
 }
 
-/// The routing key of an event about a command: `<type>.<provider>.<operation>.<last>`.
+/// Returns the routing key of an event about a command: `<type>.<provider>.<operation>.<last>`.
 #[must_use]
 pub fn routing_key(command: &Identity, last: &str) -> String {
     let Identity { r#type, provider, operation, .. } = command;
@@ -315,7 +322,8 @@ impl EventData {
     }
 }
 
-/// The W3C trace context a command carried in its headers, passed on untouched where it is no larger than the standard has it.
+/// The W3C trace context of a command's headers, passed on unchanged where it is no larger than the
+/// standard allows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trace {
     /// `traceparent`.
@@ -325,12 +333,13 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// The most bytes of a `traceparent` (W3C Trace Context, section 3.2.2).
+    /// The maximum size of a `traceparent`, in bytes (W3C Trace Context, section 3.2.2).
     pub const LONGEST_PARENT: usize = 55;
-    /// The most bytes of a `tracestate`: as many as everybody has to pass on (section 3.3.1.5).
+    /// The maximum size of a `tracestate` that everyone has to pass on, in bytes (section 3.3.1.5).
     pub const LONGEST_STATE: usize = 512;
 
-    /// Takes what may be passed on: a header that is too long is left out, and so is a `tracestate` without its `traceparent`.
+    /// Keeps the parts that may be passed on: a header that is too long is left out, and so is a
+    /// `tracestate` without its `traceparent`.
     #[must_use]
     pub fn bounded(parent: Option<&str>, state: Option<&str>) -> Self {
         let parent = parent.filter(|parent| parent.len() <= Self::LONGEST_PARENT);

@@ -1,4 +1,5 @@
-//! One HTTP exchange as plain data: the request an adapter describes and the answer the transport brings back.
+//! One HTTP call as plain data: the request that an adapter describes, and the answer that the
+//! transport receives.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,13 +13,13 @@ use url::Url;
 use super::command_id::CommandId;
 use super::outcome::Failure;
 
-/// The record of a call, as far as it is told from others by.
+/// The record of a call, with the properties that distinguish calls.
 pub trait CallRecord: DeserializeOwned + Clone + PartialEq {
-    /// The command.
+    /// Returns the command of the call.
     fn command(&self) -> &CommandId;
-    /// When the call began, by the clock of the host that made it.
+    /// Returns the time at which the call began, by the clock of the host that made it.
     fn at(&self) -> Timestamp;
-    /// The command's generation, and the number of the call within it.
+    /// Returns the command's generation, and the number of the call within it.
     fn step(&self) -> (u32, u32);
 }
 
@@ -39,7 +40,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// The method as it stands in the request line.
+    /// Returns the method as it stands in the request line.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,7 +55,8 @@ impl Method {
 
 /// A request, described but not sent.
 ///
-/// It holds secrets (in headers, perhaps in the URL or body), so it has no readable `Debug`; the exchange log masks it.
+/// It holds secrets (in headers, perhaps in the URL or body), so it has no readable `Debug`; the
+/// log of calls masks it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request {
     /// The method.
@@ -63,17 +65,19 @@ pub struct Request {
     pub url: Url,
     /// Header names in lower case, with their values.
     pub headers: Vec<(String, String)>,
-    /// The names of those headers that are a part of what is asked, such as one that names an account.
+    /// The names of those headers that are part of the operation's input, such as one that names an
+    /// account.
     pub asked: Vec<String>,
     /// The encoded body; empty for none.
     pub body: Bytes,
-    /// How long the whole exchange may take.
+    /// The longest time for the whole call.
     pub timeout: Duration,
 }
 
 impl Request {
-    /// A digest of what is asked: method, URL, body, and the headers that are a part of it. The others are left out, because
-    /// credentials may rotate between two attempts that ask for the same.
+    /// Returns a digest of the operation's input: method, URL, body, and the headers that are part
+    /// of it. The other headers are left out, because credentials may rotate between two attempts
+    /// of the same call.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
@@ -95,7 +99,8 @@ impl Request {
 }
 
 impl Request {
-    /// Tells whether a text of letters, digits, `-` and `_`, which no encoding changes, stands in the request.
+    /// Returns true if the request contains a text of letters, digits, `-` and `_`, which no
+    /// encoding changes.
     #[must_use]
     pub fn holds(&self, text: &str) -> bool {
         let in_headers = || self.headers.iter().any(|(_, value)| value.contains(text));
@@ -115,21 +120,21 @@ impl fmt::Debug for Request {
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
-    /// Header names in lower case, with their values; what is not UTF-8 is replaced.
+    /// Header names in lower case, with their values; bytes that are not UTF-8 are replaced.
     pub headers: Vec<(String, String)>,
-    /// The body, not over the response cap.
+    /// The body, at most the maximum response size.
     pub body: Bytes,
 }
 
 impl Reply {
-    /// The first value of a header, its name given in lower case.
+    /// Returns the first value of a header, by its name in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// What came of a request.
+/// The result of sending a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// Nothing of the request reached the provider: DNS, connect or TLS failed.

@@ -1,10 +1,12 @@
-//! Asking the provider what came of a call: polls, lookups, and the deadline behind both.
+//! Queries of the provider about a call: polls, lookups, and the deadline behind both.
 //!
-//! A command that the provider has *accepted* is polled until it ends or its deadline passes. A command of which nobody
-//! knows whether it *acted* is looked up: what is found is its answer, and only a provider that says "there is none", long
-//! enough after the call, allows another call. Both questions only read, so a repeated one does no harm.
+//! A command that the provider has *accepted* is polled until it ends or its deadline passes. A
+//! command whose call *may have acted* is looked up. The result of the lookup is then the command's
+//! outcome. Only a provider that answers "not found", long enough after the call, allows another
+//! call. Both kinds of query only read, so a repeat does no harm.
 //!
-//! Everything here is pure; the message of the command carries the [`Inquiry`] that is due next.
+//! All functions here are pure; the message of the command carries the [`Inquiry`] that is due
+//! next.
 
 use std::time::Duration;
 
@@ -15,47 +17,49 @@ use super::outcome::{Failure, LookedUp, Outcome, Party, Polled, Success};
 use super::progress::Progress;
 use super::retry::Rung;
 
-/// The header of a command's message that says until when it may wait.
+/// The header of a command's message with the end of its wait.
 pub const DEADLINE_HEADER: &str = "ferry-deadline";
 
-/// A question that is due.
+/// A query of the provider that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inquiry {
-    /// Its number within the attempt, from 1; polls and lookups count together.
+    /// The number of the query within the attempt, from 1; polls and lookups count together.
     pub number: u32,
-    /// What is asked.
+    /// The purpose of the query.
     pub purpose: Purpose,
-    /// Not before this.
+    /// The earliest time of the query.
     pub due: Timestamp,
-    /// The number of lookups in a row that have brought no answer; of a question that is asked early, the number of
-    /// times that it was asked.
+    /// The number of lookups in a row without an answer; of an early query, the number of times
+    /// that it was made.
     pub tried: u32,
-    /// The number of the questions before it that were asked early: they make no later one come further apart.
+    /// The number of early queries before this one: they do not lengthen the intervals of later
+    /// ones.
     pub early: u32,
-    /// The question that was planned, where this one is asked early: it is asked at its own time whatever comes of this one.
+    /// The planned query, where this one is early: it is made at its own time whatever the result
+    /// of this one.
     pub planned: Option<PlannedInquiry>,
 }
 
-/// A question that waits for its time while another is asked early.
+/// A query that waits for its time while an early one is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlannedInquiry {
     /// The purpose of the question.
     pub purpose: Purpose,
-    /// Its time.
+    /// The time of the query.
     pub due: Timestamp,
-    /// The number of lookups in a row that had brought no answer by then.
+    /// The number of lookups in a row without an answer by then.
     pub tried: u32,
 }
 
 impl Inquiry {
-    /// A question of its own time, the first of its kind.
+    /// Creates a planned query, the first of its kind.
     #[must_use]
     pub const fn new(number: u32, purpose: Purpose, due: Timestamp) -> Self {
         Self { number, purpose, due, tried: 0, early: 0, planned: None }
     }
 
-    /// Continues after an early question that did not end the command: with the same question after `wait`, or with the
-    /// planned one, whichever comes first.
+    /// Continues after an early query that did not end the command: with the same query after
+    /// `wait`, or with the planned one, whichever comes first.
     fn after_early(self, planned: PlannedInquiry, wait: Option<Duration>, now: Timestamp) -> Self {
         let (number, early) = (self.number.saturating_add(1), self.early.saturating_add(1));
         match wait.map(|wait| after(now, wait)).filter(|due| *due < planned.due) {
@@ -64,7 +68,8 @@ impl Inquiry {
         }
     }
 
-    /// The question that an early one stands in for; any other is itself.
+    /// Returns the planned query that an early one stands in for; any other query is returned
+    /// unchanged.
     fn as_planned(self) -> Self {
         match self.planned {
             Some(PlannedInquiry { purpose, tried, .. }) => Self { purpose, tried, planned: None, ..self },
@@ -73,19 +78,19 @@ impl Inquiry {
     }
 }
 
-/// What is asked.
+/// The purpose of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "QueryPurpose")]
 pub enum Purpose {
-    /// Whether an accepted command has ended.
+    /// Asks if an accepted command has ended.
     Poll,
-    /// Whether a call acted.
+    /// Asks if a call acted.
     Lookup,
 }
 
 impl Purpose {
-    /// The word for it in headers and logs.
+    /// Returns the name of the purpose in headers and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -95,7 +100,7 @@ impl Purpose {
     }
 }
 
-/// How an operation's accepted commands are polled.
+/// The timing of an operation's polls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PollPolicy {
     /// The wait before the first poll; each further one waits a rung of the ladder longer.
@@ -104,57 +109,59 @@ pub struct PollPolicy {
     pub longest: Duration,
 }
 
-/// What an operation's lookup is worth.
+/// The conclusions that an operation's lookup allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LookupPolicy {
-    /// How long after a call a "there is none" proves nothing yet.
+    /// The time after a call for which the answer "not found" proves nothing yet.
     pub after: Duration,
-    /// Whether the provider can say that there is none.
+    /// True if the provider's answer "not found" proves that no call acted.
     pub proves_absence: bool,
-    /// True where the lookup asks by the provider's own id, so that nothing can be asked before that is known.
+    /// True where the lookup uses the provider's own id, so that it is possible only once that is
+    /// known.
     pub needs_reference: bool,
 }
 
 /// A command that the provider has accepted, and finishes later.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Accepted {
-    /// What the provider has told so far.
+    /// The provider's answers so far.
     pub success: Success,
-    /// Who has to act next.
+    /// The party that has to act next.
     pub party: Party,
-    /// Until when it may take.
+    /// The time by which the command has to end.
     pub deadline: Timestamp,
-    /// The next question about it.
+    /// The next query about the command.
     pub inquiry: Inquiry,
-    /// True where this is how the command's acceptance became known. An event tells of that; what is found later, and
-    /// does not end it, is only put on record.
+    /// True where the command's acceptance becomes known by this decision. An event publishes that;
+    /// later answers that do not end the command are only recorded.
     pub first: bool,
 }
 
-/// What to do about a message that is up for an inquiry.
+/// The action for a message whose query is due.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Asking {
-    /// Ask.
+    /// Make the query.
     Now(Inquiry),
-    /// Too early: wait on this rung and look again.
+    /// The query is early: wait on this rung and check again.
     Park(Rung),
-    /// There is nothing to ask any more.
+    /// No query is left: take this decision instead.
     Instead(Box<Decision>),
 }
 
-/// Decides whether `inquiry` is made at `now`. One whose deadline has passed becomes a last lookup where there is one.
+/// Decides if `inquiry` is made at `now`. A query whose deadline has passed becomes a last lookup
+/// where the operation has one.
 #[must_use]
 pub fn before_inquiry(inquiry: Inquiry, progress: &Progress, limits: &Limits, now: Timestamp) -> Asking {
     if inquiry.due > now {
         return Asking::Park(Rung::at_most(until(now, inquiry.due)));
     }
-    // What is polled has a deadline; without one it would be polled for ever.
+    // A command that is polled has a deadline; without one it would be polled for ever.
     let overdue = progress.deadline.is_none_or(|deadline| now >= deadline);
     let past_deadline = overdue && progress.deadline.is_some();
     let inquiry = if past_deadline { inquiry.as_planned() } else { inquiry };
     match inquiry.purpose {
         Purpose::Poll if !overdue && limits.poll.is_some() => Asking::Now(inquiry),
-        // The provider file was changed: there is only the deadline left.
+        // The provider file was changed and has no poll any more: only the deadline is left.
         Purpose::Poll if !overdue => Asking::Park(Rung::at_most(until(now, progress.deadline.unwrap_or(now)))),
         Purpose::Poll if limits.lookup.is_some() => Asking::Now(Inquiry { purpose: Purpose::Lookup, ..inquiry }),
         Purpose::Poll => Asking::Instead(Box::new(Decision::GiveUp(Kind::Unresolved, overdue_failure()))),
@@ -172,7 +179,7 @@ pub fn before_inquiry(inquiry: Inquiry, progress: &Progress, limits: &Limits, no
     }
 }
 
-/// What follows where the provider accepted a command at `now`.
+/// Decides how a command continues that the provider accepted at `now`.
 #[must_use]
 pub fn accepted(success: Success, party: Party, progress: &Progress, limits: &Limits, now: Timestamp) -> Decision {
     let deadline = progress.deadline.unwrap_or_else(|| after(now, limits.deadline));
@@ -183,8 +190,9 @@ pub fn accepted(success: Success, party: Party, progress: &Progress, limits: &Li
     Decision::Wait(Box::new(Accepted { success, party, deadline, inquiry, first }))
 }
 
-/// The wait before an early question is asked again, where it is. One that was not answered is repeated on the retry
-/// schedule; one that was answered, and has brought no end, once more after the interval of a first poll.
+/// Returns the wait before an early query is repeated, if it is. An unanswered query is repeated on
+/// the retry schedule; an answered one that did not end the command, once more after the interval
+/// of a first poll.
 fn wait_of_early(inquiry: Inquiry, is_answered: bool, limits: &Limits) -> Option<Duration> {
     if is_answered {
         return limits.poll.filter(|_| inquiry.tried == 0).map(|poll| Rung::at_least(poll.interval).duration());
@@ -192,7 +200,7 @@ fn wait_of_early(inquiry: Inquiry, is_answered: bool, limits: &Limits) -> Option
     limits.policy.next(inquiry.tried.saturating_add(1), None, 0.5).map(Rung::duration)
 }
 
-/// Decides what a poll leads to.
+/// Decides how a command continues after a poll.
 #[must_use]
 pub fn after_poll(polled: Polled, inquiry: Inquiry, progress: &Progress, limits: &Limits, now: Timestamp) -> Decision {
     match polled {
@@ -211,14 +219,14 @@ pub fn after_poll(polled: Polled, inquiry: Inquiry, progress: &Progress, limits:
     }
 }
 
-/// The wait after poll number `polled`: a rung longer each time.
+/// Returns the wait after poll number `polled`: a rung longer each time.
 fn interval(poll: PollPolicy, polled: u32) -> Duration {
     let rungs = Rung::all().filter(|rung| (poll.interval..=poll.longest).contains(&rung.duration()));
     let nth = usize::try_from(polled).unwrap_or(usize::MAX);
     rungs.take(nth.saturating_add(1)).last().unwrap_or(Rung::at_least(poll.interval)).duration()
 }
 
-/// What follows where nobody knows whether a call acted: a lookup, or a person.
+/// Decides how a command continues whose call may have acted: by a lookup, or by an operator.
 #[must_use]
 pub fn doubtful(failure: Failure, progress: &Progress, lookup: Option<LookupPolicy>, now: Timestamp) -> Decision {
     let looking = progress.inquiry.is_some_and(|inquiry| inquiry.purpose == Purpose::Lookup);
@@ -232,8 +240,8 @@ pub fn doubtful(failure: Failure, progress: &Progress, lookup: Option<LookupPoli
     }
 }
 
-/// Decides what a lookup leads to. Where it acquits the calls so far, that is noted in `progress`. `random` is uniform in
-/// `[0, 1)`.
+/// Decides how a command continues after a lookup. A result that clears the calls so far is
+/// recorded in `progress`. `random` is uniform in `[0, 1)`.
 #[must_use]
 pub fn after_lookup(
     looked_up: LookedUp,
@@ -272,7 +280,7 @@ pub fn after_lookup(
         return Decision::Inquire(inquiry.after_early(planned, wait, now), Some(failure));
     }
     if progress.deadline.is_some() && !overdue {
-        // A version before this one asked early without writing down what was planned.
+        // A version before this one made early queries without recording the planned one.
         let poll = Inquiry { purpose: Purpose::Poll, tried: 0, ..inquiry };
         return after_poll(Polled::Still(Some(failure)), poll, progress, limits, now);
     }
@@ -286,7 +294,7 @@ pub fn after_lookup(
     }
 }
 
-/// Whether a provider that knows of nothing at `now` has not acted.
+/// Returns true if the answer "not found" at `now` proves that the provider has not acted.
 fn proves_absence(progress: &Progress, limits: &Limits, now: Timestamp) -> bool {
     let proof = |lookup: LookupPolicy| {
         lookup.proves_absence && progress.unknown_since.is_some_and(|since| now >= after(since, lookup.after))

@@ -17,7 +17,7 @@ pub(super) fn poll(interval: u64, longest: u64) -> PollPolicy {
     PollPolicy { interval: secs(interval), longest: secs(longest) }
 }
 
-/// No key, three attempts at 5 s and 30 s, an hour for what was accepted; neither poll nor lookup.
+/// No key, three attempts at 5 s and 30 s, an hour for accepted commands; neither poll nor lookup.
 pub(super) fn limits() -> Limits {
     Limits {
         policy: RetryPolicy { schedule: vec![secs(5), secs(30)], jitter: false, ..RetryPolicy::default() },
@@ -58,7 +58,7 @@ pub(super) fn taken(decision: Decision) -> Accepted {
     }
 }
 
-/// A decision in a word, with the rung of a retry and the purpose of a question.
+/// Names a decision, with the rung of a retry and the purpose of a query.
 pub(super) fn word(decision: &Decision) -> &'static str {
     match decision {
         Decision::Complete(_) => "complete",
@@ -69,7 +69,7 @@ pub(super) fn word(decision: &Decision) -> &'static str {
     }
 }
 
-/// The next question, as seconds and number.
+/// Returns the next query, as seconds and number.
 pub(super) fn asked(decision: &Decision) -> (i64, u32) {
     match decision {
         Decision::Inquire(inquiry, _) => (inquiry.due.as_second() - 1_800_000_000, inquiry.number),
@@ -98,10 +98,10 @@ fn a_question_is_asked_when_it_is_due_and_an_overdue_poll_becomes_a_last_lookup_
         (Poll, Some(600), 100, 100, &neither, "5m"),
         (Poll, Some(600), 100, 100, &looked_up, "5m"),
         (Poll, Some(600), 100, 599, &neither, "1s"),
-        // Nothing says until when: it is not polled for ever.
+        // A command without a deadline is not polled for ever.
         (Poll, None, 100, 100, &both, "lookup"),
         (Poll, None, 100, 100, &neither, "unresolved: deadline"),
-        // It has lost its lookup: nobody can be asked any more.
+        // The provider file has lost its lookup: no query is possible any more.
         (Lookup, None, 100, 41, &neither, "30s"),
         (Lookup, None, 100, 100, &neither, "unresolved: no_lookup"),
         (Lookup, None, 100, 41, &looked_up, "30s"),
@@ -138,7 +138,7 @@ fn what_is_accepted_has_a_deadline_and_no_question_comes_after_it() {
     let fresh = Progress::fresh(at(0));
     let found = doubted(Some(inquiry(Purpose::Lookup, 4, 5)));
     let table = [
-        // progress, poll, (deadline, first question, its number)
+        // progress, poll, (deadline, first query, its number)
         (fresh.clone(), None, (3_610, 3_610, 1)),
         (fresh.clone(), Some(poll(5, 60)), (3_610, 15, 1)),
         (fresh.clone(), Some(poll(6, 60)), (3_610, 25, 1)),
@@ -192,7 +192,7 @@ fn a_poll_ends_the_command_or_is_made_again_by_the_deadline() {
 fn a_doubtful_call_is_looked_up_once_that_can_prove_something_and_never_from_within_a_lookup() {
     let (poll, found) = (inquiry(Purpose::Poll, 2, 0), inquiry(Purpose::Lookup, 2, 0));
     let table = [
-        // progress, lookup, now, expected: when and as which question, or the end
+        // progress, lookup, now, expected: time and number of the query, or the end
         (doubted(None), None, 1, None),
         (doubted(None), Some(lookup(false)), 1, Some((90, 1))),
         (doubted(None), Some(lookup(true)), 500, Some((500, 1))),
@@ -212,7 +212,7 @@ fn a_doubtful_call_is_looked_up_once_that_can_prove_something_and_never_from_wit
 fn what_a_lookup_finds_is_the_answer_of_the_call() {
     let success = || Success { provider_reference: Some("p1".to_owned()), ..Success::default() };
     let found = [
-        // what was found, in doubt, accepted, accepted and overdue
+        // result of the lookup, in doubt, accepted, accepted and overdue
         (Outcome::Completed(success()), "complete", "complete", "complete"),
         (Outcome::Declined(failure()), "declined", "declined", "declined"),
         (Outcome::Waiting(success(), Party::Provider), "wait", "wait", "unresolved"),

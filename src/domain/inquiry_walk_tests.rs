@@ -1,4 +1,5 @@
-//! Whatever a provider answers, a command ends, and is not called again where that may act twice.
+//! Tests that a command ends whatever a provider answers, and is not called again where that may
+//! act twice.
 
 use proptest::prelude::*;
 
@@ -6,7 +7,7 @@ use super::tests::{at, failure, limits, lookup, poll, secs};
 use super::*;
 use crate::domain::lifecycle::{Admission, after_call, before_call, mark};
 
-/// What was asked of the provider, and whether it said that there is none.
+/// The request to the provider, and a "not found" in the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Nothing,
@@ -27,7 +28,8 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
     ]
 }
 
-/// What the provider says to a call, a poll and a lookup, whichever of them comes next. Answers that go on are likelier.
+/// Generates the provider's answers to a call, a poll and a lookup, whichever of them comes next.
+/// Answers that do not end the command are likelier.
 fn answers() -> impl Strategy<Value = (Outcome, Polled, LookedUp)> {
     let call = prop_oneof![
         3 => prop_oneof![Just(Outcome::Unknown(failure())), Just(Outcome::Transient(failure(), None))],
@@ -46,7 +48,7 @@ fn answers() -> impl Strategy<Value = (Outcome, Polled, LookedUp)> {
     (call, polled, looked_up)
 }
 
-/// A command on its way, as the pipeline carries it, but without waiting.
+/// A command on its way through the pipeline, without the waits.
 struct Walk {
     progress: Progress,
     limits: Limits,
@@ -54,8 +56,8 @@ struct Walk {
 }
 
 impl Walk {
-    /// Does what the command is up for, and says what the provider answered and what follows from it; `None` where it only
-    /// waited.
+    /// Does the next action of the command, and returns the request and the decision on its answer;
+    /// `None` where the command only waited.
     fn step(&mut self, answers: (Outcome, Polled, LookedUp)) -> Option<(Asked, Decision)> {
         let (call, polled, looked_up) = answers;
         let Some(question) = self.progress.inquiry else {
@@ -89,7 +91,7 @@ impl Walk {
         })
     }
 
-    /// Goes on as the decision says; `false` where the command has ended.
+    /// Continues by the decision; returns false if the command has ended.
     fn follow(&mut self, decision: Decision) -> bool {
         match decision {
             Decision::Complete(_) | Decision::GiveUp(..) => return false,

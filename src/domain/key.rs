@@ -10,20 +10,21 @@ use super::command_id::CommandId;
 /// The namespace of keys that had to be shortened to a UUID version 5 (RFC 9562, section 5.5).
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f3c_9f2e_7d0b_4c55_9a31_f0e2_5d7a_61c4);
 
-/// The key a provider sees for one generation of a command.
+/// The idempotency key of one generation of a command, as its provider sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// The key of a generation: the command's id, then `<id>~<n>`. No id holds a `~`, so no other command has this key.
+    /// Returns the key of a generation: the command's id, then `<id>~<n>`. No id holds a `~`, so no
+    /// other command has this key.
     #[must_use]
     pub fn for_generation(id: &CommandId, generation: u32) -> Self {
         Self(if generation == 0 { id.to_string() } else { format!("{id}~{generation}") })
     }
 
-    /// The key of a generation whose messages name none: `<id>.g<n>`. A version that sent no keys along began it, and may have
-    /// sent a request under this one.
+    /// Returns the key of a generation whose messages name none: `<id>.g<n>`. A version that put no
+    /// keys into messages began it, and may have sent a request under this one.
     #[must_use]
     pub fn of_unnamed(id: &CommandId, generation: u32) -> Self {
         Self(if generation == 0 { id.to_string() } else { format!("{id}.g{generation}") })
@@ -39,13 +40,13 @@ impl IdempotencyKey {
         }
     }
 
-    /// A key that travelled in a message, as it is.
+    /// Reads a key from a message's header, unchanged.
     #[must_use]
     pub fn from_header(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// The key as text.
+    /// Returns the key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -93,7 +94,7 @@ mod tests {
     fn a_key_too_long_for_the_provider_becomes_one_stable_uuid_per_generation() {
         let id = "x".repeat(65);
         let short = key(&id, 0, Some(64));
-        // Every version has to send the same.
+        // Every version has to send the same key.
         assert_eq!(short, "895a021e-f36d-5390-9043-6400a71b77b1");
         assert_eq!(short.len(), SHORTENED_LENGTH);
         assert_ne!(short, key(&id, 1, Some(64)));

@@ -1,7 +1,7 @@
-//! What follows from what is known: the state machine of a command.
+//! The state machine of a command: the transition functions, as pure code.
 //!
-//! [`before_call`] decides whether a call may be made at all, [`after_call`] what its outcome leads to. Both are pure:
-//! time and randomness are arguments. `docs/LIFECYCLE.md` draws the machine.
+//! [`before_call`] decides if a call may be made at all, [`after_call`] what its outcome leads to.
+//! Time and randomness are arguments. `docs/LIFECYCLE.md` draws the machine.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub enum State {
     Processing,
     /// Accepted by the provider, finishes later.
     Waiting,
-    /// Ended without the wanted effect, or nobody knows; see [`Kind`].
+    /// Ended without the wanted effect, or with an unknown outcome; see [`Kind`].
     Failed,
     /// Ended with the wanted effect.
     Completed,
@@ -34,7 +34,7 @@ impl State {
     /// Every state.
     pub const ALL: [Self; 5] = [Self::Pending, Self::Processing, Self::Waiting, Self::Failed, Self::Completed];
 
-    /// The word for this state in events and routing keys.
+    /// Returns the name of the state in events and routing keys.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -46,17 +46,17 @@ impl State {
         }
     }
 
-    /// Whether a command's way ends here, as far as ferryd goes on by itself.
+    /// Returns true if a command's life ends in this state, as far as ferryd goes on by itself.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Failed | Self::Completed)
     }
 
-    /// The states that may come next.
+    /// Returns the states that may come next.
     #[must_use]
     pub fn next(self) -> &'static [Self] {
         match self {
-            // A call that was given up for lost may answer while the next one is still pending.
+            // A call that was taken for lost may answer while the next one is still pending.
             Self::Pending => &[Self::Processing, Self::Failed, Self::Completed],
             Self::Processing => &[Self::Pending, Self::Waiting, Self::Failed, Self::Completed],
             Self::Waiting => &[Self::Failed, Self::Completed],
@@ -67,13 +67,13 @@ impl State {
     }
 }
 
-/// Why a command failed.
+/// The kind of a command's failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// The provider's business "no": a final answer, no dead letter.
+    /// The provider declined for a business reason: a final answer, no dead letter.
     Declined,
-    /// The command itself is wrong.
+    /// The command itself is invalid.
     Invalid,
     /// A technical refusal by the provider.
     Rejected,
@@ -81,9 +81,9 @@ pub enum Kind {
     Unavailable,
     /// `expires_at` passed before the next attempt.
     Expired,
-    /// Nobody knows whether the provider acted.
+    /// The outcome is unknown: the provider may have acted.
     Unresolved,
-    /// Withdrawn before it was sent.
+    /// Cancelled before it was sent.
     Cancelled,
     /// Handling the message failed in ferryd itself.
     Poison,
@@ -92,7 +92,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, for command lines and documentation.
+    /// All kinds, for command lines and documentation.
     pub const ALL: [Self; 9] = [
         Self::Declined,
         Self::Invalid,
@@ -105,7 +105,7 @@ impl Kind {
         Self::Discarded,
     ];
 
-    /// The word for this kind.
+    /// Returns the name of the kind.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -121,7 +121,8 @@ impl Kind {
         }
     }
 
-    /// Whether a command that failed so is kept as a dead letter for an operator.
+    /// Returns true if a command that fails with this kind is kept as a dead letter for an
+    /// operator.
     #[must_use]
     pub fn dead_letters(self) -> bool {
         !matches!(self, Self::Declined | Self::Cancelled | Self::Discarded)
@@ -139,59 +140,60 @@ impl std::str::FromStr for Kind {
     }
 }
 
-/// What bounds a command's attempts.
+/// The limits of a command's attempts.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Schedule and `give_up_after`.
+    /// The retry schedule and `give_up_after`.
     pub policy: RetryPolicy,
-    /// How long the provider remembers an idempotency key; `None` where the operation takes none.
+    /// The time for which the provider remembers an idempotency key; `None` where the operation
+    /// takes none.
     pub key_retention: Option<Duration>,
-    /// No attempt starts before this.
+    /// No attempt starts before this time.
     pub not_before: Option<Timestamp>,
-    /// No attempt starts after this.
+    /// No attempt starts after this time.
     pub expires_at: Option<Timestamp>,
-    /// How long the provider may take to finish what it has accepted.
+    /// The time within which the provider has to finish an accepted command.
     pub deadline: Duration,
-    /// How it is polled meanwhile; `None` where it can't be.
+    /// The timing of polls until then; `None` where the operation has no poll.
     pub poll: Option<PollPolicy>,
-    /// What a lookup is worth; `None` where there is none.
+    /// The conclusions that a lookup allows; `None` where the operation has none.
     pub lookup: Option<LookupPolicy>,
 }
 
-/// Whether a call may be made now.
+/// The decision before a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Admission {
     /// Make the call.
     Call,
-    /// Too early: wait on this rung and ask again.
+    /// The call is early: wait on this rung and check again.
     Park(Rung),
-    /// Too late, or not safe: this, without the call.
+    /// The call is late, or not safe: take this decision without the call.
     Instead(Box<Decision>),
 }
 
-/// What the outcome of a call leads to.
+/// The decision that the outcome of a call leads to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// The command is completed.
     Complete(Success),
-    /// The command waits for the provider or the customer; the provider is asked how far it is.
+    /// The command waits for the provider or the customer; the provider is queried meanwhile.
     Wait(Box<Accepted>),
-    /// The provider is asked, with what is wrong so far, if anything.
+    /// The provider is queried; with the problem so far, if any.
     Inquire(Inquiry, Option<Failure>),
-    /// Try again after this rung.
+    /// The call is made again after this rung.
     Retry {
-        /// The delay queue to wait on.
+        /// The rung on whose delay queue the command waits.
         rung: Rung,
-        /// When the next attempt is due.
+        /// The time of the next attempt.
         due: Timestamp,
-        /// What this attempt came to.
+        /// The failure of this attempt.
         failure: Failure,
     },
     /// The command has failed.
     GiveUp(Kind, Failure),
 }
 
-/// Decides whether a call may be made at `now`.
+/// Decides if a call may be made at `now`.
 #[must_use]
 pub fn before_call(progress: &Progress, limits: &Limits, now: Timestamp) -> Admission {
     let give_up = |kind, failure| Admission::Instead(Box::new(given_up(kind, failure, progress, limits, now)));
@@ -222,8 +224,9 @@ pub fn before_call(progress: &Progress, limits: &Limits, now: Timestamp) -> Admi
     }
 }
 
-/// Decides what the outcome of the call just made leads to. `progress` is that of the call; an unknown outcome is
-/// already marked in it (see [`mark`]). `random` is uniform in `[0, 1)`.
+/// Decides how a command continues after the outcome of the call just made. `progress` is that of
+/// the call; an unknown outcome is already marked in it (see [`mark`]). `random` is uniform in
+/// `[0, 1)`.
 #[must_use]
 pub fn after_call(outcome: Outcome, progress: &Progress, limits: &Limits, now: Timestamp, random: f64) -> Decision {
     let (failure, hint) = match outcome {
@@ -237,7 +240,7 @@ pub fn after_call(outcome: Outcome, progress: &Progress, limits: &Limits, now: T
         Outcome::Unknown(failure) if limits.key_retention.is_none() => {
             return doubtful(failure, progress, limits.lookup, now);
         }
-        // Where there is nothing to ask by, it is unknown like any other.
+        // Where no query is possible, the outcome is unknown like any other.
         Outcome::Lookup(failure) if limits.lookup.is_some() || limits.key_retention.is_none() => {
             return doubtful(failure, progress, limits.lookup, now);
         }
@@ -270,7 +273,8 @@ pub(super) fn retried(
     Decision::Retry { rung, due, failure }
 }
 
-/// An ending that would claim to know is none where nobody knows.
+/// Decides how a command ends that is given up. While a call may have acted, the outcome is
+/// unknown, and a definite end is not possible.
 fn given_up(kind: Kind, failure: Failure, progress: &Progress, limits: &Limits, now: Timestamp) -> Decision {
     match unless_unknown(progress, kind) {
         Kind::Unresolved => doubtful(failure, progress, limits.lookup, now),
@@ -278,16 +282,18 @@ fn given_up(kind: Kind, failure: Failure, progress: &Progress, limits: &Limits, 
     }
 }
 
-/// The kind of failure of a command that can't be called any more as its provider is configured now. Only one that was
-/// never called can be its publisher's mistake; the others were fit once, and end with their outcome so far.
+/// Returns the kind of failure of a command that can't be called any more as its provider is
+/// configured now. Only a command that was never called can be its publisher's mistake; the others
+/// were valid once, and end with their outcome so far.
 #[must_use]
 pub fn unfit(progress: &Progress) -> Kind {
     let kind = if progress.history.is_empty() { Kind::Invalid } else { Kind::Unavailable };
     unless_unknown(progress, kind)
 }
 
-/// Notes in `progress` what a call that came to `outcome` at `now` leaves behind: an unknown one sticks to the generation,
-/// and the provider's own id for what it does is what it is asked by.
+/// Records in `progress` the consequences of a call that came to `outcome` at `now`. An unknown
+/// outcome holds for the whole generation, and later queries use the provider's own id of the
+/// result.
 pub fn mark(progress: &mut Progress, outcome: &Outcome, now: Timestamp) {
     if matches!(outcome, Outcome::Unknown(_) | Outcome::Lookup(_)) {
         progress.suspect(now);
@@ -301,26 +307,27 @@ pub fn mark(progress: &mut Progress, outcome: &Outcome, now: Timestamp) {
     }
 }
 
-/// Whether a call at `at` would come too late to be a repetition. Where nothing says when the key was first used, it counts
-/// from now on.
+/// Returns true if a call at `at` would be too late for a repetition under the key. If the first
+/// use of the key is unknown, its retention counts from now on.
 fn past_key(progress: &Progress, retention: Duration, at: Timestamp) -> bool {
     progress.first_sent.is_some_and(|first_sent| at > key_deadline(first_sent, retention))
 }
 
-/// Until when a call may be repeated under the key first sent at `first_sent`: an hour before the provider forgets it
-/// (half the time where it remembers less than two hours), because clocks differ and a call takes time.
+/// Returns the time until which a call may be repeated under the key first sent at `first_sent`: an
+/// hour before the provider forgets it (half the time where it remembers less than two hours),
+/// because clocks differ and a call takes time.
 #[must_use]
 pub fn key_deadline(first_sent: Timestamp, retention: Duration) -> Timestamp {
     let margin = Duration::from_hours(1).min(retention / 2);
     after(first_sent, retention.saturating_sub(margin))
 }
 
-/// An ending that would claim to know is `unresolved` after an unknown outcome.
+/// Replaces a definite kind by `unresolved` after an unknown outcome.
 fn unless_unknown(progress: &Progress, kind: Kind) -> Kind {
     if progress.is_doubtful() { Kind::Unresolved } else { kind }
 }
 
-/// A failure found before a call, with what the last call said.
+/// Builds a failure found before a call, with the error of the last call.
 fn last_failure(progress: &Progress, code: &str, text: &str) -> Failure {
     match progress.history.last() {
         Some(last) => {

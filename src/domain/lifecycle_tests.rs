@@ -32,7 +32,7 @@ fn failure() -> Failure {
     Failure::new("code", "message")
 }
 
-/// The decision in one word, with the rung of a retry.
+/// Names a decision, with the rung of a retry.
 fn word(decision: &Decision) -> &'static str {
     match decision {
         Decision::Complete(_) => "complete",
@@ -73,7 +73,7 @@ fn outcomes_lead_where_the_design_says() {
     }
 }
 
-/// What can be asked about a call, whether or not the provider can say that there is none.
+/// Limits with a lookup, whether or not "not found" proves anything.
 fn looked_up(key_retention: Option<u64>) -> Limits {
     let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence: false, needs_reference: false };
     Limits { lookup: Some(lookup), ..limits(key_retention) }
@@ -95,7 +95,7 @@ fn where_the_provider_can_be_asked_nothing_is_left_to_a_person_unasked() {
         (transient(), 8, false, looked_up(key), "unavailable"),
         (transient(), 2, true, expiring, "inquire"),
         (Outcome::Declined(failure()), 2, true, looked_up(key), "declined"),
-        // A rule asks for it, whatever the key would allow.
+        // A rule requires a lookup, whatever the key would allow.
         (Outcome::Lookup(failure()), 1, false, looked_up(key), "inquire"),
         (Outcome::Lookup(failure()), 1, false, looked_up(None), "inquire"),
         (Outcome::Lookup(failure()), 1, false, limits(key), "5s"),

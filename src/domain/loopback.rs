@@ -1,15 +1,17 @@
-//! Addresses that lead to this machine, where nobody else can read along.
+//! Addresses of this machine, where no other machine can read the traffic.
 
 use core::net::IpAddr;
 
-/// Tells a host, as it stands in a URL, that is this machine whatever the name service says: `localhost`, 127.0.0.0/8 or `::1`.
+/// Returns true if a host, as it stands in a URL, is this machine whatever the name service
+/// answers: `localhost`, 127.0.0.0/8 or `::1`.
 #[must_use]
 pub fn is_loopback_host(host: &str) -> bool {
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
-/// Tells whether what is sent by this scheme to this host can't be read on the way: over TLS, or to this machine.
+/// Returns true if nobody can read traffic by this scheme to this host on the way: it goes over
+/// TLS, or to this machine.
 #[must_use]
 pub fn is_https_or_loopback(scheme: &str, host: &str) -> bool {
     scheme == "https" || scheme == "http" && is_loopback_host(host)

@@ -1,7 +1,8 @@
-//! The pure core: what a command is, what an answer means, what follows from it.
+//! The pure core: commands, the classification of answers, and the decisions that follow.
 //!
-//! Nothing in here does I/O, reads a clock or draws random numbers, and nothing knows of tokio, lapin, reqwest or axum;
-//! `tests/it/architecture.rs` holds this. So every decision about other people's money is a function from values to values.
+//! No code in here does I/O, reads a clock or draws random numbers, and none depends on tokio,
+//! lapin, reqwest or axum; `tests/it/architecture.rs` holds this. So every decision about other
+//! people's money is a function from values to values.
 
 pub mod callback;
 pub mod callback_token;

@@ -1,4 +1,5 @@
-//! Amounts of money, as far as they are compared: what a command asks for, and what its provider says was done.
+//! Amounts of money that are compared: the amount of a command, and the amount that its provider
+//! states as done.
 
 use std::fmt;
 
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::outcome::Failure;
 
-/// The code of a failure that says that a provider did another amount than was asked for.
+/// The code of a failure where the provider's amount differs from the command's.
 pub const AMOUNT_MISMATCH: &str = "amount_mismatch";
 
 /// An amount of money, in the unit in which a provider file states it.
@@ -15,23 +16,23 @@ pub const AMOUNT_MISMATCH: &str = "amount_mismatch";
 pub struct MoneyAmount {
     /// The amount, a decimal number.
     pub amount: String,
-    /// Its currency, where one is stated.
+    /// The currency of the amount, where one is stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
 }
 
-/// The amount that a provider says was done.
+/// The amount that a provider states as done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatedAmount {
     /// The amount and its currency.
     pub money: MoneyAmount,
-    /// True where less than was asked for is meant to be.
+    /// True where the amount may be less than the command's.
     pub partial: bool,
 }
 
 impl MoneyAmount {
-    /// Compares what a provider states with this, which was asked for; says what is wrong, where it is not the same. Of a
-    /// partial amount only the currency has to be.
+    /// Compares the amount that a provider states with this one of the command, and returns the
+    /// difference as a failure. Of a partial amount only the currency has to be the same.
     #[must_use]
     pub fn mismatch(&self, stated: &StatedAmount) -> Option<Failure> {
         let StatedAmount { money, partial } = stated;
@@ -55,7 +56,7 @@ impl fmt::Display for MoneyAmount {
     }
 }
 
-/// A decimal number without the zeros that say nothing: `010.50` is `10.5`.
+/// Removes the zeros of a decimal number that have no value: `010.50` becomes `10.5`.
 fn plain(number: &str) -> &str {
     let number = number.trim();
     let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };

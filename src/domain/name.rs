@@ -17,19 +17,19 @@ pub const MAX_NAME_LEN: usize = 63;
 #[schemars(extend("pattern" = "^[a-z][a-z0-9_-]{0,62}$"))]
 pub struct Name(String);
 
-/// Why a text is not a [`Name`].
+/// An error: a text is not a [`Name`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a name: use a lower-case letter, then up to 62 of a-z, 0-9, `_` or `-`")]
 pub struct InvalidName(String);
 
 impl Name {
-    /// The account that is meant where none is named.
+    /// Returns the name of the account that is used where none is named.
     #[must_use]
     pub fn default_account() -> Self {
         Self("default".to_owned())
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -74,7 +74,7 @@ impl AsRef<str> for Name {
     }
 }
 
-/// The start of a text that a message quotes back, so that an error stays one short line.
+/// Returns the start of a text that a message quotes, so that an error stays one short line.
 pub(crate) fn excerpt(text: &str) -> String {
     const MOST: usize = 80;
     let mut short: String = text.chars().take(MOST).collect();

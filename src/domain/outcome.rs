@@ -1,18 +1,18 @@
-//! What a provider's answer means.
+//! Outcomes of calls, polls and lookups: the meanings of a provider's answer.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What one call came to, as an adapter reads it.
+/// The outcome of one call, as an adapter interprets the answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// The provider did what was asked.
     Completed(Success),
     /// The provider took the request and finishes it later.
     Waiting(Success, Party),
-    /// The provider's business "no": a final answer, not a fault.
+    /// The provider declined for a business reason: a final answer, not a fault.
     Declined(Failure),
     /// A technical refusal that trying again does not change.
     Rejected(Failure),
@@ -20,73 +20,74 @@ pub enum Outcome {
     Transient(Failure, Option<RetryAfter>),
     /// The provider may or may not have acted.
     Unknown(Failure),
-    /// The same, and the provider is to be asked rather than called again.
+    /// The provider may or may not have acted, and is to be queried rather than called again.
     Lookup(Failure),
 }
 
-/// What a poll came to.
+/// The result of a poll.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Polled {
     /// The provider did what was asked.
     Completed(Success),
-    /// The provider's business "no".
+    /// The provider declined for a business reason.
     Declined(Failure),
-    /// Not ended, or no answer that says so; with what was wrong about the answer, if anything.
+    /// The operation has not ended, or no answer proves its end; with the problem of the answer, if
+    /// any.
     Still(Option<Failure>),
 }
 
-/// What a lookup came to.
+/// The result of a lookup.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LookedUp {
-    /// What the provider did was found, and means this.
+    /// The provider has found the operation, with this outcome.
     Found(Outcome),
-    /// The provider says that there is none.
+    /// The provider has not found the operation.
     Absent(Failure),
-    /// The answer does not say.
+    /// The answer decides nothing.
     Unclear(Failure),
 }
 
-/// What the operation yielded.
+/// The data of a successful operation.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Success {
     /// The mapped result, as the provider file describes it.
     pub result: Option<Value>,
-    /// The provider's own id for what it did.
+    /// The provider's own id of the operation's result.
     pub provider_reference: Option<String>,
-    /// Result fields that could not be mapped, and warnings of the provider.
+    /// Warnings of the provider, and result fields that could not be mapped.
     pub warnings: Vec<String>,
     /// The status of the answer.
     pub http_status: Option<u16>,
 }
 
-/// Why a call did not end well.
+/// The error of a call that did not succeed.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Failure {
-    /// The provider's error code, or ferryd's own word (`timeout`, `connect`).
+    /// The provider's error code, or ferryd's own (`timeout`, `connect`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// What a person should read.
+    /// The error message, for a person.
     pub message: String,
-    /// More from the provider, as its file maps it.
+    /// Further details from the provider, as its file maps them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
     /// The status of the answer, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
-    /// The provider's own id for what it did or refused.
+    /// The provider's own id of the accepted or refused operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
 }
 
 impl Failure {
-    /// A failure that ferryd itself found, before or without an answer.
+    /// Creates a failure that ferryd itself found, before or without an answer.
     #[must_use]
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self { code: Some(code.to_owned()), message: message.into(), ..Self::default() }
     }
 }
 
-/// Who has to act before a waiting command can end.
+/// The party that has to act before a waiting command can end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Party {
@@ -97,17 +98,17 @@ pub enum Party {
     Customer,
 }
 
-/// A provider's wish when to be called again (RFC 9110, section 10.2.3).
+/// The time at which a provider allows the next call (RFC 9110, section 10.2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryAfter {
-    /// So many seconds from the answer.
+    /// A number of seconds after the answer.
     Seconds(u64),
-    /// At a time of day.
+    /// A point in time.
     At(Timestamp),
 }
 
 impl RetryAfter {
-    /// Seconds to wait as seen at `now`; zero when the time has passed.
+    /// Returns the seconds to wait as of `now`; zero when the time has passed.
     #[must_use]
     pub fn seconds_from(self, now: Timestamp) -> u64 {
         match self {
@@ -117,7 +118,7 @@ impl RetryAfter {
     }
 }
 
-/// The word for an outcome in provider files, logs and histories.
+/// The name of an outcome in provider files, logs and histories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -138,7 +139,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The word itself.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -154,7 +155,7 @@ impl Verdict {
 }
 
 impl Outcome {
-    /// The outcome without its data.
+    /// Returns the outcome without its data.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
@@ -168,7 +169,8 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a call that only asked for something: it did not act, whatever became of it.
+    /// Converts the outcome of a call that only reads: such a call did not act, whatever its
+    /// outcome.
     #[must_use]
     pub fn of_read(self) -> Self {
         match self {
@@ -177,7 +179,7 @@ impl Outcome {
         }
     }
 
-    /// Why the call did not end well; `None` for a completed or waiting one.
+    /// Returns the error of a call that did not succeed; `None` for a completed or waiting one.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         match self {

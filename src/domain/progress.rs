@@ -1,4 +1,5 @@
-//! How far a command has come. It travels in the message, so that any instance can go on with it.
+//! The progress of a command. It travels in the message, so that any instance can continue the
+//! command.
 
 use std::time::Duration;
 
@@ -11,51 +12,55 @@ use super::key::IdempotencyKey;
 use super::name::excerpt;
 use super::outcome::{Outcome, Verdict};
 
-/// The most attempts a history keeps; the first and the latest are what an operator needs.
+/// The maximum number of attempts in a history; an operator needs the first and the latest.
 const HISTORY_LIMIT: usize = 20;
 
-/// What has happened to a command in its current generation.
+/// The progress of a command in its current generation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     /// 0 for a command as published; each replay starts the next.
     pub generation: u32,
     /// The number of the call under way or to be made next, from 1.
     pub attempt: u32,
-    /// When this generation was first taken up; `give_up_after` counts from here.
+    /// The time at which this generation was first taken up; `give_up_after` counts from here.
     pub since: Timestamp,
     /// The key of this generation, once chosen.
     pub key: Option<IdempotencyKey>,
-    /// When a request of this generation was first sent, for the provider's retention of the key.
+    /// The time at which a request of this generation was first sent; the provider's retention of
+    /// the key counts from here.
     pub first_sent: Option<Timestamp>,
-    /// Whether some call of this generation may have acted. Only the provider's word that none did makes it false again.
+    /// True if some call of this generation may have acted. Only the provider's answer that none
+    /// did makes it false again.
     pub unknown: bool,
-    /// When the latest such call was given up; how long a "there is none" proves nothing counts from here.
+    /// The time at which the latest such call was given up. The time for which "not found" proves
+    /// nothing counts from here.
     pub unknown_since: Option<Timestamp>,
-    /// Until when the provider, which has accepted the command, may take to finish it; `None` where it has not.
+    /// The time by which the provider has to finish an accepted command; `None` where it has not
+    /// accepted.
     pub deadline: Option<Timestamp>,
-    /// The provider's own id for what it does, once it has told it.
+    /// The provider's own id of the operation's result, once the provider has sent it.
     pub provider_reference: Option<String>,
-    /// The question that is due, where not a call is.
+    /// The query that is due, where no call is.
     pub inquiry: Option<Inquiry>,
     /// The digest of the request that was sent under the key.
     pub digest: Option<String>,
-    /// The token that request had beside the command's id; empty where it had none, `None` where nothing was sent yet, or by a
-    /// version that knew none.
+    /// The token that the request had beside the command's id; empty where it had none, `None`
+    /// where nothing was sent yet, or by a version without such tokens.
     pub token: Option<String>,
     /// The calls so far.
     pub history: Vec<Attempted>,
 }
 
-/// One call, as the history of a command tells it.
+/// One call in the history of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempted {
-    /// Its number within the generation.
+    /// The number of the call within the generation.
     pub attempt: u32,
-    /// When it was started.
+    /// The time at which the call was started.
     pub at: Timestamp,
-    /// How long it took, in milliseconds.
+    /// The duration of the call, in milliseconds.
     pub duration_ms: u64,
-    /// What it came to.
+    /// The outcome of the call, without its data.
     pub outcome: Verdict,
     /// The error code, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,7 +74,7 @@ pub struct Attempted {
 }
 
 impl Attempted {
-    /// The entry for a call that came to `outcome`.
+    /// Creates the entry of a call that came to `outcome`.
     #[must_use]
     pub fn new(attempt: u32, at: Timestamp, duration: Duration, outcome: &Outcome) -> Self {
         let failure = outcome.failure();
@@ -86,13 +91,13 @@ impl Attempted {
 }
 
 impl Progress {
-    /// A command as published, taken up at `now`.
+    /// Returns the progress of a command as published, taken up at `now`.
     #[must_use]
     pub fn fresh(now: Timestamp) -> Self {
         Self::of_generation(0, now)
     }
 
-    /// The start of a generation.
+    /// Returns the progress at the start of a generation.
     #[must_use]
     pub fn of_generation(generation: u32, now: Timestamp) -> Self {
         Self {
@@ -112,37 +117,39 @@ impl Progress {
         }
     }
 
-    /// The number of the next question about this attempt.
+    /// Returns the number of the next query about this attempt.
     #[must_use]
     pub fn next_inquiry(&self) -> u32 {
         self.inquiry.map_or(0, |inquiry| inquiry.number).saturating_add(1)
     }
 
-    /// Whether a lookup is due.
+    /// Returns true if a lookup is due.
     #[must_use]
     pub fn is_looked_up(&self) -> bool {
         self.inquiry.is_some_and(|inquiry| inquiry.purpose == Purpose::Lookup)
     }
 
-    /// The lookup that can be made of the command: one that needs the provider's own id, only where that is known.
+    /// Returns the lookup that is possible for the command: one that needs the provider's own id,
+    /// only where that is known.
     #[must_use]
     pub fn askable(&self, lookup: Option<LookupPolicy>) -> Option<LookupPolicy> {
         lookup.filter(|lookup| !lookup.needs_reference || self.provider_reference.is_some())
     }
 
-    /// Whether an ending that claims to know would be wrong: a call may have acted, or the provider has accepted.
+    /// Returns true if a definite end would be wrong: a call may have acted, or the provider has
+    /// accepted.
     #[must_use]
     pub fn is_doubtful(&self) -> bool {
         self.unknown || self.deadline.is_some()
     }
 
-    /// Notes that a call may have acted.
+    /// Records that a call may have acted.
     pub fn suspect(&mut self, now: Timestamp) {
         self.unknown = true;
         self.unknown_since = Some(now);
     }
 
-    /// Notes that the provider has said that no call acted.
+    /// Records that the provider has answered that no call acted.
     pub fn acquit(&mut self) {
         self.unknown = false;
         self.unknown_since = None;

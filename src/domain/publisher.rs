@@ -12,12 +12,12 @@ use super::command_id::CommandId;
 pub struct AllowedPublisher {
     /// The user's name at the broker.
     pub user: String,
-    /// The beginnings of the ids that the user may use; empty where any id will do.
+    /// The prefixes of the ids that the user may use; empty where any id is allowed.
     pub id_prefixes: Vec<String>,
 }
 
 impl AllowedPublisher {
-    /// Tells whether the user's own entry lets it use an id.
+    /// Returns true if the user's own entry allows an id.
     #[must_use]
     pub fn may_use(&self, id: &CommandId) -> bool {
         self.id_prefixes.is_empty() || self.id_prefixes.iter().any(|prefix| id.as_str().starts_with(prefix.as_str()))
@@ -36,30 +36,30 @@ impl fmt::Display for AllowedPublisher {
 pub struct PublisherList(Vec<AllowedPublisher>);
 
 impl PublisherList {
-    /// Makes a list of users of which none is named twice.
+    /// Creates a list of users of which none is named twice.
     #[must_use]
     pub fn new(publishers: Vec<AllowedPublisher>) -> Self {
         Self(publishers)
     }
 
-    /// The entry of a user; `None` where the user may not publish.
+    /// Returns the entry of a user; `None` where the user may not publish.
     #[must_use]
     pub fn find(&self, user: &str) -> Option<&AllowedPublisher> {
         self.iter().find(|publisher| publisher.user == user)
     }
 
-    /// Every entry.
+    /// Iterates over all entries.
     pub fn iter(&self) -> impl Iterator<Item = &AllowedPublisher> {
         self.0.iter()
     }
 }
 
-/// The beginnings of ids that are bound to users, over all accounts of all providers.
+/// The prefixes of ids that are bound to users, over all accounts of all providers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BoundPrefixes(BTreeMap<String, BTreeSet<String>>);
 
 impl BoundPrefixes {
-    /// Gathers the prefixes of these lists.
+    /// Collects the prefixes of these lists.
     #[must_use]
     pub fn of<'a>(lists: impl IntoIterator<Item = &'a PublisherList>) -> Self {
         let mut bound: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -71,7 +71,7 @@ impl BoundPrefixes {
         Self(bound)
     }
 
-    /// The longest bound prefix that an id begins with, where it is bound to others than this user.
+    /// Returns the longest bound prefix of an id, where it is bound to others than this user.
     #[must_use]
     pub fn bound_to_others(&self, id: &CommandId, user: Option<&str>) -> Option<&str> {
         let fitting = self.0.iter().filter(|(prefix, _)| id.as_str().starts_with(prefix.as_str()));

@@ -1,7 +1,8 @@
-//! What ferryd publishes about a provider's webhook call: the event `ferry.callback.received`.
+//! The event `ferry.callback.received`, which ferryd publishes about a provider's webhook call.
 //!
-//! Every verified call is told, whether it belongs to a command or not, also long after its command has ended: bounces,
-//! disputes, trackers. Of a call that nothing proves no more is told than what it is about, under an id that no verified one has.
+//! Every verified call is published, with or without a command, and also long after the command has
+//! ended: bounces, disputes, trackers. The event of an unverified call has only the object that it
+//! is about, under an id that no verified call has.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -12,7 +13,7 @@ use super::callback::slug;
 use super::command::Identity;
 use super::name::Name;
 
-/// The last word of its routing key.
+/// The last word of the event's routing key.
 const WORD: &str = "callback";
 
 /// A `CloudEvents` 1.0 event about a webhook call.
@@ -21,28 +22,29 @@ const WORD: &str = "callback";
 pub struct ReceivedEvent {
     /// Always `1.0`.
     pub specversion: String,
-    /// `callback/<provider>/<account>/<the provider's id>`, or `unverified/<provider>/<account>/<a digest>` where `data.verified` is
-    /// false: the same when the provider calls again.
+    /// `callback/<provider>/<account>/<the provider's id>`, or
+    /// `unverified/<provider>/<account>/<a digest>` where `data.verified` is false: the same when
+    /// the provider repeats the call.
     pub id: String,
     /// `/ferryd/<provider>`.
     pub source: String,
     /// Always `ferry.callback.received`.
     pub r#type: String,
-    /// The command's id, where it belongs to one.
+    /// The command's id, where the call is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// When it was received.
+    /// The time at which the call was received.
     pub time: Timestamp,
     /// Always `application/json`.
     pub datacontenttype: String,
-    /// What it tells.
+    /// The contents of the call.
     pub data: ReceivedData,
 }
 
-/// What a webhook call tells.
+/// The contents of a webhook call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceivedData {
-    /// The command that it belongs to; absent where none is known.
+    /// The command that the call is about; absent where none is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Identity>,
     /// The type of the provider that called.
@@ -51,32 +53,34 @@ pub struct ReceivedData {
     pub provider: Name,
     /// The account whose endpoint it called.
     pub account: Name,
-    /// False where nothing proves that the provider made the call: anybody can have made it, so ask the provider before you act on
-    /// it. Then there is no `body`, and `meaning` is `lookup` or `nothing`.
+    /// False where the call could not be verified: anyone can have made it, so query the provider
+    /// before you act on it. Then there is no `body`, and `meaning` is `lookup` or `nothing`.
     #[serde(default = "is_verified_before")]
     pub verified: bool,
-    /// Its name for what happened.
+    /// The provider's name for the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
-    /// Its own id for what this is about.
+    /// The provider's own id of the object that the call is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
-    /// What it means for a command: `completed`, `declined`, `failed`, `progress`, `lookup` or `nothing`.
+    /// The meaning for a command: `completed`, `declined`, `failed`, `progress`, `lookup` or
+    /// `nothing`.
     pub meaning: String,
-    /// What is known so far, of `progress`, as the provider's file maps it.
+    /// The result known so far, of `progress`, as the provider's file maps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
     /// The body of the call, or one item of it, masked; `null` where `verified` is false.
     pub body: Value,
 }
 
-/// Events of versions that did not say so were about verified calls, as far as anybody knew.
+/// Returns the value for events of versions without this field, which published verified calls
+/// only.
 fn is_verified_before() -> bool {
     true
 }
 
 impl ReceivedEvent {
-    /// The event about a notice; `id` is the provider's own, or one that copies share.
+    /// Builds the event of a notice; `id` is the provider's own, or one that copies share.
     #[must_use]
     pub fn new(id: &str, time: Timestamp, data: ReceivedData) -> Self {
         let ReceivedData { provider, account, command, verified, .. } = &data;
@@ -93,7 +97,8 @@ impl ReceivedEvent {
         }
     }
 
-    /// `<type>.<provider>.<event>.callback`, the event's name as one word.
+    /// Returns the routing key `<type>.<provider>.<event>.callback`, with the event's name as one
+    /// word.
     #[must_use]
     pub fn routing_key(&self) -> String {
         let ReceivedData { r#type, provider, event, .. } = &self.data;

@@ -1,4 +1,4 @@
-//! When a command is tried again: the ladder of delay queues, and the policy that chooses a rung.
+//! The retry schedule: the ladder of delay queues, and the policy that chooses a rung.
 //!
 //! Time and randomness are arguments, so that a schedule can be printed and tested.
 
@@ -32,30 +32,32 @@ impl Rung {
     /// The longest rung.
     pub const LONGEST: Self = Self(LADDER.len() - 1);
 
-    /// Every rung, shortest first.
+    /// Iterates over all rungs, shortest first.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..LADDER.len()).map(Self)
     }
 
-    /// The word for this rung in queue names and routing keys.
+    /// Returns the name of the rung in queue names and routing keys.
     #[must_use]
     pub fn name(self) -> &'static str {
         LADDER[self.0].0
     }
 
-    /// How long a message stays on this rung.
+    /// Returns the time for which a message stays on the rung.
     #[must_use]
     pub fn duration(self) -> Duration {
         Duration::from_secs(LADDER[self.0].1)
     }
 
-    /// The smallest rung not below `delay`: for retries, which must not come early. The longest where none is long enough.
+    /// Returns the shortest rung not below `delay`, for retries, which must not come early. The
+    /// longest where none is long enough.
     #[must_use]
     pub fn at_least(delay: Duration) -> Self {
         Self::all().find(|rung| rung.duration() >= delay).unwrap_or(Self::LONGEST)
     }
 
-    /// The largest rung not above `delay`: for scheduled times, reached in several hops. The shortest where none is short enough.
+    /// Returns the longest rung not above `delay`, for scheduled times, which are reached in
+    /// several hops. The shortest where none is short enough.
     #[must_use]
     pub fn at_most(delay: Duration) -> Self {
         Self::all().take_while(|rung| rung.duration() <= delay).last().unwrap_or(Self::SHORTEST)
@@ -70,19 +72,20 @@ impl Rung {
     }
 }
 
-/// How often and for how long a command is tried.
+/// The policy of a command's retries: their number and times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// The wanted delay after each failed attempt; one attempt more than entries.
+    /// The wanted delay after each failed attempt; there is one attempt more than entries.
     pub schedule: Vec<Duration>,
     /// No attempt starts later than this after the first.
     pub give_up_after: Duration,
-    /// Whether a neighbouring rung is taken at random, so that retries of one outage do not come back together.
+    /// True if a neighbouring rung is taken at random, so that retries of one outage do not come
+    /// back together.
     pub jitter: bool,
 }
 
 impl Default for RetryPolicy {
-    /// 8 attempts over 8.7 hours: `5s 30s 2m 10m 30m 2h 6h`, given up after 24 h.
+    /// Returns 8 attempts over 8.7 hours: `5s 30s 2m 10m 30m 2h 6h`, given up after 24 h.
     fn default() -> Self {
         let schedule = [5, 30, 120, 600, 1_800, 7_200, 21_600].map(Duration::from_secs).to_vec();
         Self { schedule, give_up_after: Duration::from_hours(24), jitter: true }
@@ -90,10 +93,12 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The rung to wait on after attempt number `failed` (from 1); `None` when the attempts are used up.
+    /// Returns the rung to wait on after attempt number `failed` (from 1); `None` when the attempts
+    /// are used up.
     ///
-    /// `hint` is the provider's `Retry-After`: never undercut, and capped by the schedule's longest delay.
-    /// `random` is uniform in `[0, 1)`; a quarter each takes the shorter and the longer neighbour.
+    /// `hint` is the provider's `Retry-After`: never undercut, and capped by the schedule's longest
+    /// delay. `random` is uniform in `[0, 1)`; a quarter each takes the shorter and the longer
+    /// neighbour.
     #[must_use]
     pub fn next(&self, failed: u32, hint: Option<Duration>, random: f64) -> Option<Rung> {
         let index = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -110,7 +115,7 @@ impl RetryPolicy {
         Some(if hint.is_some() { jittered.max(floor) } else { jittered })
     }
 
-    /// How many calls the schedule allows.
+    /// Returns the number of calls that the schedule allows.
     #[must_use]
     pub fn attempts(&self) -> usize {
         self.schedule.len() + 1

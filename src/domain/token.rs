@@ -1,4 +1,5 @@
-//! Access tokens (RFC 6749): what a provider grants for credentials, and why it grants none.
+//! Access tokens (RFC 6749) that a provider grants for credentials, and the error where it grants
+//! none.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,33 +12,34 @@ use super::outcome::{Failure, RetryAfter};
 /// The header that carries a token.
 const HEADER: &str = "authorization";
 
-/// The scheme before the token there.
+/// The scheme before the token in that header.
 const SCHEME: &str = "Bearer ";
 
-/// A bearer token. Its value is never shown.
+/// A bearer token. Its value is masked in every output.
 #[derive(Debug, Clone)]
 pub struct AccessToken {
     value: SecretString,
-    /// For how long the provider takes it; `None` where it does not say.
+    /// The time for which the token is valid; `None` where the provider does not state it.
     pub lifetime: Option<Duration>,
 }
 
-/// The text is no token: it is empty, or has characters that a header can't carry.
+/// An error: a text is empty, or has characters that a header can't carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the access token is empty, or has characters other than visible ASCII, which a header cannot carry")]
 pub struct NotAToken;
 
-/// Why there is no token. The call that wanted one was not sent, or was refused because of the one before.
+/// An error: the provider granted no token. The call that needed one was not sent, or was refused
+/// because of the previous token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NoToken {
-    /// What went wrong.
+    /// The failure of the request for a token.
     pub failure: Failure,
-    /// When the provider wants to be asked again.
+    /// The time at which the provider allows the next request.
     pub retry_after: Option<RetryAfter>,
 }
 
 impl AccessToken {
-    /// A token of this text.
+    /// Creates a token from a text.
     ///
     /// # Errors
     /// [`NotAToken`].
@@ -46,13 +48,13 @@ impl AccessToken {
         if visible { Ok(Self { value: text.into(), lifetime }) } else { Err(NotAToken) }
     }
 
-    /// The token itself, for masking it.
+    /// Returns the token itself, for masking it.
     #[must_use]
     pub fn secret(&self) -> &SecretString {
         &self.value
     }
 
-    /// The same request, authorised by this token, with so much time for it.
+    /// Returns the same request, authorised by this token, with this time for it.
     #[must_use]
     pub fn authorise(&self, request: &Request, timeout: Duration) -> Request {
         let mut headers = request.headers.clone();
@@ -69,7 +71,7 @@ pub fn bearer_token(headers: &[(String, String)]) -> Option<&str> {
 }
 
 impl NoToken {
-    /// None, without a word of when to ask again.
+    /// Creates the error without a time of the next request.
     #[must_use]
     pub fn new(code: &str, message: impl fmt::Display) -> Self {
         Self { failure: Failure::new(code, message.to_string()), retry_after: None }

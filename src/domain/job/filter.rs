@@ -1,4 +1,4 @@
-//! Which dead letters are meant.
+//! The filter that selects the dead letters of a job.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ use crate::domain::dead_letter::{DeadLetter, shortened};
 use crate::domain::lifecycle::Kind;
 use crate::domain::name::Name;
 
-/// Which dead letters are meant. Everything given must hold; nothing given means all.
+/// Selects dead letters. All given criteria must hold; an empty filter selects every dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeadLetterFilter {
-    /// The ids of commands, of which one must be its own; none given means any.
+    /// The ids of commands, of which one must match; an empty list matches any.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub ids: BTreeSet<CommandId>,
     /// The type.
@@ -34,10 +34,10 @@ pub struct DeadLetterFilter {
     /// The publisher's reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// Why it was dead-lettered.
+    /// The kind of failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
-    /// The provider's error code, or ferryd's own word.
+    /// The provider's error code, or ferryd's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// The status of the last answer.
@@ -52,19 +52,21 @@ pub struct DeadLetterFilter {
     /// Dead-lettered at this time or after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newer_than: Option<Timestamp>,
-    /// Only those whose record beside the message can't be read, and which the ledger may not know.
+    /// Selects only dead letters whose description can't be read, and which the ledger may not
+    /// know.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unreadable: bool,
 }
 
 impl DeadLetterFilter {
-    /// Tells whether every dead letter is meant.
+    /// Returns true if the filter selects every dead letter.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Tells whether a dead letter is meant: of this command, with this record beside the message where that can be read.
+    /// Returns true if the filter selects a dead letter of this command, with this description
+    /// where it can be read.
     #[must_use]
     pub fn matches(&self, command: &Identity, letter: Option<&DeadLetter>) -> bool {
         let at = letter.map(|letter| letter.dead_lettered_at);

@@ -1,4 +1,4 @@
-//! The names of jobs, and of the instances that run them.
+//! Ids of jobs, and of the instances that run them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,24 +9,24 @@ use uuid::Uuid;
 
 use crate::domain::name::excerpt;
 
-/// Names a job for ever: a UUID of version 7, so that later ones sort behind earlier ones.
+/// The id of a job: a UUID of version 7, so that later ones sort behind earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String", extend("format" = "uuid"))]
 pub struct JobId(pub Uuid);
 
-/// Names a running process of ferryd, as a writer of the ledger.
+/// The id of a running process of ferryd, as a writer of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String", extend("format" = "uuid"))]
 pub struct InstanceId(pub Uuid);
 
-/// A text that names no job.
+/// An error: a text is not the id of a job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no job id: `ferryd jobs list` shows those that there are")]
 pub struct InvalidJobId(String);
 
-/// A text that names no instance.
+/// An error: a text is not the id of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` names no instance of ferryd")]
 pub struct InvalidInstanceId(String);

@@ -1,4 +1,4 @@
-//! How fast a job goes, and at how many failures it ends.
+//! The rate of a job, and the number of failures at which it ends.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// The rates of a ramp, in dead letters a second; behind the last one there is no limit but the job's own.
 const RAMP: [f64; 8] = [1.0, 2.0, 5.0, 20.0, 50.0, 100.0, 250.0, 1_000.0];
-/// For how long each rate of a ramp holds.
+/// The time for which each rate of a ramp holds.
 const RAMP_STEP: Duration = Duration::from_secs(5);
 
 /// A number of dead letters a second, from 0.001 to 1,000,000.
@@ -18,13 +18,13 @@ const RAMP_STEP: Duration = Duration::from_secs(5);
 #[schemars(extend("minimum" = 0.001, "maximum" = 1_000_000))]
 pub struct JobRate(f64);
 
-/// A number that is no rate.
+/// An error: a number is not a rate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("is no rate: write a number of dead letters a second from 0.001 to 1000000, such as `50` or `0.5/s`")]
 pub struct InvalidJobRate;
 
 impl JobRate {
-    /// The time between two dead letters.
+    /// Returns the time between two dead letters.
     #[must_use]
     pub fn interval(self) -> Duration {
         Duration::from_secs_f64(1.0 / self.0)
@@ -53,7 +53,8 @@ impl FromStr for JobRate {
     }
 }
 
-/// Returns how fast a job may go that has been going on for so long: with a ramp, slowly at first and never faster than `rate`.
+/// Returns the rate of a job that has been running for so long: with a ramp, slow at first and
+/// never faster than `rate`.
 #[must_use]
 pub fn ramped_rate(rate: Option<JobRate>, ramp: bool, elapsed: Duration) -> Option<JobRate> {
     let step = usize::try_from(elapsed.as_secs() / RAMP_STEP.as_secs()).unwrap_or(usize::MAX);
@@ -68,22 +69,23 @@ pub fn ramped_rate(rate: Option<JobRate>, ramp: bool, elapsed: Duration) -> Opti
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String", extend("pattern" = "^[0-9]+%?$"))]
 pub enum FailureLimit {
-    /// So many.
+    /// A number of commands.
     Count(u64),
-    /// So many of a hundred.
+    /// A percentage of the commands.
     Percent(u8),
 }
 
-/// A text that is no limit of failures.
+/// An error: a text is not a limit of failures.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("is no limit of failures: write a number of commands, such as `20`, or a share from 0% to 99%, such as `5%`")]
 pub struct InvalidFailureLimit;
 
 impl FailureLimit {
-    /// The replays that have to have ended before a share of them says anything.
+    /// The number of ended replays below which a percentage is not applied.
     const LEAST: u64 = 10;
 
-    /// Tells whether more than the limit of the replayed commands that have ended have failed again.
+    /// Returns true if more than the limit of the replayed commands that have ended have failed
+    /// again.
     #[must_use]
     pub fn is_exceeded(self, failed: u64, ended: u64) -> bool {
         match self {

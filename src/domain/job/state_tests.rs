@@ -56,7 +56,7 @@ fn apply(slot: &mut Option<JobState>, change: JobChange) -> bool {
     JobState::apply(slot, &record) == JobRuling::Counts
 }
 
-/// The state after changes, of which each has to count where it says so.
+/// Returns the state after changes, and asserts for each if it counts.
 fn after(changes: impl IntoIterator<Item = (JobChange, bool)>) -> JobState {
     let mut slot = None;
     for (number, (change, counts)) in changes.into_iter().enumerate() {
@@ -140,7 +140,7 @@ fn a_replay_says_when_too_many_fail_again() {
     assert_eq!(job.exceeded().unwrap(), "3 of 11 replayed commands that have ended failed again, more than 20%");
 }
 
-/// What two instances and a person may append, in any order.
+/// Generates the changes that two instances and a person may append, in any order.
 fn any_change() -> impl Strategy<Value = JobChange> {
     prop_oneof![
         (1..3_u128, 1..5_u32).prop_map(|(number, term)| taken(number, term)),
