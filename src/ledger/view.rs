@@ -197,7 +197,7 @@ impl View {
         self.numbers.get(&writer).map_or(0, |numbered| numbered.highest)
     }
 
-    /// Records that a record was applied.
+    /// Marks a record as applied.
     pub fn applied(&mut self, id: RecordId) {
         let numbered = self.numbers.entry(id.writer).or_default();
         numbered.highest = numbered.highest.max(id.number);
