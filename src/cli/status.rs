@@ -11,7 +11,7 @@ use super::output::{Output, Table};
 use super::wording::{between, moment, step};
 use crate::domain::command_id::CommandId;
 use crate::domain::conflict::ConflictNote;
-use crate::domain::ledger::erasure::ContentRemoval;
+use crate::domain::ledger::content_removal::ContentRemoval;
 use crate::domain::ledger::prompt::{Prompt, PromptNote, QueryNote};
 use crate::domain::ledger::record::Step;
 use crate::domain::ledger::refusal_note::RefusalNote;

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::command::Identity;
+use super::digest::digest;
 use super::event::{Event, Trace, routing_key};
-use super::ledger::opening::digest;
 use super::lifecycle::State;
 use super::name::excerpt;
 use super::outcome::Failure;

@@ -13,6 +13,7 @@ pub mod command_scope;
 pub mod conflict;
 pub mod credentials;
 pub mod dead_letter;
+pub mod digest;
 pub mod echo_token;
 pub mod event;
 pub mod exchange;

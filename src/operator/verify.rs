@@ -18,7 +18,7 @@ use super::{Operator, OperatorError};
 use crate::amqp::stream;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::erasure::ContentRemoval;
+use crate::domain::ledger::content_removal::ContentRemoval;
 use crate::ledger::index::{Index, IndexError};
 
 /// How many commands are compared at a time.

@@ -9,7 +9,7 @@ use crate::domain::conflict::ConflictNote;
 use crate::domain::event::Event;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::ledger::case::{Case, Phase};
-use crate::domain::ledger::erasure::ContentRemoval;
+use crate::domain::ledger::content_removal::ContentRemoval;
 use crate::domain::ledger::prompt::{PromptNote, QueryNote};
 use crate::domain::ledger::record::{Person, Step};
 use crate::domain::ledger::refusal_note::RefusalNote;

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::state::{JobEndReason, JobProgress};
-use super::{InstanceId, JobId, JobSpec};
+use super::progress::{JobEndReason, JobProgress};
+use super::spec::JobSpec;
+use super::{InstanceId, JobId};
 use crate::domain::ledger::record::Person;
 
 /// One line of the ledger about one job.

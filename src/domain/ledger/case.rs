@@ -16,16 +16,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::content_removal::ContentRemoval;
 use super::effects::{HeaderValue, RecordedEffects};
-use super::erasure::ContentRemoval;
+pub use super::ending::Ending;
 use super::job_mark::JobMark;
 use super::prompt::{Prompt, PromptNote, QueryNote};
 use super::record::{Asked, Guard, Kept, Opening, Person, RecordId, Step};
 use super::ruling::{Decided, Ruling, TooLate};
 use super::transition::Transition;
 use crate::domain::conflict::ConflictNote;
-use crate::domain::dead_letter::DeadLetter;
-use crate::domain::event::Event;
+use crate::domain::job::JobId;
+use crate::domain::job::state::ReplayResult;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::money::MoneyAmount;
@@ -152,32 +153,6 @@ pub enum Phase {
         /// What is to be published; `None` once it has been.
         effects: Option<Box<RecordedEffects>>,
     },
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Ending {
-    /// The record that says so.
-    pub by: RecordId,
-    /// The event that tells it.
-    pub event: Event,
-    /// What its dead letter says, where one was left.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub letter: Option<Box<DeadLetter>>,
-}
-
-impl Ending {
-    /// Why it failed, if it did.
-    #[must_use]
-    pub fn kind(&self) -> Option<Kind> {
-        self.event.data.error.as_ref().and_then(|error| error.kind)
-    }
-
-    /// Whether it is kept as a dead letter, for a person.
-    #[must_use]
-    pub fn is_dead(&self) -> bool {
-        self.event.data.state == State::Failed && !self.event.data.r#final
-    }
 }
 
 impl Case {
@@ -374,6 +349,14 @@ impl Case {
         }
     }
 
+    /// Notes that the command has ended since a job replayed it, and says which job and how. Says so once.
+    pub fn take_replay_result(&mut self) -> Option<(JobId, ReplayResult)> {
+        let is_dead = self.ending.as_ref()?.is_dead();
+        let mark = self.job.as_mut().filter(|mark| mark.awaits_end)?;
+        mark.awaits_end = false;
+        Some((mark.id, if is_dead { ReplayResult::FailedAgain } else { ReplayResult::Ended }))
+    }
+
     /// Says until when the command waits after what was noted last.
     pub(super) fn wait(&mut self, until: Option<Timestamp>) {
         if let Some(last) = self.history.last_mut() {
@@ -395,6 +378,9 @@ mod awaited_tests;
 #[cfg(test)]
 #[path = "erasure_tests.rs"]
 mod erasure_tests;
+#[cfg(test)]
+#[path = "generation_tests.rs"]
+mod generation_tests;
 #[cfg(test)]
 #[path = "inquiry_tests.rs"]
 mod inquiry_tests;

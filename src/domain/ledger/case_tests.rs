@@ -5,7 +5,7 @@ use super::super::record::*;
 use super::*;
 use crate::domain::command::{Envelope, Identity};
 use crate::domain::command_id::CommandId;
-use crate::domain::event::{Happening, Moment, Trace};
+use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::outcome::{Failure, Success, Verdict};
 use crate::domain::progress::Attempted;
 
@@ -34,7 +34,7 @@ fn a_person_ends_a_refused_message_though_none_of_its_events_has_a_higher_number
 /// A command whose records are ruled on one after the other.
 #[derive(Clone, Default)]
 pub(super) struct Told {
-    slot: Option<Case>,
+    pub(super) slot: Option<Case>,
     number: u64,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn id(number: u64) -> RecordId {
     RecordId { writer: uuid::Uuid::nil(), number }
 }
 
-fn opening(content: &str) -> Opening {
+pub(super) fn opening(content: &str) -> Opening {
     let body = json!({ "id": "order-1", "type": "payment", "provider": "stripe", "operation": "charge" });
     Opening {
         identity: Identity::glean(&body, b"", Envelope::default()),
@@ -338,66 +338,4 @@ fn what_the_ledger_has_forgotten_is_unknown_and_what_it_does_not_understand_is_l
     assert!(matches!(ruling, Ruling::Counts(granted) if granted.unknown));
     Case::block(&mut told.slot, "split");
     assert_eq!(told.end(completed()), Ruling::Blocked("split".to_owned()));
-}
-
-#[test]
-fn a_replay_that_is_on_no_record_is_unknown() {
-    let dead = || {
-        let mut told = Told::default();
-        told.start(Guard::Claim(9));
-        told.end(failed(Kind::Rejected));
-        told
-    };
-    let step = Step::call(1, 1);
-    for (guard, unknown) in [(Guard::Claim(9), true), (Guard::Key(9), true), (Guard::Harmless, false)] {
-        let replayed = Started { step, fresh: false, recorded: true, ..started(guard) };
-        let ruling = dead().rule(Fact::Started(Box::new(replayed)));
-        assert!(matches!(ruling, Ruling::Counts(granted) if granted.unknown == unknown), "{guard:?}");
-    }
-    let (opening, reason) = (opening("c"), Reason::Busy);
-    let waits = Opened { opening, step, fresh: false, recorded: true, reason, until: None, by: None };
-    let mut told = dead();
-    assert!(counts(&told.rule(Fact::Opened(Box::new(waits)))));
-    assert!(told.case().unknown && told.case().ending.is_none());
-    // Given up without a call.
-    let expired = finished(step, Happening::Failed(Kind::Expired, Failure::default()));
-    let mut told = dead();
-    let expired = Finished { call: None, ..expired };
-    assert_eq!(told.rule(Fact::Finished(Box::new(expired))), Ruling::Unknown);
-}
-
-#[test]
-fn an_id_alone_is_believed_only_where_a_version_sent_it_that_knew_no_tokens() {
-    let text = |text: &str| Some(text.to_owned());
-    for (tokens, known_by_id) in [
-        (vec![None], true),
-        (vec![text("")], false),
-        (vec![text("T")], false),
-        // The first request of a generation says it, whoever makes it again.
-        (vec![None, text("")], true),
-        (vec![text("T"), None], false),
-    ] {
-        let mut told = Told::default();
-        assert!(told.slot.is_none());
-        for token in tokens.clone() {
-            told.rule(Fact::Started(Box::new(Started { token, redelivered: true, ..started(Guard::Key(9)) })));
-        }
-        assert_eq!(told.case().is_known_by_id(), known_by_id, "{tokens:?}");
-        assert_eq!(told.case().token, tokens[0]);
-        told.end(failed(Kind::Unresolved));
-        let (opening, person) = (opening("c"), Person { by: "ann".to_owned(), reason: None });
-        let replayed = Replayed {
-            opening,
-            from: 0,
-            unknown: false,
-            key: None,
-            first_sent: None,
-            digest: None,
-            token: None,
-            person,
-            job: None,
-        };
-        told.rule(Fact::Replayed(Box::new(replayed)));
-        assert!(!told.case().is_known_by_id(), "nothing of the new generation was sent");
-    }
 }

@@ -5,11 +5,10 @@
 //! its id, its names, the digest of its content, its state, its step, its key and its times.
 
 use jiff::Timestamp;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::case::{Case, Ending};
-use super::record::{ContentErasure, Person};
+use super::content_removal::ContentRemoval;
+use super::record::ContentErasure;
 use super::ruling::{Granted, Ruling, TooLate};
 use crate::domain::command::Identity;
 use crate::domain::event::{Event, EventError};
@@ -19,21 +18,6 @@ pub const ERASED_WARNING: &str = "erased: the contents of this command were eras
 
 /// The warning in an event whose contents are older than they are kept.
 pub const AGED_WARNING: &str = "aged: the contents of this command are older than they are kept";
-
-/// The reason why the contents of a command are not known any more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ContentRemoval {
-    /// The contents are older than `ledger.retention`. The ids by which others know the command stay.
-    Aged,
-    /// A person had the contents erased, and the ids by which others know the command with them.
-    Erased {
-        /// When, by the clock of whoever wrote it down.
-        at: Timestamp,
-        /// By whom, and why.
-        person: Person,
-    },
-}
 
 impl Case {
     /// Tells whether a person had the command's contents erased.

@@ -1,10 +1,11 @@
 use serde_json::json;
 
-use super::super::erasure::{AGED_WARNING, ContentRemoval, ERASED_WARNING};
+use super::super::content_removal::ContentRemoval;
+use super::super::erasure::{AGED_WARNING, ERASED_WARNING};
 use super::super::record::*;
 use super::tests::{FIRST, Told, completed, counts, failed, finished, id, retry, started};
 use super::*;
-use crate::domain::event::{Happening, Moment, Trace};
+use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::outcome::{Failure, Success};
 
 /// A text that stands in everything that a command, its publisher or its provider has said.

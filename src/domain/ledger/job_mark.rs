@@ -3,10 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::case::Case;
-use super::record::{By, Fact, Person};
+use super::person::Person;
 use crate::domain::job::JobId;
-use crate::domain::job::state::ReplayResult;
 
 /// A decision that a job makes for the person who started it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,29 +23,4 @@ pub struct JobMark {
     pub id: JobId,
     /// True while the command that it replayed has not ended.
     pub awaits_end: bool,
-}
-
-impl Fact {
-    /// The job that has decided it.
-    #[must_use]
-    pub fn job(&self) -> Option<JobId> {
-        match self {
-            Self::Replayed(replayed) => replayed.job,
-            Self::Finished(finished) => match &finished.by {
-                By::Job(decision) => Some(decision.id),
-                By::Holder | By::Canceller(_) | By::Operator(_) => None,
-            },
-            _ => None,
-        }
-    }
-}
-
-impl Case {
-    /// Notes that the command has ended since a job replayed it, and says which job and how. Says so once.
-    pub fn take_replay_result(&mut self) -> Option<(JobId, ReplayResult)> {
-        let is_dead = self.ending.as_ref()?.is_dead();
-        let mark = self.job.as_mut().filter(|mark| mark.awaits_end)?;
-        mark.awaits_end = false;
-        Some((mark.id, if is_dead { ReplayResult::FailedAgain } else { ReplayResult::Ended }))
-    }
 }

@@ -1,10 +1,10 @@
 //! Which command a message is, for the ledger: its identity, and a digest of its content.
 
 use serde_json::{Map, Number, Value};
-use sha2::{Digest as _, Sha256};
 
 use super::record::Opening;
 use crate::domain::command::{Command, Identity};
+use crate::domain::digest::digest;
 use crate::domain::name::Name;
 
 impl Opening {
@@ -99,14 +99,6 @@ fn put_number(bytes: &mut Vec<u8>, number: &Number) {
         bytes.push(b'd');
         bytes.extend_from_slice(&fraction.unwrap_or_default().to_bits().to_be_bytes());
     }
-}
-
-/// A digest of 128 bits, in hexadecimal digits.
-#[must_use]
-pub fn digest(bytes: &[u8]) -> String {
-    let mut half = [0; 16];
-    half.copy_from_slice(&Sha256::digest(bytes)[..16]);
-    format!("{:032x}", u128::from_be_bytes(half))
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! Records: what the ledger holds. How each is written is in the module `line` beside this one; `docs/LEDGER.md` documents
 //! every kind.
 
-use std::fmt;
-
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::effects::RecordedEffects;
 pub use super::job_mark::JobDecision;
 pub use super::line::{AnyRecord, Line, Unreadable, VERSION};
+pub use super::person::Person;
 pub use super::prompt::{MadeQuery, NoticePrompt, Prompt, Prompted};
 pub use super::record_id::{InvalidRecordId, RecordId};
+pub use super::step::Step;
 use crate::domain::command::Identity;
 use crate::domain::command_id::CommandId;
 use crate::domain::conflict::ConflictNote;
@@ -20,31 +20,6 @@ use crate::domain::job::JobId;
 use crate::domain::key::IdempotencyKey;
 use crate::domain::money::MoneyAmount;
 use crate::domain::progress::Attempted;
-
-/// One call of a command, or the place of one; or a question about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct Step {
-    /// 0 for a command as published; each replay starts the next.
-    pub generation: u32,
-    /// The number of the call within the generation, from 1.
-    pub attempt: u32,
-    /// 0 for the call itself; else the number of the question to the provider, a poll or a lookup, about what came of it.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub inquiry: u32,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-impl Step {
-    /// A call.
-    #[must_use]
-    pub const fn call(generation: u32, attempt: u32) -> Self {
-        Self { generation, attempt, inquiry: 0 }
-    }
-}
 
 /// One line of the ledger about one command.
 #[derive(Debug, Clone, PartialEq)]
@@ -290,25 +265,6 @@ pub enum By {
     Job(JobDecision),
 }
 
-/// A person, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Person {
-    /// Who.
-    pub by: String,
-    /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-impl fmt::Display for Person {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.reason {
-            Some(reason) => write!(f, "by {}: {reason}", self.by),
-            None => write!(f, "by {}", self.by),
-        }
-    }
-}
-
 /// See [`Fact::Settled`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Settled {
@@ -393,6 +349,21 @@ impl Fact {
     #[must_use]
     pub fn is_critical(&self) -> bool {
         !matches!(self, Self::Settled(_) | Self::Asked(_) | Self::Conflicted(_) | Self::Erased(_) | Self::Prompted(_))
+    }
+}
+
+impl Fact {
+    /// The job that has decided it.
+    #[must_use]
+    pub fn job(&self) -> Option<JobId> {
+        match self {
+            Self::Replayed(replayed) => replayed.job,
+            Self::Finished(finished) => match &finished.by {
+                By::Job(decision) => Some(decision.id),
+                By::Holder | By::Canceller(_) | By::Operator(_) => None,
+            },
+            _ => None,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use super::forget;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::erasure::ContentRemoval;
+use crate::domain::ledger::content_removal::ContentRemoval;
 
 /// The rank of a command whose contents are in the index.
 const WITH_CONTENTS: i64 = 0;

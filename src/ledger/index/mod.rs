@@ -24,6 +24,7 @@ mod json;
 mod page;
 mod query;
 mod readers;
+mod reference;
 mod row;
 mod schema;
 mod search;
@@ -54,7 +55,6 @@ use self::writer::Writer;
 use crate::domain::command_id::CommandId;
 use crate::domain::job::{JobId, JobState};
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::opening::digest;
 use crate::domain::ledger::record::RecordId;
 use crate::domain::ledger::ruling::Ruling;
 
@@ -365,12 +365,6 @@ impl Drop for Index {
             warn!(file = %self.path.display(), %error, "the index can't be marked as closed, and may be made anew at the next start");
         }
     }
-}
-
-/// Digests a publisher's reference, so that a command is found by it. Only the command's body has
-/// the text itself, so erasing the body erases the reference.
-fn reference_digest(reference: &str) -> String {
-    digest(reference.as_bytes())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use rusqlite::{CachedStatement, Connection, Params, Row as SqlRow, named_params}
 use super::error::IndexError;
 use super::json::parsed;
 use super::page::{Cursor, MAX_PAGE, Page};
-use super::reference_digest;
+use super::reference::reference_digest;
 use super::row::Row;
 use crate::domain::command_id::CommandId;
 use crate::domain::dead_letter::shortened;

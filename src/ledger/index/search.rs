@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Counts, Cursor, Group, Index, IndexError, Page, query, reference_digest, summary, unpublished};
+use super::reference::reference_digest;
+use super::{Counts, Cursor, Group, Index, IndexError, Page, query, summary, unpublished};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
 use crate::domain::name::Name;

@@ -1,0 +1,56 @@
+//! What a command remembers of prompts, and of the questions to its provider that they led to.
+
+use jiff::Timestamp;
+
+use super::case::Case;
+use super::prompt::{MadeQuery, PromptNote, Prompted, QueryNote};
+use super::record::Finished;
+use super::ruling::{Granted, Ruling};
+
+/// The most prompts that are remembered of one command: the first and the latest.
+const MAX_PROMPTS: usize = 16;
+/// The most questions that are remembered of one command: the first and the latest. Those in a row that had
+/// the same reason and changed nothing count as one.
+const MAX_QUERIES: usize = 32;
+
+impl Case {
+    /// Remembers what concerns the command, each once.
+    pub(super) fn prompt(&mut self, at: Timestamp, prompted: &Prompted) -> Ruling {
+        let Prompted { prompt, asks } = prompted;
+        if *asks {
+            self.prompted = Some(prompt.clone());
+        }
+        if self.prompts.iter().any(|known| known.prompt == *prompt && known.asks == *asks) && !asks {
+            return Ruling::Passed;
+        }
+        if self.prompts.len() >= MAX_PROMPTS {
+            self.prompts.remove(MAX_PROMPTS / 2);
+        }
+        self.prompts.push(PromptNote { at, prompt: prompt.clone(), asks: *asks });
+        Ruling::Counts(Granted::default())
+    }
+
+    /// Remembers a question to the provider, and what its answer came to.
+    pub(super) fn note_query(&mut self, at: Timestamp, finished: &Finished) {
+        let Some(MadeQuery { purpose, early }) = finished.query else { return };
+        let data = &finished.effects.event.data;
+        // One that brings no answer is asked again for the same reason.
+        let again = || self.queries.last().and_then(|last| last.cause.clone());
+        let cause = early.then(|| self.prompted.clone().or_else(again)).flatten();
+        self.prompted.take_if(|_| early);
+        let detail = data.error.as_ref().map(|error| error.message.clone());
+        let (step, state) = (finished.step, data.state);
+        if let Some(last) = self.queries.last_mut()
+            && (last.purpose, last.state, &last.detail) == (purpose, state, &detail)
+            && last.cause == cause
+            && last.step.generation == step.generation
+        {
+            (last.times, last.latest, last.step) = (last.times.saturating_add(1), at, step);
+            return;
+        }
+        if self.queries.len() >= MAX_QUERIES {
+            self.queries.remove(MAX_QUERIES / 2);
+        }
+        self.queries.push(QueryNote { at, step, purpose, cause, state, detail, times: 1, latest: at });
+    }
+}
