@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::batch::{Source, fingerprint};
 use super::index::{Changes, Checkpoint, KeptLine, NotedRuling};
-use super::jobs::JobTable;
+use super::job_table::JobTable;
 use crate::domain::command_id::CommandId;
 use crate::domain::job::{JobId, JobState};
 use crate::domain::ledger::case::Case;
