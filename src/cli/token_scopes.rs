@@ -1,12 +1,11 @@
 //! Checks the API tokens of the configuration against the providers: names in scopes, and ids that
 //! are bound to publishers.
 
-use crate::config::{ApiToken, Config};
+use crate::config::{ApiToken, Config, Role};
 use crate::domain::command_scope::{AccountPath, CommandScope};
 use crate::domain::name::Name;
 use crate::domain::publisher::{AllowedPublisher, PublisherList};
 use crate::provider::Provider;
-use crate::web::access::Role;
 
 /// Describes each name in a token's entry that no provider file has, which is mostly a slip.
 pub(super) fn find_unknown_names(config: &Config, providers: &[&Provider]) -> Vec<String> {

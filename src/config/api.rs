@@ -7,15 +7,44 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use super::check::{Broken, rule};
+use super::rule::{Broken, rule};
 use super::secret::Secret;
 use crate::domain::command_scope::CommandScope;
 use crate::domain::name::Name;
 use crate::serve::network::Network;
-use crate::web::access::Role;
 
 /// The name of the token that ferryd makes for the commands of its own host.
 pub(crate) const HOST_TOKEN_NAME: &str = "host";
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// To ask.
+    Read,
+    /// To publish and to cancel, too.
+    Operate,
+    /// To ask, and to have the contents of commands erased.
+    Erase,
+}
+
+impl Role {
+    /// Tells whether a token with this role may do what needs `needed`.
+    #[must_use]
+    pub fn includes(self, needed: Self) -> bool {
+        needed == Self::Read || self == needed
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Erase => "erase",
+        }
+    }
+}
 
 /// The HTTP API beside the queues: publishing, querying and cancelling commands, jobs, and health
 /// checks.

@@ -14,18 +14,16 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use tracing::warn;
 
 use super::host_token::HostToken;
-use super::openapi::Schemas;
-use super::operation::{DescribeInput, Operation};
+use super::operation::{DescribeInput, Needs, Operation};
 use super::problem::{Kind, Problem};
-use super::routes::Route;
-use crate::config::{ApiToken, HOST_TOKEN_NAME};
+use super::route::Route;
+use super::schemas::Schemas;
+use crate::config::{ApiToken, HOST_TOKEN_NAME, Role};
 use crate::domain::command_scope::CommandScope;
 use crate::domain::name::Name;
 use crate::serve::connection_handle::Peer;
@@ -34,45 +32,6 @@ use crate::telemetry::log_throttle::LogThrottle;
 
 /// The time in which refused requests of one kind are told in one line of the log.
 const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
-
-/// What a token allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// To ask.
-    Read,
-    /// To publish and to cancel, too.
-    Operate,
-    /// To ask, and to have the contents of commands erased.
-    Erase,
-}
-
-impl Role {
-    /// Tells whether a token with this role may do what needs `needed`.
-    #[must_use]
-    pub fn includes(self, needed: Self) -> bool {
-        needed == Self::Read || self == needed
-    }
-
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Operate => "operate",
-            Self::Erase => "erase",
-        }
-    }
-}
-
-/// What a route needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Needs {
-    /// Nothing.
-    Nothing,
-    /// A token whose role includes this one.
-    Token(Role),
-}
 
 /// The holder of the token that a request was sent with.
 #[derive(Debug, Clone, PartialEq, Eq)]

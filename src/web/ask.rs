@@ -12,7 +12,7 @@ use super::answers::{CommandExchanges, CommandPage, CommandStory};
 use super::commands::Failed;
 use super::extract::{ApiQuery, CommandPath};
 use super::problem::{Kind, Problem};
-use super::query::{CommandListQuery, PageQuery};
+use super::query::{CommandListQuery, PageQuery, query_fields};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
 use crate::ledger::command_filter::{CommandFilter, TIME_PATTERN, read_past_time};
@@ -29,6 +29,8 @@ pub(super) struct ExchangesQuery {
     #[schemars(extend("pattern" = TIME_PATTERN), with = "String")]
     since: Option<Timestamp>,
 }
+
+query_fields! { ExchangesQuery }
 
 /// `GET /v1/commands/{id}`
 pub(super) async fn command(

@@ -10,12 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::Desk;
-use super::access::{Role, Tokens};
+use super::access::Tokens;
 use super::fake::Fake;
 use super::host_token::HostToken;
 use super::problem::MEDIA_TYPE;
-use super::routes::{Route, router};
-use crate::config::{ApiToken, Environment};
+use super::route::Route;
+use super::routes::router;
+use crate::config::{ApiToken, Environment, Role};
 use crate::domain::command_scope::CommandScope;
 use crate::provider::Provider;
 use crate::provider::registry::Registry;

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::access::{EraseAccess, OperateAccess, ReadAccess};
-use super::commands::{Commands, Failed, Standing, Submission, Submitted};
-use super::dead_letters::DeadLetterView;
-use super::lookup::LookupStart;
+use super::commands::{Commands, Failed, LookupStart, Standing, Submission, Submitted};
+use super::dead_letter_view::DeadLetterView;
 use super::problem::{Kind, Problem};
 use crate::domain::command::Command;
 use crate::domain::command_id::CommandId;

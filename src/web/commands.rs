@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::lookup::LookupStart;
 use crate::domain::command::Command;
 use crate::domain::command_id::CommandId;
 use crate::domain::event::{Event, Trace};
@@ -78,6 +77,15 @@ pub trait Commands: Send + Sync {
         id: &'a CommandId,
         windows: Vec<Window>,
     ) -> BoxFuture<'a, Result<Found<Exchange<'static>>, Failed>>;
+}
+
+/// What came of the request for a lookup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookupStart {
+    /// The provider is asked.
+    Asked,
+    /// There is nothing to ask, for this reason.
+    Refused(String),
 }
 
 /// Whether anything can be decided just now.

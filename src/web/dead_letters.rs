@@ -6,21 +6,18 @@ use axum::Json;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::Desk;
 use super::access::ReadAccess;
 use super::answers::CommandPage;
 use super::ask::{list_page, require_known, unknown};
+pub use super::dead_letter_view::{DeadLetterView, DeadMessage};
 use super::extract::{ApiQuery, CommandPath};
 use super::problem::Problem;
-use super::query::PageQuery;
+use super::query::{PageQuery, query_fields};
 use crate::domain::command_id::CommandId;
-use crate::domain::dead_letter::DeadLetter;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::index::Group;
-use crate::operator::dead::{Dead, Refusal};
-use crate::operator::properties;
 
 /// How long it may take to find a message: many may lie before it in its queue.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,47 +36,12 @@ pub struct DeadLetters {
     pub dead_letters: Vec<DeadLetterView>,
 }
 
-/// A dead letter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct DeadLetterView {
-    /// The queue in which its message lies.
-    pub queue: String,
-    /// The record that ferryd wrote of it; absent where that can't be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub record: Option<DeadLetter>,
-    /// The original message. Only with `message=true`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<DeadMessage>,
-}
-
-/// The message of a dead letter, as it was published.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct DeadMessage {
-    /// Its AMQP properties and headers.
-    pub properties: Map<String, Value>,
-    /// Its body: a text where it is no JSON.
-    pub body: Value,
-    /// The broker's refusal of it, which then lay in the body of another message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<Refusal>,
-}
-
 /// How much of a dead letter is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DeadLetterQuery {
     /// Read the original message too, body and properties, from its queue. Nothing in it is masked, so it needs the role `operate`.
     pub message: bool,
-}
-
-impl From<Dead> for DeadLetterView {
-    fn from(dead: Dead) -> Self {
-        let text = || Value::String(String::from_utf8_lossy(&dead.body).into_owned());
-        let body = serde_json::from_slice(&dead.body).unwrap_or_else(|_| text());
-        let properties = properties::to_json(&dead.properties);
-        let message = DeadMessage { properties, body, refused: dead.refused };
-        Self { queue: dead.queue, record: dead.letter, message: Some(message) }
-    }
 }
 
 /// `GET /v1/dead-letters`
@@ -132,3 +94,5 @@ async fn read_messages(desk: &Desk, access: &ReadAccess, id: CommandId) -> Resul
 fn not_dead(id: &CommandId) -> Problem {
     unknown(id).saying(format!("there is no dead letter of a command `{id}`"))
 }
+
+query_fields! { DeadLetterQuery }

@@ -11,12 +11,12 @@ use super::access::EraseAccess;
 use super::answers::ErasureReport;
 use super::ask::unknown;
 use super::command_gate::ErasureTarget;
+use super::desk::{Desk, PATIENCE};
 use super::extract::{ApiQuery, CommandPath};
 use super::operation::Endpoint;
+use super::problem::NOT_READY;
 use super::problem::{Kind, Problem};
-use super::query::ErasureQuery;
-use super::routes::NOT_READY;
-use super::{Desk, PATIENCE};
+use super::query::{ErasureQuery, query_fields};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::record::Person;
 use crate::operator::erase::{ErasureOutcome, ErasureResult};
@@ -44,6 +44,8 @@ pub(super) struct ErasedCommandsQuery {
     /// Change nothing, only tell what would be done.
     dry_run: bool,
 }
+
+query_fields! { ErasedCommandsQuery }
 
 /// The endpoint that erases one command.
 pub(super) fn endpoint() -> Endpoint {

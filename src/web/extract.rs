@@ -2,16 +2,21 @@
 
 use std::str::FromStr;
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 
-use super::openapi::Schemas;
+use super::desk::Desk;
 use super::operation::{DescribeInput, Operation};
 use super::parameters::{component, parameter};
 use super::problem::{Kind, Problem};
 use super::query::{Query, QueryFields};
+use super::schemas::Schemas;
 use crate::domain::command_id::{CommandId, InvalidCommandId, PublishedCommandId};
 use crate::domain::job::{InvalidJobId, JobId};
+
+impl DescribeInput for State<Desk> {
+    fn describe(_: &mut Operation, _: &mut Schemas) {}
+}
 
 /// The id in a path, of a command or of a message that was refused.
 pub(super) struct CommandPath(pub CommandId);

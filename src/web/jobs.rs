@@ -13,10 +13,10 @@ use super::Desk;
 use super::access::{OperateAccess, ReadAccess};
 use super::body;
 use super::extract::{ApiQuery, JobPath};
-use super::openapi::Schemas;
 use super::operation::{DescribeAnswer, DescribeInput, Operation};
 use super::problem::{Kind, Problem};
-use super::query::{DEFAULT_LIMIT, MAX_TEXT, PersonQuery, read_limit};
+use super::query::{DEFAULT_LIMIT, MAX_TEXT, PersonQuery, query_fields, read_limit};
+use super::schemas::Schemas;
 use crate::domain::command_scope::CommandScope;
 use crate::domain::job::record::JobRequest;
 use crate::domain::job::state::JobPhase;
@@ -123,6 +123,8 @@ impl Default for JobPageQuery {
         Self { limit: DEFAULT_LIMIT, cursor: None }
     }
 }
+
+query_fields! { JobPageQuery }
 
 /// The order in the body of a request.
 pub(super) struct JobOrderBody(JobOrder);

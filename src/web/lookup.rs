@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::Desk;
 use super::access::OperateAccess;
 use super::ask::unknown;
+pub use super::commands::LookupStart;
 use super::extract::{ApiQuery, CommandPath};
-use super::openapi::Schemas;
 use super::operation::{DescribeAnswer, Operation};
 use super::problem::{Kind, Problem};
+use super::schemas::Schemas;
 use crate::domain::command_id::CommandId;
 use crate::domain::name::excerpt;
 
@@ -29,15 +30,6 @@ pub struct LookupReceipt {
     pub id: CommandId,
     /// Where to ask for what came of it: in `queries`, and in `event` where it ends the command.
     pub location: String,
-}
-
-/// What came of the request for a lookup.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LookupStart {
-    /// The provider is asked.
-    Asked,
-    /// There is nothing to ask, for this reason.
-    Refused(String),
 }
 
 impl IntoResponse for LookupReceipt {

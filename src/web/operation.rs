@@ -4,17 +4,25 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
-use super::Desk;
-use super::access::Needs;
-use super::openapi::Schemas;
+use super::desk::Desk;
 use super::problem::{self, Kind, Problem, ProblemBody};
+use super::schemas::Schemas;
+use crate::config::Role;
+
+/// What a route needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// A token whose role includes this one.
+    Token(Role),
+}
 
 /// The description of an operation.
 pub(super) struct Operation {
@@ -62,10 +70,6 @@ macro_rules! describe_handlers {
 }
 
 describe_handlers! { () (A) (A B) (A B C) (A B C D) (A B C D E) }
-
-impl DescribeInput for State<Desk> {
-    fn describe(_: &mut Operation, _: &mut Schemas) {}
-}
 
 impl<T: JsonSchema> DescribeAnswer for Json<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {

@@ -65,6 +65,9 @@ pub enum Kind {
     Stopping,
 }
 
+/// The problems of what needs the broker, or all of the ledger.
+pub(super) const NOT_READY: [Kind; 4] = [Kind::CatchingUp, Kind::BrokerAway, Kind::NotConfirmed, Kind::Stopping];
+
 impl Kind {
     /// Every kind.
     pub const ALL: [Self; 23] = [

@@ -9,10 +9,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use url::form_urlencoded;
 
-use super::ask::ExchangesQuery;
-use super::dead_letters::DeadLetterQuery;
-use super::erase::ErasedCommandsQuery;
-use super::jobs::JobPageQuery;
 use super::parameters::fields;
 use super::problem::{Kind, Problem};
 use super::query_string::TakeFields;
@@ -107,23 +103,24 @@ pub(super) trait QueryFields: Sized + Send {
     fn parameters(schemas: &mut SchemaGenerator) -> Vec<Value>;
 }
 
+/// Implements [`QueryFields`] for types whose fields are parameters of the query.
 macro_rules! query_fields {
     ($($fields:ty)*) => {$(
-        impl QueryFields for $fields {
-            fn take(query: &mut Query) -> Result<Self, Problem> {
+        impl $crate::web::query::QueryFields for $fields {
+            fn take(query: &mut $crate::web::query::Query) -> Result<Self, $crate::web::problem::Problem> {
                 query.take()
             }
 
-            fn parameters(schemas: &mut SchemaGenerator) -> Vec<Value> {
-                fields::<Self>(schemas)
+            fn parameters(schemas: &mut schemars::SchemaGenerator) -> Vec<serde_json::Value> {
+                $crate::web::parameters::fields::<Self>(schemas)
             }
         }
     )*};
 }
 
-query_fields! {
-    PageQuery CommandListQuery DeadLetterQuery JobPageQuery ExchangesQuery PersonQuery ErasureQuery ErasedCommandsQuery
-}
+pub(super) use query_fields;
+
+query_fields! { PageQuery CommandListQuery PersonQuery ErasureQuery }
 
 impl QueryFields for () {
     fn take(_: &mut Query) -> Result<Self, Problem> {

@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::access::OperateAccess;
 use super::commands::{Submission, Submitted};
-use super::openapi::Schemas;
 use super::operation::{DescribeAnswer, DescribeInput, Operation};
 use super::parameters::parameter;
 use super::problem::{Kind, Problem};
 use super::repeated::repeated_field;
+use super::schemas::Schemas;
 use super::{Desk, body, prefer};
 use crate::domain::command::{Command, CommandBody, Envelope};
 use crate::domain::command_id::CommandId;

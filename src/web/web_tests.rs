@@ -6,14 +6,15 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::access::{Needs, Role};
 use super::client::{
     Api, COMMAND, ERASER, HOST, NEIGHBOUR, OPERATOR, READER, STRANGER, bearer, path_of, request, scope_of,
 };
 use super::commands::Standing;
 use super::openapi;
-use super::routes::Route;
+use super::operation::Needs;
+use super::route::Route;
 use crate::captured_text::CapturedText;
+use crate::config::Role;
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::record::Person;
 use crate::domain::ledger::ruling::TooLate;

@@ -7,13 +7,15 @@ use axum::http::header::{ACCEPT_ENCODING, ALLOW, WWW_AUTHENTICATE};
 use tracing::{info, warn};
 
 use super::queue::NotKept;
-use super::unverified::MAX_UNVERIFIED_BODY;
 use crate::config::Webhooks;
 use crate::domain::callback::Unverified;
 use crate::domain::name::Name;
 use crate::provider::webhook::NotReceived;
 use crate::web::body::{Unread, hang_up};
 use crate::web::problem::{Kind, Problem};
+
+/// The most bytes of a call's body.
+pub(super) const MAX_UNVERIFIED_BODY: usize = 16 << 10;
 
 /// Why a call is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]

@@ -13,10 +13,10 @@ use jiff::Timestamp;
 use url::Url;
 use uuid::Uuid;
 
-use super::Endpoint;
+use super::endpoint::Endpoint;
 use super::origin::client;
-use super::refusal::{Refusal, RefusedCall};
-use super::unverified::{MAX_UNVERIFIED_BODY, reduce};
+use super::refusal::{MAX_UNVERIFIED_BODY, Refusal, RefusedCall};
+use super::unverified::reduce;
 use crate::amqp::callback::Callback;
 use crate::config::Webhooks;
 use crate::domain::callback::{ChallengeReply, RawCallback};

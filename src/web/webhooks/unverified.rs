@@ -15,8 +15,6 @@ use crate::domain::name::Name;
 use crate::keyed_limiter::KeyedLimiter;
 use crate::serve::connection_limiter::client;
 
-/// The most bytes of a call's body.
-pub(super) const MAX_UNVERIFIED_BODY: usize = 16 << 10;
 /// The most notices of a call.
 const MAX_UNVERIFIED_NOTICES: usize = 16;
 
