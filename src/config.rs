@@ -12,24 +12,26 @@ mod api;
 mod check;
 mod environment;
 mod error;
-pub mod human;
 mod layers;
+mod load;
 mod management_url;
 mod public_url;
+mod rule;
 mod secret;
 mod sections;
 mod webhooks;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use amqp_uri::{AmqpUri, InvalidAmqpUri};
-pub use api::{Api, ApiToken};
+pub use api::{Api, ApiToken, Role};
 pub(crate) use api::{HOST_TOKEN_NAME, is_bearer_token};
+pub use environment::Environment;
 pub use error::ConfigError;
 pub use management_url::{InvalidManagementUrl, ManagementUrl};
 pub use public_url::{InvalidPublicUrl, PublicUrl};
@@ -42,13 +44,9 @@ use crate::domain::name::Name;
 use crate::domain::retry::RetryPolicy;
 use crate::provider::link::LinkSettings;
 use crate::provider::registry::Defaults;
-use layers::Layers;
 
 /// The file that is read where none is named, if it exists.
 pub const DEFAULT_PATH: &str = "/etc/ferryd/ferryd.toml";
-
-/// Environment variables, by name.
-pub type Environment = BTreeMap<String, String>;
 
 /// All settings of the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -105,53 +103,6 @@ fn default_prefix() -> Name {
 }
 
 impl Config {
-    /// Reads the configuration of this process: the file at `path`, or the one that is found without it, and the
-    /// environment.
-    ///
-    /// # Errors
-    /// Every fault found, each with file and line or variable, key, value and what to write instead.
-    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let environment = environment::of_process()?;
-        match Self::find(path, &environment) {
-            None => Self::from_parts(None, &environment),
-            Some(path) => {
-                let text = std::fs::read_to_string(&path).map_err(|error| ConfigError::unreadable(&path, &error))?;
-                Self::from_parts(Some((&path, &text)), &environment)
-            }
-        }
-    }
-
-    /// The file that [`Config::load`] reads; `None` where there is none and the defaults and the environment say
-    /// everything.
-    ///
-    /// # Errors
-    /// Where `$FERRYD_CONFIG` is not UTF-8.
-    pub fn file(path: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
-        Ok(Self::find(path, &environment::of_process()?))
-    }
-
-    fn find(path: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
-        let named = environment.get("FERRYD_CONFIG").filter(|path| !path.is_empty());
-        let default = Path::new(DEFAULT_PATH);
-        path.map(Path::to_owned).or_else(|| named.map(PathBuf::from)).or_else(|| {
-            // What cannot be looked at is read all the same, so that it is not passed over in silence.
-            default.try_exists().unwrap_or(true).then(|| default.into())
-        })
-    }
-
-    /// Reads a configuration from the path and text of a file and from environment variables, and from nothing else
-    /// but the
-    /// files that `${file:…}` names.
-    ///
-    /// # Errors
-    /// As [`Config::load`].
-    pub fn from_parts(file: Option<(&Path, &str)>, environment: &Environment) -> Result<Self, ConfigError> {
-        let mut layers = Layers::new(file, environment)?;
-        let mut config = layers.read();
-        layers.place_paths(&mut config);
-        layers.finish(config)
-    }
-
     /// The folder of the ledger's index, for this process.
     ///
     /// # Errors

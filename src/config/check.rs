@@ -1,22 +1,18 @@
 //! Rules about settings that their types do not hold.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Amqp, AmqpUri, Config, Events, Retry, Subscriber, human};
+use super::rule::{Broken, SECOND, rule, within};
+use super::{Amqp, AmqpUri, Config, Events, Retry, Subscriber};
 use crate::domain::command::MAX_BODY;
 use crate::domain::lifecycle::State;
 use crate::domain::name::Name;
 use crate::domain::retry::Rung;
-
-/// A key, and what is wrong with it.
-pub(super) type Broken = (String, String);
+use crate::settings::units;
 
 /// The second words of ferryd's own queues. `events` is free: that is what subscribers' queues are for.
 const OWN_QUEUES: [&str; 10] =
     ["commands", "retry", "redeliver", "dead", "poison", "unroutable", "control", "callbacks", "ledger", "exchanges"];
-
-pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// Every rule that the configuration breaks.
 pub(super) fn broken(config: &Config) -> Vec<Broken> {
@@ -42,7 +38,7 @@ fn ledger(config: &Config) -> Vec<Broken> {
         ("ledger.retention", config.ledger.retention),
     ];
     for (key, _) in kept.into_iter().filter(|(_, kept)| kept.is_some_and(|kept| kept < least)) {
-        let least = human::format_duration(least);
+        let least = units::format_duration(least);
         broken.push(rule(key, format!("write at least {least}: two days more than retry.give_up_after")));
     }
     if config.ledger.retention.is_some_and(|retention| retention > config.ledger.duplicate_window) {
@@ -51,10 +47,6 @@ fn ledger(config: &Config) -> Vec<Broken> {
         broken.push(rule("ledger.retention", message));
     }
     broken
-}
-
-pub(super) fn rule(key: &str, message: impl Into<String>) -> Broken {
-    (key.to_owned(), message.into())
 }
 
 fn amqp(amqp: &Amqp) -> Vec<Broken> {
@@ -151,7 +143,7 @@ fn certificates(amqp: &Amqp) -> Vec<Broken> {
 
 fn providers(config: &Config) -> Option<Broken> {
     let is_too_small = config.providers.max_bytes_in_flight < MAX_BODY;
-    let message = || format!("write at least {}, the largest command", human::format_size(MAX_BODY));
+    let message = || format!("write at least {}, the largest command", units::format_size(MAX_BODY));
     is_too_small.then(|| rule("providers.max_bytes_in_flight", message()))
 }
 
@@ -163,11 +155,6 @@ fn retry(retry: &Retry) -> Vec<Broken> {
         broken.push(rule("retry.give_up_after", "write at least 1s"));
     }
     broken
-}
-
-pub(super) fn within(key: &str, duration: Duration, range: RangeInclusive<Duration>) -> Option<Broken> {
-    let [least, given, most] = [*range.start(), duration, *range.end()].map(human::format_duration);
-    (!range.contains(&duration)).then(|| rule(key, format!("{given} is not possible: write {least} to {most}")))
 }
 
 fn events(events: &Events, prefix: &Name) -> Vec<Broken> {

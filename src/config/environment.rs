@@ -1,10 +1,15 @@
 //! Settings from environment variables.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-use super::{Config, ConfigError, Environment};
+use super::ConfigError;
 use crate::settings::diagnostic::{Diagnostic, Origin};
 use crate::settings::key_path::KeyPath;
+
+/// Environment variables, by name.
+pub type Environment = BTreeMap<String, String>;
 
 const PREFIX: &str = "FERRYD_";
 
@@ -40,8 +45,7 @@ pub(super) fn of_process() -> Result<Environment, ConfigError> {
 /// Settings are those with `__`, `FERRYD_PREFIX` and `FERRYD_LOG`. Others are left alone, because container
 /// platforms set
 /// variables such as `FERRYD_SERVICE_HOST` by themselves; but one with `_` where `__` belongs is refused.
-pub(super) fn overrides(environment: &Environment) -> (Vec<Override>, Vec<Diagnostic>) {
-    let known = serde_json::to_value(Config::default()).unwrap_or_default();
+pub(super) fn overrides(environment: &Environment, known: &Value) -> (Vec<Override>, Vec<Diagnostic>) {
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     let ours = environment.iter().filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)));
     for (name, rest, value) in ours.filter(|(_, _, value)| !value.is_empty()) {
@@ -56,13 +60,13 @@ pub(super) fn overrides(environment: &Environment) -> (Vec<Override>, Vec<Diagno
                 rest.to_lowercase().split("__").fold(KeyPath::default(), |key, word| key.key(word))
             }
             _ => {
-                faults.extend(mistyped(&known, rest).map(|variable| {
+                faults.extend(mistyped(known, rest).map(|variable| {
                     fault(name, format!("is no setting: write {variable}, with two underscores between the levels"))
                 }));
                 continue;
             }
         };
-        let value = setting(key.find(&known), value);
+        let value = setting(key.find(known), value);
         found.push(Override { key, variable: name.clone(), value });
     }
     // The short name comes before the long one: the last one stays.

@@ -58,7 +58,8 @@ impl<'a> Layers<'a> {
         };
         let file = file.map(parse).transpose()?;
         let mut written = file.as_ref().map_or_else(|| Json::Object(Map::new()), |(_, source)| source.value().clone());
-        let (overrides, faults) = environment::overrides(environment);
+        let known = serde_json::to_value(Config::default()).unwrap_or_default();
+        let (overrides, faults) = environment::overrides(environment, &known);
         for Override { key, value, .. } in &overrides {
             key.put(&mut written, value.clone());
         }

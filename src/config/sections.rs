@@ -10,11 +10,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::amqp_uri::AmqpUri;
-use super::{Environment, ManagementUrl, human};
+use super::{Environment, ManagementUrl};
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::nodes::NodeAddresses;
 use crate::domain::lifecycle::State;
 use crate::domain::retry::RetryPolicy;
+use crate::settings::units;
 
 /// The connection to the broker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -55,18 +56,18 @@ pub struct Amqp {
     pub client_key_file: Option<PathBuf>,
     /// The heartbeat of connections: ferryd closes a connection that is silent for about two of
     /// these. Whole seconds, 1 s to 1 h. Default `10s`. Environment: `FERRYD_AMQP__HEARTBEAT`.
-    #[serde(with = "human::duration")]
-    #[schemars(schema_with = "human::duration::schema")]
+    #[serde(with = "units::duration")]
+    #[schemars(schema_with = "units::duration::schema")]
     pub heartbeat: Duration,
     /// The timeout of the TCP, TLS and AMQP handshakes together. Default `10s`. Environment:
     /// `FERRYD_AMQP__CONNECT_TIMEOUT`.
-    #[serde(with = "human::duration")]
-    #[schemars(schema_with = "human::duration::schema")]
+    #[serde(with = "units::duration")]
+    #[schemars(schema_with = "units::duration::schema")]
     pub connect_timeout: Duration,
     /// The timeout from publishing a message to the broker's confirm. Default `10s`. Environment:
     /// `FERRYD_AMQP__PUBLISH_TIMEOUT`.
-    #[serde(with = "human::duration")]
-    #[schemars(schema_with = "human::duration::schema")]
+    #[serde(with = "units::duration")]
+    #[schemars(schema_with = "units::duration::schema")]
     pub publish_timeout: Duration,
     /// The maximum of unconfirmed messages for one destination, 1 to 65535. More than 200 counts as
     /// 200, so that one blocked queue cannot stop the others. Default 200. Environment:
@@ -154,8 +155,8 @@ pub struct Providers {
     pub max_in_flight: u16,
     /// The maximum size of all commands in progress at one provider, at least `1MiB`. Default
     /// `64MiB`. Environment: `FERRYD_PROVIDERS__MAX_BYTES_IN_FLIGHT`.
-    #[serde(with = "human::size")]
-    #[schemars(schema_with = "human::size::schema")]
+    #[serde(with = "units::size")]
+    #[schemars(schema_with = "units::size::schema")]
     pub max_bytes_in_flight: usize,
 }
 
@@ -172,13 +173,13 @@ pub struct Retry {
     /// The delay after each failed attempt, 1 s to 12 h each; there is one attempt more than
     /// entries. Default `5s 30s 2m 10m 30m 2h 6h`. Environment: `FERRYD_RETRY__SCHEDULE`, separated
     /// by commas.
-    #[serde(with = "human::durations")]
-    #[schemars(schema_with = "human::durations::schema")]
+    #[serde(with = "units::durations")]
+    #[schemars(schema_with = "units::durations::schema")]
     pub schedule: Vec<Duration>,
     /// The time after the first attempt at which the last one may start. Default `24h`.
     /// Environment: `FERRYD_RETRY__GIVE_UP_AFTER`.
-    #[serde(with = "human::duration")]
-    #[schemars(schema_with = "human::duration::schema")]
+    #[serde(with = "units::duration")]
+    #[schemars(schema_with = "units::duration::schema")]
     pub give_up_after: Duration,
     /// True if ferryd chooses a neighbouring delay at random, so that retries after an outage do
     /// not come at the same time. Default true. Environment: `FERRYD_RETRY__JITTER`.
@@ -256,21 +257,21 @@ pub struct Ledger {
     /// longest `give_up_after`, key retention and `deadline` of any operation. The policy of the
     /// stream has to keep the stream for as long (`max-age`). Default `60d`. Environment:
     /// `FERRYD_LEDGER__DUPLICATE_WINDOW`.
-    #[serde(with = "human::duration")]
-    #[schemars(schema_with = "human::duration::schema")]
+    #[serde(with = "units::duration")]
+    #[schemars(schema_with = "units::duration::schema")]
     pub duplicate_window: Duration,
     /// The time for which the index keeps the contents of ended commands: results, metadata and
     /// texts. At least as long as the providers need, and at most `ledger.duplicate_window`.
     /// Default: as long as the providers need, which is two days more than the longest
     /// `retry.give_up_after`, `give_up_after`, key retention and `deadline`; `ferryd check` prints
     /// it. Environment: `FERRYD_LEDGER__RETENTION`.
-    #[serde(with = "human::optional_duration")]
-    #[schemars(schema_with = "human::optional_duration::schema")]
+    #[serde(with = "units::optional_duration")]
+    #[schemars(schema_with = "units::optional_duration::schema")]
     pub retention: Option<Duration>,
     /// The time that a claim holds beyond the whole timeout of an operation without an idempotency
     /// key, 1 s to 10 min. Default `15s`. Environment: `FERRYD_LEDGER__CLAIM_SLACK`.
-    #[serde(with = "human::duration")]
-    #[schemars(schema_with = "human::duration::schema")]
+    #[serde(with = "units::duration")]
+    #[schemars(schema_with = "units::duration::schema")]
     pub claim_slack: Duration,
 }
 
@@ -300,8 +301,8 @@ impl Ledger {
 pub struct Shutdown {
     /// The time that calls in flight may take after SIGTERM, SIGINT or SIGHUP; ferryd then returns
     /// unfinished messages to the broker. Default `30s`. Environment: `FERRYD_SHUTDOWN__GRACE`.
-    #[serde(with = "human::duration")]
-    #[schemars(schema_with = "human::duration::schema")]
+    #[serde(with = "units::duration")]
+    #[schemars(schema_with = "units::duration::schema")]
     pub grace: Duration,
 }
 
@@ -329,8 +330,8 @@ pub struct Log {
     pub exchanges: bool,
     /// The maximum of bytes that ferryd logs of a request's or answer's body. Default `4KiB`.
     /// Environment: `FERRYD_LOG__BODY_CAP`.
-    #[serde(with = "human::size")]
-    #[schemars(schema_with = "human::size::schema")]
+    #[serde(with = "units::size")]
+    #[schemars(schema_with = "units::size::schema")]
     pub body_cap: usize,
 }
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::check::{Broken, SECOND, rule, within};
+use super::api;
 use super::public_url::PublicUrl;
+use super::rule::{Broken, SECOND, rule, within};
 use super::secret::Secret;
-use super::{api, human};
 use crate::serve::network::Network;
+use crate::settings::units;
 
 /// The endpoint for webhooks of providers, apart from the API. ferryd opens it if `public_url` is
 /// given.
@@ -47,18 +48,18 @@ pub struct Webhooks {
     pub tls_key_file: Option<PathBuf>,
     /// The largest body of a webhook, 1 KiB to 8 MiB. Default `1MiB`. Environment:
     /// `FERRYD_WEBHOOKS__MAX_BODY`.
-    #[serde(with = "human::size")]
-    #[schemars(schema_with = "human::size::schema")]
+    #[serde(with = "units::size")]
+    #[schemars(schema_with = "units::size::schema")]
     pub max_body: usize,
     /// The timeout of the head of a webhook, of the TLS handshake before it, and of idle
     /// connections, 100 ms to 1 min. Default `10s`. Environment: `FERRYD_WEBHOOKS__HEADER_TIMEOUT`.
-    #[serde(with = "human::duration")]
-    #[schemars(schema_with = "human::duration::schema")]
+    #[serde(with = "units::duration")]
+    #[schemars(schema_with = "units::duration::schema")]
     pub header_timeout: Duration,
     /// The timeout of the body of a webhook, 100 ms to 1 min. Default `10s`. Environment:
     /// `FERRYD_WEBHOOKS__BODY_TIMEOUT`.
-    #[serde(with = "human::duration")]
-    #[schemars(schema_with = "human::duration::schema")]
+    #[serde(with = "units::duration")]
+    #[schemars(schema_with = "units::duration::schema")]
     pub body_timeout: Duration,
     /// The maximum of concurrent connections, 1 to 65535; more wait. One address that is no trusted
     /// proxy has at most a quarter. Default 512. Environment: `FERRYD_WEBHOOKS__MAX_CONNECTIONS`.

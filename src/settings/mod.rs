@@ -11,6 +11,7 @@
 //! | [`faults`] | all faults of a file |
 //! | [`diagnostic`] | one fault, for the person who wrote it |
 //! | [`suggest`] | "did you mean" |
+//! | [`units`] | durations and sizes as people write them |
 //! | [`placeholder`] | `${env:NAME}` and `${file:/path}` |
 
 pub mod diagnostic;
@@ -21,3 +22,4 @@ pub mod reading;
 pub mod shape;
 pub mod source;
 pub mod suggest;
+pub mod units;
