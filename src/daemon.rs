@@ -4,6 +4,7 @@
 //! confirm, close the connections.
 
 mod consumed_queues;
+mod setup_error;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,10 +17,11 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use self::consumed_queues::{Consumed, consumed};
+pub use self::setup_error::SetupError;
 use crate::amqp::broker::Broker;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::consumer::{StoppedConsumer, consume};
-use crate::amqp::message::{TooLong, short_or_empty};
+use crate::amqp::message::short_or_empty;
 use crate::amqp::stream::{Place, Stream};
 use crate::amqp::topology::{Names, Subscriber, Topology};
 use crate::config::Webhooks;
@@ -27,7 +29,7 @@ use crate::domain::lifecycle::State;
 use crate::failpoint::{ShortenedWait, shorten_wait};
 use crate::jobs::{JobContext, run_jobs};
 use crate::ledger::exchanges::{Exchanges, note_offsets};
-use crate::ledger::index::{Index, IndexError};
+use crate::ledger::index::Index;
 use crate::ledger::{Ledger, LedgerRetention, LedgerSettings};
 use crate::operator::Operator;
 use crate::pipeline::Pipeline;
@@ -42,7 +44,6 @@ use crate::provider::registry::Registry;
 use crate::serve::network::Network;
 use crate::serve::server::{Limits, Listener};
 use crate::transport::certificates::CertificateCache;
-use crate::transport::http::HttpSetupError;
 use crate::web::Desk;
 use crate::web::access::Tokens;
 use crate::web::recorded::Recorded;
@@ -106,25 +107,6 @@ pub struct LedgerSetup {
     pub retention: LedgerRetention,
     /// How much longer a claim holds than a call may take.
     pub slack: Duration,
-}
-
-/// Why the daemon could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// A provider's TLS settings can't be used.
-    #[error("provider `{provider}`: {source}")]
-    Http {
-        /// The provider.
-        provider: String,
-        /// What is wrong.
-        source: HttpSetupError,
-    },
-    /// A queue's name is too long.
-    #[error("queue name {0}; choose a shorter `prefix` or provider name")]
-    QueueName(#[from] TooLong),
-    /// The ledger's index can't be kept.
-    #[error("ledger.dir: {0}")]
-    Index(#[from] IndexError),
 }
 
 /// How the daemon ended.

@@ -31,6 +31,7 @@
 
 // Read.
 pub(crate) mod command_check;
+mod locate;
 pub mod origin;
 pub mod parcel;
 pub mod publisher_rules;
@@ -49,6 +50,7 @@ pub mod inquire;
 pub mod send;
 
 // Record the decision.
+mod finished_record;
 mod record_decision;
 mod refusal;
 
@@ -70,6 +72,7 @@ mod refused;
 // Process a webhook call.
 pub mod callback;
 mod callback_decision;
+pub mod callbacks;
 mod echoed_values;
 pub mod lookup_limit;
 mod notices;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 use super::error::CommandError;
@@ -23,10 +23,10 @@ pub struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self, out: &mut Output) -> Result<(), CommandError> {
+    pub(super) fn run(self, mut command: Command, out: &mut Output) -> Result<(), CommandError> {
         // Into memory first: the generator panics where it cannot write, as into a pipe that was closed.
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut super::Cli::command(), "ferryd", &mut script);
+        clap_complete::generate(self.shell, &mut command, "ferryd", &mut script);
         let script = std::str::from_utf8(&script).ok().and_then(PlainText::new);
         Ok(out.verbatim(script.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?)?)
     }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::api_client::ApiError;
 use super::exit::Exit;
 use crate::config::ConfigError;
-use crate::config::human::format_duration;
 use crate::domain::command_id::CommandId;
 use crate::operator::OperatorError;
 use crate::operator::queues::NamesError;
 use crate::settings::diagnostic::Diagnostic;
+use crate::settings::units::format_duration;
 
 /// The reason why a subcommand failed.
 #[derive(Debug, thiserror::Error)]

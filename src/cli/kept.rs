@@ -6,8 +6,8 @@ use super::ledger_retention::content_retention;
 use super::output::Table;
 use crate::amqp::topology::{EXCHANGES_MAX_AGE, max_age};
 use crate::config::Config;
-use crate::config::human::format_duration;
 use crate::provider::Provider;
+use crate::settings::units::format_duration;
 
 /// Data of one kind that is kept, and for how long.
 #[derive(Debug, Serialize)]

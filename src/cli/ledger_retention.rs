@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::config::human::format_duration;
 use crate::config::{Config, Ledger};
 use crate::domain::name::Name;
 use crate::ledger::LedgerRetention;
 use crate::provider::registry::Registry;
 use crate::provider::{Operation, Provider};
+use crate::settings::units::format_duration;
 
 /// The time for which the ledger has to keep a command after the last possible change.
 const MARGIN: Duration = Duration::from_hours(48);

@@ -12,7 +12,6 @@ use super::event_line::event_line;
 use super::output::Output;
 use super::person;
 use super::setup::Setup;
-use crate::config::human::parse_duration;
 use crate::domain::command_id::CommandId;
 use crate::domain::event::Event;
 use crate::domain::lifecycle::State;
@@ -23,6 +22,7 @@ use crate::operator::follow::Follow;
 use crate::operator::lookup::{AnswerWatch, Asked, look_up};
 use crate::pipeline::control::{Heard, Word};
 use crate::pipeline::inquire::LookupWish;
+use crate::settings::units::parse_duration;
 
 const EXAMPLES: &str = "\
 Examples:

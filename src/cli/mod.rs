@@ -54,7 +54,7 @@ mod wording;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use error::CommandError;
 pub use exit::Exit;
@@ -152,7 +152,7 @@ impl Cli {
             Command::Token(command) => command.run(config, out),
             Command::Sandbox(command) => command.run(out),
             Command::Schema(command) => command.run(out),
-            Command::Completions(command) => command.run(out),
+            Command::Completions(command) => command.run(Self::command(), out),
         }
     }
 }

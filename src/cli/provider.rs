@@ -14,9 +14,9 @@ use super::publishers;
 use super::setup::Setup;
 use super::test_provider::{self, TestFile};
 use super::try_provider::{self, Try};
-use crate::config::human::{format_duration, format_size};
 use crate::domain::retry::{RetryPolicy, Rung};
 use crate::provider::{self, Operation};
+use crate::settings::units::{format_duration, format_size};
 
 const LIST_EXAMPLES: &str = "\
 Examples:

@@ -18,7 +18,6 @@ use super::output::{Output, complain};
 use super::progress::Progress;
 use super::published::Published;
 use super::{event_line, interrupt};
-use crate::config::human::parse_duration;
 use crate::domain::command_id::PublishedCommandId;
 use crate::domain::event::Event;
 use crate::domain::lifecycle::State;
@@ -27,6 +26,7 @@ use crate::operator::Operator;
 use crate::operator::follow::Followed;
 use crate::operator::publish::{Ends, NoCommand, Outgoing, read};
 use crate::operator::sender::Sender;
+use crate::settings::units::parse_duration;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -8,11 +8,11 @@ use lapin::types::ShortString;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use super::SetupError;
+use super::setup_error::SetupError;
 use crate::amqp::consumer::Handler;
 use crate::amqp::message::short;
 use crate::amqp::window::{DeliveryPlace, DeliveryWindow};
-use crate::pipeline::callback::Callbacks;
+use crate::pipeline::callbacks::Callbacks;
 use crate::pipeline::lane::Lanes;
 use crate::pipeline::lookup_limit::LookupLimit;
 use crate::pipeline::stray::{Stray, Strays};

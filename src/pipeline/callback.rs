@@ -13,20 +13,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use tracing::{debug, error, info, warn};
 
-use super::Pipeline;
 use super::acks::ack;
 use super::callback_decision::Decided;
+use super::callbacks::Callbacks;
 use super::echoed_values::mask_echoes;
-use super::lane::Lanes;
 use super::log::mask_of_notices;
-use super::lookup_limit::LookupLimit;
 use super::outbox::Effects;
 use super::proof::find_mismatch;
 
@@ -45,7 +42,6 @@ use crate::domain::ledger::record::{NoticePrompt, Prompt, RecordId};
 use crate::domain::lifecycle::Kind;
 use crate::domain::received::{ReceivedData, ReceivedEvent};
 use crate::domain::retry::Rung;
-use crate::provider::Provider;
 use crate::redact::Mask;
 
 /// How often a call has waited for its command to become known.
@@ -67,18 +63,6 @@ const MOST_WAITS_TO_ASK: usize = 7;
 /// What a call counts as that waits for a version of ferryd which understands what the ledger holds about its command: it
 /// comes back every five minutes, like the message of the command.
 const FOREIGN_WAIT: usize = 8;
-
-/// The webhook calls of one provider.
-pub struct Callbacks {
-    /// Publishes and acks.
-    pub pipeline: Arc<Pipeline>,
-    /// Whose calls.
-    pub provider: Arc<Provider>,
-    /// The lanes of the provider, whose accounts' secrets and tokens are masked.
-    pub lanes: Arc<Lanes>,
-    /// Limits how often calls that nothing proves have a command looked up.
-    pub unverified_lookups: LookupLimit,
-}
 
 /// How far a call has come.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,6 @@
 //! Masks the values of a command's payload that a webhook call echoes.
 
-use super::callback::Callbacks;
+use super::callbacks::Callbacks;
 use super::log::mask_of_notices;
 use crate::amqp::callback::Callback;
 use crate::domain::callback::Notice;

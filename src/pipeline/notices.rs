@@ -2,7 +2,7 @@
 
 use tracing::debug;
 
-use super::callback::Callbacks;
+use super::callbacks::Callbacks;
 use super::log::mask_of_notices;
 use crate::amqp::callback::Callback;
 use crate::domain::callback::{Notice, UnverifiedNotice};

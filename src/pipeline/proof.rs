@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::callback::Callbacks;
+use super::callbacks::Callbacks;
 use crate::amqp::callback::Callback;
 use crate::domain::callback::Notice;
 use crate::domain::callback_token::Named;

@@ -8,10 +8,10 @@ use lapin::types::ShortString;
 
 use super::Pipeline;
 use super::conflict::of_content;
+use super::finished_record::finished;
 use super::memory::{Memory, held, record};
 use super::outbox::Effects;
 use super::parcel::Parcel;
-use super::record_decision::finished;
 use crate::amqp::error::BrokerError;
 use crate::domain::ledger::effects::RecordedEffects;
 use crate::domain::ledger::next_action::{HolderIntent, NextAction, Role, next_action};

@@ -13,7 +13,6 @@ use super::super::interrupt;
 use super::super::output::{Output, Table};
 use super::super::person::user;
 use super::super::progress::Progress;
-use crate::config::human::parse_duration;
 use crate::domain::command_id::CommandId;
 use crate::ledger::command_filter::CommandFilter;
 use crate::operator::clear::{Job, LONGEST_HOLD, Rate, Remedy, Tally};
@@ -21,6 +20,7 @@ use crate::operator::register::Register;
 use crate::operator::scan::depths;
 use crate::operator::statement::{LastWord, Statement};
 use crate::operator::{Decision, OperatorError, replay};
+use crate::settings::units::parse_duration;
 
 pub(super) const REPLAY_EXAMPLES: &str = "\
 Examples:

@@ -4,6 +4,7 @@
 
 mod body;
 pub(crate) mod captured;
+mod endpoint;
 mod send;
 mod sign;
 mod verify;
@@ -15,8 +16,6 @@ use clap::Subcommand;
 use super::error::CommandError;
 use super::output::Output;
 use super::setup::Setup;
-use crate::domain::name::Name;
-use crate::provider::{Provider, Webhook as Endpoint};
 
 /// Look into webhook calls of providers.
 #[derive(Debug, Subcommand)]
@@ -41,16 +40,6 @@ impl Webhook {
             Self::Send(command) => command.run(&setup, out),
         }
     }
-}
-
-/// The endpoint of an account of a provider.
-fn endpoint<'p>(provider: &'p Provider, account: Option<&Name>) -> Result<&'p dyn Endpoint, CommandError> {
-    Setup::account(provider, account)?.webhook.as_deref().ok_or_else(|| {
-        CommandError::Refused(format!(
-            "provider `{}` has no endpoint: its file has no [webhook]; see docs/WEBHOOKS.md",
-            provider.name
-        ))
-    })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 use url::form_urlencoded::Serializer;
 
 use super::body::{Content, Setting};
-use super::endpoint;
+use super::endpoint::endpoint;
 use super::sign::private_key;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;

@@ -7,7 +7,8 @@ use clap::Args;
 use jiff::Timestamp;
 use url::{Position, Url};
 
-use super::{captured, endpoint};
+use super::captured;
+use super::endpoint::endpoint;
 use crate::cli::error::CommandError;
 use crate::cli::output::{Output, PlainText};
 use crate::cli::setup::Setup;

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use url::Url;
 
-use super::{captured, endpoint};
+use super::captured;
+use super::endpoint::endpoint;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;

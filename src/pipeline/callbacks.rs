@@ -1,0 +1,20 @@
+//! The consumer of one provider's webhook calls.
+
+use std::sync::Arc;
+
+use super::Pipeline;
+use super::lane::Lanes;
+use super::lookup_limit::LookupLimit;
+use crate::provider::Provider;
+
+/// The webhook calls of one provider.
+pub struct Callbacks {
+    /// Publishes and acks.
+    pub pipeline: Arc<Pipeline>,
+    /// Whose calls.
+    pub provider: Arc<Provider>,
+    /// The lanes of the provider, whose accounts' secrets and tokens are masked.
+    pub lanes: Arc<Lanes>,
+    /// Limits how often calls that nothing proves have a command looked up.
+    pub unverified_lookups: LookupLimit,
+}

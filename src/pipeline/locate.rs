@@ -1,0 +1,72 @@
+//! Finds out where a message is awaited whose own word for how far it has come is worth nothing.
+
+use jiff::Timestamp;
+
+use super::memory::Memory;
+use super::origin::{ProgressSource, step};
+use super::parcel::Parcel;
+use crate::amqp::headers::Travel;
+use crate::domain::inquiry::{Inquiry, Purpose};
+use crate::domain::ledger::case::Case;
+use crate::domain::ledger::record::Step;
+use crate::domain::progress::Progress;
+
+impl Memory {
+    /// Finds out how far a message has come of which nobody's word is known yet, and adds what is known of its calls.
+    pub(super) fn locate(&self, parcel: &mut Parcel) {
+        let (claim, may_be_another) = match &parcel.source {
+            ProgressSource::Publisher | ProgressSource::Headers => return,
+            ProgressSource::Unreadable => (None, false),
+            ProgressSource::Claimed(claim) => (claim.clone(), true),
+        };
+        let case = self.case(&parcel.identity.id).filter(|case| case.opening.is_some());
+        match (case, claim) {
+            (Some(case), _) if may_be_another && case.is_other_than(parcel.opening()) => parcel.start_over(),
+            (Some(case), Some(claim)) if case.knows_step(step(&claim.progress)) => parcel.believe(*claim),
+            (Some(case), _) => parcel.place(progress_of(&case, Timestamp::now())),
+            (None, _) => {
+                // Where it is perhaps its publisher's, nobody is known to have checked it.
+                let unchecked = may_be_another;
+                parcel.place(Progress { unknown: true, ..Progress::fresh(Timestamp::now()) });
+                (parcel.travel.publisher, parcel.travel.unchecked) = (parcel.user(), unchecked);
+            }
+        }
+        self.recall_all(parcel);
+    }
+}
+
+impl Parcel {
+    /// Takes its headers' word.
+    fn believe(&mut self, claim: Travel) {
+        self.expires_at = claim.extended_to;
+        (self.travel, self.source) = (claim, ProgressSource::Headers);
+    }
+
+    /// Takes it for its publisher's: another command is known by its id.
+    fn start_over(&mut self) {
+        let (routing_key, publisher) = (self.travel.routing_key.take(), self.user());
+        self.travel = Travel { routing_key, publisher, unchecked: true, ..Travel::fresh(Timestamp::now()) };
+        (self.source, self.fresh, self.expires_at) = (ProgressSource::Publisher, true, None);
+    }
+
+    /// Puts it where it is awaited. That is known to have come true only once it is on record.
+    fn place(&mut self, progress: Progress) {
+        let routing_key = self.travel.routing_key.take();
+        self.travel = Travel { routing_key, recorded: true, progress, ..Travel::fresh(Timestamp::now()) };
+        self.expires_at = None;
+    }
+}
+
+/// The progress of a command by the ledger's word. Its message may tell of more than is on record: it may have acted.
+fn progress_of(case: &Case, now: Timestamp) -> Progress {
+    let Step { generation, attempt, inquiry } = case.awaited_step();
+    let inquiry = (inquiry > 0).then(|| Inquiry::new(inquiry, Purpose::Poll, now));
+    Progress {
+        attempt,
+        inquiry,
+        unknown: true,
+        deadline: case.deadline,
+        provider_reference: case.provider_reference.clone(),
+        ..Progress::of_generation(generation, now)
+    }
+}
