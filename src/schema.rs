@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_the_ledger_holds_is_as_its_schema_says() {
         let validator = jsonschema::validator_for(&record()).unwrap();
-        for line in crate::domain::ledger::record::tests::lines() {
+        for line in crate::domain::ledger::record_examples::lines() {
             let value: Value = serde_json::from_slice(&line).unwrap();
             let faults: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
             assert!(faults.is_empty(), "{faults:?} {value:#}");

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::mutation::Mutation;
 use super::*;
-use crate::domain::ledger::record::tests::lines;
+use crate::domain::ledger::record_examples::lines;
 use crate::ledger::batch::Batch;
 use crate::provider::catalog;
 

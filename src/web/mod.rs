@@ -15,7 +15,7 @@
 //! | [`commands`], [`recorded`] | what they need of the rest of ferryd, and the rest of ferryd |
 //! | [`problem`] | every error |
 //! | [`serving`] | the API at its address |
-//! | [`openapi`], `operation`, `parameters` | the description for clients, derived from the types of the handlers |
+//! | [`openapi`], `endpoint`, `operation`, `parameters` | the description for clients, derived from the types of the handlers |
 //! | `extract`, [`query`], [`query_string`] | what handlers take of a request |
 //! | [`webhooks`] | the endpoint for webhook calls of providers, at an address of its own |
 
@@ -30,6 +30,7 @@ pub mod commands;
 mod dead_letter_view;
 pub mod dead_letters;
 mod desk;
+mod endpoint;
 mod erase;
 mod extract;
 pub mod host_token;

@@ -14,7 +14,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tracing::debug;
 
 use super::access::{Caller, guard};
-use super::operation::{Endpoint, Needs};
+use super::endpoint::Endpoint;
+use super::operation::Needs;
 use super::problem::{Kind, NOT_READY, Problem};
 use super::route::Route;
 use super::schemas::Schemas;

@@ -29,7 +29,7 @@ mod translate;
 
 use answers::{plan, said, view};
 pub use translate::is_fresh;
-use translate::{record_id, short_id};
+use translate::record_id;
 
 /// The id of a record while anything refers to it.
 pub type Id = u8;

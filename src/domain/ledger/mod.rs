@@ -26,6 +26,8 @@ pub mod opening;
 mod person;
 pub mod prompt;
 pub mod record;
+#[cfg(test)]
+pub(crate) mod record_examples;
 mod record_id;
 pub mod refusal_note;
 mod remember_prompt;

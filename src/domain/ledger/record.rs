@@ -369,4 +369,4 @@ impl Fact {
 
 #[cfg(test)]
 #[path = "record_tests.rs"]
-pub(crate) mod tests;
+mod tests;

@@ -1,0 +1,95 @@
+//! A handler of the API with its description.
+
+use std::collections::BTreeMap;
+
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use serde_json::{Map, Value, json};
+
+use super::desk::Desk;
+use super::operation::{DescribeHandler, Needs, Operation};
+use super::problem::{self, Kind, ProblemBody};
+use super::schemas::Schemas;
+
+/// A handler with its description.
+pub(super) struct Endpoint {
+    describe: fn(&mut Operation, &mut Schemas),
+    serve: Box<dyn FnOnce(MethodFilter) -> MethodRouter<Desk>>,
+    id: &'static str,
+    summary: &'static str,
+    description: &'static str,
+    problems: Vec<Kind>,
+}
+
+impl Endpoint {
+    /// An endpoint with its id in the document, and with words for people.
+    pub fn new<H, T, D>(handler: H, id: &'static str, summary: &'static str, description: &'static str) -> Self
+    where
+        H: Handler<T, Desk> + DescribeHandler<D>,
+        T: 'static,
+    {
+        let serve = Box::new(|method| on(method, handler));
+        Self { describe: H::describe, serve, id, summary, description, problems: Vec::new() }
+    }
+
+    /// Adds what can be wrong beyond what the handler's types tell.
+    pub fn with_problems(mut self, problems: &[Kind]) -> Self {
+        self.problems.extend_from_slice(problems);
+        self
+    }
+
+    /// The handler for a method; none where nothing is handled by such a method.
+    pub fn serve(self, method: Method) -> MethodRouter<Desk> {
+        match MethodFilter::try_from(method) {
+            Ok(method) => (self.serve)(method),
+            Err(_) => MethodRouter::new(),
+        }
+    }
+
+    /// What the types of the handler say.
+    pub fn operation(&self, schemas: &mut Schemas) -> Operation {
+        let (needs, problems) = (Needs::Nothing, self.problems.clone());
+        let mut operation = Operation { needs, parameters: Vec::new(), body: None, answers: Map::new(), problems };
+        (self.describe)(&mut operation, schemas);
+        operation
+    }
+
+    /// The operation in the document.
+    pub fn document(&self, schemas: &mut Schemas) -> Value {
+        let operation = self.operation(schemas);
+        let (role, security) = match operation.needs {
+            Needs::Nothing => ("Needs no token.".to_owned(), json!([{}])),
+            Needs::Token(role) => (format!("Needs the role `{}`.", role.as_str()), json!([{ "token": [] }])),
+        };
+        let mut responses = operation.answers;
+        responses.extend(problems(&operation.problems, schemas));
+        let description = format!("{} {role}", self.description);
+        let mut document = json!({ "operationId": self.id, "summary": self.summary, "description": description });
+        if !operation.parameters.is_empty() {
+            document["parameters"] = operation.parameters.into();
+        }
+        if let Some(body) = operation.body {
+            document["requestBody"] = body;
+        }
+        document["responses"] = responses.into();
+        document["security"] = security;
+        document
+    }
+}
+
+/// What can be wrong, by status.
+fn problems(kinds: &[Kind], schemas: &mut Schemas) -> Map<String, Value> {
+    let schema = schemas.answered::<ProblemBody>();
+    let mut by_status: BTreeMap<u16, Vec<Kind>> = BTreeMap::new();
+    for kind in Kind::ALL.into_iter().filter(|kind| kinds.contains(kind)) {
+        by_status.entry(kind.status().as_u16()).or_default().push(kind);
+    }
+    let problem = |(status, kinds): (u16, Vec<Kind>)| {
+        let told = kinds.iter().map(|kind| format!("`{}`: {}", kind.slug(), kind.title()));
+        let description = told.collect::<Vec<_>>().join("; ");
+        let content = json!({ problem::MEDIA_TYPE: { "schema": schema.clone() } });
+        (status.to_string(), json!({ "description": description, "content": content }))
+    };
+    by_status.into_iter().map(problem).collect()
+}
