@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 
 use super::catalog_merge::merge;
 use super::registry::Defaults;
-use super::rest::COMMAND_TOKEN;
 use super::rest::compile::{Surroundings, compile};
+use super::rest::expression::COMMAND_TOKEN;
 use super::rest::file::{self, ProviderFile};
 use super::{Provider, account, catalog};
 use crate::settings::diagnostic::Diagnostic;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Provider;
 use super::link::LinkSettings;
 use super::misnamed::misnamed_files;
+pub use super::provider_files::files;
 use crate::domain::name::Name;
 use crate::domain::retry::RetryPolicy;
 use crate::settings::diagnostic::Diagnostic;
@@ -107,27 +108,6 @@ impl Registry {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.providers.values()
     }
-}
-
-/// The provider files of a folder, sorted.
-///
-/// # Errors
-/// The folder can't be read.
-pub fn files(dir: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
-    let refuse = |error: std::io::Error| {
-        let message = format!("the folder of provider files cannot be read ({error}); create it");
-        Diagnostic::of_file(&dir.display().to_string(), None, message)
-    };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).map_err(refuse)? {
-        let path = entry.map_err(refuse)?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && path.extension().is_some_and(|extension| extension == "toml") && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// Finds providers that two files describe under one name.

@@ -5,7 +5,7 @@ use url::Url;
 
 use super::difference::{Difference, compare};
 use super::file::{CallbackExampleFile, ExpectedNoticeFile};
-use super::message;
+use super::message::message;
 use crate::domain::callback::{Meaning, Notice, RawCallback};
 use crate::domain::command_id::CommandId;
 use crate::domain::outcome::Success;

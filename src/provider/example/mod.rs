@@ -7,19 +7,19 @@
 mod callback;
 mod difference;
 pub(in crate::provider) mod file;
+mod message;
 mod sample;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::{Value as Json, json};
 use url::form_urlencoded;
 
 pub use self::difference::Difference;
 use self::difference::{compare, of_pairs};
 use self::file::{ExampleFile, ExpectedOutcomeFile, ExpectedRequestFile, ReplyFile};
+use self::message::{header_of, message};
 pub use self::sample::{Sample, samples};
 use super::link::LinkSettings;
 use super::parse::{self, Secrecy};
@@ -212,22 +212,6 @@ fn answer(file: &ReplyFile) -> Reply {
     Reply { status: file.status, headers, body }
 }
 
-/// Encodes headers and body: a map or list as JSON, a text unchanged.
-fn message(headers: &BTreeMap<String, String>, body: Option<&Json>) -> (Vec<(String, String)>, Bytes) {
-    let mut headers: Vec<_> = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
-    let body = match body {
-        None => String::new(),
-        Some(Json::String(text)) => text.clone(),
-        Some(value) => {
-            if header_of(&headers, "content-type").is_none() {
-                headers.push(("content-type".to_owned(), "application/json".to_owned()));
-            }
-            value.to_string()
-        }
-    };
-    (headers, body.into())
-}
-
 fn compare_outcome(expected: &ExpectedOutcomeFile, outcome: &Outcome, found: &mut Vec<Difference>) {
     let verdict = Verdict::from(expected.r#as);
     if verdict != outcome.verdict() {
@@ -260,10 +244,6 @@ fn compare_outcome(expected: &ExpectedOutcomeFile, outcome: &Outcome, found: &mu
     }
     let warnings = success.map(|success| success.warnings.as_slice()).unwrap_or_default();
     compare("outcome.warnings", &json!(expected.warnings), &json!(warnings), found);
-}
-
-fn header_of<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {
-    headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use std::time::Duration;
 use minijinja::Value;
 use secrecy::SecretString;
 
+use super::Rest;
 use super::callback_url::CallbackUrl;
+use super::compiled_operation::RestOperation;
 use super::expression::{Known, Scope};
 use super::file::ProviderFile;
 use super::header::{self, Auth};
@@ -19,7 +21,6 @@ use super::request::Shared;
 use super::secret::Secrets;
 use super::token::GrantContext;
 use super::verification::{self, CredentialProbe};
-use super::{Rest, RestOperation};
 use crate::domain::command::ANY;
 use crate::domain::name::Name;
 use crate::domain::publisher::PublisherList;

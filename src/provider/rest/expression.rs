@@ -12,13 +12,15 @@ use minijinja::value::Serde;
 use minijinja::{Error, ErrorKind, Value};
 use serde_json::Value as Json;
 
-use super::COMMAND_TOKEN;
 use super::callback_url::{self, CallbackUrl};
 use super::engine::{ENGINE, Null};
 use super::expression_error::{DEEPEST, ExpressionError, LONGEST};
 use super::expression_source::{check_words, depth, without_strings};
 use crate::domain::name::excerpt;
 use crate::settings::suggest;
+
+/// The variable for the token that proves an id which the provider echoes.
+pub(in crate::provider) const COMMAND_TOKEN: &str = "command_token";
 
 /// The variables that every expression may use.
 const IN_REQUESTS: [&str; 8] =

@@ -6,6 +6,7 @@
 
 mod auth;
 mod lookup;
+mod request;
 mod verification;
 
 use std::collections::BTreeMap;
@@ -19,9 +20,9 @@ use serde_json::{Map, Value as Json};
 
 pub(super) use self::auth::{AuthFile, ClientAuthFile, GrantFile};
 pub(super) use self::lookup::{LookupChoice, LookupFile};
+pub(super) use self::request::{Encoding, Lists, RequestFile};
 pub(super) use self::verification::VerificationFile;
 use super::meaning::Meaning;
-use crate::domain::exchange::Method;
 use crate::provider::example::file::{CallbackExampleFile, ExampleFile};
 use crate::provider::publishers::PublisherFile;
 use crate::provider::webhook::file::WebhookFile;
@@ -235,48 +236,6 @@ pub(super) struct OperationFile {
     /// `ferryd provider test` checks the file against them.
     #[serde(default)]
     pub(in crate::provider) examples: Vec<ExampleFile>,
-}
-
-/// A request.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RequestFile {
-    /// The method.
-    pub(super) method: Option<Method>,
-    /// The path behind `base_url`, beginning with `/`; expressions, each of which stays within its
-    /// segment.
-    pub(super) path: Option<String>,
-    /// The encoding of the body. Default: `json`.
-    pub(super) encoding: Option<Encoding>,
-    /// The encoding of lists in the query and in a form. Default: `brackets`.
-    pub(super) lists: Option<Lists>,
-    /// The query as a map; expressions. Maps nest with brackets: `a[b]=c`.
-    pub(super) query: Option<Map<String, Json>>,
-    /// Headers; expressions. A header whose single path is missing is left out.
-    #[serde(default)]
-    pub(super) headers: BTreeMap<String, String>,
-}
-
-/// The encoding of a body.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Encoding {
-    /// `application/json`.
-    #[default]
-    Json,
-    /// `application/x-www-form-urlencoded`.
-    Form,
-}
-
-/// The encoding of lists in a query or form.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Lists {
-    /// `a[0]=x&a[1]=y`.
-    #[default]
-    Brackets,
-    /// `a=x&a=y`.
-    Repeat,
 }
 
 /// The polling of accepted commands until they end. Its expressions may also use

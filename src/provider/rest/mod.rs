@@ -7,6 +7,7 @@ pub(super) mod amount;
 mod answer;
 mod callback_url;
 pub(super) mod compile;
+mod compiled_operation;
 mod credential;
 mod decimal;
 mod encode;
@@ -35,11 +36,11 @@ use std::time::Duration;
 use minijinja::Value;
 use serde_json::{Value as Json, json};
 
-use self::answer::{Body, Reading};
+use self::answer::Body;
+use self::compiled_operation::RestOperation;
 use self::expression::{Scope, from_json};
-use self::inquiry::{Heard, LookupRequest, Poll};
-use self::request::{RequestTemplate, Shared};
-use self::text::Text;
+use self::inquiry::{Heard, LookupRequest};
+use self::request::Shared;
 use self::token::Grant;
 use self::verification::CredentialProbe;
 use super::{Adapter, Call};
@@ -51,9 +52,6 @@ use crate::domain::name::Name;
 use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
 use crate::domain::token::{AccessToken, NoToken};
 use crate::redact::UnmaskedValue;
-
-/// The variable for the token that proves an id which the provider echoes.
-pub(super) const COMMAND_TOKEN: &str = "command_token";
 
 /// A map as the pairs of a form, its lists written in each of the two ways.
 pub(super) fn form_pairs(map: &Json) -> [Vec<(String, String)>; 2] {
@@ -70,28 +68,6 @@ struct Rest {
     account_variable: Value,
     operations: Arc<BTreeMap<Name, RestOperation>>,
     verification: Option<Arc<CredentialProbe>>,
-}
-
-/// An operation, compiled.
-struct RestOperation {
-    request: RequestTemplate,
-    reading: Reading,
-    poll: Option<Poll>,
-    lookup: Option<LookupRequest>,
-    affects: Option<Text>,
-}
-
-impl RestOperation {
-    /// The request of a query, where the operation has one.
-    fn question(&self, purpose: Purpose) -> Option<&RequestTemplate> {
-        match (purpose, &self.lookup) {
-            (Purpose::Lookup, Some(LookupRequest::Own(lookup))) => Some(&lookup.request),
-            (Purpose::Lookup, None) => None,
-            (Purpose::Poll, _) | (Purpose::Lookup, Some(LookupRequest::OfPoll)) => {
-                self.poll.as_ref().map(|poll| &poll.request)
-            }
-        }
-    }
 }
 
 impl Adapter for Rest {
@@ -243,7 +219,7 @@ impl Rest {
             ("secrets", self.secret_variable.clone()),
             ("key", key),
             (callback_url::NAME, call.callback_url.map_or(Value::UNDEFINED, Value::from)),
-            (COMMAND_TOKEN, call.command_token.map_or(Value::UNDEFINED, Value::from)),
+            (expression::COMMAND_TOKEN, call.command_token.map_or(Value::UNDEFINED, Value::from)),
             ("in_doubt", call.in_doubt.into()),
             ("provider_reference", call.provider_reference.map_or(Value::UNDEFINED, Value::from)),
         ];

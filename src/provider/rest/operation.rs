@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::RestOperation;
 use super::amount::{AmountSource, AmountTemplate};
 use super::answer::{ErrorMapping, Reading, Rule};
+use super::compiled_operation::RestOperation;
 use super::expression::{Condition, Known};
 use super::file::{ErrorFile, IdempotencyFile, OperationFile, ResponseFile, RetryFile, RuleFile};
 use super::inherited::{Inherited, duration};

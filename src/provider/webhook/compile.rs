@@ -17,7 +17,7 @@ use super::file::{
 };
 use super::fixed_scheme::{SecretsOfFile, refuse_surplus};
 use super::key::Key;
-use super::paypal;
+use super::paypal::{self, PaypalVerification};
 use super::place::{Place as InCall, SignaturePlace, TimestampPlace, Within};
 use super::reading::reading;
 use super::signed::Signed;
@@ -72,7 +72,10 @@ fn verification(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_
     match file.scheme {
         SchemeFile::Described => described(file, secrets, place).map(Box::new).map(Verification::Described),
         SchemeFile::AdyenPayments => adyen(file, secrets, place).map(Verification::AdyenPayments),
-        SchemeFile::Paypal => paypal::compile(file, secrets, place),
+        SchemeFile::Paypal => paypal::compile(file, secrets, place).map(|verification| match verification {
+            PaypalVerification::LeftOut => Verification::None,
+            PaypalVerification::Scheme(scheme) => Verification::Paypal(scheme),
+        }),
     }
 }
 

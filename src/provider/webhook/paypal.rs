@@ -16,7 +16,6 @@ use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use url::Url;
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
 
-use super::Verification;
 use super::explain::{Trail, beginning};
 use super::file::VerifyTable;
 use super::fixed_scheme::{SecretsOfFile, refuse_surplus};
@@ -59,9 +58,17 @@ static SYSTEM_ANCHORS: LazyLock<Vec<TrustAnchor<'static>>> = LazyLock::new(|| {
     found.certs.iter().filter_map(anchor).collect()
 });
 
+/// The verification that a table of the scheme `paypal` requires.
+pub(super) enum PaypalVerification {
+    /// None: it is optional, and its id is not among the secrets.
+    LeftOut,
+    /// By PayPal's certificates.
+    Scheme(Box<PaypalScheme>),
+}
+
 /// Compiles the table of the scheme `paypal`; without verification if the scheme is optional and
 /// the webhook id is not among the secrets.
-pub(super) fn compile(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Verification> {
+pub(super) fn compile(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<PaypalVerification> {
     refuse_surplus("paypal", file, place);
     if !file.keys.is_empty() {
         place.key("keys").refuse("is fixed by the scheme `paypal`; leave it out");
@@ -79,7 +86,7 @@ pub(super) fn compile(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Pl
         return None;
     };
     if file.optional.unwrap_or(false) && !secrets.names.contains(name) {
-        return Some(Verification::None);
+        return Some(PaypalVerification::LeftOut);
     }
     let text = |source: &str, place: &Place<'_>| {
         let text = place.check(Text::compile(source, &Known::in_secrets(secrets.names)))?;
@@ -97,7 +104,7 @@ pub(super) fn compile(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Pl
         None => String::new(),
     };
     let trust = at.check(CertificateTrust::of_system(more.as_bytes()))?;
-    Some(Verification::Paypal(Box::new(PaypalScheme { webhook_id, trust: Arc::new(trust) })))
+    Some(PaypalVerification::Scheme(Box::new(PaypalScheme { webhook_id, trust: Arc::new(trust) })))
 }
 
 /// The certificates that are trusted.

@@ -9,7 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value as Json;
 
-use super::RequestFile;
+use super::request::RequestFile;
 
 /// The choice of the query whether a call acted.
 #[derive(Debug)]

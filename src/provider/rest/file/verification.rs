@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::RequestFile;
+use super::request::RequestFile;
 
 /// The harmless request by which `ferryd check --connect` verifies the credentials of each account.
 /// Its expressions may use `account` and `secrets`; there is no command.
