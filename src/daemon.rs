@@ -103,7 +103,7 @@ pub struct ApiSetup {
 pub struct LedgerSetup {
     /// The folder of the index.
     pub dir: PathBuf,
-    /// For how long commands that have ended are remembered.
+    /// The times for which ended commands are kept.
     pub retention: LedgerRetention,
     /// How much longer a claim holds than a call may take.
     pub slack: Duration,

@@ -35,7 +35,7 @@ impl Role {
         needed == Self::Read || self == needed
     }
 
-    /// The word for it.
+    /// Returns the name of the kind, as a filter has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -35,7 +35,7 @@ pub struct ConflictEvent {
     /// The trace context of the message that contradicts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// Goes with `traceparent`.
+    /// The W3C `tracestate` that belongs to `traceparent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracestate: Option<String>,
     /// What contradicts what.
@@ -49,7 +49,7 @@ pub struct ConflictData {
     pub command: Identity,
     /// What was contradicted.
     pub conflict: Conflict,
-    /// For people.
+    /// The error message, for a person.
     pub message: String,
     /// The id of the event that stands, where the command has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ pub enum Conflict {
 }
 
 impl Conflict {
-    /// The word for it.
+    /// Returns the name of the kind, as a filter has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -99,7 +99,7 @@ pub struct ConflictNote {
     pub conflict: String,
     /// The id of the event that tells it.
     pub event: String,
-    /// For people.
+    /// The error message, for a person.
     pub message: String,
 }
 

@@ -17,23 +17,23 @@ pub(super) struct JobTable {
 
 struct JobEntry {
     state: Arc<JobState>,
-    /// When its owner was heard of last, by a clock of this host that never jumps.
+    /// The time of the last record of the job's owner, by a clock of this host that never jumps.
     heard: Instant,
 }
 
 /// A job that has not ended.
 #[derive(Debug, Clone)]
 pub struct LiveJob {
-    /// The job.
+    /// The id of the job.
     pub id: JobId,
-    /// What is known of it.
+    /// The state of the job.
     pub state: Arc<JobState>,
-    /// For how long nothing was heard of its owner here.
+    /// The time since the last record of the job's owner was read here.
     pub silent_for: Duration,
 }
 
 impl JobTable {
-    /// Begins with what an index holds.
+    /// Loads the jobs that an index holds.
     pub fn load(&mut self, jobs: Vec<(JobId, JobState)>) {
         for (id, job) in jobs {
             self.put(id, job);
@@ -44,12 +44,12 @@ impl JobTable {
         self.jobs.contains_key(id)
     }
 
-    /// Takes up a job as the index has it.
+    /// Adds a job in the state that the index has.
     pub fn put(&mut self, id: JobId, job: JobState) {
         self.jobs.insert(id, JobEntry { state: Arc::new(job), heard: Instant::now() });
     }
 
-    /// Applies a record. What the index has of its job is [in memory](Self::is_loaded).
+    /// Applies a record. The state of its job in the index has to be [in memory](Self::is_loaded).
     pub fn rule(&mut self, record: &JobRecord) -> JobRuling {
         let entry = self.jobs.remove(&record.job);
         let (mut slot, heard) =
@@ -64,7 +64,7 @@ impl JobTable {
         ruling
     }
 
-    /// Changes what is known of a job.
+    /// Changes the state of a job.
     pub fn change(&mut self, id: JobId, change: impl FnOnce(&mut JobState)) {
         if let Some(entry) = self.jobs.get_mut(&id) {
             change(Arc::make_mut(&mut entry.state));
@@ -76,14 +76,14 @@ impl JobTable {
         self.unsaved.is_empty()
     }
 
-    /// Takes what is to be saved next. It stays known here.
+    /// Takes the changed jobs, to be saved next. They stay in memory.
     pub fn take(&mut self) -> Vec<(JobId, Arc<JobState>)> {
         let unsaved = std::mem::take(&mut self.unsaved);
         let state = |id: JobId| Some((id, Arc::clone(&self.jobs.get(&id)?.state)));
         unsaved.into_iter().filter_map(state).collect()
     }
 
-    /// Forgets those that have ended and are saved as they are.
+    /// Removes the jobs that have ended and are saved in their current state.
     pub fn saved(&mut self, saved: Vec<(JobId, Arc<JobState>)>) {
         for (id, state) in saved {
             if state.end.is_some() && !self.unsaved.contains(&id) {

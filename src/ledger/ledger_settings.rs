@@ -5,9 +5,10 @@ use std::time::Duration;
 /// The times for which the index keeps contents and ids of a command that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerRetention {
-    /// The time for which its contents are kept: results and texts.
+    /// The time for which results and texts of an ended command are kept.
     pub contents: Duration,
-    /// The time for which its ids and the digest of its content are kept, by which a duplicate is told.
+    /// The time for which ids and the digest of the content are kept, by which a duplicate is
+    /// recognised.
     pub duplicate_window: Duration,
 }
 
@@ -19,19 +20,21 @@ impl LedgerRetention {
     }
 }
 
-/// How patient the ledger is.
+/// The time limits of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerSettings {
-    /// For how long commands that have ended are remembered.
+    /// The times for which ended commands are kept.
     pub retention: LedgerRetention,
-    /// The longest time for what was confirmed to be read back, before it is written once more; the patience of a
-    /// barrier too.
+    /// The longest time from a record's confirm to its reading back, before it is written once
+    /// more. A barrier waits for as long.
     pub read_back: Duration,
-    /// How long what was appended may take to be read back before no decision should be made any more.
+    /// The time without reading an appended record back after which the ledger is lagging and no
+    /// decision should be made.
     pub lagging_after: Duration,
-    /// How often a marker is appended where nothing else is, so that a silent stream is noticed.
+    /// The interval of markers, which are appended when no other record is, so that a silent stream
+    /// is noticed.
     pub heartbeat: Duration,
-    /// The time between two looks for commands that ended long ago and are to be forgotten.
+    /// The interval between two searches for ended commands to prune.
     pub forget_every: Duration,
 }
 

@@ -64,7 +64,7 @@ use crate::domain::ledger::record::{AnyRecord, Record, RecordId};
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::name::Name;
 
-/// What a record came to.
+/// The ruling on a record that this process appended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ruled {
     /// The id of the record.

@@ -59,7 +59,7 @@ pub struct Difference {
 /// Something that the index and the stream say differently; null is nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Field {
-    /// Its name.
+    /// The name of the queue.
     pub name: String,
     /// In the index.
     pub index: Value,

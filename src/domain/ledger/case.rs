@@ -77,7 +77,7 @@ pub struct Case {
     /// The amount that the command asks for, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub money: Option<MoneyAmount>,
-    /// The provider's own id for what it does, once it has told it.
+    /// The provider's own id of the operation's result, once the provider has sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
     /// Every id that the provider has told for what it does, over all generations; an order and its capture are two.

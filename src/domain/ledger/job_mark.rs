@@ -9,7 +9,7 @@ use crate::domain::job::JobId;
 /// A decision that a job makes for the person who started it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobDecision {
-    /// The job.
+    /// The id of the job.
     pub id: JobId,
     /// Who started it, and why.
     #[serde(flatten)]
@@ -19,7 +19,7 @@ pub struct JobDecision {
 /// A job that acted on the dead letter of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobMark {
-    /// The job.
+    /// The id of the job.
     pub id: JobId,
     /// True while the command that it replayed has not ended.
     pub awaits_end: bool,

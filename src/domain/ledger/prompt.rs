@@ -29,7 +29,7 @@ pub struct NoticePrompt {
     /// The provider's id for this telling of it, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Its name for what happened.
+    /// The provider's name for the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
     /// What it means for the command: `completed`, `declined`, `failed`, `progress`, `lookup` or `nothing`.

@@ -2,8 +2,8 @@
 
 use crate::domain::digest::digest;
 
-/// The digest by which a command is found that somebody calls so. The text itself stands in the command's body alone, so that
-/// erasing that erases it.
+/// Digests a publisher's reference, so that a command is found by it. Only the command's body has
+/// the text itself, so erasing the body erases the reference.
 pub(super) fn reference_digest(reference: &str) -> String {
     digest(reference.as_bytes())
 }
