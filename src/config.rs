@@ -45,7 +45,7 @@ use crate::domain::retry::RetryPolicy;
 use crate::provider::link::LinkSettings;
 use crate::provider::registry::Defaults;
 
-/// The file that is read where none is named, if it exists.
+/// The configuration file that is read where none is named, if it exists.
 pub const DEFAULT_PATH: &str = "/etc/ferryd/ferryd.toml";
 
 /// All settings of the daemon.
@@ -123,7 +123,7 @@ impl Config {
         Ok(std::path::absolute(&file).unwrap_or(file))
     }
 
-    /// What provider files may leave out.
+    /// Returns the defaults for keys that provider files leave out.
     #[must_use]
     pub fn provider_defaults(&self) -> Defaults {
         Defaults {
@@ -134,8 +134,8 @@ impl Config {
         }
     }
 
-    /// The address and keys that tokens are made with, where there is a key for them. Tokens are good for as long as
-    /// the ledger remembers a command.
+    /// Returns the address and the keys with which tokens are made; `None` where there is no key. A
+    /// token is valid for as long as the ledger keeps a command.
     fn links(&self) -> Option<LinkSettings> {
         let Webhooks { public_url, token_keys, .. } = &self.webhooks;
         let keys: Vec<_> = token_keys.iter().map(|key| TokenKey::new(key.expose())).collect();
@@ -143,7 +143,7 @@ impl Config {
         (!keys.is_empty()).then_some(LinkSettings { public_url, keys, lifetime: self.ledger.duplicate_window })
     }
 
-    /// The JSON Schema of the file, so that editors complete it.
+    /// Returns the JSON Schema of the configuration file, so that editors complete it.
     #[must_use]
     pub fn schema() -> schemars::Schema {
         schemars::schema_for!(Self)

@@ -1,7 +1,8 @@
-//! The daemon: from a configuration to running lanes, and back down in order.
+//! The daemon: builds running lanes from a configuration, and stops them in order.
 //!
-//! Down means: stop consuming, give back what was not started, let what is in flight finish within the grace, flush every
-//! confirm, close the connections.
+//! To stop, the daemon ends its consumers, gives back every delivery that was not started, lets
+//! those in flight finish within the grace period, flushes every confirm and closes the
+//! connections.
 
 mod consumed_queues;
 mod setup_error;
@@ -51,26 +52,27 @@ use crate::web::serving::serve_api;
 use crate::web::webhooks::Endpoint;
 use crate::web::webhooks::queue::Queues;
 
-/// The largest webhook call that another instance may have taken in, where this one takes none in.
+/// The largest body in bytes of a webhook call that another instance may have accepted, for an
+/// instance that accepts none.
 const LARGEST_CALL: usize = 8 << 20;
 
 /// Everything the daemon runs on, checked.
 pub struct Setup {
-    /// The broker.
+    /// The URI of the broker.
     pub amqp: AmqpSettings,
     /// The topology's prefix.
     pub names: Names,
     /// The providers.
     pub registry: Registry,
-    /// The states that are told as events.
+    /// The states that are published as events.
     pub states: Vec<State>,
     /// Queues to declare for subscribers.
     pub subscribers: Vec<Subscriber>,
-    /// How long what is in flight may take to finish once ferryd is told to stop.
+    /// The longest time that deliveries in flight may take to finish once the daemon is to stop.
     pub grace: Duration,
-    /// The most bytes of a body in the exchange log.
+    /// The most bytes of a body in the log of calls.
     pub log_body_cap: usize,
-    /// How commands are remembered.
+    /// The settings of the ledger.
     pub ledger: LedgerSetup,
     /// The HTTP API; `None` for none.
     pub api: Option<ApiSetup>,
@@ -80,41 +82,41 @@ pub struct Setup {
 
 /// The endpoint for webhook calls, which already listens.
 pub struct WebhooksSetup {
-    /// Where.
+    /// The listening socket.
     pub listener: Listener,
-    /// Its certificate; `None` for plain HTTP.
+    /// The acceptor with the endpoint's certificate; `None` for plain HTTP.
     pub tls: Option<TlsAcceptor>,
-    /// Everything else.
+    /// All other settings of the endpoint.
     pub settings: Webhooks,
 }
 
 /// The HTTP API, which already listens.
 pub struct ApiSetup {
-    /// Where.
+    /// The listening socket.
     pub listener: Listener,
-    /// Who may use it.
+    /// The tokens with which clients may use the API.
     pub tokens: Tokens,
-    /// The proxies in front of it.
+    /// The proxies in front of the API.
     pub proxies: Vec<Network>,
 }
 
-/// How commands are remembered.
+/// The settings of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerSetup {
     /// The folder of the index.
     pub dir: PathBuf,
     /// The times for which ended commands are kept.
     pub retention: LedgerRetention,
-    /// How much longer a claim holds than a call may take.
+    /// The time that a claim holds beyond the longest duration of its call.
     pub slack: Duration,
 }
 
-/// How the daemon ended.
+/// The way in which the daemon ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// Everything in flight was finished or given back.
     Drained,
-    /// The grace ran out first; what was left comes back from the broker.
+    /// The grace period ran out first. The broker delivers again what was left.
     Overrun,
 }
 
@@ -202,13 +204,13 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> Result<Ending, SetupE
     for task in keeping {
         let _ = task.await;
     }
-    // The link says goodbye to the broker, which is also when the last acks are flushed.
+    // The link closes the connection to the broker, which also flushes the last acks.
     let _ = link.await;
     info!("stopped");
     Ok(ending)
 }
 
-/// Answers over HTTP until ferryd stops.
+/// Serves the HTTP API until ferryd stops.
 async fn answer(api: ApiSetup, amqp: AmqpSettings, pipeline: Arc<Pipeline>, registry: Arc<Registry>) {
     let ApiSetup { listener, tokens, proxies } = api;
     let stop = pipeline.stop.clone();
@@ -216,7 +218,7 @@ async fn answer(api: ApiSetup, amqp: AmqpSettings, pipeline: Arc<Pipeline>, regi
     serve_api(listener, desk, Limits::default(), proxies).await;
 }
 
-/// Takes webhook calls in until ferryd stops.
+/// Accepts webhook calls until ferryd stops.
 async fn take_in(webhooks: WebhooksSetup, pipeline: Arc<Pipeline>, registry: Arc<Registry>) {
     let WebhooksSetup { listener, tls, settings } = webhooks;
     let certificates = CertificateCache::new();
@@ -225,7 +227,7 @@ async fn take_in(webhooks: WebhooksSetup, pipeline: Arc<Pipeline>, registry: Arc
     Arc::new(endpoint).serve(listener, tls).await;
 }
 
-/// Begins to remember.
+/// Opens the ledger, and begins to read the stream.
 fn remember(
     broker: &Broker,
     names: &Names,
@@ -243,7 +245,8 @@ fn remember(
     (Memory { ledger, slack }, tasks)
 }
 
-/// Consumes while decisions can be made, and returns the channels of the deliveries that are still being worked on.
+/// Consumes while decisions can be made. Returns the channels of the deliveries that are still
+/// being worked on.
 async fn serve(
     pipeline: Arc<Pipeline>,
     consumed: Vec<Consumed>,
@@ -271,7 +274,8 @@ async fn serve(
         if stop.is_cancelled() {
             return stopped;
         }
-        // Said once it is true: until the broker has ended the consumers it goes on delivering.
+        // Logged only once the consumers are to end: the broker goes on delivering until it has
+        // ended them.
         warn!("the ledger does not get on; no commands are taken until it does");
         for consumer in stopped {
             work.spawn(consumer.close());

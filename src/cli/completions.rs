@@ -14,7 +14,7 @@ Examples:
   ferryd completions zsh > ~/.zfunc/_ferryd
   ferryd completions fish > ~/.config/fish/completions/ferryd.fish";
 
-/// The arguments.
+/// The arguments of `ferryd completions`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Completions {
@@ -24,7 +24,8 @@ pub struct Completions {
 
 impl Completions {
     pub(super) fn run(self, mut command: Command, out: &mut Output) -> Result<(), CommandError> {
-        // Into memory first: the generator panics where it cannot write, as into a pipe that was closed.
+        // Into memory first: the generator panics where it cannot write, for example into a closed
+        // pipe.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, "ferryd", &mut script);
         let script = std::str::from_utf8(&script).ok().and_then(PlainText::new);

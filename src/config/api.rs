@@ -16,26 +16,26 @@ use crate::serve::network::Network;
 /// The name of the token that ferryd makes for the commands of its own host.
 pub(crate) const HOST_TOKEN_NAME: &str = "host";
 
-/// What a token allows.
+/// The role of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// To ask.
+    /// Reads commands.
     Read,
-    /// To publish and to cancel, too.
+    /// Also publishes and cancels commands.
     Operate,
-    /// To ask, and to have the contents of commands erased.
+    /// Reads commands, and has their contents erased.
     Erase,
 }
 
 impl Role {
-    /// Tells whether a token with this role may do what needs `needed`.
+    /// Returns true where a token with this role may do what needs `needed`.
     #[must_use]
     pub fn includes(self, needed: Self) -> bool {
         needed == Self::Read || self == needed
     }
 
-    /// Returns the name of the kind, as a filter has it.
+    /// Returns the name of the role in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -10,11 +10,11 @@ use crate::domain::name::Name;
 use crate::domain::retry::Rung;
 use crate::settings::units;
 
-/// The second words of ferryd's own queues. `events` is free: that is what subscribers' queues are for.
+/// The second words of the names of ferryd's own queues. `events` is free for subscribers' queues.
 const OWN_QUEUES: [&str; 10] =
     ["commands", "retry", "redeliver", "dead", "poison", "unroutable", "control", "callbacks", "ledger", "exchanges"];
 
-/// Every rule that the configuration breaks.
+/// Lists every rule that the configuration breaks.
 pub(super) fn broken(config: &Config) -> Vec<Broken> {
     let mut broken = amqp(&config.amqp);
     broken.extend(providers(config));
@@ -26,7 +26,7 @@ pub(super) fn broken(config: &Config) -> Vec<Broken> {
     broken
 }
 
-/// How much longer than the last attempt a command is remembered at least.
+/// The least time that a command is kept after its last attempt.
 const REMEMBERED: Duration = Duration::from_hours(48);
 
 fn ledger(config: &Config) -> Vec<Broken> {
@@ -65,7 +65,7 @@ fn amqp(amqp: &Amqp) -> Vec<Broken> {
     broken
 }
 
-/// What is wrong with the addresses, and between them.
+/// Lists the rules that single addresses break, or that they break together.
 fn addresses(amqp: &Amqp) -> Vec<Broken> {
     let (mut broken, first) = (Vec::new(), amqp.first_address());
     for (place, uri) in amqp.addresses().iter().enumerate() {
@@ -91,7 +91,8 @@ fn addresses(amqp: &Amqp) -> Vec<Broken> {
     broken
 }
 
-/// A client certificate says nothing to the management API.
+/// Refuses a management URL without a user where the user comes from a client certificate, which
+/// the management API does not read.
 fn management(amqp: &Amqp) -> Option<Broken> {
     let has_user = amqp.management_url.as_ref()?.expose().contains('@');
     let message = format!(
@@ -101,7 +102,7 @@ fn management(amqp: &Amqp) -> Option<Broken> {
     (amqp.first_address().is_external() && !has_user).then(|| rule("amqp.management_url", message))
 }
 
-/// The login of an address, in words.
+/// Describes the login of an address in words.
 fn login(uri: &AmqpUri) -> String {
     if uri.is_external() { "by the client certificate".to_owned() } else { format!("as `{}`", uri.user()) }
 }

@@ -13,18 +13,19 @@ pub type Environment = BTreeMap<String, String>;
 
 const PREFIX: &str = "FERRYD_";
 
-/// A setting that an environment variable gives.
+/// A setting that comes from an environment variable.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Override {
-    /// The key.
+    /// The key that is set.
     pub(super) key: KeyPath,
-    /// The variable.
+    /// The name of the variable.
     pub(super) variable: String,
-    /// Its value.
+    /// The value of the setting.
     pub(super) value: Value,
 }
 
-/// The variables of this process. Other people's variables that are not UTF-8 are left out.
+/// Returns the variables of this process. Variables of other programs that are not UTF-8 are left
+/// out.
 pub(super) fn of_process() -> Result<Environment, ConfigError> {
     let mut environment = Environment::new();
     for (name, value) in std::env::vars_os() {
@@ -40,11 +41,12 @@ pub(super) fn of_process() -> Result<Environment, ConfigError> {
     Ok(environment)
 }
 
-/// The settings among the variables, and the variables that look like settings and are none.
+/// Returns the settings among the variables, and a diagnostic for each variable that looks like a
+/// setting and is none.
 ///
-/// Settings are those with `__`, `FERRYD_PREFIX` and `FERRYD_LOG`. Others are left alone, because container
-/// platforms set
-/// variables such as `FERRYD_SERVICE_HOST` by themselves; but one with `_` where `__` belongs is refused.
+/// Settings are the variables with `__`, `FERRYD_PREFIX` and `FERRYD_LOG`. Others are left alone,
+/// because container platforms set variables such as `FERRYD_SERVICE_HOST` by themselves; but one
+/// with `_` in the place of `__` is refused.
 pub(super) fn overrides(environment: &Environment, known: &Value) -> (Vec<Override>, Vec<Diagnostic>) {
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     let ours = environment.iter().filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)));
@@ -74,7 +76,8 @@ pub(super) fn overrides(environment: &Environment, known: &Value) -> (Vec<Overri
     (found, faults)
 }
 
-/// The text of a variable as the type that its setting has by default. What is none is refused where settings are read.
+/// Parses the text of a variable as the type that its setting has by default. A text that does not
+/// fit is refused later, where the settings are read.
 fn setting(default: Option<&Value>, text: &str) -> Value {
     match default {
         Some(Value::Array(_)) => text.split(',').map(|entry| Value::from(entry.trim())).collect(),
@@ -88,7 +91,7 @@ fn setting(default: Option<&Value>, text: &str) -> Value {
     }
 }
 
-/// The variable that was meant, if one underscore more makes it a setting.
+/// Finds the variable that was meant, if one underscore more makes it a setting.
 fn mistyped(known: &Value, rest: &str) -> Option<String> {
     let (section, key) = rest.split_once('_')?;
     let found = known.get(section.to_lowercase()).and_then(|table| table.get(key.to_lowercase()));

@@ -36,14 +36,13 @@ impl Config {
         let named = environment.get("FERRYD_CONFIG").filter(|path| !path.is_empty());
         let default = Path::new(DEFAULT_PATH);
         path.map(Path::to_owned).or_else(|| named.map(PathBuf::from)).or_else(|| {
-            // What cannot be looked at is read all the same, so that it is not passed over in silence.
+            // A path that cannot be examined is read all the same, so that the failure is reported.
             default.try_exists().unwrap_or(true).then(|| default.into())
         })
     }
 
-    /// Reads a configuration from the path and text of a file and from environment variables, and from nothing else
-    /// but the
-    /// files that `${file:…}` names.
+    /// Reads a configuration from the path and text of a file, from environment variables and from
+    /// the files that `${file:…}` names. Nothing else is read.
     ///
     /// # Errors
     /// As [`Config::load`].

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::settings::units;
 
-/// A key, and what is wrong with it.
+/// A key, and the rule that its value breaks.
 pub(super) type Broken = (String, String);
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);

@@ -108,12 +108,13 @@ impl Amqp {
         self.uris.first().unwrap_or(&self.uri)
     }
 
-    /// The key of an address, by its place in [`addresses`](Self::addresses).
+    /// Returns the key of an address, by its index in [`addresses`](Self::addresses).
     pub(super) fn key_of_address(&self, place: usize) -> String {
         if self.uris.is_empty() { "amqp.uri".to_owned() } else { format!("amqp.uris[{place}]") }
     }
 
-    /// The user as which the broker knows ferryd; `None` where only the client certificate tells it.
+    /// Returns the user as which the broker knows ferryd; `None` where only the client certificate
+    /// decides it.
     #[must_use]
     pub fn own_user(&self) -> Option<&str> {
         let first = self.first_address();
@@ -283,7 +284,7 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// The folder of the index, for a process with these environment variables.
+    /// Returns the folder of the index, for a process with these environment variables.
     #[must_use]
     pub fn folder(&self, environment: &Environment) -> PathBuf {
         let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty());
@@ -345,12 +346,12 @@ impl Default for Log {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// For people on a terminal, for machines elsewhere.
+    /// `human` on a terminal, `json` elsewhere.
     #[default]
     Auto,
-    /// For people.
+    /// Lines for people to read.
     Human,
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
 }
 
@@ -368,7 +369,7 @@ fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Format, D::Error
 #[serde(try_from = "String")]
 pub struct Filter(String);
 
-/// Why a text is no [`Filter`].
+/// The reason why a text is no [`Filter`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "is no log filter: write a level (error, warn, info, debug, trace, off), or target=level pairs with commas between them"
@@ -376,7 +377,7 @@ pub struct Filter(String);
 pub struct InvalidFilter;
 
 impl Filter {
-    /// The directives as text.
+    /// Returns the directives as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

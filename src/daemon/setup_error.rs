@@ -4,15 +4,15 @@ use crate::amqp::message::TooLong;
 use crate::ledger::index::IndexError;
 use crate::transport::http::HttpSetupError;
 
-/// Why the daemon could not start.
+/// The reason why the daemon could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// A provider's TLS settings can't be used.
+    /// The TLS settings of a provider can't be used.
     #[error("provider `{provider}`: {source}")]
     Http {
-        /// The provider.
+        /// The provider's name.
         provider: String,
-        /// What is wrong.
+        /// The fault in the settings.
         source: HttpSetupError,
     },
     /// A queue's name is too long.

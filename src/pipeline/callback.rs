@@ -1,15 +1,16 @@
-//! The way of one webhook call, from its queue to what it means.
+//! The processing of one webhook call, from its delivery to its ack.
 //!
 //! ```text
 //! delivery → read → notices → whose? → *finished* where it decides → publish and confirm → ack → *settled*
 //! ```
 //!
-//! A call that was answered with 2xx is in its queue, and stays there until everything that follows from it is confirmed. It
-//! holds nothing: the message of the command that it ends waits on the ladder, and finds on its return that the command
-//! is over. The ledger decides between a call and every other answer, so a call that comes twice changes nothing the second
-//! time.
+//! A call that was answered with 2xx stays in its queue until everything that follows from it is
+//! confirmed. The call holds no command's message: the message of the command that it ends waits on
+//! the ladder, and finds on its return that the command has ended. The ledger decides between a
+//! webhook call and every other answer, so a call that comes twice changes nothing the second time.
 //!
-//! A call can come before the ledger knows of what it is about. It then waits on the ladder as well, longer each time.
+//! A call can come before the ledger knows the command that it is about. Such a call waits on the
+//! ladder as well, longer each time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -44,42 +45,44 @@ use crate::domain::received::{ReceivedData, ReceivedEvent};
 use crate::domain::retry::Rung;
 use crate::redact::Mask;
 
-/// How often a call has waited for its command to become known.
+/// The header with the number of times that a call has waited for its command to become known.
 const TRIED: &str = "ferry-tried";
-/// Which of a call's notices wait.
+/// The header with the indices of the call's notices that wait.
 const ITEMS: &str = "ferry-items";
-/// The most of them that one message names, so that its headers stay small.
+/// The most indices in one message, so that its headers stay small.
 const MOST_ITEMS: usize = 1000;
-/// Whether they have been told.
+/// The header that is true once events about these notices are published.
 const TOLD: &str = "ferry-told";
-/// After so many waits, about eight seconds, it is told without its command.
+/// The number of waits, about eight seconds, after which a notice is published without its command.
 const TOLD_AFTER: usize = 3;
-/// After so many, about two hours, nobody waits any more.
+/// The number of waits, about two hours, after which a notice is dropped.
 const MOST_WAITS: usize = 11;
-/// The same, about four minutes, for a call that only has a command looked up: that comes in its own time as well, and where
-/// nobody signs calls anybody can make them.
+/// The number of waits, about four minutes, after which a notice that only asks for a lookup is
+/// dropped. The lookup is also made at its planned time, and anybody can make such calls where they
+/// are unsigned.
 const MOST_WAITS_TO_ASK: usize = 7;
 
-/// What a call counts as that waits for a version of ferryd which understands what the ledger holds about its command: it
-/// comes back every five minutes, like the message of the command.
+/// The number of waits that a call counts as having when the record of its command needs a later
+/// version of ferryd. The call then comes back every five minutes, like the message of the command.
 const FOREIGN_WAIT: usize = 8;
 
-/// How far a call has come.
+/// The state of a webhook call, as its headers say.
 #[derive(Debug, Clone, Default)]
 struct Travel {
     tried: usize,
     told: bool,
-    /// The notices that are left, where the others are done.
+    /// The indices of the notices that are left; `None` for all of them.
     items: Option<BTreeSet<usize>>,
 }
 
-/// What follows from a call.
+/// The messages, waits and replies that follow from a call.
 #[derive(Default)]
 struct Following {
     messages: Vec<Message>,
-    /// Notices that come back, by how often they will have waited, and whether they were told.
+    /// The notices that wait again, by the number of their waits then, and by whether they are
+    /// published.
     again: BTreeMap<(usize, bool), Vec<usize>>,
-    /// Decisions that are told by these messages, with the answers that go with them.
+    /// The decisions that these messages publish. The replies go with them.
     settled: Vec<(CommandId, RecordId)>,
     replies: Vec<Message>,
 }
@@ -97,14 +100,15 @@ impl Following {
 }
 
 impl Callbacks {
-    /// Does what follows from a call. One that can't be read, or breaks its reader, is put aside for a person.
+    /// Processes a webhook call. A call that can't be read, or that makes its reader panic, is
+    /// dead-lettered.
     pub async fn take(&self, delivery: Delivery) {
         let following = AssertUnwindSafe(self.follow(&delivery)).catch_unwind().await;
         let following = following.unwrap_or_else(|_| {
             error!(provider = %self.provider.name, "reading a webhook call failed in ferryd itself; it is put aside");
             Ok(self.aside(&delivery))
         });
-        // Where ferryd stops before it may tell anything, the call comes back.
+        // Where ferryd stops before it may publish, the call comes back.
         let Ok(Following { messages, settled, replies, .. }) = following else { return };
         let effects = Effects { messages, replies, settles: None };
         if self.pipeline.publish(&effects).await.is_err() {
@@ -140,7 +144,8 @@ impl Callbacks {
                 self.heed(&callback, item, notice, &travel, &mut following).await?;
             }
         }
-        // Once for all that wait alike: a batch may have thousands, and each message has the whole of it.
+        // One message for all notices that wait alike: a batch may have thousands, and each message
+        // holds the whole batch.
         for ((tried, told), items) in std::mem::take(&mut following.again) {
             following
                 .messages
@@ -149,8 +154,8 @@ impl Callbacks {
         Ok(following)
     }
 
-    /// The command that the URL of a call names. A token that is not to be believed counts for nothing: who made the call has
-    /// been verified before.
+    /// Finds the command that the URL of a call names. A token that does not verify is ignored: the
+    /// caller has been verified before.
     fn named(&self, callback: &Callback) -> Option<Named> {
         let Callback { id, provider, account, received_at, call, .. } = callback;
         match self.provider.links.as_ref()?.named_by(account, call, *received_at)? {
@@ -162,12 +167,12 @@ impl Callbacks {
         }
     }
 
-    /// Puts a call where a person looks for it.
+    /// Dead-letters a webhook call.
     fn aside(&self, delivery: &Delivery) -> Following {
         Following { messages: self.pipeline.outbox.put_aside(delivery).messages, ..Following::default() }
     }
 
-    /// What follows from one notice.
+    /// Processes one notice.
     async fn heed(
         &self,
         callback: &Callback,
@@ -187,7 +192,7 @@ impl Callbacks {
             }
             for identity in concerned {
                 let prompt = (callback.is_verified && !travel.told).then(|| prompt_of(&shown, true));
-                // One that has its provider asked is noted when it is.
+                // A notice that causes a lookup is recorded with the lookup.
                 if let Some(prompt) = prompt.filter(|_| notice.meaning != Meaning::Lookup) {
                     self.pipeline.note_prompt(&identity.id, prompt, false);
                 }
@@ -223,7 +228,8 @@ impl Callbacks {
         Ok(())
     }
 
-    /// Follows one notice for a command that it is about; `shown` is what may be published of it.
+    /// Processes one notice for a command that it is about. `shown` is the masked notice, which may
+    /// be published.
     async fn follow_for(
         &self,
         identity: Identity,
@@ -236,7 +242,7 @@ impl Callbacks {
         let mut case = ledger.case(&id);
         let mut about = about_of(notice, case.as_deref());
         if about == About::Another {
-            // Not unless everything that is on record of it is known here.
+            // Decided only once the index has read everything that is recorded about the command.
             ledger.barrier().await?;
             case = ledger.case(&id);
             about = about_of(notice, case.as_deref());
@@ -264,19 +270,20 @@ impl Callbacks {
                 Decided::Yes(effects) => following.add(&id, effects),
                 Decided::NotYet => following.again(item, FOREIGN_WAIT, true),
                 Decided::Overtaken if tried < MOST_WAITS => following.again(item, tried + 1, true),
-                // It was never called in all that time.
+                // The command was never called in all that time.
                 Decided::Overtaken => {
                     following.messages.extend(self.pipeline.tell_another(identity, notice).await?);
                 }
             },
             None if notice.meaning == Meaning::Lookup => {
                 let question = case.as_ref().and_then(|case| self.pipeline.asked_now(case, Some(Purpose::Lookup)));
-                // Its call may run still: what it comes to can be asked about then.
+                // The call may still be running: the provider can be asked once its outcome is
+                // recorded.
                 let may_come = case.is_some_and(|case| case.ending.is_none()) && tried < MOST_WAITS_TO_ASK;
                 if question.is_none() && may_come {
                     following.again(item, tried + 1, true);
                 }
-                // Anybody who knows the provider's id for it can make calls that nothing proves.
+                // Anybody who knows the provider's id of the command can make unproven calls.
                 let may_ask = |_: &Message| callback.is_verified || self.unverified_lookups.take(&id);
                 let question = question.filter(may_ask);
                 if question.is_some() || (callback.is_verified && tried == 0) {
@@ -289,7 +296,7 @@ impl Callbacks {
         Ok(())
     }
 
-    /// The event that tells of a notice.
+    /// Builds the event about a notice.
     fn told(
         &self,
         callback: &Callback,
@@ -318,7 +325,7 @@ impl Callbacks {
         self.pipeline.outbox.received(&ReceivedEvent::new(&id, *received_at, data))
     }
 
-    /// The call itself, to come back later for the sake of some of its notices.
+    /// Builds the message by which a call comes back later with the notices that wait.
     fn again(&self, callback: &Callback, items: &[usize], tried: usize, told: bool) -> Option<Message> {
         let names = &self.pipeline.names;
         let message = callback::to_message(callback, names).ok()?;
@@ -335,7 +342,7 @@ impl Callbacks {
     }
 }
 
-/// A notice, as it is noted in the ledger.
+/// Builds the record of a notice for the ledger.
 fn prompt_of(shown: &Notice, verified: bool) -> Prompt {
     let (id, event) = (shown.id.clone(), shown.event.clone());
     Prompt::Notice(NoticePrompt { id, event, meaning: shown.meaning.as_str().to_owned(), verified })
@@ -345,7 +352,7 @@ fn about_of(notice: &Notice, case: Option<&Case>) -> About {
     case.map_or(About::Latest, |case| About::of(notice, case))
 }
 
-/// What a notice leads to, where it decides.
+/// Returns what the notice reports about the command; `None` where it decides nothing.
 fn happening(meaning: &Meaning) -> Option<Happening> {
     match meaning {
         Meaning::Completed(success) => Some(Happening::Completed(success.clone())),
@@ -360,7 +367,7 @@ fn travel(delivery: &Delivery) -> Travel {
     let tried = number(headers, TRIED).and_then(|number| usize::try_from(number).ok()).unwrap_or_default();
     let told = headers.and_then(|headers| headers.inner().get(TOLD)) == Some(&AMQPValue::Boolean(true));
     let items = text(headers, ITEMS).map(|items| items.split(',').filter_map(|item| item.parse().ok()).collect());
-    // As the version before this one wrote it.
+    // The previous version wrote a single index.
     let single = || number(headers, "ferry-item").and_then(|item| usize::try_from(item).ok()).map(|item| [item].into());
     let items = items.or_else(single);
     Travel { tried, told, items }

@@ -7,14 +7,14 @@ use super::lane::Lanes;
 use super::lookup_limit::LookupLimit;
 use crate::provider::Provider;
 
-/// The webhook calls of one provider.
+/// Processes the webhook calls of one provider.
 pub struct Callbacks {
     /// Publishes and acks.
     pub pipeline: Arc<Pipeline>,
-    /// Whose calls.
+    /// The provider that calls.
     pub provider: Arc<Provider>,
     /// The lanes of the provider, whose accounts' secrets and tokens are masked.
     pub lanes: Arc<Lanes>,
-    /// Limits how often calls that nothing proves have a command looked up.
+    /// Limits the lookups that unproven calls cause.
     pub unverified_lookups: LookupLimit,
 }

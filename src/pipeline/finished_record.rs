@@ -13,7 +13,7 @@ pub(super) fn finished(parcel: &Parcel, known: bool, kept: Option<Box<Kept>>, ef
     let progress = &parcel.travel.progress;
     let called = |call: &&Attempted| progress.inquiry.is_none() && call.attempt == progress.attempt;
     let call = progress.history.last().filter(called).cloned();
-    // Once a call was made, its start has told which command it is.
+    // Once a call was made, its recorded start has identified the command.
     let told = known && (call.is_some() || !parcel.fresh);
     Finished {
         step: parcel.step(),
@@ -30,7 +30,8 @@ pub(super) fn finished(parcel: &Parcel, known: bool, kept: Option<Box<Kept>>, ef
     }
 }
 
-/// The message of a command that begins to wait, so that it can be looked up before its time.
+/// Keeps the message of a command that begins to wait, so that its provider can be queried before
+/// the planned time.
 pub(super) fn kept(parcel: &Parcel, decision: &Decision) -> Option<Box<Kept>> {
     let waits = matches!(decision, Decision::Wait(_) | Decision::Inquire(..));
     (waits && parcel.travel.progress.inquiry.is_none()).then(|| {

@@ -1,4 +1,4 @@
-//! Finds out where a message is awaited whose own word for how far it has come is worth nothing.
+//! Determines from the ledger how far a message has come whose headers do not prove it.
 
 use jiff::Timestamp;
 
@@ -12,7 +12,8 @@ use crate::domain::ledger::record::Step;
 use crate::domain::progress::Progress;
 
 impl Memory {
-    /// Finds out how far a message has come of which nobody's word is known yet, and adds what is known of its calls.
+    /// Determines how far a message of unproven progress has come, and adds the recorded calls to
+    /// it.
     pub(super) fn locate(&self, parcel: &mut Parcel) {
         let (claim, may_be_another) = match &parcel.source {
             ProgressSource::Publisher | ProgressSource::Headers => return,
@@ -25,7 +26,7 @@ impl Memory {
             (Some(case), Some(claim)) if case.knows_step(step(&claim.progress)) => parcel.believe(*claim),
             (Some(case), _) => parcel.place(progress_of(&case, Timestamp::now())),
             (None, _) => {
-                // Where it is perhaps its publisher's, nobody is known to have checked it.
+                // A message that may be its publisher's is not known to have been checked.
                 let unchecked = may_be_another;
                 parcel.place(Progress { unknown: true, ..Progress::fresh(Timestamp::now()) });
                 (parcel.travel.publisher, parcel.travel.unchecked) = (parcel.user(), unchecked);
@@ -36,20 +37,20 @@ impl Memory {
 }
 
 impl Parcel {
-    /// Takes its headers' word.
+    /// Accepts the progress that the headers claim.
     fn believe(&mut self, claim: Travel) {
         self.expires_at = claim.extended_to;
         (self.travel, self.source) = (claim, ProgressSource::Headers);
     }
 
-    /// Takes it for its publisher's: another command is known by its id.
+    /// Treats the message as its publisher's: the command known by its id is another.
     fn start_over(&mut self) {
         let (routing_key, publisher) = (self.travel.routing_key.take(), self.user());
         self.travel = Travel { routing_key, publisher, unchecked: true, ..Travel::fresh(Timestamp::now()) };
         (self.source, self.fresh, self.expires_at) = (ProgressSource::Publisher, true, None);
     }
 
-    /// Puts it where it is awaited. That is known to have come true only once it is on record.
+    /// Puts the message at the step at which it is awaited, to be confirmed by the next record.
     fn place(&mut self, progress: Progress) {
         let routing_key = self.travel.routing_key.take();
         self.travel = Travel { routing_key, recorded: true, progress, ..Travel::fresh(Timestamp::now()) };
@@ -57,7 +58,8 @@ impl Parcel {
     }
 }
 
-/// The progress of a command by the ledger's word. Its message may tell of more than is on record: it may have acted.
+/// Returns the progress of a command as the ledger has it. A call may have acted: the message may
+/// have come further than the ledger says.
 fn progress_of(case: &Case, now: Timestamp) -> Progress {
     let Step { generation, attempt, inquiry } = case.awaited_step();
     let inquiry = (inquiry > 0).then(|| Inquiry::new(inquiry, Purpose::Poll, now));

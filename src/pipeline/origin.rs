@@ -1,11 +1,12 @@
-//! The way that a message has come: how far, and whose word there is for it.
+//! Determines how far a message has come, and by which source.
 //!
-//! A publisher's message is at its first step, whatever its headers claim. A message from ferryd's own exchanges says
-//! by its headers how far it is. A message out of `ferry.poison` has come either way: the broker's record of its first
-//! death tells by which exchange it was published last, because each republish of ferryd's strips earlier deaths.
-//! Before RabbitMQ 4.0 a publisher can write such a record itself, so headers from there count only where the ledger
-//! knows the step that they claim, of this very command. Otherwise the ledger says where the command's message is
-//! awaited.
+//! A publisher's message is at its first step, whatever its headers claim. A message from ferryd's
+//! own exchanges states in its headers how far it has come. A message out of `ferry.poison` can
+//! come from either: the broker's record of its first death names the exchange to which it was
+//! published last, because ferryd strips earlier deaths from each message that it republishes.
+//! Before RabbitMQ 4.0 a publisher can write such a record itself, so headers from there count only
+//! where the ledger knows the step that they claim, of this very command. Otherwise the ledger says
+//! at which step the command's message is awaited.
 
 use jiff::Timestamp;
 use lapin::message::Delivery;
@@ -16,28 +17,29 @@ use crate::domain::ledger::record::Step;
 use crate::domain::outcome::Failure;
 use crate::domain::progress::Progress;
 
-/// The source of the word for how far a message has come.
+/// The source that states how far a message has come.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ProgressSource {
-    /// Its publisher sent it: it is at its first step.
+    /// The publisher of the message: the message is at its first step.
     Publisher,
-    /// ferryd's own headers.
+    /// ferryd's own headers state it.
     Headers,
-    /// Nobody's: ferryd sent it on, and its headers can't be read.
+    /// No source: ferryd sent the message on, and its headers can't be read.
     Unreadable,
-    /// Perhaps its publisher's: ferryd seems to have sent it on, and this is what its headers claim, where they can be read.
+    /// Perhaps its publisher: ferryd seems to have sent the message on, and this is what its
+    /// headers claim, where they can be read.
     Claimed(Option<Box<Travel>>),
 }
 
 impl ProgressSource {
-    /// Tells whether the ledger has to say how far the message has come.
+    /// Returns true where the ledger has to say how far the message has come.
     #[must_use]
     pub fn is_unproven(&self) -> bool {
         matches!(self, Self::Unreadable | Self::Claimed(_))
     }
 }
 
-/// Reads how far a delivery has come by its own word, and what that is worth.
+/// Reads how far a delivery has come by its own headers, and whether that is proven.
 pub(super) fn read_progress(delivery: &Delivery, names: &Names, now: Timestamp) -> (Travel, ProgressSource) {
     let exchange = delivery.exchange.as_str();
     let is_own = |exchange: &str| exchange == names.redeliver() || exchange == names.retry();
@@ -50,7 +52,7 @@ pub(super) fn read_progress(delivery: &Delivery, names: &Names, now: Timestamp) 
     if is_own(exchange) {
         return match read() {
             Some(travel) => (travel, ProgressSource::Headers),
-            // Whoever sent it on has checked it; how far it has come nobody knows.
+            // ferryd has checked it before it sent it on; how far it has come is unknown.
             None => (Travel { unchecked: false, ..fresh(None) }, ProgressSource::Unreadable),
         };
     }
@@ -64,13 +66,13 @@ pub(super) fn read_progress(delivery: &Delivery, names: &Names, now: Timestamp) 
     (travel, ProgressSource::Claimed(claim.map(Box::new)))
 }
 
-/// The step of a message that has come so far.
+/// Returns the step of a message with this progress.
 pub(super) fn step(progress: &Progress) -> Step {
     let Progress { generation, attempt, inquiry, .. } = progress;
     Step { generation: *generation, attempt: *attempt, inquiry: inquiry.map_or(0, |inquiry| inquiry.number) }
 }
 
-/// The failure of a message that is given up because it does not say how far it had come.
+/// Describes a message that is given up because its headers do not say how far it had come.
 pub(super) fn unreadable_headers() -> Failure {
     Failure::new("unreadable_headers", "the message came back without saying how far it had come")
 }

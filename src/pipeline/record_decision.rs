@@ -1,4 +1,5 @@
-//! Records a decision about a message: the record says what follows, its place in the ledger whether that counts.
+//! Records a decision about a message. The place of the record in the ledger decides whether the
+//! decision counts.
 
 use std::time::Duration;
 
@@ -24,10 +25,10 @@ use crate::provider::Remedies;
 const LOCATE_PAUSE: Duration = Duration::from_millis(50);
 
 impl Pipeline {
-    /// Records a decision about a message, and makes what follows from it.
+    /// Records a decision about a message, and builds the effects of the ruling.
     ///
     /// # Errors
-    /// [`BrokerError::Stopping`]: nothing may be told; the message comes back.
+    /// [`BrokerError::Stopping`]: nothing may be published; the message comes back.
     pub(super) async fn conclude(
         &self,
         parcel: &mut Parcel,
@@ -45,7 +46,8 @@ impl Pipeline {
         self.follow_ruling(parcel, remedies, Some(effects), next).await
     }
 
-    /// Records a decision about a message. Returns what would follow from it, and what is to be done.
+    /// Records a decision about a message. Returns the effects that it would have, and the next
+    /// action.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
@@ -71,8 +73,8 @@ impl Pipeline {
                     continue;
                 }
                 NextAction::Reread => {
-                    // The command went on meanwhile, and its message is awaited elsewhere. That is known by now, unless the
-                    // index can't be read.
+                    // The command went on meanwhile, and its message is awaited at another step.
+                    // The index knows that step by now, unless it can't be read.
                     tokio::time::sleep(LOCATE_PAUSE).await;
                     self.memory.locate(parcel);
                     attempt = parcel.travel.progress.attempt;

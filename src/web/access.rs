@@ -1,8 +1,9 @@
 //! Access by tokens.
 //!
-//! Everything but `/livez` and `/readyz` needs one. The host has one of its own in a file, so that whoever may read that file
-//! may operate ferryd; others are configured. Nothing is allowed for where a request comes from: everybody on the machine can
-//! connect, and so can a web page that somebody on it looks at.
+//! Every route but `/livez` and `/readyz` needs a token. The host has a token of its own in a file,
+//! so that any user who may read that file may operate ferryd; other tokens are configured. The
+//! origin of a request grants nothing: every process on the machine can connect, and so can a web
+//! page in a browser on it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,21 +31,21 @@ use crate::serve::connection_handle::Peer;
 use crate::serve::connection_limiter::ConnectionPlace;
 use crate::telemetry::log_throttle::LogThrottle;
 
-/// The time in which refused requests of one kind are told in one line of the log.
+/// The time in which refused requests of one kind share one line of the log.
 const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// The holder of the token that a request was sent with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller(Arc<TokenGrant>);
 
-/// The name, role and scopes of a token.
+/// The name, the role and the scopes of a token.
 #[derive(Debug, PartialEq, Eq)]
 struct TokenGrant {
     name: Name,
     role: Role,
     read: CommandScope,
     operate: CommandScope,
-    /// The AMQP user under whose ids it publishes.
+    /// The AMQP user under whose ids the token's holder publishes.
     publisher: Option<String>,
 }
 
@@ -53,13 +54,13 @@ impl Caller {
         Self(Arc::new(grant))
     }
 
-    /// The name of the token.
+    /// Returns the name of the token.
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.name.as_str()
     }
 
-    /// The caller as the ledger names them; with the person for whom they say that they act.
+    /// Returns the caller's name for the ledger, with the person for whom they act.
     fn recorded_name(&self, person: Option<&str>) -> String {
         match person {
             Some(person) => format!("{person} via api:{}", self.name()),
@@ -68,27 +69,29 @@ impl Caller {
     }
 }
 
-/// The right to see commands, as far as the token of a request is good for them. Only a request that was let in has one.
+/// The right to see commands, within the scope of a request's token. Only a request that was
+/// admitted has one.
 #[derive(Debug, Clone)]
 pub(super) struct ReadAccess(Caller);
 
-/// The right to publish and to cancel commands, as far as the token of a request is good for them.
+/// The right to publish and to cancel commands, within the scope of a request's token.
 #[derive(Debug, Clone)]
 pub(super) struct OperateAccess(Caller);
 
-/// The right to have the contents of commands erased, as far as the token of a request is good for seeing them.
+/// The right to have the contents of commands erased, within the scope in which a request's token
+/// may see them.
 #[derive(Debug, Clone)]
 pub(super) struct EraseAccess(Caller);
 
 impl ReadAccess {
-    /// The commands that may be seen.
+    /// Returns the scope of commands that may be seen.
     pub(super) fn scope(&self) -> &CommandScope {
         &self.0.0.read
     }
 }
 
 impl ReadAccess {
-    /// Refuses a token that may only ask.
+    /// Refuses a token that may only read.
     pub(super) fn require_operate(&self) -> Result<(), Problem> {
         let Self(caller) = self;
         if caller.0.role.includes(Role::Operate) {
@@ -101,40 +104,41 @@ impl ReadAccess {
 }
 
 impl OperateAccess {
-    /// The commands that may be published and cancelled.
+    /// Returns the scope of commands that may be published and cancelled.
     pub(super) fn scope(&self) -> &CommandScope {
         &self.0.0.operate
     }
 
-    /// The AMQP user under whose ids commands are published.
+    /// Returns the AMQP user under whose ids commands are published.
     pub(super) fn publisher(&self) -> Option<&str> {
         self.0.0.publisher.as_deref()
     }
 
-    /// The name of the token.
+    /// Returns the name of the token.
     pub(super) fn name(&self) -> &str {
         self.0.name()
     }
 
-    /// The caller as the ledger names them; with the person for whom they say that they act.
+    /// Returns the caller's name for the ledger, with the person for whom they act.
     pub(super) fn recorded_name(&self, person: Option<&str>) -> String {
         self.0.recorded_name(person)
     }
 }
 
 impl EraseAccess {
-    /// The commands whose contents may be erased.
+    /// Returns the scope of commands whose contents may be erased.
     pub(super) fn scope(&self) -> &CommandScope {
         &self.0.0.read
     }
 
-    /// The caller as the ledger names them; with the person for whom they say that they act.
+    /// Returns the caller's name for the ledger, with the person for whom they act.
     pub(super) fn recorded_name(&self, person: Option<&str>) -> String {
         self.0.recorded_name(person)
     }
 }
 
-/// The caller that [`guard`] noted on a request. Whoever forgets to guard a route answers nobody.
+/// Returns the caller that [`guard`] attached to a request. A route without the guard refuses every
+/// request.
 fn require_caller(parts: &Parts, role: Role) -> Result<Caller, Problem> {
     let caller = parts.extensions.get::<Caller>().filter(|caller| caller.0.role.includes(role));
     caller.cloned().ok_or_else(|| Problem::new(Kind::Internal, "ferryd failed; see its log"))
@@ -180,7 +184,7 @@ macro_rules! describe_access {
 
 describe_access! { ReadAccess Read OperateAccess Operate EraseAccess Erase }
 
-/// Everybody's tokens, of which only digests are kept, and what is told of those that are refused.
+/// All tokens, of which only digests are kept, and the throttled log of refused requests.
 #[derive(Clone)]
 pub struct Tokens(Arc<TokenTable>);
 
@@ -194,7 +198,7 @@ struct Token {
     digest: [u8; 32],
 }
 
-/// The reason why a request is not let in.
+/// The reason why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 enum RefusalReason {
     #[error("it has no token")]
@@ -208,7 +212,7 @@ enum RefusalReason {
 }
 
 impl Tokens {
-    /// The tokens of the configuration, and that of the host.
+    /// Takes the tokens of the configuration, and that of the host.
     #[must_use]
     pub fn new(tokens: &[ApiToken], host: &HostToken) -> Self {
         let configured = tokens.iter().map(|token| Token {
@@ -230,7 +234,7 @@ impl Tokens {
         Self(Arc::new(TokenTable { tokens, refusals: LogThrottle::new(REFUSALS_LOGGED_EVERY) }))
     }
 
-    /// Lets a request in, if its token allows it, and says whose that is.
+    /// Admits a request, if its token allows it. Returns the caller.
     fn admit(&self, route: Route, role: Role, request: &Request) -> Result<Caller, Problem> {
         let Some(presented) = bearer(request.headers()) else {
             return Err(self.refuse(RefusalReason::Missing, route, request, None));
@@ -247,7 +251,8 @@ impl Tokens {
         Ok(token.caller.clone())
     }
 
-    /// Tells the log, not too often, and the client. Nothing tells the client a token that is wrong from one that is missing.
+    /// Logs a refusal, throttled, and answers the client. The answer to a wrong token is the same
+    /// as to a missing one.
     fn refuse(
         &self,
         reason: RefusalReason,
@@ -266,8 +271,8 @@ impl Tokens {
         Problem::new(Kind::Unauthorized, detail)
     }
 
-    /// Logs refused requests of one kind together, with the details of the last; without the token, which may be a slip of a
-    /// good one.
+    /// Logs refused requests of one kind together, with the details of the last. The token is left
+    /// out, because it may be a valid one with a slip.
     fn log_refusal(&self, reason: RefusalReason, route: Route, client: Option<IpAddr>, caller: Option<Caller>) {
         self.0.refusals.log(reason, move |count| {
             let (method, path) = (route.method(), route.path());
@@ -276,7 +281,7 @@ impl Tokens {
         });
     }
 
-    /// Compares with every token, in a time that does not depend on any of them.
+    /// Compares a token with every known one, in a time that does not depend on any of them.
     fn find(&self, presented: &str) -> Option<&Token> {
         let digest: [u8; 32] = Sha256::digest(presented).into();
         let mut found = u64::MAX;
@@ -293,7 +298,7 @@ fn host_name() -> Name {
     HOST_TOKEN_NAME.parse().expect("a valid name")
 }
 
-/// The address on the other side of a request's connection.
+/// Returns the peer address of a request's connection.
 fn client(request: &Request) -> Option<IpAddr> {
     request.extensions().get::<Peer>().map(|Peer(address)| *address)
 }
@@ -303,7 +308,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Lets in who may come in, and notes who it is, on the request and on the answer.
+/// Admits requests with the needed access, and attaches the caller to the request and the answer.
 pub(super) async fn guard(
     State((tokens, route, needs)): State<(Tokens, Route, Needs)>,
     mut request: Request,

@@ -1,4 +1,4 @@
-//! What the API needs of the rest of ferryd.
+//! The interface of the API to the rest of ferryd.
 
 use std::sync::Arc;
 
@@ -20,24 +20,24 @@ use crate::operator::erase::ErasureResult;
 use crate::pipeline::cancel::Cancellation;
 use crate::transport::exchange_log::Exchange;
 
-/// Commands: publishing, cancelling, and asking for them.
+/// Publishes, cancels and reads commands.
 pub trait Commands: Send + Sync {
-    /// Whether anything can be decided just now.
+    /// Returns the state of the ledger and the broker.
     fn standing(&self) -> Standing;
 
-    /// The ledger itself, for jobs; none where there is none to be asked, in tests.
+    /// Returns the ledger, for jobs; `None` in tests without one.
     fn ledger(&self) -> Option<&Ledger>;
 
-    /// Takes a command, and publishes it unless it is known already.
+    /// Accepts a command, and publishes it unless it is known already.
     fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Submitted, Failed>>;
 
-    /// Waits for the end of a command.
+    /// Waits for the end of a command, and returns the terminal event.
     fn ended<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Event, Failed>>;
 
     /// Cancels a command.
     fn cancel<'a>(&'a self, id: &'a CommandId, person: &'a Person) -> BoxFuture<'a, Result<Cancellation, Failed>>;
 
-    /// Has the provider asked about a known command, for this person.
+    /// Requests a lookup of a known command at its provider, for this person.
     fn look_up<'a>(
         &'a self,
         id: &'a CommandId,
@@ -45,13 +45,15 @@ pub trait Commands: Send + Sync {
         by: &'a str,
     ) -> BoxFuture<'a, Result<LookupStart, Failed>>;
 
-    /// The messages of a command's dead letter and of what was refused under its id, from their queues.
+    /// Reads the messages of a command's dead letter, and those refused under its id, from their
+    /// queues.
     fn dead_messages<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Vec<Dead>, Failed>>;
 
-    /// The queue in which the dead letters of a provider lie.
+    /// Returns the name of the queue in which the dead letters of a provider lie.
     fn dead_queue<'a>(&'a self, provider: Option<&'a Name>) -> BoxFuture<'a, Result<String, Failed>>;
 
-    /// Erases the contents of commands that have ended, and says what came of each. A dry run changes nothing.
+    /// Erases the contents of commands that have ended. Returns the result for each. A dry run
+    /// changes nothing.
     fn erase<'a>(
         &'a self,
         ids: Vec<CommandId>,
@@ -59,19 +61,20 @@ pub trait Commands: Send + Sync {
         dry_run: bool,
     ) -> BoxFuture<'a, Result<Vec<ErasureResult>, Failed>>;
 
-    /// What is known of a command, of all that was in the ledger when this is called.
+    /// Finds the recorded state of a command, from all records that were in the ledger at the time
+    /// of the call.
     fn case<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Option<Arc<Case>>, Failed>>;
 
-    /// The messages that were refused under an id: at most so many.
+    /// Finds the messages that were refused under an id, `most` at most.
     fn refused_under<'a>(&'a self, id: &'a CommandId, most: u32) -> BoxFuture<'a, Result<Vec<CommandId>, Failed>>;
 
-    /// A page of the commands that are meant.
+    /// Lists a page of the commands that a filter selects.
     fn list(&self, filter: CommandFilter, after: Option<Cursor>, limit: usize) -> BoxFuture<'_, Result<Page, Failed>>;
 
-    /// The dead letters that are meant, by how they failed.
+    /// Counts the dead letters that a filter selects, by the failure that caused them.
     fn groups(&self, filter: CommandFilter) -> BoxFuture<'_, Result<Vec<Group>, Failed>>;
 
-    /// What was said to the provider about a command within these times, and what it answered.
+    /// Finds the calls to the provider for a command within these times, with their answers.
     fn exchanges<'a>(
         &'a self,
         id: &'a CommandId,
@@ -79,68 +82,68 @@ pub trait Commands: Send + Sync {
     ) -> BoxFuture<'a, Result<Found<Exchange<'static>>, Failed>>;
 }
 
-/// What came of the request for a lookup.
+/// The result of a request for a lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LookupStart {
-    /// The provider is asked.
+    /// The lookup is under way.
     Asked,
-    /// There is nothing to ask, for this reason.
+    /// There is nothing to look up, for this reason.
     Refused(String),
 }
 
-/// Whether anything can be decided just now.
+/// The state of the ledger and the broker, on which decisions depend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Yes.
+    /// Decisions can be made.
     Ready,
-    /// No: the broker can't be reached.
+    /// The broker can't be reached.
     BrokerAway,
-    /// No: the ledger is being read; so many records so far.
+    /// The ledger is being read; this is the number of records so far.
     CatchingUp(u64),
-    /// No: what is written to the ledger does not come back.
+    /// The ledger is lagging: written records do not come back in time.
     Lagging,
-    /// No: ferryd is stopping.
+    /// ferryd is stopping.
     Stopping,
 }
 
-/// A command that was found right.
+/// A valid command, to be published.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Submission {
-    /// What it says.
+    /// The decoded command.
     pub command: Command,
-    /// The provider that is going to be called.
+    /// The provider that will be called.
     pub provider: Name,
-    /// As it was sent; this is published.
+    /// The body as the client sent it, which is published.
     pub body: Bytes,
-    /// The trace it belongs to.
+    /// The trace of the command.
     pub trace: Trace,
-    /// The caller who handed it in.
+    /// The name of the caller who submitted the command.
     pub by: String,
 }
 
-/// What became of a command that was handed in.
+/// The result of a submission.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Submitted {
-    /// It is on its way, or was already.
+    /// The command is in progress, from now on or from before.
     UnderWay,
-    /// It has ended.
+    /// The command has ended.
     Ended(Box<Event>),
-    /// Its id is taken by another.
+    /// Another command has the id.
     OtherContent,
-    /// A newer version wrote this kind of record about it, which must not be passed over.
+    /// A newer version wrote this kind of record about the command, which must not be ignored.
     Blocked(String),
 }
 
-/// Why nothing can be said.
+/// The reason why a request cannot be answered.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
     /// ferryd is stopping.
     #[error("ferryd is stopping")]
     Stopping,
-    /// The broker did not do what it was asked for.
+    /// The broker did not do what it was asked to.
     #[error("the broker: {0}")]
     Broker(String),
-    /// Too many ask for the same.
+    /// Too many requests of this kind are running.
     #[error("too many ask for this at once")]
     Busy,
     /// The index can't be read.

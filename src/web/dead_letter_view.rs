@@ -1,4 +1,4 @@
-//! A dead letter, as it is answered.
+//! The form of a dead letter in answers of the API.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,12 +8,12 @@ use crate::domain::dead_letter::DeadLetter;
 use crate::operator::dead::{Dead, Refusal};
 use crate::operator::properties;
 
-/// A dead letter.
+/// A dead letter, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetterView {
-    /// The queue in which its message lies.
+    /// The queue in which the dead letter lies.
     pub queue: String,
-    /// The record that ferryd wrote of it; absent where that can't be read.
+    /// The record that ferryd wrote of the dead letter; absent where it can't be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<DeadLetter>,
     /// The original message. Only with `message=true`.
@@ -24,11 +24,12 @@ pub struct DeadLetterView {
 /// The message of a dead letter, as it was published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadMessage {
-    /// Its AMQP properties and headers.
+    /// The AMQP properties and headers of the message.
     pub properties: Map<String, Value>,
-    /// Its body: a text where it is no JSON.
+    /// The body of the message: a text where it is no JSON.
     pub body: Value,
-    /// The broker's refusal of it, which then lay in the body of another message.
+    /// The broker's refusal of the message. ferryd then published it within the body of another
+    /// message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
 }

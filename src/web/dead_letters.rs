@@ -1,4 +1,5 @@
-//! Dead letters: `GET /v1/dead-letters`, `/v1/dead-letters/groups` and `/v1/dead-letters/{id}`.
+//! Reads dead letters: `GET /v1/dead-letters`, `/v1/dead-letters/groups` and
+//! `/v1/dead-letters/{id}`.
 
 use std::time::Duration;
 
@@ -19,28 +20,29 @@ use crate::domain::command_id::CommandId;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::index::Group;
 
-/// How long it may take to find a message: many may lie before it in its queue.
+/// The longest time for finding a message: many may lie before it in its queue.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Dead letters that failed alike, the most frequent first.
+/// Groups of dead letters with the same failure, the most frequent first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetterGroups {
-    /// The groups.
+    /// The groups of dead letters.
     pub groups: Vec<Group>,
 }
 
-/// The dead letter of a command, and those of what was refused under its id.
+/// The dead letter of a command, and those of messages that were refused under its id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetters {
     /// The dead letters: the command's own first.
     pub dead_letters: Vec<DeadLetterView>,
 }
 
-/// How much of a dead letter is asked for.
+/// The parts of a dead letter that are requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DeadLetterQuery {
-    /// Read the original message too, body and properties, from its queue. Nothing in it is masked, so it needs the role `operate`.
+    /// Read the original message too, body and properties, from its queue. Nothing in it is masked,
+    /// so this needs the role `operate`.
     pub message: bool,
 }
 
@@ -90,7 +92,8 @@ async fn read_messages(desk: &Desk, access: &ReadAccess, id: CommandId) -> Resul
     if found.is_empty() { Err(not_dead(&id)) } else { Ok(found.into_iter().map(DeadLetterView::from).collect()) }
 }
 
-/// Also where the token is not good for the command.
+/// Builds the problem for a command without a dead letter. A token without access to the command
+/// gets the same one.
 fn not_dead(id: &CommandId) -> Problem {
     unknown(id).saying(format!("there is no dead letter of a command `{id}`"))
 }

@@ -1,4 +1,4 @@
-//! What all requests to the API share.
+//! The state that all requests to the API share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use crate::domain::command_id::CommandId;
 use crate::domain::event::Event;
 use crate::provider::registry::Registry;
 
-/// How long the broker may take to confirm what a request asks for.
+/// The longest time for the broker to confirm a request's messages.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// The most bytes of commands that were handed in and are not confirmed.
+/// The most bytes of submitted commands that are not confirmed.
 const MAX_SUBMITTED: usize = 64 << 20;
-/// The most requests that wait for the end of a command. They hold connections that others need.
+/// The most requests that wait for the end of a command. Each holds a connection that others need.
 const MAX_WAITING: usize = 256;
 
-/// What all requests share; cheap to clone.
+/// The state that all requests share; cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
     pub(super) commands: CommandGate,
@@ -37,7 +37,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk for these commands. Requests do not wait for anything once `stop` is cancelled.
+    /// Makes the state for these commands. Requests wait for nothing once `stop` is cancelled.
     #[must_use]
     pub fn new(commands: Arc<dyn Commands>, registry: Arc<Registry>, tokens: Tokens, stop: CancellationToken) -> Self {
         let (room, seats) = (Arc::new(Semaphore::new(MAX_SUBMITTED)), Arc::new(Semaphore::new(MAX_WAITING)));
@@ -45,7 +45,8 @@ impl Desk {
         Self { commands, registry, tokens, stop, tasks: TaskTracker::new(), room, seats }
     }
 
-    /// What is told is not older than when ferryd started.
+    /// Requires that the ledger has been read since ferryd started, so that no answer is older than
+    /// that.
     pub(super) fn require_caught_up(&self) -> Result<(), Problem> {
         match self.commands.standing() {
             Standing::CatchingUp(records) => {
@@ -56,7 +57,7 @@ impl Desk {
         }
     }
 
-    /// Something can be decided.
+    /// Requires that decisions can be made.
     pub(super) fn require_ready(&self) -> Result<(), Problem> {
         self.require_caught_up()?;
         match self.commands.standing() {
@@ -73,8 +74,8 @@ impl Desk {
         }
     }
 
-    /// Does something that goes on even where the client leaves, or is answered before it is done. `unless` says what that
-    /// means for the client.
+    /// Runs a task that goes on even where the client leaves, or is answered before the task is
+    /// done. `unless` tells the client what a late answer means.
     pub(super) async fn promptly<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Failed>> + Send + 'static,
@@ -83,7 +84,7 @@ impl Desk {
         self.within(PATIENCE, work, unless).await
     }
 
-    /// The same with another patience.
+    /// Runs such a task with another time limit.
     pub(super) async fn within<T: Send + 'static>(
         &self,
         patience: Duration,
@@ -114,12 +115,12 @@ impl Desk {
         self.promptly(submitting, unless).await
     }
 
-    /// A seat for somebody who waits, where one is free.
+    /// Takes a place for a request that waits, where one is free.
     pub(super) fn waiting_room(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.seats).try_acquire_owned().ok()
     }
 
-    /// Waits for the end of a command.
+    /// Waits for the end of a command until a time, and returns the terminal event.
     pub(super) async fn ended(&self, id: &CommandId, until: Instant) -> Option<Event> {
         tokio::select! {
             ended = timeout_at(until, self.commands.wait_for_end(id)) => ended.ok()?.ok(),

@@ -23,7 +23,8 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint with its id in the document, and with words for people.
+    /// Makes an endpoint with its operation id, a summary and a description for readers of the
+    /// document.
     pub fn new<H, T, D>(handler: H, id: &'static str, summary: &'static str, description: &'static str) -> Self
     where
         H: Handler<T, Desk> + DescribeHandler<D>,
@@ -33,13 +34,13 @@ impl Endpoint {
         Self { describe: H::describe, serve, id, summary, description, problems: Vec::new() }
     }
 
-    /// Adds what can be wrong beyond what the handler's types tell.
+    /// Adds problems that the handler's types do not state.
     pub fn with_problems(mut self, problems: &[Kind]) -> Self {
         self.problems.extend_from_slice(problems);
         self
     }
 
-    /// The handler for a method; none where nothing is handled by such a method.
+    /// Returns the handler for a method; an empty router where the method is not handled.
     pub fn serve(self, method: Method) -> MethodRouter<Desk> {
         match MethodFilter::try_from(method) {
             Ok(method) => (self.serve)(method),
@@ -47,7 +48,7 @@ impl Endpoint {
         }
     }
 
-    /// What the types of the handler say.
+    /// Describes the operation by the types of the handler.
     pub fn operation(&self, schemas: &mut Schemas) -> Operation {
         let (needs, problems) = (Needs::Nothing, self.problems.clone());
         let mut operation = Operation { needs, parameters: Vec::new(), body: None, answers: Map::new(), problems };
@@ -55,7 +56,7 @@ impl Endpoint {
         operation
     }
 
-    /// The operation in the document.
+    /// Returns the operation in the document.
     pub fn document(&self, schemas: &mut Schemas) -> Value {
         let operation = self.operation(schemas);
         let (role, security) = match operation.needs {
@@ -78,7 +79,7 @@ impl Endpoint {
     }
 }
 
-/// What can be wrong, by status.
+/// Describes the problems, by status.
 fn problems(kinds: &[Kind], schemas: &mut Schemas) -> Map<String, Value> {
     let schema = schemas.answered::<ProblemBody>();
     let mut by_status: BTreeMap<u16, Vec<Kind>> = BTreeMap::new();

@@ -1,4 +1,5 @@
-//! Erasing the contents of commands that have ended: `POST /v1/commands/{id}/erase`, and `POST /v1/erasures` for many.
+//! Erases the contents of commands that have ended: `POST /v1/commands/{id}/erase`, and `POST
+//! /v1/erasures` for many.
 
 use std::time::Duration;
 
@@ -21,33 +22,33 @@ use crate::domain::command_id::CommandId;
 use crate::domain::ledger::record::Person;
 use crate::operator::erase::{ErasureOutcome, ErasureResult};
 
-/// How long an erasure of many commands may take.
+/// The longest time that an erasure of many commands may take.
 const ERASURES_PATIENCE: Duration = Duration::from_mins(1);
 
 /// The contents of the command are erased.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ErasedCommand {
-    /// The command.
+    /// The id of the command.
     id: CommandId,
-    /// True where they were erased before.
+    /// True where the contents were erased before.
     already_erased: bool,
 }
 
-/// The commands that are to be erased, and whether they really are.
+/// The commands that are to be erased, and whether the request is a dry run.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct ErasedCommandsQuery {
-    /// Every command with this reference of its publisher's.
+    /// Erase every command with this reference of its publisher's.
     reference: Option<String>,
-    /// These commands, and what was refused under their ids.
+    /// Erase these commands, and the messages refused under their ids.
     ids: Vec<CommandId>,
-    /// Change nothing, only tell what would be done.
+    /// Change nothing, and answer with what would be done.
     dry_run: bool,
 }
 
 query_fields! { ErasedCommandsQuery }
 
-/// The endpoint that erases one command.
+/// Returns the endpoint that erases one command.
 pub(super) fn endpoint() -> Endpoint {
     let description = "Its reference, metadata, result, texts and the provider's ids leave the index, for good. Id, \
                        digests, state and times stay, so that nothing is called again. A dead letter is resolved or \
@@ -57,7 +58,7 @@ pub(super) fn endpoint() -> Endpoint {
         .with_problems(&[Kind::NotErasable, Kind::Busy])
 }
 
-/// The endpoint that erases many commands.
+/// Returns the endpoint that erases many commands.
 pub(super) fn endpoint_of_many() -> Endpoint {
     let summary = "Erase the contents of commands by their reference, or by their ids";
     let description = "As for one command, with what was refused under the ids. Those that can't be erased yet are \
@@ -104,7 +105,7 @@ async fn erase_all(
     Ok(Json(ErasureReport { dry_run, commands }))
 }
 
-/// The person who wants it, and the reason.
+/// Returns the person who requests the erasure, and the reason.
 fn person(access: &EraseAccess, ErasureQuery { by, reason }: ErasureQuery) -> Person {
     Person { by: access.recorded_name(by.as_deref()), reason: Some(reason) }
 }

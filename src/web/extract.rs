@@ -1,4 +1,4 @@
-//! What handlers take of a request's head: the id in its path, the parameters in its query.
+//! Extractors of a request's head for handlers: the id in its path, the parameters in its query.
 
 use std::str::FromStr;
 
@@ -18,10 +18,10 @@ impl DescribeInput for State<Desk> {
     fn describe(_: &mut Operation, _: &mut Schemas) {}
 }
 
-/// The id in a path, of a command or of a message that was refused.
+/// The id in a path, of a command or of a refused message.
 pub(super) struct CommandPath(pub CommandId);
 
-/// The id in a path, where only a command's own will do: a message that was refused has another.
+/// The id of a command in a path. The id of a refused message is not accepted.
 pub(super) struct PublishedPath(pub CommandId);
 
 async fn parse_id<S: Send + Sync, T>(parts: &mut Parts, state: &S) -> Result<T, Problem>
@@ -91,7 +91,7 @@ impl DescribeInput for JobPath {
     }
 }
 
-/// The parameters in a query: these fields, and no others.
+/// The parameters in a query: the fields of this type, and no others.
 pub(super) struct ApiQuery<T>(pub T);
 
 impl<S: Send + Sync, T: QueryFields> FromRequestParts<S> for ApiQuery<T> {

@@ -1,4 +1,4 @@
-//! Asking the provider about a command now: `POST /v1/commands/{id}/lookup`.
+//! Requests a lookup of a command at its provider: `POST /v1/commands/{id}/lookup`.
 
 use std::time::Duration;
 
@@ -20,15 +20,16 @@ use super::schemas::Schemas;
 use crate::domain::command_id::CommandId;
 use crate::domain::name::excerpt;
 
-/// How long it may take to find the message of a dead letter: many may lie before it in its queue.
+/// The longest time for finding the message of a dead letter: many may lie before it in its queue.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The provider is asked about the command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LookupReceipt {
-    /// The command.
+    /// The id of the command.
     pub id: CommandId,
-    /// Where to ask for what came of it: in `queries`, and in `event` where it ends the command.
+    /// The path of the command, whose `queries` hold the result, and whose `event` does where the
+    /// command ends.
     pub location: String,
 }
 
@@ -44,7 +45,7 @@ impl DescribeAnswer for LookupReceipt {
     }
 }
 
-/// Has the provider asked about a command that waits for it, or is a dead letter.
+/// Requests a lookup of a command that waits for its provider, or is a dead letter.
 pub(super) async fn lookup(
     State(desk): State<Desk>,
     access: OperateAccess,

@@ -13,7 +13,7 @@ use super::schemas::Schemas;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 
-/// The description of the API, as it is answered.
+/// The description of the API, as an answer.
 pub(super) struct ApiDocument;
 
 impl IntoResponse for ApiDocument {
@@ -34,7 +34,7 @@ pub(super) async fn serve(_: ReadAccess) -> ApiDocument {
     ApiDocument
 }
 
-/// The description.
+/// Returns the description.
 #[must_use]
 pub fn document() -> Value {
     let mut schemas = Schemas::new();

@@ -1,5 +1,5 @@
-//! The description of an operation of the API, which the types of its handler give: what it takes, what it answers, what can be
-//! wrong.
+//! The description of an operation of the API, derived from the types of its handler: its inputs,
+//! its answers, its problems.
 
 use axum::Json;
 use schemars::JsonSchema;
@@ -9,10 +9,10 @@ use super::problem::{Kind, Problem};
 use super::schemas::Schemas;
 use crate::config::Role;
 
-/// What a route needs.
+/// The access that a route needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing.
+    /// No token.
     Nothing,
     /// A token whose role includes this one.
     Token(Role),
@@ -20,7 +20,7 @@ pub enum Needs {
 
 /// The description of an operation.
 pub(super) struct Operation {
-    /// What a caller needs.
+    /// The access that a caller needs.
     pub needs: Needs,
     pub(super) parameters: Vec<Value>,
     pub(super) body: Option<Value>,
@@ -28,13 +28,13 @@ pub(super) struct Operation {
     pub(super) problems: Vec<Kind>,
 }
 
-/// Something that a handler takes of a request.
+/// An input that a handler extracts from a request.
 pub(super) trait DescribeInput {
-    /// Adds what it takes, and what can be wrong with that.
+    /// Adds the input, and the problems that it can have.
     fn describe(operation: &mut Operation, schemas: &mut Schemas);
 }
 
-/// Something that a handler answers.
+/// An answer of a handler.
 pub(super) trait DescribeAnswer {
     /// Adds the answers.
     fn describe(operation: &mut Operation, schemas: &mut Schemas);
@@ -42,7 +42,7 @@ pub(super) trait DescribeAnswer {
 
 /// A handler whose arguments and answer describe themselves.
 pub(super) trait DescribeHandler<Arguments> {
-    /// Describes them all.
+    /// Describes the arguments and the answer.
     fn describe(operation: &mut Operation, schemas: &mut Schemas);
 }
 

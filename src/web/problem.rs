@@ -65,7 +65,7 @@ pub enum Kind {
     Stopping,
 }
 
-/// The problems of what needs the broker, or all of the ledger.
+/// The problems of routes that need the broker, or all of the ledger.
 pub(super) const NOT_READY: [Kind; 4] = [Kind::CatchingUp, Kind::BrokerAway, Kind::NotConfirmed, Kind::Stopping];
 
 impl Kind {

@@ -5,45 +5,45 @@ use axum::http::Method;
 /// A method and a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// Is the process alive?
+    /// Reports that the process is alive.
     Livez,
-    /// Can it do its work?
+    /// Reports that the process can do its work.
     Readyz,
-    /// Publish a command.
+    /// Publishes a command.
     Submit,
-    /// List commands.
+    /// Lists commands.
     Commands,
-    /// Show a command.
+    /// Shows a command.
     Command,
-    /// Cancel a command.
+    /// Cancels a command.
     Cancel,
-    /// Erase the contents of a command.
+    /// Erases the contents of a command.
     Erase,
-    /// Erase the contents of many commands.
+    /// Erases the contents of many commands.
     Erasures,
-    /// Show what was said to the provider.
+    /// Shows the calls to the provider for a command.
     Exchanges,
-    /// Ask the provider about a command.
+    /// Queries the provider about a command.
     Lookup,
-    /// List dead letters.
+    /// Lists dead letters.
     DeadLetters,
-    /// Show a dead letter.
+    /// Shows a dead letter.
     DeadLetter,
-    /// Count dead letters.
+    /// Counts dead letters by their failure.
     Groups,
-    /// Start a job.
+    /// Starts a job.
     StartJob,
-    /// List jobs.
+    /// Lists jobs.
     Jobs,
-    /// Show a job.
+    /// Shows a job.
     Job,
-    /// Pause a job.
+    /// Pauses a job.
     PauseJob,
-    /// Let a paused job go on.
+    /// Resumes a paused job.
     ResumeJob,
-    /// End a job.
+    /// Ends a job.
     StopJob,
-    /// Describe all this.
+    /// Describes the API.
     OpenApi,
 }
 
@@ -72,7 +72,7 @@ impl Route {
         Self::OpenApi,
     ];
 
-    /// Its method. `HEAD` goes wherever `GET` does.
+    /// Returns the method of the route. `HEAD` is accepted wherever `GET` is.
     #[must_use]
     pub fn method(self) -> Method {
         match self {
@@ -89,7 +89,7 @@ impl Route {
         }
     }
 
-    /// Its path.
+    /// Returns the path of the route.
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {

@@ -22,13 +22,14 @@ use super::schemas::Schemas;
 use super::{Desk, ask, cancel, dead_letters, erase, jobs, live, lookup, openapi, submit};
 
 impl Route {
-    /// What it needs: the access that its handler takes.
+    /// Returns the access that the route's handler takes.
     #[must_use]
     pub fn needs(self) -> Needs {
         self.endpoint().operation(&mut Schemas::new()).needs
     }
 
-    /// Its handler, with words for people, and with what can be wrong beyond what the handler's types tell.
+    /// Returns the handler of the route, with its description for people and the problems that the
+    /// handler's types do not state.
     #[expect(clippy::too_many_lines, reason = "a table: one entry for each route")]
     pub(super) fn endpoint(self) -> Endpoint {
         use Kind::{Busy, CatchingUp, Forbidden, NewerVersion, NothingToAsk, OtherContent, TooLate};
@@ -158,7 +159,7 @@ impl Route {
     }
 }
 
-/// The API.
+/// Builds the router of the API.
 pub fn router(desk: Desk) -> Router {
     let mut router = Router::new();
     for route in Route::ALL {
@@ -177,13 +178,13 @@ async fn other_methods() -> Problem {
     Problem::new(Kind::MethodNotAllowed, "the header `Allow` names the methods that this path knows")
 }
 
-/// Adds to a router what is done about every request, whatever comes of it.
+/// Adds the handling of every request to a router: panics, the log, and headers of the answer.
 pub(super) fn attended<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     let uncached = SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     router.layer(CatchPanicLayer::custom(panicked)).layer(uncached).layer(from_fn(log_answer))
 }
 
-/// The panic has been logged where it happened.
+/// Answers a request whose handler panicked. The panic is logged where it happens.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     Problem::new(Kind::Internal, "ferryd failed; see its log").into_response()
 }

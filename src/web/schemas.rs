@@ -4,14 +4,15 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-/// Schemas by the name of their type. What clients send and what they are answered differs in what may be left out.
+/// The schemas by the name of their type. A type that clients send and one that they receive differ
+/// in the optional fields.
 pub(super) struct Schemas {
     pub read: SchemaGenerator,
     pub written: SchemaGenerator,
 }
 
 impl Schemas {
-    /// None so far.
+    /// Makes an empty collection.
     pub fn new() -> Self {
         let settings = SchemaSettings::draft2020_12().with(|settings| {
             settings.definitions_path = "/components/schemas".into();
@@ -21,28 +22,28 @@ impl Schemas {
         Self { read: settings.into_generator(), written }
     }
 
-    /// The schema of what clients send.
+    /// Returns the schema of a type that clients send.
     pub fn sent<T: JsonSchema>(&mut self) -> Value {
         self.read.subschema_for::<T>().to_value()
     }
 
-    /// The description of a type.
+    /// Returns the description of a type.
     pub fn description<T: JsonSchema>(&mut self) -> String {
         let schema = T::json_schema(&mut self.written);
         schema.get("description").and_then(Value::as_str).unwrap_or_default().replace('\n', " ")
     }
 
-    /// The schema of what clients are answered.
+    /// Returns the schema of a type that clients receive.
     pub fn answered<T: JsonSchema>(&mut self) -> Value {
         self.written.subschema_for::<T>().to_value()
     }
 
-    /// All of them, by name.
+    /// Returns all schemas, by name.
     pub fn all(mut self) -> Map<String, Value> {
         let mut all = self.written.take_definitions(true);
         all.extend(self.read.take_definitions(true));
         if let Some(Value::Object(command)) = all.get_mut("CommandBody") {
-            // Fields of the publisher's own are ignored.
+            // A publisher's own fields are ignored.
             command.insert("patternProperties".to_owned(), json!({ "^x_": true }));
             require_id(command);
         }
@@ -51,7 +52,7 @@ impl Schemas {
     }
 }
 
-/// Here a command has no other place for its id.
+/// Requires the id in the body of a command. The API accepts it nowhere else.
 fn require_id(command: &mut Map<String, Value>) {
     if let Some(Value::Object(fields)) = command.get_mut("properties") {
         let id =

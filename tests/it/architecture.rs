@@ -1,4 +1,5 @@
-//! What the code may depend on, and what the documentation says about it.
+//! Tests the dependencies between the parts of the code, and the tables of the documentation that
+//! come from code.
 
 mod imports;
 mod printed;
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 use self::imports::CrateImports;
 use super::documents::read;
 
-/// What the pure core must not name: I/O, clocks, randomness, and the crates that bring them.
+/// The names that the pure core must not use: I/O, clocks, randomness, and the crates that bring
+/// them.
 const IMPURE: [&str; 24] = [
     "tokio",
     "lapin",
@@ -51,10 +53,10 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What is wrong with a line of the pure core.
+/// Describes the fault of a line in the pure core.
 fn impurity(line: &str) -> Option<String> {
     let code = line.split("//").next().unwrap_or_default();
-    // `.await` stands for itself, and not for the beginning of a name such as `.awaited_step`.
+    // `.await` is the keyword, and not the beginning of a name such as `.awaited_step`.
     let goes_on = |word: &str, at: usize| code[at + word.len()..].starts_with(|c: char| c.is_ascii_lowercase());
     let is_named = |word: &str| code.match_indices(word).any(|(at, _)| !(word == ".await" && goes_on(word, at)));
     let named = IMPURE.into_iter().find(|word| is_named(word)).map(str::to_owned);
@@ -74,7 +76,7 @@ fn the_core_does_no_io_reads_no_clock_and_knows_nothing_else_of_ferryd() {
     }
 }
 
-/// The parts of ferryd that have walls: each folder of `src`, and the others that it may use.
+/// The folders of `src` with restricted dependencies, each with the folders that it may use.
 const WALLS: [(&str, &[&str]); 9] = [
     ("domain", &[]),
     ("redact", &["domain"]),
@@ -87,7 +89,7 @@ const WALLS: [(&str, &[&str]); 9] = [
     ("transport", &["domain", "redact", "provider"]),
 ];
 
-/// The parts that a source file names.
+/// Lists the parts that a source file names.
 fn parts_named(code: &str) -> BTreeSet<&str> {
     let named = code.lines().map(|line| line.split("//").next().unwrap_or_default());
     let paths = named.flat_map(|line| line.split("crate::").skip(1));

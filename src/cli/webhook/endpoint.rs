@@ -1,11 +1,11 @@
-//! The endpoint that a command of `ferryd webhook` is about.
+//! Finds the endpoint for a subcommand of `ferryd webhook`.
 
 use crate::cli::error::CommandError;
 use crate::cli::setup::Setup;
 use crate::domain::name::Name;
 use crate::provider::{Provider, Webhook as Endpoint};
 
-/// The endpoint of an account of a provider.
+/// Finds the endpoint of an account of a provider.
 pub(super) fn endpoint<'p>(provider: &'p Provider, account: Option<&Name>) -> Result<&'p dyn Endpoint, CommandError> {
     Setup::account(provider, account)?.webhook.as_deref().ok_or_else(|| {
         CommandError::Refused(format!(

@@ -1,4 +1,4 @@
-//! `ferryd webhook`: why a provider's webhook call is believed or refused, and how one is made.
+//! `ferryd webhook`: verifies, signs and sends webhook calls of a provider.
 //!
 //! Only `send` connects to anything.
 
@@ -17,10 +17,10 @@ use super::error::CommandError;
 use super::output::Output;
 use super::setup::Setup;
 
-/// Look into webhook calls of providers.
+/// Verify, sign and send webhook calls of providers.
 #[derive(Debug, Subcommand)]
 pub enum Webhook {
-    /// Tell step by step whether a captured call is the provider's own
+    /// Verify a captured call step by step
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::Verify),
     /// Sign a call as the provider would, nothing sent

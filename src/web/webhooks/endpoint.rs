@@ -1,4 +1,4 @@
-//! What all webhook calls share.
+//! The state that all webhook calls share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,29 +16,30 @@ use crate::serve::server::Limits;
 use crate::telemetry::log_throttle::LogThrottle;
 use crate::transport::certificates::{CERTIFICATE_TIMEOUT, CertificateSource};
 
-/// The most bytes of a call's head. It travels as headers of a message, which must fit one frame of 128 KiB, and an odd byte can
-/// become three there.
+/// The most bytes of a call's head. The head becomes headers of a message, which must fit one frame
+/// of 128 KiB, and a byte outside of ASCII can become three there.
 const HEAD_BYTES: usize = 32 << 10;
 
-/// The time between lines about calls that are refused for one reason.
+/// The time between log lines about calls that are refused for one reason.
 const REFUSAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What all calls share.
+/// The state that all calls share.
 pub struct Endpoint {
     pub(super) registry: Arc<Registry>,
     pub(super) keep: Arc<dyn Keep>,
     pub(super) certificates: Arc<dyn CertificateSource>,
     pub(super) settings: Webhooks,
     pub(super) counts: Counts,
-    /// Limits the lines about refused calls, which anybody can make as often as they like.
+    /// Limits the lines about refused calls, which outsiders can cause as often as they like.
     pub(super) refusals: LogThrottle<Refusal>,
-    /// Limits the calls that nothing proves.
+    /// Limits the unproven calls.
     pub(super) unverified: UnverifiedLimits,
     pub(super) stop: CancellationToken,
 }
 
 impl Endpoint {
-    /// An endpoint for the providers of a registry. Nothing is taken any more once `stop` is cancelled.
+    /// Makes an endpoint for the providers of a registry. No call is accepted any more once `stop`
+    /// is cancelled.
     #[must_use]
     pub fn new(
         registry: Arc<Registry>,
@@ -52,20 +53,20 @@ impl Endpoint {
         Self { registry, keep, certificates, settings, counts: Counts::default(), refusals, unverified, stop }
     }
 
-    /// What became of all calls so far.
+    /// Returns the counts of calls so far.
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// The limits of its server.
+    /// Returns the limits of the endpoint's server.
     pub(super) fn limits(&self) -> Limits {
         let Webhooks { max_connections, header_timeout, body_timeout, .. } = self.settings;
         Limits {
             connections: max_connections.into(),
             head: header_timeout,
             head_bytes: HEAD_BYTES,
-            // Body, certificate, confirm, and the answer on its way.
+            // The body, the certificate, the confirm, and the sending of the answer.
             drain_timeout: body_timeout + CERTIFICATE_TIMEOUT + PATIENCE + Duration::from_secs(1),
             ..Limits::default()
         }

@@ -34,12 +34,12 @@ use super::routes::attended;
 use crate::serve::connection_limiter::{ConnectionLimiter, GivesWay};
 use crate::serve::server::{Listener, ServerConfig, ServerName};
 
-/// The endpoint for webhook calls, as a server.
+/// The name of the endpoint for webhook calls as a server.
 pub const WEBHOOK_SERVER: ServerName =
     ServerName { name: "the endpoint for webhooks", remedy: "or write another `webhooks.bind`" };
 
 impl Endpoint {
-    /// Takes calls until `stop` is cancelled, and then answers those that are under way.
+    /// Accepts calls until `stop` is cancelled, and then answers those that are under way.
     pub async fn serve(self: Arc<Self>, listener: Listener, tls: Option<TlsAcceptor>) {
         let limits = self.limits();
         let proxies = self.settings.trusted_proxies.clone();
@@ -50,7 +50,7 @@ impl Endpoint {
     }
 }
 
-/// All of the endpoint. There is one way for every path, so that those which lead nowhere are all answered alike.
+/// Routes every path to one handler, so that unknown paths are all answered alike.
 fn router(endpoint: Arc<Endpoint>) -> Router {
     attended(Router::new().fallback(take::take)).with_state(endpoint)
 }

@@ -1,4 +1,5 @@
-//! Why a webhook call is not taken: what the caller is told, and what the log says.
+//! The reasons why a webhook call is refused, with the answer to the caller and the line in the
+//! log.
 
 use std::net::IpAddr;
 
@@ -14,64 +15,64 @@ use crate::provider::webhook::NotReceived;
 use crate::web::body::{Unread, hang_up};
 use crate::web::problem::{Kind, Problem};
 
-/// The most bytes of a call's body.
+/// The most bytes of an unproven call's body.
 pub(super) const MAX_UNVERIFIED_BODY: usize = 16 << 10;
 
-/// Why a call is not taken.
+/// The reason why a call is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub(super) enum Refusal {
-    /// No provider, no webhook of it, or another path altogether.
+    /// The path names no provider, or one without a webhook.
     #[error("there is no such endpoint")]
     NoEndpoint,
-    /// Neither `POST` nor `GET`.
+    /// The method is neither `POST` nor `GET`.
     #[error("the method is neither POST nor GET")]
     OtherMethod,
-    /// A `GET` that is no challenge.
+    /// The call is a `GET` and no challenge.
     #[error("a GET that is no challenge")]
     OnlyPost,
-    /// A body of a type that is not taken.
+    /// The media type of the body is not accepted.
     #[error("the media type is not taken")]
     MediaType,
-    /// A compressed body.
+    /// The body is compressed.
     #[error("the body is compressed")]
     Encoded,
     /// The body is too large.
     #[error("the body is larger than webhooks.max_body")]
     TooLarge,
-    /// The body is larger than that of a call that nothing proves may be, or tells of too much.
+    /// The body is larger than an unproven call's may be, or has too many notices.
     #[error("nothing proves the call, and it is larger than such a call may be")]
     TooLargeUnverified,
-    /// The certificate of its signer can't be fetched.
+    /// The certificate of the signer can't be fetched.
     #[error("the certificate of its signature can't be fetched")]
     NoCertificate,
-    /// There are too many calls that nothing proves.
+    /// There are too many unproven calls.
     #[error("there are too many calls that nothing proves")]
     TooMany,
-    /// Nothing proves the call, and what it tells can't be read.
+    /// The call is unproven, and its notices can't be read.
     #[error("nothing proves the call, and what it tells can't be read")]
     Unreadable,
     /// The body did not come in time.
     #[error("the body did not come within webhooks.body_timeout")]
     Slow,
-    /// The body ended early, or the address is none.
+    /// The body ended early, or the path is invalid.
     #[error("the request ends before its end, or its address can't be read")]
     Broken,
-    /// The call is not believed, or for no account.
+    /// The call does not verify, or its account does not exist.
     #[error("{0}")]
     NotReceived(NotReceived),
-    /// It is believed, but could not be kept.
+    /// The call verifies, but could not be stored.
     #[error("{0}")]
     NotKept(NotKept),
-    /// ferryd takes no more.
+    /// ferryd is stopping.
     #[error("ferryd is stopping")]
     Stopping,
 }
 
-/// A call that is not taken.
+/// A refused call.
 pub(super) struct RefusedCall {
-    /// Why.
+    /// The reason of the refusal.
     pub(super) refusal: Refusal,
-    /// What ferryd lacks to verify it, for the log.
+    /// The thing that ferryd lacks to verify the call, for the log.
     pub(super) missing: Option<String>,
 }
 
@@ -92,7 +93,7 @@ impl From<Unread> for Refusal {
 }
 
 impl Refusal {
-    /// What the caller is told. Of a call that is not believed it learns no more than that.
+    /// Returns the answer to the caller. The answer to a call that does not verify gives no detail.
     pub(super) fn problem(self, settings: &Webhooks) -> Problem {
         match self {
             Self::NoEndpoint => Problem::new(Kind::NotFound, "providers call /webhooks/<provider>"),
@@ -121,11 +122,11 @@ impl Refusal {
             Self::NoCertificate => {
                 Problem::new(Kind::Busy, "the certificate of the signature can't be had; call again")
             }
-            // It may be the provider's own: what is missing is ferryd's.
+            // The call may be the provider's own: ferryd lacks an authority.
             Self::NotReceived(NotReceived::Unverified(Unverified::Untrusted)) => {
                 Problem::new(Kind::Busy, "the certificate of the signature can't be checked; call again")
             }
-            // One answer for all of them, so that nobody learns which accounts there are.
+            // One answer for all of them, so that callers do not learn which accounts exist.
             Self::NotReceived(_) => Problem::new(Kind::Unverified, "its signature is missing, wrong or too old")
                 .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Signature realm=\"ferryd\"")),
             Self::NotKept(NotKept::BrokerAway) => {
@@ -145,8 +146,9 @@ impl Refusal {
         }
     }
 
-    /// Writes a line about `count` calls that were refused for this reason, without anything of them but whose the last was. What ferryd
-    /// itself is short of is a warning, and `missing` names it where that is known.
+    /// Logs `count` calls that were refused for this reason, without their contents, only with the
+    /// provider and the address of the last. A lack of ferryd's own is a warning, and `missing`
+    /// names it where it is known.
     pub(super) fn write_line(self, provider: Option<&Name>, client: Option<IpAddr>, missing: Option<&str>, count: u64) {
         let (provider, client) = (provider.map(Name::as_str), client.map(|client| client.to_string()));
         let is_own = matches!(

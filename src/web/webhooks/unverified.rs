@@ -1,7 +1,8 @@
-//! Calls that nothing proves: how many are taken, and what is kept of them.
+//! Limits unproven calls, and reduces them to what is stored.
 //!
-//! Anybody can make such a call, so little may follow from one: it is small, it is one of a few a second, and what is kept is what
-//! it is about. The provider is asked about that; where a call is refused or never comes, it is asked in its own time.
+//! Anybody can make such a call, so its effects are small: the call is small, a few a second are
+//! accepted, and only the ids that it is about are stored. The provider is queried about them.
+//! Where a call is refused or never comes, the provider is queried at the planned time.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -15,22 +16,24 @@ use crate::domain::name::Name;
 use crate::keyed_limiter::KeyedLimiter;
 use crate::serve::connection_limiter::client;
 
-/// The most notices of a call.
+/// The most notices of an unproven call.
 const MAX_UNVERIFIED_NOTICES: usize = 16;
 
-/// The most calls of one address (a /64 of IPv6) at once, and the time after which there may be another one.
+/// The most calls of one address (a /64 of IPv6) at once, and the time after which one more is
+/// accepted.
 const PER_CLIENT: (NonZeroU32, Duration) = (NonZeroU32::new(50).unwrap(), Duration::from_millis(200));
-/// The same for all calls to one provider, whichever account and address.
+/// The most calls to one provider at once, for all accounts and addresses, and the time after which
+/// one more is accepted.
 const PER_PROVIDER: (NonZeroU32, Duration) = (NonZeroU32::new(250).unwrap(), Duration::from_millis(40));
 
-/// Limits the calls that nothing proves.
+/// Limits the unproven calls.
 pub(super) struct UnverifiedLimits<C: Clock = DefaultClock> {
     clients: KeyedLimiter<IpAddr, C>,
     providers: KeyedLimiter<Name, C>,
 }
 
 impl<C: Clock + Clone> UnverifiedLimits<C> {
-    /// Limits by this clock.
+    /// Makes the limits with this clock.
     pub(super) fn with_clock(clock: &C) -> Self {
         Self {
             clients: KeyedLimiter::with_clock(PER_CLIENT.0, PER_CLIENT.1, clock.clone()),
@@ -38,16 +41,17 @@ impl<C: Clock + Clone> UnverifiedLimits<C> {
         }
     }
 
-    /// Takes one call from what its address and its provider may have. What is beyond an address's own share takes nothing from
-    /// the provider's, so that one address alone keeps nobody out.
+    /// Takes one call from the allowances of its address and its provider. A call beyond the
+    /// address's allowance takes nothing from the provider's, so that one address alone blocks no
+    /// other.
     pub(super) fn check(&self, provider: &Name, address: Option<IpAddr>) -> Result<(), Refusal> {
         let is_within = address.is_none_or(|address| self.clients.take(&client(address)));
         if is_within && self.providers.take(provider) { Ok(()) } else { Err(Refusal::TooMany) }
     }
 }
 
-/// Reduces a call to what is kept of it: a `POST` to the same path with a list of what it is about, without its headers and
-/// query.
+/// Reduces a call to what is stored of it: a `POST` to the same path with a list of the ids that it
+/// is about, without its headers and query.
 pub(super) fn reduce(call: RawCallback, notices: &[Notice]) -> Result<RawCallback, Refusal> {
     if notices.len() > MAX_UNVERIFIED_NOTICES {
         return Err(Refusal::TooLargeUnverified);

@@ -1,4 +1,4 @@
-//! What the documents draw and print of the code.
+//! Tests the diagrams and tables of the documents that come from code.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn the_drawn_states_are_those_of_the_code() {
     assert_eq!(drawn, expected);
 }
 
-/// Fails with the table as it should be where a document does not hold it.
+/// Fails with the table as it should be, where a document does not contain it.
 fn assert_holds(document: &str, rows: &[String]) {
     let table = rows.join("\n");
     assert!(read(document).contains(&table), "{document} should hold:\n{table}\n");
@@ -64,7 +64,7 @@ fn start() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
 }
 
-/// A command of an operation with a key, at its first attempt; the provider can't be asked.
+/// Makes the limits of an operation with a key at its first attempt, without a lookup.
 fn limits() -> Limits {
     Limits {
         policy: RetryPolicy::default(),
@@ -90,7 +90,7 @@ fn expiring(limits: Limits) -> Limits {
     Limits { expires_at: Some(start()), ..limits }
 }
 
-/// A decision in the words of the document.
+/// Describes a decision in the words of the document.
 fn words(decision: &Decision) -> String {
     match decision {
         Decision::Complete(_) => "completed".to_owned(),
@@ -101,7 +101,8 @@ fn words(decision: &Decision) -> String {
     }
 }
 
-/// What an outcome of attempt number `attempt` leads to, in the words of the document.
+/// Describes the decision after an outcome of attempt number `attempt`, in the words of the
+/// document.
 fn follows(outcome: &Outcome, attempt: u32, limits: &Limits, unknown_before: bool) -> String {
     let mut progress = Progress::fresh(start());
     progress.first_sent = Some(start());
@@ -153,7 +154,8 @@ fn the_printed_decisions_are_those_of_the_code() {
     assert_holds("docs/LIFECYCLE.md", &rows(asking));
 }
 
-/// What a lookup leads to that is made so many seconds after a call ended unknown.
+/// Describes the decision after a lookup that is made so many seconds after a call with an unknown
+/// outcome.
 fn looked_up(found: LookedUp, seconds: i64, attempt: u32, tried: u32, proves_absence: bool) -> String {
     let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence, needs_reference: false };
     let limits = Limits { lookup: Some(lookup), ..without_key(limits()) };
