@@ -1,4 +1,5 @@
-//! What ferryd publishes when something contradicts what it knows of a command: the event `ferry.command.conflict`.
+//! The event `ferry.command.conflict`, which ferryd publishes when something contradicts the
+//! recorded state of a command.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -11,16 +12,16 @@ use super::lifecycle::State;
 use super::name::excerpt;
 use super::outcome::Failure;
 
-/// The last word of its routing key and of its type.
+/// The last word of the event's routing key and type.
 const WORD: &str = "conflict";
 
-/// A `CloudEvents` 1.0 event about a contradiction. The command that is known by the id is not touched by it.
+/// A `CloudEvents` 1.0 event about a contradiction. The recorded command does not change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "ferryd conflict event")]
 pub struct ConflictEvent {
     /// Always `1.0`.
     pub specversion: String,
-    /// The same for every copy.
+    /// The id of the event, the same for every copy.
     pub id: String,
     /// `/ferryd/<provider>`.
     pub source: String,
@@ -28,7 +29,7 @@ pub struct ConflictEvent {
     pub r#type: String,
     /// The command's id.
     pub subject: String,
-    /// When it was noticed.
+    /// The time at which the contradiction was found.
     pub time: Timestamp,
     /// Always `application/json`.
     pub datacontenttype: String,
@@ -38,42 +39,42 @@ pub struct ConflictEvent {
     /// The W3C `tracestate` that belongs to `traceparent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracestate: Option<String>,
-    /// What contradicts what.
+    /// The contradiction.
     pub data: ConflictData,
 }
 
-/// What contradicts what.
+/// A contradiction of the recorded state of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConflictData {
-    /// The command, as the message that contradicts names it.
+    /// The command, as the contradicting message names it.
     pub command: Identity,
-    /// What was contradicted.
+    /// The kind of the contradiction.
     pub conflict: Conflict,
     /// The error message, for a person.
     pub message: String,
-    /// The id of the event that stands, where the command has ended.
+    /// The id of the event that stays valid, where the command has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stands: Option<String>,
     /// The state that the contradicting answer would have led to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contradicted_by: Option<State>,
-    /// The provider's own id for what contradicts.
+    /// The provider's own id in the contradicting message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
 }
 
-/// What was contradicted.
+/// The kind of a contradiction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Conflict {
-    /// A command came under an id that is known with another content. It was not carried out.
+    /// A command arrived under an id that is known with another content. It was not carried out.
     Content,
     /// The provider gave an answer that contradicts the one by which the command has ended.
     Answer,
-    /// The provider tells of something that it has done for the command, and calls it by none of the ids that it has told of the
+    /// The provider reports an operation for the command under an id that belongs to none of the
     /// command's calls: perhaps a second payment.
     Reference,
-    /// The provider says that it did another amount than was asked for. The command goes on waiting.
+    /// The provider's amount differs from the command's. The command goes on waiting.
     Amount,
 }
 
@@ -90,21 +91,22 @@ impl Conflict {
     }
 }
 
-/// A conflict as it is on record.
+/// A contradiction, as the ledger records it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConflictNote {
-    /// When it was noticed.
+    /// The time at which the contradiction was found.
     pub at: Timestamp,
-    /// What was contradicted, in a word; a later version may have others.
+    /// The name of the kind; a later version may have others.
     pub conflict: String,
-    /// The id of the event that tells it.
+    /// The id of the published event.
     pub event: String,
     /// The error message, for a person.
     pub message: String,
 }
 
 impl ConflictEvent {
-    /// Of a command that came under an id known with another content; `content` is its digest.
+    /// Builds the event of a command that arrived under an id known with another content; `content`
+    /// is its digest.
     #[must_use]
     pub fn of_content(command: Identity, content: &str, trace: Trace, at: Timestamp) -> Self {
         let id = format!("{}/conflict/{}", command.id, content.replace(':', "-"));
@@ -121,7 +123,7 @@ impl ConflictEvent {
         Self::new(id, data, trace, at)
     }
 
-    /// Of an answer that contradicts how the command ended.
+    /// Builds the event of an answer that contradicts the end of the command.
     #[must_use]
     pub fn of_answer(answer: &Event, stands: &Event) -> Self {
         let message = format!(
@@ -141,8 +143,8 @@ impl ConflictEvent {
         Self::new(format!("{}/conflict", answer.id), data, trace, answer.time)
     }
 
-    /// Of something that the provider has done for a command and calls `reference`, where it has called what it did for it
-    /// `known` so far, if it was asked for anything.
+    /// Builds the event of an operation that the provider has done for a command under the id
+    /// `reference`, where its id of the command's operation was `known` so far, if it had one.
     #[must_use]
     pub fn of_reference(
         command: Identity,
@@ -172,7 +174,7 @@ impl ConflictEvent {
         Self::new(id, data, Trace::default(), at)
     }
 
-    /// As it is put on record.
+    /// Returns the contradiction in the form that the ledger records.
     #[must_use]
     pub fn note(&self) -> ConflictNote {
         let ConflictData { conflict, message, .. } = &self.data;
@@ -184,7 +186,8 @@ impl ConflictEvent {
         }
     }
 
-    /// Of a provider that says that it did another amount than was asked for. `generation` is the command's.
+    /// Builds the event of an amount at the provider that differs from the command's. `generation`
+    /// is the command's.
     #[must_use]
     pub fn of_amount(command: Identity, generation: u32, mismatch: &Failure, trace: Trace, at: Timestamp) -> Self {
         let id = format!("{}/{generation}/conflict/amount", command.id);
@@ -216,7 +219,7 @@ impl ConflictEvent {
         }
     }
 
-    /// `<type>.<provider>.<operation>.conflict`.
+    /// Returns the routing key `<type>.<provider>.<operation>.conflict`.
     #[must_use]
     pub fn routing_key(&self) -> String {
         routing_key(&self.data.command, WORD)

@@ -1,8 +1,8 @@
-//! The digest by which contents are compared and found.
+//! Digests by which contents are compared and found.
 
 use sha2::{Digest as _, Sha256};
 
-/// A digest of 128 bits, in hexadecimal digits.
+/// Returns a digest of 128 bits, in hexadecimal digits.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
     let mut half = [0; 16];

@@ -1,4 +1,4 @@
-//! What is known of jobs, and the records about them.
+//! The states of jobs in the ledger, and the records about them.
 
 use std::sync::Arc;
 

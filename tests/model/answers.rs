@@ -1,9 +1,9 @@
-//! What the real code answers, in the short forms of the model.
+//! The results of the real code, in the short forms of the model.
 
 use super::translate::{short_decided, short_event, short_id, short_key, short_step};
 use super::*;
 
-/// What the model looks at of a case.
+/// Returns the parts of a command's state that the model reads.
 pub fn view(case: Option<&Case>) -> View {
     let first = Step::FIRST;
     let Some(case) = case else {
@@ -40,7 +40,7 @@ pub fn view(case: Option<&Case>) -> View {
     }
 }
 
-/// What the model looks at of a ruling.
+/// Returns the parts of a ruling that the model reads.
 pub fn said(ruling: &Ruling) -> Said {
     match ruling {
         Ruling::Counts(granted) => Said::Counts { unknown: granted.unknown },
@@ -61,7 +61,7 @@ pub fn said(ruling: &Ruling) -> Said {
     }
 }
 
-/// What the model looks at of a next action.
+/// Returns the parts of a next action that the model reads.
 pub fn plan(next: NextAction) -> Plan {
     match next {
         NextAction::Proceed(granted) => Plan::Proceed { unknown: granted.unknown },

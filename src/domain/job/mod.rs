@@ -1,8 +1,9 @@
 //! Jobs: an operator's action on many dead letters, run by one instance and recorded in the ledger.
 //!
-//! A [`JobSpec`] says what is to be done; [`JobRecord`]s say what became of it, and their order in the ledger decides:
-//! [`JobState::apply`] is that decision. The first instance that claims a job runs it. Where it falls silent, the first claim
-//! after that takes the job over, and what the former owner records of it later counts no more.
+//! A [`JobSpec`] describes the action; [`JobRecord`]s report the progress, and their order in the
+//! ledger decides: [`JobState::apply`] is that decision. The first instance that claims a job runs
+//! it. If that instance falls silent, the first later claim takes the job over, and records of the
+//! former owner have no effect any more.
 
 pub mod filter;
 mod id;

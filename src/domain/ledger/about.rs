@@ -1,34 +1,38 @@
-//! Which of a command's calls a webhook call is about: the latest, or one that was given up, with a replay under another key since.
+//! Finds the call that a webhook call is about: the latest, or one that was given up, with a replay
+//! under another key since.
 //!
-//! What a provider says late about the former must not be taken for the end of the latter: a "no" to what is over would have the
-//! core application try again what the provider is doing.
+//! A late notice about the former must not be taken for the end of the latter: a decline of a call
+//! that is over would have the core application repeat what the provider is still doing.
 
 use serde_json::Value;
 
 use super::case::{Case, Ending};
 use crate::domain::callback::{Meaning, Notice};
 
-/// Which of a command's calls a notice is about.
+/// The call of a command that a notice is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
-    /// The latest, or there was no other.
+    /// The latest call, or the only one.
     Latest,
-    /// One that was given up: the command was called again since, under another key.
+    /// A call that was given up: the command was called again since, under another key.
     Earlier,
-    /// Either: what the provider calls the latest by is not known yet, and what it says would be taken for a "no" to that.
+    /// Either: the provider's id of the latest call is not known yet, and the notice would be taken
+    /// for a decline of that call.
     Unclear,
-    /// Something else that the provider has done for the command: perhaps a second payment.
+    /// Another operation that the provider has done for the command: perhaps a second payment.
     Another,
 }
 
 impl About {
-    /// Tells by the token that proves the command, and by the provider's own id for what it did. Who calls a URL calls it about
-    /// one call; what else bears a token is looked at twice.
+    /// Finds the call by the token that proves the command, and by the provider's own id of its
+    /// result. A token in the called URL decides alone; a notice with another token is also
+    /// compared by its id.
     #[must_use]
     pub fn of(notice: &Notice, case: &Case) -> Self {
         let call = Self::call_of(notice, case);
         let is_done = matches!(notice.meaning, Meaning::Completed(_));
-        // The latest call may have had another id so far, as an order has before its capture. That is over with its last end.
+        // The latest call may have had another id so far, as an order has before its capture. That
+        // is over with the command's final end.
         let may_be_renamed = call != Self::Earlier && case.ending.as_ref().is_none_or(Ending::is_dead);
         match notice.reference.as_deref() {
             Some(told) if is_done && !may_be_renamed && !is_its_own(told, notice, case, call) => Self::Another,
@@ -46,7 +50,8 @@ impl About {
         let says_no = matches!(notice.meaning, Meaning::Declined(_) | Meaning::Failed(_));
         let is_replayed = case.key_since > 0;
         match case.provider_reference.as_deref() {
-            // One that does not name its command was found by an id that the command had: of the only call, another one.
+            // A notice without a command was found by an id that the command had: if the command
+            // had one call only, the id is a new one of that call.
             Some(known) if told != known && (is_replayed || notice.command.is_some()) => Self::Earlier,
             None if case.former_reference.as_deref() == Some(told) => Self::Earlier,
             None if says_no && is_replayed && notice.generation.is_none() => Self::Unclear,
@@ -55,9 +60,9 @@ impl About {
     }
 }
 
-/// Tells whether an id is one of those by which the provider has told of the command's calls, in whichever generation,
-/// or belongs to one of them: it was told beside it in a result, or the notice tells it beside it, as an order beside
-/// its capture. Where none is known yet, any is.
+/// Returns true if an id is one of those that the provider has given to the command's calls, in
+/// whichever generation, or belongs to one of them: a result or the notice names both, as an order
+/// and its capture. Where no id is known yet, any is accepted.
 fn is_its_own(told: &str, notice: &Notice, case: &Case, call: About) -> bool {
     let references = case.references.iter().chain(&case.provider_reference).chain(&case.former_reference);
     let known: Vec<&str> = references.map(String::as_str).collect();
@@ -70,7 +75,7 @@ fn is_its_own(told: &str, notice: &Notice, case: &Case, call: About) -> bool {
         || has_text(&notice.body, &|text| known.contains(&text))
 }
 
-/// Tells whether a text stands anywhere in a value.
+/// Returns true if a text occurs anywhere in a value.
 fn has_text(value: &Value, is_meant: &impl Fn(&str) -> bool) -> bool {
     match value {
         Value::String(text) => is_meant(text),

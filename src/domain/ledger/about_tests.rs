@@ -6,7 +6,8 @@ use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::ledger::record::{RecordId, Step};
 use crate::domain::outcome::{Failure, Success};
 
-/// A command that was sent again under another key, after a call that the provider had called `former`.
+/// Returns a command that was sent again under another key, after a call whose id at the provider
+/// was `former`.
 fn replayed(former: Option<&str>, known: Option<&str>) -> Case {
     Case {
         key_since: 1,
@@ -35,16 +36,16 @@ fn what_is_about_a_call_that_was_given_up_is_told_from_what_is_about_its_replay(
     let no = || Meaning::Declined(Failure::default());
     let yes = || Meaning::Progress(None);
     for (former, known, generation, told, meaning, expected) in [
-        // By the URL that was called.
+        // The token of the called URL decides.
         (None, None, Some(1), None, no(), About::Latest),
         (None, None, Some(0), None, no(), About::Earlier),
         (None, Some("b"), Some(0), Some("b"), no(), About::Earlier),
         (None, Some("b"), Some(1), Some("c"), no(), About::Latest),
-        // By the provider's own id.
+        // The provider's own id decides.
         (Some("a"), Some("b"), None, Some("b"), no(), About::Latest),
         (Some("a"), Some("b"), None, Some("a"), no(), About::Earlier),
         (Some("a"), None, None, Some("a"), yes(), About::Earlier),
-        // Neither: a "no" waits until the id of the replay is known.
+        // Neither decides: a decline waits until the id of the replay is known.
         (None, None, None, Some("a"), no(), About::Unclear),
         (None, None, None, Some("a"), yes(), About::Latest),
         (None, None, Some(1), Some("a"), no(), About::Latest),
@@ -80,7 +81,8 @@ fn a_token_beside_the_id_tells_the_call_and_the_providers_own_id_has_to_agree() 
     }
 }
 
-/// A command whose calls the provider has called so, over all generations, the latest last.
+/// Returns a command whose calls have these ids at the provider, over all generations, the latest
+/// last.
 fn called(references: &[&str], ended: bool) -> Case {
     let mut case = Case::opened(None, Step::call(0, 1));
     case.references = references.iter().map(|reference| (*reference).to_owned()).collect();
@@ -101,21 +103,22 @@ fn what_is_done_under_an_id_that_is_none_of_the_commands_own_is_another_deed() {
     let done = || Meaning::Completed(Success::default());
     let body = |order: &str| json!({ "resource": { "order_id": order, "captures": [1, null, { "id": "x" }] } });
     for (known, ended, generation, told, beside, expected) in [
-        // The same again.
+        // The id is the same.
         (&["a"][..], true, None, "a", "-", About::Latest),
         (&["a"][..], true, Some(0), "a", "-", About::Latest),
-        // Something else, after the end or before it.
+        // The notice is about another operation, after the end or before it.
         (&["a"][..], true, None, "b", "-", About::Another),
         (&["a"][..], true, Some(0), "b", "-", About::Another),
         (&["a"][..], false, None, "b", "-", About::Another),
-        // Of a call that was given up, and is done after all.
+        // The notice is about a call that was given up, and is done after all.
         (&["a"][..], false, Some(3), "b", "-", About::Another),
         (&[][..], false, Some(3), "b", "-", About::Another),
-        // What the only call may be called from now on.
+        // The only call may have this id from now on.
         (&["a"][..], false, Some(0), "b", "-", About::Latest),
         (&[][..], false, None, "b", "-", About::Latest),
         (&[][..], true, None, "b", "-", About::Latest),
-        // An earlier id of its own, one that its result tells, and one told beside an id of its own.
+        // The id is an earlier one of the command, one in its result, or one beside an id of the
+        // command.
         (&["a", "b"][..], true, None, "a", "-", About::Earlier),
         (&["a"][..], true, None, "c", "-", About::Earlier),
         (&["a"][..], true, None, "d", "a", About::Earlier),
@@ -124,7 +127,7 @@ fn what_is_done_under_an_id_that_is_none_of_the_commands_own_is_another_deed() {
         let about = About::of(&notice, &called(known, ended));
         assert_eq!(about, expected, "{known:?} {ended} {generation:?} {told} {beside}");
     }
-    // A "no" to something else is none of this command's.
+    // A decline of another operation does not concern this command.
     let no = notice(None, Some("b"), Meaning::Declined(Failure::default()));
     assert_eq!(About::of(&no, &called(&["a"], true)), About::Earlier);
 }

@@ -36,7 +36,7 @@ fn the_ledger_awaits_the_step_that_follows_from_what_is_on_record() {
             decide(&mut told, *step, happening.clone());
         }
         assert_eq!(told.case().awaited_step(), awaited, "{decisions:?}");
-        // It stays where it is once that is published.
+        // The step stays the same once the effects are published.
         if let Phase::Decided { by, .. } = told.case().phase {
             told.rule(Fact::Settled(Settled { finished: by }));
             assert_eq!(told.case().awaited_step(), awaited, "{decisions:?}");

@@ -1,11 +1,11 @@
-//! What the ledger says of one command. What each further record about it comes to is in the modules `rule` and `finish`
-//! beside this one.
+//! The state of one command in the ledger. The modules `rule` and `finish` beside this one have the
+//! rulings on further records about the command.
 //!
 //! ```text
 //!            started                finished (retry)              started (next attempt)
 //!   open ───────────────► started ───────────────────► decided ───────────────────────► started …
 //!    ▲                      │ │
-//!    └──────────────────────┘ └─► taken over ──► decided (unresolved, unless the provider was asked)
+//!    └──────────────────────┘ └─► taken over ──► decided (unresolved without a query)
 //!           released           taken_over
 //! ```
 //!
@@ -31,184 +31,187 @@ use crate::domain::key::IdempotencyKey;
 use crate::domain::lifecycle::{Kind, State};
 use crate::domain::money::MoneyAmount;
 
-/// The most who are told of the end of one command besides its publisher.
+/// The maximum number of reply targets of one command besides its publisher.
 pub(super) const MAX_REPLIES: usize = 32;
 
-/// The most conflicts that are remembered of one command: the first ones.
+/// The maximum number of conflicts that are kept of one command: the first ones.
 pub(super) const MAX_CONFLICTS: usize = 16;
 
-/// The most ids of its provider's that are remembered of one command: the latest ones.
+/// The maximum number of provider ids that are kept of one command: the latest ones.
 const MAX_REFERENCES: usize = 16;
 
-/// The most transitions that are remembered of one command: the first and the latest.
+/// The maximum number of transitions that are kept of one command: the first and the latest.
 const MAX_HISTORY: usize = 64;
 
-/// What the ledger says of one command.
+/// The state of one command, as its records define it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Case {
-    /// Which command; `None` where nothing but a wish to cancel it is known.
+    /// The identity of the command; `None` where only a request to cancel it is known.
     pub opening: Option<Opening>,
-    /// The call it is at, or would make next.
+    /// The current call, or the next one.
     pub step: Step,
-    /// How far that call is.
+    /// The phase of that call.
     pub phase: Phase,
-    /// Whether a call of this generation may have acted without its end being known. Only the provider's word that none
-    /// did makes it false again.
+    /// True if a call of this generation may have acted without its end being known. Only the
+    /// provider's answer that none did makes it false again.
     pub unknown: bool,
     /// The key of this generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<IdempotencyKey>,
-    /// The generation in which that key was first used: an earlier one, where a replay kept it.
+    /// The generation in which that key was first used: an earlier one, where a replay kept the
+    /// key.
     #[serde(default)]
     pub key_since: u32,
-    /// When a request was first sent under it.
+    /// The time at which a request was first sent under the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sent: Option<Timestamp>,
     /// The digest of that request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// The token that request had beside the command's id; empty where it had none, absent where a version sent it that knew
-    /// none.
+    /// The token that the request had beside the command's id; empty where it had none, absent
+    /// where a version without such tokens sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// The number of calls that were begun, over all generations.
     #[serde(default)]
     pub calls: u32,
-    /// The amount that the command asks for, where that is known.
+    /// The amount of the command, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub money: Option<MoneyAmount>,
     /// The provider's own id of the operation's result, once the provider has sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
-    /// Every id that the provider has told for what it does, over all generations; an order and its capture are two.
+    /// All ids that the provider has sent for the command, over all generations; an order and its
+    /// capture are two.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<String>,
-    /// The provider's id for what an earlier generation did, whose key is not used any more.
+    /// The provider's id of an earlier generation's result, whose key is not used any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former_reference: Option<String>,
-    /// Until when the provider, which has accepted it, may take to finish it.
+    /// The time by which the provider has to finish an accepted command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
-    /// Its message, while it waits and its provider may ask for it.
+    /// The message of a command that waits for queries of its provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Box<Kept>>,
-    /// What travels beside the message that asks its provider next; only where the message is kept.
+    /// The headers of the message that queries the provider next; only where the message is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asking: Option<BTreeMap<String, HeaderValue>>,
-    /// How it ended, if it has.
+    /// The end of the command, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
-    /// The highest number of an event that may have been seen.
+    /// The highest sequence number of an event that may have been published.
     pub told: u64,
-    /// Who else waits for the end.
+    /// The further reply targets that wait for the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replies: Vec<Asked>,
-    /// Who wished it cancelled before it came.
+    /// The person who requested the cancellation before the command arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Person>,
-    /// The kind of a record that this version does not understand and must not pass over.
+    /// The kind of a record that this version does not understand and must not skip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
-    /// The contradictions of what is known of it.
+    /// The contradictions of the recorded state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ConflictNote>,
-    /// The reason why its contents are not known any more, where they are not.
+    /// The reason why the contents were removed, where they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal: Option<ContentRemoval>,
-    /// What has concerned it besides ferryd's own timers, oldest first.
+    /// The prompts that concerned the command besides ferryd's own timers, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prompts: Vec<PromptNote>,
-    /// The latest of those because of which its provider is asked, until it has been.
+    /// The latest prompt for a query of the provider, until that query is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompted: Option<Prompt>,
-    /// The questions to its provider, oldest first.
+    /// The queries of the provider, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub queries: Vec<QueryNote>,
-    /// The job that acted on its dead letter last.
+    /// The job that last acted on the command's dead letter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobMark>,
-    /// What happened, oldest first.
+    /// The transitions of the command, oldest first.
     pub history: Vec<Transition>,
 }
 
-/// How far the call is that a command is at.
+/// The phase of the call that a command is at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Nobody has begun it.
+    /// The call has not begun.
     Open,
-    /// Somebody makes it.
+    /// An instance makes the call.
     Started {
-        /// The record that says so, the latest where there are several.
+        /// The record of the start, the latest where there are several.
         by: RecordId,
-        /// What keeps it from acting twice.
+        /// The guard that keeps the call from acting twice.
         guard: Guard,
     },
-    /// Somebody may have made it and does not answer for it any more.
+    /// The claim on the call has expired: the call may have been made.
     TakenOver,
-    /// It is decided what follows.
+    /// The call is decided.
     Decided {
-        /// The record that says so.
+        /// The record of the decision.
         by: RecordId,
-        /// What is to be published; `None` once it has been.
+        /// The effects to publish; `None` once they are published.
         effects: Option<Box<RecordedEffects>>,
     },
 }
 
 impl Case {
-    /// Notes that the ledger holds something about the command that must not be passed over and is not understood.
+    /// Records that the ledger holds a record about the command that must not be skipped and is not
+    /// understood.
     pub fn block(slot: &mut Option<Self>, kind: &str) {
         slot.get_or_insert_with(Self::unopened).blocked.get_or_insert_with(|| kind.to_owned());
     }
 
-    /// The state the command is in.
+    /// Returns the state that the command is in.
     #[must_use]
     pub fn state(&self) -> State {
         match (&self.ending, &self.phase) {
             (Some(ending), _) => ending.event.data.state,
             (None, Phase::Open) => State::Pending,
             (None, Phase::Started { .. } | Phase::TakenOver) => State::Processing,
-            // Unsettled effects always tell the state; settled ones left it in the history.
+            // Unpublished effects always have the state; published ones left it in the history.
             (None, Phase::Decided { .. }) => self.history.last().map_or(State::Pending, |last| last.state),
         }
     }
 
-    /// Whether a call of this generation may have acted without its end being known by now.
+    /// Returns true if a call of this generation may have acted without its end being known by now.
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
         let calling = matches!(&self.phase, Phase::Started { guard, .. } if *guard != Guard::Harmless);
         self.unknown || calling || self.phase == Phase::TakenOver
     }
 
-    /// Tells whether an echo of the command's id alone is about it: its request was sent by a version that put no token
-    /// beside the id.
+    /// Returns true if the command's id alone, echoed by the provider, proves the command: a
+    /// version without tokens sent the request.
     #[must_use]
     pub fn is_known_by_id(&self) -> bool {
         self.digest.is_some() && self.token.is_none()
     }
 
-    /// Tells whether some call, of any generation, was begun, or may have been.
+    /// Returns true if some call, of any generation, was begun, or may have been.
     #[must_use]
     pub fn was_called(&self) -> bool {
         self.calls > 0 || self.unknown
     }
 
-    /// Whether it has ended, and was told to have ended, without anybody knowing whether it acted.
+    /// Returns true if the command was published as ended with an unknown outcome.
     #[must_use]
     pub fn is_unresolved(&self) -> bool {
         let unresolved = |ending: &Ending| ending.kind() == Some(Kind::Unresolved);
         self.unsettled().is_none() && self.ending.as_ref().is_some_and(unresolved)
     }
 
-    /// Tells whether nothing is known of the command but that somebody wants it cancelled.
+    /// Returns true if only a request to cancel the command is known.
     #[must_use]
     pub fn is_cancel_request(&self) -> bool {
         self.opening.is_none() && self.cancel.is_some() && self.ending.is_none()
     }
 
-    /// Tells whether the command has ended, nobody is known to have published that, and whoever finds it can, from the
-    /// record alone. A dead letter takes the command's message, which comes back to whoever holds it until both are
-    /// published.
+    /// Returns true if the command has ended, its event may be unpublished, and any instance can
+    /// publish it from the record alone. A dead letter needs the command's message, which returns
+    /// to its holder until both are published.
     #[must_use]
     pub fn is_end_unpublished(&self) -> bool {
         let bare = |effects: &RecordedEffects| effects.carried.is_none();
@@ -216,7 +219,7 @@ impl Case {
         unsettled && self.ending.is_some() && self.blocked.is_none()
     }
 
-    /// Whether the effects of its latest decision are not known to be published.
+    /// Returns the latest decision while its effects may be unpublished.
     #[must_use]
     pub fn unsettled(&self) -> Option<Decided> {
         match &self.phase {
@@ -228,11 +231,11 @@ impl Case {
         }
     }
 
-    /// What a message of `step` would come to, where nothing is left to begin. What it says stays true: a command that has
-    /// gone on does not go back.
+    /// Returns the ruling on a message of `step`, where nothing is left to begin. The ruling stays
+    /// true: a command that has gone on does not go back.
     #[must_use]
     pub fn glance(&self, fresh: Option<&Opening>, step: Step) -> Option<Ruling> {
-        // A later generation may be on record further on than this has been read.
+        // A later generation may be recorded beyond the last record that was read.
         if self.blocked.is_some() || step.generation > self.step.generation {
             return None;
         }
@@ -282,7 +285,7 @@ impl Case {
         case
     }
 
-    /// Remembers an id that the provider has told for what it does.
+    /// Adds an id that the provider has sent for the command.
     pub(super) fn remember_reference(&mut self, reference: &str) {
         if self.references.iter().any(|known| known == reference) {
             return;
@@ -293,7 +296,7 @@ impl Case {
         self.references.push(reference.to_owned());
     }
 
-    /// Takes on an identity, where none is known yet.
+    /// Sets the identity, where none is known yet.
     pub(super) fn identify(&mut self, opening: Option<&Opening>) {
         if let (None, Some(opening)) = (&self.opening, opening) {
             self.replies.extend(opening.asked.clone());
@@ -301,14 +304,15 @@ impl Case {
         }
     }
 
-    /// Whether a command is another than the one known by its id. Only a publisher can mean another: what ferryd sends on
-    /// to itself was compared when it came.
+    /// Returns true if a message is another command than the one known by its id. Only a
+    /// publisher's message can be: messages that ferryd republishes were compared when they
+    /// arrived.
     pub(super) fn is_other(&self, fresh: bool, opening: Option<&Opening>) -> bool {
         let (Some(known), Some(opening)) = (&self.opening, opening) else { return false };
         fresh && known.content != opening.content
     }
 
-    /// What a message of `step` finds, where nothing is left to begin.
+    /// Returns the ruling on a message of `step`, where nothing is left to begin.
     pub(super) fn passed(&self, step: Step) -> Option<Ruling> {
         if step.generation != self.step.generation {
             return Some(self.over().unwrap_or(Ruling::Passed));
@@ -324,7 +328,7 @@ impl Case {
         None
     }
 
-    /// How the command ended, if it has.
+    /// Returns the ruling of a command that has ended.
     pub(super) fn over(&self) -> Option<Ruling> {
         let ending = self.ending.as_ref()?;
         Some(match self.unsettled() {
@@ -333,13 +337,13 @@ impl Case {
         })
     }
 
-    /// An end that was decided and is not known to be published.
+    /// Returns the ruling of an end that may be unpublished.
     pub(super) fn unsaid(&self) -> Option<Ruling> {
         self.ending.as_ref()?;
         self.unsettled().map(|decided| Ruling::Unsettled(Box::new(decided)))
     }
 
-    /// Why the command is no dead letter, if it is none.
+    /// Returns the reason why the command is not a dead letter, if it is none.
     pub(super) fn not_dead(&self) -> Option<TooLate> {
         match &self.ending {
             Some(ending) if ending.is_dead() => None,
@@ -349,7 +353,8 @@ impl Case {
         }
     }
 
-    /// Notes that the command has ended since a job replayed it, and says which job and how. Says so once.
+    /// Records that the command has ended since a job replayed it, and returns the job and the
+    /// result. Returns them once.
     pub fn take_replay_result(&mut self) -> Option<(JobId, ReplayResult)> {
         let is_dead = self.ending.as_ref()?.is_dead();
         let mark = self.job.as_mut().filter(|mark| mark.awaits_end)?;
@@ -357,7 +362,7 @@ impl Case {
         Some((mark.id, if is_dead { ReplayResult::FailedAgain } else { ReplayResult::Ended }))
     }
 
-    /// Says until when the command waits after what was noted last.
+    /// Sets the time until which the command waits, in the latest transition.
     pub(super) fn wait(&mut self, until: Option<Timestamp>) {
         if let Some(last) = self.history.last_mut() {
             last.until = until;

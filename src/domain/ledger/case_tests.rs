@@ -180,7 +180,7 @@ fn what_was_decided_is_published_by_whoever_finds_it_until_it_is_settled() {
 
 #[test]
 fn the_first_definite_end_stays_and_unresolved_gives_way_to_it() {
-    // first, then, whether the second counts
+    // first record, second record, does the second count?
     let table = [
         (completed(), failed(Kind::Declined), false),
         (failed(Kind::Declined), completed(), false),
@@ -211,19 +211,20 @@ fn an_answer_to_a_command_that_was_never_called_decides_nothing() {
         assert!(matches!(told.rule(noticed()), Ruling::Contradicts(_)), "{kind:?}");
         assert_eq!(told.case().state(), State::Failed);
     }
-    // Somebody may have called, but nobody knows: that is what `unresolved` says.
+    // The command may have been called, and the outcome is unknown: that is `unresolved`.
     let mut told = Told::default();
     let unknown = Finished { call: None, unknown: true, ..finished(FIRST, failed(Kind::Unresolved)) };
     told.rule(Fact::Finished(Box::new(unknown)));
     assert!(counts_or_outrun(&told.rule(noticed())));
-    // One that waits for its first call is not done either, and not called any more once a start was released.
+    // A command that waits for its first call may still be cancelled, even after a start was
+    // released.
     let mut told = Told::default();
     told.start(Guard::Key(9));
     told.rule(Fact::Released(Released { started: id(1) }));
     assert_eq!(told.rule(noticed()), Ruling::Passed);
     told.start(Guard::Key(9));
     assert!(counts(&told.rule(noticed())));
-    // A call that was answered with a refusal may have been answered by something in between.
+    // A call that was answered with a refusal may have been answered by a proxy in between.
     let mut told = Told::default();
     told.start(Guard::Key(9));
     told.end(failed(Kind::Rejected));

@@ -1,7 +1,8 @@
-//! What is to be published once a record counts, written down in the record itself.
+//! The effects of a decision: the messages to publish once its record counts, held in the record
+//! itself.
 //!
-//! Whoever finds a decision whose effects nobody is known to have published publishes them from the record, so that they
-//! are the same whoever does it.
+//! An instance that finds a decision whose effects may be unpublished publishes them from the
+//! record, so the messages are the same whichever instance does it.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +17,18 @@ use crate::domain::inquiry::DEADLINE_HEADER;
 /// The effects of a decision, as its record holds them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RecordedEffects {
-    /// What happened.
+    /// The event of the decision.
     pub event: Event,
-    /// Whether the event is published; ends always are.
+    /// True if the event is published; ends always are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub told: bool,
-    /// The message itself, sent on: a continuation, or a dead letter.
+    /// The command's message, sent on: a continuation, or a dead letter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carried: Option<Carried>,
 }
 
 impl RecordedEffects {
-    /// What the dead letter says that is kept, if one is.
+    /// Returns the description of the dead letter, if the decision leaves one.
     #[must_use]
     pub fn dead_letter(&self) -> Option<DeadLetter> {
         match self.carried.as_ref()?.headers.get(dead_letter::HEADER)? {
@@ -36,7 +37,7 @@ impl RecordedEffects {
         }
     }
 
-    /// Until when the provider, which has accepted the command, may take to finish it.
+    /// Returns the time by which the provider has to finish an accepted command.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         match self.carried.as_ref()?.headers.get(DEADLINE_HEADER)? {
@@ -46,8 +47,8 @@ impl RecordedEffects {
     }
 }
 
-/// Where the message of a command goes next. Its body and its publisher's properties are those of the delivery, which
-/// comes back until it is acked, so they are not written down again.
+/// The next destination of a command's message. Its body and its publisher's properties are those
+/// of the delivery, which returns until it is acked, so they are not recorded again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Carried {
     /// The exchange.
@@ -62,7 +63,7 @@ pub struct Carried {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum HeaderValue {
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
     /// A whole number.
     Number(i64),

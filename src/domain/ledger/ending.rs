@@ -7,26 +7,26 @@ use crate::domain::dead_letter::DeadLetter;
 use crate::domain::event::Event;
 use crate::domain::lifecycle::{Kind, State};
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ending {
-    /// The record that says so.
+    /// The record of the decision.
     pub by: RecordId,
-    /// The event that tells it.
+    /// The terminal event.
     pub event: Event,
-    /// What its dead letter says, where one was left.
+    /// The description of the dead letter, where one was left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub letter: Option<Box<DeadLetter>>,
 }
 
 impl Ending {
-    /// Why it failed, if it did.
+    /// Returns the kind of failure of a failed command.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
         self.event.data.error.as_ref().and_then(|error| error.kind)
     }
 
-    /// Whether it is kept as a dead letter, for a person.
+    /// Returns true if the command is kept as a dead letter, for an operator.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.event.data.state == State::Failed && !self.event.data.r#final

@@ -1,8 +1,9 @@
-//! Taking the contents of a command that has ended out of what is known of it: because a person had it erased, or because
-//! nothing needs them any more.
+//! Removes the contents of an ended command: because a person had it erased, or because nothing
+//! needs them any more.
 //!
-//! The rest says which command it was and how it ended, so that a copy of it is told from a new one and calls nobody:
-//! its id, its names, the digest of its content, its state, its step, its key and its times.
+//! The remaining fields identify the command and its end, so that a copy of it is distinguished
+//! from a new command and calls nobody: its id, its names, the digest of its content, its state,
+//! its step, its key and its times.
 
 use jiff::Timestamp;
 
@@ -16,18 +17,18 @@ use crate::domain::event::{Event, EventError};
 /// The warning in an event whose contents a person had erased.
 pub const ERASED_WARNING: &str = "erased: the contents of this command were erased, and are not published again";
 
-/// The warning in an event whose contents are older than they are kept.
+/// The warning in an event whose contents are past their retention.
 pub const AGED_WARNING: &str = "aged: the contents of this command are older than they are kept";
 
 impl Case {
-    /// Tells whether a person had the command's contents erased.
+    /// Returns true if a person had the command's contents erased.
     #[must_use]
     pub fn is_erased(&self) -> bool {
         matches!(self.removal, Some(ContentRemoval::Erased { .. }))
     }
 
-    /// Names what keeps the command from being erased, if anything does: it goes on, its end is not published, or a person
-    /// has to decide about its dead letter.
+    /// Returns the reason against an erasure, if there is one: the command goes on, its end may be
+    /// unpublished, or an operator has to decide about its dead letter.
     #[must_use]
     pub fn refuse_erasure(&self) -> Option<TooLate> {
         match &self.ending {
@@ -51,15 +52,15 @@ impl Case {
         Ruling::Counts(Granted::default())
     }
 
-    /// Takes out of an erased command what later records have brought in.
+    /// Removes contents that later records have added to an erased command.
     pub(super) fn keep_erased(&mut self) {
         if self.is_erased() {
             self.remove_contents();
         }
     }
 
-    /// Returns the command without contents, as it is kept once they are older than they need to be. `None` where it has
-    /// none, or goes on.
+    /// Returns the command without contents, as it is kept past their retention. `None` where it
+    /// has none, or goes on.
     #[must_use]
     pub fn aged(&self) -> Option<Self> {
         if self.removal.is_some() || self.refuse_erasure().is_some() {
@@ -94,7 +95,8 @@ impl Case {
     }
 }
 
-/// Names a command without its publisher's metadata and, where it is erased, reference.
+/// Returns the identity of a command without its publisher's metadata and, where it is erased,
+/// reference.
 fn bare_identity(identity: &Identity, is_erased: bool) -> Identity {
     let mut bare = identity.clone();
     bare.metadata.clear();
@@ -104,7 +106,7 @@ fn bare_identity(identity: &Identity, is_erased: bool) -> Identity {
     bare
 }
 
-/// The event that told an end, with how it ended and without what it told.
+/// Returns the terminal event with the kind of end, and without its contents.
 fn bare_event(event: &Event, is_erased: bool) -> Event {
     let mut bare = event.clone();
     let warning = if is_erased { ERASED_WARNING } else { AGED_WARNING };

@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::event::{Event, Happening, Moment, Trace};
 use crate::domain::outcome::{Failure, Success};
 
-/// A text that stands in everything that a command, its publisher or its provider has said.
+/// A text in all contents of a command that its publisher or its provider controls.
 const SECRET: &str = "jane.doe@example.com";
 
 fn erase(told: &mut Told) -> Ruling {
@@ -51,7 +51,7 @@ fn refusal() -> Happening {
     Happening::Failed(Kind::Declined, failure)
 }
 
-/// A command that has ended, with contents in all its parts.
+/// Returns a command that has ended, with contents in all its parts.
 fn ended(happening: Happening) -> Told {
     let mut told = Told::default();
     told.rule(Fact::Started(Box::new(Started { opening: Some(opening_with_contents()), ..started(Guard::Key(9)) })));

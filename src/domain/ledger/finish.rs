@@ -1,8 +1,9 @@
-//! The end of a command, and every other decision about it: which of them count.
+//! The rulings on decisions: the end of a command, and every other decision about it.
 //!
-//! The first definite end stays. `unresolved`, which says that nobody knows, gives way to an answer of the provider, any
-//! other dead letter to `completed`, and each to a person's word. An answer counts only where a call was begun that it can be
-//! the answer to: what a provider says of a command that it was never asked for is about something else.
+//! The first definite end stays. An `unresolved` command, whose outcome is unknown, gives way to an
+//! answer of the provider, any other dead letter to `completed`, and each to a person's decision.
+//! An answer counts only where a call was begun that it can answer: a statement of the provider
+//! about a command that was never sent is about something else.
 
 use jiff::Timestamp;
 
@@ -16,14 +17,15 @@ use crate::domain::event::{Event, EventData, REFUSED_SEQUENCE, attempt_of, seque
 use crate::domain::lifecycle::{Kind, State};
 
 impl Ending {
-    /// Whether a decision of a message's holder may take its place: only an answer of the provider, which says for certain
-    /// what became of the command.
+    /// Returns true if a decision of a message's holder may replace the end: only a definite answer
+    /// of the provider may.
     fn gives_way_to(&self, finished: &Finished) -> bool {
         let completed = finished.effects.event.data.state == State::Completed;
         self.is_dead() && is_answer(finished) && (completed || self.kind() == Some(Kind::Unresolved))
     }
 
-    /// Whether `event` says the same of what the provider did: of two that say no, each in its own way, none is wrong.
+    /// Returns true if `event` agrees about the provider's action: two refusals of different kinds
+    /// agree.
     fn agrees_with(&self, event: &Event) -> bool {
         self.event.data.state == event.data.state
     }
@@ -33,12 +35,13 @@ fn kind_of(event: &Event) -> Option<Kind> {
     event.data.error.as_ref().and_then(|error| error.kind)
 }
 
-/// Whether an event tells a provider's own last word, which two calls must not give differently.
+/// Returns true if a decision is the provider's definite answer, which two calls must not give
+/// differently.
 fn is_answer(finished: &Finished) -> bool {
     let event = &finished.effects.event;
     match event.data.state {
         State::Completed => true,
-        // A refusal that leaves no dead letter came by a call of the provider's own.
+        // A refusal that leaves no dead letter came by a webhook of the provider.
         State::Failed => event.data.r#final && matches!(kind_of(event), Some(Kind::Declined | Kind::Rejected)),
         _ => false,
     }
@@ -77,16 +80,16 @@ impl Case {
         case.decide(id, at, finished)
     }
 
-    /// The least attempt under which the event has a higher number than any that may have been seen, where its own does not
-    /// do.
+    /// Returns the least attempt under which the event has a higher number than any that may have
+    /// been published, where its own number is too low.
     pub(super) fn outrun(&self, effects: &RecordedEffects) -> Option<u32> {
         let event = &effects.event;
         if !effects.told && !event.data.state.is_terminal() {
-            // Nobody sees its number.
+            // The event is not published.
             return None;
         }
         let EventData { sequence: number, generation, state, .. } = event.data;
-        // What was refused has no place on a command's way.
+        // A refused message is not part of a command's sequence.
         if number > self.told || number == REFUSED_SEQUENCE {
             return None;
         }
@@ -94,7 +97,7 @@ impl Case {
         Some(if sequence(generation, told, state) > self.told { told } else { told.saturating_add(1) })
     }
 
-    /// What keeps a decision of a message's holder from counting.
+    /// Returns the ruling against a decision of a message's holder, if there is one.
     pub(super) fn refuse_holder(&self, finished: &Finished) -> Option<Ruling> {
         let Finished { step, effects, .. } = finished;
         let is_answerable = self.was_called() || finished.call.is_some() || step.inquiry > 0;
@@ -106,7 +109,8 @@ impl Case {
             return if same { self.over() } else { Some(Ruling::Contradicts(Box::new(ending.event.clone()))) };
         }
         if step.generation != self.step.generation {
-            // A late answer to a call of a generation that was given up; the next one is already on its way.
+            // A late answer to a call of a generation that was given up; the next one is already on
+            // its way.
             return Some(Ruling::Passed);
         }
         if is_answer(finished) {
@@ -123,23 +127,23 @@ impl Case {
         self.doubts(finished).then_some(Ruling::Unknown)
     }
 
-    /// Whether a decision that is no answer of the provider claims to know what the ledger knows better: some call may have
-    /// acted, or acts now.
+    /// Returns true if a decision without an answer of the provider claims a definite outcome,
+    /// while some call may have acted, or acts now.
     pub(super) fn doubts(&self, finished: &Finished) -> bool {
         let event = &finished.effects.event;
         let unresolved = kind_of(event) == Some(Kind::Unresolved);
         match &self.phase {
-            // Who asks the provider claims nothing.
+            // A query of the provider claims no outcome.
             Phase::TakenOver => !unresolved && event.data.state != State::Processing,
             _ if unresolved || !event.data.state.is_terminal() => false,
             _ if self.state() == State::Waiting => true,
-            // Given up without a call, while somebody makes one.
+            // The command is given up without a call, while an instance makes one.
             Phase::Started { guard: Guard::Key(_) | Guard::Claim(_), .. } if finished.call.is_none() => true,
             _ => (self.unknown && !finished.absent) || finished.unknown,
         }
     }
 
-    /// What keeps a command from being cancelled.
+    /// Returns the ruling against a cancellation, if there is one.
     pub(super) fn refuse_canceller(&self) -> Option<Ruling> {
         let too_late = match (&self.ending, &self.phase) {
             (Some(_), _) => return self.over(),
@@ -152,7 +156,8 @@ impl Case {
         Some(Ruling::TooLate(too_late))
     }
 
-    /// Keeps the message of a command that waits, and what travels beside it next; forgets both once it waits no more.
+    /// Keeps the message of a command that waits, and its next headers; drops both once the command
+    /// waits no more.
     fn keep(&mut self, finished: &Finished) {
         let waits = matches!(finished.effects.event.data.state, State::Waiting | State::Processing);
         let kept = finished.kept.clone().or(self.kept.take()).filter(|_| waits);
@@ -169,7 +174,7 @@ impl Case {
         self.unknown = (self.unknown && !absent) || *unknown;
         self.keep(finished);
         self.note_query(at, finished);
-        // What a call that is made again was answered with names nothing that was done.
+        // An id in an answer after which the call is made again names no result.
         if event.data.provider_reference.is_some() && event.data.state != State::Pending {
             self.provider_reference.clone_from(&event.data.provider_reference);
         }
@@ -177,7 +182,7 @@ impl Case {
             self.remember_reference(&reference);
         }
         if finished.call.is_some() {
-            // Its start may be older than what is kept of the ledger.
+            // The start may be older than the retention of the ledger.
             self.calls = self.calls.max(1);
         }
         if let By::Job(decision) = by {
@@ -199,7 +204,7 @@ impl Case {
                 Some(person.to_string())
             }
         };
-        // A command that waits, and is asked about again and again, says so once.
+        // A command that waits through repeated queries has one transition for that.
         let said = |last: &Transition| last.reason == word && last.step == shown;
         if effects.told || event.data.state.is_terminal() || !self.history.last().is_some_and(said) {
             self.note(at, event.data.state, shown, word, detail);
@@ -209,7 +214,7 @@ impl Case {
     }
 }
 
-/// A decision in a word, and more of it.
+/// Describes a decision in a word, with a detail.
 fn describe(finished: &Finished) -> (&str, Option<String>) {
     let data = &finished.effects.event.data;
     let message = data.error.as_ref().map(|error| {

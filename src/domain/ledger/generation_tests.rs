@@ -1,4 +1,4 @@
-//! What a new generation of a command inherits.
+//! Tests of the state that a new generation of a command inherits.
 
 use super::super::record::*;
 use super::tests::{Told, counts, failed, finished, opening, started};
@@ -25,7 +25,7 @@ fn a_replay_that_is_on_no_record_is_unknown() {
     let mut told = dead();
     assert!(counts(&told.rule(Fact::Opened(Box::new(waits)))));
     assert!(told.case().unknown && told.case().ending.is_none());
-    // Given up without a call.
+    // The command is given up without a call.
     let expired = finished(step, Happening::Failed(Kind::Expired, Failure::default()));
     let mut told = dead();
     let expired = Finished { call: None, ..expired };
@@ -39,7 +39,7 @@ fn an_id_alone_is_believed_only_where_a_version_sent_it_that_knew_no_tokens() {
         (vec![None], true),
         (vec![text("")], false),
         (vec![text("T")], false),
-        // The first request of a generation says it, whoever makes it again.
+        // The first request of a generation has the token, whichever instance repeats it.
         (vec![None, text("")], true),
         (vec![text("T"), None], false),
     ] {

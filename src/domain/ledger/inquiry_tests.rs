@@ -1,4 +1,4 @@
-//! What the ledger makes of polls and lookups.
+//! Tests of the rulings on polls and lookups.
 
 use super::super::record::*;
 use super::tests::{FIRST, Told, completed, counts, failed, finished, id, retry, started};
@@ -19,19 +19,19 @@ fn waiting() -> Happening {
     Happening::Waiting(Success::default(), Party::Provider)
 }
 
-/// The provider is asked again at this second.
+/// Returns a decision to query the provider again at this second.
 fn asking(accepted: bool, second: i64) -> Happening {
     Happening::Inquiring { accepted, due: at(second), failure: None }
 }
 
-/// A decision about a question; nothing but an end is told.
+/// Returns a decision about a query; only an end is published.
 fn decided(step: Step, happening: Happening) -> Finished {
     let mut finished = Finished { call: None, ..finished(step, happening) };
     finished.effects.told = finished.effects.event.data.state.is_terminal();
     finished
 }
 
-/// The first question has come to another attempt.
+/// Returns the decision of a first query that leads to another attempt.
 fn tried_again(absent: bool) -> Finished {
     Finished { step: question(1), absent, ..finished(Step { attempt: 2, ..FIRST }, retry()) }
 }
@@ -40,7 +40,7 @@ fn rule(told: &mut Told, finished: Finished) -> Ruling {
     told.rule(Fact::Finished(Box::new(finished)))
 }
 
-/// A command without a key whose call ended unknown, and which is to be looked up.
+/// Returns a command without a key whose call ended unknown, and which is to be looked up.
 fn doubted() -> Told {
     let mut told = Told::default();
     told.start(Guard::Claim(9));

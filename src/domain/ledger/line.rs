@@ -1,8 +1,8 @@
 //! Records as lines of JSON.
 //!
-//! `{"v":1,"kind":"started","critical":true,"at":"…","command":"…","data":{…}}`. A reader of an older version knows by
-//! `critical` whether it may pass over a kind it does not know; where it may not, it decides nothing more about that
-//! command. `docs/schema/record.json` is the schema.
+//! `{"v":1,"kind":"started","critical":true,"at":"…","command":"…","data":{…}}`. The field
+//! `critical` states if a reader of an older version may skip a kind that it does not know. Where
+//! it may not, it decides nothing more about that command. `docs/schema/record.json` is the schema.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::domain::job::{JobChange, JobId, JobRecord};
 /// The version of the record format that this program writes.
 pub const VERSION: u32 = 1;
 
-/// Most records are shorter, in bytes.
+/// The usual size of a record, in bytes: most are shorter.
 const USUAL: usize = 1_536;
 
 /// A line as it was read.
@@ -25,15 +25,15 @@ pub enum Line {
     Record(Box<Record>),
     /// A record about a job.
     Job(Box<JobRecord>),
-    /// Nothing but a place in the order, by which a reader knows how far it has come.
+    /// A place in the order without contents, by which a reader knows how far it has read.
     Marker,
     /// A kind that this version does not know.
     Foreign {
-        /// Its kind.
+        /// The kind of the record.
         kind: String,
-        /// Its command, where it has one.
+        /// The command of the record, where it has one.
         command: Option<CommandId>,
-        /// Whether nothing more may be decided about the command without understanding it.
+        /// True if nothing more may be decided about the command without understanding the record.
         critical: bool,
     },
 }
@@ -74,7 +74,7 @@ struct Read<'a> {
 }
 
 impl Record {
-    /// The record as a line, without its line break.
+    /// Encodes the record as a line, without a line break.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match &self.fact {
@@ -98,24 +98,24 @@ impl Record {
         let written =
             Written { v: VERSION, kind, critical, at: self.at, command: Some(&self.command), job: None, data };
         let mut line = Vec::with_capacity(USUAL);
-        // A record is plain data; it always has a JSON form.
+        // A record is plain data, which always has a JSON form.
         let _ = serde_json::to_writer(&mut line, &written);
         line
     }
 }
 
 impl Line {
-    /// A marker as a line, without its line break.
+    /// Encodes a marker as a line, without a line break.
     #[must_use]
     pub fn marker(at: Timestamp) -> Vec<u8> {
         let written = Written { v: VERSION, kind: MARKER, critical: false, at, command: None, job: None, data: &() };
         serde_json::to_vec(&written).unwrap_or_default()
     }
 
-    /// Reads a line.
+    /// Decodes a line.
     ///
     /// # Errors
-    /// [`Unreadable`]: it is no JSON, or a known kind without what belongs to it.
+    /// [`Unreadable`]: the line is not JSON, or a known kind without its fields.
     pub fn decode(line: &[u8]) -> Result<Self, Unreadable> {
         let Read { kind, critical, command, job, at, data } = serde_json::from_slice(line)?;
         if kind == MARKER {
@@ -141,7 +141,7 @@ impl Line {
         Ok(Self::Record(Box::new(Record { at, command, fact })))
     }
 
-    /// Reads a line of a kind that is about no command.
+    /// Decodes a line of a kind that is about no command.
     fn decode_job(
         kind: String,
         command: Option<CommandId>,
@@ -164,7 +164,7 @@ impl Line {
 }
 
 impl JobRecord {
-    /// The record as a line, without its line break.
+    /// Encodes the record as a line, without a line break.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match &self.change {
@@ -178,7 +178,7 @@ impl JobRecord {
 
     fn write<T: Serialize>(&self, data: &T) -> Vec<u8> {
         let (kind, at, job) = (self.change.kind(), self.at, Some(self.job));
-        // A record is plain data; it always has a JSON form.
+        // A record is plain data, which always has a JSON form.
         serde_json::to_vec(&Written { v: VERSION, kind, critical: false, at, command: None, job, data })
             .unwrap_or_default()
     }
@@ -194,7 +194,7 @@ pub enum AnyRecord {
 }
 
 impl AnyRecord {
-    /// The record as a line, without its line break.
+    /// Encodes the record as a line, without a line break.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {

@@ -1,15 +1,16 @@
 //! The protocol of the ledger, as pure state machines.
 //!
-//! The ledger is one ordered list of [records](record::Record), read by every instance. A record is a proposal: it says what
-//! somebody did or wants to do, and its place in the list decides what it comes to. [`Case::rule`](case::Case::rule) is that
-//! decision: it goes through the records of one command in their order and gives each a [`Ruling`](ruling::Ruling). It
-//! looks at nothing else, no clock and no instance, so every instance that reads the list comes to the same rulings.
-//! Whoever appended a record reads it back, and does what the ruling says; [`next_action`](next_action::next_action) says
-//! what that is, for each role.
+//! The ledger is one ordered list of [records](record::Record), read by every instance. A record is
+//! a proposal: it states an action that its writer has taken or requests, and its place in the list
+//! decides its effect. [`Case::rule`](case::Case::rule) is that decision: it goes through the
+//! records of one command in their order and gives each a [`Ruling`](ruling::Ruling). Its only
+//! inputs are the records, no clock and no instance, so every instance that reads the list comes to
+//! the same rulings. The appender of a record reads it back and acts on the ruling;
+//! [`next_action`](next_action::next_action) returns that action, for each role.
 //!
-//! So every race has one winner without anybody asking anybody: a claim is the first `started` of a step, the end of a
-//! command its first definite `finished`. `docs/LEDGER.md` describes the records, `tests` here check the protocol over all
-//! interleavings of several instances, crashes and copies.
+//! So every race has one winner without coordination: a claim is the first `started` of a step, the
+//! end of a command its first definite `finished`. `docs/LEDGER.md` describes the records, `tests`
+//! here check the protocol over all interleavings of several instances, crashes and copies.
 
 pub mod about;
 mod awaited;

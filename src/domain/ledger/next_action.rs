@@ -1,102 +1,105 @@
-//! The next action of whoever appended a record, by what the record came to and by who that is.
+//! The next action of the appender of a record, by the ruling on the record and the appender's
+//! role.
 //!
-//! Nothing else dispatches on a ruling. Pure, so that the same function runs in the daemon and under the model checker.
+//! No other code dispatches on a ruling. The function is pure, so that the same one runs in the
+//! daemon and under the model checker.
 
 use super::record::{Guard, Person, RecordId};
 use super::ruling::{Decided, Granted, Ruling, TooLate};
 use crate::domain::event::Event;
 use crate::domain::lifecycle::{Kind, State};
 
-/// What decides about the next action of a message that somebody holds.
+/// The properties of a held message that decide about the next action.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeldMessage {
-    /// True where it came from a publisher, who waits for an answer, and not from ferryd itself.
+    /// True where the message came from a publisher, who waits for an answer, and not from ferryd
+    /// itself.
     pub is_fresh: bool,
-    /// True where the ledger has to say how far it has come.
+    /// True where only the ledger knows the progress of the command.
     pub is_unproven: bool,
-    /// The claim it has waited out, if it has.
+    /// The claim that the message has waited out, if it has.
     pub waited_out: Option<RecordId>,
 }
 
-/// Why the holder of a message appends a record.
+/// The reason why the holder of a message appends a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HolderIntent {
-    /// To begin the call, which this keeps from acting twice; or to wait, which is harmless.
+    /// Begins the call, which this guard keeps from acting twice; or waits, which is harmless.
     Begin(Guard),
-    /// To take over a step whose claim was waited out.
+    /// Takes over a step whose claim was waited out.
     TakeOver,
-    /// To decide about the command.
+    /// Decides about the command.
     Decide,
 }
 
-/// Who appended a record, and acts on its ruling.
+/// The role of the appender of a record, who acts on the ruling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Whoever holds a message of the command.
+    /// The holder of a message of the command.
     Holder(HeldMessage, HolderIntent),
-    /// A webhook call that says how the command has ended.
+    /// A webhook call about the end of the command.
     Webhook,
-    /// Whoever wants the command not to be carried out.
+    /// A person or program that cancels the command.
     Canceller,
-    /// A person who decides about what has ended.
+    /// An operator who decides about an ended command.
     Operator,
-    /// Whoever hands the command in by the API.
+    /// A caller of the API who submits the command.
     Submitter,
 }
 
-/// What to do next.
+/// The next action of the appender.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NextAction {
-    /// Do what the record says: make the call in time, publish what was decided, or wait.
+    /// Act on the record: make the call in time, publish the decision, or wait.
     Proceed(Granted),
-    /// Make no call, and decide for nobody's word: whether one acted is not known.
+    /// Make no call, and decide in doubt: an earlier call may have acted.
     Doubt,
-    /// Wait for so long (milliseconds), then ask again, knowing this claim.
+    /// Wait for so long (milliseconds), then append again, with this claim.
     WaitOut {
         /// The claim.
         claim: RecordId,
-        /// For how long.
+        /// The time to wait, in milliseconds.
         ttl_ms: u64,
     },
     /// Record that the claim was waited out.
     TakeOver(RecordId),
-    /// Publish what was decided before.
+    /// Publish the effects of an earlier decision.
     Publish(Box<Decided>),
-    /// Tell whoever sent the command how it has ended.
+    /// Publish to the sender of the command how it has ended.
     Answer(Box<Event>),
-    /// Note who else waits for the end.
+    /// Record a further reply target that waits for the end.
     Ask,
-    /// Ask for the step again a little later.
+    /// Append a record for the step again, a little later.
     Again,
-    /// Decide the same again, under this attempt at least.
+    /// Decide the same again, with at least this attempt.
     Renumber {
         /// The least attempt.
         attempt: u32,
     },
-    /// Look anew where the command is, which has gone on.
+    /// Read the command's state again: the command has gone on.
     Reread,
-    /// Tell that the id is known with another content.
+    /// Publish that the id is known with another content.
     Conflict,
-    /// Tell that this contradicts how the command has ended.
+    /// Publish that this contradicts the end of the command.
     Contradict(Box<Event>),
     /// End the command as cancelled.
     Cancel(Person),
     /// Wait for a version that understands the ledger.
     Wait(String),
-    /// Do nothing, and say why.
+    /// Do nothing, and report the reason.
     Refuse(TooLate),
-    /// Do nothing: it is done, or nobody waits for it any more.
+    /// Do nothing: the action is done, or nobody waits for it any more.
     Drop,
 }
 
-/// Says what a role does next about a command, by what its record came to.
+/// Returns the next action of a role about a command, by the ruling on its record.
 #[must_use]
 pub fn next_action(role: Role, ruling: Ruling) -> NextAction {
     use HolderIntent::{Begin, Decide, TakeOver};
     use Role::{Canceller, Holder, Operator, Submitter, Webhook};
     match ruling {
         Ruling::Counts(granted) => match role {
-            // Without a key nothing is called where something may have acted.
+            // Without a key no call is made where an earlier one may have acted.
             Holder(_, Begin(Guard::Claim(_)) | TakeOver) if granted.unknown => NextAction::Doubt,
             _ => NextAction::Proceed(granted),
         },
@@ -108,7 +111,7 @@ pub fn next_action(role: Role, ruling: Ruling) -> NextAction {
         },
         Ruling::Unsettled(decided) => match role {
             Holder(..) | Operator => NextAction::Publish(decided),
-            // Only the holder of the command's message can publish what it carries on.
+            // Only the holder of the command's message can publish its continuation.
             Webhook if decided.effects.carried.is_none() => NextAction::Publish(decided),
             Canceller if is_cancelled(&decided.effects.event) => NextAction::Publish(decided),
             Canceller => NextAction::Refuse(too_late(&decided.effects.event)),
@@ -129,7 +132,8 @@ pub fn next_action(role: Role, ruling: Ruling) -> NextAction {
         },
         Ruling::Passed => match role {
             Holder(HeldMessage { is_unproven: true, .. }, Decide) | Webhook | Canceller => NextAction::Reread,
-            // The claim was given up meanwhile: the step is free, and nobody else may hold a message of it.
+            // The claim was released meanwhile: the step is free, and nobody else may hold a
+            // message of it.
             Holder(_, TakeOver) => NextAction::Again,
             Holder(HeldMessage { is_fresh: true, .. }, Begin(_)) => NextAction::Ask,
             Holder(..) | Operator | Submitter => NextAction::Drop,
@@ -141,7 +145,7 @@ pub fn next_action(role: Role, ruling: Ruling) -> NextAction {
         },
         Ruling::Cancelled(person) => match role {
             Holder(..) => NextAction::Cancel(person),
-            // Whoever takes it from its queue ends it.
+            // The holder of the message in the queue ends the command.
             Submitter => NextAction::Proceed(Granted::default()),
             Canceller => NextAction::Reread,
             Webhook | Operator => NextAction::Drop,
@@ -168,12 +172,12 @@ pub fn next_action(role: Role, ruling: Ruling) -> NextAction {
     }
 }
 
-/// Tells whether an event says that the command was cancelled.
+/// Returns true if an event reports a cancellation.
 fn is_cancelled(event: &Event) -> bool {
     event.data.error.as_ref().and_then(|error| error.kind) == Some(Kind::Cancelled)
 }
 
-/// Why a command that has ended so can't be cancelled.
+/// Returns the reason why an ended command can't be cancelled.
 fn too_late(event: &Event) -> TooLate {
     if event.data.state == State::Completed { TooLate::Completed } else { TooLate::Failed }
 }

@@ -22,7 +22,7 @@ fn cancelled() -> Box<Event> {
     event(Happening::Failed(Kind::Cancelled, Failure::default()))
 }
 
-/// A decision that is not known to be published, with a message sent on or without.
+/// Returns a decision that may be unpublished, with a message sent on or without.
 fn unsettled(event: Box<Event>, goes_on: bool) -> Box<Decided> {
     let carried = || Carried { exchange: String::new(), routing_key: String::new(), headers: [].into() };
     let effects = RecordedEffects { event: *event, told: true, carried: goes_on.then(carried) };

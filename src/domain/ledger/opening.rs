@@ -1,4 +1,4 @@
-//! Which command a message is, for the ledger: its identity, and a digest of its content.
+//! The identity of a command for the ledger: its names, and a digest of its content.
 
 use serde_json::{Map, Number, Value};
 
@@ -8,21 +8,22 @@ use crate::domain::digest::digest;
 use crate::domain::name::Name;
 
 impl Opening {
-    /// Of a command for `provider`.
+    /// Returns the identity of a command for `provider`.
     #[must_use]
     pub fn of(command: &Command, provider: &Name) -> Self {
         let (identity, content) = (command.identity(provider).shortened(), content(command, provider));
         Self { identity, content, asked: None, publisher: None }
     }
 
-    /// Of a message that is no valid command: the same message again is the same.
+    /// Returns the identity of a message that is no valid command: a copy of the message has the
+    /// same one.
     #[must_use]
     pub fn of_refused(identity: &Identity, body: &[u8]) -> Self {
         let (identity, content) = (identity.clone().shortened(), format!("raw:{}", digest(body)));
         Self { identity, content, asked: None, publisher: None }
     }
 
-    /// Whether it is a command for this account of this provider.
+    /// Returns true if the command is for this account of this provider.
     #[must_use]
     pub fn is_of(&self, provider: &Name, account: &Name) -> bool {
         let Identity { provider: named, account: of, .. } = &self.identity;
@@ -30,10 +31,12 @@ impl Opening {
     }
 }
 
-/// A digest of what makes two commands the same: everything that a provider gets to see.
+/// Returns a digest of the content that makes two commands the same: everything that a provider
+/// receives.
 ///
-/// Two payloads have one digest where they have one canonical form (RFC 8785), so that neither the order of fields nor white
-/// space nor `1.0` for `1` makes another command. Unlike there, whole numbers beyond 2^53 are told apart.
+/// Two payloads have one digest where they have one canonical form (RFC 8785), so that neither the
+/// order of fields nor white space nor `1.0` for `1` makes another command. Unlike in that form,
+/// whole numbers beyond 2^53 stay distinct.
 #[must_use]
 pub fn content(command: &Command, provider: &Name) -> String {
     let Command { kind, account, operation, payload, .. } = command;

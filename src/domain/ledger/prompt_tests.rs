@@ -1,4 +1,4 @@
-//! Prompts and questions as the ledger remembers them, for people.
+//! Tests of prompts and queries as the ledger keeps them, for people.
 
 use super::super::prompt::{MadeQuery, NoticePrompt, Prompt, Prompted, QueryNote};
 use super::super::record::*;
@@ -12,7 +12,7 @@ fn waiting() -> Happening {
     Happening::Waiting(Success::default(), Party::Provider)
 }
 
-/// The answer to a question of this number.
+/// Returns the answer to a query of this number.
 fn answered(told: &mut Told, inquiry: u32, early: bool, happening: Happening) {
     let step = Step { inquiry, ..FIRST };
     let query = Some(MadeQuery { purpose: Purpose::Lookup, early });
@@ -81,7 +81,7 @@ fn a_notice_that_a_provider_repeats_is_remembered_once_and_no_more_than_some_are
     assert_eq!(case.prompts[15].prompt, notice("99"));
 }
 
-/// Something that changes what a question comes to.
+/// Returns a decision by which a query changes the command.
 fn asking() -> Happening {
     Happening::Inquiring { accepted: true, due: Timestamp::UNIX_EPOCH, failure: Some(Failure::new("code", "text")) }
 }

@@ -76,7 +76,7 @@ fn finished(by: By, happening: Happening) -> Fact {
     }))
 }
 
-/// Every kind, and every form of those that have several.
+/// Lists every kind, and every form of those that have several.
 pub(crate) fn facts() -> Vec<Fact> {
     let success = Success { result: Some(json!({ "amount": 10.7 })), ..Success::default() };
     let started = |guard, waited_out| {
@@ -157,7 +157,7 @@ pub(crate) fn facts() -> Vec<Fact> {
     ]
 }
 
-/// A question about a call: what a lookup came to that says nothing was done.
+/// Returns a decision after a lookup that found no operation.
 fn asked_about() -> Fact {
     let Fact::Finished(finished) = finished(By::Holder, Happening::Completed(Success::default())) else {
         unreachable!()
@@ -170,14 +170,14 @@ pub(crate) fn record(fact: Fact) -> Record {
     Record { at: Timestamp::UNIX_EPOCH, command: "order-1".parse().unwrap(), fact }
 }
 
-/// Every kind of line, as it is written.
+/// Lists every kind of line, as it is written.
 pub(crate) fn lines() -> Vec<Vec<u8>> {
     let records = facts().into_iter().map(|fact| record(fact).encode());
     let jobs = job_records().into_iter().map(|record| record.encode());
     records.chain(jobs).chain([Line::marker(Timestamp::UNIX_EPOCH)]).collect()
 }
 
-/// A record of each kind that is about a job.
+/// Lists a record of each kind that is about a job.
 pub(crate) fn job_records() -> Vec<JobRecord> {
     let spec = JobSpec {
         action: JobAction::Replay(ReplayTerms { canary_s: Some(60), stop_at: "5%".parse().ok(), ..Default::default() }),

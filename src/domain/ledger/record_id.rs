@@ -1,4 +1,4 @@
-//! The names of records.
+//! The ids of records.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,13 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Names one record for ever: who wrote it, and which of that writer's records it is, from 1.
+/// The id of one record: its writer, and its number among that writer's records, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RecordId {
-    /// The process that wrote it.
+    /// The process that wrote the record.
     pub writer: Uuid,
-    /// Counts that writer's records. A record with a number not above one already read is a repeat.
+    /// The number among that writer's records. A record with a number not above one already read is
+    /// a repeat.
     pub number: u64,
 }
 
@@ -23,7 +24,7 @@ impl fmt::Display for RecordId {
     }
 }
 
-/// A text that names no record.
+/// An error: a text is not the id of a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` names no record: write `<uuid>.<number>`")]
 pub struct InvalidRecordId(String);

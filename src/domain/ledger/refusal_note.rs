@@ -10,19 +10,19 @@ use crate::domain::command_id::CommandId;
 /// A message that was refused under an id, in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusalNote {
-    /// The id under which it is known: `<id>/refused/<digest>`.
+    /// The id of the refused message: `<id>/refused/<digest>`.
     pub id: CommandId,
-    /// When it was refused.
+    /// The time of the refusal.
     pub at: Timestamp,
-    /// Why, in a word.
+    /// The error code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Why, for people.
+    /// The error message, for a person.
     pub message: String,
 }
 
 impl RefusalNote {
-    /// Makes the note of a message whose end is known.
+    /// Creates the note of a refused message, from its state in the ledger.
     #[must_use]
     pub fn of(id: CommandId, case: &Case) -> Option<Self> {
         let data = &case.ending.as_ref()?.event.data;

@@ -1,4 +1,4 @@
-//! What a command remembers of prompts, and of the questions to its provider that they led to.
+//! Keeps prompts in the state of a command, and the queries of its provider that they led to.
 
 use jiff::Timestamp;
 
@@ -7,14 +7,14 @@ use super::prompt::{MadeQuery, PromptNote, Prompted, QueryNote};
 use super::record::Finished;
 use super::ruling::{Granted, Ruling};
 
-/// The most prompts that are remembered of one command: the first and the latest.
+/// The maximum number of prompts that are kept of one command: the first and the latest.
 const MAX_PROMPTS: usize = 16;
-/// The most questions that are remembered of one command: the first and the latest. Those in a row that had
-/// the same reason and changed nothing count as one.
+/// The maximum number of queries that are kept of one command: the first and the latest. Those in a
+/// row that had the same reason and changed nothing count as one.
 const MAX_QUERIES: usize = 32;
 
 impl Case {
-    /// Remembers what concerns the command, each once.
+    /// Adds a prompt, unless the state has it already.
     pub(super) fn prompt(&mut self, at: Timestamp, prompted: &Prompted) -> Ruling {
         let Prompted { prompt, asks } = prompted;
         if *asks {
@@ -30,11 +30,11 @@ impl Case {
         Ruling::Counts(Granted::default())
     }
 
-    /// Remembers a question to the provider, and what its answer came to.
+    /// Adds a query of the provider, and the result of its answer.
     pub(super) fn note_query(&mut self, at: Timestamp, finished: &Finished) {
         let Some(MadeQuery { purpose, early }) = finished.query else { return };
         let data = &finished.effects.event.data;
-        // One that brings no answer is asked again for the same reason.
+        // A query without an answer is repeated for the same reason.
         let again = || self.queries.last().and_then(|last| last.cause.clone());
         let cause = early.then(|| self.prompted.clone().or_else(again)).flatten();
         self.prompted.take_if(|_| early);

@@ -1,4 +1,4 @@
-//! What each record about a command comes to; the ends of commands are in the module `finish`.
+//! The rulings on the records about a command; the module `finish` has those on decisions.
 
 use jiff::Timestamp;
 
@@ -13,8 +13,8 @@ use crate::domain::conflict::ConflictNote;
 use crate::domain::lifecycle::State;
 
 impl Case {
-    /// Applies a record to what is known of its command, and says what the record comes to. `id` is the record's own;
-    /// repeats of a record must not get here.
+    /// Applies a record to the state of its command, and returns the ruling on the record. `id` is
+    /// the record's own; repeats of a record must not get here.
     pub fn rule(slot: &mut Option<Self>, id: RecordId, record: &Record) -> Ruling {
         if let Some(kind) = slot.as_ref().and_then(|case| case.blocked.clone()) {
             return Ruling::Blocked(kind);
@@ -70,7 +70,7 @@ impl Case {
                 Reason::Busy => "busy",
                 Reason::Stopping => "stopping",
             };
-            // A command that hops along the ladder says so once.
+            // A command that passes along the ladder has one transition for that.
             if case.history.last().is_none_or(|last| last.reason != word) {
                 case.note(at, State::Pending, *step, word, detail);
                 case.wait(*until);
@@ -79,8 +79,9 @@ impl Case {
         Ruling::Counts(Granted::default())
     }
 
-    /// Takes on a command of which nothing was known, or nothing but a wish to cancel it. Where its message says that the
-    /// ledger knew it, what became of its calls is lost: it is unknown, never new.
+    /// Creates the state of a command that was unknown, or known only by a request to cancel it.
+    /// Where its message states that the ledger knew it, the records of its calls are lost: their
+    /// outcome is unknown.
     fn adopt(&mut self, opening: Option<&Opening>, step: Step, lost: bool) -> Option<Ruling> {
         if self.opening.is_none() {
             self.identify(opening);
@@ -93,7 +94,8 @@ impl Case {
         }
     }
 
-    /// Takes on a later generation of a dead letter whose replay is not on record: what became of its calls is unknown.
+    /// Starts a later generation of a dead letter whose replay is not recorded: the outcome of its
+    /// calls is unknown.
     pub(super) fn adopt_replay(&mut self, step: Step, unknown: bool) {
         if step.generation > self.step.generation && self.not_dead().is_none() {
             (self.step, self.phase, self.ending) = (step, Phase::Open, None);
@@ -122,7 +124,8 @@ impl Case {
                 Phase::Started { by, guard: Guard::Claim(ttl_ms) } => {
                     return Ruling::Claimed { claim: *by, ttl_ms: *ttl_ms };
                 }
-                // Under the same key a call may be repeated at once; a mere copy of the message does not need to.
+                // Under the same key a call may be repeated at once; a mere copy of the message
+                // does not need to.
                 Phase::Started { by, guard: Guard::Key(ttl_ms) }
                     if !started.redelivered && started.waited_out != Some(*by) =>
                 {
@@ -206,7 +209,7 @@ impl Case {
         Ruling::Counts(Granted::default())
     }
 
-    /// Remembers a conflict; the first ones are kept, and each once.
+    /// Adds a conflict; the first ones are kept, and each once.
     fn contradict(&mut self, note: &ConflictNote) -> Ruling {
         let is_known = self.conflicts.iter().any(|known| known.event == note.event);
         if !is_known && self.conflicts.len() < MAX_CONFLICTS {
@@ -222,7 +225,7 @@ impl Case {
             return Ruling::Passed;
         }
         if let Some(over) = case.over() {
-            // It was cancelled without having come.
+            // The command was cancelled without having arrived.
             return over;
         }
         if new {
@@ -254,7 +257,8 @@ impl Case {
         case.token.clone_from(token);
         (case.kept, case.asking) = (None, None);
         if !unknown {
-            // Another key, or another call without one. What the provider calls by this id is over, and says nothing of what is sent now.
+            // The generation has another key, or another call without one. The provider's id so far
+            // is that of an earlier call, and not of the one made now.
             case.key_since = step.generation;
             case.former_reference = case.provider_reference.take().or(case.former_reference.take());
         }

@@ -1,4 +1,4 @@
-//! What a record comes to at its place in the ledger.
+//! The rulings on records at their places in the ledger.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,52 +6,54 @@ use super::effects::RecordedEffects;
 use super::record::{Asked, Person, RecordId};
 use crate::domain::event::Event;
 
-/// What a record comes to. Its writer acts on it; everybody else comes to the same one, and does not.
+/// The ruling on a record. Its writer acts on it; all other instances come to the same one, and do
+/// not act.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ruling {
-    /// It counts: whoever wrote it does what it says.
+    /// The record counts: its writer acts on it.
     Counts(Granted),
-    /// Another has the step to itself.
+    /// Another holds the step alone.
     Claimed {
-        /// The record that claimed it.
+        /// The record of that claim.
         claim: RecordId,
-        /// For how many milliseconds.
+        /// The time of the claim, in milliseconds.
         ttl_ms: u64,
     },
-    /// The step was decided before, and nobody is known to have published what follows.
+    /// The step was decided before, and the effects may be unpublished.
     Unsettled(Box<Decided>),
     /// The command has ended, and its end was published.
     Ended(Box<Event>),
-    /// A call of the step is taken for unknown by now: only an answer of the provider, or `unresolved`, counts.
+    /// A call of the step is taken for unknown by now: only an answer of the provider, or
+    /// `unresolved`, counts.
     Unknown,
-    /// The command has gone on beyond this; nothing is left to do.
+    /// The command has gone on beyond this step; nothing is left to do.
     Passed,
     /// The id is known with another content.
     OtherContent,
-    /// The command was cancelled before it came.
+    /// The command was cancelled before it arrived.
     Cancelled(Person),
-    /// The command has ended otherwise.
+    /// The command has ended with another outcome.
     Contradicts(Box<Event>),
-    /// An event with a higher number than the one this would lead to may have been seen: say it again with at least this
-    /// attempt.
+    /// An event with a higher number than this decision's may have been published: decide again
+    /// with at least this attempt.
     Outrun {
         /// The least attempt.
         attempt: u32,
     },
-    /// What is asked for is not possible any more, for this reason.
+    /// The request is not possible any more, for this reason.
     TooLate(TooLate),
-    /// Nothing may be decided about the command: the ledger holds something about it that this version does not
-    /// understand.
+    /// Nothing may be decided about the command: the ledger holds a record about it that this
+    /// version does not understand.
     Blocked(String),
 }
 
-/// What goes with a record that counts.
+/// The data that belongs to a record that counts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Granted {
-    /// Whether an earlier call of the generation may have acted.
+    /// True if an earlier call of the generation may have acted.
     pub unknown: bool,
-    /// Who else waits for the end, of a `finished` that ends the command.
+    /// The further reply targets that wait for the end, of a `finished` that ends the command.
     #[serde(default)]
     pub replies: Vec<Asked>,
 }
@@ -59,22 +61,22 @@ pub struct Granted {
 /// A decision that counted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decided {
-    /// The record.
+    /// The record of the decision.
     pub by: RecordId,
-    /// What follows from it.
+    /// The effects of the decision.
     pub effects: RecordedEffects,
-    /// Who else waits for the end.
+    /// The further reply targets that wait for the end.
     #[serde(default)]
     pub replies: Vec<Asked>,
 }
 
-/// Why something asked for is not done.
+/// The reason why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TooLate {
     /// A call is under way.
     InFlight,
-    /// A call was made, and nobody knows whether it acted.
+    /// A call was made, and its outcome is unknown.
     Unknown,
     /// The provider has accepted the command.
     Accepted,
@@ -82,15 +84,15 @@ pub enum TooLate {
     Completed,
     /// The command has failed.
     Failed,
-    /// It has been sent again already.
+    /// The command has been sent again already.
     Replayed,
-    /// It is not a dead letter.
+    /// The command is not a dead letter.
     NotDead,
     /// The command has not ended.
     NotEnded,
     /// The command is a dead letter.
     DeadLetter,
-    /// Its end is not known to be published.
+    /// The end of the command may be unpublished.
     Unpublished,
 }
 

@@ -1,4 +1,4 @@
-//! Transitions: the history of a command, as the ledger remembers it.
+//! Transitions: the history of a command, as the ledger keeps it.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 use super::record::Step;
 use crate::domain::lifecycle::State;
 
-/// Something that happened to a command.
+/// One transition of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Transition {
-    /// When, by the clock of whoever did it.
+    /// The time, by the clock of the one who decided.
     pub at: Timestamp,
-    /// The state after it.
+    /// The state after the transition.
     pub state: State,
-    /// The call it is about.
+    /// The call that the transition is about.
     pub step: Step,
-    /// In a word or two, for people and programs.
+    /// The reason in a word or two, for people and programs.
     pub reason: String,
-    /// More of it, for people.
+    /// Further details for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// Until when the command waits, where that is known.
+    /// The end of the command's wait, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }

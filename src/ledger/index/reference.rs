@@ -1,4 +1,4 @@
-//! How a command is found by the reference that somebody calls it by.
+//! Finds a command by its publisher's reference.
 
 use crate::domain::digest::digest;
 
