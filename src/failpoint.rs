@@ -80,6 +80,8 @@ pub enum ShortenedWait {
     JobSilence,
     /// The wait before a job goes through the queues again (`FERRYD_JOB_ROUND_PAUSE`).
     JobRoundPause,
+    /// While a job holds what it has passed, before it gives that back (`FERRYD_JOB_HOLD`).
+    JobHold,
 }
 
 /// Returns a wait unchanged.
@@ -98,6 +100,7 @@ pub fn shorten_wait(which: ShortenedWait, wait: Duration) -> Duration {
         ShortenedWait::Forget => "FERRYD_FORGET_EVERY",
         ShortenedWait::JobSilence => "FERRYD_JOB_SILENCE",
         ShortenedWait::JobRoundPause => "FERRYD_JOB_ROUND_PAUSE",
+        ShortenedWait::JobHold => "FERRYD_JOB_HOLD",
     };
     let seconds = std::env::var(variable).ok().and_then(|text| text.parse().ok());
     seconds.map_or(wait, Duration::from_secs)

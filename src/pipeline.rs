@@ -80,7 +80,6 @@ mod proof;
 
 // Handle requests of people, unroutable messages, and unfinished work.
 pub mod cancel;
-pub mod control;
 pub mod stray;
 pub mod sweep;
 

@@ -161,7 +161,6 @@ mod tests {
             ("ferry.commands", "payment.stripe.charge", Continuations, "ferry.commands.stripe"),
             ("ferry.dead", "stripe", Continuations, "ferry.dead.stripe"),
             ("ferry.dead", "adyen", Continuations, "ferry.dead.adyen"),
-            ("ferry.control", "", Continuations, "ferry.control"),
             ("ferry.callbacks", "stripe.default", Webhooks, "ferry.callbacks.stripe"),
             ("ferry.callbacks", "adyen.eu", Webhooks, "ferry.callbacks.adyen"),
             ("ferry.callbacks.dead", "stripe.default", Webhooks, "ferry.callbacks.dead"),

@@ -91,12 +91,6 @@ impl Names {
         self.name("unroutable")
     }
 
-    /// Names the exchange and queue of requests to ferryd itself.
-    #[must_use]
-    pub fn control(&self) -> String {
-        self.name("control")
-    }
-
     /// Names the exchange of verified webhook calls.
     #[must_use]
     pub fn callbacks(&self) -> String {

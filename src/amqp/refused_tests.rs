@@ -87,7 +87,6 @@ fn a_refused_message_lies_with_the_dead_letters_of_its_provider() {
         ("ferry.callbacks", "stripe.default", "stripe"),
         ("ferry.callbacks.dead", "stripe.default", "default"),
         ("", "ferry.ledger", "unknown"),
-        ("ferry.control", "", "unknown"),
     ] {
         assert_eq!(refused(&message(exchange, routing_key)).provider_word(), word, "{exchange} {routing_key}");
     }

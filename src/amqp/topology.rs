@@ -216,7 +216,6 @@ impl Topology {
             exchange(names.unroutable(), ExchangeKind::Fanout, None),
             exchange(names.dead_other(), ExchangeKind::Fanout, None),
             exchange(names.poison(), ExchangeKind::Fanout, None),
-            exchange(names.control(), ExchangeKind::Fanout, None),
             exchange(names.commands(), ExchangeKind::Topic, Some(names.unroutable())),
             exchange(names.retry(), ExchangeKind::Topic, Some(names.unroutable())),
             exchange(names.redeliver(), ExchangeKind::Topic, Some(names.unroutable())),
@@ -228,7 +227,7 @@ impl Topology {
     }
 
     fn add_shared_queues(&mut self, names: &Names) {
-        let own = [names.unroutable(), names.dead_other(), names.poison(), names.control(), names.callbacks_dead()];
+        let own = [names.unroutable(), names.dead_other(), names.poison(), names.callbacks_dead()];
         for name in own {
             self.queue(name.clone(), NO_DELIVERY_LIMIT, []);
             self.bind(name.clone(), name, String::new());

@@ -5,19 +5,14 @@ use std::path::Path;
 use tokio::runtime::{Builder, Runtime};
 
 use super::error::CommandError;
-use super::progress::Progress;
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::topology::Names;
 use crate::config::Config;
-use crate::domain::command_id::CommandId;
-use crate::domain::dead_letter::DeadLetter;
 use crate::domain::name::Name;
+use crate::ledger::index::Index;
+use crate::operator::Operator;
+use crate::operator::index_owner::IndexPlace;
 use crate::operator::queues::{all_dead_queues, dead_queues, provider_names};
-use crate::operator::register::{Place, Register};
-use crate::operator::{Operator, OperatorError};
-
-/// The most messages refused under an id that a subcommand lists.
-const MAX_REFUSED: u32 = 20;
 
 /// The configuration, the connection settings, and an async runtime.
 pub(super) struct Desk {
@@ -37,27 +32,8 @@ impl Desk {
     }
 
     /// Returns the folder of the ledger's index, and the time for which it keeps commands.
-    pub(super) fn ledger(&self) -> Result<Place, CommandError> {
-        Ok(Place { dir: self.config.ledger_folder()?, retention: self.config.ledger.duplicate_window })
-    }
-
-    /// Opens the ledger, brought up to date. At a terminal, prints the progress where that takes a
-    /// while.
-    pub(super) async fn register(&self) -> Result<Register, CommandError> {
-        let place = self.ledger()?;
-        let mut progress = Progress::new("messages of the ledger read", None);
-        Ok(Register::open(&self.operator, &place, |read| progress.tell_of(read.done, read.total)).await?)
-    }
-
-    /// Finds the recorded dead letter of a command, and those of messages refused under its id,
-    /// some of them where there are many.
-    pub(super) fn find_dead_letters(&self, id: &CommandId) -> Result<Vec<DeadLetter>, CommandError> {
-        self.runtime.block_on(async {
-            let register = self.register().await?;
-            let letters = dead_letters(&register, id).await;
-            register.close().await;
-            Ok(letters?)
-        })
+    pub(super) fn ledger(&self) -> Result<IndexPlace, CommandError> {
+        Ok(IndexPlace { dir: self.config.ledger_folder()?, retention: self.config.ledger.duplicate_window })
     }
 
     /// Lists the names of the configured providers.
@@ -65,44 +41,20 @@ impl Desk {
         Ok(provider_names(&self.config.providers.dir)?)
     }
 
-    /// Lists the queues of dead letters: those of the configured providers, and with the ledger
-    /// open those of all other providers with recorded dead letters. With `provider`, only the
-    /// queues that can hold its dead letters.
-    pub(super) async fn dead_queues(
-        &self,
-        provider: Option<&Name>,
-        register: Option<&Register>,
-    ) -> Result<Vec<String>, CommandError> {
+    /// The queues of dead letters: those of the configured providers, and of those others that this host's index knows dead letters
+    /// of. Only those that can hold some of `provider`, if that is given.
+    pub(super) async fn dead_queues(&self, provider: Option<&Name>) -> Result<Vec<String>, CommandError> {
         if provider.is_some() {
             return Ok(dead_queues(&self.operator.names, &[], provider));
         }
-        let known = match register {
-            Some(register) => register.index().await.dead_providers().map_err(OperatorError::from)?,
-            None => Vec::new(),
-        };
-        Ok(all_dead_queues(&self.operator, &self.providers()?, known).await?)
+        Ok(all_dead_queues(&self.operator, &self.providers()?, self.recorded_providers()?).await?)
     }
 
-    /// Lists the queues of dead letters by opening the ledger first.
-    pub(super) async fn find_dead_queues(&self, provider: Option<&Name>) -> Result<Vec<String>, CommandError> {
-        if provider.is_some() {
-            return self.dead_queues(provider, None).await;
-        }
-        let register = self.register().await?;
-        let queues = self.dead_queues(None, Some(&register)).await;
-        register.close().await;
-        queues
+    /// The providers of the dead letters that this host's index knows, where there is an index.
+    fn recorded_providers(&self) -> Result<Vec<Name>, CommandError> {
+        let key = self.operator.names.ledger_key(&self.operator.amqp.first_address());
+        let index = Index::open_read_only(&self.ledger()?.dir, &key);
+        // Whoever looks into the queues may have no index, or one that can't be read.
+        Ok(index.and_then(|index| index.dead_providers()).unwrap_or_default())
     }
-}
-
-/// Finds the dead letters of a command and of the messages refused under its id.
-async fn dead_letters(register: &Register, id: &CommandId) -> Result<Vec<DeadLetter>, OperatorError> {
-    let refused = if id.is_refused() { Vec::new() } else { register.index().await.refused_under(id, MAX_REFUSED)? };
-    let mut letters = Vec::new();
-    for id in std::iter::once(id).chain(&refused) {
-        let case = register.case(id)?;
-        let ending = case.as_deref().and_then(|case| case.ending.as_ref()).filter(|ending| ending.is_dead());
-        letters.extend(ending.and_then(|ending| ending.letter.as_deref().cloned()));
-    }
-    Ok(letters)
 }

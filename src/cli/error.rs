@@ -90,7 +90,7 @@ pub enum CommandError {
     },
     /// The filter selects messages that the ledger does not hold.
     #[error(
-        "what can't be read lies in the queues alone; look there with `ferryd dead list --queues --kind unreadable`"
+        "what can't be read lies in the queues alone; look there with `ferryd dead-letters list --queues --kind unreadable`"
     )]
     OnlyInQueues,
     /// The ledger knows no such command.
@@ -100,7 +100,7 @@ pub enum CommandError {
     NotKnown(CommandId),
     /// The ledger knows no such command, only messages that were refused under its id.
     #[error(
-        "the ledger knows no command `{id}`, only messages that were refused under this id and claim it for nothing; see `ferryd dead show ID` for {}",
+        "the ledger knows no command `{id}`, only messages that were refused under this id and claim it for nothing; see `ferryd dead-letters show ID` for {}",
         listed(refused)
     )]
     OnlyRefused {
@@ -110,11 +110,11 @@ pub enum CommandError {
         refused: Vec<CommandId>,
     },
     /// The command is no dead letter.
-    #[error("there is no dead letter of command `{0}`; see `ferryd dead list`")]
+    #[error("there is no dead letter of command `{0}`; see `ferryd dead-letters list`")]
     NotDead(CommandId),
     /// The ledger holds no such dead letter.
     #[error(
-        "the ledger knows of no dead letter of command `{0}`; see `ferryd dead list`, or look into the queues themselves with --message"
+        "the ledger knows of no dead letter of command `{0}`; see `ferryd dead-letters list`, or look into the queues themselves with --message"
     )]
     NotKnownDead(CommandId),
     /// The names of the providers can't be read.
@@ -153,11 +153,9 @@ impl CommandError {
             | Self::Listen(_)
             | Self::HostToken(_) => Exit::Configuration,
             Self::Operator(OperatorError::Broker(_) | OperatorError::Management(_)) => Exit::Unreachable,
-            Self::NotEnded { .. }
-            | Self::StillOpen { .. }
-            | Self::Operator(
-                OperatorError::Behind { .. } | OperatorError::NoRuling { .. } | OperatorError::NoAnswer { .. },
-            ) => Exit::Timeout,
+            Self::NotEnded { .. } | Self::StillOpen { .. } | Self::Operator(OperatorError::Behind { .. }) => {
+                Exit::Timeout
+            }
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::NoProvider { .. }
             | Self::Refused(_)

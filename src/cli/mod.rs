@@ -12,7 +12,7 @@ mod command_checks;
 mod commands;
 mod completions;
 mod credentials;
-mod dead;
+mod dead_letters;
 mod desk;
 mod erase;
 pub mod error;
@@ -95,14 +95,14 @@ pub enum Command {
     Cancel(cancel::Cancel),
     /// Erase the contents of commands that have ended, such as personal data
     Erase(erase::EraseArguments),
-    /// Ask the provider about a command whose outcome is unknown
+    /// Ask providers about commands whose outcome is unknown
     Lookup(lookup::Lookup),
     /// Follow the ledger, compare its index with it, or make the index anew
     #[command(subcommand)]
     Ledger(ledger::Ledger),
-    /// Look at dead letters, replay or discard them
-    #[command(subcommand)]
-    Dead(dead::Dead),
+    /// Look at dead letters, replay, resolve or discard them
+    #[command(subcommand, visible_alias = "dead")]
+    DeadLetters(dead_letters::DeadLettersCommand),
     /// Look at jobs, which act on many dead letters, and pause, resume or stop them
     #[command(subcommand)]
     Jobs(jobs::Jobs),
@@ -144,7 +144,7 @@ impl Cli {
             Command::Erase(command) => command.run(config, out),
             Command::Lookup(command) => command.run(config, out),
             Command::Ledger(command) => command.run(config, out),
-            Command::Dead(command) => command.run(config, out),
+            Command::DeadLetters(command) => command.run(config, out),
             Command::Jobs(command) => command.run(config, out),
             Command::Topology(command) => command.run(config, out),
             Command::Provider(command) => command.run(config, out),

@@ -28,11 +28,6 @@ impl Progress {
         Self { what, total, is_terminal: std::io::stderr().is_terminal(), began: Instant::now(), shown: None }
     }
 
-    /// Returns true where the line is visible. Otherwise a total need not be queried.
-    pub(super) fn is_shown(&self) -> bool {
-        self.is_terminal
-    }
-
     /// Reports the number of finished items.
     pub(super) fn tell(&mut self, done: u64) {
         if !self.is_terminal || self.shown.is_some_and(|shown| shown.elapsed() < REFRESH) {

@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn what_lacks_replicas_is_named_with_the_commands_that_add_them() {
         let queues: [(&str, &str, &[&str]); 4] = [
-            ("ferry.control", "quorum", &["a"]),
+            ("ferry.unroutable", "quorum", &["a"]),
             ("ferry.poison", "quorum", &["a"]),
             ("ferry.dead.acme", "quorum", &["a", "b"]),
             ("ferry.ledger", "stream", &["a"]),
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn where_nothing_is_lacking_or_nobody_can_tell_it_says_so() {
-        let all = printed(&[("ferry.control", "quorum", &["a", "b", "c"])], [true; 3]);
+        let all = printed(&[("ferry.unroutable", "quorum", &["a", "b", "c"])], [true; 3]);
         assert_eq!(all, "every queue and stream has its replicas, on 3 nodes\n");
         let none = fixture::printed(|out| print_replicas(None, out).unwrap());
         assert!(none.starts_with("the number of replicas was not checked: amqp.management_url is not set"), "{none}");

@@ -61,7 +61,7 @@ impl Status {
 }
 
 /// Requests the state and the history of a command.
-fn find_story(client: &ApiClient, id: &CommandId) -> Result<CommandStory, CommandError> {
+pub(super) fn find_story(client: &ApiClient, id: &CommandId) -> Result<CommandStory, CommandError> {
     let found = client.ask(&ApiRequest::get(["commands", id.as_str()]));
     found.or_else(|error| Err(unknown_command(id, error.into_problem(Kind::UnknownCommand)?)))
 }
@@ -233,7 +233,7 @@ fn what_next(story: &CommandStory, now: Timestamp) -> String {
     let CommandProgress { phase, step: call, waiting_for, .. } = story.progress;
     if story.event.is_some() {
         return if story.row.dead {
-            format!("a person decides; see `ferryd dead show {}`", story.row.id)
+            format!("a person decides; see `ferryd dead-letters show {}`", story.row.id)
         } else {
             "nothing, this is its end".to_owned()
         };

@@ -11,8 +11,8 @@ use crate::domain::retry::Rung;
 use crate::settings::units;
 
 /// The second words of the names of ferryd's own queues. `events` is free for subscribers' queues.
-const OWN_QUEUES: [&str; 10] =
-    ["commands", "retry", "redeliver", "dead", "poison", "unroutable", "control", "callbacks", "ledger", "exchanges"];
+const OWN_QUEUES: [&str; 9] =
+    ["commands", "retry", "redeliver", "dead", "poison", "unroutable", "callbacks", "ledger", "exchanges"];
 
 /// Lists every rule that the configuration breaks.
 pub(super) fn broken(config: &Config) -> Vec<Broken> {

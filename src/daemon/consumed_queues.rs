@@ -12,15 +12,13 @@ use super::setup_error::SetupError;
 use crate::amqp::consumer::Handler;
 use crate::amqp::message::short;
 use crate::amqp::window::{DeliveryPlace, DeliveryWindow};
+use crate::pipeline::Pipeline;
 use crate::pipeline::callbacks::Callbacks;
 use crate::pipeline::lane::Lanes;
 use crate::pipeline::lookup_limit::LookupLimit;
 use crate::pipeline::stray::{Stray, Strays};
-use crate::pipeline::{Pipeline, control};
 use crate::provider::registry::Registry;
 
-/// The most requests to ferryd that are carried out at the same time.
-const CONTROL_PREFETCH: u16 = 16;
 /// The most webhook calls of a provider that are worked on at the same time.
 const CALLBACK_PREFETCH: u16 = 128;
 /// The most bytes of webhook calls that the broker pushes: enough for [`CALLBACK_PREFETCH`] bodies of
@@ -34,7 +32,7 @@ pub(super) struct Consumed {
     pub(super) dispatch: Arc<Dispatch>,
 }
 
-/// Finds the queues of all lanes, of webhook calls and of ferryd itself.
+/// Finds the queues of all lanes, of webhook calls, and of what nobody took.
 pub(super) fn consumed(
     pipeline: &Arc<Pipeline>,
     registry: Arc<Registry>,
@@ -48,7 +46,6 @@ pub(super) fn consumed(
     let mut routes: Vec<(String, DeliveryWindow, Route)> = vec![
         (names.unroutable(), number(1), Route::Strays(Arc::clone(&strays), Stray::Unroutable)),
         (names.poison(), number(1), Route::Strays(strays, Stray::Poison)),
-        (names.control(), number(CONTROL_PREFETCH), Route::Control(Arc::clone(pipeline))),
     ];
     for lanes in lanes {
         if lanes.provider.is_called_back() {
@@ -75,7 +72,6 @@ pub(super) fn consumed(
 enum Route {
     Lanes(Arc<Pipeline>, Arc<Lanes>),
     Strays(Arc<Strays>, Stray),
-    Control(Arc<Pipeline>),
     Callbacks(Arc<Callbacks>),
 }
 
@@ -113,9 +109,6 @@ impl Handler for Dispatch {
             Route::Callbacks(callbacks) => {
                 let callbacks = Arc::clone(callbacks);
                 self.work(place, async move { callbacks.take(delivery).await });
-            }
-            Route::Control(pipeline) => {
-                self.work(place, control::take(Arc::clone(pipeline), delivery));
             }
         }
     }

@@ -71,6 +71,27 @@ impl CommandScope {
     }
 }
 
+impl CommandScope {
+    /// Tells whether every command of another scope is certainly in this one.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let providers = |wanted: &BTreeSet<Name>| {
+            let named = other.providers.as_ref().is_some_and(|providers| providers.is_subset(wanted));
+            let of_accounts =
+                |accounts: &BTreeSet<AccountPath>| accounts.iter().all(|path| wanted.contains(&path.provider));
+            named || other.accounts.as_ref().is_some_and(of_accounts)
+        };
+        is_within(other.types.as_ref(), self.types.as_ref())
+            && self.providers.as_ref().is_none_or(providers)
+            && is_within(other.accounts.as_ref(), self.accounts.as_ref())
+    }
+}
+
+/// Tells whether everything that one list allows is allowed by another; none allows all.
+fn is_within<T: Ord>(list: Option<&BTreeSet<T>>, allowed: Option<&BTreeSet<T>>) -> bool {
+    allowed.is_none_or(|allowed| list.is_some_and(|list| list.is_subset(allowed)))
+}
+
 impl FromStr for AccountPath {
     type Err = InvalidAccountPath;
 
@@ -125,6 +146,26 @@ mod tests {
                 [stripe, twilio, unknown].map(|(kind, provider, account)| scope.admits_names(kind, provider, account));
             assert_eq!(found, admitted, "{text}");
             assert_eq!(scope.is_unlimited(), text == "{}");
+        }
+    }
+
+    #[test]
+    fn a_scope_covers_another_where_every_command_of_that_is_certainly_in_it() {
+        let scope = |text: &str| -> CommandScope { serde_json::from_str(text).unwrap() };
+        for (wide, narrow, covers) in [
+            ("{}", "{}", true),
+            ("{}", r#"{"providers":["stripe"]}"#, true),
+            (r#"{"providers":["stripe"]}"#, "{}", false),
+            (r#"{"providers":["stripe","twilio"]}"#, r#"{"providers":["stripe"]}"#, true),
+            (r#"{"providers":["stripe"]}"#, r#"{"providers":["stripe","twilio"]}"#, false),
+            (r#"{"providers":["stripe"]}"#, r#"{"accounts":["stripe/eu"]}"#, true),
+            (r#"{"providers":["stripe"]}"#, r#"{"accounts":["twilio/eu"]}"#, false),
+            (r#"{"types":["payment"]}"#, r#"{"providers":["stripe"]}"#, false),
+            (r#"{"types":["payment"]}"#, r#"{"types":["payment"],"providers":["stripe"]}"#, true),
+            (r#"{"accounts":["stripe/eu"]}"#, r#"{"providers":["stripe"]}"#, false),
+            (r#"{"accounts":["stripe/eu","stripe/us"]}"#, r#"{"accounts":["stripe/us"]}"#, true),
+        ] {
+            assert_eq!(scope(wide).covers(&scope(narrow)), covers, "{wide} {narrow}");
         }
     }
 

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::letter::{LetterOutcome, LetterWorker};
 use crate::amqp::headers::{self, Travel};
-use crate::amqp::message::{Message, short};
+use crate::amqp::message::Message;
 use crate::domain::command::{ANY, Command};
 use crate::domain::dead_letter::{DeadLetter, ReplayOptions};
 use crate::domain::job::ReplayTerms;
@@ -22,6 +22,7 @@ use crate::domain::progress::Progress;
 use crate::failpoint::{Failpoint, hit};
 use crate::operator::OperatorError;
 use crate::operator::dead::Dead;
+use crate::operator::redelivery::redelivery;
 
 const BY: &str = "ferry-by";
 const REASON: &str = "ferry-reason";
@@ -142,21 +143,7 @@ impl LetterWorker {
             own.insert(BY.to_owned(), HeaderValue::Text(actor.by.clone()));
             own.insert(REASON.to_owned(), HeaderValue::Text(actor.reason.clone().unwrap_or_default()));
         }
-        self.redelivery(dead, &own, kind, provider)
-    }
-
-    /// A message of ferryd's own with the body of a dead letter, straight to a provider.
-    pub fn redelivery(
-        &self,
-        dead: &Dead,
-        own: &BTreeMap<String, HeaderValue>,
-        kind: headers::Kind,
-        provider: &Name,
-    ) -> Result<Message, OperatorError> {
-        let properties = headers::with_own(dead.carried(), own);
-        let key = format!("{}.{provider}", kind.as_str());
-        let (exchange, routing_key) = (short(&self.context.operator.names.redeliver())?, short(&key)?);
-        Ok(Message { exchange, routing_key, properties, body: dead.body.clone() })
+        Ok(redelivery(&self.context.operator.names, dead, &own, kind, provider)?)
     }
 }
 

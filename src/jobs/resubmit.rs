@@ -18,6 +18,7 @@ use crate::domain::name::Name;
 use crate::domain::outcome::Failure;
 use crate::operator::OperatorError;
 use crate::operator::dead::Dead;
+use crate::operator::redelivery::redelivery;
 
 impl LetterWorker {
     /// Sends a refused message itself again in its place, unless it is done with.
@@ -48,7 +49,7 @@ impl LetterWorker {
         }
         let travel = travel(dead, extended_to, now);
         let kind = headers::Kind::Replay;
-        let message = self.redelivery(dead, &travel.headers(kind), kind, provider)?;
+        let message = redelivery(&self.context.operator.names, dead, &travel.headers(kind), kind, provider)?;
         self.context.pipeline.broker.publish(&message).await?;
         self.record_resubmission(dead).await
     }

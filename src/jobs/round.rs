@@ -6,19 +6,17 @@ use std::time::Duration;
 
 use lapin::Acker;
 use lapin::message::Delivery;
-use serde::Deserialize;
 use tokio::task::JoinSet;
 
 use super::letter::{LetterOutcome, LetterWorker};
 use super::pace::JobPace;
 use super::run::JobRun;
-use crate::amqp::headers::DEAD;
-use crate::amqp::message::text;
 use crate::domain::command_id::CommandId;
 use crate::domain::job::MAX_NAMED;
 use crate::domain::job::state::LetterRefusal;
+use crate::failpoint::{ShortenedWait, shorten_wait};
 use crate::operator::OperatorError;
-use crate::operator::dead::Dead;
+use crate::operator::dead::{Dead, LetterId};
 use crate::operator::walk::Walk;
 
 /// The most dead letters that are acted on at a time, and the most bytes of their bodies.
@@ -58,18 +56,6 @@ struct LetterDone {
     acker: Acker,
     dead: Dead,
     outcome: Result<LetterOutcome, OperatorError>,
-}
-
-/// The part of the record beside a dead letter that says whose it is.
-#[derive(Deserialize)]
-struct LetterGlance<'a> {
-    #[serde(borrow)]
-    command: CommandGlance<'a>,
-}
-
-#[derive(Deserialize)]
-struct CommandGlance<'a> {
-    id: &'a str,
 }
 
 impl<'r> JobRound<'r> {
@@ -133,7 +119,8 @@ impl<'r> JobRound<'r> {
                 self.take_note(done, walk).await?;
             }
             // A walk that removed nothing would only repeat itself.
-            if walk.age() > LONGEST_HOLD && self.findings.removed > removed_before {
+            if walk.age() > shorten_wait(ShortenedWait::JobHold, LONGEST_HOLD) && self.findings.removed > removed_before
+            {
                 return Ok(true);
             }
         }
@@ -153,9 +140,7 @@ impl<'r> JobRound<'r> {
         if ids.is_empty() {
             return false;
         }
-        let letter = text(delivery.properties.headers().as_ref(), DEAD);
-        let id = letter.and_then(|json| serde_json::from_str::<LetterGlance<'_>>(json).ok());
-        id.is_some_and(|letter| !ids.iter().any(|id| id.as_str() == letter.command.id))
+        LetterId::is_anothers(delivery, |id| ids.iter().any(|wanted| wanted.as_str() == id))
     }
 
     fn begin(&mut self, page: usize, acker: Acker, dead: Dead) {

@@ -26,7 +26,7 @@ use crate::amqp::stream::{Entry, Place, Stream};
 use crate::domain::command_id::CommandId;
 use crate::domain::job::{JobRuling, JobState};
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::record::{AnyRecord, By, Fact, Line, Record, RecordId};
+use crate::domain::ledger::record::{AnyRecord, Line, Record, RecordId};
 use crate::domain::ledger::ruling::{Granted, Ruling};
 
 /// The pause after the index could not be read.
@@ -339,9 +339,6 @@ impl Follower {
             let ruling = Case::rule(slot, id, record);
             (ruling, slot.as_mut().and_then(Case::take_replay_result))
         })?;
-        if is_waited_for(&record.fact) {
-            self.store.lock().view.ruled(id, record.command.clone(), ruling.clone());
-        }
         if let Some(job) = job.filter(|_| matches!(ruling, Ruling::Counts(_))) {
             self.store.change_job(job, JobState::count_recorded);
         }
@@ -387,14 +384,5 @@ impl Follower {
         if id.writer != Uuid::nil() {
             state.view.applied(id);
         }
-    }
-}
-
-/// Returns true if an operator, or a program for one, waits for the ruling on the record.
-fn is_waited_for(fact: &Fact) -> bool {
-    match fact {
-        Fact::Finished(finished) => !matches!(finished.by, By::Holder),
-        Fact::Replayed(_) | Fact::CancelWished(_) | Fact::Erased(_) => true,
-        _ => false,
     }
 }

@@ -1,5 +1,5 @@
-//! Encodes single records, beside the instances: for a command of the command line, which leaves
-//! the reading to the daemon on its host.
+//! Encodes single records, beside the instances: for `ferryd ledger verify`, which marks how far a
+//! daemon has to have read.
 
 use jiff::Timestamp;
 use lapin::types::ShortString;

@@ -10,13 +10,12 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::batch::{Source, fingerprint};
-use super::index::{Changes, Checkpoint, KeptLine, NotedRuling};
+use super::index::{Changes, Checkpoint, KeptLine};
 use super::job_table::JobTable;
 use crate::domain::command_id::CommandId;
 use crate::domain::job::{JobId, JobState};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::RecordId;
-use crate::domain::ledger::ruling::Ruling;
 
 /// The number of saved states in each of the two generations.
 const GENERATION: usize = 20_000;
@@ -59,7 +58,6 @@ pub(super) struct View {
 pub(super) struct Unsaved {
     cases: HashMap<CommandId, Changed>,
     writers: Vec<Uuid>,
-    rulings: Vec<NotedRuling>,
     unreadable: Vec<KeptLine>,
     /// The size of the records that made the changes.
     bytes: usize,
@@ -206,11 +204,6 @@ impl View {
         }
     }
 
-    /// Adds the ruling on a record for which a person waits.
-    pub fn ruled(&mut self, id: RecordId, command: CommandId, ruling: Ruling) {
-        self.unsaved.rulings.push(NotedRuling { id, command, ruling });
-    }
-
     /// Drops the saved states of these commands, which have changed in the index.
     pub fn forget_saved(&mut self, commands: &[CommandId]) {
         for id in commands {
@@ -321,7 +314,7 @@ impl Unsaved {
 impl Taken {
     /// Returns the changes in the form that the index saves.
     pub fn changes(&self) -> Changes {
-        let Unsaved { cases, rulings, unreadable, .. } = self.unsaved.as_ref();
+        let Unsaved { cases, unreadable, .. } = self.unsaved.as_ref();
         let mut ordered: Vec<_> = cases.iter().collect();
         ordered.sort_unstable_by_key(|(_, changed)| changed.order);
         let case = |(id, changed): (&CommandId, &Changed)| (id.clone(), Arc::clone(&changed.case));
@@ -329,7 +322,6 @@ impl Taken {
             cases: ordered.into_iter().map(case).collect(),
             writers: self.writers.clone(),
             jobs: self.jobs.clone(),
-            rulings: rulings.clone(),
             unreadable: unreadable.clone(),
             checkpoint: self.reached.checkpoint(),
         }

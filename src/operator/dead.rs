@@ -123,6 +123,28 @@ impl Dead {
     }
 }
 
+/// The part of the record beside a dead letter that says whose it is.
+#[derive(Deserialize)]
+pub struct LetterId<'a> {
+    #[serde(borrow)]
+    command: LetterCommand<'a>,
+}
+
+#[derive(Deserialize)]
+struct LetterCommand<'a> {
+    id: &'a str,
+}
+
+impl LetterId<'_> {
+    /// Tells whether a dead letter is certainly of none of the commands that are `wanted`, without reading all of it.
+    #[must_use]
+    pub fn is_anothers(delivery: &Delivery, wanted: impl FnOnce(&str) -> bool) -> bool {
+        let record = text(delivery.properties.headers().as_ref(), DEAD);
+        let letter = record.and_then(|json| serde_json::from_str::<LetterId<'_>>(json).ok());
+        letter.is_some_and(|letter| !wanted(letter.command.id))
+    }
+}
+
 fn envelope<'a>(properties: &'a BasicProperties, routing_key: Option<&'a str>) -> Envelope<'a> {
     Envelope {
         routing_key,

@@ -143,7 +143,7 @@ impl CommandEraser<'_> {
             if let Some(queue) = parked.get(&result.id) {
                 let id = &result.id;
                 result.keep(format!(
-                    "a message with this id lies in queue `{queue}`: `ferryd dead discard {id} --reason …` removes it"
+                    "a message with this id lies in queue `{queue}`: `ferryd dead-letters discard {id} --reason …` removes it"
                 ));
             }
         }
@@ -157,7 +157,9 @@ pub fn advice(id: &CommandId, why: TooLate) -> String {
     match why {
         TooLate::NotEnded => format!("it has not ended: wait for that, or try `ferryd cancel {id}`"),
         TooLate::DeadLetter => {
-            format!("it is a dead letter: `ferryd dead resolve {id}`, or `ferryd dead discard {id}`, comes first")
+            format!(
+                "it is a dead letter: `ferryd dead-letters resolve {id}`, or `ferryd dead-letters discard {id}`, comes first"
+            )
         }
         TooLate::Unpublished => "its end is not known to be published yet: try again in a minute".to_owned(),
         other => other.to_string(),

@@ -5,7 +5,6 @@ use std::time::Duration;
 use lapin::ErrorKind;
 
 use crate::amqp::error::BrokerError;
-use crate::domain::command_id::CommandId;
 use crate::ledger::index::IndexError;
 
 /// The reply code for "there is no such exchange or queue" (AMQP 0-9-1, `not-found`).
@@ -99,28 +98,6 @@ pub enum OperatorError {
         /// The stream.
         stream: String,
         /// For how long.
-        after: Duration,
-    },
-    /// Nobody would hear a word.
-    #[error("no ferryd listens at queue `{queue}`, so nothing was asked; is one running, and ready?")]
-    NoDaemon {
-        /// The queue.
-        queue: String,
-    },
-    /// Nobody answered a word.
-    #[error("no ferryd answered within {} s; what was asked may be done later all the same", after.as_secs())]
-    NoAnswer {
-        /// For how long was waited.
-        after: Duration,
-    },
-    /// What was appended to the ledger was not read back.
-    #[error(
-        "what this came to was not read back from the ledger within {} s; it may count all the same: see `ferryd status {command}`", after.as_secs()
-    )]
-    NoRuling {
-        /// The command that it is about.
-        command: CommandId,
-        /// For how long was waited.
         after: Duration,
     },
     /// The management API does not tell what it is asked.

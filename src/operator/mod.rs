@@ -1,32 +1,24 @@
-//! What people do by hand over AMQP: publish commands, follow events, look at dead letters, replay and discard them.
-//!
-//! Little of it needs a running daemon, and all of it may be killed at any moment: a message is removed only after what
-//! takes its place was confirmed by the broker.
+//! What people do over AMQP without a daemon: publish commands, follow events and the ledger, look at dead letters, compare the index
+//! with the stream. The daemon uses the walks through queues of dead letters for its jobs.
 
 pub mod bulk;
-pub mod clear;
-pub mod control;
 pub mod dead;
 pub mod erase;
 pub mod error;
 pub mod follow;
-pub mod lookup;
+pub mod host_index;
+pub mod index_owner;
 pub mod management;
 pub mod properties;
 pub mod publish;
 pub mod queues;
-pub mod register;
-pub mod replay;
+pub mod redelivery;
 pub mod replicas;
-mod resubmit;
 pub mod scan;
 pub mod sender;
-pub mod statement;
 pub mod tail;
 pub mod verify;
 pub mod walk;
-
-use serde::Serialize;
 
 use crate::amqp::connection::AmqpSettings;
 use crate::amqp::topology::Names;
@@ -40,13 +32,4 @@ pub struct Operator {
     pub amqp: AmqpSettings,
     /// The names.
     pub names: Names,
-}
-
-/// Who decided something that ferryd would not do by itself, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Decision {
-    /// The person.
-    pub by: String,
-    /// The reason.
-    pub reason: String,
 }

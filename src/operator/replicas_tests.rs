@@ -22,7 +22,7 @@ fn what_was_declared_by_the_first_node_alone_grows_by_the_printed_commands() {
     let queues = [
         queue("ferry.poison", "quorum", &["a"]),
         queue("ferry.commands.acme", "quorum", &["a", "c"]),
-        queue("ferry.control", "quorum", &["a", "b", "c"]),
+        queue("ferry.unroutable", "quorum", &["a", "b", "c"]),
         queue("ferry.ledger", "stream", &["a"]),
     ];
     let report = report(&cluster(&["a", "b", "c"]), &queues);

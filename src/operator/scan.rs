@@ -1,11 +1,9 @@
 //! Looking at dead letters, which stay as they were.
 
-use super::dead::Dead;
-use super::walk::{Walk, depth};
+use super::dead::{Dead, LetterId};
+use super::walk::Walk;
 use super::{Operator, OperatorError};
-use crate::amqp::connection::say_goodbye;
-use crate::amqp::error::BrokerError;
-use crate::amqp::message::short;
+use crate::domain::command_id::CommandId;
 use crate::ledger::command_filter::CommandFilter;
 
 /// Shows every dead letter that `filter` means to `visit`, queue by queue, oldest first. Queues that do not exist are
@@ -32,18 +30,42 @@ pub async fn scan(
     Ok(())
 }
 
-/// How many messages the queues hold together that nobody has taken; those that do not exist hold none.
+/// Finds the dead letters of these commands, and looks no further than to the last of them.
 ///
 /// # Errors
-/// [`OperatorError`].
-pub async fn depths(operator: &Operator, queues: &[String]) -> Result<u64, OperatorError> {
-    let connection = operator.amqp.connect("operator-depths").await?;
-    let mut sum = 0;
+/// [`OperatorError`]; the dead letters are in their queues all the same.
+pub async fn find_letters(
+    operator: &Operator,
+    queues: &[String],
+    ids: &[CommandId],
+) -> Result<Vec<Dead>, OperatorError> {
+    let mut found: Vec<Dead> = Vec::new();
     for queue in queues {
-        // The broker closes a channel that asks for what is not there.
-        let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
-        sum += u64::from(depth(&channel, &short(queue)?).await?.unwrap_or(0));
+        let Some(mut walk) = Walk::begin(operator, queue).await? else { continue };
+        while found.len() < ids.len()
+            && let Some(delivery) = walk.next().await?
+        {
+            if LetterId::is_anothers(&delivery, |id| ids.iter().any(|wanted| wanted.as_str() == id)) {
+                continue;
+            }
+            let dead = Dead::read(queue, &delivery);
+            let is_new = found.iter().all(|letter| letter.identity.id != dead.identity.id);
+            if is_new && ids.contains(&dead.identity.id) {
+                found.push(dead);
+            }
+        }
+        walk.end().await?;
     }
-    say_goodbye(&connection).await;
-    Ok(sum)
+    Ok(found)
+}
+
+/// Finds the messages of a command's dead letter, and of what was refused under its id.
+///
+/// # Errors
+/// [`OperatorError`]; the dead letters are in their queues all the same.
+pub async fn find_messages(operator: &Operator, queues: &[String], id: &CommandId) -> Result<Vec<Dead>, OperatorError> {
+    let mut found = Vec::new();
+    let is_meant = |dead: &Dead| dead.identity.id == *id || dead.identity.id.published() == *id;
+    scan(operator, queues, &CommandFilter::default(), |dead| found.extend(Some(dead).filter(is_meant))).await?;
+    Ok(found)
 }

@@ -29,14 +29,6 @@ impl Sender {
         Self::over(operator, operator.amqp.connect("operator-publish").await?).await
     }
 
-    /// Connects to ask a question of the ledger.
-    ///
-    /// # Errors
-    /// [`OperatorError::Broker`].
-    pub(super) async fn open_for_records(operator: &Operator) -> Result<Self, OperatorError> {
-        Self::over(operator, operator.amqp.connect_asking("operator-publish").await?).await
-    }
-
     async fn over(operator: &Operator, connection: Connection) -> Result<Self, OperatorError> {
         let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
         let confirming = channel.confirm_select(ConfirmSelectOptions::default()).await;
@@ -73,11 +65,6 @@ impl Sender {
         let mandatory = exchange.as_str() != self.operator.names.events();
         let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
         self.channel.basic_publish(exchange.clone(), routing_key.clone(), options, body, properties.clone()).await
-    }
-
-    /// The connection.
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
     }
 
     /// The longest time for the broker to confirm a message.

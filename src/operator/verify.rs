@@ -12,7 +12,8 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::register::{Host, LedgerRead, Place, Register};
+use super::host_index::HostIndex;
+use super::index_owner::{IndexOwner, IndexPlace, LedgerRead};
 use super::tail::Tail;
 use super::{Operator, OperatorError};
 use crate::amqp::stream;
@@ -73,18 +74,18 @@ pub struct Field {
 /// [`OperatorError`].
 pub async fn verify(
     operator: &Operator,
-    place: &Place,
+    place: &IndexPlace,
     mut progress: impl FnMut(LedgerRead),
 ) -> Result<Verdict, OperatorError> {
-    let mut register = Register::open(operator, place, &mut progress).await?;
+    let mut host = HostIndex::open(operator, place, &mut progress).await?;
     let aside = Aside::make(&place.dir)?;
     let key = operator.names.ledger_key(&operator.amqp.first_address());
     let cut_at = cut_at(operator).await?;
-    let fresh = Host::start(operator, place, Index::open(&aside.0, &key)?, &mut progress).await?;
+    let fresh = IndexOwner::start(operator, place, Index::open(&aside.0, &key)?, &mut progress).await?;
     let terms = Terms { cut_at, forgets: Timestamp::now() - place.retention };
-    let verdict = compare(&mut register, &fresh, &terms).await;
+    let verdict = compare(&mut host, &fresh, &terms).await;
     fresh.close().await;
-    register.close().await;
+    host.close().await;
     verdict
 }
 
@@ -200,12 +201,12 @@ fn fields(index: Option<&Case>, stream: Option<&Case>) -> Vec<Field> {
     names.into_iter().map(field).filter(|field| field.index != field.stream).collect()
 }
 
-async fn compare(register: &mut Register, fresh: &Host, terms: &Terms) -> Result<Verdict, OperatorError> {
+async fn compare(host: &mut HostIndex, fresh: &IndexOwner, terms: &Terms) -> Result<Verdict, OperatorError> {
     fresh.refresh().await?;
-    register.refresh().await?;
+    host.refresh().await?;
     let mut verdict = Verdict::default();
     let mut suspects = Vec::new();
-    let mut pairs = Pairs::new(register.index().await, fresh.ledger().index());
+    let mut pairs = Pairs::new(host.index().await, fresh.ledger().index());
     while let Some((id, index, stream)) = pairs.next()? {
         verdict.commands += u64::from(stream.is_some());
         verdict.count(terms.compare(index.as_ref(), stream.as_ref()), id, &mut suspects);
@@ -216,9 +217,9 @@ async fn compare(register: &mut Register, fresh: &Host, terms: &Terms) -> Result
             break;
         }
         fresh.refresh().await?;
-        register.refresh().await?;
+        host.refresh().await?;
         for Difference { id, .. } in std::mem::take(&mut suspects) {
-            let (index, stream) = (register.case(&id)?, fresh.ledger().case(&id));
+            let (index, stream) = (host.case(&id)?, fresh.ledger().case(&id));
             verdict.count(terms.compare(index.as_deref(), stream.as_deref()), id, &mut suspects);
         }
     }

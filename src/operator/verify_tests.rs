@@ -46,14 +46,7 @@ fn index(dir: &TempDir, ids: &[String]) -> Index {
     let index = Index::open(dir.path(), "key").unwrap();
     let cases = ids.iter().map(|id| (id.parse().unwrap(), Arc::new(wished(1, "ann")))).collect();
     let checkpoint = Checkpoint { offset: 1, hash: 1 };
-    let changes = Changes {
-        cases,
-        writers: Vec::new(),
-        jobs: Vec::new(),
-        rulings: Vec::new(),
-        unreadable: Vec::new(),
-        checkpoint,
-    };
+    let changes = Changes { cases, writers: Vec::new(), jobs: Vec::new(), unreadable: Vec::new(), checkpoint };
     index.save(&changes, at(1)).unwrap();
     index
 }

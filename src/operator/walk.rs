@@ -26,7 +26,7 @@ use crate::amqp::message::short;
 
 /// The messages of the first page, and the most of any.
 const FIRST_PAGE: u32 = 64;
-const MOST_OF_PAGE: u32 = 1_000;
+const MOST_OF_PAGE: u32 = 5_000;
 /// About how many pages there may be: the broker allows 2,047 channels.
 const PAGES: u32 = 1_800;
 /// About how many bytes a page holds: its messages are in memory until they are passed.
@@ -241,7 +241,8 @@ mod tests {
     fn pages_grow_while_messages_are_small_and_hold_few_large_ones() {
         for (size, held, next) in [
             (64, (64, 64 << 10), 256),
-            (256, (256, 256 << 10), 1_000),
+            (256, (256, 256 << 10), 1_024),
+            (4_096, (4_096, 4_096 << 10), 5_000),
             (1_000, (1_000, 1_000 << 20), 16),
             (64, (64, 64 << 20), 16),
             (16, (16, 16 << 20), 16),

@@ -6,7 +6,6 @@
 //! message that comes under its id later is not carried out.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::Pipeline;
@@ -25,8 +24,7 @@ use crate::domain::lifecycle::Kind;
 use crate::ledger::Ruled;
 
 /// The result of a request to cancel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cancellation {
     /// The command has failed, for good, and was never carried out.
     Cancelled,

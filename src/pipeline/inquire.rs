@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rand::RngExt as _;
-use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::Pipeline;
@@ -33,8 +32,7 @@ use crate::provider::Operation;
 use crate::redact::Mask;
 
 /// The result of a request to query the provider about a command that waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookupWish {
     /// The provider is asked now.
     Asked,

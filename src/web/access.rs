@@ -91,6 +91,13 @@ impl ReadAccess {
 }
 
 impl ReadAccess {
+    /// Returns true if all these commands may be seen. Whoever may operate commands sees what is
+    /// done to them.
+    pub(super) fn sees(&self, commands: &CommandScope) -> bool {
+        let TokenGrant { role, read, operate, .. } = &*self.0.0;
+        read.covers(commands) || (role.includes(Role::Operate) && operate.covers(commands))
+    }
+
     /// Refuses a token that may only read.
     pub(super) fn require_operate(&self) -> Result<(), Problem> {
         let Self(caller) = self;

@@ -21,7 +21,7 @@ use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::index::Group;
 
 /// The longest time for finding a message: many may lie before it in its queue.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const MESSAGE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Groups of dead letters with the same failure, the most frequent first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -88,7 +88,7 @@ async fn read_messages(desk: &Desk, access: &ReadAccess, id: CommandId) -> Resul
     access.require_operate()?;
     desk.require_ready()?;
     let reading = desk.commands.read_dead_messages(access, id.clone());
-    let found = desk.within(PATIENCE, reading, "ask again").await?;
+    let found = desk.within(MESSAGE_PATIENCE, reading, "ask again").await?;
     if found.is_empty() { Err(not_dead(&id)) } else { Ok(found.into_iter().map(DeadLetterView::from).collect()) }
 }
 

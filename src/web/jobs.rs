@@ -1,7 +1,7 @@
 //! Jobs: an operator's action on many dead letters, run by the daemon.
 
 use axum::Json;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -11,77 +11,18 @@ use uuid::Uuid;
 
 use super::Desk;
 use super::access::{OperateAccess, ReadAccess};
-use super::body;
 use super::extract::{ApiQuery, JobPath};
-use super::operation::{DescribeAnswer, DescribeInput, Operation};
+use super::job_order::JobOrderBody;
+use super::operation::{DescribeAnswer, Operation};
 use super::problem::{Kind, Problem};
-use super::query::{DEFAULT_LIMIT, MAX_TEXT, PersonQuery, query_fields, read_limit};
+use super::query::{DEFAULT_LIMIT, PersonQuery, query_fields, read_limit};
 use super::schemas::Schemas;
-use crate::domain::command_scope::CommandScope;
 use crate::domain::job::record::JobRequest;
 use crate::domain::job::state::JobPhase;
-use crate::domain::job::{
-    DeadLetterFilter, JobAction, JobChange, JobId, JobRate, JobRecord, JobSpec, JobState, ReplayTerms, Resolution,
-};
+use crate::domain::job::{JobChange, JobId, JobRecord, JobState};
 use crate::domain::ledger::record::Person;
 use crate::ledger::Ledger;
-use crate::ledger::command_filter::{CommandFilter, WantedKind};
 use crate::ledger::index::MAX_PAGE;
-
-/// The most ids that a job names.
-const MAX_IDS: usize = 1_000;
-
-/// What a job is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum JobActionName {
-    /// Send dead letters to their providers again.
-    Replay,
-    /// Give commands up for good.
-    Discard,
-    /// End commands as a person says.
-    Resolve,
-    /// Ask providers what became of dead letters of which nobody knows.
-    Lookup,
-}
-
-/// The order to start a job.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct JobOrder {
-    /// What is done to each dead letter.
-    pub action: JobActionName,
-    /// Which dead letters are meant. Everything given must hold.
-    #[serde(default)]
-    pub filter: CommandFilter,
-    /// True where all dead letters are meant: a filter with nothing in it is refused otherwise.
-    #[serde(default)]
-    pub all: bool,
-    /// What is dead-lettered after this time is left alone. Default: now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cut_off: Option<Timestamp>,
-    /// How dead letters are replayed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replay: Option<ReplayTerms>,
-    /// What became of the commands, for `resolve`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resolution: Option<Resolution>,
-    /// The most dead letters a second.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate: Option<JobRate>,
-    /// True to begin with one a second and become faster.
-    #[serde(default)]
-    pub ramp: bool,
-    /// True to change nothing, and count what would be done.
-    #[serde(default)]
-    pub dry_run: bool,
-    /// Who decided it, beside the token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// Why; `discard`, `resolve` and `force_new_key` need it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
 
 /// A job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -126,32 +67,6 @@ impl Default for JobPageQuery {
 
 query_fields! { JobPageQuery }
 
-/// The order in the body of a request.
-pub(super) struct JobOrderBody(JobOrder);
-
-impl<S: Send + Sync> FromRequest<S> for JobOrderBody {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let body = body::json(request).await?;
-        let order = serde_json::from_slice(&body);
-        order.map(Self).map_err(|error| invalid(format!("the body is no job: {error}")))
-    }
-}
-
-impl DescribeInput for JobOrderBody {
-    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        operation.body::<JobOrder>(schemas);
-        operation.can_be(&[
-            Kind::InvalidRequest,
-            Kind::RequestTimeout,
-            Kind::TooLarge,
-            Kind::UnsupportedMediaType,
-            Kind::Internal,
-        ]);
-    }
-}
-
 /// The job that was recorded.
 pub(super) struct StartedJob(JobView);
 
@@ -171,79 +86,6 @@ impl JobView {
     fn new(id: JobId, state: JobState) -> Self {
         Self { id, phase: state.phase(), done: state.done(), state }
     }
-}
-
-fn invalid(detail: impl Into<String>) -> Problem {
-    Problem::new(Kind::InvalidRequest, detail)
-}
-
-impl JobOrder {
-    fn spec(self, access: &OperateAccess) -> Result<JobSpec, Problem> {
-        let is_empty = self.filter.is_empty();
-        if is_empty != self.all {
-            let text = if is_empty { "say which in `filter`, or `all`" } else { "it is `all` or a `filter`, not both" };
-            return Err(invalid(format!("a job is about certain dead letters: {text}")));
-        }
-        let reason = self.reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
-        if reason.as_ref().into_iter().chain(&self.by).any(|text| text.len() > MAX_TEXT) {
-            return Err(invalid(format!("`by` and `reason` have at most {MAX_TEXT} bytes each")));
-        }
-        let terms = self.replay;
-        let is_forced = terms.as_ref().is_some_and(|terms| terms.force_new_key);
-        if reason.is_none() && (is_forced || matches!(self.action, JobActionName::Discard | JobActionName::Resolve)) {
-            return Err(invalid("say why in `reason`; it is recorded, and published where commands end by it"));
-        }
-        let action = match (self.action, terms, self.resolution) {
-            (JobActionName::Replay, terms, None) => JobAction::Replay(terms.unwrap_or_default()),
-            (JobActionName::Discard, None, None) => JobAction::Discard,
-            (JobActionName::Resolve, None, Some(resolution)) => JobAction::Resolve(resolution),
-            (JobActionName::Lookup, None, None) => JobAction::Lookup,
-            (JobActionName::Resolve, None, None) => return Err(invalid("say what became of them in `resolution`")),
-            _ => return Err(invalid("`replay` is for the action `replay` alone, and `resolution` for `resolve`")),
-        };
-        let by = access.recorded_name(self.by.as_deref().map(str::trim).filter(|by| !by.is_empty()));
-        let now = Timestamp::now();
-        Ok(JobSpec {
-            action,
-            filter: dead_letter_filter(self.filter)?,
-            scope: access.scope().clone(),
-            cut_off: self.cut_off.map_or(now, |cut_off| cut_off.min(now)),
-            rate: self.rate,
-            ramp: self.ramp,
-            dry_run: self.dry_run,
-            actor: Person { by, reason },
-        })
-    }
-}
-
-/// The filter as it is recorded.
-fn dead_letter_filter(filter: CommandFilter) -> Result<DeadLetterFilter, Problem> {
-    if filter.state.is_some() || filter.conflicts {
-        return Err(invalid("`state` and `conflicts` say nothing about dead letters"));
-    }
-    if filter.ids.len() > MAX_IDS {
-        return Err(invalid(format!("a job names at most {MAX_IDS} ids; start several")));
-    }
-    let unreadable = filter.kind == Some(WantedKind::Unreadable);
-    let kind = filter.kind.and_then(|kind| match kind {
-        WantedKind::Recorded(kind) => Some(kind),
-        WantedKind::Unreadable => None,
-    });
-    Ok(DeadLetterFilter {
-        ids: filter.ids.into_iter().collect(),
-        r#type: filter.r#type,
-        provider: filter.provider,
-        account: filter.account,
-        operation: filter.operation,
-        reference: filter.reference,
-        kind,
-        code: filter.code,
-        http_status: filter.http_status,
-        generation: filter.generation,
-        older_than: filter.older_than,
-        newer_than: filter.newer_than,
-        unreadable,
-    })
 }
 
 /// `POST /v1/jobs`
@@ -268,7 +110,7 @@ pub(super) async fn list(
     let index = std::sync::Arc::clone(ledger.index());
     let page = tokio::task::spawn_blocking(move || index.jobs(cursor, limit)).await;
     let page = page.map_err(|_| unreadable())?.map_err(|_| unreadable())?;
-    let seen = page.jobs.into_iter().filter(|(_, job)| is_visible(access.scope(), job));
+    let seen = page.jobs.into_iter().filter(|(_, job)| access.sees(&job.spec.coverage()));
     Ok(Json(JobList { jobs: seen.map(|(id, job)| JobView::new(id, job)).collect(), next: page.next }))
 }
 
@@ -278,7 +120,7 @@ pub(super) async fn show(
     access: ReadAccess,
     JobPath(id): JobPath,
 ) -> Result<Json<JobView>, Problem> {
-    find(&desk, access.scope(), id).await.map(Json)
+    find(&desk, id, |job| access.sees(&job.spec.coverage())).await.map(Json)
 }
 
 /// `POST /v1/jobs/{id}/pause`
@@ -319,7 +161,7 @@ async fn request(
     PersonQuery { by, reason }: PersonQuery,
     wanted: impl FnOnce(JobRequest) -> JobChange,
 ) -> Result<Json<JobView>, Problem> {
-    find(desk, access.scope(), id).await?;
+    find(desk, id, |job| access.scope().covers(&job.spec.coverage())).await?;
     let actor = Person { by: access.recorded_name(by.as_deref()), reason };
     change(desk, id, wanted(JobRequest { actor })).await.map(Json)
 }
@@ -333,12 +175,8 @@ fn ledger(desk: &Desk) -> Result<Ledger, Problem> {
     desk.commands.ledger().cloned().ok_or_else(unreadable)
 }
 
-/// A token with a scope sees the jobs that have the same.
-fn is_visible(scope: &CommandScope, job: &JobState) -> bool {
-    scope.is_unlimited() || job.spec.scope == *scope
-}
-
-async fn find(desk: &Desk, scope: &CommandScope, id: JobId) -> Result<JobView, Problem> {
+/// What is known of a job, where whoever asks may know it.
+async fn find(desk: &Desk, id: JobId, may_see: impl FnOnce(&JobState) -> bool) -> Result<JobView, Problem> {
     let ledger = ledger(desk)?;
     let mut job = ledger.job(&id).map_err(|_| unreadable())?;
     if job.is_none() {
@@ -347,7 +185,7 @@ async fn find(desk: &Desk, scope: &CommandScope, id: JobId) -> Result<JobView, P
         desk.promptly(barrier, "ask again").await?;
         job = self::ledger(desk)?.job(&id).map_err(|_| unreadable())?;
     }
-    let job = job.filter(|job| is_visible(scope, job));
+    let job = job.filter(|job| may_see(job));
     let job = job.ok_or_else(|| Problem::new(Kind::NotFound, format!("there is no job `{id}`")))?;
     Ok(JobView::new(id, job.as_ref().clone()))
 }

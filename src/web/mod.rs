@@ -34,6 +34,7 @@ mod endpoint;
 mod erase;
 mod extract;
 pub mod host_token;
+pub mod job_order;
 pub mod jobs;
 mod live;
 pub mod lookup;

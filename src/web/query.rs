@@ -201,7 +201,7 @@ impl Query {
     pub fn filter(&mut self) -> Result<CommandFilter, Problem> {
         let filter: CommandFilter = self.take()?;
         if filter.kind == Some(WantedKind::Unreadable) {
-            let why = "can't be `unreadable`: nothing but their queue knows dead letters without a record; use `ferryd dead list \
+            let why = "can't be `unreadable`: nothing but their queue knows dead letters without a record; use `ferryd dead-letters list \
                        --queues --kind unreadable`";
             return Err(refuse("kind", why));
         }

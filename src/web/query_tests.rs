@@ -54,7 +54,7 @@ fn what_can_not_be_read_is_named_with_what_it_means() {
         ("provider=Stripe", "provider", "use a lower-case letter"),
         ("state=done", "state", "Only those in this state: pending"),
         ("kind=sad", "kind", "known are declined"),
-        ("kind=unreadable", "kind", "`ferryd dead list --queues --kind unreadable`"),
+        ("kind=unreadable", "kind", "`ferryd dead-letters list --queues --kind unreadable`"),
         ("ids=a,no%20id", "ids", "no id"),
         ("http_status=many", "http_status", "no number"),
         ("older_than=yesterday", "older_than", "as 36h"),

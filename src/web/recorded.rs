@@ -1,5 +1,6 @@
 //! The real commands behind the API: recorded in the ledger, and processed by the pipeline.
 
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,16 +28,15 @@ use crate::domain::ledger::next_action::{NextAction, Role, next_action};
 use crate::domain::ledger::record::{Fact, Opened, Opening, Person, Reason, Record, Step};
 use crate::domain::ledger::ruling::Ruling;
 use crate::domain::name::Name;
-use crate::domain::progress::Progress;
 use crate::ledger::command_filter::CommandFilter;
 use crate::ledger::exchanges::{Found, Window, find, spans};
 use crate::ledger::index::{Cursor, Group, Index, IndexError, Page};
 use crate::ledger::{Health, Ledger};
 use crate::operator::dead::Dead;
 use crate::operator::erase::{CommandEraser, ErasureResult};
-use crate::operator::lookup::{Asked, look_up};
 use crate::operator::queues::{all_dead_queues, dead_queue, dead_queues};
-use crate::operator::scan::scan;
+use crate::operator::redelivery::DeadLetterQuestion;
+use crate::operator::scan::{find_letters, find_messages};
 use crate::operator::{Operator, OperatorError};
 use crate::pipeline::Pipeline;
 use crate::pipeline::cancel::Cancellation;
@@ -45,6 +45,8 @@ use crate::transport::exchange_log::Exchange;
 
 /// The longest time that an answer waits for the latest records.
 const FRESHNESS: Duration = Duration::from_secs(2);
+/// The most messages that were refused under an id of which dead letters are read.
+const MAX_REFUSED: u32 = 20;
 /// The most searches for calls that run at the same time; each has a connection to the broker.
 const MAX_SEARCHES: usize = 4;
 
@@ -95,20 +97,39 @@ impl Recorded {
         let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
         let operator = self.operator();
         let queues = dead_queues(&operator.names, &[], provider);
-        let can_ask = |dead: &Dead, progress: &Progress| {
-            let (provider, operation) = (dead.identity.provider.as_ref(), dead.identity.operation.as_ref());
-            let provider = provider.and_then(|name| self.registry.get(name));
-            let operation = provider.zip(operation).and_then(|(provider, name)| provider.operations.get(name));
-            operation.is_some_and(|operation| progress.askable(operation.lookup).is_some())
+        let Some(dead) = find_letters(&operator, &queues, slice::from_ref(id)).await?.pop() else {
+            let text = "it is a dead letter without a message in its queue: a replay may be under way; ask again";
+            return Ok(LookupStart::Refused(text.to_owned()));
         };
-        Ok(match look_up(&operator, &queues, id, can_ask).await? {
-            Asked::Sent => LookupStart::Asked,
-            Asked::NotDead => {
-                let text = "it is a dead letter without a message in its queue: a replay may be under way; ask again";
-                LookupStart::Refused(text.to_owned())
+        let question = DeadLetterQuestion::about(&dead, &operator.names, &self.registry, Timestamp::now());
+        match question.map_err(|error| Failed::Broker(error.to_string()))? {
+            DeadLetterQuestion::Refuse(reason) => Ok(LookupStart::Refused(reason)),
+            DeadLetterQuestion::Ask(message) => {
+                self.pipeline.broker.publish(&message).await?;
+                Ok(LookupStart::Asked)
             }
-            Asked::Refused(why) => LookupStart::Refused(why),
-        })
+        }
+    }
+
+    /// The ids of a command's dead letter and of those that were refused under it, with their providers, where the ledger knows some.
+    async fn recorded_letters(&self, id: &CommandId) -> Result<Option<(Vec<CommandId>, Vec<Name>)>, Failed> {
+        let (published, most) = (id.clone(), MAX_REFUSED);
+        let refused = self.ask(move |index| index.refused_under(&published, most)).await?;
+        let is_dead = |id: &CommandId| {
+            let case = self.ledger().case(id)?;
+            case.ending.as_ref().filter(|ending| ending.is_dead())?;
+            case.opening.as_ref().map(|opening| opening.identity.provider.clone())
+        };
+        let (mut ids, mut providers) = (Vec::new(), Vec::new());
+        for id in std::iter::once(id).chain(&refused) {
+            if let Some(provider) = is_dead(id) {
+                ids.push(id.clone());
+                providers.extend(provider);
+            }
+        }
+        providers.sort();
+        providers.dedup();
+        Ok(if ids.is_empty() { None } else { Some((ids, providers)) })
     }
 
     /// Erases the contents of commands, also in the index of this instance before it returns.
@@ -251,14 +272,15 @@ impl Commands for Recorded {
     fn dead_messages<'a>(&'a self, id: &'a CommandId) -> BoxFuture<'a, Result<Vec<Dead>, Failed>> {
         async move {
             let _search = self.searches.try_acquire().map_err(|_| Failed::Busy)?;
-            let known = self.ask(Index::dead_providers).await?;
             let operator = self.operator();
+            if let Some((ids, providers)) = self.recorded_letters(id).await? {
+                let queues = all_dead_queues(&operator, &[], providers).await?;
+                return Ok(find_letters(&operator, &queues, &ids).await?);
+            }
+            // The ledger does not know it: it may be older, or can't be read.
+            let known = self.ask(Index::dead_providers).await?;
             let queues = all_dead_queues(&operator, &self.provider_names(), known).await?;
-            let mut found = Vec::new();
-            let is_meant = |dead: &Dead| dead.identity.id == *id || dead.identity.id.published() == *id;
-            let keep = |dead| found.extend(Some(dead).filter(is_meant));
-            scan(&operator, &queues, &CommandFilter::default(), keep).await?;
-            Ok(found)
+            Ok(find_messages(&operator, &queues, id).await?)
         }
         .boxed()
     }

@@ -179,7 +179,7 @@ async fn what_is_told_late_about_a_call_that_was_given_up_decides_nothing_about_
     let daemon = rig.start().await;
     rig.publish(&command("acme", "order", "two", json!({"accepted": true, "fail_times": 2, "status": 429}))).await;
     assert_eq!(word(&rig.terminal("two").await, "data.error.kind"), "unavailable");
-    let mut replay = rig.setup.command(&["dead", "replay", "two"]);
+    let mut replay = rig.setup.command(&["dead-letters", "replay", "two"]);
     assert!(tokio::task::spawn_blocking(move || replay.status()).await.unwrap().unwrap().success());
     let second = target(&rig, "two").await;
     let first = of_generation("two", 0, Timestamp::now());

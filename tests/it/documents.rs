@@ -142,7 +142,7 @@ fn command_lines() -> Vec<(String, Vec<String>)> {
     found
 }
 
-/// Lists the commands that sentences name, such as `ferryd dead list`, as words without options.
+/// Lists the commands that sentences name, such as `ferryd dead-letters list`, as words without options.
 fn named_commands() -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     for document in documents() {

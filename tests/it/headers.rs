@@ -209,7 +209,7 @@ async fn a_header_frame_to_which_the_broker_has_added_a_death_is_read_by_daemon_
     let event = rig.terminal("stale").await;
     assert_eq!(word(&event, "data.error.code"), "expiration", "{event:#}");
     has_kept_its_session(&daemon);
-    let mut list = rig.setup.command(&["dead", "list", "--queues", "--json"]);
+    let mut list = rig.setup.command(&["dead-letters", "list", "--queues", "--json"]);
     let listed = tokio::task::spawn_blocking(move || list.output()).await.unwrap().unwrap();
     let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(listed.as_array().map(Vec::len), Some(2), "{listed:#}");

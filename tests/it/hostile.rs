@@ -17,7 +17,7 @@ use crate::tls_server::{Authority, Stream, TlsServer, read_request, write};
 const FORMS: [&str; 2] = ["people", "programs"];
 
 /// Every command, in an order in which each finds its subject. `{form}` is one of [`FORMS`].
-const CASES: [TerminalCase; 37] = [
+const CASES: [TerminalCase; 38] = [
     case("check", &[], 0, false),
     case("publish", PUBLISH, 0, true),
     case("exchanges", &["done-{form}"], 0, true),
@@ -29,20 +29,21 @@ const CASES: [TerminalCase; 37] = [
     case("lookup", &["open-{form}", "--wait", "1m"], 5, true),
     case("ledger tail", &["--from", "first", "--count", "30"], 0, true),
     case("ledger verify", &[], 0, false),
-    case("dead list", &[], 0, true),
-    case("dead list", &["--queues"], 0, true),
-    case("dead groups", &[], 0, true),
-    case("dead show", &["replay-{form}"], 0, true),
-    case("dead show", &["replay-{form}", "--message"], 0, true),
-    case("dead replay", &["replay-{form}", "--canary"], 1, true),
+    case("dead-letters list", &[], 0, true),
+    case("dead-letters list", &["--queues"], 0, true),
+    case("dead-letters groups", &[], 0, true),
+    case("dead-letters show", &["replay-{form}"], 0, true),
+    case("dead-letters show", &["replay-{form}", "--message"], 0, true),
+    case("dead-letters show", &["replay-{form}", "--queues"], 0, true),
+    case("dead-letters replay", &["replay-{form}", "--canary"], 1, true),
     case(
-        "dead resolve",
+        "dead-letters resolve",
         &["resolve-{form}", "--failed", "--message", HOSTILE, "--by", HOSTILE, "--reason", HOSTILE],
         0,
-        false,
+        true,
     ),
-    case("dead discard", &["discard-{form}", "--by", HOSTILE, "--reason", HOSTILE], 0, false),
-    case("jobs list", &[], 0, false),
+    case("dead-letters discard", &["discard-{form}", "--by", HOSTILE, "--reason", HOSTILE], 0, true),
+    case("jobs list", &[], 0, true),
     case("jobs show", &[NO_JOB], 1, false),
     case("jobs follow", &[NO_JOB], 1, false),
     case("jobs pause", &[NO_JOB], 1, false),

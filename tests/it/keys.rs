@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::broker::persistent;
 use crate::harness::daemon::Daemon;
 use crate::harness::wait::eventually;
+use crate::poisoned::replay_unseen;
 use crate::rig::{Rig, SOON, and, charge, word};
 
 /// Builds the headers of a replay by an operator's ferryd that left it to the daemon to name the
@@ -50,7 +51,7 @@ async fn bury(rig: &Rig, id: &str) {
 }
 
 async fn replay(rig: &Rig, id: &str) {
-    let mut replay = rig.setup.command(&["dead", "replay", id, "--extend", "1h"]);
+    let mut replay = rig.setup.command(&["dead-letters", "replay", id, "--extend", "1h"]);
     assert!(tokio::task::spawn_blocking(move || replay.status()).await.unwrap().unwrap().success());
 }
 
@@ -99,10 +100,9 @@ async fn every_message_of_a_command_names_its_key_also_before_the_first_call() {
     assert_eq!(key_beside(&rig, "12h", "early").await, "early");
 
     bury(&rig, "again").await;
-    stop(&daemon).await;
-    // No daemon is running to carry it out.
-    replay(&rig, "again").await;
-    let waiting = rig.broker.peek("ferry.commands.acme").await;
-    let headers = waiting[0].properties.headers().as_ref();
+    rig.dead_letters("acme", 1).await;
+    let replay = replay_unseen(&rig, &["again", "--extend", "1h"]).await;
+    let headers = replay.properties.headers().as_ref();
     assert_eq!(ferryd::amqp::message::text(headers, "ferry-key"), Some("again~1"));
+    stop(&daemon).await;
 }

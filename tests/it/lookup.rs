@@ -187,10 +187,43 @@ async fn a_person_has_an_unresolved_command_looked_up_and_its_dead_letter_closes
     .await;
     assert_eq!(rig.calls("late").calls, 1);
     assert_eq!(look_up(&rig, &["no"]).await.0, 1, "it is no dead letter");
-    let (_, cleared) = ferryd(&rig, &["dead", "replay", "late", "--json"]).await;
-    assert_eq!((&cleared["done"], &cleared["closed"]), (&json!(0), &json!(1)), "{cleared}");
+    let (_, cleared) = ferryd(&rig, &["dead-letters", "replay", "late", "--json"]).await;
+    assert_eq!((&cleared["done"], &cleared["progress"]["closed"]), (&json!(0), &json!(1)), "{cleared}");
     rig.finish(&daemon).await;
     assert_eq!(rig.calls("late").calls, 1);
+}
+
+#[tokio::test]
+async fn a_job_has_every_unresolved_command_looked_up_that_can_be() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    let hidden = json!({"act_then_fail": true, "hidden": "15s"});
+    for (operation, id) in [("shy", "one"), ("shy", "two"), ("send", "silent")] {
+        let command = acme(operation, id, hidden.clone());
+        assert_eq!(word(&rig.carry(&command).await, "data.error.kind"), "unresolved", "{id}");
+    }
+    rig.dead_letters("acme", 3).await;
+    let (code, planned) = look_up(&rig, &["--kind", "unresolved", "--dry-run"]).await;
+    assert_eq!((code, &planned["done"], &planned["progress"]["refused"]), (1, &json!(2), &json!(1)), "{planned:#}");
+    let (_, asked) = look_up(&rig, &["one", "silent"]).await;
+    assert_eq!((&asked["done"], word(&asked, "spec.action")), (&json!(1), "lookup"), "{asked:#}");
+    let why = word(&asked["progress"]["refusals"][0], "reason");
+    assert!(why.contains("its operation has no `lookup`"), "{why}");
+    // The provider does not show at first what it did.
+    eventually(SOON, "the answers end both", async || {
+        let (_, job) = look_up(&rig, &["--provider", "acme"]).await;
+        assert_eq!((word(&job, "end.reason"), &job["recorded"]), ("finished", &json!(0)), "{job:#}");
+        let is_completed = |id| rig.events.of(id).iter().any(|event| event["data"]["state"] == "completed");
+        (is_completed("one") && is_completed("two")).then_some(())
+    })
+    .await;
+    for id in ["one", "two", "silent"] {
+        assert_eq!(rig.calls(id).calls, 1, "{id} is asked about, and not sent again");
+    }
+    let (code, listed) = ferryd(&rig, &["dead-letters", "list", "--json"]).await;
+    let listed: Vec<_> = listed.as_array().unwrap().iter().map(|dead| word(dead, "command.id")).collect();
+    assert_eq!((code, listed), (0, vec!["silent"]), "the others are closed");
+    rig.end(&daemon).await;
 }
 
 #[tokio::test]
@@ -218,7 +251,7 @@ async fn a_person_has_a_waiting_command_looked_up_before_its_time() {
     for (id, why) in [
         ("mute", "had no `lookup` when it began to wait"),
         ("slow", "neither a dead letter nor waiting"),
-        ("nobody", "it is not known"),
+        ("nobody", "knows no command `nobody`"),
     ] {
         let mut command = rig.setup.command(&["lookup", id]);
         let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use lapin::Channel;
 use lapin::message::BasicGetMessage;
-use lapin::options::{BasicAckOptions, BasicGetOptions, BasicRejectOptions};
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicRejectOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString};
 use serde_json::{Value, json};
 
 use crate::callbacks::{call, signed_rig, told};
 use crate::harness::broker::{Broker, Message, persistent};
+use crate::harness::daemon::Daemon;
 use crate::harness::wait::eventually;
 use crate::rig::{File, Rig, SOON, charge, command, dead, send, word};
 
@@ -58,6 +59,12 @@ fn acme(operation: &str, id: &str, sandbox: Value) -> Value {
 async fn waiting_rig(commands: &[Value]) -> Rig {
     let rig = Rig::with("", &[("acme", File { operations: OPERATIONS, ..File::default() })]).await;
     let daemon = rig.start().await;
+    leave_waiting(&rig, &daemon, commands).await;
+    rig
+}
+
+/// Has these commands called once, and ends the daemon.
+async fn leave_waiting(rig: &Rig, daemon: &Daemon, commands: &[Value]) {
     for command in commands {
         rig.publish(command).await;
     }
@@ -67,7 +74,21 @@ async fn waiting_rig(commands: &[Value]) -> Rig {
     }
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
-    rig
+}
+
+/// Replays a dead letter, and returns the message of the replay, which nobody else has seen.
+pub(crate) async fn replay_unseen(rig: &Rig, arguments: &[&str]) -> Message {
+    let (channel, redeliver) = (rig.broker.channel().await, "ferry.redeliver");
+    let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default);
+    channel.queue_declare("aside".into(), durable, none()).await.unwrap();
+    let (bind, key) = (QueueBindOptions::default(), "*.acme");
+    channel.queue_bind("aside".into(), redeliver.into(), key.into(), bind, none()).await.unwrap();
+    channel.queue_unbind(QUEUE.into(), redeliver.into(), key.into(), none()).await.unwrap();
+    ferryd(rig, &[&["dead-letters", "replay"], arguments].concat()).await;
+    channel.queue_bind(QUEUE.into(), redeliver.into(), key.into(), bind, none()).await.unwrap();
+    let message = rig.broker.peek("aside").await.remove(0);
+    rig.broker.delete_queue("aside").await;
+    message
 }
 
 /// Runs `ferryd`. Returns its output.
@@ -134,19 +155,22 @@ fn text(text: &str) -> AMQPValue {
 
 #[tokio::test]
 async fn what_was_sent_on_and_can_not_be_carried_ends_its_command_as_unresolved() {
-    let rig = waiting_rig(&[
+    let rig = Rig::with("", &[("acme", File { operations: OPERATIONS, ..File::default() })]).await;
+    let daemon = rig.start().await;
+    rig.carry(&charge("replay", json!({"status": 400}))).await;
+    rig.dead_letters("acme", 1).await;
+    let replay = replay_unseen(&rig, &["replay"]).await;
+    let commands = [
         acme("again", "retry", json!({"status": 429})),
         acme("again", "doubt", json!({"status": 500})),
         acme("slow", "poll", json!({"accepted": true})),
         acme("ask", "lookup", json!({"act_then_fail": true})),
-        charge("replay", json!({"status": 400})),
         acme("again", "garbled", json!({"status": 429})),
         acme("again", "lane", json!({"status": 500})),
         acme("again", "stray", json!({"status": 429})),
-    ])
-    .await;
-    rig.dead_letters("acme", 1).await;
-    ferryd(&rig, &["dead", "replay", "replay"]).await;
+    ];
+    leave_waiting(&rig, &daemon, &commands).await;
+    rig.broker.publish("", QUEUE, &replay.body, replay.properties).await;
     let mut taken = take_out(&rig.broker, 8, &["garbled", "lane", "stray"]).await;
     garble(&rig.broker, &taken.remove("garbled").unwrap(), "5s.acme").await;
     let retry = take_out(&rig.broker, 6, &["retry"]).await.remove("retry").unwrap();

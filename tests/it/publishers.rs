@@ -130,7 +130,7 @@ async fn a_command_whose_route_was_changed_while_it_waited_is_kept_and_replayed_
     let event = rig.terminal("waited").await;
     assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), ("invalid", "not_routed_here"));
     let refused = refused_id(&rig, "waited", 1).await;
-    assert_eq!(asked(&rig, &["dead", "replay", &refused]).await["done"], 1);
+    assert_eq!(asked(&rig, &["dead-letters", "replay", &refused]).await["done"], 1);
     let end = rig.events.first(SOON, |event| word(event, "data.state") == "completed").await;
     assert_eq!((word(&end, "subject"), word(&end, "data.command.provider")), ("waited", "bravo"), "{end:#}");
     assert_eq!((called(&rig, "acme"), called(&rig, "bravo")), (0, 1));
@@ -216,9 +216,9 @@ async fn an_account_with_publishers_takes_commands_of_no_other_user() {
     assert!(as_shop.is_err(), "{as_shop:?}");
     assert_eq!(word(&asked(&rig, &["status", "listed"]).await, "publisher"), shop.user);
     let refused = refused_id(&rig, "unlisted", 7).await;
-    let shown = asked(&rig, &["dead", "show", &refused]).await;
+    let shown = asked(&rig, &["dead-letters", "show", &refused]).await;
     assert_eq!(word(&shown[0], "record.publisher"), stranger.user, "{shown:#}");
-    assert!(ferryd(&rig, &["dead", "show", &refused]).await.out.contains(&stranger.user));
+    assert!(ferryd(&rig, &["dead-letters", "show", &refused]).await.out.contains(&stranger.user));
     rig.finish(&daemon).await;
 }
 
@@ -337,7 +337,7 @@ async fn a_refused_command_is_carried_out_by_its_replay_only_once_its_publisher_
     stranger.publish_named(&till("refused", json!({}))).await;
     assert_eq!(word(&rig.terminal("refused").await, "data.error.code"), "publisher_not_allowed");
     let first = refused_id(&rig, "refused", 1).await;
-    assert_eq!(asked(&rig, &["dead", "replay", &first]).await["done"], 1);
+    assert_eq!(asked(&rig, &["dead-letters", "replay", &first]).await["done"], 1);
     // The message is another dead letter then.
     let again = async || {
         let letters = rig.broker.peek("ferry.dead.acme").await;
@@ -351,7 +351,7 @@ async fn a_refused_command_is_carried_out_by_its_replay_only_once_its_publisher_
     let both = format!("publishers = [\"{}\", \"{}\"]\n", shop.user, stranger.user);
     rig.setup = rig.setup.file("providers/accounts/till.toml", &both);
     let daemon = rig.start().await;
-    assert_eq!(asked(&rig, &["dead", "replay", &second]).await["done"], 1);
+    assert_eq!(asked(&rig, &["dead-letters", "replay", &second]).await["done"], 1);
     let completed = |event: &Value| event["subject"] == "refused" && word(event, "data.state") == "completed";
     rig.events.first(SOON, completed).await;
     assert_eq!(rig.calls("refused").calls, 1);
@@ -378,7 +378,8 @@ async fn a_command_that_was_never_checked_is_checked_by_whichever_way_it_comes()
     // The message would have been refused whenever it was taken up.
     assert_eq!(word(&rig.terminal("poison-unlisted").await, "data.error.code"), "publisher_not_allowed");
     assert_eq!(word(&rig.terminal("poison-listed").await, "data.error.kind"), "poison");
-    let replayed = async || (ferryd(&rig, &["dead", "replay", "poison-listed"]).await.code == Some(0)).then_some(());
+    let replayed =
+        async || (ferryd(&rig, &["dead-letters", "replay", "poison-listed"]).await.code == Some(0)).then_some(());
     eventually(SOON, "its dead letter is replayed", replayed).await;
     let completed = |event: &Value| event["subject"] == "poison-listed" && word(event, "data.state") == "completed";
     rig.events.first(SOON, completed).await;

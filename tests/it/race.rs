@@ -10,8 +10,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::api_client::Client;
 use crate::callbacks::{call, signed_rig, told};
-use crate::harness::broker::persistent;
 use crate::harness::daemon::Daemon;
 use crate::rig::{Rig, SOON, command, word};
 
@@ -110,8 +110,16 @@ impl Fate {
         let cancelling = async {
             let Some(after) = self.cancel else { return };
             sleep(Duration::from_millis(after)).await;
-            let word = json!({"word": "cancel", "id": self.id, "by": "race"}).to_string();
-            rig.broker.publish("ferry.control", "", word.as_bytes(), persistent()).await;
+            let path = format!("/v1/commands/{}?by=race", self.id);
+            // Whoever cancels asks again until somebody answers.
+            for daemon in daemons.iter().cycle().take(300) {
+                let asked = Client::of(daemon).await.try_ask("DELETE", &path, "").await;
+                if asked.is_some_and(|answer| answer.status < 500) {
+                    return;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+            panic!("nobody cancels {}", self.id);
         };
         tokio::join!(calling_back, cancelling);
     }

@@ -130,18 +130,18 @@ async fn a_message_that_is_refused_under_the_id_of_a_command_is_a_conflict_and_e
 
     // A person finds the dead letter beside the command, and resolves it.
     let daemon = rig.start().await;
-    assert_eq!(ids(&asked(&rig, &["dead", "list"]).await), [refused.as_str()]);
-    assert_eq!(ids(&asked(&rig, &["dead", "list", "--queues"]).await), [refused.as_str()]);
+    assert_eq!(ids(&asked(&rig, &["dead-letters", "list"]).await), [refused.as_str()]);
+    assert_eq!(ids(&asked(&rig, &["dead-letters", "list", "--queues"]).await), [refused.as_str()]);
     let status = asked(&rig, &["status", "known"]).await;
     let listed: Vec<_> = status["refused"].as_array().unwrap().iter().map(|note| word(note, "id")).collect();
     assert_eq!((word(&status, "state"), listed), ("completed", vec![&*refused]), "{status:#}");
     assert_eq!(word(&status["conflicts"][0], "conflict"), "content", "{status:#}");
     let told = ferryd(&rig, &["status", "known"]).await;
     assert!(told.out.contains(&refused), "{told:?}");
-    let resolved = ferryd(&rig, &[&["dead", "resolve", &refused, "--completed"], &PERSON[..]].concat()).await;
+    let resolved = ferryd(&rig, &[&["dead-letters", "resolve", &refused, "--completed"], &PERSON[..]].concat()).await;
     assert_eq!(resolved.code, Some(1), "{resolved:?}");
-    let discarded = asked(&rig, &[&["dead", "discard", &refused], &PERSON[..]].concat()).await;
-    assert_eq!(discarded["closed"], 1, "{discarded}");
+    let discarded = asked(&rig, &[&["dead-letters", "discard", &refused], &PERSON[..]].concat()).await;
+    assert_eq!(discarded["done"], 1, "{discarded}");
     rig.broker.await_depth("ferry.dead.acme", 0).await;
     rig.finish(&daemon).await;
     rig.events.catch_up().await;
@@ -221,9 +221,9 @@ async fn an_id_under_which_only_messages_were_refused_says_so() {
     assert!(told.code == Some(1) && told.err.contains(&refused), "{told:?}");
     let status = asked(&rig, &["status", &refused]).await;
     assert_eq!((word(&status, "id"), word(&status, "kind"), &status["dead"]), (&*refused, "invalid", &json!(true)));
-    assert_eq!(asked(&rig, &["dead", "show", &refused]).await[0]["record"]["code"], "unknown_account");
+    assert_eq!(asked(&rig, &["dead-letters", "show", &refused]).await[0]["record"]["code"], "unknown_account");
     // Nothing waits for the message, and its publisher is told that it is given up for good.
-    let done = asked(&rig, &[&["dead", "discard", &refused], &PERSON[..]].concat()).await;
+    let done = asked(&rig, &[&["dead-letters", "discard", &refused], &PERSON[..]].concat()).await;
     assert_eq!(done["done"], 1, "{done}");
     let event = rig.events.first(SOON, |event| word(event, "data.error.kind") == "discarded").await;
     assert_eq!((word(&event, "id"), word(&event, "subject")), (&*format!("{refused}/discarded"), "mistaken"));
@@ -245,7 +245,7 @@ async fn a_refused_message_is_replayed_as_the_command_that_it_is_by_then() {
     rig.dead_letters("acme", 2).await;
 
     // The message is as invalid as before, and is dead-lettered as a message of its own.
-    assert_eq!(asked(&rig, &["dead", "replay", &first]).await["done"], 1);
+    assert_eq!(asked(&rig, &["dead-letters", "replay", &first]).await["done"], 1);
     let again = rig.events.first(SOON, |event| event["subject"] == "late" && word(event, "id") != first).await;
     let second = word(&again, "id").to_owned();
     assert!(second.starts_with("late/refused/"), "{again:#}");
@@ -257,7 +257,7 @@ async fn a_refused_message_is_replayed_as_the_command_that_it_is_by_then() {
     end(&daemon).await;
     add_account(&rig);
     let daemon = rig.start().await;
-    assert_eq!(asked(&rig, &["dead", "replay", &second]).await["done"], 1);
+    assert_eq!(asked(&rig, &["dead-letters", "replay", &second]).await["done"], 1);
     let event = rig.events.state("late", "completed", SOON).await;
     assert_eq!((word(&event, "id"), word(&event, "data.command.account")), ("late/0/1/completed", "mars"));
     assert_eq!(rig.calls("late").calls, 1);
@@ -265,9 +265,9 @@ async fn a_refused_message_is_replayed_as_the_command_that_it_is_by_then() {
     assert_eq!((word(&status, "state"), &status["generation"]), ("completed", &json!(0)), "{status:#}");
 
     // Another command has the id: nothing is sent, and the message stays.
-    let refused = ferryd(&rig, &["dead", "replay", &other]).await;
+    let refused = ferryd(&rig, &["dead-letters", "replay", &other]).await;
     assert!(refused.code == Some(1) && refused.out.contains("another content"), "{refused:?}");
-    assert_eq!(ids(&asked(&rig, &["dead", "list"]).await), [other.as_str()]);
+    assert_eq!(ids(&asked(&rig, &["dead-letters", "list"]).await), [other.as_str()]);
     rig.dead_letters("acme", 1).await;
     rig.finish(&daemon).await;
 }
@@ -300,7 +300,7 @@ async fn a_refusal_that_is_interrupted_is_told_as_one_and_kept_as_one() {
             .collect();
         assert_eq!(told.len(), 1, "{place}: {events:#?}");
         let daemon = rig.start().await;
-        let listed = ids(&asked(&rig, &["dead", "list"]).await);
+        let listed = ids(&asked(&rig, &["dead-letters", "list"]).await);
         assert!(listed.len() == 1 && listed[0].starts_with("order/refused/"), "{place}: {listed:?}");
         let letters = rig.broker.depth("ferry.dead.acme").await;
         assert_eq!(letters, Some(if place == "concluded" { 1 } else { 2 }), "{place}, known: {known}");
@@ -316,7 +316,7 @@ async fn whoever_asks_for_an_id_that_was_only_refused_is_shown_what_was_refused(
     let event = refusal(&rig, "order-1").await;
     let refused = word(&event, "id");
     settled(&rig, refused).await;
-    for arguments in [&["dead", "show", "order-1"][..], &["dead", "show", "order-1", "--message"]] {
+    for arguments in [&["dead-letters", "show", "order-1"][..], &["dead-letters", "show", "order-1", "--message"]] {
         let shown = asked(&rig, arguments).await;
         let record = &shown[0]["record"];
         assert_eq!((shown.as_array().unwrap().len(), word(record, "command.id")), (1, refused), "{shown:#}");
@@ -327,7 +327,7 @@ async fn whoever_asks_for_an_id_that_was_only_refused_is_shown_what_was_refused(
             assert!(text.out.contains(part), "{part}: {}", text.out);
         }
     }
-    let text = ferryd(&rig, &["dead", "show", "order-1"]).await.out;
+    let text = ferryd(&rig, &["dead-letters", "show", "order-1"]).await.out;
     assert!(text.contains("refused under the id `order-1`, which it does not claim"), "{text}");
     let client = Client::of(&daemon).await;
     client.wait_ready().await;
@@ -335,10 +335,10 @@ async fn whoever_asks_for_an_id_that_was_only_refused_is_shown_what_was_refused(
     assert_eq!((answer.status, answer.body["refused"].as_array().unwrap().len()), (404, 1), "{}", answer.body);
     let note = &answer.body["refused"][0];
     assert_eq!((word(note, "id"), word(note, "code")), (refused, "unknown_account"), "{note:#}");
-    assert_eq!(ferryd(&rig, &["dead", "show", "order-10"]).await.code, Some(1));
+    assert_eq!(ferryd(&rig, &["dead-letters", "show", "order-10"]).await.code, Some(1));
     // A command that is carried out under the id changes neither.
     rig.publish(&charge("order-1", json!({}))).await;
     rig.events.state("order-1", "completed", SOON).await;
-    assert_eq!(ids(&json!([asked(&rig, &["dead", "show", "order-1"]).await[0]["record"]])), [refused]);
+    assert_eq!(ids(&json!([asked(&rig, &["dead-letters", "show", "order-1"]).await[0]["record"]])), [refused]);
     rig.finish(&daemon).await;
 }

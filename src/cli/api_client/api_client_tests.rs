@@ -139,7 +139,7 @@ fn errors_say_in_words_what_is_wrong_and_end_with_the_code_that_goes_with_it() {
         (
             None,
             Exit::Unreachable,
-            "start one with `ferryd run`, or name another with --url; `ferryd dead list --queues`",
+            "start one with `ferryd run`, or name another with --url; `ferryd dead-letters list --queues`",
         ),
         (Some(problem("unauthorized", 401, "x")), Exit::Failed, "does not know the token in the file /"),
         (Some(problem("forbidden", 403, "it has the role read")), Exit::Failed, "it has the role read; one; two"),

@@ -7,7 +7,7 @@ use super::super::exit::Exit;
 use crate::web::problem::{Kind, ProblemBody};
 
 /// The advice for a host where no daemon runs.
-const START: &str = "start one with `ferryd run`, or name another with --url; `ferryd dead list --queues` reads dead letters without one";
+const START: &str = "start one with `ferryd run`, or name another with --url; `ferryd dead-letters list --queues` reads dead letters without one";
 
 /// The reason why a request to a daemon failed.
 #[derive(Debug, thiserror::Error)]

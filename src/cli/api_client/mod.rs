@@ -50,6 +50,8 @@ pub(super) struct ApiRequest {
     path: Vec<String>,
     /// The encoded query.
     query: String,
+    /// Its body, as JSON.
+    body: Option<Vec<u8>>,
     timeout: Duration,
 }
 
@@ -64,7 +66,7 @@ pub(super) struct ApiClient {
 impl ApiRequest {
     fn new<'a>(method: Method, path: impl IntoIterator<Item = &'a str>) -> Self {
         let path = path.into_iter().map(str::to_owned).collect();
-        Self { method, path, query: String::new(), timeout: TIMEOUT }
+        Self { method, path, query: String::new(), body: None, timeout: TIMEOUT }
     }
 
     /// Makes a request that reads what is under a path.
@@ -101,6 +103,12 @@ impl ApiRequest {
         }
         self.query.push_str(more);
         self
+    }
+
+    /// Sets the body.
+    pub(super) fn with_body(self, body: &impl Serialize) -> Self {
+        // Orders are plain data, which always has a JSON form.
+        Self { body: Some(serde_json::to_vec(body).unwrap_or_default()), ..self }
     }
 
     /// Sets a longer timeout than most requests need.
@@ -163,6 +171,10 @@ impl ApiClient {
             .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
         token.set_sensitive(true);
         let asking = self.http.request(request.method.clone(), self.url(request)).header(AUTHORIZATION, token);
+        let asking = match &request.body {
+            Some(body) => asking.header(CONTENT_TYPE, "application/json").body(body.clone()),
+            None => asking,
+        };
         let mut response = asking.send().await?;
         let (status, is_problem) = (response.status().as_u16(), is_problem(&response));
         let mut body = Vec::new();

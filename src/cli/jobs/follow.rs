@@ -23,7 +23,7 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Follows a job.
-pub(super) struct JobFollow<'c> {
+pub(in crate::cli) struct JobFollow<'c> {
     pub client: &'c ApiClient,
     /// True where an interruption stops the job, and does not only leave it.
     pub stops: bool,
@@ -44,15 +44,19 @@ impl JobFollow<'_> {
         while job.phase != JobPhase::Ended {
             if interrupted.is_cancelled() && !self.stops {
                 drop(progress);
-                return leave(&job);
+                tell_way_back(&job);
+                return Err(CommandError::Told(Exit::Failed));
             }
-            self.stop_once(&job, &interrupted)?;
             progress.tell_of(gone_through(&job), job.state.progress.total);
             sleep(ASK_EVERY);
-            match find_job(self.client, job.id) {
+            match self.ask_again(&job, &interrupted) {
                 Ok(found) => (job, heard) = (found, Instant::now()),
                 Err(_) if heard.elapsed() < PATIENCE => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    drop(progress);
+                    tell_way_back(&job);
+                    return Err(error);
+                }
             }
         }
         drop(progress);
@@ -61,29 +65,43 @@ impl JobFollow<'_> {
         } else {
             print_job(&job, out)?;
         }
-        let reason = job.state.end.as_ref().map(|end| end.reason);
-        let well = reason == Some(JobEndReason::Finished) && job.state.progress.refused == 0;
+        let is_whole = job.state.progress.refused == 0 && without_letter(&job) == 0;
+        let well = end_reason(&job) == Some(JobEndReason::Finished) && is_whole;
         if well { Ok(()) } else { Err(CommandError::Told(Exit::Failed)) }
     }
 
-    fn stop_once(&self, job: &JobView, interrupted: &CancellationToken) -> Result<(), CommandError> {
-        if interrupted.is_cancelled() && job.state.stopped.is_none() {
-            change_job(self.client, job.id, "stop", Some("interrupted"))?;
+    /// Asks for the job as it is now; stops it, where an interruption does that.
+    fn ask_again(&self, job: &JobView, interrupted: &CancellationToken) -> Result<JobView, CommandError> {
+        if self.stops && interrupted.is_cancelled() && job.state.stopped.is_none() {
+            return change_job(self.client, job.id, "stop", Some("interrupted"));
         }
-        Ok(())
+        find_job(self.client, job.id)
     }
 }
 
 /// Says that the job goes on, and how to come back.
-fn leave(job: &JobView) -> Result<(), CommandError> {
+fn tell_way_back(job: &JobView) {
     // Whoever lost the terminal does not see it.
     let _ =
         Output::stderr().line(format!("left the job, which goes on; `ferryd jobs follow {}` comes back to it", job.id));
-    Err(CommandError::Told(Exit::Failed))
 }
 
 fn gone_through(job: &JobView) -> u64 {
     job.done.saturating_add(job.state.progress.closed).saturating_add(job.state.progress.refused)
+}
+
+/// The number of commands that an ended job was to act on by their ids and that had no dead letter of the kind that was meant.
+fn without_letter(job: &JobView) -> u64 {
+    let progress = &job.state.progress;
+    let named = u64::try_from(job.state.spec.filter.ids.len()).unwrap_or(u64::MAX);
+    let met = gone_through(job).saturating_add(progress.not_found);
+    // What ended early did not look for all of them.
+    let has_looked = matches!(end_reason(job), Some(JobEndReason::Finished | JobEndReason::Incomplete));
+    if has_looked { named.saturating_sub(met) } else { 0 }
+}
+
+fn end_reason(job: &JobView) -> Option<JobEndReason> {
+    job.state.end.as_ref().map(|end| end.reason)
 }
 
 /// The state of a job, and the reason why it ended.
@@ -99,7 +117,9 @@ pub(super) fn standing(job: &JobView) -> String {
 pub(super) fn print_job(job: &JobView, out: &mut Output) -> Result<(), CommandError> {
     let (state, progress) = (&job.state, &job.state.progress);
     out.heading(&format!("{} {}", state.spec.action.as_str(), job.id))?;
-    let total = progress.total.map(|total| format!(" of {total}")).unwrap_or_default();
+    // The ledger may not know all that the queues hold.
+    let total = progress.total.filter(|total| *total >= gone_through(job));
+    let total = total.map(|total| format!(" of {total}")).unwrap_or_default();
     let dry = if state.spec.dry_run { ", a dry run: nothing is changed" } else { "" };
     let pairs = [
         ("phase", Some(standing(job))),
@@ -107,6 +127,12 @@ pub(super) fn print_job(job: &JobView, out: &mut Output) -> Result<(), CommandEr
         ("closed", (progress.closed > 0).then(|| format!("{}: their commands had ended or gone on", progress.closed))),
         ("refused", (progress.refused > 0).then(|| progress.refused.to_string())),
         ("not found", (progress.not_found > 0).then(|| progress.not_found.to_string())),
+        (
+            "no dead letter",
+            Some(without_letter(job))
+                .filter(|count| *count > 0)
+                .map(|count| format!("{count} of those that were named")),
+        ),
         ("ended well", (state.completed > 0).then(|| state.completed.to_string())),
         ("failed again", (state.failed_again > 0).then(|| state.failed_again.to_string())),
         ("started", Some(format!("{} {}", moment(state.started_at), state.spec.actor))),
@@ -115,7 +141,7 @@ pub(super) fn print_job(job: &JobView, out: &mut Output) -> Result<(), CommandEr
     ];
     for (name, value) in pairs {
         if let Some(value) = value {
-            out.line(format!("  {name:14}{value}"))?;
+            out.line(format!("  {name:16}{value}"))?;
         }
     }
     if !progress.refusals.is_empty() {

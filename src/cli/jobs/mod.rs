@@ -1,6 +1,7 @@
 //! `ferryd jobs`: actions on many dead letters, which the daemon runs.
 
 mod follow;
+pub(super) mod start;
 
 use std::path::Path;
 

@@ -9,7 +9,7 @@ use super::super::output::Output;
 use super::super::progress::Progress;
 use crate::amqp::connection::say_goodbye;
 use crate::ledger::index::{Counts, Index};
-use crate::operator::register::{Host, LedgerRead, Place};
+use crate::operator::index_owner::{IndexOwner, IndexPlace, LedgerRead};
 use crate::operator::{Operator, OperatorError};
 
 pub(super) const EXAMPLES: &str = "\
@@ -29,7 +29,7 @@ pub struct Rebuild {
 }
 
 impl Rebuild {
-    pub(super) fn run(self, desk: &Desk, place: &Place, out: &mut Output) -> Result<(), CommandError> {
+    pub(super) fn run(self, desk: &Desk, place: &IndexPlace, out: &mut Output) -> Result<(), CommandError> {
         let key = desk.operator.names.ledger_key(&desk.operator.amqp.first_address());
         let taken = Index::open_first(&place.dir, &key).map_err(OperatorError::from)?;
         let Some(index) = taken else {
@@ -59,7 +59,7 @@ impl Rebuild {
 
 async fn rebuild(
     operator: &Operator,
-    place: &Place,
+    place: &IndexPlace,
     index: Index,
     mut progress: impl FnMut(LedgerRead),
 ) -> Result<(Counts, u64), OperatorError> {
@@ -68,9 +68,9 @@ async fn rebuild(
     let connection = operator.amqp.connect("operator-ledger").await?;
     say_goodbye(&connection).await;
     index.clear()?;
-    let host = Host::start(operator, place, index, &mut progress).await?;
-    host.ledger().flush().await;
-    let (counts, records) = (host.ledger().index().counts(), host.ledger().progress().records);
-    host.close().await;
+    let owner = IndexOwner::start(operator, place, index, &mut progress).await?;
+    owner.ledger().flush().await;
+    let (counts, records) = (owner.ledger().index().counts(), owner.ledger().progress().records);
+    owner.close().await;
     Ok((counts?, records))
 }

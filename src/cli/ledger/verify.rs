@@ -9,7 +9,7 @@ use super::super::exit::Exit;
 use super::super::output::{Output, Table};
 use super::super::progress::Progress;
 use super::super::wording::shortened;
-use crate::operator::register::Place;
+use crate::operator::index_owner::IndexPlace;
 use crate::operator::verify::{Difference, Field, Verdict, verify};
 
 pub(super) const EXAMPLES: &str = "\
@@ -35,7 +35,7 @@ pub struct Verify {
 }
 
 impl Verify {
-    pub(super) fn run(self, desk: &Desk, place: &Place, out: &mut Output) -> Result<(), CommandError> {
+    pub(super) fn run(self, desk: &Desk, place: &IndexPlace, out: &mut Output) -> Result<(), CommandError> {
         let mut progress = Progress::new("messages of the ledger read", None);
         let verdict =
             desk.runtime.block_on(verify(&desk.operator, place, |read| progress.tell_of(read.done, read.total)))?;

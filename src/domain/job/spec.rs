@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::filter::DeadLetterFilter;
 use super::rate::{FailureLimit, JobRate};
-use crate::domain::command_scope::CommandScope;
+use crate::domain::command_scope::{AccountPath, CommandScope};
 use crate::domain::ledger::record::Person;
 
 /// The most ids, refusals and missing commands that a job names.
@@ -38,6 +38,25 @@ pub struct JobSpec {
     pub dry_run: bool,
     /// Who started it, and why.
     pub actor: Person,
+}
+
+impl JobSpec {
+    /// Returns the commands that the job can touch: those that its scope allows and its filter names.
+    #[must_use]
+    pub fn coverage(&self) -> CommandScope {
+        let DeadLetterFilter { r#type, provider, account, .. } = &self.filter;
+        let mut coverage = self.scope.clone();
+        if let Some(name) = r#type {
+            coverage.types = Some([name.clone()].into());
+        }
+        if let Some(provider) = provider {
+            coverage.providers = Some([provider.clone()].into());
+        }
+        if let Some((provider, account)) = provider.clone().zip(account.clone()) {
+            coverage.accounts = Some([AccountPath { provider, account }].into());
+        }
+        coverage
+    }
 }
 
 /// What a job does to each dead letter.

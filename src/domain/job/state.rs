@@ -10,6 +10,9 @@ use super::record::{JobChange, JobClaim, JobEnding, JobRecord, JobReport, JobReq
 use super::spec::{JobAction, JobSpec, Resolution};
 use crate::domain::ledger::record::Person;
 
+/// The text in the place of a reference in the filter of a job that has ended.
+const NOT_KEPT: &str = "not kept";
+
 /// What is known of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobState {
@@ -176,6 +179,10 @@ impl JobState {
             self.progress = ending.progress.clone();
             self.end = Some(JobEnd { at, reason: ending.reason, detail: ending.detail.clone() });
             (self.owner, self.paused) = (None, None);
+            if let Some(reference) = &mut self.spec.filter.reference {
+                // It may be personal, and who erases the contents of commands does not look for it here.
+                NOT_KEPT.clone_into(reference);
+            }
             if let JobAction::Resolve(Resolution::Completed { result, .. }) = &mut self.spec.action {
                 // It is in the records of the commands, where erasing finds it.
                 *result = None;

@@ -119,6 +119,16 @@ fn a_result_stays_with_its_commands_once_a_job_has_ended() {
 }
 
 #[test]
+fn a_reference_is_not_kept_once_a_job_has_ended() {
+    let filter = DeadLetterFilter { reference: Some("customer-jane".to_owned()), ..DeadLetterFilter::default() };
+    let started = JobChange::Started(Box::new(JobSpec { filter, ..spec(JobAction::Discard) }));
+    let running = after([(started.clone(), true), (taken(1, 1), true)]);
+    assert_eq!(running.spec.filter.reference.as_deref(), Some("customer-jane"));
+    let job = after([(started, true), (taken(1, 1), true), (ended(1), true)]);
+    assert_eq!(job.spec.filter.reference.as_deref(), Some("not kept"));
+}
+
+#[test]
 fn a_job_that_nobody_has_started_is_none() {
     for change in [taken(1, 1), ended(1), JobChange::Stopped(request("ann"))] {
         let mut slot = None;

@@ -83,9 +83,9 @@ fn an_index_that_was_made_before_calls_were_noted_keeps_its_commands_and_tells_n
     drop(index);
     Connection::open(&path).unwrap().execute_batch("DROP TABLE calls").unwrap();
 
-    let guest = Index::guest(dir.path(), "key").unwrap();
-    assert_eq!(offsets(&guest, "a", &[0..=9_999]), None);
-    drop(guest);
+    let reader = Index::open_read_only(dir.path(), "key").unwrap();
+    assert_eq!(offsets(&reader, "a", &[0..=9_999]), None);
+    drop(reader);
     let index = Index::open(dir.path(), "key").unwrap();
     assert_eq!(index.checkpoint().unwrap().unwrap().offset, 3, "it is not read anew");
     assert!(index.case(&sample.id()).unwrap().is_some());

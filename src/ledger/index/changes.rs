@@ -8,7 +8,6 @@ use crate::domain::command_id::CommandId;
 use crate::domain::job::{JobId, JobState};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::RecordId;
-use crate::domain::ledger::ruling::Ruling;
 
 /// A position in the stream, and a hash of the message there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,17 +29,6 @@ pub struct KeptLine {
     pub why: String,
 }
 
-/// The ruling on a record for which a person waits.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NotedRuling {
-    /// The id of the record.
-    pub id: RecordId,
-    /// The command that the record is about.
-    pub command: CommandId,
-    /// The ruling.
-    pub ruling: Ruling,
-}
-
 /// The changes that applying more of the stream has made.
 #[derive(Debug, Clone)]
 pub struct Changes {
@@ -51,8 +39,6 @@ pub struct Changes {
     pub writers: Vec<(Uuid, u64)>,
     /// The changed jobs in their new state.
     pub jobs: Vec<(JobId, Arc<JobState>)>,
-    /// The rulings on records for which a person waits.
-    pub rulings: Vec<NotedRuling>,
     /// Lines that could not be read.
     pub unreadable: Vec<KeptLine>,
     /// The last message that these changes include.

@@ -45,12 +45,10 @@ pub(super) fn removal_rank(case: &Case) -> i64 {
 /// Erases the contents of commands in all tables except the commands' own rows, which hold by now
 /// only what may stay.
 pub(super) fn erase(conn: &Connection, erased: &[ErasedRow]) -> rusqlite::Result<()> {
-    let mut rulings = conn.prepare_cached("DELETE FROM rulings WHERE command = ?1")?;
     // The highest number gives the count of unreadable lines, so the row stays.
     let mut unreadable =
         conn.prepare_cached("UPDATE unreadable SET line = x'' WHERE instr(line, CAST(?1 AS BLOB)) > 0")?;
     for ErasedRow { id, .. } in erased {
-        rulings.execute([id.as_str()])?;
         unreadable.execute([format!("\"{id}\"")])?;
     }
     for (first, last) in ranges(erased) {

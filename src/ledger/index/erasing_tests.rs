@@ -1,12 +1,9 @@
 use std::collections::BTreeSet;
 
-use serde_json::json;
 use tempfile::TempDir;
 
 use super::fixture::{Sample, changes, id, record_id, seconds};
 use super::*;
-use crate::domain::event::{Event, Happening, Moment, Trace};
-use crate::domain::outcome::Success;
 use crate::ledger::command_filter::CommandFilter;
 
 const KEY: &str = "localhost:5672/ ferry";
@@ -82,36 +79,18 @@ fn what_was_told_of_an_erased_command_is_erased_with_it() {
     let dir = TempDir::new().unwrap();
     let index = Index::open(dir.path(), KEY).unwrap();
     let (sample, other) = (Sample::new("order-1", 0), Sample::new("order-12", 0));
-    let event = |sample: &Sample, text: &str| {
-        let success = Success { result: Some(json!({ "mail": text })), ..Success::default() };
-        let moment = Moment { generation: 0, attempt: 1, at: seconds(0) };
-        Box::new(Event::new(sample.identity.clone(), moment, Happening::Completed(success), Trace::default()))
-    };
-    let noted = |number, sample: &Sample, ruling| NotedRuling { id: record_id(number), command: sample.id(), ruling };
     let line = |sample: &Sample, text: &str| {
         let line = format!("{{\"command\":\"{}\",\"text\":\"{text}\"", sample.id()).into_bytes();
         KeptLine { id: record_id(3), line, why: "cut".to_owned() }
     };
     let mut saved = changes([(&sample, sample.completed()), (&other, other.completed())], 1);
-    saved.rulings = vec![
-        noted(4, &sample, Ruling::Ended(event(&sample, "told-to-jane"))),
-        noted(5, &other, Ruling::Ended(event(&other, "told-to-john"))),
-    ];
     saved.unreadable = vec![line(&sample, "line-of-jane"), line(&other, "line-of-john")];
     index.save(&saved, seconds(1)).unwrap();
-    assert!(["told-to-jane", "told-to-john", "line-of-jane", "line-of-john"].iter().all(|text| holds(&dir, text)));
+    assert!(["line-of-jane", "line-of-john"].iter().all(|text| holds(&dir, text)));
 
-    let mut erased = changes([(&sample, sample.erased(sample.completed()))], 2);
-    erased.rulings = vec![
-        noted(6, &sample, Ruling::Ended(event(&sample, "again-to-jane"))),
-        noted(7, &sample, Ruling::Counts(crate::domain::ledger::ruling::Granted::default())),
-    ];
+    let erased = changes([(&sample, sample.erased(sample.completed()))], 2);
     index.save(&erased, seconds(2)).unwrap();
-    for gone in ["told-to-jane", "line-of-jane", "again-to-jane"] {
-        assert!(!holds(&dir, gone), "{gone}");
-    }
-    assert!(holds(&dir, "told-to-john") && holds(&dir, "line-of-john"));
-    assert!(index.ruling(&record_id(7)).unwrap().is_some(), "whoever had it erased is told");
+    assert!(!holds(&dir, "line-of-jane") && holds(&dir, "line-of-john"));
     assert_eq!(index.counts().unwrap().unreadable, 2);
 }
 
@@ -135,29 +114,6 @@ fn contents_that_are_old_leave_the_files_and_ids_stay() {
     assert_eq!(index.called("pi_old").unwrap(), vec![id("old")]);
     index.forget(seconds(2_000)).unwrap();
     assert_eq!((index.case(&id("old")).unwrap(), index.case(&id("new")).unwrap().is_some()), (None, true));
-}
-
-#[test]
-fn a_ruling_is_kept_for_a_day_however_long_its_command_is() {
-    let dir = TempDir::new().unwrap();
-    let index = Index::open(dir.path(), KEY).unwrap();
-    let sample = Sample::new("order-1", 0);
-    let noted = |number: u64, text: &str, at: Timestamp| {
-        let success = Success { result: Some(json!({ "mail": text })), ..Success::default() };
-        let moment = Moment { generation: 0, attempt: 1, at: seconds(0) };
-        let event = Event::new(sample.identity.clone(), moment, Happening::Completed(success), Trace::default());
-        let ruling =
-            NotedRuling { id: record_id(number), command: sample.id(), ruling: Ruling::Ended(Box::new(event)) };
-        let saved = Changes { rulings: vec![ruling], ..changes([(&sample, sample.completed())], number) };
-        index.save(&saved, at).unwrap();
-    };
-    let hour = Timestamp::now() - std::time::Duration::from_hours(1);
-    noted(4, "told-long-ago", hour - std::time::Duration::from_hours(24));
-    noted(5, "told-just-now", hour);
-    assert_eq!(index.forget(seconds(-1)).unwrap(), 0);
-    index.scrub().unwrap();
-    assert!(!holds(&dir, "told-long-ago") && holds(&dir, "told-just-now"));
-    assert!(index.ruling(&record_id(4)).unwrap().is_none() && index.ruling(&record_id(5)).unwrap().is_some());
 }
 
 #[test]

@@ -31,17 +31,17 @@ pub enum IndexError {
         /// The number of slots.
         slots: u32,
     },
-    /// No index exists that this process could read as a guest.
+    /// No index exists that this process could read.
     #[error("{path}: {why}", path = path.display())]
-    NoHost {
+    NoIndex {
         /// The file.
         path: PathBuf,
         /// The reason why the file can't be read.
         why: String,
     },
-    /// A guest was asked to write.
+    /// An index that was opened to be read was asked to write.
     #[error("this index is another instance's and can only be read")]
-    Guest,
+    ReadOnly,
 }
 
 impl IndexError {

@@ -203,7 +203,7 @@ fn rule(slot: &mut Option<Case>, number: u64, at: Timestamp, command: &CommandId
 pub fn changes<'a>(cases: impl IntoIterator<Item = (&'a Sample, Case)>, offset: u64) -> Changes {
     let cases = cases.into_iter().map(|(sample, case)| (sample.id(), Arc::new(case))).collect();
     let checkpoint = Checkpoint { offset, hash: offset.wrapping_mul(u64::MAX / 3) };
-    Changes { cases, writers: Vec::new(), jobs: Vec::new(), rulings: Vec::new(), unreadable: Vec::new(), checkpoint }
+    Changes { cases, writers: Vec::new(), jobs: Vec::new(), unreadable: Vec::new(), checkpoint }
 }
 
 /// Generates a command after up to eight decisions.

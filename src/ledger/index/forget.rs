@@ -40,8 +40,8 @@ pub(super) fn find(conn: &Connection, older_than: i64) -> Result<Vec<Over>, Inde
 }
 
 /// Prunes commands, unless they have changed, and other rows that have not been used since before
-/// `older_than`. Returns the number of pruned commands. Writers of one record only, and rulings,
-/// are pruned if older than `visitors_before`.
+/// `older_than`. Returns the number of pruned commands. Writers of one record only are pruned if
+/// older than `visitors_before`.
 pub(super) fn forget(
     conn: &mut Connection,
     over: &[Over],
@@ -70,9 +70,6 @@ pub(super) fn forget(
     // The same holds for a writer of nothing but a first record, a marker: a command of the command
     // line.
     tx.execute("DELETE FROM writers WHERE number = 1 AND seen < ?1", [visitors_before])?;
-    // Nobody waits so long for the ruling on a record, and the ruling may hold contents of a
-    // command.
-    tx.execute("DELETE FROM rulings WHERE at < ?1", [visitors_before])?;
     call_offsets::forget(&tx, older_than)?;
     jobs::forget(&tx, older_than)?;
     tx.execute("UPDATE meta SET value = max(value, ?1) WHERE name = 'oldest'", [older_than])?;

@@ -160,14 +160,14 @@ fn a_body_that_cannot_be_read_is_damage() {
 }
 
 #[test]
-fn a_guest_is_told_of_a_file_of_another_version_and_changes_nothing() {
+fn a_reader_is_told_of_a_file_of_another_version_and_changes_nothing() {
     let dir = TempDir::new().unwrap();
     let index = open(dir.path());
     let path = index.path().to_owned();
     drop(index);
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(&path).unwrap();
-    let error = Index::guest(dir.path(), KEY).err().unwrap();
+    let error = Index::open_read_only(dir.path(), KEY).err().unwrap();
     assert!(error.to_string().contains("its version is 99"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }

@@ -52,10 +52,8 @@ fn what_was_saved_is_there_after_the_next_start() {
     let dir = TempDir::new().unwrap();
     let writer = Uuid::from_u128(1);
     let sample = Sample::new("a", 0);
-    let ruling = Ruling::Claimed { claim: record_id(3), ttl_ms: 5 };
     let mut saved = changes([(&sample, sample.completed())], u64::MAX - 1);
     saved.writers = vec![(writer, u64::MAX)];
-    saved.rulings = vec![NotedRuling { id: record_id(9), command: id("a"), ruling: ruling.clone() }];
     let index = open(&dir);
     assert_eq!(index.checkpoint().unwrap(), None);
     index.save(&saved, seconds(0)).unwrap();
@@ -66,8 +64,6 @@ fn what_was_saved_is_there_after_the_next_start() {
     assert_eq!(index.writers().unwrap(), vec![(writer, u64::MAX)]);
     assert_eq!(index.case(&sample.id()).unwrap(), Some(sample.completed()));
     assert_eq!(index.case(&id("b")).unwrap(), None);
-    assert_eq!(index.ruling(&record_id(9)).unwrap(), Some(ruling));
-    assert_eq!(index.ruling(&record_id(8)).unwrap(), None);
     assert_eq!(index.counts().unwrap().since, Some(sample.at));
 }
 
@@ -102,47 +98,47 @@ fn several_instances_have_a_file_each_and_a_free_slot_is_taken_again() {
 }
 
 #[test]
-fn a_guest_sees_what_the_owner_saved_and_cannot_write() {
+fn a_reader_sees_what_the_owner_saved_and_cannot_write() {
     let dir = TempDir::new().unwrap();
-    assert!(matches!(Index::guest(dir.path(), KEY), Err(IndexError::NoHost { .. })));
+    assert!(matches!(Index::open_read_only(dir.path(), KEY), Err(IndexError::NoIndex { .. })));
     let owner = open(&dir);
-    let guest = Index::guest(dir.path(), KEY).unwrap();
+    let reader = Index::open_read_only(dir.path(), KEY).unwrap();
     let (one, two) = (Sample::new("one", 0), Sample::new("two", 0));
     for (sample, offset) in [(&one, 1), (&two, 2)] {
         owner.save(&changes([(sample, sample.opened())], offset), seconds(0)).unwrap();
-        assert_eq!(guest.case(&sample.id()).unwrap(), Some(sample.opened()));
-        assert_eq!(guest.checkpoint().unwrap().unwrap().offset, offset);
+        assert_eq!(reader.case(&sample.id()).unwrap(), Some(sample.opened()));
+        assert_eq!(reader.checkpoint().unwrap().unwrap().offset, offset);
     }
-    assert!(matches!(guest.save(&changes([], 3), seconds(0)), Err(IndexError::Guest)));
-    assert!(matches!(guest.clear(), Err(IndexError::Guest)));
-    assert!(matches!(guest.forget(seconds(0)), Err(IndexError::Guest)));
+    assert!(matches!(reader.save(&changes([], 3), seconds(0)), Err(IndexError::ReadOnly)));
+    assert!(matches!(reader.clear(), Err(IndexError::ReadOnly)));
+    assert!(matches!(reader.forget(seconds(0)), Err(IndexError::ReadOnly)));
 }
 
 #[test]
-fn a_guest_goes_on_with_the_new_file_when_the_owner_cleared_the_old_one() {
+fn a_reader_goes_on_with_the_new_file_when_the_owner_cleared_the_old_one() {
     let dir = TempDir::new().unwrap();
     let owner = open(&dir);
-    let guest = Index::guest(dir.path(), KEY).unwrap();
+    let reader = Index::open_read_only(dir.path(), KEY).unwrap();
     let sample = Sample::new("one", 0);
     owner.save(&changes([(&sample, sample.opened())], 1), seconds(0)).unwrap();
-    assert!(guest.case(&sample.id()).unwrap().is_some());
+    assert!(reader.case(&sample.id()).unwrap().is_some());
     owner.clear().unwrap();
-    assert_eq!(guest.case(&sample.id()).unwrap(), None);
+    assert_eq!(reader.case(&sample.id()).unwrap(), None);
     owner.save(&changes([(&sample, sample.completed())], 1), seconds(0)).unwrap();
-    assert_eq!(guest.case(&sample.id()).unwrap(), Some(sample.completed()));
+    assert_eq!(reader.case(&sample.id()).unwrap(), Some(sample.completed()));
 }
 
 #[test]
-fn a_guest_that_leaves_last_takes_nothing_with_it() {
+fn a_reader_that_leaves_last_takes_nothing_with_it() {
     let dir = TempDir::new().unwrap();
     let owner = open(&dir);
     let sample = Sample::new("one", 0);
     owner.save(&changes([(&sample, sample.opened())], 1), seconds(0)).unwrap();
-    let guest = Index::guest(dir.path(), KEY).unwrap();
-    assert!(guest.case(&sample.id()).unwrap().is_some());
+    let reader = Index::open_read_only(dir.path(), KEY).unwrap();
+    assert!(reader.case(&sample.id()).unwrap().is_some());
     drop(owner);
-    assert!(guest.case(&sample.id()).unwrap().is_some());
-    drop(guest);
+    assert!(reader.case(&sample.id()).unwrap().is_some());
+    drop(reader);
     assert!(open(&dir).case(&sample.id()).unwrap().is_some());
 }
 
@@ -175,7 +171,6 @@ fn what_is_over_is_forgotten_and_everything_else_stays() {
     ];
     saved.cases.extend(changes(others, 1).cases);
     saved.writers = vec![(Uuid::from_u128(1), 5)];
-    saved.rulings = vec![NotedRuling { id: record_id(9), command: id("dead"), ruling: Ruling::Passed }];
     index.save(&saved, seconds(500)).unwrap();
     let mut newer = changes([], 2);
     // The last two writers wrote one record each, one long ago, the other just now.
@@ -198,7 +193,6 @@ fn what_is_over_is_forgotten_and_everything_else_stays() {
     assert_eq!((by_state, counts.dead), ([200, 1, 1, 1], 1));
     assert_eq!(counts.since, Some(seconds(1_001)));
     assert_eq!(index.writers().unwrap(), vec![(Uuid::from_u128(2), 6), (Uuid::from_u128(4), 1)]);
-    assert_eq!(index.ruling(&record_id(9)).unwrap(), None);
     // The old facet was deleted with the last of its commands; a new one takes its place.
     index.save(&changes([(&wished, wished.wished())], 3), seconds(0)).unwrap();
     assert_eq!(index.counts().unwrap().states[&State::Pending], 2);

@@ -5,8 +5,8 @@
 //! Commands, writers and checkpoint are saved in one transaction. A file that is missing, damaged,
 //! of another version or of another ledger is made anew, empty, and filled from the stream.
 //!
-//! Each instance has a file in a [slot](Index::open); other processes read it as
-//! [guests](Index::guest).
+//! Each instance has a file in a [slot](Index::open); other processes may [read
+//! it](Index::open_read_only).
 //!
 //! Every function here waits for the disk. [One command](Index::case) takes microseconds; keep the
 //! rest off the threads that serve connections.
@@ -43,7 +43,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 pub use self::call_offsets::{CallCheckpoint, CallMessage, NotedCalls};
-pub use self::changes::{Changes, Checkpoint, KeptLine, NotedRuling};
+pub use self::changes::{Changes, Checkpoint, KeptLine};
 pub use self::error::IndexError;
 pub use self::jobs::JobPage;
 pub use self::page::{CURSOR_PATTERN, Cursor, InvalidCursor, MAX_PAGE, Page};
@@ -56,7 +56,6 @@ use crate::domain::command_id::CommandId;
 use crate::domain::job::{JobId, JobState};
 use crate::domain::ledger::case::Case;
 use crate::domain::ledger::record::RecordId;
-use crate::domain::ledger::ruling::Ruling;
 
 /// The index of this instance, or that of another.
 pub struct Index {
@@ -94,8 +93,8 @@ impl Index {
         Self::own(slot, key)
     }
 
-    /// Opens the first index in `dir`, unless another instance has it: then this process can be its
-    /// [guest](Self::guest).
+    /// Opens the first index in `dir`, unless another instance has it: then this process can
+    /// [read](Self::open_read_only) it.
     ///
     /// # Errors
     /// The directory can't be used.
@@ -124,19 +123,18 @@ impl Index {
         slot::holder(dir, key)
     }
 
-    /// Opens the first index in `dir` as a guest, while another instance has it. A guest sees the
-    /// state that the owner has saved.
+    /// Opens the first index in `dir` to read the state that the instance which has it has saved.
     ///
     /// # Errors
-    /// [`IndexError::NoHost`]: there is none, or another version of ferryd made it.
-    pub fn guest(dir: &Path, key: &str) -> Result<Self, IndexError> {
+    /// [`IndexError::NoIndex`]: there is none, or another version of ferryd made it.
+    pub fn open_read_only(dir: &Path, key: &str) -> Result<Self, IndexError> {
         let index = Self::new(key, slot::path(dir, key, 0), None);
-        let no_host = |why| IndexError::NoHost { path: index.path.clone(), why };
+        let no_index = |why| IndexError::NoIndex { path: index.path.clone(), why };
         if !index.path.exists() {
-            return Err(no_host("no instance has an index here".to_owned()));
+            return Err(no_index("no instance has an index here".to_owned()));
         }
         match index.read(|conn| schema::check(conn, key))? {
-            Some(why) => Err(no_host(why)),
+            Some(why) => Err(no_index(why)),
             None => Ok(index),
         }
     }
@@ -144,12 +142,6 @@ impl Index {
     fn new(key: &str, path: PathBuf, owner: Option<Owner>) -> Self {
         let readers = Readers::new(owner.is_none());
         Self { key: key.to_owned(), path, owner, readers, damaged: AtomicBool::new(false) }
-    }
-
-    /// Returns true if the index is another instance's.
-    #[must_use]
-    pub fn is_guest(&self) -> bool {
-        self.owner.is_none()
     }
 
     /// Returns the path of the database file.
@@ -232,18 +224,6 @@ impl Index {
         self.read(|conn| jobs::list(conn, after, limit))
     }
 
-    /// Returns the ruling on a record for which a person waits, once the record has been read.
-    ///
-    /// # Errors
-    /// [`IndexError::Damaged`], or `SQLite` refuses.
-    pub fn ruling(&self, id: &RecordId) -> Result<Option<Ruling>, IndexError> {
-        self.read(|conn| {
-            let mut find = conn.prepare_cached("SELECT ruling FROM rulings WHERE writer = ?1 AND number = ?2")?;
-            let key = (id.writer.as_bytes(), id.number.cast_signed());
-            find.query_row(key, |row| Ok(json::parsed(row.get_ref(0)?.as_bytes()?))).optional()?.transpose()
-        })
-    }
-
     /// Returns the kept lines of the ledger that could not be read, the latest first.
     ///
     /// # Errors
@@ -270,7 +250,7 @@ impl Index {
 
     /// Prunes some of the commands that are over since before `older_than`: call it again until it
     /// returns 0, and let other writes happen in between. Dead letters stay. Also deletes writers
-    /// of that age, and rulings that are a day old.
+    /// of that age.
     ///
     /// # Errors
     /// As of [`save`](Self::save).
@@ -318,7 +298,7 @@ impl Index {
     /// # Errors
     /// The file can't be deleted or made; may be tried again.
     pub fn clear(&self) -> Result<(), IndexError> {
-        let owner = self.owner.as_ref().ok_or(IndexError::Guest)?;
+        let owner = self.owner.as_ref().ok_or(IndexError::ReadOnly)?;
         let mut writer = owner.writer();
         let mut readers = self.readers.hold();
         readers.leave();
@@ -330,7 +310,7 @@ impl Index {
     }
 
     fn write<T>(&self, write: impl FnOnce(&mut Writer) -> Result<T, IndexError>) -> Result<T, IndexError> {
-        let mut writer = self.owner.as_ref().ok_or(IndexError::Guest)?.writer();
+        let mut writer = self.owner.as_ref().ok_or(IndexError::ReadOnly)?.writer();
         if self.damaged.load(Ordering::Relaxed) {
             return Err(IndexError::Damaged("a reader found it so".to_owned()));
         }

@@ -16,7 +16,7 @@ const IDLE: usize = 8;
 pub(super) struct Readers {
     pool: Mutex<Pool>,
     /// True if another process owns the file, and may make it anew without notice.
-    guest: bool,
+    is_foreign: bool,
 }
 
 /// The idle connections.
@@ -44,9 +44,9 @@ impl Pool {
 }
 
 impl Readers {
-    /// Creates a pool for this process's own index, or for another's as a guest.
-    pub fn new(guest: bool) -> Self {
-        Self { pool: Mutex::default(), guest }
+    /// Creates a pool for this process's own index, or for the file of another instance.
+    pub fn new(is_foreign: bool) -> Self {
+        Self { pool: Mutex::default(), is_foreign }
     }
 
     /// Keeps new readers out while the guard lives.
@@ -62,7 +62,7 @@ impl Readers {
     ) -> Result<T, IndexError> {
         let (conn, file) = {
             let mut pool = self.hold();
-            if self.guest || pool.idle.is_empty() {
+            if self.is_foreign || pool.idle.is_empty() {
                 // The owner of the index may have made the file anew.
                 pool.turn_to(std::fs::symlink_metadata(path).map_err(IndexError::at(path))?.ino());
             }

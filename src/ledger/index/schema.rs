@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::error::IndexError;
 
 /// The version of the tables and of the values in `bodies`. A file of another version is made anew.
-pub(super) const VERSION: i32 = 8;
+pub(super) const VERSION: i32 = 9;
 
 /// Marks a file as an index of ferryd ("frry").
 const APPLICATION: i32 = 0x6672_7279;
@@ -61,11 +61,6 @@ CREATE INDEX commands_by_reference ON commands (reference) WHERE reference IS NO
 CREATE INDEX commands_by_provider_reference ON commands (provider_reference) WHERE provider_reference IS NOT NULL;
 CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
 CREATE TABLE writers (writer BLOB PRIMARY KEY, number INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE rulings (
-  nr INTEGER PRIMARY KEY, writer BLOB NOT NULL, number INTEGER NOT NULL, command TEXT NOT NULL, ruling TEXT NOT NULL,
-  at INTEGER NOT NULL, UNIQUE (writer, number)
-) STRICT;
-CREATE INDEX rulings_by_command ON rulings (command);
 CREATE TABLE jobs (
   id BLOB PRIMARY KEY, live INTEGER NOT NULL, updated INTEGER NOT NULL, body TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -73,11 +73,11 @@ fn what_lies_in_the_place_of_a_file_of_the_index_is_neither_followed_nor_handed_
 }
 
 #[test]
-fn a_guest_does_not_follow_a_link_in_the_place_of_the_database() {
+fn a_reader_does_not_follow_a_link_in_the_place_of_the_database() {
     let (dir, elsewhere, _) = folder_and_victim();
     drop(Index::open(elsewhere.path(), "key").unwrap());
     symlink(path(elsewhere.path(), "key", 0), path(dir.path(), "key", 0)).unwrap();
-    assert!(Index::guest(dir.path(), "key").is_err());
+    assert!(Index::open_read_only(dir.path(), "key").is_err());
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_folder_may_be_reached_by_a_link_and_what_root_makes_in_it_is_its_owners() {
     let link = elsewhere.path().join("state");
     symlink(dir.path(), &link).unwrap();
     let index = Index::open(&link, "key").unwrap();
-    drop(Index::guest(&link, "key").unwrap());
+    drop(Index::open_read_only(&link, "key").unwrap());
     let owner = fs::metadata(dir.path()).unwrap().uid();
     let mut names = Vec::new();
     for entry in fs::read_dir(dir.path()).unwrap() {

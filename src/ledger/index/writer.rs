@@ -7,7 +7,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionB
 use tracing::warn;
 
 use super::call_offsets::{self, CallCheckpoint, CallMessage};
-use super::changes::{Changes, KeptLine, NotedRuling};
+use super::changes::{Changes, KeptLine};
 use super::erasing::ErasedRow;
 use super::error::IndexError;
 use super::facet::{Facet, Facets};
@@ -18,13 +18,12 @@ use super::slot::Slot;
 use super::{aging, erasing, jobs, schema};
 use crate::domain::command_id::CommandId;
 use crate::domain::ledger::case::Case;
-use crate::domain::ledger::ruling::Ruling;
 
 /// The maximum number of unreadable lines that are kept, the latest, and the kept part of each in
 /// bytes. All are counted.
 const KEPT_LINES: i64 = 1_000;
-/// The retention of writers of a single record, in milliseconds: each query from the command line
-/// is one. Rulings that a person may wait for have the same.
+/// The retention of writers of a single record, in milliseconds: each `ferryd ledger verify` is
+/// one.
 const VISITORS_KEPT: i64 = 24 * 3_600 * 1_000;
 const KEPT_BYTES: usize = 4_096;
 
@@ -74,12 +73,6 @@ impl Writer {
         if self.unscrubbed {
             self.scrub(now)?;
         }
-        let erased = erased_cases(changes);
-        let of_erased = changes
-            .rulings
-            .iter()
-            .filter(|noted| erased.get(&noted.command).is_some_and(|case| !brings_back(&noted.ruling, case)));
-        note_rulings(&self.conn, of_erased, now)?;
         Ok(())
     }
 
@@ -124,7 +117,7 @@ impl Writer {
     }
 
     fn try_save(&mut self, changes: &Changes, now: Timestamp) -> rusqlite::Result<()> {
-        let Changes { cases, writers, jobs, rulings, unreadable, checkpoint } = changes;
+        let Changes { cases, writers, jobs, unreadable, checkpoint } = changes;
         let at = now.as_millisecond();
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         keep_aside(&tx, unreadable)?;
@@ -146,45 +139,10 @@ impl Writer {
         }
         drop(seen);
         jobs::save(&tx, jobs)?;
-        // An erasure is reported only when the contents are gone.
-        let erased = erased_cases(changes);
-        note_rulings(&tx, rulings.iter().filter(|noted| !erased.contains_key(&noted.command)), now)?;
         schema::set_meta(&tx, "offset", checkpoint.offset.cast_signed())?;
         schema::set_meta(&tx, "hash", checkpoint.hash.cast_signed())?;
         tx.commit()
     }
-}
-
-/// Returns the erased commands among the changes.
-fn erased_cases(changes: &Changes) -> HashMap<&CommandId, &Case> {
-    let erased = changes.cases.iter().filter(|(_, case)| case.is_erased());
-    erased.map(|(id, case)| (id, case.as_ref())).collect()
-}
-
-/// Returns true if a ruling holds erased contents: an event of the command from before the erasure.
-fn brings_back(ruling: &Ruling, erased: &Case) -> bool {
-    let stands = erased.ending.as_ref().map(|ending| &ending.event);
-    match ruling {
-        Ruling::Ended(event) | Ruling::Contradicts(event) => Some(event.as_ref()) != stands,
-        Ruling::Unsettled(_) | Ruling::Cancelled(_) => true,
-        _ => false,
-    }
-}
-
-/// Saves rulings for the persons who wait for them.
-fn note_rulings<'a>(
-    conn: &Connection,
-    rulings: impl Iterator<Item = &'a NotedRuling>,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    const NOTE: &str =
-        "INSERT OR REPLACE INTO rulings (writer, number, command, ruling, at) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let mut note = conn.prepare_cached(NOTE)?;
-    for NotedRuling { id, command, ruling } in rulings {
-        let at = now.as_millisecond();
-        note.execute((id.writer.as_bytes(), id.number.cast_signed(), command.as_str(), json(ruling), at))?;
-    }
-    Ok(())
 }
 
 fn keep_aside(conn: &Connection, lines: &[KeptLine]) -> rusqlite::Result<()> {

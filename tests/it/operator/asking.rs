@@ -56,7 +56,7 @@ async fn where_no_daemon_runs_it_is_said_so_with_what_to_do() {
     let ended = ferryd(&rig, &["status", "paid"]).await;
     assert!(ended.code == Some(4) && ended.err.contains("no ferryd runs on this host"), "{ended:?}");
     for told in [never, killed, ended] {
-        let remedy = "start one with `ferryd run`, or name another with --url; `ferryd dead list --queues`";
+        let remedy = "start one with `ferryd run`, or name another with --url; `ferryd dead-letters list --queues`";
         assert!(told.err.contains(remedy) && told.out.is_empty(), "{told:?}");
     }
 }

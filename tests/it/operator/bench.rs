@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ferryd::amqp::connection::AmqpSettings;
 use ferryd::amqp::declare::declare;
-use ferryd::amqp::headers::{DEAD, Travel};
+use ferryd::amqp::headers::DEAD;
 use ferryd::amqp::message::put_text;
 use ferryd::amqp::topology::{Names, Topology};
 use ferryd::domain::command::{Command, Envelope};
@@ -199,11 +199,6 @@ pub(super) fn body(letter: &DeadLetter) -> String {
 pub(super) fn id(delivery: &Delivery) -> String {
     let body: serde_json::Value = serde_json::from_slice(&delivery.data).unwrap();
     body["id"].as_str().unwrap().to_owned()
-}
-
-/// How far the command in a message has come.
-pub(super) fn travel(delivery: &Delivery) -> Travel {
-    Travel::read(delivery.properties.headers().as_ref()).unwrap()
 }
 
 /// The event of something that happened to a command.

@@ -1,46 +1,53 @@
 //! Giving commands up for good.
 
 use ferryd::domain::dead_letter::DeadLetter;
+use serde_json::json;
 
-use super::bench::{Bench, letter};
-use std::time::Duration;
+use super::jobs::{DEAD, bury, bury_letters, letter, rig};
+use super::recorded::{asked, ferryd};
+use super::replay::ids_in;
+
+const BY: [&str; 4] = ["--by", "ann", "--reason", "cancelled"];
 
 #[tokio::test]
 async fn a_discarded_command_ends_with_a_final_event_that_says_who_and_why() {
-    let bench = Bench::new().await;
-    let events = bench.broker.events().await;
-    bench.bury([letter("keep-1"), DeadLetter { generation: 1, attempt: 3, ..letter("drop") }, letter("keep-2")]).await;
-    let arguments = ["dead", "discard", "drop", "--by", "ann", "--reason", "cancelled", "--json"];
-    let ended = bench.ferryd(&arguments).await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(ended.json()["done"], 1);
-    let event = events.terminal("drop", Duration::from_secs(20)).await;
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    let drop = DeadLetter { generation: 1, attempt: 3, ..letter("drop") };
+    bury_letters(&rig, &[letter("keep-1"), drop, letter("keep-2")], &json!({})).await;
+    assert_eq!(asked(&rig, &[&["dead-letters", "discard", "drop"], &BY[..]].concat()).await["done"], 1);
+    let event = rig.terminal("drop").await;
     assert_eq!(event["id"], "drop/1/4/failed");
     let data = &event["data"];
     assert_eq!(data["final"], true);
     assert_eq!(data["error"]["kind"], "discarded");
     assert_eq!(data["error"]["dead_lettered"], false);
-    assert_eq!(data["error"]["message"], "discarded by ann: cancelled");
-    assert_eq!(data["error"]["details"], serde_json::json!({ "by": "ann", "reason": "cancelled" }));
-    assert_eq!(bench.ids("ferry.dead.stripe").await, ["keep-1", "keep-2"]);
+    assert_eq!(data["error"]["message"], "discarded by ann via api:host: cancelled");
+    assert_eq!(data["error"]["details"], json!({ "by": "ann via api:host", "reason": "cancelled" }));
+    rig.broker.await_depth(DEAD, 2).await;
+    assert_eq!(ids_in(&rig, DEAD).await, ["keep-1", "keep-2"]);
+    rig.finish(&daemon).await;
 }
 
 #[tokio::test]
 async fn nothing_is_discarded_by_accident_or_in_a_dry_run() {
-    let bench = Bench::new().await;
-    bench.bury([letter("a")]).await;
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    bury(&rig, &["a".to_owned()], &json!({})).await;
     for arguments in [
-        &["dead", "discard", "--by", "ann", "--reason", "r"][..],
-        &["dead", "discard", "--all", "--by", "ann"],
-        &["dead", "discard", "--all", "--by", "", "--reason", "r"],
-        &["dead", "discard", "--all", "--reason", "r"],
+        &["dead-letters", "discard", "--by", "ann", "--reason", "r"][..],
+        &["dead-letters", "discard", "--all", "--by", "ann"],
+        &["dead-letters", "discard", "--all", "--by", "", "--reason", "r"],
+        &["dead-letters", "discard", "--all", "--reason", "r"],
     ] {
-        assert_eq!(bench.ferryd(arguments).await.code, Some(2), "{arguments:?}");
+        assert_eq!(ferryd(&rig, arguments).await.code, Some(2), "{arguments:?}");
     }
-    let dry = bench.ferryd(&["dead", "discard", "--all", "--dry-run", "--by", "ann", "--reason", "r"]).await;
+    let dry = ferryd(&rig, &[&["dead-letters", "discard", "--all", "--dry-run"], &BY[..]].concat()).await;
     assert_eq!(dry.code, Some(0), "{dry:?}");
-    assert!(dry.out.starts_with("1 would be discarded, 0 refused"), "{dry:?}");
-    let none = bench.ferryd(&["dead", "discard", "b", "--by", "ann", "--reason", "r"]).await;
+    assert!(dry.out.contains("done            1, a dry run: nothing is changed"), "{dry:?}");
+    let none = ferryd(&rig, &[&["dead-letters", "discard", "b"], &BY[..]].concat()).await;
     assert_eq!(none.code, Some(1), "{none:?}");
-    assert_eq!(bench.ids("ferry.dead.stripe").await, ["a"]);
+    assert!(none.out.contains("no dead letter  1 of those that were named"), "{none:?}");
+    rig.broker.await_depth(DEAD, 1).await;
+    rig.finish(&daemon).await;
 }

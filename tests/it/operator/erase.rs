@@ -77,7 +77,7 @@ async fn what_a_person_has_erased_is_told_nowhere_and_what_cannot_be_is_named() 
     let told = outcomes(&first);
     let of = |id: &str| told.iter().find(|(named, ..)| named == id).unwrap();
     assert_eq!((of("paid").1.as_str(), of("refused").1.as_str(), told.len()), ("erased", "erased", 4));
-    assert!(of("dead").1 == "kept" && of("dead").2.contains("`ferryd dead discard dead`"), "{told:?}");
+    assert!(of("dead").1 == "kept" && of("dead").2.contains("`ferryd dead-letters discard dead`"), "{told:?}");
     assert!(of("early").1 == "kept" && of("early").2.contains("`ferryd cancel early`"), "{told:?}");
 
     for id in ["paid", "refused"] {
@@ -99,7 +99,7 @@ async fn what_a_person_has_erased_is_told_nowhere_and_what_cannot_be_is_named() 
     let again = erase(&rig, &["--id", "paid"]).await;
     assert_eq!((again.code, outcomes(&again)[0].1.as_str()), (Some(0), "already_erased"));
 
-    assert_eq!(ferryd(&rig, &[&["dead", "discard", "dead"], &BY[..]].concat()).await.code, Some(0));
+    assert_eq!(ferryd(&rig, &[&["dead-letters", "discard", "dead"], &BY[..]].concat()).await.code, Some(0));
     assert_eq!(ferryd(&rig, &["cancel", "early", "--by", "ann"]).await.code, Some(0));
     let whole = eventually(SOON, "all is erased", async || {
         let ended = erase(&rig, &["--reference", REFERENCE]).await;

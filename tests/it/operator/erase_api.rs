@@ -102,7 +102,7 @@ async fn only_a_token_with_the_role_erases_and_only_what_has_ended() {
         assert_eq!(kind(&privacy.ask("POST", &format!("/v1/commands/{path}"), "").await), problem, "{path}");
     }
     assert_eq!(privacy.ask("GET", "/v1/commands/paid/erase?reason=x", "").await.status, 405);
-    for (id, advice) in [("dead", "`ferryd dead discard dead`"), ("early", "`ferryd cancel early`")] {
+    for (id, advice) in [("dead", "`ferryd dead-letters discard dead`"), ("early", "`ferryd cancel early`")] {
         let answer = erase(&privacy, id).await;
         assert_eq!(kind(&answer), (409, "not-erasable"), "{id}");
         assert!(word(&answer.body, "detail").contains(advice), "{}", answer.body);
@@ -118,7 +118,7 @@ async fn only_a_token_with_the_role_erases_and_only_what_has_ended() {
     assert_eq!(erase(&privacy, "paid").await.body, json!({"id": "paid", "already_erased": true}));
 
     let by = ["--by", "ann", "--reason", "request 4711"];
-    assert_eq!(ferryd(&rig, &[&["dead", "discard", "dead"], &by[..]].concat()).await.code, Some(0));
+    assert_eq!(ferryd(&rig, &[&["dead-letters", "discard", "dead"], &by[..]].concat()).await.code, Some(0));
     assert_eq!(ferryd(&rig, &["cancel", "early", "--by", "ann"]).await.code, Some(0));
     for id in ["dead", "early"] {
         assert_eq!(erase_eventually(&privacy, id).await.body["already_erased"], json!(false));

@@ -34,7 +34,7 @@ async fn erase_all(rig: &Rig, which: &[&str]) -> Ended {
 
 /// Discards dead letters.
 async fn discard(rig: &Rig, which: &[&str]) {
-    let ended = ferryd(rig, &[&["dead", "discard"], which, &BY].concat()).await;
+    let ended = ferryd(rig, &[&["dead-letters", "discard"], which, &BY].concat()).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
@@ -91,7 +91,10 @@ async fn by_an_id_what_was_refused_under_it_is_erased_once_its_dead_letter_is_go
     .await;
     assert_eq!((first.code, of(&first)), (Some(1), both("erased", "kept")));
     for (id, outcome, reason) in outcomes(&first) {
-        assert!(outcome == "erased" || reason.contains(&format!("`ferryd dead discard {id}`")), "{id}: {reason}");
+        assert!(
+            outcome == "erased" || reason.contains(&format!("`ferryd dead-letters discard {id}`")),
+            "{id}: {reason}"
+        );
     }
     discard(&rig, &[&refused[0], &refused[1]]).await;
     rig.broker.await_depth("ferry.dead.acme", 0).await;

@@ -1,11 +1,13 @@
 //! Jobs on dead letters, run by daemons and started over their API.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use ferryd::domain::command::Identity;
 use ferryd::domain::dead_letter::DeadLetter;
 use ferryd::domain::lifecycle::Kind;
+use ferryd::domain::name::Name;
 use futures_util::StreamExt as _;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
@@ -18,34 +20,47 @@ use super::recorded::ferryd;
 use crate::api_client::Client;
 use crate::harness::daemon::Daemon;
 use crate::harness::wait::eventually;
-use crate::rig::{File, Rig, SOON, charge};
+use crate::rig::{File, Rig, SOON, charge, command};
 
-const DEAD: &str = "ferry.dead.acme";
+pub(super) const DEAD: &str = "ferry.dead.acme";
 
 /// A rig whose jobs are taken over soon, and look again soon for what they miss.
-async fn rig() -> Rig {
+pub(super) async fn rig() -> Rig {
     Rig::new("").await.env("FERRYD_JOB_SILENCE", "3").env("FERRYD_JOB_ROUND_PAUSE", "1")
 }
 
-fn letter(id: &str) -> DeadLetter {
+pub(super) fn letter(id: &str) -> DeadLetter {
     letter_of(id, "payment", "acme", "charge", Kind::Unavailable)
 }
 
 /// Puts dead letters of commands into their queue that the ledger does not know.
-async fn bury(rig: &Rig, ids: &[String], sandbox: &Value) {
+pub(super) async fn bury(rig: &Rig, ids: &[String], sandbox: &Value) {
+    let letters: Vec<_> = ids.iter().map(|id| letter(id)).collect();
+    bury_letters(rig, &letters, sandbox).await;
+}
+
+/// The same, of these dead letters, in their order.
+pub(super) async fn bury_letters(rig: &Rig, letters: &[DeadLetter], sandbox: &Value) {
     let channel = rig.broker.channel().await;
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     let mut confirms = Vec::new();
-    for id in ids {
-        let (body, options) = (charge(id, sandbox.clone()).to_string(), BasicPublishOptions::default());
-        let properties = buried(&letter(id));
-        let publishing =
-            channel.basic_publish("ferry.dead".into(), "acme".into(), options, body.as_bytes(), properties);
+    for letter in letters {
+        let (body, options) = (body_of(letter, sandbox), BasicPublishOptions::default());
+        let provider = letter.command.provider.as_ref().map_or("unknown", |name| name.as_str());
+        let (exchange, properties) = ("ferry.dead".into(), buried(letter));
+        let publishing = channel.basic_publish(exchange, provider.into(), options, body.as_bytes(), properties);
         confirms.push(publishing.await.unwrap());
     }
     for confirm in confirms {
         assert!(confirm.await.unwrap().is_ack());
     }
+}
+
+/// The body of the command that a dead letter is about.
+pub(super) fn body_of(letter: &DeadLetter, sandbox: &Value) -> String {
+    let Identity { id, provider, operation, .. } = &letter.command;
+    let word = |name: &Option<Name>| name.as_ref().unwrap().to_string();
+    command(&word(provider), &word(operation), id.as_str(), sandbox.clone()).to_string()
 }
 
 /// Starts a job, and returns its path.
@@ -188,12 +203,7 @@ async fn what_cannot_be_replayed_stays_and_is_named_with_the_reason() {
     let client = Client::of(&daemon).await;
     let removed = letter_of("removed", "payment", "gone", "charge", Kind::Unavailable);
     let acted = DeadLetter { unknown: true, ..letter("acted") };
-    for letter in [removed, acted] {
-        let id = letter.command.id.to_string();
-        let provider = letter.command.provider.as_ref().unwrap().to_string();
-        let body = crate::rig::command(&provider, "charge", &id, json!({})).to_string();
-        rig.broker.publish("ferry.dead", &provider, body.as_bytes(), buried(&letter)).await;
-    }
+    bury_letters(&rig, &[removed, acted], &json!({})).await;
     let path = start(&client, &json!({ "action": "replay", "all": true })).await;
     let job = end(&client, &path).await;
     assert_eq!((reason(&job), &job["done"], &job["progress"]["refused"]), ("finished", &json!(0), &json!(2)), "{job}");
@@ -305,9 +315,7 @@ read = { providers = ["bank"] }
     let narrow = Client::without_token(&daemon).await;
     let narrow = narrow.with("authorization", "Bearer narrow-token-0123456789abcdef0123456789");
     bury(&rig, &numbered("order", 3), &json!({})).await;
-    let body = crate::rig::command("bank", "charge", "within", json!({})).to_string();
-    let within = buried(&letter_of("within", "payment", "bank", "charge", Kind::Unavailable));
-    rig.broker.publish("ferry.dead", "bank", body.as_bytes(), within).await;
+    bury_letters(&rig, &[letter_of("within", "payment", "bank", "charge", Kind::Unavailable)], &json!({})).await;
     let order = json!({ "action": "discard", "all": true, "reason": "test" });
     let path = start(&narrow, &order).await;
     let job = end(&narrow, &path).await;
@@ -327,6 +335,40 @@ read = { providers = ["bank"] }
     let first = host.get("/v1/jobs?limit=1").await.body;
     let next = host.get(&format!("/v1/jobs?cursor={}", first["next"].as_str().unwrap())).await.body;
     assert_eq!((listed(&first), listed(&next), &next["next"]), ([other].into(), [path].into(), &Value::Null));
+}
+
+#[tokio::test]
+async fn whoever_may_operate_what_a_job_covers_sees_it_and_nobody_else_but_who_may_see_that() {
+    let token = |name: &str, role: &str, operate: &str, read: &str| {
+        format!(
+            "[[api.tokens]]\nname = '{name}'\ntoken = '{name}-token-0123456789abcdef'\nrole = '{role}'\n\
+             operate = {{ providers = ['{operate}'] }}\nread = {{ providers = ['{read}'] }}\n"
+        )
+    };
+    let config = [token("split", "operate", "bank", "acme"), token("other", "operate", "acme", "acme")].concat()
+        + "[[api.tokens]]\nname = 'graph'\ntoken = 'graph-token-0123456789abcdef'\nrole = 'read'\n\
+           read = { providers = ['bank'] }\n";
+    let rig = Rig::with(&config, &[("acme", File::default()), ("bank", File::default())]).await;
+    let daemon = rig.start().await;
+    let (bare, host) = (Client::without_token(&daemon).await, Client::of(&daemon).await);
+    let [split, other, graph] = ["split", "other", "graph"]
+        .map(|name| bare.with("authorization", &format!("Bearer {name}-token-0123456789abcdef")));
+    split.wait_ready().await;
+    let order = |filter: Value| json!({ "action": "discard", "filter": filter, "reason": "test", "rate": 0.01 });
+    let all = json!({ "action": "discard", "all": true, "reason": "test" });
+    let of_split = start(&split, &all).await;
+    let of_bank = start(&host, &order(json!({ "provider": "bank" }))).await;
+    let of_everything = start(&host, &order(json!({ "operation": "charge" }))).await;
+    for (path, seen) in [(&of_split, true), (&of_bank, true), (&of_everything, false)] {
+        for (client, sees) in [(&split, seen), (&other, false), (&graph, seen), (&host, true)] {
+            assert_eq!(client.get(path).await.status, if sees { 200 } else { 404 }, "{path}");
+            let listed = client.get("/v1/jobs").await.body.to_string().contains(path.rsplit('/').next().unwrap());
+            assert_eq!(listed, sees, "{path}");
+        }
+        let stop = async |client: &Client| client.ask("POST", &format!("{path}/stop"), "").await.status;
+        assert_eq!((stop(&other).await, stop(&graph).await), (404, 403), "{path}");
+        assert_eq!(stop(&split).await, if seen { 200 } else { 404 }, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -380,6 +422,27 @@ async fn the_command_line_lists_shows_pauses_and_stops_jobs() {
     assert!(followed.out.contains("ended: stopped") && followed.out.contains("stopped by api:host"), "{followed:?}");
 }
 
+/// Starts a command that follows a job, and waits until it listens to signals: one that comes before ends it as it ends any other.
+pub(super) async fn start_following(rig: &Rig, arguments: &[&str]) -> Child {
+    let mut command = rig.setup.command(arguments);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let listens = async || {
+        let status = std::fs::read_to_string(&status).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?.trim().to_owned();
+        // Signal 1, SIGHUP, is the lowest bit.
+        (u64::from_str_radix(&caught, 16).ok()? & 1 == 1).then_some(())
+    };
+    eventually(SOON, "it listens to signals", listens).await;
+    child
+}
+
+/// Sends a signal to a command, and waits for its end.
+pub(super) async fn interrupt(child: Child, signal: Signal) -> Ended {
+    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+    Ended::from(tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap())
+}
+
 #[tokio::test]
 async fn whoever_follows_a_job_and_is_interrupted_leaves_it_or_stops_it() {
     let rig = rig().await;
@@ -389,21 +452,9 @@ async fn whoever_follows_a_job_and_is_interrupted_leaves_it_or_stops_it() {
     let order = json!({ "action": "discard", "all": true, "reason": "test", "rate": 20 });
     let path = start(&client, &order).await;
     let id = path.rsplit('/').next().unwrap();
-    // A signal may come before it is listened to; then it ends the command as it ends any other.
     let follow = async |arguments: &[&str], signal: Signal| {
-        let mut command = rig.setup.command(&[&["jobs", "follow", id], arguments].concat());
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let pid = Pid::from_raw(child.id().try_into().unwrap());
-        let status = format!("/proc/{pid}/status");
-        let listens = async || {
-            let status = std::fs::read_to_string(&status).ok()?;
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?.trim().to_owned();
-            // Signal 1, SIGHUP, is the lowest bit.
-            (u64::from_str_radix(&caught, 16).ok()? & 1 == 1).then_some(())
-        };
-        eventually(SOON, "it listens to signals", listens).await;
-        kill(pid, signal).unwrap();
-        Ended::from(tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap())
+        let child = start_following(&rig, &[&["jobs", "follow", id], arguments].concat()).await;
+        interrupt(child, signal).await
     };
     for signal in [Signal::SIGINT, Signal::SIGHUP] {
         let left = follow(&[], signal).await;

@@ -99,7 +99,7 @@ async fn queues_that_are_empty_or_absent_hold_no_dead_letters() {
     let bench = Bench::bare().await;
     for json in [false, true] {
         let arguments: &[&str] =
-            if json { &["dead", "list", "--queues", "--json"] } else { &["dead", "list", "--queues"] };
+            if json { &["dead-letters", "list", "--queues", "--json"] } else { &["dead-letters", "list", "--queues"] };
         let ended = bench.ferryd(arguments).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert_eq!(ended.out, if json { "[]\n" } else { "no dead letters\n" });
@@ -109,9 +109,9 @@ async fn queues_that_are_empty_or_absent_hold_no_dead_letters() {
     let mut walk = Walk::begin(&bench.operator, QUEUE).await.unwrap().unwrap();
     assert!(walk.next().await.unwrap().is_none());
     walk.end().await.unwrap();
-    let ended = bench.ferryd(&["dead", "show", "no-such", "--message"]).await;
+    let ended = bench.ferryd(&["dead-letters", "show", "no-such", "--queues"]).await;
     assert_eq!(ended.code, Some(1));
-    assert_eq!(ended.err, "ferryd: there is no dead letter of command `no-such`; see `ferryd dead list`\n");
+    assert_eq!(ended.err, "ferryd: there is no dead letter of command `no-such`; see `ferryd dead-letters list`\n");
 }
 
 #[tokio::test]
@@ -159,24 +159,24 @@ async fn a_dead_letter_is_listed_and_shown_whole_even_without_a_record() {
     bench.bury([letter("order-1")]).await;
     bench.broker.publish("ferry.dead", "nobody", b"no \x1b[31mJSON", persistent()).await;
 
-    let list = bench.ferryd(&["dead", "list", "--queues"]).await;
+    let list = bench.ferryd(&["dead-letters", "list", "--queues"]).await;
     assert_eq!(list.code, Some(0), "{list:?}");
     assert!(list.out.contains("1h   order-1"), "{}", list.out);
     assert!(list.out.contains("unreadable"), "{}", list.out);
-    let list = bench.ferryd(&["dead", "list", "--queues", "--json"]).await.json();
+    let list = bench.ferryd(&["dead-letters", "list", "--queues", "--json"]).await.json();
     assert_eq!(list[0]["command"]["id"], "order-1");
     assert_eq!((&list[0]["kind"], &list[1]["kind"]), (&"unavailable".into(), &"unreadable".into()));
 
-    let show = bench.ferryd(&["dead", "show", "order-1", "--message"]).await;
+    let show = bench.ferryd(&["dead-letters", "show", "order-1", "--queues"]).await;
     for part in ["order-1\n", "message         no answer", "tenant", "\"amount\": 1099", "payment.stripe.charge"] {
         assert!(show.out.contains(part), "{part}: {}", show.out);
     }
-    let show = bench.ferryd(&["dead", "show", "order-1", "--message", "--json"]).await.json();
+    let show = bench.ferryd(&["dead-letters", "show", "order-1", "--queues", "--json"]).await.json();
     assert_eq!(show[0]["record"]["code"], "timeout");
-    assert_eq!(show[0]["properties"]["headers"]["tenant"], "eu-1");
-    assert_eq!(show[0]["body"]["payload"]["amount"], 1099);
+    assert_eq!(show[0]["message"]["properties"]["headers"]["tenant"], "eu-1");
+    assert_eq!(show[0]["message"]["body"]["payload"]["amount"], 1099);
 
     let unreadable = list[1]["command"]["id"].as_str().unwrap();
-    let show = bench.ferryd(&["dead", "show", unreadable, "--message"]).await;
+    let show = bench.ferryd(&["dead-letters", "show", unreadable, "--queues"]).await;
     assert!(show.out.contains("no \\u{1b}[31mJSON"), "{}", show.out);
 }

@@ -1,253 +1,231 @@
-//! Replaying dead letters.
+//! Replaying dead letters at the command line, by a daemon.
 
-use std::collections::BTreeSet;
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use ferryd::amqp::headers::Travel;
 use ferryd::domain::dead_letter::DeadLetter;
-use ferryd::domain::event::Happening;
 use ferryd::domain::lifecycle::Kind;
-use ferryd::domain::outcome::{Failure, Success};
-use ferryd::ledger::command_filter::CommandFilter;
-use ferryd::operator::clear::{Job, Tally};
-use ferryd::operator::replay::Replay;
 use jiff::Timestamp;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio_util::sync::CancellationToken;
+use lapin::options::{QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 
-use super::bench::{Bench, body, buried, id, letter, letter_of, numbered, travel};
-use crate::harness::broker::persistent;
+use super::bench::{letter_of, numbered};
+use super::jobs::{DEAD, body_of, bury, bury_letters, interrupt, letter, rig, start_following};
+use super::recorded::{asked, ferryd};
+use crate::harness::broker::{Message, persistent};
 use crate::harness::wait::eventually;
+use crate::rig::{File, Rig, SOON, dead, word};
 
-const DEAD: &str = "ferry.dead.stripe";
-const COMMANDS: &str = "ferry.commands.stripe";
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Has copies of replays come to a queue of their own.
+async fn copy_replays(rig: &Rig) {
+    let (channel, durable) = (rig.broker.channel().await, QueueDeclareOptions::durable());
+    channel.queue_declare("copies".into(), durable, FieldTable::default()).await.unwrap();
+    let (exchange, key) = ("ferry.redeliver".into(), "replay.*".into());
+    channel
+        .queue_bind("copies".into(), exchange, key, QueueBindOptions::default(), FieldTable::default())
+        .await
+        .unwrap();
+}
+
+fn travel(message: &Message) -> Travel {
+    Travel::read(message.properties.headers().as_ref()).unwrap()
+}
+
+/// The ids of the dead letters in a queue, in their order.
+pub(super) async fn ids_in(rig: &Rig, queue: &str) -> Vec<String> {
+    rig.broker.peek(queue).await.iter().map(|letter| word(&dead(letter), "command.id").to_owned()).collect()
+}
 
 #[tokio::test]
 async fn a_replay_starts_the_next_generation_of_the_original_message() {
-    let bench = Bench::new().await;
-    bench.bury([DeadLetter { generation: 1, ..letter("order-1") }]).await;
-    let ended = bench.ferryd(&["dead", "replay", "order-1"]).await;
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    copy_replays(&rig).await;
+    bury_letters(&rig, &[DeadLetter { generation: 1, ..letter("order-1") }], &json!({})).await;
+    let ended = ferryd(&rig, &["dead-letters", "replay", "order-1"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(ended.out, "1 replayed, 0 refused, 0 not meant, 0 newer than this job\n");
-    let delivery = bench.drain(COMMANDS).await.swap_remove(0);
-    assert_eq!((delivery.exchange.as_str(), delivery.routing_key.as_str()), ("ferry.redeliver", "replay.stripe"));
-    assert_eq!(delivery.data, body(&letter("order-1")).into_bytes());
-    assert_eq!(delivery.properties.correlation_id().as_ref().unwrap().as_str(), "c-1");
-    let headers = delivery.properties.headers().as_ref().unwrap().inner();
+    assert!(ended.out.starts_with("replay ") && ended.out.contains("\n  done            1"), "{ended:?}");
+    let copy = rig.broker.peek("copies").await.remove(0);
+    assert_eq!((copy.exchange.as_str(), copy.routing_key.as_str()), ("ferry.redeliver", "replay.acme"));
+    assert_eq!(copy.body, body_of(&letter("order-1"), &json!({})).into_bytes());
+    assert_eq!(copy.properties.correlation_id().as_ref().unwrap().as_str(), "c-1");
+    let headers = copy.properties.headers().as_ref().unwrap().inner();
     assert!(headers.contains_key("tenant") && !headers.contains_key("ferry-dead"));
-    let travel = travel(&delivery);
+    let travel = travel(&copy);
     assert_eq!((travel.progress.generation, travel.progress.attempt), (2, 1));
-    assert_eq!(travel.routing_key.as_deref(), Some("payment.stripe.charge"));
-    assert_eq!(bench.broker.depth(DEAD).await, Some(0));
+    assert_eq!(travel.routing_key.as_deref(), Some("payment.acme.charge"));
+    assert_eq!(word(&rig.terminal("order-1").await, "data.state"), "completed");
+    rig.finish(&daemon).await;
+    assert_eq!(rig.broker.depth(DEAD).await, Some(0));
 }
 
 #[tokio::test]
 async fn a_replay_is_cut_off_at_its_start() {
-    let bench = Bench::new().await;
-    let ids = numbered("order", 40);
-    bench.bury(ids.iter().map(|id| letter(id))).await;
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    let (ids, bad) = (numbered("order", 40), json!({ "status": 402, "error_code": "blocked" }));
+    bury(&rig, &ids, &bad).await;
     let later = Timestamp::now() + Duration::from_mins(1);
-    bench.bury([DeadLetter { dead_lettered_at: later, ..letter("later") }]).await;
-    // A provider that is still down: whatever is replayed fails at once and comes back.
-    let daemon = async {
-        let mut failed = Vec::new();
-        while failed.len() < 40 {
-            for delivery in bench.drain(COMMANDS).await {
-                let generation = travel(&delivery).progress.generation;
-                let again = DeadLetter { generation, dead_lettered_at: Timestamp::now(), ..letter(&id(&delivery)) };
-                failed.push(id(&delivery));
-                bench.bury([again]).await;
-            }
-        }
-        failed
-    };
-    let (ended, failed) = tokio::join!(bench.ferryd(&["dead", "replay", "--all", "--rate", "100", "--json"]), daemon);
-    assert_eq!((ended.code, &ended.json()["done"], &ended.json()["later"]), (Some(0), &40.into(), &1.into()));
-    assert_eq!(failed, ids);
-    assert_eq!(bench.ids(COMMANDS).await, Vec::<String>::new(), "each is replayed once");
-    assert_eq!(bench.ids(DEAD).await, [vec!["later".to_owned()], ids].concat());
+    bury_letters(&rig, &[DeadLetter { dead_lettered_at: later, ..letter("later") }], &bad).await;
+    // Whatever is replayed fails at once and comes back.
+    let job = asked(&rig, &["dead-letters", "replay", "--all", "--rate", "100"]).await;
+    assert_eq!((&job["done"], word(&job, "end.reason")), (&json!(40), "finished"), "{job}");
+    rig.broker.await_depth(DEAD, 41).await;
+    for id in &ids {
+        assert_eq!(rig.calls(id).calls, 1, "{id} is replayed once");
+    }
+    assert_eq!(rig.calls("later").calls, 0);
+    assert_eq!(ids_in(&rig, DEAD).await[0], "later");
+    // An earlier cut-off leaves what was given up by the replay.
+    let job = asked(&rig, &["dead-letters", "replay", "--all", "--cut-off", "30m", "--dry-run"]).await;
+    assert_eq!(job["done"], 0, "{job}");
+    rig.finish(&daemon).await;
 }
 
 #[tokio::test]
 async fn only_what_is_meant_is_replayed_and_the_rest_keeps_its_order() {
-    let bench = Bench::new().await;
-    let refund = |id: &str| letter_of(id, "payment", "stripe", "refund", Kind::Unavailable);
-    let sms = letter_of("e", "notification", "twilio", "send_sms", Kind::Unavailable);
-    bench.bury([letter("a"), refund("b"), letter("c"), refund("d"), sms]).await;
-    let none = bench.ferryd(&["dead", "replay"]).await;
+    let rig = Rig::with("", &[("acme", File::default()), ("bank", File::default())]).await;
+    let daemon = rig.start().await;
+    let send = |id: &str| letter_of(id, "payment", "acme", "send", Kind::Unavailable);
+    let of_bank = letter_of("e", "payment", "bank", "send", Kind::Unavailable);
+    bury_letters(&rig, &[letter("a"), send("b"), letter("c"), send("d"), of_bank], &json!({})).await;
+    let none = ferryd(&rig, &["dead-letters", "replay"]).await;
     assert_eq!(none.code, Some(2), "without a filter: {none:?}");
-    let dry = bench.ferryd(&["dead", "replay", "--operation", "refund", "--dry-run"]).await;
-    assert!(dry.out.starts_with("2 would be replayed, 0 refused, 3 not meant"), "{dry:?}");
-    let ended = bench.ferryd(&["dead", "replay", "--operation", "refund", "--provider", "stripe"]).await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(bench.ids(COMMANDS).await, ["b", "d"]);
-    assert_eq!(bench.ids(DEAD).await, ["a", "c"]);
-    assert_eq!(bench.ids("ferry.dead.twilio").await, ["e"]);
+    let dry = asked(&rig, &["dead-letters", "replay", "--operation", "send", "--dry-run"]).await;
+    assert_eq!((&dry["done"], &dry["recorded"]), (&json!(3), &json!(0)), "{dry}");
+    let job = asked(&rig, &["dead-letters", "replay", "--operation", "send", "--provider", "acme"]).await;
+    assert_eq!(job["done"], 2, "{job}");
+    for id in ["b", "d"] {
+        assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed", "{id}");
+    }
+    for (queue, left) in [(DEAD, &["a", "c"][..]), ("ferry.dead.bank", &["e"])] {
+        rig.broker.await_depth(queue, u32::try_from(left.len()).unwrap()).await;
+        assert_eq!(ids_in(&rig, queue).await, left);
+    }
+    rig.finish(&daemon).await;
+}
+
+/// The reason why a job refused a dead letter.
+fn refusal<'j>(job: &'j Value, id: &str) -> &'j str {
+    let refusals = job["progress"]["refusals"].as_array().unwrap();
+    word(refusals.iter().find(|refusal| refusal["id"] == id).unwrap(), "reason")
 }
 
 #[tokio::test]
 async fn what_cannot_be_replayed_stays_and_says_why() {
-    let bench = Bench::new().await;
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    copy_replays(&rig).await;
     let past = Timestamp::now() - Duration::from_mins(1);
-    bench
-        .bury([
-            DeadLetter { expires_at: Some(past), ..letter("expired") },
-            DeadLetter { unknown: true, ..letter("acted") },
-            DeadLetter { routing_key: Some("payment.twilio.charge".to_owned()), ..letter("other-key") },
-            letter_of("removed", "payment", "gone", "charge", Kind::Unavailable),
-        ])
-        .await;
-    bench.broker.publish("ferry.dead", "stripe", b"{}", persistent()).await;
-    let ended = bench.ferryd(&["dead", "replay", "--all", "--json"]).await;
+    let letters = [
+        DeadLetter { expires_at: Some(past), ..letter("expired") },
+        DeadLetter { unknown: true, ..letter("acted") },
+        DeadLetter { routing_key: Some("payment.twilio.charge".to_owned()), ..letter("other-key") },
+        letter_of("removed", "payment", "gone", "charge", Kind::Unavailable),
+    ];
+    bury_letters(&rig, &letters, &json!({})).await;
+    rig.broker.publish("ferry.dead", "acme", b"{}", persistent()).await;
+    let ended = ferryd(&rig, &["dead-letters", "replay", "--all", "--json"]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    let json = ended.json();
-    assert_eq!(json["done"], 0);
-    let reason = |id: &str| {
-        let refused = json["refused"].as_array().unwrap().iter().find(|refused| refused["id"] == id);
-        refused.unwrap()["reason"].as_str().unwrap()
-    };
+    let job = ended.json();
+    assert_eq!((&job["done"], &job["progress"]["refused"]), (&json!(0), &json!(5)), "{job}");
     for (id, part) in [
         ("expired", "give it more time with --extend"),
         ("acted", "use --force-new-key"),
         ("other-key", "published under `payment.twilio.charge`"),
-        ("removed", "provider `gone` has no queue"),
+        ("removed", "provider `gone` is not configured"),
     ] {
-        assert!(reason(id).contains(part), "{id}: {}", reason(id));
+        assert!(refusal(&job, id).contains(part), "{id}: {}", refusal(&job, id));
     }
-    assert_eq!(json["refused"].as_array().unwrap().len(), 5);
-    bench.broker.await_depth(DEAD, 4).await;
+    rig.broker.await_depth(DEAD, 4).await;
 
-    let extended = bench.ferryd(&["dead", "replay", "expired", "--extend", "1h"]).await;
-    assert_eq!(extended.code, Some(0), "{extended:?}");
-    let forced = ["dead", "replay", "acted", "--force-new-key"];
-    assert_eq!(bench.ferryd(&forced).await.code, Some(2), "a name and a reason are needed");
-    let forced = bench.ferryd(&[&forced[..], &["--by", "ann", "--reason", "not there"]].concat()).await;
-    assert_eq!(forced.code, Some(0), "{forced:?}");
-    let replayed = bench.drain(COMMANDS).await;
+    assert_eq!(asked(&rig, &["dead-letters", "replay", "expired", "--extend", "1h"]).await["done"], 1);
+    let forced = ["dead-letters", "replay", "acted", "--force-new-key"];
+    assert_eq!(ferryd(&rig, &forced).await.code, Some(2), "a name and a reason are needed");
+    let forced = [&forced[..], &["--by", "ann", "--reason", "not there"]].concat();
+    assert_eq!(asked(&rig, &forced).await["done"], 1);
+    let replayed = rig.broker.peek("copies").await;
     assert!(travel(&replayed[0]).extended_to.unwrap() > Timestamp::now());
     let forced = travel(&replayed[1]).progress;
     assert_eq!((forced.unknown, forced.key.unwrap().as_str()), (false, "acted~1"));
     let headers = replayed[1].properties.headers().as_ref().unwrap().inner();
     assert!(headers.contains_key("ferry-by") && headers.contains_key("ferry-reason"));
+    rig.finish(&daemon).await;
 }
 
 #[tokio::test]
 async fn a_command_for_a_provider_that_was_added_later_can_be_replayed() {
-    let bench = Bench::new().await;
-    let unknown = letter_of("late", "payment", "twilio", "charge", Kind::Invalid);
-    bench.broker.publish("ferry.dead", "not-there-yet", body(&unknown).as_bytes(), buried(&unknown)).await;
-    let ended = bench.ferryd(&["dead", "replay", "late"]).await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(bench.ids("ferry.commands.twilio").await, ["late"]);
-    assert_eq!(bench.broker.depth("ferry.dead.other").await, Some(0));
-}
-
-/// Replays three with a canary while a daemon stands in that ends the first one so.
-async fn canary(end: Happening) -> (super::bench::Ended, Vec<String>, Vec<String>) {
-    let bench = Bench::new().await;
-    bench.bury(["a", "b", "c"].map(letter)).await;
-    let daemon = async {
-        bench.broker.await_depth(COMMANDS, 1).await;
-        assert_eq!(bench.broker.depth(DEAD).await, Some(0), "the rest is held");
-        bench.tell(&super::bench::event(&letter("a"), 0, Happening::Completed(Success::default()))).await;
-        bench.tell(&super::bench::event(&letter("a"), 1, end)).await;
-    };
-    let (ended, ()) = tokio::join!(bench.ferryd(&["dead", "replay", "--all", "--canary", "--json"]), daemon);
-    (ended, bench.ids(COMMANDS).await, bench.ids(DEAD).await)
-}
-
-#[tokio::test]
-async fn a_canary_that_fails_again_stops_the_replay() {
-    let failed = Happening::Failed(Kind::Unavailable, Failure::new("timeout", "still no answer"));
-    let (ended, replayed, dead) = canary(failed).await;
-    assert_eq!((ended.code, &ended.json()["done"]), (Some(1), &1.into()), "{ended:?}");
-    let stopped = ended.json()["stopped"].as_str().unwrap().to_owned();
-    assert!(stopped.contains("`a`, failed again (unavailable): still no answer"), "{stopped}");
-    assert_eq!((replayed, dead), (vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()]));
-}
-
-#[tokio::test]
-async fn a_canary_that_completes_lets_the_rest_go() {
-    let (ended, replayed, dead) = canary(Happening::Completed(Success::default())).await;
-    assert_eq!((ended.code, &ended.json()["done"]), (Some(0), &3.into()), "{ended:?}");
-    assert_eq!((replayed.join(""), dead.len()), ("abc".to_owned(), 0));
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    let late = letter_of("late", "payment", "acme", "charge", Kind::Invalid);
+    let body = body_of(&late, &json!({}));
+    rig.broker.publish("ferry.dead", "not-there-yet", body.as_bytes(), super::bench::buried(&late)).await;
+    assert_eq!(asked(&rig, &["dead-letters", "replay", "late"]).await["done"], 1);
+    assert_eq!(word(&rig.terminal("late").await, "data.state"), "completed");
+    rig.finish(&daemon).await;
+    assert_eq!(rig.broker.depth("ferry.dead.other").await, Some(0));
 }
 
 #[tokio::test]
 async fn a_long_replay_that_gives_back_what_it_holds_goes_on_where_it_was() {
-    let bench = Bench::new().await;
+    let rig = rig().await.env("FERRYD_JOB_HOLD", "0");
+    let daemon = rig.start().await;
     let unknown = |id: &str| DeadLetter { unknown: true, ..letter(id) };
-    bench.bury([unknown("a"), letter("b"), letter("c"), unknown("d"), letter("e"), unknown("f")]).await;
-    let job = Job {
-        queues: vec![DEAD.to_owned()],
-        filter: CommandFilter::default(),
-        start: Timestamp::now(),
-        rate: None,
-        dry_run: false,
-        longest_hold: Duration::ZERO,
-        stop: CancellationToken::new(),
-    };
-    let mut replaying = Replay::default().begin(&bench.operator, None).await.unwrap();
-    let mut tally = Tally::default();
-    job.run(&bench.operator, &mut replaying, &mut tally, |_| {}).await.unwrap();
-    let refused: Vec<_> = tally.refused.iter().map(|refused| refused.id.as_str()).collect();
-    assert_eq!((tally.done, refused), (3, vec!["a", "d", "f"]));
-    assert_eq!(bench.ids(COMMANDS).await, ["b", "c", "e"]);
-    assert_eq!(bench.ids(DEAD).await, ["a", "d", "f"]);
-}
-
-/// A slow replay of everything.
-fn start_slow(bench: &Bench) -> Child {
-    let mut command = bench.setup.command(&["dead", "replay", "--all", "--rate", "200", "--json"]);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-async fn until_some_are_replayed(bench: &Bench, least: u32) {
-    let some = async || bench.broker.depth(COMMANDS).await.filter(|depth| *depth >= least);
-    eventually(PATIENCE, "some are replayed", some).await;
+    let letters = [unknown("a"), letter("b"), letter("c"), unknown("d"), letter("e"), unknown("f")];
+    bury_letters(&rig, &letters, &json!({})).await;
+    let ended = ferryd(&rig, &["dead-letters", "replay", "--all", "--json"]).await;
+    let job = ended.json();
+    let mut refused: Vec<_> = job["progress"]["refusals"].as_array().unwrap().iter().map(|r| word(r, "id")).collect();
+    // Many are acted on at a time.
+    refused.sort_unstable();
+    assert_eq!((&job["done"], refused), (&json!(3), vec!["a", "d", "f"]), "{job}");
+    for id in ["b", "c", "e"] {
+        assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed", "{id}");
+    }
+    rig.broker.await_depth(DEAD, 3).await;
+    assert_eq!(ids_in(&rig, DEAD).await, ["a", "d", "f"]);
+    rig.finish(&daemon).await;
 }
 
 #[tokio::test]
 async fn a_replay_that_is_told_to_stop_leaves_the_rest_untouched_and_in_order() {
-    let bench = Bench::new().await;
-    let ids = numbered("order", 2_000);
-    bench.bury(ids.iter().map(|id| letter(id))).await;
-    let child = start_slow(&bench);
-    until_some_are_replayed(&bench, 50).await;
-    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
-    let ended = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
-    let ended = super::bench::Ended::from(ended);
-    assert_eq!((ended.code, &ended.json()["stopped"]), (Some(1), &"interrupted".into()), "{ended:?}");
-    let done = usize::try_from(ended.json()["done"].as_u64().unwrap()).unwrap();
-    assert!((50..2_000).contains(&done), "{done}");
-    bench.broker.await_depth(DEAD, u32::try_from(2_000 - done).unwrap()).await;
-    assert!(bench.ids(COMMANDS).await == ids[..done], "each was replayed once");
-    assert!(bench.ids(DEAD).await == ids[done..], "the rest is as it was");
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    let ids = numbered("order", 1_000);
+    bury(&rig, &ids, &json!({})).await;
+    let slow = ["dead-letters", "replay", "--all", "--rate", "50", "--stop", "--json"];
+    let child = start_following(&rig, &slow).await;
+    eventually(SOON, "some are replayed", async || (rig.calls("order-20").calls == 1).then_some(())).await;
+    let ended = interrupt(child, Signal::SIGTERM).await;
+    let job = ended.json();
+    assert_eq!((ended.code, word(&job, "end.reason")), (Some(1), "stopped"), "{job}");
+    let done = usize::try_from(job["done"].as_u64().unwrap()).unwrap();
+    assert!((20..1_000).contains(&done), "{done}");
+    rig.broker.await_depth(DEAD, u32::try_from(1_000 - done).unwrap()).await;
+    assert!(ids_in(&rig, DEAD).await == ids[done..], "the rest is as it was");
+    for id in &ids[..done] {
+        assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed", "{id}");
+        assert_eq!(rig.calls(id).calls, 1, "{id} was replayed once");
+    }
+    rig.finish(&daemon).await;
 }
 
 #[tokio::test]
-async fn a_replay_that_is_killed_loses_nothing() {
-    let bench = Bench::new().await;
-    let ids = numbered("order", 300);
-    bench.bury(ids.iter().map(|id| letter(id))).await;
-    for replayed in [20, 60, 100] {
-        let mut child = start_slow(&bench);
-        until_some_are_replayed(&bench, replayed).await;
-        child.kill().unwrap();
-        child.wait().unwrap();
+async fn a_replay_goes_on_whose_follower_is_killed() {
+    let rig = rig().await;
+    let daemon = rig.start().await;
+    let ids = numbered("order", 200);
+    bury(&rig, &ids, &json!({})).await;
+    let mut child = start_following(&rig, &["dead-letters", "replay", "--all", "--rate", "100"]).await;
+    eventually(SOON, "some are replayed", async || (rig.calls("order-20").calls == 1).then_some(())).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for id in &ids {
+        assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed", "{id}");
+        assert_eq!(rig.calls(id).calls, 1, "{id} is done once");
     }
-    // The broker takes back what the last one held as soon as it finds the connection closed.
-    let back = async || {
-        let [dead, replayed] = [bench.broker.depth(DEAD).await?, bench.broker.depth(COMMANDS).await?];
-        (dead + replayed >= 300).then_some(())
-    };
-    eventually(PATIENCE, "everything is somewhere", back).await;
-    let (replayed, dead) = (bench.drain(COMMANDS).await, bench.ids(DEAD).await);
-    assert!(replayed.iter().all(|delivery| travel(delivery).progress.generation == 1));
-    let twice = replayed.len() + dead.len() - 300;
-    assert!(twice <= 3, "at most the one under way at each kill is in both places: {twice}");
-    let everywhere: BTreeSet<_> = replayed.iter().map(id).chain(dead).collect();
-    assert_eq!(everywhere, ids.into_iter().collect());
+    rig.broker.await_depth(DEAD, 0).await;
+    rig.finish(&daemon).await;
 }

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::recorded::{asked, ferryd, operator, place};
+use super::recorded::{asked, ferryd, operator};
 use crate::harness::daemon::Daemon;
 use crate::rig::{Rig, charge, send};
 
@@ -85,23 +85,16 @@ async fn records_are_followed_until_somebody_interrupts_or_reads_no_more() {
 
 /// Makes the index say something else than the stream.
 fn falsify(rig: &Rig) {
-    let (operator, place) = (operator(rig), place(rig));
+    let (operator, dir) = (operator(rig), rig.setup.path().join("state"));
     let key = Names::new("ferry".parse().unwrap()).ledger_key(&operator.amqp.address());
-    let index = Index::open_first(&place.dir, &key).unwrap().unwrap();
+    let index = Index::open_first(&dir, &key).unwrap().unwrap();
     let id = "paid".parse().unwrap();
     let case = index.case(&id).unwrap().unwrap();
     let case = Case { told: case.told + 1, ending: None, ..case };
     let invented = ("invented".parse().unwrap(), Arc::new(case.clone()));
     let checkpoint = index.checkpoint().unwrap().unwrap();
     let cases = vec![(id, Arc::new(case)), invented];
-    let changes = Changes {
-        cases,
-        writers: Vec::new(),
-        jobs: Vec::new(),
-        rulings: Vec::new(),
-        unreadable: Vec::new(),
-        checkpoint,
-    };
+    let changes = Changes { cases, writers: Vec::new(), jobs: Vec::new(), unreadable: Vec::new(), checkpoint };
     index.save(&changes, Timestamp::now()).unwrap();
     assert_eq!(index.list(&CommandFilter::default(), None, 10).unwrap().rows.len(), 3);
 }
@@ -126,7 +119,11 @@ async fn an_index_is_compared_with_the_stream_and_made_anew() {
         assert!(told, "{line:?}: {}", verdict.out);
     }
     assert_eq!(
-        std::fs::read_dir(place(&rig).dir).unwrap().flatten().filter(|file| file.file_type().unwrap().is_dir()).count(),
+        std::fs::read_dir(rig.setup.path().join("state"))
+            .unwrap()
+            .flatten()
+            .filter(|file| file.file_type().unwrap().is_dir())
+            .count(),
         0
     );
 

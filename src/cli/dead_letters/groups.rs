@@ -1,4 +1,4 @@
-//! `ferryd dead groups`.
+//! `ferryd dead-letters groups`.
 
 use std::path::Path;
 
@@ -15,16 +15,16 @@ use crate::web::dead_letters::DeadLetterGroups;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  ferryd dead groups
-  ferryd dead groups --provider stripe --newer-than 2h
-  ferryd dead groups --json | jq '.[] | select(.count > 100)'
+  ferryd dead-letters groups
+  ferryd dead-letters groups --provider stripe --newer-than 2h
+  ferryd dead-letters groups --json | jq '.[] | select(.count > 100)'
 
 Those that failed alike, at the same operation with the same kind and code, are one line: how many,
 the first, the last, and the newest as an example. Answered by the ledger.";
 
 /// The arguments.
 #[derive(Debug, Args)]
-pub struct Groups {
+pub struct CountDeadLetters {
     #[command(flatten)]
     filter: CommandFilter,
     #[command(flatten)]
@@ -34,7 +34,7 @@ pub struct Groups {
     json: bool,
 }
 
-impl Groups {
+impl CountDeadLetters {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let now = Timestamp::now();
         let request = ApiRequest::get(["dead-letters", "groups"]).with_fields(recorded(&self.filter)?);

@@ -1,4 +1,4 @@
-//! `ferryd dead list`.
+//! `ferryd dead-letters list`.
 
 use std::path::Path;
 
@@ -19,18 +19,19 @@ use crate::web::query::PageQuery;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  ferryd dead list
-  ferryd dead list --provider stripe --kind unavailable --newer-than 2h
-  ferryd dead list --json | jq -r '.[].command.id'
+  ferryd dead-letters list
+  ferryd dead-letters list --provider stripe --kind unavailable --newer-than 2h
+  ferryd dead-letters list --json | jq -r '.[].command.id'
 
 The oldest first, as the ledger knows them. With --queues the queues themselves are read, for which no
-ferryd has to run; every message stays there, in its place, and while that list is made, a replay or discard
-running at the same time does not see what the list holds, and the list not what they hold. The queues also
-hold what is older than the ledger or can't be read.";
+ferryd has to run; every message stays there, in its place. While that list is made, a job running at the
+same time does not find what the list holds, and the list not what the job holds. The queues also hold what
+is older than the ledger or can't be read. Of providers that are not configured any more, those are read that
+this host's index knows, and the one of --provider.";
 
 /// The arguments.
 #[derive(Debug, Args)]
-pub struct List {
+pub struct ListDeadLetters {
     #[command(flatten)]
     filter: CommandFilter,
     #[command(flatten)]
@@ -48,7 +49,7 @@ pub(super) fn recorded(filter: &CommandFilter) -> Result<&CommandFilter, Command
     if filter.kind == Some(WantedKind::Unreadable) { Err(CommandError::OnlyInQueues) } else { Ok(filter) }
 }
 
-impl List {
+impl ListDeadLetters {
     pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
         let by_queues = self.queues || self.filter.kind == Some(WantedKind::Unreadable);
         let found = if by_queues { self.in_queues(&Desk::open(config)?)? } else { self.in_ledger(config)? };
@@ -72,7 +73,7 @@ impl List {
         let filter = &self.filter;
         let mut found = Vec::new();
         desk.runtime.block_on(async {
-            let queues = desk.find_dead_queues(filter.provider.as_ref()).await?;
+            let queues = desk.dead_queues(filter.provider.as_ref()).await?;
             scan(&desk.operator, &queues, filter, |dead| found.push(Listed::from(&dead))).await?;
             Ok(found)
         })

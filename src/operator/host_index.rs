@@ -1,0 +1,151 @@
+//! The first index of this host, for comparing it with the stream: where no daemon keeps it, this process does; else what the daemon
+//! has saved is read, behind a marker that this process appends. Either way it holds everything that was in the ledger when it was
+//! asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+
+use super::index_owner::{IndexOwner, IndexPlace, LedgerRead};
+use super::sender::Sender;
+use super::{Operator, OperatorError};
+use crate::domain::command_id::CommandId;
+use crate::domain::ledger::case::Case;
+use crate::domain::ledger::record::RecordId;
+use crate::ledger::index::{Index, IndexError};
+use crate::ledger::pen::Pen;
+
+/// How long the daemon on this host may take to save a marker.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often the index is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// How often it is tried to become the owner: the daemon may have ended.
+const RETAKE_EVERY: Duration = Duration::from_millis(250);
+
+/// The first index of this host.
+pub enum HostIndex {
+    /// This process keeps it.
+    Owned(IndexOwner),
+    /// A daemon keeps it.
+    Read(Box<IndexReader>),
+}
+
+/// The index of a daemon, and what appends markers.
+pub struct IndexReader {
+    index: Index,
+    sender: Sender,
+    pen: Pen,
+}
+
+impl HostIndex {
+    /// Opens the index and waits until it is known up to now. `progress` is told how far that is.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn open(
+        operator: &Operator,
+        place: &IndexPlace,
+        progress: &mut impl FnMut(LedgerRead),
+    ) -> Result<Self, OperatorError> {
+        let key = operator.names.ledger_key(&operator.amqp.first_address());
+        let deadline = Instant::now() + PATIENCE;
+        let mut writer = None;
+        loop {
+            // The owner may be a command like this one, which ends before it has read our marker.
+            if let Some(index) = Index::open_first(&place.dir, &key)? {
+                return IndexOwner::start(operator, place, index, progress).await.map(Self::Owned);
+            }
+            let (sender, pen, marker) = match writer.take() {
+                Some(writer) => writer,
+                None => append_marker(operator).await?,
+            };
+            // Opened anew each time, because its owner may be making a new file.
+            if let Ok(index) = Index::open_read_only(&place.dir, &key)
+                && is_applied(&index, marker, RETAKE_EVERY).await.unwrap_or_default()
+            {
+                return Ok(Self::Read(Box::new(IndexReader { index, sender, pen })));
+            }
+            if Instant::now() >= deadline {
+                let index = Index::open_read_only(&place.dir, &key)?;
+                return Err(late(&index));
+            }
+            sleep(LOOK_EVERY).await;
+            writer = Some((sender, pen, marker));
+        }
+    }
+
+    /// What is known of a command.
+    ///
+    /// # Errors
+    /// [`OperatorError::Index`].
+    pub fn case(&self, id: &CommandId) -> Result<Option<Arc<Case>>, OperatorError> {
+        match self {
+            Self::Owned(owner) => Ok(owner.ledger().case(id)),
+            Self::Read(reader) => Ok(reader.index.case(id)?.map(Arc::new)),
+        }
+    }
+
+    /// The index itself.
+    pub async fn index(&self) -> &Index {
+        match self {
+            Self::Owned(owner) => {
+                owner.ledger().flush().await;
+                owner.ledger().index()
+            }
+            Self::Read(reader) => &reader.index,
+        }
+    }
+
+    /// Waits until everything is known that is in the ledger now.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn refresh(&mut self) -> Result<(), OperatorError> {
+        match self {
+            Self::Owned(owner) => owner.refresh().await,
+            Self::Read(reader) => reader.refresh().await,
+        }
+    }
+
+    /// Lets go of the index. What this process has read is saved for the next one.
+    pub async fn close(self) {
+        match self {
+            Self::Owned(owner) => owner.close().await,
+            Self::Read(reader) => reader.sender.close().await,
+        }
+    }
+}
+
+impl IndexReader {
+    async fn refresh(&mut self) -> Result<(), OperatorError> {
+        let (marker, message) = self.pen.marker(Timestamp::now());
+        self.sender.send(&message).await?;
+        if is_applied(&self.index, marker, PATIENCE).await? { Ok(()) } else { Err(late(&self.index)) }
+    }
+}
+
+fn late(index: &Index) -> OperatorError {
+    OperatorError::Behind { index: index.path().display().to_string(), after: PATIENCE }
+}
+
+/// Appends a marker by a new writer.
+async fn append_marker(operator: &Operator) -> Result<(Sender, Pen, RecordId), OperatorError> {
+    let (mut sender, mut pen) = (Sender::open(operator).await?, Pen::new(&operator.names));
+    let (marker, message) = pen.marker(Timestamp::now());
+    sender.send(&message).await?;
+    Ok((sender, pen, marker))
+}
+
+/// Tells whether the daemon applies a record and saves that within `patience`.
+async fn is_applied(index: &Index, id: RecordId, patience: Duration) -> Result<bool, IndexError> {
+    let deadline = Instant::now() + patience;
+    while index.applied(&id.writer)? < id.number {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(true)
+}
