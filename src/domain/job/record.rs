@@ -1,7 +1,7 @@
-//! What the ledger holds about a job.
+//! Records of the ledger about jobs.
 //!
-//! `{"v":1,"kind":"job_taken","critical":false,"at":"…","job":"…","data":{…}}`: a line about a job and no command, which an older
-//! version passes over.
+//! `{"v":1,"kind":"job_taken","critical":false,"at":"…","job":"…","data":{…}}`: a line about a job
+//! and no command, which an older version skips.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -15,30 +15,30 @@ use crate::domain::ledger::record::Person;
 /// One line of the ledger about one job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobRecord {
-    /// When it was written, by its writer's clock. For people: nothing is decided by it.
+    /// The time of writing, by the writer's clock. It is for people and decides nothing.
     pub at: Timestamp,
     /// The job.
     pub job: JobId,
-    /// What is said.
+    /// The change of the job.
     pub change: JobChange,
 }
 
-/// What a record says about a job.
+/// A change of a job that a record reports.
 #[derive(Debug, Clone, PartialEq)]
 pub enum JobChange {
-    /// A person has started it.
+    /// A person has started the job.
     Started(Box<JobSpec>),
-    /// An instance claims to run it.
+    /// An instance claims to run the job.
     Taken(JobClaim),
-    /// The instance that runs it is alive, and so far.
+    /// The instance that runs the job reports its progress.
     Progressed(Box<JobReport>),
-    /// A person wants it to pause.
+    /// A person requests a pause of the job.
     Paused(JobRequest),
-    /// A person wants it to go on.
+    /// A person requests that the job goes on.
     Resumed(JobRequest),
-    /// A person wants it to end.
+    /// A person requests the end of the job.
     Stopped(JobRequest),
-    /// It has ended.
+    /// The job has ended.
     Ended(Box<JobEnding>),
 }
 
@@ -47,7 +47,8 @@ pub enum JobChange {
 pub struct JobClaim {
     /// The instance, as a writer of the ledger.
     pub instance: InstanceId,
-    /// Counts the owners of the job, from 1. Of several that claim the same, the first in the ledger has it.
+    /// The number of the claim among the job's owners, from 1. Of several claims with one number,
+    /// the first in the ledger wins.
     pub term: u32,
 }
 
@@ -56,14 +57,14 @@ pub struct JobClaim {
 pub struct JobReport {
     /// The term of the owner that reports.
     pub term: u32,
-    /// How far it is.
+    /// The progress of the job.
     pub progress: JobProgress,
 }
 
 /// See [`JobChange::Paused`], [`JobChange::Resumed`] and [`JobChange::Stopped`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobRequest {
-    /// Who wants it, and why.
+    /// The person who requests the change, and the reason.
     pub actor: Person,
 }
 
@@ -72,17 +73,17 @@ pub struct JobRequest {
 pub struct JobEnding {
     /// The term of the owner that ended it.
     pub term: u32,
-    /// How far it came.
+    /// The final progress of the job.
     pub progress: JobProgress,
-    /// Why it ended.
+    /// The reason for the end.
     pub reason: JobEndReason,
-    /// More about that, for people.
+    /// Further details for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
 impl JobChange {
-    /// The word for its kind.
+    /// Returns the name of the record's kind.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

@@ -10,33 +10,33 @@ use super::rate::{FailureLimit, JobRate};
 use crate::domain::command_scope::{AccountPath, CommandScope};
 use crate::domain::ledger::record::Person;
 
-/// The most ids, refusals and missing commands that a job names.
+/// The maximum number of ids, of refusals and of missing commands that a job lists.
 pub const MAX_NAMED: usize = 100;
 
-/// The order of an operator: what is to be done, to which dead letters, and how fast.
+/// The specification of a job: the action, the dead letters, and the rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobSpec {
-    /// What is done to each.
+    /// The action on each dead letter.
     #[serde(flatten)]
     pub action: JobAction,
-    /// Which dead letters are meant.
+    /// The filter that selects the dead letters.
     #[serde(default)]
     pub filter: DeadLetterFilter,
-    /// The commands that whoever started the job may operate.
+    /// The commands that the person who started the job may operate.
     #[serde(default, skip_serializing_if = "CommandScope::is_unlimited")]
     pub scope: CommandScope,
-    /// The time after which what is dead-lettered is left alone.
+    /// The time after which new dead letters are left alone.
     pub cut_off: Timestamp,
-    /// The most dead letters a second.
+    /// The maximum number of dead letters a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<JobRate>,
     /// True where the job begins slowly and becomes faster.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ramp: bool,
-    /// True where nothing is changed, and what would be done is counted.
+    /// True where the job changes nothing, and only counts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
-    /// Who started it, and why.
+    /// The person who started the job, and the reason.
     pub actor: Person,
 }
 
@@ -59,22 +59,22 @@ impl JobSpec {
     }
 }
 
-/// What a job does to each dead letter.
+/// The action of a job on each dead letter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum JobAction {
-    /// Sends it to its provider again.
+    /// Sends the command to its provider again.
     Replay(ReplayTerms),
-    /// Gives its command up for good.
+    /// Gives the command up for good.
     Discard,
-    /// Ends its command as a person says.
+    /// Ends the command with an outcome that a person states.
     Resolve(Resolution),
-    /// Asks its provider what became of it.
+    /// Queries the provider about the command's outcome.
     Lookup,
 }
 
 impl JobAction {
-    /// The word for it.
+    /// Returns the name of the action.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -86,17 +86,19 @@ impl JobAction {
     }
 }
 
-/// How dead letters are replayed.
+/// The terms on which dead letters are replayed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReplayTerms {
     /// More time for commands that have expired, in seconds from their replay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extend_s: Option<u64>,
-    /// True where a call that may have acted is made again under a new key: it may be done twice.
+    /// True where a call that may have acted is made again under a new key: the operation may be
+    /// done twice.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub force_new_key: bool,
-    /// The seconds for which the end of a first replay is awaited before the others follow; absent for no such canary.
+    /// The time in seconds for which the end of a first replay is awaited before the others follow;
+    /// absent for no such canary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary_s: Option<u64>,
     /// The number, or share, of replayed commands that fail again at which the job ends by itself.
@@ -105,24 +107,24 @@ pub struct ReplayTerms {
     pub stop_at: Option<FailureLimit>,
 }
 
-/// What a person says became of a command.
+/// The outcome of a command, as a person states it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "as", rename_all = "snake_case")]
 pub enum Resolution {
-    /// The provider did it.
+    /// The provider has carried out the operation.
     Completed {
-        /// The provider's own id for what it did.
+        /// The provider's own id of the result.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
         /// The result, as the operation would have mapped it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         result: Option<Value>,
     },
-    /// The provider did not do it, and will not.
+    /// The provider has not carried out the operation, and will not.
     Failed {
-        /// A word for why.
+        /// The error code.
         code: String,
-        /// For people.
+        /// The error message, for a person.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },

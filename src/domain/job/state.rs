@@ -1,4 +1,4 @@
-//! What is known of a job, and what each record about it comes to.
+//! The state of a job, and the rulings on the records about it.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -13,87 +13,88 @@ use crate::domain::ledger::record::Person;
 /// The text in the place of a reference in the filter of a job that has ended.
 const NOT_KEPT: &str = "not kept";
 
-/// What is known of a job.
+/// The state of a job, as its records define it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobState {
-    /// What is to be done.
+    /// The specification of the job.
     pub spec: JobSpec,
-    /// When it was started.
+    /// The time of the job's start.
     pub started_at: Timestamp,
-    /// When something was recorded of it last.
+    /// The time of the latest record about the job.
     pub updated_at: Timestamp,
-    /// Counts the instances that have run it.
+    /// The number of instances that have run the job.
     pub term: u32,
-    /// The instance that runs it; none while it waits for one, is paused or has ended.
+    /// The instance that runs the job; none while it waits for one, is paused or has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<InstanceId>,
-    /// Who has paused it, if it is paused.
+    /// The person who has paused the job, while it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Person>,
-    /// Who wants it to end.
+    /// The person who requests the end of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Person>,
-    /// How far it was when its owner told last.
+    /// The progress in the owner's latest report.
     pub progress: JobProgress,
-    /// The dead letters that it replayed, discarded or resolved: each is one record that counts.
+    /// The number of dead letters that the job replayed, discarded or resolved, each by one record
+    /// that counts.
     pub recorded: u64,
-    /// The commands it replayed that have ended well since.
+    /// The number of replayed commands that have completed since.
     pub completed: u64,
-    /// The commands it replayed that are dead letters again.
+    /// The number of replayed commands that are dead letters again.
     pub failed_again: u64,
-    /// How it ended, if it has.
+    /// The end of the job, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<JobEnd>,
 }
 
-/// How a job ended.
+/// The end of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobEnd {
-    /// When.
+    /// The time of the end.
     pub at: Timestamp,
-    /// Why.
+    /// The reason for the end.
     pub reason: JobEndReason,
-    /// More about that, for people.
+    /// Further details for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
-/// What a job is at.
+/// The phase of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobPhase {
-    /// No instance has taken it yet, or none that lives.
+    /// No instance has taken the job yet, or none that lives.
     Waiting,
-    /// An instance runs it.
+    /// An instance runs the job.
     Running,
-    /// A person has paused it.
+    /// A person has paused the job.
     Paused,
-    /// A person has stopped it, and it ends once what is under way is done.
+    /// A person has stopped the job, which ends once the current work is done.
     Stopping,
-    /// It has ended.
+    /// The job has ended.
     Ended,
 }
 
-/// What a record about a job comes to.
+/// The ruling on a record about a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobRuling {
-    /// It counts.
+    /// The record counts.
     Counts,
-    /// It changes nothing: somebody else was first, or the job has ended.
+    /// The record has no effect: another was first, or the job has ended.
     Ignored,
 }
 
-/// How a command that a job replayed has ended.
+/// The end of a command that a job replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplayResult {
-    /// It needs nobody any more.
+    /// The command has ended and needs no operator any more.
     Ended,
-    /// It is a dead letter again.
+    /// The command is a dead letter again.
     FailedAgain,
 }
 
 impl JobState {
-    /// Applies a record to what is known of its job, and says what the record comes to.
+    /// Applies a record to the state of its job, and returns the ruling on the record.
     pub fn apply(slot: &mut Option<Self>, record: &JobRecord) -> JobRuling {
         match (slot.as_mut(), &record.change) {
             (None, JobChange::Started(spec)) => {
@@ -147,7 +148,8 @@ impl JobState {
         is_next
     }
 
-    /// An owner whose job was paused meanwhile tells how far it came; one whose job was taken over has no say.
+    /// The owner of a job that was paused meanwhile may still report its progress; the former owner
+    /// of a job that was taken over may not.
     fn report(&mut self, report: &JobReport) -> bool {
         let is_owners = report.term == self.term;
         if is_owners {
@@ -159,7 +161,7 @@ impl JobState {
     fn pause(&mut self, request: &JobRequest) -> bool {
         let can_pause = self.paused.is_none() && self.stopped.is_none();
         if can_pause {
-            // Whoever resumes it may find its owner gone: the next one to claim it goes on.
+            // At a resumption the owner may be gone: the next instance to claim the job goes on.
             (self.paused, self.owner) = (Some(request.actor.clone()), None);
         }
         can_pause
@@ -184,14 +186,14 @@ impl JobState {
                 NOT_KEPT.clone_into(reference);
             }
             if let JobAction::Resolve(Resolution::Completed { result, .. }) = &mut self.spec.action {
-                // It is in the records of the commands, where erasing finds it.
+                // The records of the commands have the result, where an erasure finds it.
                 *result = None;
             }
         }
         is_owners
     }
 
-    /// Counts a dead letter that the job acted on.
+    /// Counts a dead letter that the job processed.
     pub fn count_recorded(&mut self) {
         self.recorded = self.recorded.saturating_add(1);
     }
@@ -204,13 +206,13 @@ impl JobState {
         }
     }
 
-    /// The number of dead letters that were acted on.
+    /// Returns the number of dead letters that were processed.
     #[must_use]
     pub fn done(&self) -> u64 {
         self.recorded.saturating_add(self.progress.unrecorded)
     }
 
-    /// What it is at.
+    /// Returns the phase of the job.
     #[must_use]
     pub fn phase(&self) -> JobPhase {
         match self {
@@ -222,7 +224,8 @@ impl JobState {
         }
     }
 
-    /// Why the job ends by itself, where too many of the replayed commands have failed again.
+    /// Returns the reason for which the job ends by itself, where too many of the replayed commands
+    /// have failed again.
     #[must_use]
     pub fn exceeded(&self) -> Option<String> {
         let JobAction::Replay(terms) = &self.spec.action else { return None };

@@ -1,4 +1,4 @@
-//! The reason why the contents of a command are not known any more.
+//! The reason why the contents of a command were removed.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::person::Person;
 
-/// The reason why the contents of a command are not known any more.
+/// The reason why the contents of a command were removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContentRemoval {
-    /// The contents are older than `ledger.retention`. The ids by which others know the command stay.
+    /// The contents are past `ledger.retention`. The ids by which others know the command stay.
     Aged,
-    /// A person had the contents erased, and the ids by which others know the command with them.
+    /// A person had the contents erased, and with them the ids by which others know the command.
     Erased {
-        /// When, by the clock of whoever wrote it down.
+        /// The time of the erasure, by its writer's clock.
         at: Timestamp,
-        /// By whom, and why.
+        /// The person who had the contents erased, and the reason.
         person: Person,
     },
 }

@@ -1,4 +1,5 @@
-//! What jobs leave in the records and the state of commands, by which every instance counts the same for each job.
+//! Marks of jobs in the records and the state of commands, by which every instance counts the same
+//! for each job.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use crate::domain::job::JobId;
 pub struct JobDecision {
     /// The id of the job.
     pub id: JobId,
-    /// Who started it, and why.
+    /// The person who started the job, and the reason.
     #[serde(flatten)]
     pub person: Person,
 }

@@ -1,4 +1,5 @@
-//! The reasons for which providers are asked about commands, and their answers: for people. Nothing is decided by it.
+//! The reasons for queries of providers about commands, and the answers. They are for people and
+//! decide nothing.
 
 use std::fmt;
 
@@ -11,30 +12,31 @@ use crate::domain::command_id::CommandId;
 use crate::domain::inquiry::Purpose;
 use crate::domain::lifecycle::State;
 
-/// Something besides ferryd's own timers that concerns a command.
+/// A reason besides ferryd's own timers that concerns a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Prompt {
-    /// A provider has told something about it, in a webhook call.
+    /// A provider has sent a notice about the command, in a webhook call.
     Notice(NoticePrompt),
-    /// A person, or a program, wants its provider asked.
+    /// A person, or a program, requests a query of the provider.
     Person(String),
-    /// Another command has completed that changes it at its provider.
+    /// Another command has completed that changes this one at its provider.
     Command(CommandId),
 }
 
-/// What a provider has told.
+/// A provider's notice, in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NoticePrompt {
-    /// The provider's id for this telling of it, where it has one.
+    /// The provider's id of the notice, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The provider's name for the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
-    /// What it means for the command: `completed`, `declined`, `failed`, `progress`, `lookup` or `nothing`.
+    /// The meaning for the command: `completed`, `declined`, `failed`, `progress`, `lookup` or
+    /// `nothing`.
     pub meaning: String,
-    /// False where nothing proves that the provider made the call.
+    /// False where the call could not be verified.
     pub verified: bool,
 }
 
@@ -55,52 +57,53 @@ impl fmt::Display for Prompt {
 /// See [`Fact::Prompted`](super::record::Fact::Prompted).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Prompted {
-    /// What concerns the command.
+    /// The reason that concerns the command.
     pub prompt: Prompt,
-    /// Whether its provider is asked because of it.
+    /// True if the provider is queried because of the reason.
     pub asks: bool,
 }
 
-/// A prompt, as it is remembered.
+/// A prompt, as the command's state keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PromptNote {
-    /// When it was noted, by the clock of whoever noted it.
+    /// The time of recording, by the writer's clock.
     pub at: Timestamp,
-    /// What it was.
+    /// The reason.
     pub prompt: Prompt,
-    /// Whether the provider was to be asked because of it.
+    /// True if the provider was to be queried because of the reason.
     pub asks: bool,
 }
 
-/// A question to a provider that has led to a decision.
+/// A query of a provider that has led to a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MadeQuery {
-    /// What was asked.
+    /// The purpose of the query.
     pub purpose: Purpose,
-    /// Whether it was asked before its own time.
+    /// True if the query was early.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub early: bool,
 }
 
-/// A question to a provider, as it is remembered.
+/// A query of a provider, as the command's state keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QueryNote {
-    /// When its answer was noted, by the clock of whoever asked; of several in a row that changed nothing, the first.
+    /// The time of recording the answer, by the writer's clock; of several answers in a row that
+    /// changed nothing, the first.
     pub at: Timestamp,
-    /// The call it is about, and its number.
+    /// The call that the query is about, and the number of the query.
     pub step: Step,
-    /// What was asked.
+    /// The purpose of the query.
     pub purpose: Purpose,
-    /// Why it was asked before its own time; absent where it was asked in its own time.
+    /// The reason why the query was early; absent where it was made at its planned time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Prompt>,
-    /// The state of the command after it.
+    /// The state of the command after the query.
     pub state: State,
-    /// What was wrong with the answer, or with what it tells.
+    /// The problem of the answer, or the failure that it reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// How often it was asked in a row, for the same reason, and changed nothing.
+    /// The number of such queries in a row, for the same reason, that changed nothing.
     pub times: u32,
-    /// The time of the last of these.
+    /// The time of the last of these queries.
     pub latest: Timestamp,
 }

@@ -1,5 +1,5 @@
-//! Records: what the ledger holds. How each is written is in the module `line` beside this one; `docs/LEDGER.md` documents
-//! every kind.
+//! The records of the ledger. The module `line` beside this one has their encoding;
+//! `docs/LEDGER.md` documents every kind.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -24,15 +24,15 @@ use crate::domain::progress::Attempted;
 /// One line of the ledger about one command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// When it was written, by its writer's clock. For people: nothing is decided by it.
+    /// The time of writing, by the writer's clock. It is for people and decides nothing.
     pub at: Timestamp,
-    /// The command.
+    /// The command that the record is about.
     pub command: CommandId,
-    /// What is said.
+    /// The kind of the record, with its data.
     pub fact: Fact,
 }
 
-/// What a record says.
+/// The kind of a record, with its data.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
     /// A command is known and waits; no call is under way.
@@ -41,37 +41,38 @@ pub enum Fact {
     Started(Box<Started>),
     /// A call that was started is not going to be made.
     Released(Released),
-    /// The one who started a call does not answer for it: whether it acted is unknown.
+    /// The claim on a call has expired: it is unknown if the call acted.
     TakenOver(TakenOver),
     /// A step is decided: by a call, before one, or by a person.
     Finished(Box<Finished>),
     /// The effects of a decision have been published and confirmed.
     Settled(Settled),
-    /// A command that is not known yet shall not be carried out.
+    /// A request to cancel a command that is not known yet.
     CancelWished(CancelWished),
     /// A dead letter is sent again, as the next generation.
     Replayed(Box<Replayed>),
-    /// Somebody else waits for the end of the command.
+    /// A further reply target waits for the end of the command.
     Asked(Asked),
-    /// Something contradicts what is known of the command, which is not touched by it.
+    /// A contradiction of the recorded state, which does not change.
     Conflicted(Box<ConflictNote>),
     /// The contents of a command that has ended are erased.
     Erased(ContentErasure),
-    /// Something besides ferryd's own timers concerns the command; nothing is decided by it.
+    /// A prompt besides ferryd's own timers concerns the command; it decides nothing.
     Prompted(Prompted),
 }
 
-/// Which command, and what it asks for.
+/// The identity of a command, and a digest of its content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Opening {
-    /// What events echo.
+    /// The identity that events echo.
     pub identity: Identity,
-    /// A digest of its content: two commands with the same id and the same content are one.
+    /// A digest of the content: two commands with the same id and the same content are one.
     pub content: String,
-    /// Where its publisher waits for the end, if it does.
+    /// The target at which the publisher waits for the end, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
-    /// The AMQP user that published it, by the broker's word: ferryd's own for what came by the API. Absent where it is not named.
+    /// The AMQP user that published the command, as the broker vouches: ferryd's own for commands
+    /// of the API. Absent where the publisher did not name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publisher: Option<String>,
 }
@@ -79,49 +80,50 @@ pub struct Opening {
 /// See [`Fact::Opened`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Opened {
-    /// Which command.
+    /// The identity of the command.
     pub opening: Opening,
     /// The step that waits.
     pub step: Step,
-    /// Whether it came from a publisher, and not from ferryd itself.
+    /// True if the message came from a publisher, and not from ferryd itself.
     pub fresh: bool,
-    /// Whether the message says that the ledger knew the command when it was sent on.
+    /// True if the message states that the ledger knew the command when it was republished.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recorded: bool,
-    /// Why it waits.
+    /// The reason for the wait.
     pub reason: Reason,
-    /// Until when, where that is known.
+    /// The end of the wait, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// The caller who handed it in, of a command that came by the API; absent where a version wrote it that did not say.
+    /// The caller who submitted the command, of one that came by the API; absent where an older
+    /// version wrote the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// Why a command waits without a call.
+/// The reason why a command waits without a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// It was handed in and is on its way to the queue.
+    /// The command was submitted and is on its way to the queue.
     Submitted,
-    /// Its time has not come (`not_before`).
+    /// The `not_before` of the command has not passed.
     Early,
-    /// Its provider is busy.
+    /// The provider is busy.
     Busy,
     /// ferryd stopped before the call.
     Stopping,
 }
 
-/// What keeps a call from acting twice.
+/// The guard that keeps a call from acting twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Guard {
-    /// The provider, by an idempotency key. A copy of the message waits so many milliseconds for whoever was first, to spare
-    /// the provider a call.
+    /// The provider, by an idempotency key. A copy of the message waits so many milliseconds for
+    /// the first one, to spare the provider a call.
     Key(u64),
-    /// The ledger: the first to start a step has it to itself for so many milliseconds.
+    /// The ledger: the first to start a step holds it alone for so many milliseconds.
     Claim(u64),
-    /// Nothing: the call only reads.
+    /// No guard: the call only reads.
     Harmless,
 }
 
@@ -132,25 +134,25 @@ pub enum Guard {
     reason = "each is a fact of its own about the message, and a field of the record"
 )]
 pub struct Started {
-    /// The call.
+    /// The call that is started.
     pub step: Step,
-    /// Which command, where the ledger may not know it yet.
+    /// The identity of the command, where the ledger may not know it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Opening>,
-    /// Whether the message came from a publisher, and not from ferryd itself.
+    /// True if the message came from a publisher, and not from ferryd itself.
     pub fresh: bool,
-    /// Whether the message says that the ledger knew the command when it was sent on.
+    /// True if the message states that the ledger knew the command when it was republished.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recorded: bool,
-    /// What keeps the call from acting twice.
+    /// The guard that keeps the call from acting twice.
     pub guard: Guard,
-    /// Whether the broker had given the message to somebody before, who may have died.
+    /// True if the broker had delivered the message before, to a consumer that may have died.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redelivered: bool,
     /// The start of the same step that this message has waited for in vain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited_out: Option<RecordId>,
-    /// Whether, by what the message says, an earlier call may have acted.
+    /// True if the message states that an earlier call may have acted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,
     /// The key of the generation.
@@ -159,14 +161,15 @@ pub struct Started {
     pub key: Option<IdempotencyKey>,
     /// The digest of the request.
     pub digest: String,
-    /// The token that the request has beside the command's id; empty where it has none. Absent: of a version that sent none,
-    /// and knew the command by its id alone.
+    /// The token that the request has beside the command's id; empty where it has none. Absent in
+    /// records of a version without tokens, which knew the command by its id alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// What the command asks for, where the provider's file says where that is.
+    /// The amount of the command, where the provider's file selects one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub money: Option<MoneyAmount>,
-    /// When a request of this generation was first sent; absent: at this record's time.
+    /// The time at which a request of this generation was first sent; absent: at this record's
+    /// time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sent: Option<Timestamp>,
 }
@@ -190,36 +193,38 @@ pub struct TakenOver {
 pub struct Finished {
     /// The step that is decided.
     pub step: Step,
-    /// Which command, where the ledger may not know it.
+    /// The identity of the command, where the ledger may not know it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Opening>,
-    /// Whether the message came from a publisher, and not from ferryd itself.
+    /// True if the message came from a publisher, and not from ferryd itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fresh: bool,
     /// The call that was made, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Attempted>,
-    /// Whether some call of the generation may have acted without its end being known.
+    /// True if some call of the generation may have acted without its end being known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,
-    /// Whether the provider was asked, and has said that none of the generation's calls acted.
+    /// True if the provider was queried, and has answered that none of the generation's calls
+    /// acted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub absent: bool,
-    /// The message itself, where its provider may ask for it while it waits.
+    /// The message of a command that waits for queries of its provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Box<Kept>>,
-    /// The question to the provider that has led to it, if one has.
+    /// The query of the provider that has led to the decision, if one has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<MadeQuery>,
-    /// Who decided it, and on what condition.
+    /// The one who decided, and the condition on which the decision counts.
     #[serde(default)]
     pub by: By,
-    /// What follows.
+    /// The effects of the decision.
     pub effects: RecordedEffects,
 }
 
 impl Finished {
-    /// A decision that no call has led to, of somebody who does not hold the command's message: its event is all that follows.
+    /// Builds a decision without a call, of one who does not hold the command's message: its only
+    /// effect is the event.
     #[must_use]
     pub fn of_event(step: Step, by: By, event: Event, told: bool) -> Self {
         Self {
@@ -237,62 +242,62 @@ impl Finished {
     }
 }
 
-/// The message of a command that waits, by which it can be looked up before its own time.
+/// The message of a command that waits, by which it can be looked up early.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Kept {
-    /// Its body.
+    /// The body of the message.
     pub body: String,
-    /// Its AMQP property `message_id`.
+    /// The AMQP property `message_id` of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
-    /// Its AMQP property `correlation_id`.
+    /// The AMQP property `correlation_id` of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
 }
 
-/// Who decided a step.
+/// The one who decided a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
-    /// Whoever held the message.
+    /// The holder of the message.
     #[default]
     Holder,
-    /// Somebody who cancels: counts only where no call was or may have been made.
+    /// A person who cancels: the decision counts only where no call was or may have been made.
     Canceller(Person),
-    /// An operator, about a dead letter: counts only while it is one.
+    /// An operator, about a dead letter: the decision counts only while it is one.
     Operator(Person),
-    /// The same by a job of theirs.
+    /// A job of an operator's, on the same condition.
     Job(JobDecision),
 }
 
 /// See [`Fact::Settled`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Settled {
-    /// The decision.
+    /// The record of the decision.
     pub finished: RecordId,
 }
 
 /// See [`Fact::CancelWished`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CancelWished {
-    /// Who wishes it.
+    /// The person who requests the cancellation.
     pub person: Person,
 }
 
 /// See [`Fact::Replayed`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Replayed {
-    /// Which command, where the ledger may not know it any more.
+    /// The identity of the command, where the ledger may not know it any more.
     pub opening: Opening,
     /// The generation that failed.
     pub from: u32,
-    /// Whether a call of an earlier generation may have acted.
+    /// True if a call of an earlier generation may have acted.
     pub unknown: bool,
     /// The key of the new generation, where it keeps the old one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub key: Option<IdempotencyKey>,
-    /// When a request was first sent under that key.
+    /// The time at which a request was first sent under that key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sent: Option<Timestamp>,
     /// The digest of that request.
@@ -301,9 +306,9 @@ pub struct Replayed {
     /// The token of that request, as in `started`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// Who.
+    /// The person who decided, and the reason.
     pub person: Person,
-    /// The job that did it for them.
+    /// The job that replayed the command for the person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
 }
@@ -311,9 +316,9 @@ pub struct Replayed {
 /// See [`Fact::Asked`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Asked {
-    /// The queue to which the end is to be sent.
+    /// The queue to which the end is published.
     pub reply_to: String,
-    /// Goes with the answer.
+    /// The `correlation_id` of the reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
 }
@@ -326,7 +331,7 @@ pub struct ContentErasure {
 }
 
 impl Fact {
-    /// The word for its kind.
+    /// Returns the name of the record's kind.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -345,7 +350,8 @@ impl Fact {
         }
     }
 
-    /// Whether a reader that does not know the kind must not decide anything more about the command.
+    /// Returns true if a reader that does not know the kind must not decide anything more about the
+    /// command.
     #[must_use]
     pub fn is_critical(&self) -> bool {
         !matches!(self, Self::Settled(_) | Self::Asked(_) | Self::Conflicted(_) | Self::Erased(_) | Self::Prompted(_))
@@ -353,7 +359,7 @@ impl Fact {
 }
 
 impl Fact {
-    /// The job that has decided it.
+    /// Returns the job that has decided.
     #[must_use]
     pub fn job(&self) -> Option<JobId> {
         match self {

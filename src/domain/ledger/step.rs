@@ -1,16 +1,16 @@
-//! The place of one call, or of one question to a provider, in the life of a command.
+//! The place of one call, or of one query of a provider, in the life of a command.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One call of a command, or the place of one; or a question about it.
+/// One call of a command, or the place of one; or a query about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
     /// 0 for a command as published; each replay starts the next.
     pub generation: u32,
     /// The number of the call within the generation, from 1.
     pub attempt: u32,
-    /// 0 for the call itself; else the number of the question to the provider, a poll or a lookup, about what came of it.
+    /// 0 for the call itself; else the number of the query about it, a poll or a lookup.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub inquiry: u32,
 }
@@ -21,7 +21,7 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl Step {
-    /// A call.
+    /// Returns the step of a call.
     #[must_use]
     pub const fn call(generation: u32, attempt: u32) -> Self {
         Self { generation, attempt, inquiry: 0 }
