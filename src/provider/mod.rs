@@ -2,7 +2,7 @@
 //!
 //! An [`Adapter`] describes the request of a call and interprets its answer. Adapters are pure and
 //! synchronous: they open no connection and read no clock; everything they need is an argument.
-//! [`crate::transport`] does the I/O. The data that an adapter reads is an [`UnmaskedValue`], which
+//! [`crate::transport`] does the I/O. The data that an adapter reads is an [`UnmaskedValue`](crate::redact::UnmaskedValue), which
 //! the caller opens with a mask.
 
 mod account;
