@@ -34,7 +34,7 @@ fmt: ## Format the code
 lint: ## Formatting, lints, documentation and scripts; changes nothing
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
-	$(CARGO) clippy --locked --package ferryd --lib --bins -- -D warnings
+	$(CARGO) clippy --locked --workspace --exclude ferryd-model --lib --bins -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --all-features
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not installed: scripts not checked"; fi
 

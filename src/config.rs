@@ -39,11 +39,11 @@ pub use secret::Secret;
 pub use sections::{Amqp, Events, Filter, Format, InvalidFilter, Ledger, Log, Providers, Retry, Shutdown, Subscriber};
 pub use webhooks::Webhooks;
 
-use crate::domain::callback_token::TokenKey;
-use crate::domain::name::Name;
-use crate::domain::retry::RetryPolicy;
-use crate::provider::link::LinkSettings;
-use crate::provider::registry::Defaults;
+use ferryd_domain::callback_token::TokenKey;
+use ferryd_domain::name::Name;
+use ferryd_domain::retry::RetryPolicy;
+use ferryd_provider::link::LinkSettings;
+use ferryd_provider::registry::Defaults;
 
 /// The configuration file that is read where none is named, if it exists.
 pub const DEFAULT_PATH: &str = "/etc/ferryd/ferryd.toml";

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::domain::lifecycle::State;
+use ferryd_domain::lifecycle::State;
 use proptest::prelude::*;
 use std::time::Duration;
 

@@ -1,39 +1,37 @@
 //! ferryd carries integration commands from a core application to outside providers, and their answers back.
 //!
-//! The story of one command: the core application publishes it to RabbitMQ and goes on. [`amqp`] delivers it to the lane of
-//! its provider, where [`pipeline`] reads it, asks [`domain`] whether a call may be made, has the [`provider`]'s adapter
-//! describe the request, sends it through [`transport`], has the adapter interpret the answer, and lets [`domain`] decide
+//! The story of one command: the core application publishes it to RabbitMQ and goes on. [`ferryd_broker`] delivers it to the lane of
+//! its provider, where [`pipeline`] reads it, asks [`ferryd_domain`] whether a call may be made, has the [`ferryd_provider`]'s adapter
+//! describe the request, sends it through [`ferryd_transport`], has the adapter interpret the answer, and lets [`ferryd_domain`] decide
 //! what follows. Everything that follows, an event, a retry, a dead letter, is published and confirmed; only then is the
 //! delivery acked. Whatever may have reached a provider without a known end is *unknown*, and never sent again where that
 //! could act twice.
 //!
-//! | module | what |
+//! | module or crate | what |
 //! |---|---|
-//! | [`domain`] | commands, outcomes, decisions, events: pure functions and types, no I/O |
+//! | [`ferryd_domain`] | commands, outcomes, decisions, events: pure functions and types, no I/O |
 //! | [`pipeline`] | the way of one command, top to bottom; the lanes and what they publish |
-//! | [`provider`] | provider files, adapters, the catalog |
-//! | [`redact`] | the mask: takes secrets out of whatever leaves ferryd |
-//! | [`transport`] | HTTPS, and the exchange log |
-//! | [`amqp`] | topology, the link to the broker, publishing, consuming, headers |
+//! | [`ferryd_provider`] | provider files, adapters, the catalog |
+//! | [`ferryd_redact`] | the mask: takes secrets out of whatever leaves ferryd |
+//! | [`ferryd_transport`] | HTTPS, and the exchange log |
+//! | [`ferryd_broker`] | topology, the link to the broker, publishing, consuming, headers |
 //! | [`keyed_limiter`] | how often something may happen for each of many keys |
-//! | [`ledger`] | what is known of every command: the index over the stream |
+//! | [`ferryd_ledger`] | what is known of every command: the index over the stream |
 //! | [`jobs`] | operators' actions on many dead letters, run by the daemon |
 //! | [`web`] | the HTTP API beside the queue, and where providers call back |
-//! | [`settings`] | files in TOML: values, faults with their lines, secrets that stand elsewhere |
-//! | [`serve`] | accepting connections, TLS, limits, drain |
+//! | [`ferryd_settings`] | files in TOML: values, faults with their lines, secrets that stand elsewhere |
+//! | [`ferryd_serve`] | accepting connections, TLS, limits, drain |
 //! | [`daemon`] | from a configuration to running lanes, and back down |
 //! | [`operator`] | publishing, following, and dead letters, for people |
 //! | [`cli`], [`config`], [`telemetry`], [`escape`], [`schema`] | the program around it |
-//! | [`sandbox`] | a provider for demonstrations and tests |
+//! | [`ferryd_sandbox`] | a provider for demonstrations and tests |
 //! | [`failpoint`] | places at which tests let the daemon die |
 
-pub mod amqp;
 #[cfg(test)]
 mod captured_text;
 pub mod cli;
 pub mod config;
 pub mod daemon;
-pub mod domain;
 pub mod escape;
 pub mod failpoint;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -41,15 +39,8 @@ pub mod failpoint;
 pub mod fuzzing;
 pub mod jobs;
 pub mod keyed_limiter;
-pub mod ledger;
 pub mod operator;
 pub mod pipeline;
-pub mod provider;
-pub mod redact;
-pub mod sandbox;
 pub mod schema;
-pub mod serve;
-pub mod settings;
 pub mod telemetry;
-pub mod transport;
 pub mod web;

@@ -25,9 +25,9 @@
 //! | build the messages | [`outbox`] | decision → recorded effects → messages |
 //! | publish, ack, settle | `publish` | [`Effects`] → the broker |
 //!
-//! [`Decision`]: crate::domain::lifecycle::Decision
-//! [`NextAction`]: crate::domain::ledger::next_action::NextAction
-//! [`Outcome`]: crate::domain::outcome::Outcome
+//! [`Decision`]: ferryd_domain::lifecycle::Decision
+//! [`NextAction`]: ferryd_domain::ledger::next_action::NextAction
+//! [`Outcome`]: ferryd_domain::outcome::Outcome
 
 // Read.
 pub(crate) mod command_check;
@@ -102,14 +102,14 @@ use self::memory::Memory;
 use self::outbox::{Effects, Outbox};
 use self::parcel::{Order, Refusal};
 use self::publisher_rules::PublisherRules;
-use crate::amqp::broker::Broker;
-use crate::amqp::error::BrokerError;
-use crate::amqp::topology::Names;
-use crate::domain::ledger::record::Reason;
-use crate::domain::outcome::Failure;
-use crate::domain::retry::Rung;
 use crate::failpoint::{Failpoint, hit};
-use crate::ledger::exchanges::Exchanges;
+use ferryd_broker::broker::Broker;
+use ferryd_broker::error::BrokerError;
+use ferryd_broker::topology::Names;
+use ferryd_domain::ledger::record::Reason;
+use ferryd_domain::outcome::Failure;
+use ferryd_domain::retry::Rung;
+use ferryd_ledger::exchanges::Exchanges;
 
 /// The rung on which a delivery waits when its provider is busy.
 const BUSY_WAIT: Duration = Duration::from_secs(5);

@@ -7,17 +7,17 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::domain::command::CommandBody;
-use crate::domain::command_id::CommandId;
-use crate::domain::conflict::{ConflictEvent, ConflictNote};
-use crate::domain::event::Event;
-use crate::domain::job::record::{JobClaim, JobEnding, JobReport, JobRequest};
-use crate::domain::job::{JobId, JobSpec};
-use crate::domain::ledger::record::{
+use ferryd_domain::command::CommandBody;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::conflict::{ConflictEvent, ConflictNote};
+use ferryd_domain::event::Event;
+use ferryd_domain::job::record::{JobClaim, JobEnding, JobReport, JobRequest};
+use ferryd_domain::job::{JobId, JobSpec};
+use ferryd_domain::ledger::record::{
     Asked, CancelWished, ContentErasure, Finished, Opened, Prompted, Released, Replayed, Settled, Started, TakenOver,
     VERSION,
 };
-use crate::domain::received::ReceivedEvent;
+use ferryd_domain::received::ReceivedEvent;
 
 /// Returns the schema of the configuration file.
 #[must_use]
@@ -110,7 +110,7 @@ pub fn record() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::account_schema;
+    use ferryd_provider::account_schema;
     use std::path::Path;
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_the_ledger_holds_is_as_its_schema_says() {
         let validator = jsonschema::validator_for(&record()).unwrap();
-        for line in crate::domain::ledger::record_examples::lines() {
+        for line in ferryd_domain::ledger::record_examples::lines() {
             let value: Value = serde_json::from_slice(&line).unwrap();
             let faults: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
             assert!(faults.is_empty(), "{faults:?} {value:#}");

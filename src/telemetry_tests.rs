@@ -93,9 +93,9 @@ fn a_line_for_people_is_its_message_and_its_fields() {
 
 #[test]
 fn the_filter_chooses_levels_by_target() {
-    let text = logged(&filtered("warn,ferryd::amqp=debug"), Style::Json, || {
+    let text = logged(&filtered("warn,ferryd_broker=debug"), Style::Json, || {
         tracing::info!(target: "ferryd::pipeline", "left out");
-        tracing::debug!(target: "ferryd::amqp", "kept");
+        tracing::debug!(target: "ferryd_broker", "kept");
     });
     assert_eq!(text.lines().count(), 1);
     assert!(text.contains("kept"), "{text}");

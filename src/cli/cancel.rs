@@ -10,10 +10,10 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Output;
 use super::person;
-use crate::domain::command_id::{CommandId, PublishedCommandId};
-use crate::domain::ledger::ruling::TooLate;
 use crate::web::answers::{CancelOutcome, CancelledCommand};
 use crate::web::problem::Kind;
+use ferryd_domain::command_id::{CommandId, PublishedCommandId};
+use ferryd_domain::ledger::ruling::TooLate;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::config::Config;
-use crate::provider::Provider;
-use crate::provider::certificate::{CertificateDates, CertificateValidity, name_place, read_certificate_dates};
+use ferryd_provider::Provider;
+use ferryd_provider::certificate::{CertificateDates, CertificateValidity, name_place, read_certificate_dates};
 
 /// The warnings and faults of all certificates, one line each.
 #[derive(Debug, Default, PartialEq, Eq)]

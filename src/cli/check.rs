@@ -18,10 +18,10 @@ use super::plaintext::describe_plaintext;
 use super::provider_folder::warn_of_folders;
 use super::setup::{self, Setup};
 use super::token_scopes;
-use crate::amqp::connection::AmqpSettings;
 use crate::config::{AmqpUri, Config};
-use crate::provider::Provider;
-use crate::transport::handshake::handshake;
+use ferryd_broker::connection::AmqpSettings;
+use ferryd_provider::Provider;
+use ferryd_transport::handshake::handshake;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -6,15 +6,15 @@ use std::fs;
 use std::path::Path;
 
 use crate::config::Config;
-use crate::domain::command::Command;
-use crate::domain::name::Name;
-use crate::domain::outcome::Failure;
 use crate::operator::publish::{NoCommand, Outgoing};
 use crate::operator::queues::provider_name;
 use crate::pipeline::command_check;
-use crate::provider::Provider;
-use crate::provider::registry::{Registry, files};
 use crate::web::repeated::repeated_field;
+use ferryd_domain::command::Command;
+use ferryd_domain::name::Name;
+use ferryd_domain::outcome::Failure;
+use ferryd_provider::Provider;
+use ferryd_provider::registry::{Registry, files};
 
 /// The provider files of this host. The host that publishes may lack some files, or the secrets in
 /// them: files that can't be read here are left to the daemon.

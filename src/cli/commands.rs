@@ -9,12 +9,12 @@ use super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::error::CommandError;
 use super::output::{Output, Table};
 use super::wording::{age, step};
-use crate::domain::ledger::record::Step;
-use crate::domain::name::Name;
-use crate::ledger::command_filter::CommandFilter;
-use crate::ledger::index::{Cursor, Row};
 use crate::web::answers::CommandPage;
 use crate::web::query::{CommandListQuery, PageQuery};
+use ferryd_domain::ledger::record::Step;
+use ferryd_domain::name::Name;
+use ferryd_ledger::command_filter::CommandFilter;
+use ferryd_ledger::index::{Cursor, Row};
 
 const EXAMPLES: &str = "\
 Examples:

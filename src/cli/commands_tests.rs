@@ -2,7 +2,7 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::fixture::printed;
-use crate::domain::lifecycle::{Kind, State};
+use ferryd_domain::lifecycle::{Kind, State};
 
 #[derive(Parser)]
 struct Line {

@@ -10,13 +10,13 @@ use futures_util::{StreamExt as _, stream};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
-use crate::domain::credentials::CredentialCheck;
-use crate::domain::exchange::{Answer, Request};
-use crate::domain::outcome::Failure;
-use crate::domain::token::AccessToken;
-use crate::provider::{Account, Provider};
-use crate::redact::{Mask, UnmaskedValue};
-use crate::transport::http::Http;
+use ferryd_domain::credentials::CredentialCheck;
+use ferryd_domain::exchange::{Answer, Request};
+use ferryd_domain::outcome::Failure;
+use ferryd_domain::token::AccessToken;
+use ferryd_provider::{Account, Provider};
+use ferryd_redact::{Mask, UnmaskedValue};
+use ferryd_transport::http::Http;
 
 /// The most accounts that are tried at the same time.
 const AT_ONCE: usize = 8;

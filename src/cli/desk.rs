@@ -5,14 +5,14 @@ use std::path::Path;
 use tokio::runtime::{Builder, Runtime};
 
 use super::error::CommandError;
-use crate::amqp::connection::AmqpSettings;
-use crate::amqp::topology::Names;
 use crate::config::Config;
-use crate::domain::name::Name;
-use crate::ledger::index::Index;
 use crate::operator::Operator;
 use crate::operator::index_owner::IndexPlace;
 use crate::operator::queues::{all_dead_queues, dead_queues, provider_names};
+use ferryd_broker::connection::AmqpSettings;
+use ferryd_broker::topology::Names;
+use ferryd_domain::name::Name;
+use ferryd_ledger::index::Index;
 
 /// The configuration, the connection settings, and an async runtime.
 pub(super) struct Desk {

@@ -12,10 +12,10 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::{Output, Table};
 use super::person;
-use crate::domain::command_id::CommandId;
 use crate::operator::erase::{ErasureOutcome, ErasureResult};
 use crate::web::answers::ErasureReport;
 use crate::web::problem::Kind;
+use ferryd_domain::command_id::CommandId;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,8 +1,8 @@
 use super::*;
 use crate::cli::fixture::printed;
-use crate::domain::ledger::ruling::TooLate;
-use crate::domain::lifecycle::State;
 use crate::operator::erase::advice;
+use ferryd_domain::ledger::ruling::TooLate;
+use ferryd_domain::lifecycle::State;
 
 fn result(id: &str, state: Option<State>, outcome: ErasureOutcome, why: Option<TooLate>) -> ErasureResult {
     let id: CommandId = id.parse().unwrap();

@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::api_client::ApiError;
 use super::exit::Exit;
 use crate::config::ConfigError;
-use crate::domain::command_id::CommandId;
 use crate::operator::OperatorError;
 use crate::operator::queues::NamesError;
-use crate::settings::diagnostic::Diagnostic;
-use crate::settings::units::format_duration;
+use ferryd_domain::command_id::CommandId;
+use ferryd_settings::diagnostic::Diagnostic;
+use ferryd_settings::units::format_duration;
 
 /// The reason why a subcommand failed.
 #[derive(Debug, thiserror::Error)]
@@ -36,13 +36,13 @@ pub enum CommandError {
     Refused(String),
     /// The sandbox cannot be started.
     #[error(transparent)]
-    Sandbox(#[from] crate::sandbox::SandboxError),
+    Sandbox(#[from] ferryd_sandbox::SandboxError),
     /// The daemon cannot be set up.
     #[error(transparent)]
     Daemon(#[from] crate::daemon::SetupError),
     /// The process can't listen at an address.
     #[error(transparent)]
-    Listen(#[from] crate::serve::server::ListenError),
+    Listen(#[from] ferryd_serve::server::ListenError),
     /// The token of this host can't be made or read.
     #[error(transparent)]
     HostToken(#[from] crate::web::host_token::HostTokenError),

@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::output::StyledLine;
 use super::wording::shortened;
-use crate::domain::command::Identity;
-use crate::domain::conflict::{ConflictData, ConflictEvent};
-use crate::domain::event::{Event, EventData};
-use crate::domain::lifecycle::{Kind, State};
-use crate::domain::name::Name;
-use crate::domain::received::{ReceivedData, ReceivedEvent};
 use crate::operator::follow::Followed;
+use ferryd_domain::command::Identity;
+use ferryd_domain::conflict::{ConflictData, ConflictEvent};
+use ferryd_domain::event::{Event, EventData};
+use ferryd_domain::lifecycle::{Kind, State};
+use ferryd_domain::name::Name;
+use ferryd_domain::received::{ReceivedData, ReceivedEvent};
 
 /// The most characters of a result or message.
 const MOST: usize = 160;

@@ -1,9 +1,9 @@
 use serde_json::json;
 
 use super::*;
-use crate::domain::command::{Command, Envelope, Identity};
-use crate::domain::event::{Happening, Moment, Trace};
-use crate::domain::outcome::{Failure, Success};
+use ferryd_domain::command::{Command, Envelope, Identity};
+use ferryd_domain::event::{Happening, Moment, Trace};
+use ferryd_domain::outcome::{Failure, Success};
 
 fn told(generation: u32, happening: Happening) -> String {
     let body = br#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","reference":"r-1"}"#;

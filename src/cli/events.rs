@@ -11,9 +11,9 @@ use super::error::CommandError;
 use super::event_line;
 use super::interrupt;
 use super::output::{Output, complain};
-use crate::domain::command_id::CommandId;
 use crate::operator::follow::{Follow, Followed};
 use crate::operator::{Operator, OperatorError};
+use ferryd_domain::command_id::CommandId;
 
 const EXAMPLES: &str = "\
 Examples:

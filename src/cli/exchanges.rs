@@ -11,12 +11,12 @@ use super::api_client::{ApiArguments, ApiClient, ApiError, ApiRequest};
 use super::error::CommandError;
 use super::output::{Output, complain};
 use super::status::unknown_command;
-use crate::domain::command_id::CommandId;
-use crate::redact::{Headers, told};
-use crate::settings::units::{format_duration, parse_duration};
-use crate::transport::exchange_log::{Exchange, Sent};
 use crate::web::answers::CommandExchanges;
 use crate::web::problem::Kind;
+use ferryd_domain::command_id::CommandId;
+use ferryd_redact::{Headers, told};
+use ferryd_settings::units::{format_duration, parse_duration};
+use ferryd_transport::exchange_log::{Exchange, Sent};
 
 const EXAMPLES: &str = "\
 Examples:

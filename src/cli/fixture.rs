@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use super::output::Output;
 use crate::captured_text::CapturedText;
-use crate::domain::credentials::CredentialCheck;
-use crate::domain::exchange::{Answer, Request};
-use crate::domain::inquiry::{LookupPolicy, PollPolicy, Purpose};
-use crate::domain::money::MoneyAmount;
-use crate::domain::name::Name;
-use crate::domain::outcome::{Failure, LookedUp, Outcome, Polled};
-use crate::domain::retry::RetryPolicy;
-use crate::domain::token::{AccessToken, NoToken};
-use crate::provider::fake_webhook;
-use crate::provider::{
+use ferryd_domain::credentials::CredentialCheck;
+use ferryd_domain::exchange::{Answer, Request};
+use ferryd_domain::inquiry::{LookupPolicy, PollPolicy, Purpose};
+use ferryd_domain::money::MoneyAmount;
+use ferryd_domain::name::Name;
+use ferryd_domain::outcome::{Failure, LookedUp, Outcome, Polled};
+use ferryd_domain::retry::RetryPolicy;
+use ferryd_domain::token::{AccessToken, NoToken};
+use ferryd_provider::fake_webhook;
+use ferryd_provider::{
     Account, Adapter, Call, HttpSettings, Idempotency, LogSettings, Operation, PayloadSchema, Provider,
 };
-use crate::redact::UnmaskedValue;
+use ferryd_redact::UnmaskedValue;
 
 /// An adapter that these tests never call.
 struct NeverCalled;

@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::ledger_retention::content_retention;
 use super::output::Table;
-use crate::amqp::topology::{EXCHANGES_MAX_AGE, max_age};
 use crate::config::Config;
-use crate::provider::Provider;
-use crate::settings::units::format_duration;
+use ferryd_broker::topology::{EXCHANGES_MAX_AGE, max_age};
+use ferryd_provider::Provider;
+use ferryd_settings::units::format_duration;
 
 /// Data of one kind that is kept, and for how long.
 #[derive(Debug, Serialize)]

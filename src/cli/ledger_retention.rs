@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::config::{Config, Ledger};
-use crate::domain::name::Name;
-use crate::ledger::LedgerRetention;
-use crate::provider::registry::Registry;
-use crate::provider::{Operation, Provider};
-use crate::settings::units::format_duration;
+use ferryd_domain::name::Name;
+use ferryd_ledger::LedgerRetention;
+use ferryd_provider::registry::Registry;
+use ferryd_provider::{Operation, Provider};
+use ferryd_settings::units::format_duration;
 
 /// The time for which the ledger has to keep a command after the last possible change.
 const MARGIN: Duration = Duration::from_hours(48);
@@ -83,7 +83,7 @@ mod tests {
     use super::super::setup::refusals;
     use super::*;
     use crate::cli::fixture;
-    use crate::provider::Idempotency;
+    use ferryd_provider::Idempotency;
 
     #[test]
     fn the_ledger_remembers_longer_than_anything_may_happen() {

@@ -14,15 +14,15 @@ use super::jobs::start::{JobArguments, letter_choice};
 use super::output::Output;
 use super::person;
 use super::status::{find_story, unknown_command};
-use crate::domain::command_id::CommandId;
-use crate::ledger::command_filter::CommandFilter;
-use crate::ledger::index::Row;
-use crate::settings::units::parse_duration;
 use crate::web::answers::CommandStory;
 use crate::web::dead_letters::MESSAGE_PATIENCE;
 use crate::web::job_order::{JobActionName, JobOrder};
 use crate::web::lookup::LookupReceipt;
 use crate::web::problem::Kind;
+use ferryd_domain::command_id::CommandId;
+use ferryd_ledger::command_filter::CommandFilter;
+use ferryd_ledger::index::Row;
+use ferryd_settings::units::parse_duration;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -14,9 +14,9 @@ use super::publishers;
 use super::setup::Setup;
 use super::test_provider::{self, TestFile};
 use super::try_provider::{self, Try};
-use crate::domain::retry::{RetryPolicy, Rung};
-use crate::provider::{self, Operation};
-use crate::settings::units::{format_duration, format_size};
+use ferryd_domain::retry::{RetryPolicy, Rung};
+use ferryd_provider::Operation;
+use ferryd_settings::units::{format_duration, format_size};
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -166,7 +166,7 @@ struct Schedule {
 }
 
 impl Described {
-    pub(super) fn new(provider: &provider::Provider) -> Self {
+    pub(super) fn new(provider: &ferryd_provider::Provider) -> Self {
         let operation = |(name, operation): (&_, &Operation)| DescribedOperation::new(name, operation);
         Self {
             name: provider.name.to_string(),

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::provider::Provider;
-use crate::provider::misnamed::{MisnamedFile, describe_contents, misnamed_files};
+use ferryd_provider::Provider;
+use ferryd_provider::misnamed::{MisnamedFile, describe_contents, misnamed_files};
 
 /// Warns of a folder without a provider, and of ignored files whose names come close; one line
 /// each.

@@ -18,15 +18,15 @@ use super::output::{Output, complain};
 use super::progress::Progress;
 use super::published::Published;
 use super::{event_line, interrupt};
-use crate::domain::command_id::PublishedCommandId;
-use crate::domain::event::Event;
-use crate::domain::lifecycle::State;
-use crate::domain::name::Name;
 use crate::operator::Operator;
 use crate::operator::follow::Followed;
 use crate::operator::publish::{Ends, NoCommand, Outgoing, read};
 use crate::operator::sender::Sender;
-use crate::settings::units::parse_duration;
+use ferryd_domain::command_id::PublishedCommandId;
+use ferryd_domain::event::Event;
+use ferryd_domain::lifecycle::State;
+use ferryd_domain::name::Name;
+use ferryd_settings::units::parse_duration;
 
 const EXAMPLES: &str = "\
 Examples:

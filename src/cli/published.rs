@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::domain::command_id::CommandId;
 use crate::operator::bulk::{BulkResult, MessageFate};
 use crate::operator::publish::Outgoing;
+use ferryd_domain::command_id::CommandId;
 
 /// The most commands that a line names.
 const MOST: usize = 20;

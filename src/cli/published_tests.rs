@@ -1,9 +1,9 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::amqp::topology::Names;
 use crate::operator::OperatorError;
 use crate::operator::publish::read;
+use ferryd_broker::topology::Names;
 
 fn commands(with_ids: bool) -> Vec<Outgoing> {
     let id = |number: usize| if with_ids { format!("\"id\":\"order-{number}\",") } else { String::new() };

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::config::Config;
-use crate::domain::publisher::PublisherList;
-use crate::provider::Provider;
+use ferryd_domain::publisher::PublisherList;
+use ferryd_provider::Provider;
 
 /// The default user of a fresh RabbitMQ, whose password is well known.
 const DEFAULT_USER: &str = "guest";
@@ -84,8 +84,8 @@ mod tests {
 
     use super::*;
     use crate::cli::fixture;
-    use crate::domain::publisher::AllowedPublisher;
-    use crate::provider::Account;
+    use ferryd_domain::publisher::AllowedPublisher;
+    use ferryd_provider::Account;
 
     /// Makes a provider with these accounts, and the users that may publish for each.
     fn provider(accounts: &[(&str, Option<&str>)]) -> Provider {

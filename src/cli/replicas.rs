@@ -8,10 +8,10 @@ use tokio::time::{Instant, sleep};
 use super::desk::Desk;
 use super::error::CommandError;
 use super::output::Output;
-use crate::amqp::topology::Topology;
 use crate::operator::OperatorError;
 use crate::operator::management::{ManagementApi, ManagementError};
 use crate::operator::replicas::{ReplicaReport, ReplicatedKind};
+use ferryd_broker::topology::Topology;
 
 /// The longest time until the management API shows what was declared just now: the broker updates
 /// it every 5 s.

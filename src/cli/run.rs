@@ -16,12 +16,8 @@ use super::interrupt::{INTERRUPTED, StopSignals};
 use super::ledger_retention::ledger_retention;
 use super::provider_folder::warn_of_folders;
 use super::setup::Setup;
-use crate::amqp::connection::AmqpSettings;
-use crate::amqp::topology::{Names, Subscriber};
 use crate::config::Config;
 use crate::daemon::{self, ApiSetup, LedgerSetup, WebhooksSetup};
-use crate::provider::registry::Registry;
-use crate::serve::server::Listener;
 use crate::telemetry;
 use crate::web::access::Tokens;
 use crate::web::api_address::ApiAddressFile;
@@ -29,6 +25,10 @@ use crate::web::host_token::HostToken;
 use crate::web::serving::API_SERVER;
 use crate::web::webhooks::WEBHOOK_SERVER;
 use crate::web::webhooks::tls;
+use ferryd_broker::connection::AmqpSettings;
+use ferryd_broker::topology::{Names, Subscriber};
+use ferryd_provider::registry::Registry;
+use ferryd_serve::server::Listener;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -8,7 +8,7 @@ use clap::Args;
 use super::error::CommandError;
 use super::interrupt::StopSignals;
 use super::output::Output;
-use crate::sandbox::{Sandbox as Provider, SandboxOptions};
+use ferryd_sandbox::{Sandbox as Provider, SandboxOptions};
 
 const EXAMPLES: &str = r#"Examples:
   ferryd sandbox --dir /tmp/sandbox

@@ -5,9 +5,9 @@ use clap::{Args, ValueEnum};
 
 use super::error::CommandError;
 use super::output::Output;
-use crate::provider::{account_schema, file_schema};
 use crate::schema;
 use crate::web::openapi;
+use ferryd_provider::{account_schema, file_schema};
 
 const EXAMPLES: &str = "\
 Examples:

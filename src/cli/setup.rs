@@ -9,10 +9,10 @@ use super::ledger_retention::find_too_short;
 use super::publishers;
 use super::token_scopes;
 use crate::config::Config;
-use crate::domain::name::Name;
-use crate::provider::registry::Registry;
-use crate::provider::{Account, Provider};
 use crate::web::webhooks::tls;
+use ferryd_domain::name::Name;
+use ferryd_provider::registry::Registry;
+use ferryd_provider::{Account, Provider};
 
 /// The configuration and the providers.
 pub struct Setup {

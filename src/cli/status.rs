@@ -9,18 +9,18 @@ use super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::error::CommandError;
 use super::output::{Output, Table};
 use super::wording::{between, moment, step};
-use crate::domain::command_id::CommandId;
-use crate::domain::conflict::ConflictNote;
-use crate::domain::ledger::content_removal::ContentRemoval;
-use crate::domain::ledger::prompt::{Prompt, PromptNote, QueryNote};
-use crate::domain::ledger::record::Step;
-use crate::domain::ledger::refusal_note::RefusalNote;
-use crate::domain::ledger::transition::Transition;
-use crate::domain::lifecycle::State;
-use crate::domain::outcome::Party;
-use crate::ledger::index::Row;
 use crate::web::answers::{CommandPhase, CommandProgress, CommandStory};
 use crate::web::problem::{Kind, ProblemBody};
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::conflict::ConflictNote;
+use ferryd_domain::ledger::content_removal::ContentRemoval;
+use ferryd_domain::ledger::prompt::{Prompt, PromptNote, QueryNote};
+use ferryd_domain::ledger::record::Step;
+use ferryd_domain::ledger::refusal_note::RefusalNote;
+use ferryd_domain::ledger::transition::Transition;
+use ferryd_domain::lifecycle::State;
+use ferryd_domain::outcome::Party;
+use ferryd_ledger::index::Row;
 
 const EXAMPLES: &str = "\
 Examples:

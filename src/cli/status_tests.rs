@@ -3,17 +3,17 @@ use uuid::Uuid;
 
 use super::*;
 use crate::cli::fixture::printed;
-use crate::domain::command::{Command, Envelope};
-use crate::domain::event::{Event, Happening, Moment, Trace};
-use crate::domain::inquiry::{DEADLINE_HEADER, Purpose};
-use crate::domain::ledger::case::Case;
-use crate::domain::ledger::effects::{Carried, HeaderValue, RecordedEffects};
-use crate::domain::ledger::record::{
+use ferryd_domain::command::{Command, Envelope};
+use ferryd_domain::event::{Event, Happening, Moment, Trace};
+use ferryd_domain::inquiry::{DEADLINE_HEADER, Purpose};
+use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::effects::{Carried, HeaderValue, RecordedEffects};
+use ferryd_domain::ledger::record::{
     By, CancelWished, Fact, Finished, Guard, MadeQuery, NoticePrompt, Opened, Opening, Person, Prompted, Reason,
     Record, RecordId, Settled, Started,
 };
-use crate::domain::lifecycle::Kind;
-use crate::domain::outcome::{Failure, Success};
+use ferryd_domain::lifecycle::Kind;
+use ferryd_domain::outcome::{Failure, Success};
 
 const FIRST: Step = Step::call(0, 1);
 

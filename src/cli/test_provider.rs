@@ -11,8 +11,8 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::{Output, Table};
 use crate::config::Config;
-use crate::provider::example::{self, Difference, Test, Tests};
-use crate::provider::{catalog, registry};
+use ferryd_provider::example::{self, Difference, Test, Tests};
+use ferryd_provider::{catalog, registry};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

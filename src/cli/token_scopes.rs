@@ -2,10 +2,10 @@
 //! are bound to publishers.
 
 use crate::config::{ApiToken, Config, Role};
-use crate::domain::command_scope::{AccountPath, CommandScope};
-use crate::domain::name::Name;
-use crate::domain::publisher::{AllowedPublisher, PublisherList};
-use crate::provider::Provider;
+use ferryd_domain::command_scope::{AccountPath, CommandScope};
+use ferryd_domain::name::Name;
+use ferryd_domain::publisher::{AllowedPublisher, PublisherList};
+use ferryd_provider::Provider;
 
 /// Describes each name in a token's entry that no provider file has, which is mostly a slip.
 pub(super) fn find_unknown_names(config: &Config, providers: &[&Provider]) -> Vec<String> {

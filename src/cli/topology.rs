@@ -9,12 +9,12 @@ use super::desk::Desk;
 use super::error::CommandError;
 use super::output::Output;
 use super::replicas::{find_replicas, print_replicas};
-use crate::amqp::connection::say_goodbye;
-use crate::amqp::declare::{Declared, declare};
-use crate::amqp::topology::{self, Subscriber};
 use crate::operator::OperatorError;
 use crate::operator::queues::{calling_back, retry_groups};
 use crate::operator::replicas::ReplicaReport;
+use ferryd_broker::connection::say_goodbye;
+use ferryd_broker::declare::{Declared, declare};
+use ferryd_broker::topology::{self, Subscriber};
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use super::error::CommandError;
 use super::output::Output;
 use super::setup::Setup;
-use crate::domain::command::{Command, Envelope};
-use crate::domain::exchange::Request;
-use crate::domain::key::IdempotencyKey;
-use crate::domain::name::Name;
-use crate::domain::outcome::Failure;
-use crate::provider::link::EchoTokens;
-use crate::provider::{Account, Call, Operation, Provider};
-use crate::redact::{Mask, UnmaskedValue};
+use ferryd_domain::command::{Command, Envelope};
+use ferryd_domain::exchange::Request;
+use ferryd_domain::key::IdempotencyKey;
+use ferryd_domain::name::Name;
+use ferryd_domain::outcome::Failure;
+use ferryd_provider::link::EchoTokens;
+use ferryd_provider::{Account, Call, Operation, Provider};
+use ferryd_redact::{Mask, UnmaskedValue};
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   ferryd provider try stripe charge --payload '{"amount":1099,"currency":"eur"}'

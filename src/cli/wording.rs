@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::ledger::record::Step;
+use ferryd_domain::ledger::record::Step;
 
 /// Formats a call: `#2`, and `g1#2` after a replay; `#2?3` for the third query about its outcome.
 pub(super) fn step(step: Step) -> String {

@@ -96,7 +96,7 @@ fn one_address_and_several_are_refused_by_both_their_keys_and_places() {
 
 #[test]
 fn the_first_address_stands_for_the_cluster_as_the_only_one_did() {
-    use crate::amqp::connection::AmqpSettings;
+    use ferryd_broker::connection::AmqpSettings;
     let [one, three] = ["[amqp]\nuri = 'amqps://ferry:pw@one/shop'", THREE].map(|text| {
         AmqpSettings::from(&Config::from_parts(Some((Path::new("x"), text)), &environment(&[])).unwrap().amqp)
     });

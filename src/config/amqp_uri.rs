@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::domain::loopback::is_loopback_host;
+use ferryd_domain::loopback::is_loopback_host;
 
 /// The query parameters that an address may have. Other parameters have keys of their own, or would
 /// be ignored silently.

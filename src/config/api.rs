@@ -9,9 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::rule::{Broken, rule};
 use super::secret::Secret;
-use crate::domain::command_scope::CommandScope;
-use crate::domain::name::Name;
-use crate::serve::network::Network;
+use ferryd_domain::command_scope::CommandScope;
+use ferryd_domain::name::Name;
+use ferryd_serve::network::Network;
 
 /// The name of the token that ferryd makes for the commands of its own host.
 pub(crate) const HOST_TOKEN_NAME: &str = "host";

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::rule::{Broken, SECOND, rule, within};
 use super::{Amqp, AmqpUri, Config, Events, Retry, Subscriber};
-use crate::domain::command::MAX_BODY;
-use crate::domain::lifecycle::State;
-use crate::domain::name::Name;
-use crate::domain::retry::Rung;
-use crate::settings::units;
+use ferryd_domain::command::MAX_BODY;
+use ferryd_domain::lifecycle::State;
+use ferryd_domain::name::Name;
+use ferryd_domain::retry::Rung;
+use ferryd_settings::units;
 
 /// The second words of the names of ferryd's own queues. `events` is free for subscribers' queues.
 const OWN_QUEUES: [&str; 9] =

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::ConfigError;
-use crate::settings::diagnostic::{Diagnostic, Origin};
-use crate::settings::key_path::KeyPath;
+use ferryd_settings::diagnostic::{Diagnostic, Origin};
+use ferryd_settings::key_path::KeyPath;
 
 /// Environment variables, by name.
 pub type Environment = BTreeMap<String, String>;

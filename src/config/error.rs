@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::settings::diagnostic::Diagnostic;
+use ferryd_settings::diagnostic::Diagnostic;
 
 /// The reason why there is no configuration.
 #[derive(Debug, thiserror::Error)]

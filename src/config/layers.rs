@@ -7,14 +7,14 @@ use serde_json::{Map, Value as Json};
 
 use super::environment::{self, Override};
 use super::{Config, ConfigError, Environment, check};
-use crate::domain::name::excerpt;
-use crate::settings::diagnostic::{Diagnostic, Origin};
-use crate::settings::faults::{Faults, Finding, Place};
-use crate::settings::key_path::KeyPath;
-use crate::settings::placeholder::{PlaceholderSources, expand_address};
-use crate::settings::reading::read_value;
-use crate::settings::shape;
-use crate::settings::source::Source;
+use ferryd_domain::name::excerpt;
+use ferryd_settings::diagnostic::{Diagnostic, Origin};
+use ferryd_settings::faults::{Faults, Finding, Place};
+use ferryd_settings::key_path::KeyPath;
+use ferryd_settings::placeholder::{PlaceholderSources, expand_address};
+use ferryd_settings::reading::read_value;
+use ferryd_settings::shape;
+use ferryd_settings::source::Source;
 
 static SCHEMA: LazyLock<Json> = LazyLock::new(|| Config::schema().to_value());
 

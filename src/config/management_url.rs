@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
 use super::amqp_uri::redact;
-use crate::domain::loopback::is_https_or_loopback;
+use ferryd_domain::loopback::is_https_or_loopback;
 
 /// An `https://` address such as `https://rabbit1.internal:15671`, with or without user and
 /// password. Plain HTTP is for this machine only.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::domain::loopback::is_https_or_loopback;
+use ferryd_domain::loopback::is_https_or_loopback;
 
 /// An `https://` address, with or without the beginning of a path: `https://hooks.example.com`.
 /// Plain HTTP is for this machine only.

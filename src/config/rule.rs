@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::settings::units;
+use ferryd_settings::units;
 
 /// A key, and the rule that its value breaks.
 pub(super) type Broken = (String, String);

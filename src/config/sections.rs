@@ -11,11 +11,11 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::amqp_uri::AmqpUri;
 use super::{Environment, ManagementUrl};
-use crate::amqp::connection::AmqpSettings;
-use crate::amqp::nodes::NodeAddresses;
-use crate::domain::lifecycle::State;
-use crate::domain::retry::RetryPolicy;
-use crate::settings::units;
+use ferryd_broker::connection::AmqpSettings;
+use ferryd_broker::nodes::NodeAddresses;
+use ferryd_domain::lifecycle::State;
+use ferryd_domain::retry::RetryPolicy;
+use ferryd_settings::units;
 
 /// The connection to the broker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -323,7 +323,7 @@ pub struct Log {
     #[serde(deserialize_with = "format")]
     pub format: Format,
     /// The level of log lines (`error`, `warn`, `info`, `debug`, `trace`, `off`), or levels by
-    /// target such as `info,ferryd::amqp=debug`. Default `info`. Environment: `FERRYD_LOG`, which
+    /// target such as `info,ferryd_broker=debug`. Default `info`. Environment: `FERRYD_LOG`, which
     /// comes before `FERRYD_LOG__FILTER`.
     pub filter: Filter,
     /// True if ferryd logs every request to a provider and its answer, masked. Default true.

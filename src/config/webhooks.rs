@@ -12,8 +12,8 @@ use super::api;
 use super::public_url::PublicUrl;
 use super::rule::{Broken, SECOND, rule, within};
 use super::secret::Secret;
-use crate::serve::network::Network;
-use crate::settings::units;
+use ferryd_serve::network::Network;
+use ferryd_settings::units;
 
 /// The endpoint for webhooks of providers, apart from the API. ferryd opens it if `public_url` is
 /// given.

@@ -9,15 +9,15 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use super::setup_error::SetupError;
-use crate::amqp::consumer::Handler;
-use crate::amqp::message::short;
-use crate::amqp::window::{DeliveryPlace, DeliveryWindow};
 use crate::pipeline::Pipeline;
 use crate::pipeline::callbacks::Callbacks;
 use crate::pipeline::lane::Lanes;
 use crate::pipeline::lookup_limit::LookupLimit;
 use crate::pipeline::stray::{Stray, Strays};
-use crate::provider::registry::Registry;
+use ferryd_broker::consumer::Handler;
+use ferryd_broker::message::short;
+use ferryd_broker::window::{DeliveryPlace, DeliveryWindow};
+use ferryd_provider::registry::Registry;
 
 /// The most webhook calls of a provider that are worked on at the same time.
 const CALLBACK_PREFETCH: u16 = 128;

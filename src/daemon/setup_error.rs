@@ -1,8 +1,8 @@
 //! The reasons for which the daemon can't start.
 
-use crate::amqp::message::TooLong;
-use crate::ledger::index::IndexError;
-use crate::transport::http::HttpSetupError;
+use ferryd_broker::message::TooLong;
+use ferryd_ledger::index::IndexError;
+use ferryd_transport::http::HttpSetupError;
 
 /// The reason why the daemon could not start.
 #[derive(Debug, thiserror::Error)]

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::table;
-use crate::ledger::batch::{Batch, Source, fingerprint, lines};
-use crate::ledger::packing::unpack;
+use ferryd_ledger::batch::{Batch, Source, fingerprint, lines};
+use ferryd_ledger::packing::unpack;
 
 /// The size in bytes from which on a body is certainly packed.
 const PACKED: usize = 2_048;

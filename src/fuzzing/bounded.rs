@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use super::mutation::Mutation;
 use super::*;
-use crate::domain::ledger::record_examples::lines;
-use crate::ledger::batch::Batch;
-use crate::provider::catalog;
+use ferryd_domain::ledger::record_examples::lines;
+use ferryd_ledger::batch::Batch;
+use ferryd_provider::catalog;
 
 fn folder(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)

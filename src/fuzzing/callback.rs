@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use super::table;
-use crate::amqp::callback::{from_parts, to_message};
-use crate::amqp::names::Names;
+use ferryd_broker::callback::{from_parts, to_message};
+use ferryd_broker::names::Names;
 
 /// Headers of a call that are never kept.
 const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];

@@ -4,7 +4,7 @@
 use url::Url;
 
 use crate::cli::webhook::captured::parse;
-use crate::domain::callback::RawCallback;
+use ferryd_domain::callback::RawCallback;
 
 pub(super) fn check(bytes: &[u8]) {
     let given: Option<Url> = "https://hooks.example.com/x?a=1".parse().ok();

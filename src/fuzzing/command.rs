@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Number, Value};
 
-use crate::domain::command::{ANY, Command, CommandBody, Envelope, Identity, Invalid, MAX_BODY};
-use crate::domain::ledger::opening::content;
-use crate::domain::ledger::record::Opening;
-use crate::domain::name::Name;
+use ferryd_domain::command::{ANY, Command, CommandBody, Envelope, Identity, Invalid, MAX_BODY};
+use ferryd_domain::ledger::opening::content;
+use ferryd_domain::ledger::record::Opening;
+use ferryd_domain::name::Name;
 
 /// Every code under which a message is refused.
 const CODES: [&str; 5] = ["too_large", "not_json", "invalid_field", "missing_id", "key_mismatch"];

@@ -5,9 +5,9 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::table;
-use crate::amqp::headers::{Kind, Travel, carried, died_of_age, stamped_at, trace, with_own};
-use crate::amqp::message::text;
-use crate::domain::key::IdempotencyKey;
+use ferryd_broker::headers::{Kind, Travel, carried, died_of_age, stamped_at, trace, with_own};
+use ferryd_broker::message::text;
+use ferryd_domain::key::IdempotencyKey;
 
 const KINDS: [Kind; 5] = [Kind::Retry, Kind::Park, Kind::Replay, Kind::Poll, Kind::Lookup];
 

@@ -5,14 +5,14 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 
-use crate::domain::callback::RawCallback;
-use crate::domain::command::{Command, Envelope};
-use crate::domain::exchange::{Answer, Method, Reply};
-use crate::domain::key::IdempotencyKey;
-use crate::domain::retry::RetryPolicy;
-use crate::provider::registry::Defaults;
-use crate::provider::{Call, Provider};
-use crate::settings::diagnostic::Diagnostic;
+use ferryd_domain::callback::RawCallback;
+use ferryd_domain::command::{Command, Envelope};
+use ferryd_domain::exchange::{Answer, Method, Reply};
+use ferryd_domain::key::IdempotencyKey;
+use ferryd_domain::retry::RetryPolicy;
+use ferryd_provider::registry::Defaults;
+use ferryd_provider::{Call, Provider};
+use ferryd_settings::diagnostic::Diagnostic;
 
 const COMMAND: &[u8] = br#"{"id":"c-1","type":"payment","operation":"charge","reference":"order-1","payload":
     {"amount":1099,"currency":"eur","to":"+15005550006","body":"hi","id":"../../x?y#z","address":{"name":"A"},"list":[1]}}"#;

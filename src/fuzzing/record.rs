@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::domain::command_id::CommandId;
-use crate::domain::job::{JobId, JobState};
-use crate::domain::ledger::case::Case;
-use crate::domain::ledger::record::{Line, Record, RecordId};
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::job::{JobId, JobState};
+use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::record::{Line, Record, RecordId};
 
 pub(super) fn check(bytes: &[u8]) {
     let mut cases: HashMap<CommandId, Option<Case>> = HashMap::new();

@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use super::provider_file::{call, parse};
-use crate::domain::command::{Command, Envelope};
-use crate::domain::exchange::{Answer, Reply};
-use crate::domain::lifecycle::{Decision, Limits, after_call};
-use crate::domain::outcome::{Outcome, RetryAfter};
-use crate::domain::progress::Progress;
-use crate::domain::retry::{RetryPolicy, Rung};
-use crate::provider::Provider;
-use crate::redact::Mask;
+use ferryd_domain::command::{Command, Envelope};
+use ferryd_domain::exchange::{Answer, Reply};
+use ferryd_domain::lifecycle::{Decision, Limits, after_call};
+use ferryd_domain::outcome::{Outcome, RetryAfter};
+use ferryd_domain::progress::Progress;
+use ferryd_domain::retry::{RetryPolicy, Rung};
+use ferryd_provider::Provider;
+use ferryd_redact::Mask;
 
 const FILE: &str = r#"
 name = "acme"

@@ -15,9 +15,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::provider_file::parse as parse_file;
 use crate::cli::webhook::captured::parse;
-use crate::domain::callback::RawCallback;
-use crate::provider::Webhook;
-use crate::provider::webhook::{PrivateKey, StepResult, receive};
+use ferryd_domain::callback::RawCallback;
+use ferryd_provider::Webhook;
+use ferryd_provider::webhook::{PrivateKey, StepResult, receive};
 
 /// The time at which calls were signed, in seconds since 1970.
 const NOW: i64 = 1_800_000_000;

@@ -7,19 +7,19 @@ use serde_json::json;
 
 use super::letter::{LetterOutcome, LetterWorker};
 use super::replay::under_way;
-use crate::amqp::headers;
-use crate::domain::command::Command;
-use crate::domain::event::{Event, Happening, Moment};
-use crate::domain::job::Resolution;
-use crate::domain::ledger::effects::RecordedEffects;
-use crate::domain::ledger::record::{By, Fact, Finished, JobDecision, Opening, Record, Step};
-use crate::domain::ledger::ruling::{Decided, Ruling, TooLate};
-use crate::domain::lifecycle::Kind;
-use crate::domain::outcome::{Failure, Success};
 use crate::failpoint::{Failpoint, hit};
-use crate::ledger::Ruled;
 use crate::operator::OperatorError;
 use crate::operator::dead::Dead;
+use ferryd_broker::headers;
+use ferryd_domain::command::Command;
+use ferryd_domain::event::{Event, Happening, Moment};
+use ferryd_domain::job::Resolution;
+use ferryd_domain::ledger::effects::RecordedEffects;
+use ferryd_domain::ledger::record::{By, Fact, Finished, JobDecision, Opening, Record, Step};
+use ferryd_domain::ledger::ruling::{Decided, Ruling, TooLate};
+use ferryd_domain::lifecycle::Kind;
+use ferryd_domain::outcome::{Failure, Success};
+use ferryd_ledger::Ruled;
 
 impl LetterWorker {
     /// Ends the command of a dead letter: as a person says, or as discarded.

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::job::state::JobEndReason;
+use ferryd_domain::job::state::JobEndReason;
 
 /// The reason why an owner stops.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::JobContext;
-use crate::domain::command_id::CommandId;
-use crate::domain::job::{JobAction, JobId, JobSpec};
-use crate::domain::ledger::case::Case;
 use crate::operator::OperatorError;
 use crate::operator::dead::Dead;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::job::{JobAction, JobId, JobSpec};
+use ferryd_domain::ledger::case::Case;
 
 /// What came of acting on a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]

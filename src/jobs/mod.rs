@@ -35,16 +35,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::run::JobRun;
-use crate::amqp::error::BrokerError;
-use crate::domain::job::record::JobClaim;
-use crate::domain::job::state::JobPhase;
-use crate::domain::job::{JobChange, JobId, JobRecord, JobRuling};
 use crate::failpoint::{ShortenedWait, shorten_wait};
-use crate::ledger::Ledger;
-use crate::ledger::jobs::LiveJob;
 use crate::operator::Operator;
 use crate::pipeline::Pipeline;
-use crate::provider::registry::Registry;
+use ferryd_broker::error::BrokerError;
+use ferryd_domain::job::record::JobClaim;
+use ferryd_domain::job::state::JobPhase;
+use ferryd_domain::job::{JobChange, JobId, JobRecord, JobRuling};
+use ferryd_ledger::Ledger;
+use ferryd_ledger::jobs::LiveJob;
+use ferryd_provider::registry::Registry;
 
 /// The silence after which the owner of a job is taken to be gone. An owner gives a sign of life six times as often.
 const SILENCE: Duration = Duration::from_secs(30);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::halt::JobHalt;
-use crate::domain::job::{JobRate, JobSpec, ramped_rate};
+use ferryd_domain::job::{JobRate, JobSpec, ramped_rate};
 
 /// The time that is made up for after a wait: a slow moment does not lower the rate, and a long one is no reason to hurry.
 const LEEWAY: Duration = Duration::from_millis(100);

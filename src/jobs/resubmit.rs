@@ -6,19 +6,19 @@ use jiff::Timestamp;
 
 use super::letter::{LetterOutcome, LetterWorker};
 use super::replay::extension;
-use crate::amqp::headers::{self, Travel};
-use crate::domain::command::Command;
-use crate::domain::dead_letter::ReplayRefusal;
-use crate::domain::event::{Event, Happening, Moment};
-use crate::domain::job::ReplayTerms;
-use crate::domain::ledger::record::{Fact, Opening, Record, Settled};
-use crate::domain::ledger::ruling::Ruling;
-use crate::domain::lifecycle::Kind;
-use crate::domain::name::Name;
-use crate::domain::outcome::Failure;
 use crate::operator::OperatorError;
 use crate::operator::dead::Dead;
 use crate::operator::redelivery::redelivery;
+use ferryd_broker::headers::{self, Travel};
+use ferryd_domain::command::Command;
+use ferryd_domain::dead_letter::ReplayRefusal;
+use ferryd_domain::event::{Event, Happening, Moment};
+use ferryd_domain::job::ReplayTerms;
+use ferryd_domain::ledger::record::{Fact, Opening, Record, Settled};
+use ferryd_domain::ledger::ruling::Ruling;
+use ferryd_domain::lifecycle::Kind;
+use ferryd_domain::name::Name;
+use ferryd_domain::outcome::Failure;
 
 impl LetterWorker {
     /// Sends a refused message itself again in its place, unless it is done with.

@@ -11,13 +11,13 @@ use tokio::task::JoinSet;
 use super::letter::{LetterOutcome, LetterWorker};
 use super::pace::JobPace;
 use super::run::JobRun;
-use crate::domain::command_id::CommandId;
-use crate::domain::job::MAX_NAMED;
-use crate::domain::job::state::LetterRefusal;
 use crate::failpoint::{ShortenedWait, shorten_wait};
 use crate::operator::OperatorError;
 use crate::operator::dead::{Dead, LetterId};
 use crate::operator::walk::Walk;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::job::MAX_NAMED;
+use ferryd_domain::job::state::LetterRefusal;
 
 /// The most dead letters that are acted on at a time, and the most bytes of their bodies.
 const MOST_UNDER_WAY: usize = 256;

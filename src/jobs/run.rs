@@ -14,15 +14,15 @@ use super::letter::LetterWorker;
 use super::round::{JobRound, RoundFindings};
 use super::search::MissingLetters;
 use super::{JobContext, silence};
-use crate::amqp::error::BrokerError;
-use crate::domain::command_id::CommandId;
-use crate::domain::job::record::{JobEnding, JobReport};
-use crate::domain::job::state::{CanaryReplay, JobEndReason, JobProgress};
-use crate::domain::job::{JobAction, JobChange, JobId, JobRecord, JobRuling, JobSpec, JobState};
-use crate::domain::ledger::case::Case;
-use crate::domain::lifecycle::State;
 use crate::failpoint::{ShortenedWait, shorten_wait};
 use crate::operator::OperatorError;
+use ferryd_broker::error::BrokerError;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::job::record::{JobEnding, JobReport};
+use ferryd_domain::job::state::{CanaryReplay, JobEndReason, JobProgress};
+use ferryd_domain::job::{JobAction, JobChange, JobId, JobRecord, JobRuling, JobSpec, JobState};
+use ferryd_domain::ledger::case::Case;
+use ferryd_domain::lifecycle::State;
 
 /// How often the queues are gone through for what is missing.
 const MOST_ROUNDS: u32 = 4;

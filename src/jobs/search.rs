@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::JobContext;
-use crate::domain::command_id::CommandId;
-use crate::domain::job::{JobSpec, MAX_NAMED};
-use crate::domain::name::Name;
-use crate::ledger::command_filter::{CommandFilter, WantedKind};
-use crate::ledger::index::{Index, IndexError, MAX_PAGE};
 use crate::operator::OperatorError;
 use crate::operator::queues::{all_dead_queues, dead_queues};
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::job::{JobSpec, MAX_NAMED};
+use ferryd_domain::name::Name;
+use ferryd_ledger::command_filter::{CommandFilter, WantedKind};
+use ferryd_ledger::index::{Index, IndexError, MAX_PAGE};
 
 /// Dead letters that were meant and that no queue gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,7 +116,7 @@ mod tests {
     use serde_json::json;
 
     use super::index_filter;
-    use crate::domain::job::JobSpec;
+    use ferryd_domain::job::JobSpec;
 
     /// The scope of a [`CommandFilter`](super::CommandFilter) is never written, so that it stands beside the filter.
     #[test]

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::OperatorError;
 use super::sender::Sender;
-use crate::amqp::message::Message;
+use ferryd_broker::message::Message;
 
 /// The most messages under way. The broker lets a connection send 400 messages that a channel has not looked at, and counts in
 /// steps of 200.

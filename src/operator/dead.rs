@@ -10,14 +10,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::amqp::headers::{self, DEAD};
-use crate::amqp::message::{persistent, text};
-use crate::amqp::refused::{RefusedBody, RefusedMessage};
-use crate::domain::command::{Envelope, Identity};
-use crate::domain::dead_letter::{DeadLetter, shortened};
-use crate::domain::lifecycle::{Kind, State};
-use crate::ledger::command_filter::{CommandFilter, UNREADABLE, WantedKind};
-use crate::ledger::index::Row;
+use ferryd_broker::headers::{self, DEAD};
+use ferryd_broker::message::{persistent, text};
+use ferryd_broker::refused::{RefusedBody, RefusedMessage};
+use ferryd_domain::command::{Envelope, Identity};
+use ferryd_domain::dead_letter::{DeadLetter, shortened};
+use ferryd_domain::lifecycle::{Kind, State};
+use ferryd_ledger::command_filter::{CommandFilter, UNREADABLE, WantedKind};
+use ferryd_ledger::index::Row;
 
 /// A message in a queue of dead letters.
 #[derive(Debug, Clone, PartialEq)]

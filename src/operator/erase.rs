@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::scan::scan;
 use super::{Operator, OperatorError};
-use crate::domain::command_id::CommandId;
-use crate::domain::ledger::next_action::{NextAction, Role, next_action};
-use crate::domain::ledger::record::{ContentErasure, Fact, Person, Record};
-use crate::domain::ledger::ruling::{Ruling, TooLate};
-use crate::domain::lifecycle::State;
-use crate::ledger::Ledger;
-use crate::ledger::command_filter::CommandFilter;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::ledger::next_action::{NextAction, Role, next_action};
+use ferryd_domain::ledger::record::{ContentErasure, Fact, Person, Record};
+use ferryd_domain::ledger::ruling::{Ruling, TooLate};
+use ferryd_domain::lifecycle::State;
+use ferryd_ledger::Ledger;
+use ferryd_ledger::command_filter::CommandFilter;
 
 /// The number of erasures that wait side by side for what they come to.
 const SIDE_BY_SIDE: usize = 64;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use lapin::ErrorKind;
 
-use crate::amqp::error::BrokerError;
-use crate::ledger::index::IndexError;
+use ferryd_broker::error::BrokerError;
+use ferryd_ledger::index::IndexError;
 
 /// The reply code for "there is no such exchange or queue" (AMQP 0-9-1, `not-found`).
 const NOT_FOUND: u16 = 404;
@@ -105,7 +105,7 @@ pub enum OperatorError {
     Management(#[from] super::management::ManagementError),
     /// A name that AMQP does not take.
     #[error("{0}")]
-    Name(#[from] crate::amqp::message::TooLong),
+    Name(#[from] ferryd_broker::message::TooLong),
 }
 
 /// Whether an error of the broker says that an exchange or queue does not exist.

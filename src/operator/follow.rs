@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::error::is_not_found;
 use super::{Operator, OperatorError};
-use crate::amqp::connection::say_goodbye;
-use crate::amqp::error::BrokerError;
-use crate::amqp::message::short;
-use crate::domain::conflict::ConflictEvent;
-use crate::domain::event::Event;
-use crate::domain::received::ReceivedEvent;
+use ferryd_broker::connection::say_goodbye;
+use ferryd_broker::error::BrokerError;
+use ferryd_broker::message::short;
+use ferryd_domain::conflict::ConflictEvent;
+use ferryd_domain::event::Event;
+use ferryd_domain::received::ReceivedEvent;
 
 /// How many events wait in memory for whoever reads.
 const PREFETCH: u16 = 500;

@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep};
 use super::index_owner::{IndexOwner, IndexPlace, LedgerRead};
 use super::sender::Sender;
 use super::{Operator, OperatorError};
-use crate::domain::command_id::CommandId;
-use crate::domain::ledger::case::Case;
-use crate::domain::ledger::record::RecordId;
-use crate::ledger::index::{Index, IndexError};
-use crate::ledger::pen::Pen;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::record::RecordId;
+use ferryd_ledger::index::{Index, IndexError};
+use ferryd_ledger::pen::Pen;
 
 /// How long the daemon on this host may take to save a marker.
 const PATIENCE: Duration = Duration::from_secs(5);

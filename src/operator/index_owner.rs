@@ -12,14 +12,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Operator, OperatorError};
-use crate::amqp::broker::Broker;
-use crate::amqp::connection::say_goodbye;
-use crate::amqp::declare::declare;
-use crate::amqp::message::short;
-use crate::amqp::stream::{OFFSET, Place as StreamPlace, offset_of};
-use crate::amqp::topology::Topology;
-use crate::ledger::index::Index;
-use crate::ledger::{Health, Ledger, LedgerRetention, LedgerSettings, Progress};
+use ferryd_broker::broker::Broker;
+use ferryd_broker::connection::say_goodbye;
+use ferryd_broker::declare::declare;
+use ferryd_broker::message::short;
+use ferryd_broker::stream::{OFFSET, Place as StreamPlace, offset_of};
+use ferryd_broker::topology::Topology;
+use ferryd_ledger::index::Index;
+use ferryd_ledger::{Health, Ledger, LedgerRetention, LedgerSettings, Progress};
 
 /// The longest time for the stream to tell where it ends.
 const END_PATIENCE: Duration = Duration::from_secs(1);

@@ -13,9 +13,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use url::Url;
 
-use crate::domain::exchange::{Answer, Method, Reply, Request};
-use crate::provider::HttpSettings;
-use crate::transport::http::Http;
+use ferryd_domain::exchange::{Answer, Method, Reply, Request};
+use ferryd_provider::HttpSettings;
+use ferryd_transport::http::Http;
 
 /// The largest answer that is read: some 200 bytes for each queue of the virtual host.
 const RESPONSE_CAP: usize = 16 << 20;

@@ -20,8 +20,8 @@ pub mod tail;
 pub mod verify;
 pub mod walk;
 
-use crate::amqp::connection::AmqpSettings;
-use crate::amqp::topology::Names;
+use ferryd_broker::connection::AmqpSettings;
+use ferryd_broker::topology::Names;
 
 pub use error::OperatorError;
 

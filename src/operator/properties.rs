@@ -4,7 +4,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Map, Value, json};
 
-use crate::amqp::headers::DEAD;
+use ferryd_broker::headers::DEAD;
 
 /// The properties that are there, with the headers last; without ferryd's own record, which is shown by itself.
 #[must_use]

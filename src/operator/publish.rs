@@ -7,12 +7,12 @@ use serde_json::{Deserializer, Value};
 
 use super::follow::{Follow, Followed};
 use super::{Operator, OperatorError};
-use crate::amqp::message::{Message, TooLong, persistent, short, with_user};
-use crate::amqp::topology::Names;
-use crate::domain::command::{ANY, Command, Envelope};
-use crate::domain::command_id::CommandId;
-use crate::domain::name::Name;
-use crate::domain::outcome::Failure;
+use ferryd_broker::message::{Message, TooLong, persistent, short, with_user};
+use ferryd_broker::topology::Names;
+use ferryd_domain::command::{ANY, Command, Envelope};
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::name::Name;
+use ferryd_domain::outcome::Failure;
 
 /// A command that was found right and can be published.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::walk::depth;
 use super::{Operator, OperatorError};
-use crate::amqp::connection::say_goodbye;
-use crate::amqp::error::BrokerError;
-use crate::amqp::message::short;
-use crate::amqp::topology::Names;
-use crate::domain::name::Name;
+use ferryd_broker::connection::say_goodbye;
+use ferryd_broker::error::BrokerError;
+use ferryd_broker::message::short;
+use ferryd_broker::topology::Names;
+use ferryd_domain::name::Name;
 
 /// The queues that can hold dead letters of `providers`, or of the one that is `wanted`, which need not be configured any
 /// more. The last is the queue of dead letters that belong to no provider.

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::dead::Dead;
-use crate::amqp::headers::{self, Travel};
-use crate::amqp::message::{Message, TooLong, short};
-use crate::amqp::topology::Names;
-use crate::domain::dead_letter::DeadLetter;
-use crate::domain::ledger::effects::HeaderValue;
-use crate::domain::name::Name;
-use crate::domain::progress::Progress;
-use crate::provider::registry::Registry;
+use ferryd_broker::headers::{self, Travel};
+use ferryd_broker::message::{Message, TooLong, short};
+use ferryd_broker::topology::Names;
+use ferryd_domain::dead_letter::DeadLetter;
+use ferryd_domain::ledger::effects::HeaderValue;
+use ferryd_domain::name::Name;
+use ferryd_domain::progress::Progress;
+use ferryd_provider::registry::Registry;
 
 /// A question to a provider about a dead letter of which nobody knows whether it acted.
 #[derive(Debug, Clone, PartialEq)]

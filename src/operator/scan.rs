@@ -3,8 +3,8 @@
 use super::dead::{Dead, LetterId};
 use super::walk::Walk;
 use super::{Operator, OperatorError};
-use crate::domain::command_id::CommandId;
-use crate::ledger::command_filter::CommandFilter;
+use ferryd_domain::command_id::CommandId;
+use ferryd_ledger::command_filter::CommandFilter;
 
 /// Shows every dead letter that `filter` means to `visit`, queue by queue, oldest first. Queues that do not exist are
 /// passed over.

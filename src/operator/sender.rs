@@ -8,10 +8,10 @@ use lapin::{Channel, Confirmation, Connection, PublisherConfirm};
 
 use super::error::is_not_found;
 use super::{Operator, OperatorError};
-use crate::amqp::connection::say_goodbye;
-use crate::amqp::error::BrokerError;
-use crate::amqp::header_frame::fit_header_frame;
-use crate::amqp::message::Message;
+use ferryd_broker::connection::say_goodbye;
+use ferryd_broker::error::BrokerError;
+use ferryd_broker::header_frame::fit_header_frame;
+use ferryd_broker::message::Message;
 
 /// A connection of its own for publishing: one that also consumes could not ack while the broker blocks publishers.
 pub struct Sender {

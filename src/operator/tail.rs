@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::is_not_found;
 use super::{Operator, OperatorError};
-use crate::amqp::broker::Broker;
-use crate::amqp::connection::say_goodbye;
-use crate::amqp::error::BrokerError;
-use crate::amqp::message::short;
-use crate::amqp::stream::{Entry, Place, Stream};
-use crate::amqp::topology::Topology;
+use ferryd_broker::broker::Broker;
+use ferryd_broker::connection::say_goodbye;
+use ferryd_broker::error::BrokerError;
+use ferryd_broker::message::short;
+use ferryd_broker::stream::{Entry, Place, Stream};
+use ferryd_broker::topology::Topology;
 
 /// How long the broker may take to begin.
 const ATTACHING: Duration = Duration::from_secs(20);

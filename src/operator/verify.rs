@@ -16,11 +16,11 @@ use super::host_index::HostIndex;
 use super::index_owner::{IndexOwner, IndexPlace, LedgerRead};
 use super::tail::Tail;
 use super::{Operator, OperatorError};
-use crate::amqp::stream;
-use crate::domain::command_id::CommandId;
-use crate::domain::ledger::case::Case;
-use crate::domain::ledger::content_removal::ContentRemoval;
-use crate::ledger::index::{Index, IndexError};
+use ferryd_broker::stream;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::content_removal::ContentRemoval;
+use ferryd_ledger::index::{Index, IndexError};
 
 /// How many commands are compared at a time.
 const PAGE: usize = 500;

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::*;
-use crate::domain::ledger::record::{CancelWished, Fact, Person, Record, RecordId};
-use crate::ledger::index::{Changes, Checkpoint};
+use ferryd_domain::ledger::record::{CancelWished, Fact, Person, Record, RecordId};
+use ferryd_ledger::index::{Changes, Checkpoint};
 
 fn at(hours: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + hours * 3_600).unwrap()

@@ -20,9 +20,9 @@ use lapin::{Channel, Connection};
 
 use super::error::is_not_found;
 use super::{Operator, OperatorError};
-use crate::amqp::connection::say_goodbye;
-use crate::amqp::error::BrokerError;
-use crate::amqp::message::short;
+use ferryd_broker::connection::say_goodbye;
+use ferryd_broker::error::BrokerError;
+use ferryd_broker::message::short;
 
 /// The messages of the first page, and the most of any.
 const FIRST_PAGE: u32 = 64;

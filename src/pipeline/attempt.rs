@@ -14,18 +14,18 @@ use super::memory::Begun;
 use super::outbox::Effects;
 use super::parcel::{Order, Parcel};
 use super::send::Exchanged;
-use crate::amqp::error::BrokerError;
-use crate::domain::event::Happening;
-use crate::domain::exchange::{Answer, Request};
-use crate::domain::ledger::next_action::NextAction;
-use crate::domain::ledger::record::Reason;
-use crate::domain::lifecycle::{self, Admission, Decision, Kind};
-use crate::domain::outcome::{Failure, Outcome, Verdict};
-use crate::domain::progress::Attempted;
-use crate::domain::retry::Rung;
-use crate::domain::token::NoToken;
 use crate::failpoint::{Failpoint, hit};
-use crate::provider::{Call, Operation, Provider, Remedies};
+use ferryd_broker::error::BrokerError;
+use ferryd_domain::event::Happening;
+use ferryd_domain::exchange::{Answer, Request};
+use ferryd_domain::ledger::next_action::NextAction;
+use ferryd_domain::ledger::record::Reason;
+use ferryd_domain::lifecycle::{self, Admission, Decision, Kind};
+use ferryd_domain::outcome::{Failure, Outcome, Verdict};
+use ferryd_domain::progress::Attempted;
+use ferryd_domain::retry::Rung;
+use ferryd_domain::token::NoToken;
+use ferryd_provider::{Call, Operation, Provider, Remedies};
 
 impl Pipeline {
     /// Makes the next call of a command, if the ledger allows it, and returns the effects.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::domain::name::Name;
-use crate::domain::outcome::Outcome;
+use ferryd_domain::name::Name;
+use ferryd_domain::outcome::Outcome;
 
 /// The number of calls in a row that have to fail before a line is logged.
 const LEAST_FAILURES: u64 = 5;
@@ -59,7 +59,7 @@ mod tests {
 
     use super::*;
     use crate::captured_text::CapturedText;
-    use crate::domain::outcome::{Failure, Success};
+    use ferryd_domain::outcome::{Failure, Success};
 
     #[tokio::test(start_paused = true)]
     async fn a_provider_that_fails_again_and_again_is_one_warning_and_one_line_when_it_is_well() {

@@ -28,22 +28,22 @@ use super::log::mask_of_notices;
 use super::outbox::Effects;
 use super::proof::find_mismatch;
 
-use crate::amqp::callback::{self, Callback};
-use crate::amqp::error::BrokerError;
-use crate::amqp::message::{Message, number, put_text, short, text};
-use crate::domain::callback::{Meaning, Notice};
-use crate::domain::callback_token::Named;
-use crate::domain::command::Identity;
-use crate::domain::command_id::CommandId;
-use crate::domain::event::Happening;
-use crate::domain::inquiry::Purpose;
-use crate::domain::ledger::about::About;
-use crate::domain::ledger::case::Case;
-use crate::domain::ledger::record::{NoticePrompt, Prompt, RecordId};
-use crate::domain::lifecycle::Kind;
-use crate::domain::received::{ReceivedData, ReceivedEvent};
-use crate::domain::retry::Rung;
-use crate::redact::Mask;
+use ferryd_broker::callback::{self, Callback};
+use ferryd_broker::error::BrokerError;
+use ferryd_broker::message::{Message, number, put_text, short, text};
+use ferryd_domain::callback::{Meaning, Notice};
+use ferryd_domain::callback_token::Named;
+use ferryd_domain::command::Identity;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::event::Happening;
+use ferryd_domain::inquiry::Purpose;
+use ferryd_domain::ledger::about::About;
+use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::record::{NoticePrompt, Prompt, RecordId};
+use ferryd_domain::lifecycle::Kind;
+use ferryd_domain::received::{ReceivedData, ReceivedEvent};
+use ferryd_domain::retry::Rung;
+use ferryd_redact::Mask;
 
 /// The header with the number of times that a call has waited for its command to become known.
 const TRIED: &str = "ferry-tried";

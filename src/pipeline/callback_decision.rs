@@ -5,13 +5,13 @@ use tracing::{error, info};
 
 use super::Pipeline;
 use super::outbox::Effects;
-use crate::amqp::error::BrokerError;
-use crate::domain::command_id::CommandId;
-use crate::domain::conflict::ConflictEvent;
-use crate::domain::event::{Event, Happening, Moment, Trace};
-use crate::domain::ledger::next_action::{NextAction, Role, next_action};
-use crate::domain::ledger::record::{By, Fact, Finished, Record};
-use crate::ledger::Ruled;
+use ferryd_broker::error::BrokerError;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::conflict::ConflictEvent;
+use ferryd_domain::event::{Event, Happening, Moment, Trace};
+use ferryd_domain::ledger::next_action::{NextAction, Role, next_action};
+use ferryd_domain::ledger::record::{By, Fact, Finished, Record};
+use ferryd_ledger::Ruled;
 
 /// The result of a webhook call's decision about a command.
 pub(super) enum Decided {

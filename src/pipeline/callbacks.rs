@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Pipeline;
 use super::lane::Lanes;
 use super::lookup_limit::LookupLimit;
-use crate::provider::Provider;
+use ferryd_provider::Provider;
 
 /// Processes the webhook calls of one provider.
 pub struct Callbacks {

@@ -11,17 +11,17 @@ use tracing::info;
 use super::Pipeline;
 use super::follow_ruling::cancelled;
 use super::outbox::Effects;
-use crate::amqp::error::BrokerError;
-use crate::domain::command::Identity;
-use crate::domain::command_id::CommandId;
-use crate::domain::event::{Event, Happening, Moment, Trace};
-use crate::domain::ledger::case::Case;
-use crate::domain::ledger::effects::RecordedEffects;
-use crate::domain::ledger::next_action::{NextAction, Role, next_action};
-use crate::domain::ledger::record::{By, CancelWished, Fact, Finished, Person, Record, RecordId, Step};
-use crate::domain::ledger::ruling::{Decided, TooLate};
-use crate::domain::lifecycle::Kind;
-use crate::ledger::Ruled;
+use ferryd_broker::error::BrokerError;
+use ferryd_domain::command::Identity;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::event::{Event, Happening, Moment, Trace};
+use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::effects::RecordedEffects;
+use ferryd_domain::ledger::next_action::{NextAction, Role, next_action};
+use ferryd_domain::ledger::record::{By, CancelWished, Fact, Finished, Person, Record, RecordId, Step};
+use ferryd_domain::ledger::ruling::{Decided, TooLate};
+use ferryd_domain::lifecycle::Kind;
+use ferryd_ledger::Ruled;
 
 /// The result of a request to cancel.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! Checks of a command against the provider it arrived at: its account, its publisher, its operation and payload.
 
 use super::publisher_rules::PublisherRules;
-use crate::amqp::headers::Travel;
-use crate::domain::command::Command;
-use crate::domain::name::Name;
-use crate::domain::outcome::Failure;
-use crate::provider::{Account, Operation, Provider};
+use ferryd_broker::headers::Travel;
+use ferryd_domain::command::Command;
+use ferryd_domain::name::Name;
+use ferryd_domain::outcome::Failure;
+use ferryd_provider::{Account, Operation, Provider};
 
 /// Describes an account that a provider does not have. The failure names none of its accounts: a
 /// publisher need not know them.

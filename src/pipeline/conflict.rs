@@ -6,12 +6,12 @@ use tracing::error;
 
 use super::Pipeline;
 use super::parcel::Parcel;
-use crate::amqp::error::BrokerError;
-use crate::amqp::message::Message;
-use crate::domain::callback::Notice;
-use crate::domain::command::Identity;
-use crate::domain::conflict::{Conflict, ConflictEvent};
-use crate::domain::ledger::record::{Fact, Record};
+use ferryd_broker::error::BrokerError;
+use ferryd_broker::message::Message;
+use ferryd_domain::callback::Notice;
+use ferryd_domain::command::Identity;
+use ferryd_domain::conflict::{Conflict, ConflictEvent};
+use ferryd_domain::ledger::record::{Fact, Record};
 
 impl Pipeline {
     /// Records a conflict, and logs it. The caller, who holds the contradicting message, publishes

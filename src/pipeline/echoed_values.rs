@@ -2,12 +2,12 @@
 
 use super::callbacks::Callbacks;
 use super::log::mask_of_notices;
-use crate::amqp::callback::Callback;
-use crate::domain::callback::Notice;
-use crate::domain::command::{Command, Envelope, Identity};
-use crate::domain::ledger::case::Case;
-use crate::provider::Provider;
-use crate::redact::{Mask, MaskableValue as _};
+use ferryd_broker::callback::Callback;
+use ferryd_domain::callback::Notice;
+use ferryd_domain::command::{Command, Envelope, Identity};
+use ferryd_domain::ledger::case::Case;
+use ferryd_provider::Provider;
+use ferryd_redact::{Mask, MaskableValue as _};
 
 impl Callbacks {
     /// Makes the mask for what is published about a call. The mask also hides the sensitive values

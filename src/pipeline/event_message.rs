@@ -2,10 +2,10 @@
 
 use lapin::types::{FieldTable, ShortString};
 
-use crate::amqp::headers;
-use crate::amqp::message::{Message, persistent, short_or_empty};
-use crate::domain::conflict::ConflictEvent;
-use crate::domain::event::{CONTENT_TYPE, Event, Trace};
+use ferryd_broker::headers;
+use ferryd_broker::message::{Message, persistent, short_or_empty};
+use ferryd_domain::conflict::ConflictEvent;
+use ferryd_domain::event::{CONTENT_TYPE, Event, Trace};
 
 /// Writes an event of a command as a message.
 #[must_use]

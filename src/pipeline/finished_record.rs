@@ -3,10 +3,10 @@
 use lapin::types::ShortString;
 
 use super::parcel::Parcel;
-use crate::domain::ledger::effects::RecordedEffects;
-use crate::domain::ledger::record::{By, Finished, Kept, MadeQuery};
-use crate::domain::lifecycle::Decision;
-use crate::domain::progress::Attempted;
+use ferryd_domain::ledger::effects::RecordedEffects;
+use ferryd_domain::ledger::record::{By, Finished, Kept, MadeQuery};
+use ferryd_domain::lifecycle::Decision;
+use ferryd_domain::progress::Attempted;
 
 /// Makes the record that a step of a message is decided.
 pub(super) fn finished(parcel: &Parcel, known: bool, kept: Option<Box<Kept>>, effects: RecordedEffects) -> Finished {

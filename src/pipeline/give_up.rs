@@ -9,10 +9,10 @@ use super::log::log_decision;
 use super::outbox::Effects;
 use super::parcel::{Order, Parcel, Refusal};
 use super::{Pipeline, ack, panicked};
-use crate::amqp::error::BrokerError;
-use crate::domain::lifecycle::{self, Decision, Kind};
-use crate::provider::Remedies;
-use crate::redact::UnmaskedValue;
+use ferryd_broker::error::BrokerError;
+use ferryd_domain::lifecycle::{self, Decision, Kind};
+use ferryd_provider::Remedies;
+use ferryd_redact::UnmaskedValue;
 
 impl Pipeline {
     /// Gives up a message whose handling panicked. Where a request may have been sent, the outcome

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lapin::Acker;
 
-use crate::amqp::headers::Travel;
-use crate::domain::command_id::CommandId;
+use ferryd_broker::headers::Travel;
+use ferryd_domain::command_id::CommandId;
 
 /// The number of ended steps that are remembered, for lost acks.
 const REMEMBERED: usize = 16_384;
@@ -142,7 +142,7 @@ mod tests {
     use lapin::message::Delivery;
 
     use super::*;
-    use crate::domain::inquiry::{Inquiry, Purpose};
+    use ferryd_domain::inquiry::{Inquiry, Purpose};
 
     fn acker(tag: u64) -> Acker {
         Delivery::mock(tag, "".into(), "".into(), true, Vec::new()).acker

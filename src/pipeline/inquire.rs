@@ -17,19 +17,19 @@ use super::lane::{CallSlot, Lane};
 use super::log::{mask_of, mask_of_call};
 use super::outbox::Effects;
 use super::parcel::{Order, Parcel};
-use crate::amqp::error::BrokerError;
-use crate::amqp::message::Message;
-use crate::domain::command::Command;
-use crate::domain::command_id::CommandId;
-use crate::domain::exchange::{Answer, Request};
-use crate::domain::inquiry::{self, Asking, Inquiry, Purpose};
-use crate::domain::ledger::case::Case;
-use crate::domain::ledger::record::{Fact, Prompt, Prompted, Record};
-use crate::domain::lifecycle::State;
-use crate::domain::outcome::{Failure, LookedUp, Polled};
-use crate::domain::progress::Progress;
-use crate::provider::Operation;
-use crate::redact::Mask;
+use ferryd_broker::error::BrokerError;
+use ferryd_broker::message::Message;
+use ferryd_domain::command::Command;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::exchange::{Answer, Request};
+use ferryd_domain::inquiry::{self, Asking, Inquiry, Purpose};
+use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::record::{Fact, Prompt, Prompted, Record};
+use ferryd_domain::lifecycle::State;
+use ferryd_domain::outcome::{Failure, LookedUp, Polled};
+use ferryd_domain::progress::Progress;
+use ferryd_provider::Operation;
+use ferryd_redact::Mask;
 
 /// The result of a request to query the provider about a command that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,14 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::call_health::CallHealth;
 use super::parcel::Order;
-use crate::amqp::window::DeliveryWindow;
-use crate::domain::command::MAX_BODY;
-use crate::domain::name::Name;
-use crate::domain::token::AccessToken;
-use crate::provider::{Account, Provider};
-use crate::redact::Mask;
-use crate::transport::http::{Http, HttpSetupError};
-use crate::transport::tokens::Tokens;
+use ferryd_broker::window::DeliveryWindow;
+use ferryd_domain::command::MAX_BODY;
+use ferryd_domain::name::Name;
+use ferryd_domain::token::AccessToken;
+use ferryd_provider::{Account, Provider};
+use ferryd_redact::Mask;
+use ferryd_transport::http::{Http, HttpSetupError};
+use ferryd_transport::tokens::Tokens;
 
 /// The longest time that a delivery waits unacked for its turn. Then it is parked, because an
 /// unacked delivery blocks the queue and, after half an hour, closes the channel.

@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use super::memory::Memory;
 use super::origin::{ProgressSource, step};
 use super::parcel::Parcel;
-use crate::amqp::headers::Travel;
-use crate::domain::inquiry::{Inquiry, Purpose};
-use crate::domain::ledger::case::Case;
-use crate::domain::ledger::record::Step;
-use crate::domain::progress::Progress;
+use ferryd_broker::headers::Travel;
+use ferryd_domain::inquiry::{Inquiry, Purpose};
+use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::record::Step;
+use ferryd_domain::progress::Progress;
 
 impl Memory {
     /// Determines how far a message of unproven progress has come, and adds the recorded calls to

@@ -7,15 +7,15 @@ use super::Pipeline;
 use super::lane::{Lane, Lanes};
 use super::parcel::{Order, Parcel};
 use super::send::{Exchanged, Sent};
-use crate::amqp::callback::Callback;
-use crate::domain::callback_token::{PARAMETER, token_in};
-use crate::domain::inquiry::{Accepted, Inquiry, Purpose};
-use crate::domain::lifecycle::{Decision, Kind, State};
-use crate::domain::name::Name;
-use crate::domain::outcome::Failure;
-use crate::domain::token::bearer_token;
-use crate::redact::Mask;
-use crate::transport::exchange_log::{self, Exchange, StepLabel};
+use ferryd_broker::callback::Callback;
+use ferryd_domain::callback_token::{PARAMETER, token_in};
+use ferryd_domain::inquiry::{Accepted, Inquiry, Purpose};
+use ferryd_domain::lifecycle::{Decision, Kind, State};
+use ferryd_domain::name::Name;
+use ferryd_domain::outcome::Failure;
+use ferryd_domain::token::bearer_token;
+use ferryd_redact::Mask;
+use ferryd_transport::exchange_log::{self, Exchange, StepLabel};
 
 impl Pipeline {
     /// Writes a call to the log and to the stream of calls. The call is masked once, and only where

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tracing::info;
 
-use crate::domain::command_id::CommandId;
 use crate::keyed_limiter::KeyedLimiter;
 use crate::telemetry::log_throttle::LogThrottle;
+use ferryd_domain::command_id::CommandId;
 
 /// The most lookups of a command at once: a provider may report the same in several ways.
 const BURST: NonZeroU32 = NonZeroU32::new(3).unwrap();

@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::parcel::Parcel;
-use crate::amqp::error::BrokerError;
-use crate::domain::command_id::CommandId;
-use crate::domain::exchange::Request;
-use crate::domain::ledger::case::Case;
-use crate::domain::ledger::next_action::{HeldMessage, HolderIntent, NextAction, Role, next_action};
-use crate::domain::ledger::record::{
+use ferryd_broker::error::BrokerError;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::exchange::Request;
+use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::next_action::{HeldMessage, HolderIntent, NextAction, Role, next_action};
+use ferryd_domain::ledger::record::{
     Asked, Fact, Guard, Opened, Reason, Record, RecordId, Released, Settled, Started, TakenOver,
 };
-use crate::domain::money::MoneyAmount;
-use crate::ledger::{Health, Ledger, Ruled};
-use crate::provider::Operation;
+use ferryd_domain::money::MoneyAmount;
+use ferryd_ledger::{Health, Ledger, Ruled};
+use ferryd_provider::Operation;
 
 /// Reads and writes the records about commands.
 #[derive(Clone)]

@@ -4,10 +4,10 @@ use tracing::debug;
 
 use super::callbacks::Callbacks;
 use super::log::mask_of_notices;
-use crate::amqp::callback::Callback;
-use crate::domain::callback::{Notice, UnverifiedNotice};
-use crate::provider::webhook::CalledWebhook;
-use crate::redact::MaskableValue as _;
+use ferryd_broker::callback::Callback;
+use ferryd_domain::callback::{Notice, UnverifiedNotice};
+use ferryd_provider::webhook::CalledWebhook;
+use ferryd_redact::MaskableValue as _;
 
 impl Callbacks {
     /// Reads the notices of a call. Returns them, and true where a signature or token proves them.

@@ -11,11 +11,11 @@
 use jiff::Timestamp;
 use lapin::message::Delivery;
 
-use crate::amqp::headers::{self, Travel};
-use crate::amqp::topology::Names;
-use crate::domain::ledger::record::Step;
-use crate::domain::outcome::Failure;
-use crate::domain::progress::Progress;
+use ferryd_broker::headers::{self, Travel};
+use ferryd_broker::topology::Names;
+use ferryd_domain::ledger::record::Step;
+use ferryd_domain::outcome::Failure;
+use ferryd_domain::progress::Progress;
 
 /// The source that states how far a message has come.
 #[derive(Debug, Clone, PartialEq)]

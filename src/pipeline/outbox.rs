@@ -10,22 +10,22 @@ use lapin::types::ShortString;
 
 use super::event_message::{cloud_event, conflict_message, event_message};
 use super::parcel::Parcel;
-use crate::amqp::headers::{self, DEAD, Travel};
-use crate::amqp::message::{Message, persistent, short, short_or_empty};
-use crate::amqp::topology::{Names, rung_word};
-use crate::domain::conflict::ConflictEvent;
-use crate::domain::dead_letter::{DeadLetter, Place};
-use crate::domain::event::{Event, Happening, Moment};
-use crate::domain::inquiry::{Accepted, Inquiry, Purpose};
-use crate::domain::ledger::effects::{Carried, HeaderValue, RecordedEffects};
-use crate::domain::ledger::record::{Asked, Kept, RecordId};
-use crate::domain::ledger::ruling::Decided;
-use crate::domain::lifecycle::{Decision, Kind, State};
-use crate::domain::name::Name;
-use crate::domain::outcome::Failure;
-use crate::domain::received::ReceivedEvent;
-use crate::domain::retry::Rung;
-use crate::provider::Idempotency;
+use ferryd_broker::headers::{self, DEAD, Travel};
+use ferryd_broker::message::{Message, persistent, short, short_or_empty};
+use ferryd_broker::topology::{Names, rung_word};
+use ferryd_domain::conflict::ConflictEvent;
+use ferryd_domain::dead_letter::{DeadLetter, Place};
+use ferryd_domain::event::{Event, Happening, Moment};
+use ferryd_domain::inquiry::{Accepted, Inquiry, Purpose};
+use ferryd_domain::ledger::effects::{Carried, HeaderValue, RecordedEffects};
+use ferryd_domain::ledger::record::{Asked, Kept, RecordId};
+use ferryd_domain::ledger::ruling::Decided;
+use ferryd_domain::lifecycle::{Decision, Kind, State};
+use ferryd_domain::name::Name;
+use ferryd_domain::outcome::Failure;
+use ferryd_domain::received::ReceivedEvent;
+use ferryd_domain::retry::Rung;
+use ferryd_provider::Idempotency;
 
 /// The most characters of an id in the property `message_id`, which is an AMQP short string.
 const LONGEST_MESSAGE_ID: usize = 60;

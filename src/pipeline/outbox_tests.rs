@@ -1,8 +1,8 @@
 use super::super::parcel::tests::{at, parcel};
 use super::*;
-use crate::domain::command::Identity;
-use crate::domain::event::Trace;
-use crate::domain::outcome::{Party, Success};
+use ferryd_domain::command::Identity;
+use ferryd_domain::event::Trace;
+use ferryd_domain::outcome::{Party, Success};
 
 fn outbox() -> Outbox {
     Outbox::new(Names::new("ferry".parse().unwrap()), State::ALL, "host".to_owned())
@@ -106,5 +106,5 @@ fn the_end_of_a_command_that_came_after_it_has_the_names_that_it_came_with() {
     let answer = outbox.answer(&parcel, &event);
     let told: Event = serde_json::from_slice(&answer.messages[0].body).unwrap();
     assert_eq!((told.data.command, told.id), (parcel.identity.clone(), event.id));
-    assert_eq!(answer.messages[0].routing_key.as_str(), crate::domain::event::routing_key(&parcel.identity, "failed"));
+    assert_eq!(answer.messages[0].routing_key.as_str(), ferryd_domain::event::routing_key(&parcel.identity, "failed"));
 }

@@ -14,19 +14,19 @@ use serde_json::Value;
 use super::command_check::{check_account, check_operation, check_publisher, find_operation};
 use super::origin::{self, ProgressSource, read_progress};
 use super::publisher_rules::PublisherRules;
-use crate::amqp::headers::{self, Travel};
-use crate::amqp::message::Message;
-use crate::amqp::topology::Names;
-use crate::domain::command::{Command, Envelope, Identity, Invalid};
-use crate::domain::event::Trace;
-use crate::domain::key::IdempotencyKey;
-use crate::domain::ledger::case::{Case, Phase};
-use crate::domain::ledger::opening::content;
-use crate::domain::ledger::record::{Asked, Guard, Opening, Step};
-use crate::domain::lifecycle::{Kind, Limits};
-use crate::domain::outcome::Failure;
-use crate::domain::progress::Progress;
-use crate::provider::{Idempotency, Operation, Provider};
+use ferryd_broker::headers::{self, Travel};
+use ferryd_broker::message::Message;
+use ferryd_broker::topology::Names;
+use ferryd_domain::command::{Command, Envelope, Identity, Invalid};
+use ferryd_domain::event::Trace;
+use ferryd_domain::key::IdempotencyKey;
+use ferryd_domain::ledger::case::{Case, Phase};
+use ferryd_domain::ledger::opening::content;
+use ferryd_domain::ledger::record::{Asked, Guard, Opening, Step};
+use ferryd_domain::lifecycle::{Kind, Limits};
+use ferryd_domain::outcome::Failure;
+use ferryd_domain::progress::Progress;
+use ferryd_provider::{Idempotency, Operation, Provider};
 
 /// A message for which ferryd is responsible.
 #[derive(Debug, Clone)]

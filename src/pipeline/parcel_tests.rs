@@ -1,9 +1,9 @@
 use std::sync::OnceLock;
 
 use super::*;
-use crate::domain::command::Envelope;
-use crate::domain::inquiry::{Inquiry, Purpose};
-use crate::domain::ledger::record::{Fact, Record, RecordId, Started};
+use ferryd_domain::command::Envelope;
+use ferryd_domain::inquiry::{Inquiry, Purpose};
+use ferryd_domain::ledger::record::{Fact, Record, RecordId, Started};
 
 pub(in crate::pipeline) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -76,11 +76,11 @@ fn operation(longest_key: usize) -> Operation {
     Operation {
         idempotency: (longest_key > 0).then_some(Idempotency { retention, max_length: Some(longest_key) }),
         timeout: std::time::Duration::from_secs(30),
-        retry: crate::domain::retry::RetryPolicy::default(),
+        retry: ferryd_domain::retry::RetryPolicy::default(),
         deadline: std::time::Duration::from_hours(1),
         poll: None,
         lookup: None,
-        payload: crate::provider::PayloadSchema::any(),
+        payload: ferryd_provider::PayloadSchema::any(),
         repeatable: false,
     }
 }

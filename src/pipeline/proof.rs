@@ -5,16 +5,16 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::callbacks::Callbacks;
-use crate::amqp::callback::Callback;
-use crate::domain::callback::Notice;
-use crate::domain::callback_token::Named;
-use crate::domain::command::Identity;
-use crate::domain::command_id::CommandId;
-use crate::domain::conflict::ConflictEvent;
-use crate::domain::event::Trace;
-use crate::domain::ledger::case::Case;
-use crate::domain::lifecycle::State;
-use crate::domain::name::Name;
+use ferryd_broker::callback::Callback;
+use ferryd_domain::callback::Notice;
+use ferryd_domain::callback_token::Named;
+use ferryd_domain::command::Identity;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::conflict::ConflictEvent;
+use ferryd_domain::event::Trace;
+use ferryd_domain::ledger::case::Case;
+use ferryd_domain::lifecycle::State;
+use ferryd_domain::name::Name;
 
 impl Callbacks {
     /// Looks for a proof of the command that a notice names: the token beside its id, or that of

@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 use super::Pipeline;
 use super::outbox::Effects;
 use super::parcel::Parcel;
-use crate::amqp::error::BrokerError;
 use crate::failpoint::{Failpoint, hit};
+use ferryd_broker::error::BrokerError;
 
 impl Pipeline {
     /// Publishes messages one after the other, each confirmed.

@@ -12,13 +12,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::command::Command;
-use crate::domain::command_id::CommandId;
-use crate::domain::name::Name;
-use crate::domain::outcome::Failure;
-use crate::domain::publisher::BoundPrefixes;
-use crate::provider::registry::Registry;
-use crate::provider::{Account, Provider};
+use ferryd_domain::command::Command;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::name::Name;
+use ferryd_domain::outcome::Failure;
+use ferryd_domain::publisher::BoundPrefixes;
+use ferryd_provider::registry::Registry;
+use ferryd_provider::{Account, Provider};
 
 /// The rules by which fresh commands are carried out, or refused.
 #[derive(Debug, Clone, Default)]

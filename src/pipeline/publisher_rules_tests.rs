@@ -8,10 +8,10 @@ use lapin::types::{AMQPValue, FieldTable, LongString};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::amqp::headers::{Kind, Travel, with_own};
-use crate::amqp::topology::Names;
 use crate::config::{Config, Environment};
 use crate::pipeline::parcel::Order;
+use ferryd_broker::headers::{Kind, Travel, with_own};
+use ferryd_broker::topology::Names;
 
 /// Two providers of one type: `bank` with the accounts `default`, which every user may use, and `till`.
 fn registry(routes: &[(&str, &str)]) -> Registry {
@@ -69,7 +69,7 @@ fn read(registry: &Registry, published: PublishedMessage<'_>) -> (Option<String>
     match Order::read(&delivery, bank, &names, &rules, Timestamp::UNIX_EPOCH) {
         Ok(order) => (None, order.parcel.travel.unchecked),
         Err(refusal) => {
-            assert_eq!(refusal.kind, crate::domain::lifecycle::Kind::Invalid);
+            assert_eq!(refusal.kind, ferryd_domain::lifecycle::Kind::Invalid);
             (refusal.failure.code, refusal.parcel.travel.unchecked)
         }
     }
@@ -155,7 +155,7 @@ fn the_refusal_says_where_the_route_leads() {
 
 fn command() -> Command {
     let body = json!({ "id": "order-1", "type": "payment", "operation": "pay" }).to_string();
-    Command::decode(body.as_bytes(), crate::domain::command::Envelope::default()).unwrap()
+    Command::decode(body.as_bytes(), ferryd_domain::command::Envelope::default()).unwrap()
 }
 
 /// Headers of a continuation.

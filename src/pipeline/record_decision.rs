@@ -11,15 +11,15 @@ use super::memory::{held, record};
 use super::outbox::Effects;
 use super::parcel::Parcel;
 use super::refusal::{IdHolder, is_refusal};
-use crate::amqp::error::BrokerError;
-use crate::domain::ledger::effects::RecordedEffects;
-use crate::domain::ledger::next_action::{HolderIntent, NextAction, Role, next_action};
-use crate::domain::ledger::record::Fact;
-use crate::domain::ledger::ruling::Decided;
-use crate::domain::lifecycle::Decision;
 use crate::failpoint::{Failpoint, hit};
-use crate::ledger::Ruled;
-use crate::provider::Remedies;
+use ferryd_broker::error::BrokerError;
+use ferryd_domain::ledger::effects::RecordedEffects;
+use ferryd_domain::ledger::next_action::{HolderIntent, NextAction, Role, next_action};
+use ferryd_domain::ledger::record::Fact;
+use ferryd_domain::ledger::ruling::Decided;
+use ferryd_domain::lifecycle::Decision;
+use ferryd_ledger::Ruled;
+use ferryd_provider::Remedies;
 
 /// The wait of a message whose command has gone on since the ledger was asked where it is.
 const LOCATE_PAUSE: Duration = Duration::from_millis(50);

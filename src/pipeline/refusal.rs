@@ -12,15 +12,15 @@ use super::finished_record::finished;
 use super::memory::{Memory, held, record};
 use super::outbox::Effects;
 use super::parcel::Parcel;
-use crate::amqp::error::BrokerError;
-use crate::domain::ledger::effects::RecordedEffects;
-use crate::domain::ledger::next_action::{HolderIntent, NextAction, Role, next_action};
-use crate::domain::ledger::record::Fact;
-use crate::domain::lifecycle::{Decision, Kind};
-use crate::domain::name::Name;
 use crate::failpoint::{Failpoint, hit};
-use crate::ledger::Ruled;
-use crate::provider::Remedies;
+use ferryd_broker::error::BrokerError;
+use ferryd_domain::ledger::effects::RecordedEffects;
+use ferryd_domain::ledger::next_action::{HolderIntent, NextAction, Role, next_action};
+use ferryd_domain::ledger::record::Fact;
+use ferryd_domain::lifecycle::{Decision, Kind};
+use ferryd_domain::name::Name;
+use ferryd_ledger::Ruled;
+use ferryd_provider::Remedies;
 
 /// The holder of the id that the publisher of a refused message wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use super::log::log_decision;
 use super::outbox::Effects;
 use super::parcel::Parcel;
-use crate::amqp::error::BrokerError;
-use crate::amqp::failure::CloseCause;
-use crate::amqp::message::Message;
-use crate::domain::lifecycle::{Decision, Kind};
-use crate::domain::outcome::Failure;
-use crate::provider::Remedies;
+use ferryd_broker::error::BrokerError;
+use ferryd_broker::failure::CloseCause;
+use ferryd_broker::message::Message;
+use ferryd_domain::lifecycle::{Decision, Kind};
+use ferryd_domain::outcome::Failure;
+use ferryd_provider::Remedies;
 
 impl Pipeline {
     /// Handles the broker's refusal of a message: a refused continuation ends its command, as if it

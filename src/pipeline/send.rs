@@ -14,10 +14,10 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::lane::Lane;
-use crate::domain::exchange::{Answer, Request};
-use crate::domain::outcome::RetryAfter;
-use crate::domain::token::{AccessToken, NoToken};
-use crate::transport::tokens::{Token, Tokens};
+use ferryd_domain::exchange::{Answer, Request};
+use ferryd_domain::outcome::RetryAfter;
+use ferryd_domain::token::{AccessToken, NoToken};
+use ferryd_transport::tokens::{Token, Tokens};
 
 /// One HTTP request and its answer.
 #[derive(Debug)]

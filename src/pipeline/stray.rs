@@ -18,14 +18,14 @@ use super::origin::ProgressSource;
 use super::outbox::Effects;
 use super::parcel::Parcel;
 use super::{Pipeline, origin};
-use crate::amqp::{callback, headers};
-use crate::domain::command::ANY;
-use crate::domain::lifecycle::{self, Decision, Kind};
-use crate::domain::name::{Name, excerpt};
-use crate::domain::outcome::Failure;
-use crate::domain::progress::Progress;
-use crate::provider::registry::Registry;
-use crate::provider::{Operation, Provider, Remedies};
+use ferryd_broker::{callback, headers};
+use ferryd_domain::command::ANY;
+use ferryd_domain::lifecycle::{self, Decision, Kind};
+use ferryd_domain::name::{Name, excerpt};
+use ferryd_domain::outcome::Failure;
+use ferryd_domain::progress::Progress;
+use ferryd_provider::registry::Registry;
+use ferryd_provider::{Operation, Provider, Remedies};
 
 /// The pause before a message is sent on to a queue that was missing a moment ago.
 const MISSING_QUEUE_PAUSE: Duration = Duration::from_millis(500);

@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Pipeline;
-use crate::amqp::error::BrokerError;
-use crate::domain::command_id::CommandId;
-use crate::domain::ledger::ruling::Decided;
-use crate::ledger::command_filter::CommandFilter;
-use crate::ledger::index::{Index, IndexError, MAX_PAGE};
+use ferryd_broker::error::BrokerError;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::ledger::ruling::Decided;
+use ferryd_ledger::command_filter::CommandFilter;
+use ferryd_ledger::index::{Index, IndexError, MAX_PAGE};
 
 /// The interval between two searches.
 const EVERY: Duration = Duration::from_secs(5);

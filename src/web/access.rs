@@ -25,11 +25,11 @@ use super::problem::{Kind, Problem};
 use super::route::Route;
 use super::schemas::Schemas;
 use crate::config::{ApiToken, HOST_TOKEN_NAME, Role};
-use crate::domain::command_scope::CommandScope;
-use crate::domain::name::Name;
-use crate::serve::connection_handle::Peer;
-use crate::serve::connection_limiter::ConnectionPlace;
 use crate::telemetry::log_throttle::LogThrottle;
+use ferryd_domain::command_scope::CommandScope;
+use ferryd_domain::name::Name;
+use ferryd_serve::connection_handle::Peer;
+use ferryd_serve::connection_limiter::ConnectionPlace;
 
 /// The time in which refused requests of one kind share one line of the log.
 const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);

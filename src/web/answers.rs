@@ -4,20 +4,20 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::command_id::CommandId;
-use crate::domain::conflict::ConflictNote;
-use crate::domain::event::Event;
-use crate::domain::key::IdempotencyKey;
-use crate::domain::ledger::case::{Case, Phase};
-use crate::domain::ledger::content_removal::ContentRemoval;
-use crate::domain::ledger::prompt::{PromptNote, QueryNote};
-use crate::domain::ledger::record::{Person, Step};
-use crate::domain::ledger::refusal_note::RefusalNote;
-use crate::domain::ledger::transition::Transition;
-use crate::domain::outcome::Party;
-use crate::ledger::index::{Cursor, Row};
 use crate::operator::erase::ErasureResult;
-use crate::transport::exchange_log::Exchange;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::conflict::ConflictNote;
+use ferryd_domain::event::Event;
+use ferryd_domain::key::IdempotencyKey;
+use ferryd_domain::ledger::case::{Case, Phase};
+use ferryd_domain::ledger::content_removal::ContentRemoval;
+use ferryd_domain::ledger::prompt::{PromptNote, QueryNote};
+use ferryd_domain::ledger::record::{Person, Step};
+use ferryd_domain::ledger::refusal_note::RefusalNote;
+use ferryd_domain::ledger::transition::Transition;
+use ferryd_domain::outcome::Party;
+use ferryd_ledger::index::{Cursor, Row};
+use ferryd_transport::exchange_log::Exchange;
 
 /// The state and the history of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

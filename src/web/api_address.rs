@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::ledger::regular_file::open_regular_file;
+use ferryd_ledger::regular_file::open_regular_file;
 
 /// The time after which a daemon tries again to write the file.
 const RETRY: Duration = Duration::from_millis(500);

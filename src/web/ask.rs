@@ -13,11 +13,11 @@ use super::commands::Failed;
 use super::extract::{ApiQuery, CommandPath};
 use super::problem::{Kind, Problem};
 use super::query::{CommandListQuery, PageQuery, query_fields};
-use crate::domain::command_id::CommandId;
-use crate::domain::ledger::case::Case;
-use crate::ledger::command_filter::{CommandFilter, TIME_PATTERN, read_past_time};
-use crate::ledger::exchanges::{Found, Window};
-use crate::ledger::index::Page;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::ledger::case::Case;
+use ferryd_ledger::command_filter::{CommandFilter, TIME_PATTERN, read_past_time};
+use ferryd_ledger::exchanges::{Found, Window};
+use ferryd_ledger::index::Page;
 
 /// The times in which calls are searched.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

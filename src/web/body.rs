@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 
 use super::problem::{Kind, Problem};
-use crate::domain::command::MAX_BODY;
+use ferryd_domain::command::MAX_BODY;
 
 /// The longest time that a body may take.
 const PATIENCE: Duration = Duration::from_secs(10);

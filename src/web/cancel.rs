@@ -14,11 +14,11 @@ use super::operation::{DescribeAnswer, Operation};
 use super::problem::{Kind, Problem};
 use super::query::PersonQuery;
 use super::schemas::Schemas;
-use crate::domain::command_id::CommandId;
-use crate::domain::ledger::record::Person;
-use crate::domain::ledger::ruling::TooLate;
-use crate::domain::name::excerpt;
 use crate::pipeline::cancel::Cancellation;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::ledger::record::Person;
+use ferryd_domain::ledger::ruling::TooLate;
+use ferryd_domain::name::excerpt;
 
 impl IntoResponse for CancelledCommand {
     fn into_response(self) -> Response {

@@ -17,9 +17,9 @@ use super::problem::MEDIA_TYPE;
 use super::route::Route;
 use super::routes::router;
 use crate::config::{ApiToken, Environment, Role};
-use crate::domain::command_scope::CommandScope;
-use crate::provider::Provider;
-use crate::provider::registry::Registry;
+use ferryd_domain::command_scope::CommandScope;
+use ferryd_provider::Provider;
+use ferryd_provider::registry::Registry;
 
 pub(super) const OPERATOR: &str = "operator-0123456789";
 pub(super) const READER: &str = "reader-0123456789ab";

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::domain::command::Command;
-use crate::domain::command_id::CommandId;
-use crate::domain::event::{Event, Trace};
-use crate::domain::ledger::case::Case;
-use crate::domain::ledger::record::Person;
-use crate::domain::name::Name;
-use crate::ledger::Ledger;
-use crate::ledger::command_filter::CommandFilter;
-use crate::ledger::exchanges::{Found, Window};
-use crate::ledger::index::{Cursor, Group, Page};
 use crate::operator::dead::Dead;
 use crate::operator::erase::ErasureResult;
 use crate::pipeline::cancel::Cancellation;
-use crate::transport::exchange_log::Exchange;
+use ferryd_domain::command::Command;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::event::{Event, Trace};
+use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::record::Person;
+use ferryd_domain::name::Name;
+use ferryd_ledger::Ledger;
+use ferryd_ledger::command_filter::CommandFilter;
+use ferryd_ledger::exchanges::{Found, Window};
+use ferryd_ledger::index::{Cursor, Group, Page};
+use ferryd_transport::exchange_log::Exchange;
 
 /// Publishes, cancels and reads commands.
 pub trait Commands: Send + Sync {

@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::domain::dead_letter::DeadLetter;
 use crate::operator::dead::{Dead, Refusal};
 use crate::operator::properties;
+use ferryd_domain::dead_letter::DeadLetter;
 
 /// A dead letter, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -16,9 +16,9 @@ pub use super::dead_letter_view::{DeadLetterView, DeadMessage};
 use super::extract::{ApiQuery, CommandPath};
 use super::problem::Problem;
 use super::query::{PageQuery, query_fields};
-use crate::domain::command_id::CommandId;
-use crate::ledger::command_filter::CommandFilter;
-use crate::ledger::index::Group;
+use ferryd_domain::command_id::CommandId;
+use ferryd_ledger::command_filter::CommandFilter;
+use ferryd_ledger::index::Group;
 
 /// The longest time for finding a message: many may lie before it in its queue.
 pub const MESSAGE_PATIENCE: Duration = Duration::from_secs(30);

@@ -13,9 +13,9 @@ use super::access::{OperateAccess, Tokens};
 use super::command_gate::CommandGate;
 use super::commands::{Commands, Failed, Standing, Submission, Submitted};
 use super::problem::{Kind, Problem};
-use crate::domain::command_id::CommandId;
-use crate::domain::event::Event;
-use crate::provider::registry::Registry;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::event::Event;
+use ferryd_provider::registry::Registry;
 
 /// The longest time for the broker to confirm a request's messages.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);

@@ -18,9 +18,9 @@ use super::extract::{ApiQuery, CommandPath};
 use super::problem::NOT_READY;
 use super::problem::{Kind, Problem};
 use super::query::{ErasureQuery, query_fields};
-use crate::domain::command_id::CommandId;
-use crate::domain::ledger::record::Person;
 use crate::operator::erase::{ErasureOutcome, ErasureResult};
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::ledger::record::Person;
 
 /// The longest time that an erasure of many commands may take.
 const ERASURES_PATIENCE: Duration = Duration::from_mins(1);

@@ -11,8 +11,8 @@ use super::parameters::{component, parameter};
 use super::problem::{Kind, Problem};
 use super::query::{Query, QueryFields};
 use super::schemas::Schemas;
-use crate::domain::command_id::{CommandId, InvalidCommandId, PublishedCommandId};
-use crate::domain::job::{InvalidJobId, JobId};
+use ferryd_domain::command_id::{CommandId, InvalidCommandId, PublishedCommandId};
+use ferryd_domain::job::{InvalidJobId, JobId};
 
 impl DescribeInput for State<Desk> {
     fn describe(_: &mut Operation, _: &mut Schemas) {}

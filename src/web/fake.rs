@@ -16,28 +16,28 @@ use uuid::Uuid;
 use super::commands::{Commands, Failed, Standing, Submission, Submitted};
 use super::lookup::LookupStart;
 use super::recorded::follow;
-use crate::domain::command::{Command, Envelope};
-use crate::domain::command_id::CommandId;
-use crate::domain::dead_letter::{self, DeadLetter};
-use crate::domain::event::{Event, Happening, Moment, Trace};
-use crate::domain::ledger::case::{Case, Ending};
-use crate::domain::ledger::effects::{Carried, HeaderValue, RecordedEffects};
-use crate::domain::ledger::record::{
-    By, ContentErasure, Fact, Finished, Opened, Opening, Person, Reason, Record, RecordId, Settled, Step,
-};
-use crate::domain::ledger::ruling::Ruling;
-use crate::domain::lifecycle::{Kind, State};
-use crate::domain::name::Name;
-use crate::domain::outcome::{Failure, Outcome, Success};
-use crate::domain::progress::Attempted;
-use crate::ledger::Ledger;
-use crate::ledger::command_filter::CommandFilter;
-use crate::ledger::exchanges::{Found, Window};
-use crate::ledger::index::{Cursor, Group, Page, Row};
 use crate::operator::dead::Dead;
 use crate::operator::erase::{ErasureOutcome, ErasureResult, advice};
 use crate::pipeline::cancel::Cancellation;
-use crate::transport::exchange_log::Exchange;
+use ferryd_domain::command::{Command, Envelope};
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::dead_letter::{self, DeadLetter};
+use ferryd_domain::event::{Event, Happening, Moment, Trace};
+use ferryd_domain::ledger::case::{Case, Ending};
+use ferryd_domain::ledger::effects::{Carried, HeaderValue, RecordedEffects};
+use ferryd_domain::ledger::record::{
+    By, ContentErasure, Fact, Finished, Opened, Opening, Person, Reason, Record, RecordId, Settled, Step,
+};
+use ferryd_domain::ledger::ruling::Ruling;
+use ferryd_domain::lifecycle::{Kind, State};
+use ferryd_domain::name::Name;
+use ferryd_domain::outcome::{Failure, Outcome, Success};
+use ferryd_domain::progress::Attempted;
+use ferryd_ledger::Ledger;
+use ferryd_ledger::command_filter::CommandFilter;
+use ferryd_ledger::exchanges::{Found, Window};
+use ferryd_ledger::index::{Cursor, Group, Page, Row};
+use ferryd_transport::exchange_log::Exchange;
 
 const FIRST: Step = Step::call(0, 1);
 

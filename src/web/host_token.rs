@@ -17,7 +17,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use uuid::Uuid;
 
 use crate::config::{Secret, is_bearer_token};
-use crate::ledger::regular_file::{give_to_folder_owner, open_regular_file};
+use ferryd_ledger::regular_file::{give_to_folder_owner, open_regular_file};
 
 /// The number of random bytes of a token.
 const RANDOM_BYTES: usize = 32;

@@ -11,9 +11,9 @@ use super::operation::{DescribeInput, Operation};
 use super::problem::{Kind, Problem};
 use super::query::MAX_TEXT;
 use super::schemas::Schemas;
-use crate::domain::job::{DeadLetterFilter, JobAction, JobRate, JobSpec, ReplayTerms, Resolution};
-use crate::domain::ledger::record::Person;
-use crate::ledger::command_filter::{CommandFilter, WantedKind};
+use ferryd_domain::job::{DeadLetterFilter, JobAction, JobRate, JobSpec, ReplayTerms, Resolution};
+use ferryd_domain::ledger::record::Person;
+use ferryd_ledger::command_filter::{CommandFilter, WantedKind};
 
 /// The most ids that a job names.
 const MAX_IDS: usize = 1_000;

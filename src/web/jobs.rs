@@ -17,12 +17,12 @@ use super::operation::{DescribeAnswer, Operation};
 use super::problem::{Kind, Problem};
 use super::query::{DEFAULT_LIMIT, PersonQuery, query_fields, read_limit};
 use super::schemas::Schemas;
-use crate::domain::job::record::JobRequest;
-use crate::domain::job::state::JobPhase;
-use crate::domain::job::{JobChange, JobId, JobRecord, JobState};
-use crate::domain::ledger::record::Person;
-use crate::ledger::Ledger;
-use crate::ledger::index::MAX_PAGE;
+use ferryd_domain::job::record::JobRequest;
+use ferryd_domain::job::state::JobPhase;
+use ferryd_domain::job::{JobChange, JobId, JobRecord, JobState};
+use ferryd_domain::ledger::record::Person;
+use ferryd_ledger::Ledger;
+use ferryd_ledger::index::MAX_PAGE;
 
 /// A job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -17,8 +17,8 @@ use super::extract::{ApiQuery, CommandPath};
 use super::operation::{DescribeAnswer, Operation};
 use super::problem::{Kind, Problem};
 use super::schemas::Schemas;
-use crate::domain::command_id::CommandId;
-use crate::domain::name::excerpt;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::name::excerpt;
 
 /// The longest time for finding the message of a dead letter: many may lie before it in its queue.
 const PATIENCE: Duration = Duration::from_secs(30);

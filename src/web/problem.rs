@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::domain::ledger::refusal_note::RefusalNote;
+use ferryd_domain::ledger::refusal_note::RefusalNote;
 
 /// The media type of problems.
 pub const MEDIA_TYPE: &str = "application/problem+json";

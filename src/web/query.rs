@@ -12,8 +12,8 @@ use url::form_urlencoded;
 use super::parameters::fields;
 use super::problem::{Kind, Problem};
 use super::query_string::TakeFields;
-use crate::ledger::command_filter::{CommandFilter, WantedKind};
-use crate::ledger::index::{Cursor, MAX_PAGE};
+use ferryd_ledger::command_filter::{CommandFilter, WantedKind};
+use ferryd_ledger::index::{Cursor, MAX_PAGE};
 
 /// The longest reason, or name of a person, in bytes: it stands in the record, in the event and in every list.
 pub(super) const MAX_TEXT: usize = 512;

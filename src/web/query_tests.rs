@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::super::query_string::write_query;
 use super::*;
-use crate::domain::lifecycle::State;
+use ferryd_domain::lifecycle::State;
 
 type Asked = (CommandFilter, PageQuery, CommandListQuery);
 
@@ -28,7 +28,7 @@ fn every_filter_is_read_and_written() {
         operation: Some("charge".parse().unwrap()),
         reference: Some("order 1".to_owned()),
         state: Some(State::Failed),
-        kind: Some(crate::domain::lifecycle::Kind::Declined.into()),
+        kind: Some(ferryd_domain::lifecycle::Kind::Declined.into()),
         code: Some("card/x".to_owned()),
         http_status: Some(402),
         generation: Some(1),

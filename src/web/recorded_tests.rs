@@ -1,14 +1,14 @@
 use lapin::types::ShortString;
 
-use crate::amqp::message::text;
-use crate::domain::command::{Command, Envelope};
-use crate::domain::event::{Event, Happening, Moment, Trace};
-use crate::domain::ledger::effects::RecordedEffects;
-use crate::domain::ledger::record::RecordId;
-use crate::domain::ledger::ruling::{Decided, Granted, TooLate};
-use crate::domain::ledger::transition::Transition;
-use crate::domain::lifecycle::State;
-use crate::domain::outcome::{Failure, Success};
+use ferryd_broker::message::text;
+use ferryd_domain::command::{Command, Envelope};
+use ferryd_domain::event::{Event, Happening, Moment, Trace};
+use ferryd_domain::ledger::effects::RecordedEffects;
+use ferryd_domain::ledger::record::RecordId;
+use ferryd_domain::ledger::ruling::{Decided, Granted, TooLate};
+use ferryd_domain::ledger::transition::Transition;
+use ferryd_domain::lifecycle::State;
+use ferryd_domain::outcome::{Failure, Success};
 
 use super::*;
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{Desk, prefer, routes};
-use crate::serve::connection_limiter::{ConnectionLimiter, GivesWay};
-use crate::serve::network::Network;
-use crate::serve::server::{Limits, Listener, ServerConfig, ServerName};
+use ferryd_serve::connection_limiter::{ConnectionLimiter, GivesWay};
+use ferryd_serve::network::Network;
+use ferryd_serve::server::{Limits, Listener, ServerConfig, ServerName};
 
 /// The name of the API as a server.
 pub const API_SERVER: ServerName =

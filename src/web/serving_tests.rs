@@ -7,9 +7,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::provider::registry::Registry;
 use crate::web::client::{OPERATOR, tokens};
 use crate::web::fake::Fake;
+use ferryd_provider::registry::Registry;
 
 const WITHIN: Duration = Duration::from_secs(20);
 

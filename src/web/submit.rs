@@ -19,12 +19,12 @@ use super::problem::{Kind, Problem};
 use super::repeated::repeated_field;
 use super::schemas::Schemas;
 use super::{Desk, body, prefer};
-use crate::domain::command::{Command, CommandBody, Envelope};
-use crate::domain::command_id::CommandId;
-use crate::domain::event::{self, Event, Trace};
-use crate::domain::outcome::Failure;
 use crate::pipeline::command_check;
-use crate::provider::registry::Registry;
+use ferryd_domain::command::{Command, CommandBody, Envelope};
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::event::{self, Event, Trace};
+use ferryd_domain::outcome::Failure;
+use ferryd_provider::registry::Registry;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 

@@ -9,7 +9,7 @@ use axum::http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::client::{Api, COMMAND, HOST, NEIGHBOUR, OPERATOR, WAREHOUSE, bearer, request};
-use crate::domain::ledger::record::{CancelWished, Fact, Person};
+use ferryd_domain::ledger::record::{CancelWished, Fact, Person};
 
 #[tokio::test]
 async fn what_no_provider_would_take_is_refused_before_it_is_published() {

@@ -15,11 +15,11 @@ use super::operation::Needs;
 use super::route::Route;
 use crate::captured_text::CapturedText;
 use crate::config::Role;
-use crate::domain::command_id::CommandId;
-use crate::domain::ledger::record::Person;
-use crate::domain::ledger::ruling::TooLate;
-use crate::domain::lifecycle::State;
 use crate::pipeline::cancel::Cancellation;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::ledger::record::Person;
+use ferryd_domain::ledger::ruling::TooLate;
+use ferryd_domain::lifecycle::State;
 
 #[tokio::test]
 async fn who_has_which_token_may_use_which_route() {

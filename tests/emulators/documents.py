@@ -23,7 +23,7 @@ def sources():
 
 
 def read_catalog(name):
-    return tomllib.loads((ROOT / "src/provider/catalog" / f"{name}.toml").read_text())
+    return tomllib.loads((ROOT / "crates/provider/src/catalog" / f"{name}.toml").read_text())
 
 
 def list_requests(catalog):

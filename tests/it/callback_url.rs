@@ -1,8 +1,8 @@
 //! Tests callback URLs: a webhook call names its command by the URL that was called, and by nothing
 //! else.
 
-use ferryd::domain::callback_token::{self, TokenKey, Whose};
-use ferryd::domain::name::Name;
+use ferryd_domain::callback_token::{self, TokenKey, Whose};
+use ferryd_domain::name::Name;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use ferryd::domain::callback_token::{TokenKey, Whose};
-use ferryd::domain::echo_token;
+use ferryd_domain::callback_token::{TokenKey, Whose};
+use ferryd_domain::echo_token;
 use jiff::Timestamp;
 use lapin::types::AMQPValue;
 use ring::hmac;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ferryd::domain::command::{Command, Envelope};
-use ferryd::domain::event::{Event, Happening, Moment, Trace};
-use ferryd::domain::ledger::record::{By, CancelWished, Fact, Finished, Person, Record, Step};
-use ferryd::domain::lifecycle::Kind;
 use ferryd::pipeline::follow_ruling::cancelled;
+use ferryd_domain::command::{Command, Envelope};
+use ferryd_domain::event::{Event, Happening, Moment, Trace};
+use ferryd_domain::ledger::record::{By, CancelWished, Fact, Finished, Person, Record, Step};
+use ferryd_domain::lifecycle::Kind;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 

@@ -39,7 +39,7 @@ fn traced() -> BasicProperties {
 fn whole(message: &Message) -> Value {
     let properties = &message.properties;
     let headers = properties.headers().as_ref();
-    let text = |name: &str| ferryd::amqp::message::text(headers, name);
+    let text = |name: &str| ferryd_broker::message::text(headers, name);
     let body = message.json();
     let mut times = vec!["/time", "/data/occurred_at"];
     times.extend(body.pointer("/data/next_attempt_at").map(|_| "/data/next_attempt_at"));

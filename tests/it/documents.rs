@@ -8,9 +8,9 @@ use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use ferryd::cli::Cli;
 use ferryd::config::{Config, Environment};
-use ferryd::domain::command::{Command, Envelope};
-use ferryd::domain::event::{Event, sequence};
-use ferryd::provider::registry::Registry;
+use ferryd_domain::command::{Command, Envelope};
+use ferryd_domain::event::{Event, sequence};
+use ferryd_provider::registry::Registry;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -299,8 +299,8 @@ fn the_printed_exit_codes_are_those_of_the_help() {
 
 #[test]
 fn the_fields_of_an_exchange_record_are_all_explained() {
-    let name = "ferryd__transport__exchange_log__tests__an_exchange_is_one_record_with_everything_secret_masked.snap";
-    let snapshot = read(&format!("src/transport/snapshots/{name}"));
+    let name = "ferryd_transport__exchange_log__tests__an_exchange_is_one_record_with_everything_secret_masked.snap";
+    let snapshot = read(&format!("crates/transport/src/snapshots/{name}"));
     let records: Vec<serde_json::Map<String, serde_json::Value>> =
         serde_json::from_str(snapshot.splitn(3, "---").nth(2).unwrap()).unwrap();
     let text = read("docs/reference/logs.md");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ferryd::domain::ledger::record::{Fact, Record, Started};
+use ferryd_domain::ledger::record::{Fact, Record, Started};
 use lapin::types::AMQPValue;
 use serde_json::{Value, json};
 

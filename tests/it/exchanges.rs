@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ferryd::amqp::broker::Broker;
-use ferryd::amqp::connection::AmqpSettings;
-use ferryd::amqp::stream::{Place, Stream};
-use ferryd::amqp::topology::{Names, Topology};
-use ferryd::ledger::exchanges::{CAPACITY, Exchanges, Found, PATIENCE, Window, find, note_offsets, spans};
-use ferryd::ledger::index::{Index, NotedCalls};
-use ferryd::transport::exchange_log::Exchange;
+use ferryd_broker::broker::Broker;
+use ferryd_broker::connection::AmqpSettings;
+use ferryd_broker::stream::{Place, Stream};
+use ferryd_broker::topology::{Names, Topology};
+use ferryd_ledger::exchanges::{CAPACITY, Exchanges, Found, PATIENCE, Window, find, note_offsets, spans};
+use ferryd_ledger::index::{Index, NotedCalls};
+use ferryd_transport::exchange_log::Exchange;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::task::JoinHandle;

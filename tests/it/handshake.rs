@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ferryd::provider::HttpSettings;
-use ferryd::transport::handshake::handshake;
+use ferryd_provider::HttpSettings;
+use ferryd_transport::handshake::handshake;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 

@@ -1,7 +1,7 @@
 //! Tests that headers and properties which publishers and brokers add to a command do not change
 //! its way.
 
-use ferryd::amqp::header_frame::header_frame_size;
+use ferryd_broker::header_frame::header_frame_size;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString};
 use serde_json::json;

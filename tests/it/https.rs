@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ferryd::domain::exchange::{Answer, Method, Reply, Request};
-use ferryd::domain::outcome::Failure;
-use ferryd::provider::HttpSettings;
-use ferryd::transport::http::{Http, HttpSetupError};
+use ferryd_domain::exchange::{Answer, Method, Reply, Request};
+use ferryd_domain::outcome::Failure;
+use ferryd_provider::HttpSettings;
+use ferryd_transport::http::{Http, HttpSetupError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;

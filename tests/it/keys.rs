@@ -39,7 +39,7 @@ async fn key_beside(rig: &Rig, rung: &str, id: &str) -> String {
             .iter()
             .find(|message| serde_json::from_slice::<Value>(&message.body).is_ok_and(|command| command["id"] == id))?;
         let headers = message.properties.headers().as_ref();
-        Some(ferryd::amqp::message::text(headers, "ferry-key").unwrap_or_default().to_owned())
+        Some(ferryd_broker::message::text(headers, "ferry-key").unwrap_or_default().to_owned())
     })
     .await
 }
@@ -103,6 +103,6 @@ async fn every_message_of_a_command_names_its_key_also_before_the_first_call() {
     rig.dead_letters("acme", 1).await;
     let replay = replay_unseen(&rig, &["again", "--extend", "1h"]).await;
     let headers = replay.properties.headers().as_ref();
-    assert_eq!(ferryd::amqp::message::text(headers, "ferry-key"), Some("again~1"));
+    assert_eq!(ferryd_broker::message::text(headers, "ferry-key"), Some("again~1"));
     stop(&daemon).await;
 }

@@ -200,7 +200,7 @@ async fn a_reader_of_the_ledger_to_which_nothing_comes_is_not_closed_for_what_it
     let impatient = "[application:set_env(rabbit, Key, Value) || \
                      {Key, Value} <- [{consumer_timeout, 4000}, {channel_tick_interval, 500}]]";
     node.eval(impatient).await;
-    let config = "log.filter = \"info,ferryd::amqp::stream=debug\"";
+    let config = "log.filter = \"info,ferryd_broker::stream=debug\"";
     let rig = Rig::on(&node, config, &[("acme", File::default())]).await;
     let daemon = rig.start().await;
     rig.carry(&crate::rig::send("told", json!({}))).await;

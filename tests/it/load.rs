@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use ferryd::sandbox::CallsSnapshot;
+use ferryd_sandbox::CallsSnapshot;
 use serde_json::{Value, json};
 
 use crate::harness::broker::Broker;

@@ -135,7 +135,7 @@ async fn printed(rig: &Rig, ids: &[String]) -> Vec<Exit> {
             exits.push(print(rig, form, "status", &[id]).await);
             exits.push(print(rig, form, "exchanges", &[id]).await);
         }
-        for list in ["commands", "dead list", "dead groups", "provider list"] {
+        for list in ["commands", "dead-letters list", "dead-letters groups", "provider list"] {
             exits.push(print(rig, form, list, &[]).await);
         }
     }
@@ -147,7 +147,7 @@ async fn printed_records(rig: &Rig, ids: &[String]) -> Vec<Exit> {
     let mut exits = Vec::new();
     for (form, ids_of_form) in printed_ids(ids) {
         for id in ids_of_form.iter().filter(|id| id.starts_with("rejected") || id.starts_with("unknown")) {
-            exits.push(print(rig, form, "dead show", &[id]).await);
+            exits.push(print(rig, form, "dead-letters show", &[id]).await);
         }
         exits.push(tail(rig, form, ids).await);
     }

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ferryd::domain::command::{Command, Envelope};
-use ferryd::domain::exchange::{Answer, Reply, Request};
-use ferryd::domain::name::Name;
-use ferryd::domain::retry::RetryPolicy;
 use ferryd::pipeline::lane::{Lane, Lanes};
 use ferryd::pipeline::send::Sent;
-use ferryd::provider::registry::Defaults;
-use ferryd::provider::{Call, Provider};
+use ferryd_domain::command::{Command, Envelope};
+use ferryd_domain::exchange::{Answer, Reply, Request};
+use ferryd_domain::name::Name;
+use ferryd_domain::retry::RetryPolicy;
+use ferryd_provider::registry::Defaults;
+use ferryd_provider::{Call, Provider};
 use futures_util::future::join_all;
 use serde_json::json;
 

@@ -320,7 +320,7 @@ async fn a_listed_publishers_command_goes_on_after_a_restart_although_its_messag
     rig.broker.await_depth("ferry.retry.5s", 1).await;
     let waiting = rig.broker.peek("ferry.retry.5s").await.remove(0).properties;
     assert_eq!(waiting.user_id(), &None);
-    assert_eq!(ferryd::amqp::message::text(waiting.headers().as_ref(), "ferry-publisher"), Some(shop.user.as_str()));
+    assert_eq!(ferryd_broker::message::text(waiting.headers().as_ref(), "ferry-publisher"), Some(shop.user.as_str()));
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
     let daemon = rig.start().await;

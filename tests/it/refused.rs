@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferryd::amqp::broker::Broker;
-use ferryd::amqp::connection::AmqpSettings;
-use ferryd::amqp::message::Message;
-use ferryd::amqp::quarantine::{LonePublish, PublishQuarantine};
-use ferryd::amqp::refused::{RefusedBody, RefusedMessage};
-use ferryd::amqp::topology::{Names, Topology};
+use ferryd_broker::broker::Broker;
+use ferryd_broker::connection::AmqpSettings;
+use ferryd_broker::message::Message;
+use ferryd_broker::quarantine::{LonePublish, PublishQuarantine};
+use ferryd_broker::refused::{RefusedBody, RefusedMessage};
+use ferryd_broker::topology::{Names, Topology};
 use futures_util::future::join_all;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};

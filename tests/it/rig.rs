@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use ferryd::domain::retry::Rung;
-use ferryd::sandbox::{Calls, Sandbox, SandboxOptions};
+use ferryd_domain::retry::Rung;
+use ferryd_sandbox::{Calls, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 
 use crate::harness::broker::{Broker, Message};
@@ -217,7 +217,7 @@ pub(crate) fn word<'a>(event: &'a Value, path: &str) -> &'a str {
 /// Returns ferryd's record of a dead letter.
 pub(crate) fn dead(message: &Message) -> Value {
     let headers = message.properties.headers().as_ref();
-    serde_json::from_str(ferryd::amqp::message::text(headers, "ferry-dead").unwrap()).unwrap()
+    serde_json::from_str(ferryd_broker::message::text(headers, "ferry-dead").unwrap()).unwrap()
 }
 
 fn provider_file(name: &str, port: u16, file: &File<'_>) -> String {

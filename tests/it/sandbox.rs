@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ferryd::domain::exchange::{Answer, Method, Reply, Request};
-use ferryd::provider::HttpSettings;
-use ferryd::sandbox::{Calls, CallsSnapshot, Sandbox, SandboxError, SandboxOptions};
-use ferryd::transport::http::Http;
+use ferryd_domain::exchange::{Answer, Method, Reply, Request};
+use ferryd_provider::HttpSettings;
+use ferryd_sandbox::{Calls, CallsSnapshot, Sandbox, SandboxError, SandboxOptions};
+use ferryd_transport::http::Http;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use ferryd::amqp::message::number;
+use ferryd_broker::message::number;
 use futures_util::StreamExt as _;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};

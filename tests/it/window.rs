@@ -4,12 +4,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ferryd::amqp::broker::Broker as Link;
-use ferryd::amqp::connection::AmqpSettings;
-use ferryd::amqp::consumer::{Handler, StoppedConsumer, consume};
-use ferryd::amqp::stream::{Place, Stream};
-use ferryd::amqp::topology::{Names, Topology};
-use ferryd::amqp::window::{DeliveryPlace, DeliveryWindow};
+use ferryd_broker::broker::Broker as Link;
+use ferryd_broker::connection::AmqpSettings;
+use ferryd_broker::consumer::{Handler, StoppedConsumer, consume};
+use ferryd_broker::stream::{Place, Stream};
+use ferryd_broker::topology::{Names, Topology};
+use ferryd_broker::window::{DeliveryPlace, DeliveryWindow};
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
 use tokio::task::JoinHandle;

@@ -33,7 +33,7 @@ pub fn view(case: Option<&Case>) -> View {
         unknown: case.unknown,
         key: case.key.as_ref().map(short_key),
         ending: case.ending.as_ref().map(|ending| short_event(&ending.event)),
-        dead: case.ending.as_ref().is_some_and(ferryd::domain::ledger::case::Ending::is_dead),
+        dead: case.ending.as_ref().is_some_and(ferryd_domain::ledger::case::Ending::is_dead),
         content: case.opening.as_ref().map(|opening| opening.content.parse().unwrap()),
         is_cancel_request: case.is_cancel_request(),
         unsettled: case.unsettled().map(|decided| short_decided(&decided)),

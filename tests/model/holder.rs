@@ -1,10 +1,10 @@
 //! The actions of an instance, one effect at a time.
 
-use ferryd::domain::inquiry::{LookupPolicy, PollPolicy};
-use ferryd::domain::lifecycle::{Admission, Decision, Limits, after_call, before_call, mark};
-use ferryd::domain::outcome::{Failure, Outcome, Party, Success};
-use ferryd::domain::progress::Progress;
-use ferryd::domain::retry::RetryPolicy;
+use ferryd_domain::inquiry::{LookupPolicy, PollPolicy};
+use ferryd_domain::lifecycle::{Admission, Decision, Limits, after_call, before_call, mark};
+use ferryd_domain::outcome::{Failure, Outcome, Party, Success};
+use ferryd_domain::progress::Progress;
+use ferryd_domain::retry::RetryPolicy;
 use jiff::Timestamp;
 
 use crate::inquiry::{inquiry_of, short_inquiry};

@@ -1,8 +1,8 @@
 //! Queries of the provider: the possible answers, and the decisions that follow.
 
-use ferryd::domain::inquiry::{Inquiry, Purpose, after_lookup, after_poll, doubtful};
-use ferryd::domain::lifecycle::Decision;
-use ferryd::domain::outcome::{Failure, LookedUp, Outcome, Polled, Success};
+use ferryd_domain::inquiry::{Inquiry, Purpose, after_lookup, after_poll, doubtful};
+use ferryd_domain::lifecycle::Decision;
+use ferryd_domain::outcome::{Failure, LookedUp, Outcome, Polled, Success};
 
 use crate::Mistake;
 use crate::holder::{NOW, Parcel, Turn};

@@ -7,16 +7,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ferryd::domain::command::{Command, Envelope, Identity};
-use ferryd::domain::event::{Event, Happening, Moment, Trace};
-use ferryd::domain::key::IdempotencyKey;
-use ferryd::domain::ledger::case::{Case, Phase};
-use ferryd::domain::ledger::effects::{self, HeaderValue};
-use ferryd::domain::ledger::next_action::{HeldMessage, HolderIntent, NextAction, Role, next_action};
-use ferryd::domain::ledger::record as real;
-use ferryd::domain::ledger::ruling::{Decided, Ruling};
-use ferryd::domain::lifecycle::{Kind, State};
-use ferryd::domain::outcome::{Failure, Party, Success};
+use ferryd_domain::command::{Command, Envelope, Identity};
+use ferryd_domain::event::{Event, Happening, Moment, Trace};
+use ferryd_domain::key::IdempotencyKey;
+use ferryd_domain::ledger::case::{Case, Phase};
+use ferryd_domain::ledger::effects::{self, HeaderValue};
+use ferryd_domain::ledger::next_action::{HeldMessage, HolderIntent, NextAction, Role, next_action};
+use ferryd_domain::ledger::record as real;
+use ferryd_domain::ledger::ruling::{Decided, Ruling};
+use ferryd_domain::lifecycle::{Kind, State};
+use ferryd_domain::outcome::{Failure, Party, Success};
 use jiff::Timestamp;
 use uuid::Uuid;
 

@@ -249,8 +249,8 @@ impl Start {
 impl Finish {
     fn real(self) -> real::Finished {
         let outcome = Failure::default();
-        let outcome = ferryd::domain::outcome::Outcome::Unknown(outcome);
-        let attempted = ferryd::domain::progress::Attempted::new(1, AT, std::time::Duration::ZERO, &outcome);
+        let outcome = ferryd_domain::outcome::Outcome::Unknown(outcome);
+        let attempted = ferryd_domain::progress::Attempted::new(1, AT, std::time::Duration::ZERO, &outcome);
         real::Finished {
             query: None,
             step: step(self.step),

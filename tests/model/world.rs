@@ -1,7 +1,7 @@
 //! A state of the model: messages, instances, records on their way, and the history so far.
 
-use ferryd::domain::event::sequence;
-use ferryd::domain::lifecycle::State;
+use ferryd_domain::event::sequence;
+use ferryd_domain::lifecycle::State;
 
 use crate::ledger::{Effects, Errand, Guard, Id, Ledger, Rec, Step, Told, What};
 use crate::refusal::REFUSAL;

@@ -10,9 +10,9 @@ use url::Url;
 use super::super::error::CommandError;
 use super::error::{ApiError, innermost};
 use crate::config::{Config, Secret, is_bearer_token};
-use crate::domain::loopback::is_loopback_host;
 use crate::web::api_address::ApiAddressFile;
 use crate::web::host_token::HostToken;
+use ferryd_domain::loopback::is_loopback_host;
 
 /// The variable that holds a token.
 const TOKEN_VARIABLE: &str = "FERRYD_TOKEN";

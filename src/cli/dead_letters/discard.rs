@@ -8,8 +8,8 @@ use super::super::error::CommandError;
 use super::super::jobs::start::{JobArguments, letter_choice};
 use super::super::output::Output;
 use super::super::person;
-use crate::ledger::command_filter::CommandFilter;
 use crate::web::job_order::{JobActionName, JobOrder};
+use ferryd_ledger::command_filter::CommandFilter;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

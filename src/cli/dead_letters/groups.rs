@@ -10,8 +10,8 @@ use super::super::error::CommandError;
 use super::super::output::{Output, Table};
 use super::super::wording::age;
 use super::list::recorded;
-use crate::ledger::command_filter::CommandFilter;
 use crate::web::dead_letters::DeadLetterGroups;
+use ferryd_ledger::command_filter::CommandFilter;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

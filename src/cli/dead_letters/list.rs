@@ -10,12 +10,12 @@ use super::super::desk::Desk;
 use super::super::error::CommandError;
 use super::super::output::{Output, Table};
 use super::super::wording::age;
-use crate::ledger::command_filter::{CommandFilter, WantedKind};
-use crate::ledger::index::MAX_PAGE;
 use crate::operator::dead::Listed;
 use crate::operator::scan::scan;
 use crate::web::answers::CommandPage;
 use crate::web::query::PageQuery;
+use ferryd_ledger::command_filter::{CommandFilter, WantedKind};
+use ferryd_ledger::index::MAX_PAGE;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -9,10 +9,10 @@ use super::super::error::CommandError;
 use super::super::jobs::start::{JobArguments, letter_choice};
 use super::super::output::Output;
 use super::super::person;
-use crate::domain::job::{FailureLimit, ReplayTerms};
-use crate::ledger::command_filter::CommandFilter;
-use crate::settings::units::parse_duration;
 use crate::web::job_order::{JobActionName, JobOrder};
+use ferryd_domain::job::{FailureLimit, ReplayTerms};
+use ferryd_ledger::command_filter::CommandFilter;
+use ferryd_settings::units::parse_duration;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -10,11 +10,11 @@ use super::super::error::CommandError;
 use super::super::jobs::start::JobArguments;
 use super::super::output::Output;
 use super::super::person;
-use crate::domain::command_id::CommandId;
-use crate::domain::job::Resolution;
-use crate::domain::name::Name;
-use crate::ledger::command_filter::{CommandFilter, WantedKind, parse_past_time};
 use crate::web::job_order::{JobActionName, JobOrder};
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::job::Resolution;
+use ferryd_domain::name::Name;
+use ferryd_ledger::command_filter::{CommandFilter, WantedKind, parse_past_time};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

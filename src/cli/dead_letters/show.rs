@@ -8,11 +8,11 @@ use super::super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::super::desk::Desk;
 use super::super::error::CommandError;
 use super::super::output::{Output, Table};
-use crate::domain::command_id::CommandId;
-use crate::domain::dead_letter::DeadLetter;
 use crate::operator::scan::find_messages;
 use crate::web::dead_letters::{DeadLetterQuery, DeadLetterView, DeadLetters, DeadMessage, MESSAGE_PATIENCE};
 use crate::web::problem::Kind;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::dead_letter::DeadLetter;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

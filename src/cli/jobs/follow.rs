@@ -14,8 +14,8 @@ use super::super::output::{Output, Table};
 use super::super::progress::Progress;
 use super::super::wording::moment;
 use super::{change_job, find_job};
-use crate::domain::job::state::{JobEndReason, JobPhase};
 use crate::web::jobs::JobView;
+use ferryd_domain::job::state::{JobEndReason, JobPhase};
 
 /// The pause between two questions about a job.
 const ASK_EVERY: Duration = Duration::from_millis(250);

@@ -13,9 +13,9 @@ use super::error::CommandError;
 use super::output::{Output, Table};
 use super::person::text;
 use super::wording::moment;
-use crate::domain::job::JobId;
 use crate::web::jobs::{JobList, JobView};
 use crate::web::problem::Kind;
+use ferryd_domain::job::JobId;
 
 const LIST_EXAMPLES: &str = "\
 Examples:

@@ -9,10 +9,10 @@ use super::super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::super::error::CommandError;
 use super::super::output::Output;
 use super::follow::JobFollow;
-use crate::domain::job::JobRate;
-use crate::ledger::command_filter::{CommandFilter, parse_past_time};
 use crate::web::job_order::JobOrder;
 use crate::web::jobs::JobView;
+use ferryd_domain::job::JobRate;
+use ferryd_ledger::command_filter::{CommandFilter, parse_past_time};
 
 /// The arguments by which a job on dead letters is started and followed.
 #[derive(Debug, Args)]

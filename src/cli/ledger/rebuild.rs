@@ -7,10 +7,10 @@ use super::super::desk::Desk;
 use super::super::error::CommandError;
 use super::super::output::Output;
 use super::super::progress::Progress;
-use crate::amqp::connection::say_goodbye;
-use crate::ledger::index::{Counts, Index};
 use crate::operator::index_owner::{IndexOwner, IndexPlace, LedgerRead};
 use crate::operator::{Operator, OperatorError};
+use ferryd_broker::connection::say_goodbye;
+use ferryd_ledger::index::{Counts, Index};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

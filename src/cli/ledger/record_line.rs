@@ -5,15 +5,15 @@ use serde_json::{Value, json};
 
 use super::super::output::StyledLine;
 use super::super::wording::{moment, shortened, step};
-use crate::domain::event::EventData;
-use crate::domain::job::state::JobProgress;
-use crate::domain::job::{JobChange, JobRecord};
-use crate::domain::ledger::record::{
+use ferryd_domain::event::EventData;
+use ferryd_domain::job::state::JobProgress;
+use ferryd_domain::job::{JobChange, JobRecord};
+use ferryd_domain::ledger::record::{
     By, Fact, Finished, Guard, JobDecision, Line, Opened, Prompted, Record, RecordId, Replayed, Started, Step,
 };
-use crate::domain::lifecycle::{Kind, State};
-use crate::domain::name::Name;
-use crate::ledger::reading::Read;
+use ferryd_domain::lifecycle::{Kind, State};
+use ferryd_domain::name::Name;
+use ferryd_ledger::reading::Read;
 
 /// The most characters of a record's content in a line.
 const MOST: usize = 160;

@@ -10,12 +10,12 @@ use super::super::error::CommandError;
 use super::super::interrupt;
 use super::super::output::Output;
 use super::record_line;
-use crate::amqp::stream::{Entry, Place};
-use crate::domain::command_id::CommandId;
-use crate::domain::ledger::record::Line;
-use crate::ledger::command_filter::parse_past_time;
-use crate::ledger::reading::{Read, Reading};
 use crate::operator::tail;
+use ferryd_broker::stream::{Entry, Place};
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::ledger::record::Line;
+use ferryd_ledger::command_filter::parse_past_time;
+use ferryd_ledger::reading::{Read, Reading};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -8,7 +8,7 @@ use url::form_urlencoded;
 
 use super::captured;
 use crate::cli::error::CommandError;
-use crate::provider::example::Sample;
+use ferryd_provider::example::Sample;
 
 /// The body of a call, with its headers and query.
 #[derive(Debug, PartialEq)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use crate::cli::error::CommandError;
-use crate::domain::callback::RawCallback;
+use ferryd_domain::callback::RawCallback;
 
 /// A captured call.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use crate::cli::error::CommandError;
 use crate::cli::setup::Setup;
-use crate::domain::name::Name;
-use crate::provider::{Provider, Webhook as Endpoint};
+use ferryd_domain::name::Name;
+use ferryd_provider::{Provider, Webhook as Endpoint};
 
 /// Finds the endpoint of an account of a provider.
 pub(super) fn endpoint<'p>(provider: &'p Provider, account: Option<&Name>) -> Result<&'p dyn Endpoint, CommandError> {

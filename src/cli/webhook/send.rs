@@ -19,16 +19,16 @@ use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::setup::Setup;
 use crate::config::{InvalidPublicUrl, PublicUrl, Webhooks};
-use crate::domain::callback::{Notice, RawCallback};
-use crate::domain::callback_token::{Named, PARAMETER};
-use crate::domain::command_id::CommandId;
-use crate::domain::exchange::{Answer, Method, Reply, Request};
-use crate::domain::name::Name;
-use crate::provider::example::samples;
-use crate::provider::link::Links;
-use crate::provider::{HttpSettings, Webhook};
-use crate::redact::Mask;
-use crate::transport::http::Http;
+use ferryd_domain::callback::{Notice, RawCallback};
+use ferryd_domain::callback_token::{Named, PARAMETER};
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::exchange::{Answer, Method, Reply, Request};
+use ferryd_domain::name::Name;
+use ferryd_provider::example::samples;
+use ferryd_provider::link::Links;
+use ferryd_provider::{HttpSettings, Webhook};
+use ferryd_redact::Mask;
+use ferryd_transport::http::Http;
 
 pub(super) const EXAMPLES: &str = r"Examples:
   ferryd webhook send stripe event.json

@@ -12,9 +12,9 @@ use super::endpoint::endpoint;
 use crate::cli::error::CommandError;
 use crate::cli::output::{Output, PlainText};
 use crate::cli::setup::Setup;
-use crate::domain::callback::RawCallback;
-use crate::domain::name::Name;
-use crate::provider::webhook::PrivateKey;
+use ferryd_domain::callback::RawCallback;
+use ferryd_domain::name::Name;
+use ferryd_provider::webhook::PrivateKey;
 
 pub(super) const EXAMPLES: &str = r"Examples:
   ferryd webhook sign stripe call.http > signed.http

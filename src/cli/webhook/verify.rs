@@ -13,10 +13,10 @@ use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::setup::Setup;
-use crate::domain::callback::Unverified;
-use crate::domain::name::Name;
-use crate::provider::Webhook;
-use crate::provider::webhook::{Reception, Step, StepResult, receive};
+use ferryd_domain::callback::Unverified;
+use ferryd_domain::name::Name;
+use ferryd_provider::Webhook;
+use ferryd_provider::webhook::{Reception, Step, StepResult, receive};
 
 pub(super) const EXAMPLES: &str = r"Examples:
   ferryd webhook verify stripe call.http

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use super::fake::{Behaviour, Site, settings};
 use super::{WEBHOOK_SERVER, tls};
 use crate::config::Webhooks;
-use crate::serve::server::Listener;
+use ferryd_serve::server::Listener;
 
 const WITHIN: Duration = Duration::from_secs(20);
 const CALL: &str = "POST /webhooks/acme HTTP/1.1\r\nhost: x\r\nx-signature: good\r\ncontent-length: 2\r\n\r\n{}";

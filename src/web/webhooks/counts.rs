@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::info;
 
 use super::refusal::Refusal;
-use crate::provider::webhook::NotReceived;
+use ferryd_provider::webhook::NotReceived;
 
 /// The counters of calls, by their result.
 #[derive(Debug, Default)]

@@ -11,10 +11,10 @@ use super::queue::{Keep, PATIENCE};
 use super::refusal::Refusal;
 use super::unverified::UnverifiedLimits;
 use crate::config::Webhooks;
-use crate::provider::registry::Registry;
-use crate::serve::server::Limits;
 use crate::telemetry::log_throttle::LogThrottle;
-use crate::transport::certificates::{CERTIFICATE_TIMEOUT, CertificateSource};
+use ferryd_provider::registry::Registry;
+use ferryd_serve::server::Limits;
+use ferryd_transport::certificates::{CERTIFICATE_TIMEOUT, CertificateSource};
 
 /// The most bytes of a call's head. The head becomes headers of a message, which must fit one frame
 /// of 128 KiB, and a byte outside of ASCII can become three there.

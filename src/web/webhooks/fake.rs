@@ -13,12 +13,12 @@ use url::Url;
 
 use super::Endpoint;
 use super::queue::{Keep, NotKept};
-use crate::amqp::callback::Callback;
 use crate::config::{Config, Environment, Webhooks};
-use crate::provider::Provider;
-use crate::provider::fake_webhook;
-use crate::provider::registry::Registry;
-use crate::transport::certificates::{CertificateSource, NoCertificate};
+use ferryd_broker::callback::Callback;
+use ferryd_provider::Provider;
+use ferryd_provider::fake_webhook;
+use ferryd_provider::registry::Registry;
+use ferryd_transport::certificates::{CertificateSource, NoCertificate};
 
 /// The behaviour of a queue when a call arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

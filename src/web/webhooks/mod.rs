@@ -31,8 +31,8 @@ use tokio_rustls::TlsAcceptor;
 
 pub use self::endpoint::Endpoint;
 use super::routes::attended;
-use crate::serve::connection_limiter::{ConnectionLimiter, GivesWay};
-use crate::serve::server::{Listener, ServerConfig, ServerName};
+use ferryd_serve::connection_limiter::{ConnectionLimiter, GivesWay};
+use ferryd_serve::server::{Listener, ServerConfig, ServerName};
 
 /// The name of the endpoint for webhook calls as a server.
 pub const WEBHOOK_SERVER: ServerName =

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::http::HeaderMap;
 use axum::http::header::FORWARDED;
 
-use crate::serve::network::Network;
+use ferryd_serve::network::Network;
 
 /// Returns the client behind `peer`: from the nearest proxy on, the first address that is not
 /// trusted. Where `peer` is no trusted proxy, the headers are ignored, because any client can write

@@ -5,8 +5,8 @@ use axum::body::Body;
 
 use super::fake::{Site, provider, settings};
 use crate::captured_text::CapturedText;
-use crate::provider::Provider;
-use crate::transport::certificates::NoCertificate;
+use ferryd_provider::Provider;
+use ferryd_transport::certificates::NoCertificate;
 
 const TABLES: &str = r#"
 [webhook]

@@ -15,9 +15,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
-use crate::amqp::broker::Broker;
-use crate::amqp::callback::{Callback, to_message};
-use crate::amqp::topology::Names;
+use ferryd_broker::broker::Broker;
+use ferryd_broker::callback::{Callback, to_message};
+use ferryd_broker::topology::Names;
 
 /// The longest time for the broker to confirm. Providers give up a call after some seconds, and
 /// repeat it.

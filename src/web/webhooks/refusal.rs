@@ -9,11 +9,11 @@ use tracing::{info, warn};
 
 use super::queue::NotKept;
 use crate::config::Webhooks;
-use crate::domain::callback::Unverified;
-use crate::domain::name::Name;
-use crate::provider::webhook::NotReceived;
 use crate::web::body::{Unread, hang_up};
 use crate::web::problem::{Kind, Problem};
+use ferryd_domain::callback::Unverified;
+use ferryd_domain::name::Name;
+use ferryd_provider::webhook::NotReceived;
 
 /// The most bytes of an unproven call's body.
 pub(super) const MAX_UNVERIFIED_BODY: usize = 16 << 10;

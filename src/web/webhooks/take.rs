@@ -17,14 +17,14 @@ use super::endpoint::Endpoint;
 use super::origin::client;
 use super::refusal::{MAX_UNVERIFIED_BODY, Refusal, RefusedCall};
 use super::unverified::reduce;
-use crate::amqp::callback::Callback;
 use crate::config::Webhooks;
-use crate::domain::callback::{ChallengeReply, RawCallback};
-use crate::domain::name::Name;
-use crate::provider::webhook::Reception;
-use crate::serve::connection_handle::Peer;
-use crate::transport::certificates::NoCertificate;
 use crate::web::body::{Unread, is_encoded, whole};
+use ferryd_broker::callback::Callback;
+use ferryd_domain::callback::{ChallengeReply, RawCallback};
+use ferryd_domain::name::Name;
+use ferryd_provider::webhook::Reception;
+use ferryd_serve::connection_handle::Peer;
+use ferryd_transport::certificates::NoCertificate;
 
 /// The part of the path before the provider's name.
 const PREFIX: &str = "/webhooks/";

@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Webhooks;
-use crate::serve::tls::tls_acceptor;
+use ferryd_serve::tls::tls_acceptor;
 
 /// A TLS file that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use super::counts::Counted;
 use super::fake::{Behaviour, Site, provider, settings};
 use super::queue::NotKept;
-use crate::domain::callback::RawCallback;
-use crate::domain::name::Name;
-use crate::provider::Provider;
+use ferryd_domain::callback::RawCallback;
+use ferryd_domain::name::Name;
+use ferryd_provider::Provider;
 
 const HMAC: &str = r#"
 [webhook.verify]

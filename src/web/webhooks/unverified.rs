@@ -11,10 +11,10 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 
 use super::refusal::Refusal;
-use crate::domain::callback::{Notice, RawCallback, UnverifiedNotice};
-use crate::domain::name::Name;
 use crate::keyed_limiter::KeyedLimiter;
-use crate::serve::connection_limiter::client;
+use ferryd_domain::callback::{Notice, RawCallback, UnverifiedNotice};
+use ferryd_domain::name::Name;
+use ferryd_serve::connection_limiter::client;
 
 /// The most notices of an unproven call.
 const MAX_UNVERIFIED_NOTICES: usize = 16;

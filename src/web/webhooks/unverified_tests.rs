@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::amqp::callback::to_message;
-use crate::amqp::names::Names;
-use crate::domain::callback_token::{TokenKey, Whose};
 use crate::web::webhooks::fake::{Site, TOKEN_KEY, provider, settings};
+use ferryd_broker::callback::to_message;
+use ferryd_broker::names::Names;
+use ferryd_domain::callback_token::{TokenKey, Whose};
 
 const NOBODY_SIGNS: &str = r#"
 [webhook]

@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ferryd::amqp::topology::{Names, Topology};
-use ferryd::domain::classify::{Conditions, Shape, by_status, classify};
-use ferryd::domain::inquiry::{
+use ferryd::failpoint::Failpoint;
+use ferryd_broker::topology::{Names, Topology};
+use ferryd_domain::classify::{Conditions, Shape, by_status, classify};
+use ferryd_domain::inquiry::{
     Asking, Inquiry, LookupPolicy, PollPolicy, Purpose, after_lookup, after_poll, before_inquiry,
 };
-use ferryd::domain::lifecycle::{Decision, Kind, Limits, State, after_call, mark};
-use ferryd::domain::name::Name;
-use ferryd::domain::outcome::{Failure, LookedUp, Outcome, Party, Polled, Success, Verdict};
-use ferryd::domain::progress::Progress;
-use ferryd::domain::retry::{RetryPolicy, Rung};
-use ferryd::failpoint::Failpoint;
+use ferryd_domain::lifecycle::{Decision, Kind, Limits, State, after_call, mark};
+use ferryd_domain::name::Name;
+use ferryd_domain::outcome::{Failure, LookedUp, Outcome, Party, Polled, Success, Verdict};
+use ferryd_domain::progress::Progress;
+use ferryd_domain::retry::{RetryPolicy, Rung};
 use jiff::Timestamp;
 
 use crate::documents::read;

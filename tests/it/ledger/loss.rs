@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ferryd::amqp::error::BrokerError;
-use ferryd::domain::ledger::record::Fact;
-use ferryd::domain::ledger::ruling::Ruling;
-use ferryd::ledger::Health;
+use ferryd_broker::error::BrokerError;
+use ferryd_domain::ledger::record::Fact;
+use ferryd_domain::ledger::ruling::Ruling;
+use ferryd_ledger::Health;
 use futures_util::future::{join, join_all};
 use tempfile::TempDir;
 

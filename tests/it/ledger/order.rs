@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use ferryd::amqp::error::BrokerError;
-use ferryd::domain::ledger::record::RecordId;
-use ferryd::domain::ledger::ruling::Ruling;
-use ferryd::domain::lifecycle::State;
+use ferryd_broker::error::BrokerError;
+use ferryd_domain::ledger::record::RecordId;
+use ferryd_domain::ledger::ruling::Ruling;
+use ferryd_domain::lifecycle::State;
 use futures_util::future::join_all;
 
 use super::site::{Instance, completed, settled, started};

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ferryd::domain::ledger::ruling::Ruling;
-use ferryd::ledger::Health;
+use ferryd_domain::ledger::ruling::Ruling;
+use ferryd_ledger::Health;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::Instant;

@@ -1,11 +1,11 @@
 //! Dead letters of a daemon with a ledger: what a person decides about them is put down, and counts once.
 
-use ferryd::amqp::failure::CloseCause;
-use ferryd::amqp::refused::RefusedMessage;
-use ferryd::domain::dead_letter::DeadLetter;
-use ferryd::domain::event::{Event, Happening, Moment, Trace};
-use ferryd::domain::ledger::record::{By, Fact, Finished, Record, Step};
-use ferryd::domain::outcome::Success;
+use ferryd_broker::failure::CloseCause;
+use ferryd_broker::refused::RefusedMessage;
+use ferryd_domain::dead_letter::DeadLetter;
+use ferryd_domain::event::{Event, Happening, Moment, Trace};
+use ferryd_domain::ledger::record::{By, Fact, Finished, Record, Step};
+use ferryd_domain::outcome::Success;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -280,7 +280,7 @@ async fn a_dead_letter_that_the_broker_had_refused_is_listed_shown_and_replayed_
     let Message { properties, body, .. } = rig.dead_letters("acme", 1).await.remove(0);
     rig.broker.purge("ferry.dead.acme").await;
     let properties = properties.with_user_id("somebody".into());
-    let refused = ferryd::amqp::message::Message {
+    let refused = ferryd_broker::message::Message {
         exchange: "ferry.dead".into(),
         routing_key: "acme".into(),
         properties,

@@ -1,6 +1,6 @@
 //! Giving commands up for good.
 
-use ferryd::domain::dead_letter::DeadLetter;
+use ferryd_domain::dead_letter::DeadLetter;
 use serde_json::json;
 
 use super::jobs::{DEAD, bury, bury_letters, letter, rig};

@@ -4,9 +4,9 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use ferryd::domain::event::Happening;
-use ferryd::domain::lifecycle::Kind;
-use ferryd::domain::outcome::{Failure, Success};
+use ferryd_domain::event::Happening;
+use ferryd_domain::lifecycle::Kind;
+use ferryd_domain::outcome::{Failure, Success};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};

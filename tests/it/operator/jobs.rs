@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use ferryd::domain::command::Identity;
-use ferryd::domain::dead_letter::DeadLetter;
-use ferryd::domain::lifecycle::Kind;
-use ferryd::domain::name::Name;
+use ferryd_domain::command::Identity;
+use ferryd_domain::dead_letter::DeadLetter;
+use ferryd_domain::lifecycle::Kind;
+use ferryd_domain::name::Name;
 use futures_util::StreamExt as _;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;

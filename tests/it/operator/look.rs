@@ -1,9 +1,9 @@
 //! Looking at dead letters.
 
-use ferryd::domain::lifecycle::Kind;
-use ferryd::ledger::command_filter::{CommandFilter, WantedKind};
 use ferryd::operator::scan::scan;
 use ferryd::operator::walk::Walk;
+use ferryd_domain::lifecycle::Kind;
+use ferryd_ledger::command_filter::{CommandFilter, WantedKind};
 
 use super::bench::{Bench, body, id, letter, letter_of, numbered};
 use crate::harness::broker::persistent;

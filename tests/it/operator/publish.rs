@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ferryd::domain::event::{Event, Happening};
-use ferryd::domain::lifecycle::Kind;
-use ferryd::domain::outcome::{Failure, Party, Success};
+use ferryd_domain::event::{Event, Happening};
+use ferryd_domain::lifecycle::Kind;
+use ferryd_domain::outcome::{Failure, Party, Success};
 use serde_json::json;
 
 use super::bench::{Bench, event, letter};

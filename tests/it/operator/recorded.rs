@@ -3,12 +3,12 @@
 use std::process::Stdio;
 use std::time::Instant;
 
-use ferryd::amqp::message::Message;
-use ferryd::amqp::topology::Names;
-use ferryd::domain::ledger::record::Record;
-use ferryd::ledger::index::Index;
-use ferryd::ledger::pen::Pen;
 use ferryd::operator::Operator;
+use ferryd_broker::message::Message;
+use ferryd_broker::topology::Names;
+use ferryd_domain::ledger::record::Record;
+use ferryd_ledger::index::Index;
+use ferryd_ledger::pen::Pen;
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 

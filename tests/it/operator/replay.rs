@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ferryd::amqp::headers::Travel;
-use ferryd::domain::dead_letter::DeadLetter;
-use ferryd::domain::lifecycle::Kind;
+use ferryd_broker::headers::Travel;
+use ferryd_domain::dead_letter::DeadLetter;
+use ferryd_domain::lifecycle::Kind;
 use jiff::Timestamp;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;

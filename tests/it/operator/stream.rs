@@ -4,10 +4,10 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::sync::Arc;
 
-use ferryd::amqp::topology::Names;
-use ferryd::domain::ledger::case::Case;
-use ferryd::ledger::command_filter::CommandFilter;
-use ferryd::ledger::index::{Changes, Index};
+use ferryd_broker::topology::Names;
+use ferryd_domain::ledger::case::Case;
+use ferryd_ledger::command_filter::CommandFilter;
+use ferryd_ledger::index::{Changes, Index};
 use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

@@ -1,6 +1,6 @@
 //! Exporting and declaring the topology.
 
-use ferryd::amqp::topology::{Names, Topology};
+use ferryd_broker::topology::{Names, Topology};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;

@@ -213,7 +213,7 @@ async fn a_callback_that_nobody_can_take_is_put_aside_and_not_lost() {
     let bodies: Vec<_> = aside.iter().map(|message| String::from_utf8_lossy(&message.body)).collect();
     assert_eq!(bodies, ["too often", "nowhere"]);
     assert!(aside.iter().all(|message| {
-        let read = ferryd::amqp::callback::from_parts(&message.properties, message.body.clone().into());
+        let read = ferryd_broker::callback::from_parts(&message.properties, message.body.clone().into());
         read.is_ok_and(|callback| callback.provider.as_str() == "acme")
     }));
 }

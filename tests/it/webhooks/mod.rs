@@ -6,7 +6,7 @@ mod outages;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use ferryd::amqp::callback::{Callback, from_parts};
+use ferryd_broker::callback::{Callback, from_parts};
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;

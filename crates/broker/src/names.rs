@@ -1,0 +1,142 @@
+//! The names of ferryd's exchanges and queues.
+
+use ferryd_domain::name::Name;
+use ferryd_domain::retry::Rung;
+
+/// Returns the first word of the routing key under which a message waits on a rung, of a retry
+/// group where the provider has one. The broker returns the message under the same key, so its
+/// queue is bound by the words after it.
+#[must_use]
+pub fn rung_word(group: Option<&Name>, rung: Rung) -> String {
+    group.map_or_else(|| rung.name().to_owned(), |group| format!("{}-{group}", rung.name()))
+}
+
+/// The names of ferryd's exchanges and queues, all under one prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names(Name);
+
+impl Names {
+    /// Creates the names under a prefix.
+    #[must_use]
+    pub fn new(prefix: Name) -> Self {
+        Self(prefix)
+    }
+
+    fn name(&self, rest: &str) -> String {
+        format!("{}.{rest}", self.0)
+    }
+
+    /// Names the exchange to which the core application publishes commands.
+    #[must_use]
+    pub fn commands(&self) -> String {
+        self.name("commands")
+    }
+
+    /// Names a provider's queue of commands.
+    #[must_use]
+    pub fn commands_of(&self, provider: &Name) -> String {
+        self.name(&format!("commands.{provider}"))
+    }
+
+    /// Names the exchange of commands that wait for their next attempt.
+    #[must_use]
+    pub fn retry(&self) -> String {
+        self.name("retry")
+    }
+
+    /// Names the delay queue of a rung: that of a retry group, or the one that all providers
+    /// without a group share.
+    #[must_use]
+    pub fn retry_of(&self, group: Option<&Name>, rung: Rung) -> String {
+        match group {
+            Some(group) => self.name(&format!("retry.{group}.{}", rung.name())),
+            None => self.name(&format!("retry.{}", rung.name())),
+        }
+    }
+
+    /// Names the exchange that returns commands to their provider's queue, from the ladder and from
+    /// replays.
+    #[must_use]
+    pub fn redeliver(&self) -> String {
+        self.name("redeliver")
+    }
+
+    /// Names the exchange of dead letters.
+    #[must_use]
+    pub fn dead(&self) -> String {
+        self.name("dead")
+    }
+
+    /// Names a provider's queue of dead letters.
+    #[must_use]
+    pub fn dead_of(&self, provider: &Name) -> String {
+        self.name(&format!("dead.{provider}"))
+    }
+
+    /// Names the exchange and queue of dead letters that belong to no provider.
+    #[must_use]
+    pub fn dead_other(&self) -> String {
+        self.name("dead.other")
+    }
+
+    /// Names the exchange and queue of messages that were delivered too often.
+    #[must_use]
+    pub fn poison(&self) -> String {
+        self.name("poison")
+    }
+
+    /// Names the exchange and queue of messages that fit no binding.
+    #[must_use]
+    pub fn unroutable(&self) -> String {
+        self.name("unroutable")
+    }
+
+    /// Names the exchange of verified webhook calls.
+    #[must_use]
+    pub fn callbacks(&self) -> String {
+        self.name("callbacks")
+    }
+
+    /// Names a provider's queue of webhook calls.
+    #[must_use]
+    pub fn callbacks_of(&self, provider: &Name) -> String {
+        self.name(&format!("callbacks.{provider}"))
+    }
+
+    /// Names the exchange and queue of webhook calls that no queue takes, or that were delivered
+    /// too often. No provider may be named `dead`.
+    #[must_use]
+    pub fn callbacks_dead(&self) -> String {
+        self.name("callbacks.dead")
+    }
+
+    /// Names the exchange to which ferryd publishes events.
+    #[must_use]
+    pub fn events(&self) -> String {
+        self.name("events")
+    }
+
+    /// Names the stream of the ledger.
+    #[must_use]
+    pub fn ledger(&self) -> String {
+        self.name("ledger")
+    }
+
+    /// Names the stream of calls: requests and answers.
+    #[must_use]
+    pub fn exchanges(&self) -> String {
+        self.name("exchanges")
+    }
+
+    /// Returns a key of the ledger of these names at a broker, which no other ledger has.
+    #[must_use]
+    pub fn ledger_key(&self, address: &str) -> String {
+        format!("{address} {}", self.0)
+    }
+
+    /// Returns true if a queue or exchange name is under the prefix: a `reply_to` must not be.
+    #[must_use]
+    pub fn owns(&self, name: &str) -> bool {
+        name.strip_prefix(self.0.as_str()).is_some_and(|rest| rest.starts_with('.'))
+    }
+}

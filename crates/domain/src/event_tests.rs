@@ -1,0 +1,120 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::command::{Command, Envelope};
+
+fn identity() -> Identity {
+    let body = br#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","reference":"r-1"}"#;
+    let command = Command::decode(body, Envelope::default()).unwrap();
+    command.identity(&"stripe".parse().unwrap())
+}
+
+fn moment(attempt: u32) -> Moment {
+    Moment { generation: 0, attempt, at: Timestamp::from_second(1_800_000_000).unwrap() }
+}
+
+fn event(attempt: u32, happening: Happening) -> Event {
+    let trace =
+        Trace { parent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()), state: None };
+    Event::new(identity(), moment(attempt), happening, trace)
+}
+
+#[test]
+fn a_completed_event_is_final_and_carries_the_result() {
+    let success = Success {
+        result: Some(serde_json::json!({"id": "pi_1"})),
+        provider_reference: Some("pi_1".to_owned()),
+        warnings: vec!["result.card: no such field".to_owned()],
+        http_status: Some(200),
+    };
+    insta::assert_json_snapshot!(event(1, Happening::Completed(success)));
+}
+
+#[test]
+fn a_failed_event_says_why_and_whether_an_operator_can_help() {
+    let failure = Failure { http_status: Some(401), ..Failure::new("unauthorized", "bad key") };
+    insta::assert_json_snapshot!(event(2, Happening::Failed(Kind::Rejected, failure)));
+}
+
+#[test]
+fn a_failure_is_final_exactly_when_it_leaves_no_dead_letter() {
+    for kind in Kind::ALL {
+        let data = event(1, Happening::Failed(kind, Failure::default())).data;
+        assert_eq!(data.r#final, !kind.dead_letters(), "{kind:?}");
+        assert_eq!(data.error.unwrap().dead_lettered, kind.dead_letters(), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_question_is_noted_under_the_state_that_the_command_stays_in() {
+    let due = Timestamp::from_second(1_800_000_060).unwrap();
+    for (accepted, failure, state) in [
+        (true, None, State::Waiting),
+        (true, Some(Failure::new("http_500", "trouble")), State::Waiting),
+        (false, Some(Failure::new("timeout", "no answer")), State::Processing),
+    ] {
+        let data = event(1, Happening::Inquiring { accepted, due, failure: failure.clone() }).data;
+        assert_eq!((data.state, data.next_attempt_at, data.r#final), (state, Some(due), false));
+        let told = data.error.map(|error| (error.kind, error.code, error.dead_lettered));
+        assert_eq!(told, failure.map(|failure| (None, failure.code, false)));
+    }
+}
+
+#[test]
+fn routing_key_and_id_name_the_step() {
+    let event = event(3, Happening::Processing);
+    assert_eq!(event.routing_key(), "payment.stripe.charge.processing");
+    assert_eq!(event.id, "order-1/0/3/processing");
+}
+
+#[test]
+fn a_refused_message_is_told_of_under_its_own_id_and_below_every_event_of_the_command() {
+    let refused = Identity { id: identity().id.of_refused(&[b"{}"]), ..identity() };
+    let told = |kind, attempt| {
+        Event::new(refused.clone(), moment(attempt), Happening::Failed(kind, Failure::default()), Trace::default())
+    };
+    let event = told(Kind::Invalid, 1);
+    assert_eq!(event.id, refused.id.as_str());
+    assert_eq!((event.subject.as_str(), &event.data.command), ("order-1", &identity()));
+    assert_eq!(event.routing_key(), "payment.stripe.charge.failed");
+    assert!(event.data.sequence < sequence(0, 1, State::Pending), "the lowest of a command");
+    let discarded = told(Kind::Discarded, 2);
+    assert_eq!(discarded.id, format!("{}/discarded", refused.id));
+    assert_eq!(discarded.data.sequence, event.data.sequence);
+}
+
+#[test]
+fn a_message_without_names_is_told_of_under_the_word_unknown() {
+    let identity = Identity::glean(&Value::Null, b"?", Envelope::default());
+    let event = Event::new(identity, moment(0), Happening::Failed(Kind::Invalid, Failure::default()), Trace::default());
+    assert_eq!(event.routing_key(), "unknown.unknown.unknown.failed");
+    assert_eq!(event.source, "/ferryd/unknown");
+}
+
+proptest! {
+    #[test]
+    fn the_sequence_grows_by_generation_then_attempt_then_state(
+        a in (0_u32..1 << 20, 0_u32..1 << 19, 0_usize..5), b in (0_u32..1 << 20, 0_u32..1 << 19, 0_usize..5),
+    ) {
+        let number = |(generation, attempt, state): (u32, u32, usize)| sequence(generation, attempt, State::ALL[state]);
+        prop_assert_eq!(a.cmp(&b), number(a).cmp(&number(b)));
+        prop_assert!(number(a) < 1 << 53);
+    }
+}
+
+#[test]
+fn a_trace_context_is_passed_on_up_to_the_sizes_of_the_standard_and_left_out_beyond() {
+    let long = |bytes: usize| "x".repeat(bytes);
+    for (parent, state, kept) in [
+        (55, 512, (true, true)),
+        (55, 513, (true, false)),
+        (55, 130_000, (true, false)),
+        (56, 512, (false, false)),
+        (130_000, 1, (false, false)),
+    ] {
+        let (parent, state) = (long(parent), long(state));
+        let trace = Trace::bounded(Some(&parent), Some(&state));
+        assert_eq!((trace.parent.is_some(), trace.state.is_some()), kept, "{} {}", parent.len(), state.len());
+    }
+    assert_eq!(Trace::bounded(None, Some("a=b")), Trace::default(), "a state without its parent means nothing");
+}

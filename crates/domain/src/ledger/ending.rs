@@ -1,0 +1,34 @@
+//! The end of a command, as the ledger knows it.
+
+use serde::{Deserialize, Serialize};
+
+use super::record_id::RecordId;
+use crate::dead_letter::DeadLetter;
+use crate::event::Event;
+use crate::lifecycle::{Kind, State};
+
+/// The end of a command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ending {
+    /// The record of the decision.
+    pub by: RecordId,
+    /// The terminal event.
+    pub event: Event,
+    /// The description of the dead letter, where one was left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub letter: Option<Box<DeadLetter>>,
+}
+
+impl Ending {
+    /// Returns the kind of failure of a failed command.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        self.event.data.error.as_ref().and_then(|error| error.kind)
+    }
+
+    /// Returns true if the command is kept as a dead letter, for an operator.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.event.data.state == State::Failed && !self.event.data.r#final
+    }
+}

@@ -1,0 +1,217 @@
+//! Records as lines of JSON.
+//!
+//! `{"v":1,"kind":"started","critical":true,"at":"…","command":"…","data":{…}}`. The field
+//! `critical` states if a reader of an older version may skip a kind that it does not know. Where
+//! it may not, it decides nothing more about that command. `docs/schema/record.json` is the schema.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::record::{Fact, Record};
+use crate::command_id::CommandId;
+use crate::job::{JobChange, JobId, JobRecord};
+
+/// The version of the record format that this program writes.
+pub const VERSION: u32 = 1;
+
+/// The usual size of a record, in bytes: most are shorter.
+const USUAL: usize = 1_536;
+
+/// A line as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Line {
+    /// A record about a command that this version understands.
+    Record(Box<Record>),
+    /// A record about a job.
+    Job(Box<JobRecord>),
+    /// A place in the order without contents, by which a reader knows how far it has read.
+    Marker,
+    /// A kind that this version does not know.
+    Foreign {
+        /// The kind of the record.
+        kind: String,
+        /// The command of the record, where it has one.
+        command: Option<CommandId>,
+        /// True if nothing more may be decided about the command without understanding the record.
+        critical: bool,
+    },
+}
+
+/// A line that can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("no record: {0}")]
+pub struct Unreadable(#[from] serde_json::Error);
+
+/// The kind of a marker.
+const MARKER: &str = "marker";
+
+#[derive(Serialize)]
+struct Written<'a, T> {
+    v: u32,
+    kind: &'a str,
+    critical: bool,
+    at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<&'a CommandId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<JobId>,
+    data: &'a T,
+}
+
+#[derive(Deserialize)]
+struct Read<'a> {
+    kind: String,
+    #[serde(default)]
+    critical: bool,
+    #[serde(default)]
+    command: Option<CommandId>,
+    #[serde(borrow, default)]
+    job: Option<&'a RawValue>,
+    at: Timestamp,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+impl Record {
+    /// Encodes the record as a line, without a line break.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match &self.fact {
+            Fact::Opened(data) => self.write(data),
+            Fact::Started(data) => self.write(data),
+            Fact::Released(data) => self.write(data),
+            Fact::TakenOver(data) => self.write(data),
+            Fact::Finished(data) => self.write(data),
+            Fact::Settled(data) => self.write(data),
+            Fact::CancelWished(data) => self.write(data),
+            Fact::Replayed(data) => self.write(data),
+            Fact::Asked(data) => self.write(data),
+            Fact::Conflicted(data) => self.write(data),
+            Fact::Erased(data) => self.write(data),
+            Fact::Prompted(data) => self.write(data),
+        }
+    }
+
+    fn write<T: Serialize>(&self, data: &T) -> Vec<u8> {
+        let (kind, critical) = (self.fact.kind(), self.fact.is_critical());
+        let written =
+            Written { v: VERSION, kind, critical, at: self.at, command: Some(&self.command), job: None, data };
+        let mut line = Vec::with_capacity(USUAL);
+        // A record is plain data, which always has a JSON form.
+        let _ = serde_json::to_writer(&mut line, &written);
+        line
+    }
+}
+
+impl Line {
+    /// Encodes a marker as a line, without a line break.
+    #[must_use]
+    pub fn marker(at: Timestamp) -> Vec<u8> {
+        let written = Written { v: VERSION, kind: MARKER, critical: false, at, command: None, job: None, data: &() };
+        serde_json::to_vec(&written).unwrap_or_default()
+    }
+
+    /// Decodes a line.
+    ///
+    /// # Errors
+    /// [`Unreadable`]: the line is not JSON, or a known kind without its fields.
+    pub fn decode(line: &[u8]) -> Result<Self, Unreadable> {
+        let Read { kind, critical, command, job, at, data } = serde_json::from_slice(line)?;
+        if kind == MARKER {
+            return Ok(Self::Marker);
+        }
+        let text = data.map_or("null", RawValue::get);
+        let fact = match kind.as_str() {
+            "opened" => Fact::Opened(serde_json::from_str(text)?),
+            "started" => Fact::Started(serde_json::from_str(text)?),
+            "released" => Fact::Released(serde_json::from_str(text)?),
+            "taken_over" => Fact::TakenOver(serde_json::from_str(text)?),
+            "finished" => Fact::Finished(serde_json::from_str(text)?),
+            "settled" => Fact::Settled(serde_json::from_str(text)?),
+            "cancel_wished" => Fact::CancelWished(serde_json::from_str(text)?),
+            "replayed" => Fact::Replayed(serde_json::from_str(text)?),
+            "asked" => Fact::Asked(serde_json::from_str(text)?),
+            "conflicted" => Fact::Conflicted(serde_json::from_str(text)?),
+            "erased" => Fact::Erased(serde_json::from_str(text)?),
+            "prompted" => Fact::Prompted(serde_json::from_str(text)?),
+            _ => return Self::decode_job(kind, command, critical, (job, at, text)),
+        };
+        let command = command.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("command"))?;
+        Ok(Self::Record(Box::new(Record { at, command, fact })))
+    }
+
+    /// Decodes a line of a kind that is about no command.
+    fn decode_job(
+        kind: String,
+        command: Option<CommandId>,
+        critical: bool,
+        (job, at, text): (Option<&RawValue>, Timestamp, &str),
+    ) -> Result<Self, Unreadable> {
+        let change = match kind.as_str() {
+            "job_started" => JobChange::Started(serde_json::from_str(text)?),
+            "job_taken" => JobChange::Taken(serde_json::from_str(text)?),
+            "job_progress" => JobChange::Progressed(serde_json::from_str(text)?),
+            "job_paused" => JobChange::Paused(serde_json::from_str(text)?),
+            "job_resumed" => JobChange::Resumed(serde_json::from_str(text)?),
+            "job_stopped" => JobChange::Stopped(serde_json::from_str(text)?),
+            "job_ended" => JobChange::Ended(serde_json::from_str(text)?),
+            _ => return Ok(Self::Foreign { kind, command, critical }),
+        };
+        let job = job.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("job"))?;
+        Ok(Self::Job(Box::new(JobRecord { at, job: serde_json::from_str(job.get())?, change })))
+    }
+}
+
+impl JobRecord {
+    /// Encodes the record as a line, without a line break.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match &self.change {
+            JobChange::Started(data) => self.write(data),
+            JobChange::Taken(data) => self.write(data),
+            JobChange::Progressed(data) => self.write(data),
+            JobChange::Paused(data) | JobChange::Resumed(data) | JobChange::Stopped(data) => self.write(data),
+            JobChange::Ended(data) => self.write(data),
+        }
+    }
+
+    fn write<T: Serialize>(&self, data: &T) -> Vec<u8> {
+        let (kind, at, job) = (self.change.kind(), self.at, Some(self.job));
+        // A record is plain data, which always has a JSON form.
+        serde_json::to_vec(&Written { v: VERSION, kind, critical: false, at, command: None, job, data })
+            .unwrap_or_default()
+    }
+}
+
+/// A record to be appended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AnyRecord {
+    /// A record about a command.
+    Command(Box<Record>),
+    /// A record about a job.
+    Job(Box<JobRecord>),
+}
+
+impl AnyRecord {
+    /// Encodes the record as a line, without a line break.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Command(record) => record.encode(),
+            Self::Job(record) => record.encode(),
+        }
+    }
+}
+
+impl From<Record> for AnyRecord {
+    fn from(record: Record) -> Self {
+        Self::Command(Box::new(record))
+    }
+}
+
+impl From<JobRecord> for AnyRecord {
+    fn from(record: JobRecord) -> Self {
+        Self::Job(Box::new(record))
+    }
+}

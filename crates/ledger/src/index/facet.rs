@@ -1,0 +1,107 @@
+//! The properties that filters select commands by, as far as many commands share them.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, params};
+
+use ferryd_domain::command::Identity;
+use ferryd_domain::dead_letter::shortened;
+use ferryd_domain::ledger::case::{Case, Ending};
+
+/// One combination of properties that filters select commands by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Facet {
+    /// The type, the provider, the account and the operation.
+    names: [Option<String>; 4],
+    state: String,
+    kind: Option<String>,
+    code: Option<String>,
+    http_status: Option<u16>,
+    generation: u32,
+    dead: bool,
+    /// True if nothing but a request to cancel the command is known.
+    cancel_requested: bool,
+    conflicts: bool,
+}
+
+impl Facet {
+    /// Returns the facet that a command has now.
+    pub fn of(case: &Case) -> Self {
+        let identity = case.opening.as_ref().map(|opening| &opening.identity);
+        let ending = case.ending.as_ref();
+        let error = ending.and_then(|ending| ending.event.data.error.as_ref());
+        Self {
+            names: identity.map(names).unwrap_or_default(),
+            state: case.state().as_str().to_owned(),
+            kind: ending.and_then(Ending::kind).map(|kind| kind.as_str().to_owned()),
+            code: error.and_then(|error| error.code.as_deref()).map(|code| shortened(code).to_owned()),
+            http_status: error.and_then(|error| error.http_status),
+            generation: case.step.generation,
+            dead: ending.is_some_and(Ending::is_dead),
+            cancel_requested: case.is_cancel_request(),
+            conflicts: !case.conflicts.is_empty(),
+        }
+    }
+}
+
+fn names(identity: &Identity) -> [Option<String>; 4] {
+    let Identity { r#type, provider, account, operation, .. } = identity;
+    [r#type, provider, account, operation].map(|name| name.as_ref().map(|name| name.as_str().to_owned()))
+}
+
+/// The known facets, with their numbers.
+#[derive(Default)]
+pub(super) struct Facets(HashMap<Facet, i64>);
+
+impl Facets {
+    /// Reads all facets from the database.
+    pub fn load(conn: &Connection) -> rusqlite::Result<Self> {
+        const ALL: &str = "SELECT facet, type, provider, account, operation, state, kind, code, http_status, generation, dead, \
+                           cancel_requested, conflicts FROM facets";
+        let mut all = conn.prepare(ALL)?;
+        let read = |row: &rusqlite::Row<'_>| {
+            let facet = Facet {
+                names: [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?],
+                state: row.get(5)?,
+                kind: row.get(6)?,
+                code: row.get(7)?,
+                http_status: row.get(8)?,
+                generation: row.get(9)?,
+                dead: row.get(10)?,
+                cancel_requested: row.get(11)?,
+                conflicts: row.get(12)?,
+            };
+            Ok((facet, row.get(0)?))
+        };
+        all.query_map((), read)?.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Returns the number of a facet; a new facet is inserted.
+    pub fn number(&mut self, conn: &Connection, facet: Facet) -> rusqlite::Result<i64> {
+        const ADD: &str = "INSERT INTO facets (count, type, provider, account, operation, state, kind, code, http_status, \
+                           generation, dead, cancel_requested, conflicts) \
+                           VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        if let Some(number) = self.0.get(&facet) {
+            return Ok(*number);
+        }
+        let [r#type, provider, account, operation] = &facet.names;
+        let Facet { state, kind, code, http_status, generation, dead, cancel_requested, conflicts, .. } = &facet;
+        conn.prepare_cached(ADD)?.execute(params![
+            r#type,
+            provider,
+            account,
+            operation,
+            state,
+            kind,
+            code,
+            http_status,
+            generation,
+            dead,
+            cancel_requested,
+            conflicts
+        ])?;
+        let number = conn.last_insert_rowid();
+        self.0.insert(facet, number);
+        Ok(number)
+    }
+}

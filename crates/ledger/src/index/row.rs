@@ -1,0 +1,120 @@
+//! A command as a row of a list.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::ledger::case::{Case, Ending};
+use ferryd_domain::lifecycle::{Kind, State};
+use ferryd_domain::name::Name;
+
+/// The maximum length of a message in a row, in characters.
+const MAX_MESSAGE: usize = 200;
+
+/// A command in short. Unknown fields are absent: a command of which only a request to cancel it is
+/// known has no name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "CommandRow")]
+pub struct Row {
+    /// The id of the command.
+    pub id: CommandId,
+    /// The provider's type.
+    pub r#type: Option<Name>,
+    /// The provider.
+    pub provider: Option<Name>,
+    /// The account.
+    pub account: Option<Name>,
+    /// The operation.
+    pub operation: Option<Name>,
+    /// The publisher's reference.
+    pub reference: Option<String>,
+    /// The AMQP user that published the command, where the broker has vouched for that.
+    pub publisher: Option<String>,
+    /// The current state of the command.
+    pub state: State,
+    /// The kind of failure of a failed command.
+    pub kind: Option<Kind>,
+    /// The provider's error code, or ferryd's own.
+    pub code: Option<String>,
+    /// The last message about the command, for a person.
+    pub message: Option<String>,
+    /// The HTTP status of the answer that ended the command.
+    pub http_status: Option<u16>,
+    /// 0 for a command as published; each replay starts the next.
+    pub generation: u32,
+    /// The number of the current or next call.
+    pub attempt: u32,
+    /// The provider's own id for the result of the command.
+    pub provider_reference: Option<String>,
+    /// True if the command is kept as a dead letter.
+    pub dead: bool,
+    /// True if a later notice or answer has contradicted the recorded outcome.
+    pub contradicted: bool,
+    /// The time of the first record about the command.
+    pub created_at: Option<Timestamp>,
+    /// The time of the last change.
+    pub updated_at: Option<Timestamp>,
+    /// The time at which the command ended, if it has.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Row {
+    /// Summarises the state of a command.
+    #[must_use]
+    pub fn new(id: CommandId, case: Case) -> Self {
+        let (state, dead) = (case.state(), case.ending.as_ref().is_some_and(Ending::is_dead));
+        let publisher = case.opening.as_ref().and_then(|opening| opening.publisher.clone());
+        let identity = case.opening.map(|opening| opening.identity);
+        let (created_at, last) = (case.history.first().map(|first| first.at), case.history.last());
+        let detail = last.and_then(|last| last.detail.clone());
+        let mut row = Self {
+            id,
+            r#type: None,
+            provider: None,
+            account: None,
+            operation: None,
+            reference: None,
+            publisher,
+            state,
+            kind: None,
+            code: None,
+            message: None,
+            http_status: None,
+            generation: case.step.generation,
+            attempt: case.step.attempt,
+            provider_reference: None,
+            dead,
+            contradicted: !case.conflicts.is_empty(),
+            created_at,
+            updated_at: last.map(|last| last.at),
+            ended_at: case.ending.as_ref().map(|ending| ending.event.data.occurred_at),
+        };
+        if let Some(identity) = identity {
+            (row.r#type, row.provider) = (identity.r#type, identity.provider);
+            (row.account, row.operation) = (identity.account, identity.operation);
+            row.reference = identity.reference;
+        }
+        match case.ending.map(|ending| ending.event.data) {
+            Some(data) => {
+                row.provider_reference = data.provider_reference;
+                if let Some(error) = data.error {
+                    (row.kind, row.code, row.http_status) = (error.kind, error.code, error.http_status);
+                    row.message = Some(short(error.message));
+                }
+            }
+            // The history names the reference of an accepted command.
+            None if state == State::Waiting => row.provider_reference = detail,
+            None => row.message = detail.map(short),
+        }
+        row
+    }
+}
+
+fn short(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_MESSAGE) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}

@@ -1,0 +1,258 @@
+//! Reads an answer into an outcome.
+//!
+//! No answer makes this fail: an unreadable part is left out, null or a default, and a warning
+//! names it. Texts are kept whole, because they are masked before they are cut.
+
+use std::time::SystemTime;
+
+use http::StatusCode;
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+use super::amount::AmountTemplate;
+use super::expression::{Condition, Scope, from_json, unreadable};
+use super::text::Text;
+use super::tree::{OnFault, Tree};
+use ferryd_domain::classify::{Conditions, Shape, classify};
+use ferryd_domain::exchange::Reply;
+use ferryd_domain::outcome::{Failure, Outcome, Party, RetryAfter, Success, Verdict};
+use ferryd_settings::key_path::KeyPath;
+
+/// The most bytes of a provider's own id for a transaction.
+const LONGEST_REFERENCE: usize = 512;
+
+/// The compiled rules and expressions by which the answers of an operation are read.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// The operation's rules, then the provider's.
+    pub(super) rules: Vec<Rule>,
+    /// The condition which means that the first call under the key is still running at the
+    /// provider.
+    pub(super) in_progress: Option<Condition>,
+    /// The condition under which a 2xx only means "accepted".
+    pub(super) accepted: Option<Condition>,
+    /// The condition under which a 2xx is a success.
+    pub(super) success: Option<Condition>,
+    /// The provider's own id for the transaction.
+    pub(super) reference: Option<Text>,
+    /// The `result` of the event.
+    pub(super) result: Option<Tree>,
+    /// The amount that the command asks for.
+    pub(super) asked: Option<AmountTemplate>,
+    /// The amount that the answer reports.
+    pub(super) stated: Option<AmountTemplate>,
+    /// Warnings of the provider.
+    pub(super) warnings: Vec<Text>,
+    /// The party that has to act next.
+    pub(super) waiting_for: Option<Text>,
+    /// The places of errors in an answer: the operation's mapping, then the provider's.
+    pub(super) errors: Vec<ErrorMapping>,
+}
+
+/// A rule that classifies answers.
+#[derive(Debug)]
+pub(super) struct Rule {
+    /// The condition under which the rule matches.
+    pub(super) when: Condition,
+    /// The meaning of an answer that matches.
+    pub(super) verdict: Verdict,
+    /// The error's code.
+    pub(super) code: Option<Text>,
+}
+
+/// The places of errors in an answer.
+#[derive(Debug, Default)]
+pub(super) struct ErrorMapping {
+    /// The code.
+    pub(super) code: Option<Text>,
+    /// The message.
+    pub(super) message: Option<Text>,
+    /// The details.
+    pub(super) details: Option<Tree>,
+}
+
+/// The body of an answer, if it can be parsed.
+pub(super) struct Body(Option<Json>);
+
+impl Body {
+    /// A body that consists of a part of another body.
+    pub(super) fn of(part: Json) -> Self {
+        Self(Some(part))
+    }
+
+    /// Parses JSON, or a form if the content type says so.
+    pub(super) fn read(reply: &Reply) -> Self {
+        let media_type = reply.header("content-type").unwrap_or_default().to_ascii_lowercase();
+        if media_type.starts_with("application/x-www-form-urlencoded") {
+            let pairs = url::form_urlencoded::parse(&reply.body);
+            let fields = pairs.map(|(key, value)| (key.into_owned(), Json::String(value.into_owned())));
+            return Self(Some(Json::Object(fields.collect())));
+        }
+        Self(serde_json::from_slice(&reply.body).ok())
+    }
+
+    /// The value at a JSON pointer.
+    pub(super) fn at(&self, pointer: &str) -> Option<&Json> {
+        self.0.as_ref()?.pointer(pointer)
+    }
+
+    /// The text at a JSON pointer, if there is one.
+    pub(super) fn text_at(&self, pointer: &str) -> Option<String> {
+        self.at(pointer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+}
+
+/// The variables of an answer, over those of the request.
+pub(super) fn scope(request: &Scope, reply: &Reply, body: &Body) -> Scope {
+    let mut headers = serde_json::Map::new();
+    for (name, value) in &reply.headers {
+        headers.entry(name.clone()).or_insert_with(|| Json::String(value.clone()));
+    }
+    let body = body.0.as_ref().map_or_else(|| unreadable("the answer has no body that can be read"), from_json);
+    request.with([
+        ("status", reply.status.into()),
+        ("headers", from_json(&Json::Object(headers))),
+        ("text", String::from_utf8_lossy(&reply.body).as_ref().into()),
+        ("body", body),
+    ])
+}
+
+impl Reading {
+    /// Determines the outcome of an answer.
+    pub(super) fn outcome(&self, reply: &Reply, body: &Body, scope: &Scope) -> Outcome {
+        let retry_after = reply.header("retry-after").and_then(retry_after);
+        let shape = Shape::Answered { status: reply.status, retry_after: retry_after.is_some() };
+        let rule = self.rule(scope);
+        let holds = |condition: &Condition| condition.holds(scope);
+        let conditions = Conditions {
+            rule: rule.map(|rule| rule.verdict),
+            in_progress: self.in_progress.as_ref().is_some_and(holds),
+            accepted: self.accepted.as_ref().map(holds),
+            success: self.success.as_ref().map(holds),
+        };
+        let failure = || self.failure(rule, reply, body, scope);
+        match classify(shape, conditions) {
+            Verdict::Completed => match self.mismatch(reply, scope) {
+                // The provider may have acted, but not as requested.
+                Some(mismatch) => Outcome::Unknown(mismatch),
+                None => Outcome::Completed(self.success(reply, scope)),
+            },
+            Verdict::Waiting => Outcome::Waiting(self.success(reply, scope), self.party(scope)),
+            Verdict::Declined => Outcome::Declined(failure()),
+            Verdict::Rejected => Outcome::Rejected(failure()),
+            Verdict::Transient => Outcome::Transient(failure(), retry_after),
+            Verdict::Unknown => Outcome::Unknown(failure()),
+            Verdict::Lookup => Outcome::Lookup(failure()),
+        }
+    }
+
+    /// Compares the amount in an answer with the requested one; the failure describes a mismatch.
+    pub(super) fn mismatch(&self, reply: &Reply, scope: &Scope) -> Option<Failure> {
+        let (asked, stated) = (self.asked.as_ref()?.money(scope)?, self.stated.as_ref()?.stated(scope)?);
+        let failure = asked.mismatch(&stated)?;
+        let reference = first(self.reference.as_ref(), scope).filter(|reference| reference.len() <= LONGEST_REFERENCE);
+        Some(Failure { http_status: Some(reply.status), provider_reference: reference, ..failure })
+    }
+
+    /// Reads the result of a successful call.
+    pub(super) fn success(&self, reply: &Reply, scope: &Scope) -> Success {
+        let mut warnings = Vec::new();
+        let result = self.result.as_ref().and_then(|tree| mapped(tree, "result", scope, OnFault::Note(&mut warnings)));
+        let provider_reference = match self.reference.as_ref().map(|text| text.string(scope)) {
+            Some(Err(error)) => {
+                warnings.push(format!("reference: {error}"));
+                None
+            }
+            Some(Ok(Some(reference))) if reference.len() > LONGEST_REFERENCE => {
+                warnings.push(format!("reference: left out, {} bytes are too long for an id", reference.len()));
+                None
+            }
+            Some(Ok(reference)) => reference,
+            None => None,
+        };
+        for (n, text) in self.warnings.iter().enumerate() {
+            match text.json(scope) {
+                Ok(value) => warnings.extend(texts(value)),
+                Err(error) => warnings.push(format!("warnings[{n}]: {error}")),
+            }
+        }
+        Success { result, provider_reference, warnings, http_status: Some(reply.status) }
+    }
+
+    /// Reads the party that has to act next.
+    pub(super) fn party(&self, scope: &Scope) -> Party {
+        let word = self.waiting_for.as_ref().and_then(|text| text.string(scope).ok()?);
+        if word.as_deref() == Some("customer") { Party::Customer } else { Party::Provider }
+    }
+
+    /// The first rule that matches an answer.
+    pub(super) fn rule(&self, scope: &Scope) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.when.holds(scope))
+    }
+
+    /// Reads the error of a failed call.
+    pub(super) fn failure(&self, rule: Option<&Rule>, reply: &Reply, body: &Body, scope: &Scope) -> Failure {
+        let of_rule = rule.and_then(|rule| rule.code.as_ref());
+        let codes = of_rule.into_iter().chain(self.errors.iter().filter_map(|mapping| mapping.code.as_ref()));
+        let code = first(codes, scope).unwrap_or_else(|| format!("http_{}", reply.status));
+        let message = first(self.errors.iter().filter_map(|mapping| mapping.message.as_ref()), scope)
+            .or_else(|| body.text_at("/error/message"))
+            .or_else(|| body.text_at("/message"))
+            .unwrap_or_else(|| reason(reply.status));
+        let details = self.errors.iter().filter_map(|mapping| mapping.details.as_ref());
+        let details =
+            details.filter_map(|tree| mapped(tree, "details", scope, OnFault::LeaveOut)).find(|value| !is_empty(value));
+        let reference = first(self.reference.as_ref(), scope).filter(|reference| reference.len() <= LONGEST_REFERENCE);
+        Failure { code: Some(code), message, details, http_status: Some(reply.status), provider_reference: reference }
+    }
+}
+
+/// The first text that has a value.
+fn first<'t>(texts: impl IntoIterator<Item = &'t Text>, scope: &Scope) -> Option<String> {
+    texts.into_iter().find_map(|text| text.string(scope).ok()?.filter(|text| !text.is_empty()))
+}
+
+fn mapped(tree: &Tree, name: &str, scope: &Scope, mut on_fault: OnFault<'_>) -> Option<Json> {
+    tree.json(scope, &KeyPath::default().key(name), &mut on_fault).ok().flatten()
+}
+
+fn is_empty(value: &Json) -> bool {
+    match value {
+        Json::Object(entries) => entries.is_empty(),
+        Json::Array(items) => items.is_empty(),
+        other => other.is_null(),
+    }
+}
+
+/// A text, or the texts of a list.
+fn texts(value: Option<Json>) -> Vec<String> {
+    match value {
+        Some(Json::Array(items)) => items.into_iter().flat_map(|item| texts(Some(item))).collect(),
+        Some(Json::String(text)) => vec![text],
+        Some(Json::Null) | None => Vec::new(),
+        Some(other) => vec![other.to_string()],
+    }
+}
+
+/// Parses `Retry-After` (RFC 9110, section 10.2.3); a value that is neither seconds nor a date
+/// counts as absent.
+pub(super) fn retry_after(value: &str) -> Option<RetryAfter> {
+    let value = value.trim();
+    if value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return value.parse().ok().map(RetryAfter::Seconds);
+    }
+    let time: SystemTime = httpdate::parse_http_date(value).ok()?;
+    Timestamp::try_from(time).ok().map(RetryAfter::At)
+}
+
+fn reason(status: u16) -> String {
+    if (200..300).contains(&status) {
+        return format!("status {status}, but the answer meets neither `success` nor `accepted` of the provider file");
+    }
+    let known = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    known.map_or_else(|| format!("status {status}"), str::to_owned)
+}
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

@@ -1,0 +1,86 @@
+//! The variable `callback_url`: whether a file may name the variable, and whether the file does.
+
+use std::cell::Cell;
+
+use super::expression_source::identifier;
+
+/// The variable's name in expressions.
+pub(super) const NAME: &str = "callback_url";
+
+/// The availability and the use of `callback_url` while a file is read.
+#[derive(Debug)]
+pub(crate) struct CallbackUrl {
+    /// The reason why the variable is unavailable; `None` where it is available.
+    missing: Option<&'static str>,
+    named: Cell<bool>,
+}
+
+impl CallbackUrl {
+    /// Makes the state for a file that may have an endpoint, under a configuration that may have a
+    /// public address.
+    pub(super) fn new(has_endpoint: bool, configured: bool) -> Self {
+        let missing = match (has_endpoint, configured) {
+            (false, _) => Some(
+                "leads to this provider's endpoint, and the file has none; write a table [webhook], or \
+                 `callback_url | default(…)` for what stands in its place",
+            ),
+            (true, false) => Some(
+                "needs `webhooks.public_url` and `webhooks.token_keys` in the configuration; write both there, or \
+                 `callback_url | default(…)` for what stands in its place",
+            ),
+            (true, true) => None,
+        };
+        Self { missing, named: Cell::new(false) }
+    }
+
+    /// Returns true if an expression names the variable, and the variable is available.
+    pub(super) fn is_named(&self) -> bool {
+        self.named.get()
+    }
+
+    /// Notes that an expression names the variable; `bare` is the expression without its string
+    /// literals.
+    ///
+    /// # Errors
+    /// The reason why the variable is unavailable, if the expression has no default for it.
+    pub(super) fn name_in(&self, bare: &str) -> Result<(), &'static str> {
+        let Some(missing) = self.missing else {
+            self.named.set(true);
+            return Ok(());
+        };
+        if has_default(bare) { Ok(()) } else { Err(missing) }
+    }
+}
+
+/// Returns true if an expression has a default for the variable: `callback_url | default(…)`.
+fn has_default(bare: &str) -> bool {
+    bare.match_indices(NAME).any(|(at, name)| {
+        let rest = bare[at + name.len()..].trim_start();
+        rest.strip_prefix('|').is_some_and(|filter| ["default", "d"].contains(&identifier(filter)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_is_none_an_expression_has_to_say_what_stands_in_its_place() {
+        for (bare, taken) in [
+            ("callback_url", false),
+            ("callback_url ~ x", false),
+            ("callback_url | lower", false),
+            ("payload.url | default(callback_url)", false),
+            ("callback_url | default(none)", true),
+            ("callback_url|d(none)", true),
+            ("payload.url | default(callback_url | default(none))", true),
+        ] {
+            for (has_endpoint, configured) in [(false, false), (false, true), (true, false)] {
+                let callback_url = CallbackUrl::new(has_endpoint, configured);
+                assert_eq!((callback_url.name_in(bare).is_ok(), callback_url.is_named()), (taken, false), "{bare}");
+            }
+            let callback_url = CallbackUrl::new(true, true);
+            assert_eq!((callback_url.name_in(bare), callback_url.is_named()), (Ok(()), true), "{bare}");
+        }
+    }
+}

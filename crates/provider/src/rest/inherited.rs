@@ -1,0 +1,46 @@
+//! The settings that an operation inherits from its provider, and the durations that both state.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::expression::Known;
+use super::file::{ErrorFile, RuleFile};
+use ferryd_domain::retry::RetryPolicy;
+use ferryd_settings::faults::Place;
+
+/// The settings that an operation inherits from its provider.
+pub(super) struct Inherited<'f> {
+    /// The variables that requests may name.
+    pub(super) in_request: Known<'f>,
+    /// The variables that answers may name.
+    pub(super) in_answer: Known<'f>,
+    /// The folder against which relative paths are resolved.
+    pub(super) folder: &'f Path,
+    /// The most time for connecting.
+    pub(super) connect_timeout: Duration,
+    /// The most time for a call.
+    pub(super) timeout: Duration,
+    /// The retry policy of commands.
+    pub(super) retry: RetryPolicy,
+    /// The provider's rules.
+    pub(super) rules: &'f [RuleFile],
+    /// The places of the provider's errors in an answer.
+    pub(super) error: Option<&'f ErrorFile>,
+    /// The whole file.
+    pub(super) root: Place<'f>,
+}
+
+/// Parses a duration above zero.
+pub(crate) fn duration(text: &str, place: &Place<'_>) -> Option<Duration> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Some(duration),
+        Ok(_) => {
+            place.refuse("is no time at all; write a duration such as `30s`");
+            None
+        }
+        Err(_) => {
+            place.refuse(format!("`{text}` is not a duration; write one such as `30s`, `2m` or `24h`"));
+            None
+        }
+    }
+}

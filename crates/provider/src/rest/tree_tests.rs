@@ -1,0 +1,82 @@
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::super::expression::{from_json, unreadable};
+use super::*;
+use ferryd_settings::faults::Faults;
+
+fn compile(value: &Json) -> Option<Tree> {
+    let faults = Faults::default();
+    let secrets = BTreeSet::new();
+    let tree = Tree::compile(value, &Known::in_answer(&secrets), &faults.place());
+    assert_eq!(tree.is_some(), faults.located(&[]).is_empty());
+    tree
+}
+
+fn scope() -> Scope {
+    let payload = json!({"a": 1, "lines": [{"sku": "x", "n": 2}, {"sku": "y"}], "text": "t", "orders": [{"ids": [1, 2]}, {"ids": [3]}]});
+    let variables = [("payload", from_json(&payload)), ("body", unreadable("not there"))];
+    Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+fn render(value: &Json, faults: &mut OnFault<'_>) -> Result<Option<Json>, String> {
+    let tree = compile(value).unwrap();
+    tree.json(&scope(), &KeyPath::default().key("body"), faults).map_err(|error| error.to_string())
+}
+
+#[test]
+fn leaves_are_filled_in_or_left_out() {
+    let tree = json!({
+        "a": "{{ payload.a }}", "gone": "{{ payload.b.c }}", "null": "{{ null() }}", "const": [1, 20.2, true, "x"],
+        "list": ["{{ payload.b }}", "{{ payload.a }}"], "deep": {"gone": "{{ none }}"}
+    });
+    let expected = json!({"a": 1, "null": null, "const": [1, 20.2, true, "x"], "list": [1], "deep": {}});
+    assert_eq!(render(&tree, &mut OnFault::Fail), Ok(Some(expected)));
+}
+
+#[test]
+fn lists_are_mapped_item_by_item() {
+    let each = |items: &str, name: &str, item: Json| json!({"$each": items, "$as": name, "$item": item});
+    let table = [
+        (
+            json!({"l": each("payload.lines", "line", json!({"id": "{{ line.sku }}", "n": "{{ line.n }}"}))}),
+            json!({"l": [{"id": "x", "n": 2}, {"id": "y"}]}),
+        ),
+        (json!({"l": each("payload.missing", "line", json!("{{ line }}"))}), json!({})),
+        (
+            json!({"l": each("payload.orders", "o", each("o.ids", "id", json!("{{ o.ids | length }}:{{ id }}")))}),
+            json!({"l": [["2:1", "2:2"], ["1:3"]]}),
+        ),
+    ];
+    for (tree, expected) in table {
+        assert_eq!(render(&tree, &mut OnFault::Fail), Ok(Some(expected)), "{tree}");
+    }
+    let error = render(&json!({"l": each("payload.text", "x", json!("{{ x }}"))}), &mut OnFault::Fail).unwrap_err();
+    assert_eq!(error, "body.l: `payload.text` is not a list");
+}
+
+#[test]
+fn a_leaf_that_fails_is_told_by_its_place_or_noted() {
+    let tree = json!({"a": "{{ payload.a }}", "list": [{"b": "{{ body.id }}"}]});
+    let error = render(&tree, &mut OnFault::Fail).unwrap_err();
+    assert!(error.starts_with("body.list[0].b: `body.id` cannot be evaluated"), "{error}");
+    let mut notes = Vec::new();
+    let value = render(&tree, &mut OnFault::Note(&mut notes));
+    assert_eq!(value, Ok(Some(json!({"a": 1, "list": [{"b": null}]}))));
+    assert_eq!(notes.len(), 1, "{notes:?}");
+}
+
+#[test]
+fn a_mapped_list_without_its_three_keys_or_with_a_taken_name_is_refused() {
+    for tree in [
+        json!({"$each": "payload.lines"}),
+        json!({"$each": "payload.lines", "$as": "x", "$item": "", "more": 1}),
+        json!({"$each": "payload.lines", "$as": "payload", "$item": ""}),
+        json!({"$each": "payload.lines", "$as": "A b", "$item": ""}),
+        json!({"$each": "payload.lines", "$as": "x", "$item": "{{ y.sku }}"}),
+        json!({"$else": 1}),
+    ] {
+        assert!(compile(&tree).is_none(), "{tree}");
+    }
+}

@@ -1,0 +1,89 @@
+//! Answers to calls by which a provider checks who owns an endpoint.
+
+use std::collections::BTreeMap;
+
+use minijinja::Value;
+use serde_json::{Map, Value as Json};
+use subtle::ConstantTimeEq as _;
+
+use super::form;
+use crate::rest::expression::{Condition, Scope, from_json, unreadable};
+use crate::rest::text::Text;
+use ferryd_domain::callback::{ChallengeReply, RawCallback};
+
+/// The calls of a provider that are challenges, and the answer to them.
+#[derive(Debug)]
+pub(super) struct Challenge {
+    /// The method of challenges.
+    pub(super) method: &'static str,
+    /// The condition that tells challenges from other calls.
+    pub(super) when: Condition,
+    /// The token of a challenge: the given value and the expected one; `None` where none is
+    /// required.
+    pub(super) token: Option<(Text, Text)>,
+    /// The answer.
+    pub(super) reply: Text,
+    /// The answer's media type.
+    pub(super) content_type: String,
+    /// The variable `secrets` of expressions.
+    pub(super) secrets: Value,
+}
+
+impl Challenge {
+    /// The answer to a challenge; `None` for every other call.
+    pub(super) fn reply(&self, call: &RawCallback) -> Option<ChallengeReply> {
+        if call.method != self.method {
+            return None;
+        }
+        let scope = scope(call, self.secrets.clone());
+        if !self.when.holds(&scope) || !self.knows_token(&scope) {
+            return None;
+        }
+        let body = self.reply.string(&scope).ok()??;
+        Some(ChallengeReply {
+            content_type: self.content_type.clone(),
+            body: body.into(),
+            needs_token: self.token.is_some(),
+        })
+    }
+
+    fn knows_token(&self, scope: &Scope) -> bool {
+        let Some((given, expected)) = &self.token else { return true };
+        let [given, expected] = [given, expected].map(|text| text.string(scope).ok().flatten());
+        given.zip(expected).is_some_and(|(given, expected)| given.as_bytes().ct_eq(expected.as_bytes()).into())
+    }
+}
+
+/// The body of a call, if it is JSON or a form.
+pub(super) fn body(call: &RawCallback) -> Option<Json> {
+    if form::is_form(call) {
+        return Some(map(&mut url::form_urlencoded::parse(&call.body).into_owned()));
+    }
+    serde_json::from_slice(&call.body).ok()
+}
+
+/// Converts pairs to a map; of a repeated name the first pair counts.
+fn map(pairs: &mut dyn Iterator<Item = (String, String)>) -> Json {
+    let mut map = Map::new();
+    for (name, value) in pairs {
+        map.entry(name).or_insert(Json::String(value));
+    }
+    Json::Object(map)
+}
+
+/// The variables of a call.
+pub(super) fn scope(call: &RawCallback, secrets: Value) -> Scope {
+    let headers = map(&mut call.headers.iter().cloned());
+    let query = map(&mut call.url.query_pairs().into_owned());
+    let body = body(call);
+    let variables = [
+        ("method", Value::from(call.method.as_str())),
+        ("url", Value::from(call.url.as_str())),
+        ("headers", from_json(&headers)),
+        ("query", from_json(&query)),
+        ("body", body.as_ref().map_or_else(|| unreadable("the call has no body that can be read"), from_json)),
+        ("text", Value::from(String::from_utf8_lossy(&call.body).as_ref())),
+        ("secrets", secrets),
+    ];
+    Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into_iter().collect::<BTreeMap<_, _>>())
+}

@@ -1,0 +1,26 @@
+//! Masks secrets in everything that leaves ferryd: logs, events, records, answers of the API, dead
+//! letters.
+//!
+//! A [`Mask`] knows the secrets of a provider's account, the tokens of a call and the sensitive
+//! values of its payload, in every spelling. Data of a provider arrives as [`UnmaskedValue`], which
+//! only a mask opens, so no event, record, header or log line can hold unmasked data of a provider.
+//! Texts are cut only as [`MaskedText`], so a cut leaves no half of a secret.
+//!
+//! The module depends on nothing of ferryd except its domain types.
+
+mod card;
+mod fit;
+mod glance;
+mod mask;
+mod masked;
+mod needle;
+mod notice;
+mod outcome;
+mod token;
+mod unmasked;
+mod value;
+
+pub use mask::{DEFAULT_CAP, MASKED, Mask};
+pub use masked::told;
+pub use masked::{Excerpt, Headers, MaskedText};
+pub use unmasked::{MaskableValue, UnmaskedValue};
