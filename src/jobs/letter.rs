@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::JobContext;
+use super::context::JobContext;
 use crate::operator::OperatorError;
 use crate::operator::dead::Dead;
 use ferryd_domain::command_id::CommandId;

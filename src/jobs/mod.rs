@@ -14,7 +14,9 @@
 //! | `halt`, `pace` | why a job stops, and how fast it goes |
 
 mod closing;
+mod context;
 mod halt;
+mod job_run;
 mod letter;
 mod pace;
 mod question;
@@ -28,57 +30,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::run::JobRun;
-use crate::failpoint::{ShortenedWait, shorten_wait};
-use crate::operator::Operator;
-use crate::pipeline::Pipeline;
-use ferryd_broker::error::BrokerError;
-use ferryd_domain::job::record::JobClaim;
+pub use self::context::JobContext;
+use self::context::silence;
+use self::job_run::JobRun;
+use ferryd_domain::job::JobId;
 use ferryd_domain::job::state::JobPhase;
-use ferryd_domain::job::{JobChange, JobId, JobRecord, JobRuling};
-use ferryd_ledger::Ledger;
 use ferryd_ledger::jobs::LiveJob;
-use ferryd_provider::registry::Registry;
 
-/// The silence after which the owner of a job is taken to be gone. An owner gives a sign of life six times as often.
-const SILENCE: Duration = Duration::from_secs(30);
 /// How often an instance looks for jobs that nobody runs, where nothing is heard of any.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The shortest time between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
-
-/// What jobs work with.
-pub struct JobContext {
-    /// The pipeline that publishes.
-    pub pipeline: Arc<Pipeline>,
-    /// The configured providers.
-    pub registry: Arc<Registry>,
-    /// The ledger.
-    pub ledger: Ledger,
-    /// The broker, for connections of their own that go through queues.
-    pub operator: Operator,
-}
-
-impl JobContext {
-    /// Claims a job. Returns the term of this owner, where the claim counts.
-    async fn claim(&self, job: &LiveJob) -> Result<Option<u32>, BrokerError> {
-        let claim = JobClaim { instance: self.ledger.instance(), term: job.state.term.saturating_add(1) };
-        let record = JobRecord { at: Timestamp::now(), job: job.id, change: JobChange::Taken(claim) };
-        let ruling = self.ledger.append_job(record).await?;
-        Ok((ruling == JobRuling::Counts).then_some(claim.term))
-    }
-}
-
-/// The silence after which the owner of a job is taken to be gone.
-fn silence() -> Duration {
-    shorten_wait(ShortenedWait::JobSilence, SILENCE)
-}
 
 /// Claims and runs jobs until `stop` is cancelled.
 pub async fn run_jobs(context: Arc<JobContext>, stop: CancellationToken) {

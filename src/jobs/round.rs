@@ -8,9 +8,9 @@ use lapin::Acker;
 use lapin::message::Delivery;
 use tokio::task::JoinSet;
 
+use super::job_run::JobRun;
 use super::letter::{LetterOutcome, LetterWorker};
 use super::pace::JobPace;
-use super::run::JobRun;
 use crate::failpoint::{ShortenedWait, shorten_wait};
 use crate::operator::OperatorError;
 use crate::operator::dead::{Dead, LetterId};

@@ -1,7 +1,7 @@
 //! One job, from its claim to its end.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,18 +9,18 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use super::halt::{HaltReason, JobHalt};
-use super::letter::LetterWorker;
+use super::context::silence;
+use super::halt::HaltReason;
+use super::job_run::JobRun;
 use super::round::{JobRound, RoundFindings};
 use super::search::MissingLetters;
-use super::{JobContext, silence};
 use crate::failpoint::{ShortenedWait, shorten_wait};
 use crate::operator::OperatorError;
 use ferryd_broker::error::BrokerError;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::job::record::{JobEnding, JobReport};
-use ferryd_domain::job::state::{CanaryReplay, JobEndReason, JobProgress};
-use ferryd_domain::job::{JobAction, JobChange, JobId, JobRecord, JobRuling, JobSpec, JobState};
+use ferryd_domain::job::state::{CanaryReplay, JobEndReason};
+use ferryd_domain::job::{JobAction, JobChange, JobRecord, JobRuling};
 use ferryd_domain::ledger::case::Case;
 use ferryd_domain::lifecycle::State;
 
@@ -33,34 +33,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The shortest time between two looks at what is recorded of the job.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
-/// A job that this instance owns.
-pub(super) struct JobRun {
-    pub context: Arc<JobContext>,
-    pub id: JobId,
-    pub spec: Arc<JobSpec>,
-    pub worker: Arc<LetterWorker>,
-    pub halt: JobHalt,
-    term: u32,
-    progress: Mutex<JobProgress>,
-}
-
 /// Why a job ends, and more about that.
 type JobEndText = (JobEndReason, Option<String>);
 
 impl JobRun {
-    /// Takes up a job where its last owner left it.
-    pub fn new(context: Arc<JobContext>, id: JobId, term: u32, state: &JobState) -> Self {
-        let spec = Arc::new(state.spec.clone());
-        let worker = LetterWorker { context: Arc::clone(&context), job: id, spec: Arc::clone(&spec) };
-        let progress = Mutex::new(state.progress.clone());
-        Self { context, id, spec, worker: Arc::new(worker), halt: JobHalt::default(), term, progress }
-    }
-
-    /// How far it is; hold it briefly.
-    pub fn progress(&self) -> MutexGuard<'_, JobProgress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Runs the job until it ends, or goes on elsewhere.
     pub async fn run(self: Arc<Self>) {
         // Ends with this also where the work panics: who gives signs of life and does not work is not taken over.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::JobContext;
+use super::context::JobContext;
 use crate::operator::OperatorError;
 use crate::operator::queues::{all_dead_queues, dead_queues};
 use ferryd_domain::command_id::CommandId;

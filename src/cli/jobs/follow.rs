@@ -13,7 +13,7 @@ use super::super::interrupt;
 use super::super::output::{Output, Table};
 use super::super::progress::Progress;
 use super::super::wording::moment;
-use super::{change_job, find_job};
+use super::requests::{change_job, find_job};
 use crate::web::jobs::JobView;
 use ferryd_domain::job::state::{JobEndReason, JobPhase};
 

@@ -1,6 +1,7 @@
 //! `ferryd jobs`: actions on many dead letters, which the daemon runs.
 
 mod follow;
+mod requests;
 pub(super) mod start;
 
 use std::path::Path;
@@ -8,13 +9,13 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 
 use self::follow::{JobFollow, print_job};
-use super::api_client::{ApiArguments, ApiClient, ApiError, ApiRequest};
+use self::requests::{change_job, find_job};
+use super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::error::CommandError;
 use super::output::{Output, Table};
 use super::person::text;
 use super::wording::moment;
-use crate::web::jobs::{JobList, JobView};
-use crate::web::problem::Kind;
+use crate::web::jobs::JobList;
 use ferryd_domain::job::JobId;
 
 const LIST_EXAMPLES: &str = "\
@@ -181,25 +182,5 @@ impl JobChangeArgument {
             return Ok(out.json(&view)?);
         }
         Ok(out.line(format!("{id} {}", follow::standing(&view)))?)
-    }
-}
-
-/// Asks for a job.
-fn find_job(client: &ApiClient, id: JobId) -> Result<JobView, CommandError> {
-    client.ask(&ApiRequest::get(["jobs", &id.to_string()])).map_err(|error| unknown_job(id, error))
-}
-
-/// Asks for a change of a job.
-fn change_job(client: &ApiClient, id: JobId, what: &str, reason: Option<&str>) -> Result<JobView, CommandError> {
-    let request = ApiRequest::post(["jobs", &id.to_string(), what]).with("reason", reason);
-    client.ask(&request).map_err(|error| unknown_job(id, error))
-}
-
-fn unknown_job(id: JobId, error: ApiError) -> CommandError {
-    match error.into_problem(Kind::NotFound) {
-        Ok(_) => {
-            CommandError::Refused(format!("there is no job `{id}`; `ferryd jobs list` shows those that there are"))
-        }
-        Err(error) => error.into(),
     }
 }
